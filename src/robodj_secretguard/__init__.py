@@ -1,0 +1,27 @@
+"""RoboDJ's startup secret guard: a service does not start with a bad secret.
+
+`guard()` refuses, `check()` reports, and the settings models declare what they look at.
+"""
+
+from robodj_secretguard.checks import check
+from robodj_secretguard.findings import Check, Finding, Report, SecretStatus, Severity, State
+from robodj_secretguard.guard import guard
+from robodj_secretguard.models import RuntimeSecrets, SecretSettings
+from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
+
+__all__ = [
+    "Check",
+    "Finding",
+    "Generator",
+    "Length",
+    "Material",
+    "Report",
+    "RuntimeSecrets",
+    "SecretPolicy",
+    "SecretSettings",
+    "SecretStatus",
+    "Severity",
+    "State",
+    "check",
+    "guard",
+]

@@ -1,0 +1,176 @@
+"""The one run of all checks that the guard and the command line share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from robodj_secretguard.findings import Check, Report, SecretStatus
+from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.models import RuntimeSecrets, SecretSettings
+from robodj_secretguard.rules import expiry, internal, is_sound, judge, judge_together, state
+from robodj_secretguard.sealed import CheckFailedError, contain
+from robodj_secretguard.sources import Environment, read
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from robodj_secretguard.findings import Finding
+    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.sources import Reading
+
+Model = TypeVar("Model", bound=SecretSettings)
+
+_ORDER: Final = {check: place for place, check in enumerate(Check)}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Model]):
+    """A report, and the validated model of the very values that it is about.
+
+    Attributes:
+        report: what was found.
+        secrets: the model; `None` when the report has an alert.
+    """
+
+    report: Report
+    secrets: Model | None
+
+
+def check(
+    model: type[SecretSettings] = RuntimeSecrets,
+    *,
+    environ: Mapping[str, str] | None = None,
+    config_dir: str | os.PathLike[str] | None = None,
+    require_env_only: bool = False,
+    now: datetime | None = None,
+) -> Report:
+    """Run every check that `guard()` runs, and return what they found (policy sections 6 and 7).
+
+    It prints and logs nothing, exits never, and raises for no finding.
+
+    Args:
+        model: the settings model that declares the secrets.
+        environ: the variables to read; `None` for those of the process.
+        config_dir: where the fallback files are; `None` for `ROBODJ_CONFIG_DIR`, else `config`.
+        require_env_only: rule fallback files out whatever the switches in the environment say.
+        now: the time to judge by, with a timezone; `None` for the clock's.
+
+    Returns:
+        The report: `ok` is true when there is no alert.
+
+    Raises:
+        TypeError: `model` declares no secret.
+        ValueError: `now` has no timezone.
+    """
+    environment = Environment(environ)
+    del environ  # a traceback with locals would show every variable
+    return examine(
+        model, environment=environment, config_dir=config_dir, require_env_only=require_env_only, now=now
+    ).report
+
+
+def examine(
+    model: type[Model],
+    *,
+    environment: Environment,
+    config_dir: str | os.PathLike[str] | None,
+    require_env_only: bool,
+    now: datetime | None = None,
+) -> Outcome[Model]:
+    """Read once, run every check on what was read, and build the model from it when no check objects.
+
+    Raises:
+        TypeError: `model` declares no secret.
+        ValueError: `now` has no timezone.
+        KeyboardInterrupt: it was interrupted.
+    """
+    if not (isinstance(model, type) and issubclass(model, SecretSettings) and model.secret_policies):
+        msg = "the model must be a subclass of SecretSettings that declares a secret"
+        raise TypeError(msg)
+    if now is not None and now.utcoffset() is None:
+        msg = "now must have a timezone"
+        raise ValueError(msg)
+    policies = tuple(model.secret_policies.values())
+    now = datetime.now(UTC) if now is None else now
+
+    def run() -> tuple[tuple[Reading, ...], Report]:
+        readings = read(
+            policies, environment=environment, config_dir=config_dir, require_env_only=require_env_only, now=now
+        )
+        return readings, _report(readings)
+
+    checked = contain(run)
+    if isinstance(checked, BaseException):
+        empty = Report(checked_at=now, require_env_only=bool(require_env_only), secrets=(), findings=())
+        return _failed(empty, policies, checked)
+    readings, report = checked
+    if not report.ok:
+        return Outcome(report, None)
+    secrets = contain(lambda: model(_readings=readings))
+    if isinstance(secrets, BaseException):
+        return _failed(report, policies, secrets, fields=model.secret_policies)
+    return Outcome(report, secrets)
+
+
+def _report(readings: Sequence[Reading]) -> Report:
+    judged = [(reading, judge(reading)) for reading in readings]
+    findings = [*judge_together(readings), *(finding for _, found in judged for finding in found)]
+    setup = readings[0].setup
+    return Report(
+        checked_at=setup.now,
+        require_env_only=setup.environment_only,
+        secrets=tuple(_status(reading, found) for reading, found in judged),
+        findings=_in_order(findings, setup.policies),
+    )
+
+
+def _in_order(findings: Iterable[Finding], policies: Sequence[SecretPolicy]) -> tuple[Finding, ...]:
+    """Sort findings: the set-up's first, then each secret's in declared order, then in the order of `Check`."""
+    rank = {policy.name: place for place, policy in enumerate(policies)}
+    setup = -1
+    return tuple(
+        sorted(
+            findings,
+            key=lambda finding: (setup if finding.secret is None else rank[finding.secret], _ORDER[finding.check]),
+        )
+    )
+
+
+def _status(reading: Reading, findings: Sequence[Finding]) -> SecretStatus:
+    policy, value = reading.policy, reading.value
+    return SecretStatus(
+        secret=policy.name,
+        variable=policy.variable,
+        source=reading.source,
+        state=state(findings),
+        expires_at=expiry(reading.marker),
+        owner=policy.owner,
+        backup_owner=policy.backup_owner,
+        rotation_days=policy.cadence.days,
+        fingerprint=fingerprint(value) if value is not None and is_sound(findings) else None,
+    )
+
+
+def _failed(
+    report: Report,
+    policies: Sequence[SecretPolicy],
+    failure: BaseException,
+    fields: Mapping[str, SecretPolicy] = MappingProxyType({}),
+) -> Outcome[Any]:
+    """Return the report with an alert that says no more of a failure than its type and its secret."""
+    if isinstance(failure, KeyboardInterrupt):
+        raise failure
+    policy, error_type = None, type(failure).__name__
+    if isinstance(failure, CheckFailedError):
+        error_type = failure.error_type
+    elif isinstance(failure, ValidationError):  # a validator of the host's own
+        location = failure.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        policy = fields.get(str(location[0])) if location else None
+    findings = (*report.findings, internal(policies, error_type, policy))
+    return Outcome(replace(report, findings=_in_order(findings, policies)), None)

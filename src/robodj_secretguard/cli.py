@@ -1,0 +1,143 @@
+"""The command line: the pre-release gate (policy section 7)."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from robodj_secretguard.checks import check
+from robodj_secretguard.models import RuntimeSecrets, SecretSettings
+from robodj_secretguard.render import report_json, report_text
+from robodj_secretguard.sealed import CheckFailedError, contain
+from robodj_secretguard.streams import BOTH, silence_if_broken, write_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PROGRAM: Final = "robodj-secretguard"
+EXIT_CLEAN: Final = 0
+EXIT_ALERTS: Final = 1
+EXIT_USAGE: Final = 2
+
+
+class _UsageError(Exception):
+    """A usage error, or work that could not be done. Its text is ours alone: what was passed may be a key."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:  # noqa: ARG002 - it repeats what was passed
+        msg = "an argument is unknown, misplaced or missing"
+        raise _UsageError(msg)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command, with its result on stdout and errors of usage on stderr.
+
+    Args:
+        argv: the arguments; `None` for those of the process.
+
+    Returns:
+        0: clean, or warnings alone without `--strict`; 1: alerts; 2: the arguments are wrong, or the command could
+        not do its work or write its result.
+    """
+    status = _run(argv)
+    for name in BOTH:
+        silence_if_broken(name)
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = _parser().parse_args(argv)
+        with _only_the_result_on_stdout():
+            passed, result = _check(arguments)
+    except _UsageError as error:
+        return _give_up(str(error))
+    except argparse.ArgumentError as error:
+        return _give_up(f"{error.argument_name or 'an argument'}: what was given is not accepted")
+    except SystemExit:  # argparse's own, after --help or --version
+        return EXIT_CLEAN
+    except BaseException as error:  # noqa: BLE001 - its text may hold anything
+        return _give_up(f"the command failed ({type(error).__name__})")
+    if not write_line("stdout", result):
+        return _give_up("the result could not be written")
+    return EXIT_CLEAN if passed else EXIT_ALERTS
+
+
+def _give_up(reason: str) -> int:
+    write_line("stderr", f"{PROGRAM}: {reason}; see {PROGRAM} --help")
+    return EXIT_USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description="RoboDJ's secret guard.", allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    gate = commands.add_parser(
+        "check",
+        help="check every declared secret: the gate before a release",
+        description="Check every declared secret, without showing any of it.",
+        epilog="exit status: 0 clean (warnings are allowed unless --strict), 1 alerts, 2 wrong usage or no result",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    gate.add_argument("--require-env-only", action="store_true", help="rule fallback files out")
+    gate.add_argument("--config-dir", metavar="DIR", help="where the fallback files are (default: config)")
+    gate.add_argument("--model", metavar="M:C", help="the settings model, as package.module:Class")
+    gate.add_argument("--strict", action="store_true", help="fail on warnings too")
+    gate.add_argument("--format", choices=("text", "json"), default="text", help="the form of the result")
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version  # noqa: PLC0415 - looking it up is slow
+
+        parser.exit(EXIT_CLEAN, f"{PROGRAM} {version(PROGRAM)}\n")
+
+
+def _check(arguments: argparse.Namespace) -> tuple[bool, str]:
+    model = RuntimeSecrets if arguments.model is None else _load_model(arguments.model)
+    report = check(model, config_dir=arguments.config_dir, require_env_only=arguments.require_env_only)
+    passed = report.ok and not (arguments.strict and report.warnings)
+    render = report_json if arguments.format == "json" else report_text
+    return passed, render(report, passed=passed)
+
+
+def _load_model(name: str) -> type[SecretSettings]:
+    """Import the model named `package.module:Class`, from the working directory too."""
+    module, _, attribute = name.partition(":")
+    if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        msg = "--model must be package.module:Class"
+        raise _UsageError(msg)
+    sys.path.append("")  # last: a file in the working directory must not stand in for a library's
+    model = contain(lambda: getattr(importlib.import_module(module), attribute))
+    if isinstance(model, BaseException):
+        kind = model.error_type if isinstance(model, CheckFailedError) else type(model).__name__
+        msg = f"--model: importing it failed ({kind}); its module must import without calling guard()"
+        raise _UsageError(msg)
+    if not (isinstance(model, type) and issubclass(model, SecretSettings) and model.secret_policies):
+        msg = "--model: what it names is not a SecretSettings model that declares a secret"
+        raise _UsageError(msg)
+    return model
+
+
+@contextlib.contextmanager
+def _only_the_result_on_stdout() -> Iterator[None]:
+    """Send to stderr what a model's module prints, and what programs print that it starts."""
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            kept = os.dup(1)
+        except OSError:  # there is none
+            yield
+            return
+        try:
+            os.dup2(2, 1)
+            yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)

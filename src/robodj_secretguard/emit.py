@@ -1,0 +1,108 @@
+"""Findings and events, to the host's structlog pipeline or to a plain logger. The only importer of structlog."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from robodj_secretguard.findings import Severity
+from robodj_secretguard.render import finding_line
+from robodj_secretguard.streams import StreamName, write_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from robodj_secretguard.findings import Finding, Report
+
+LOGGER_NAME: Final = "robodj_secretguard"
+PASSED_EVENT: Final = "secret integrity check passed"
+
+
+def emit(report: Report, logger: Any = None) -> None:
+    """Say all that a report has to say, whatever the streams and the pipeline do (policy section 6).
+
+    Args:
+        report: what was found.
+        logger: the host's structlog logger; `None` for the pipeline that the host has configured, if it has.
+    """
+    pipeline = _configured_pipeline() if logger is None else logger
+    if pipeline is None:
+        _say_plainly(report.findings, "stdout", "stderr")
+    elif report.ok:
+        if not _send(pipeline, report.findings):
+            _say_plainly(report.findings, "stderr", "stdout")
+        _send_passed(pipeline, report)
+    else:
+        # First, and always: a level filter, a dropped event or a queue cannot be told from delivery.
+        _say_plainly(report.findings, "stderr", "stdout")
+        _send(pipeline, report.findings)
+
+
+class _PlainStream:
+    """A logger that writes each event to a standard stream, or to the other one when the first does not take it."""
+
+    def __init__(self, first: StreamName, second: StreamName) -> None:
+        self._first: StreamName = first
+        self._second: StreamName = second
+
+    def critical(self, line: str, **_fields: str) -> None:
+        write_line(self._first, line) or write_line(self._second, line)
+
+    warning = critical
+
+
+def _say_plainly(findings: Iterable[Finding], first: StreamName, second: StreamName) -> None:
+    if findings and not _send(_private_logger(first, second), findings):
+        _send(_PlainStream(first, second), findings)
+
+
+def _private_logger(first: StreamName, second: StreamName) -> Any:
+    """Return a structlog logger of our own, which no configuration of the host's reaches; `None` without structlog."""
+    try:
+        import structlog  # noqa: PLC0415 - only when there is something to say: it is not free
+
+        return structlog.wrap_logger(
+            _PlainStream(first, second),
+            processors=[lambda _logger, _method, event: event["event"]],
+            wrapper_class=structlog.BoundLogger,
+            context_class=dict,
+        )
+    except BaseException:  # noqa: BLE001 - whatever is wrong with it, the lines are still written
+        return None
+
+
+def _configured_pipeline() -> Any:
+    structlog = sys.modules.get("structlog")  # a host that has not imported it has not configured it
+    return structlog.get_logger(LOGGER_NAME) if structlog is not None and structlog.is_configured() else None
+
+
+def _send(logger: Any, findings: Iterable[Finding]) -> bool:
+    """Send findings as events until one fails, and return whether none did."""
+    try:
+        for finding in findings:
+            say = logger.critical if finding.severity is Severity.ALERT else logger.warning
+            say(
+                finding_line(finding),
+                check=str(finding.check),
+                severity=str(finding.severity),
+                secret=finding.secret,
+                source=finding.source,
+                remedy=finding.remedy,
+                owner=finding.owner,
+            )
+    except BaseException:  # noqa: BLE001 - a processor may raise anything, SystemExit(0) included
+        return False
+    return True
+
+
+def _send_passed(pipeline: Any, report: Report) -> None:
+    """Send the evidence that this service runs on these keys."""
+    with contextlib.suppress(BaseException):
+        pipeline.info(
+            PASSED_EVENT,
+            secrets=[
+                {"secret": each.secret, "state": str(each.state), "fingerprint": each.fingerprint}
+                for each in report.secrets
+            ],
+        )

@@ -1,0 +1,122 @@
+"""The fallback file: break-glass storage of one secret (policy section 2), looked at once."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.sealed import SealedStr
+
+if TYPE_CHECKING:
+    from robodj_secretguard.policy import SecretPolicy
+
+MAX_FILE_BYTES: Final = 4096
+
+# Named so that the tests can take the other platform's side.
+POSIX = os.name == "posix"
+
+_CANNOT_BE_READ: Final = ("it cannot be read",)
+# Never blocks on a FIFO, never becomes a controlling terminal, and reads bytes as they are on Windows.
+_READ_FLAGS: Final = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY", "O_NOINHERIT")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackFile:
+    """What one bounded look at a fallback file found.
+
+    Attributes:
+        exists: whether it is there.
+        lines: its lines other than blanks and comments.
+        unreadable: why its lines cannot be told.
+        exposed: why others could have written them.
+        lax: permissions that are wider than they should be.
+        misnamed: whether a file of its name and `.txt` lies beside it.
+    """
+
+    exists: bool = False
+    lines: tuple[SealedStr, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    lax: tuple[str, ...] = ()
+    misnamed: bool = False
+
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """Why it may not be used."""
+        return self.unreadable + self.exposed
+
+
+def look(directory: str, policy: SecretPolicy) -> FallbackFile:
+    """Look at a secret's fallback file: one descriptor, one bounded read, and what is returned is what was judged."""
+    path = os.path.join(directory, *policy.file.split("/")[1:])
+    misnamed = os.path.lexists(f"{path}.txt")
+    try:
+        descriptor = os.open(path, _READ_FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        return FallbackFile(misnamed=misnamed)
+    except OSError:
+        return FallbackFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
+    try:
+        status = os.fstat(descriptor)
+        unreadable, lines = _content(descriptor, status)
+        exposed = _exposed(status, directory, path) if POSIX else ()
+    except OSError:
+        return FallbackFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
+    finally:
+        os.close(descriptor)
+    return FallbackFile(
+        exists=True,
+        lines=lines,
+        unreadable=unreadable,
+        exposed=exposed,
+        lax=_lax(status) if POSIX else (),
+        misnamed=misnamed,
+    )
+
+
+def _content(descriptor: int, status: os.stat_result) -> tuple[tuple[str, ...], tuple[SealedStr, ...]]:
+    """Return why a file's content cannot be used, and its lines."""
+    if not stat.S_ISREG(status.st_mode):
+        return ("it is not a regular file",), ()
+    content = b""
+    while len(content) <= MAX_FILE_BYTES and (chunk := os.read(descriptor, MAX_FILE_BYTES + 1 - len(content))):
+        content += chunk
+    if len(content) > MAX_FILE_BYTES:
+        return (f"it is larger than {MAX_FILE_BYTES} bytes",), ()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return ("it is UTF-16, which PowerShell's > writes, and not UTF-8",), ()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ("it is not UTF-8",), ()
+    lines = (line.removesuffix("\r").strip(" \t") for line in text.split("\n"))
+    return (), tuple(SealedStr(line) for line in lines if line and not line.startswith("#"))
+
+
+def _exposed(status: os.stat_result, directory: str, path: str) -> tuple[str, ...]:
+    """Say whether others can replace the file: by its own mode, or by a directory on either side of a symlink."""
+    found = []
+    if status.st_mode & stat.S_IWOTH:
+        found.append("it is writable by others")
+    folders = {directory, os.path.dirname(path), os.path.dirname(os.path.realpath(path))}
+    modes = [os.stat(folder).st_mode for folder in folders]
+    if any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes):
+        found.append("its directory is writable by others")
+    return tuple(found)
+
+
+def _lax(status: os.stat_result) -> tuple[str, ...]:
+    """Say which permissions of a file are wider than a key file's should be."""
+    return tuple(
+        phrase
+        for holds, phrase in (
+            (status.st_mode & stat.S_IROTH, "it is readable by others"),
+            (status.st_mode & stat.S_IWGRP, "it is writable by its group"),
+            (status.st_uid not in {0, os.geteuid()}, "it is owned by neither root nor this user"),
+        )
+        if holds
+    )

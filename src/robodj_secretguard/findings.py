@@ -1,0 +1,158 @@
+"""What a check has to say. Nothing here has a field that could hold a value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+JSON_SCHEMA: Final = 1
+"""The version of the JSON document's shape."""
+
+
+class Severity(StrEnum):
+    """Whether a finding stops the service."""
+
+    ALERT = "alert"
+    WARNING = "warning"
+
+
+class Check(StrEnum):
+    """The checks (policy section 6), in the order in which a secret's findings are reported."""
+
+    MISSING = "missing"
+    PLACEHOLDER = "placeholder"
+    FORMAT = "format"
+    WEAK = "weak"
+    SHARED = "shared"
+    EXPIRED = "expired"
+    EXPIRY_MARKER = "expiry-marker"
+    CLOCK = "clock"
+    FILE_UNSAFE = "file-unsafe"
+    FILE_PRESENT = "file-present"
+    SETTING = "setting"
+    NEAR_MISS = "near-miss"
+    INTERNAL = "internal"
+    EXPIRING = "expiring"
+    CADENCE = "cadence"
+    FILE_FALLBACK = "file-fallback"
+    FILE_STALE = "file-stale"
+    FILE_PERMISSIONS = "file-permissions"
+
+
+class State(StrEnum):
+    """A secret's presence and validity, in the words of the Codex Environment Contract."""
+
+    MISSING = "missing"
+    INVALID_FORMAT = "invalid-format"
+    EXPIRED = "expired"
+    PRESENT = "present"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        check: which check found it.
+        severity: whether it stops the service.
+        secret: the declared secret's name; `None` when it is about the set-up.
+        source: `environment`, `file:` and the declared path, or `none`.
+        message: what is wrong, without any of the value.
+        remedy: what to do.
+        owner: who is to do it.
+    """
+
+    check: Check
+    severity: Severity
+    secret: str | None
+    source: str
+    message: str
+    remedy: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretStatus:
+    """One declared secret as it was found.
+
+    Attributes:
+        secret: its name.
+        variable: the environment variable that delivers it.
+        source: `environment`, `file:` and the declared path, or `none`.
+        state: its presence and validity.
+        expires_at: the instant of its expiry marker, in UTC, if there is a valid one.
+        owner: who rotates it.
+        backup_owner: who does so when the owner cannot.
+        rotation_days: its cadence, in days.
+        fingerprint: `sgfp1:` and 32 hexadecimal digits, for a key that passed the format and strength rules.
+    """
+
+    secret: str
+    variable: str
+    source: str
+    state: State
+    expires_at: datetime | None
+    owner: str
+    backup_owner: str
+    rotation_days: int
+    fingerprint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of one check of every declared secret.
+
+    Attributes:
+        checked_at: when, in UTC.
+        require_env_only: whether environment-only was in force.
+        secrets: every declared secret, in declared order.
+        findings: all findings: about the set-up first, then by secret, then in the order of `Check`.
+    """
+
+    checked_at: datetime
+    require_env_only: bool
+    secrets: tuple[SecretStatus, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def alerts(self) -> tuple[Finding, ...]:
+        """The findings that stop a service."""
+        return tuple(finding for finding in self.findings if finding.severity is Severity.ALERT)
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """The findings that do not."""
+        return tuple(finding for finding in self.findings if finding.severity is Severity.WARNING)
+
+    @property
+    def ok(self) -> bool:
+        """Whether a service may start: there is no alert."""
+        return not self.alerts
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as the JSON document of the command line, in plain types."""
+        return {
+            "schema": JSON_SCHEMA,
+            "ok": self.ok,
+            "checked_at": iso_utc(self.checked_at),
+            "require_env_only": self.require_env_only,
+            "secrets": [
+                {
+                    **asdict(status),
+                    "state": str(status.state),
+                    "expires_at": status.expires_at and iso_utc(status.expires_at),
+                }
+                for status in self.secrets
+            ],
+            "findings": [
+                {**asdict(finding), "check": str(finding.check), "severity": str(finding.severity)}
+                for finding in self.findings
+            ],
+        }
+
+
+def iso_utc(instant: datetime) -> str:
+    """Return an aware datetime as ISO-8601 in UTC, to the second, with `Z`."""
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,31 @@
+"""The one thing derived from a key that may be shown."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.material import is_hexadecimal
+
+if TYPE_CHECKING:
+    from robodj_secretguard.sealed import SealedStr
+
+PREFIX: Final = "sgfp1:"
+_PERSON: Final = b"robodj-sgfp1"
+
+
+def fingerprint(key: SealedStr) -> str:
+    """Return the fingerprint of a key that passed the format and strength rules.
+
+    Equal keys have equal fingerprints, under whatever name; hexadecimal keys are lower-cased first. It is safe to
+    publish for a generated key only: a passphrase could be guessed from it.
+
+    Args:
+        key: the key, ASCII as the format rule demands.
+
+    Returns:
+        `sgfp1:` and 32 hexadecimal digits of BLAKE2b-128.
+    """
+    text = key.get_secret_value()
+    canonical = text.lower() if is_hexadecimal(text) else text
+    return PREFIX + blake2b(canonical.encode("ascii"), digest_size=16, person=_PERSON).hexdigest()

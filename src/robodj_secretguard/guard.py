@@ -1,0 +1,143 @@
+"""The refusal: a service with a bad secret does not start (policy section 6)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
+
+from robodj_secretguard.checks import Model, examine
+from robodj_secretguard.emit import emit
+from robodj_secretguard.models import RuntimeSecrets
+from robodj_secretguard.sealed import contain
+from robodj_secretguard.sources import Environment
+from robodj_secretguard.streams import BOTH, silence_if_broken
+
+if TYPE_CHECKING:
+    from robodj_secretguard.models import SecretSettings
+
+REFUSED: Final = 3
+"""At this status gunicorn and uvicorn stop, instead of starting their workers again for ever."""
+REFUSED_UNDER_RELOADER: Final = 4
+"""In the child of Werkzeug's or Django's autoreloader, where 3 means "reload"."""
+FLUSH_SECONDS: Final = 2.0
+"""How long a refusal that ends the process at once waits for the logging handlers."""
+
+_RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN")
+_MAX_STATUS: Final = 255
+
+
+@overload
+def guard(
+    *,
+    config_dir: str | os.PathLike[str] | None = None,
+    require_env_only: bool = False,
+    logger: Any = None,
+    exit_status: int | None = None,
+) -> RuntimeSecrets: ...
+
+
+@overload
+def guard(
+    model: type[Model],
+    *,
+    config_dir: str | os.PathLike[str] | None = None,
+    require_env_only: bool = False,
+    logger: Any = None,
+    exit_status: int | None = None,
+) -> Model: ...
+
+
+def guard(
+    model: type[SecretSettings] = RuntimeSecrets,
+    *,
+    config_dir: str | os.PathLike[str] | None = None,
+    require_env_only: bool = False,
+    logger: Any = None,
+    exit_status: int | None = None,
+) -> SecretSettings:
+    """Return the validated secrets, or end the process (policy section 6).
+
+    Call it at import in the service main, before anything that uses a key. Every finding is written as one line,
+    `ALERT: ...` or `WARNING: ...`. Nothing skips the checks.
+
+    Args:
+        model: the settings model that declares the secrets.
+        config_dir: where the fallback files are; `None` for `ROBODJ_CONFIG_DIR`, else `config`.
+        require_env_only: rule fallback files out whatever the switches in the environment say.
+        logger: a structlog logger to send the findings to; `None` for the host's configured one, if there is one,
+            else plain lines on stdout. A refusal is always written to stderr or stdout as well.
+        exit_status: the status of a refusal, 1 to 255; `None` for 3, or 4 under an autoreloader.
+
+    Returns:
+        The frozen model, of the very values that were checked.
+
+    Raises:
+        SystemExit: there is an alert. In a thread other than the main one, and under a running event loop, where
+            that could be swallowed, the process ends at once with the same status instead.
+        TypeError: `model` declares no secret.
+        ValueError: `exit_status` is not an int from 1 to 255.
+    """
+    status = _refusal_status(exit_status)
+    outcome = examine(model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only)
+    del config_dir  # it came from outside, and a traceback with locals would show it
+    contain(lambda: emit(outcome.report, logger))
+    if outcome.secrets is None:
+        _refuse(status)
+    return outcome.secrets
+
+
+def _refusal_status(given: int | None) -> int:
+    if given is None:
+        reloading = any(os.environ.get(name) == "true" for name in _RELOADER_VARIABLES)
+        return REFUSED_UNDER_RELOADER if reloading else REFUSED
+    if type(given) is not int or not 1 <= given <= _MAX_STATUS:  # True is an int, and 256 is a success
+        msg = f"exit_status must be an int from 1 to {_MAX_STATUS}"
+        raise ValueError(msg)
+    return given
+
+
+def _refuse(status: int) -> NoReturn:
+    if threading.current_thread() is not threading.main_thread() or _is_event_loop_running():
+        _flush_at_most(FLUSH_SECONDS)
+        os._exit(status)
+    for name in BOTH:
+        silence_if_broken(name)
+    refusal = SystemExit(status)
+    try:
+        raise refusal
+    finally:
+        refusal.__context__ = None  # the host's own exception, if this is called while one is handled
+
+
+def _is_event_loop_running() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio is not None and asyncio.get_running_loop() is not None
+    except RuntimeError:
+        return False
+
+
+def _flush_at_most(seconds: float) -> None:
+    """Give the logging handlers and the standard streams a bounded time to write what they hold."""
+    flusher = threading.Thread(target=_flush, daemon=True)
+    try:
+        flusher.start()
+        flusher.join(seconds)
+    except RuntimeError:  # no thread can be started any more
+        pass
+
+
+def _flush() -> None:
+    logging = sys.modules.get("logging")
+    queues = sys.modules.get("queue")
+    if logging is not None:
+        loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+        for handler in (handler for logger in loggers for handler in getattr(logger, "handlers", ())):
+            waiting = getattr(handler, "queue", None)  # a QueueHandler's: its listener takes events off in a thread
+            if queues is not None and isinstance(waiting, queues.Queue):
+                waiting.join()
+        logging.shutdown()
+    for name in BOTH:
+        silence_if_broken(name)

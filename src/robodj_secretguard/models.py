@@ -1,0 +1,176 @@
+"""The settings models: what a service declares, and the only way to an instance of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
+
+from pydantic import SecretStr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from robodj_secretguard.findings import Severity
+from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
+from robodj_secretguard.rules import judge, judge_together
+from robodj_secretguard.sealed import contain, refuse_pickle
+from robodj_secretguard.sources import Environment, Reading, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pydantic.fields import FieldInfo
+
+    from robodj_secretguard.findings import Finding
+
+
+class SecretSettings(BaseSettings):
+    """A settings model whose every field is a declared secret. Subclass it, or `RuntimeSecrets`.
+
+    An instance is made without arguments, from the environment and the fallback files, under the same rules as
+    `guard()` applies. It is frozen, shows no value, and is not pickled.
+
+    Raises:
+        TypeError: when a subclass is made: a field is no `Annotated[SecretStr, SecretPolicy(...)]`, is optional, has
+            a default or an alias; two secrets share a name, a variable or a file; or there is none. When an instance
+            is made: a value was passed.
+        pydantic.ValidationError: when an instance is made and a secret is refused; it shows no value.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    secret_policies: ClassVar[Mapping[str, SecretPolicy]] = MappingProxyType({})
+    """The declared policies by field, in declared order."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.secret_policies = MappingProxyType(
+            {name: _declared_policy(cls.__name__, name, field) for name, field in cls.model_fields.items()}
+        )
+        _require_distinct(cls.__name__, cls.secret_policies.values())
+
+    def __init__(self, *, _readings: Sequence[Reading] | None = None, **values: Any) -> None:
+        if values:
+            values.clear()  # a traceback with locals would show them
+            msg = f"{type(self).__name__} takes no values: it reads the environment and the fallback files"
+            raise TypeError(msg)
+        policies = self.secret_policies
+
+        def build() -> None:
+            readings = read(tuple(policies.values()), environment=Environment()) if _readings is None else _readings
+            source = _ReadingsSource(type(self), dict(zip(policies, readings, strict=True)))
+            # One source of our own: the stock ones copy the whole environment, unsealed.
+            super(SecretSettings, self).__init__(_build_sources=((source,), {}))
+
+        failure = contain(build)
+        if failure is not None:
+            raise failure
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_setup_and_shared(cls, readings: dict[str, Reading]) -> dict[str, Reading]:
+        _refuse(judge_together(tuple(readings.values())))
+        return readings
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_missing_placeholder_format_weak_and_expired(cls, reading: Reading) -> SecretStr | None:
+        _refuse(judge(reading))
+        return reading.value
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        msg = f"{type(self).__name__} is frozen"
+        raise AttributeError(msg)
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        refuse_pickle()
+
+    @classmethod
+    def model_construct(cls, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
+        """Refuse: it would make an instance without any check."""
+        msg = f"{cls.__name__} is not made without its checks"
+        raise TypeError(msg)
+
+
+class _ReadingsSource(PydanticBaseSettingsSource):
+    """Hands what was read to the model's validators, still sealed."""
+
+    def __init__(self, model: type[BaseSettings], readings: dict[str, Reading]) -> None:
+        super().__init__(model)
+        self._readings = readings
+
+    def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[Reading, str, bool]:
+        return self._readings[field_name], field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._readings
+
+
+def _refuse(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        if finding.severity is Severity.ALERT:
+            raise PydanticCustomError(finding.check.value, finding.message)
+
+
+def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
+    policies = [entry for entry in field.metadata if isinstance(entry, SecretPolicy)]
+    plain = field.is_required() and field.alias is None and field.validation_alias is None
+    if len(policies) != 1 or field.annotation is not SecretStr or not plain:
+        msg = (
+            f"{model}.{name} must be declared as Annotated[SecretStr, SecretPolicy(...)], required, without a default"
+            " or an alias; other settings belong in a model of their own"
+        )
+        raise TypeError(msg)
+    return policies[0]
+
+
+def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
+    declared = tuple(policies)
+    if not declared:
+        msg = f"{model} declares no secret"
+        raise TypeError(msg)
+    variables = [variable for policy in declared for variable in (policy.variable, policy.expiry_variable)]
+    for what, given in (
+        ("a name", [policy.name for policy in declared]),
+        ("a variable", variables),
+        ("a file", [policy.file.casefold() for policy in declared]),
+    ):
+        if len(set(given)) < len(given):
+            msg = f"{model} declares two secrets that share {what}"
+            raise TypeError(msg)
+
+
+class RuntimeSecrets(SecretSettings):
+    """The two runtime secrets in the policy's scope (policy sections 1 to 3)."""
+
+    secret_key: Annotated[
+        SecretStr,
+        SecretPolicy(
+            name="secret.key",
+            variable="ROBODJ_SECRET_KEY",
+            file="config/secret.key",
+            material=Material(base64url=Length(43), hexadecimal=Length(64)),
+            generator=Generator("token_urlsafe", 32),
+            expiry_variable="ROBODJ_SECRET_KEY_EXPIRES_AT",
+            owner="Security Operations",
+            backup_owner="Release Manager",
+            cadence=timedelta(days=90),
+            warn_before=timedelta(days=14),
+        ),
+    ]
+    secret_v2_key: Annotated[
+        SecretStr,
+        SecretPolicy(
+            name="secret_v2.key",
+            variable="ROBODJ_SECRET_V2_KEY",
+            file="config/secret_v2.key",
+            material=Material(base64url=Length(86), hexadecimal=Length(128, 128)),
+            generator=Generator("token_hex", 64),
+            expiry_variable="ROBODJ_SECRET_V2_KEY_EXPIRES_AT",
+            owner="Security Operations",
+            backup_owner="Release Manager",
+            cadence=timedelta(days=30),
+            warn_before=timedelta(days=7),
+        ),
+    ]

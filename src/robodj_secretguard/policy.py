@@ -1,0 +1,142 @@
+"""What a declared secret is: the policy's tables as data on the settings model."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Literal
+
+from robodj_secretguard.sealed import SealedStr
+
+MIN_KEY_BYTES: Final = 32
+"""No declared key may carry fewer random bytes: the strength rule is only free of false alarms from here up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How many characters a key may have.
+
+    Args:
+        minimum: the fewest characters.
+        maximum: the most characters; `None` for no upper limit.
+    """
+
+    minimum: int
+    maximum: int | None = None
+
+    def accepts(self, length: int) -> bool:
+        """Whether a key of `length` characters is neither too short nor too long."""
+        return self.minimum <= length and (self.maximum is None or length <= self.maximum)
+
+    def __str__(self) -> str:
+        return f"{'exactly' if self.maximum == self.minimum else 'at least'} {self.minimum}"
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The accepted key material (policy section 6, "Invalid key format").
+
+    Text that is hexadecimal throughout is judged as hexadecimal, all else as unpadded base64url.
+
+    Args:
+        base64url: the length of a base64url key, in characters.
+        hexadecimal: the length of a hexadecimal key, in characters.
+    """
+
+    base64url: Length
+    hexadecimal: Length
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """An approved generator of the standard library's `secrets` module (policy section 1).
+
+    Args:
+        function: the function's name.
+        size: how many random bytes it draws.
+    """
+
+    function: Literal["token_urlsafe", "token_hex"]
+    size: int
+
+    @property
+    def command(self) -> str:
+        """The approved command, for an operator to paste."""
+        return f'python -c "import secrets; print(secrets.{self.function}({self.size}))"'
+
+    def generate(self) -> SealedStr:
+        """Draw a new key."""
+        draw = secrets.token_hex if self.function == "token_hex" else secrets.token_urlsafe
+        return SealedStr(draw(self.size))
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{4,}")
+_FILE = re.compile(r"config(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretPolicy:
+    """The policy of one declared secret, put beside its type on a settings model.
+
+    `secret_key: Annotated[SecretStr, SecretPolicy(name="secret.key", variable="ROBODJ_SECRET_KEY", ...)]`
+
+    Args:
+        name: the secret's name in findings and reports.
+        variable: the environment variable that delivers it, in upper case (policy section 2).
+        owner: who rotates it (policy section 3).
+        backup_owner: who does so when the owner cannot.
+        cadence: how often it is rotated (policy section 3).
+        warn_before: how long before its expiry the warnings begin.
+        generator: the approved generator (policy section 1).
+        material: what is accepted as a key (policy section 6); at least what the generator makes.
+        file: the fallback file, always below `config/`; by default `config/` and the name.
+        expiry_variable: the variable of the expiry marker; by default the variable and `_EXPIRES_AT`.
+
+    Raises:
+        ValueError: a field is not of this shape, or the material would refuse the generator's keys or accept
+            keys that carry fewer bytes.
+    """
+
+    name: str
+    variable: str
+    owner: str
+    backup_owner: str
+    cadence: timedelta
+    warn_before: timedelta
+    generator: Generator = Generator("token_urlsafe", MIN_KEY_BYTES)
+    material: Material = Material(base64url=Length(43), hexadecimal=Length(64))
+    file: str = field(default="")
+    expiry_variable: str = field(default="")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "file", self.file or f"config/{self.name}")
+        object.__setattr__(self, "expiry_variable", self.expiry_variable or f"{self.variable}_EXPIRES_AT")
+        fewest = {"base64url": -(-self.generator.size * 4 // 3), "hexadecimal": self.generator.size * 2}
+        made = "hexadecimal" if self.generator.function == "token_hex" else "base64url"
+        lengths = {"base64url": self.material.base64url, "hexadecimal": self.material.hexadecimal}
+        # These texts go into every report, so they are held to characters that cannot break or forge a line.
+        # What was given is not repeated: a key may have been put there by mistake.
+        for holds, rule in (
+            (_NAME.fullmatch(self.name), "name: letters, digits, dot, hyphen and underscore only"),
+            (_VARIABLE.fullmatch(self.variable), "variable: five or more of A-Z, 0-9 and underscore"),
+            (_VARIABLE.fullmatch(self.expiry_variable), "expiry_variable: five or more of A-Z, 0-9 and underscore"),
+            (_FILE.fullmatch(self.file), "file: a path below config/, of letters, digits, dot, hyphen and underscore"),
+            (_is_plain(self.owner) and _is_plain(self.backup_owner), "owner and backup_owner: printable ASCII"),
+            (self.cadence > self.warn_before > timedelta(0), "cadence must be longer than warn_before, both positive"),
+            (self.generator.size >= MIN_KEY_BYTES, f"generator: at least {MIN_KEY_BYTES} bytes"),
+            (lengths[made].accepts(fewest[made]), "material: must accept what the generator makes"),
+            (
+                all(lengths[kind].minimum >= fewest[kind] for kind in fewest),
+                "material: a key must carry the bytes that its generator makes",
+            ),
+        ):
+            if not holds:
+                msg = f"SecretPolicy {rule}"
+                raise ValueError(msg)
+
+
+def _is_plain(text: str) -> bool:
+    return bool(text.strip()) and text.isascii() and text.isprintable()

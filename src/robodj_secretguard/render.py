@@ -1,0 +1,61 @@
+"""Findings and reports as text. Every line is ASCII and physically one line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from robodj_secretguard.findings import iso_utc
+
+if TYPE_CHECKING:
+    from robodj_secretguard.findings import Finding, Report, SecretStatus
+
+PASSED: Final = "Secret integrity check passed (key material redacted)."
+"""The line that operators wait for before they release (policy section 7)."""
+
+
+def finding_line(finding: Finding) -> str:
+    """Return a finding as the line that operators see (policy section 6)."""
+    subject = f"{finding.secret}: " if finding.secret else ""
+    return (
+        f"{finding.severity.upper()}: {subject}{finding.check}: {finding.message} {finding.remedy}"
+        f" ({finding.source}; {finding.owner})"
+    )
+
+
+def status_line(status: SecretStatus) -> str:
+    """Return a secret's state, source and expiry as one line."""
+    expiry = f"expires {iso_utc(status.expires_at)}" if status.expires_at else "no expiry marker"
+    return f"{status.secret}: {status.state} (source: {status.source}; {expiry})"
+
+
+def report_text(report: Report, *, passed: bool) -> str:
+    """Return a report as text: its findings, a line for each secret, the mode, and the verdict last.
+
+    Args:
+        report: the report.
+        passed: the gate's verdict.
+    """
+    mode = "environment only" if report.require_env_only else "environment, then fallback files"
+    failed = (
+        f"Secret integrity check FAILED: {len(report.alerts)} alert(s), {len(report.warnings)} warning(s)."
+        " Do not release."
+    )
+    lines = [
+        *(finding_line(finding) for finding in report.findings),
+        *(status_line(status) for status in report.secrets),
+        f"mode: {mode}",
+        PASSED if passed else failed,
+    ]
+    return "\n".join(lines)
+
+
+def report_json(report: Report, *, passed: bool) -> str:
+    """Return a report as one JSON document, whose `ok` is the gate's verdict.
+
+    Args:
+        report: the report.
+        passed: the gate's verdict.
+    """
+    document: dict[str, Any] = {**report.as_dict(), "ok": passed}
+    return json.dumps(document, indent=2)

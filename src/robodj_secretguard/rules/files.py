@@ -1,0 +1,44 @@
+"""File-present, file-fallback, file-stale, file-permissions: key files are for break-glass use (policy section 2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from robodj_secretguard.findings import Check
+from robodj_secretguard.material import is_placeholder
+from robodj_secretguard.rules.words import about, capital
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from robodj_secretguard.fallback import FallbackFile
+    from robodj_secretguard.findings import Finding
+    from robodj_secretguard.sources import Reading
+
+
+def file_findings(reading: Reading) -> Iterator[Finding]:
+    """Return what is to be said of a fallback file besides that it may not be used.
+
+    Args:
+        reading: what was found for the secret.
+    """
+    policy, file, where = reading.policy, reading.file, capital(reading.setup.describe(reading.policy))
+    if reading.file_in_use and not file.unsafe:
+        message = f"The key comes from the break-glass file {reading.setup.describe(policy)}."
+        yield about(reading, Check.FILE_FALLBACK, message, f"Deliver it as {policy.variable}, then delete the file.")
+        if file.lax:
+            remedy = "Make the service's user its owner, and run chmod 600 on it."
+            yield about(reading, Check.FILE_PERMISSIONS, f"{where} is open too wide: {'; '.join(file.lax)}.", remedy)
+    elif not reading.file_in_use and _holds_key_material(file):
+        if reading.setup.environment_only:
+            check, why = Check.FILE_PRESENT, "while environment-only is in force"
+        else:
+            check, why = Check.FILE_STALE, f"while {policy.variable} delivers the key"
+        message = f"{where} holds key material, or cannot be judged, {why}."
+        remedy = "Make sure that the secret manager has the key, then delete the file; if it was exposed, rotate."
+        yield about(reading, check, message, remedy, source=f"file:{policy.file}")
+
+
+def _holds_key_material(file: FallbackFile) -> bool:
+    """Whether a file that is not needed holds anything but blanks, comments and placeholders, or cannot be judged."""
+    return bool(file.unreadable) or not all(is_placeholder(line.get_secret_value()) for line in file.lines)

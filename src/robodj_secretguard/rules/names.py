@@ -1,0 +1,56 @@
+"""Near-miss: a variable or a file that is there, and read by nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from robodj_secretguard.findings import Check, Severity
+from robodj_secretguard.rules.words import about_setup, capital
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from robodj_secretguard.findings import Finding
+    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.sources import Reading, Setup
+
+
+def near_miss_findings(setup: Setup, policy: SecretPolicy | None) -> Iterator[Finding]:
+    """Return the set variables that are typos of those that belong to one secret, or to none.
+
+    It is an alert where ignoring the variable loosens a check, and a warning where a key is merely missed.
+
+    Args:
+        setup: what holds for every declared secret.
+        policy: the secret; `None` for the variables that belong to none.
+    """
+    for miss in setup.near_misses:
+        if miss.meant.policy is policy:
+            yield about_setup(
+                setup.policies,
+                Check.NEAR_MISS,
+                f"{capital(miss.found)} is set, and nothing reads it: {miss.meant.name} is probably meant.",
+                f"Set {miss.meant.name} to what is meant, and unset the other.",
+                source="environment",
+                severity=Severity.ALERT if miss.meant.loosens else Severity.WARNING,
+                policy=policy,
+            )
+
+
+def misnamed_file_findings(reading: Reading) -> Iterator[Finding]:
+    """Return the file that an editor gave a second ending, beside where the fallback file is looked for.
+
+    Args:
+        reading: what was found for the secret.
+    """
+    policy = reading.policy
+    if reading.file.misnamed:
+        yield about_setup(
+            reading.setup.policies,
+            Check.NEAR_MISS,
+            f"There is a file {policy.file}.txt, and nothing reads it: {policy.file} is probably meant.",
+            "Deliver what it holds, then delete it.",
+            source=f"file:{policy.file}",
+            severity=Severity.WARNING,
+            policy=policy,
+        )

@@ -1,0 +1,83 @@
+"""Secret text that nothing shows by accident, and the boundary that no frame holding one is seen through."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+from pydantic import SecretStr, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Result = TypeVar("_Result")
+_HASH_SALT: Final = secrets.token_bytes(16)
+
+
+class SealedStr(SecretStr):
+    """A `SecretStr` whose text is in no attribute.
+
+    `vars`, `inspect`, `rich.inspect` and JSON encoders that fall back to `vars` find a function where a
+    `SecretStr` has its text. Copies are the object itself, and pickling is refused.
+    """
+
+    def __init__(self, secret_value: str) -> None:  # not super().__init__, which would make an attribute of it
+        self._reveal: Callable[[], str] = lambda: secret_value
+
+    def get_secret_value(self) -> str:
+        """Return the secret text; from here on it is the caller's to protect."""
+        return self._reveal()
+
+    def __len__(self) -> int:
+        return len(self._reveal())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretStr) and self._reveal() == other.get_secret_value()
+
+    def __hash__(self) -> int:
+        return hash((_HASH_SALT, self._reveal()))  # a bare hash(text) could be compared with a guess's
+
+    def __copy__(self) -> SealedStr:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> SealedStr:
+        return self
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        refuse_pickle()
+
+
+def refuse_pickle() -> NoReturn:
+    """Raise the one `TypeError` that answers every attempt to pickle a secret."""
+    msg = "secrets are not pickled: call guard() in each process instead"
+    raise TypeError(msg)
+
+
+class CheckFailedError(Exception):
+    """A check failed by itself: only the type of what went wrong is kept, its text may hold anything."""
+
+    def __init__(self, error_type: str) -> None:
+        super().__init__(f"the check itself failed: {error_type}")
+        self.error_type = error_type
+
+
+def contain(action: Callable[[], _Result]) -> _Result | BaseException:
+    """Run `action`, and let no frame and no exception text of it out.
+
+    Functions called inside may bind key material to locals: a traceback with locals never reaches them.
+
+    Returns:
+        What `action` returned; else the exception to raise or to report in its stead, without a traceback and
+        a chain: pydantic's `ValidationError` (its inputs are sealed), a new `KeyboardInterrupt`, or a
+        `CheckFailedError` for all others, `SystemExit` included.
+    """
+    try:
+        return action()
+    except ValidationError as error:
+        failure: BaseException = error.with_traceback(None)
+    except KeyboardInterrupt:
+        failure = KeyboardInterrupt()
+    except BaseException as error:  # noqa: BLE001 - whatever goes wrong is a reason to refuse
+        failure = CheckFailedError(type(error).__name__)
+    failure.__cause__ = failure.__context__ = None
+    return failure

@@ -1,0 +1,122 @@
+"""What all tests share: keys made at run time, a process of our own to look at from outside, and what must not show."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from robodj_secretguard import Report, check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
+V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"
+TIMEOUT = 60
+
+
+def marker(ahead: timedelta, *, now: datetime = NOW) -> str:
+    """Write an expiry marker that lies ahead."""
+    return (now + ahead).isoformat().replace("+00:00", "Z")
+
+
+def good_keys() -> dict[str, str]:
+    """Make a new key of each kind, as the approved commands do."""
+    return {V1: secrets.token_urlsafe(32), V2: secrets.token_hex(64)}
+
+
+def found(report: Report) -> list[tuple[str, str | None]]:
+    """Reduce a report to which check fired on which secret."""
+    return [(str(finding.check), finding.secret) for finding in report.findings]
+
+
+@dataclass(frozen=True)
+class Checker:
+    """`check` at a fixed time on a config directory of the test's own, which it need not use."""
+
+    config: Path
+
+    def __call__(self, environ: Mapping[str, str], *, require_env_only: bool = False, now: datetime = NOW) -> Report:
+        return check(environ=environ, config_dir=self.config, require_env_only=require_env_only, now=now)
+
+    def write(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
+        """Put a fallback file into the config directory."""
+        path = self.config / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.chmod(mode)
+        return path
+
+
+@pytest.fixture
+def checker(tmp_path: Path) -> Checker:
+    """Check at a fixed time, with an empty config directory."""
+    config = tmp_path / "config"
+    config.mkdir(mode=0o700)
+    return Checker(config)
+
+
+@pytest.fixture
+def clean_env() -> dict[str, str]:
+    """The process's environment less everything that the guard reads."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith("ROBODJ_")}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A process that has ended, as its user sees it."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def alerts(self) -> list[str]:
+        """The ALERT lines, wherever they were written."""
+        return [line for line in (self.out + self.err).splitlines() if line.startswith("ALERT:")]
+
+
+def run(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, keys: Sequence[str] = (), python: bool = True
+) -> Ran:
+    """Run a process to its end, and make sure that it showed no part of a key.
+
+    Args:
+        command: arguments of Python, or a whole command.
+        env: its whole environment.
+        cwd: its working directory.
+        keys: the keys that must not show.
+        python: whether `command` is run by this Python.
+    """
+    argv = [sys.executable, *command] if python else list(command)
+    done = subprocess.run(argv, env=dict(env), cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert leaks(done.stdout + done.stderr, keys) == []
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def leaks(text: str, keys: Sequence[str]) -> list[str]:
+    """Return what of keys stands in text, in any form: any six characters in a row."""
+    folded = text.casefold()
+    forms = set()
+    for key in keys:
+        raw = key.encode("utf-8", "surrogateescape")
+        spelled = [key, key[::-1], raw.hex(), repr(key)[1:-1]]
+        spelled += [base64.b64encode(b"\0" * shift + raw).decode()[4:-4] for shift in range(3)]
+        forms |= {form[at : at + 6].casefold() for form in spelled for at in range(len(form) - 5)}
+    return sorted(form for form in forms if form in folded)
+
+
+@pytest.fixture(autouse=True)
+def _no_structlog_configuration() -> Iterator[None]:
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
