@@ -28,6 +28,9 @@ class SealedStr(SecretStr):
         """Return the secret text; from here on it is the caller's to protect."""
         return self._reveal()
 
+    def _display(self) -> str:
+        return "**********"
+
     def __len__(self) -> int:
         return len(self._reveal())
 
@@ -73,7 +76,7 @@ def contain(action: Callable[[], _Result]) -> _Result | BaseException:
     """
     try:
         return action()
-    except ValidationError as error:
+    except (ValidationError, CheckFailedError) as error:
         failure: BaseException = error.with_traceback(None)
     except KeyboardInterrupt:
         failure = KeyboardInterrupt()

@@ -1,0 +1,1 @@
+"""A RoboDJ-shaped service."""

@@ -1,0 +1,135 @@
+"""What the end-to-end tests share: the environment, the keys and the scripts of the processes that they look at."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from conftest import TIMEOUT, V1, V2, Ran, good_keys, leaks, run
+
+from robodj_secretguard import check
+from robodj_secretguard.render import report_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+
+def _cut_short(keys: Mapping[str, str]) -> dict[str, str]:
+    return {V1: keys[V1][:20], V2: keys[V2][:100]}
+
+
+def _keys_unlike_all_output() -> dict[str, str]:
+    """Make good keys of which no six characters stand by chance in a fingerprint of them, or in an ALERT's text."""
+    while True:
+        keys = good_keys()
+        text = "".join(report_json(check(environ=each), passed=False) for each in (keys, _cut_short(keys)))
+        if not leaks(text, tuple(keys.values())):
+            return keys
+
+
+GOOD = _keys_unlike_all_output()
+"""Made once in a run: every process is given these, whole or cut short, and must not show six characters of them."""
+BAD = _cut_short(GOOD)
+"""Good keys that were pasted short: an alert each."""
+WARNED = GOOD | {f"{V1}S": "1"}
+"""Good keys, and a typo beside them: a warning, and a start."""
+SETS = {"good": GOOD, "warned": WARNED, "bad": BAD, "none": {}}
+"""All of them by name: a test that has the name as its parameter shows no key when it fails."""
+
+ALERT_STARTS = ("ALERT: secret.key: format: ", "ALERT: secret_v2.key: format: ")
+"""How the lines begin that `BAD` is refused with, in order."""
+WARNING_START = "WARNING: secret.key: near-miss: "
+"""How the line begins that `WARNED` starts with."""
+
+GUARD = "from robodj_secretguard import guard\n"
+SERVICE = f"{GUARD}SECRETS = guard()\n"
+
+_CHANGES_STREAMS = {"PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE"}
+
+
+def host_env(keys: Mapping[str, str], **more: str) -> dict[str, str]:
+    """Make a process's whole environment: this one's, less all that changes what is tested, with keys."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith("ROBODJ_") and name not in _CHANGES_STREAMS
+    }
+    return kept | dict(keys) | more
+
+
+def run_script(script: str, keys: Mapping[str, str], cwd: Path, *, options: Sequence[str] = (), **more: str) -> Ran:
+    """Run a script to its end, given keys of which it must not show any part.
+
+    Args:
+        script: its text.
+        keys: the keys in its environment.
+        cwd: where it is written, and runs.
+        options: the interpreter's options.
+        more: further variables.
+    """
+    (cwd / "app.py").write_text(script, encoding="utf-8")
+    return run([*options, "app.py"], env=host_env(keys, **more), cwd=cwd, keys=tuple(GOOD.values()))
+
+
+def assert_alert_lines(text: str) -> None:
+    """Make sure that text is the ALERT lines for `BAD`, each a physical ASCII line, and nothing else."""
+    *lines, last = text.split("\n")
+    assert (len(lines), last) == (len(ALERT_STARTS), "")
+    for line, start in zip(lines, ALERT_STARTS, strict=True):
+        assert line.startswith(start)
+        assert line.isascii()
+        assert line.isprintable()
+
+
+def run_on(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, ends: Mapping[str, int], closed: Sequence[int] = ()
+) -> Ran:
+    """Run Python to its end with standard streams of our choice; what the others carry is returned.
+
+    Args:
+        command: arguments of Python.
+        env: its whole environment.
+        cwd: its working directory.
+        ends: descriptors for `stdout` and `stderr`, where they are not to be read.
+        closed: numbers of descriptors that it starts without (POSIX).
+    """
+    argv = [sys.executable, *command]
+    if closed:
+        argv = ["sh", "-c", 'exec "$@" ' + " ".join(f"{number}>&-" for number in closed), "sh", *argv]
+    with subprocess.Popen(
+        argv,
+        env=dict(env),
+        cwd=cwd,
+        text=True,
+        stdout=ends.get("stdout", subprocess.PIPE),
+        stderr=ends.get("stderr", subprocess.PIPE),
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+    out, err = out or "", err or ""
+    assert leaks(out + err, tuple(GOOD.values())) == []
+    return Ran(process.returncode, out, err)
+
+
+@contextlib.contextmanager
+def broken_pipe() -> Iterator[int]:
+    """Make a pipe whose reader is gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        yield writer
+    finally:
+        os.close(writer)
+
+
+@contextlib.contextmanager
+def full_device() -> Iterator[int]:
+    """Open the device that is always full."""
+    with open("/dev/full", "wb", buffering=0) as stream:
+        yield stream.fileno()

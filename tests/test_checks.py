@@ -1,0 +1,241 @@
+"""The one run of all checks: order, combinations, repeatability, and failing closed."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import NOW, V1, V2, Checker, found, good_keys, marker
+
+from robodj_secretguard import Check, Report, check
+from robodj_secretguard.findings import iso_utc
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+K1, K2 = "secret.key", "secret_v2.key"
+
+
+class TestOrder:
+    """The set-up first, then secrets in declared order, then the order of the table."""
+
+    def test_everything_at_once(self, checker: Checker) -> None:
+        """All findings come in one run, in order."""
+        key = good_keys()[V1]
+        checker.write("secret.key", good_keys()[V1])
+        checker.write("secret_v2.key.txt", "")
+        report = checker(
+            {
+                f"{V2}_FILE": "x",
+                f"{V2}_EXPIRES_AT": "soon",
+                V2: key[:-1],
+                f"{V1}_EXPIRES_AT": marker(timedelta(days=200)),
+                V1: key,
+                "ROBODJ_PROTECTED_EN": "true",
+                "ROBODJ_PROTECTED_ENV": "maybe",
+                "ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "perhaps",
+                "robodj_config_dir": "x",
+            }
+        )
+        assert found(report) == [
+            ("setting", None),
+            ("setting", None),
+            ("near-miss", None),
+            ("near-miss", None),
+            ("file-present", K1),
+            ("cadence", K1),
+            ("format", K2),
+            ("shared", K2),
+            ("expiry-marker", K2),
+            ("near-miss", K2),
+            ("near-miss", K2),
+        ]
+        order = list(Check)
+        assert [order.index(finding.check) for finding in report.findings if finding.secret == K2] == sorted(
+            order.index(finding.check) for finding in report.findings if finding.secret == K2
+        )
+
+    def test_the_environments_order_does_not_matter(self, checker: Checker) -> None:
+        """The same input gives the same report."""
+        environ = good_keys() | {"ROBODJ_SECRET_KEYS": "x", "ROBODJ_SECRE_KEY": "x", "ROBODJ_SECRET_KEY_EXP": "x"}
+        backwards = dict(reversed(environ.items()))
+        assert checker(environ) == checker(environ) == checker(backwards)
+        assert len(checker(environ).findings) == 3
+
+    def test_checks_of_the_contract(self) -> None:
+        """The ids are the contract's, in its order, less those of a revocation list and of throw-away keys."""
+        assert [str(each) for each in Check] == [
+            "missing",
+            "placeholder",
+            "format",
+            "weak",
+            "shared",
+            "expired",
+            "expiry-marker",
+            "clock",
+            "file-unsafe",
+            "file-present",
+            "setting",
+            "near-miss",
+            "internal",
+            "expiring",
+            "cadence",
+            "file-fallback",
+            "file-stale",
+            "file-permissions",
+        ]
+
+
+class TestConfigDirectory:
+    """Where the fallback files are."""
+
+    def test_the_argument_before_the_variable_before_the_default(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first that names a directory decides."""
+        monkeypatch.chdir(tmp_path)
+        keys = {}
+        for name in ("argument", "variable", "config"):
+            (tmp_path / name).mkdir(mode=0o700)
+            keys[name] = good_keys()[V1]
+            (tmp_path / name / "secret.key").write_text(keys[name])
+            (tmp_path / name / "secret.key").chmod(0o600)
+        environ = {V2: good_keys()[V2]}
+
+        def fingerprint(report: Report) -> str | None:
+            assert report.secrets[0].source == "file:config/secret.key"
+            return report.secrets[0].fingerprint
+
+        expected = {name: check(environ=environ | {V1: key}).secrets[0].fingerprint for name, key in keys.items()}
+        assert fingerprint(check(environ=environ)) == expected["config"]
+        assert fingerprint(check(environ=environ | {"ROBODJ_CONFIG_DIR": ""})) == expected["config"]
+        named = environ | {"ROBODJ_CONFIG_DIR": str(tmp_path / "variable")}
+        assert fingerprint(check(environ=named)) == expected["variable"]
+        assert fingerprint(check(environ=named, config_dir=tmp_path / "argument")) == expected["argument"]
+
+    @pytest.mark.parametrize("named", ["nowhere", "", "a\0b", "a-file"])
+    def test_a_named_one_that_does_not_exist(self, tmp_path: Path, named: str) -> None:
+        """It is an alert, whether or not a file is needed, and the path is not shown."""
+        (tmp_path / "a-file").touch()
+        report = check(environ=good_keys(), config_dir=named and str(tmp_path / named), now=NOW)
+        assert found(report) == [("setting", None)]
+        assert report.findings[0].source == "none"
+        assert not named or named not in repr(report)
+
+    def test_a_variable_that_names_none(self, tmp_path: Path) -> None:
+        """The same for the variable."""
+        environ = good_keys() | {"ROBODJ_CONFIG_DIR": str(tmp_path / "nowhere")}
+        report = check(environ=environ, now=NOW)
+        assert found(report) == [("setting", None)]
+        assert report.findings[0].source == "environment"
+        assert report.findings[0].message.startswith("ROBODJ_CONFIG_DIR names a directory")
+
+    def test_the_default_need_not_exist(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody named it; the message says where was looked."""
+        monkeypatch.chdir(tmp_path)
+        report = check(environ={V2: good_keys()[V2]}, now=NOW)
+        assert found(report) == [("missing", K1)]
+        assert "there is no file config/secret.key under the working directory" in report.findings[0].message
+
+
+class TestReport:
+    """What `check` returns."""
+
+    def test_as_dict(self, checker: Checker) -> None:
+        """It is contract section 5's document, in plain types."""
+        keys = good_keys()
+        checker.write("secret_v2.key", keys[V2])
+        document = checker({V1: keys[V1], f"{V1}_EXPIRES_AT": "2026-11-01T02:00:00.5+02:00"}).as_dict()
+        fingerprints = [entry.pop("fingerprint") for entry in document["secrets"]]
+        assert all(each.startswith("sgfp1:") and len(each) == 38 for each in fingerprints)
+        findings = document.pop("findings")
+        assert document == {
+            "schema": 1,
+            "ok": False,
+            "checked_at": "2026-12-01T12:00:00Z",
+            "require_env_only": False,
+            "secrets": [
+                {
+                    "secret": K1,
+                    "variable": V1,
+                    "source": "environment",
+                    "state": "expired",
+                    "expires_at": "2026-11-01T00:00:00Z",
+                    "owner": "Security Operations",
+                    "backup_owner": "Release Manager",
+                    "rotation_days": 90,
+                },
+                {
+                    "secret": K2,
+                    "variable": V2,
+                    "source": "file:config/secret_v2.key",
+                    "state": "present",
+                    "expires_at": None,
+                    "owner": "Security Operations",
+                    "backup_owner": "Release Manager",
+                    "rotation_days": 30,
+                },
+            ],
+        }
+        assert [list(finding) for finding in findings] == [
+            ["check", "severity", "secret", "source", "message", "remedy", "owner"]
+        ] * 2
+        assert {type(value) for finding in findings for value in finding.values()} == {str}
+        assert json.loads(json.dumps(findings)) == findings
+
+    def test_alerts_and_warnings(self, checker: Checker) -> None:
+        """Every finding is one or the other, and only alerts make it not ok."""
+        keys = good_keys()
+        checker.write("secret.key", keys[V1])
+        report = checker({V2: "changeme"})
+        assert [str(finding.check) for finding in report.alerts] == ["placeholder"]
+        assert [str(finding.check) for finding in report.warnings] == ["file-fallback"]
+        assert not report.ok
+        assert checker({V2: keys[V2]}).ok
+
+    def test_a_time_is_told_in_utc(self) -> None:
+        """To the second, with `Z`."""
+        assert iso_utc(datetime.fromisoformat("2026-11-24T23:30:00.999+01:00")) == "2026-11-24T22:30:00Z"
+
+
+class TestFailure:
+    """A check that fails by itself refuses."""
+
+    @pytest.mark.parametrize("environ", [{V1: 5}, {V1: None}, MappingProxyType({5: "x"})])
+    def test_an_environment_that_is_none(self, environ: dict[str, str]) -> None:
+        """The error's type is an alert; nothing of its text is shown, and no secret is called verified."""
+        report = check(environ=environ, now=NOW)
+        assert [str(finding.check) for finding in report.findings] == ["internal"]
+        assert not report.ok
+        assert report.secrets == ()
+
+    def test_an_error_type_that_would_break_the_line(self) -> None:
+        """A name that is not ASCII is not shown."""
+
+        class Überraschung(Exception):  # noqa: N818, PLC2401
+            pass
+
+        class Hostile(dict[str, str]):
+            def __contains__(self, _key: object) -> bool:
+                raise Überraschung
+
+        assert "(an error)" in check(environ=Hostile(), now=NOW).findings[0].message
+
+    def test_an_interrupt_is_one(self) -> None:
+        """Control-C during a check stays what it is."""
+
+        class Interrupted(dict[str, str]):
+            def __contains__(self, _key: object) -> bool:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt) as raised:
+            check(environ=Interrupted(), now=NOW)
+        assert raised.value.__context__ is None
+
+    def test_a_naive_time(self) -> None:
+        """A time without a timezone is a programming error."""
+        with pytest.raises(ValueError, match=r"^now must have a timezone$"):
+            check(environ={}, now=datetime(2026, 12, 1))  # noqa: DTZ001 - the point

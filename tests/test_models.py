@@ -1,0 +1,238 @@
+"""The settings models: declared once, made only through the checks, and showing nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import json
+import os
+import pickle
+import traceback
+from datetime import timedelta
+from io import StringIO
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pytest
+import rich
+from conftest import NOW, V1, V2, good_keys, leaks, marker
+from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
+
+from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def policy(name: str = "webhook.key", variable: str = "WEBHOOK_KEY", **fields: Any) -> SecretPolicy:
+    """Declare one more secret."""
+    return SecretPolicy(
+        name=name,
+        variable=variable,
+        owner="Integrations",
+        backup_owner="Release Manager",
+        cadence=timedelta(days=90),
+        warn_before=timedelta(days=14),
+        **fields,
+    )
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    """Put generated keys into this process's environment."""
+    for name in [name for name in os.environ if name.startswith("ROBODJ_")]:
+        monkeypatch.delenv(name)
+    made = good_keys()
+    for name, key in made.items():
+        monkeypatch.setenv(name, key)
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+class TestDeclaration:
+    """Every field is one declared secret; whatever else is refused when the class is made."""
+
+    @pytest.mark.parametrize(
+        "field",
+        [
+            (SecretStr, ...),
+            (SecretStr, SecretStr("dev")),
+            (Annotated[SecretStr, policy()], SecretStr("dev")),
+            (Annotated[SecretStr, policy()], Field(default_factory=lambda: SecretStr("dev"))),
+            (Annotated[SecretStr | None, policy()], ...),
+            (Annotated[SecretStr, policy()] | None, None),
+            (Annotated[str, policy()], ...),
+            (Annotated[SecretStr, policy(), policy("other.key", "OTHER_KEY")], ...),
+            (Annotated[SecretStr, policy()], Field(alias="other")),
+            (Annotated[SecretStr, policy()], Field(validation_alias="other")),
+            (int, 8000),
+        ],
+    )
+    def test_not_a_declared_secret(self, field: Any) -> None:
+        """Defaults, optionals, aliases, undeclared secrets and ordinary settings are a TypeError."""
+        with pytest.raises(TypeError, match="must be declared as"):
+            create_model("Refused", __base__=SecretSettings, field=field)
+
+    def test_an_inherited_secret_cannot_be_loosened(self) -> None:
+        """A subclass does not turn a declared secret into something else."""
+        with pytest.raises(TypeError, match=r"Loose\.secret_key must be declared as"):
+            create_model("Loose", __base__=RuntimeSecrets, secret_key=(SecretStr, SecretStr("dev")))
+
+    def test_none_at_all(self) -> None:
+        """A model that declares nothing would pass unset."""
+        with pytest.raises(TypeError, match="declares no secret"):
+            create_model("Empty", __base__=SecretSettings)
+
+    @pytest.mark.parametrize(
+        ("other", "shared"),
+        [
+            (policy("secret.key"), "a name"),
+            (policy(variable=V1), "a variable"),
+            (policy(variable=f"{V1}_EXPIRES_AT"), "a variable"),
+            (policy(expiry_variable=f"{V2}_EXPIRES_AT"), "a variable"),
+            (policy(file="config/Secret.key"), "a file"),
+        ],
+    )
+    def test_two_that_share(self, other: SecretPolicy, shared: str) -> None:
+        """Two declared secrets have their own names, variables and files, on file systems without case too."""
+        with pytest.raises(TypeError, match=f"two secrets that share {shared}"):
+            create_model("Sharing", __base__=RuntimeSecrets, other=(Annotated[SecretStr, other], ...))
+
+    @pytest.mark.parametrize("model", [SecretSettings, int, None, RuntimeSecrets.secret_policies])
+    def test_what_is_no_model_is_not_checked(self, model: Any) -> None:
+        """`check` raises for a programming error: it has nothing to report on."""
+        with pytest.raises(TypeError, match="must be a subclass of SecretSettings"):
+            check(model)
+
+
+class TestInstance:
+    """An instance exists only of values that passed."""
+
+    def test_made_from_the_environment(self, keys: dict[str, str]) -> None:
+        """It holds the values, under the names of its fields."""
+        made = RuntimeSecrets()
+        assert made.secret_key.get_secret_value() == keys[V1]
+        assert made.secret_v2_key.get_secret_value() == keys[V2]
+
+    @pytest.mark.parametrize(
+        ("change", "check_id"),
+        [
+            ({V1: None}, "missing"),
+            ({V1: "changeme"}, "placeholder"),
+            ({V1: "short"}, "format"),
+            ({V1: "Zy" * 30}, "weak"),
+            ({f"{V1}_EXPIRES_AT": marker(-timedelta(days=90))}, "expired"),
+            ({"ROBODJ_PROTECTED_ENV": "maybe"}, "setting"),
+            ({V1: V2}, "shared"),
+        ],
+    )
+    def test_the_same_rules(
+        self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, change: dict[str, str | None], check_id: str
+    ) -> None:
+        """Made directly it applies what `guard()` applies, and its error shows no value."""
+        for name, value in change.items():
+            if value is None:
+                monkeypatch.delenv(name)
+            else:
+                monkeypatch.setenv(name, keys.get(value, value))
+        with pytest.raises(ValidationError) as raised:
+            RuntimeSecrets()
+        error = raised.value
+        assert check_id in [entry["type"] for entry in error.errors()]
+        shown = [str(error), repr(error), str(error.errors()), error.json(), repr(vars(error))]
+        frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
+        shown += [repr(frame.locals) for frame in frames[1:]]  # the first is this test's own
+        assert leaks("\n".join(shown), list(keys.values())) == []
+        with contextlib.suppress(TypeError):  # what holds a value is not pickled
+            assert leaks(repr(pickle.dumps(error.errors())), list(keys.values())) == []
+
+    def test_it_takes_no_values(self, keys: dict[str, str]) -> None:
+        """A value that is passed would not have been delivered as the policy says; it is not repeated."""
+        with pytest.raises(TypeError, match="takes no values") as raised:
+            RuntimeSecrets.model_validate({"secret_key": keys[V1]})
+        last = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack[-1]
+        assert leaks(repr(last.locals), list(keys.values())) == []
+
+    def test_it_is_not_made_without_checks(self, keys: dict[str, str]) -> None:
+        """Pydantic's way around validation is closed."""
+        with pytest.raises(TypeError, match="not made without its checks"):
+            RuntimeSecrets.model_construct(secret_key=SecretStr(keys[V1]))
+
+    def test_it_is_frozen(self, keys: dict[str, str]) -> None:
+        """Assignment is refused, with a constant text."""
+        with pytest.raises(AttributeError, match=r"^RuntimeSecrets is frozen$"):
+            RuntimeSecrets().secret_key = SecretStr(keys[V2])  # type: ignore[misc]
+
+    def test_env_files_are_never_read(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """A `.env` file in the working directory, and one that a subclass names, are not sources."""
+        monkeypatch.delenv(V1)
+        with open(".env", "w", encoding="utf-8") as file:
+            file.write(f"{V1}={keys[V1]}\n")
+
+        class WithEnvFile(RuntimeSecrets, env_file=".env"):
+            pass
+
+        with pytest.raises(ValidationError, match="missing"):
+            WithEnvFile()
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # looking at every member meets pydantic's old names
+    def test_nothing_of_the_environment_shows(self, keys: dict[str, str]) -> None:
+        """No repr, dump, copy, encoder, inspection or schema has a value."""
+        made = RuntimeSecrets()
+        rendered = StringIO()
+        rich.inspect(made, private=True, dunder=True, console=rich.console.Console(file=rendered, width=200))
+        rich.inspect(made.secret_key, private=True, dunder=True, console=rich.console.Console(file=rendered, width=200))
+        for each in (made, copy.copy(made), copy.deepcopy(made), made.model_copy(deep=True), made.secret_key):
+            shown = [repr(each), str(each), repr(vars(each)), repr(inspect.getmembers(each))]
+            shown.append(json.dumps(each, default=vars))
+            assert leaks("\n".join(shown), list(keys.values())) == []
+            with pytest.raises(TypeError, match="secrets are not pickled"):
+                pickle.dumps(each)
+        shown = [repr(made.model_dump()), made.model_dump_json(), repr(dict(made)), rendered.getvalue()]
+        shown.append(json.dumps(RuntimeSecrets.model_json_schema()))
+        assert leaks("\n".join(shown), list(keys.values())) == []
+
+    def test_the_debug_variable_of_pydantic_settings_shows_nothing(
+        self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its log of every source's values has sealed ones."""
+        monkeypatch.setenv("PYDANTIC_SETTINGS_DEBUG", "1")
+        with caplog.at_level("DEBUG"):
+            RuntimeSecrets()
+        assert leaks(caplog.text, list(keys.values())) == []
+
+
+class TestValidatorOfTheHost:
+    """A subclass may judge its secrets further."""
+
+    class Stricter(RuntimeSecrets):
+        """Refuses every key."""
+
+        @field_validator("secret_v2_key", mode="after")
+        @classmethod
+        def _refuse(cls, value: SecretStr) -> SecretStr:
+            msg = f"not {value.get_secret_value()}"
+            raise ValueError(msg)
+
+    class Exiting(RuntimeSecrets):
+        """Ends the process with a success."""
+
+        @field_validator("secret_v2_key", mode="after")
+        @classmethod
+        def _exit(cls, _value: SecretStr) -> SecretStr:
+            raise SystemExit(0)
+
+    def test_it_is_an_alert_without_its_text(self) -> None:
+        """The error's type and the secret are told, its text is not."""
+        keys = good_keys()
+        report = check(self.Stricter, environ=keys, now=NOW)
+        assert [(str(finding.check), finding.secret) for finding in report.findings] == [("internal", "secret_v2.key")]
+        assert not report.ok
+        assert "ValidationError" in report.findings[0].message
+        assert leaks(repr(report), list(keys.values())) == []
+
+    def test_it_cannot_end_the_process(self) -> None:
+        """A `SystemExit` inside is no way out of the checks."""
+        report = check(self.Exiting, environ=good_keys(), now=NOW)
+        assert [(str(finding.check), finding.secret) for finding in report.findings] == [("internal", None)]
+        assert "SystemExit" in report.findings[0].message

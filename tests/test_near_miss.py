@@ -1,0 +1,49 @@
+"""Near-misses against a plain definition of one edit."""
+
+from __future__ import annotations
+
+import string
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robodj_secretguard.near_miss import ReadName, near_misses
+
+TARGET = "ROBODJ_SECRET_V2_KEY"
+ALPHABET = string.ascii_uppercase + string.digits + "_"
+
+
+def one_edit_away(target: str) -> set[str]:
+    """List every name one insertion, deletion, replacement or swap away, none of them on a digit."""
+    letters = ALPHABET.translate({ord(digit): None for digit in string.digits})
+    places = range(len(target))
+    names = {target[:at] + char + target[at:] for at in range(len(target) + 1) for char in letters}
+    names |= {target[:at] + target[at + 1 :] for at in places if not target[at].isdigit()}
+    names |= {target[:at] + char + target[at + 1 :] for at in places for char in letters if not target[at].isdigit()}
+    names |= {
+        target[:at] + target[at + 1] + target[at] + target[at + 2 :]
+        for at in places[:-1]
+        if not (target[at] + target[at + 1]).isdecimal() and not any(c.isdigit() for c in target[at : at + 2])
+    }
+    return names - {target}
+
+
+def found(names: list[str], *, any_case: bool = True) -> list[str]:
+    """List what is found near the one target."""
+    misses = near_misses(names, [ReadName(TARGET)], is_set=lambda _: True, any_case=any_case)
+    return [miss.found for miss in misses]
+
+
+def test_every_name_one_edit_away_is_found() -> None:
+    """All of them, and each is shown."""
+    names = one_edit_away(TARGET)
+    assert found(sorted(names)) == sorted(names)
+    assert len(names) > 900
+
+
+@given(st.text(ALPHABET, min_size=1, max_size=24) | st.sampled_from(sorted(one_edit_away(TARGET))), st.integers(0, 23))
+def test_nothing_else_is_found(name: str, at: int) -> None:
+    """A name is found when, and only when, it is one edit away."""
+    for each in (name, name[:at] + "Q" + name[at:], name[:at] + name[at + 1 :]):
+        if each:
+            assert bool(found([each])) is (each in one_edit_away(TARGET))

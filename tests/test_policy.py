@@ -1,0 +1,121 @@
+"""What a declared secret is, and that the two in the policy's scope are declared as contract section 1 says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, SecretPolicy
+
+DECLARED = RuntimeSecrets.secret_policies
+
+
+class TestRuntimeSecrets:
+    """Every cell of the contract's table is data on the model."""
+
+    def test_secret_key(self) -> None:
+        """The row of `secret.key`."""
+        assert DECLARED["secret_key"] == SecretPolicy(
+            name="secret.key",
+            variable="ROBODJ_SECRET_KEY",
+            file="config/secret.key",
+            material=Material(base64url=Length(43), hexadecimal=Length(64)),
+            generator=Generator("token_urlsafe", 32),
+            expiry_variable="ROBODJ_SECRET_KEY_EXPIRES_AT",
+            owner="Security Operations",
+            backup_owner="Release Manager",
+            cadence=timedelta(days=90),
+            warn_before=timedelta(days=14),
+        )
+
+    def test_secret_v2_key(self) -> None:
+        """The row of `secret_v2.key`."""
+        assert DECLARED["secret_v2_key"] == SecretPolicy(
+            name="secret_v2.key",
+            variable="ROBODJ_SECRET_V2_KEY",
+            file="config/secret_v2.key",
+            material=Material(base64url=Length(86), hexadecimal=Length(128, 128)),
+            generator=Generator("token_hex", 64),
+            expiry_variable="ROBODJ_SECRET_V2_KEY_EXPIRES_AT",
+            owner="Security Operations",
+            backup_owner="Release Manager",
+            cadence=timedelta(days=30),
+            warn_before=timedelta(days=7),
+        )
+
+
+class TestGenerator:
+    """The approved generators of policy section 1."""
+
+    def test_the_approved_commands(self) -> None:
+        """They are the policy's, to the letter."""
+        assert [policy.generator.command for policy in DECLARED.values()] == [
+            'python -c "import secrets; print(secrets.token_urlsafe(32))"',
+            'python -c "import secrets; print(secrets.token_hex(64))"',
+        ]
+
+    def test_it_generates_what_is_accepted(self) -> None:
+        """A generated key has the accepted length, and no two are equal."""
+        for policy in DECLARED.values():
+            one, other = policy.generator.generate(), policy.generator.generate()
+            kind = policy.material.hexadecimal if policy.name == "secret_v2.key" else policy.material.base64url
+            assert kind.accepts(len(one))
+            assert one != other
+
+
+class TestSecretPolicy:
+    """A policy that could not be kept, or that would break a report's lines, is refused when it is made."""
+
+    def test_file_and_marker_follow_from_name_and_variable(self) -> None:
+        """Most secrets need to say neither."""
+        policy = replace(DECLARED["secret_key"], name="webhook.key", variable="WEBHOOK", file="", expiry_variable="")
+        assert (policy.file, policy.expiry_variable) == ("config/webhook.key", "WEBHOOK_EXPIRES_AT")
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("name", ""),
+            ("name", "secret key"),
+            ("name", "secret.key\n"),
+            ("variable", "robodj_secret_key"),
+            ("variable", "KEY"),
+            ("variable", "ROBODJ-KEY"),
+            ("expiry_variable", "robodj"),
+            ("file", "secret.key"),
+            ("file", "config/../secret.key"),
+            ("file", "/config/secret.key"),
+            ("owner", " "),
+            ("owner", "Security\nALERT: forged"),
+            ("backup_owner", "Sécurité"),
+            ("cadence", timedelta(days=14)),
+            ("warn_before", timedelta(0)),
+            ("generator", Generator("token_urlsafe", 31)),
+            ("generator", Generator("token_hex", 33)),
+            ("generator", Generator("token_urlsafe", 64)),
+            ("material", Material(base64url=Length(42), hexadecimal=Length(64))),
+            ("material", Material(base64url=Length(43), hexadecimal=Length(63))),
+            ("material", Material(base64url=Length(44), hexadecimal=Length(64))),
+        ],
+    )
+    def test_refused(self, field: str, value: Any) -> None:
+        """The error names the field, and repeats nothing of what was given."""
+        with pytest.raises(ValueError, match=r"^SecretPolicy ") as raised:
+            replace(DECLARED["secret_key"], **{field: value})
+        assert not isinstance(value, str) or len(value) < 4 or value not in str(raised.value)
+
+    def test_the_smallest_material(self) -> None:
+        """What carries exactly the generator's bytes is accepted."""
+        fits = Material(base64url=Length(43, 43), hexadecimal=Length(64, 64))
+        assert replace(DECLARED["secret_key"], material=fits).material == fits
+
+
+def test_length_in_words() -> None:
+    """A length reads as an operator would say it."""
+    assert [str(Length(43)), str(Length(128, 128)), str(Length(43, 90))] == [
+        "at least 43",
+        "exactly 128",
+        "at least 43",
+    ]

@@ -1,0 +1,95 @@
+"""The README's commands and examples are what a new user pastes: they are run, and its tables are complete."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import V1, good_keys, run
+
+from robodj_secretguard import Check, check
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+EMBED, REPORT, ADD = blocks("python")
+QUICKSTART, TESTS, GATE = blocks("sh")
+
+
+@pytest.mark.parametrize(("code", "with_webhook"), [(EMBED, False), (REPORT, False), (ADD, True)])
+def test_the_examples_run(code: str, with_webhook: bool, clean_env: dict[str, str], tmp_path: Path) -> None:  # noqa: FBT001
+    """Each starts with good keys, and the first and the last are refused without."""
+    keys = good_keys() | ({"ROBODJ_WEBHOOK_KEY": good_keys()[V1]} if with_webhook else {})
+    started = run(["-c", code], env=clean_env | keys, cwd=tmp_path, keys=list(keys.values()))
+    assert (started.status, started.err) == (0, "")
+    refused = run(["-c", code], env=clean_env, cwd=tmp_path)
+    assert refused.status == (0 if code == REPORT else 3)
+    assert len(refused.alerts) == (0 if code == REPORT else len(keys))
+
+
+def test_a_secret_is_added_in_ten_lines() -> None:
+    """The declaration, imports aside."""
+    declaration = ADD[ADD.index("class ") : ADD.index("secrets = ")].rstrip()
+    assert len(declaration.splitlines()) <= 10
+
+
+def test_the_refusal_that_is_shown_is_the_one_that_is_written(clean_env: dict[str, str], tmp_path: Path) -> None:
+    """To the letter."""
+    refused = run(["-c", EMBED], env=clean_env | good_keys() | {V1: "changeme"}, cwd=tmp_path)
+    assert blocks("text") == [refused.out]
+
+
+def test_the_two_commands() -> None:
+    """They install this project, then run the quickstart and the tests; the second is what CI runs."""
+    assert QUICKSTART == "python -m pip install . && python examples/quickstart.py\n"
+    assert TESTS == 'python -m pip install ".[test]" && python -m pytest\n'
+    assert TESTS.strip() in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert (ROOT / shlex.split(QUICKSTART)[-1]).is_file()
+
+
+def test_the_gates_command() -> None:
+    """It is the policy's, and the script is where it says."""
+    assert GATE == "python config/check_runtime_secrets.py --require-env-only\n"
+    assert (ROOT / "examples" / "robodj_service" / shlex.split(GATE)[1]).is_file()
+
+
+def test_the_json_document() -> None:
+    """Its shape is what a report gives."""
+    (shown,) = (json.loads(block) for block in blocks("json"))
+    document = check(environ=good_keys() | {V1: "changeme"}).as_dict()
+    assert list(shown) == list(document)
+    for key in ("secrets", "findings"):
+        assert list(shown[key][0]) == list(document[key][0])
+
+
+def test_the_table_of_checks() -> None:
+    """Every check has a row, in the order of the report."""
+    rows = re.findall(r"^\| `([a-z-]+)` \| (?:alert|warning)", README, re.MULTILINE)
+    assert rows == [str(each) for each in Check]
+
+
+def test_links() -> None:
+    """What it links to in this repository is there."""
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("option", ["--require-env-only", "--config-dir", "--model", "--strict", "--format"])
+def test_options(option: str, clean_env: dict[str, str], tmp_path: Path) -> None:
+    """Every option of the gate is in the README and in its help."""
+    shown = run(["-m", "robodj_secretguard", "check", "--help"], env=clean_env, cwd=tmp_path)
+    assert shown.status == 0
+    assert f"| `{option}" in README
+    assert option in shown.out
+    assert sys.executable not in shown.out

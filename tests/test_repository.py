@@ -1,0 +1,36 @@
+"""What must hold for every file of the repository."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.material import format_defects, is_placeholder, weakness
+
+ROOT = Path(__file__).parent.parent
+
+
+def tracked() -> list[Path]:
+    """List the files that git tracks."""
+    try:
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this is no git checkout, or git is not installed: there is no list of files to look at")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_literal_passes_as_a_key() -> None:
+    """No text in any file passes the project's own checks as a key of either kind."""
+    materials = [policy.material for policy in RuntimeSecrets.secret_policies.values()]
+    passing = [
+        (path.name, text[:4])
+        for path in tracked()
+        for text in re.findall(r"[A-Za-z0-9_-]{43,}", path.read_text(encoding="utf-8"))
+        if not is_placeholder(text) and not weakness(text) and any(not format_defects(text, each) for each in materials)
+    ]
+    assert passing == []
+    assert len(tracked()) > 40

@@ -1,0 +1,68 @@
+"""Sealed text, and the boundary."""
+
+from __future__ import annotations
+
+import secrets
+import traceback
+
+import pytest
+from conftest import leaks
+from pydantic import SecretStr
+
+from robodj_secretguard.sealed import CheckFailedError, SealedStr, contain
+
+
+class TestSealedStr:
+    """A `SecretStr` whose text is in no attribute."""
+
+    def test_it_is_a_secret_str(self) -> None:
+        """It reads, compares and measures like one."""
+        text = secrets.token_urlsafe(32)
+        sealed = SealedStr(text)
+        assert isinstance(sealed, SecretStr)
+        assert sealed.get_secret_value() == text
+        assert len(sealed) == len(text)
+        assert sealed == SealedStr(text) == SecretStr(text)
+        assert sealed != SealedStr(text + "a")
+        assert sealed != text
+
+    def test_its_hash_is_not_the_texts(self) -> None:
+        """Equal secrets have equal hashes, and no guess can be compared with one."""
+        text = secrets.token_urlsafe(32)
+        assert hash(SealedStr(text)) == hash(SealedStr(text)) != hash(text)
+
+
+class TestContain:
+    """No frame and no text of what goes wrong inside gets out."""
+
+    def test_a_result(self) -> None:
+        """What is returned is returned."""
+        assert contain(lambda: 42) == 42
+
+    @pytest.mark.parametrize(
+        ("error", "becomes"),
+        [
+            (ValueError, CheckFailedError),
+            (SystemExit, CheckFailedError),
+            (MemoryError, CheckFailedError),
+            (KeyboardInterrupt, KeyboardInterrupt),
+        ],
+    )
+    def test_a_failure(self, error: type[BaseException], becomes: type[BaseException]) -> None:
+        """An error is named by its type; an interrupt stays one; both without text, chain and frames."""
+        key = secrets.token_urlsafe(32)
+
+        def fail() -> None:
+            local = key
+            try:
+                raise LookupError(local)  # noqa: TRY301 - the chain is the point
+            except LookupError as cause:
+                raise error(local) from cause
+
+        failure = contain(fail)
+        assert type(failure) is becomes
+        assert (failure.__context__, failure.__cause__, failure.__traceback__) == (None, None, None)
+        with pytest.raises(becomes) as raised:
+            raise failure
+        lines = traceback.TracebackException.from_exception(raised.value).format()
+        assert leaks("".join(lines) + repr(raised.value.args), [key]) == []

@@ -1,0 +1,26 @@
+"""Pins the public types: read by mypy --strict, never run."""
+
+from typing import Annotated, assert_type
+
+from pydantic import SecretStr
+
+from robodj_secretguard import Finding, Report, RuntimeSecrets, SecretPolicy, SecretSettings, check, guard
+from robodj_secretguard.models import RuntimeSecrets as Declared
+
+
+def takes_a_policy(policy: SecretPolicy) -> None:
+    """A model of a service's own keeps its type through the guard."""
+
+    class Own(SecretSettings):
+        own_key: Annotated[SecretStr, policy]
+
+    assert_type(guard(Own), Own)
+    assert_type(guard(Own).own_key, SecretStr)
+    assert_type(check(Own), Report)
+
+
+assert_type(guard(), RuntimeSecrets)
+assert_type(guard(exit_status=78, require_env_only=True).secret_key, SecretStr)
+assert_type(guard(RuntimeSecrets, config_dir="config"), Declared)
+assert_type(check().alerts, tuple[Finding, ...])
+assert_type(RuntimeSecrets().secret_v2_key, SecretStr)
