@@ -69,7 +69,8 @@ def checker(tmp_path: Path) -> Checker:
 @pytest.fixture
 def clean_env() -> dict[str, str]:
     """The process's environment less everything that the guard reads."""
-    return {name: value for name, value in os.environ.items() if not name.upper().startswith("ROBODJ_")}
+    dropped = ("ROBODJ_", "PYTHONUNBUFFERED")
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(dropped)}
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ class TestDeclaration:
             (policy(variable=V1), "a variable"),
             (policy(variable=f"{V1}_EXPIRES_AT"), "a variable"),
             (policy(expiry_variable=f"{V2}_EXPIRES_AT"), "a variable"),
+            (policy(variable="ROBODJ_PROTECTED_ENV"), "a variable"),
             (policy(file="config/Secret.key"), "a file"),
         ],
     )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
-import os
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -13,10 +11,11 @@ from robodj_secretguard.checks import check
 from robodj_secretguard.models import RuntimeSecrets, SecretSettings
 from robodj_secretguard.render import report_json, report_text
 from robodj_secretguard.sealed import CheckFailedError, contain
-from robodj_secretguard.streams import BOTH, silence_if_broken, write_line
+from robodj_secretguard.streams import divert_stdout, silence_broken_streams, write_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from typing import TextIO
 
 PROGRAM: Final = "robodj-secretguard"
 EXIT_CLEAN: Final = 0
@@ -33,6 +32,9 @@ class _Parser(argparse.ArgumentParser):
         msg = "an argument is unknown, misplaced or missing"
         raise _UsageError(msg)
 
+    def print_help(self, file: object = None) -> None:  # noqa: ARG002 - argparse passes none
+        _write_or_give_up(self.format_help().rstrip())
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, with its result on stdout and errors of usage on stderr.
@@ -45,16 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         not do its work or write its result.
     """
     status = _run(argv)
-    for name in BOTH:
-        silence_if_broken(name)
+    silence_broken_streams()
     return status
 
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
         arguments = _parser().parse_args(argv)
-        with _only_the_result_on_stdout():
-            passed, result = _check(arguments)
+        # A model's module is a stranger's code: what it prints is not the result, nor what its programs print.
+        stdout = sys.stdout if arguments.model is None else divert_stdout()
+        passed, result = _check(arguments)
+        _write_or_give_up(result, stdout)
     except _UsageError as error:
         return _give_up(str(error))
     except argparse.ArgumentError as error:
@@ -63,9 +66,13 @@ def _run(argv: Sequence[str] | None) -> int:
         return EXIT_CLEAN
     except BaseException as error:  # noqa: BLE001 - its text may hold anything
         return _give_up(f"the command failed ({type(error).__name__})")
-    if not write_line("stdout", result):
-        return _give_up("the result could not be written")
     return EXIT_CLEAN if passed else EXIT_ALERTS
+
+
+def _write_or_give_up(result: str, stdout: TextIO | None = None) -> None:
+    if not write_line(stdout or "stdout", result):
+        msg = "the result could not be written"
+        raise _UsageError(msg)
 
 
 def _give_up(reason: str) -> int:
@@ -97,7 +104,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version  # noqa: PLC0415 - looking it up is slow
 
-        parser.exit(EXIT_CLEAN, f"{PROGRAM} {version(PROGRAM)}\n")
+        _write_or_give_up(f"{PROGRAM} {version(PROGRAM)}")
+        parser.exit()
 
 
 def _check(arguments: argparse.Namespace) -> tuple[bool, str]:
@@ -124,20 +132,3 @@ def _load_model(name: str) -> type[SecretSettings]:
         msg = "--model: what it names is not a SecretSettings model that declares a secret"
         raise _UsageError(msg)
     return model
-
-
-@contextlib.contextmanager
-def _only_the_result_on_stdout() -> Iterator[None]:
-    """Send to stderr what a model's module prints, and what programs print that it starts."""
-    with contextlib.redirect_stdout(sys.stderr):
-        try:
-            kept = os.dup(1)
-        except OSError:  # there is none
-            yield
-            return
-        try:
-            os.dup2(2, 1)
-            yield
-        finally:
-            os.dup2(kept, 1)
-            os.close(kept)

@@ -12,7 +12,7 @@ from robodj_secretguard.emit import emit
 from robodj_secretguard.models import RuntimeSecrets
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.sources import Environment
-from robodj_secretguard.streams import BOTH, silence_if_broken
+from robodj_secretguard.streams import silence_broken_streams
 
 if TYPE_CHECKING:
     from robodj_secretguard.models import SecretSettings
@@ -83,6 +83,7 @@ def guard(
     outcome = examine(model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only)
     del config_dir  # it came from outside, and a traceback with locals would show it
     contain(lambda: emit(outcome.report, logger))
+    silence_broken_streams()  # a start too: the process must not die of our line as it exits
     if outcome.secrets is None:
         _refuse(status)
     return outcome.secrets
@@ -102,8 +103,6 @@ def _refuse(status: int) -> NoReturn:
     if threading.current_thread() is not threading.main_thread() or _is_event_loop_running():
         _flush_at_most(FLUSH_SECONDS)
         os._exit(status)
-    for name in BOTH:
-        silence_if_broken(name)
     refusal = SystemExit(status)
     try:
         raise refusal
@@ -139,5 +138,4 @@ def _flush() -> None:
             if queues is not None and isinstance(waiting, queues.Queue):
                 waiting.join()
         logging.shutdown()
-    for name in BOTH:
-        silence_if_broken(name)
+    silence_broken_streams()

@@ -14,7 +14,7 @@ from robodj_secretguard.findings import Severity
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.rules import judge, judge_together
 from robodj_secretguard.sealed import contain, refuse_pickle
-from robodj_secretguard.sources import Environment, Reading, read
+from robodj_secretguard.sources import SETTINGS, Environment, Reading, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -131,6 +131,7 @@ def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
         msg = f"{model} declares no secret"
         raise TypeError(msg)
     variables = [variable for policy in declared for variable in (policy.variable, policy.expiry_variable)]
+    variables += SETTINGS
     for what, given in (
         ("a name", [policy.name for policy in declared]),
         ("a variable", variables),

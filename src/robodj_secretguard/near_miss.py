@@ -87,11 +87,11 @@ def _match(name: str, target: ReadName, *, any_case: bool) -> NearMiss | None:
         return NearMiss(target, name)
     if _is_one_edit_away(name, target.name):
         # A name is shown only where all but one of its characters are known: a key may have been put in a name.
-        return NearMiss(target, name if _SHOWABLE.fullmatch(name) else "a name that is one character away")
+        return NearMiss(target, name if _SHOWABLE.fullmatch(name) else "A name that is one character away")
     if name == target.mistaken:
         return NearMiss(target, name)
     if target.beginning is not None and name.startswith(target.beginning):
-        return NearMiss(target, f"a name that begins with {target.beginning}")
+        return NearMiss(target, f"A name that begins with {target.beginning}")
     return None
 
 

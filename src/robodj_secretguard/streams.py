@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Final, Literal
+from typing import Final, Literal, TextIO
 
 StreamName = Literal["stdout", "stderr"]
 BOTH: Final[tuple[StreamName, StreamName]] = ("stdout", "stderr")
 
 
-def write_line(name: StreamName, line: str) -> bool:
-    """Write and flush one line to a standard stream.
+def write_line(to: StreamName | TextIO, line: str) -> bool:
+    """Write and flush one line.
 
-    It goes through `sys`, never to a descriptor's number: with that closed, another file may have taken it.
+    A standard stream is reached through `sys`, never by its descriptor's number: with that closed, another file may
+    have taken it.
 
     Args:
-        name: which stream.
+        to: a standard stream's name, or a stream.
         line: the line, without its end.
 
     Returns:
         Whether the stream took it.
     """
     try:
-        stream = getattr(sys, name)
+        stream = getattr(sys, to) if isinstance(to, str) else to
         stream.write(f"{line}\n")
         stream.flush()
     except BaseException:  # noqa: BLE001 - a host's stream may raise anything, and no trouble with it may matter
@@ -31,21 +32,50 @@ def write_line(name: StreamName, line: str) -> bool:
     return True
 
 
-def silence_if_broken(name: StreamName) -> None:
-    """Take a standard stream that cannot be flushed out of the way.
+def silence_broken_streams() -> None:
+    """Take the standard streams that cannot be flushed out of the way.
 
-    The interpreter flushes the streams once more as it exits, and where that fails it exits with 120, which
-    supervisors take for a reason to start the service again.
-
-    Args:
-        name: which stream.
+    The interpreter flushes them once more as it exits, and where that fails it exits with 120, which supervisors take
+    for a reason to start the service again.
     """
-    stream = getattr(sys, name)
-    try:
-        if stream is not None:
-            stream.flush()
-    except BaseException:  # noqa: BLE001 - as above
+    for name in BOTH:
         try:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open to the end
-        except OSError:
-            setattr(sys, name, None)
+            stream = getattr(sys, name)
+            if stream is not None:
+                stream.flush()
+        except BaseException:  # noqa: BLE001 - as above
+            setattr(sys, name, _nowhere())
+
+
+def divert_stdout() -> TextIO:
+    """Send all that is written to stdout to stderr from here on, and return what stdout was.
+
+    That holds to the end of the process, for what is printed at exit too, and for the programs that it starts.
+    """
+    silence_broken_streams()
+    stdout = sys.stdout
+    try:
+        _open_nowhere_if_closed(2)  # first, or the copy below would take its number
+        descriptor = os.dup(stdout.fileno())
+        os.dup2(2, stdout.fileno())
+    except (OSError, AttributeError):  # there is none, or one without a descriptor
+        pass
+    else:
+        stdout = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it stays open to the end
+    sys.stdout = sys.stderr
+    return stdout
+
+
+def _open_nowhere_if_closed(number: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+
+
+def _nowhere() -> TextIO | None:
+    try:
+        return open(os.devnull, "w", encoding="utf-8")
+    except OSError:
+        return None

@@ -234,13 +234,27 @@ class TestModel:
         ran = run_on(command, env=host_env(BAD), cwd=tmp_path, ends={}, closed=[2])
         assert (ran.status, PASSED in ran.out) == (1, False)
 
+    @pytest.mark.parametrize(
+        "code",
+        [
+            f"sys.__stdout__.write({PASSED!r})",
+            f"atexit.register(print, {PASSED!r})",
+            f"keep(sys.__stdout__, {PASSED!r})",
+        ],
+        ids=["late-flush", "at-exit", "at-exit-on-the-first-stdout"],
+    )
+    def test_what_a_module_prints_later_is_not_the_result(self, tmp_path: Path, code: str) -> None:
+        """What a module leaves in a buffer, or prints when the interpreter exits, is no part of the document."""
+        keep = "def keep(stream, text):\n    atexit.register(lambda: stream.write(text))\n"
+        (tmp_path / "ours.py").write_text(f"{MODEL}import atexit, sys\n{keep}{code}\n", encoding="utf-8")
+        ran = as_module(["check", "--format", "json", "--model", "ours:Ours"], BAD, tmp_path)
+        assert ran.status == 1
+        assert json.loads(ran.out)["ok"] is False
+
     def test_a_model_in_the_working_directory_is_checked(self, tmp_path: Path) -> None:
         """A service's own secret is checked beside those that it inherits."""
-        field = """    own: Annotated[SecretStr, SecretPolicy(name="own.key", variable="ROBODJ_OWN_KEY", file="config/own.key",
-        material=RuntimeSecrets.secret_policies["secret_key"].material,
-        generator=RuntimeSecrets.secret_policies["secret_key"].generator,
-        expiry_variable="ROBODJ_OWN_KEY_EXPIRES_AT", owner="Us", backup_owner="Them",
-        cadence=timedelta(days=9), warn_before=timedelta(days=1))]"""
+        field = """    own: Annotated[SecretStr, SecretPolicy(name="own.key", variable="ROBODJ_OWN_KEY", owner="Us",
+        backup_owner="Them", cadence=timedelta(days=9), warn_before=timedelta(days=1))]"""
         (tmp_path / "package").mkdir()
         (tmp_path / "package" / "ours.py").write_text(MODEL.replace("    pass", field), encoding="utf-8")
         ran = as_module(["check", "--model", "package.ours:Ours"], GOOD, tmp_path)

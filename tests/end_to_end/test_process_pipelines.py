@@ -20,7 +20,8 @@ import structlog
 LOG = open("events.log", "w")
 JSON = [structlog.processors.add_log_level, structlog.processors.JSONRenderer()]
 def configure(*first, **more):
-    structlog.configure(**{"processors": [*first, *JSON], "logger_factory": structlog.PrintLoggerFactory(file=LOG)} | more)
+    ours = {"processors": [*first, *JSON], "logger_factory": structlog.PrintLoggerFactory(file=LOG)}
+    structlog.configure(**ours | more)
 def raising(error):
     def processor(logger, method, event):
         raise error
@@ -42,7 +43,7 @@ DELIVERING = {
 """Pipelines that write each event as a line of JSON."""
 DROPPING = {
     "drop-event": "configure(raising(structlog.DropEvent))",
-    "level-filter": "configure(wrapper_class=structlog.make_filtering_bound_logger(100))",
+    "level-filter": f"{STDLIB}logging.disable()",
 }
 RAISING = {
     "exception": "configure(raising(RuntimeError('of the pipeline')))",
@@ -174,8 +175,8 @@ def state():
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     return (
         structlog.is_configured(), {{**structlog.get_config()}}, logging.root.level, logging.raiseExceptions,
-        [(logger, getattr(logger, "handlers", None)) for logger in loggers], logging.getLoggerClass(), logging.lastResort,
-        sys.excepthook, sys.unraisablehook,
+        [(logger, [*getattr(logger, "handlers", ())]) for logger in loggers], logging.getLoggerClass(),
+        logging.lastResort, sys.excepthook, sys.unraisablehook,
     )
 before = state()
 try:

@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Ran
 from processes import (
     BAD,
     GOOD,
@@ -27,19 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from conftest import Ran
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs sh, /dev/full and POSIX descriptors")
 
 NUMBERS = {"stdout": 1, "stderr": 2}
 DEVICES: dict[str, Callable[[], contextlib.AbstractContextManager[int]]] = {"full": full_device, "broken": broken_pipe}
 PIPELINE = "import structlog\nstructlog.configure(processors=[structlog.processors.JSONRenderer()])\n"
 """A configured pipeline, which writes to whatever stdout is."""
-REFUSAL = f"{SERVICE}print('served')\n"
 
 WHICH = pytest.mark.parametrize(
     "which", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=["stdout", "stderr", "both"]
 )
 PIPELINES = pytest.mark.parametrize("pipeline", ["", PIPELINE], ids=["plain", "structlog"])
-BUFFERING = pytest.mark.parametrize("options", [(), ("-u",)], ids=["buffered", "unbuffered"])
 
 
 def run_in_trouble(
@@ -55,45 +54,67 @@ def run_in_trouble(
         return run_on(command, env=host_env(keys), cwd=cwd, ends=ends, closed=closed)
 
 
-def write_app(cwd: Path, trouble: str, which: Sequence[str], script: str) -> None:
+def write_app(cwd: Path, trouble: str, which: Sequence[str], pipeline: str, script: str) -> None:
     """Write a script, which closes its streams itself when that is the trouble."""
     closing = "".join(f"sys.{name}.close()\n" for name in which) if trouble == "closed" else ""
-    (cwd / "app.py").write_text(f"import sys\n{closing}{script}", encoding="utf-8")
+    (cwd / "app.py").write_text(f"import sys\n{pipeline}{closing}{script}", encoding="utf-8")
 
 
-@pytest.mark.parametrize("trouble", ["absent", "closed", "full", "broken"])
-@WHICH
-@PIPELINES
 class TestGuard:
     """A script whose streams are in trouble."""
 
-    @BUFFERING
+    @pytest.mark.parametrize(
+        ("trouble", "options"),
+        [("absent", ()), ("closed", ()), ("full", ()), ("full", ("-u",)), ("broken", ()), ("broken", ("-u",))],
+        ids=["absent", "closed", "full", "full-unbuffered", "broken", "broken-unbuffered"],
+    )
+    @WHICH
+    @PIPELINES
     def test_a_refusal_is_status_3(
         self, tmp_path: Path, trouble: str, which: tuple[str, ...], pipeline: str, options: tuple[str, ...]
     ) -> None:
         """A refusal is exactly status 3, and its lines are on whichever stream is left, and come first there."""
-        write_app(tmp_path, trouble, which, pipeline + SERVICE)
+        write_app(tmp_path, trouble, which, pipeline, SERVICE)
         ran = run_in_trouble(trouble, which, [*options, "app.py"], BAD, tmp_path)
         assert ran.status == 3
         if which == ("stdout",):
-            assert (ran.out, assert_alert_lines(ran.err)) == ("", None)
+            assert ran.out == ""
+            assert_alert_lines(ran.err)
         elif which == ("stderr",):
             assert ran.err == ""
             assert_alert_lines("".join(ran.out.splitlines(keepends=True)[:2]))
         else:
             assert (ran.out, ran.err) == ("", "")
 
-    @pytest.mark.parametrize("keys", ["good", "warned"])
+    @pytest.mark.parametrize("trouble", ["absent", "closed", "full", "broken"])
+    @WHICH
+    @pytest.mark.parametrize(
+        ("pipeline", "keys"),
+        [("", "good"), ("", "warned"), (PIPELINE, "warned")],
+        ids=["good", "warned", "warned-structlog"],
+    )
     def test_a_start_is_a_start(
         self, tmp_path: Path, trouble: str, which: tuple[str, ...], pipeline: str, keys: str
     ) -> None:
         """Good keys start a script that writes nothing itself, which then ends with status 0, warnings or not."""
-        write_app(tmp_path, trouble, which, f"{pipeline}{SERVICE}open('served', 'x').close()\n")
+        write_app(tmp_path, trouble, which, pipeline, f"{SERVICE}open('served', 'x').close()\n")
         ran = run_in_trouble(trouble, which, ["app.py"], SETS[keys], tmp_path)
         assert ran.status == 0
         assert (tmp_path / "served").exists()
-        if keys == "warned" and which == ("stdout",):
+        if keys == "warned" and which == ("stdout",) and not pipeline:
             assert ran.err.startswith(WARNING_START)
+
+    @pytest.mark.parametrize(
+        "broken",
+        ["del sys.stdout", "sys.stdout = object()", "sys.stdout = sys.stderr = object()", "sys.stdout.flush = None"],
+    )
+    def test_what_is_no_stream_is_a_broken_one(self, tmp_path: Path, broken: str) -> None:
+        """A host that deleted a stream, or put something else in its place, is refused like any other."""
+        script = f"import sys\ntry:\n    {broken}\n    {GUARD}    guard()\nexcept Exception:\n    pass\n"
+        ran = run_script(script, BAD, tmp_path)
+        assert ran.status == 3
+        if "stderr" not in broken:
+            assert len(ran.alerts) >= 2
 
 
 @PIPELINES
@@ -153,7 +174,7 @@ class TestCommandLine:
             assert ran.status == (0 if keys == "good" else 1)
             assert ran.out.splitlines()[-1].startswith("Secret integrity check ")
 
-    @WHICH
+    @pytest.mark.parametrize("which", [("stderr",), ("stdout", "stderr")], ids=["stderr", "both"])
     def test_a_usage_error_is_status_2(self, tmp_path: Path, trouble: str, which: tuple[str, ...]) -> None:
         """A usage error is status 2 whether or not it can be said."""
         ran = run_in_trouble(trouble, which, ["-m", "robodj_secretguard", "chekc"], GOOD, tmp_path)

@@ -73,7 +73,8 @@ def expiry_findings(reading: Reading) -> Iterator[Finding]:
     elif clock_is_wrong:
         pass
     elif instant - now <= policy.warn_before:
-        message = f"The key expires at {iso_utc(instant)} ({name}), in less than {policy.warn_before.days} days."
+        left = -((now - instant) // timedelta(days=1))
+        message = f"The key expires at {iso_utc(instant)} ({name}), within {left} day{'s' if left > 1 else ''}."
         yield about(reading, Check.EXPIRING, message, f"Rotate before then: {rotation}")
     elif instant - now > policy.cadence + CADENCE_GRACE:
         message = f"{name} is {iso_utc(instant)}, further ahead than the cadence of {days} days."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from robodj_secretguard.findings import Check
 from robodj_secretguard.material import is_placeholder
-from robodj_secretguard.rules.words import about, capital
+from robodj_secretguard.rules.words import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +22,9 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
     Args:
         reading: what was found for the secret.
     """
-    policy, file, where = reading.policy, reading.file, capital(reading.setup.describe(reading.policy))
+    policy, file, where = reading.policy, reading.file, reading.setup.describe(reading.policy)
     if reading.file_in_use and not file.unsafe:
-        message = f"The key comes from the break-glass file {reading.setup.describe(policy)}."
+        message = f"The key comes from the break-glass file {where}."
         yield about(reading, Check.FILE_FALLBACK, message, f"Deliver it as {policy.variable}, then delete the file.")
         if file.lax:
             remedy = "Make the service's user its owner, and run chmod 600 on it."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robodj_secretguard.findings import Check, Severity
-from robodj_secretguard.rules.words import about_setup, capital
+from robodj_secretguard.rules.words import about_setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def near_miss_findings(setup: Setup, policy: SecretPolicy | None) -> Iterator[Fi
             yield about_setup(
                 setup.policies,
                 Check.NEAR_MISS,
-                f"{capital(miss.found)} is set, and nothing reads it: {miss.meant.name} is probably meant.",
+                f"{miss.found} is set, and nothing reads it: {miss.meant.name} is probably meant.",
                 f"Set {miss.meant.name} to what is meant, and unset the other.",
                 source="environment",
                 severity=Severity.ALERT if miss.meant.loosens else Severity.WARNING,

@@ -69,9 +69,3 @@ def about_setup(
         remedy=remedy,
         owner=", ".join(dict.fromkeys(each.owner for each in concerned)),
     )
-
-
-def capital(text: str) -> str:
-    """Return text with its first letter in upper case, to begin a sentence, unless it begins with a file's name."""
-    first, _, _ = text.partition(" ")
-    return text if "." in first else text[:1].upper() + text[1:]
