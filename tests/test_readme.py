@@ -39,8 +39,8 @@ def test_the_examples_run(code: str, with_webhook: bool, clean_env: dict[str, st
 
 def test_a_secret_is_added_in_ten_lines() -> None:
     """The declaration, imports aside."""
-    declaration = ADD[ADD.index("class ") : ADD.index("secrets = ")].rstrip()
-    assert len(declaration.splitlines()) <= 10
+    declaration = ADD[ADD.index("WEBHOOK = ") : ADD.index("secrets = ")]
+    assert len([line for line in declaration.splitlines() if line]) <= 10
 
 
 def test_the_refusal_that_is_shown_is_the_one_that_is_written(clean_env: dict[str, str], tmp_path: Path) -> None:
