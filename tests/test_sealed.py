@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 import traceback
 
@@ -23,6 +24,7 @@ class TestSealedStr:
         assert sealed.get_secret_value() == text
         assert len(sealed) == len(text)
         assert sealed == SealedStr(text) == SecretStr(text)
+        assert copy.copy(sealed) is copy.deepcopy(sealed) is sealed
         assert sealed != SealedStr(text + "a")
         assert sealed != text
 

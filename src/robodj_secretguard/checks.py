@@ -167,10 +167,10 @@ def _failed(
     if isinstance(failure, KeyboardInterrupt):
         raise failure
     policy, error_type = None, type(failure).__name__
-    if isinstance(failure, CheckFailedError):
-        error_type = failure.error_type
-    elif isinstance(failure, ValidationError):  # a validator of the host's own
+    if isinstance(failure, ValidationError):  # of a validator of the host's own
         location = failure.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
         policy = fields.get(str(location[0])) if location else None
+    if isinstance(failure, CheckFailedError):
+        error_type = failure.error_type
     findings = (*report.findings, internal(policies, error_type, policy))
     return Outcome(replace(report, findings=_in_order(findings, policies)), None)

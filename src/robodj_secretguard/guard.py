@@ -101,7 +101,7 @@ def _refusal_status(given: int | None) -> int:
 
 def _refuse(status: int) -> NoReturn:
     if threading.current_thread() is not threading.main_thread() or _is_event_loop_running():
-        _flush_at_most(FLUSH_SECONDS)
+        contain(lambda: _flush_at_most(FLUSH_SECONDS))
         os._exit(status)
     refusal = SystemExit(status)
     try:
@@ -111,31 +111,28 @@ def _refuse(status: int) -> NoReturn:
 
 
 def _is_event_loop_running() -> bool:
-    asyncio = sys.modules.get("asyncio")
-    try:
-        return asyncio is not None and asyncio.get_running_loop() is not None
-    except RuntimeError:
+    asyncio = sys.modules.get("asyncio")  # a host that has not imported it runs no loop
+    if asyncio is None:
         return False
+    loop = contain(lambda: asyncio.get_running_loop())  # noqa: PLW0108 - a module half imported may not have it yet
+    return not isinstance(loop, BaseException)
 
 
 def _flush_at_most(seconds: float) -> None:
     """Give the logging handlers and the standard streams a bounded time to write what they hold."""
     flusher = threading.Thread(target=_flush, daemon=True)
-    try:
-        flusher.start()
-        flusher.join(seconds)
-    except RuntimeError:  # no thread can be started any more
-        pass
+    flusher.start()
+    flusher.join(seconds)
 
 
 def _flush() -> None:
-    logging = sys.modules.get("logging")
-    queues = sys.modules.get("queue")
-    if logging is not None:
-        loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-        for handler in (handler for logger in loggers for handler in getattr(logger, "handlers", ())):
-            waiting = getattr(handler, "queue", None)  # a QueueHandler's: its listener takes events off in a thread
-            if queues is not None and isinstance(waiting, queues.Queue):
-                waiting.join()
-        logging.shutdown()
+    import logging  # noqa: PLC0415 - neither is needed by a service that starts
+    import queue  # noqa: PLC0415
+
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    for handler in (handler for logger in loggers for handler in getattr(logger, "handlers", ())):
+        waiting = getattr(handler, "queue", None)  # a QueueHandler's: its listener takes events off in a thread
+        if isinstance(waiting, queue.Queue):
+            waiting.join()
+    logging.shutdown()
     silence_broken_streams()

@@ -104,7 +104,8 @@ class _ReadingsSource(PydanticBaseSettingsSource):
         return self._readings[field_name], field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        return self._readings
+        fields = self.settings_cls.model_fields.items()
+        return {name: self.get_field_value(field, name)[0] for name, field in fields}
 
 
 def _refuse(findings: Iterable[Finding]) -> None:

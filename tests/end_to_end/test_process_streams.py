@@ -187,3 +187,13 @@ def test_help_that_cannot_be_written_is_status_2(tmp_path: Path, trouble: str, a
     """What --help and --version write is a result too."""
     ran = run_in_trouble(trouble, ["stdout"], ["-m", "robodj_secretguard", argument], GOOD, tmp_path)
     assert ran.status == 2
+
+
+@pytest.mark.parametrize("trouble", ["full", "broken"])
+def test_no_descriptor_left_is_a_refusal(tmp_path: Path, trouble: str) -> None:
+    """Where nothing can be opened any more, not even in place of a broken stream, the status is still the guard's."""
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+    (tmp_path / "app.py").write_text(f"import robodj_secretguard.guard\n{limit}{SERVICE}", encoding="utf-8")
+    ran = run_in_trouble(trouble, ["stdout"], ["app.py"], BAD, tmp_path)
+    assert ran.status == 3
+    assert_alert_lines(ran.err)

@@ -1,0 +1,62 @@
+"""The command line called in a process that goes on: `main` returns a status and never raises."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import good_keys
+from pydantic import field_validator
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.cli import EXIT_CLEAN, EXIT_USAGE, main
+from robodj_secretguard.render import PASSED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import SecretStr
+
+
+class Interrupting(RuntimeSecrets):
+    """Is interrupted while it judges."""
+
+    @field_validator("secret_key", mode="after")
+    @classmethod
+    def _interrupt(cls, _value: SecretStr) -> SecretStr:
+        raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name, key in good_keys().items():
+        monkeypatch.setenv(name, key)
+
+
+def call(*argv: str) -> tuple[int, str, str]:
+    """Call `main` with streams of the caller's, which have no descriptor."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(argv)
+    return status, out.getvalue(), err.getvalue()
+
+
+def test_streams_of_the_callers() -> None:
+    """The result goes to the stdout that the caller has set, with a model of one's own too."""
+    for argv in (["check"], ["check", "--model", "robodj_secretguard:RuntimeSecrets"]):
+        status, out, err = call(*argv)
+        assert (status, out.splitlines()[-1], err) == (EXIT_CLEAN, PASSED, "")
+
+
+def test_an_interrupt_is_one_line() -> None:
+    """Control-C is no traceback: the command could not do its work."""
+    assert call("check", "--model", f"{__name__}:Interrupting") == (
+        EXIT_USAGE,
+        "",
+        "robodj-secretguard: the command failed (KeyboardInterrupt); see robodj-secretguard --help\n",
+    )
