@@ -212,15 +212,14 @@ class TestFailure:
         assert not report.ok
         assert report.secrets == ()
 
-    def test_an_error_type_that_would_break_the_line(self) -> None:
-        """A name that is not ASCII is not shown."""
-
-        class Überraschung(Exception):  # noqa: N818, PLC2401
-            pass
+    @pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER ALPHA}", "a\nALERT: forged"])
+    def test_an_error_type_that_would_break_the_line(self, name: str) -> None:
+        """A type's name that is more than a name is not shown."""
+        error = type(name, (Exception,), {})
 
         class Hostile(dict[str, str]):
             def __contains__(self, _key: object) -> bool:
-                raise Überraschung
+                raise error
 
         assert "(an error)" in check(environ=Hostile(), now=NOW).findings[0].message
 
@@ -234,6 +233,11 @@ class TestFailure:
         with pytest.raises(KeyboardInterrupt) as raised:
             check(environ=Interrupted(), now=NOW)
         assert raised.value.__context__ is None
+
+    def test_its_time_is_in_utc(self) -> None:
+        """After a failure too."""
+        report = check(environ={V1: 5}, now=datetime.fromisoformat("2026-12-01T12:00:00+05:00"))  # type: ignore[dict-item]
+        assert report.checked_at.isoformat() == "2026-12-01T07:00:00+00:00"
 
     def test_a_naive_time(self) -> None:
         """A time without a timezone is a programming error."""

@@ -58,5 +58,5 @@ def test_an_interrupt_is_one_line() -> None:
     assert call("check", "--model", f"{__name__}:Interrupting") == (
         EXIT_USAGE,
         "",
-        "robodj-secretguard: the command failed (KeyboardInterrupt); see robodj-secretguard --help\n",
+        "robodj-secretguard: the command failed (KeyboardInterrupt)\n",
     )

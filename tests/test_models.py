@@ -159,6 +159,13 @@ class TestInstance:
         with pytest.raises(TypeError, match="not made without its checks"):
             RuntimeSecrets.model_construct(secret_key=SecretStr(keys[V1]))
 
+    def test_it_is_not_changed_without_checks(self, keys: dict[str, str]) -> None:
+        """Nor is a copy an unchecked change of it."""
+        made = RuntimeSecrets()
+        with pytest.raises(TypeError, match="not changed without its checks"):
+            made.model_copy(update={"secret_key": SecretStr(keys[V2])})
+        assert made.model_copy() is made
+
     def test_it_is_frozen(self, keys: dict[str, str]) -> None:
         """Assignment is refused, with a constant text."""
         with pytest.raises(AttributeError, match=r"^RuntimeSecrets is frozen$"):

@@ -41,9 +41,15 @@ def test_every_name_one_edit_away_is_found() -> None:
     assert len(names) > 900
 
 
+def test_case() -> None:
+    """A name in another case is a typo, unless names are the same in any case (Windows)."""
+    assert found(["robodj_Secret_v2_key"]) == ["robodj_Secret_v2_key"]
+    assert found(["robodj_Secret_v2_key"], any_case=False) == []
+
+
 @given(st.text(ALPHABET, min_size=1, max_size=24) | st.sampled_from(sorted(one_edit_away(TARGET))), st.integers(0, 23))
 def test_nothing_else_is_found(name: str, at: int) -> None:
     """A name is found when, and only when, it is one edit away."""
     for each in (name, name[:at] + "Q" + name[at:], name[:at] + name[at + 1 :]):
-        if each:
+        if each not in {"", TARGET}:
             assert bool(found([each])) is (each in one_edit_away(TARGET))

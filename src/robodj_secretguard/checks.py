@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -13,7 +12,7 @@ from robodj_secretguard.findings import Check, Report, SecretStatus
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.models import RuntimeSecrets, SecretSettings
 from robodj_secretguard.rules import expiry, internal, is_sound, judge, judge_together, state
-from robodj_secretguard.sealed import CheckFailedError, contain
+from robodj_secretguard.sealed import CheckFailedError, contain, type_name
 from robodj_secretguard.sources import Environment, read
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def examine(
         msg = "now must have a timezone"
         raise ValueError(msg)
     policies = tuple(model.secret_policies.values())
-    now = datetime.now(UTC) if now is None else now
+    now = (datetime.now(UTC) if now is None else now).astimezone(UTC)
 
     def run() -> tuple[tuple[Reading, ...], Report]:
         readings = read(
@@ -108,13 +107,13 @@ def examine(
     checked = contain(run)
     if isinstance(checked, BaseException):
         empty = Report(checked_at=now, require_env_only=bool(require_env_only), secrets=(), findings=())
-        return _failed(empty, policies, checked)
+        return _failed(empty, model.secret_policies, checked)
     readings, report = checked
     if not report.ok:
         return Outcome(report, None)
     secrets = contain(lambda: model(_readings=readings))
     if isinstance(secrets, BaseException):
-        return _failed(report, policies, secrets, fields=model.secret_policies)
+        return _failed(report, model.secret_policies, secrets)
     return Outcome(report, secrets)
 
 
@@ -159,17 +158,17 @@ def _status(reading: Reading, findings: Sequence[Finding]) -> SecretStatus:
 
 def _failed(
     report: Report,
-    policies: Sequence[SecretPolicy],
+    declared: Mapping[str, SecretPolicy],
     failure: BaseException,
-    fields: Mapping[str, SecretPolicy] = MappingProxyType({}),
 ) -> Outcome[Any]:
     """Return the report with an alert that says no more of a failure than its type and its secret."""
     if isinstance(failure, KeyboardInterrupt):
         raise failure
-    policy, error_type = None, type(failure).__name__
+    policies = tuple(declared.values())
+    policy, error_type = None, type_name(failure)
     if isinstance(failure, ValidationError):  # of a validator of the host's own
         location = failure.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
-        policy = fields.get(str(location[0])) if location else None
+        policy = declared.get(str(location[0])) if location else None
     if isinstance(failure, CheckFailedError):
         error_type = failure.error_type
     findings = (*report.findings, internal(policies, error_type, policy))

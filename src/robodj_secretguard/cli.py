@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from robodj_secretguard.checks import check
 from robodj_secretguard.models import RuntimeSecrets, SecretSettings
 from robodj_secretguard.render import report_json, report_text
-from robodj_secretguard.sealed import CheckFailedError, contain
+from robodj_secretguard.sealed import CheckFailedError, contain, type_name
 from robodj_secretguard.streams import divert_stdout, silence_broken_streams, write_line
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ class _UsageError(Exception):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:  # noqa: ARG002 - it repeats what was passed
-        msg = "an argument is unknown, misplaced or missing"
+        name = getattr(sys.exc_info()[1], "argument_name", None)  # of an argument of ours, never what was passed
+        msg = f"{name}: what was given is not accepted" if name else "an argument is unknown, misplaced or missing"
         raise _UsageError(msg)
 
     def print_help(self, file: object = None) -> None:  # noqa: ARG002 - argparse passes none
-        _write_or_give_up(self.format_help().rstrip())
+        _write_or_give_up(self.format_help().rstrip(), sys.stdout)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,34 +55,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     try:
         arguments = _parser().parse_args(argv)
+    except SystemExit:  # argparse's own, after --help or --version
+        return EXIT_CLEAN
+    except _UsageError as error:
+        return _give_up(f"{error}; see {PROGRAM} --help")
+    try:
         # A model's module is a stranger's code: what it prints is not the result, nor what its programs print.
-        stdout = sys.stdout if arguments.model is None else divert_stdout()
+        stdout = sys.stdout
+        if arguments.model is not None:
+            stdout = divert_stdout()
         passed, result = _check(arguments)
         _write_or_give_up(result, stdout)
     except _UsageError as error:
         return _give_up(str(error))
-    except argparse.ArgumentError as error:
-        return _give_up(f"{error.argument_name or 'an argument'}: what was given is not accepted")
-    except SystemExit:  # argparse's own, after --help or --version
-        return EXIT_CLEAN
-    except BaseException as error:  # noqa: BLE001 - its text may hold anything
-        return _give_up(f"the command failed ({type(error).__name__})")
+    except BaseException as error:  # noqa: BLE001 - its text may hold anything, and SystemExit(0) is no success
+        return _give_up(f"the command failed ({type_name(error)})")
     return EXIT_CLEAN if passed else EXIT_ALERTS
 
 
-def _write_or_give_up(result: str, stdout: TextIO | None = None) -> None:
-    if not write_line(stdout or "stdout", result):
+def _write_or_give_up(result: str, stdout: TextIO | None) -> None:
+    if not write_line(stdout, result):
         msg = "the result could not be written"
         raise _UsageError(msg)
 
 
 def _give_up(reason: str) -> int:
-    write_line("stderr", f"{PROGRAM}: {reason}; see {PROGRAM} --help")
+    write_line(sys.stderr, f"{PROGRAM}: {reason}")
     return EXIT_USAGE
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="RoboDJ's secret guard.", allow_abbrev=False, exit_on_error=False)
+    parser = _Parser(prog=PROGRAM, description="RoboDJ's secret guard.", allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     gate = commands.add_parser(
@@ -90,7 +94,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Check every declared secret, without showing any of it.",
         epilog="exit status: 0 clean (warnings are allowed unless --strict), 1 alerts, 2 wrong usage or no result",
         allow_abbrev=False,
-        exit_on_error=False,
     )
     gate.add_argument("--require-env-only", action="store_true", help="rule fallback files out")
     gate.add_argument("--config-dir", metavar="DIR", help="where the fallback files are (default: config)")
@@ -104,7 +107,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version  # noqa: PLC0415 - looking it up is slow
 
-        _write_or_give_up(f"{PROGRAM} {version(PROGRAM)}")
+        _write_or_give_up(f"{PROGRAM} {version(PROGRAM)}", sys.stdout)
         parser.exit()
 
 
@@ -125,7 +128,7 @@ def _load_model(name: str) -> type[SecretSettings]:
     sys.path.append("")  # last: a file in the working directory must not stand in for a library's
     model = contain(lambda: getattr(importlib.import_module(module), attribute))
     if isinstance(model, BaseException):
-        kind = model.error_type if isinstance(model, CheckFailedError) else type(model).__name__
+        kind = model.error_type if isinstance(model, CheckFailedError) else type_name(model)
         msg = f"--model: importing it failed ({kind}); its module must import without calling guard()"
         raise _UsageError(msg)
     if not (isinstance(model, type) and issubclass(model, SecretSettings) and model.secret_policies):

@@ -47,7 +47,8 @@ class _PlainStream:
         self._second: StreamName = second
 
     def critical(self, line: str, **_fields: str) -> None:
-        write_line(self._first, line) or write_line(self._second, line)
+        # By name, at the time: a host may have replaced, closed or deleted either.
+        write_line(getattr(sys, self._first, None), line) or write_line(getattr(sys, self._second, None), line)
 
     warning = critical
 
@@ -73,8 +74,11 @@ def _private_logger(first: StreamName, second: StreamName) -> Any:
 
 
 def _configured_pipeline() -> Any:
-    structlog = sys.modules.get("structlog")  # a host that has not imported it has not configured it
-    return structlog.get_logger(LOGGER_NAME) if structlog is not None and structlog.is_configured() else None
+    try:
+        structlog = sys.modules["structlog"]  # a host that has not imported it has not configured it
+        return structlog.get_logger(LOGGER_NAME) if structlog.is_configured() else None
+    except BaseException:  # noqa: BLE001 - not imported, or only half
+        return None
 
 
 def _send(logger: Any, findings: Iterable[Finding]) -> bool:

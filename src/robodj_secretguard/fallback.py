@@ -19,9 +19,7 @@ POSIX = os.name == "posix"
 
 _CANNOT_BE_READ: Final = ("it cannot be read",)
 # Never blocks on a FIFO, never becomes a controlling terminal, and reads bytes as they are on Windows.
-_READ_FLAGS: Final = os.O_RDONLY | sum(
-    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY", "O_NOINHERIT")
-)
+_READ_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.material import is_hexadecimal
+from robodj_secretguard.material import canonical
 
 if TYPE_CHECKING:
     from robodj_secretguard.sealed import SealedStr
@@ -26,6 +26,5 @@ def fingerprint(key: SealedStr) -> str:
     Returns:
         `sgfp1:` and 32 hexadecimal digits of BLAKE2b-128.
     """
-    text = key.get_secret_value()
-    canonical = text.lower() if is_hexadecimal(text) else text
-    return PREFIX + blake2b(canonical.encode("ascii"), digest_size=16, person=_PERSON).hexdigest()
+    text = canonical(key.get_secret_value())
+    return PREFIX + blake2b(text.encode("ascii"), digest_size=16, person=_PERSON).hexdigest()

@@ -130,7 +130,10 @@ def _flush() -> None:
     import queue  # noqa: PLC0415
 
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    for handler in (handler for logger in loggers for handler in getattr(logger, "handlers", ())):
+    handlers = [handler for logger in loggers for handler in getattr(logger, "handlers", ())]
+    for handler in handlers:
+        contain(handler.flush)
+    for handler in handlers:
         waiting = getattr(handler, "queue", None)  # a QueueHandler's: its listener takes events off in a thread
         if isinstance(waiting, queue.Queue):
             waiting.join()

@@ -44,6 +44,11 @@ def is_hexadecimal(text: str) -> bool:
     return _HEXADECIMAL.fullmatch(text) is not None
 
 
+def canonical(text: str) -> str:
+    """Return text in the one form in which keys are compared: hexadecimal in lower case, all else as it is."""
+    return text.lower() if is_hexadecimal(text) else text
+
+
 def is_placeholder(text: str) -> bool:
     """Whether text is a placeholder or a template's value (policy section 6)."""
     return _PLACEHOLDER_ANYWHERE.search(text) is not None or _PLACEHOLDER_WHOLE.fullmatch(text) is not None
@@ -65,7 +70,7 @@ def format_defects(text: str, material: Material) -> list[str]:
         defects.append("it ends with a newline")
         core = core.rstrip("\r\n")
     if core != core.strip():
-        defects.append("it is surrounded by blanks")
+        defects.append("it begins or ends with a blank")
         core = core.strip()
     if core[:1] in {'"', "'"} or core[-1:] in {'"', "'"}:
         defects.append("it carries quotes")
@@ -93,11 +98,11 @@ def weakness(text: str) -> str | None:
     """
     hexadecimal = is_hexadecimal(text)
     folded = text.lower()
-    judged = folded if hexadecimal else text
+    judged = canonical(text)
     fewest = MIN_DISTINCT_HEXADECIMAL if hexadecimal else MIN_DISTINCT_BASE64URL
     if len(set(judged)) < fewest:
         return f"it has fewer than {fewest} distinct characters"
-    if _period(judged) * 2 <= len(judged):
+    if any(judged.startswith(judged[period:]) for period in range(1, len(judged) // 2 + 1)):
         return "it repeats one block"
     starts = [start for start in range(len(folded) - RUN_LENGTH + 1) if folded[start : start + RUN_LENGTH] in _RUNS]
     if len({start + step for start in starts for step in range(RUN_LENGTH)}) * 2 >= len(folded):
@@ -105,19 +110,3 @@ def weakness(text: str) -> str | None:
     if not hexadecimal and text in {folded, text.upper()}:
         return "it has no upper-case or no lower-case letter"
     return None
-
-
-def _period(text: str) -> int:
-    """Return the smallest p with `text[i] == text[i + p]` throughout: the length less the longest border.
-
-    The borders of all prefixes are those of Knuth, Morris and Pratt: linear for any text.
-    """
-    borders = [0] * len(text)
-    border = 0
-    for end in range(1, len(text)):
-        while border and text[end] != text[border]:
-            border = borders[border - 1]
-        if text[end] == text[border]:
-            border += 1
-        borders[end] = border
-    return len(text) - borders[-1]

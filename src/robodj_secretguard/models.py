@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self
 
 from pydantic import SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from robodj_secretguard.findings import Severity
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
@@ -37,7 +37,7 @@ class SecretSettings(BaseSettings):
         pydantic.ValidationError: when an instance is made and a secret is refused; it shows no value.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
 
     secret_policies: ClassVar[Mapping[str, SecretPolicy]] = MappingProxyType({})
     """The declared policies by field, in declared order."""
@@ -58,10 +58,10 @@ class SecretSettings(BaseSettings):
         policies = self.secret_policies
 
         def build() -> None:
-            readings = read(tuple(policies.values()), environment=Environment()) if _readings is None else _readings
-            source = _ReadingsSource(type(self), dict(zip(policies, readings, strict=True)))
+            readings = _readings or read(tuple(policies.values()), environment=Environment(), now=datetime.now(UTC))
+            by_field = dict(zip(policies, readings, strict=True))
             # One source of our own: the stock ones copy the whole environment, unsealed.
-            super(SecretSettings, self).__init__(_build_sources=((source,), {}))
+            super(SecretSettings, self).__init__(_build_sources=((lambda: by_field,), {}))  # type: ignore[arg-type]
 
         failure = contain(build)
         if failure is not None:
@@ -86,26 +86,18 @@ class SecretSettings(BaseSettings):
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
         refuse_pickle()
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Return itself, which is frozen. An update is refused: it would not be checked."""
+        if update:
+            msg = f"{type(self).__name__} is not changed without its checks"
+            raise TypeError(msg)
+        return self
+
     @classmethod
     def model_construct(cls, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
         """Refuse: it would make an instance without any check."""
         msg = f"{cls.__name__} is not made without its checks"
         raise TypeError(msg)
-
-
-class _ReadingsSource(PydanticBaseSettingsSource):
-    """Hands what was read to the model's validators, still sealed."""
-
-    def __init__(self, model: type[BaseSettings], readings: dict[str, Reading]) -> None:
-        super().__init__(model)
-        self._readings = readings
-
-    def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[Reading, str, bool]:
-        return self._readings[field_name], field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        fields = self.settings_cls.model_fields.items()
-        return {name: self.get_field_value(field, name)[0] for name, field in fields}
 
 
 def _refuse(findings: Iterable[Finding]) -> None:
@@ -120,7 +112,7 @@ def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
     if len(policies) != 1 or field.annotation is not SecretStr or not plain:
         msg = (
             f"{model}.{name} must be declared as Annotated[SecretStr, SecretPolicy(...)], required, without a default"
-            " or an alias; other settings belong in a model of their own"
+            " or an alias, with both names imported at run time; other settings belong in a model of their own"
         )
         raise TypeError(msg)
     return policies[0]

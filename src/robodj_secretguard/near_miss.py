@@ -83,7 +83,7 @@ def near_misses(
 
 
 def _match(name: str, target: ReadName, *, any_case: bool) -> NearMiss | None:
-    if any_case and name.upper() == target.name:
+    if any_case and name.isascii() and name.upper() == target.name:
         return NearMiss(target, name)
     if _is_one_edit_away(name, target.name):
         # A name is shown only where all but one of its characters are known: a key may have been put in a name.
@@ -96,14 +96,12 @@ def _match(name: str, target: ReadName, *, any_case: bool) -> NearMiss | None:
 
 
 def _is_one_edit_away(name: str, target: str) -> bool:
-    """Whether one insertion, deletion, replacement or swap makes `target` of `name`, none of them on a digit."""
-    if abs(len(name) - len(target)) > 1:
-        return False
+    """Whether one insertion, deletion, replacement or swap makes `target` of another name, none of them on a digit."""
     shorter = min(len(name), len(target))
     head = next((place for place in range(shorter) if name[place] != target[place]), shorter)
     tail = next((place for place in range(shorter - head) if name[-1 - place] != target[-1 - place]), shorter - head)
     before, after = name[head : len(name) - tail], target[head : len(target) - tail]
     changed = before + after
-    if not changed or any(character.isdigit() for character in changed):
+    if any(character.isdigit() for character in changed):
         return False
     return max(len(before), len(after)) == 1 or (len(before) == len(after) == 2 and before == after[::-1])  # noqa: PLR2004 - a swap has two

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
-
-from robodj_secretguard.sealed import SealedStr
 
 MIN_KEY_BYTES: Final = 32
 """No declared key may carry fewer random bytes: the strength rule is only free of false alarms from here up."""
@@ -31,7 +28,9 @@ class Length:
         return self.minimum <= length and (self.maximum is None or length <= self.maximum)
 
     def __str__(self) -> str:
-        return f"{'exactly' if self.maximum == self.minimum else 'at least'} {self.minimum}"
+        if self.maximum is None:
+            return f"at least {self.minimum}"
+        return f"exactly {self.minimum}" if self.maximum == self.minimum else f"{self.minimum} to {self.maximum}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +64,6 @@ class Generator:
     def command(self) -> str:
         """The approved command, for an operator to paste."""
         return f'python -c "import secrets; print(secrets.{self.function}({self.size}))"'
-
-    def generate(self) -> SealedStr:
-        """Draw a new key."""
-        draw = secrets.token_hex if self.function == "token_hex" else secrets.token_urlsafe
-        return SealedStr(draw(self.size))
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -108,8 +102,8 @@ class SecretPolicy:
     warn_before: timedelta
     generator: Generator = Generator("token_urlsafe", MIN_KEY_BYTES)
     material: Material = Material(base64url=Length(43), hexadecimal=Length(64))
-    file: str = field(default="")
-    expiry_variable: str = field(default="")
+    file: str = ""
+    expiry_variable: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "file", self.file or f"config/{self.name}")
@@ -119,13 +113,19 @@ class SecretPolicy:
         lengths = {"base64url": self.material.base64url, "hexadecimal": self.material.hexadecimal}
         # These texts go into every report, so they are held to characters that cannot break or forge a line.
         # What was given is not repeated: a key may have been put there by mistake.
+        variable = "a letter, then four or more of A-Z, 0-9 and underscore"
         for holds, rule in (
             (_NAME.fullmatch(self.name), "name: letters, digits, dot, hyphen and underscore only"),
-            (_VARIABLE.fullmatch(self.variable), "variable: five or more of A-Z, 0-9 and underscore"),
-            (_VARIABLE.fullmatch(self.expiry_variable), "expiry_variable: five or more of A-Z, 0-9 and underscore"),
+            (_VARIABLE.fullmatch(self.variable), f"variable: {variable}"),
+            (
+                _VARIABLE.fullmatch(self.expiry_variable),
+                f"expiry_variable: {variable}",
+            ),
             (_FILE.fullmatch(self.file), "file: a path below config/, of letters, digits, dot, hyphen and underscore"),
             (_is_plain(self.owner) and _is_plain(self.backup_owner), "owner and backup_owner: printable ASCII"),
             (self.cadence > self.warn_before > timedelta(0), "cadence must be longer than warn_before, both positive"),
+            (not self.cadence % timedelta(days=1), "cadence: whole days"),
+            (self.generator.function in {"token_urlsafe", "token_hex"}, "generator: an approved one"),
             (self.generator.size >= MIN_KEY_BYTES, f"generator: at least {MIN_KEY_BYTES} bytes"),
             (lengths[made].accepts(fewest[made]), "material: must accept what the generator makes"),
             (

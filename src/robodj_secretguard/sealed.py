@@ -38,7 +38,8 @@ class SealedStr(SecretStr):
         return isinstance(other, SecretStr) and self._reveal() == other.get_secret_value()
 
     def __hash__(self) -> int:
-        return hash((_HASH_SALT, self._reveal()))  # a bare hash(text) could be compared with a guess's
+        # Not hash(text), as an equal SecretStr has: a guess's hash could be compared with it.
+        return hash((_HASH_SALT, self._reveal()))
 
     def __copy__(self) -> SealedStr:
         return self
@@ -64,6 +65,12 @@ class CheckFailedError(Exception):
         self.error_type = error_type
 
 
+def type_name(error: BaseException) -> str:
+    """Return the name of an error's type, or `an error` where the name is more than a name."""
+    name = type(error).__name__
+    return name if name.isascii() and name.isidentifier() else "an error"
+
+
 def contain(action: Callable[[], _Result]) -> _Result | BaseException:
     """Run `action`, and let no frame and no exception text of it out.
 
@@ -81,6 +88,6 @@ def contain(action: Callable[[], _Result]) -> _Result | BaseException:
     except KeyboardInterrupt:
         failure = KeyboardInterrupt()
     except BaseException as error:  # noqa: BLE001 - whatever goes wrong is a reason to refuse
-        failure = CheckFailedError(type(error).__name__)
+        failure = CheckFailedError(type_name(error))
     failure.__cause__ = failure.__context__ = None
     return failure

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
-from robodj_secretguard import fallback
 from robodj_secretguard.fallback import FallbackFile, look
 from robodj_secretguard.near_miss import NearMiss, ReadName, near_misses
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from robodj_secretguard.policy import SecretPolicy
 
@@ -59,7 +58,13 @@ class Environment:
     def get(self, name: str) -> SealedStr | None:
         """Return the variable of exactly this name, sealed; `None` when it is not there."""
         variables = os.environ if self._variables is None else self._variables
+        # Not by catching KeyError: its frame holds the whole environment.
         return SealedStr(variables[name]) if name in variables else None
+
+    @property
+    def distinguishes_case(self) -> bool:
+        """Whether names that differ in case are different names: in `os.environ` on Windows they are not."""
+        return self._variables is not None or os.name == "posix"
 
     def is_set(self, name: str) -> bool:
         """Whether the variable is there and not empty."""
@@ -75,7 +80,7 @@ class Setup:
         policies: every declared secret's policy, in declared order.
         environment_only: whether key files are ruled out.
         unknown_switches: switches whose value is neither true nor false.
-        directory_named_by: what named the config directory: `environment`, `none` for an argument; `None` for nothing.
+        directory_named_by: what named the config directory; `None` for nothing.
         directory_exists: whether that directory does.
         near_misses: set variables that are typos of one that is read.
     """
@@ -84,11 +89,11 @@ class Setup:
     policies: tuple[SecretPolicy, ...]
     environment_only: bool
     unknown_switches: tuple[str, ...]
-    directory_named_by: str | None
+    directory_named_by: Literal["environment", "argument"] | None
     directory_exists: bool
     near_misses: tuple[NearMiss, ...]
 
-    def describe(self, policy: SecretPolicy) -> str:
+    def place(self, policy: SecretPolicy) -> str:
         """Say where a secret's fallback file is looked for, without showing a path that somebody gave."""
         if self.directory_named_by is None:
             return policy.file
@@ -145,7 +150,7 @@ def read(
     environment: Environment,
     config_dir: str | os.PathLike[str] | None = None,
     require_env_only: bool = False,
-    now: datetime | None = None,
+    now: datetime,
 ) -> tuple[Reading, ...]:
     """Read every declared secret once.
 
@@ -154,20 +159,21 @@ def read(
         environment: where variables are read.
         config_dir: the config directory; `None` for `ROBODJ_CONFIG_DIR`, else `config`.
         require_env_only: rule key files out whatever the switches say.
-        now: the time of the check, aware; `None` for the clock's.
+        now: the time of the check, in UTC.
 
     Returns:
         A reading for each secret, in declared order.
     """
     protected = _switch(environment, PROTECTED_ENV)
     files_allowed = _switch(environment, ALLOW_FILE_SECRET_FALLBACK)
-    directory, directory_named_by = DEFAULT_CONFIG_DIR, None
+    directory = DEFAULT_CONFIG_DIR
+    directory_named_by: Literal["environment", "argument"] | None = None
     if config_dir is not None:
-        directory, directory_named_by = os.fsdecode(config_dir), "none"
+        directory, directory_named_by = os.fsdecode(config_dir), "argument"
     elif variable := environment.get(CONFIG_DIR):
         directory, directory_named_by = variable.get_secret_value(), "environment"
     setup = Setup(
-        now=datetime.now(UTC) if now is None else now.astimezone(UTC),
+        now=now,
         policies=tuple(policies),
         environment_only=bool(require_env_only)
         or protected in {Switch.TRUE, Switch.UNKNOWN}
@@ -180,7 +186,10 @@ def read(
         directory_named_by=directory_named_by,
         directory_exists=os.path.isdir(directory),
         near_misses=near_misses(
-            environment.names(), _names_read(policies), is_set=environment.is_set, any_case=fallback.POSIX
+            environment.names(),
+            _names_read(policies),
+            is_set=environment.is_set,
+            any_case=environment.distinguishes_case,
         ),
     )
     return tuple(

@@ -10,21 +10,19 @@ StreamName = Literal["stdout", "stderr"]
 BOTH: Final[tuple[StreamName, StreamName]] = ("stdout", "stderr")
 
 
-def write_line(to: StreamName | TextIO, line: str) -> bool:
+def write_line(stream: TextIO | None, line: str) -> bool:
     """Write and flush one line.
 
-    A standard stream is reached through `sys`, never by its descriptor's number: with that closed, another file may
-    have taken it.
-
     Args:
-        to: a standard stream's name, or a stream.
+        stream: one of `sys`: never a descriptor by its number, which another file may have taken; `None` takes nothing.
         line: the line, without its end.
 
     Returns:
         Whether the stream took it.
     """
+    if stream is None:
+        return False
     try:
-        stream = getattr(sys, to) if isinstance(to, str) else to
         stream.write(f"{line}\n")
         stream.flush()
     except BaseException:  # noqa: BLE001 - a host's stream may raise anything, and no trouble with it may matter
@@ -47,7 +45,7 @@ def silence_broken_streams() -> None:
             setattr(sys, name, _nowhere())
 
 
-def divert_stdout() -> TextIO:
+def divert_stdout() -> TextIO | None:
     """Send all that is written to stdout to stderr from here on, and return what stdout was.
 
     That holds to the end of the process, for what is printed at exit too, and for the programs that it starts.
@@ -71,7 +69,9 @@ def _open_nowhere_if_closed(number: int) -> None:
         os.fstat(number)
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
+        if nowhere != number:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
 
 
 def _nowhere() -> TextIO | None:

@@ -169,7 +169,7 @@ def test_a_usage_error_is_one_line_that_echoes_nothing(tmp_path: Path, arguments
 
 def test_a_directory_that_does_not_exist_is_not_echoed(tmp_path: Path) -> None:
     """A key passed as the directory is an alert that does not name it."""
-    ran = as_module(["check", "--config-dir", KEY1], GOOD, tmp_path)
+    ran = as_module(["check", f"--config-dir={KEY1}"], GOOD, tmp_path)
     assert (ran.status, [line.split(": ")[1] for line in ran.alerts]) == (1, ["setting"])
 
 
@@ -233,6 +233,20 @@ class TestModel:
         command = [*MODULE, "check", "--model", "ours:Ours"]
         ran = run_on(command, env=host_env(BAD), cwd=tmp_path, ends={}, closed=[2])
         assert (ran.status, PASSED in ran.out) == (1, False)
+
+    @pytest.mark.parametrize("arguments", [("--model", "ours:Ours"), ()])
+    def test_a_stdout_that_is_not_there_takes_no_result(self, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+        """With stdout closed there is no result, with a model of one's own too."""
+        (tmp_path / "ours.py").write_text(MODEL, encoding="utf-8")
+        ran = run_on([*MODULE, "check", *arguments], env=host_env(GOOD), cwd=tmp_path, ends={}, closed=[1])
+        assert (ran.status, ran.err) == (2, "robodj-secretguard: the result could not be written\n")
+
+    def test_an_exit_is_no_success(self, tmp_path: Path) -> None:
+        """A `SystemExit(0)` that comes out of the work, as of a signal handler, is status 2."""
+        exits = "class Exits(dict):\n    def values(self): raise SystemExit(0)\n"
+        (tmp_path / "ours.py").write_text(f"{MODEL}{exits}Ours.secret_policies = Exits(a=1)\n", encoding="utf-8")
+        ran = as_module(["check", "--model", "ours:Ours"], GOOD, tmp_path)
+        assert (ran.status, ran.out, ran.err) == (2, "", "robodj-secretguard: the command failed (SystemExit)\n")
 
     @pytest.mark.parametrize(
         "code",

@@ -212,10 +212,15 @@ structlog.configure(logger_factory=structlog.stdlib.LoggerFactory(), wrapper_cla
         assert leaks(log, tuple(GOOD.values())) == []
 
     def test_refused_with_a_queue_that_nobody_empties(self, tmp_path: Path) -> None:
-        """A queue without a listener delays the end by no more than the bounded flush, and does not change it."""
-        ran = run_script(f"{GUARD}{self.NO_LISTENER}{self.LOOP}print('served')\n", BAD, tmp_path)
+        """A queue without a listener delays the end by the bounded flush at most, and takes no other record with it."""
+        memory = """
+logging.getLogger("host").addHandler(logging.handlers.MemoryHandler(9, target=logging.FileHandler("memory.log")))
+logging.getLogger("host").warning("what the host had to say")
+"""
+        ran = run_script(f"{GUARD}{self.NO_LISTENER}{memory}{self.LOOP}print('served')\n", BAD, tmp_path)
         assert (ran.status, ran.out) == (3, "")
         assert_alert_lines(ran.err)
+        assert "what the host had to say" in (tmp_path / "memory.log").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize(("argument", "variables"), [("exit_status=4", {}), ("", {"RUN_MAIN": "true"})])
     def test_the_status_is_the_same(self, tmp_path: Path, argument: str, variables: dict[str, str]) -> None:

@@ -64,6 +64,7 @@ ABSENT = {
     "unconfigured": "import structlog",
     "not-imported": "",
     "not-importable": "import sys\nsys.modules['structlog'] = None",
+    "half-imported": "import sys, types\nsys.modules['structlog'] = types.ModuleType('structlog')",
     "broken": "import sys, types\nsys.modules['structlog'] = types.SimpleNamespace(is_configured=lambda: False)",
 }
 CALL = f"{GUARD}guard(logger=LOGGER)\n"

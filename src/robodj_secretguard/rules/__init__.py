@@ -2,6 +2,6 @@
 
 from robodj_secretguard.rules.expiry import expiry
 from robodj_secretguard.rules.judgement import is_sound, judge, judge_together, state
-from robodj_secretguard.rules.together import internal
+from robodj_secretguard.rules.setup import internal
 
 __all__ = ["expiry", "internal", "is_sound", "judge", "judge_together", "state"]

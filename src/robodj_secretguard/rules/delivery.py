@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from robodj_secretguard.fallback import MAX_FILE_BYTES
 from robodj_secretguard.findings import Check
 from robodj_secretguard.material import format_defects, is_placeholder, weakness
-from robodj_secretguard.rules.words import about
+from robodj_secretguard.rules.finding import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def delivery_findings(reading: Reading) -> Iterator[Finding]:
     if not reading.variable and not reading.file_in_use:
         yield about(reading, Check.MISSING, _missing(reading), _deliver_or_generate(reading))
         return
-    where = policy.variable if reading.variable else reading.setup.describe(policy)
+    where = policy.variable if reading.variable else reading.setup.place(policy)
     if reading.file_in_use and file.unsafe:
         remedy = (
             f"Deliver the key as {policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
@@ -43,14 +43,14 @@ def delivery_findings(reading: Reading) -> Iterator[Finding]:
         message = f"{where} does not hold a well-formed key: {'; '.join(defects)}."
         yield about(reading, Check.FORMAT, message, _deliver_or_generate(reading))
     elif why := weakness(value.get_secret_value()):
-        remedy = f"No approved generator makes such a key: rotate to one that it made: {policy.generator.command}"
+        remedy = f"No approved generator makes such a key. Rotate to a generated one: {policy.generator.command}"
         yield about(reading, Check.WEAK, f"{where} holds a key that is plainly not random: {why}.", remedy)
 
 
 def _missing(reading: Reading) -> str:
     policy, setup = reading.policy, reading.setup
     unset = f"{policy.variable} is {'unset' if reading.variable is None else 'set but empty'}"
-    place = setup.describe(policy)
+    place = setup.place(policy)
     if setup.environment_only:
         return f"{unset}, and environment-only is in force: {place} is not used."
     if reading.file.exists:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.findings import Check, iso_utc
-from robodj_secretguard.rules.words import about
+from robodj_secretguard.rules.finding import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,13 +70,11 @@ def expiry_findings(reading: Reading) -> Iterator[Finding]:
         yield about(reading, Check.EXPIRY_MARKER, message, remedy)
     elif instant <= now:
         yield about(reading, Check.EXPIRED, f"The key expired at {iso_utc(instant)} ({name}).", f"Rotate: {rotation}")
-    elif clock_is_wrong:
-        pass
-    elif instant - now <= policy.warn_before:
+    elif not clock_is_wrong and instant - now <= policy.warn_before:
         left = -((now - instant) // timedelta(days=1))
         message = f"The key expires at {iso_utc(instant)} ({name}), within {left} day{'s' if left > 1 else ''}."
         yield about(reading, Check.EXPIRING, message, f"Rotate before then: {rotation}")
-    elif instant - now > policy.cadence + CADENCE_GRACE:
+    elif not clock_is_wrong and instant - now > policy.cadence + CADENCE_GRACE:
         message = f"{name} is {iso_utc(instant)}, further ahead than the cadence of {days} days."
         yield about(reading, Check.CADENCE, message, f"Set it to the last rotation's date plus {days} days.")
     if clock_is_wrong:

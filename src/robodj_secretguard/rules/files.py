@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from robodj_secretguard.findings import Check
 from robodj_secretguard.material import is_placeholder
-from robodj_secretguard.rules.words import about
+from robodj_secretguard.rules.finding import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
     Args:
         reading: what was found for the secret.
     """
-    policy, file, where = reading.policy, reading.file, reading.setup.describe(reading.policy)
+    policy, file, where = reading.policy, reading.file, reading.setup.place(reading.policy)
     if reading.file_in_use and not file.unsafe:
         message = f"The key comes from the break-glass file {where}."
         yield about(reading, Check.FILE_FALLBACK, message, f"Deliver it as {policy.variable}, then delete the file.")
@@ -34,7 +34,8 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
             check, why = Check.FILE_PRESENT, "while environment-only is in force"
         else:
             check, why = Check.FILE_STALE, f"while {policy.variable} delivers the key"
-        message = f"{where} holds key material, or cannot be judged, {why}."
+        what = "cannot be judged" if file.unreadable else "holds key material"
+        message = f"{where} {what}, {why}."
         remedy = "Make sure that the secret manager has the key, then delete the file; if it was exposed, rotate."
         yield about(reading, check, message, remedy, source=f"file:{policy.file}")
 

@@ -8,8 +8,9 @@ from robodj_secretguard.findings import Check, Finding, State
 from robodj_secretguard.rules.delivery import delivery_findings
 from robodj_secretguard.rules.expiry import expiry_findings
 from robodj_secretguard.rules.files import file_findings
-from robodj_secretguard.rules.names import misnamed_file_findings, near_miss_findings
-from robodj_secretguard.rules.together import setting_findings, shared_findings
+from robodj_secretguard.rules.near_miss import misnamed_file_findings, near_miss_findings
+from robodj_secretguard.rules.setup import setting_findings
+from robodj_secretguard.rules.shared import shared_findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

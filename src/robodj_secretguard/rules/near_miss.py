@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robodj_secretguard.findings import Check, Severity
-from robodj_secretguard.rules.words import about_setup
+from robodj_secretguard.rules.finding import about_setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def near_miss_findings(setup: Setup, policy: SecretPolicy | None) -> Iterator[Fi
                 setup.policies,
                 Check.NEAR_MISS,
                 f"{miss.found} is set, and nothing reads it: {miss.meant.name} is probably meant.",
-                f"Set {miss.meant.name} to what is meant, and unset the other.",
+                f"If it holds what {miss.meant.name} should hold, rename it; otherwise remove it.",
                 source="environment",
                 severity=Severity.ALERT if miss.meant.loosens else Severity.WARNING,
                 policy=policy,
@@ -44,12 +44,13 @@ def misnamed_file_findings(reading: Reading) -> Iterator[Finding]:
         reading: what was found for the secret.
     """
     policy = reading.policy
-    if reading.file.misnamed:
+    declared = {each.file for each in reading.setup.policies}
+    if reading.file.misnamed and f"{policy.file}.txt" not in declared:
         yield about_setup(
             reading.setup.policies,
             Check.NEAR_MISS,
-            f"There is a file {policy.file}.txt, and nothing reads it: {policy.file} is probably meant.",
-            "Deliver what it holds, then delete it.",
+            f"Beside {reading.setup.place(policy)} there is a file of that name and .txt, and nothing reads it.",
+            f"If it holds the key, deliver that as {policy.variable}; then delete the file.",
             source=f"file:{policy.file}",
             severity=Severity.WARNING,
             policy=policy,

@@ -1,0 +1,50 @@
+"""Setting, internal: the set-up, and a check that failed by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from robodj_secretguard.findings import Check
+from robodj_secretguard.rules.finding import about_setup
+from robodj_secretguard.sources import CONFIG_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from robodj_secretguard.findings import Finding
+    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.sources import Setup
+
+
+def setting_findings(setup: Setup) -> Iterator[Finding]:
+    """Return the switches with an unknown value, and a named config directory that does not exist.
+
+    Args:
+        setup: what holds for every declared secret.
+    """
+    for name in setup.unknown_switches:
+        message = f"{name} is neither true nor false, so environment-only is in force."
+        remedy = "Set it to one of 1, true, yes, on, 0, false, no, off, or unset it."
+        yield about_setup(setup.policies, Check.SETTING, message, remedy, source="environment")
+    if setup.directory_named_by and not setup.directory_exists:
+        from_environment = setup.directory_named_by == "environment"
+        source, named = ("environment", CONFIG_DIR) if from_environment else ("none", "The config directory argument")
+        message = f"{named} names a directory that does not exist."
+        remedy = "Correct it, or leave it out to use config under the working directory."
+        yield about_setup(setup.policies, Check.SETTING, message, remedy, source=source)
+
+
+def internal(policies: Sequence[SecretPolicy], error_type: str, policy: SecretPolicy | None = None) -> Finding:
+    """Return the finding that a check itself failed.
+
+    Args:
+        policies: all declared secrets.
+        error_type: the name of the error's type.
+        policy: the secret that it is about, if one is known.
+    """
+    message = f"The check itself failed ({error_type}): nothing is verified."
+    own = error_type == ValidationError.__name__
+    remedy = "A validator of the service's own refused: ask its developers." if own else "Report this as a bug."
+    return about_setup(policies, Check.INTERNAL, message, remedy, source="none", policy=policy)

@@ -1,0 +1,43 @@
+"""Shared: two secrets that are one (policy section 1: values are generated independently)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from robodj_secretguard.findings import Check
+from robodj_secretguard.material import canonical, is_placeholder
+from robodj_secretguard.rules.finding import about
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from robodj_secretguard.findings import Finding
+    from robodj_secretguard.sealed import SealedStr
+    from robodj_secretguard.sources import Reading
+
+
+def shared_findings(readings: Sequence[Reading]) -> Iterator[Finding]:
+    """Return, for each secret that equals, contains or lies in an earlier one, a finding on the later one.
+
+    Args:
+        readings: what was found, for every declared secret in declared order.
+    """
+    earlier: list[tuple[str, SealedStr]] = []
+    for reading in readings:
+        value = reading.value
+        if value is None or is_placeholder(value.get_secret_value()):
+            continue
+        shared = [name for name, other in earlier if _one_holds_the_other(value, other)]
+        if shared:
+            yield about(
+                reading,
+                Check.SHARED,
+                f"Its value and that of {', '.join(shared)} are equal, or one contains the other.",
+                f"Every secret needs its own key. Rotate {reading.policy.name}: {reading.policy.generator.command}",
+            )
+        earlier.append((reading.policy.name, value))
+
+
+def _one_holds_the_other(value: SealedStr, other: SealedStr) -> bool:
+    first, second = canonical(value.get_secret_value()), canonical(other.get_secret_value())
+    return first in second or second in first
