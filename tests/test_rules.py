@@ -32,6 +32,7 @@ def random_text(alphabet: str, length: int) -> str:
             return text
 
 
+posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and owners are POSIX's")
 BASE64URL = string.ascii_letters + string.digits + "-_"
 HEX = "0123456789abcdef"
 
@@ -78,6 +79,14 @@ class TestMissing:
         assert found(report) == []
         assert report.ok
         assert [status.state for status in report.secrets] == [State.PRESENT, State.PRESENT]
+
+    @posix_only
+    def test_a_link_to_nothing(self, checker: Checker) -> None:
+        """A mount whose target is gone is missing, and is not said not to be there."""
+        (checker.config / "secret.key").symlink_to("..data/secret.key")
+        report = checker({V2: good_keys()[V2]})
+        assert found(report) == [("missing", K1)]
+        assert "is a link to a file that is not there" in report.findings[0].message
 
 
 class TestPlaceholder:
@@ -429,9 +438,6 @@ class TestClock:
     def test_without_a_marker(self, checker: Checker) -> None:
         """Nothing depends on the clock then."""
         assert found(checker(good_keys(), now=EARLIEST_CLOCK - DAY)) == []
-
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and owners are POSIX's")
 
 
 class TestFileUnsafe:

@@ -28,6 +28,7 @@ class FallbackFile:
 
     Attributes:
         exists: whether it is there.
+        dangling: whether a link to nothing is there instead.
         lines: its lines other than blanks and comments.
         unreadable: why its lines cannot be told.
         exposed: why others could have written them.
@@ -36,6 +37,7 @@ class FallbackFile:
     """
 
     exists: bool = False
+    dangling: bool = False
     lines: tuple[SealedStr, ...] = ()
     unreadable: tuple[str, ...] = ()
     exposed: tuple[str, ...] = ()
@@ -55,7 +57,7 @@ def look(directory: str, policy: SecretPolicy) -> FallbackFile:
     try:
         descriptor = os.open(path, _READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
-        return FallbackFile(misnamed=misnamed)
+        return FallbackFile(dangling=os.path.islink(path), misnamed=misnamed)
     except OSError:
         return FallbackFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
     try:

@@ -82,10 +82,12 @@ def guard(
     status = _refusal_status(exit_status)
     outcome = examine(model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only)
     del config_dir  # it came from outside, and a traceback with locals would show it
-    contain(lambda: emit(outcome.report, logger))
-    silence_broken_streams()  # a start too: the process must not die of our line as it exits
-    if outcome.secrets is None:
-        _refuse(status)
+    try:
+        contain(lambda: emit(outcome.report, logger))
+        silence_broken_streams()  # a start too: the process must not die of our line as it exits
+    finally:  # whatever comes, an exception of the host's signal handlers included
+        if outcome.secrets is None:
+            _refuse(status)
     return outcome.secrets
 
 
@@ -101,8 +103,10 @@ def _refusal_status(given: int | None) -> int:
 
 def _refuse(status: int) -> NoReturn:
     if threading.current_thread() is not threading.main_thread() or _is_event_loop_running():
-        contain(lambda: _flush_at_most(FLUSH_SECONDS))
-        os._exit(status)
+        try:
+            _flush_at_most(FLUSH_SECONDS)
+        finally:
+            os._exit(status)
     refusal = SystemExit(status)
     try:
         raise refusal
@@ -111,11 +115,10 @@ def _refuse(status: int) -> NoReturn:
 
 
 def _is_event_loop_running() -> bool:
-    asyncio = sys.modules.get("asyncio")  # a host that has not imported it runs no loop
-    if asyncio is None:
-        return False
-    loop = contain(lambda: asyncio.get_running_loop())  # noqa: PLW0108 - a module half imported may not have it yet
-    return not isinstance(loop, BaseException)
+    # A host that has not imported a library of event loops, or only half of it, runs none of its loops.
+    asyncio = contain(lambda: sys.modules["asyncio"].get_running_loop())  # noqa: PLW0108 - looked up inside
+    trio = contain(lambda: sys.modules["trio"].lowlevel.current_trio_token())  # noqa: PLW0108
+    return not (isinstance(asyncio, BaseException) and isinstance(trio, BaseException))
 
 
 def _flush_at_most(seconds: float) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Final, Literal, TextIO
 
 StreamName = Literal["stdout", "stderr"]
 BOTH: Final[tuple[StreamName, StreamName]] = ("stdout", "stderr")
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes everything and keeps nothing, without a descriptor, of which there may be none left."""
+
+    def write(self, text: str) -> int:
+        return len(text)
 
 
 def write_line(stream: TextIO | None, line: str) -> bool:
@@ -42,7 +50,7 @@ def silence_broken_streams() -> None:
             if stream is not None:
                 stream.flush()
         except BaseException:  # noqa: BLE001 - as above
-            setattr(sys, name, _nowhere())
+            setattr(sys, name, _Nowhere())
 
 
 def divert_stdout() -> TextIO | None:
@@ -72,10 +80,3 @@ def _open_nowhere_if_closed(number: int) -> None:
         if nowhere != number:
             os.dup2(nowhere, number)
             os.close(nowhere)
-
-
-def _nowhere() -> TextIO | None:
-    try:
-        return open(os.devnull, "w", encoding="utf-8")
-    except OSError:
-        return None

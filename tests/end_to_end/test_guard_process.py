@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -182,6 +183,18 @@ async def main():
     await asyncio.gather(asyncio.create_task(start()), return_exceptions=True)
 asyncio.run(main())
 """
+    TRIO = """
+import trio
+async def main():
+    guard()
+async def nursery():
+    try:
+        async with trio.open_nursery() as group:
+            group.start_soon(main)
+    except* SystemExit:
+        pass
+trio.run(nursery)
+"""
     QUEUE = """
 import logging, logging.handlers, queue, structlog
 handler = logging.handlers.QueueHandler(queue.Queue())
@@ -192,7 +205,9 @@ structlog.configure(logger_factory=structlog.stdlib.LoggerFactory(), wrapper_cla
     processors=[structlog.stdlib.add_log_level, structlog.processors.JSONRenderer()])
 """
     NO_LISTENER = QUEUE.replace("listener.start()", "")
-    HOSTS = pytest.mark.parametrize("host", [THREAD, FUTURE, LOOP, TASK], ids=["thread", "future", "loop", "task"])
+    HOSTS = pytest.mark.parametrize(
+        "host", [THREAD, FUTURE, LOOP, TASK, TRIO], ids=["thread", "future", "loop", "task", "trio"]
+    )
 
     @HOSTS
     def test_refused_without_a_pipeline(self, tmp_path: Path, host: str) -> None:
@@ -221,6 +236,26 @@ logging.getLogger("host").warning("what the host had to say")
         assert (ran.status, ran.out) == (3, "")
         assert_alert_lines(ran.err)
         assert "what the host had to say" in (tmp_path / "memory.log").read_text(encoding="utf-8")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no alarm signal")
+    def test_refused_under_a_watchdog(self, tmp_path: Path) -> None:
+        """A signal handler that raises during the flush does not let the host go on."""
+        watchdog = """
+import signal
+logging.warning("stuck")
+def bark(*_):
+    raise TimeoutError
+signal.signal(signal.SIGALRM, bark)
+signal.setitimer(signal.ITIMER_REAL, 0.5)
+async def main():
+    try:
+        guard()
+    except Exception:
+        print("went on")
+"""
+        run_main = "import asyncio\nasyncio.run(main())\n"
+        ran = run_script(f"{GUARD}{self.NO_LISTENER}{watchdog}{run_main}print('served')\n", BAD, tmp_path)
+        assert (ran.status, ran.out) == (3, "")
 
     @pytest.mark.parametrize(("argument", "variables"), [("exit_status=4", {}), ("", {"RUN_MAIN": "true"})])
     def test_the_status_is_the_same(self, tmp_path: Path, argument: str, variables: dict[str, str]) -> None:

@@ -30,7 +30,7 @@ def delivery_findings(reading: Reading) -> Iterator[Finding]:
     if reading.file_in_use and file.unsafe:
         remedy = (
             f"Deliver the key as {policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
-            f" {MAX_FILE_BYTES} bytes, that nobody else can write (chmod 600 the file, 700 its directory)."
+            f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {policy.file}, and 700 its directory."
         )
         yield about(reading, Check.FILE_UNSAFE, f"{where} may not be used: {'; '.join(file.unsafe)}.", remedy)
     elif value is None:
@@ -53,6 +53,8 @@ def _missing(reading: Reading) -> str:
     place = setup.place(policy)
     if setup.environment_only:
         return f"{unset}, and environment-only is in force: {place} is not used."
+    if reading.file.dangling:
+        return f"{unset}, and {place} is a link to a file that is not there."
     if reading.file.exists:
         return f"{unset}, and {place} has nothing but blanks and comments."
     return f"{unset}, and there is no file {place}{'' if setup.directory_named_by else ' under the working directory'}."

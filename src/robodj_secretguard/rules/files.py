@@ -24,10 +24,12 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
     """
     policy, file, where = reading.policy, reading.file, reading.setup.place(reading.policy)
     if reading.file_in_use and not file.unsafe:
-        message = f"The key comes from the break-glass file {where}."
-        yield about(reading, Check.FILE_FALLBACK, message, f"Deliver it as {policy.variable}, then delete the file.")
+        message = f"The value comes from the break-glass file {where}."
+        yield about(
+            reading, Check.FILE_FALLBACK, message, f"Deliver the key as {policy.variable}, then delete the file."
+        )
         if file.lax:
-            remedy = "Make the service's user its owner, and run chmod 600 on it."
+            remedy = f"Make the service's user its owner, and run: chmod 600 {policy.file}"
             yield about(reading, Check.FILE_PERMISSIONS, f"{where} is open too wide: {'; '.join(file.lax)}.", remedy)
     elif not reading.file_in_use and _holds_key_material(file):
         if reading.setup.environment_only:
