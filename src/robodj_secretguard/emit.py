@@ -54,23 +54,24 @@ class _PlainStream:
 
 
 def _say_plainly(findings: Iterable[Finding], first: StreamName, second: StreamName) -> None:
-    if findings and not _send(_private_logger(first, second), findings):
-        _send(_PlainStream(first, second), findings)
+    plain = _PlainStream(first, second)
+    if findings and not _send(_behind_structlog(plain), findings):
+        _send(plain, findings)
 
 
-def _private_logger(first: StreamName, second: StreamName) -> Any:
-    """Return a structlog logger of our own, which no configuration of the host's reaches; `None` without structlog."""
+def _behind_structlog(plain: _PlainStream) -> Any:
+    """Return a structlog logger of our own before a plain stream, which no configuration of the host's reaches."""
     try:
         import structlog  # noqa: PLC0415 - only when there is something to say: it is not free
 
         return structlog.wrap_logger(
-            _PlainStream(first, second),
+            plain,
             processors=[lambda _logger, _method, event: event["event"]],
             wrapper_class=structlog.BoundLogger,
             context_class=dict,
         )
-    except BaseException:  # noqa: BLE001 - whatever is wrong with it, the lines are still written
-        return None
+    except BaseException:  # noqa: BLE001 - whatever is wrong with it, the lines are written
+        return plain
 
 
 def _configured_pipeline() -> Any:
