@@ -231,8 +231,9 @@ class TestModel:
         """Where there is no stderr, what a module prints is lost, and does not become part of the result."""
         (tmp_path / "ours.py").write_text(f"{MODEL}{CHATTER}", encoding="utf-8")
         command = [*MODULE, "check", "--model", "ours:Ours"]
-        ran = run_on(command, env=host_env(BAD), cwd=tmp_path, ends={}, closed=[2])
-        assert (ran.status, PASSED in ran.out) == (1, False)
+        for closed in ([2], [0, 2]):
+            ran = run_on(command, env=host_env(BAD), cwd=tmp_path, ends={}, closed=closed)
+            assert (ran.status, PASSED in ran.out, len(ran.alerts)) == (1, False, 2)
 
     @pytest.mark.parametrize("arguments", [("--model", "ours:Ours"), ()])
     def test_a_stdout_that_is_not_there_takes_no_result(self, tmp_path: Path, arguments: tuple[str, ...]) -> None:

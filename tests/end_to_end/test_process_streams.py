@@ -196,3 +196,13 @@ def test_no_descriptor_left_is_a_refusal(tmp_path: Path, trouble: str) -> None:
     (tmp_path / "app.py").write_text(f"import robodj_secretguard.guard\n{limit}{SERVICE}", encoding="utf-8")
     ran = run_in_trouble(trouble, ["stdout"], ["app.py"], BAD, tmp_path)
     assert (ran.status, len(ran.alerts)) == (3, 2)
+
+
+@pytest.mark.parametrize("trouble", ["full", "broken"])
+def test_a_start_goes_on_after_a_broken_stream(tmp_path: Path, trouble: str) -> None:
+    """What the service prints after a warning that could not be written is lost, and does not end it."""
+    script = f"{SERVICE}print('served')\nopen('served', 'x').close()\n"
+    (tmp_path / "app.py").write_text(script, encoding="utf-8")
+    ran = run_in_trouble(trouble, ["stdout"], ["app.py"], SETS["warned"], tmp_path)
+    assert (ran.status, (tmp_path / "served").exists()) == (0, True)
+    assert ran.err.startswith(WARNING_START)
