@@ -35,6 +35,7 @@ class SecretSettings(BaseSettings):
             a default or an alias; two secrets share a name, a variable or a file; or there is none. When an instance
             is made: a value was passed.
         pydantic.ValidationError: when an instance is made and a secret is refused; it shows no value.
+        robodj_secretguard.sealed.CheckFailedError: when an instance is made and a check fails by itself.
     """
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)

@@ -64,6 +64,7 @@ ABSENT = {
     "unconfigured": "import structlog",
     "not-imported": "",
     "not-importable": "import sys\nsys.modules['structlog'] = None",
+    "unusable": "import structlog\nstructlog.wrap_logger = lambda *_, **__: None",
     "half-imported": "import sys, types\nsys.modules['structlog'] = types.ModuleType('structlog')",
     "broken": "import sys, types\nsys.modules['structlog'] = types.SimpleNamespace(is_configured=lambda: False)",
 }
