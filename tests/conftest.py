@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"
 TIMEOUT = 60
+CHANGES_STREAMS = {"PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE"}
 
 
 def marker(ahead: timedelta, *, now: datetime = NOW) -> str:
@@ -66,11 +68,19 @@ def checker(tmp_path: Path) -> Checker:
     return Checker(config)
 
 
+def clean_environment() -> dict[str, str]:
+    """Return the process's environment less all that the guard reads, and that changes how Python writes."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith("ROBODJ_") and name not in CHANGES_STREAMS
+    }
+
+
 @pytest.fixture
 def clean_env() -> dict[str, str]:
-    """The process's environment less everything that the guard reads."""
-    dropped = ("ROBODJ_", "PYTHONUNBUFFERED")
-    return {name: value for name, value in os.environ.items() if not name.upper().startswith(dropped)}
+    """The environment of a process that the test gives its keys."""
+    return clean_environment()
 
 
 @dataclass(frozen=True)
@@ -105,13 +115,25 @@ def run(
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def without_fingerprints(text: str) -> str:
+    """Take out what may be shown of a key."""
+    return re.sub(r"sgfp1:[0-9a-f]{32}", "", text)
+
+
+def free_port() -> int:
+    """Find a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
 def leaks(text: str, keys: Sequence[str]) -> list[str]:
     """Return what of keys stands in text, fingerprints aside.
 
     Raw and reversed it takes six characters in a row; folded or encoded eight, or chance would find some: six
     case-folded characters of a few hundred keys are met in ordinary words.
     """
-    text = re.sub(r"sgfp1:[0-9a-f]{32}", "", text)
+    text = without_fingerprints(text)
     shown, shown_folded = _runs(text, 6), _runs(text.casefold(), 8)
     found: set[str] = set()
     for key in keys:

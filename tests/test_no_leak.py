@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from conftest import TIMEOUT, V1, V2, good_keys, leaks, marker
+from conftest import TIMEOUT, V1, V2, good_keys, leaks, marker, without_fingerprints
 
 from robodj_secretguard import Check, check
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
@@ -145,7 +145,7 @@ def observe(side: Path) -> tuple[str, list[str]]:
         timeout=TIMEOUT,
         check=True,
     )
-    masked = re.sub(r"sgfp1:[0-9a-f]{32}", "sgfp1:", done.stdout + done.stderr)
+    masked = without_fingerprints(done.stdout + done.stderr)
     masked = re.sub(r"checked_at=datetime[^)]*\)", "checked_at", masked)
     return re.sub(r'"checked_at": "[^"]*"', '"checked_at"', masked), planted
 
@@ -168,7 +168,7 @@ def test_the_same_with_the_clock_set_back() -> None:
         repr(check(environ=good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(days=1))}, config_dir=".", now=now))
         for _ in range(2)
     ]
-    first, second = (re.sub(r"sgfp1:[0-9a-f]{32}", "", report) for report in reports)
+    first, second = map(without_fingerprints, reports)
     assert "clock" in first
     assert first == second
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from robodj_secretguard.findings import Check, Report, SecretStatus
 from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.models import RuntimeSecrets, SecretSettings
+from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets
 from robodj_secretguard.rules import expiry, internal, is_sound, judge, judge_together, state
-from robodj_secretguard.sealed import CheckFailedError, contain, type_name
+from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import Environment, read
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def examine(
         ValueError: `now` has no timezone.
         KeyboardInterrupt: it was interrupted.
     """
-    if not (isinstance(model, type) and issubclass(model, SecretSettings) and model.secret_policies):
+    if not declares_secrets(model):
         msg = "the model must be a subclass of SecretSettings that declares a secret"
         raise TypeError(msg)
     if now is not None and now.utcoffset() is None:
@@ -156,20 +156,14 @@ def _status(reading: Reading, findings: Sequence[Finding]) -> SecretStatus:
     )
 
 
-def _failed(
-    report: Report,
-    declared: Mapping[str, SecretPolicy],
-    failure: BaseException,
-) -> Outcome[Any]:
+def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseException) -> Outcome[Any]:
     """Return the report with an alert that says no more of a failure than its type and its secret."""
     if isinstance(failure, KeyboardInterrupt):
         raise failure
     policies = tuple(declared.values())
-    policy, error_type = None, type_name(failure)
+    policy = None
     if isinstance(failure, ValidationError):  # of a validator of the host's own
         location = failure.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
         policy = declared.get(str(location[0])) if location else None
-    if isinstance(failure, CheckFailedError):
-        error_type = failure.error_type
-    findings = (*report.findings, internal(policies, error_type, policy))
+    findings = (*report.findings, internal(policies, type_name(failure), policy))
     return Outcome(replace(report, findings=_in_order(findings, policies)), None)

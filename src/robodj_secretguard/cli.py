@@ -8,14 +8,16 @@ import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.checks import check
-from robodj_secretguard.models import RuntimeSecrets, SecretSettings
+from robodj_secretguard.models import RuntimeSecrets, declares_secrets
 from robodj_secretguard.render import report_json, report_text
-from robodj_secretguard.sealed import CheckFailedError, contain, type_name
+from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.streams import divert_stdout, silence_broken_streams, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
+
+    from robodj_secretguard.models import SecretSettings
 
 PROGRAM: Final = "robodj-secretguard"
 EXIT_CLEAN: Final = 0
@@ -128,10 +130,9 @@ def _load_model(name: str) -> type[SecretSettings]:
     sys.path.append("")  # last: a file in the working directory must not stand in for a library's
     model = contain(lambda: getattr(importlib.import_module(module), attribute))
     if isinstance(model, BaseException):
-        kind = model.error_type if isinstance(model, CheckFailedError) else type_name(model)
-        msg = f"--model: importing it failed ({kind}); its module must import without calling guard()"
+        msg = f"--model: importing it failed ({type_name(model)}); its module must import without calling guard()"
         raise _UsageError(msg)
-    if not (isinstance(model, type) and issubclass(model, SecretSettings) and model.secret_policies):
+    if not declares_secrets(model):
         msg = "--model: what it names is not a SecretSettings model that declares a secret"
         raise _UsageError(msg)
     return model

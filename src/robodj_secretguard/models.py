@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pydantic.fields import FieldInfo
+    from typing_extensions import TypeIs
 
     from robodj_secretguard.findings import Finding
 
@@ -99,6 +100,11 @@ class SecretSettings(BaseSettings):
         """Refuse: it would make an instance without any check."""
         msg = f"{cls.__name__} is not made without its checks"
         raise TypeError(msg)
+
+
+def declares_secrets(model: object) -> TypeIs[type[SecretSettings]]:
+    """Whether `model` is a settings model that declares a secret: `SecretSettings` itself declares none."""
+    return isinstance(model, type) and issubclass(model, SecretSettings) and bool(model.secret_policies)
 
 
 def _refuse(findings: Iterable[Finding]) -> None:

@@ -117,10 +117,7 @@ class SecretPolicy:
         for holds, rule in (
             (_NAME.fullmatch(self.name), "name: letters, digits, dot, hyphen and underscore only"),
             (_VARIABLE.fullmatch(self.variable), f"variable: {variable}"),
-            (
-                _VARIABLE.fullmatch(self.expiry_variable),
-                f"expiry_variable: {variable}",
-            ),
+            (_VARIABLE.fullmatch(self.expiry_variable), f"expiry_variable: {variable}"),
             (_FILE.fullmatch(self.file), "file: a path below config/, of letters, digits, dot, hyphen and underscore"),
             (_is_plain(self.owner) and _is_plain(self.backup_owner), "owner and backup_owner: printable ASCII"),
             (self.cadence > self.warn_before > timedelta(0), "cadence must be longer than warn_before, both positive"),

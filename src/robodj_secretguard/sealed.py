@@ -66,7 +66,9 @@ class CheckFailedError(Exception):
 
 
 def type_name(error: BaseException) -> str:
-    """Return the name of an error's type, or `an error` where the name is more than a name."""
+    """Return the name of the type of what went wrong, or `an error` where the name is more than a name."""
+    if isinstance(error, CheckFailedError):
+        return error.error_type
     name = type(error).__name__
     return name if name.isascii() and name.isidentifier() else "an error"
 

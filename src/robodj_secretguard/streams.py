@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Final, Literal, TextIO
+from typing import Literal, TextIO
 
 StreamName = Literal["stdout", "stderr"]
-BOTH: Final[tuple[StreamName, StreamName]] = ("stdout", "stderr")
 
 
 class _Nowhere(io.TextIOBase):
@@ -44,7 +43,7 @@ def silence_broken_streams() -> None:
     The interpreter flushes them once more as it exits, and where that fails it exits with 120, which supervisors take
     for a reason to start the service again.
     """
-    for name in BOTH:
+    for name in ("stdout", "stderr"):
         try:
             stream = getattr(sys, name)
             if stream is not None:

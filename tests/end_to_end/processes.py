@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from conftest import TIMEOUT, V1, V2, Ran, good_keys, leaks, run
+from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, leaks, run
 
 from robodj_secretguard import check
 from robodj_secretguard.render import report_json
@@ -48,17 +48,10 @@ WARNING_START = "WARNING: secret.key: near-miss: "
 GUARD = "from robodj_secretguard import guard\n"
 SERVICE = f"{GUARD}SECRETS = guard()\n"
 
-_CHANGES_STREAMS = {"PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE"}
-
 
 def host_env(keys: Mapping[str, str], **more: str) -> dict[str, str]:
     """Make a process's whole environment: this one's, less all that changes what is tested, with keys."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.upper().startswith("ROBODJ_") and name not in _CHANGES_STREAMS
-    }
-    return kept | dict(keys) | more
+    return clean_environment() | dict(keys) | more
 
 
 def run_script(script: str, keys: Mapping[str, str], cwd: Path, *, options: Sequence[str] = (), **more: str) -> Ran:

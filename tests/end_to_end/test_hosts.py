@@ -8,7 +8,6 @@ import importlib.metadata
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import TIMEOUT, leaks
+from conftest import TIMEOUT, free_port, leaks
 from processes import ALERT_STARTS, BAD, GOOD, GUARD, SERVICE, host_env
 
 if TYPE_CHECKING:
@@ -109,12 +108,6 @@ if importlib.util.find_spec("uvicorn.workers") is not None:
     ]
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
 class Server:
     """A server that runs: its port, how it ends, and all that it wrote."""
 
@@ -159,7 +152,7 @@ class Server:
 def serving(host: Host, keys: Mapping[str, str], cwd: Path) -> Iterator[Server]:
     """Start a server with a service, and stop it and its workers in the end."""
     (cwd / "service.py").write_text(host.service, encoding="utf-8")
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", *(argument.format(port=port) for argument in host.command)]
     env = host_env(keys, HOME=str(cwd), XDG_RUNTIME_DIR=str(cwd))  # where gunicorn makes a socket
     with (

@@ -50,7 +50,7 @@ def is_sound(findings: Iterable[Finding]) -> bool:
     return _UNSOUND.isdisjoint(finding.check for finding in findings)
 
 
-def state(findings: Iterable[Finding]) -> State:
+def state(findings: Sequence[Finding]) -> State:
     """Return a secret's state: the first of missing, invalid-format, expired and present that holds.
 
     A placeholder, a weak key and a fallback file that may not be used are `invalid-format`.
@@ -58,6 +58,6 @@ def state(findings: Iterable[Finding]) -> State:
     checks = {finding.check for finding in findings}
     if Check.MISSING in checks:
         return State.MISSING
-    if not _UNSOUND.isdisjoint(checks):
+    if not is_sound(findings):
         return State.INVALID_FORMAT
     return State.EXPIRED if Check.EXPIRED in checks else State.PRESENT

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from robodj_secretguard.findings import Check
 from robodj_secretguard.rules.finding import about_setup
 from robodj_secretguard.sources import CONFIG_DIR
@@ -45,6 +43,5 @@ def internal(policies: Sequence[SecretPolicy], error_type: str, policy: SecretPo
         policy: the secret that it is about, if one is known.
     """
     message = f"The check itself failed ({error_type}): nothing is verified."
-    own = error_type == ValidationError.__name__
-    remedy = "A validator of the service's own refused: ask its developers." if own else "Report this as a bug."
+    remedy = "If the service has a validator of its own, ask its developers; otherwise report this as a bug."
     return about_setup(policies, Check.INTERNAL, message, remedy, source="none", policy=policy)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from robodj_secretguard.findings import Finding
-    from robodj_secretguard.sealed import SealedStr
     from robodj_secretguard.sources import Reading
 
 
@@ -22,12 +21,12 @@ def shared_findings(readings: Sequence[Reading]) -> Iterator[Finding]:
     Args:
         readings: what was found, for every declared secret in declared order.
     """
-    earlier: list[tuple[str, SealedStr]] = []
+    earlier: list[tuple[str, str]] = []
     for reading in readings:
-        value = reading.value
-        if value is None or is_placeholder(value.get_secret_value()):
+        if reading.value is None or is_placeholder(reading.value.get_secret_value()):
             continue
-        shared = [name for name, other in earlier if _one_holds_the_other(value, other)]
+        key = canonical(reading.value.get_secret_value())
+        shared = [name for name, other in earlier if key in other or other in key]
         if shared:
             yield about(
                 reading,
@@ -35,9 +34,4 @@ def shared_findings(readings: Sequence[Reading]) -> Iterator[Finding]:
                 f"Its value and that of {', '.join(shared)} are equal, or one contains the other.",
                 f"Every secret needs its own key. Rotate {reading.policy.name}: {reading.policy.generator.command}",
             )
-        earlier.append((reading.policy.name, value))
-
-
-def _one_holds_the_other(value: SealedStr, other: SealedStr) -> bool:
-    first, second = canonical(value.get_secret_value()), canonical(other.get_secret_value())
-    return first in second or second in first
+        earlier.append((reading.policy.name, key))
