@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import re
 import secrets
 import socket
 import subprocess
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from detector import leaks
 
 from robodj_secretguard import Report, check
 
@@ -115,38 +114,11 @@ def run(
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def without_fingerprints(text: str) -> str:
-    """Take out what may be shown of a key."""
-    return re.sub(r"sgfp1:[0-9a-f]{32}", "", text)
-
-
 def free_port() -> int:
     """Find a port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
-
-
-def leaks(text: str, keys: Sequence[str]) -> list[str]:
-    """Return what of keys stands in text, fingerprints aside.
-
-    Raw and reversed it takes six characters in a row; folded or encoded eight, or chance would find some: six
-    case-folded characters of a few hundred keys are met in ordinary words.
-    """
-    text = without_fingerprints(text)
-    shown, shown_folded = _runs(text, 6), _runs(text.casefold(), 8)
-    found: set[str] = set()
-    for key in keys:
-        raw = key.encode("utf-8", "surrogateescape")
-        encoded = [key, key[::-1], raw.hex(), repr(key)[1:-1]]
-        encoded += [base64.b64encode(b"\0" * shift + raw).decode()[4:-4] for shift in range(3)]
-        found |= (_runs(key, 6) | _runs(key[::-1], 6)) & shown
-        found |= {run for each in encoded for run in _runs(each.casefold(), 8)} & shown_folded
-    return sorted(found)
-
-
-def _runs(text: str, length: int) -> set[str]:
-    return {text[at : at + length] for at in range(len(text) - length + 1)}
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import TIMEOUT, V1, V2, free_port, good_keys, leaks, run
+from conftest import TIMEOUT, V1, V2, free_port, good_keys, run
+from detector import leaks
 
 from robodj_secretguard.render import PASSED
 

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 import rich
-from conftest import NOW, V1, V2, good_keys, leaks, marker
+from conftest import NOW, V1, V2, good_keys, marker
+from detector import leaks
 from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
+from pydantic_core import PydanticCustomError
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check
 
@@ -238,6 +240,23 @@ class TestValidatorOfTheHost:
         assert not report.ok
         assert "ValidationError" in report.findings[0].message
         assert leaks(repr(report), list(keys.values())) == []
+
+    class Imitating(RuntimeSecrets):
+        """Refuses with a key in the text of what looks like a check of ours."""
+
+        @field_validator("secret_v2_key", mode="after")
+        @classmethod
+        def _refuse(cls, value: SecretStr) -> SecretStr:
+            kind = "format"
+            raise PydanticCustomError(kind, "{key}", {"key": value.get_secret_value()})
+
+    @pytest.mark.parametrize("model", [Stricter, Imitating])
+    def test_its_text_is_in_no_error(self, keys: dict[str, str], model: type[RuntimeSecrets]) -> None:
+        """An instance that is made directly fails with an error that says which secret, and nothing of the text."""
+        with pytest.raises(ValidationError) as raised:
+            model()
+        assert [(entry["type"], entry["loc"]) for entry in raised.value.errors()] == [("internal", ("secret_v2_key",))]
+        assert leaks(f"{raised.value.errors()} {raised.value!r}", list(keys.values())) == []
 
     def test_it_cannot_end_the_process(self) -> None:
         """A `SystemExit` inside is no way out of the checks."""

@@ -7,7 +7,7 @@ import secrets
 import traceback
 
 import pytest
-from conftest import leaks
+from detector import leaks
 from pydantic import SecretStr
 
 from robodj_secretguard.sealed import CheckFailedError, SealedStr, contain

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.checks import check
@@ -25,6 +26,10 @@ EXIT_ALERTS: Final = 1
 EXIT_USAGE: Final = 2
 
 
+class _Told(Exception):  # noqa: N818 - no error: what --help and --version have to say
+    """The result of an option that is a command of its own."""
+
+
 class _UsageError(Exception):
     """A usage error, or work that could not be done. Its text is ours alone: what was passed may be a key."""
 
@@ -32,11 +37,21 @@ class _UsageError(Exception):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:  # noqa: ARG002 - it repeats what was passed
         name = getattr(sys.exc_info()[1], "argument_name", None)  # of an argument of ours, never what was passed
-        msg = f"{name}: what was given is not accepted" if name else "an argument is unknown, misplaced or missing"
+        reason = f"{name}: what was given is not accepted" if name else "an argument is unknown, misplaced or missing"
+        msg = f"{reason}; see {PROGRAM} --help"
         raise _UsageError(msg)
 
-    def print_help(self, file: object = None) -> None:  # noqa: ARG002 - argparse passes none
-        _write_or_give_up(self.format_help().rstrip(), sys.stdout)
+    def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse passes none
+        raise _Told(self.format_help().rstrip())
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a command has to say: its status, its text, and what stdout was before a model's module came."""
+
+    status: int
+    text: str
+    stdout: TextIO | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,41 +64,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         0: clean, or warnings alone without `--strict`; 1: alerts; 2: the arguments are wrong, or the command could
         not do its work or write its result.
     """
-    status = _run(argv)
+    answer = _run(argv)
+    del argv  # a key may have been pasted there, and what is written may be looked at from outside
+    status, stderr = answer.status, getattr(sys, "stderr", None)
+    if status == EXIT_USAGE:
+        write_line(stderr, f"{PROGRAM}: {answer.text}")
+    elif not write_line(answer.stdout, answer.text):
+        status = EXIT_USAGE
+        write_line(stderr, f"{PROGRAM}: the result could not be written")
     silence_broken_streams()
     return status
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None) -> _Answer:
+    stdout = getattr(sys, "stdout", None)
     try:
         arguments = _parser().parse_args(argv)
-    except SystemExit:  # argparse's own, after --help or --version
-        return EXIT_CLEAN
-    except _UsageError as error:
-        return _give_up(f"{error}; see {PROGRAM} --help")
-    try:
         # A model's module is a stranger's code: what it prints is not the result, nor what its programs print.
-        stdout = sys.stdout
         if arguments.model is not None:
             stdout = divert_stdout()
         passed, result = _check(arguments)
-        _write_or_give_up(result, stdout)
+    except _Told as told:
+        return _Answer(EXIT_CLEAN, str(told), stdout)
     except _UsageError as error:
-        return _give_up(str(error))
+        return _Answer(EXIT_USAGE, str(error))
     except BaseException as error:  # noqa: BLE001 - its text may hold anything, and SystemExit(0) is no success
-        return _give_up(f"the command failed ({type_name(error)})")
-    return EXIT_CLEAN if passed else EXIT_ALERTS
-
-
-def _write_or_give_up(result: str, stdout: TextIO | None) -> None:
-    if not write_line(stdout, result):
-        msg = "the result could not be written"
-        raise _UsageError(msg)
-
-
-def _give_up(reason: str) -> int:
-    write_line(sys.stderr, f"{PROGRAM}: {reason}")
-    return EXIT_USAGE
+        return _Answer(EXIT_USAGE, f"the command failed ({type_name(error)})")
+    return _Answer(EXIT_CLEAN if passed else EXIT_ALERTS, result, stdout)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,11 +113,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+    def __call__(self, *_: object) -> NoReturn:
         from importlib.metadata import version  # noqa: PLC0415 - looking it up is slow
 
-        _write_or_give_up(f"{PROGRAM} {version(PROGRAM)}", sys.stdout)
-        parser.exit()
+        text = f"{PROGRAM} {version(PROGRAM)}"
+        raise _Told(text)
 
 
 def _check(arguments: argparse.Namespace) -> tuple[bool, str]:

@@ -85,6 +85,8 @@ def _content(descriptor: int, status: os.stat_result) -> tuple[tuple[str, ...], 
     content = b""
     while len(content) <= MAX_FILE_BYTES and (chunk := os.read(descriptor, MAX_FILE_BYTES + 1 - len(content))):
         content += chunk
+    if _version(os.fstat(descriptor)) != _version(status):
+        return ("it changed while it was read",), ()
     if len(content) > MAX_FILE_BYTES:
         return (f"it is larger than {MAX_FILE_BYTES} bytes",), ()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -95,6 +97,11 @@ def _content(descriptor: int, status: os.stat_result) -> tuple[tuple[str, ...], 
         return ("it is not UTF-8",), ()
     lines = (line.removesuffix("\r").strip(" \t") for line in text.split("\n"))
     return (), tuple(SealedStr(line) for line in lines if line and not line.startswith("#"))
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    """Return what tells one content of a file from the next: half of an old key and half of a new one is no key."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _exposed(status: os.stat_result, directory: str, path: str) -> tuple[str, ...]:

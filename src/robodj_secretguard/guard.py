@@ -26,6 +26,7 @@ FLUSH_SECONDS: Final = 2.0
 
 _RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN")
 _MAX_STATUS: Final = 255
+_LAST_WORD: Final = "ALERT: internal: The check itself could not run: nothing is verified.\n"
 
 
 @overload
@@ -79,16 +80,35 @@ def guard(
         TypeError: `model` declares no secret.
         ValueError: `exit_status` is not an int from 1 to 255.
     """
-    status = _refusal_status(exit_status)
-    outcome = examine(model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only)
-    del config_dir  # it came from outside, and a traceback with locals would show it
+    status, outcome = REFUSED, None
     try:
-        contain(lambda: emit(outcome.report, logger))
-        silence_broken_streams()  # a start too: the process must not die of our line as it exits
-    finally:  # whatever comes, an exception of the host's signal handlers included
-        if outcome.secrets is None:
-            _refuse(status)
-    return outcome.secrets
+        status = _refusal_status(exit_status)
+        outcome = examine(model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only)
+    except (TypeError, ValueError, KeyboardInterrupt):  # wrong arguments, or an operator who gives up
+        raise
+    except BaseException:  # noqa: BLE001, S110 - no frame or no memory is left to check anything with
+        pass
+    finally:
+        del config_dir  # it came from outside, and a traceback with locals would show it
+    if outcome is not None:
+        secrets = outcome.secrets
+        try:
+            contain(lambda: emit(outcome.report, logger))
+            silence_broken_streams()  # a start too: the process must not die of our line as it exits
+        except BaseException:  # of the host's signal handlers
+            if secrets is not None:
+                raise
+        if secrets is not None:
+            return secrets
+    try:
+        _refuse(status)
+    except SystemExit:
+        raise
+    except BaseException:  # noqa: BLE001 - nor to refuse in any better way
+        try:
+            sys.stderr.write(_LAST_WORD)
+        finally:
+            os._exit(status)
 
 
 def _refusal_status(given: int | None) -> int:

@@ -102,7 +102,7 @@ def weakness(text: str) -> str | None:
     fewest = MIN_DISTINCT_HEXADECIMAL if hexadecimal else MIN_DISTINCT_BASE64URL
     if len(set(judged)) < fewest:
         return f"it has fewer than {fewest} distinct characters"
-    if any(judged.startswith(judged[period:]) for period in range(1, len(judged) // 2 + 1)):
+    if _repeats_one_block(judged):
         return "it repeats one block"
     starts = [start for start in range(len(folded) - RUN_LENGTH + 1) if folded[start : start + RUN_LENGTH] in _RUNS]
     if len({start + step for start in starts for step in range(RUN_LENGTH)}) * 2 >= len(folded):
@@ -110,3 +110,11 @@ def weakness(text: str) -> str | None:
     if not hexadecimal and text in {folded, text.upper()}:
         return "it has no upper-case or no lower-case letter"
     return None
+
+
+def _repeats_one_block(text: str) -> bool:
+    """Whether text has a period of at most half its length, in linear time: a variable may hold 128 KiB."""
+    # The shortest such period, if there is one, is where the first half occurs again for the first time: were it to
+    # occur earlier, the block would itself be a repetition.
+    period = text.find(text[: len(text) - len(text) // 2], 1)
+    return period > 0 and text.startswith(text[period:])

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self
 
-from pydantic import SecretStr, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from robodj_secretguard.findings import Severity
+from robodj_secretguard.findings import Finding, Severity
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
-from robodj_secretguard.rules import judge, judge_together
-from robodj_secretguard.sealed import contain, refuse_pickle
+from robodj_secretguard.rules import internal, judge, judge_together
+from robodj_secretguard.sealed import contain, refuse_pickle, type_name
 from robodj_secretguard.sources import SETTINGS, Environment, Reading, read
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
     from typing_extensions import TypeIs
-
-    from robodj_secretguard.findings import Finding
 
 
 class SecretSettings(BaseSettings):
@@ -59,11 +57,15 @@ class SecretSettings(BaseSettings):
             raise TypeError(msg)
         policies = self.secret_policies
 
-        def build() -> None:
+        def build() -> ValidationError | None:
             readings = _readings or read(tuple(policies.values()), environment=Environment(), now=datetime.now(UTC))
             by_field = dict(zip(policies, readings, strict=True))
-            # One source of our own: the stock ones copy the whole environment, unsealed.
-            super(SecretSettings, self).__init__(_build_sources=((lambda: by_field,), {}))  # type: ignore[arg-type]
+            try:
+                # One source of our own: the stock ones copy the whole environment, unsealed.
+                super(SecretSettings, self).__init__(_build_sources=((lambda: by_field,), {}))  # type: ignore[arg-type]
+            except ValidationError as error:
+                return _in_our_words(error, policies)
+            return None
 
         failure = contain(build)
         if failure is not None:
@@ -82,6 +84,7 @@ class SecretSettings(BaseSettings):
         return reading.value
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
+        del value  # a traceback with locals would show it
         msg = f"{type(self).__name__} is frozen"
         raise AttributeError(msg)
 
@@ -91,13 +94,15 @@ class SecretSettings(BaseSettings):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """Return itself, which is frozen. An update is refused: it would not be checked."""
         if update:
+            del update
             msg = f"{type(self).__name__} is not changed without its checks"
             raise TypeError(msg)
         return self
 
     @classmethod
-    def model_construct(cls, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
+    def model_construct(cls, *fields_set: Any, **values: Any) -> NoReturn:  # type: ignore[override]
         """Refuse: it would make an instance without any check."""
+        del fields_set, values
         msg = f"{cls.__name__} is not made without its checks"
         raise TypeError(msg)
 
@@ -110,7 +115,20 @@ def declares_secrets(model: object) -> TypeIs[type[SecretSettings]]:
 def _refuse(findings: Iterable[Finding]) -> None:
     for finding in findings:
         if finding.severity is Severity.ALERT:
-            raise PydanticCustomError(finding.check.value, finding.message)
+            raise PydanticCustomError(finding.check.value, finding.message, {"finding": finding})
+
+
+def _in_our_words(error: ValidationError, policies: Mapping[str, SecretPolicy]) -> ValidationError:
+    """Return an error without inputs, and without the texts of a host's own validators, which may hold anything."""
+    lines = []
+    for each in error.errors(include_url=False, include_input=False):
+        field = next((name for name in policies if name in each["loc"]), None)
+        finding = each.get("ctx", {}).get("finding")
+        if not isinstance(finding, Finding):
+            finding = internal(tuple(policies.values()), type_name(error))
+        text = PydanticCustomError(finding.check.value, finding.message)
+        lines.append(InitErrorDetails(type=text, loc=(field,) if field else (), input=None))
+    return ValidationError.from_exception_data(error.title, lines, hide_input=True)
 
 
 def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, leaks, run
+from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, run
+from detector import leaks
 
 from robodj_secretguard import check
 from robodj_secretguard.render import report_json

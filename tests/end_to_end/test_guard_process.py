@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import leaks
+from detector import leaks
 from processes import BAD, GOOD, GUARD, SERVICE, SETS, WARNED, WARNING_START, assert_alert_lines, run_script
 
 if TYPE_CHECKING:

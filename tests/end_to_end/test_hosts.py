@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import TIMEOUT, free_port, leaks
+from conftest import TIMEOUT, free_port
+from detector import leaks
 from processes import ALERT_STARTS, BAD, GOOD, GUARD, SERVICE, host_env
 
 if TYPE_CHECKING:

@@ -7,12 +7,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Ran, leaks
+from detector import leaks
 from processes import BAD, GOOD, GUARD, SETS, WARNED, WARNING_START, assert_alert_lines, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from conftest import Ran
 
 EVENTS = """
 import logging, sys

@@ -1,0 +1,547 @@
+"""Who looks: every channel through which a key was seen to leave a process, each as hosts have it.
+
+An observer runs an action in its own setting and shows all that it can of what came of it, on stdout or stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import copy
+import dataclasses
+import functools
+import inspect
+import io
+import json
+import logging
+import logging.handlers
+import multiprocessing
+import os
+import pickle
+import pprint
+import sys
+import threading
+import traceback
+import unittest
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import loguru
+import pytest
+import rich
+import rich.console
+import rich.traceback
+import sentry_sdk
+import sentry_sdk.integrations
+import sentry_sdk.transport
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from sentry_sdk.envelope import Envelope
+
+Action = Callable[[], object]
+
+# Sentry looks for what it can integrate with, which takes a while: once is enough.
+list(sentry_sdk.integrations.iter_default_integrations(True))  # noqa: FBT003
+
+
+def run(action: Action) -> object:
+    """Return what came of an action: its result, or what it raised."""
+    try:
+        return action()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is looked at
+        return error
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that hang on it."""
+    todo, seen = [error], set()
+    while todo:
+        each = todo.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            todo += [other for other in (each.__context__, each.__cause__) if other is not None]
+            todo += getattr(each, "exceptions", ())
+
+
+# Uncaught
+
+
+def uncaught(action: Action) -> None:
+    """Let the interpreter end of it."""
+    print(repr(action()))
+    sys.exit()
+
+
+def uncaught_with_a_hook(action: Action) -> None:
+    """Have a crash reporter's hook, which shows locals."""
+    sys.excepthook = lambda *error: print_with_locals(error[1])
+    sys.unraisablehook = lambda unraisable: print_with_locals(unraisable.exc_value)
+    action()
+    sys.exit()
+
+
+def at_exit(action: Action) -> None:
+    """Run it when the interpreter ends."""
+    atexit.register(action)
+    sys.exit()
+
+
+def unraisable(action: Action) -> None:
+    """Run it where an exception cannot be raised."""
+
+    class Dying:
+        def __del__(self) -> None:
+            action()
+
+    Dying()
+
+
+# The exception
+
+
+def print_with_locals(error: BaseException | None) -> None:
+    """Print a traceback with the locals of every frame."""
+    if error is not None:
+        each = traceback.TracebackException.from_exception(error, capture_locals=True)
+        print("".join(each.format()))
+
+
+def exception_chain(action: Action) -> None:
+    """Walk the chain, and ask each error all that it can tell."""
+    outcome = run(action)
+    if isinstance(outcome, BaseException):
+        for error in chain(outcome):
+            print(repr(error), error, error.args, vars(error), getattr(error, "__notes__", None))
+            for tell in ("errors", "json"):
+                if hasattr(error, tell):
+                    print(getattr(error, tell)())
+
+
+def traceback_with_locals(action: Action) -> None:
+    """Format it with the locals of every frame, of those that it hides behind `from None` too."""
+    outcome = run(action)
+    if isinstance(outcome, BaseException):
+        for error in chain(outcome):
+            print_with_locals(error)
+    else:
+        print(outcome)
+
+
+def exception_group(action: Action) -> None:
+    """Have it in a task group."""
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.to_thread(lambda: None))
+            group.create_task(_run_in_task(action))
+
+    outcome = run(lambda: asyncio.run(main(), debug=True))
+    if isinstance(outcome, BaseException):
+        print_with_locals(outcome)
+
+
+async def _run_in_task(action: Action) -> object:
+    return action()
+
+
+def _print_richly(error: BaseException, console: rich.console.Console) -> None:
+    options: Any = {"show_locals": True, "locals_max_string": None, "locals_max_length": None}
+    console.print(rich.traceback.Traceback.from_exception(type(error), error, error.__traceback__, **options))
+
+
+def rich_traceback(action: Action) -> None:
+    """Have rich's tracebacks with locals, and its inspection."""
+    console = rich.console.Console(width=200)
+    try:
+        rich.inspect(action(), console=console, private=True)
+    except BaseException as error:  # noqa: BLE001
+        _print_richly(error, console)
+
+
+def narrow_console(action: Action) -> None:
+    """Have a console that wraps a key over lines."""
+    console = rich.console.Console(width=20)
+    try:
+        console.print(action())
+    except BaseException as error:  # noqa: BLE001
+        console.print("".join(traceback.TracebackException.from_exception(error, capture_locals=True).format()))
+
+
+# Logs
+
+
+def logging_exception(action: Action) -> None:
+    """Log it with the standard library, at its most talkative."""
+    logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
+    logging.captureWarnings(capture=True)
+    log = logging.getLogger("host")
+    try:
+        log.info("started: %r", action())
+    except BaseException:
+        log.exception("refused", stack_info=True)
+
+
+class _Records(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print({**vars(record), "exc_info": None})
+        sys.stdout.buffer.write(logging.handlers.SocketHandler("localhost", None).makePickle(record))
+
+
+def log_records(action: Action) -> None:
+    """Look at the records that a structlog pipeline over the standard library makes, and at their pickles."""
+    logging.basicConfig(level=logging.DEBUG, handlers=[_Records()])
+    structlog.configure(
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[structlog.stdlib.add_log_level, structlog.stdlib.render_to_log_kwargs],
+    )
+    log = logging.getLogger("host")
+    try:
+        log.info("started: %r", action())
+    except BaseException:
+        log.exception("refused")
+
+
+def _log_by_structlog(action: Action) -> None:
+    log = structlog.get_logger()
+    try:
+        log.info("started", secrets=action())
+    except BaseException:
+        log.exception("refused", stack_info=True)
+
+
+def structlog_unconfigured(action: Action) -> None:
+    """Log it with structlog as it comes, which shows locals where rich is installed."""
+    _log_by_structlog(action)
+
+
+def structlog_console(action: Action) -> None:
+    """Log it with structlog's console renderer."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.StackInfoRenderer(),
+            structlog.dev.set_exc_info,
+            structlog.dev.ConsoleRenderer(),
+        ]
+    )
+    _log_by_structlog(action)
+
+
+def structlog_json(action: Action) -> None:
+    """Log it with structlog as JSON."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+    _log_by_structlog(action)
+
+
+def structlog_dict_tracebacks(action: Action) -> None:
+    """Log it with structlog's structured tracebacks, which have locals."""
+    structlog.configure(processors=[structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()])
+    _log_by_structlog(action)
+
+
+def loguru_defaults(action: Action) -> None:
+    """Log it with loguru as it comes, which shows the values in every line of a traceback."""
+    try:
+        loguru.logger.info("started: {!r}", action())
+    except BaseException:  # noqa: BLE001
+        loguru.logger.exception("refused")
+    loguru.logger.catch(BaseException)(action)()
+
+
+# Crash reports
+
+
+class _Transport(sentry_sdk.transport.Transport):
+    def capture_envelope(self, envelope: Envelope) -> None:
+        sys.stdout.buffer.write(envelope.serialize())
+
+
+def _report_to_sentry(action: Action, **options: Any) -> None:
+    sentry_sdk.init(dsn="http://public@localhost/1", transport=_Transport(), **options)
+    structlog.configure(
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[structlog.stdlib.add_log_level, structlog.stdlib.render_to_log_kwargs],
+    )
+    try:
+        sentry_sdk.capture_message(f"started: {action()!r}")
+    except BaseException as error:
+        sentry_sdk.capture_exception(error)
+        raise
+
+
+def sentry_defaults(action: Action) -> None:
+    """Report it to Sentry with its defaults."""
+    _report_to_sentry(action)
+
+
+def sentry_attach_stacktrace(action: Action) -> None:
+    """Report it to Sentry, with the locals of every frame below a log line."""
+    _report_to_sentry(action, attach_stacktrace=True)
+
+
+def _print_frames(frame: FrameType | None) -> None:
+    while frame is not None:
+        print(frame.f_code.co_qualname, {name: _repr(value) for name, value in frame.f_locals.items()})
+        frame = frame.f_back
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - an object that is half made
+        return repr(error)
+
+
+def stack_at_an_event(action: Action) -> None:
+    """Look at the locals of every frame below an event of a structlog pipeline."""
+
+    def look(_logger: object, _method: str, event: Any) -> str:
+        _print_frames(sys._getframe())  # noqa: SLF001
+        return repr(event)
+
+    structlog.configure(processors=[look])
+    run(action)
+
+
+class _Looking(io.TextIOBase):
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        sys.stdout, looking = self._stream, sys.stdout
+        try:
+            _print_frames(sys._getframe())  # noqa: SLF001
+        finally:
+            sys.stdout = looking
+        self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def stack_at_a_line(action: Action) -> None:
+    """Look at the locals of every frame below what is written to stdout."""
+    sys.stdout = _Looking(sys.stdout)
+    run(action)
+
+
+# Test runners
+
+
+CURRENT: list[Action] = []
+"""What the test that a test runner is given has to do."""
+
+_IN_A_TEST = """
+from observers import CURRENT
+def test_it():
+    result = CURRENT[0]()
+    assert result is None
+"""
+_AT_IMPORT = """
+from observers import CURRENT
+RESULT = CURRENT[0]()
+def test_it():
+    assert RESULT == 0
+"""
+
+
+def _test_by_pytest(action: Action, *options: str) -> None:
+    CURRENT.append(action)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    for name, text in (("test_in_a_test.py", _IN_A_TEST), ("test_at_import.py", _AT_IMPORT)):
+        Path(name).write_text(text, encoding="utf-8")
+        arguments = ["-p", "no:cacheprovider", "-c", os.devnull, "--rootdir=.", "-rA", "-vv", "--tb=long"]
+        pytest.main([*arguments, *options, name])
+
+
+def pytest_plain(action: Action) -> None:
+    """Have a test of it fail under pytest."""
+    _test_by_pytest(action)
+
+
+def pytest_showlocals(action: Action) -> None:
+    """Have a test of it fail under pytest with locals, and nothing captured."""
+    _test_by_pytest(action, "--showlocals", "-s")
+
+
+def unittest_locals(action: Action) -> None:
+    """Have a test of it fail under unittest with locals."""
+
+    class Test(unittest.TestCase):
+        def test_it(self) -> None:
+            result = action()
+            assert result is None, result
+
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(Test)
+    unittest.TextTestRunner(tb_locals=True, stream=sys.stdout, verbosity=2).run(suite)
+
+
+# Elsewhere
+
+
+def in_a_thread(action: Action) -> None:
+    """Run it in a thread, whose hook shows locals."""
+    threading.excepthook = lambda error: print_with_locals(error.exc_value)
+    thread = threading.Thread(target=action)
+    thread.start()
+    thread.join()
+
+
+def in_a_thread_pool(action: Action) -> None:
+    """Run it in a pool of threads."""
+    with ThreadPoolExecutor(1) as pool:
+        future: Future[object] = pool.submit(action)
+        print_with_locals(future.exception())
+        print(future, future.result())
+
+
+def in_a_process_pool(action: Action) -> None:
+    """Run it in a pool of processes, which pickles what came of it."""
+    warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside a thread, which the pool itself starts
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+        future: Future[object] = pool.submit(action)
+        print_with_locals(future.exception())
+        print(future, vars(future), future.result())
+
+
+def in_an_event_loop(action: Action) -> None:
+    """Run it in a loop's callback, whose handler shows what went wrong."""
+    loop = asyncio.new_event_loop()
+    loop.set_debug(enabled=True)
+    loop.set_exception_handler(lambda _loop, context: print_with_locals(context.get("exception")))
+    loop.call_soon(action)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+
+
+# What came of it
+
+
+def _reachable(value: object, depth: int = 4) -> Iterator[object]:
+    """Yield a value and what its attributes and items hold."""
+    yield value
+    if depth and not isinstance(value, (str, bytes, type, int)):
+        inner = list(getattr(value, "__dict__", {}).values())
+        inner += [getattr(value, name, None) for name in getattr(value, "__slots__", ())]
+        inner += [*value.keys(), *value.values()] if isinstance(value, dict) else []
+        inner += value if isinstance(value, (list, tuple, set, frozenset)) else []
+        inner += [value.__context__, value.__cause__] if isinstance(value, BaseException) else []
+        for each in inner:
+            yield from _reachable(each, depth - 1)
+
+
+def attributes(action: Action) -> None:
+    """Look at `vars` of what came of it, and of all that hangs on it."""
+    for each in _reachable(run(action)):
+        print(repr(each), str(each), getattr(each, "__dict__", None))
+
+
+def pickled(action: Action) -> None:
+    """Pickle what came of it, an exception and its chain too."""
+    outcome = run(action)
+    for each in [outcome, *(chain(outcome) if isinstance(outcome, BaseException) else ())]:
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            try:
+                sys.stdout.buffer.write(pickle.dumps(each, protocol))
+            except Exception as error:  # noqa: BLE001 - a refusal is looked at too
+                print_with_locals(error)
+        try:
+            sys.stdout.buffer.write(pickle.dumps(vars(each)))
+        except Exception as error:  # noqa: BLE001
+            print_with_locals(error)
+
+
+def members(action: Action) -> None:
+    """Look at every member of what came of it, of its copies."""
+    outcome = run(action)
+    warnings.simplefilter("ignore")  # pydantic's old names
+    for each in (outcome, copy.copy(outcome), copy.deepcopy(outcome)):
+        for name, member in inspect.getmembers(each):
+            print(name, _repr(member), None if callable(member) else getattr(member, "__dict__", None))
+
+
+def dumps(action: Action) -> None:
+    """Write what came of it in every way that objects are written."""
+    outcome: Any = run(action)
+    ways: list[Callable[[Any], object]] = [
+        repr,
+        str,
+        lambda each: pprint.pformat(each, width=20),
+        lambda each: json.dumps(each, default=vars),
+        lambda each: json.dumps(each, default=str),
+        dict,
+        lambda each: each.model_dump(),
+        lambda each: each.model_dump(mode="json"),
+        lambda each: each.model_dump_json(),
+        lambda each: each.model_json_schema(),
+        lambda each: each.model_copy(deep=True),
+        lambda each: each.as_dict(),
+        lambda each: each.__getstate__(),
+        lambda each: each.__reduce_ex__(4),
+        lambda each: list(each.__rich_repr__()),
+        lambda each: [hash(field) for field in vars(each).values()],
+        lambda each: [format(field) for field in vars(each).values()],
+        lambda each: [field + "" for field in vars(each).values()],
+        dataclasses.asdict,
+    ]
+    for way in ways:
+        shown = run(functools.partial(way, outcome))
+        print(shown)
+        if isinstance(shown, BaseException):
+            print_with_locals(shown)
+
+
+OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
+    each.__name__: (each, leak)
+    for each, leak in (
+        (uncaught, "leak_by_text"),
+        (uncaught_with_a_hook, "leak_by_local"),
+        (at_exit, "leak_by_text"),
+        (unraisable, "leak_by_text"),
+        (exception_chain, "leak_by_chain"),
+        (traceback_with_locals, "leak_by_local"),
+        (exception_group, "leak_by_local"),
+        (rich_traceback, "leak_by_local"),
+        (narrow_console, "leak_by_local"),
+        (logging_exception, "leak_by_debugging"),
+        (log_records, "leak_by_text"),
+        (structlog_unconfigured, "leak_by_local"),
+        (structlog_console, "leak_by_local"),
+        (structlog_json, "leak_by_text"),
+        (structlog_dict_tracebacks, "leak_by_local"),
+        (loguru_defaults, "leak_by_local"),
+        (sentry_defaults, "leak_by_local"),
+        (sentry_attach_stacktrace, "leak_by_line"),
+        (stack_at_an_event, "leak_by_line"),
+        (stack_at_a_line, "leak_by_line"),
+        (pytest_plain, "leak_by_text"),
+        (pytest_showlocals, "leak_by_local"),
+        (unittest_locals, "leak_by_local"),
+        (in_a_thread, "leak_by_local"),
+        (in_a_thread_pool, "leak_by_local"),
+        (in_a_process_pool, "leak_by_raw_result"),
+        (in_an_event_loop, "leak_by_local"),
+        (attributes, "leak_by_result"),
+        (pickled, "leak_by_result"),
+        (members, "leak_by_result"),
+        (dumps, "leak_by_result"),
+    )
+}
+"""Every observer, and the guard that leaks through its channel alone."""

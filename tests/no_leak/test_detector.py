@@ -1,0 +1,63 @@
+"""A search that cannot find anything would prove nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+from detector import RUN, leaks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "raw": str,
+    "upper": str.upper,
+    "reversed": lambda part: part[::-1],
+    "hex": lambda part: part.encode().hex(),
+    "hex in upper case": lambda part: part.encode().hex().upper(),
+    "hex with colons": lambda part: part.encode().hex(":"),
+    "decimal": lambda part: str(list(part.encode())),
+    "base64": lambda part: base64.b64encode(part.encode()).decode(),
+    "base64 after one": lambda part: base64.b64encode(f"x{part}".encode()).decode(),
+    "base64 after two": lambda part: base64.urlsafe_b64encode(f"xy{part}z".encode()).decode(),
+    "UTF-16": lambda part: part.encode("utf-16").decode("latin-1"),
+    "UTF-16 in a repr": lambda part: repr(part.encode("utf-16-be")),
+    "wrapped": lambda part: "\n".join(f"│ {piece} │" for piece in textwrap.wrap(part, 2)),
+    "wrapped in a repr": lambda part: f"('{part[:3]}'\n '{part[3:]}')",
+    "coloured": lambda part: f"\x1b[32m{part[:3]}\x1b[0m\x1b[1;31m{part[3:]}\x1b[0m",
+    "over lines of JSON": lambda part: json.dumps(f"{part[:3]}\n{part[3:]}"),
+}
+
+
+@pytest.mark.parametrize("shape", FORMS.values(), ids=FORMS)
+def test_six_characters_are_found(shape: Callable[[str], str]) -> None:
+    """Six characters in a row of a key are found, in every form and at every place in it."""
+    key = secrets.token_urlsafe(32)
+    for at in range(len(key) - RUN + 1):
+        assert leaks(f"before {shape(key[at : at + RUN])} after", [key], folded=RUN)
+
+
+@pytest.mark.parametrize("shape", FORMS.values(), ids=FORMS)
+def test_other_keys_are_not(shape: Callable[[str], str]) -> None:
+    """Another key is none of this one, and five characters are not yet a leak."""
+    key = secrets.token_urlsafe(32)
+    assert leaks(f"before {shape(secrets.token_urlsafe(32))} after", [key]) == []
+    assert leaks(f"before {shape(key[: RUN - 1])} after", [key]) == []
+
+
+def test_what_has_escapes_is_found_as_it_is_shown() -> None:
+    """A value that is shown by its repr is found by it."""
+    value = "a\x1b\n\u202e\udcff\tZ"
+    assert leaks(repr({"value": value}), [value])
+    assert leaks(json.dumps({"value": value}), [value])
+
+
+def test_a_fingerprint_is_no_leak() -> None:
+    """It is made to be shown."""
+    fingerprint = f"sgfp1:{secrets.token_hex(16)}"
+    assert leaks(f"before {fingerprint} after", [fingerprint]) == []

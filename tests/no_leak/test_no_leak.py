@@ -1,0 +1,84 @@
+"""Contract section 6: nothing shows a key. Every scenario before every observer, each cell in a process of its own."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from cells import HUNG, Cells
+from detector import RUN, leaks, without_fingerprints
+
+from robodj_secretguard import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+if sys.platform == "win32":
+    pytest.skip("the process of a cell is forked", allow_module_level=True)
+
+from observers import OBSERVERS
+from scenarios import SCENARIOS, Scenario, good
+
+LOOKS = 4
+"""With how many sets of keys a hit must be met to be a leak: chance does not meet six characters of each of them."""
+
+
+@pytest.fixture(scope="session")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cells]:
+    """Start the process that forks for each cell."""
+    made = Cells(tmp_path_factory.mktemp("cells"))
+    yield made
+    made.stop()
+
+
+def shown(cells: Cells, observer: str, scenario: Scenario) -> list[str]:
+    """Return what of the planted keys an observer shows, whichever keys are planted."""
+    hits: list[str] = []
+    for _ in range(LOOKS):
+        planted = scenario.plant()
+        ran = cells.run(observer, scenario.action, planted)
+        assert ran.status != HUNG
+        hits = leaks(ran.written, planted.secret, folded=RUN)
+        if not hits:
+            break
+    return hits
+
+
+@pytest.mark.parametrize("observer", OBSERVERS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_nothing_of_a_key_shows(cells: Cells, scenario: str, observer: str) -> None:
+    """No observer is shown six characters of a key in any form, and no process hangs."""
+    assert shown(cells, observer, SCENARIOS[scenario]) == []
+
+
+@pytest.mark.parametrize("observer", OBSERVERS)
+def test_a_guard_that_leaks_is_caught(cells: Cells, observer: str) -> None:
+    """Each observer shows the key of a guard that leaks through its channel alone: it sees, where there is a leak."""
+    assert shown(cells, observer, Scenario(good, OBSERVERS[observer][1])) != []
+
+
+def written(cells: Cells, scenario: str, action: str) -> str:
+    """Return all that a process wrote, less its fingerprints and the time."""
+    ran = cells.run("uncaught", action, SCENARIOS[scenario].plant())
+    shown = without_fingerprints(f"{ran.status}\n{ran.written}")
+    shown = re.sub(r"datetime\.datetime\([^)]*\)", "time", shown)
+    return re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_output_depends_on_no_value(cells: Cells, scenario: str) -> None:
+    """Two sets of keys, one output: of what the scenario does, and of the guard, a report and the command line."""
+    for action in (SCENARIOS[scenario].action, "write_everything"):
+        first, second = (written(cells, scenario, action) for _ in range(2))
+        assert first == second
+
+
+def test_the_scenarios_are_of_every_check(cells: Cells) -> None:
+    """No check is left out of the suite."""
+    everything = "".join(written(cells, scenario, each.action) for scenario, each in SCENARIOS.items())
+    everything += "".join(written(cells, scenario, "write_everything") for scenario in SCENARIOS)
+    fired = set(re.findall(r"(?:ALERT|WARNING): (?:\S+: )?([a-z-]+):", everything))
+    fired |= set(re.findall(r"check=<Check\.[A-Z_]+: '([a-z-]+)'>", everything))
+    assert fired == {str(each) for each in Check}
