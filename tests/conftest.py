@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -80,6 +81,19 @@ def clean_environment() -> dict[str, str]:
 def clean_env() -> dict[str, str]:
     """The environment of a process that the test gives its keys."""
     return clean_environment()
+
+
+@contextlib.contextmanager
+def process_environment(environ: Mapping[str, str]) -> Iterator[None]:
+    """Have these variables in this process, and no others."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @dataclass(frozen=True)

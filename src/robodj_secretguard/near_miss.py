@@ -101,7 +101,5 @@ def _is_one_edit_away(name: str, target: str) -> bool:
     head = next((place for place in range(shorter) if name[place] != target[place]), shorter)
     tail = next((place for place in range(shorter - head) if name[-1 - place] != target[-1 - place]), shorter - head)
     before, after = name[head : len(name) - tail], target[head : len(target) - tail]
-    changed = before + after
-    if any(character.isdigit() for character in changed):
-        return False
-    return max(len(before), len(after)) == 1 or (len(before) == len(after) == 2 and before == after[::-1])  # noqa: PLR2004 - a swap has two
+    swapped = len(before) == len(after) == 2 and before == after[::-1]  # noqa: PLR2004 - a swap has two
+    return (swapped or max(len(before), len(after)) == 1) and not any(map(str.isdigit, before + after))

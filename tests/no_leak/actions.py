@@ -5,10 +5,13 @@ No frame here binds a key to a name: what an observer finds, the library has sho
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
+import re
 import sys
+import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -18,12 +21,14 @@ from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
+import robodj_secretguard
 from robodj_secretguard import RuntimeSecrets, check, guard
 from robodj_secretguard.cli import main
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
@@ -142,6 +147,46 @@ def guard_interrupted_by_a_signal() -> object:
 
     os.read = interrupted
     return guard()
+
+
+class _InterruptingAt:
+    """Interrupts at one line of the library, when it is set as the trace function."""
+
+    _PACKAGE = os.path.dirname(robodj_secretguard.__file__)
+
+    def __init__(self, line: int) -> None:
+        self.left = line
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> _InterruptingAt | None:
+        if not frame.f_code.co_filename.startswith(self._PACKAGE):
+            return None
+        self.left -= event == "line"
+        if self.left == 0:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return self
+
+
+def be_interrupted_everywhere() -> object:
+    """Be refused again and again, interrupted at each line of the library in turn, and show every frame's locals.
+
+    It ends at the first line of the refusal itself, where an interrupt ends the process with the guard's status.
+    """
+    known: set[str] = set()
+    for line in itertools.count(1):
+        sys.settrace(_InterruptingAt(line))
+        try:
+            guard(HOSTS["field-chained"])
+        except BaseException as error:  # noqa: BLE001
+            sys.settrace(None)
+            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # all but this very frame
+            told = traceback.TracebackException.from_exception(error, capture_locals=True)
+            for text in [text for each in (told, told.__context__, told.__cause__) if each for text in each.format()]:
+                if (but_for_the_time := re.sub("sgfp1:[0-9a-f]+|[0-9]+", "", text)) not in known:
+                    known.add(but_for_the_time)
+                    sys.stdout.write(text)
+            sys.stdout.flush()
+    return None
 
 
 def write_everything() -> object:

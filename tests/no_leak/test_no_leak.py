@@ -59,6 +59,11 @@ def test_a_guard_that_leaks_is_caught(cells: Cells, observer: str) -> None:
     assert shown(cells, observer, Scenario(good, OBSERVERS[observer][1])) != []
 
 
+def test_an_interrupt_at_any_line_shows_nothing(cells: Cells) -> None:
+    """Control-C, wherever in the library it comes, brings no frame to light that holds a key."""
+    assert shown(cells, "uncaught", Scenario(good, "be_interrupted_everywhere")) == []
+
+
 def written(cells: Cells, scenario: str, action: str) -> str:
     """Return all that a process wrote, less its fingerprints and the time."""
     ran = cells.run("uncaught", action, SCENARIOS[scenario].plant())

@@ -1,0 +1,238 @@
+"""Contract sections 3, 4 and 6 as properties: they hold for whatever Hypothesis thinks of."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import secrets
+import shutil
+import string
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import NOW, V1, marker, process_environment
+from detector import without_fingerprints
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from robodj_secretguard import Check, RuntimeSecrets, check, guard
+from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, main
+from robodj_secretguard.fallback import MAX_FILE_BYTES
+from robodj_secretguard.guard import REFUSED
+from robodj_secretguard.material import is_hexadecimal, weakness
+from robodj_secretguard.render import report_json, report_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from robodj_secretguard import Report
+
+settings.register_profile(
+    "ours", deadline=None, max_examples=200
+)  # how long a call takes is not for the ordinary run to judge
+settings.load_profile("ours")
+
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+KEYS = {
+    policy.variable: (secrets.token_urlsafe(32), secrets.token_hex(64))[place] for place, policy in enumerate(POLICIES)
+}
+SWITCHES = ("ROBODJ_PROTECTED_ENV", "ROBODJ_ALLOW_FILE_SECRET_FALLBACK")
+
+# What an environment can hold: anything but NUL, and bytes that are no text as surrogates.
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.sampled_from("\udc80\udcff")
+TEXT = st.text(CHARACTERS, max_size=200)
+NAME = st.text(CHARACTERS.filter(lambda character: character != "="), min_size=1, max_size=40)
+INSTANTS = st.timedeltas(timedelta(days=-400), timedelta(days=400)).map(marker)
+
+
+def words(*known: str) -> st.SearchStrategy[str]:
+    """Draw text as it is found in variables: anything, or near what is meant."""
+    near = st.sampled_from([*known, *KEYS.values(), "true", "maybe", "changeme", "", " "])
+    edited = st.builds(lambda text, at, more: text[:at] + more + text[at + 1 :], near, st.integers(0, 50), TEXT)
+    return near | TEXT | edited | INSTANTS
+
+
+def content() -> st.SearchStrategy[bytes]:
+    """Draw what a file may hold."""
+    lines = st.lists(words("# comment"), max_size=4).map(
+        lambda lines: "\n".join(lines).encode("utf-8", "surrogateescape")
+    )
+    return lines | st.binary(max_size=300) | st.just(b"a" * (MAX_FILE_BYTES + 1))
+
+
+def names_of(place: int) -> list[str]:
+    """List variables that belong to one secret, and typos of them."""
+    policy = POLICIES[place]
+    return [
+        policy.variable,
+        policy.expiry_variable,
+        f"{policy.variable}S",
+        f"{policy.variable}_EXPIRES",
+        f"{policy.variable}_FILE",
+    ]
+
+
+def environ_of(*names: str) -> st.SearchStrategy[dict[str, str]]:
+    """Draw variables of these names."""
+    return st.dictionaries(st.sampled_from(names), words())
+
+
+ANY_ENVIRON = st.dictionaries(
+    st.sampled_from([*names_of(0), *names_of(1), *SWITCHES, "ROBODJ_CONFIG_DIR"]) | NAME, words()
+)
+ANY_FILES = st.dictionaries(st.sampled_from(["secret.key", "secret_v2.key", "secret.key.txt"]), content())
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for fallback files."""
+    return tmp_path_factory.mktemp("properties") / "config"
+
+
+def fill(config: Path, files: Mapping[str, bytes]) -> None:
+    """Make the config directory anew, with these files."""
+    shutil.rmtree(config, ignore_errors=True)
+    config.mkdir(mode=0o700)
+    for name, data in files.items():
+        (config / name).write_bytes(data)
+        (config / name).chmod(0o600)
+
+
+def written(action: Callable[[], Any]) -> tuple[Any, str]:
+    """Return what an action returns, or the status that it ends with, and what it writes."""
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+        try:
+            result = action()
+        except SystemExit as refused:
+            result = refused.code
+    return result, stream.getvalue()
+
+
+class TestWhateverIsThere:
+    """Any text in any variable or file."""
+
+    @given(environ=ANY_ENVIRON, files=ANY_FILES)
+    def test_the_guard_returns_or_refuses(self, config: Path, environ: dict[str, str], files: dict[str, bytes]) -> None:
+        """It returns when the report is good, else ends with its status; the gate and its JSON say the same."""
+        fill(config, files)
+        with process_environment(environ):
+            report = check(config_dir=config)
+            outcome, lines = written(lambda: guard(config_dir=config))
+            status, document = written(lambda: main(["check", f"--config-dir={config}", "--format=json"]))
+        assert (isinstance(outcome, RuntimeSecrets), outcome == REFUSED) == (report.ok, not report.ok)
+        assert len(lines.splitlines()) == len(report.findings)
+        assert lines.isascii()
+        assert (json.loads(document)["ok"], status) == (report.ok, EXIT_CLEAN if report.ok else EXIT_ALERTS)
+
+    @given(environ=ANY_ENVIRON, files=ANY_FILES, order=st.randoms(use_true_random=False))
+    def test_the_same_input_gives_the_same_report(
+        self, config: Path, environ: dict[str, str], files: dict[str, bytes], order: Any
+    ) -> None:
+        """Whatever the order of the environment."""
+        fill(config, files)
+        shuffled = list(environ.items())
+        order.shuffle(shuffled)
+        reports = [check(environ=each, config_dir=config, now=NOW) for each in (environ, dict(shuffled))]
+        assert reports[0] == reports[1]
+
+    @pytest.mark.parametrize("place", [0, 1])
+    @given(data=st.data())
+    def test_a_defect_hides_no_other_secrets_findings(self, config: Path, place: int, data: st.DataObject) -> None:
+        """What is said of one secret is the same whatever is wrong with the other, but that they are one key."""
+        judged, other = POLICIES[place], POLICIES[1 - place]
+        common = data.draw(environ_of(*SWITCHES)) | data.draw(environ_of(*names_of(place)))
+        files = data.draw(st.dictionaries(st.just(judged.name), content()))
+        defects = data.draw(environ_of(*names_of(1 - place)))
+        more = data.draw(st.dictionaries(st.sampled_from([other.name, f"{other.name}.txt"]), content()))
+
+        def findings(environ: Mapping[str, str], files: Mapping[str, bytes]) -> list[object]:
+            fill(config, files)
+            report = check(environ=environ, config_dir=config, now=NOW)
+            about = (judged.name, None)
+            return [each for each in report.findings if each.secret in about and each.check is not Check.SHARED]
+
+        alone = findings(common | {other.variable: KEYS[other.variable]}, files)
+        assert findings(common | defects, files | more) == alone
+
+
+def fillings(shape: list[str], choose: Callable[[str], str]) -> str:
+    """Fill a shape: each class of characters with one of them, and what is no class as it is."""
+    classes = {"a": string.ascii_lowercase, "A": string.ascii_uppercase, "0": string.digits, "f": "abcdef"}
+    return "".join(choose(classes[each]) if each in classes else each for each in shape)
+
+
+SHAPES = st.lists(
+    st.sampled_from(
+        ["a", "A", "0", "f", "-", "\n", " ", '"', "=", "<", ">", "${", "}", "%", "#", "\x1b", "\u202e", "é"]
+    )
+    | st.sampled_from(["a", "A", "0"]),
+    min_size=1,
+    max_size=140,
+) | st.integers(40, 140).map(lambda length: (["a", "A", "0", "f"] * length)[:length])
+
+
+class TestNonInterference:
+    """Two values with the same verdict, lengths and times give the same output, byte for byte."""
+
+    @given(
+        shape=SHAPES,
+        where=st.sampled_from([*names_of(0), *SWITCHES, "ROBODJ_CONFIG_DIR", "file", "stale file", "name"]),
+    )
+    def test_of_one_value(self, config: Path, shape: list[str], where: str) -> None:
+        """Wherever it is put: in a variable, a marker, a switch, a path, a file or a name."""
+        outputs, verdicts = [], []
+        for _ in range(2):
+            value = fillings(shape, secrets.choice)
+            environ, files = dict(KEYS), {}
+            if where.endswith("file"):
+                files["secret.key"] = value.encode()
+                if where == "file":
+                    del environ[V1]
+            else:
+                environ[f"{V1}_EXP{value}".replace("=", "") if where == "name" else where] = value
+            fill(config, files)
+            with process_environment(environ):
+                named = () if where == "ROBODJ_CONFIG_DIR" else (f"--config-dir={config}",)
+                report = check(config_dir=config if named else None, now=NOW)
+                outputs.append(everything_written(report, named))
+            verdicts.append(verdict(report, value))
+        assume(verdicts[0] == verdicts[1])
+        assert outputs[0] == outputs[1]
+
+
+def verdict(report: Report, value: str) -> object:
+    """Return what may be said of a value: which checks fire, its kind, why it is weak, and its times."""
+    fired = [(finding.check, finding.secret) for finding in report.findings]
+    times = [status.expires_at for status in report.secrets]
+    return fired, is_hexadecimal(value.strip("\r\n").strip().strip("\"'").rstrip("=")), weakness(value), times
+
+
+def everything_written(report: Report, named: tuple[str, ...]) -> str:
+    """Return what a report, the guard and the command line write, less fingerprints and the time."""
+    texts = [repr(report), report_text(report, passed=report.ok), report_json(report, passed=report.ok)]
+    config_dir = named[0].partition("=")[2] if named else None
+    for action in (lambda: guard(config_dir=config_dir), lambda: main(["check", *named])):
+        outcome, text = written(action)
+        texts += [repr(outcome), text]
+    return without_fingerprints("\n".join(texts))
+
+
+class TestRepetition:
+    """`weak`: a block repeated with a period of at most half the length."""
+
+    BLOCK = "aB3dE6gH9jK2mN5pQ"
+
+    @given(
+        order=st.lists(st.sampled_from([BLOCK, f"{BLOCK}-", BLOCK[::-1], "r"]), min_size=2, max_size=8),
+        cut=st.integers(0, 20),
+    )
+    def test_it_is_found_wherever_it_is(self, order: list[str], cut: int) -> None:
+        """Found if and only if the text is itself when it is moved by such a period."""
+        text = "".join(order)[cut:]
+        assume(len(set(text)) >= 16)  # fewer are weak for that reason
+        repeats = any(text[period:] == text[: len(text) - period] for period in range(1, len(text) // 2 + 1))
+        assert (weakness(text) == "it repeats one block") == repeats

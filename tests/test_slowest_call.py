@@ -1,0 +1,109 @@
+"""No input makes the guard slow: what it costs at the worst, in milliseconds (`python -m pytest -m slow -s`)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import string
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import V1, V2, good_keys, process_environment
+
+from robodj_secretguard import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LONGEST = 131_000
+"""Linux gives a variable no more, name and value together: 128 KiB."""
+SECONDS = 1.0
+"""What no call may take, on a slow machine."""
+
+BLOCK = string.ascii_letters + "-_"
+VALUES: dict[str, Callable[[int], str]] = {
+    "random base64url": lambda length: secrets.token_urlsafe(length)[:length],
+    "random hexadecimal": lambda length: secrets.token_hex(length)[:length],
+    "one character": lambda length: "a" * length,
+    "a block": lambda length: (BLOCK * length)[:length],
+    "a block and one more": lambda length: (BLOCK * length)[: length - 1] + "0",
+    "one character, then a block": lambda length: "a" * (length * 3 // 4) + (BLOCK * length)[: length // 4],
+    "two blocks of one character": lambda length: ("a" * (length // 2 - 1) + "b") * 2 + BLOCK,
+    "runs": lambda length: (string.ascii_lowercase * length)[:length],
+    "blanks": lambda length: " " * length,
+    "newlines": lambda length: "\n" * length,
+    "quotes": lambda length: "\"'" * (length // 2),
+    "padding": lambda length: "=" * length,
+    "open brackets": lambda length: "<" * length,
+    "open braces": lambda length: "${" * (length // 2),
+    "open braces with text": lambda length: "${a" * (length // 3),
+    "double braces": lambda length: "{{a" * (length // 3),
+    "percent signs": lambda length: "%" * length,
+    "nearly a placeholder": lambda length: "change_m" * (length // 8),
+    "a marker with a long fraction": lambda length: "2027-01-01T00:00:00." + "9" * (length - 21) + "Z",
+    "digits": lambda length: "2" * length,
+    "not ASCII": lambda length: "\N{GREEK SMALL LETTER ALPHA}" * (length // 2),
+    "bytes that are no text": lambda length: "\udcff" * length,
+}
+ENVIRONS: dict[str, Callable[[], dict[str, str]]] = {
+    **{f"{name} in {variable}": lambda make=make, variable=variable: good_keys() | {variable: make(LONGEST)}  # type: ignore[misc]
+       for name, make in VALUES.items()
+       for variable in (V1, V2, f"{V1}_EXPIRES_AT", "ROBODJ_PROTECTED_ENV", "ROBODJ_CONFIG_DIR")},
+    **{f"{name} in both": lambda make=make: {V1: make(LONGEST), V2: make(LONGEST)} for name, make in VALUES.items()},  # type: ignore[misc]
+    "ten thousand variables": lambda: good_keys() | {f"OTHER_{number}": "x" for number in range(10_000)},
+    "ten thousand near misses": lambda: good_keys() | {f"{V1}_EXP{number}": "x" for number in range(10_000)},
+    "long names": lambda: good_keys() | {f"{V1[:-1]}{'x' * 10_000}{number}": "x" for number in range(100)},
+}  # fmt: skip
+
+
+def measure(action: Callable[[], object]) -> float:
+    """Return how many seconds a start or a refusal took."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        began = time.perf_counter()
+        with contextlib.suppress(SystemExit):
+            action()
+        return time.perf_counter() - began
+
+
+def make_sparse(file: Path) -> None:
+    """Make a file of 4 GiB that takes no room."""
+    with file.open("wb") as stream:
+        stream.truncate(1 << 32)
+
+
+FILES: dict[str, Callable[[Path], object]] = {
+    "a FIFO": lambda file: os.mkfifo(file),  # noqa: PLW0108 - where there is none, only this test fails
+    "an endless device": lambda file: file.symlink_to("/dev/zero"),
+    "a terminal": lambda file: file.symlink_to("/dev/tty"),
+    "a file of 4 GiB": make_sparse,
+    "a directory": lambda file: file.symlink_to("."),
+    "a link to itself": lambda file: file.symlink_to(file.name),
+    "a file of lines": lambda file: file.write_bytes(b"a\n" * 2048),
+    "a file of carriage returns": lambda file: file.write_bytes(b"\r" * 4096),
+}
+
+
+@pytest.mark.slow
+def test_the_slowest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call takes a second, whatever is in the environment and in the files."""
+    file = tmp_path / "config" / "secret.key"
+    file.parent.mkdir(mode=0o700)
+    monkeypatch.chdir(tmp_path)
+    with process_environment(good_keys()):
+        measure(guard)  # what a first call imports is not the input's to answer for
+    took = {}
+    for label, make in ENVIRONS.items():
+        with process_environment(make()):
+            took[label] = measure(guard)
+    for label, prepare in FILES.items():
+        prepare(file)
+        with process_environment({V2: good_keys()[V2]}):
+            took[label] = measure(guard)
+        file.unlink()
+    for label, seconds in sorted(took.items(), key=lambda each: -each[1])[:10]:
+        print(f"{seconds * 1000:8.2f} ms  {label}")  # noqa: T201
+    assert max(took.values()) < SECONDS
