@@ -182,8 +182,8 @@ def be_interrupted_everywhere() -> object:
             error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # all but this very frame
             told = traceback.TracebackException.from_exception(error, capture_locals=True)
             for text in [text for each in (told, told.__context__, told.__cause__) if each for text in each.format()]:
-                if (but_for_the_time := re.sub("sgfp1:[0-9a-f]+|[0-9]+", "", text)) not in known:
-                    known.add(but_for_the_time)
+                if (but_for_numbers := re.sub("sgfp1:[0-9a-f]+|0x[0-9a-f]+|[0-9]+", "", text)) not in known:
+                    known.add(but_for_numbers)
                     sys.stdout.write(text)
             sys.stdout.flush()
     return None

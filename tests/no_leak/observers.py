@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -47,8 +48,10 @@ if TYPE_CHECKING:
 
 Action = Callable[[], object]
 
-# Sentry looks for what it can integrate with, which takes a while: once is enough.
+# What Sentry and pytest import when they start takes a while: once is enough for all cells.
 list(sentry_sdk.integrations.iter_default_integrations(True))  # noqa: FBT003
+with contextlib.redirect_stdout(io.StringIO()):
+    pytest.main(["--version", "-c", os.devnull])
 
 
 def run(action: Action) -> object:
@@ -123,6 +126,8 @@ def exception_chain(action: Action) -> None:
             for tell in ("errors", "json"):
                 if hasattr(error, tell):
                     print(getattr(error, tell)())
+    else:
+        print(repr(outcome), outcome)
 
 
 def traceback_with_locals(action: Action) -> None:
@@ -361,23 +366,27 @@ def test_it():
 """
 
 
-def _test_by_pytest(action: Action, *options: str) -> None:
+def _test_by_pytest(action: Action, text: str, *options: str) -> None:
     CURRENT.append(action)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    for name, text in (("test_in_a_test.py", _IN_A_TEST), ("test_at_import.py", _AT_IMPORT)):
-        Path(name).write_text(text, encoding="utf-8")
-        arguments = ["-p", "no:cacheprovider", "-c", os.devnull, "--rootdir=.", "-rA", "-vv", "--tb=long"]
-        pytest.main([*arguments, *options, name])
+    Path("test_it.py").write_text(text, encoding="utf-8")
+    arguments = ["-p", "no:cacheprovider", "-c", os.devnull, "--rootdir=.", "-rA", "-vv", "--tb=long"]
+    pytest.main([*arguments, *options, "test_it.py"])
 
 
 def pytest_plain(action: Action) -> None:
     """Have a test of it fail under pytest."""
-    _test_by_pytest(action)
+    _test_by_pytest(action, _IN_A_TEST)
 
 
 def pytest_showlocals(action: Action) -> None:
     """Have a test of it fail under pytest with locals, and nothing captured."""
-    _test_by_pytest(action, "--showlocals", "-s")
+    _test_by_pytest(action, _IN_A_TEST, "--showlocals", "-s")
+
+
+def pytest_collecting(action: Action) -> None:
+    """Have a module fail under pytest with locals when it is imported."""
+    _test_by_pytest(action, _AT_IMPORT, "--showlocals")
 
 
 def unittest_locals(action: Action) -> None:
@@ -533,6 +542,7 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
         (stack_at_a_line, "leak_by_line"),
         (pytest_plain, "leak_by_text"),
         (pytest_showlocals, "leak_by_local"),
+        (pytest_collecting, "leak_by_text"),
         (unittest_locals, "leak_by_local"),
         (in_a_thread, "leak_by_local"),
         (in_a_thread_pool, "leak_by_local"),

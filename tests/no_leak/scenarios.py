@@ -204,7 +204,7 @@ FORMATS: dict[str, Callable[[], Planted]] = {
 FILES: dict[str, Callable[[], Planted]] = {
     "writable": lambda: wide(file=0o666),
     "directory-writable": lambda: wide(directory=0o777),
-    "large": lambda: filed(length=5000),
+    "large": lambda: filed(lambda value: value * 120),
     "utf-16": lambda: filed(encoding="utf-16"),
     "latin-1": lambda: filed(lambda value: f"{value}\udcff"),
     "nul": lambda: filed(lambda value: f"{value}\0{value}"),

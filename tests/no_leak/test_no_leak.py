@@ -66,7 +66,7 @@ def test_an_interrupt_at_any_line_shows_nothing(cells: Cells) -> None:
 
 def written(cells: Cells, scenario: str, action: str) -> str:
     """Return all that a process wrote, less its fingerprints and the time."""
-    ran = cells.run("uncaught", action, SCENARIOS[scenario].plant())
+    ran = cells.run("exception_chain", action, SCENARIOS[scenario].plant())
     shown = without_fingerprints(f"{ran.status}\n{ran.written}")
     shown = re.sub(r"datetime\.datetime\([^)]*\)", "time", shown)
     return re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
