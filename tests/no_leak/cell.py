@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import actions
-from observers import OBSERVERS
+from observers import ADVISED, OBSERVERS
 
 if TYPE_CHECKING:
     from observers import Action
@@ -43,7 +43,7 @@ def _become(line: bytes) -> tuple[str, Action]:
 
 if __name__ == "__main__":
     observer, action = next_cell()
-    OBSERVERS[observer][0](action)  # an exception, SystemExit too, ends it as it ends any process
+    (OBSERVERS | ADVISED)[observer][0](action)  # an exception, SystemExit too, ends it as it ends any process
     atexit._run_exitfuncs()  # noqa: SLF001 - the rest of an interpreter's end is slow, and has nothing to show
     sys.stdout.flush()
     sys.stderr.flush()

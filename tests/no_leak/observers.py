@@ -555,3 +555,35 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
     )
 }
 """Every observer, and the guard that leaks through its channel alone."""
+
+
+def advised_sentry(action: Action) -> None:
+    """Report it to Sentry without locals."""
+    _report_to_sentry(action, include_local_variables=False, attach_stacktrace=True)
+
+
+def advised_loguru(action: Action) -> None:
+    """Log it with loguru without the values of variables."""
+    loguru.logger.remove()
+    loguru.logger.add(sys.stdout, diagnose=False)
+    loguru.logger.catch(BaseException)(action)()
+
+
+def advised_structlog_console(action: Action) -> None:
+    """Log it with structlog's console renderer without locals."""
+    structlog.configure([structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
+    _log_by_structlog(action)
+
+
+def advised_structlog_dict_tracebacks(action: Action) -> None:
+    """Log it with structlog's structured tracebacks without locals."""
+    transform = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    structlog.configure([structlog.processors.ExceptionRenderer(transform), structlog.processors.JSONRenderer()])
+    _log_by_structlog(action)
+
+
+ADVISED = {
+    each.__name__: (each, "leak_by_local")
+    for each in (advised_sentry, advised_loguru, advised_structlog_console, advised_structlog_dict_tracebacks)
+}
+"""Hosts that are set up as SECURITY.md advises, and a guard whose key none of them shows."""

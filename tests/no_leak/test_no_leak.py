@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 if sys.platform == "win32":
     pytest.skip("the process of a cell is forked", allow_module_level=True)
 
-from observers import OBSERVERS
+from observers import ADVISED, OBSERVERS
 from scenarios import SCENARIOS, Scenario, good
 
 LOOKS = 4
@@ -57,6 +57,12 @@ def test_nothing_of_a_key_shows(cells: Cells, scenario: str, observer: str) -> N
 def test_a_guard_that_leaks_is_caught(cells: Cells, observer: str) -> None:
     """Each observer shows the key of a guard that leaks through its channel alone: it sees, where there is a leak."""
     assert shown(cells, observer, Scenario(good, OBSERVERS[observer][1])) != []
+
+
+@pytest.mark.parametrize("observer", ADVISED)
+def test_what_hosts_are_advised_to_do_helps(cells: Cells, observer: str) -> None:
+    """Set up as SECURITY.md says, a host does not show a key that its own frames hold."""
+    assert shown(cells, observer, Scenario(good, ADVISED[observer][1])) == []
 
 
 def test_an_interrupt_at_any_line_shows_nothing(cells: Cells) -> None:
