@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from robodj_secretguard.findings import Check, Report, SecretStatus
 from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets
+from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets, require_values
 from robodj_secretguard.rules import expiry, internal, is_sound, judge, judge_together, state
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import Environment, read
@@ -106,15 +106,21 @@ def examine(
 
     checked = contain(run)
     if isinstance(checked, BaseException):
-        empty = Report(checked_at=now, require_env_only=bool(require_env_only), secrets=(), findings=())
+        empty = Report(checked_at=now, require_env_only=require_env_only is True, secrets=(), findings=())
         return _failed(empty, model.secret_policies, checked)
     readings, report = checked
     if not report.ok:
         return Outcome(report, None)
-    secrets = contain(lambda: model(_readings=readings))
+    secrets = contain(lambda: _build(model, readings))
     if isinstance(secrets, BaseException):
         return _failed(report, model.secret_policies, secrets)
     return Outcome(report, secrets)
+
+
+def _build(model: type[Model], readings: Sequence[Reading]) -> Model:
+    secrets = model(_readings=readings)
+    require_values(secrets, readings)  # once more: an `__init__` of the host's need not have called ours
+    return secrets
 
 
 def _report(readings: Sequence[Reading]) -> Report:

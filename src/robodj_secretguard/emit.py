@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.findings import Severity
@@ -18,45 +19,62 @@ if TYPE_CHECKING:
 LOGGER_NAME: Final = "robodj_secretguard"
 PASSED_EVENT: Final = "secret integrity check passed"
 
+_this_thread: Final = threading.local()
 
-def emit(report: Report, logger: Any = None) -> None:
+
+def emit(report: Report, logger: Any = None) -> bool:
     """Say all that a report has to say, whatever the streams and the pipeline do (policy section 6).
 
     Args:
         report: what was found.
         logger: the host's structlog logger; `None` for the pipeline that the host has configured, if it has.
+
+    Returns:
+        Whether every finding was taken by a stream, or by the pipeline of a service that starts.
     """
-    pipeline = _configured_pipeline() if logger is None else logger
+    if getattr(_this_thread, "is_emitting", False):  # the pipeline calls guard() itself, and would for ever
+        return _say_plainly(report.findings, "stderr", "stdout")
+    _this_thread.is_emitting = True
+    try:
+        return _emit(report, _configured_pipeline() if logger is None else logger)
+    finally:
+        _this_thread.is_emitting = False
+
+
+def _emit(report: Report, pipeline: Any) -> bool:
     if pipeline is None:
-        _say_plainly(report.findings, "stdout", "stderr")
-    elif report.ok:
-        if not _send(pipeline, report.findings):
-            _say_plainly(report.findings, "stderr", "stdout")
+        return _say_plainly(report.findings, "stdout", "stderr")
+    if report.ok:
+        said = _send(pipeline, report.findings) or _say_plainly(report.findings, "stderr", "stdout")
         _send_passed(pipeline, report)
     else:
         # First, and always: a level filter, a dropped event or a queue cannot be told from delivery.
-        _say_plainly(report.findings, "stderr", "stdout")
+        said = _say_plainly(report.findings, "stderr", "stdout")
         _send(pipeline, report.findings)
+    return said
 
 
 class _PlainStream:
-    """A logger that writes each event to a standard stream, or to the other one when the first does not take it."""
+    """A logger that writes each event to a standard stream, or to the other one when the first does not take it.
+
+    Raises:
+        OSError: neither took it.
+    """
 
     def __init__(self, first: StreamName, second: StreamName) -> None:
-        self._first: StreamName = first
-        self._second: StreamName = second
+        self._streams = (first, second)
 
     def critical(self, line: str, **_fields: str) -> None:
         # By name, at the time: a host may have replaced, closed or deleted either.
-        write_line(getattr(sys, self._first, None), line) or write_line(getattr(sys, self._second, None), line)
+        if not any(write_line(getattr(sys, name, None), line) for name in self._streams):
+            raise OSError
 
     warning = critical
 
 
-def _say_plainly(findings: Iterable[Finding], first: StreamName, second: StreamName) -> None:
+def _say_plainly(findings: Iterable[Finding], first: StreamName, second: StreamName) -> bool:
     plain = _PlainStream(first, second)
-    if findings and not _send(_behind_structlog(plain), findings):
-        _send(plain, findings)
+    return not findings or _send(_behind_structlog(plain), findings) or _send(plain, findings)
 
 
 def _behind_structlog(plain: _PlainStream) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -92,7 +93,7 @@ def _content(descriptor: int, status: os.stat_result) -> tuple[tuple[str, ...], 
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return ("it is UTF-16, which PowerShell's > writes, and not UTF-8",), ()
     try:
-        text = content.decode("utf-8-sig")
+        text = content.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
         return ("it is not UTF-8",), ()
     lines = (line.removesuffix("\r").strip(" \t") for line in text.split("\n"))

@@ -12,7 +12,7 @@ from robodj_secretguard.emit import emit
 from robodj_secretguard.models import RuntimeSecrets
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.sources import Environment
-from robodj_secretguard.streams import silence_broken_streams
+from robodj_secretguard.streams import silence_broken_streams, write_line
 
 if TYPE_CHECKING:
     from robodj_secretguard.models import SecretSettings
@@ -26,7 +26,7 @@ FLUSH_SECONDS: Final = 2.0
 
 _RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN")
 _MAX_STATUS: Final = 255
-_LAST_WORD: Final = "ALERT: internal: The check itself could not run: nothing is verified.\n"
+_LAST_WORD: Final = "ALERT: internal: The check or its report could not be finished: nothing is verified."
 
 
 @overload
@@ -90,10 +90,11 @@ def guard(
         pass
     finally:
         del config_dir  # it came from outside, and a traceback with locals would show it
+    said = False
     if outcome is not None:
         secrets = outcome.secrets
         try:
-            contain(lambda: emit(outcome.report, logger))
+            said = contain(lambda: emit(outcome.report, logger)) is True
             silence_broken_streams()  # a start too: the process must not die of our line as it exits
         except BaseException:  # of the host's signal handlers
             if secrets is not None:
@@ -101,19 +102,24 @@ def guard(
         if secrets is not None:
             return secrets
     try:
+        said = said or write_line(getattr(sys, "stderr", None), _LAST_WORD)
         _refuse(status)
     except SystemExit:
         raise
     except BaseException:  # noqa: BLE001 - nor to refuse in any better way
         try:
-            sys.stderr.write(_LAST_WORD)
+            if not said:
+                sys.stderr.write(f"{_LAST_WORD}\n")
         finally:
             os._exit(status)
 
 
 def _refusal_status(given: int | None) -> int:
     if given is None:
-        reloading = any(os.environ.get(name) == "true" for name in _RELOADER_VARIABLES)
+        # Contained: the frames of os.environ hold all of it.
+        reloading = contain(lambda: any(os.environ.get(name) == "true" for name in _RELOADER_VARIABLES))
+        if isinstance(reloading, BaseException):
+            raise reloading
         return REFUSED_UNDER_RELOADER if reloading else REFUSED
     if type(given) is not int or not 1 <= given <= _MAX_STATUS:  # True is an int, and 256 is a success
         msg = f"exit_status must be an int from 1 to {_MAX_STATUS}"
@@ -143,7 +149,7 @@ def _is_event_loop_running() -> bool:
 
 def _flush_at_most(seconds: float) -> None:
     """Give the logging handlers and the standard streams a bounded time to write what they hold."""
-    flusher = threading.Thread(target=_flush, daemon=True)
+    flusher = threading.Thread(target=contain, args=(_flush,), daemon=True)
     flusher.start()
     flusher.join(seconds)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, NoReturn, Self
 
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from robodj_secretguard.findings import Finding, Severity
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.rules import internal, judge, judge_together
-from robodj_secretguard.sealed import contain, refuse_pickle, type_name
+from robodj_secretguard.sealed import CheckFailedError, contain, refuse_pickle, type_name
 from robodj_secretguard.sources import SETTINGS, Environment, Reading, read
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
     from typing_extensions import TypeIs
+
+_REPLACED: Final = "a validator replaced a value"
 
 
 class SecretSettings(BaseSettings):
@@ -49,6 +51,11 @@ class SecretSettings(BaseSettings):
             {name: _declared_policy(cls.__name__, name, field) for name, field in cls.model_fields.items()}
         )
         _require_distinct(cls.__name__, cls.secret_policies.values())
+        for base in cls.__mro__[1:]:
+            inherited = getattr(base, "secret_policies", {})
+            if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
+                msg = f"{cls.__name__} must keep every secret that it inherits, with its policy"
+                raise TypeError(msg)
 
     def __init__(self, *, _readings: Sequence[Reading] | None = None, **values: Any) -> None:
         if values:
@@ -65,6 +72,7 @@ class SecretSettings(BaseSettings):
                 super(SecretSettings, self).__init__(_build_sources=((lambda: by_field,), {}))  # type: ignore[arg-type]
             except ValidationError as error:
                 return _in_our_words(error, policies)
+            require_values(self, readings)
             return None
 
         failure = contain(build)
@@ -99,6 +107,14 @@ class SecretSettings(BaseSettings):
             raise TypeError(msg)
         return self
 
+    def copy(self, **changes: Any) -> Self:
+        """Return itself: pydantic's old name of `model_copy`, under the same rule."""
+        if any(changes.values()):
+            changes.clear()
+            msg = f"{type(self).__name__} is not changed without its checks"
+            raise TypeError(msg)
+        return self
+
     @classmethod
     def model_construct(cls, *fields_set: Any, **values: Any) -> NoReturn:  # type: ignore[override]
         """Refuse: it would make an instance without any check."""
@@ -110,6 +126,17 @@ class SecretSettings(BaseSettings):
 def declares_secrets(model: object) -> TypeIs[type[SecretSettings]]:
     """Whether `model` is a settings model that declares a secret: `SecretSettings` itself declares none."""
     return isinstance(model, type) and issubclass(model, SecretSettings) and bool(model.secret_policies)
+
+
+def require_values(secrets: SecretSettings, readings: Iterable[Reading]) -> None:
+    """Make sure that a model holds the very values that were read, whatever the host's own validators returned.
+
+    Raises:
+        CheckFailedError: it does not.
+    """
+    for field, reading in zip(secrets.secret_policies, readings, strict=True):
+        if getattr(secrets, field, None) is not reading.value:
+            raise CheckFailedError(_REPLACED)
 
 
 def _refuse(findings: Iterable[Finding]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, run
 from detector import leaks
 
@@ -69,6 +72,15 @@ def run_script(script: str, keys: Mapping[str, str], cwd: Path, *, options: Sequ
     return run([*options, "app.py"], env=host_env(keys, **more), cwd=cwd, keys=tuple(GOOD.values()))
 
 
+def config_files(cwd: Path, keys: Mapping[str, str]) -> None:
+    """Put keys into the fallback files of a service."""
+    config = cwd / "config"
+    config.mkdir(mode=0o700)
+    for variable, name in ((V1, "secret.key"), (V2, "secret_v2.key")):
+        (config / name).write_text(f"{keys[variable]}\n", encoding="utf-8")
+        (config / name).chmod(0o600)
+
+
 def assert_alert_lines(text: str) -> None:
     """Make sure that text is the ALERT lines for `BAD`, each a physical ASCII line, and nothing else."""
     *lines, last = text.split("\n")
@@ -77,6 +89,75 @@ def assert_alert_lines(text: str) -> None:
         assert line.startswith(start)
         assert line.isascii()
         assert line.isprintable()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A script of a table, and what it runs with.
+
+    Attributes:
+        script: its text.
+        keys: the keys in its environment.
+        files: the keys in its fallback files.
+        more: further variables.
+    """
+
+    script: str
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    more: Mapping[str, str] = field(default_factory=dict)
+
+
+_FORKS = """
+import gc, json, os, runpy, sys, structlog, robodj_secretguard
+gc.freeze()  # or each child copies all of it as it ends
+for case in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        os.chdir(case)
+        with open("env.json") as file:
+            os.environ.clear()
+            os.environ.update(json.load(file))
+        for number, name in (1, "out"), (2, "err"):
+            with open(name, "w") as file:
+                os.dup2(file.fileno(), number)
+        sys.argv, sys.path[0] = ["app.py"], os.getcwd()
+        runpy.run_path("app.py", run_name="__main__")
+        break
+    with open(os.path.join(case, "status"), "w") as file:
+        file.write(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+"""
+
+
+def table(cases: Mapping[str, Case]) -> Any:
+    """Make a fixture of how the scripts of a table end, by name: each in a process, forked from one that has imported.
+
+    Importing is most of what a process costs: a table takes little longer than a single script.
+    """
+
+    @pytest.fixture(scope="module")
+    def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+        if not hasattr(os, "fork"):
+            pytest.skip("there is no fork on this platform")
+        cwd = tmp_path_factory.mktemp("table")
+        places = {name: cwd / str(number) for number, name in enumerate(cases)}
+        for name, case in cases.items():
+            places[name].mkdir()
+            (places[name] / "app.py").write_text(case.script, encoding="utf-8")
+            (places[name] / "env.json").write_text(json.dumps(host_env(case.keys, **case.more)), encoding="utf-8")
+            if case.files:
+                config_files(places[name], case.files)
+        ended = run(["-c", _FORKS, *map(str, places.values())], env=host_env({}), cwd=cwd)
+        assert ended == Ran(0, "", "")
+        return {name: _read(place) for name, place in places.items()}
+
+    return ran
+
+
+def _read(place: Path) -> Ran:
+    status, out, err = ((place / name).read_text(encoding="utf-8") for name in ("status", "out", "err"))
+    assert leaks(out + err, tuple(GOOD.values())) == []
+    return Ran(int(status), out, err)
 
 
 def run_on(

@@ -13,7 +13,7 @@ from processes import BAD, GOOD, GUARD, SERVICE, SETS, WARNED, WARNING_START, as
 if TYPE_CHECKING:
     from pathlib import Path
 
-INTERPRETERS = [(), ("-O",), ("-I",), ("-X", "dev"), ("-W", "error"), ("-u",)]
+INTERPRETERS = [(), ("-O",), ("-OO",), ("-I",), ("-X", "dev"), ("-X", "utf8=0"), ("-W", "error"), ("-u",)]
 
 SEES = """
 import traceback

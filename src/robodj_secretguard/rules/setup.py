@@ -43,5 +43,5 @@ def internal(policies: Sequence[SecretPolicy], error_type: str, policy: SecretPo
         policy: the secret that it is about, if one is known.
     """
     message = f"The check itself failed ({error_type}): nothing is verified."
-    remedy = "If the service has a validator of its own, ask its developers; otherwise report this as a bug."
+    remedy = "If the service passes arguments or has validators of its own, ask its developers; else report a bug."
     return about_setup(policies, Check.INTERNAL, message, remedy, source="none", policy=policy)
