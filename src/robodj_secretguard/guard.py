@@ -112,6 +112,7 @@ def guard(
                 sys.stderr.write(f"{_LAST_WORD}\n")
         finally:
             os._exit(status)
+    raise SystemExit(status)  # the host has replaced os._exit: there is no way to return from here
 
 
 def _refusal_status(given: int | None) -> int:

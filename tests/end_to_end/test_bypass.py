@@ -507,13 +507,15 @@ THREAD = f"""{GUARD}
 import os, threading
 os._exit = lambda status: None
 def serve():
+    {{}}
     guard()
     {SERVED}
 threading.Thread(target=serve).start()
 """
+NO_THREADS = "threading.Thread.start = None"
 obstacles = table(
     {name: Case(f"{obstacle}{GUARD}guard()\n{SERVED}", BAD) for name, obstacle in OBSTACLES.items()}
-    | {"thread": Case(THREAD, BAD)}
+    | {"thread": Case(THREAD.format("pass"), BAD), "thread-of-many": Case(THREAD.format(NO_THREADS), BAD)}
 )
 
 
@@ -523,8 +525,9 @@ def test_what_a_host_has_put_in_the_way_changes_no_refusal(obstacles: Mapping[st
     assert_refused(obstacles[name])
 
 
-def test_a_thread_is_refused_where_nothing_ends_the_process(obstacles: Mapping[str, Ran]) -> None:
-    """In a thread, an `os._exit` that returns is no way to get past the guard: nothing after it runs."""
-    ran = obstacles["thread"]
+@pytest.mark.parametrize("name", ["thread", "thread-of-many"])
+def test_a_thread_is_refused_where_nothing_ends_the_process(obstacles: Mapping[str, Ran], name: str) -> None:
+    """In a thread, an `os._exit` that returns is no way to get past the guard, where no thread can start either."""
+    ran = obstacles[name]
     assert ran.err == ""
     assert_alert_lines(ran.out)
