@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from robodj_secretguard.checks import Model, examine
 from robodj_secretguard.emit import emit
@@ -103,16 +103,18 @@ def guard(
             return secrets
     try:
         said = said or write_line(getattr(sys, "stderr", None), _LAST_WORD)
-        _refuse(status)
-    except SystemExit:
-        raise
-    except BaseException:  # noqa: BLE001 - nor to refuse in any better way
+        _end_where_it_could_be_swallowed(status)
+    except BaseException:  # noqa: BLE001 - nor to end in any better way
         try:
             if not said:
                 sys.stderr.write(f"{_LAST_WORD}\n")
         finally:
             os._exit(status)
-    raise SystemExit(status)  # the host has replaced os._exit: there is no way to return from here
+    refusal = SystemExit(status)
+    try:
+        raise refusal
+    finally:
+        refusal.__context__ = None  # the host's own exception, if this is called while one is handled
 
 
 def _refusal_status(given: int | None) -> int:
@@ -128,17 +130,13 @@ def _refusal_status(given: int | None) -> int:
     return given
 
 
-def _refuse(status: int) -> NoReturn:
+def _end_where_it_could_be_swallowed(status: int) -> None:
+    """End the process at once where a `SystemExit` could be swallowed, and the service go on to serve."""
     if threading.current_thread() is not threading.main_thread() or _is_event_loop_running():
         try:
             _flush_at_most(FLUSH_SECONDS)
         finally:
             os._exit(status)
-    refusal = SystemExit(status)
-    try:
-        raise refusal
-    finally:
-        refusal.__context__ = None  # the host's own exception, if this is called while one is handled
 
 
 def _is_event_loop_running() -> bool:
