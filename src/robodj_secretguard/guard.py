@@ -80,27 +80,22 @@ def guard(
         TypeError: `model` declares no secret.
         ValueError: `exit_status` is not an int from 1 to 255.
     """
-    status, outcome = REFUSED, None
+    status, outcome, said = REFUSED, None, False
     try:
         status = _refusal_status(exit_status)
         outcome = examine(model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only)
-    except (TypeError, ValueError, KeyboardInterrupt):  # wrong arguments, or an operator who gives up
-        raise
-    except BaseException:  # noqa: BLE001, S110 - no frame or no memory is left to check anything with
-        pass
+        said = contain(lambda: emit(outcome.report, logger)) is True
+        silence_broken_streams()  # a start too: the process must not die of our line as it exits
+    except BaseException as error:
+        # For the caller: wrong arguments, an operator who gives up, and what a signal handler of the host's raises
+        # while a service starts. All else, without a frame or memory left, say, is a refusal.
+        starts = outcome is not None and outcome.secrets is not None
+        if starts or (outcome is None and isinstance(error, (TypeError, ValueError, KeyboardInterrupt))):
+            raise
     finally:
         del config_dir  # it came from outside, and a traceback with locals would show it
-    said = False
-    if outcome is not None:
-        secrets = outcome.secrets
-        try:
-            said = contain(lambda: emit(outcome.report, logger)) is True
-            silence_broken_streams()  # a start too: the process must not die of our line as it exits
-        except BaseException:  # of the host's signal handlers
-            if secrets is not None:
-                raise
-        if secrets is not None:
-            return secrets
+    if outcome is not None and outcome.secrets is not None:
+        return outcome.secrets
     try:
         said = said or write_line(getattr(sys, "stderr", None), _LAST_WORD)
         _end_where_it_could_be_swallowed(status)

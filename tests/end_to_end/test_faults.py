@@ -423,7 +423,7 @@ depth = 0
 while status(down, depth + 1, leaf) == 0:
     depth += 1
 statuses = set()
-for room in range(1, 200):  # no comprehension, which would be one call deeper
+for room in range(1, 90):  # no comprehension, which would be one call deeper
     statuses.add(status(down, depth - room, guard))
 print(statuses)
 """
@@ -435,7 +435,7 @@ limit = 1
 while status(limited, limit, leaf) != 0:
     limit += 1
 statuses = set()
-for room in range(1, 200):
+for room in range(1, 90):
     statuses.add(status(limited, limit + room, guard))
 print(statuses)
 """
