@@ -86,11 +86,11 @@ def guard(
         outcome = examine(model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only)
         said = contain(lambda: emit(outcome.report, logger)) is True
         silence_broken_streams()  # a start too: the process must not die of our line as it exits
-    except BaseException as error:
-        # For the caller: wrong arguments, an operator who gives up, and what a signal handler of the host's raises
-        # while a service starts. All else, without a frame or memory left, say, is a refusal.
-        starts = outcome is not None and outcome.secrets is not None
-        if starts or (outcome is None and isinstance(error, (TypeError, ValueError, KeyboardInterrupt))):
+    except (TypeError, ValueError, KeyboardInterrupt):  # wrong arguments, an operator who gives up
+        if outcome is None or outcome.secrets is not None:
+            raise
+    except BaseException:  # no frame or memory is left, say; or a signal handler of the host's raises as it starts
+        if outcome is not None and outcome.secrets is not None:
             raise
     finally:
         del config_dir  # it came from outside, and a traceback with locals would show it

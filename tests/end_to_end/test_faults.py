@@ -425,7 +425,7 @@ while status(down, depth + 1, leaf) == 0:
 statuses = set()
 for room in range(1, 90):  # no comprehension, which would be one call deeper
     statuses.add(status(down, depth - room, guard))
-print(statuses)
+print(sorted(statuses))
 """
 TINY = """
 def limited(limit, call):
@@ -437,7 +437,7 @@ while status(limited, limit, leaf) != 0:
 statuses = set()
 for room in range(1, 90):
     statuses.add(status(limited, limit + room, guard))
-print(statuses)
+print(sorted(statuses))
 """
 THREAD = f"""
 import threading
@@ -466,8 +466,8 @@ def test_a_stack_that_is_nearly_full(stacks: Mapping[str, Ran], name: str) -> No
 
     With less room it is as if it were not called: Python raises a RecursionError.
     """
-    assert stacks[f"{name}-bad"].out.splitlines()[-1] == "{3}"
-    assert stacks[f"{name}-good"].out.splitlines()[-1] == "{0, 3}"
+    assert stacks[f"{name}-bad"].out.splitlines()[-1] == "[3]"
+    assert stacks[f"{name}-good"].out.splitlines()[-1] == "[0, 3]"
 
 
 def test_a_stack_that_is_nearly_full_in_a_thread(stacks: Mapping[str, Ran]) -> None:
