@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from dataclasses import FrozenInstanceError, fields
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 
-from robodj_secretguard import Check, Report, check
+from robodj_secretguard import Check, Report, RuntimeSecrets, check
+from robodj_secretguard.checks import Outcome
 from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.sources import Environment, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +92,36 @@ class TestOrder:
             "file-stale",
             "file-permissions",
         ]
+
+
+class TestEnvironment:
+    """Which variables are read, where none are passed."""
+
+    @pytest.fixture(autouse=True)
+    def _keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in [name for name in os.environ if name.upper().startswith("ROBODJ_")]:
+            monkeypatch.delenv(name)
+        for name, key in good_keys().items():
+            monkeypatch.setenv(name, key)
+
+    def test_the_processes_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Those of the process are."""
+        assert found(check(config_dir=tmp_path, now=NOW)) == []
+        monkeypatch.delenv(V1)
+        assert found(check(config_dir=tmp_path, now=NOW)) == [("missing", K1)]
+
+    @pytest.mark.skipif(os.name != "posix", reason="on Windows names that differ in case are one")
+    def test_another_case_is_another_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On POSIX a process's variable in another case is a typo."""
+        monkeypatch.setenv(V1.lower(), "x")
+        assert found(check(config_dir=tmp_path, now=NOW)) == [("near-miss", K1)]
+
+    def test_case_on_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """There a process's variables are the same in any case; those that are passed are not."""
+        with monkeypatch.context() as patched:
+            patched.setattr("robodj_secretguard.sources.os.name", "nt")
+            distinguishes = (Environment().distinguishes_case, Environment({}).distinguishes_case)
+        assert distinguishes == (False, True)
 
 
 class TestConfigDirectory:
@@ -185,6 +220,10 @@ class TestReport:
         ] * 2
         assert {type(value) for finding in findings for value in finding.values()} == {str}
         assert json.loads(json.dumps(findings)) == findings
+        assert [(finding["check"], finding["severity"], finding["secret"]) for finding in findings] == [
+            ("expired", "alert", K1),
+            ("file-fallback", "warning", K2),
+        ]
 
     def test_alerts_and_warnings(self, checker: Checker) -> None:
         """Every finding is one or the other, and only alerts make it not ok."""
@@ -196,9 +235,45 @@ class TestReport:
         assert not report.ok
         assert checker({V2: keys[V2]}).ok
 
+    @pytest.mark.skipif(not hasattr(time, "tzset"), reason="a process's timezone cannot be set on Windows")
+    def test_the_machines_timezone_does_not_matter(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every time in a report is in UTC, wherever the machine stands."""
+        environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(days=30))}
+        expected = checker(environ)
+        with monkeypatch.context() as patched:
+            patched.setenv("TZ", "JST-9")
+            time.tzset()
+            report = checker(environ)
+        time.tzset()
+        assert report.as_dict() == expected.as_dict()
+        assert repr(report) == repr(expected)
+
     def test_a_time_is_told_in_utc(self) -> None:
         """To the second, with `Z`."""
         assert iso_utc(datetime.fromisoformat("2026-11-24T23:30:00.999+01:00")) == "2026-11-24T22:30:00Z"
+
+
+class TestImmutable:
+    """What is returned is what was checked."""
+
+    def test_nothing_can_be_changed_or_attached(self, checker: Checker) -> None:
+        """Neither what was declared, nor what was read, nor what was found about it."""
+        checker.write("secret.key", good_keys()[V1])
+        environ = good_keys() | {f"{V1}S": "x"}
+        report = checker(environ)
+        policies = tuple(RuntimeSecrets.secret_policies.values())
+        (reading, _) = read(policies, environment=Environment(environ), config_dir=checker.config, now=NOW)
+        (near_miss,) = reading.setup.near_misses
+        policy = reading.policy
+        declared: list[Any] = [policy, policy.generator, policy.material, policy.material.base64url]
+        was_read = [reading, reading.setup, reading.file, near_miss, near_miss.meant]
+        was_found = [Outcome(report, None), report, report.findings[0], report.secrets[0]]
+        for each in (*declared, *was_read, *was_found):
+            for field in fields(each):
+                with pytest.raises(FrozenInstanceError):
+                    setattr(each, field.name, None)
+            with pytest.raises(AttributeError):
+                object.__setattr__(each, "attached", "x")
 
 
 class TestFailure:
@@ -233,6 +308,14 @@ class TestFailure:
         with pytest.raises(KeyboardInterrupt) as raised:
             check(environ=Interrupted(), now=NOW)
         assert raised.value.__context__ is None
+
+    def test_what_was_asked_for_is_reported(self) -> None:
+        """Environment-only is told as it was asked for, where nothing could be read."""
+        environ: dict[str, Any] = {V1: 5}
+        assert [check(environ=environ, require_env_only=only, now=NOW).require_env_only for only in (False, True)] == [
+            False,
+            True,
+        ]
 
     def test_its_time_is_in_utc(self) -> None:
         """After a failure too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,3 +61,43 @@ def test_an_interrupt_is_one_line() -> None:
         "",
         "robodj-secretguard: the command failed (KeyboardInterrupt)\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ((), "an argument is unknown, misplaced or missing"),
+        (("check", "--unknown"), "an argument is unknown, misplaced or missing"),
+        (("check", "--strict=yes"), "--strict: what was given is not accepted"),
+        (("check", "--format", "xml"), "--format: what was given is not accepted"),
+        (("check", "--model"), "--model: what was given is not accepted"),
+    ],
+)
+def test_a_usage_error_names_the_option_where_there_is_one(argv: tuple[str, ...], said: str) -> None:
+    """It is ours by name, and never what was given."""
+    assert call(*argv) == (EXIT_USAGE, "", f"robodj-secretguard: {said}; see robodj-secretguard --help\n")
+
+
+@pytest.mark.parametrize("argv", [("--vers",), ("--hel",), ("check", "--stric")])
+def test_no_option_is_abbreviated(argv: tuple[str, ...]) -> None:
+    """What is short for one option today is short for two tomorrow."""
+    status, out, _ = call(*argv)
+    assert (status, out) == (EXIT_USAGE, "")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ":", "json", "json:", ":loads", "../json:loads", "js on:loads", "json:a.b", ".:a"]
+)
+def test_what_is_no_model_name_is_not_imported(name: str) -> None:
+    """A module of names and a class of one, before anything is looked for."""
+    assert call("check", "--model", name) == (
+        EXIT_USAGE,
+        "",
+        "robodj-secretguard: --model must be package.module:Class\n",
+    )
+
+
+def test_version() -> None:
+    """The program's name and its version."""
+    status, out, err = call("--version")
+    assert (status, out, err) == (EXIT_CLEAN, f"robodj-secretguard {version('robodj-secretguard')}\n", "")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 import rich
-from conftest import NOW, V1, V2, good_keys, marker
+from conftest import NOW, V1, V2, found, good_keys, marker
 from detector import leaks
 from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
 from pydantic_core import PydanticCustomError
@@ -117,6 +117,17 @@ class TestInstance:
         assert made.secret_key.get_secret_value() == keys[V1]
         assert made.secret_v2_key.get_secret_value() == keys[V2]
 
+    def test_made_from_a_file(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """The fallback file delivers what the environment does not, as for `guard()`."""
+        monkeypatch.delenv(V1)
+        (tmp_path / "config").mkdir(mode=0o700)
+        (tmp_path / "config" / "secret.key").write_text(keys[V1])
+        (tmp_path / "config" / "secret.key").chmod(0o600)
+        assert RuntimeSecrets().secret_key.get_secret_value() == keys[V1]
+        monkeypatch.setenv("ROBODJ_PROTECTED_ENV", "true")
+        with pytest.raises(ValidationError, match="environment-only is in force"):
+            RuntimeSecrets()
+
     @pytest.mark.parametrize(
         ("change", "check_id"),
         [
@@ -142,6 +153,7 @@ class TestInstance:
             RuntimeSecrets()
         error = raised.value
         assert check_id in [entry["type"] for entry in error.errors()]
+        assert "input_value" not in str(error)
         shown = [str(error), repr(error), str(error.errors()), error.json(), repr(vars(error))]
         frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
         shown += [repr(frame.locals) for frame in frames[1:]]  # the first is this test's own
@@ -172,6 +184,13 @@ class TestInstance:
         """Assignment is refused, with a constant text."""
         with pytest.raises(AttributeError, match=r"^RuntimeSecrets is frozen$"):
             RuntimeSecrets().secret_key = SecretStr(keys[V2])  # type: ignore[misc]
+
+    def test_nothing_is_taken_out_of_it(self, keys: dict[str, str]) -> None:
+        """A secret that was checked stays there."""
+        made = RuntimeSecrets()
+        with pytest.raises(ValidationError, match="frozen"):
+            del made.secret_key
+        assert made.secret_key.get_secret_value() == keys[V1]
 
     def test_env_files_are_never_read(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         """A `.env` file in the working directory, and one that a subclass names, are not sources."""
@@ -210,6 +229,55 @@ class TestInstance:
         with caplog.at_level("DEBUG"):
             RuntimeSecrets()
         assert leaks(caplog.text, list(keys.values())) == []
+
+
+class TestModelOfTheHost:
+    """A service declares secrets of its own, beside the two or alone."""
+
+    class Own(SecretSettings):
+        """Declares one secret."""
+
+        webhook_key: Annotated[SecretStr, policy()]
+
+    def test_a_single_secret_is_checked(self, tmp_path: Path) -> None:
+        """A model of one secret is a model."""
+        key = good_keys()[V1]
+        good = check(self.Own, environ={"WEBHOOK_KEY": key}, config_dir=tmp_path, now=NOW)
+        assert (good.ok, found(good)) == (True, [])
+        assert [status.secret for status in good.secrets] == ["webhook.key"]
+        assert found(check(self.Own, environ={}, config_dir=tmp_path, now=NOW)) == [("missing", "webhook.key")]
+
+    def test_each_that_shares_is_told(self, tmp_path: Path) -> None:
+        """Of three that are one, the second and the third are; a missing or a placeholder before them hides nothing."""
+        key = good_keys()[V2]
+        environ = {V1: key, V2: key, "WEBHOOK_KEY": key}
+        three = create_model("Three", __base__=RuntimeSecrets, webhook_key=(Annotated[SecretStr, policy()], ...))
+        report = check(three, environ=environ, config_dir=tmp_path, now=NOW)
+        assert found(report) == [("shared", "secret_v2.key"), ("shared", "webhook.key")]
+        assert "that of secret.key, secret_v2.key are equal" in report.findings[1].message
+        for first, check_id in (("", "missing"), ("changeme", "placeholder")):
+            report = check(three, environ=environ | {V1: first}, config_dir=tmp_path, now=NOW)
+            assert found(report) == [(check_id, "secret.key"), ("shared", "webhook.key")]
+            assert "that of secret_v2.key are equal" in report.findings[1].message
+
+    def test_each_owner_is_told_what_is_theirs(self, tmp_path: Path) -> None:
+        """A finding about a secret names its owner, one about the set-up all of them."""
+        both = create_model("Both", __base__=RuntimeSecrets, webhook_key=(Annotated[SecretStr, policy()], ...))
+        environ = good_keys() | {"WEBHOOK_KEYS": "x", f"{V1}S": "x", "ROBODJ_PROTECTED_ENV": "maybe"}
+        report = check(both, environ=environ, config_dir=tmp_path, now=NOW)
+        assert [(str(finding.check), finding.secret, finding.owner) for finding in report.findings] == [
+            ("setting", None, "Security Operations, Integrations"),
+            ("near-miss", "secret.key", "Security Operations"),
+            ("missing", "webhook.key", "Integrations"),
+            ("near-miss", "webhook.key", "Integrations"),
+        ]
+
+    def test_a_single_secret_is_made(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its instance holds that one, and is not made without it."""
+        with pytest.raises(ValidationError, match="WEBHOOK_KEY is unset"):
+            self.Own()
+        monkeypatch.setenv("WEBHOOK_KEY", keys[V1])
+        assert self.Own().webhook_key.get_secret_value() == keys[V1]
 
 
 class TestValidatorOfTheHost:
@@ -257,6 +325,17 @@ class TestValidatorOfTheHost:
             model()
         assert [(entry["type"], entry["loc"]) for entry in raised.value.errors()] == [("internal", ("secret_v2_key",))]
         assert leaks(f"{raised.value.errors()} {raised.value!r}", list(keys.values())) == []
+
+    def test_the_first_that_it_refuses_is_told(self) -> None:
+        """A validator that refuses several secrets is one alert, on the first of them."""
+
+        class Strictest(RuntimeSecrets):
+            @field_validator("secret_key", "secret_v2_key", mode="after")
+            @classmethod
+            def _refuse(cls, _value: SecretStr) -> SecretStr:
+                raise ValueError
+
+        assert found(check(Strictest, environ=good_keys(), now=NOW)) == [("internal", "secret.key")]
 
     def test_it_cannot_end_the_process(self) -> None:
         """A `SystemExit` inside is no way out of the checks."""

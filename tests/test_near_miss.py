@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,17 +29,18 @@ def one_edit_away(target: str) -> set[str]:
     return names - {target}
 
 
-def found(names: list[str], *, any_case: bool = True) -> list[str]:
+def found(names: list[str], *, target: str = TARGET, any_case: bool = True) -> list[str]:
     """List what is found near the one target."""
-    misses = near_misses(names, [ReadName(TARGET)], is_set=lambda _: True, any_case=any_case)
+    misses = near_misses(names, [ReadName(target)], is_set=lambda _: True, any_case=any_case)
     return [miss.found for miss in misses]
 
 
-def test_every_name_one_edit_away_is_found() -> None:
-    """All of them, and each is shown."""
-    names = one_edit_away(TARGET)
-    assert found(sorted(names)) == sorted(names)
-    assert len(names) > 900
+@pytest.mark.parametrize("target", [TARGET, "ROBODJ_SECRET_KEY", "KEY_ID", "A_KEY"])
+def test_every_name_one_edit_away_is_found(target: str) -> None:
+    """All of them, and each is shown, of names of an odd and an even length, down to the shortest."""
+    names = one_edit_away(target)
+    assert found(sorted(names), target=target) == sorted(names)
+    assert len(names) > 45 * len(target)
 
 
 def test_case() -> None:

@@ -77,6 +77,19 @@ class TestSecretPolicy:
         policy = replace(DECLARED["secret_key"], name="webhook.key", variable="WEBHOOK", file="", expiry_variable="")
         assert (policy.file, policy.expiry_variable) == ("config/webhook.key", "WEBHOOK_EXPIRES_AT")
 
+    def test_the_approved_defaults(self) -> None:
+        """A secret that says no more is one of 32 bytes."""
+        policy = SecretPolicy(
+            name="a.key",
+            variable="ROBODJ_A_KEY",
+            owner="Us",
+            backup_owner="Them",
+            cadence=timedelta(days=90),
+            warn_before=timedelta(days=14),
+        )
+        assert policy.generator == Generator("token_urlsafe", 32)
+        assert policy.material == Material(base64url=Length(43), hexadecimal=Length(64))
+
     @pytest.mark.parametrize(
         ("field", "value"),
         [
@@ -110,6 +123,28 @@ class TestSecretPolicy:
         with pytest.raises(ValueError, match=r"^SecretPolicy ") as raised:
             replace(DECLARED["secret_key"], **{field: value})
         assert not isinstance(value, str) or len(value) < 4 or value not in str(raised.value)
+
+    def test_every_field_is_named(self) -> None:
+        """Two owners and two timedeltas in a row would be mixed up by their places."""
+        with pytest.raises(TypeError, match="positional"):
+            SecretPolicy("a.key", "ROBODJ_A_KEY", "Us", "Them", timedelta(days=90), timedelta(days=14))  # type: ignore[call-arg]
+
+    @pytest.mark.parametrize("days", [15, 16, 365])
+    def test_a_cadence_of_whole_days(self, days: int) -> None:
+        """Any number of whole days that is longer than the warnings is a cadence."""
+        assert replace(DECLARED["secret_key"], cadence=timedelta(days=days)).cadence.days == days
+
+    def test_warnings_of_less_than_a_day(self) -> None:
+        """The warnings may begin whenever they like before the expiry."""
+        second = timedelta(seconds=1)
+        assert replace(DECLARED["secret_key"], warn_before=second).warn_before == second
+
+    def test_material_that_the_generator_does_not_make(self) -> None:
+        """What is accepted in the generator's own form is looked at, hexadecimal or base64url."""
+        longer = Material(base64url=Length(43), hexadecimal=Length(65))
+        assert replace(DECLARED["secret_key"], material=longer).material == longer
+        with pytest.raises(ValueError, match="must accept what the generator makes"):
+            replace(DECLARED["secret_key"], material=longer, generator=Generator("token_hex", 32))
 
     def test_the_smallest_material(self) -> None:
         """What carries exactly the generator's bytes is accepted."""

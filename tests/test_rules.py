@@ -165,7 +165,8 @@ class TestFormat:
         report = checker(good_keys() | {variable: random_text(alphabet, length)})
         assert found(report) == ([("format", name)] if refused else [])
         if refused:
-            assert f"it has {length} " in report.findings[0].message
+            kind = "hexadecimal" if alphabet is HEX else "base64url"
+            assert f"it has {length} {kind} characters where " in report.findings[0].message
 
     def test_upper_case_hexadecimal_is_hexadecimal(self, checker: Checker) -> None:
         """Hexadecimal is recognised in any case, so a short pasted key is not taken for base64url."""
@@ -183,15 +184,18 @@ class TestFormat:
         [
             ("{}\n", "it ends with a newline"),
             ("{}\r\n", "it ends with a newline"),
+            ("{} \n", "it ends with a newline; it begins or ends with a blank"),
             (" {}", "it begins or ends with a blank"),
             ("{}\t", "it begins or ends with a blank"),
             ('"{}"', "it carries quotes"),
             ("'{}'", "it carries quotes"),
+            ('"{}', "it carries quotes"),
+            ("{}'", "it carries quotes"),
             ("{}=", "it ends with = padding"),
-            ("{}+", "it holds a character outside"),
-            ("{}é", "it holds a character outside"),
-            ("{}\N{FULLWIDTH DIGIT ONE}", "it holds a character outside"),
-            ("\ud800{}", "it holds a character outside"),
+            ("{}+", "it holds a character outside A-Z a-z 0-9 - _"),
+            ("{}é", "it holds a character outside A-Z a-z 0-9 - _"),
+            ("{}\N{FULLWIDTH DIGIT ONE}", "it holds a character outside A-Z a-z 0-9 - _"),
+            ("\ud800{}", "it holds a character outside A-Z a-z 0-9 - _"),
             ('"{}="\n', "it ends with a newline; it carries quotes; it ends with = padding"),
         ],
     )
@@ -199,8 +203,7 @@ class TestFormat:
         """What surrounds a key is named, all of it at once, and never which character it is."""
         report = checker(good_keys() | {V1: spoil.format(good_keys()[V1])})
         assert found(report) == [("format", K1)]
-        assert said in report.findings[0].message
-        assert "where at least" not in report.findings[0].message
+        assert report.findings[0].message == f"{V1} does not hold a well-formed key: {said}."
 
     @pytest.mark.parametrize("value", [" ", "\n", '""', "="])
     def test_nothing_left(self, checker: Checker, value: str) -> None:
@@ -260,6 +263,8 @@ class TestWeak:
         assert len(runs) == len(rest) == 22
         assert found(checker(good_keys() | {V1: runs + rest})) == [("weak", K1)]
         assert found(checker(good_keys() | {V1: f"{runs}{rest}-"})) == []
+        assert found(checker(good_keys() | {V1: rest + runs})) == [("weak", K1)]
+        assert found(checker(good_keys() | {V1: f"-{rest}{runs}"})) == []
 
     def test_a_run_of_three_is_no_run(self, checker: Checker) -> None:
         """Three neighbours are chance."""
@@ -280,6 +285,18 @@ class TestWeak:
     def test_what_fools_the_obvious_check(self, checker: Checker, value: str, check: str) -> None:
         """Length and alphabet alone are not enough; what is hexadecimal throughout is too short as such."""
         assert found(checker(good_keys() | {V1: value})) == [(check, K1)]
+
+
+class TestWhere:
+    """Whatever is wrong with a value, the message begins with where it was found."""
+
+    @pytest.mark.parametrize("value", ["changeme", "short", "Zy" * 30])
+    def test_where(self, checker: Checker, value: str) -> None:
+        """The variable, or the file."""
+        assert checker(good_keys() | {V1: value}).findings[0].message.startswith(f"{V1} ")
+        checker.write("secret.key", value)
+        message = checker({V2: good_keys()[V2]}).findings[0].message
+        assert message.startswith("secret.key in the configured directory ")
 
 
 class TestShared:
@@ -339,6 +356,20 @@ class TestExpiry:
         """Each secret has its own window and cadence."""
         assert found(checker(good_keys() | {f"{V2}_EXPIRES_AT": marker(ahead)})) == [(check, K2)]
 
+    @pytest.mark.parametrize(
+        ("ahead", "said"),
+        [
+            (MICROSECOND, "within 1 day."),
+            (DAY, "within 1 day."),
+            (DAY + MICROSECOND, "within 2 days."),
+            (13 * DAY + MICROSECOND, "within 14 days."),
+            (14 * DAY, "within 14 days."),
+        ],
+    )
+    def test_how_long_is_left(self, checker: Checker, ahead: timedelta, said: str) -> None:
+        """The days that are left are told, a day that has begun as a whole one."""
+        assert checker(good_keys() | {EXPIRES: marker(ahead)}).findings[0].message.endswith(said)
+
     def test_moving_the_marker_is_no_rotation(self, checker: Checker) -> None:
         """The remedy of an expired key says so, and gives the generator."""
         remedy = checker(good_keys() | {EXPIRES: marker(-DAY)}).findings[0].remedy
@@ -352,6 +383,7 @@ class TestExpiry:
             "2027-01-15T00:00:00Z",
             "2027-01-15T00:00:00.123456789Z",
             "2027-01-15T02:00+02:00",
+            "2027-01-15T05:45+05:45",
             "2027-01-14T19:00:00.5-05:00",
         ],
     )
@@ -362,6 +394,15 @@ class TestExpiry:
         expires_at = report.secrets[0].expires_at
         assert expires_at is not None
         assert expires_at.replace(microsecond=0) == datetime(2027, 1, 15, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        ("fraction", "microsecond"),
+        [("5", 500_000), ("000001", 1), ("123456", 123_456), ("1234569", 123_456)],
+    )
+    def test_a_fraction_of_a_second(self, checker: Checker, fraction: str, microsecond: int) -> None:
+        """It counts to the microsecond, and what is finer is cut off."""
+        report = checker(good_keys() | {EXPIRES: f"2027-01-15T00:00:00.{fraction}Z"})
+        assert report.secrets[0].expires_at == datetime(2027, 1, 15, microsecond=microsecond, tzinfo=UTC)
 
     @pytest.mark.parametrize(
         "text",
@@ -429,6 +470,10 @@ class TestClock:
         """A clock earlier than the source is an alert that silences `expiring` and `cadence`."""
         report = checker(good_keys() | {EXPIRES: marker(ahead, now=now)}, now=now)
         assert found(report) == [(check, K1) for check in checks]
+
+    def test_the_constant(self) -> None:
+        """It is no later than this source, or a clock that is right would be refused; it moves with releases alone."""
+        assert datetime(2026, 11, 1, tzinfo=UTC) == EARLIEST_CLOCK
 
     def test_with_a_marker_that_cannot_be_read(self, checker: Checker) -> None:
         """Both are said."""
@@ -604,6 +649,18 @@ class TestFileNotNeeded:
         assert stale.ok
         assert present.ok is not holds
 
+    @pytest.mark.parametrize(
+        ("content", "said"), [(b"\xff\xfe", "cannot be judged"), (b"leftover", "holds key material")]
+    )
+    def test_what_is_said_of_it(self, checker: Checker, content: bytes, said: str) -> None:
+        """What cannot be judged is not said to hold a key; it is said what makes it one too many."""
+        checker.write("secret.key", content)
+        where = f"secret.key in the configured directory {said}, while"
+        assert checker(good_keys()).findings[0].message == f"{where} {V1} delivers the key."
+        only = checker(good_keys(), require_env_only=True).findings[0]
+        assert only.message == f"{where} environment-only is in force."
+        assert only.source == "file:config/secret.key"
+
     def test_missing_and_file_present_can_both_hold(self, checker: Checker) -> None:
         """In environment-only a key in a file is not used, and is in the way."""
         keys = good_keys()
@@ -629,13 +686,23 @@ class TestFilePermissions:
         assert report.ok
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
-    def test_owner(self, checker: Checker) -> None:
+    @pytest.mark.parametrize(
+        ("owner", "user", "said"), [(12345, 0, True), (12345, 12346, True), (12345, 12345, False), (0, 12345, False)]
+    )
+    def test_owner(
+        self,
+        checker: Checker,
+        monkeypatch: pytest.MonkeyPatch,
+        owner: int,
+        user: int,
+        said: bool,  # noqa: FBT001
+    ) -> None:
         """A file that belongs to neither root nor this user is a warning."""
-        path = checker.write("secret.key", good_keys()[V1])
-        os.chown(path, 12345, -1)
+        os.chown(checker.write("secret.key", good_keys()[V1]), owner, -1)
+        monkeypatch.setattr("robodj_secretguard.fallback.os.geteuid", lambda: user)
         report = checker({V2: good_keys()[V2]})
-        assert found(report) == [("file-fallback", K1), ("file-permissions", K1)]
-        assert "owned by neither root nor this user" in report.findings[1].message
+        assert found(report) == [("file-fallback", K1)] + ([("file-permissions", K1)] if said else [])
+        assert not said or "owned by neither root nor this user" in report.findings[1].message
 
 
 class TestSetting:
@@ -734,6 +801,22 @@ class TestNearMiss:
         report = checker(good_keys() | {"ROBODJ_\N{LATIN SMALL LETTER LONG S}ECRET_KEY": "x"})
         assert found(report) == [("near-miss", K1)]
         assert repr(report).isascii()
+
+    @pytest.mark.parametrize(("content", "check"), [("", "missing"), ("key", "format"), (b"\xff", "file-unsafe")])
+    def test_a_file_with_a_second_ending_beside_one(self, checker: Checker, content: str | bytes, check: str) -> None:
+        """It is said whatever is in the fallback file itself."""
+        checker.write("secret.key", content)
+        checker.write("secret.key.txt", good_keys()[V1])
+        fired = [each for each, _ in found(checker({V2: good_keys()[V2]}))]
+        assert (fired[0], "near-miss" in fired) == (check, True)
+
+    @posix_only
+    @pytest.mark.parametrize(("target", "check"), [("secret.key", "file-unsafe"), ("nowhere", "missing")])
+    def test_a_file_with_a_second_ending_beside_a_link(self, checker: Checker, target: str, check: str) -> None:
+        """It is said where the fallback file cannot be opened, or is a link to nothing, too."""
+        (checker.config / "secret.key").symlink_to(target)
+        checker.write("secret.key.txt", good_keys()[V1])
+        assert found(checker({V2: good_keys()[V2]})) == [(check, K1), ("near-miss", K1)]
 
     def test_a_file_with_a_second_ending(self, checker: Checker) -> None:
         """An editor's `.txt` beside the fallback file is a warning."""

@@ -169,7 +169,7 @@ def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseE
     policies = tuple(declared.values())
     policy = None
     if isinstance(failure, ValidationError):  # of a validator of the host's own
-        location = failure.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        location = failure.errors()[0]["loc"]
         policy = declared.get(str(location[0])) if location else None
     findings = (*report.findings, internal(policies, type_name(failure), policy))
     return Outcome(replace(report, findings=_in_order(findings, policies)), None)

@@ -63,9 +63,9 @@ def near_misses(
     """
     targets = tuple(read)
     known = {target.name for target in targets}
-    # One edit leaves the first or the last k characters of a name of 2k + 2 or more as they were, and every other
+    # One edit leaves the first or the last k characters of a name of 2k + 1 or more as they were, and every other
     # kind of near-miss begins like its target: two look-ups dismiss nearly all of a large environment.
-    kept = max(1, (min(len(name) for name in known) - 2) // 2)
+    kept = (min(len(name) for name in known) - 1) // 2
     heads = {name[:kept] for name in known}
     tails = {name[-kept:] for name in known}
 

@@ -227,6 +227,13 @@ class TestModel:
         assert ran.err.splitlines() == [PASSED] * 4
         assert_alert_lines("".join(ran.out.splitlines(keepends=True)[:2]))
 
+    def test_nothing_is_warned_of(self, tmp_path: Path) -> None:
+        """The stream that takes the result in stdout's stead is no leak to Python's development mode."""
+        (tmp_path / "ours.py").write_text(MODEL, encoding="utf-8")
+        command = ["-X", "dev", *MODULE, "check", "--model", "ours:Ours"]
+        ran = run(command, env=host_env(GOOD), cwd=tmp_path, keys=SECRET)
+        assert (ran.status, ran.out.splitlines()[-1], ran.err) == (0, PASSED, "")
+
     def test_it_is_not_the_result_without_a_stderr_either(self, tmp_path: Path) -> None:
         """Where there is no stderr, what a module prints is lost, and does not become part of the result."""
         (tmp_path / "ours.py").write_text(f"{MODEL}{CHATTER}", encoding="utf-8")

@@ -7,8 +7,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import V1, V2
 from detector import leaks
 from processes import BAD, GOOD, GUARD, SERVICE, SETS, WARNED, WARNING_START, assert_alert_lines, run_script
+
+from robodj_secretguard.guard import FLUSH_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +66,27 @@ def test_alerts_and_warnings_come_in_one_run(tmp_path: Path) -> None:
         ["WARNING", "secret.key", "near-miss"],
         ["ALERT", "secret_v2.key", "format"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "directory", "variables", "checks"),
+    [
+        ("", "config", {}, ["file-fallback"]),
+        ("config_dir='elsewhere'", "elsewhere", {}, ["file-fallback"]),
+        ("", "config", {"ROBODJ_PROTECTED_ENV": "true"}, ["missing", "file-present"]),
+        ("require_env_only=True", "config", {}, ["missing", "file-present"]),
+    ],
+)
+def test_a_fallback_file_starts_it_unless_files_are_ruled_out(
+    tmp_path: Path, arguments: str, directory: str, variables: dict[str, str], checks: list[str]
+) -> None:
+    """A key from the config directory is break-glass: a warning, and a start; in environment-only it is an alert."""
+    (tmp_path / directory).mkdir(mode=0o700)
+    (tmp_path / directory / "secret.key").write_text(GOOD[V1], encoding="utf-8")
+    (tmp_path / directory / "secret.key").chmod(0o600)
+    ran = run_script(f"{GUARD}guard({arguments})\n", {V2: GOOD[V2]}, tmp_path, **variables)
+    assert (ran.status, ran.err) == (3 if "missing" in checks else 0, "")
+    assert [line.split(": ")[2] for line in ran.out.splitlines()] == checks
 
 
 @pytest.mark.parametrize(
@@ -236,6 +260,10 @@ logging.getLogger("host").warning("what the host had to say")
         assert (ran.status, ran.out) == (3, "")
         assert_alert_lines(ran.err)
         assert "what the host had to say" in (tmp_path / "memory.log").read_text(encoding="utf-8")
+
+    def test_how_long_it_waits(self) -> None:
+        """The bounded flush is of two seconds: less than the grace that supervisors give, and enough for a queue."""
+        assert FLUSH_SECONDS == 2.0
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no alarm signal")
     def test_refused_under_a_watchdog(self, tmp_path: Path) -> None:

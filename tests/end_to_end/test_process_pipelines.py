@@ -190,3 +190,20 @@ except SystemExit:
 raise SystemExit(0 if state() == before else 9)
 """
     assert run_script(script, SETS[keys], tmp_path).status == 0
+
+
+@pytest.mark.parametrize(("keys", "through"), [("good", 0), ("warned", 1), ("bad", 1)])
+def test_plain_lines_go_through_structlog(tmp_path: Path, keys: str, through: int) -> None:
+    """Without a pipeline a structlog logger of the guard's own writes the lines, made only when there are any."""
+    script = f"""
+import structlog
+wrap = structlog.wrap_logger
+def wrap_logger(*arguments, **named):
+    print("wrapped")
+    return wrap(*arguments, **named)
+structlog.wrap_logger = wrap_logger
+{GUARD}guard()
+"""
+    ran = run_script(script, SETS[keys], tmp_path)
+    assert ran.out.splitlines()[:1] == ["wrapped"] * through
+    assert ran.out.count("wrapped") == through

@@ -1,0 +1,290 @@
+"""Contract sections 4 and 5: findings and reports as operators read them."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from conftest import V1, V2, Checker, good_keys, marker
+
+from robodj_secretguard import Check, Finding, SecretStatus, Severity, State, check
+from robodj_secretguard.render import PASSED, finding_line, report_json, report_text, status_line
+from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
+
+DAY = timedelta(days=1)
+EXPIRES = f"{V1}_EXPIRES_AT"
+
+
+def finding(secret: str | None, severity: Severity) -> Finding:
+    """Make a finding."""
+    return Finding(
+        check=Check.EXPIRED,
+        severity=severity,
+        secret=secret,
+        source="environment",
+        message="It expired.",
+        remedy="Rotate it.",
+        owner="Us",
+    )
+
+
+class TestLines:
+    """What is said of one secret."""
+
+    @pytest.mark.parametrize(
+        ("made", "line"),
+        [
+            (finding("a.key", Severity.ALERT), "ALERT: a.key: expired: It expired. Rotate it. (environment; Us)"),
+            (finding("a.key", Severity.WARNING), "WARNING: a.key: expired: It expired. Rotate it. (environment; Us)"),
+            (finding(None, Severity.ALERT), "ALERT: expired: It expired. Rotate it. (environment; Us)"),
+        ],
+    )
+    def test_a_finding(self, made: Finding, line: str) -> None:
+        """Severity, the secret if it is about one, check, message, remedy, source and owner."""
+        assert finding_line(made) == line
+
+    @pytest.mark.parametrize(
+        ("expires_at", "said"),
+        [(None, "no expiry marker"), (datetime(2027, 1, 31, tzinfo=UTC), "expires 2027-01-31T00:00:00Z")],
+    )
+    def test_a_status(self, expires_at: datetime | None, said: str) -> None:
+        """State, source and expiry."""
+        status = SecretStatus("a.key", "A_KEY", "none", State.PRESENT, expires_at, "Us", "Them", 90, None)
+        assert status_line(status) == f"a.key: present (source: none; {said})"
+
+
+IN_DIRECTORY = "secret.key in the configured directory"
+COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+DELIVER = (
+    f"To mend it, deliver the existing value from the secret manager as {V1};"
+    f" only for a first key or a deliberate rotation, generate one: {COMMAND}"
+)
+ROTATION = (
+    f"generate a new key ({COMMAND}), deliver it as {V1}, set {EXPIRES} to at most 90 days from then, and restart;"
+    " moving the marker alone is not a rotation."
+)
+DELETE = "Make sure that the secret manager has the key, then delete the file; if it was exposed, rotate."
+SET_UP = "ALERT: setting: "
+ENVIRONMENT = "(environment; Security Operations)"
+FILE = "(file:config/secret.key; Security Operations)"
+
+
+class TestEveryCheck:
+    """The line of each check, to the letter: it is what somebody reads at three in the morning."""
+
+    @pytest.mark.parametrize(
+        ("environ", "line"),
+        [
+            (
+                {V1: None},
+                (
+                    f"ALERT: secret.key: missing: {V1} is unset, and there is no file {IN_DIRECTORY}. {DELIVER}"
+                    " (none; Security Operations)"
+                ),
+            ),
+            (
+                {V1: "changeme"},
+                f"ALERT: secret.key: placeholder: {V1} holds a placeholder, not a key. {DELIVER} {ENVIRONMENT}",
+            ),
+            (
+                {V1: "short"},
+                (
+                    f"ALERT: secret.key: format: {V1} does not hold a well-formed key: it has fewer than 16 base64url"
+                    f" characters where at least 43 are needed. {DELIVER} {ENVIRONMENT}"
+                ),
+            ),
+            (
+                {V1: "Zy" * 30},
+                (
+                    f"ALERT: secret.key: weak: {V1} holds a key that is plainly not random: it has fewer than 16"
+                    f" distinct characters. No approved generator makes such a key. Rotate to a generated one:"
+                    f" {COMMAND} {ENVIRONMENT}"
+                ),
+            ),
+            (
+                {EXPIRES: marker(-DAY)},
+                (
+                    f"ALERT: secret.key: expired: The key expired at 2026-11-30T12:00:00Z ({EXPIRES})."
+                    f" Rotate: {ROTATION} {ENVIRONMENT}"
+                ),
+            ),
+            (
+                {EXPIRES: "never"},
+                (
+                    f"ALERT: secret.key: expiry-marker: {EXPIRES} is set, but not to an instant in ISO-8601 with a"
+                    " timezone. Write it like 2027-01-31T00:00:00Z, the instant by which the key must be rotated, or"
+                    f" unset it. {ENVIRONMENT}"
+                ),
+            ),
+            (
+                {EXPIRES: marker(5 * DAY)},
+                (
+                    f"WARNING: secret.key: expiring: The key expires at 2026-12-06T12:00:00Z ({EXPIRES}),"
+                    f" within 5 days. Rotate before then: {ROTATION} {ENVIRONMENT}"
+                ),
+            ),
+            (
+                {EXPIRES: marker(300 * DAY)},
+                (
+                    f"WARNING: secret.key: cadence: {EXPIRES} is 2027-09-27T12:00:00Z, further ahead than the cadence"
+                    f" of 90 days. Set it to the last rotation's date plus 90 days. {ENVIRONMENT}"
+                ),
+            ),
+            (
+                {"ROBODJ_PROTECTED_ENV": "maybe"},
+                (
+                    f"{SET_UP}ROBODJ_PROTECTED_ENV is neither true nor false, so environment-only is in force."
+                    f" Set it to one of 1, true, yes, on, 0, false, no, off, or unset it. {ENVIRONMENT}"
+                ),
+            ),
+            (
+                {f"{V1}_FILE": "x"},
+                (
+                    f"WARNING: secret.key: near-miss: {V1}_FILE is set, and nothing reads it: {V1} is probably meant."
+                    f" If it holds what {V1} should hold, rename it; otherwise remove it. {ENVIRONMENT}"
+                ),
+            ),
+        ],
+        ids=range(10),
+    )
+    def test_of_a_variable(self, checker: Checker, environ: dict[str, str | None], line: str) -> None:
+        """What is wrong with a variable, and what to do."""
+        given = {name: value for name, value in (good_keys() | environ).items() if value is not None}
+        assert [finding_line(each) for each in checker(given).findings] == [line]
+
+    @pytest.mark.parametrize(
+        ("mode", "said", "remedy"),
+        [
+            (
+                0o644,
+                f"WARNING: secret.key: file-permissions: {IN_DIRECTORY} is open too wide: it is readable by others.",
+                "Make the service's user its owner, and run: chmod 600 config/secret.key",
+            ),
+            (
+                0o666,
+                f"ALERT: secret.key: file-unsafe: {IN_DIRECTORY} may not be used: it is writable by others.",
+                (
+                    f"Deliver the key as {V1} instead; or make it a UTF-8 file of the key alone, at most 4096 bytes,"
+                    " that nobody else can write: chmod 600 config/secret.key, and 700 its directory."
+                ),
+            ),
+        ],
+    )
+    @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+    def test_of_a_files_mode(self, checker: Checker, mode: int, said: str, remedy: str) -> None:
+        """Who can read or write the file."""
+        checker.write("secret.key", good_keys()[V1], mode)
+        assert finding_line(checker({V2: good_keys()[V2]}).findings[-1]) == f"{said} {remedy} {FILE}"
+
+    def test_of_a_file_in_use(self, checker: Checker) -> None:
+        """It is break-glass."""
+        checker.write("secret.key", good_keys()[V1])
+        (line,) = map(finding_line, checker({V2: good_keys()[V2]}).findings)
+        assert line == (
+            f"WARNING: secret.key: file-fallback: The value comes from the break-glass file {IN_DIRECTORY}."
+            f" Deliver the key as {V1}, then delete the file. {FILE}"
+        )
+
+    def test_of_a_file_of_two_lines(self, checker: Checker) -> None:
+        """Nobody can tell which is meant."""
+        checker.write("secret.key", "a\nb\n")
+        assert finding_line(checker({V2: good_keys()[V2]}).findings[0]) == (
+            f"ALERT: secret.key: format: {IN_DIRECTORY} has 2 lines besides blanks and comments where exactly one is"
+            f" needed. {DELIVER} {FILE}"
+        )
+
+    def test_of_a_file_that_is_not_needed(self, checker: Checker) -> None:
+        """It is one too many."""
+        checker.write("secret.key", good_keys()[V1])
+        stale, present = (checker(good_keys(), require_env_only=only).findings[0] for only in (False, True))
+        assert finding_line(stale) == (
+            f"WARNING: secret.key: file-stale: {IN_DIRECTORY} holds key material, while {V1} delivers the key."
+            f" {DELETE} {FILE}"
+        )
+        assert finding_line(present) == (
+            f"ALERT: secret.key: file-present: {IN_DIRECTORY} holds key material, while environment-only is in force."
+            f" {DELETE} {FILE}"
+        )
+
+    def test_of_a_file_with_a_second_ending(self, checker: Checker) -> None:
+        """An editor gave it."""
+        checker.write("secret.key.txt", "x")
+        (line,) = map(finding_line, checker(good_keys()).findings)
+        assert line == (
+            f"WARNING: secret.key: near-miss: Beside {IN_DIRECTORY} there is a file of that name and .txt, and nothing"
+            f" reads it. If it holds the key, deliver that as {V1}; then delete the file. {FILE}"
+        )
+
+    def test_of_two_that_are_one(self, checker: Checker) -> None:
+        """The later is named, and the earlier is too."""
+        key = good_keys()[V2]
+        (line,) = map(finding_line, checker({V1: key, V2: key}).findings)
+        assert line == (
+            "ALERT: secret_v2.key: shared: Its value and that of secret.key are equal, or one contains the other."
+            " Every secret needs its own key. Rotate secret_v2.key:"
+            f' python -c "import secrets; print(secrets.token_hex(64))" {ENVIRONMENT}'
+        )
+
+    def test_of_the_clock(self, checker: Checker) -> None:
+        """It is the machine's, and no secret's."""
+        now = EARLIEST_CLOCK - DAY
+        (line,) = map(finding_line, checker(good_keys() | {EXPIRES: marker(DAY)}, now=now).findings)
+        assert line == (
+            f"ALERT: secret.key: clock: The clock says 2026-10-31T00:00:00Z, which is before this program was made:"
+            f" {EXPIRES} cannot be judged. Set the clock of this machine, then start again. {ENVIRONMENT}"
+        )
+
+    def test_of_a_directory_that_does_not_exist(self, checker: Checker) -> None:
+        """Whoever named it is told, and it is not."""
+        checker.config.rmdir()
+        remedy = "Correct it, or leave it out to use config under the working directory."
+        said = "names a directory that does not exist."
+        (argument,) = map(finding_line, checker(good_keys()).findings)
+        assert argument == f"{SET_UP}The config directory argument {said} {remedy} (none; Security Operations)"
+        (variable,) = map(
+            finding_line, check(environ=good_keys() | {"ROBODJ_CONFIG_DIR": str(checker.config)}).findings
+        )
+        assert variable == f"{SET_UP}ROBODJ_CONFIG_DIR {said} {remedy} {ENVIRONMENT}"
+
+    def test_of_a_check_that_failed(self) -> None:
+        """By its type alone."""
+        (line,) = map(finding_line, check(environ={V1: 5}).findings)  # type: ignore[dict-item]
+        assert line == (
+            "ALERT: internal: The check itself failed (TypeError): nothing is verified. If the service passes arguments"
+            " or has validators of its own, ask its developers; else report a bug. (none; Security Operations)"
+        )
+
+
+class TestReport:
+    """What is said of all of them."""
+
+    def test_a_failed_one_as_text(self, checker: Checker) -> None:
+        """Findings, a line for each secret, the mode, and last how much is wrong."""
+        keys = good_keys()
+        environ = {V1: keys[V1], f"{V1}S": "x", f"{V1}_EXPIRES_AT": marker(timedelta(days=30))}
+        lines = report_text(checker(environ, require_env_only=True), passed=False).split("\n")
+        assert [line.split(": ")[:3] for line in lines[:2]] == [
+            ["WARNING", "secret.key", "near-miss"],
+            ["ALERT", "secret_v2.key", "missing"],
+        ]
+        assert lines[2:] == [
+            "secret.key: present (source: environment; expires 2026-12-31T12:00:00Z)",
+            "secret_v2.key: missing (source: none; no expiry marker)",
+            "mode: environment only",
+            "Secret integrity check FAILED: 1 alert(s), 1 warning(s). Do not release.",
+        ]
+
+    @pytest.mark.parametrize("passed", [True, False])
+    def test_the_verdict_is_the_gates(self, checker: Checker, passed: bool) -> None:  # noqa: FBT001
+        """A strict gate refuses what a service may start with."""
+        report = checker(good_keys() | {f"{V2}S": "x"})
+        assert (report_text(report, passed=passed).split("\n")[-1] == PASSED) is passed
+        assert json.loads(report_json(report, passed=passed)) == report.as_dict() | {"ok": passed}
+
+    def test_json_is_for_people_too(self, checker: Checker) -> None:
+        """The document is indented by two spaces, and ASCII."""
+        text = report_json(checker({}), passed=False)
+        assert text == json.dumps(json.loads(text), indent=2)
+        assert text.isascii()
