@@ -11,7 +11,7 @@ import pickle
 import traceback
 from datetime import timedelta
 from io import StringIO
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pytest
 import rich
@@ -20,7 +20,8 @@ from detector import leaks
 from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
 from pydantic_core import PydanticCustomError
 
-from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check
+from robodj_secretguard import Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
+from robodj_secretguard.sealed import CheckFailedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,19 @@ class TestDeclaration:
         """A subclass does not turn a declared secret into something else."""
         with pytest.raises(TypeError, match=r"Loose\.secret_key must be declared as"):
             create_model("Loose", __base__=RuntimeSecrets, secret_key=(SecretStr, SecretStr("dev")))
+
+    def test_an_inherited_secret_keeps_its_policy(self) -> None:
+        """Nor is it given another policy, or hidden by a class variable; declared again as it is, it stays."""
+        own = policy()
+        base = create_model("Base", __base__=RuntimeSecrets, own=(Annotated[SecretStr, own], ...))
+        create_model("Same", __base__=base, own=(Annotated[SecretStr, own], ...))
+        changed = policy(material=Material(base64url=Length(43), hexadecimal=Length(66)))
+        with pytest.raises(TypeError, match=r"^Other must keep every secret that it inherits, with its policy$"):
+            create_model("Other", __base__=base, own=(Annotated[SecretStr, changed], ...))
+        with pytest.raises(TypeError, match=r"^Hidden must keep every secret that it inherits"):
+
+            class Hidden(base):
+                own: ClassVar[SecretStr] = SecretStr("dev")
 
     def test_none_at_all(self) -> None:
         """A model that declares nothing would pass unset."""
@@ -308,6 +322,22 @@ class TestValidatorOfTheHost:
         assert not report.ok
         assert "ValidationError" in report.findings[0].message
         assert leaks(repr(report), list(keys.values())) == []
+
+    class Replacing(RuntimeSecrets):
+        """Returns another value than the one that was checked."""
+
+        @field_validator("secret_v2_key", mode="after")
+        @classmethod
+        def _replace(cls, value: SecretStr) -> SecretStr:
+            return SecretStr(value.get_secret_value())
+
+    def test_another_value_is_not_taken(self, keys: dict[str, str]) -> None:
+        """What a validator puts in the place of the checked value is refused, were it the same text."""
+        report = check(self.Replacing, environ=keys, now=NOW)
+        assert found(report) == [("internal", None)]
+        assert report.findings[0].message.startswith("The check itself failed (a validator replaced a value): ")
+        with pytest.raises(CheckFailedError, match="a validator replaced a value"):
+            self.Replacing()
 
     class Imitating(RuntimeSecrets):
         """Refuses with a key in the text of what looks like a check of ours."""
