@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import secrets
 import shutil
 import string
 from datetime import timedelta
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import NOW, V1, marker, process_environment
+from conftest import NOW, V1, good_keys, marker, process_environment
 from detector import without_fingerprints
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -30,15 +30,12 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import Report
 
-settings.register_profile(
-    "ours", deadline=None, max_examples=200
-)  # how long a call takes is not for the ordinary run to judge
+# Without a deadline: how long a call takes is for test_slowest_call.py to judge.
+settings.register_profile("ours", deadline=None, max_examples=200)
 settings.load_profile("ours")
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
-KEYS = {
-    policy.variable: (secrets.token_urlsafe(32), secrets.token_hex(64))[place] for place, policy in enumerate(POLICIES)
-}
+KEYS = good_keys()
 SWITCHES = ("ROBODJ_PROTECTED_ENV", "ROBODJ_ALLOW_FILE_SECRET_FALLBACK")
 
 # What an environment can hold: anything but NUL, and bytes that are no text as surrogates.
@@ -130,7 +127,7 @@ class TestWhateverIsThere:
 
     @given(environ=ANY_ENVIRON, files=ANY_FILES, order=st.randoms(use_true_random=False))
     def test_the_same_input_gives_the_same_report(
-        self, config: Path, environ: dict[str, str], files: dict[str, bytes], order: Any
+        self, config: Path, environ: dict[str, str], files: dict[str, bytes], order: Random
     ) -> None:
         """Whatever the order of the environment."""
         fill(config, files)
@@ -159,10 +156,10 @@ class TestWhateverIsThere:
         assert findings(common | defects, files | more) == alone
 
 
-def fillings(shape: list[str], choose: Callable[[str], str]) -> str:
+def filled(shape: list[str], chance: Random) -> str:
     """Fill a shape: each class of characters with one of them, and what is no class as it is."""
     classes = {"a": string.ascii_lowercase, "A": string.ascii_uppercase, "0": string.digits, "f": "abcdef"}
-    return "".join(choose(classes[each]) if each in classes else each for each in shape)
+    return "".join(chance.choice(classes[each]) if each in classes else each for each in shape)
 
 
 SHAPES = st.lists(
@@ -181,12 +178,13 @@ class TestNonInterference:
     @given(
         shape=SHAPES,
         where=st.sampled_from([*names_of(0), *SWITCHES, "ROBODJ_CONFIG_DIR", "file", "stale file", "name"]),
+        chance=st.integers().map(Random),  # so that what failed can be run again
     )
-    def test_of_one_value(self, config: Path, shape: list[str], where: str) -> None:
+    def test_of_one_value(self, config: Path, shape: list[str], where: str, chance: Random) -> None:
         """Wherever it is put: in a variable, a marker, a switch, a path, a file or a name."""
         outputs, verdicts = [], []
         for _ in range(2):
-            value = fillings(shape, secrets.choice)
+            value = filled(shape, chance)
             environ, files = dict(KEYS), {}
             if where.endswith("file"):
                 files["secret.key"] = value.encode()

@@ -16,7 +16,7 @@ from conftest import V1, V2, good_keys, process_environment
 from robodj_secretguard import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LONGEST = 131_000
@@ -49,15 +49,18 @@ VALUES: dict[str, Callable[[int], str]] = {
     "not ASCII": lambda length: "\N{GREEK SMALL LETTER ALPHA}" * (length // 2),
     "bytes that are no text": lambda length: "\udcff" * length,
 }
-ENVIRONS: dict[str, Callable[[], dict[str, str]]] = {
-    **{f"{name} in {variable}": lambda make=make, variable=variable: good_keys() | {variable: make(LONGEST)}  # type: ignore[misc]
-       for name, make in VALUES.items()
-       for variable in (V1, V2, f"{V1}_EXPIRES_AT", "ROBODJ_PROTECTED_ENV", "ROBODJ_CONFIG_DIR")},
-    **{f"{name} in both": lambda make=make: {V1: make(LONGEST), V2: make(LONGEST)} for name, make in VALUES.items()},  # type: ignore[misc]
-    "ten thousand variables": lambda: good_keys() | {f"OTHER_{number}": "x" for number in range(10_000)},
-    "ten thousand near misses": lambda: good_keys() | {f"{V1}_EXP{number}": "x" for number in range(10_000)},
-    "long names": lambda: good_keys() | {f"{V1[:-1]}{'x' * 10_000}{number}": "x" for number in range(100)},
-}  # fmt: skip
+VARIABLES = (V1, V2, f"{V1}_EXPIRES_AT", "ROBODJ_PROTECTED_ENV", "ROBODJ_CONFIG_DIR")
+
+
+def environs() -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield every environment, with its label."""
+    for name, make in VALUES.items():
+        for variable in VARIABLES:
+            yield f"{name} in {variable}", good_keys() | {variable: make(LONGEST)}
+        yield f"{name} in both", {V1: make(LONGEST), V2: make(LONGEST)}
+    yield "ten thousand variables", good_keys() | {f"OTHER_{number}": "x" for number in range(10_000)}
+    yield "ten thousand near misses", good_keys() | {f"{V1}_EXP{number}": "x" for number in range(10_000)}
+    yield "long names", good_keys() | {f"{V1[:-1]}{'x' * 10_000}{number}": "x" for number in range(100)}
 
 
 def measure(action: Callable[[], object]) -> float:
@@ -96,8 +99,8 @@ def test_the_slowest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with process_environment(good_keys()):
         measure(guard)  # what a first call imports is not the input's to answer for
     took = {}
-    for label, make in ENVIRONS.items():
-        with process_environment(make()):
+    for label, environ in environs():
+        with process_environment(environ):
             took[label] = measure(guard)
     for label, prepare in FILES.items():
         prepare(file)
