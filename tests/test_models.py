@@ -192,7 +192,7 @@ class TestInstance:
         made = RuntimeSecrets()
         with pytest.raises(TypeError, match="not changed without its checks"):
             made.model_copy(update={"secret_key": SecretStr(keys[V2])})
-        assert made.model_copy() is made.copy() is made
+        assert made.model_copy() is made.copy(deep=True) is made
 
     def test_it_is_frozen(self, keys: dict[str, str]) -> None:
         """Assignment is refused, with a constant text."""

@@ -93,6 +93,7 @@ def _content(descriptor: int, status: os.stat_result) -> tuple[tuple[str, ...], 
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return ("it is UTF-16, which PowerShell's > writes, and not UTF-8",), ()
     try:
+        # Not "utf-8-sig": that codec's module is imported at its first use, and there may be no descriptor left.
         text = content.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
         return ("it is not UTF-8",), ()

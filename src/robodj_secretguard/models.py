@@ -33,8 +33,8 @@ class SecretSettings(BaseSettings):
 
     Raises:
         TypeError: when a subclass is made: a field is no `Annotated[SecretStr, SecretPolicy(...)]`, is optional, has
-            a default or an alias; two secrets share a name, a variable or a file; or there is none. When an instance
-            is made: a value was passed.
+            a default or an alias; two secrets share a name, a variable or a file; an inherited secret is gone or has
+            another policy; or there is none. When an instance is made: a value was passed.
         pydantic.ValidationError: when an instance is made and a secret is refused; it shows no value.
         robodj_secretguard.sealed.CheckFailedError: when an instance is made and a check fails by itself.
     """
@@ -107,8 +107,8 @@ class SecretSettings(BaseSettings):
             raise TypeError(msg)
         return self
 
-    def copy(self, **changes: Any) -> Self:
-        """Return itself: pydantic's old name of `model_copy`, under the same rule."""
+    def copy(self, *, deep: bool = False, **changes: Any) -> Self:  # noqa: ARG002
+        """Return itself: pydantic's old name of `model_copy`, under the same rule. Nor may a part be left out."""
         if any(changes.values()):
             changes.clear()
             msg = f"{type(self).__name__} is not changed without its checks"
