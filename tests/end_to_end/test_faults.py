@@ -47,7 +47,7 @@ _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, ({}, hard))
 atexit.register(resource.setrlimit, resource.RLIMIT_NOFILE, (hard, hard))  # what runs at exit is not what is tested
 """
-LIMITS = (3, 5, 8)  # with 4, it depends on which codec is imported while a file is open
+LIMITS = (3, 4, 8)
 descriptors = table(
     {
         f"{name}-{limit}": Case(f"{DESCRIPTORS.format(limit)}{START}", keys, files)
