@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import json
+import functools
 import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, run
 from detector import leaks
+from forks import Forks
 
 from robodj_secretguard import check
 from robodj_secretguard.render import report_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 
 def _cut_short(keys: Mapping[str, str]) -> dict[str, str]:
@@ -108,25 +110,11 @@ class Case:
     more: Mapping[str, str] = field(default_factory=dict)
 
 
-_FORKS = """
-import gc, json, os, runpy, sys, structlog, robodj_secretguard
-gc.freeze()  # or each child copies all of it as it ends
-for case in sys.argv[1:]:
-    child = os.fork()
-    if not child:
-        os.chdir(case)
-        with open("env.json") as file:
-            os.environ.clear()
-            os.environ.update(json.load(file))
-        for number, name in (1, "out"), (2, "err"):
-            with open(name, "w") as file:
-                os.dup2(file.fileno(), number)
-        sys.argv, sys.path[0] = ["app.py"], os.getcwd()
-        runpy.run_path("app.py", run_name="__main__")
-        break
-    with open(os.path.join(case, "status"), "w") as file:
-        file.write(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
-"""
+@functools.cache
+def _forks() -> Forks:
+    started = Forks(Path(__file__).with_name("script.py"), host_env({}))
+    atexit.register(started.stop)
+    return started
 
 
 def table(cases: Mapping[str, Case]) -> Any:
@@ -139,25 +127,18 @@ def table(cases: Mapping[str, Case]) -> Any:
     def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
         if not hasattr(os, "fork"):
             pytest.skip("there is no fork on this platform")
-        cwd = tmp_path_factory.mktemp("table")
-        places = {name: cwd / str(number) for number, name in enumerate(cases)}
-        for name, case in cases.items():
-            places[name].mkdir()
-            (places[name] / "app.py").write_text(case.script, encoding="utf-8")
-            (places[name] / "env.json").write_text(json.dumps(host_env(case.keys, **case.more)), encoding="utf-8")
-            if case.files:
-                config_files(places[name], case.files)
-        ended = run(["-c", _FORKS, *map(str, places.values())], env=host_env({}), cwd=cwd)
-        assert ended == Ran(0, "", "")
-        return {name: _read(place) for name, place in places.items()}
+        return {name: _run_case(case, tmp_path_factory.mktemp("case")) for name, case in cases.items()}
 
     return ran
 
 
-def _read(place: Path) -> Ran:
-    status, out, err = ((place / name).read_text(encoding="utf-8") for name in ("status", "out", "err"))
-    assert leaks(out + err, tuple(GOOD.values())) == []
-    return Ran(int(status), out, err)
+def _run_case(case: Case, cwd: Path) -> Ran:
+    (cwd / "app.py").write_text(case.script, encoding="utf-8")
+    if case.files:
+        config_files(cwd, case.files)
+    ran = _forks().run(cwd, host_env(case.keys, **case.more))
+    assert leaks(ran.out + ran.err, tuple(GOOD.values())) == []
+    return ran
 
 
 def run_on(

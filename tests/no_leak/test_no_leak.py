@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cells import HUNG, Cells
+from conftest import Ran, clean_environment
 from detector import RUN, leaks, without_fingerprints
+from forks import HUNG, Forks
 
 from robodj_secretguard import Check
 
@@ -19,10 +23,37 @@ if sys.platform == "win32":
     pytest.skip("the process of a cell is forked", allow_module_level=True)
 
 from observers import ADVISED, OBSERVERS
-from scenarios import SCENARIOS, Scenario, good
+from scenarios import SCENARIOS, Planted, Scenario, good
 
 LOOKS = 4
 """With how many sets of keys a hit must be met to be a leak: chance does not meet six characters of each of them."""
+
+
+class Cells:
+    """Runs one observer of one scenario after the other."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "cell"
+        # Coverage is measured elsewhere: what forks here would write over its parent's.
+        env = {name: value for name, value in clean_environment().items() if not name.startswith("COVERAGE")}
+        self._forks = Forks(Path(__file__).with_name("cell.py"), env | {"PYTHONDONTWRITEBYTECODE": "1"})
+        self.stop = self._forks.stop
+
+    def run(self, observer: str, action: str, planted: Planted) -> Ran:
+        """Run one cell to its end, with what it wrote to stdout and stderr in one.
+
+        Args:
+            observer: who looks.
+            action: what the process does.
+            planted: what it is given.
+        """
+        planted.put(self._directory)
+        environ = {"PATH": os.defpath, "HOME": str(self._directory), "COLUMNS": "200"}
+        environ["SENTRY_RELEASE"] = "1"  # or it asks git, which takes a while
+        try:
+            return self._forks.run(self._directory, environ | planted.environ, (observer, action))
+        finally:
+            shutil.rmtree(self._directory)
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +71,7 @@ def shown(cells: Cells, observer: str, scenario: Scenario) -> list[str]:
         planted = scenario.plant()
         ran = cells.run(observer, scenario.action, planted)
         assert ran.status != HUNG
-        hits = leaks(ran.written, planted.secret, folded=RUN)
+        hits = leaks(ran.out, planted.secret, folded=RUN)
         if not hits:
             break
     return hits
@@ -73,7 +104,7 @@ def test_an_interrupt_at_any_line_shows_nothing(cells: Cells) -> None:
 def written(cells: Cells, scenario: str, action: str) -> str:
     """Return all that a process wrote, less its fingerprints and the time."""
     ran = cells.run("exception_chain", action, SCENARIOS[scenario].plant())
-    shown = without_fingerprints(f"{ran.status}\n{ran.written}")
+    shown = without_fingerprints(f"{ran.status}\n{ran.out}")
     shown = re.sub(r"datetime\.datetime\([^)]*\)", "time", shown)
     return re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
 

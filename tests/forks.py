@@ -1,0 +1,76 @@
+"""Short processes by the hundred, each forked from one that has imported: importing is most of what one costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from conftest import TIMEOUT, Ran
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+HUNG = -1000
+"""The status of a process that had to be ended."""
+
+
+class Forks:
+    """Starts a program that calls `fork_server.next_request`, and asks it for one process after the other.
+
+    Args:
+        program: the program.
+        env: its whole environment.
+    """
+
+    def __init__(self, program: Path, env: Mapping[str, str]) -> None:
+        self._program = program
+        self._env = {**env, "PYTHONPATH": os.path.dirname(__file__)}
+        self._start()
+
+    def _start(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, self._program],
+            env=self._env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def stop(self) -> None:
+        """Let it end by itself, as it does when nothing more is asked of it."""
+        self._server.communicate()
+
+    def run(self, directory: Path, environ: Mapping[str, str], what: object = None) -> Ran:
+        """Run one process to its end; its status is `HUNG` if it had to be ended.
+
+        Args:
+            directory: its working directory.
+            environ: its whole environment.
+            what: what it is to do, as its program understands it.
+        """
+        assert self._server.stdin is not None
+        request = {"directory": str(directory), "environ": dict(environ), "what": what}
+        self._server.stdin.write(f"{json.dumps(request)}\n")
+        self._server.stdin.flush()
+        status = self._answer()
+        out, err = ((directory / name).read_bytes().decode("utf-8", "surrogateescape") for name in ("out", "err"))
+        return Ran(status, out, err)
+
+    def _answer(self) -> int:
+        stdout = self._server.stdout
+        assert stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            if selector.select(TIMEOUT):
+                return int(stdout.readline())
+        os.killpg(self._server.pid, signal.SIGKILL)
+        self._server.communicate()
+        self._start()
+        return HUNG
