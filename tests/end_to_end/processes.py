@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import functools
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ WARNING_START = "WARNING: secret.key: near-miss: "
 
 GUARD = "from robodj_secretguard import guard\n"
 SERVICE = f"{GUARD}SECRETS = guard()\n"
+SERVED = "print('served')\n"
 
 
 def host_env(keys: Mapping[str, str], **more: str) -> dict[str, str]:
@@ -91,6 +93,11 @@ def assert_alert_lines(text: str) -> None:
         assert line.startswith(start)
         assert line.isascii()
         assert line.isprintable()
+
+
+def checks(ran: Ran) -> list[str]:
+    """Reduce the lines on stdout to which check fired, in order."""
+    return re.findall(r"^(?:ALERT|WARNING): (?:\S+\.key: )?([a-z-]+): ", ran.out, re.MULTILINE)
 
 
 @dataclass(frozen=True)

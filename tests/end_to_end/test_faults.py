@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import threading
@@ -15,11 +14,13 @@ from processes import (
     BAD,
     GOOD,
     GUARD,
+    SERVED,
     SERVICE,
     WARNED,
     WARNING_START,
     Case,
     assert_alert_lines,
+    checks,
     host_env,
     run_script,
     table,
@@ -31,14 +32,8 @@ if TYPE_CHECKING:
 
     from conftest import Ran
 
-SERVED = "print('served')\n"
 START = f"{SERVICE}{SERVED}"
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and a limit on memory that holds")
-
-
-def checks(ran: Ran) -> list[str]:
-    """Reduce the lines on stdout to which check fired."""
-    return re.findall(r"^(?:ALERT|WARNING): (?:secret\S*: )?([a-z-]+): ", ran.out, re.MULTILINE)
 
 
 DESCRIPTORS = """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import V1, V2
 from detector import leaks
-from processes import BAD, GOOD, GUARD, SERVICE, SETS, WARNED, WARNING_START, assert_alert_lines, run_script
+from processes import BAD, GOOD, GUARD, SERVED, SERVICE, SETS, WARNED, WARNING_START, assert_alert_lines, run_script
 
 from robodj_secretguard.guard import FLUSH_SECONDS
 
@@ -43,14 +43,14 @@ class TestInterpreters:
 
     def test_bad_keys_are_refused(self, tmp_path: Path, options: tuple[str, ...]) -> None:
         """Bad keys: status 3, every ALERT on a physical ASCII line of stdout, and nothing runs after the guard."""
-        ran = run_script(f"{SERVICE}print('served')\n", BAD, tmp_path, options=options)
+        ran = run_script(f"{SERVICE}{SERVED}", BAD, tmp_path, options=options)
         assert (ran.status, ran.err) == (3, "")
         assert_alert_lines(ran.out)
 
 
 def test_warnings_alone_are_written_and_the_service_starts(tmp_path: Path) -> None:
     """A warning without an alert is one line on stdout, and the service goes on."""
-    ran = run_script(f"{SERVICE}print('served')\n", WARNED, tmp_path)
+    ran = run_script(f"{SERVICE}{SERVED}", WARNED, tmp_path)
     assert (ran.status, ran.err) == (0, "")
     warning, served = ran.out.splitlines()
     assert warning.startswith(WARNING_START)
@@ -126,7 +126,7 @@ for given in True, False, 0, -1, 256, "3", 3.0:
 def test_a_host_that_catches_exception_does_not_go_on(tmp_path: Path) -> None:
     """`except Exception` around the import of a service does not swallow its refusal."""
     (tmp_path / "service.py").write_text(SERVICE, encoding="utf-8")
-    script = "try:\n    import service\nexcept Exception:\n    pass\nprint('served')\n"
+    script = f"try:\n    import service\nexcept Exception:\n    pass\n{SERVED}"
     ran = run_script(script, BAD, tmp_path)
     assert (ran.status, ran.err) == (3, "")
     assert_alert_lines(ran.out)
@@ -236,14 +236,14 @@ structlog.configure(logger_factory=structlog.stdlib.LoggerFactory(), wrapper_cla
     @HOSTS
     def test_refused_without_a_pipeline(self, tmp_path: Path, host: str) -> None:
         """In another thread and under a running loop, the status is 3 and the lines are on stdout."""
-        ran = run_script(f"{GUARD}{host}print('served')\n", BAD, tmp_path)
+        ran = run_script(f"{GUARD}{host}{SERVED}", BAD, tmp_path)
         assert (ran.status, ran.err) == (3, "")
         assert_alert_lines(ran.out)
 
     @HOSTS
     def test_refused_with_a_queue_in_the_pipeline(self, tmp_path: Path, host: str) -> None:
         """With a logging queue behind structlog, the lines are on stderr, and the queue is emptied before the end."""
-        ran = run_script(f"{GUARD}{self.QUEUE}{host}print('served')\n", BAD, tmp_path)
+        ran = run_script(f"{GUARD}{self.QUEUE}{host}{SERVED}", BAD, tmp_path)
         assert (ran.status, ran.out) == (3, "")
         assert_alert_lines(ran.err)
         log = (tmp_path / "host.log").read_text(encoding="utf-8")
@@ -256,7 +256,7 @@ structlog.configure(logger_factory=structlog.stdlib.LoggerFactory(), wrapper_cla
 logging.getLogger("host").addHandler(logging.handlers.MemoryHandler(9, target=logging.FileHandler("memory.log")))
 logging.getLogger("host").warning("what the host had to say")
 """
-        ran = run_script(f"{GUARD}{self.NO_LISTENER}{memory}{self.LOOP}print('served')\n", BAD, tmp_path)
+        ran = run_script(f"{GUARD}{self.NO_LISTENER}{memory}{self.LOOP}{SERVED}", BAD, tmp_path)
         assert (ran.status, ran.out) == (3, "")
         assert_alert_lines(ran.err)
         assert "what the host had to say" in (tmp_path / "memory.log").read_text(encoding="utf-8")
@@ -282,7 +282,7 @@ async def main():
         print("went on")
 """
         run_main = "import asyncio\nasyncio.run(main())\n"
-        ran = run_script(f"{GUARD}{self.NO_LISTENER}{watchdog}{run_main}print('served')\n", BAD, tmp_path)
+        ran = run_script(f"{GUARD}{self.NO_LISTENER}{watchdog}{run_main}{SERVED}", BAD, tmp_path)
         assert (ran.status, ran.out) == (3, "")
 
     @pytest.mark.parametrize(("argument", "variables"), [("exit_status=4", {}), ("", {"RUN_MAIN": "true"})])
@@ -294,5 +294,5 @@ async def main():
     @HOSTS
     def test_good_keys_start(self, tmp_path: Path, host: str) -> None:
         """Good keys: the host goes on, in a thread and under a loop too."""
-        ran = run_script(f"{GUARD}{host}print('served')\n", GOOD, tmp_path)
+        ran = run_script(f"{GUARD}{host}{SERVED}", GOOD, tmp_path)
         assert (ran.status, ran.out, ran.err) == (0, "served\n", "")

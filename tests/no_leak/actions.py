@@ -177,7 +177,7 @@ def be_interrupted_everywhere() -> object:
         sys.settrace(_InterruptingAt(line))
         try:
             guard(HOSTS["field-chained"])
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 - a refusal, an interrupt, and all else
             sys.settrace(None)
             error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # all but this very frame
             told = traceback.TracebackException.from_exception(error, capture_locals=True)
@@ -330,7 +330,7 @@ def make_host_model() -> object:
     return HOSTS[Path("arguments").read_text(encoding="utf-8")]()
 
 
-# From here on: guards that leak. Each does so through one channel only, and the observer of that channel must see it.
+# From here on: guards that leak. Each does so in one way, and an observer must see the one that OBSERVERS names.
 
 
 class Stock(BaseSettings):

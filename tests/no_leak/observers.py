@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 Action = Callable[[], object]
 
 # What Sentry and pytest import when they start takes a while: once is enough for all cells.
-list(sentry_sdk.integrations.iter_default_integrations(True))  # noqa: FBT003
+list(sentry_sdk.integrations.iter_default_integrations(True))  # noqa: FBT003 - its type has no name for it
 with contextlib.redirect_stdout(io.StringIO()):
     pytest.main(["--version", "-c", os.devnull])
 
@@ -58,7 +58,7 @@ def run(action: Action) -> object:
     """Return what came of an action: its result, or what it raised."""
     try:
         return action()
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is looked at
+    except BaseException as error:
         return error
 
 
@@ -167,7 +167,7 @@ def rich_traceback(action: Action) -> None:
     console = rich.console.Console(width=200)
     try:
         rich.inspect(action(), console=console, private=True)
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         _print_richly(error, console)
 
 
@@ -176,7 +176,7 @@ def narrow_console(action: Action) -> None:
     console = rich.console.Console(width=20)
     try:
         console.print(action())
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         console.print("".join(traceback.TracebackException.from_exception(error, capture_locals=True).format()))
 
 
@@ -263,7 +263,7 @@ def loguru_defaults(action: Action) -> None:
     """Log it with loguru as it comes, which shows the values in every line of a traceback."""
     try:
         loguru.logger.info("started: {!r}", action())
-    except BaseException:  # noqa: BLE001
+    except BaseException:
         loguru.logger.exception("refused")
     loguru.logger.catch(BaseException)(action)()
 
@@ -308,7 +308,7 @@ def _print_frames(frame: FrameType | None) -> None:
 def _repr(value: object) -> str:
     try:
         return repr(value)
-    except Exception as error:  # noqa: BLE001 - an object that is half made
+    except Exception as error:  # an object that is half made
         return repr(error)
 
 
@@ -316,7 +316,7 @@ def stack_at_an_event(action: Action) -> None:
     """Look at the locals of every frame below an event of a structlog pipeline."""
 
     def look(_logger: object, _method: str, event: Any) -> str:
-        _print_frames(sys._getframe())  # noqa: SLF001
+        _print_frames(sys._getframe())
         return repr(event)
 
     structlog.configure(processors=[look])
@@ -330,7 +330,7 @@ class _Looking(io.TextIOBase):
     def write(self, text: str) -> int:
         sys.stdout, looking = self._stream, sys.stdout
         try:
-            _print_frames(sys._getframe())  # noqa: SLF001
+            _print_frames(sys._getframe())
         finally:
             sys.stdout = looking
         self._stream.write(text)
@@ -469,11 +469,11 @@ def pickled(action: Action) -> None:
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             try:
                 sys.stdout.buffer.write(pickle.dumps(each, protocol))
-            except Exception as error:  # noqa: BLE001 - a refusal is looked at too
+            except Exception as error:  # a refusal is looked at too
                 print_with_locals(error)
         try:
             sys.stdout.buffer.write(pickle.dumps(vars(each)))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             print_with_locals(error)
 
 
@@ -542,7 +542,7 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
         (stack_at_a_line, "leak_by_line"),
         (pytest_plain, "leak_by_text"),
         (pytest_showlocals, "leak_by_local"),
-        (pytest_collecting, "leak_by_text"),
+        (pytest_collecting, "leak_by_local"),
         (unittest_locals, "leak_by_local"),
         (in_a_thread, "leak_by_local"),
         (in_a_thread_pool, "leak_by_local"),
@@ -554,7 +554,7 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
         (dumps, "leak_by_result"),
     )
 }
-"""Every observer, and the guard that leaks through its channel alone."""
+"""Every observer, and a guard that leaks where it looks: the narrowest leak that it sees."""
 
 
 def advised_sentry(action: Action) -> None:

@@ -86,7 +86,7 @@ def test_nothing_of_a_key_shows(cells: Cells, scenario: str, observer: str) -> N
 
 @pytest.mark.parametrize("observer", OBSERVERS)
 def test_a_guard_that_leaks_is_caught(cells: Cells, observer: str) -> None:
-    """Each observer shows the key of a guard that leaks through its channel alone: it sees, where there is a leak."""
+    """Each observer shows the key of a guard that leaks where it looks: it is not blind."""
     assert shown(cells, observer, Scenario(good, OBSERVERS[observer][1])) != []
 
 
