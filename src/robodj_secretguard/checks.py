@@ -106,6 +106,7 @@ def examine(
 
     checked = contain(run)
     if isinstance(checked, BaseException):
+        # Not bool(): what was passed may be what failed.
         empty = Report(checked_at=now, require_env_only=require_env_only is True, secrets=(), findings=())
         return _failed(empty, model.secret_policies, checked)
     readings, report = checked
