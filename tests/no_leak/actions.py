@@ -36,6 +36,11 @@ V1 = "ROBODJ_SECRET_KEY"
 NOBODY = 65534
 
 
+def left() -> str:
+    """Return what the scenario left in a file for the action."""
+    return Path("arguments").read_text(encoding="utf-8")
+
+
 def call_guard() -> object:
     """Start, or be refused."""
     return guard()
@@ -53,17 +58,17 @@ def make_model() -> object:
 
 def run_gate() -> object:
     """Run the command line, with arguments that the scenario left in a file."""
-    return main(json.loads(Path("arguments").read_text(encoding="utf-8")))
+    return main(json.loads(left()))
 
 
 def guard_a_named_directory() -> object:
     """Start with a config directory that the scenario left in a file."""
-    return guard(config_dir=Path("arguments").read_text(encoding="utf-8"))
+    return guard(config_dir=left())
 
 
 def check_a_named_directory() -> object:
     """Report on a config directory that the scenario left in a file."""
-    return check(config_dir=Path("arguments").read_text(encoding="utf-8"))
+    return check(config_dir=left())
 
 
 def check_a_mapping() -> object:
@@ -71,7 +76,7 @@ def check_a_mapping() -> object:
     return check(environ={**os.environ})
 
 
-def check_a_mapping_that_is_none() -> object:
+def check_a_mapping_with_bytes() -> object:
     """Report on variables that are passed, one of them no text."""
     return check(environ={**os.environ, V1: os.environb[V1.encode()]})  # type: ignore[dict-item]
 
@@ -317,17 +322,17 @@ HOSTS = {
 
 def guard_host() -> object:
     """Start with a model of the host's."""
-    return guard(HOSTS[Path("arguments").read_text(encoding="utf-8")])
+    return guard(HOSTS[left()])
 
 
 def check_host() -> object:
     """Report on a model of the host's."""
-    return check(HOSTS[Path("arguments").read_text(encoding="utf-8")])
+    return check(HOSTS[left()])
 
 
 def make_host_model() -> object:
     """Make a model of the host's."""
-    return HOSTS[Path("arguments").read_text(encoding="utf-8")]()
+    return HOSTS[left()]()
 
 
 # From here on: guards that leak. Each does so in one way, and an observer must see the one that OBSERVERS names.

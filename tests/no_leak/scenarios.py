@@ -266,7 +266,7 @@ SCENARIOS: dict[str, Scenario] = {
     "file-stale": Scenario(stale),
     "file-permissions": Scenario(lambda: wide(file=0o644)),
     "mapping": Scenario(FORMATS["newline"], "check_a_mapping"),
-    "mapping-that-is-none": Scenario(good, "check_a_mapping_that_is_none"),
+    "mapping-with-bytes": Scenario(good, "check_a_mapping_with_bytes"),
     "mapping-that-raises": Scenario(good, "check_a_mapping_that_raises"),
     "mapping-that-is-interrupted": Scenario(good, "check_interrupted"),
     "wrong-status": Scenario(good, "guard_with_a_wrong_status"),
