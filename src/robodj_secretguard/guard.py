@@ -15,6 +15,7 @@ from robodj_secretguard.sources import Environment
 from robodj_secretguard.streams import silence_broken_streams, write_line
 
 if TYPE_CHECKING:
+    from robodj_secretguard.findings import Report
     from robodj_secretguard.models import SecretSettings
 
 REFUSED: Final = 3
@@ -77,39 +78,41 @@ def guard(
     Raises:
         SystemExit: there is an alert. In a thread other than the main one, and under a running event loop, where
             that could be swallowed, the process ends at once with the same status instead.
+        KeyboardInterrupt: it was interrupted before there was a verdict.
         TypeError: `model` declares no secret.
         ValueError: `exit_status` is not an int from 1 to 255.
     """
-    status, outcome, said = REFUSED, None, False
+    status, outcome = REFUSED, None
     try:
         status = _refusal_status(exit_status)
         outcome = examine(model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only)
-        said = contain(lambda: emit(outcome.report, logger)) is True
-        silence_broken_streams()  # a start too: the process must not die of our line as it exits
-    except (TypeError, ValueError, KeyboardInterrupt):  # wrong arguments, an operator who gives up
-        if outcome is None or outcome.secrets is not None:
-            raise
-    except BaseException:  # no frame or memory is left, say; or a signal handler of the host's raises as it starts
-        if outcome is not None and outcome.secrets is not None:
-            raise
+    except (TypeError, ValueError, KeyboardInterrupt):  # wrong arguments, or an operator who gives up
+        raise
+    except BaseException:  # noqa: BLE001, S110 - no frame or no memory is left to check anything with
+        pass
     finally:
         del config_dir  # it came from outside, and a traceback with locals would show it
     if outcome is not None and outcome.secrets is not None:
+        _say(outcome.report, logger)
         return outcome.secrets
     try:
-        said = said or write_line(getattr(sys, "stderr", None), _LAST_WORD)
+        refusal = SystemExit(status)  # in here: a signal handler that raises after a call must not replace it
+        if outcome is None or not _say(outcome.report, logger):
+            write_line(getattr(sys, "stderr", None), _LAST_WORD)
         _end_where_it_could_be_swallowed(status)
-    except BaseException:  # noqa: BLE001 - nor to end in any better way
-        try:
-            if not said:
-                sys.stderr.write(f"{_LAST_WORD}\n")
-        finally:
-            os._exit(status)
-    refusal = SystemExit(status)
+    except BaseException:  # noqa: BLE001 - nor is there any better way to end
+        os._exit(status)
     try:
         raise refusal
     finally:
         refusal.__context__ = None  # the host's own exception, if this is called while one is handled
+
+
+def _say(report: Report, logger: Any) -> bool:
+    """Say what was found, and return whether all of it was taken."""
+    said = contain(lambda: emit(report, logger))
+    silence_broken_streams()  # after a start too: the process must not die of our line as it exits
+    return said is True
 
 
 def _refusal_status(given: int | None) -> int:
