@@ -34,3 +34,15 @@ def test_no_literal_passes_as_a_key() -> None:
     ]
     assert passing == []
     assert len(tracked()) > 40
+
+
+def test_no_link_is_broken() -> None:
+    """Every path that a page links to is in the repository."""
+    broken = [
+        (page.name, link)
+        for page in tracked()
+        if page.suffix == ".md"
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    ]
+    assert broken == []
