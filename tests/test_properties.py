@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
+import secrets
 import shutil
 import string
 from datetime import timedelta
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from conftest import NOW, V1, good_keys, marker, process_environment
 from detector import without_fingerprints
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr, create_model
 
-from robodj_secretguard import Check, RuntimeSecrets, check, guard
+from robodj_secretguard import Check, RuntimeSecrets, SecretPolicy, SecretSettings, check, guard
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, main
 from robodj_secretguard.fallback import MAX_FILE_BYTES
 from robodj_secretguard.guard import REFUSED
@@ -154,6 +157,59 @@ class TestWhateverIsThere:
 
         alone = findings(common | {other.variable: KEYS[other.variable]}, files)
         assert findings(common | defects, files | more) == alone
+
+
+def own(name: str) -> Any:
+    """Declare a secret of a service's own, under the default policy."""
+    days = {"cadence": timedelta(days=90), "warn_before": timedelta(days=14)}
+    owners = {"owner": "Us", "backup_owner": "Them"}
+    policy = SecretPolicy(name=name, variable=f"OWN_{name.upper()}_KEY", **owners, **days)  # type: ignore[arg-type]
+    return Annotated[SecretStr, policy], ...
+
+
+OWN: Any = create_model("Own", __base__=SecretSettings, **{name: own(name) for name in ("first", "second", "third")})
+OWN_KEYS = {policy.variable: secrets.token_urlsafe(32) for policy in OWN.secret_policies.values()}
+
+
+class TestEverySecretAndSource:
+    """Every secret is judged by the same rules, wherever its value comes from."""
+
+    @given(value=words(*OWN_KEYS.values()), expires=words(), mode=st.sampled_from([0o600, 0o640, 0o644, 0o660, 0o602]))
+    def test_the_verdict_is_the_same(self, config: Path, value: str, expires: str, mode: int) -> None:
+        """The same text gets the same findings as each secret, from a variable and from a file."""
+        # What a file holds as one line, as it is.
+        assume(value.isprintable() and value == value.strip() and value[:1] not in {"", "#"} and len(value) < 1000)
+        verdicts = []
+        for policy in OWN.secret_policies.values():
+            environ = OWN_KEYS | {policy.variable: value, policy.expiry_variable: expires}
+            for files in ({}, {policy.name: value.encode()}):
+                fill(config, files)
+                if files:
+                    del environ[policy.variable]
+                    (config / policy.name).chmod(mode)
+                report = check(OWN, environ=environ, config_dir=config, now=NOW)
+                found = [each.check for each in report.findings if each.secret == policy.name]
+                verdicts.append([each for each in found if each is not Check.SHARED])
+        by_variable, by_file = verdicts[:2]
+        assert verdicts == [by_variable, by_file] * 3
+        if mode == 0o602:
+            assert by_file == [Check.FILE_UNSAFE]
+        else:
+            lax = [Check.FILE_PERMISSIONS] if mode in {0o644, 0o660} else []
+            assert by_file == [*by_variable, Check.FILE_FALLBACK, *lax]
+
+    @pytest.mark.parametrize("places", list(itertools.product(["variable", "file"], repeat=2)), ids="-".join)
+    def test_one_key_for_two(self, config: Path, places: tuple[str, str]) -> None:
+        """Two secrets that are one are found wherever each of them comes from, on the later one."""
+        for pair in itertools.combinations(OWN.secret_policies.values(), 2):
+            key, environ, files = secrets.token_urlsafe(32), dict(OWN_KEYS), {}
+            for policy, place in zip(pair, places, strict=True):
+                environ[policy.variable] = key
+                if place == "file":
+                    files[policy.name] = environ.pop(policy.variable).encode()
+            fill(config, files)
+            report = check(OWN, environ=environ, config_dir=config, now=NOW)
+            assert [each.secret for each in report.alerts if each.check is Check.SHARED] == [pair[1].name]
 
 
 def filled(shape: list[str], chance: Random) -> str:

@@ -160,14 +160,15 @@ class TestEveryCheck:
             (
                 0o644,
                 f"WARNING: secret.key: file-permissions: {IN_DIRECTORY} is open too wide: it is readable by others.",
-                "Make the service's user its owner, and run: chmod 600 config/secret.key",
+                "Make the service's user its owner, and run: chmod 600 secret.key in the configured directory",
             ),
             (
                 0o666,
                 f"ALERT: secret.key: file-unsafe: {IN_DIRECTORY} may not be used: it is writable by others.",
                 (
                     f"Deliver the key as {V1} instead; or make it a UTF-8 file of the key alone, at most 4096 bytes,"
-                    " that nobody else can write: chmod 600 config/secret.key, and 700 its directory."
+                    " that nobody else can write: chmod 600 secret.key in the configured directory,"
+                    " and 700 its directory."
                 ),
             ),
         ],

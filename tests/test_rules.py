@@ -488,6 +488,8 @@ class TestClock:
 class TestFileUnsafe:
     """A fallback file that may not be used."""
 
+    REPLACEABLE = "its directory, or one on the way to it, is writable by others"
+
     @staticmethod
     def refused(checker: Checker, why: str) -> None:
         report = checker({V2: good_keys()[V2]})
@@ -576,10 +578,39 @@ class TestFileUnsafe:
         if safe:
             self.used(checker)
         else:
-            self.refused(checker, "its directory is writable by others")
+            self.refused(checker, self.REPLACEABLE)
 
     @posix_only
-    def test_directory_behind_a_symlink(self, checker: Checker, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("place", ["parent", "link", "middle", "absolute"])
+    def test_a_directory_on_the_way(self, checker: Checker, tmp_path: Path, place: str) -> None:
+        """Who can rename a directory above the file, or replace a link on the way to it, has written the file."""
+        there = tmp_path / "there"
+        there.mkdir(mode=0o755)
+        (there / "key").write_text(good_keys()[V1])
+        (there / "key").chmod(0o600)
+        middle = tmp_path / "middle"
+        middle.mkdir(mode=0o755)
+        (middle / "link").symlink_to(there / "key" if place == "absolute" else "../there/key")
+        (checker.config / "secret.key").symlink_to("../middle/link")
+        self.used(checker)
+        open_to_all = {"parent": tmp_path, "link": checker.config, "middle": middle, "absolute": there}[place]
+        open_to_all.chmod(0o777)
+        self.refused(checker, self.REPLACEABLE)
+        open_to_all.chmod(0o1777)
+        self.used(checker)
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+    @pytest.mark.parametrize("what", ["file", "directory"])
+    def test_another_users_in_a_sticky_directory(self, checker: Checker, tmp_path: Path, what: str) -> None:
+        """A sticky directory, like that of temporary files, protects what is ours; what another put there is his."""
+        path = checker.write("secret.key", good_keys()[V1])
+        (checker.config if what == "file" else tmp_path).chmod(0o1777)
+        self.used(checker)
+        os.chown(path if what == "file" else checker.config, 65534, -1)
+        self.refused(checker, self.REPLACEABLE)
+
+    @posix_only
+    def test_directory_behind_a_symlink(self, checker: Checker) -> None:
         """Kubernetes mounts are symlinks: they are followed, and the target's directory is judged too."""
         data = checker.config / "..data"
         data.mkdir(mode=0o755)
@@ -589,8 +620,7 @@ class TestFileUnsafe:
         checker.config.chmod(0o1777)
         self.used(checker)
         data.chmod(0o777)
-        self.refused(checker, "its directory is writable by others")
-        assert tmp_path.exists()
+        self.refused(checker, self.REPLACEABLE)
 
     def test_an_unsafe_file_without_a_key_is_missing(self, checker: Checker) -> None:
         """Who can write a template of comments has written no key."""

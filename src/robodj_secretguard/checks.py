@@ -69,9 +69,12 @@ def check(
     """
     environment = Environment(environ)
     del environ  # a traceback with locals would show every variable
-    return examine(
-        model, environment=environment, config_dir=config_dir, require_env_only=require_env_only, now=now
-    ).report
+    try:
+        return examine(
+            model, environment=environment, config_dir=config_dir, require_env_only=require_env_only, now=now
+        ).report
+    finally:
+        del model, config_dir, require_env_only, now  # nor what else was passed
 
 
 def examine(
@@ -90,9 +93,11 @@ def examine(
         KeyboardInterrupt: it was interrupted.
     """
     if not declares_secrets(model):
+        del model, config_dir, require_env_only, now
         msg = "the model must be a subclass of SecretSettings that declares a secret"
         raise TypeError(msg)
     if now is not None and now.utcoffset() is None:
+        del model, config_dir, require_env_only, now
         msg = "now must have a timezone"
         raise ValueError(msg)
     policies = tuple(model.secret_policies.values())

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from robodj_secretguard.policy import SecretPolicy
 
 MAX_FILE_BYTES: Final = 4096
+_MOST_LINKS: Final = 40  # as many as Linux follows, which has opened the file
 
 # Named so that the tests can take the other platform's side.
 POSIX = os.name == "posix"
@@ -64,7 +67,7 @@ def look(directory: str, policy: SecretPolicy) -> FallbackFile:
     try:
         status = os.fstat(descriptor)
         unreadable, lines = _content(descriptor, status)
-        exposed = _exposed(status, directory, path) if POSIX else ()
+        exposed = _exposed(status, path) if POSIX else ()
     except OSError:
         return FallbackFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
     finally:
@@ -106,16 +109,37 @@ def _version(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _exposed(status: os.stat_result, directory: str, path: str) -> tuple[str, ...]:
-    """Say whether others can replace the file: by its own mode, or by a directory on either side of a symlink."""
+def _exposed(status: os.stat_result, path: str) -> tuple[str, ...]:
+    """Say whether others can have put the file there: by its own mode, or by that of a directory on the way to it."""
     found = []
     if status.st_mode & stat.S_IWOTH:
         found.append("it is writable by others")
-    folders = {directory, os.path.dirname(path), os.path.dirname(os.path.realpath(path))}
-    modes = [os.stat(folder).st_mode for folder in folders]
-    if any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes):
-        found.append("its directory is writable by others")
+    if any(_is_replaceable(step) for step in _steps(path)):
+        found.append("its directory, or one on the way to it, is writable by others")
     return tuple(found)
+
+
+def _steps(path: str) -> Iterator[str]:
+    """Yield every path on the way from the root to a file: of the file, of each link, and of what those lead to."""
+    path = os.path.abspath(path)
+    for _ in range(_MOST_LINKS):
+        for step in (path, os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))):
+            while step != os.path.dirname(step):
+                yield step
+                step = os.path.dirname(step)  # noqa: PLW2901 - up to the root
+        if not os.path.islink(path):
+            return
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+
+
+def _is_replaceable(step: str) -> bool:
+    """Whether others can put something else in the place of a path, or have: sticky protects what is not theirs."""
+    folder = os.stat(os.path.dirname(step)).st_mode
+    return bool(folder & stat.S_IWOTH) and not (folder & stat.S_ISVTX and _is_ours(os.lstat(step)))
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return status.st_uid in {0, os.geteuid()}
 
 
 def _lax(status: os.stat_result) -> tuple[str, ...]:
@@ -125,7 +149,7 @@ def _lax(status: os.stat_result) -> tuple[str, ...]:
         for holds, phrase in (
             (status.st_mode & stat.S_IROTH, "it is readable by others"),
             (status.st_mode & stat.S_IWGRP, "it is writable by its group"),
-            (status.st_uid not in {0, os.geteuid()}, "it is owned by neither root nor this user"),
+            (not _is_ours(status), "it is owned by neither root nor this user"),
         )
         if holds
     )

@@ -90,8 +90,8 @@ def guard(
         raise
     except BaseException:  # noqa: BLE001, S110 - no frame or no memory is left to check anything with
         pass
-    finally:
-        del config_dir  # it came from outside, and a traceback with locals would show it
+    finally:  # what was passed may be a key, and a traceback with locals would show it
+        del model, config_dir, require_env_only, exit_status
     if outcome is not None and outcome.secrets is not None:
         _say(outcome.report, logger)
         return outcome.secrets
@@ -123,6 +123,7 @@ def _refusal_status(given: int | None) -> int:
             raise reloading
         return REFUSED_UNDER_RELOADER if reloading else REFUSED
     if type(given) is not int or not 1 <= given <= _MAX_STATUS:  # True is an int, and 256 is a success
+        del given
         msg = f"exit_status must be an int from 1 to {_MAX_STATUS}"
         raise ValueError(msg)
     return given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self
 
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
     from typing_extensions import TypeIs
-
-_REPLACED: Final = "a validator replaced a value"
 
 
 class SecretSettings(BaseSettings):
@@ -51,6 +49,9 @@ class SecretSettings(BaseSettings):
             {name: _declared_policy(cls.__name__, name, field) for name, field in cls.model_fields.items()}
         )
         _require_distinct(cls.__name__, cls.secret_policies.values())
+        if cls.__private_attributes__:
+            msg = f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field"
+            raise TypeError(msg)
         for base in cls.__mro__[1:]:
             inherited = getattr(base, "secret_policies", {})
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
@@ -58,10 +59,10 @@ class SecretSettings(BaseSettings):
                 raise TypeError(msg)
 
     def __init__(self, *, _readings: Sequence[Reading] | None = None, **values: Any) -> None:
-        if values:
-            values.clear()  # a traceback with locals would show them
-            msg = f"{type(self).__name__} takes no values: it reads the environment and the fallback files"
-            raise TypeError(msg)
+        if values or not (_readings is None or _are_readings(_readings)):
+            values.clear()
+            del _readings
+            _refuse_values(type(self))
         policies = self.secret_policies
 
         def build() -> ValidationError | None:
@@ -77,11 +78,17 @@ class SecretSettings(BaseSettings):
 
         failure = contain(build)
         if failure is not None:
+            vars(self).clear()  # a validator may have put a text in the place of a sealed value
             raise failure
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_setup_and_shared(cls, readings: dict[str, Reading]) -> dict[str, Reading]:
+    def _refuse_setup_and_shared(cls, readings: Any) -> Any:
+        if isinstance(readings, cls):  # an instance, as a field of another model
+            return readings
+        if not isinstance(readings, dict) or not _are_readings(readings.values()):
+            del readings
+            _refuse_values(cls)
         _refuse(judge_together(tuple(readings.values())))
         return readings
 
@@ -116,11 +123,26 @@ class SecretSettings(BaseSettings):
         return self
 
     @classmethod
-    def model_construct(cls, *fields_set: Any, **values: Any) -> NoReturn:  # type: ignore[override]
-        """Refuse: it would make an instance without any check."""
-        del fields_set, values
-        msg = f"{cls.__name__} is not made without its checks"
-        raise TypeError(msg)
+    def model_construct(cls, *values: Any, **more: Any) -> NoReturn:  # type: ignore[override]
+        """Refuse: an instance is made by the checks, of what they read, and of no values that are passed."""
+        del values, more  # a traceback with locals would show them
+        _refuse_values(cls)
+
+
+for _entrance in (
+    *("model_validate", "model_validate_json", "model_validate_strings"),
+    *("construct", "parse_obj", "parse_raw", "parse_file", "from_orm", "validate"),  # pydantic's old names
+):
+    setattr(SecretSettings, _entrance, SecretSettings.__dict__["model_construct"])
+
+
+def _are_readings(values: Iterable[object]) -> bool:
+    return all(isinstance(value, Reading) for value in values)
+
+
+def _refuse_values(model: type[SecretSettings]) -> NoReturn:
+    msg = f"{model.__name__} takes no values: it reads the environment and the fallback files"
+    raise TypeError(msg)
 
 
 def declares_secrets(model: object) -> TypeIs[type[SecretSettings]]:
@@ -136,7 +158,8 @@ def require_values(secrets: SecretSettings, readings: Iterable[Reading]) -> None
     """
     for field, reading in zip(secrets.secret_policies, readings, strict=True):
         if getattr(secrets, field, None) is not reading.value:
-            raise CheckFailedError(_REPLACED)
+            what = f"a validator replaced the value of {reading.policy.name}"
+            raise CheckFailedError(what)
 
 
 def _refuse(findings: Iterable[Finding]) -> None:

@@ -30,7 +30,7 @@ def delivery_findings(reading: Reading) -> Iterator[Finding]:
     if reading.file_in_use and file.unsafe:
         remedy = (
             f"Deliver the key as {policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
-            f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {policy.file}, and 700 its directory."
+            f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {where}, and 700 its directory."
         )
         yield about(reading, Check.FILE_UNSAFE, f"{where} may not be used: {'; '.join(file.unsafe)}.", remedy)
     elif value is None:

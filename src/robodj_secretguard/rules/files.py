@@ -29,7 +29,7 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
             reading, Check.FILE_FALLBACK, message, f"Deliver the key as {policy.variable}, then delete the file."
         )
         if file.lax:
-            remedy = f"Make the service's user its owner, and run: chmod 600 {policy.file}"
+            remedy = f"Make the service's user its owner, and run: chmod 600 {where}"
             yield about(reading, Check.FILE_PERMISSIONS, f"{where} is open too wide: {'; '.join(file.lax)}.", remedy)
     elif not reading.file_in_use and _holds_key_material(file):
         if reading.setup.environment_only:
