@@ -224,7 +224,42 @@ def copy_changed() -> object:
 
 def construct() -> object:
     """Go around the checks."""
-    return RuntimeSecrets.model_construct(secret_key=SecretStr(os.environ[V1]))
+    return RuntimeSecrets.model_construct(secret_key=os.environ[V1])  # type: ignore[arg-type]
+
+
+def copy_changed_by_its_old_name() -> object:
+    """Change a copy of what is frozen, as pydantic did it once."""
+    return guard().copy(update={"secret_key": os.environ[V1]})
+
+
+def guard_a_key() -> object:
+    """Take the model for a key."""
+    return guard(os.environ[V1])  # type: ignore[call-overload]
+
+
+def check_a_key() -> object:
+    """Take the model for a key, and the time for one."""
+    return check(os.environ[V1], now=os.environ[V1], config_dir=os.environ[V1])  # type: ignore[arg-type]
+
+
+def guard_with_a_key_as_status() -> object:
+    """Take the status for a key."""
+    return guard(exit_status=os.environ[V1], config_dir=os.environ[V1])  # type: ignore[call-overload]
+
+
+def validate_a_key() -> object:
+    """Make the model as pydantic's models are made, of a text."""
+    return RuntimeSecrets.model_validate(os.environ[V1])
+
+
+def validate_json() -> object:
+    """Make the model as pydantic's models are made, of JSON."""
+    return RuntimeSecrets.model_validate_json(json.dumps({"_readings": [os.environ[V1]]}))
+
+
+def make_model_of_readings() -> object:
+    """Pass as readings what are none."""
+    return RuntimeSecrets(_readings=(os.environ[V1],))  # type: ignore[call-arg]
 
 
 def make_model_of_values() -> object:
@@ -305,7 +340,22 @@ def _wrap_validator(fail: Callable[[str], None]) -> type[RuntimeSecrets]:
     return Host
 
 
-HOSTS = {
+class _Returning(RuntimeSecrets):
+    @field_validator("secret_key", mode="after")
+    @classmethod
+    def _strip(cls, value: SecretStr) -> str:
+        return value.get_secret_value().strip()
+
+
+class _ReturningAndRaising(_Returning):
+    @model_validator(mode="after")
+    def _refuse(self) -> Self:
+        raise ValueError
+
+
+HOSTS: dict[str, type[RuntimeSecrets]] = {
+    "returned-text": _Returning,
+    "returned-text-and-error": _ReturningAndRaising,
     "field-value-error": _field_validator(_raise_value_error),
     "field-assertion": _field_validator(_assert),
     "field-custom-error": _field_validator(_raise_custom_error),
