@@ -76,8 +76,8 @@ def guard(
         The frozen model, of the very values that were checked.
 
     Raises:
-        SystemExit: there is an alert. In a thread other than the main one, and under a running event loop, where
-            that could be swallowed, the process ends at once with the same status instead.
+        SystemExit: there is an alert. In a thread other than the main one, and under a running asyncio or trio loop,
+            where that could be swallowed, the process ends at once with the same status instead.
         KeyboardInterrupt: it was interrupted before there was a verdict.
         TypeError: `model` declares no secret.
         ValueError: `exit_status` is not an int from 1 to 255.
