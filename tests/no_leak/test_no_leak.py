@@ -105,7 +105,7 @@ def written(cells: Cells, scenario: str, action: str, observer: str = "exception
     """Return all that a process wrote, less its fingerprints, the time and addresses."""
     ran = cells.run(observer, action, SCENARIOS[scenario].plant())
     shown = without_fingerprints(f"{ran.status}\n{ran.out}")
-    shown = re.sub(r"datetime\.datetime\([^)]*\)|0x[0-9a-f]+", "", shown)
+    shown = re.sub(r"datetime\.datetime\([^)]*\)|\d{4}-\d\d-\d\d[ T][\d:.]+|0x[0-9a-f]+", "", shown)
     return re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
 
 
