@@ -17,7 +17,7 @@ import pytest
 import rich
 from conftest import NOW, V1, V2, found, good_keys, marker
 from detector import leaks
-from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model, field_validator
 from pydantic_core import PydanticCustomError
 
 from robodj_secretguard import Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
@@ -93,6 +93,13 @@ class TestDeclaration:
 
             class Hidden(base):
                 own: ClassVar[SecretStr] = SecretStr("dev")
+
+    def test_no_hidden_attributes(self) -> None:
+        """A name that begins with an underscore would be no field, and so no declared secret."""
+        with pytest.raises(TypeError, match=r"^Hidden must declare secrets alone"):
+
+            class Hidden(RuntimeSecrets):
+                _own: Annotated[SecretStr, policy()]
 
     def test_none_at_all(self) -> None:
         """A model that declares nothing would pass unset."""
@@ -186,6 +193,17 @@ class TestInstance:
         """Pydantic's way around validation is closed."""
         with pytest.raises(TypeError, match="takes no values"):
             RuntimeSecrets.model_construct(secret_key=SecretStr(keys[V1]))
+
+    def test_it_is_a_field_of_another_model(self, keys: dict[str, str]) -> None:
+        """Another model may hold an instance, and makes none of values."""
+
+        class Application(BaseModel):
+            secrets: RuntimeSecrets
+
+        made = RuntimeSecrets()
+        assert Application(secrets=made).secrets is made
+        with pytest.raises(TypeError, match="takes no values"):
+            Application.model_validate({"secrets": {"secret_key": keys[V1]}})
 
     def test_it_is_not_changed_without_checks(self, keys: dict[str, str]) -> None:
         """Nor is a copy an unchecked change of it."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
 import string
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 
 from robodj_secretguard import Severity, State
-from robodj_secretguard.fallback import MAX_FILE_BYTES
+from robodj_secretguard.fallback import MAX_FILE_BYTES, _steps
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 K1, K2 = "secret.key", "secret_v2.key"
 EXPIRES = f"{V1}_EXPIRES_AT"
@@ -551,12 +550,12 @@ class TestFileUnsafe:
     @posix_only
     def test_a_directory_that_cannot_be_judged(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
         """What cannot be judged after it was opened is refused too."""
-        checker.write("secret.key", good_keys()[V1])
+        (checker.config / "secret.key").symlink_to(checker.write("key", good_keys()[V1]))
 
         def fail(_path: object) -> str:
             raise PermissionError
 
-        monkeypatch.setattr("robodj_secretguard.fallback.os.path.realpath", fail)
+        monkeypatch.setattr("robodj_secretguard.fallback.os.readlink", fail)
         self.refused(checker, "cannot be read")
 
     @posix_only
@@ -598,6 +597,52 @@ class TestFileUnsafe:
         self.refused(checker, self.REPLACEABLE)
         open_to_all.chmod(0o1777)
         self.used(checker)
+
+    @posix_only
+    def test_a_link_on_the_way_to_the_directory(self, checker: Checker, tmp_path: Path) -> None:
+        """Nor is the config directory one to read from where others can replace a link that leads to it."""
+        checker.write("secret.key", good_keys()[V1])
+        middle = tmp_path / "middle"
+        middle.mkdir(mode=0o755)
+        (middle / "second").symlink_to("../config/../config/.")
+        (tmp_path / "first").symlink_to("middle/second")
+        linked = Checker(tmp_path / "first")
+        self.used(linked)
+        middle.chmod(0o777)
+        self.refused(linked, self.REPLACEABLE)
+
+    @posix_only
+    def test_many_links(self, checker: Checker, tmp_path: Path) -> None:
+        """Every link that the system follows is followed: what the last one leads to is judged too."""
+        there = tmp_path / "there"
+        there.mkdir(mode=0o755)
+        (there / "key").write_text(good_keys()[V1])
+        (there / "key").chmod(0o600)
+        chain = [there / "key"]
+        with contextlib.suppress(OSError):
+            while chain[-1].read_bytes():
+                chain.append(tmp_path / f"link{len(chain)}")
+                chain[-1].symlink_to(chain[-2])
+        (checker.config / "secret.key").symlink_to(chain[-3])  # the last was one too many
+        self.used(checker)
+        there.chmod(0o777)
+        self.refused(checker, self.REPLACEABLE)
+
+    @posix_only
+    def test_links_without_an_end(self, tmp_path: Path) -> None:
+        """Links that are made while they are followed come to an end."""
+        (tmp_path / "loop").symlink_to("loop")
+        with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+            list(_steps(str(tmp_path / "loop")))
+
+    @posix_only
+    def test_a_relative_directory(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The working directory, and those above it, are on the way to a path that begins there."""
+        checker.write("secret.key", good_keys()[V1])
+        monkeypatch.chdir(checker.config.parent)
+        self.used(Checker(Path("config")))
+        checker.config.parent.chmod(0o777)
+        self.refused(Checker(Path("config")), self.REPLACEABLE)
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
     @pytest.mark.parametrize("what", ["file", "directory"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from codecs import BOM_UTF8
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
 
 MAX_FILE_BYTES: Final = 4096
-_MOST_LINKS: Final = 40  # as many as Linux follows, which has opened the file
+_MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 
 # Named so that the tests can take the other platform's side.
 POSIX = os.name == "posix"
@@ -120,16 +121,27 @@ def _exposed(status: os.stat_result, path: str) -> tuple[str, ...]:
 
 
 def _steps(path: str) -> Iterator[str]:
-    """Yield every path on the way from the root to a file: of the file, of each link, and of what those lead to."""
-    path = os.path.abspath(path)
-    for _ in range(_MOST_LINKS):
-        for step in (path, os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))):
-            while step != os.path.dirname(step):
-                yield step
-                step = os.path.dirname(step)  # noqa: PLW2901 - up to the root
-        if not os.path.islink(path):
-            return
-        path = os.path.join(os.path.dirname(path), os.readlink(path))
+    """Yield every path on the way from the root to a file, through each link, as the kernel goes."""
+    here, links = os.sep, 0
+    ahead = _parts(path if os.path.isabs(path) else os.path.join(os.getcwd(), path))
+    while ahead:
+        part = ahead.pop()
+        step = os.path.dirname(here) if part == os.pardir else os.path.join(here, part)
+        yield step
+        if os.path.islink(step):
+            links += 1
+            if links > _MOST_LINKS:  # somebody makes them as we walk
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = os.readlink(step)
+            ahead += _parts(target)
+            here = os.sep if os.path.isabs(target) else here
+        else:
+            here = step
+
+
+def _parts(path: str) -> list[str]:
+    """Return the names in a path, the last one first."""
+    return [part for part in reversed(path.split(os.sep)) if part not in {"", os.curdir}]
 
 
 def _is_replaceable(step: str) -> bool:
