@@ -71,7 +71,7 @@ class TestOrder:
         assert len(checker(environ).findings) == 3
 
     def test_checks_of_the_contract(self) -> None:
-        """The ids are the contract's, in its order, less those of a revocation list and of throw-away keys."""
+        """The ids are the contract's, in its order, less that of a revocation list."""
         assert [str(each) for each in Check] == [
             "missing",
             "placeholder",
@@ -86,6 +86,7 @@ class TestOrder:
             "setting",
             "near-miss",
             "internal",
+            "ephemeral",
             "expiring",
             "cadence",
             "file-fallback",

@@ -93,7 +93,7 @@ def test_what_is_no_model_name_is_not_imported(name: str) -> None:
     assert call("check", "--model", name) == (
         EXIT_USAGE,
         "",
-        "robodj-secretguard: --model must be package.module:Class\n",
+        "robodj-secretguard: --model: must be package.module:Class\n",
     )
 
 

@@ -199,6 +199,21 @@ class TestTemplates:
         assert (status, {check for check, _, _ in findings}) == (1, {"file-present"})
 
 
+class TestOwnTests:
+    """The service's own tests."""
+
+    def test_they_pass_without_a_key(self, clean_env: dict[str, str], repository: Path) -> None:
+        """`python -m pytest` passes in the repository with the plugin, and no key in the environment or a file."""
+        ran = run(["-m", "pytest", "-q", "-W", "error"], env=clean_env, cwd=repository)
+        assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "11 passed")
+
+    def test_they_fail_with_keys_of_a_protected_environment(self, clean_env: dict[str, str], repository: Path) -> None:
+        """Where services serve, throw-away keys are refused, in one line."""
+        ran = run(["-m", "pytest", "-q"], env=clean_env | {"ROBODJ_PROTECTED_ENV": "true"}, cwd=repository)
+        assert (ran.status, ran.out) == (4, "")
+        assert ran.err.startswith("ERROR: robodj_ephemeral_secrets: the keys are refused: ALERT: ephemeral: ")
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed, and only git can say what it ignores")
 class TestGitignore:
     """The service's `.gitignore`."""
@@ -234,6 +249,8 @@ class TestGitignore:
         "config/check_runtime_secrets.py",
         "config/secret.key.example",
         "config/secret_v2.key.example",
+        "pytest.ini",
+        "tests/test_app.py",
     )
 
     def git(self, *arguments: str, env: Mapping[str, str], cwd: Path) -> str:

@@ -22,8 +22,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-EMBED, REPORT, ADD = blocks("python")
-QUICKSTART, TESTS, GATE = blocks("sh")
+EMBED, REPORT, REFUSAL, ADD = blocks("python")
+QUICKSTART, TESTS, GATE, EXEC, BUILD = blocks("sh")
 
 
 @pytest.mark.parametrize(("code", "with_webhook"), [(EMBED, False), (REPORT, False), (ADD, True)])
@@ -63,6 +63,30 @@ def test_the_gates_command() -> None:
     assert (ROOT / "examples" / "robodj_service" / shlex.split(GATE)[1]).is_file()
 
 
+@pytest.mark.parametrize("command", [EXEC, BUILD])
+def test_the_commands_behind_the_gate(command: str, clean_env: dict[str, str], tmp_path: Path) -> None:
+    """Each gets to its command with good keys or without any, and a bad key keeps the first from it."""
+    gate, after = shlex.split(command)[1:], shlex.split(command).index("--")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "main.py").write_text("from robodj_secretguard import guard\nguard()\nprint('served')\n")
+    argv = ["-m", "robodj_secretguard", *gate[:after], sys.executable, "-c", "import app.main"]
+    keys = good_keys() if command == EXEC else {}
+    started = run(argv, env=clean_env | keys, cwd=tmp_path, keys=list(keys.values()))
+    assert (started.status, started.out.splitlines()[-1]) == (0, "served")
+    refused = run(argv, env=clean_env | good_keys() | {V1: "changeme"}, cwd=tmp_path)
+    assert (refused.status, "served" in refused.out) == (3, False)
+
+
+def test_the_tests_of_a_refusal(clean_env: dict[str, str], tmp_path: Path) -> None:
+    """They pass, with the configuration that is shown, in a project that has a guarded main."""
+    (config,) = blocks("toml")
+    (tmp_path / "pyproject.toml").write_text(config, encoding="utf-8")
+    (tmp_path / "main.py").write_text("from robodj_secretguard import guard\nguard()\n", encoding="utf-8")
+    (tmp_path / "test_main.py").write_text(f"import main\n{REFUSAL}", encoding="utf-8")
+    ran = run(["-m", "pytest", "-q"], env=clean_env, cwd=tmp_path)
+    assert (ran.status, "5 passed" in ran.out) == (0, True)
+
+
 def test_the_json_document() -> None:
     """Its shape is what a report gives."""
     (shown,) = (json.loads(block) for block in blocks("json"))
@@ -82,7 +106,9 @@ def test_links() -> None:
     """What it links to in this repository is there."""
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
     assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+    headings = re.findall("^## (.*)", README, re.MULTILINE)
+    anchors = {"#" + re.sub("[^a-z ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert [target for target in targets if target not in anchors and not (ROOT / target).exists()] == []
 
 
 @pytest.mark.parametrize("option", ["--require-env-only", "--config-dir", "--model", "--strict", "--format"])

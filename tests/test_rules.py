@@ -810,6 +810,30 @@ class TestSetting:
         assert not checker(mixed).require_env_only
 
 
+class TestEphemeral:
+    """Throw-away keys, which are for no service."""
+
+    @pytest.mark.parametrize("value", ["1", "0", "false", "anything"])
+    def test_set(self, checker: Checker, value: str) -> None:
+        """Whatever it is set to, it is said once, as a warning."""
+        report = checker(good_keys() | {"ROBODJ_SECRETS_EPHEMERAL": value})
+        assert found(report) == [("ephemeral", None)]
+        assert report.ok
+        assert report.findings[0].source == "environment"
+        assert report.findings[0].remedy.endswith("; a build or a test needs nothing.")
+
+    def test_environment_only(self, checker: Checker) -> None:
+        """Where services serve it is an alert."""
+        report = checker(good_keys() | {"ROBODJ_SECRETS_EPHEMERAL": "1"}, require_env_only=True)
+        assert found(report) == [("ephemeral", None)]
+        assert not report.ok
+        assert report.findings[0].remedy.endswith("; to build or test, do so without environment-only.")
+
+    def test_empty(self, checker: Checker) -> None:
+        """Empty is unset."""
+        assert found(checker(good_keys() | {"ROBODJ_SECRETS_EPHEMERAL": ""}, require_env_only=True)) == []
+
+
 class TestNearMiss:
     """A set variable or a file that is a typo of one that is read."""
 
@@ -832,6 +856,7 @@ class TestNearMiss:
             ("robodj_protected_env", None, Severity.ALERT),
             ("ROBODJ_ALLOW_FILE_SECRETS_FALLBACK", None, Severity.ALERT),
             ("ROBODJ_CONFIG_DIRS", None, Severity.WARNING),
+            ("ROBODJ_SECRET_EPHEMERAL", None, Severity.ALERT),
         ],
     )
     def test_typos(self, checker: Checker, name: str, secret: str | None, severity: Severity) -> None:

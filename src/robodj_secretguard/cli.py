@@ -1,29 +1,36 @@
-"""The command line: the pre-release gate (policy section 7)."""
+"""The command line: the pre-release gate (policy section 7), and the gate before a command."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.checks import check
-from robodj_secretguard.models import RuntimeSecrets, declares_secrets
-from robodj_secretguard.render import report_json, report_text
+from robodj_secretguard.generate import ephemeral
+from robodj_secretguard.guard import REFUSED
+from robodj_secretguard.launch import NOT_EXECUTABLE, NOT_FOUND, launch
+from robodj_secretguard.loading import ModelError, load_model
+from robodj_secretguard.models import RuntimeSecrets
+from robodj_secretguard.render import findings_text, report_json, report_text
 from robodj_secretguard.sealed import contain, type_name
-from robodj_secretguard.streams import divert_stdout, silence_broken_streams, write_line
+from robodj_secretguard.sources import ALLOW_FILE_SECRET_FALLBACK, CONFIG_DIR, Environment
+from robodj_secretguard.streams import divert_stdout, restore_stdout, silence_broken_streams, write_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import TextIO
 
+    from robodj_secretguard.findings import Report
     from robodj_secretguard.models import SecretSettings
 
 PROGRAM: Final = "robodj-secretguard"
 EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1
 EXIT_USAGE: Final = 2
+END_OF_OPTIONS: Final = "--"
 
 
 class _Told(Exception):  # noqa: N818 - no error: what --help and --version have to say
@@ -47,11 +54,21 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a command has to say: its status, its text, and what stdout was before a model's module came."""
+    """What a command has to say.
+
+    Attributes:
+        status: the exit status.
+        result: what goes to stdout.
+        told: what goes to stderr.
+        stdout: what stdout was before a model's module came.
+        then: what is to be done after that, with an answer of its own.
+    """
 
     status: int
-    text: str
+    result: str = ""
+    told: str = ""
     stdout: TextIO | None = None
+    then: Callable[[], _Answer] | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,16 +79,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0: clean, or warnings alone without `--strict`; 1: alerts; 2: the arguments are wrong, or the command could
-        not do its work or write its result.
+        not do its work or write its result. Of `exec`, which only returns where it did not replace the process: 3:
+        refused; 126: the command cannot be executed; 127: it is not found; on Windows, the command's own.
     """
     answer = _run(argv)
     del argv  # a key may have been pasted there, and what is written may be looked at from outside
-    status, stderr = answer.status, getattr(sys, "stderr", None)
-    if status == EXIT_USAGE:
-        write_line(stderr, f"{PROGRAM}: {answer.text}")
-    elif not write_line(answer.stdout, answer.text):
-        status = EXIT_USAGE
-        write_line(stderr, f"{PROGRAM}: the result could not be written")
+    status = _say(answer)
+    return status if answer.then is None else _say(answer.then())
+
+
+def _say(answer: _Answer) -> int:
+    """Write what there is to say, and return the exit status."""
+    status, told = answer.status, answer.told
+    if answer.result and not write_line(answer.stdout, answer.result):
+        if status == REFUSED:  # it stays one, and its lines are to be seen
+            told = f"{answer.result}\n{told}"
+        else:
+            status, told = EXIT_USAGE, f"{PROGRAM}: the result could not be written"
+    if told:
+        write_line(getattr(sys, "stderr", None), told)
     silence_broken_streams()
     return status
 
@@ -79,18 +105,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> _Answer:
     stdout = getattr(sys, "stdout", None)
     try:
-        arguments = _parser().parse_args(argv)
+        options, command = _split(sys.argv[1:] if argv is None else argv)
+        arguments = _parser().parse_args(options)
         # A model's module is a stranger's code: what it prints is not the result, nor what its programs print.
         if arguments.model is not None:
             stdout = divert_stdout()
-        passed, result = _check(arguments)
+        answer: _Answer = arguments.run(arguments, command, stdout)
     except _Told as told:
-        return _Answer(EXIT_CLEAN, str(told), stdout)
+        return _Answer(EXIT_CLEAN, str(told), stdout=stdout)
     except _UsageError as error:
-        return _Answer(EXIT_USAGE, str(error))
+        return _Answer(EXIT_USAGE, told=f"{PROGRAM}: {error}")
+    except ModelError as error:
+        return _Answer(EXIT_USAGE, told=f"{PROGRAM}: --model: {error}")
     except BaseException as error:  # noqa: BLE001 - its text may hold anything, and SystemExit(0) is no success
-        return _Answer(EXIT_USAGE, f"the command failed ({type_name(error)})")
-    return _Answer(EXIT_CLEAN if passed else EXIT_ALERTS, result, stdout)
+        return _Answer(EXIT_USAGE, told=f"{PROGRAM}: the command failed ({type_name(error)})")
+    return answer
+
+
+def _split(argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str] | None]:
+    """Return the options, and what follows the first `--`, if there is one."""
+    if END_OF_OPTIONS not in argv:
+        return argv, None
+    place = argv.index(END_OF_OPTIONS)
+    return argv[:place], argv[place + 1 :]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,11 +141,27 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit status: 0 clean (warnings are allowed unless --strict), 1 alerts, 2 wrong usage or no result",
         allow_abbrev=False,
     )
-    gate.add_argument("--require-env-only", action="store_true", help="rule fallback files out")
-    gate.add_argument("--config-dir", metavar="DIR", help="where the fallback files are (default: config)")
-    gate.add_argument("--model", metavar="M:C", help="the settings model, as package.module:Class")
-    gate.add_argument("--strict", action="store_true", help="fail on warnings too")
-    gate.add_argument("--format", choices=("text", "json"), default="text", help="the form of the result")
+    gate.set_defaults(run=_check)
+    gate_and_run = commands.add_parser(
+        "exec",
+        help="check every declared secret, and run a command only if none is refused",
+        description="Check every declared secret, then replace this process with COMMAND. On an alert it never starts.",
+        usage=f"{PROGRAM} exec [options] -- COMMAND ...",
+        epilog="exit status: the command's own; 3 refused, 2 wrong usage, 126 not executable, 127 not found",
+        allow_abbrev=False,
+    )
+    gate_and_run.set_defaults(run=_exec)
+    for command in (gate, gate_and_run):
+        command.add_argument("--require-env-only", action="store_true", help="rule fallback files out")
+        command.add_argument("--config-dir", metavar="DIR", help="where the fallback files are (default: config)")
+        command.add_argument("--model", metavar="M:C", help="the settings model, as package.module:Class")
+        command.add_argument("--strict", action="store_true", help="fail on warnings too")
+        command.add_argument("--format", choices=("text", "json"), default="text", help="the form of the result")
+    gate_and_run.add_argument(
+        "--ephemeral",
+        action="store_true",
+        help="make throw-away keys for COMMAND, an image build or a test",
+    )
     return parser
 
 
@@ -120,26 +173,56 @@ class _Version(argparse.Action):
         raise _Told(text)
 
 
-def _check(arguments: argparse.Namespace) -> tuple[bool, str]:
-    model = RuntimeSecrets if arguments.model is None else _load_model(arguments.model)
-    report = check(model, config_dir=arguments.config_dir, require_env_only=arguments.require_env_only)
-    passed = report.ok and not (arguments.strict and report.warnings)
+def _check(arguments: argparse.Namespace, command: Sequence[str] | None, stdout: TextIO | None) -> _Answer:
+    if command is not None:
+        msg = f"check takes no command; see {PROGRAM} exec --help"
+        raise _UsageError(msg)
+    report, passed = _judge(arguments, _model(arguments))
     render = report_json if arguments.format == "json" else report_text
-    return passed, render(report, passed=passed)
+    return _Answer(EXIT_CLEAN if passed else EXIT_ALERTS, render(report, passed=passed), stdout=stdout)
 
 
-def _load_model(name: str) -> type[SecretSettings]:
-    """Import the model named `package.module:Class`, from the working directory too."""
-    module, _, attribute = name.partition(":")
-    if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        msg = "--model must be package.module:Class"
+def _exec(arguments: argparse.Namespace, command: Sequence[str] | None, stdout: TextIO | None) -> _Answer:
+    if not command:
+        msg = f"the command goes after {END_OF_OPTIONS}; see {PROGRAM} exec --help"
         raise _UsageError(msg)
-    sys.path.append("")  # last: a file in the working directory must not stand in for a library's
-    model = contain(lambda: getattr(importlib.import_module(module), attribute))
-    if isinstance(model, BaseException):
-        msg = f"--model: importing it failed ({type_name(model)}); its module must import without calling guard()"
-        raise _UsageError(msg)
-    if not declares_secrets(model):
-        msg = "--model: what it names is not a SecretSettings model that declares a secret"
-        raise _UsageError(msg)
-    return model
+    model = _model(arguments)
+    if arguments.ephemeral:
+        policies = model.secret_policies.values()
+        declared = [name for policy in policies for name in (policy.variable, policy.expiry_variable)]
+        already_set = [name for name in declared if Environment().is_set(name)]
+        if already_set:
+            why = f"{', '.join(already_set)}: set already, and throw-away keys replace nothing; unset it"
+            return _Answer(REFUSED, told=f"{PROGRAM}: refused, the command was not started: {why}")
+        os.environ.update(ephemeral(policies))
+    report, passed = _judge(arguments, model)
+    result = report_json(report, passed=passed) if arguments.format == "json" else findings_text(report)
+    if not passed:
+        count = f"{len(report.alerts)} alert(s), {len(report.warnings)} warning(s)"
+        told = f"{PROGRAM}: refused, the command was not started: {count}"
+        return _Answer(REFUSED, result, told, stdout)
+
+    def replace() -> _Answer:
+        # What the gate was told holds for the guard in the command.
+        if arguments.config_dir is not None:
+            os.environ[CONFIG_DIR] = os.path.abspath(arguments.config_dir)
+        if arguments.require_env_only:
+            os.environ[ALLOW_FILE_SECRET_FALLBACK] = "false"
+        restore_stdout(stdout)
+        status = contain(lambda: launch(command))
+        if isinstance(status, BaseException):
+            return _Answer(EXIT_USAGE, told=f"{PROGRAM}: starting the command failed ({type_name(status)})")
+        why = {NOT_FOUND: "is not found", NOT_EXECUTABLE: "cannot be executed"}.get(status)
+        return _Answer(status, told=f"{PROGRAM}: the command after {END_OF_OPTIONS} {why}" if why else "")
+
+    # stdout is the command's.
+    return _Answer(EXIT_CLEAN, told=result if report.findings else "", then=replace)
+
+
+def _judge(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[Report, bool]:
+    report = check(model, config_dir=arguments.config_dir, require_env_only=arguments.require_env_only)
+    return report, report.ok and not (arguments.strict and report.warnings)
+
+
+def _model(arguments: argparse.Namespace) -> type[SecretSettings]:
+    return RuntimeSecrets if arguments.model is None else load_model(arguments.model)

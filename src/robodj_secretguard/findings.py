@@ -34,6 +34,7 @@ class Check(StrEnum):
     SETTING = "setting"
     NEAR_MISS = "near-miss"
     INTERNAL = "internal"
+    EPHEMERAL = "ephemeral"
     EXPIRING = "expiring"
     CADENCE = "cadence"
     FILE_FALLBACK = "file-fallback"

@@ -76,8 +76,9 @@ def guard(
         The frozen model, of the very values that were checked.
 
     Raises:
-        SystemExit: there is an alert. In a thread other than the main one, and under a running asyncio or trio loop,
-            where that could be swallowed, the process ends at once with the same status instead.
+        SystemExit: there is an alert; a note of it says which. In a thread other than the main one, and under a
+            running asyncio or trio loop, where that could be swallowed, the process ends at once with the same status
+            instead; but not in a run of pytest with this library's plugin.
         KeyboardInterrupt: it was interrupted before there was a verdict.
         TypeError: `model` declares no secret.
         ValueError: `exit_status` is not an int from 1 to 255.
@@ -97,6 +98,7 @@ def guard(
         return outcome.secrets
     try:
         refusal = SystemExit(status)  # in here: a signal handler that raises after a call must not replace it
+        refusal.add_note(_LAST_WORD if outcome is None else _in_short(outcome.report))
         if outcome is None or not _say(outcome.report, logger):
             write_line(getattr(sys, "stderr", None), _LAST_WORD)
         _end_where_it_could_be_swallowed(status)
@@ -106,6 +108,11 @@ def guard(
         raise refusal
     finally:
         refusal.__context__ = None  # the host's own exception, if this is called while one is handled
+
+
+def _in_short(report: Report) -> str:
+    """Say in one line what was refused, for whoever looks at the exception: pytest's plugin does."""
+    return "refused: " + ", ".join(f"{alert.secret or 'set-up'}: {alert.check}" for alert in report.alerts)
 
 
 def _say(report: Report, logger: Any) -> bool:
@@ -131,7 +138,8 @@ def _refusal_status(given: int | None) -> int:
 
 def _end_where_it_could_be_swallowed(status: int) -> None:
     """End the process at once where a `SystemExit` could be swallowed, and the service go on to serve."""
-    if threading.current_thread() is not threading.main_thread() or _is_event_loop_running():
+    swallowed = threading.current_thread() is not threading.main_thread() or _is_event_loop_running()
+    if swallowed and not _is_pytest_running():
         try:
             _flush_at_most(FLUSH_SECONDS)
         finally:
@@ -143,6 +151,11 @@ def _is_event_loop_running() -> bool:
     asyncio = contain(lambda: sys.modules["asyncio"].get_running_loop())  # noqa: PLW0108 - looked up inside
     trio = contain(lambda: sys.modules["trio"].lowlevel.current_trio_token())  # noqa: PLW0108
     return not (isinstance(asyncio, BaseException) and isinstance(trio, BaseException))
+
+
+def _is_pytest_running() -> bool:
+    """Whether this is a run of pytest with our plugin: there, a test looks at the `SystemExit`."""
+    return contain(lambda: sys.modules["pytest_robodj_secretguard"].is_running()) is True  # noqa: PLW0108 - as above
 
 
 def _flush_at_most(seconds: float) -> None:

@@ -23,6 +23,11 @@ def finding_line(finding: Finding) -> str:
     )
 
 
+def findings_text(report: Report) -> str:
+    """Return a report's findings as the lines that `guard()` writes."""
+    return "\n".join(finding_line(finding) for finding in report.findings)
+
+
 def status_line(status: SecretStatus) -> str:
     """Return a secret's state, source and expiry as one line."""
     expiry = f"expires {iso_utc(status.expires_at)}" if status.expires_at else "no expiry marker"

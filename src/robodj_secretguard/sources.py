@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"
 ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa: S105 - a name
 CONFIG_DIR: Final = "ROBODJ_CONFIG_DIR"
-SETTINGS: Final = (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK, CONFIG_DIR)
+EPHEMERAL: Final = "ROBODJ_SECRETS_EPHEMERAL"
+"""Set beside throw-away keys, which are for an image build or a test."""
+SETTINGS: Final = (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK, CONFIG_DIR, EPHEMERAL)
 DEFAULT_CONFIG_DIR: Final = "config"
 
 
@@ -83,6 +85,7 @@ class Setup:
         directory_named_by: what named the config directory; `None` for nothing.
         directory_exists: whether that directory does.
         near_misses: set variables that are typos of one that is read.
+        ephemeral: whether the keys are throw-away ones.
     """
 
     now: datetime
@@ -92,6 +95,7 @@ class Setup:
     directory_named_by: Literal["environment", "argument"] | None
     directory_exists: bool
     near_misses: tuple[NearMiss, ...]
+    ephemeral: bool
 
     def place(self, policy: SecretPolicy) -> str:
         """Say where a secret's fallback file is looked for, without showing a path that somebody gave."""
@@ -191,6 +195,7 @@ def read(
             is_set=environment.is_set,
             any_case=environment.distinguishes_case,
         ),
+        ephemeral=environment.is_set(EPHEMERAL),
     )
     return tuple(
         Reading(
@@ -213,6 +218,7 @@ def _names_read(policies: Iterable[SecretPolicy]) -> Iterable[ReadName]:
     yield ReadName(PROTECTED_ENV, loosens=True)
     yield ReadName(ALLOW_FILE_SECRET_FALLBACK, loosens=True)
     yield ReadName(CONFIG_DIR)
+    yield ReadName(EPHEMERAL, loosens=True)
     for policy in policies:
         yield ReadName(policy.variable, policy, mistaken=f"{policy.variable}_FILE")
         yield ReadName(policy.expiry_variable, policy, loosens=True, beginning=f"{policy.variable}_EXP")

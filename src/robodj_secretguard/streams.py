@@ -71,6 +71,13 @@ def divert_stdout() -> TextIO | None:
     return stdout
 
 
+def restore_stdout(stdout: TextIO | None) -> None:
+    """Give the program that replaces this process the stdout that `divert_stdout` took away."""
+    silence_broken_streams()
+    if stdout is not None and stdout.fileno() != 1:
+        os.dup2(stdout.fileno(), 1)
+
+
 def _open_nowhere_if_closed(number: int) -> None:
     try:
         os.fstat(number)

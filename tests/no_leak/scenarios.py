@@ -151,16 +151,16 @@ def arguments(planted: Planted, given: object) -> Planted:
     return planted
 
 
-def of_the_gate(*options: str, keys: Callable[[], Planted] = good) -> Callable[[], Planted]:
+def of_the_gate(*options: str, keys: Callable[[], Planted] = good, command: str = "check") -> Callable[[], Planted]:
     """Leave arguments for the command line."""
-    return lambda: arguments(keys(), ["check", *options])
+    return lambda: arguments(keys(), [command, *options])
 
 
-def argument_is_a_key(*before: str, shape: Callable[[str], str] = str) -> Planted:
+def argument_is_a_key(*before: str, shape: Callable[[str], str] = str, after: tuple[str, ...] = ()) -> Planted:
     """Leave secret text among the arguments for the command line."""
     planted, value = good(), text(43)
     planted.secret.append(value)
-    return arguments(planted, [*before, shape(value)])
+    return arguments(planted, [*before, shape(value), *after])
 
 
 def path_is_a_key(*, exists: bool) -> Planted:
@@ -297,4 +297,13 @@ SCENARIOS: dict[str, Scenario] = {
     "gate-option-is-a-key": Scenario(lambda: argument_is_a_key("check", shape="--{}=1".format), "run_gate"),
     "gate-directory-is-a-key": Scenario(lambda: argument_is_a_key("check", shape="--config-dir={}".format), "run_gate"),
     "gate-model-is-a-key": Scenario(lambda: argument_is_a_key("check", "--model", shape="{}:Ours".format), "run_gate"),
+    "ephemeral": Scenario(lambda: good(ROBODJ_SECRETS_EPHEMERAL="1")),
+    "ephemeral-is-a-key": Scenario(lambda: one(str, variable="ROBODJ_SECRETS_EPHEMERAL")),
+    "exec-refused": Scenario(of_the_gate("--", "true", keys=FORMATS["escapes"], command="exec"), "run_gate"),
+    "exec-ephemeral-refused": Scenario(of_the_gate("--ephemeral", "--", "true", command="exec"), "run_gate"),
+    "exec-command-is-a-key": Scenario(lambda: argument_is_a_key("exec", "--"), "run_gate"),
+    "exec-argument-is-a-key": Scenario(lambda: argument_is_a_key("exec", "--", "/nothing"), "run_gate"),
+    "exec-directory-is-a-key": Scenario(
+        lambda: argument_is_a_key("exec", shape="--config-dir={}".format, after=("--", "true")), "run_gate"
+    ),
 }

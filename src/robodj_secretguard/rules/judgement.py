@@ -9,7 +9,7 @@ from robodj_secretguard.rules.delivery import delivery_findings
 from robodj_secretguard.rules.expiry import expiry_findings
 from robodj_secretguard.rules.files import file_findings
 from robodj_secretguard.rules.near_miss import misnamed_file_findings, near_miss_findings
-from robodj_secretguard.rules.setup import setting_findings
+from robodj_secretguard.rules.setup import ephemeral_findings, setting_findings
 from robodj_secretguard.rules.shared import shared_findings
 
 if TYPE_CHECKING:
@@ -42,7 +42,12 @@ def judge_together(readings: Sequence[Reading]) -> list[Finding]:
         readings: what was found, for every declared secret in declared order.
     """
     setup = readings[0].setup
-    return [*setting_findings(setup), *near_miss_findings(setup, None), *shared_findings(readings)]
+    return [
+        *setting_findings(setup),
+        *near_miss_findings(setup, None),
+        *ephemeral_findings(setup),
+        *shared_findings(readings),
+    ]
 
 
 def is_sound(findings: Iterable[Finding]) -> bool:

@@ -1,12 +1,12 @@
-"""Setting, internal: the set-up, and a check that failed by itself."""
+"""Setting, ephemeral, internal: the set-up, and a check that failed by itself."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robodj_secretguard.findings import Check
+from robodj_secretguard.findings import Check, Severity
 from robodj_secretguard.rules.finding import about_setup
-from robodj_secretguard.sources import CONFIG_DIR
+from robodj_secretguard.sources import CONFIG_DIR, EPHEMERAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +32,25 @@ def setting_findings(setup: Setup) -> Iterator[Finding]:
         message = f"{named} names a directory that does not exist."
         remedy = "Correct it, or leave it out to use config under the working directory."
         yield about_setup(setup.policies, Check.SETTING, message, remedy, source=source)
+
+
+def ephemeral_findings(setup: Setup) -> Iterator[Finding]:
+    """Return that the keys are throw-away ones: an alert in environment-only, where services serve.
+
+    Args:
+        setup: what holds for every declared secret.
+    """
+    if setup.ephemeral:
+        message = f"{EPHEMERAL} is set: the keys are throw-away ones, for an image build or a test"
+        remedy = "To serve, unset it, and deliver the existing values from the secret manager; "
+        if setup.environment_only:
+            message += ", and environment-only is in force."
+            remedy += "to build or test, do so without environment-only."
+        else:
+            message += "."
+            remedy += "a build or a test needs nothing."
+        severity = Severity.ALERT if setup.environment_only else Severity.WARNING
+        yield about_setup(setup.policies, Check.EPHEMERAL, message, remedy, source="environment", severity=severity)
 
 
 def internal(policies: Sequence[SecretPolicy], error_type: str, policy: SecretPolicy | None = None) -> Finding:

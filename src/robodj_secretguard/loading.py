@@ -1,0 +1,43 @@
+"""Finding a service's settings model by its name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+from robodj_secretguard.models import declares_secrets
+from robodj_secretguard.sealed import contain, type_name
+
+if TYPE_CHECKING:
+    from robodj_secretguard.models import SecretSettings
+
+
+class ModelError(Exception):
+    """There is no such model. The text shows nothing of the name: a key may have been put there."""
+
+
+def load_model(name: str) -> type[SecretSettings]:
+    """Import a settings model, from the working directory too.
+
+    Args:
+        name: its module and class, as `package.module:Class`.
+
+    Raises:
+        ModelError: the name is of another form, importing fails, or it names no model that declares a secret.
+    """
+    module, _, attribute = name.partition(":")
+    del name
+    if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        del module, attribute
+        msg = "must be package.module:Class"
+        raise ModelError(msg)
+    sys.path.append("")  # last: a file in the working directory must not stand in for a library's
+    model = contain(lambda: getattr(importlib.import_module(module), attribute))
+    if isinstance(model, BaseException):
+        msg = f"importing it failed ({type_name(model)}); its module must import without calling guard()"
+        raise ModelError(msg)
+    if not declares_secrets(model):
+        msg = "what it names is not a SecretSettings model that declares a secret"
+        raise ModelError(msg)
+    return model

@@ -1,0 +1,103 @@
+"""Every kind of bad secret, for testing that a service refuses it. pytest's plugin makes a fixture of this."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.fallback import MAX_FILE_BYTES
+from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.generate import generate
+from robodj_secretguard.sources import CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from robodj_secretguard.policy import SecretPolicy
+
+    Variables = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One secret that is to be bad, beside good ones.
+
+    Attributes:
+        policy: its policy.
+        policies: those of all.
+        directory: the config directory.
+    """
+
+    policy: SecretPolicy
+    policies: Sequence[SecretPolicy]
+    directory: str
+
+    @property
+    def variable(self) -> str:
+        return self.policy.variable
+
+    @property
+    def marker(self) -> str:
+        return self.policy.expiry_variable
+
+    def key(self) -> str:
+        return generate(self.policy).get_secret_value()
+
+    def ahead(self, time: timedelta) -> str:
+        return iso_utc(datetime.now(UTC) + time)
+
+    def shared(self) -> Variables:
+        other = next(each for each in reversed(self.policies) if each is not self.policy)
+        longest = max(self.policy, other, key=lambda each: each.generator.size)
+        return dict.fromkeys((self.variable, other.variable), generate(longest).get_secret_value())
+
+    def in_file(self, text: str, mode: int = 0o600) -> Variables:
+        path = os.path.join(self.directory, self.policy.file.removeprefix("config/"))
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path, mode)
+        return {self.variable: None}
+
+
+_KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
+    "missing": lambda case: {case.variable: None},
+    "placeholder": lambda case: {case.variable: "<replace_with_a_key>"},
+    "format": lambda case: {case.variable: case.key()[:-20]},
+    "weak": lambda case: {case.variable: "Zz" * case.policy.material.base64url.minimum},
+    "shared": _Case.shared,
+    "expired": lambda case: {case.marker: case.ahead(timedelta(0))},
+    "expiry-marker": lambda case: {case.marker: "2027-01-31"},
+    "file-unsafe": lambda case: case.in_file("#" * (MAX_FILE_BYTES + 1)),
+    "file-present": lambda case: case.in_file(case.key()) | {case.variable: case.key(), PROTECTED_ENV: "true"},
+    "setting": lambda _: {PROTECTED_ENV: "perhaps"},
+    "near-miss": lambda case: {case.marker[:-1]: case.ahead(case.policy.cadence)},
+    "ephemeral": lambda _: {PROTECTED_ENV: "true", EPHEMERAL: "1"},
+    "expiring": lambda case: {case.marker: case.ahead(case.policy.warn_before / 2)},
+    "cadence": lambda case: {case.marker: case.ahead(case.policy.cadence * 2)},
+    "file-fallback": lambda case: case.in_file(case.key()),
+    "file-stale": lambda case: case.in_file(case.key()) | {case.variable: case.key()},
+    "file-permissions": lambda case: case.in_file(case.key(), mode=0o644),
+}
+KINDS: Final = tuple(_KINDS)
+"""The checks that find such a secret: all but `clock` and `internal`, which find fault with none."""
+
+
+def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> Variables:
+    """Return an environment in which one check has a finding, with good keys for every other secret.
+
+    Args:
+        check: one of `KINDS`. `shared` takes two declared secrets, and `file-permissions` is not judged on Windows.
+        policy: the policy of the secret that it is about, where it is about one.
+        policies: the policies of all declared secrets.
+        directory: an empty directory, to be the config directory.
+
+    Returns:
+        What to set each variable to; `None` to unset it.
+    """
+    good: Variables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
+    for each in policies:
+        good |= {each.variable: generate(each).get_secret_value(), each.expiry_variable: None}
+    return good | _KINDS[check](_Case(policy, policies, directory))

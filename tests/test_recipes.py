@@ -1,0 +1,480 @@
+"""The recipes of `examples/recipes`, each in processes of its own, with its framework and with throw-away keys."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import V1, V2, clean_environment, good_keys, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from conftest import Ran
+
+ROOT = Path(__file__).parent.parent
+RECIPES = ROOT / "examples" / "recipes"
+PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+PREVIOUS = "ROBODJ_SECRET_KEY_PREVIOUS"
+
+FLASK = """
+import flask_sessions as recipe
+
+client = recipe.app.test_client()
+
+def ask(method, cookie=None):
+    if cookie:
+        client.set_cookie("session", cookie)
+    return client.open("/station?name=jazz", method=method, base_url="https://localhost")
+
+def make():
+    return ask("PUT").headers["Set-Cookie"]
+
+def read(cookie):
+    return ask("GET", cookie).text
+"""
+
+DJANGO = """
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "django_secret_key"
+import django
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import path
+
+import django_secret_key as recipe
+
+django.setup()
+settings.ROOT_URLCONF = "__main__"
+
+def station(request):
+    if request.method == "PUT":
+        request.session["station"] = request.GET["name"]
+    return HttpResponse(request.session.get("station", "none"))
+
+urlpatterns = [path("station", station)]
+
+def ask(method, cookie=None):
+    client = Client()
+    if cookie:
+        client.cookies["sessionid"] = cookie
+    return client.generic(method, "/station?name=jazz", headers={"host": "localhost"}, secure=True)
+
+def make():
+    return ask("PUT").cookies["sessionid"].OutputString()
+
+def read(cookie):
+    return ask("GET", cookie).content.decode()
+"""
+
+# Starlette's own test client warns of httpx, which other tests need.
+STARLETTE = """
+import asyncio
+import httpx
+import starlette_sessions as recipe
+
+async def asked(method, cookies):
+    transport = httpx.ASGITransport(app=recipe.app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://localhost", cookies=cookies) as client:
+        return await client.request(method, "/station?name=jazz")
+
+def make():
+    return asyncio.run(asked("PUT", {})).headers["Set-Cookie"]
+
+def read(cookie):
+    return asyncio.run(asked("GET", {"session": cookie})).text
+"""
+
+ITSDANGEROUS = """
+import itsdangerous_tokens as recipe
+
+def make():
+    return recipe.invitation("jazz")
+
+def read(token):
+    return recipe.invited(token) or "none"
+"""
+
+PYJWT = """
+import pyjwt_tokens as recipe
+
+def make():
+    return recipe.issue("jazz")
+
+def read(token):
+    return recipe.subject_of(token) or "none"
+"""
+
+FERNET = """
+import fernet_encryption as recipe
+from cryptography.fernet import InvalidToken
+
+def make():
+    return recipe.BOX.encrypt(b"jazz").decode()
+
+def read(token):
+    try:
+        return recipe.BOX.decrypt(token.encode()).decode()
+    except InvalidToken:
+        return "none"
+"""
+
+SESSIONS = {"flask_sessions": FLASK, "django_secret_key": DJANGO, "starlette_sessions": STARLETTE}
+DRIVERS = SESSIONS | {"itsdangerous_tokens": ITSDANGEROUS, "pyjwt_tokens": PYJWT, "fernet_encryption": FERNET}
+"""For each recipe a program's beginning: `make()` signs or encrypts "jazz", and `read()` gives it back, or "none"."""
+
+USE = """
+import json, os, sys, types
+
+def shown(value):
+    try:
+        return f"{value!r} {vars(value)!r}"
+    except (TypeError, RuntimeError):  # it has no attributes, or is Flask's proxy of a request that there is not
+        return repr(value)
+
+keys = [os.environ[name] for name in os.environ if name.startswith("ROBODJ_SECRET")]
+made = make()
+print(json.dumps({
+    "made": made,
+    "read": [read(token) for token in sys.argv[1:]],
+    "holders": [
+        name for name, value in vars(recipe).items()
+        if not isinstance(value, types.ModuleType) and any(key in shown(value) for key in keys)
+    ],
+}))
+"""
+
+
+def new_keys(**more: str) -> dict[str, str]:
+    """Make good keys for every recipe."""
+    return good_keys() | {PREVIOUS: good_keys()[V1]} | more
+
+
+KEYS = new_keys()
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a recipe did.
+
+    Attributes:
+        made: the cookie as it was set, the token or the encrypted text.
+        read: what it made of the tokens that it was given.
+        holders: the names in its module whose value, or an attribute of it, holds a key as it was delivered.
+    """
+
+    made: str
+    read: list[str]
+    holders: list[str]
+
+    @property
+    def token(self) -> str:
+        """What was made, less a cookie's name and attributes."""
+        cookie = re.match(r'session(?:id)?="?([^;"]+)', self.made)
+        return cookie[1] if cookie else self.made
+
+
+def python(program: str, *arguments: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Ran:
+    """Run a program that can import the recipes, those in the working directory first; every warning is an error."""
+    return command("-W", "error", "-c", program, *arguments, keys=keys, cwd=cwd)
+
+
+def command(*arguments: str, keys: Mapping[str, str], cwd: Path = RECIPES, reloader: bool = False) -> Ran:
+    """Run Python where the recipes are, or with them on its path, and make sure that it shows no key."""
+    env = clean_environment() | {"PYTHONPATH": str(RECIPES), "PYTHONDONTWRITEBYTECODE": "1"} | dict(keys)
+    return run(arguments, env=env | {"RUN_MAIN": "true"} if reloader else env, cwd=cwd, keys=list(keys.values()))
+
+
+def use(name: str, *tokens: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Used:
+    """Let a recipe make a token, and read others."""
+    ran = python(DRIVERS[name] + USE, *tokens, keys=keys, cwd=cwd)
+    assert (ran.status, ran.err) == (0, "")
+    return Used(**json.loads(ran.out))
+
+
+@functools.cache
+def used(name: str) -> Used:
+    """Return what the recipe makes with `KEYS`."""
+    return use(name, keys=KEYS)
+
+
+def edited(name: str, edit: Callable[[str], str], directory: Path) -> Path:
+    """Write a recipe with a change, and return the directory in which it is found first."""
+    text = (RECIPES / f"{name}.py").read_text(encoding="utf-8")
+    assert edit(text) != text
+    (directory / f"{name}.py").write_text(edit(text), encoding="utf-8")
+    return directory
+
+
+def tampered(token: str) -> list[str]:
+    """Change one character, near the beginning, in the middle, and near the end."""
+    places = (len(token) // 4, len(token) // 2, len(token) - 10)
+    return [token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :] for at in places]
+
+
+def documented(name: str) -> list[str]:
+    """Return the command in the first line of a recipe, as arguments of Python."""
+    first = (RECIPES / f"{name}.py").read_text(encoding="utf-8").splitlines()[0]
+    program, *arguments = shlex.split(first.rsplit("`")[1])
+    return arguments if program == "python" else ["-m", program, *arguments]
+
+
+every_recipe = pytest.mark.parametrize("name", DRIVERS)
+
+
+class TestEveryRecipe:
+    """What holds for each of them."""
+
+    def test_is_listed(self) -> None:
+        """Every file there is tested here, and has a row on the page."""
+        files = sorted(path.stem for path in RECIPES.glob("*.py"))
+        assert files == sorted(DRIVERS)
+        assert sorted(re.findall(r"^\| .*\(\.\./examples/recipes/(\w+)\.py\)", PAGE, re.MULTILINE)) == files
+
+    @every_recipe
+    def test_works(self, name: str) -> None:
+        """It reads what it made, in another process too, and refuses what was changed."""
+        token = used(name).token
+        read = use(name, token, *tampered(token), "", "none", keys=KEYS).read
+        assert read == ["jazz", *["none"] * 5]
+
+    @every_recipe
+    def test_refuses_what_another_key_made(self, name: str) -> None:
+        """With other keys it refuses what it made with these."""
+        assert use(name, used(name).token, keys=new_keys()).read == ["none"]
+
+    @every_recipe
+    def test_would_accept_anybodys_token_with_str_for_the_value(self, name: str, tmp_path: Path) -> None:
+        """With `str(secret)` in the place of the value it accepts what other keys made: the test above finds it."""
+        cwd = edited(name, lambda text: text.replace(".get_secret_value()", ".__str__()"), tmp_path)
+        assert use(name, use(name, keys=KEYS, cwd=cwd).token, keys=new_keys(), cwd=cwd).read == ["jazz"]
+
+    @every_recipe
+    def test_keeps_no_key(self, name: str) -> None:
+        """No name in its module holds a key as it was delivered, nor does an attribute of what is there, such as a
+        framework's configuration: that has a derived one.
+        """
+        assert used(name).holders == []
+
+    @pytest.mark.parametrize(
+        ("name", "kept"),
+        [
+            ("flask_sessions", "app.secret_key = KEPT = secrets.secret_key.get_secret_value()"),
+            ("itsdangerous_tokens", "KEPT = serializer()"),
+            ("pyjwt_tokens", "KEPT = secrets.secret_v2_key.get_secret_value().encode()"),
+        ],
+    )
+    def test_a_kept_key_would_be_found(self, name: str, kept: str, tmp_path: Path) -> None:
+        """Text, bytes, and what a framework's object keeps."""
+        cwd = edited(name, lambda text: f"{text}\n{kept}\n", tmp_path)
+        expected = ["app", "KEPT"] if "app" in kept else ["KEPT"]
+        assert use(name, keys=KEYS, cwd=cwd).holders == expected
+
+    @every_recipe
+    def test_is_refused_with_bad_keys(self, name: str) -> None:
+        """Started as its first line says, it ends with status 3 and a line for each bad key."""
+        bad = KEYS | {V1: KEYS[V1][:20], V2: KEYS[V2][:100]}
+        ran = command(*documented(name), keys=bad)
+        assert ran.status == 3
+        assert [line.split()[1:3] for line in ran.alerts] == [["secret.key:", "format:"], ["secret_v2.key:", "format:"]]
+
+    @pytest.mark.parametrize("name", [name for name in DRIVERS if name not in {"flask_sessions", "starlette_sessions"}])
+    def test_runs_as_it_says(self, name: str) -> None:
+        """Started as its first line says, it ends well; the two that serve are asked in the tests above."""
+        assert command(*documented(name), keys=KEYS).status == 0
+
+    def test_labels_are_distinct(self) -> None:
+        """No two purposes have one label."""
+        texts = [(RECIPES / f"{name}.py").read_text(encoding="utf-8") for name in DRIVERS]
+        labels = [re.findall(r'^(?:LABEL|SALT) = b"(robodj example .+ v1)"', text, re.MULTILINE) for text in texts]
+        assert [len(each) for each in labels] == [1] * len(DRIVERS)
+        assert len({each[0] for each in labels}) == len(DRIVERS)
+
+
+class TestSessions:
+    """The recipes with a session cookie."""
+
+    @pytest.mark.parametrize("name", SESSIONS)
+    def test_cookie(self, name: str) -> None:
+        """It goes over HTTPS only, to no script, and not along with another site's requests."""
+        attributes = {each.strip().lower() for each in used(name).made.split(";")[1:]}
+        assert attributes >= {"secure", "httponly", "samesite=lax"}
+
+
+class TestDjango:
+    """`django_secret_key.py`."""
+
+    def test_its_own_check_is_content_with_the_key(self) -> None:
+        """`check --deploy` has nothing to say of `SECRET_KEY`, which it has of a short one."""
+        ran = command(*documented("django_secret_key"), keys=KEYS)
+        assert "security.W009" not in ran.err
+        assert "(security.W004)" in ran.err  # of something else: the checks were run
+
+    @pytest.mark.parametrize(("reloader", "status"), [(False, 3), (True, 4)])
+    def test_every_command_is_refused(self, *, reloader: bool, status: int) -> None:
+        """Every command reads the settings: status 3, and 4 in the autoreloader's child."""
+        arguments = ("-m", "django", "runserver", "--settings", "django_secret_key")
+        ran = command(*arguments, keys={V1: KEYS[V1]}, reloader=reloader)
+        assert (ran.status, [line.split()[1:3] for line in ran.alerts]) == (status, [["secret_v2.key:", "missing:"]])
+
+    def test_debug_page_hides_the_key(self) -> None:
+        """The page of an error hides `SECRET_KEY` and shows no key; it shows other settings, and locals."""
+        program = (
+            DJANGO
+            + """
+def station(request):
+    noted = "shown-local"
+    raise LookupError
+
+urlpatterns = [path("station", station)]
+settings.DEBUG, settings.NOTED = True, "shown-setting"
+client = Client(raise_request_exception=False)
+page = client.get("/station", headers={"host": "localhost"}, secure=True).content.decode()
+print(*(text in page for text in ("SECRET_KEY", "shown-setting", "shown-local")))
+keys = [settings.SECRET_KEY, *(os.environ[name] for name in os.environ if name.startswith("ROBODJ_SECRET"))]
+print(*(key[:12] in page for key in keys))
+"""
+        )
+        assert python(program, keys=KEYS).out.splitlines() == ["True True True", "False False False False"]
+
+
+class TestItsdangerous:
+    """`itsdangerous_tokens.py`."""
+
+    def test_refuses(self) -> None:
+        """A token that is too old, and one of another purpose, are refused."""
+        program = (
+            ITSDANGEROUS
+            + """
+token = make()
+print(read(token))
+recipe.LIFETIME = -1
+print(read(token))
+recipe.LIFETIME, recipe.SALT = 3600, b"robodj example another purpose v1"
+print(read(token), read(make()))
+"""
+        )
+        assert python(program, keys=KEYS).out.split() == ["jazz", "none", "none", "jazz"]
+
+
+class TestPyjwt:
+    """`pyjwt_tokens.py`."""
+
+    def test_refuses(self) -> None:
+        """Refused are an expired token, one for another audience or of another issuer, one without a claim, and one by
+        another algorithm or by none, with the right key too.
+        """
+        program = (
+            PYJWT
+            + """
+import jwt
+
+claims = jwt.decode(make(), options={"verify_signature": False})
+print(claims["exp"] > 0, read(jwt.encode(claims, recipe.token_key(), algorithm="HS256")))
+print(
+    *(read(jwt.encode(claims | {name: value}, recipe.token_key(), algorithm="HS256"))
+      for name, value in (("exp", 1), ("aud", "another"), ("iss", "another"))),
+    *(read(jwt.encode({each: claims[each] for each in claims if each != name}, recipe.token_key(), algorithm="HS256"))
+      for name in ("exp", "aud", "iss", "sub")),
+    read(jwt.encode(claims, recipe.token_key() * 2, algorithm="HS512")),
+    read(jwt.encode(claims, None, algorithm="none")),
+)
+"""
+        )
+        ran = python(program, keys=KEYS)
+        assert ran.out.splitlines() == ["True jazz", " ".join(["none"] * 9)]
+
+
+class TestRotation:
+    """The previous key, as the page has it."""
+
+    @staticmethod
+    def rotated() -> dict[str, str]:
+        """Make the keys after a rotation of `KEYS`."""
+        return new_keys(**{PREVIOUS: KEYS[V1]})
+
+    def test_fernet_reads_what_the_previous_key_encrypted(self) -> None:
+        """After a rotation all is readable; after the next one, what was rotated in between, and nothing else."""
+        old, once = used("fernet_encryption").token, self.rotated()
+        program = f"{FERNET}\nimport sys\nprint(read(sys.argv[1]), recipe.BOX.rotate(sys.argv[1].encode()).decode())"
+        ran = python(program, old, keys=once)
+        read, anew = ran.out.split()
+        assert read == "jazz"
+        twice = new_keys(**{PREVIOUS: once[V1]})
+        assert use("fernet_encryption", old, anew, keys=twice).read == ["none", "jazz"]
+
+    @pytest.mark.parametrize("name", ["flask_sessions", "django_secret_key"])
+    def test_sessions_outlive_it(self, name: str, tmp_path: Path) -> None:
+        """With the page's line a session of before goes on; a new one is signed with the current key."""
+        lines = re.findall(r"^```python\n(.*SECRET_KEY_FALLBACKS.*)\n```$", PAGE, re.MULTILINE)
+        (line,) = (line for line in lines if line.startswith("app.") == (name == "flask_sessions"))
+
+        def declare_previous(text: str) -> str:
+            return f"{text.replace('secrets = guard()', 'from fernet_encryption import secrets')}\n{line}\n"
+
+        keys = self.rotated()
+        after = use(name, used(name).token, keys=keys, cwd=edited(name, declare_previous, tmp_path))
+        assert after.read == ["jazz"]
+        assert use(name, used(name).token, after.token, keys=keys).read == ["none", "jazz"]
+
+
+def test_what_never_to_pass() -> None:
+    """The page's table is what the frameworks do with a secret itself and with its text, tried with each."""
+    program = """
+import json, warnings
+import django.conf, flask, itsdangerous, jwt
+from cryptography.fernet import Fernet
+from django.core import signing
+from flask.sessions import SecureCookieSessionInterface
+from starlette.middleware.sessions import SessionMiddleware
+from robodj_secretguard import guard
+
+warnings.simplefilter("ignore", UserWarning)  # PyJWT says that ten characters are few
+django.conf.settings.configure()
+STARS = "*" * 10
+
+def in_starlette(key):
+    return itsdangerous.TimestampSigner(STARS).unsign(SessionMiddleware(None, key).signer.sign("x"))
+
+def in_django(key):
+    django.conf.settings.SECRET_KEY = key
+    return signing.loads(signing.dumps("x"), key=STARS)
+
+def in_flask(key):
+    signers = []
+    for each in (key, STARS):
+        app = flask.Flask("app")
+        app.secret_key = each
+        signers.append(SecureCookieSessionInterface().get_signing_serializer(app))
+    return signers[1].loads(signers[0].dumps("x"))
+
+def in_itsdangerous(key):
+    return itsdangerous.URLSafeSerializer(STARS).loads(itsdangerous.URLSafeSerializer(key).dumps("x"))
+
+def in_pyjwt(key):
+    return jwt.decode(jwt.encode({}, key, algorithm="HS256"), STARS, algorithms=["HS256"])
+
+def outcome(sign, key):
+    try:
+        sign(key)
+    except Exception as error:
+        return f"`{type(error).__name__}`"
+    return "**signs with ten asterisks**"
+
+secret = guard().secret_key
+for name, sign in {
+    "Starlette": in_starlette, "Django": in_django, "Flask": in_flask, "itsdangerous": in_itsdangerous,
+    "PyJWT": in_pyjwt, "Fernet": Fernet,
+}.items():
+    print("|", name, "|", outcome(sign, secret), "|", outcome(sign, str(secret)), "|")
+"""
+    ran = python(program, keys=KEYS)
+    assert (ran.status, ran.err) == (0, "")
+    assert f"given `str(secrets.secret_key)` |\n|---|---|---|\n{ran.out}\n" in PAGE
