@@ -171,7 +171,7 @@ def _refuse(findings: Iterable[Finding]) -> None:
 def _in_our_words(error: ValidationError, policies: Mapping[str, SecretPolicy]) -> ValidationError:
     """Return an error without inputs, and without the texts of a host's own validators, which may hold anything."""
     lines = []
-    for each in error.errors(include_url=False, include_input=False):
+    for each in error.errors():
         field = next((name for name in policies if name in each["loc"]), None)
         finding = each.get("ctx", {}).get("finding")
         if not isinstance(finding, Finding):
