@@ -210,8 +210,9 @@ class TestInstance:
 
         made = RuntimeSecrets()
         assert Application(secrets=made).secrets is made
-        with pytest.raises(TypeError, match="takes no values"):
-            Application.model_validate({"secrets": {"secret_key": keys[V1]}})
+        for value in ({"secret_key": keys[V1]}, keys[V1], None):
+            with pytest.raises(TypeError, match="takes no values"):
+                Application.model_validate({"secrets": value})
 
     def test_it_is_not_changed_without_checks(self, keys: dict[str, str]) -> None:
         """Nor is a copy an unchecked change of it."""

@@ -86,7 +86,7 @@ class SecretSettings(BaseSettings):
     def _refuse_setup_and_shared(cls, readings: Any) -> Any:
         if isinstance(readings, cls):  # an instance, as a field of another model
             return readings
-        if not isinstance(readings, dict) or not _are_readings(readings.values()):
+        if not isinstance(readings, dict):  # a dict is of `__init__`, which lets nothing else in
             del readings
             _refuse_values(cls)
         _refuse(judge_together(tuple(readings.values())))
