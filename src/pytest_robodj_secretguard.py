@@ -5,8 +5,8 @@ It stands beside the package, so that a run that does not use it does not import
 
 from __future__ import annotations
 
-import contextlib
 import itertools
+import os
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pytest
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 EPHEMERAL_OPTION: Final = "robodj_ephemeral_secrets"
 MODEL_OPTION: Final = "robodj_secrets_model"
+DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 
-_sessions = 0
+_sessions: Final[list[int]] = []
+"""The process of each run of pytest that goes on, which may hold another one."""
 
 
 class BadSecret(Protocol):
@@ -40,7 +42,7 @@ class BadSecret(Protocol):
 
 def is_running() -> bool:
     """Whether pytest runs in this process, so that a refusal is a `SystemExit` in threads and event loops too."""
-    return _sessions > 0
+    return os.getpid() in _sessions  # a test may have forked a process that serves
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -48,38 +50,37 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     ephemeral = "give the whole run throw-away keys, before anything of the project is imported"
     parser.addini(EPHEMERAL_OPTION, ephemeral, type="bool", default=False)
     model = "the settings model whose secrets these are, as package.module:Class"
-    parser.addini(MODEL_OPTION, model, default="robodj_secretguard:RuntimeSecrets")
-    pluginmanager.register(_Refusals(), "robodj_secretguard_refusals")
+    parser.addini(MODEL_OPTION, model, default=DEFAULT_MODEL)
+    pluginmanager.register(_Run(), "robodj_secretguard_run")
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Make the keys of the run before a conftest.py imports the service."""
-    cleanup = contextlib.ExitStack()
-    early_config.add_cleanup(cleanup.close)
-    cleanup.enter_context(_session())
-    if early_config.getini(EPHEMERAL_OPTION):
-        from robodj_secretguard import check
-
-        model = _model(early_config)
-        _set_ephemeral(cleanup.enter_context(pytest.MonkeyPatch.context()), model)
-        alerts = check(model).alerts
-        if alerts:
-            from robodj_secretguard.render import finding_line
-
-            msg = f"{EPHEMERAL_OPTION}: the keys are refused: {' '.join(map(finding_line, alerts))}"
-            raise pytest.UsageError(msg)
+    if not early_config.pluginmanager.hasplugin("django"):
+        _make_ephemeral(early_config)
 
 
-class _Refusals:
-    """Where an import of the project's is refused, says so in one line: that import failed, not pytest."""
+class _Run:
+    """A run of pytest: where an import of the project's is refused, it says so in one line. It failed, not pytest."""
+
+    config: pytest.Config
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_load_initial_conftests(self) -> Generator[None]:
-        try:
-            return (yield)
-        except SystemExit as refusal:
-            why = _why(refusal)
-        raise pytest.UsageError(why)
+    def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None]:
+        self.config = early_config
+        _sessions.append(process := os.getpid())
+        early_config.add_cleanup(lambda: _sessions.remove(process))
+        if early_config.pluginmanager.hasplugin("django"):  # which imports the settings before all others come
+            _make_ephemeral(early_config)
+        return (yield from self._usage_error())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionstart(self) -> Generator[None]:
+        return (yield from self._usage_error())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None]:
+        return (yield from self._usage_error())
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_make_collect_report(
@@ -88,16 +89,46 @@ class _Refusals:
         try:
             return (yield)
         except SystemExit as refusal:
-            why = _why(refusal)
+            why = self._why(refusal)
         return pytest.CollectReport(collector.nodeid, "failed", why, [])
 
+    def _usage_error(self) -> Generator[None]:
+        try:
+            return (yield)
+        except SystemExit as refusal:
+            why = self._why(refusal)
+        raise pytest.UsageError(why)
 
-def _why(refusal: SystemExit) -> str:
-    """Say what was refused, and what to do; raise what is no refusal of ours."""
-    notes = [note for note in getattr(refusal, "__notes__", ()) if note.startswith("refused: ")]
-    if not notes:
-        raise refusal
-    return f"guard() {notes[0]}. For throw-away keys in tests, set {EPHEMERAL_OPTION} = true in pytest's configuration."
+    def _why(self, refusal: SystemExit) -> str:
+        """Say what was refused, and what to do; raise what is no refusal of ours."""
+        refused = next((note for note in getattr(refusal, "__notes__", ()) if note.startswith("refused: ")), None)
+        if refused is None:
+            raise refusal
+        if not self.config.getini(EPHEMERAL_OPTION):
+            hint = f"For throw-away keys in tests, set {EPHEMERAL_OPTION} = true in pytest's configuration."
+        elif "ephemeral" in refused:
+            hint = "The service asks for environment-only, where throw-away keys are refused."
+        else:
+            hint = (
+                f"The throw-away keys are those of {self.config.getini(MODEL_OPTION)}: name another in {MODEL_OPTION}."
+            )
+        return f"guard() {refused}. {hint}"
+
+
+def _make_ephemeral(config: pytest.Config) -> None:
+    if not config.getini(EPHEMERAL_OPTION):
+        return
+    from robodj_secretguard import check
+    from robodj_secretguard.render import finding_line
+
+    model = _model(config)
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    _set_ephemeral(patch, model)
+    alerts = check(model).alerts
+    if alerts:
+        msg = f"{EPHEMERAL_OPTION}: the keys are refused: {' '.join(map(finding_line, alerts))}"
+        raise pytest.UsageError(msg)
 
 
 @pytest.fixture
@@ -111,31 +142,25 @@ def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BadSecret:
     """Give a test a function that makes one secret bad, as a check finds it, and all others good."""
+    from robodj_secretguard.sealed import contain
     from robodj_secretguard.testing import KINDS, bad_secret
 
     policies = {policy.name: policy for policy in _model(pytestconfig).secret_policies.values()}
     numbers = itertools.count()
 
     def make(check: str, secret: str | None = None) -> None:
-        if check not in KINDS or secret not in {None, *policies}:
-            msg = f"the checks are {', '.join(KINDS)}; the secrets are {', '.join(policies)}"
+        if check not in KINDS or secret not in {None, *policies} or (check == "shared" and len(policies) == 1):
+            msg = f"the checks are {', '.join(KINDS)}; the secrets are {', '.join(policies)}; two are shared"
             raise ValueError(msg)
         config = tmp_path / f"robodj_config_{next(numbers)}"
         config.mkdir(mode=0o700)
         policy = policies[secret or next(iter(policies))]
-        _set(monkeypatch, bad_secret(check, policy, tuple(policies.values()), str(config)))
+        # Contained: the keys that are made are in its frames, which a report may show.
+        made = contain(lambda: _set(monkeypatch, bad_secret(check, policy, tuple(policies.values()), str(config))))
+        if isinstance(made, BaseException):
+            raise made
 
     return make
-
-
-@contextlib.contextmanager
-def _session() -> Generator[None]:
-    global _sessions  # noqa: PLW0603 - it is the process's: one run of pytest may hold another
-    _sessions += 1
-    try:
-        yield
-    finally:
-        _sessions -= 1
 
 
 def _set(patch: pytest.MonkeyPatch, variables: Mapping[str, str | None]) -> None:
@@ -156,7 +181,10 @@ def _model(config: pytest.Config) -> type[SecretSettings]:
     from robodj_secretguard.loading import ModelError, load_model
 
     try:
-        return load_model(config.getini(MODEL_OPTION))
+        with pytest.MonkeyPatch.context() as patch:  # of ours alone: pytest may not have come to it yet
+            for directory in reversed(config.getini("pythonpath")):
+                patch.syspath_prepend(directory)
+            return load_model(config.getini(MODEL_OPTION))
     except ModelError as error:
         msg = f"{MODEL_OPTION}: {error}"
     raise pytest.UsageError(msg)

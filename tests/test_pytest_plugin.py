@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
+import re
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import V1, V2, Ran, clean_environment, good_keys, run
+from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, run
 
+from pytest_robodj_secretguard import DEFAULT_MODEL
 from robodj_secretguard import RuntimeSecrets, check, guard
 from robodj_secretguard.testing import KINDS
 
@@ -77,8 +80,47 @@ class TestEphemeralRun:
     def test_no_such_model(self, tmp_path: Path) -> None:
         """A model that is not there is a usage error of one line."""
         ran = pytest_on(tmp_path, {"test_it.py": TEST}, ini=[EPHEMERAL, "robodj_secrets_model = nothing:Here"])
-        said = "importing it failed (ModuleNotFoundError); its module must import without calling guard()"
+        said = (
+            "importing it failed (ModuleNotFoundError);"
+            " it is neither installed nor in the working directory, or imports what is neither"
+        )
         assert (ran.status, ran.err) == (4, f"ERROR: robodj_secrets_model: {said}\n\n")
+
+    @pytest.mark.parametrize("model", ["", "robodj_secrets_model = settings:Own"])
+    def test_with_pytest_django(self, tmp_path: Path, model: str) -> None:
+        """A Django project's settings, which pytest-django imports before all else, are guarded like any service."""
+        (tmp_path / "lib").mkdir()
+        (tmp_path / "lib" / "settings.py").write_text(OWN_MODEL, encoding="utf-8")
+        of_model = (
+            "from settings import Own as Model" if model else "from robodj_secretguard import RuntimeSecrets as Model"
+        )
+        project = f"from robodj_secretguard import guard\n{of_model}\nguard(Model)\nSECRET_KEY = 'of this test'\n"
+        test = "def test_it(settings):\n    assert settings.SECRET_KEY == 'of this test'\n"
+        ini = [EPHEMERAL, "DJANGO_SETTINGS_MODULE = project", "pythonpath = . lib", model]
+        ran = pytest_on(tmp_path, {"project.py": project, "test_it.py": test}, ini=ini)
+        assert (ran.status, "1 passed" in ran.out) == (0, True)
+
+    @pytest.mark.parametrize(
+        ("service", "hint"),
+        [
+            (
+                "from settings import Own\nfrom robodj_secretguard import guard\nguard(Own)\n",
+                f"The throw-away keys are those of {DEFAULT_MODEL}: name another in robodj_secrets_model.",
+            ),
+            (
+                "from robodj_secretguard import guard\nguard(require_env_only=True)\n",
+                "The service asks for environment-only, where throw-away keys are refused.",
+            ),
+        ],
+        ids=["another-model", "environment-only"],
+    )
+    def test_a_service_that_refuses_them(self, tmp_path: Path, service: str, hint: str) -> None:
+        """Where the keys of the run do not help, it says why."""
+        ran = pytest_on(
+            tmp_path, {"service.py": service, "settings.py": OWN_MODEL, "test_it.py": "import service"}, ini=[EPHEMERAL]
+        )
+        (line,) = (line for line in ran.out.splitlines() if line.startswith("guard() refused: "))
+        assert line.endswith(f". {hint}")
 
     def test_environment_only(self, tmp_path: Path) -> None:
         """Where services serve there are no throw-away keys: it is said before anything is imported."""
@@ -121,6 +163,23 @@ class TestRefusedImport:
         assert (ran.status, ran.err) == (4, f"ERROR: {REFUSED}\n\n")
         assert ran.out.startswith("ALERT: secret.key: missing: ")
 
+    @pytest.mark.parametrize("hook", ["pytest_sessionstart(session)", "pytest_collection_modifyitems(items)"])
+    def test_in_a_hook(self, tmp_path: Path, hook: str) -> None:
+        """In a hook of the project's it is one too."""
+        files = {"conftest.py": f"def {hook}:\n    import service", "test_it.py": "def test_it(): pass"}
+        ran = pytest_on(tmp_path, files)
+        assert (ran.status, "INTERNALERROR" in ran.out + ran.err) == (4, False)
+        assert f"ERROR: {REFUSED}\n" in ran.err
+
+    def test_in_a_package_that_is_named(self, tmp_path: Path) -> None:
+        """Nor is a package that is refused when it is looked for, by its name, pytest's error."""
+        (tmp_path / "package").mkdir()
+        (tmp_path / "package" / "__init__.py").write_text("import service")
+        (tmp_path / "package" / "test_it.py").write_text("def test_it(): pass")
+        ran = pytest_on(tmp_path, {}, "--pyargs", "package.test_it", ini=["pythonpath = ."])
+        assert (ran.status, "INTERNALERROR" in ran.out + ran.err) == (4, False)
+        assert f"ERROR: {REFUSED}\n" in ran.err
+
     @pytest.mark.parametrize("name", ["conftest.py", "test_it.py"])
     def test_another_exit(self, tmp_path: Path, name: str) -> None:
         """A SystemExit of another origin is pytest's business, as without the plugin."""
@@ -134,6 +193,13 @@ class TestRefusedImport:
         names = "{'robodj_secretguard', 'pydantic', 'structlog'}"
         test = f"import sys\ndef test_it():\n    assert {names}.isdisjoint(sys.modules)\n"
         assert pytest_on(tmp_path, {"test_it.py": test}).status == 0
+
+
+def serve_in_a_thread() -> None:
+    """Call the guard in a thread, and go on."""
+    thread = threading.Thread(target=guard)
+    thread.start()
+    thread.join()
 
 
 class TestRefusalInATest:
@@ -163,6 +229,15 @@ class TestRefusalInATest:
 
         with pytest.raises(SystemExit, match=r"refused: secret\.key: missing"):
             asyncio.run(serve())
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+    def test_in_a_forked_process(self, bad_robodj_secret: BadSecret) -> None:
+        """A process that a test has forked is a service's, and ends at once where a refusal could be swallowed."""
+        bad_robodj_secret("missing")
+        child = multiprocessing.get_context("fork").Process(target=serve_in_a_thread)
+        child.start()
+        child.join(TIMEOUT)
+        assert child.exitcode == 3
 
     def test_without_the_plugin(self, tmp_path: Path) -> None:
         """Without it, or in a process that is no run of pytest, the process ends at once."""
@@ -217,6 +292,36 @@ class TestBadSecretFixture:
         bad_robodj_secret("format")
         with pytest.raises(SystemExit, match=r"^3\nrefused: secret\.key: format$"):
             guard()
+
+    def test_one_after_the_other(self, bad_robodj_secret: BadSecret) -> None:
+        """Made bad in one way, and then in another, it is bad in the last alone."""
+        for kind in KINDS:
+            bad_robodj_secret(kind)
+        bad_robodj_secret("expired")
+        assert [finding.check.value for finding in check().findings] == ["expired"]
+
+    def test_one_secret(self, tmp_path: Path) -> None:
+        """A model with one secret has none that it could share its key with."""
+        (tmp_path / "settings.py").write_text(OWN_MODEL, encoding="utf-8")
+        test = (
+            "import pytest\ndef test_it(bad_robodj_secret):\n"
+            "    bad_robodj_secret('missing')\n    with pytest.raises(ValueError, match='two are shared'):\n"
+            "        bad_robodj_secret('shared')\n"
+        )
+        ini = ["robodj_secrets_model = settings:Own", "pythonpath = ."]
+        assert pytest_on(tmp_path, {"test_it.py": test}, ini=ini).status == 0
+
+    def test_keys_that_cannot_be_put(self, tmp_path: Path) -> None:
+        """Where making it fails, the report shows nothing of the keys that were made."""
+        test = (
+            "import os\ndef test_it(bad_robodj_secret, monkeypatch):\n"
+            "    monkeypatch.setattr(os, 'chmod', None)\n    bad_robodj_secret('file-stale')\n"
+        )
+        ran = pytest_on(tmp_path, {"test_it.py": test}, "--showlocals")
+        assert ran.status == 1
+        assert "CheckFailedError: the check itself failed: TypeError" in ran.out
+        words = re.findall(r"[A-Za-z0-9_-]{43,}", ran.out)
+        assert [word for word in words if len(set(word)) >= 10 and not word.replace("_", "").isalpha()] == []
 
     @pytest.mark.parametrize(("kind", "secret"), [("clock", None), ("expird", None), ("expired", "other.key")])
     def test_what_there_is_not(self, bad_robodj_secret: BadSecret, kind: str, secret: str | None) -> None:

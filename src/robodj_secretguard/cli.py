@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -82,10 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         not do its work or write its result. Of `exec`, which only returns where it did not replace the process: 3:
         refused; 126: the command cannot be executed; 127: it is not found; on Windows, the command's own.
     """
+    before = threading.enumerate()
     answer = _run(argv)
     del argv  # a key may have been pasted there, and what is written may be looked at from outside
     status = _say(answer)
-    return status if answer.then is None else _say(answer.then())
+    if answer.then is not None:
+        status = _say(answer.then())
+    if any(thread not in before and not thread.daemon for thread in threading.enumerate()):
+        os._exit(status)  # a model's module has started them, and an interpreter that exits waits for them
+    return status
 
 
 def _say(answer: _Answer) -> int:
@@ -202,21 +208,24 @@ def _exec(arguments: argparse.Namespace, command: Sequence[str] | None, stdout: 
         told = f"{PROGRAM}: refused, the command was not started: {count}"
         return _Answer(REFUSED, result, told, stdout)
 
-    def replace() -> _Answer:
+    def replace() -> int:
         # What the gate was told holds for the guard in the command.
         if arguments.config_dir is not None:
             os.environ[CONFIG_DIR] = os.path.abspath(arguments.config_dir)
         if arguments.require_env_only:
             os.environ[ALLOW_FILE_SECRET_FALLBACK] = "false"
         restore_stdout(stdout)
-        status = contain(lambda: launch(command))
-        if isinstance(status, BaseException):
-            return _Answer(EXIT_USAGE, told=f"{PROGRAM}: starting the command failed ({type_name(status)})")
-        why = {NOT_FOUND: "is not found", NOT_EXECUTABLE: "cannot be executed"}.get(status)
-        return _Answer(status, told=f"{PROGRAM}: the command after {END_OF_OPTIONS} {why}" if why else "")
+        return launch(command)
 
     # stdout is the command's.
-    return _Answer(EXIT_CLEAN, told=result if report.findings else "", then=replace)
+    return _Answer(EXIT_CLEAN, told=result if report.findings else "", then=lambda: _ended(contain(replace)))
+
+
+def _ended(status: int | BaseException) -> _Answer:
+    if isinstance(status, BaseException):
+        return _Answer(EXIT_USAGE, told=f"{PROGRAM}: starting the command failed ({type_name(status)})")
+    why = {NOT_FOUND: "is not found, or its interpreter is not", NOT_EXECUTABLE: "cannot be executed"}.get(status)
+    return _Answer(status, told=f"{PROGRAM}: the command after {END_OF_OPTIONS} {why}" if why else "")
 
 
 def _judge(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[Report, bool]:

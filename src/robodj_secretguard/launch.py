@@ -33,7 +33,7 @@ def launch(command: Sequence[str]) -> int:
         for name in _IGNORED_BY_PYTHON:  # an ignored signal stays ignored in what replaces the process
             signal.signal(getattr(signal, name), signal.SIG_DFL)
         os.execvp(command[0], list(command))  # noqa: S606 - running what the operator names is the purpose
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # an empty name is a ValueError
         return NOT_FOUND
     except OSError:
         return NOT_EXECUTABLE

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.models import declares_secrets
 from robodj_secretguard.sealed import contain, type_name
 
 if TYPE_CHECKING:
     from robodj_secretguard.models import SecretSettings
+
+
+_HINTS: Final = {
+    "SystemExit": "; its module must import without calling guard()",
+    "ModuleNotFoundError": "; it is neither installed nor in the working directory, or imports what is neither",
+    "AttributeError": "; its module has no such name",
+}
 
 
 class ModelError(Exception):
@@ -35,7 +42,8 @@ def load_model(name: str) -> type[SecretSettings]:
     sys.path.append("")  # last: a file in the working directory must not stand in for a library's
     model = contain(lambda: getattr(importlib.import_module(module), attribute))
     if isinstance(model, BaseException):
-        msg = f"importing it failed ({type_name(model)}); its module must import without calling guard()"
+        name = type_name(model)
+        msg = f"importing it failed ({name}){_HINTS.get(name, '')}"
         raise ModelError(msg)
     if not declares_secrets(model):
         msg = "what it names is not a SecretSettings model that declares a secret"

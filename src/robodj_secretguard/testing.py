@@ -62,6 +62,10 @@ class _Case:
         return {self.variable: None}
 
 
+def _misspelt(name: str) -> str:
+    return name[:-1]
+
+
 _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "missing": lambda case: {case.variable: None},
     "placeholder": lambda case: {case.variable: "<replace_with_a_key>"},
@@ -73,7 +77,7 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "file-unsafe": lambda case: case.in_file("#" * (MAX_FILE_BYTES + 1)),
     "file-present": lambda case: case.in_file(case.key()) | {case.variable: case.key(), PROTECTED_ENV: "true"},
     "setting": lambda _: {PROTECTED_ENV: "perhaps"},
-    "near-miss": lambda case: {case.marker[:-1]: case.ahead(case.policy.cadence)},
+    "near-miss": lambda case: {_misspelt(case.marker): case.ahead(case.policy.cadence)},
     "ephemeral": lambda _: {PROTECTED_ENV: "true", EPHEMERAL: "1"},
     "expiring": lambda case: {case.marker: case.ahead(case.policy.warn_before / 2)},
     "cadence": lambda case: {case.marker: case.ahead(case.policy.cadence * 2)},
@@ -99,5 +103,6 @@ def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy
     """
     good: Variables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
     for each in policies:
-        good |= {each.variable: generate(each).get_secret_value(), each.expiry_variable: None}
+        marker = each.expiry_variable
+        good |= {each.variable: generate(each).get_secret_value(), marker: None, _misspelt(marker): None}
     return good | _KINDS[check](_Case(policy, policies, directory))

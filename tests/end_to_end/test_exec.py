@@ -213,12 +213,14 @@ def test_wrong_usage(tmp_path: Path, arguments: Sequence[str], said: str) -> Non
 class TestNotStarted:
     """A command that cannot be started: the statuses of a shell, and nothing of its name."""
 
-    @pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "app.py/program"])
+    @pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "app.py/program", "", "./moved"])
     def test_not_found(self, tmp_path: Path, program: str) -> None:
         """127: it is not found."""
         (tmp_path / "app.py").touch()
+        (tmp_path / "moved").write_text("#!/no/such/interpreter\n")
+        (tmp_path / "moved").chmod(0o700)
         ran = run([*GATE, "--", program], env=host_env(GOOD), cwd=tmp_path, keys=SECRET)
-        assert ran == Ran(127, "", "robodj-secretguard: the command after -- is not found\n")
+        assert ran == Ran(127, "", "robodj-secretguard: the command after -- is not found, or its interpreter is not\n")
 
     @ON_POSIX
     @pytest.mark.parametrize("program", [".", "./not-executable", "./no-program"])
@@ -234,12 +236,50 @@ class TestNotStarted:
         """A key that was pasted there is not shown."""
         assert run([*GATE, "--", GOOD[V1]], env=host_env(GOOD), cwd=tmp_path, keys=SECRET).status == 127
 
+    @ON_POSIX
+    def test_nowhere(self, tmp_path: Path) -> None:
+        """From a directory that is gone, a relative one cannot be handed on: one line, and status 2."""
+        gone = f"import os, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); sys.argv = {GATE_OF_NOWHERE}"
+        ran = run(["-c", f"{gone}; {MAIN}"], env=host_env(GOOD), cwd=tmp_path, keys=SECRET)
+        assert ran == Ran(2, "", "robodj-secretguard: starting the command failed (FileNotFoundError)\n")
+
 
 SHOW_CHECKS = """
 import os
 from robodj_secretguard import check, guard
 print([(each.check.value, each.secret) for each in check().findings])
 """
+
+
+GATE_OF_NOWHERE = ["", "exec", "--config-dir", ".", "--", "true"]
+MAIN = "from robodj_secretguard.cli import main; sys.exit(main())"
+
+
+class TestThreads:
+    """A model's module that has started a thread: the gate ends all the same."""
+
+    THREADED = (
+        "import threading\nfrom robodj_secretguard import RuntimeSecrets as Own\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+    )
+
+    @pytest.mark.parametrize(
+        ("arguments", "keys", "status"),
+        [
+            (("check", "--model", "settings:Own"), "good", 0),
+            (("check", "--model", "settings:Own"), "bad", 1),
+            (("check", "--model", "settings:No"), "good", 2),
+            (("exec", "--model", "settings:Own", "--", "true"), "bad", 3),
+            (("exec", "--model", "settings:Own", "--", "no-such-program"), "good", 127),
+        ],
+        ids=str,
+    )
+    def test_it_ends(self, tmp_path: Path, arguments: Sequence[str], keys: str, status: int) -> None:
+        """With its status, and its lines."""
+        (tmp_path / "settings.py").write_text(self.THREADED)
+        ran = run(["-m", "robodj_secretguard", *arguments], env=host_env(SETS[keys]), cwd=tmp_path, keys=SECRET)
+        assert ran.status == status
+        assert ran.out + ran.err != ""
 
 
 class TestEphemeral:
