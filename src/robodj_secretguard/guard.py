@@ -77,8 +77,8 @@ def guard(
 
     Raises:
         SystemExit: there is an alert; a note of it says which. In a thread other than the main one, and under a
-            running asyncio or trio loop, where that could be swallowed, the process ends at once with the same status
-            instead; but not in a run of pytest with this library's plugin.
+            running loop of asyncio, trio or Twisted, where that could be swallowed, the process ends at once with the
+            same status instead; but not in a run of pytest with this library's plugin.
         KeyboardInterrupt: it was interrupted before there was a verdict.
         TypeError: `model` declares no secret.
         ValueError: `exit_status` is not an int from 1 to 255.
@@ -150,7 +150,8 @@ def _is_event_loop_running() -> bool:
     # A host that has not imported a library of event loops, or only half of it, runs none of its loops.
     asyncio = contain(lambda: sys.modules["asyncio"].get_running_loop())  # noqa: PLW0108 - looked up inside
     trio = contain(lambda: sys.modules["trio"].lowlevel.current_trio_token())  # noqa: PLW0108
-    return not (isinstance(asyncio, BaseException) and isinstance(trio, BaseException))
+    twisted = contain(lambda: sys.modules["twisted.internet.reactor"].running)  # the reactor itself
+    return twisted is True or not all(isinstance(loop, BaseException) for loop in (asyncio, trio))
 
 
 def _is_pytest_running() -> bool:

@@ -1,0 +1,215 @@
+"""A net under a service's logs: live keys in what is logged are replaced by their names. Best effort: docs/logs.md."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import sys
+import traceback
+from operator import is_
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from robodj_secretguard.material import is_hexadecimal
+from robodj_secretguard.models import SecretSettings
+from robodj_secretguard.sealed import SealedStr, contain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+MAX_CHARACTERS: Final = 2**20
+"""How much text of one event is searched; texts too short to hold a key are not counted."""
+MAX_VALUES: Final = 10_000
+"""How many fields and items of one event are looked at."""
+MAX_DEPTH: Final = 32
+"""How deep what is nested is looked into."""
+TOO_LARGE: Final = "[cut: too large to search for secrets]"
+NOT_SEARCHED: Final = "[cut: could not be searched for secrets]"
+
+_PLAIN: Final = frozenset({int, float, bool, type(None)})
+_SERIES: Final = (list, tuple, set, frozenset)
+_Result = TypeVar("_Result")
+
+
+class RedactedError(Exception):
+    """Stands for an exception that showed a key: its text is that exception's, formatted and redacted."""
+
+
+class SecretRedactor(logging.Filter):
+    """Replaces live keys in log records and structlog's events by `[redacted secret.key]`, as best it can.
+
+    One object is both: `handler.addFilter(redact)`, and a structlog processor, best the last one, after the renderer.
+    A key is found as it is, and its text in hexadecimal and base64. What holds none is passed on as it is; a record
+    that holds one is changed in place. No record is dropped, and nothing that goes wrong here is raised.
+
+    Args:
+        secrets: what `guard()` returned.
+
+    Raises:
+        TypeError: `secrets` is something else.
+    """
+
+    def __init__(self, secrets: SecretSettings) -> None:
+        if not isinstance(secrets, SecretSettings):
+            del secrets
+            msg = "SecretRedactor takes the settings that guard() returned"
+            raise TypeError(msg)
+        super().__init__()
+        forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form[0]), reverse=True))
+        if isinstance(forms, BaseException):
+            raise forms
+        self._forms = forms  # the longest first, lest a part of one is replaced before the whole
+
+    def __call__(self, _logger: object, _method: str, event: Any) -> Any:
+        """Return a structlog event, or what a renderer made of it, redacted."""
+        return _attempt(lambda: _Search(self._forms).value(event), lambda: _instead_of(event))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Redact a record in place, and let it pass."""
+        _attempt(lambda: _Search(self._forms).record(record), lambda: _blank(record))
+        return True
+
+
+def _forms(secrets: SecretSettings) -> Iterator[tuple[SealedStr, str]]:
+    """Yield every form in which a key is found, sealed, and what takes its place."""
+    for field, policy in secrets.secret_policies.items():
+        key = getattr(secrets, field).get_secret_value()
+        data = key.encode()
+        forms = {key, data.hex(), data.hex().upper()}
+        if is_hexadecimal(key):
+            forms |= {key.lower(), key.upper()}
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            for before in range(3):  # bytes of something else, as in a Basic header
+                text = encode(bytes(before) + data).decode()
+                # Less the characters that depend on what stands before and after.
+                forms.add(text[-(-before * 8 // 6) : (before + len(data)) * 8 // 6])
+        yield from ((SealedStr(form), f"[redacted {policy.name}]") for form in forms)
+
+
+def _attempt(action: Callable[[], _Result], otherwise: Callable[[], _Result]) -> _Result:
+    try:
+        return action()
+    except Exception:  # noqa: BLE001 - an object may raise anything when it is looked at, and the event goes on
+        return otherwise()
+    except BaseException as ending:  # noqa: BLE001 - a signal's, for one: it gets out, without the search's frames
+        raise ending.with_traceback(None) from None
+
+
+class _Search:
+    """One event that is searched, and how much of it still will be."""
+
+    def __init__(self, forms: Sequence[tuple[SealedStr, str]]) -> None:
+        self._forms = forms
+        self._shortest, self._longest = len(forms[-1][0]), len(forms[0][0])
+        self._characters = MAX_CHARACTERS
+        self._values = MAX_VALUES
+
+    def value(self, value: Any, depth: int = 0) -> Any:
+        """Return a value redacted: the same object, where it holds no key."""
+        kind = type(value)
+        if kind in _PLAIN or (kind is str and len(value) < self._shortest):
+            return value
+        if isinstance(value, logging.LogRecord):
+            return self.record(value)
+        return self._container(value, depth) if isinstance(value, (dict, *_SERIES)) else self._shown(value)
+
+    def record(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Redact a record in place, and return it."""
+        fields = vars(record)
+        said = None if isinstance(record.msg, dict) else record.getMessage()  # structlog's formatter renders a dict
+        redacted = self._mapping(fields, depth=1)
+        if redacted["exc_info"] is not fields["exc_info"]:
+            redacted["exc_text"] = str(redacted["exc_info"][1])
+        if said is not None and (spoken := self._text(said)) != said:
+            redacted |= {"msg": spoken, "args": ()}
+        if redacted is not fields:
+            fields.clear()
+            fields |= redacted
+        return record
+
+    def _shown(self, value: Any) -> Any:
+        in_bytes = isinstance(value, (bytes, bytearray))
+        try:
+            for shown in _ways_to_show(value):
+                redacted = self._text(shown)
+                if redacted != shown:
+                    return redacted.encode("latin-1") if in_bytes else redacted
+        except Exception:  # noqa: BLE001 - an object may raise anything when it is looked at
+            return NOT_SEARCHED
+        return value
+
+    def _container(self, value: Any, depth: int) -> Any:
+        if depth > MAX_DEPTH or len(value) > self._values:
+            return TOO_LARGE if depth else _instead_of(value, TOO_LARGE)
+        self._values -= len(value)
+        return self._mapping(value, depth + 1) if isinstance(value, dict) else self._series(value, depth + 1)
+
+    def _mapping(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
+        redacted = {
+            self.value(name, depth): self._exception(each) if name == "exc_info" else self.value(each, depth)
+            for name, each in value.items()
+        }
+        same = len(redacted) == len(value) and all(map(is_, redacted, value))
+        return value if same and all(map(is_, redacted.values(), value.values())) else redacted
+
+    def _exception(self, exc_info: Any) -> Any:
+        shown = _formatted(exc_info)
+        redacted = self._text(shown)
+        # A stand-in that every renderer can format: without any, some would look for the exception by themselves.
+        return exc_info if redacted == shown else (RedactedError, RedactedError(redacted.rstrip("\n")), None)
+
+    def _series(self, value: Any, depth: int) -> Any:
+        redacted = [self.value(each, depth) for each in value]
+        if all(map(is_, redacted, value)):
+            return value
+        return next(kind(redacted) for kind in _SERIES if isinstance(value, kind))
+
+    def _text(self, text: str) -> str:
+        if len(text) < self._shortest:
+            return text
+        most = self._characters
+        self._characters = max(0, most - len(text))
+        redacted = text[:most]
+        for form, name in self._forms:
+            redacted = redacted.replace(form.get_secret_value(), name)
+        if len(text) <= most:
+            return redacted
+        # What the bound has left of a key that it cut in two is shorter than the longest form.
+        return redacted[: max(0, len(redacted) - self._longest)] + TOO_LARGE
+
+
+def _ways_to_show(value: Any) -> Iterator[str]:
+    """Yield the texts that a renderer could make of a value that is no container."""
+    if isinstance(value, str):
+        yield str.__str__(value)
+    elif isinstance(value, (bytes, bytearray)):
+        yield value[: MAX_CHARACTERS + 1].decode("latin-1")
+    else:
+        yield str(value)
+        yield repr(value)
+
+
+def _formatted(exc_info: Any) -> str:
+    """Format what stands for an exception in structlog and logging: itself, its tuple, or true for the current one."""
+    if isinstance(exc_info, BaseException):
+        return "".join(traceback.format_exception(exc_info))
+    if exc_info and not isinstance(exc_info, tuple):
+        exc_info = sys.exc_info()
+    return "".join(traceback.format_exception(*exc_info)) if exc_info else ""
+
+
+def _instead_of(value: Any, constant: str = NOT_SEARCHED) -> Any:
+    """Return a constant in the shape of what it stands for, which others still have to handle."""
+    if isinstance(value, dict):  # structlog's own, or what it makes for logging
+        return {"msg" if "msg" in value else "event": constant}
+    if isinstance(value, tuple):  # the arguments that some renderers give
+        return (constant,), {}
+    return constant.encode() if isinstance(value, bytes) else constant
+
+
+def _blank(record: logging.LogRecord) -> logging.LogRecord:
+    """Take out of a record all that could hold a key."""
+    fields = vars(record)
+    message = _instead_of(fields.get("msg"))
+    fields |= {name: NOT_SEARCHED for name, value in fields.items() if type(value) not in _PLAIN}
+    fields |= {"msg": message, "args": (), "exc_info": None, "exc_text": None, "stack_info": None}
+    return record

@@ -1,0 +1,134 @@
+"""Makes the table of docs/hosts.md from the results of a run: `python tests/hosts/table.py RESULTS`."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from matrix import HOSTS, End
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matrix import Host
+    from running import Seen
+
+PAGE = Path(__file__).parents[2] / "docs" / "hosts.md"
+BEGIN = "<!-- What follows is made by tests/hosts/table.py from the results of a run. -->\n"
+END = "<!-- This is the end of it. -->\n"
+HEAD = """\
+| host | where the guard is | guard alone: the host | boots | ALERT | port | answers, work | behind `exec` | good keys |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+
+class Run(enum.StrEnum):
+    """The three runs of a host."""
+
+    ALONE = enum.auto()
+    EXEC = enum.auto()
+    GOOD = enum.auto()
+
+
+Results = dict[tuple[str, str], dict[str, Any]]
+"""What was seen, by the row's name and the run."""
+
+
+def add(path: str, host: Host, run: Run, seen: Seen, versions: Mapping[str, str]) -> None:
+    """Add a result to a file."""
+    line = {"host": str(host), "run": run, "versions": dict(versions)} | dataclasses.asdict(seen)
+    with open(path, "a", encoding="utf-8") as results:
+        results.write(json.dumps(line) + "\n")
+
+
+def read(path: Path) -> Results:
+    """Read the results in a file: the last one of each run counts."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {(result["host"], result["run"]): result for result in map(json.loads, lines)}
+
+
+def render(results: Results) -> str:
+    """Write the table, and what is to be said of all of it.
+
+    Raises:
+        LookupError: a run of a host is not among the results.
+    """
+    missing = [f"{host}: {run}" for host in HOSTS for run in Run if (str(host), run) not in results]
+    if missing:
+        msg = f"not run: {', '.join(missing)}"
+        raise LookupError(msg)
+    alone, behind = ([results[str(host), run] for host in HOSTS] for run in (Run.ALONE, Run.EXEC))
+    versions = {name: version for result in results.values() for name, version in result["versions"].items()}
+    python = versions.pop("CPython")
+    with_versions = ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
+    counts = "".join(
+        f"- {what}: {count(alone)} with the guard alone, {count(behind)} behind `exec`\n" for what, count in SUMS
+    )
+    rows = "".join(_row(host, *(results[str(host), run] for run in Run)) for host in HOSTS)
+    return f"{len(HOSTS)} hosts, on CPython {python} with {with_versions}:\n\n{counts}\n{HEAD}{rows}"
+
+
+def _worked(results: list[dict[str, Any]]) -> int:
+    return sum(each["worked"] for each in results)
+
+
+def _starting_again(results: list[dict[str, Any]]) -> int:
+    return sum(each["end"] == End.STARTS_AGAIN for each in results)
+
+
+def _telling(results: list[dict[str, Any]]) -> int:
+    return sum(bool(each["status"]) for each in results)
+
+
+SUMS: Final = (
+    ("refused services that answered a request with success or did their work", _worked),
+    ("hosts that started a refused service again for ever", _starting_again),
+    ("hosts that ended with a status which tells of it", _telling),
+)
+
+
+def _row(host: Host, alone: dict[str, Any], behind: dict[str, Any], good: dict[str, Any]) -> str:
+    cells = (
+        host.name,
+        host.guard,
+        _end(alone),
+        f"{alone['boots']} and on" if alone["end"] == End.STARTS_AGAIN else str(alone["boots"]),
+        "visible" if alone["alert"] else "**not visible**",
+        ("**open**" if alone["port_open"] else "closed") if host.serves else "",
+        "**yes**" if alone["worked"] else "none",
+        f"{_end(behind)}; {behind['boots'] or 'no'} boot",
+        ("serves" if host.serves else "works") if good["worked"] else "**fails**",
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _end(result: dict[str, Any]) -> str:
+    if result["end"] != End.ENDS:
+        return f"**{result['end']}**"
+    return f"ends, {result['status'] or '**0**'}"
+
+
+def shown() -> list[tuple[str, str]]:
+    """Return the host and the place of the guard of each row on the page."""
+    rows = _parts()[1].split(HEAD)[1].splitlines()
+    return [(cells[0], cells[1]) for cells in (row.removeprefix("| ").split(" | ") for row in rows if row)]
+
+
+def _parts() -> tuple[str, str, str]:
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    made, after = rest.split(END)
+    return before, made, after
+
+
+def main(path: str) -> None:
+    """Put the table of a run into the page."""
+    before, _, after = _parts()
+    PAGE.write_text(f"{before}{BEGIN}\n{render(read(Path(path)))}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,109 @@
+"""Contract section 4 and hazards section 1: what the hosts do with a refusal, and with a start."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import table
+from detector import leaks
+from matrix import HOSTS, End, Host
+from packaging.requirements import Requirement
+from running import GOOD, Seen, refused, started
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
+"""The variable with which a host that is not installed is a failure."""
+RESULTS = "SECRETGUARD_HOSTS_RESULTS"
+"""The variable that names the file to add the results to, for `table.py`."""
+
+
+def installed(requirement: Requirement) -> str | None:
+    """Return the version of what is required; `None` where it is not installed, or too old."""
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return version if requirement.specifier.contains(version, prereleases=True) else None
+
+
+@pytest.fixture
+def versions(host: Host) -> dict[str, str]:
+    """The versions of what a host requires, which is there."""
+    required = [Requirement(text) for text in host.requires]
+    for requirement in required:
+        if requirement.marker and not requirement.marker.evaluate():
+            pytest.skip(f"not to be had here: {requirement}")
+    found = {requirement.name: installed(requirement) for requirement in required}
+    missing = [name for name, version in found.items() if version is None]
+    if missing:
+        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(f"not installed, or too old: {', '.join(missing)}")
+    return {name: version for name, version in found.items() if version is not None}
+
+
+def keep(host: Host, run: table.Run, seen: Seen, versions: dict[str, str]) -> None:
+    """Add what was seen to the results, where they are wanted."""
+    if path := os.environ.get(RESULTS):
+        table.add(path, host, run, seen, versions | {"CPython": platform.python_version()})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="most of the hosts, and process groups, are of POSIX")
+@pytest.mark.parametrize("host", HOSTS, ids=str)
+class TestHosts:
+    """A service in a real host."""
+
+    def test_refused_by_the_guard_alone(self, tmp_path: Path, host: Host, versions: dict[str, str]) -> None:
+        """A refused service is seen in the output and never serves, and its host ends as the row says."""
+        seen, output = refused(host, tmp_path, gate=False)
+        keep(host, table.Run.ALONE, seen, versions)
+        assert leaks(output, tuple(GOOD.values())) == []
+        assert not seen.worked, output
+        assert (seen.answers, seen.alert) == ((), True), output
+        assert seen.end is host.end, output
+        assert seen.status in (host.statuses if host.end is End.ENDS else (None,)), output
+        assert seen.boots > 0, output
+        assert (seen.boots > host.workers) is (host.end is End.STARTS_AGAIN), output
+        assert not seen.port_open or seen.end is not End.ENDS, output
+
+    def test_refused_behind_exec(self, tmp_path: Path, host: Host, versions: dict[str, str]) -> None:
+        """Behind `exec` a service does not even boot, nothing is started again, and the status is 3."""
+        seen, output = refused(host, tmp_path, gate=True)
+        keep(host, table.Run.EXEC, seen, versions)
+        assert leaks(output, tuple(GOOD.values())) == []
+        assert not seen.worked, output
+        assert (seen.answers, seen.alert, seen.port_open) == ((), True, False), output
+        assert (seen.boots, seen.refusals) == (0, 1), output
+        assert (seen.end, seen.status) == ((End.GOES_ON, None) if host.gate_inside else (End.ENDS, 3)), output
+
+    def test_started(self, tmp_path: Path, host: Host, versions: dict[str, str]) -> None:
+        """Good keys: behind `exec` and with the guard, it serves or does its work, and no line of theirs is written."""
+        seen, output = started(host, tmp_path)
+        keep(host, table.Run.GOOD, seen, versions)
+        assert leaks(output, tuple(GOOD.values())) == []
+        assert seen.worked, output
+        assert [word for word in ("ALERT", "WARNING: secret") if word in output] == []
+
+
+def test_the_table_shows_every_host_and_no_other() -> None:
+    """The page has a row for each host of the data, in their order."""
+    assert table.shown() == [(host.name, host.guard) for host in HOSTS]
+
+
+def test_the_table_is_made_of_complete_runs(tmp_path: Path) -> None:
+    """Each of the three runs of each host must be among the results, and has its cells in the host's row."""
+    path = tmp_path / "results"
+    ended = Seen(End.ENDS, 3, 1, 1, alert=True, port_open=False, answers=(), worked=False)
+    for host in HOSTS:
+        for run in table.Run:
+            with pytest.raises(LookupError, match="run"):
+                table.render(table.read(path))
+            table.add(str(path), host, run, ended, {"CPython": "3"})
+    rows = [line for line in table.render(table.read(path)).splitlines() if line.startswith("| ")]
+    assert len(rows) == len(HOSTS) + 1
+    assert all("| ends, 3 | 1 | visible |" in row for row in rows[1:])

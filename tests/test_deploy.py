@@ -1,0 +1,691 @@
+"""The deployment files: each goes through the checkers that are here, and its commands are run for real."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import TIMEOUT, V1, V2, Ran, clean_environment, free_port, good_keys, run
+from detector import leaks
+
+from robodj_secretguard import check
+from robodj_secretguard.render import PASSED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+YAML = pytest.importorskip("ruamel.yaml", reason="the extra `hosts` is not installed").YAML
+
+ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "examples" / "deploy"
+FILES = sorted(path.name for path in DEPLOY.iterdir())
+DOCS = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+PROGRAMS = Path(sysconfig.get_path("scripts"))
+ON_THE_HOST = "/opt/robodj"
+PROTECTED = "ROBODJ_PROTECTED_ENV"
+KEYS = {V1, V2}
+HANDED_ON = KEYS | {f"{variable}_EXPIRES_AT" for variable in KEYS}
+PORT = "8000"
+
+pytestmark = pytest.mark.skipif(
+    os.name == "nt", reason="these files, and the shells that run them here, are of POSIX hosts"
+)
+
+
+def text_of(name: str) -> str:
+    """Read a deployment file."""
+    return (DEPLOY / name).read_text(encoding="utf-8")
+
+
+def documents(name: str) -> list[Any]:
+    """Parse a deployment file that is YAML."""
+    return list(YAML(typ="safe").load_all(text_of(name)))
+
+
+def here(text: str, *, service: Path, port: int) -> str:
+    """Put this machine's paths and port into what a deployment file says of the host's."""
+    text = text.replace(PORT, str(port)).replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - it is taken out
+    return text.replace(f"{ON_THE_HOST}/venv/bin/", f"{PROGRAMS}/").replace(f"{ON_THE_HOST}/service", str(service))
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a deployment file starts the service.
+
+    Attributes:
+        command: the command.
+        settings: the variables that the file sets.
+        handed_on: the variables that it takes from outside.
+    """
+
+    command: list[str]
+    settings: dict[str, str]
+    handed_on: set[str]
+
+    def env(self, outside: Mapping[str, str]) -> dict[str, str]:
+        """The service's environment: the file's settings, and what it hands on."""
+        ours = {name: value for name, value in outside.items() if name in self.handed_on}
+        path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+        return clean_environment() | {"PATH": path} | ours | self.settings
+
+
+def _compose() -> Start:
+    backend = documents("compose.yaml")[0]["services"]["backend"]
+    variables = backend["environment"]
+    settings = {name: value for name, value in variables.items() if value is not None}
+    return Start(backend["command"], settings, set(variables) - set(settings))
+
+
+def _dockerfile() -> Start:
+    text = text_of("Dockerfile")
+    (command,) = re.findall(r"^CMD (.*)$", text, re.MULTILINE)
+    settings = dict(re.findall(r"^ENV (ROBODJ_\w+)=(\w+)$", text, re.MULTILINE))
+    return Start(json.loads(command), settings, HANDED_ON)
+
+
+def _systemd() -> Start:
+    text = text_of("robodj.service")
+    (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
+    settings = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, re.MULTILINE))
+    return Start(shlex.split(command), settings, HANDED_ON)
+
+
+def _kubernetes() -> Start:
+    (container,) = documents("kubernetes.yaml")[0]["spec"]["template"]["spec"]["containers"]
+    settings = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    return Start(container["command"], settings, {each["name"] for each in container["env"] if "valueFrom" in each})
+
+
+def _supervisord() -> Start:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text_of("supervisord.conf"))
+    program = parser["program:robodj"]
+    settings = dict(re.findall(r'(\w+)="([^"]*)"', program["environment"]))
+    return Start(shlex.split(program["command"]), settings, HANDED_ON)
+
+
+STARTS = {
+    "compose.yaml": _compose(),
+    "Dockerfile": _dockerfile(),
+    "robodj.service": _systemd(),
+    "kubernetes.yaml": _kubernetes(),
+    "supervisord.conf": _supervisord(),
+}
+starts = pytest.mark.parametrize("name", STARTS)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Path:
+    """A copy of the service that the files start, without key files."""
+    copy = tmp_path / "service"
+    shutil.copytree(ROOT / "examples" / "robodj_service", copy, ignore=shutil.ignore_patterns("__pycache__", "*.key"))
+    (copy / "config").chmod(0o755)
+    return copy
+
+
+def bad_keys(keys: Mapping[str, str]) -> dict[str, str]:
+    """Cut one key short."""
+    return {**keys, V1: keys[V1][:20]}
+
+
+class TestEveryFile:
+    """What holds for all of `examples/deploy`."""
+
+    def test_these_are_the_files(self) -> None:
+        """A new file needs tests of its own here."""
+        assert sorted([*STARTS, "github-actions.yml", "launcher.bat"]) == FILES
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_rules_key_files_out(self, name: str) -> None:
+        """It sets `ROBODJ_PROTECTED_ENV` to true, outside of comments."""
+        lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith(("#", ";", "rem"))]
+        settings = re.findall(rf"{PROTECTED}\W+(?:value: )?\W*(\w+)", "\n".join(lines))
+        assert settings == ["true"]
+
+    @pytest.mark.parametrize("name", [*FILES, "deployment.md"])
+    def test_holds_no_key(self, name: str, tmp_path: Path) -> None:
+        """Nothing in it would pass as a key of either kind."""
+        text = DOCS if name == "deployment.md" else text_of(name)
+        words = set(re.findall(r"[A-Za-z0-9_-]+", text))
+        environs = [{V1: word, V2: word} for word in words]
+        reports = [check(environ=environ, config_dir=tmp_path) for environ in environs]
+        assert {secret.state for report in reports for secret in report.secrets} == {"invalid-format"}
+
+    @starts
+    def test_names_the_keys_and_gives_no_value(self, name: str) -> None:
+        """The keys and their markers come from outside."""
+        assert (STARTS[name].handed_on, set(STARTS[name].settings)) == (HANDED_ON, {PROTECTED})
+
+    @starts
+    def test_the_gate_stands_before_the_server(self, name: str) -> None:
+        """Between the gate and the server there is `exec --` and nothing else."""
+        words = [os.path.basename(word) for word in STARTS[name].command]
+        assert words[words.index("robodj-secretguard") :][:4] == ["robodj-secretguard", "exec", "--", "uvicorn"]
+
+
+def program(name: str) -> str:
+    """Find a checker that is no Python package."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed, and no Python package brings it along")
+    return found
+
+
+def checked(name: str, path: Path) -> list[Ran]:
+    """Run the checkers of a deployment file on a copy of it."""
+    commands: dict[str, list[list[str]]] = {
+        "compose.yaml": [["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]],
+        "github-actions.yml": [
+            ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)],
+            ["zizmor", "--offline", "--no-progress", "--config", str(path.with_name("zizmor.yml")), str(path)],
+        ],
+        "kubernetes.yaml": [
+            ["kubernetes-validate", "--strict", "--kubernetes-version", version, str(path)]
+            for version in ("1.28", "1.31")
+        ],
+        "Dockerfile": [["hadolint", str(path)]],
+    }
+    # By a commit, as zizmor asks for, an example would name one that nobody here has read.
+    policy = "rules: {unpinned-uses: {config: {policies: {'*': ref-pin}}}}\n"
+    path.with_name("zizmor.yml").write_text(policy, encoding="utf-8")
+    env = clean_environment()
+    return [
+        run([str(PROGRAMS / command[0]), *command[1:]], env=env, cwd=path.parent, python=False)
+        for command in commands[name]
+    ]
+
+
+class TestCheckers:
+    """The checkers of each format, none of which needs a network."""
+
+    MISTAKES = (
+        ("compose.yaml", "restart: on-failure:3", "restarts: on-failure:3"),
+        ("compose.yaml", "core: 0", "core: [0]"),
+        ("kubernetes.yaml", "maxUnavailable: 0", "maxUnavailble: 0"),
+        ("kubernetes.yaml", "secretKeyRef:", "secretRef:"),
+        ("github-actions.yml", "runs-on:", "run-on:"),
+        ("github-actions.yml", "run: python -m pip", "run: echo ${{ github.event.head_commit.message }} #"),
+        ("Dockerfile", "USER 10001", "USER root"),
+    )
+
+    @pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml", "github-actions.yml", "Dockerfile"])
+    def test_pass(self, name: str, tmp_path: Path) -> None:
+        """The file is what its format's schema and linters want."""
+        copy = Path(shutil.copy(DEPLOY / name, tmp_path))
+        assert [(ran.status, ran.out + ran.err) for ran in checked(name, copy) if ran.status] == []
+
+    @pytest.mark.parametrize(("name", "right", "wrong"), MISTAKES)
+    def test_notice_a_mistake(self, name: str, right: str, wrong: str, tmp_path: Path) -> None:
+        """With one mistake in it, the file does not pass."""
+        copy = tmp_path / name
+        assert right in text_of(name)
+        copy.write_text(text_of(name).replace(right, wrong), encoding="utf-8")
+        assert any(ran.status for ran in checked(name, copy))
+
+    def test_actionlint(self) -> None:
+        """The workflow passes actionlint, where that is installed."""
+        command = [program("actionlint"), str(DEPLOY / "github-actions.yml")]
+        ran = run(command, env=clean_environment(), cwd=DEPLOY, python=False)
+        assert (ran.status, ran.out + ran.err) == (0, "")
+
+    def test_compose_itself(self, tmp_path: Path) -> None:
+        """docker-compose reads the file without a complaint, where it is installed."""
+        command = [program("docker-compose"), "--file", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
+        keys = good_keys()
+        ran = run(command, env=clean_environment() | keys, cwd=tmp_path, keys=list(keys.values()), python=False)
+        assert (ran.status, ran.out + ran.err) == (0, "")
+
+
+class TestSystemd:
+    """`robodj.service`."""
+
+    def analyze(self, *arguments: str, text: str, cwd: Path) -> Ran:
+        """Run systemd-analyze on a unit."""
+        unit = cwd / "robodj.service"
+        unit.write_text(here(text, service=cwd, port=int(PORT)), encoding="utf-8")
+        command = [program("systemd-analyze"), *arguments, str(unit)]
+        return run(command, env=clean_environment(), cwd=cwd, python=False)
+
+    def test_verify(self, tmp_path: Path) -> None:
+        """The unit is read without a complaint, and one with a misspelt setting is not."""
+        right = self.analyze("verify", text=text_of("robodj.service"), cwd=tmp_path)
+        assert (right.status, right.out + right.err) == (0, "")
+        wrong = text_of("robodj.service").replace("RestartPreventExitStatus", "RestartPreventStatus")
+        assert "RestartPreventStatus" in self.analyze("verify", text=wrong, cwd=tmp_path).err
+
+    def test_security(self, tmp_path: Path) -> None:
+        """The exposure of the unit is 2.0 of 10 or less."""
+        ran = self.analyze(
+            "security", "--offline=true", "--threshold=20", "--no-pager", text=text_of("robodj.service"), cwd=tmp_path
+        )
+        assert ran.status == 0, ran.out
+
+    @pytest.mark.parametrize("line", ["Restart=on-failure", "RestartPreventExitStatus=3", "LimitCORE=0"])
+    def test_says(self, line: str) -> None:
+        """A refusal is not tried again, and leaves no core dump."""
+        assert line in text_of("robodj.service").splitlines()
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Iterator[Iterator[str]]:
+    """Run a command, give the lines that it writes, and end it and all that it started; none outlives the limit."""
+    process = subprocess.Popen(
+        command,
+        env=dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+    def kill() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    limit = threading.Timer(TIMEOUT, kill)
+    limit.start()
+    try:
+        assert process.stdout is not None
+        with process.stdout:
+            try:
+                yield iter(process.stdout)
+            finally:
+                process.terminate()
+                process.stdout.read()
+                process.wait()
+    finally:
+        kill()
+        limit.cancel()
+        limit.join()
+
+
+def until(lines: Iterator[str], text: str) -> list[str]:
+    """Read lines up to one that has a text in it, which must come."""
+    read = []
+    for line in lines:
+        read.append(line)
+        if text in line:
+            return read
+    pytest.fail(f"{text!r} never came: {read}")
+
+
+def answer(port: int) -> int:
+    """Ask the service for its readiness, as soon as its port is open, and return the status of the answer."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        try:
+            with contextlib.closing(connection):
+                connection.request("GET", "/ready")
+                return connection.getresponse().status
+        except ConnectionRefusedError:  # uvicorn's workers say nothing when they have opened it
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+class TestStarts:
+    """The command of each file, with the file's own settings, in a copy of the service."""
+
+    def command(self, name: str, service: Path, port: int) -> list[str]:
+        return [here(word, service=service, port=port) for word in STARTS[name].command]
+
+    @starts
+    def test_refused(self, name: str, service: Path) -> None:
+        """With a bad key it ends with status 3 and the ALERT line, and the server is never started."""
+        keys = good_keys()
+        env = STARTS[name].env(bad_keys(keys))
+        command = self.command(name, service, free_port())
+        ran = run(command, env=env, cwd=service, keys=list(keys.values()), python=False)
+        assert ran.status == 3
+        assert [line.split()[:3] for line in ran.alerts] == [["ALERT:", "secret.key:", "format:"]]
+        assert "uvicorn" not in (ran.out + ran.err).lower()
+
+    @starts
+    def test_a_key_file_is_refused(self, name: str, service: Path) -> None:
+        """Good keys beside a key file are refused: the file's own setting rules key files out."""
+        keys = good_keys()
+        (service / "config" / "secret.key").write_text(keys[V1], encoding="utf-8")
+        (service / "config" / "secret.key").chmod(0o600)
+        command = self.command(name, service, free_port())
+        ran = run(command, env=STARTS[name].env(keys), cwd=service, keys=list(keys.values()), python=False)
+        assert (ran.status, [line.split()[2] for line in ran.alerts]) == (3, ["file-present:"])
+
+    @pytest.mark.parametrize("name", ["compose.yaml", "Dockerfile", "robodj.service", "kubernetes.yaml"])
+    def test_serves(self, name: str, service: Path) -> None:
+        """With good keys the service answers where the file's probe asks, and no key shows."""
+        keys, port = good_keys(), free_port()
+        with running(self.command(name, service, port), STARTS[name].env(keys), service) as lines:
+            written = until(lines, "Application startup complete")
+            assert answer(port) == 200
+        assert leaks("".join(written), list(keys.values())) == []
+
+    def test_kubernetes_rules_core_dumps_out(self, service: Path) -> None:
+        """What the pod runs behind the gate has a limit of no core dump."""
+        start = STARTS["kubernetes.yaml"]
+        allowed = ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)" && exec "$@"', "sh"]
+        command = [*start.command[: start.command.index("--") + 1], "sh", "-c", "ulimit -c"]
+        ran = run([*allowed, *command], env=start.env(good_keys()), cwd=service, python=False)
+        assert (ran.status, ran.out) == (0, "0\n")
+
+
+class TestProbes:
+    """How the hosts ask whether the service is well: by HTTP."""
+
+    def test_composes_health_check(self, service: Path) -> None:
+        """Its command succeeds while the service answers, and fails when nobody does."""
+        backend = documents("compose.yaml")[0]["services"]["backend"]
+        kind, *command = backend["healthcheck"]["test"]
+        port, start = free_port(), STARTS["compose.yaml"]
+        command = [here(word, service=service, port=port) for word in command]
+        env = start.env(good_keys())
+        with running([here(word, service=service, port=port) for word in start.command], env, service) as lines:
+            until(lines, "Application startup complete")
+            assert answer(port) == 200
+            healthy = run(command, env=env, cwd=service, python=False)
+        assert (kind, healthy.status, healthy.out + healthy.err) == ("CMD", 0, "")
+        assert run(command, env=env, cwd=service, python=False).status == 1
+
+    @pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
+    def test_kubernetes_asks_by_http(self, probe: str) -> None:
+        """It asks for the path that the service answers, on the port that it listens on."""
+        (container,) = documents("kubernetes.yaml")[0]["spec"]["template"]["spec"]["containers"]
+        assert container[probe]["httpGet"] == {"path": "/ready", "port": "http"}
+        assert container["ports"] == [{"name": "http", "containerPort": int(PORT)}]
+        assert f"--port={PORT}" in container["command"]
+
+    def test_kubernetes_has_no_secret_of_its_own(self) -> None:
+        """The manifest only refers to one."""
+        assert [each["kind"] for each in documents("kubernetes.yaml")] == ["Deployment", "Service"]
+
+
+class TestImage:
+    """`Dockerfile`."""
+
+    def build_command(self) -> str:
+        (command,) = re.findall(r"^RUN (.*--ephemeral.*)$", text_of("Dockerfile"), re.MULTILINE)
+        return str(command)
+
+    def test_imports_the_service_without_keys(self, service: Path) -> None:
+        """The build's command imports the guarded service, although there is no key."""
+        env = STARTS["Dockerfile"].env({})
+        del env[PROTECTED]
+        ran = run(["sh", "-c", self.build_command()], env=env, cwd=service, python=False)
+        assert (ran.status, ran.alerts) == (0, [])
+
+    def test_that_command_is_for_the_build_alone(self, service: Path) -> None:
+        """With the image's own setting, which comes after it, the command is refused."""
+        ran = run(["sh", "-c", self.build_command()], env=STARTS["Dockerfile"].env({}), cwd=service, python=False)
+        assert ran.status == 3
+        text = text_of("Dockerfile")
+        assert text.index("--ephemeral") < text.index(f"ENV {PROTECTED}")
+
+
+class TestSupervisord:
+    """`supervisord.conf`, in a real supervisord."""
+
+    @pytest.fixture
+    def port(self) -> int:
+        return free_port()
+
+    @pytest.fixture
+    def conf(self, service: Path, port: int) -> Path:
+        """The file, with this machine's paths."""
+        text = here(text_of("supervisord.conf"), service=service, port=port)
+        path = service.parent / "supervisord.conf"
+        path.write_text(text.replace("/run/robodj/", f"{service.parent}/"), encoding="utf-8")
+        return path
+
+    def ctl(self, conf: Path, *arguments: str) -> str:
+        """Ask the running supervisord."""
+        command = ["-m", "supervisor.supervisorctl", "--configuration", str(conf), *arguments]
+        return run(command, env=clean_environment(), cwd=conf.parent).out
+
+    def supervisord(self, conf: Path, keys: Mapping[str, str]) -> contextlib.AbstractContextManager[Iterator[str]]:
+        command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(conf)]
+        return running(command, clean_environment() | dict(keys), conf.parent)
+
+    def test_refused_once(self, conf: Path) -> None:
+        """A refusal is left alone: one process was started, its ALERT line shows, and the state stays EXITED."""
+        keys = good_keys()
+        with self.supervisord(conf, bad_keys(keys)) as lines:
+            written = until(lines, "exited: robodj")
+            # It decides about its programs whenever it has answered.
+            states = [self.ctl(conf, "status").split()[:2] for _ in range(3)]
+            self.ctl(conf, "shutdown")
+            written += list(lines)
+        text = "".join(written)
+        assert states == [["robodj", "EXITED"]] * 3
+        assert "exited: robodj (exit status 3; expected)" in text
+        assert (text.count("spawned: "), text.count("ALERT: secret.key: format: ")) == (1, 1)
+        assert leaks(text, list(keys.values())) == []
+
+    @pytest.mark.parametrize(("right", "wrong"), [("startsecs=0", "startsecs=30"), ("exitcodes=0,3", "exitcodes=0")])
+    def test_started_again_without(self, right: str, wrong: str, conf: Path) -> None:
+        """Each of the two lines is needed: otherwise the refused service is started again."""
+        text = conf.read_text(encoding="utf-8")
+        assert f"\n{right}\n" in text
+        conf.write_text(text.replace(f"\n{right}\n", f"\n{wrong}\n"), encoding="utf-8")
+        with self.supervisord(conf, bad_keys(good_keys())) as lines:
+            written = until(lines, "spawned: ") + until(lines, "spawned: ")
+        assert "".join(written).count("ALERT: ") == 1
+
+    def test_serves(self, conf: Path, port: int) -> None:
+        """With good keys the service runs, and stops with supervisord."""
+        keys = good_keys()
+        with self.supervisord(conf, keys) as lines:
+            written = until(lines, "Uvicorn running on")
+            assert answer(port) == 200
+            assert self.ctl(conf, "status").split()[:2] == ["robodj", "RUNNING"]
+            self.ctl(conf, "shutdown")
+            written += list(lines)
+        text = "".join(written)
+        assert (text.count("spawned: "), text.count("stopped: robodj")) == (1, 1)
+        assert leaks(text, list(keys.values())) == []
+
+
+class TestGitHubActions:
+    """The gate's step of `github-actions.yml`, run as GitHub runs it."""
+
+    def gate(self, service: Path, variables: Mapping[str, str]) -> Ran:
+        """Run the step with the secrets and variables of a repository; what is not set is empty there."""
+        (step,) = (each for each in documents("github-actions.yml")[0]["jobs"]["gate"]["steps"] if "env" in each)
+        path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+        env = clean_environment() | {
+            name: re.sub(r"\$\{\{ (?:secrets|vars)\.(\w+) \}\}", lambda found: variables.get(found[1], ""), value)
+            for name, value in step["env"].items()
+        }
+        keys = [variables[name] for name in KEYS & set(variables)]
+        return run(["sh", "-ec", step["run"]], env=env | {"PATH": path}, cwd=service, keys=keys, python=False)
+
+    def test_one_step_has_the_secrets(self) -> None:
+        """The job may read the repository and nothing else, and only the gate's step is given secrets."""
+        (workflow,) = documents("github-actions.yml")
+        job = workflow["jobs"]["gate"]
+        assert (workflow["permissions"], job["permissions"]) == ({}, {"contents": "read"})
+        assert ["secrets." in str(step) for step in job["steps"]] == [False, False, False, True]
+        assert "secrets." not in str({**job, "steps": []})
+
+    def test_passes(self, service: Path) -> None:
+        """With good keys and no markers it passes."""
+        ran = self.gate(service, good_keys())
+        assert (ran.status, ran.out.splitlines()[-1]) == (0, PASSED)
+
+    def test_fails(self, service: Path) -> None:
+        """With a secret that is not set it fails, and says that it is empty."""
+        keys = good_keys()
+        ran = self.gate(service, {V2: keys[V2]})
+        assert (ran.status, len(ran.alerts)) == (1, 1)
+        assert "missing" in ran.alerts[0]
+
+    def test_fails_on_a_warning(self, service: Path) -> None:
+        """A marker further ahead than the cadence is a warning, and stops a release."""
+        ran = self.gate(service, {**good_keys(), f"{V1}_EXPIRES_AT": "9000-01-01T00:00:00Z"})
+        assert (ran.status, ran.alerts) == (1, [])
+        assert "WARNING: secret.key: cadence: " in ran.out
+
+
+class TestLauncher:
+    """`launcher.bat`: its text alone, as there is no cmd.exe here to run it."""
+
+    def test_its_text_stops_on_a_refusal(self) -> None:
+        """The setting comes before the gate, the app stands behind it, and the next line stops the launcher."""
+        lines = (DEPLOY / "launcher.bat").read_bytes().decode("ascii").split("\r\n")
+        assert "\n" not in "".join(lines)
+        (gate,) = (at for at, line in enumerate(lines) if "robodj-secretguard.exe" in line)
+        assert f'set "{PROTECTED}=true"' in lines[:gate]
+        assert lines[gate].split()[1:3] == ["exec", "--"]
+        assert "-m app" in lines[gate]
+        assert lines[gate + 1] == "if %errorlevel% equ 3 ("
+        assert lines[gate + 1 : lines.index(")")][-1].strip() == "exit /b 3"
+        assert lines[lines.index(")") + 1] == "if %errorlevel% neq 0 exit /b %errorlevel%"
+
+
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+CLIENTS = ("vault kv", "aws secretsmanager", "gcloud secrets", "az keyvault")
+STAND_IN = f"""\
+#!{sys.executable}
+import os, sys
+here = os.path.dirname(os.path.realpath(__file__))
+words = sys.argv[1:]
+with open(os.path.join(here, "arguments"), "a") as file:
+    print(*words, file=file)
+if os.environ.get("FAILS"):
+    sys.exit(1)
+stored = os.path.join(here, "v2" if "v2" in "".join(words).lower() else "v1")
+if any("stdin" in word or word.endswith("=-") or word == "set" for word in words):
+    value = sys.stdin.read()
+    with open(stored, "w", newline="") as file:
+        file.write(value)
+    if words[0] == "keyvault" and words[-2:] != ["--output", "none"]:
+        print(value)
+else:
+    with open(stored) as file:
+        print(file.read())
+"""
+"""Keeps what it is sent and hands it out with a newline, as the clients do, and records its arguments.
+
+Azure's client shows what it stores unless it is told not to.
+"""
+
+
+def script(*words: str) -> str:
+    """Return the one script of the page that has all these words."""
+    (found,) = (block for block in BLOCKS if all(word in block for word in words))
+    return str(found)
+
+
+class TestPage:
+    """The scripts of `docs/deployment.md`."""
+
+    @pytest.fixture
+    def stand_ins(self, tmp_path: Path) -> Path:
+        """A directory of programs that comes first on the path."""
+        directory = tmp_path / "bin"
+        directory.mkdir()
+        return directory
+
+    def install(self, directory: Path, name: str, text: str) -> None:
+        """Make a program."""
+        (directory / name).write_text(text, encoding="utf-8")
+        (directory / name).chmod(0o755)
+
+    def run(self, directory: Path, text: str, *arguments: str, keys: Sequence[str] = (), **more: str) -> Ran:
+        """Run a script with the stand-ins on the path."""
+        path = os.pathsep.join((str(directory), str(PROGRAMS), os.environ["PATH"]))
+        env = clean_environment() | {"PATH": path} | more
+        return run(["sh", "-c", text, "sh", *arguments], env=env, cwd=directory, keys=keys, python=False)
+
+    @pytest.mark.parametrize("block", range(len(BLOCKS)))
+    def test_parses(self, block: int, tmp_path: Path) -> None:
+        """A shell reads it without a complaint, the script that it gives to another shell included."""
+        inner = re.findall(r"sh -euc '(.*?)'$", BLOCKS[block], re.MULTILINE | re.DOTALL)
+        for text in (BLOCKS[block], *inner):
+            ran = run(["sh", "-nc", text], env=clean_environment(), cwd=tmp_path, python=False)
+            assert (ran.status, ran.err) == (0, "")
+
+    @pytest.mark.parametrize("client", CLIENTS)
+    def test_first_keys_come_back(self, client: str, stand_ins: Path) -> None:
+        """Keys that the one script makes pass the gate in the other; no argument and no output has a part of them."""
+        self.install(stand_ins, client.split(maxsplit=1)[0], STAND_IN)
+        made = self.run(stand_ins, script(client, "token_urlsafe"))
+        stored = [(stand_ins / name).read_bytes().decode() for name in ("v1", "v2")]
+        assert (made.status, made.out + made.err, [len(key) for key in stored]) == (0, "", [43, 128])
+        fetched = self.run(stand_ins, script(client, "exec --"), "robodj-secretguard", "check", keys=stored)
+        assert (fetched.status, fetched.out.splitlines()[-1]) == (0, PASSED)
+        assert "environment only" in fetched.out
+        arguments = (stand_ins / "arguments").read_text(encoding="utf-8")
+        assert len(arguments.splitlines()) == 4
+        assert leaks(arguments, stored) == []
+
+    @pytest.mark.parametrize("client", CLIENTS)
+    def test_no_keys_no_command(self, client: str, stand_ins: Path) -> None:
+        """Where the client fails, or hands out no key, the command is not started."""
+        self.install(stand_ins, client.split(maxsplit=1)[0], STAND_IN)
+        failed = self.run(stand_ins, script(client, "exec --"), "echo", "started", FAILS="1")
+        assert (failed.status, failed.out) == (1, "")
+        for name in ("v1", "v2"):
+            (stand_ins / name).touch()
+        empty = self.run(stand_ins, script(client, "exec --"), "echo", "started")
+        assert (empty.status, len(empty.alerts)) == (3, 2)
+        assert "started" not in empty.out.splitlines()
+
+    @pytest.fixture
+    def keys(self, stand_ins: Path) -> dict[str, str]:
+        """Keys in the manager, and `with-robodj-keys` installed."""
+        keys = good_keys()
+        self.install(stand_ins, "vault", STAND_IN)
+        self.install(stand_ins, "with-robodj-keys", script("vault kv", "exec --"))
+        for name, key in zip(("v1", "v2"), keys.values(), strict=True):
+            (stand_ins / name).write_text(key, encoding="utf-8")
+        return keys
+
+    def test_systemds_file(self, stand_ins: Path, keys: dict[str, str]) -> None:
+        """It has a line for each key, and only its owner can read it."""
+        text = script("/run/robodj", "systemctl").replace("/run/robodj", str(stand_ins / "run"))
+        self.install(stand_ins, "systemctl", "#!/bin/sh\n")
+        ran = self.run(stand_ins, text, keys=list(keys.values()))
+        assert (ran.status, ran.out + ran.err) == (0, "")
+        file = stand_ins / "run" / "keys.env"
+        assert file.read_text(encoding="utf-8") == "".join(f"{name}={key}\n" for name, key in keys.items())
+        assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+    def test_kubernetes_secret(self, stand_ins: Path, keys: dict[str, str]) -> None:
+        """A line for each key goes to kubectl, and no key is an argument."""
+        own = stand_ins / "kubectl.d"
+        own.mkdir()
+        self.install(own, "kubectl", STAND_IN)
+        (stand_ins / "kubectl").symlink_to(own / "kubectl")
+        ran = self.run(stand_ins, script("kubectl create"), keys=list(keys.values()))
+        assert (ran.status, ran.out + ran.err) == (0, "")
+        sent = (own / "v1").read_text(encoding="utf-8")
+        assert sent == "".join(f"{name}={key}\n" for name, key in keys.items())
+        assert leaks((own / "arguments").read_text(encoding="utf-8"), list(keys.values())) == []
+
+    def test_github_secrets(self, stand_ins: Path, keys: dict[str, str]) -> None:
+        """Each key goes to gh as it is, and no key is an argument."""
+        own = stand_ins / "gh.d"
+        own.mkdir()
+        self.install(own, "gh", STAND_IN)
+        (stand_ins / "gh").symlink_to(own / "gh")
+        ran = self.run(stand_ins, script("gh secret set"), keys=list(keys.values()))
+        assert (ran.status, ran.out + ran.err) == (0, "")
+        assert [(own / name).read_text(encoding="utf-8") for name in ("v1", "v2")] == list(keys.values())
+        assert leaks((own / "arguments").read_text(encoding="utf-8"), list(keys.values())) == []
