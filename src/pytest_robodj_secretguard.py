@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pytest
@@ -106,7 +107,7 @@ class _Run:
             raise refusal
         if not self.config.getini(EPHEMERAL_OPTION):
             hint = f"For throw-away keys in tests, set {EPHEMERAL_OPTION} = true in pytest's configuration."
-        elif "ephemeral" in refused:
+        elif "set-up: ephemeral" in refused:
             hint = "The service asks for environment-only, where throw-away keys are refused."
         else:
             hint = (
@@ -182,8 +183,7 @@ def _model(config: pytest.Config) -> type[SecretSettings]:
 
     try:
         with pytest.MonkeyPatch.context() as patch:  # of ours alone: pytest may not have come to it yet
-            for directory in reversed(config.getini("pythonpath")):
-                patch.syspath_prepend(directory)
+            patch.setattr(sys, "path", [*map(str, config.getini("pythonpath")), *sys.path])
             return load_model(config.getini(MODEL_OPTION))
     except ModelError as error:
         msg = f"{MODEL_OPTION}: {error}"

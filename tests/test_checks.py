@@ -181,7 +181,7 @@ class TestReport:
     """What `check` returns."""
 
     def test_as_dict(self, checker: Checker) -> None:
-        """It is contract section 5's document, in plain types."""
+        """It is the document that the README shows, in plain types."""
         keys = good_keys()
         checker.write("secret_v2.key", keys[V2])
         document = checker({V1: keys[V1], f"{V1}_EXPIRES_AT": "2026-11-01T02:00:00.5+02:00"}).as_dict()

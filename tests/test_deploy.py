@@ -667,6 +667,18 @@ class TestPage:
         assert file.read_text(encoding="utf-8") == "".join(f"{name}={key}\n" for name, key in keys.items())
         assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
+    def test_systemds_drop_in(self, stand_ins: Path, keys: dict[str, str]) -> None:
+        """With the path that it sets, the script finds the manager's client and the gate."""
+        (drop_in,) = re.findall(r"^```ini\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+        for place, here in (("/opt/robodj/venv/bin", PROGRAMS), ("/usr/local/bin", stand_ins)):
+            drop_in = drop_in.replace(place, str(here))
+        settings = [line.partition("=")[::2] for line in drop_in.splitlines()]
+        (path,) = (value.removeprefix("PATH=") for name, value in settings if name == "Environment")
+        start = settings[-1][1].split()[:2]
+        env = clean_environment() | {"PATH": path}
+        ran = run([*start, "--version"], env=env, cwd=stand_ins, keys=list(keys.values()), python=False)
+        assert (ran.status, ran.err, ran.out.split()[:2]) == (0, "", ["Running", "uvicorn"])
+
     def test_kubernetes_secret(self, stand_ins: Path, keys: dict[str, str]) -> None:
         """A line for each key goes to kubectl, and no key is an argument."""
         own = stand_ins / "kubectl.d"

@@ -29,12 +29,12 @@ def test_a_key_that_the_checks_would_refuse_is_not_given_out(monkeypatch: pytest
 def test_ephemeral_keys_pass_every_check() -> None:
     """They are good keys, that say what they are and soon end."""
     variables = ephemeral(POLICIES)
-    assert found(check(environ=variables)) == [
+    report = check(environ=variables)
+    assert found(report) == [
         ("ephemeral", None),
         ("expiring", "secret.key"),
         ("expiring", "secret_v2.key"),
     ]
-    report = check(environ=variables)
     ends = {status.expires_at for status in report.secrets}
     assert len(ends) == 1
     assert timedelta(minutes=59) < next(iter(ends)) - report.checked_at <= timedelta(hours=1)  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""What a declared secret is, and that the two in the policy's scope are declared as contract section 1 says."""
+"""What a declared secret is, and that the two in the policy's scope are declared as it says."""
 
 from __future__ import annotations
 

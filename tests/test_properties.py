@@ -1,4 +1,4 @@
-"""Contract sections 3, 4 and 6 as properties: they hold for whatever Hypothesis thinks of."""
+"""What holds for any input, whatever Hypothesis thinks of."""
 
 from __future__ import annotations
 

@@ -69,13 +69,23 @@ class TestEphemeralRun:
         ran = run(["script.py"], env=clean_environment() | keys, cwd=tmp_path, keys=list(keys.values()))
         assert ran.out.endswith("\nTrue True\n")
 
-    def test_a_model_of_ones_own(self, tmp_path: Path) -> None:
-        """The keys are those of the project's own model, from a directory that pytest is told of."""
-        (tmp_path / "lib").mkdir()
-        (tmp_path / "lib" / "settings.py").write_text(OWN_MODEL, encoding="utf-8")
-        test = "import os\ndef test_it(robodj_secrets):\n    assert len(os.environ['OWN_KEY']) == 43\n"
-        ini = [EPHEMERAL, "robodj_secrets_model = settings:Own", "pythonpath = lib"]
-        assert pytest_on(tmp_path, {"test_it.py": test}, ini=ini).status == 0
+    @pytest.mark.parametrize(("place", "more"), [("lib", ["pythonpath = lib"]), (".", [])])
+    def test_a_model_of_ones_own(self, tmp_path: Path, place: str, more: Sequence[str]) -> None:
+        """The keys are those of the project's own model, wherever pytest is told that it is.
+
+        Looking for it leaves the import path as pytest made it.
+        """
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "settings.py").write_text(OWN_MODEL, encoding="utf-8")
+        test = (
+            "import os, sys\n"
+            "PATH = sys.path.copy()\n"
+            "def test_it(robodj_secrets):\n"
+            "    assert len(os.environ['OWN_KEY']) == 43\n"
+            "    assert sys.path == PATH\n"
+        )
+        ini = [EPHEMERAL, "robodj_secrets_model = settings:Own"]
+        assert pytest_on(tmp_path, {"test_it.py": test}, ini=[*ini, *more]).status == 0
 
     def test_no_such_model(self, tmp_path: Path) -> None:
         """A model that is not there is a usage error of one line."""
@@ -115,9 +125,10 @@ class TestEphemeralRun:
         ids=["another-model", "environment-only"],
     )
     def test_a_service_that_refuses_them(self, tmp_path: Path, service: str, hint: str) -> None:
-        """Where the keys of the run do not help, it says why."""
+        """Where the keys of the run do not help, it says why, whatever the secrets are called."""
+        settings = OWN_MODEL.replace("own.key", "ephemeral.key")
         ran = pytest_on(
-            tmp_path, {"service.py": service, "settings.py": OWN_MODEL, "test_it.py": "import service"}, ini=[EPHEMERAL]
+            tmp_path, {"service.py": service, "settings.py": settings, "test_it.py": "import service"}, ini=[EPHEMERAL]
         )
         (line,) = (line for line in ran.out.splitlines() if line.startswith("guard() refused: "))
         assert line.endswith(f". {hint}")

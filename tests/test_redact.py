@@ -122,7 +122,10 @@ class TestAnEvent:
             (Pair(KEY1, 1.5), (NAME1, 1.5)),
             ({KEY1}, {NAME1}),
             (frozenset({KEY1}), frozenset({NAME1})),
-            ({"a": {"b": [KEY1]}, KEY2: True}, {"a": {"b": [NAME1]}, NAME2: True}),
+            (
+                {"a": {"b": [KEY1]}, KEY2: True, "exc_info": KEY1},
+                {"a": {"b": [NAME1]}, NAME2: True, "exc_info": NAME1},
+            ),
             (Shown(), f"<{NAME1}>"),
             (ValueError(KEY1), NAME1),
         ],
@@ -130,14 +133,13 @@ class TestAnEvent:
     )
     def test_nested(self, redact: SecretRedactor, value: Any, becomes: Any) -> None:
         """It is found in whatever is nested, and in what an object shows."""
-        before = copy.copy(value)
+        before = repr(value)
         assert redact(None, "info", {"event": "x", "value": value, "other": 1}) == {
             "event": "x",
             "value": becomes,
             "other": 1,
         }
-        assert type(value) is type(before)  # nothing of the host's was changed
-        assert isinstance(value, (Exception, Shown)) or value == before
+        assert repr(value) == before  # nothing of the host's was changed
 
     @pytest.mark.parametrize(
         "event",
@@ -418,7 +420,7 @@ class TestItShowsNothing:
     def test_attributes_and_copies(self, redact: SecretRedactor) -> None:
         """Not by its attributes, nor by those of a copy."""
         for each in (redact, copy.copy(redact), copy.deepcopy(redact)):
-            assert leaks(f"{each!r} {vars(each)} {each._forms}", list(KEYS.values())) == []  # noqa: SLF001
+            assert leaks(f"{each!r} {vars(each)}", list(KEYS.values())) == []
 
     def test_pickles(self, redact: SecretRedactor) -> None:
         """It is not pickled."""
@@ -435,7 +437,7 @@ class TestItShowsNothing:
                     seen.append("")
                     here = sys._getframe()  # noqa: SLF001 - that is how a frame is found
                     stack = traceback.StackSummary.extract(traceback.walk_stack(here), capture_locals=True)
-                    seen.extend(frame.locals for frame in stack if frame.name in {"value", "_shown", "_mapping"})
+                    seen.extend(frame.locals for frame in stack if frame.filename.endswith("redact.py"))
                 return ""
 
         redact(None, "info", {"event": "x", "looks": Looks()})
@@ -458,7 +460,11 @@ class TestItShowsNothing:
 TEXTS = st.sampled_from(list(FORMS.values())) | st.text(max_size=60)
 VALUES = st.recursive(
     TEXTS | st.integers() | st.none() | st.builds(str.encode, TEXTS),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3) | st.tuples(inner, inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(TEXTS | st.just("exc_info"), inner, max_size=3)
+        | st.tuples(inner, inner)
+    ),
     max_leaves=8,
 )
 

@@ -1,4 +1,4 @@
-"""Contract sections 4 and 5: findings and reports as operators read them."""
+"""Findings and reports as operators read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 3: each check on both sides of its boundary, and that only that check fires."""
+"""Each check on both sides of its boundary, and that only that check fires."""
 
 from __future__ import annotations
 

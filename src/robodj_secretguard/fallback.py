@@ -57,7 +57,7 @@ class FallbackFile:
 
 def look(directory: str, policy: SecretPolicy) -> FallbackFile:
     """Look at a secret's fallback file: one descriptor, one bounded read, and what is returned is what was judged."""
-    path = os.path.join(directory, *policy.file.split("/")[1:])
+    path = os.path.join(directory, policy.file_in_config_dir)
     misnamed = os.path.lexists(f"{path}.txt")
     try:
         descriptor = os.open(path, _READ_FLAGS)

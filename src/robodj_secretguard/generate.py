@@ -21,7 +21,7 @@ EPHEMERAL_LIFE: Final = timedelta(hours=1)
 
 
 def generate(policy: SecretPolicy) -> SealedStr:
-    """Return a new key, made by the secret's approved generator, which this project's own checks accept.
+    """Return a new key, made by the secret's approved generator, which the library's own checks accept.
 
     Args:
         policy: the secret's.
@@ -40,7 +40,7 @@ def generate(policy: SecretPolicy) -> SealedStr:
 def ephemeral(policies: Iterable[SecretPolicy]) -> dict[str, str]:
     """Return variables with a throw-away key for every declared secret, for an image build or a test.
 
-    Every check of them reports `ephemeral`, and `expired` from an hour later.
+    Every check of them reports `ephemeral` and `expiring`, and from an hour later `expired`.
 
     Args:
         policies: the declared secrets.

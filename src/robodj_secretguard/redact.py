@@ -145,17 +145,20 @@ class _Search:
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
         redacted = {
-            self.value(name, depth): self._exception(each) if name == "exc_info" else self.value(each, depth)
+            self.value(name, depth): self._exception(each, depth) if name == "exc_info" else self.value(each, depth)
             for name, each in value.items()
         }
         same = len(redacted) == len(value) and all(map(is_, redacted, value))
         return value if same and all(map(is_, redacted.values(), value.values())) else redacted
 
-    def _exception(self, exc_info: Any) -> Any:
+    def _exception(self, exc_info: Any, depth: int) -> Any:
         shown = _formatted(exc_info)
         redacted = self._text(shown)
-        # A stand-in that every renderer can format: without any, some would look for the exception by themselves.
-        return exc_info if redacted == shown else (RedactedError, RedactedError(redacted.rstrip("\n")), None)
+        if redacted != shown:
+            # A stand-in that every renderer can format: without any, some would look for the exception by themselves.
+            return RedactedError, RedactedError(redacted.rstrip("\n")), None
+        # A field of that name need not hold one.
+        return exc_info if isinstance(exc_info, (BaseException, tuple)) else self.value(exc_info, depth)
 
     def _series(self, value: Any, depth: int) -> Any:
         redacted = [self.value(each, depth) for each in value]

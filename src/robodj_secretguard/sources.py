@@ -101,7 +101,7 @@ class Setup:
         """Say where a secret's fallback file is looked for, without showing a path that somebody gave."""
         if self.directory_named_by is None:
             return policy.file
-        return f"{policy.file.removeprefix('config/')} in the configured directory"
+        return f"{policy.file_in_config_dir} in the configured directory"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,8 @@ def silence_broken_streams() -> None:
 def divert_stdout() -> TextIO | None:
     """Send all that is written to stdout to stderr from here on, and return what stdout was.
 
-    That holds to the end of the process, for what is printed at exit too, and for the programs that it starts.
+    That holds until `restore_stdout`, else to the end of the process, for what is printed at exit too, and for the
+    programs that it starts.
     """
     silence_broken_streams()
     stdout = sys.stdout

@@ -54,7 +54,7 @@ class _Case:
         return dict.fromkeys((self.variable, other.variable), generate(longest).get_secret_value())
 
     def in_file(self, text: str, mode: int = 0o600) -> Variables:
-        path = os.path.join(self.directory, self.policy.file.removeprefix("config/"))
+        path = os.path.join(self.directory, self.policy.file_in_config_dir)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)

@@ -1,4 +1,4 @@
-"""Contract section 5: the gate as operators run it, by its console script and as a module."""
+"""The gate as operators run it, by its console script and as a module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 5: `exec`, the gate before a command."""
+"""`exec`, the gate before a command."""
 
 from __future__ import annotations
 

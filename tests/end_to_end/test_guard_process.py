@@ -1,4 +1,4 @@
-"""Contract section 4: the guard in a script, a thread and an event loop, seen from outside the process."""
+"""The guard in a script, a thread and an event loop, seen from outside the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 4: whatever a host's structlog pipeline is and does, the outcome and the lines are the same."""
+"""Whatever a host's structlog pipeline is and does, the outcome and the lines are the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract sections 4 and 5: no trouble with a standard stream changes how a process starts or ends."""
+"""No trouble with a standard stream changes how a process starts or ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 4 and hazards section 1: what the hosts do with a refusal, and with a start."""
+"""What the hosts do with a refusal, and with a start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract section 6: nothing shows a key. Every scenario before every observer, each cell in a process of its own."""
+"""Nothing shows a key. Every scenario before every observer, each cell in a process of its own."""
 
 from __future__ import annotations
 
