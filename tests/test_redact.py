@@ -112,6 +112,11 @@ class TestAnEvent:
         assert event.endswith(" after")
         assert leaks(event, list(KEYS.values())) == []
 
+    @pytest.mark.parametrize(("user", "left"), [("", 4), ("a", 7), ("ab", 7), ("abc", 8)])
+    def test_base64_within_something_longer(self, redact: SecretRedactor, user: str, left: int) -> None:
+        """No character is left that the key alone makes."""
+        assert len(redact(None, "info", in_basic_header(user)).replace(NAME1, "")) == left
+
     @pytest.mark.parametrize(
         ("value", "becomes"),
         [
@@ -275,6 +280,7 @@ class TestInLogging:
         assert redact.filter(record)
         assert leaks(f"{record.exc_text} {record.exc_info!r}", [KEY1]) == []
         assert (record.exc_info is exc_info) is (not error.args)
+        assert record.exc_text == (str(record.exc_info[1]) if error.args else f"in short: {NAME1}")  # type: ignore[index]
 
     def test_structlogs_bound_logger(self, redact: SecretRedactor) -> None:
         """An exception that structlog sends to logging stays one, wherever in the pipeline it is redacted."""
@@ -331,18 +337,28 @@ class Everything(logging.Formatter):
 class TestBounds:
     """However much there is, a bounded part of it is searched, and no other is passed on."""
 
-    @pytest.mark.parametrize("before", [0, MAX_CHARACTERS - 20, MAX_CHARACTERS - 1, MAX_CHARACTERS, MAX_CHARACTERS + 9])
-    def test_a_long_text(self, redact: SecretRedactor, before: int) -> None:
+    @pytest.mark.parametrize("in_bytes", [False, True])
+    @pytest.mark.parametrize("form", [KEY1, KEY2.encode().hex()], ids=["text", "longest"])
+    @pytest.mark.parametrize("within", [MAX_CHARACTERS, -1, 20, 1, 0, -9])
+    def test_a_long_text(self, redact: SecretRedactor, within: int, form: str, *, in_bytes: bool) -> None:
         """A long text is cut, and a key that the cut goes through is not left half."""
-        event = redact(None, "info", {"event": "-" * before + KEY1 + "-" * MAX_CHARACTERS})["event"]
-        assert event.endswith(TOO_LARGE)
-        assert leaks(event, [KEY1]) == []
+        before = MAX_CHARACTERS - (within if within >= 0 else len(form) + within)
+        text = "-" * before + form + "-" * MAX_CHARACTERS
+        event = redact(None, "info", {"event": text.encode() if in_bytes else text})["event"]
+        written = event.decode() if in_bytes else event
+        assert written.endswith(TOO_LARGE)
+        assert leaks(re.sub("-{99,}", "", written), list(KEYS.values())) == []
 
     def test_a_text_as_long_as_the_bound(self, redact: SecretRedactor) -> None:
         """What is as long as the bound is passed on; the next text is not, unless it is too short to hold a key."""
         event = {"event": "-" * MAX_CHARACTERS, "short": "-"}
         assert redact(None, "info", event) is event
-        assert redact(None, "info", event | {"next": "-" * 50})["next"] == TOO_LARGE
+        more = redact(None, "info", event | {"next": "-" * 50, "last": "-" * 999})
+        assert (more["next"], more["last"]) == (TOO_LARGE, TOO_LARGE)
+
+    def test_a_key_for_which_the_bound_leaves_too_little(self, redact: SecretRedactor) -> None:
+        """Nothing is left of it."""
+        assert redact(None, "info", {"event": "-" * (MAX_CHARACTERS - 30), "next": KEY1})["next"] == TOO_LARGE
 
     def test_many_values(self, redact: SecretRedactor) -> None:
         """So do many values; what is nested beyond them is cut."""
@@ -351,8 +367,22 @@ class TestBounds:
         assert redact(None, "info", event | {"more": 1})["many"] == TOO_LARGE
         assert redact(None, "info", dict.fromkeys(map(str, range(MAX_VALUES + 1)))) == {"event": TOO_LARGE}
 
-    def test_depth(self, redact: SecretRedactor) -> None:
-        """What is nested too deep is cut, a cycle too."""
+    @pytest.mark.parametrize("around", [lambda inner: {"a": inner}, lambda inner: [inner]], ids=["dict", "list"])
+    def test_depth(self, redact: SecretRedactor, around: Callable[[Any], Any]) -> None:
+        """What is nested too deep is cut, in a record as in an event."""
+        nested: Any = KEY1
+        for _ in range(MAX_DEPTH):
+            nested = around(nested)
+        for value, becomes in ((nested, NAME1), (around(nested), TOO_LARGE)):
+            event = redact(None, "info", {"event": "x", "value": value})
+            record = logging.makeLogRecord({"msg": "x", "value": value})
+            redact.filter(record)
+            assert vars(record)["value"] == event["value"]
+            assert becomes in repr(event)
+            assert leaks(repr(event), [KEY1]) == []
+
+    def test_a_cycle(self, redact: SecretRedactor) -> None:
+        """So is what holds itself."""
         event: dict[str, Any] = {"event": "x"}
         event["cycle"] = event
         shown = repr(redact(None, "info", event))

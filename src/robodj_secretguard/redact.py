@@ -78,10 +78,10 @@ def _forms(secrets: SecretSettings) -> Iterator[tuple[SealedStr, str]]:
         if is_hexadecimal(key):
             forms |= {key.lower(), key.upper()}
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            for before in range(3):  # bytes of something else, as in a Basic header
+            for before, start in enumerate((0, 2, 3)):  # bytes of something else, as in a Basic header
                 text = encode(bytes(before) + data).decode()
                 # Less the characters that depend on what stands before and after.
-                forms.add(text[-(-before * 8 // 6) : (before + len(data)) * 8 // 6])
+                forms.add(text[start : (before + len(data)) * 8 // 6])
         yield from ((SealedStr(form), f"[redacted {policy.name}]") for form in forms)
 
 
@@ -141,7 +141,8 @@ class _Search:
         if depth > MAX_DEPTH or len(value) > self._values:
             return TOO_LARGE if depth else _instead_of(value, TOO_LARGE)
         self._values -= len(value)
-        return self._mapping(value, depth + 1) if isinstance(value, dict) else self._series(value, depth + 1)
+        search = self._mapping if isinstance(value, dict) else self._series
+        return search(value, depth + 1)
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
         redacted = {
