@@ -26,6 +26,7 @@ NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"
 TIMEOUT = 60
 CHANGES_STREAMS = {"PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE"}
+CHANGES_PYTEST = {"PYTEST_ADDOPTS"}
 
 
 def marker(ahead: timedelta, *, now: datetime = NOW) -> str:
@@ -69,11 +70,11 @@ def checker(tmp_path: Path) -> Checker:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the process's environment less all that the guard reads, and that changes how Python writes."""
+    """Return the environment less what the guard reads, and what changes how Python writes and pytest runs."""
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith("ROBODJ_") and name not in CHANGES_STREAMS
+        if not name.upper().startswith("ROBODJ_") and name not in CHANGES_STREAMS | CHANGES_PYTEST
     }
 
 
