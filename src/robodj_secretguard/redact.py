@@ -57,7 +57,7 @@ class SecretRedactor(logging.Filter):
         forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form[0]), reverse=True))
         if isinstance(forms, BaseException):
             raise forms
-        self._forms = forms  # the longest first, lest a part of one is replaced before the whole
+        self._forms = forms  # the longest first
 
     def __call__(self, _logger: object, _method: str, event: Any) -> Any:
         """Return a structlog event, or what a renderer made of it, redacted."""
