@@ -249,8 +249,16 @@ HOSTS = (
         (*_RUNSERVER, "--noreload"),
         services.DJANGO_URLS,
     ),
-    # The urls are read in the reloader's child.
-    Host("Django, `runserver`", "in the urls", ("django>=5.2",), _RUNSERVER, services.DJANGO_URLS, statuses=(4,)),
+    # The urls are read in the reloader's child, by the thread that serves and perhaps by the one that watches.
+    Host(
+        "Django, `runserver`",
+        "in the urls",
+        ("django>=5.2",),
+        _RUNSERVER,
+        services.DJANGO_URLS,
+        statuses=(4,),
+        workers=2,
+    ),
     Host(
         "Django, a management command",
         "in the settings",
