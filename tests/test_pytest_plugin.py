@@ -49,7 +49,9 @@ class TestEphemeralRun:
     """The ini option: throw-away keys for a run."""
 
     @pytest.mark.parametrize("files", [{"test_it.py": TEST}, {"conftest.py": "import service", "test_it.py": TEST}])
-    @pytest.mark.parametrize("options", [(), ("-n", "2"), ("--import-mode=importlib", "-o", "pythonpath=.")])
+    @pytest.mark.parametrize(
+        "options", [(), ("-p", "no:django"), ("-n", "2"), ("--import-mode=importlib", "-o", "pythonpath=.")]
+    )
     def test_a_guarded_service(self, tmp_path: Path, files: Mapping[str, str], options: Sequence[str]) -> None:
         """Tests, and a conftest.py, import a guarded service without a key being set."""
         ran = pytest_on(tmp_path, files, *options, ini=[EPHEMERAL])

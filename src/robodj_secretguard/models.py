@@ -84,8 +84,6 @@ class SecretSettings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _refuse_setup_and_shared(cls, readings: Any) -> Any:
-        if isinstance(readings, cls):  # an instance, as a field of another model
-            return readings
         if not isinstance(readings, dict):  # a dict is of `__init__`, which lets nothing else in
             del readings
             _refuse_values(cls)

@@ -194,6 +194,7 @@ class TestRefused:
         (["exec", "--"], "the command goes after --"),
         (["exec", sys.executable, "-c", STARTED], "an argument is unknown, misplaced or missing"),
         (["exec", "--skip", "--", sys.executable, "-c", STARTED], "an argument is unknown, misplaced or missing"),
+        (["exec", "--stric", "--", sys.executable, "-c", STARTED], "an argument is unknown, misplaced or missing"),
         (["exec", "--model", "--", sys.executable, "-c", STARTED], "--model: what was given is not accepted"),
         (["exec", "--model", "nothing:Here", "--", sys.executable, "-c", STARTED], "--model: importing it failed"),
         (["--", "exec", sys.executable, "-c", STARTED], "an argument is unknown, misplaced or missing"),
@@ -219,7 +220,7 @@ class TestNotStarted:
         (tmp_path / "app.py").touch()
         (tmp_path / "moved").write_text("#!/no/such/interpreter\n")
         (tmp_path / "moved").chmod(0o700)
-        ran = run([*GATE, "--", program], env=host_env(GOOD), cwd=tmp_path, keys=SECRET)
+        ran = run([*GATE, "--require-env-only", "--", program], env=host_env(GOOD), cwd=tmp_path, keys=SECRET)
         assert ran == Ran(127, "", "robodj-secretguard: the command after -- is not found, or its interpreter is not\n")
 
     @ON_POSIX
