@@ -382,7 +382,12 @@ class TestWindows:
 
     def test_not_found(self, tmp_path: Path) -> None:
         """What is not found is not found there too."""
-        assert self.run(["no-such-program"], tmp_path).status == 127
+        assert self.run(["no-such-program", sys.executable], tmp_path).status == 127
+
+    @ON_POSIX
+    def test_a_program_that_is_given_another_ones_name(self, tmp_path: Path) -> None:
+        """The first word is the program, whatever the others name."""
+        assert self.run(["false", "true"], tmp_path).status == 1
 
     @pytest.mark.parametrize(("status", "passed_on"), [(0, 0), (3, 3), (0xC000013A, -0x3FFFFEC6), (2**31, -(2**31))])
     def test_large_statuses(self, status: int, passed_on: int) -> None:
