@@ -282,6 +282,14 @@ class TestThreads:
         assert ran.status == status
         assert ran.out + ran.err != ""
 
+    def test_without_one(self, tmp_path: Path) -> None:
+        """It ends as any program does: what the module left to be done at the end is done, and is not on stdout."""
+        own = "import atexit\nfrom robodj_secretguard import RuntimeSecrets as Own\natexit.register(print, 'left')\n"
+        (tmp_path / "settings.py").write_text(own)
+        command = ["-m", "robodj_secretguard", "check", "--model", "settings:Own"]
+        ran = run(command, env=host_env(GOOD), cwd=tmp_path, keys=SECRET)
+        assert (ran.status, ran.err) == (0, "left\n")
+
 
 class TestEphemeral:
     """`--ephemeral`: throw-away keys for an image build or a test."""
