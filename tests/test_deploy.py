@@ -679,25 +679,24 @@ class TestPage:
         ran = run([*start, "--version"], env=env, cwd=stand_ins, keys=list(keys.values()), python=False)
         assert (ran.status, ran.err, ran.out.split()[:2]) == (0, "", ["Running", "uvicorn"])
 
+    def send(self, stand_ins: Path, client: str, text: str, keys: Sequence[str]) -> Path:
+        """Run a script with a stand-in for its client, whose arguments have no key; return where it keeps them."""
+        own = stand_ins / f"{client}.d"
+        own.mkdir()
+        self.install(own, client, STAND_IN)
+        (stand_ins / client).symlink_to(own / client)
+        ran = self.run(stand_ins, text, keys=keys)
+        assert (ran.status, ran.out + ran.err) == (0, "")
+        assert leaks((own / "arguments").read_text(encoding="utf-8"), keys) == []
+        return own
+
     def test_kubernetes_secret(self, stand_ins: Path, keys: dict[str, str]) -> None:
         """A line for each key goes to kubectl, and no key is an argument."""
-        own = stand_ins / "kubectl.d"
-        own.mkdir()
-        self.install(own, "kubectl", STAND_IN)
-        (stand_ins / "kubectl").symlink_to(own / "kubectl")
-        ran = self.run(stand_ins, script("kubectl create"), keys=list(keys.values()))
-        assert (ran.status, ran.out + ran.err) == (0, "")
+        own = self.send(stand_ins, "kubectl", script("kubectl create"), list(keys.values()))
         sent = (own / "v1").read_text(encoding="utf-8")
         assert sent == "".join(f"{name}={key}\n" for name, key in keys.items())
-        assert leaks((own / "arguments").read_text(encoding="utf-8"), list(keys.values())) == []
 
     def test_github_secrets(self, stand_ins: Path, keys: dict[str, str]) -> None:
         """Each key goes to gh as it is, and no key is an argument."""
-        own = stand_ins / "gh.d"
-        own.mkdir()
-        self.install(own, "gh", STAND_IN)
-        (stand_ins / "gh").symlink_to(own / "gh")
-        ran = self.run(stand_ins, script("gh secret set"), keys=list(keys.values()))
-        assert (ran.status, ran.out + ran.err) == (0, "")
+        own = self.send(stand_ins, "gh", script("gh secret set"), list(keys.values()))
         assert [(own / name).read_text(encoding="utf-8") for name in ("v1", "v2")] == list(keys.values())
-        assert leaks((own / "arguments").read_text(encoding="utf-8"), list(keys.values())) == []

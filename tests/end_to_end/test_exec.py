@@ -240,8 +240,7 @@ class TestNotStarted:
     @ON_POSIX
     def test_nowhere(self, tmp_path: Path) -> None:
         """From a directory that is gone, a relative one cannot be handed on: one line, and status 2."""
-        gone = f"import os, sys; {MAIN}; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')"
-        ran = run(["-c", f"{gone}; sys.argv = {GATE_OF_NOWHERE}; sys.exit(main())"], env=host_env(GOOD), cwd=tmp_path)
+        ran = run(["-c", GATE_OF_NOWHERE], env=host_env(GOOD), cwd=tmp_path)
         assert ran == Ran(2, "", "robodj-secretguard: starting the command failed (FileNotFoundError)\n")
 
 
@@ -252,8 +251,15 @@ print([(each.check.value, each.secret) for each in check().findings])
 """
 
 
-GATE_OF_NOWHERE = ["", "exec", "--config-dir", ".", "--", "true"]
-MAIN = "from robodj_secretguard.cli import main"  # before, as not every library can be imported from nowhere
+GATE_OF_NOWHERE = """
+import os, sys
+from robodj_secretguard.cli import main  # before: not every library can be imported from nowhere
+os.mkdir('gone')
+os.chdir('gone')
+os.rmdir('../gone')
+sys.argv = ['', 'exec', '--config-dir', '.', '--', 'true']
+sys.exit(main())
+"""
 
 
 class TestThreads:
