@@ -51,6 +51,14 @@ def test_other_keys_are_not(shape: Callable[[str], str]) -> None:
     assert leaks(f"before {shape(key[: RUN - 1])} after", [key]) == []
 
 
+def test_where_an_object_is_is_no_leak() -> None:
+    """An address shares six digits with a key by chance, now and then; a whole key in its place is found."""
+    key = secrets.token_hex(64)
+    assert leaks(f"<Report object at 0x{key[:12]}>", [key]) == []
+    assert leaks(f"<Report object at 0x{key}>", [key])
+    assert leaks(f"<Report object 0x{key[:12]}>", [key])
+
+
 def test_what_has_escapes_is_found_as_it_is_shown() -> None:
     """A value that is shown by its repr is found by it."""
     value = "a\x1b\n\u202e\udcff\tZ"
