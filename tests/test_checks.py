@@ -71,7 +71,7 @@ class TestOrder:
         assert len(checker(environ).findings) == 3
 
     def test_checks_of_the_contract(self) -> None:
-        """The ids are the contract's, in its order, less that of a revocation list."""
+        """The ids are the contract's, in its order."""
         assert [str(each) for each in Check] == [
             "missing",
             "placeholder",
@@ -84,6 +84,7 @@ class TestOrder:
             "file-unsafe",
             "file-present",
             "setting",
+            "revoked",
             "near-miss",
             "internal",
             "ephemeral",
@@ -193,6 +194,7 @@ class TestReport:
             "ok": False,
             "checked_at": "2026-12-01T12:00:00Z",
             "require_env_only": False,
+            "revocation_list": {"sources": [], "entries": 0},
             "secrets": [
                 {
                     "secret": K1,

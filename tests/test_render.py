@@ -274,6 +274,7 @@ class TestReport:
             "secret.key: present (source: environment; expires 2026-12-31T12:00:00Z)",
             "secret_v2.key: missing (source: none; no expiry marker)",
             "mode: environment only",
+            "revocation list: none",
             "Secret integrity check FAILED: 1 alert(s), 1 warning(s). Do not release.",
         ]
 

@@ -14,8 +14,9 @@ import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 
 from robodj_secretguard import Severity, State
-from robodj_secretguard.fallback import MAX_FILE_BYTES, _steps
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
+from robodj_secretguard.sources import MAX_FILE_BYTES
+from robodj_secretguard.textfile import _steps
 
 K1, K2 = "secret.key", "secret_v2.key"
 EXPIRES = f"{V1}_EXPIRES_AT"
@@ -555,7 +556,7 @@ class TestFileUnsafe:
         def fail(_path: object) -> str:
             raise PermissionError
 
-        monkeypatch.setattr("robodj_secretguard.fallback.os.readlink", fail)
+        monkeypatch.setattr("robodj_secretguard.textfile.os.readlink", fail)
         self.refused(checker, "cannot be read")
 
     @posix_only
@@ -674,7 +675,7 @@ class TestFileUnsafe:
 
     def test_modes_are_not_judged_on_windows(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
         """POSIX modes and owners mean nothing there."""
-        monkeypatch.setattr("robodj_secretguard.fallback.POSIX", False)
+        monkeypatch.setattr("robodj_secretguard.textfile.POSIX", False)
         checker.write("secret.key", good_keys()[V1], 0o666)
         self.used(checker)
 
@@ -774,7 +775,7 @@ class TestFilePermissions:
     ) -> None:
         """A file that belongs to neither root nor this user is a warning."""
         os.chown(checker.write("secret.key", good_keys()[V1]), owner, -1)
-        monkeypatch.setattr("robodj_secretguard.fallback.os.geteuid", lambda: user)
+        monkeypatch.setattr("robodj_secretguard.textfile.os.geteuid", lambda: user)
         report = checker({V2: good_keys()[V2]})
         assert found(report) == [("file-fallback", K1)] + ([("file-permissions", K1)] if said else [])
         assert not said or "owned by neither root nor this user" in report.findings[1].message

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from robodj_secretguard.findings import Check, Report, SecretStatus
+from robodj_secretguard.findings import Check, Report, RevocationStatus, SecretStatus
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets, require_values
 from robodj_secretguard.rules import expiry, internal, is_sound, judge, judge_together, state
@@ -112,7 +112,9 @@ def examine(
     checked = contain(run)
     if isinstance(checked, BaseException):
         # Not bool(): what was passed may be what failed.
-        empty = Report(checked_at=now, require_env_only=require_env_only is True, secrets=(), findings=())
+        empty = Report(
+            checked_at=now, require_env_only=require_env_only is True, revocation_list=None, secrets=(), findings=()
+        )
         return _failed(empty, model.secret_policies, checked)
     readings, report = checked
     if not report.ok:
@@ -136,6 +138,7 @@ def _report(readings: Sequence[Reading]) -> Report:
     return Report(
         checked_at=setup.now,
         require_env_only=setup.environment_only,
+        revocation_list=RevocationStatus(setup.revocation.sources, len(setup.revocation.fingerprints)),
         secrets=tuple(_status(reading, found) for reading, found in judged),
         findings=_in_order(findings, setup.policies),
     )

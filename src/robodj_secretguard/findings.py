@@ -32,6 +32,7 @@ class Check(StrEnum):
     FILE_UNSAFE = "file-unsafe"
     FILE_PRESENT = "file-present"
     SETTING = "setting"
+    REVOKED = "revoked"
     NEAR_MISS = "near-miss"
     INTERNAL = "internal"
     EPHEMERAL = "ephemeral"
@@ -102,18 +103,33 @@ class SecretStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationStatus:
+    """The revocation list as it was found (policy section 4).
+
+    Attributes:
+        sources: where there is one: `file:` and its path, `environment`, both or neither.
+        entries: how many fingerprints it has.
+    """
+
+    sources: tuple[str, ...]
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The outcome of one check of every declared secret.
 
     Attributes:
         checked_at: when, in UTC.
         require_env_only: whether environment-only was in force.
+        revocation_list: what there is of it; `None` when it could not be looked for.
         secrets: every declared secret, in declared order.
         findings: all findings: about the set-up first, then by secret, then in the order of `Check`.
     """
 
     checked_at: datetime
     require_env_only: bool
+    revocation_list: RevocationStatus | None
     secrets: tuple[SecretStatus, ...]
     findings: tuple[Finding, ...]
 
@@ -139,6 +155,8 @@ class Report:
             "ok": self.ok,
             "checked_at": iso_utc(self.checked_at),
             "require_env_only": self.require_env_only,
+            "revocation_list": self.revocation_list
+            and {"sources": list(self.revocation_list.sources), "entries": self.revocation_list.entries},
             "secrets": [
                 {
                     **asdict(status),

@@ -12,9 +12,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from robodj_secretguard.findings import Finding, Severity
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
+from robodj_secretguard.revocation import REVOKED_FILE
 from robodj_secretguard.rules import internal, judge, judge_together
 from robodj_secretguard.sealed import CheckFailedError, contain, refuse_pickle, type_name
-from robodj_secretguard.sources import SETTINGS, Environment, Reading, read
+from robodj_secretguard.sources import OPERATIONS_FILE, SETTINGS, Environment, Reading, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -201,7 +202,7 @@ def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
     for what, given in (
         ("a name", [policy.name for policy in declared]),
         ("a variable", variables),
-        ("a file", [policy.file.casefold() for policy in declared]),
+        ("a file", [policy.file.casefold() for policy in declared] + [REVOKED_FILE, OPERATIONS_FILE]),
     ):
         if len(set(given)) < len(given):
             msg = f"{model} declares two secrets that share {what}"

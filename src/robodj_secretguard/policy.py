@@ -105,11 +105,6 @@ class SecretPolicy:
     file: str = ""
     expiry_variable: str = ""
 
-    @property
-    def file_in_config_dir(self) -> str:
-        """The fallback file's path within the config directory."""
-        return self.file.removeprefix("config/")
-
     def __post_init__(self) -> None:
         object.__setattr__(self, "file", self.file or f"config/{self.name}")
         object.__setattr__(self, "expiry_variable", self.expiry_variable or f"{self.variable}_EXPIRES_AT")

@@ -6,12 +6,16 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
-    from robodj_secretguard.findings import Finding, Report, SecretStatus
+    from robodj_secretguard.findings import Finding, Report, RevocationStatus, SecretStatus
 
 PASSED: Final = "Secret integrity check passed (key material redacted)."
 """The line that operators wait for before they release (policy section 7)."""
+
+
+NO_LIST: Final = "revocation list: none"
 
 
 def finding_line(finding: Finding) -> str:
@@ -34,6 +38,17 @@ def status_line(status: SecretStatus) -> str:
     return f"{status.secret}: {status.state} (source: {status.source}; {expiry})"
 
 
+def revocation_line(status: RevocationStatus) -> str:
+    """Return whether a revocation list was found, and how many entries it has, as one line."""
+    where = " and ".join({"environment": REVOKED_FINGERPRINTS}.get(each, REVOKED_FILE) for each in status.sources)
+    return f"revocation list: {where}, {count(status.entries, 'entry', 'entries')}" if where else NO_LIST
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Return a number of things in words: `1 day`, `2 days`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def report_text(report: Report, *, passed: bool) -> str:
     """Return a report as text: its findings, a line for each secret, the mode, and the verdict last.
 
@@ -46,10 +61,12 @@ def report_text(report: Report, *, passed: bool) -> str:
         f"Secret integrity check FAILED: {len(report.alerts)} alert(s), {len(report.warnings)} warning(s)."
         " Do not release."
     )
+    revocation = report.revocation_list
     lines = [
         *(finding_line(finding) for finding in report.findings),
         *(status_line(status) for status in report.secrets),
         f"mode: {mode}",
+        *([revocation_line(revocation)] if revocation else []),
         PASSED if passed else failed,
     ]
     return "\n".join(lines)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Literal
 
-from robodj_secretguard.fallback import FallbackFile, look
 from robodj_secretguard.near_miss import NearMiss, ReadName, near_misses
+from robodj_secretguard.revocation import MAX_LIST_BYTES, REVOKED_FILE, REVOKED_FINGERPRINTS, RevocationList
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.textfile import TextFile, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +23,19 @@ ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa:
 CONFIG_DIR: Final = "ROBODJ_CONFIG_DIR"
 EPHEMERAL: Final = "ROBODJ_SECRETS_EPHEMERAL"
 """Set beside throw-away keys, which are for an image build or a test."""
-SETTINGS: Final = (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK, CONFIG_DIR, EPHEMERAL)
+OPERATIONS_LOG: Final = "ROBODJ_OPERATIONS_LOG"
+OPERATIONS_FILE: Final = "config/logs/secret_operations.jsonl"
+SETTINGS: Final = (
+    PROTECTED_ENV,
+    ALLOW_FILE_SECRET_FALLBACK,
+    CONFIG_DIR,
+    EPHEMERAL,
+    REVOKED_FINGERPRINTS,
+    OPERATIONS_LOG,
+)
 DEFAULT_CONFIG_DIR: Final = "config"
+MAX_FILE_BYTES: Final = 4096
+"""How large a fallback file may be."""
 
 
 class Switch(Enum):
@@ -86,6 +98,7 @@ class Setup:
         directory_exists: whether that directory does.
         near_misses: set variables that are typos of one that is read.
         ephemeral: whether the keys are throw-away ones.
+        revocation: the keys that may not be used any more.
     """
 
     now: datetime
@@ -96,12 +109,13 @@ class Setup:
     directory_exists: bool
     near_misses: tuple[NearMiss, ...]
     ephemeral: bool
+    revocation: RevocationList
 
-    def place(self, policy: SecretPolicy) -> str:
-        """Say where a secret's fallback file is looked for, without showing a path that somebody gave."""
+    def place(self, file: str) -> str:
+        """Say where a file below `config/` is looked for, without showing a path that somebody gave."""
         if self.directory_named_by is None:
-            return policy.file
-        return f"{policy.file_in_config_dir} in the configured directory"
+            return file
+        return f"{within_config_dir(file)} in the configured directory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +134,7 @@ class Reading:
     setup: Setup
     variable: SealedStr | None
     marker: SealedStr | None
-    file: FallbackFile
+    file: TextFile
 
     @property
     def file_in_use(self) -> bool:
@@ -170,12 +184,12 @@ def read(
     """
     protected = _switch(environment, PROTECTED_ENV)
     files_allowed = _switch(environment, ALLOW_FILE_SECRET_FALLBACK)
-    directory = DEFAULT_CONFIG_DIR
-    directory_named_by: Literal["environment", "argument"] | None = None
-    if config_dir is not None:
-        directory, directory_named_by = os.fsdecode(config_dir), "argument"
-    elif variable := environment.get(CONFIG_DIR):
-        directory, directory_named_by = variable.get_secret_value(), "environment"
+    directory, directory_named_by = config_directory(environment, config_dir)
+    directory_exists = os.path.isdir(directory)
+
+    def look_at(file: str, most: int) -> TextFile:
+        return look(os.path.join(directory, within_config_dir(file)), most=most) if directory_exists else TextFile()
+
     setup = Setup(
         now=now,
         policies=tuple(policies),
@@ -188,7 +202,7 @@ def read(
             if switch is Switch.UNKNOWN
         ),
         directory_named_by=directory_named_by,
-        directory_exists=os.path.isdir(directory),
+        directory_exists=directory_exists,
         near_misses=near_misses(
             environment.names(),
             _names_read(policies),
@@ -196,6 +210,9 @@ def read(
             any_case=environment.distinguishes_case,
         ),
         ephemeral=environment.is_set(EPHEMERAL),
+        revocation=RevocationList(
+            file=look_at(REVOKED_FILE, MAX_LIST_BYTES), variable=environment.get(REVOKED_FINGERPRINTS) or None
+        ),
     )
     return tuple(
         Reading(
@@ -203,10 +220,31 @@ def read(
             setup=setup,
             variable=environment.get(policy.variable),
             marker=environment.get(policy.expiry_variable) or None,
-            file=look(directory, policy) if setup.directory_exists else FallbackFile(),
+            file=look_at(policy.file, MAX_FILE_BYTES),
         )
         for policy in policies
     )
+
+
+def config_directory(
+    environment: Environment, config_dir: str | os.PathLike[str] | None
+) -> tuple[str, Literal["environment", "argument"] | None]:
+    """Return the config directory, and what named it; `None` where nothing did.
+
+    Args:
+        environment: where `ROBODJ_CONFIG_DIR` is read.
+        config_dir: the directory that was passed, if one was.
+    """
+    if config_dir is not None:
+        return os.fsdecode(config_dir), "argument"
+    if variable := environment.get(CONFIG_DIR):
+        return variable.get_secret_value(), "environment"
+    return DEFAULT_CONFIG_DIR, None
+
+
+def within_config_dir(file: str) -> str:
+    """Return the path within the config directory of a file that is declared below `config/`."""
+    return file.removeprefix(f"{DEFAULT_CONFIG_DIR}/")
 
 
 def _switch(environment: Environment, name: str) -> Switch:
@@ -219,6 +257,8 @@ def _names_read(policies: Iterable[SecretPolicy]) -> Iterable[ReadName]:
     yield ReadName(ALLOW_FILE_SECRET_FALLBACK, loosens=True)
     yield ReadName(CONFIG_DIR)
     yield ReadName(EPHEMERAL, loosens=True)
+    yield ReadName(REVOKED_FINGERPRINTS, loosens=True)
+    yield ReadName(OPERATIONS_LOG)
     for policy in policies:
         yield ReadName(policy.variable, policy, mistaken=f"{policy.variable}_FILE")
         yield ReadName(policy.expiry_variable, policy, loosens=True, beginning=f"{policy.variable}_EXP")

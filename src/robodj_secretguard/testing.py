@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.fallback import MAX_FILE_BYTES
 from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.generate import generate
-from robodj_secretguard.sources import CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, SETTINGS
+from robodj_secretguard.revocation import REVOKED_FINGERPRINTS
+from robodj_secretguard.sources import (
+    CONFIG_DIR,
+    EPHEMERAL,
+    MAX_FILE_BYTES,
+    PROTECTED_ENV,
+    SETTINGS,
+    within_config_dir,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,8 +61,12 @@ class _Case:
         longest = max(self.policy, other, key=lambda each: each.generator.size)
         return dict.fromkeys((self.variable, other.variable), generate(longest).get_secret_value())
 
+    def revoked(self) -> Variables:
+        key = generate(self.policy)
+        return {self.variable: key.get_secret_value(), REVOKED_FINGERPRINTS: fingerprint(key)}
+
     def in_file(self, text: str, mode: int = 0o600) -> Variables:
-        path = os.path.join(self.directory, self.policy.file_in_config_dir)
+        path = os.path.join(self.directory, within_config_dir(self.policy.file))
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
@@ -77,6 +89,7 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "file-unsafe": lambda case: case.in_file("#" * (MAX_FILE_BYTES + 1)),
     "file-present": lambda case: case.in_file(case.key()) | {case.variable: case.key(), PROTECTED_ENV: "true"},
     "setting": lambda _: {PROTECTED_ENV: "perhaps"},
+    "revoked": _Case.revoked,
     "near-miss": lambda case: {_misspelt(case.marker): case.ahead(case.policy.cadence)},
     "ephemeral": lambda _: {PROTECTED_ENV: "true", EPHEMERAL: "1"},
     "expiring": lambda case: {case.marker: case.ahead(case.policy.warn_before / 2)},

@@ -71,6 +71,7 @@ class TestText:
             "secret.key: present (source: environment; no expiry marker)",
             "secret_v2.key: present (source: environment; no expiry marker)",
             "mode: environment, then fallback files",
+            "revocation list: none",
             PASSED,
         ]
 
@@ -105,7 +106,9 @@ class TestJson:
         """The document has the contract's keys and types, in its order, and nothing else."""
         ran = as_module(["check", "--format", "json"], SETS[keys], tmp_path)
         document = json.loads(ran.out)
-        assert list(document) == ["schema", "ok", "checked_at", "require_env_only", "secrets", "findings"]
+        assert list(document) == [
+            *("schema", "ok", "checked_at", "require_env_only", "revocation_list", "secrets", "findings")
+        ]
         assert (document["schema"], document["ok"], document["require_env_only"]) == (1, not checks, False)
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["checked_at"])
         common = {

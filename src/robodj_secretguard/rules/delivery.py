@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robodj_secretguard.fallback import MAX_FILE_BYTES
 from robodj_secretguard.findings import Check
 from robodj_secretguard.material import format_defects, is_placeholder, weakness
 from robodj_secretguard.rules.finding import about
+from robodj_secretguard.sources import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def delivery_findings(reading: Reading) -> Iterator[Finding]:
     if not reading.variable and not reading.file_in_use:
         yield about(reading, Check.MISSING, _missing(reading), _deliver_or_generate(reading))
         return
-    where = policy.variable if reading.variable else reading.setup.place(policy)
+    where = policy.variable if reading.variable else reading.setup.place(policy.file)
     if reading.file_in_use and file.unsafe:
         remedy = (
             f"Deliver the key as {policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
@@ -50,7 +50,7 @@ def delivery_findings(reading: Reading) -> Iterator[Finding]:
 def _missing(reading: Reading) -> str:
     policy, setup = reading.policy, reading.setup
     unset = f"{policy.variable} is {'unset' if reading.variable is None else 'set but empty'}"
-    place = setup.place(policy)
+    place = setup.place(policy.file)
     if setup.environment_only:
         return f"{unset}, and environment-only is in force: {place} is not used."
     if reading.file.dangling:

@@ -11,9 +11,9 @@ from robodj_secretguard.rules.finding import about
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from robodj_secretguard.fallback import FallbackFile
     from robodj_secretguard.findings import Finding
     from robodj_secretguard.sources import Reading
+    from robodj_secretguard.textfile import TextFile
 
 
 def file_findings(reading: Reading) -> Iterator[Finding]:
@@ -22,7 +22,7 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
     Args:
         reading: what was found for the secret.
     """
-    policy, file, where = reading.policy, reading.file, reading.setup.place(reading.policy)
+    policy, file, where = reading.policy, reading.file, reading.setup.place(reading.policy.file)
     if reading.file_in_use and not file.unsafe:
         message = f"The value comes from the break-glass file {where}."
         yield about(
@@ -42,6 +42,6 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
         yield about(reading, check, message, remedy, source=f"file:{policy.file}")
 
 
-def _holds_key_material(file: FallbackFile) -> bool:
+def _holds_key_material(file: TextFile) -> bool:
     """Whether a file that is not needed holds anything but blanks, comments and placeholders, or cannot be judged."""
     return bool(file.unreadable) or not all(is_placeholder(line.get_secret_value()) for line in file.lines)

@@ -8,7 +8,8 @@ from robodj_secretguard.findings import Check, Finding, State
 from robodj_secretguard.rules.delivery import delivery_findings
 from robodj_secretguard.rules.expiry import expiry_findings
 from robodj_secretguard.rules.files import file_findings
-from robodj_secretguard.rules.near_miss import misnamed_file_findings, near_miss_findings
+from robodj_secretguard.rules.near_miss import misnamed_file_findings, misnamed_list_findings, near_miss_findings
+from robodj_secretguard.rules.revoked import revocation_list_findings, revoked_findings
 from robodj_secretguard.rules.setup import ephemeral_findings, setting_findings
 from robodj_secretguard.rules.shared import shared_findings
 
@@ -26,10 +27,12 @@ def judge(reading: Reading) -> list[Finding]:
     Args:
         reading: what was found for it.
     """
+    delivery = list(delivery_findings(reading))
     return [
-        *delivery_findings(reading),
+        *delivery,
         *expiry_findings(reading),
         *file_findings(reading),
+        *(() if delivery else revoked_findings(reading)),
         *near_miss_findings(reading.setup, reading.policy),
         *misnamed_file_findings(reading),
     ]
@@ -44,7 +47,9 @@ def judge_together(readings: Sequence[Reading]) -> list[Finding]:
     setup = readings[0].setup
     return [
         *setting_findings(setup),
+        *revocation_list_findings(setup),
         *near_miss_findings(setup, None),
+        *misnamed_list_findings(setup),
         *ephemeral_findings(setup),
         *shared_findings(readings),
     ]

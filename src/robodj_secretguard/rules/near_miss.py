@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robodj_secretguard.findings import Check, Severity
+from robodj_secretguard.revocation import REVOKED_FILE
 from robodj_secretguard.rules.finding import about_setup
 
 if TYPE_CHECKING:
@@ -44,14 +45,31 @@ def misnamed_file_findings(reading: Reading) -> Iterator[Finding]:
         reading: what was found for the secret.
     """
     policy = reading.policy
-    declared = {each.file for each in reading.setup.policies}
-    if reading.file.misnamed and f"{policy.file}.txt" not in declared:
+    if reading.file.misnamed:
+        remedy = f"If it holds the key, deliver that as {policy.variable}; then delete the file."
+        yield from _misnamed(reading.setup, policy.file, remedy, Severity.WARNING, policy)
+
+
+def misnamed_list_findings(setup: Setup) -> Iterator[Finding]:
+    """Return the file that an editor gave a second ending, beside where the revocation list is looked for.
+
+    Args:
+        setup: what holds for every declared secret.
+    """
+    if setup.revocation.file.misnamed:
+        yield from _misnamed(setup, REVOKED_FILE, "Rename it, or delete it.", Severity.ALERT, None)
+
+
+def _misnamed(
+    setup: Setup, file: str, remedy: str, severity: Severity, policy: SecretPolicy | None
+) -> Iterator[Finding]:
+    if f"{file}.txt" not in {each.file for each in setup.policies}:
         yield about_setup(
-            reading.setup.policies,
+            setup.policies,
             Check.NEAR_MISS,
-            f"Beside {reading.setup.place(policy)} there is a file of that name and .txt, and nothing reads it.",
-            f"If it holds the key, deliver that as {policy.variable}; then delete the file.",
-            source=f"file:{policy.file}",
-            severity=Severity.WARNING,
+            f"Beside {setup.place(file)} there is a file of that name and .txt, and nothing reads it.",
+            remedy,
+            source=f"file:{file}",
+            severity=severity,
             policy=policy,
         )

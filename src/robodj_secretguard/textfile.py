@@ -1,4 +1,4 @@
-"""The fallback file: break-glass storage of one secret (policy section 2), looked at once."""
+"""A small text file that decides whether a service starts, looked at once: one descriptor, one bounded read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from robodj_secretguard.sealed import SealedStr
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from robodj_secretguard.policy import SecretPolicy
-
-MAX_FILE_BYTES: Final = 4096
 _MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 
 # Named so that the tests can take the other platform's side.
@@ -28,8 +25,8 @@ _READ_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONB
 
 
 @dataclass(frozen=True, slots=True)
-class FallbackFile:
-    """What one bounded look at a fallback file found.
+class TextFile:
+    """What one bounded look at a file found: a fallback file (policy section 2), or the revocation list.
 
     Attributes:
         exists: whether it is there.
@@ -51,29 +48,33 @@ class FallbackFile:
 
     @property
     def unsafe(self) -> tuple[str, ...]:
-        """Why it may not be used."""
+        """Why it may not be relied on."""
         return self.unreadable + self.exposed
 
 
-def look(directory: str, policy: SecretPolicy) -> FallbackFile:
-    """Look at a secret's fallback file: one descriptor, one bounded read, and what is returned is what was judged."""
-    path = os.path.join(directory, policy.file_in_config_dir)
+def look(path: str, *, most: int) -> TextFile:
+    """Look at a file: what is returned is what was judged.
+
+    Args:
+        path: where it is.
+        most: how large it may be, in bytes.
+    """
     misnamed = os.path.lexists(f"{path}.txt")
     try:
         descriptor = os.open(path, _READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
-        return FallbackFile(dangling=os.path.islink(path), misnamed=misnamed)
+        return TextFile(dangling=os.path.islink(path), misnamed=misnamed)
     except OSError:
-        return FallbackFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
+        return TextFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
     try:
         status = os.fstat(descriptor)
-        unreadable, lines = _content(descriptor, status)
+        unreadable, lines = _content(descriptor, status, most)
         exposed = _exposed(status, path) if POSIX else ()
     except OSError:
-        return FallbackFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
+        return TextFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
     finally:
         os.close(descriptor)
-    return FallbackFile(
+    return TextFile(
         exists=True,
         lines=lines,
         unreadable=unreadable,
@@ -83,17 +84,17 @@ def look(directory: str, policy: SecretPolicy) -> FallbackFile:
     )
 
 
-def _content(descriptor: int, status: os.stat_result) -> tuple[tuple[str, ...], tuple[SealedStr, ...]]:
+def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[str, ...], tuple[SealedStr, ...]]:
     """Return why a file's content cannot be used, and its lines."""
     if not stat.S_ISREG(status.st_mode):
         return ("it is not a regular file",), ()
     content = b""
-    while len(content) <= MAX_FILE_BYTES and (chunk := os.read(descriptor, MAX_FILE_BYTES + 1 - len(content))):
+    while len(content) <= most and (chunk := os.read(descriptor, most + 1 - len(content))):
         content += chunk
     if _version(os.fstat(descriptor)) != _version(status):
         return ("it changed while it was read",), ()
-    if len(content) > MAX_FILE_BYTES:
-        return (f"it is larger than {MAX_FILE_BYTES} bytes",), ()
+    if len(content) > most:
+        return (f"it is larger than {most} bytes",), ()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return ("it is UTF-16, which PowerShell's > writes, and not UTF-8",), ()
     try:

@@ -1,0 +1,71 @@
+"""The revocation list: keys that no service may start on any more (policy section 4)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from robodj_secretguard.sealed import SealedStr
+    from robodj_secretguard.textfile import TextFile
+
+REVOKED_FILE: Final = "config/revoked.fingerprints"
+REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
+"""The variable that adds to the file's entries, for a fleet: separated by commas or blanks."""
+MAX_LIST_BYTES: Final = 1 << 20
+
+_FINGERPRINT: Final = re.compile(r"sgfp1:[0-9a-f]{32}")
+
+
+def is_fingerprint(text: str) -> bool:
+    """Whether text is a fingerprint as this library writes it."""
+    return _FINGERPRINT.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """The file, and the variable that adds to it.
+
+    Attributes:
+        file: the file `config/revoked.fingerprints`; a comment may follow an entry.
+        variable: the variable; `None` when unset or empty.
+    """
+
+    file: TextFile
+    variable: SealedStr | None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where there is a list."""
+        in_file = self.file.exists or self.file.dangling
+        return (f"file:{REVOKED_FILE}",) * in_file + ("environment",) * bool(self.variable)
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """Every revoked key's fingerprint."""
+        return frozenset(filter(is_fingerprint, (*self._in_file, *self._in_variable)))
+
+    @property
+    def unreadable_in_file(self) -> tuple[int, ...]:
+        """Which entries of the file cannot be read, counted from 1."""
+        return _unreadable(self._in_file)
+
+    @property
+    def unreadable_in_variable(self) -> tuple[int, ...]:
+        """Which entries of the variable cannot be read, counted from 1."""
+        return _unreadable(self._in_variable)
+
+    @property
+    def _in_file(self) -> Iterable[str]:
+        return (line.get_secret_value().partition("#")[0].rstrip() for line in self.file.lines)
+
+    @property
+    def _in_variable(self) -> Iterable[str]:
+        return re.split(r"[\s,]+", self.variable.get_secret_value().strip(", \t\r\n")) if self.variable else ()
+
+
+def _unreadable(entries: Iterable[str]) -> tuple[int, ...]:
+    return tuple(number for number, entry in enumerate(entries, start=1) if not is_fingerprint(entry))
