@@ -15,8 +15,8 @@ RUN = 6
 
 
 def without_fingerprints(text: str) -> str:
-    """Take out what may be shown of a key."""
-    return re.sub(r"sgfp1:[0-9a-f]{32}", "", text)
+    """Take out what may be shown of a key: its fingerprint, and the hash of a record that has it."""
+    return re.sub(r"sgfp1:[0-9a-f]{32}|sha256:[0-9a-f]{64}", "", text)
 
 
 def _without_addresses(text: str) -> str:

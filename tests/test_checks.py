@@ -16,6 +16,8 @@ from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 from robodj_secretguard import Check, Report, RuntimeSecrets, check
 from robodj_secretguard.checks import Outcome
 from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import Environment, read
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ class TestOrder:
         key = good_keys()[V1]
         checker.write("secret.key", good_keys()[V1])
         checker.write("secret_v2.key.txt", "")
+        checker.write("revoked.fingerprints", f"wrong\n{fingerprint(SealedStr(key))}", 0o666)
+        checker.write("revoked.fingerprints.txt", "")
         report = checker(
             {
                 f"{V2}_FILE": "x",
@@ -43,20 +47,37 @@ class TestOrder:
                 "ROBODJ_PROTECTED_ENV": "maybe",
                 "ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "perhaps",
                 "robodj_config_dir": "x",
+                "ROBODJ_REVOKED_FINGERPRINTS": "wrong",
+                "ROBODJ_REVOKED_FINGERPRINT": "x",
+                "ROBODJ_OPERATIONS_LO": "x",
             }
         )
+        unsafe = [("revoked", None)] * (os.name == "posix")
         assert found(report) == [
             ("setting", None),
             ("setting", None),
-            ("near-miss", None),
-            ("near-miss", None),
+            *unsafe,
+            ("revoked", None),
+            ("revoked", None),
+            *([("near-miss", None)] * 5),
             ("file-present", K1),
+            ("revoked", K1),
             ("cadence", K1),
             ("format", K2),
             ("shared", K2),
             ("expiry-marker", K2),
             ("near-miss", K2),
             ("near-miss", K2),
+        ]
+        typos = [finding for finding in report.findings if (finding.check, finding.secret) == (Check.NEAR_MISS, None)]
+        assert [finding.message.split(" ")[0] for finding in typos] == [
+            *(
+                "ROBODJ_PROTECTED_EN",
+                "robodj_config_dir",
+                "ROBODJ_REVOKED_FINGERPRINT",
+                "ROBODJ_OPERATIONS_LO",
+                "Beside",
+            )
         ]
         order = list(Check)
         assert [order.index(finding.check) for finding in report.findings if finding.secret == K2] == sorted(
@@ -268,9 +289,10 @@ class TestImmutable:
         (reading, _) = read(policies, environment=Environment(environ), config_dir=checker.config, now=NOW)
         (near_miss,) = reading.setup.near_misses
         policy = reading.policy
+        assert report.revocation_list is not None
         declared: list[Any] = [policy, policy.generator, policy.material, policy.material.base64url]
-        was_read = [reading, reading.setup, reading.file, near_miss, near_miss.meant]
-        was_found = [Outcome(report, None), report, report.findings[0], report.secrets[0]]
+        was_read = [reading, reading.setup, reading.setup.revocation, reading.file, near_miss, near_miss.meant]
+        was_found = [Outcome(report, None), report, report.revocation_list, report.findings[0], report.secrets[0]]
         for each in (*declared, *was_read, *was_found):
             for field in fields(each):
                 with pytest.raises(FrozenInstanceError):
@@ -289,6 +311,7 @@ class TestFailure:
         assert [str(finding.check) for finding in report.findings] == ["internal"]
         assert not report.ok
         assert report.secrets == ()
+        assert report.revocation_list is None
 
     @pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER ALPHA}", "a\nALERT: forged"])
     def test_an_error_type_that_would_break_the_line(self, name: str) -> None:

@@ -40,7 +40,7 @@ PROGRAMS = Path(sysconfig.get_path("scripts"))
 ON_THE_HOST = "/opt/robodj"
 PROTECTED = "ROBODJ_PROTECTED_ENV"
 KEYS = {V1, V2}
-HANDED_ON = KEYS | {f"{variable}_EXPIRES_AT" for variable in KEYS}
+HANDED_ON = KEYS | {f"{variable}_EXPIRES_AT" for variable in KEYS} | {"ROBODJ_REVOKED_FINGERPRINTS"}
 PORT = "8000"
 
 pytestmark = pytest.mark.skipif(
@@ -608,9 +608,9 @@ class TestPage:
         (directory / name).chmod(0o755)
 
     def run(self, directory: Path, text: str, *arguments: str, keys: Sequence[str] = (), **more: str) -> Ran:
-        """Run a script with the stand-ins on the path."""
+        """Run a script with the stand-ins on the path, and not as in CI, unless told so."""
         path = os.pathsep.join((str(directory), str(PROGRAMS), os.environ["PATH"]))
-        env = clean_environment() | {"PATH": path} | more
+        env = clean_environment() | {"PATH": path, "CI": ""} | more
         return run(["sh", "-c", text, "sh", *arguments], env=env, cwd=directory, keys=keys, python=False)
 
     @pytest.mark.parametrize("block", range(len(BLOCKS)))
@@ -625,7 +625,7 @@ class TestPage:
     def test_first_keys_come_back(self, client: str, stand_ins: Path) -> None:
         """Keys that the one script makes pass the gate in the other; no argument and no output has a part of them."""
         self.install(stand_ins, client.split(maxsplit=1)[0], STAND_IN)
-        made = self.run(stand_ins, script(client, "token_urlsafe"))
+        made = self.run(stand_ins, script(client, "generate"))
         stored = [(stand_ins / name).read_bytes().decode() for name in ("v1", "v2")]
         assert (made.status, made.out + made.err, [len(key) for key in stored]) == (0, "", [43, 128])
         fetched = self.run(stand_ins, script(client, "exec --"), "robodj-secretguard", "check", keys=stored)
@@ -634,6 +634,14 @@ class TestPage:
         arguments = (stand_ins / "arguments").read_text(encoding="utf-8")
         assert len(arguments.splitlines()) == 4
         assert leaks(arguments, stored) == []
+
+    @pytest.mark.parametrize("client", CLIENTS)
+    def test_no_key_nothing_is_stored(self, client: str, stand_ins: Path) -> None:
+        """Where no key is made, as in CI, the client is not started: it would store an empty one."""
+        self.install(stand_ins, client.split(maxsplit=1)[0], STAND_IN)
+        ran = self.run(stand_ins, script(client, "generate"), CI="true")
+        assert (ran.status, ran.out, "--show" in ran.err) == (2, "", True)
+        assert not (stand_ins / "arguments").exists()
 
     @pytest.mark.parametrize("client", CLIENTS)
     def test_no_keys_no_command(self, client: str, stand_ins: Path) -> None:

@@ -239,14 +239,17 @@ class TestGitignore:
             ".#{}",
             "#{}#",
             "{} (copy)",
+            "{}.0123456789abcdef.new",
         )
     )
+    LEFT = ("config/logs/secret_operations.jsonl", "config/.secretguard.lock", "config/revoked.fingerprints.0123.new")
     VERSIONED = (
         ".gitignore",
         "README.md",
         "app/__init__.py",
         "app/main.py",
         "config/check_runtime_secrets.py",
+        "config/revoked.fingerprints",
         "config/secret.key.example",
         "config/secret_v2.key.example",
         "pytest.ini",
@@ -264,10 +267,12 @@ class TestGitignore:
         return ran.out
 
     def test_live_keys_stay_out(self, clean_env: dict[str, str], repository: Path) -> None:
-        """Every live key file, and its editor and backup copies, is ignored; nothing that is versioned is."""
+        """Every live key file, its editor and backup copies, and what the commands leave on a machine is ignored, and
+        nothing that is versioned.
+        """
         self.git("init", "--quiet", env=clean_env, cwd=repository)
-        ignored = self.git("check-ignore", *self.LIVE, *self.VERSIONED, env=clean_env, cwd=repository)
-        assert tuple(ignored.splitlines()) == self.LIVE
+        ignored = self.git("check-ignore", *self.LIVE, *self.LEFT, *self.VERSIONED, env=clean_env, cwd=repository)
+        assert tuple(ignored.splitlines()) == self.LIVE + self.LEFT
 
     def test_templates_go_in(self, clean_env: dict[str, str], repository: Path) -> None:
         """`git add .` takes the service and its templates, and no key that lies beside them."""

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pytest
 import rich
-from conftest import NOW, V1, V2, found, good_keys, marker
+from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 from detector import leaks
 from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model, field_validator
 from pydantic_core import PydanticCustomError
 
 from robodj_secretguard import Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
-from robodj_secretguard.sealed import CheckFailedError
+from robodj_secretguard.findings import RevocationStatus
+from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.sealed import CheckFailedError, SealedStr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,13 +116,46 @@ class TestDeclaration:
             (policy(variable=f"{V1}_EXPIRES_AT"), "a variable"),
             (policy(expiry_variable=f"{V2}_EXPIRES_AT"), "a variable"),
             (policy(variable="ROBODJ_PROTECTED_ENV"), "a variable"),
+            (policy(variable="ROBODJ_REVOKED_FINGERPRINTS"), "a variable"),
+            (policy(expiry_variable="ROBODJ_REVOKED_FINGERPRINTS"), "a variable"),
+            (policy(variable="ROBODJ_OPERATIONS_LOG"), "a variable"),
+            (policy(expiry_variable="ROBODJ_OPERATIONS_LOG"), "a variable"),
             (policy(file="config/Secret.key"), "a file"),
+            (policy(file="config/revoked.fingerprints"), "a file"),
+            (policy(file="config/Revoked.Fingerprints"), "a file"),
+            (policy(file="config/logs/secret_operations.jsonl"), "a file"),
+            (policy(file="config/Logs/secret_operations.JSONL"), "a file"),
+            (policy("revoked.fingerprints"), "a file"),
         ],
     )
     def test_two_that_share(self, other: SecretPolicy, shared: str) -> None:
-        """Two declared secrets have their own names, variables and files, on file systems without case too."""
+        """Two declared secrets have their own names, variables and files, on file systems without case too.
+
+        Those of the library's own are nobody's.
+        """
         with pytest.raises(TypeError, match=f"two secrets that share {shared}"):
             create_model("Sharing", __base__=RuntimeSecrets, other=(Annotated[SecretStr, other], ...))
+
+    @pytest.mark.parametrize(
+        "file",
+        [
+            "config/revoked.fingerprints.txt",
+            "config/keys/revoked.fingerprints",
+            "config/secret_operations.jsonl",
+            "config/logs/secret_operations.jsonl.key",
+        ],
+    )
+    def test_a_file_that_is_nearly_reserved(self, checker: Checker, file: str) -> None:
+        """A secret may have any other file, and that is no misnamed revocation list."""
+        other = policy(file=file)
+        near = create_model("Near", __base__=RuntimeSecrets, other=(Annotated[SecretStr, other], ...))
+        path = checker.config.parent / file
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_text(good_keys()[V1])
+        path.chmod(0o600)
+        report = check(near, environ=good_keys(), config_dir=checker.config, now=NOW)
+        assert found(report) == [("file-fallback", "webhook.key")]
+        assert report.revocation_list == RevocationStatus((), 0)
 
     @pytest.mark.parametrize("model", [SecretSettings, int, None, RuntimeSecrets.secret_policies])
     def test_what_is_no_model_is_not_checked(self, model: Any) -> None:
@@ -181,6 +216,40 @@ class TestInstance:
         assert leaks("\n".join(shown), list(keys.values())) == []
         with contextlib.suppress(TypeError):  # what holds a value is not pickled
             assert leaks(repr(pickle.dumps(error.errors())), list(keys.values())) == []
+
+    @pytest.mark.parametrize(("variable", "field"), [(V1, "secret_key"), (V2, "secret_v2_key")])
+    @pytest.mark.parametrize("place", ["file", "variable"])
+    def test_a_revoked_key(
+        self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, variable: str, field: str, place: str
+    ) -> None:
+        """Made directly it refuses a revoked key, of that secret alone."""
+        listed = fingerprint(SealedStr(keys[variable]))
+        if place == "file":
+            os.mkdir("config", 0o700)
+            with open("config/revoked.fingerprints", "w", encoding="utf-8") as file:
+                file.write(listed)
+        else:
+            monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", listed)
+        with pytest.raises(ValidationError) as raised:
+            RuntimeSecrets()
+        assert [(entry["type"], entry["loc"], entry["msg"]) for entry in raised.value.errors()] == [
+            ("revoked", (field,), f"The key is revoked: {listed} is on the revocation list.")
+        ]
+        assert leaks(f"{raised.value.errors()} {raised.value!r}", list(keys.values())) == []
+
+    def test_a_revocation_list_that_cannot_be_read(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nor is it made where a revoked key could pass; a key that was pasted there is not shown."""
+        monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", keys[V1])
+        with pytest.raises(ValidationError) as raised:
+            RuntimeSecrets()
+        assert [(entry["type"], entry["loc"]) for entry in raised.value.errors()] == [("revoked", ())]
+        assert leaks(f"{raised.value.errors()} {raised.value!r}", list(keys.values())) == []
+
+    def test_a_list_of_other_keys(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Other keys that are revoked do not matter."""
+        other = fingerprint(SealedStr(good_keys()[V1]))
+        monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", other)
+        assert RuntimeSecrets().secret_key.get_secret_value() == keys[V1]
 
     def test_it_takes_no_values(self, keys: dict[str, str]) -> None:
         """A value that is passed would not have been delivered as the policy says; it is not repeated."""
@@ -305,9 +374,12 @@ class TestModelOfTheHost:
         """A finding about a secret names its owner, one about the set-up all of them."""
         both = create_model("Both", __base__=RuntimeSecrets, webhook_key=(Annotated[SecretStr, policy()], ...))
         environ = good_keys() | {"WEBHOOK_KEYS": "x", f"{V1}S": "x", "ROBODJ_PROTECTED_ENV": "maybe"}
+        environ["ROBODJ_REVOKED_FINGERPRINTS"] = f"{fingerprint(SealedStr(environ[V1]))},wrong"
         report = check(both, environ=environ, config_dir=tmp_path, now=NOW)
         assert [(str(finding.check), finding.secret, finding.owner) for finding in report.findings] == [
             ("setting", None, "Security Operations, Integrations"),
+            ("revoked", None, "Security Operations, Integrations"),
+            ("revoked", "secret.key", "Security Operations"),
             ("near-miss", "secret.key", "Security Operations"),
             ("missing", "webhook.key", "Integrations"),
             ("near-miss", "webhook.key", "Integrations"),

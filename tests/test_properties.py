@@ -22,9 +22,11 @@ from pydantic import SecretStr, create_model
 
 from robodj_secretguard import Check, RuntimeSecrets, SecretPolicy, SecretSettings, check, guard
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, main
+from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.material import is_hexadecimal, weakness
 from robodj_secretguard.render import report_json, report_text
+from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ settings.load_profile("ours")
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 KEYS = good_keys()
 SWITCHES = ("ROBODJ_PROTECTED_ENV", "ROBODJ_ALLOW_FILE_SECRET_FALLBACK")
+REVOKED, REVOKED_FILE = "ROBODJ_REVOKED_FINGERPRINTS", "revoked.fingerprints"
+LISTED = [fingerprint(SealedStr(key)) for key in (*KEYS.values(), *good_keys().values())]
 
 # What an environment can hold: anything but NUL, and bytes that are no text as surrogates.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.sampled_from("\udc80\udcff")
@@ -50,7 +54,7 @@ INSTANTS = st.timedeltas(timedelta(days=-400), timedelta(days=400)).map(marker)
 
 def words(*known: str) -> st.SearchStrategy[str]:
     """Draw text as it is found in variables: anything, or near what is meant."""
-    near = st.sampled_from([*known, *KEYS.values(), "true", "maybe", "changeme", "", " "])
+    near = st.sampled_from([*known, *KEYS.values(), *LISTED, ",".join(LISTED), "true", "maybe", "changeme", "", " "])
     edited = st.builds(lambda text, at, more: text[:at] + more + text[at + 1 :], near, st.integers(0, 50), TEXT)
     return near | TEXT | edited | INSTANTS
 
@@ -81,9 +85,12 @@ def environ_of(*names: str) -> st.SearchStrategy[dict[str, str]]:
 
 
 ANY_ENVIRON = st.dictionaries(
-    st.sampled_from([*names_of(0), *names_of(1), *SWITCHES, "ROBODJ_CONFIG_DIR"]) | NAME, words()
+    st.sampled_from([*names_of(0), *names_of(1), *SWITCHES, "ROBODJ_CONFIG_DIR", REVOKED, f"{REVOKED}S"]) | NAME,
+    words(),
 )
-ANY_FILES = st.dictionaries(st.sampled_from(["secret.key", "secret_v2.key", "secret.key.txt"]), content())
+ANY_FILES = st.dictionaries(
+    st.sampled_from(["secret.key", "secret_v2.key", "secret.key.txt", REVOKED_FILE, f"{REVOKED_FILE}.txt"]), content()
+)
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +151,8 @@ class TestWhateverIsThere:
     def test_a_defect_hides_no_other_secrets_findings(self, config: Path, place: int, data: st.DataObject) -> None:
         """What is said of one secret is the same whatever is wrong with the other, but that they are one key."""
         judged, other = POLICIES[place], POLICIES[1 - place]
-        common = data.draw(environ_of(*SWITCHES)) | data.draw(environ_of(*names_of(place)))
-        files = data.draw(st.dictionaries(st.just(judged.name), content()))
+        common = data.draw(environ_of(*SWITCHES, REVOKED)) | data.draw(environ_of(*names_of(place)))
+        files = data.draw(st.dictionaries(st.sampled_from([judged.name, REVOKED_FILE]), content()))
         defects = data.draw(environ_of(*names_of(1 - place)))
         more = data.draw(st.dictionaries(st.sampled_from([other.name, f"{other.name}.txt"]), content()))
 
@@ -198,6 +205,27 @@ class TestEverySecretAndSource:
             lax = [Check.FILE_PERMISSIONS] if mode in {0o644, 0o660} else []
             assert by_file == [*by_variable, Check.FILE_FALLBACK, *lax]
 
+    @given(
+        listed=st.lists(st.sampled_from([*OWN_KEYS.values(), "another"]), max_size=6),
+        in_file=st.lists(st.booleans(), min_size=6, max_size=6),
+        by_file=st.sampled_from([None, *OWN_KEYS]),
+    )
+    def test_a_revoked_key(self, config: Path, listed: list[str], in_file: list[bool], by_file: str | None) -> None:
+        """A secret is revoked when its key is on either list, and only then, wherever its key comes from."""
+        entries = [fingerprint(SealedStr(key)) for key in listed]
+        environ, files = dict(OWN_KEYS), {}
+        environ[REVOKED] = ",".join(entry for entry, there in zip(entries, in_file, strict=False) if not there)
+        files[REVOKED_FILE] = "\n".join(entry for entry, there in zip(entries, in_file, strict=False) if there).encode()
+        for policy in OWN.secret_policies.values():
+            if policy.variable == by_file:
+                files[policy.name] = environ.pop(policy.variable).encode()
+        fill(config, files)
+        report = check(OWN, environ=environ, config_dir=config, now=NOW)
+        revoked = [policy.name for policy in OWN.secret_policies.values() if OWN_KEYS[policy.variable] in listed]
+        assert [(each.check, each.secret) for each in report.alerts] == [(Check.REVOKED, name) for name in revoked]
+        assert report.revocation_list is not None
+        assert report.revocation_list.entries == len(set(entries))
+
     @pytest.mark.parametrize("places", list(itertools.product(["variable", "file"], repeat=2)), ids="-".join)
     def test_one_key_for_two(self, config: Path, places: tuple[str, str]) -> None:
         """Two secrets that are one are found wherever each of them comes from, on the later one."""
@@ -233,11 +261,13 @@ class TestNonInterference:
 
     @given(
         shape=SHAPES,
-        where=st.sampled_from([*names_of(0), *SWITCHES, "ROBODJ_CONFIG_DIR", "file", "stale file", "name"]),
+        where=st.sampled_from(
+            [*names_of(0), *SWITCHES, "ROBODJ_CONFIG_DIR", REVOKED, "file", "stale file", "revocation list", "name"]
+        ),
         chance=st.integers().map(Random),  # so that what failed can be run again
     )
     def test_of_one_value(self, config: Path, shape: list[str], where: str, chance: Random) -> None:
-        """Wherever it is put: in a variable, a marker, a switch, a path, a file or a name."""
+        """Wherever it is put: in a variable, a marker, a switch, a path, a file, a revocation list or a name."""
         outputs, verdicts = [], []
         for _ in range(2):
             value = filled(shape, chance)
@@ -246,6 +276,8 @@ class TestNonInterference:
                 files["secret.key"] = value.encode()
                 if where == "file":
                     del environ[V1]
+            elif where == "revocation list":
+                files[REVOKED_FILE] = value.encode()
             else:
                 environ[f"{V1}_EXP{value}".replace("=", "") if where == "name" else where] = value
             fill(config, files)
@@ -259,10 +291,11 @@ class TestNonInterference:
 
 
 def verdict(report: Report, value: str) -> object:
-    """Return what may be said of a value: which checks fire, its kind, why it is weak, and its times."""
+    """Return what may be said of a value: which checks fire, its kind, why it is weak, its times and the mode."""
     fired = [(finding.check, finding.secret) for finding in report.findings]
     times = [status.expires_at for status in report.secrets]
-    return fired, is_hexadecimal(value.strip("\r\n").strip().strip("\"'").rstrip("=")), weakness(value), times
+    kind = is_hexadecimal(value.strip("\r\n").strip().strip("\"'").rstrip("="))
+    return fired, kind, weakness(value), times, report.require_env_only
 
 
 def everything_written(report: Report, named: tuple[str, ...]) -> str:

@@ -17,6 +17,7 @@ def test_the_exported_names() -> None:
         "Length",
         "Material",
         "Report",
+        "RevocationStatus",
         "RuntimeSecrets",
         "SecretPolicy",
         "SecretSettings",
@@ -38,3 +39,11 @@ def test_the_import_is_lean_and_quiet() -> None:
         for each in (code, bare)
     )
     assert (ours.stdout, ours.stderr) == (floor.stdout, "")
+
+
+def test_a_service_imports_nothing_of_the_lifecycle() -> None:
+    """The guard reads the revocation list, and no other code of the lifecycle is in a service's process."""
+    names = "[name for name in sys.modules if 'lifecycle' in name or 'robodj_secretguard.commands' in name]"
+    code = f"import sys, robodj_secretguard.guard; print({names})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

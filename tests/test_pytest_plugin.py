@@ -306,6 +306,23 @@ class TestBadSecretFixture:
         with pytest.raises(SystemExit, match=r"^3\nrefused: secret\.key: format$"):
             guard()
 
+    @pytest.mark.parametrize("secret", ["secret.key", "secret_v2.key"])
+    def test_a_revoked_one(self, bad_robodj_secret: BadSecret, secret: str) -> None:
+        """The key of that secret is on the list, which has no other, and a service refuses it."""
+        bad_robodj_secret("revoked", secret)
+        report = check()
+        assert [(finding.check.value, finding.secret) for finding in report.findings] == [("revoked", secret)]
+        assert report.revocation_list is not None
+        assert (report.revocation_list.sources, report.revocation_list.entries) == (("environment",), 1)
+        with pytest.raises(SystemExit, match=rf"^3\nrefused: {re.escape(secret)}: revoked$"):
+            guard()
+
+    def test_what_the_shell_has(self, bad_robodj_secret: BadSecret, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A developer's own revocation list is put aside."""
+        monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", "wrong")
+        bad_robodj_secret("expired")
+        assert [finding.check.value for finding in check().findings] == ["expired"]
+
     def test_one_after_the_other(self, bad_robodj_secret: BadSecret) -> None:
         """Made bad in one way, and then in another, it is bad in the last alone."""
         for kind in KINDS:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import V1, good_keys, run
 
 from robodj_secretguard import Check, check
+from robodj_secretguard.sources import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -100,6 +106,28 @@ def test_the_table_of_checks() -> None:
     """Every check has a row, in the order of the report."""
     rows = re.findall(r"^\| `([a-z-]+)` \| (?:alert|warning)", README, re.MULTILINE)
     assert rows == [str(each) for each in Check]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_table_of_variables(name: str) -> None:
+    """Every setting has a row."""
+    assert re.search(rf"^\| .*`{name}`", README, re.MULTILINE)
+
+
+def test_the_table_of_the_policy(clean_env: dict[str, str], tmp_path: Path) -> None:
+    """Every section of the policy has a row, in order, and every command of the program is in one."""
+
+    def commands(*group: str) -> Iterator[tuple[str, ...]]:
+        shown = run(["-m", "robodj_secretguard", *group, "--help"], env=clean_env, cwd=tmp_path).out
+        if "\n  COMMAND\n" not in shown:
+            yield group
+        for name in re.findall(r"^    ([a-z]+) ", shown, re.MULTILINE) if "\n  COMMAND\n" in shown else ():
+            yield from commands(*group, name)
+
+    rows = re.findall(r"^\| (\d? ?\w*?) ?\| `robodj-secretguard ([^`]+)` \|", README, re.MULTILINE)
+    assert [section.split()[0] for section, _ in rows if section] == [str(number) for number in range(1, 8)]
+    shown = {tuple(itertools.takewhile(str.isalpha, command.split())) for _, command in rows}
+    assert shown == set(commands())
 
 
 def test_links() -> None:

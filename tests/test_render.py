@@ -10,11 +10,25 @@ import pytest
 from conftest import V1, V2, Checker, good_keys, marker
 
 from robodj_secretguard import Check, Finding, SecretStatus, Severity, State, check
-from robodj_secretguard.render import PASSED, finding_line, report_json, report_text, status_line
+from robodj_secretguard.findings import RevocationStatus
+from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.render import (
+    PASSED,
+    count,
+    finding_line,
+    report_json,
+    report_text,
+    revocation_line,
+    status_line,
+)
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
+from robodj_secretguard.sealed import SealedStr
 
 DAY = timedelta(days=1)
 EXPIRES = f"{V1}_EXPIRES_AT"
+REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
+LIST = "revoked.fingerprints"
+LIST_SOURCE = f"file:config/{LIST}"
 
 
 def finding(secret: str | None, severity: Severity) -> Finding:
@@ -54,6 +68,39 @@ class TestLines:
         status = SecretStatus("a.key", "A_KEY", "none", State.PRESENT, expires_at, "Us", "Them", 90, None)
         assert status_line(status) == f"a.key: present (source: none; {said})"
 
+    @pytest.mark.parametrize(
+        ("sources", "entries", "line"),
+        [
+            ((), 0, "revocation list: none"),
+            ((LIST_SOURCE,), 0, "revocation list: config/revoked.fingerprints, 0 entries"),
+            ((LIST_SOURCE,), 1, "revocation list: config/revoked.fingerprints, 1 entry"),
+            (("environment",), 2, "revocation list: ROBODJ_REVOKED_FINGERPRINTS, 2 entries"),
+            (
+                (LIST_SOURCE, "environment"),
+                12,
+                "revocation list: config/revoked.fingerprints and ROBODJ_REVOKED_FINGERPRINTS, 12 entries",
+            ),
+        ],
+    )
+    def test_a_revocation_list(self, sources: tuple[str, ...], entries: int, line: str) -> None:
+        """Where it is and how many entries it has; an empty file is a list, and is not none."""
+        assert revocation_line(RevocationStatus(sources, entries)) == line
+
+    @pytest.mark.parametrize(
+        ("number", "words", "text"),
+        [
+            (0, ("day",), "0 days"),
+            (1, ("day",), "1 day"),
+            (2, ("day",), "2 days"),
+            (0, ("entry", "entries"), "0 entries"),
+            (1, ("entry", "entries"), "1 entry"),
+            (2, ("entry", "entries"), "2 entries"),
+        ],
+    )
+    def test_a_number_of_things(self, number: int, words: tuple[str, ...], text: str) -> None:
+        """One is one; any other number is many, by an s where nothing else is given."""
+        assert count(number, *words) == text
+
 
 IN_DIRECTORY = "secret.key in the configured directory"
 COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -69,6 +116,7 @@ DELETE = "Make sure that the secret manager has the key, then delete the file; i
 SET_UP = "ALERT: setting: "
 ENVIRONMENT = "(environment; Security Operations)"
 FILE = "(file:config/secret.key; Security Operations)"
+LIST_FILE = f"({LIST_SOURCE}; Security Operations)"
 
 
 class TestEveryCheck:
@@ -218,6 +266,66 @@ class TestEveryCheck:
             f" reads it. If it holds the key, deliver that as {V1}; then delete the file. {FILE}"
         )
 
+    @pytest.mark.parametrize(
+        ("variable", "name", "command"),
+        [(V1, "secret.key", "secrets.token_urlsafe(32)"), (V2, "secret_v2.key", "secrets.token_hex(64)")],
+    )
+    def test_of_a_revoked_key(self, checker: Checker, variable: str, name: str, command: str) -> None:
+        """Which key it is, and where its replacement comes from."""
+        keys = good_keys()
+        listed = fingerprint(SealedStr(keys[variable]))
+        (line,) = map(finding_line, checker(keys | {REVOKED: listed}).findings)
+        assert line == (
+            f"ALERT: {name}: revoked: The key is revoked: {listed} is on the revocation list. Deliver its replacement"
+            f" from the secret manager as {variable}; if there is none yet, rotate:"
+            f' python -c "import secrets; print({command})" {ENVIRONMENT}'
+        )
+
+    def test_of_a_revocation_list_that_cannot_be_relied_on(self, checker: Checker) -> None:
+        """Why, and how it is mended."""
+        checker.write(LIST, b"\xff")
+        (line,) = map(finding_line, checker(good_keys()).findings)
+        assert line == (
+            f"ALERT: revoked: The revocation list {LIST} in the configured directory cannot be relied on: it is not"
+            " UTF-8. Restore it from version control, and make it and its directory writable by their owner alone."
+            f" {LIST_FILE}"
+        )
+
+    def test_of_entries_that_cannot_be_read(self, checker: Checker) -> None:
+        """Which of them, what an entry looks like, and nothing of what is there."""
+        checker.write(LIST, "wrong\n")
+        in_file, in_variable = map(finding_line, checker(good_keys() | {REVOKED: "wrong," * 7}).findings)
+        form = "sgfp1: and 32 hexadecimal digits in lower case"
+        assert in_file == (
+            f"ALERT: revoked: The revocation list {LIST} in the configured directory has what is no fingerprint:"
+            " entry 1, comments and blank lines not counted."
+            f" Correct it: every line that is neither blank nor a comment (#) is {form}. {LIST_FILE}"
+        )
+        assert in_variable == (
+            f"ALERT: revoked: {REVOKED} has what is no fingerprint:"
+            " entries 1, 2, 3, 4, 5 and 2 more."
+            f" Correct it: {form} each, separated by commas or blanks. {ENVIRONMENT}"
+        )
+
+    def test_of_a_revocation_list_with_a_second_ending(self, checker: Checker) -> None:
+        """An editor gave it."""
+        checker.write(f"{LIST}.txt", "x")
+        (line,) = map(finding_line, checker(good_keys()).findings)
+        assert line == (
+            f"ALERT: near-miss: Beside {LIST} in the configured directory there is a file of that name and .txt, and"
+            f" nothing reads it. Rename it, or delete it. {LIST_FILE}"
+        )
+
+    def test_of_a_typo_of_the_librarys_own(self, checker: Checker) -> None:
+        """An alert where a revoked key could pass, a warning where a log is only somewhere else."""
+        typos = {f"{REVOKED}S": "x", "ROBODJ_OPERATIONS_LOGS": "x"}
+        lines = [finding_line(each) for each in checker(good_keys() | typos).findings]
+        assert lines == [
+            f"{severity}: near-miss: {meant}S is set, and nothing reads it: {meant} is probably meant."
+            f" If it holds what {meant} should hold, rename it; otherwise remove it. {ENVIRONMENT}"
+            for severity, meant in (("ALERT", REVOKED), ("WARNING", "ROBODJ_OPERATIONS_LOG"))
+        ]
+
     def test_of_two_that_are_one(self, checker: Checker) -> None:
         """The later is named, and the earlier is too."""
         key = good_keys()[V2]
@@ -276,6 +384,38 @@ class TestReport:
             "mode: environment only",
             "revocation list: none",
             "Secret integrity check FAILED: 1 alert(s), 1 warning(s). Do not release.",
+        ]
+
+    def test_its_revocation_list(self, checker: Checker) -> None:
+        """It stands between the mode and the verdict, and in the document, with how many keys are revoked."""
+        keys, others = good_keys(), [fingerprint(SealedStr(key)) for key in good_keys().values()]
+        checker.write(LIST, "\n".join(others))
+        report = checker(keys | {REVOKED: others[0]})
+        assert report_text(report, passed=True).split("\n")[-3:] == [
+            "mode: environment, then fallback files",
+            f"revocation list: config/{LIST} and {REVOKED}, 2 entries",
+            PASSED,
+        ]
+        document = json.loads(report_json(report, passed=True))
+        assert document["revocation_list"] == {"sources": [LIST_SOURCE, "environment"], "entries": 2}
+        assert list(document) == [
+            *("schema", "ok", "checked_at", "require_env_only", "revocation_list", "secrets", "findings")
+        ]
+
+    def test_an_empty_revocation_list(self, checker: Checker) -> None:
+        """It was found, and has nothing in it."""
+        checker.write(LIST, "# nothing is revoked\n")
+        report = checker(good_keys())
+        assert report_text(report, passed=True).split("\n")[-2] == f"revocation list: config/{LIST}, 0 entries"
+        assert report.as_dict()["revocation_list"] == {"sources": [LIST_SOURCE], "entries": 0}
+
+    def test_a_revocation_list_that_could_not_be_looked_for(self) -> None:
+        """After a check that failed nothing is said of it: nobody knows whether there is one."""
+        report = check(environ={V1: 5})  # type: ignore[dict-item]
+        assert report.revocation_list is None
+        assert report.as_dict()["revocation_list"] is None
+        assert [line.partition(":")[0] for line in report_text(report, passed=False).split("\n")] == [
+            *("ALERT", "mode", "Secret integrity check FAILED")
         ]
 
     @pytest.mark.parametrize("passed", [True, False])

@@ -14,12 +14,16 @@ import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 
 from robodj_secretguard import Severity, State
+from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
+from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import MAX_FILE_BYTES
 from robodj_secretguard.textfile import _steps
 
 K1, K2 = "secret.key", "secret_v2.key"
 EXPIRES = f"{V1}_EXPIRES_AT"
+REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
+REVOKED_FILE = "revoked.fingerprints"
 MICROSECOND = timedelta(microseconds=1)
 DAY = timedelta(days=1)
 
@@ -835,6 +839,150 @@ class TestEphemeral:
         assert found(checker(good_keys() | {"ROBODJ_SECRETS_EPHEMERAL": ""}, require_env_only=True)) == []
 
 
+def revocation_of(*keys: str) -> str:
+    """Write a revocation list of these keys."""
+    return "".join(f"{fingerprint(SealedStr(key))}\n" for key in keys)
+
+
+class TestRevoked:
+    """A key on the revocation list; what a list is, test_revocation.py says."""
+
+    @pytest.mark.parametrize(("variable", "name"), [(V1, K1), (V2, K2)])
+    @pytest.mark.parametrize("place", ["file", "variable"])
+    @pytest.mark.parametrize("require_env_only", [False, True])
+    def test_on_the_list(
+        self,
+        checker: Checker,
+        variable: str,
+        name: str,
+        place: str,
+        require_env_only: bool,  # noqa: FBT001
+    ) -> None:
+        """A key whose fingerprint is on it is an alert, in environment-only too; the others are none."""
+        keys = good_keys()
+        revocation = revocation_of(good_keys()[V1], keys[variable], good_keys()[V2])
+        environ = dict(keys)
+        if place == "file":
+            checker.write(REVOKED_FILE, revocation)
+        else:
+            environ[REVOKED] = revocation
+        report = checker(environ, require_env_only=require_env_only)
+        assert found(report) == [("revoked", name)]
+        assert not report.ok
+        assert (report.findings[0].severity, report.findings[0].source) == (Severity.ALERT, "environment")
+        assert [status.state for status in report.secrets] == [State.PRESENT, State.PRESENT]
+        assert all(status.fingerprint for status in report.secrets)
+
+    def test_not_on_the_list(self, checker: Checker) -> None:
+        """Other keys may be revoked, and a fingerprint may differ in a single digit."""
+        keys = good_keys()
+        listed = revocation_of(keys[V1]).strip()
+        near = listed[:-1] + ("0" if listed[-1] != "0" else "1")
+        checker.write(REVOKED_FILE, revocation_of(*good_keys().values()))
+        report = checker(keys | {REVOKED: near})
+        assert found(report) == []
+        assert report.ok
+
+    def test_in_a_comment(self, checker: Checker) -> None:
+        """What is commented out is not revoked any more."""
+        keys = good_keys()
+        checker.write(REVOKED_FILE, f"# {revocation_of(keys[V1])}")
+        assert found(checker(keys)) == []
+
+    @pytest.mark.parametrize("change", [str.lower, str.upper])
+    def test_hexadecimal_in_another_case(self, checker: Checker, change: object) -> None:
+        """A revoked hexadecimal key is revoked in any case; a base64url key in another case is another key."""
+        assert callable(change)
+        keys = good_keys()
+        mixed = "".join(secrets.choice((digit, digit.upper())) for digit in keys[V2])
+        for revoked in (keys[V2], keys[V2].upper(), mixed):
+            report = checker(keys | {V2: change(keys[V2]), REVOKED: revocation_of(revoked)})
+            assert found(report) == [("revoked", K2)]
+        assert found(checker(keys | {REVOKED: revocation_of(keys[V1].swapcase())})) == []
+
+    def test_under_another_name(self, checker: Checker) -> None:
+        """A key that was revoked as one secret is refused as another."""
+        keys = good_keys()
+        other = secrets.token_hex(64)
+        checker.write(REVOKED_FILE, revocation_of(other))
+        assert found(checker(keys | {V1: other})) == [("revoked", K1)]
+        assert found(checker(keys | {V2: other})) == [("revoked", K2)]
+
+    def test_one_key_for_two(self, checker: Checker) -> None:
+        """Each is revoked, and they are one besides."""
+        key = secrets.token_hex(64)
+        report = checker({V1: key, V2: key, REVOKED: revocation_of(key)})
+        assert found(report) == [("revoked", K1), ("shared", K2), ("revoked", K2)]
+
+    def test_one_from_each_source(self, checker: Checker) -> None:
+        """The variable adds to the file, and takes nothing away from it."""
+        keys = good_keys()
+        checker.write(REVOKED_FILE, revocation_of(keys[V1]))
+        assert found(checker(keys | {REVOKED: revocation_of(keys[V2])})) == [("revoked", K1), ("revoked", K2)]
+
+    def test_a_key_from_a_file(self, checker: Checker) -> None:
+        """Where the key comes from does not matter."""
+        keys = good_keys()
+        checker.write("secret.key", keys[V1])
+        report = checker({V2: keys[V2], REVOKED: revocation_of(keys[V1])})
+        assert found(report) == [("revoked", K1), ("file-fallback", K1)]
+        assert report.findings[0].source == "file:config/secret.key"
+
+    def test_a_key_that_is_not_used(self, checker: Checker) -> None:
+        """What lies in a file that is not needed is nobody's key."""
+        stale = good_keys()[V1]
+        checker.write("secret.key", stale)
+        environ = good_keys() | {REVOKED: revocation_of(stale)}
+        assert found(checker(environ)) == [("file-stale", K1)]
+        assert found(checker(environ, require_env_only=True)) == [("file-present", K1)]
+
+    def test_an_expired_key(self, checker: Checker) -> None:
+        """Both are said."""
+        keys = good_keys()
+        report = checker(keys | {EXPIRES: marker(-DAY), REVOKED: revocation_of(keys[V1])})
+        assert found(report) == [("expired", K1), ("revoked", K1)]
+        assert report.secrets[0].state == "expired"
+
+    @pytest.mark.parametrize(
+        ("value", "check"),
+        [("", "missing"), ("changeme", "placeholder"), ("short", "format"), ("Zy" * 30, "weak")],
+    )
+    def test_only_of_a_sound_key(self, checker: Checker, value: str, check: str) -> None:
+        """What is no key has no fingerprint to be looked for."""
+        assert found(checker(good_keys() | {V1: value, REVOKED: revocation_of(value)})) == [(check, K1)]
+
+    @pytest.mark.parametrize("value", ["é", "\udcff", "\N{FULLWIDTH DIGIT ONE}"])
+    def test_what_could_have_no_fingerprint(self, checker: Checker, value: str) -> None:
+        """Where there is a list, other characters are a wrong format, and no check that failed."""
+        key, listed = good_keys()[V1], revocation_of(good_keys()[V1])
+        assert found(checker(good_keys() | {V1: key + value, REVOKED: listed})) == [("format", K1)]
+
+    @posix_only
+    def test_a_fallback_file_that_is_unsafe(self, checker: Checker) -> None:
+        """Nor has a key that is not taken."""
+        keys = good_keys()
+        checker.write("secret.key", keys[V1], 0o666)
+        assert found(checker({V2: keys[V2], REVOKED: revocation_of(keys[V1])})) == [("file-unsafe", K1)]
+
+    def test_beside_what_cannot_be_read(self, checker: Checker) -> None:
+        """An entry that cannot be read hides no other."""
+        keys = good_keys()
+        checker.write(REVOKED_FILE, f"wrong\n{revocation_of(keys[V1])}")
+        report = checker(keys | {REVOKED: f"wrong,{revocation_of(keys[V2])}"})
+        assert found(report) == [("revoked", None), ("revoked", None), ("revoked", K1), ("revoked", K2)]
+
+    def test_its_fingerprint_is_told(self, checker: Checker) -> None:
+        """It is what the list is searched for; the remedy is the replacement, by the secret's own generator."""
+        keys = good_keys()
+        report = checker(keys | {REVOKED: revocation_of(*keys.values())})
+        for finding, status in zip(report.findings, report.secrets, strict=True):
+            assert finding.message == f"The key is revoked: {status.fingerprint} is on the revocation list."
+        assert "as ROBODJ_SECRET_KEY; " in report.findings[0].remedy
+        assert "secrets.token_urlsafe(32)" in report.findings[0].remedy
+        assert "as ROBODJ_SECRET_V2_KEY; " in report.findings[1].remedy
+        assert "secrets.token_hex(64)" in report.findings[1].remedy
+
+
 class TestNearMiss:
     """A set variable or a file that is a typo of one that is read."""
 
@@ -858,6 +1006,10 @@ class TestNearMiss:
             ("ROBODJ_ALLOW_FILE_SECRETS_FALLBACK", None, Severity.ALERT),
             ("ROBODJ_CONFIG_DIRS", None, Severity.WARNING),
             ("ROBODJ_SECRET_EPHEMERAL", None, Severity.ALERT),
+            ("ROBODJ_REVOKED_FINGERPRINT", None, Severity.ALERT),
+            ("robodj_revoked_fingerprints", None, Severity.ALERT),
+            ("ROBODJ_OPERATION_LOG", None, Severity.WARNING),
+            ("Robodj_Operations_Log", None, Severity.WARNING),
         ],
     )
     def test_typos(self, checker: Checker, name: str, secret: str | None, severity: Severity) -> None:
@@ -877,6 +1029,9 @@ class TestNearMiss:
             "ROBODJ_SECERT_KEYS",
             "MY_ROBODJ_SECRET_KEY",
             "ROBODJ_PROTECTED_ENV_FILE",
+            "ROBODJ_REVOKED_FINGERPRINTS_FILE",
+            "ROBODJ_REVOKED",
+            "ROBODJ_OPERATIONS_LOG",
             "K",
         ],
     )
@@ -926,3 +1081,30 @@ class TestNearMiss:
         assert found(report) == [("near-miss", K1)]
         assert report.ok
         assert report.findings[0].source == "file:config/secret.key"
+
+    def test_a_revocation_list_with_a_second_ending(self, checker: Checker) -> None:
+        """An editor's `.txt` beside the revocation list is an alert: what is revoked in it could pass."""
+        keys = good_keys()
+        checker.write(f"{REVOKED_FILE}.txt", revocation_of(keys[V1]))
+        for require_env_only in (False, True):
+            report = checker(keys, require_env_only=require_env_only)
+            assert found(report) == [("near-miss", None)]
+            assert not report.ok
+            assert report.findings[0].source == "file:config/revoked.fingerprints"
+
+    @pytest.mark.parametrize(
+        ("content", "fired"), [("", []), ("# nothing", []), ("wrong", ["revoked"]), (b"\xff", ["revoked"])]
+    )
+    def test_it_is_said_beside_a_list(self, checker: Checker, content: str | bytes, fired: list[str]) -> None:
+        """Whatever is in the list itself."""
+        checker.write(REVOKED_FILE, content)
+        checker.write(f"{REVOKED_FILE}.txt", "")
+        assert found(checker(good_keys())) == [(check, None) for check in [*fired, "near-miss"]]
+
+    @posix_only
+    @pytest.mark.parametrize("target", [REVOKED_FILE, "nowhere"])
+    def test_it_is_said_beside_a_link(self, checker: Checker, target: str) -> None:
+        """Where the list cannot be opened, or is a link to nothing, too; and of a link to nothing of that name."""
+        (checker.config / REVOKED_FILE).symlink_to(target)
+        (checker.config / f"{REVOKED_FILE}.txt").symlink_to("nowhere")
+        assert found(checker(good_keys())) == [("revoked", None), ("near-miss", None)]

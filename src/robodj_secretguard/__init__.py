@@ -4,7 +4,7 @@
 """
 
 from robodj_secretguard.checks import check
-from robodj_secretguard.findings import Check, Finding, Report, SecretStatus, Severity, State
+from robodj_secretguard.findings import Check, Finding, Report, RevocationStatus, SecretStatus, Severity, State
 from robodj_secretguard.guard import guard
 from robodj_secretguard.models import RuntimeSecrets, SecretSettings
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
@@ -16,6 +16,7 @@ __all__ = [
     "Length",
     "Material",
     "Report",
+    "RevocationStatus",
     "RuntimeSecrets",
     "SecretPolicy",
     "SecretSettings",

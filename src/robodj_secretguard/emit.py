@@ -12,7 +12,7 @@ from robodj_secretguard.render import finding_line
 from robodj_secretguard.streams import StreamName, write_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from robodj_secretguard.findings import Finding, Report
 
@@ -39,6 +39,28 @@ def emit(report: Report, logger: Any = None) -> bool:
         return _emit(report, _configured_pipeline() if logger is None else logger)
     finally:
         _this_thread.is_emitting = False
+
+
+def emit_event(event: str, fields: Mapping[str, Any]) -> None:
+    """Send one event of the secret lifecycle to the host's pipeline, else as a line of JSON to stderr.
+
+    Args:
+        event: what happened.
+        fields: its details, in the plain types of JSON.
+    """
+    with contextlib.suppress(BaseException):  # it is recorded, and no trouble with a stream undoes that
+        (_configured_pipeline() or _json_lines()).info(event, **fields)
+
+
+def _json_lines() -> Any:
+    import structlog  # noqa: PLC0415 - only when there is something to say
+
+    return structlog.wrap_logger(
+        _PlainStream("stderr", "stderr"),
+        processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.BoundLogger,
+        context_class=dict,
+    )
 
 
 def _emit(report: Report, pipeline: Any) -> bool:
@@ -69,7 +91,7 @@ class _PlainStream:
         if not any(write_line(getattr(sys, name, None), line) for name in self._streams):
             raise OSError
 
-    warning = critical
+    warning = info = critical
 
 
 def _say_plainly(findings: Iterable[Finding], first: StreamName, second: StreamName) -> bool:

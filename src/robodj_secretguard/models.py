@@ -205,7 +205,7 @@ def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
         ("a file", [policy.file.casefold() for policy in declared] + [REVOKED_FILE, OPERATIONS_FILE]),
     ):
         if len(set(given)) < len(given):
-            msg = f"{model} declares two secrets that share {what}"
+            msg = f"{model} declares two secrets that share {what}, or one with the library's own"
             raise TypeError(msg)
 
 

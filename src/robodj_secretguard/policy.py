@@ -66,6 +66,9 @@ class Generator:
         return f'python -c "import secrets; print(secrets.{self.function}({self.size}))"'
 
 
+LEAST_MATERIAL: Final = Material(base64url=Length(43), hexadecimal=Length(64))
+"""What carries `MIN_KEY_BYTES`: every key that any policy accepts is of this material."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{4,}")
 _FILE = re.compile(r"config(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
@@ -101,7 +104,7 @@ class SecretPolicy:
     cadence: timedelta
     warn_before: timedelta
     generator: Generator = Generator("token_urlsafe", MIN_KEY_BYTES)
-    material: Material = Material(base64url=Length(43), hexadecimal=Length(64))
+    material: Material = LEAST_MATERIAL
     file: str = ""
     expiry_variable: str = ""
 
@@ -115,11 +118,11 @@ class SecretPolicy:
         # What was given is not repeated: a key may have been put there by mistake.
         variable = "a letter, then four or more of A-Z, 0-9 and underscore"
         for holds, rule in (
-            (_NAME.fullmatch(self.name), "name: letters, digits, dot, hyphen and underscore only"),
+            (is_secret_name(self.name), "name: letters, digits, dot, hyphen and underscore only"),
             (_VARIABLE.fullmatch(self.variable), f"variable: {variable}"),
             (_VARIABLE.fullmatch(self.expiry_variable), f"expiry_variable: {variable}"),
             (_FILE.fullmatch(self.file), "file: a path below config/, of letters, digits, dot, hyphen and underscore"),
-            (_is_plain(self.owner) and _is_plain(self.backup_owner), "owner and backup_owner: printable ASCII"),
+            (is_plain_text(self.owner) and is_plain_text(self.backup_owner), "owner and backup_owner: printable ASCII"),
             (self.cadence > self.warn_before > timedelta(0), "cadence must be longer than warn_before, both positive"),
             (not self.cadence % timedelta(days=1), "cadence: whole days"),
             (self.generator.function in {"token_urlsafe", "token_hex"}, "generator: an approved one"),
@@ -135,5 +138,11 @@ class SecretPolicy:
                 raise ValueError(msg)
 
 
-def _is_plain(text: str) -> bool:
+def is_secret_name(text: str) -> bool:
+    """Whether text may be a declared secret's name."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_plain_text(text: str) -> bool:
+    """Whether text can neither break nor forge a line: printable ASCII."""
     return bool(text.strip()) and text.isascii() and text.isprintable()

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.textfile import is_one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -60,11 +62,16 @@ class RevocationList:
 
     @property
     def _in_file(self) -> Iterable[str]:
-        return (line.get_secret_value().partition("#")[0].rstrip() for line in self.file.lines)
+        return (_entry(line.get_secret_value()) for line in self.file.lines)
 
     @property
     def _in_variable(self) -> Iterable[str]:
-        return re.split(r"[\s,]+", self.variable.get_secret_value().strip(", \t\r\n")) if self.variable else ()
+        return filter(None, re.split(r"[\s,]+", self.variable.get_secret_value())) if self.variable else ()
+
+
+def _entry(line: str) -> str:
+    """Return a line without the comment that may follow an entry: not where one could hide a further entry."""
+    return line.partition("#")[0].rstrip() if is_one_line(line) else line
 
 
 def _unreadable(entries: Iterable[str]) -> tuple[int, ...]:

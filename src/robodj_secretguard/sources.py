@@ -96,6 +96,7 @@ class Setup:
         unknown_switches: switches whose value is neither true nor false.
         directory_named_by: what named the config directory; `None` for nothing.
         directory_exists: whether that directory does.
+        directory_hidden: whether there may be one that cannot be looked into.
         near_misses: set variables that are typos of one that is read.
         ephemeral: whether the keys are throw-away ones.
         revocation: the keys that may not be used any more.
@@ -107,15 +108,14 @@ class Setup:
     unknown_switches: tuple[str, ...]
     directory_named_by: Literal["environment", "argument"] | None
     directory_exists: bool
+    directory_hidden: bool
     near_misses: tuple[NearMiss, ...]
     ephemeral: bool
     revocation: RevocationList
 
     def place(self, file: str) -> str:
         """Say where a file below `config/` is looked for, without showing a path that somebody gave."""
-        if self.directory_named_by is None:
-            return file
-        return f"{within_config_dir(file)} in the configured directory"
+        return place(file, self.directory_named_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +182,6 @@ def read(
     Returns:
         A reading for each secret, in declared order.
     """
-    protected = _switch(environment, PROTECTED_ENV)
-    files_allowed = _switch(environment, ALLOW_FILE_SECRET_FALLBACK)
     directory, directory_named_by = config_directory(environment, config_dir)
     directory_exists = os.path.isdir(directory)
 
@@ -193,16 +191,13 @@ def read(
     setup = Setup(
         now=now,
         policies=tuple(policies),
-        environment_only=bool(require_env_only)
-        or protected in {Switch.TRUE, Switch.UNKNOWN}
-        or files_allowed in {Switch.FALSE, Switch.UNKNOWN},
+        environment_only=bool(require_env_only) or is_environment_only(environment),
         unknown_switches=tuple(
-            name
-            for name, switch in ((PROTECTED_ENV, protected), (ALLOW_FILE_SECRET_FALLBACK, files_allowed))
-            if switch is Switch.UNKNOWN
+            name for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK) if _switch(environment, name) is Switch.UNKNOWN
         ),
         directory_named_by=directory_named_by,
         directory_exists=directory_exists,
+        directory_hidden=not directory_exists and _is_hidden(directory),
         near_misses=near_misses(
             environment.names(),
             _names_read(policies),
@@ -226,6 +221,27 @@ def read(
     )
 
 
+def _is_hidden(directory: str) -> bool:
+    """Whether a path that leads to no directory is a link to nothing, or leads where this user may not look."""
+    try:
+        os.stat(directory)
+    except FileNotFoundError:
+        return os.path.islink(directory)
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+def is_environment_only(environment: Environment) -> bool:
+    """Whether a switch in the environment rules key files out.
+
+    Args:
+        environment: where the switches are read.
+    """
+    protected, files_allowed = (_switch(environment, name) for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK))
+    return protected in {Switch.TRUE, Switch.UNKNOWN} or files_allowed in {Switch.FALSE, Switch.UNKNOWN}
+
+
 def config_directory(
     environment: Environment, config_dir: str | os.PathLike[str] | None
 ) -> tuple[str, Literal["environment", "argument"] | None]:
@@ -240,6 +256,16 @@ def config_directory(
     if variable := environment.get(CONFIG_DIR):
         return variable.get_secret_value(), "environment"
     return DEFAULT_CONFIG_DIR, None
+
+
+def place(file: str, directory_named_by: str | None) -> str:
+    """Say where a file that is declared below `config/` is looked for.
+
+    Args:
+        file: the file.
+        directory_named_by: what named the config directory; `None` where nothing did.
+    """
+    return f"{within_config_dir(file)} in the configured directory" if directory_named_by else file
 
 
 def within_config_dir(file: str) -> str:

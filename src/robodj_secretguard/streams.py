@@ -17,12 +17,13 @@ class _Nowhere(io.TextIOBase):
         return len(text)
 
 
-def write_line(stream: TextIO | None, line: str) -> bool:
+def write_line(stream: TextIO | None, line: str, *, end: str = "\n") -> bool:
     """Write and flush one line.
 
     Args:
         stream: one of `sys`: never a descriptor by its number, which another file may have taken; `None` takes nothing.
         line: the line, without its end.
+        end: its end.
 
     Returns:
         Whether the stream took it.
@@ -30,7 +31,7 @@ def write_line(stream: TextIO | None, line: str) -> bool:
     if stream is None:
         return False
     try:
-        stream.write(f"{line}\n")
+        stream.write(f"{line}{end}")
         stream.flush()
     except BaseException:  # noqa: BLE001 - a host's stream may raise anything, and no trouble with it may matter
         return False

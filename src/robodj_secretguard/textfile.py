@@ -103,7 +103,12 @@ def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[
     except UnicodeDecodeError:
         return ("it is not UTF-8",), ()
     lines = (line.removesuffix("\r").strip(" \t") for line in text.split("\n"))
-    return (), tuple(SealedStr(line) for line in lines if line and not line.startswith("#"))
+    return (), tuple(SealedStr(line) for line in lines if line and not (line.startswith("#") and is_one_line(line)))
+
+
+def is_one_line(text: str) -> bool:
+    """Whether text has no line break of another kind, behind which an editor shows a line of its own."""
+    return len(text.splitlines()) == 1
 
 
 def _version(status: os.stat_result) -> tuple[int, ...]:

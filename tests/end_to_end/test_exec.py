@@ -198,7 +198,7 @@ class TestRefused:
         (["exec", "--model", "--", sys.executable, "-c", STARTED], "--model: what was given is not accepted"),
         (["exec", "--model", "nothing:Here", "--", sys.executable, "-c", STARTED], "--model: importing it failed"),
         (["--", "exec", sys.executable, "-c", STARTED], "an argument is unknown, misplaced or missing"),
-        (["check", "--", sys.executable, "-c", STARTED], "check takes no command"),
+        (["check", "--", sys.executable, "-c", STARTED], "only exec takes a command"),
         (["check", "--ephemeral"], "an argument is unknown, misplaced or missing"),
     ],
     ids=lambda value: " ".join(value[:3]).replace(sys.executable, "python") if isinstance(value, list) else "",

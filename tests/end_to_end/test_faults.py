@@ -56,13 +56,18 @@ descriptors = table(
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_descriptors_that_run_out(descriptors: Mapping[str, Ran], limit: int) -> None:
-    """Without a descriptor left, keys in the environment are judged as ever, and a file that is needed is unsafe."""
+    """Without a descriptor left, keys in the environment are judged as ever, and a file that is needed is unsafe.
+
+    Where there is a config directory, there may be a revocation list that cannot be looked for.
+    """
     good, bad, files, bad_files = (descriptors[f"{name}-{limit}"] for name in ("good", "bad", "files", "bad-files"))
     assert (good.status, good.out, good.err) == (0, "served\n", "")
     assert (bad.status, bad.err) == (3, "")
     assert_alert_lines(bad.out)
     enough = limit > LIMITS[0]
-    assert (files.status, checks(files)) == ((0, ["file-fallback"] * 2) if enough else (3, ["file-unsafe"] * 2))
+    assert (files.status, checks(files)) == (
+        (0, ["file-fallback"] * 2) if enough else (3, ["revoked", "file-unsafe", "file-unsafe"])
+    )
     assert (bad_files.status, "served" in bad_files.out) == (3, False)
 
 
@@ -133,6 +138,7 @@ def test_a_working_directory_that_is_gone(gone: Mapping[str, Ran], what: str, go
 NO_DIRECTORIES = {
     "file": "open('config', 'x').close()",
     "loop": "os.symlink('config', 'config')",
+    "dangling": "os.symlink('nothing', 'config')",
     "device": "os.symlink(os.devnull, 'config')",
     "pipe": "os.mkfifo('config')",
 }
@@ -147,9 +153,13 @@ no_directories = table(
 
 @pytest.mark.parametrize("name", NO_DIRECTORIES)
 def test_a_config_directory_that_is_none(no_directories: Mapping[str, Ran], name: str) -> None:
-    """Where `config` is no directory there are no files, and where somebody named it that is an alert."""
+    """Where `config` is no directory there are no files, and where somebody named it that is an alert.
+
+    So it is where it is a link that leads nowhere: the directory that it should lead to may hold a revocation list.
+    """
     unnamed, named = no_directories[f"{name}-"], no_directories[f"{name}-config"]
-    assert (unnamed.status, unnamed.err, checks(unnamed)) == (3, "", ["missing", "missing"])
+    setting = ["setting"] * (name in {"loop", "dangling"})
+    assert (unnamed.status, unnamed.err, checks(unnamed)) == (3, "", [*setting, "missing", "missing"])
     assert (named.status, named.err, named.out.count("\n")) == (3, "", 1)
     assert named.out.startswith("ALERT: setting: ROBODJ_CONFIG_DIR names a directory that does not exist. ")
 
@@ -157,6 +167,7 @@ def test_a_config_directory_that_is_none(no_directories: Mapping[str, Ran], name
 LOCKED = """
 import atexit, os
 os.chmod(".", 0o755)
+os.chmod("config", 0o755)
 os.chmod({0!r}, 0)
 if os.geteuid() == 0:
     os.setgroups([])
@@ -183,13 +194,18 @@ locked = table(
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_a_key_file_or_directory_that_this_user_cannot_read(locked: Mapping[str, Ran], name: str) -> None:
-    """Where a file is needed, that is unsafe; where it is not, it cannot be judged and so may hold a key."""
+    """Where a file is needed, that is unsafe; where it is not, it cannot be judged and so may hold a key.
+
+    In a directory that cannot be looked into there may be a revocation list.
+    """
     needed, beside, ruled_out = (locked[f"{name}-{case}"] for case in ("files", "environment", "environment-only"))
-    assert (needed.status, needed.err, checks(needed)[0]) == (3, "", "file-unsafe")
-    assert "it cannot be read" in needed.alerts[0]
-    assert (beside.status, beside.err, checks(beside)) == (0, "", ["file-stale"] * 2)
-    assert (ruled_out.status, ruled_out.err, checks(ruled_out)) == (3, "", ["file-present"] * 2)
-    assert "cannot be judged" in ruled_out.alerts[0]
+    revoked = ["revoked"] * (name == "directory")
+    assert (needed.status, needed.err, checks(needed)) == (3, "", [*revoked, "file-unsafe", "file-unsafe"])
+    assert all("it cannot be read" in alert for alert in needed.alerts)
+    assert (beside.status, beside.err) == (3 if revoked else 0, "")
+    assert checks(beside) == [*revoked, "file-stale", "file-stale"]
+    assert (ruled_out.status, ruled_out.err, checks(ruled_out)) == (3, "", [*revoked, "file-present", "file-present"])
+    assert "cannot be judged" in ruled_out.alerts[-1]
 
 
 CHANGES = """

@@ -61,6 +61,11 @@ def run_gate() -> object:
     return main(json.loads(left()))
 
 
+def run_commands() -> object:
+    """Run one command after the other, with the arguments that the scenario left in a file."""
+    return [main(json.loads(left())[number]) for number in range(len(json.loads(left())))]
+
+
 def guard_a_named_directory() -> object:
     """Start with a config directory that the scenario left in a file."""
     return guard(config_dir=left())

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from actions import HOSTS
 from conftest import V1, V2, good_keys, marker
 
+from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.sealed import SealedStr
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 EXPIRES, EXPIRES2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
+REVOKED, REVOKED_FILE = "ROBODJ_REVOKED_FINGERPRINTS", "config/revoked.fingerprints"
 DAYS = {days: marker(timedelta(days=days), now=NOW) for days in (-30, 5, 300)}
 
 
@@ -126,6 +130,35 @@ def stale(**more: str) -> Planted:
     return planted
 
 
+def revoked(*, in_file: bool) -> Planted:
+    """Plant keys that are on the revocation list."""
+    planted = good()
+    listed = "\n".join(fingerprint(SealedStr(key)) for key in planted.secret)
+    if in_file:
+        planted.files[REVOKED_FILE] = listed.encode()
+    else:
+        planted.environ[REVOKED] = listed
+    return planted
+
+
+def listing(shape: Callable[[str], str] = str, name: str = REVOKED_FILE, mode: int = 0o600) -> Planted:
+    """Plant secret text in some shape in the revocation list, beside good keys."""
+    planted, value = good(), text(43)
+    planted.files[name] = shape(value).encode("utf-8", "surrogateescape")
+    planted.modes[name] = mode
+    planted.secret.append(value)
+    return planted
+
+
+def listing_below_a_key() -> Planted:
+    """Leave a key as a path, to a directory with a revocation list that cannot be relied on."""
+    planted = listing(mode=0o666)
+    directory = planted.secret[-1]
+    planted.files = {f"{directory}/revoked.fingerprints": planted.files.pop(REVOKED_FILE)}
+    planted.modes = {f"{directory}/revoked.fingerprints": planted.modes.pop(REVOKED_FILE)}
+    return arguments(planted, directory)
+
+
 def equal(cut: int = 128) -> Planted:
     """Plant one key twice, or a part of it."""
     key = secrets.token_hex(64)
@@ -216,6 +249,95 @@ FILES: dict[str, Callable[[], Planted]] = {
     "link-loop": lambda: linked("secret.key"),
     "dangling": lambda: linked("nothing"),
 }
+LISTS: dict[str, Callable[[], Planted]] = {
+    "is-a-key": listing,
+    "has-a-key": lambda: listing(lambda value: f"# keys\n{value} # leaked\nsgfp1:{value}\nsecret.key={value}\r\n"),
+    "has-a-key-in-a-comment": lambda: listing(lambda value: f"# {value}\n"),
+    "large": lambda: listing(lambda value: f"{value}\n" * 25000),
+    "not-utf-8": lambda: listing(lambda value: f"{value}\udcff"),
+    "escapes": lambda: listing(lambda value: f"\x1b[31m\u202e{value}\rALERT: forged: {value}\0"),
+    "misnamed": lambda: listing(name=f"{REVOKED_FILE}.txt"),
+}
+RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Jane")
+INCIDENT = ("incident", "report", "--since", "2026-11-01")
+LIFE: tuple[tuple[str, ...], ...] = (
+    ("status",),
+    ("rotate", "plan", "secret.key"),
+    (*RECORD, "--attest", "startup"),
+    (*RECORD, "--attest", "functions"),
+    RECORD,
+    ("log", "show"),
+    ("log", "verify"),
+    ("status", "--strict"),
+    ("revoke", "secret.key", "--reason", "leaked"),
+    ("revoke", "secret.key", "--reason", "leaked", "--yes"),
+    RECORD,
+    INCIDENT,
+)
+"""The commands of a secret's life, one after the other."""
+
+
+def of_life(keys: Callable[[], Planted] = good, *options: str, **more: str) -> Callable[[], Planted]:
+    """Leave the commands of a secret's life."""
+
+    def plant() -> Planted:
+        planted = keys()
+        planted.environ |= more
+        return arguments(planted, [[*command, *options] for command in LIFE])
+
+    return plant
+
+
+def with_forms(planted: Planted) -> Planted:
+    """Have key files that `generate --write` finds: a key, and a template with another in a comment."""
+    values = [text(43), text(43)]
+    planted.secret += values
+    planted.files |= {
+        "config/secret.key": values[0].encode(),
+        "config/secret_v2.key": f"# {values[1]}\nchangeme\n".encode(),
+    }
+    return planted
+
+
+def of_generate(*commands: tuple[str, ...], **more: str) -> Callable[[], Planted]:
+    """Leave commands that generate keys where there are some, and show none."""
+    return lambda: arguments(with_forms(good(**more)), [["generate", *command] for command in commands])
+
+
+SAID: tuple[tuple[str, ...], ...] = (
+    ("generate", "{}"),
+    ("generate", "--write", "--config-dir", "{}"),
+    *(("log", "show", option, "{}") for option in ("--secret", "--event", "--since", "--until", "--operations-log")),
+    ("log", "verify", "--expect", "{}"),
+    ("rotate", "plan", "{}"),
+    ("rotate", "record", "--environment", "{}", "--operator", "Jane"),
+    ("rotate", "record", "--environment", "prod", "--operator", "{}"),
+    (*RECORD, "{}"),
+    *((*RECORD, option, "{}") for option in ("--ticket", "--attest", "--known", "--service-log", "--operations-log")),
+    ("revoke", "{}", "--reason", "leaked"),
+    ("revoke", "--reason", "leaked", "--fingerprint", "{}"),
+    ("revoke", "secret.key", "--yes", "--reason", "see https://ours.invalid/{}/x"),
+    ("incident", "report", "--since", "{}"),
+    (*INCIDENT, "--config-dir", "{}"),
+    ("{}", "{}"),
+)
+"""Everywhere among the arguments of commands where a key may be pasted."""
+
+
+def said() -> Planted:
+    """Leave commands with a key among their arguments, after one that has begun a log."""
+    planted, value = good(), text(43)
+    planted.secret.append(value)
+    return arguments(planted, [RECORD, *([word.format(value) for word in command] for command in SAID)])
+
+
+def life_in(variable: str) -> Planted:
+    """Have a variable that names a path hold a key, and leave the commands of a secret's life."""
+    planted = one(str, variable=variable)
+    planted.files[f"{planted.secret[-1]}/nothing" if variable == "ROBODJ_CONFIG_DIR" else "nothing"] = b""
+    return of_life(lambda: planted)()
+
+
 SCENARIOS: dict[str, Scenario] = {
     "success": Scenario(good),
     "success-from-a-file": Scenario(filed),
@@ -243,6 +365,16 @@ SCENARIOS: dict[str, Scenario] = {
     "file-that-others-may-not-read": Scenario(lambda: wide(directory=0o755, file=0o600), "guard_as_nobody"),
     "file-while-interrupted": Scenario(filed, "guard_interrupted_by_a_signal"),
     "file-present": Scenario(lambda: stale(ROBODJ_PROTECTED_ENV="true")),
+    "revoked": Scenario(lambda: revoked(in_file=True)),
+    "revoked-by-the-variable": Scenario(lambda: revoked(in_file=False), "make_model"),
+    **{f"revoked-list-{name}": Scenario(plant) for name, plant in LISTS.items()},
+    "revoked-list-of-the-model": Scenario(LISTS["is-a-key"], "make_model"),
+    "revoked-list-of-check": Scenario(LISTS["has-a-key"], "call_check"),
+    "revoked-list-below-a-key": Scenario(listing_below_a_key, "guard_a_named_directory"),
+    "revoked-variable-is-a-key": Scenario(lambda: one(str, variable=REVOKED)),
+    "revoked-variable-has-a-key": Scenario(
+        lambda: one(lambda value: f"sgfp1:{value},{value}\n#{value}", variable=REVOKED), "make_model"
+    ),
     "switch-is-a-key": Scenario(lambda: one(str, variable="ROBODJ_PROTECTED_ENV")),
     "switch-of-the-model-is-a-key": Scenario(
         lambda: one(str, variable="ROBODJ_ALLOW_FILE_SECRET_FALLBACK"), "make_model"
@@ -297,6 +429,15 @@ SCENARIOS: dict[str, Scenario] = {
     "gate-option-is-a-key": Scenario(lambda: argument_is_a_key("check", shape="--{}=1".format), "run_gate"),
     "gate-directory-is-a-key": Scenario(lambda: argument_is_a_key("check", shape="--config-dir={}".format), "run_gate"),
     "gate-model-is-a-key": Scenario(lambda: argument_is_a_key("check", "--model", shape="{}:Ours".format), "run_gate"),
+    "life": Scenario(of_life(), "run_commands"),
+    "life-as-json": Scenario(of_life(good, "--format", "json"), "run_commands"),
+    "life-of-bad-keys": Scenario(of_life(FORMATS["escapes"]), "run_commands"),
+    "life-below-a-key": Scenario(lambda: life_in("ROBODJ_CONFIG_DIR"), "run_commands"),
+    "life-logged-at-a-key": Scenario(lambda: life_in("ROBODJ_OPERATIONS_LOG"), "run_commands"),
+    "life-argument-is-a-key": Scenario(said, "run_commands"),
+    "generate-without-asking": Scenario(of_generate((), ("secret.key",), ("--format", "env"), CI="1"), "run_commands"),
+    "generate-over-keys": Scenario(of_generate(("--write",), ("secret_v2.key", "--write")), "run_commands"),
+    "generate-over-keys-by-force": Scenario(of_generate(("--write", "--force")), "run_commands"),
     "ephemeral": Scenario(lambda: good(ROBODJ_SECRETS_EPHEMERAL="1")),
     "ephemeral-is-a-key": Scenario(lambda: one(str, variable="ROBODJ_SECRETS_EPHEMERAL")),
     "exec-refused": Scenario(of_the_gate("--", "true", keys=FORMATS["escapes"], command="exec"), "run_gate"),

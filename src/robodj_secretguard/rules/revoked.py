@@ -48,7 +48,8 @@ def revocation_list_findings(setup: Setup) -> Iterator[Finding]:
         remedy = "Restore it from version control, and make it and its directory writable by their owner alone."
         yield about_setup(setup.policies, Check.REVOKED, message, remedy, source=source)
     if numbers := revocation.unreadable_in_file:
-        message = f"The revocation list {place} has what is no fingerprint: {_entries(numbers)}."
+        entries = f"{_entries(numbers)}, comments and blank lines not counted"
+        message = f"The revocation list {place} has what is no fingerprint: {entries}."
         remedy = f"Correct it: every line that is neither blank nor a comment (#) is {_FORM}."
         yield about_setup(setup.policies, Check.REVOKED, message, remedy, source=source)
     if numbers := revocation.unreadable_in_variable:
@@ -60,4 +61,4 @@ def revocation_list_findings(setup: Setup) -> Iterator[Finding]:
 def _entries(numbers: Sequence[int]) -> str:
     first = ", ".join(map(str, numbers[:_MOST_NUMBERS]))
     more = f" and {len(numbers) - _MOST_NUMBERS} more" if len(numbers) > _MOST_NUMBERS else ""
-    return f"{'entry' if len(numbers) == 1 else 'entries'} {first}{more}, comments and blank lines not counted"
+    return f"{'entry' if len(numbers) == 1 else 'entries'} {first}{more}"

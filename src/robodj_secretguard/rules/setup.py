@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def setting_findings(setup: Setup) -> Iterator[Finding]:
-    """Return the switches with an unknown value, and a named config directory that does not exist.
+    """Return the switches with an unknown value, and a config directory that is named and not there, or hidden.
 
     Args:
         setup: what holds for every declared secret.
@@ -26,6 +26,10 @@ def setting_findings(setup: Setup) -> Iterator[Finding]:
         message = f"{name} is neither true nor false, so environment-only is in force."
         remedy = "Set it to one of 1, true, yes, on, 0, false, no, off, or unset it."
         yield about_setup(setup.policies, Check.SETTING, message, remedy, source="environment")
+    if setup.directory_hidden and not setup.directory_named_by:
+        message = "config under the working directory is a link to nothing, or cannot be looked into."
+        remedy = "It may hold key files or the revocation list: mend the link or the permissions on the way to it."
+        yield about_setup(setup.policies, Check.SETTING, message, remedy, source="none")
     if setup.directory_named_by and not setup.directory_exists:
         from_environment = setup.directory_named_by == "environment"
         source, named = ("environment", CONFIG_DIR) if from_environment else ("none", "The config directory argument")

@@ -1,0 +1,98 @@
+"""`generate`: new keys by the approved generators (policy section 1)."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from robodj_secretguard.commands.answer import EXIT_CLEAN, Answer, UsageError, add_command, model_of, policy_of
+from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.generate import generate
+from robodj_secretguard.lifecycle.key_files import KeyFileError, write_keys
+from robodj_secretguard.lifecycle.tables import is_terminal
+from robodj_secretguard.sources import Environment, config_directory, is_environment_only
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.sealed import SealedStr
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "generate",
+        _generate,
+        options=("--config-dir", "--model"),
+        description="Generate a new key by the approved generator. It is printed bare, without an end of line, for a"
+        " pipe into the secret manager's own command; on a terminal, or where CI is set, only with --show.",
+        epilog="exit status: 0 generated, 2 wrong usage, or nothing was generated",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the secret, such as secret.key")
+    parser.add_argument(
+        "--format",
+        choices=("text", "env", "json"),
+        default="text",
+        help="text: the bare key of NAME; env, json: the variables of all, or of NAME",
+    )
+    parser.add_argument("--show", action="store_true", help="print keys on a terminal, or where CI is set")
+    parser.add_argument("--write", action="store_true", help="write to the fallback files instead (break-glass)")
+    parser.add_argument("--force", action="store_true", help="with --write: replace a key that is there")
+
+
+def _generate(arguments: argparse.Namespace) -> Answer:
+    model = model_of(arguments)
+    declared = tuple(model.secret_policies.values())
+    policies = declared if arguments.name is None else (policy_of(model, arguments.name),)
+    if arguments.force and not arguments.write:
+        msg = "--force goes with --write"
+        raise UsageError(msg)
+    if arguments.write:
+        if arguments.show or arguments.format != "text":
+            msg = "--write shows no key: it goes with neither --show nor --format"
+            raise UsageError(msg)
+        return _written(arguments, policies)
+    if arguments.format == "text" and len(policies) > 1:
+        names = ", ".join(policy.name for policy in declared)
+        msg = f"name one secret ({names}), or pass --format env or json for all of them"
+        raise UsageError(msg)
+    seen = is_terminal(arguments.stdout)
+    if (seen or os.environ.get("CI")) and not arguments.show:
+        where = "on a terminal" if seen else "where CI is set, as the output is probably kept,"
+        msg = f"a key is not shown {where} without --show; pipe it into the secret manager's own command instead"
+        raise UsageError(msg)
+    keys = {policy: generate(policy) for policy in policies}
+    shown = _shown(keys, arguments.format)
+    return Answer(EXIT_CLEAN, shown, end="\n" if seen or arguments.format != "text" else "")
+
+
+def _shown(keys: Mapping[SecretPolicy, SealedStr], form: str) -> str:
+    variables = {policy.variable: key.get_secret_value() for policy, key in keys.items()}
+    if form == "json":
+        return json.dumps(variables, indent=2)
+    if form == "env":
+        return "\n".join(f"{variable}={key}" for variable, key in variables.items())
+    return next(iter(variables.values()))
+
+
+def _written(arguments: argparse.Namespace, policies: tuple[SecretPolicy, ...]) -> Answer:
+    environment = Environment()
+    if is_environment_only(environment):
+        msg = "nothing was written: environment-only is in force, and a key file would be refused; deliver variables"
+        raise UsageError(msg)
+    directory, _ = config_directory(environment, arguments.config_dir)
+    if not os.path.isdir(directory):
+        msg = "nothing was written: there is no config directory; make it, or pass --config-dir"
+        raise UsageError(msg)
+    keys = {policy: generate(policy) for policy in policies}
+    try:
+        write_keys(directory, keys, force=arguments.force)
+    except KeyFileError as error:
+        msg = f"not every key was written: {error}"
+        raise UsageError(msg) from None
+    lines = [f"{policy.name}: written to {policy.file} ({fingerprint(key)})" for policy, key in keys.items()]
+    return Answer(EXIT_CLEAN, "\n".join(lines))

@@ -1,0 +1,124 @@
+"""`log`: the operations log, shown and verified (policy section 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.commands.answer import (
+    EXIT_ALERTS,
+    EXIT_CLEAN,
+    Answer,
+    UsageError,
+    add_command,
+    add_group,
+    document,
+    span_of,
+)
+from robodj_secretguard.commands.recorded import loaded, path_of, the_log
+from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.lifecycle.operations_log import holds
+from robodj_secretguard.lifecycle.records import Event, is_hash
+from robodj_secretguard.lifecycle.tables import columns
+from robodj_secretguard.lifecycle.texts import ascii_text
+from robodj_secretguard.program import PROGRAM
+from robodj_secretguard.render import count
+
+if TYPE_CHECKING:
+    import argparse
+
+    from robodj_secretguard.lifecycle.operations_log import Entry
+
+LIMITS: Final = (
+    "It finds damage and careless edits. It cannot find that the last records were taken off, or that somebody wrote"
+    " the whole anew: compare the last hash with the one in your log system (log verify --expect HASH)."
+)
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both commands."""
+    group = add_group(commands, "log", "Show or verify the operations log")
+    show = add_command(
+        group,
+        "show",
+        _show,
+        options=("--operations-log", "--config-dir", "--format", "--environment", "--since", "--until"),
+        description="Show the records of the operations log.",
+        epilog="exit status: 0 shown, 1 shown, and the log does not verify, 2 wrong usage, or there is no log",
+    )
+    show.add_argument("--secret", metavar="NAME", help="only records of this secret")
+    show.add_argument("--event", choices=[str(event) for event in Event], help="only records of this event")
+    verify = add_command(
+        group,
+        "verify",
+        _verify,
+        options=("--operations-log", "--config-dir", "--format"),
+        description="Verify the chain of the operations log.",
+        epilog="exit status: 0 it verifies, 1 it does not, 2 wrong usage, or there is nothing to verify",
+    )
+    verify.add_argument("--expect", metavar="HASH", help="the hash of a record that must be there, with all before it")
+
+
+def _show(arguments: argparse.Namespace) -> Answer:
+    since, until = span_of(arguments)
+    log = loaded(path_of(arguments), the_log(arguments))
+    wanted = {"secret": arguments.secret, "environment": arguments.environment, "event": arguments.event}
+    entries = [
+        entry
+        for entry in log.entries
+        if since <= entry.record.recorded_at < until
+        and all(value is None or getattr(entry.record, name) == value for name, value in wanted.items())
+    ]
+    status = EXIT_ALERTS if log.defects else EXIT_CLEAN
+    told = f"{PROGRAM}: the operations log does not verify: {PROGRAM} log verify says why" if status else ""
+    if arguments.format == "json":
+        return Answer(status, document(ok=not status, records=[entry.as_dict() for entry in entries]), told)
+    text = columns([_HEADER, *map(_row, entries)]) if entries else "no such record"
+    return Answer(status, text, told)
+
+
+_HEADER: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    record = entry.record
+    cells = (record.event, record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
+    return (
+        str(record.sequence),
+        iso_utc(record.recorded_at),
+        *(ascii_text(cell) if cell else "-" for cell in cells),
+    )
+
+
+def _verify(arguments: argparse.Namespace) -> Answer:
+    expected = arguments.expect
+    if expected is not None and not is_hash(expected):
+        msg = "--expect must be the hash of a record: sha256: and 64 hexadecimal digits in lower case"
+        raise UsageError(msg)
+    log = loaded(path_of(arguments), the_log(arguments))
+    if not log.entries and not log.defects:
+        msg = f"{the_log(arguments)}: it has no record, and nothing was verified"
+        raise UsageError(msg)
+    defects = list(log.defects)
+    number = next((entry.record.sequence for entry in log.entries if entry.hash == expected), None)
+    if expected is not None and not holds(log, expected):
+        number = None
+        defects.append("the expected record is not here: it, or one before it, was changed or taken away")
+    passed = not defects
+    status = EXIT_CLEAN if passed else EXIT_ALERTS
+    last = log.last
+    if arguments.format == "json":
+        result = document(
+            ok=passed,
+            records=len(log.entries),
+            last_hash=last and last.hash,
+            defects=defects,
+            sealed=list(log.sealed),
+            expected=number,
+        )
+        return Answer(status, result)
+    lines = [f"ALERT: {defect}." for defect in defects]
+    lines += [f"note: {note}." for note in log.sealed]
+    lines += [f"{count(len(log.entries), 'record')}, of which the last is {last.hash}."] if last else []
+    lines += [f"The expected record is number {number}, with all before it."] if number else []
+    lines += [LIMITS, "The operations log verifies." if passed else "The operations log does NOT verify."]
+    return Answer(status, "\n".join(lines))

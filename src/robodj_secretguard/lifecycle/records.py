@@ -1,0 +1,177 @@
+"""One record of the operations log: an event in a secret's life (policy section 3)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.lifecycle.texts import is_environment, is_free_text
+from robodj_secretguard.policy import is_plain_text, is_secret_name
+from robodj_secretguard.revocation import is_fingerprint
+
+HASH_PREFIX: Final = "sha256:"
+
+_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class Event(StrEnum):
+    """What happened."""
+
+    ROTATED = "rotated"
+    ROTATION_INCOMPLETE = "rotation-incomplete"
+    REVOKED = "revoked"
+    SEALED = "sealed"
+    """The log itself: what a cut write had left was closed off."""
+
+
+class Step(StrEnum):
+    """How a step of the validation after a rotation was done."""
+
+    VERIFIED = "verified"
+    """The program saw it."""
+    ATTESTED = "attested"
+    """The operator says so."""
+    NOT_DONE = "not-done"
+
+
+def is_hash(text: str) -> bool:
+    """Whether text is the hash of a record as this library writes it."""
+    return _HASH.fullmatch(text) is not None
+
+
+def hash_of(line: bytes) -> str:
+    """Return the hash of a record, or of what else stands in the log.
+
+    Args:
+        line: its bytes, without the line's end.
+    """
+    return HASH_PREFIX + sha256(line).hexdigest()
+
+
+def _must(holds: Any) -> AfterValidator:
+    def judge(text: str) -> str:
+        if not holds(text):
+            raise ValueError
+        return text
+
+    return AfterValidator(judge)
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError from None
+
+
+_Name = Annotated[str, _must(is_secret_name)]
+_Owner = Annotated[str, _must(is_plain_text)]
+_Text = Annotated[str, _must(is_free_text)]
+_Environment = Annotated[str, _must(is_environment)]
+_Fingerprint = Annotated[str, _must(is_fingerprint)]
+_Hash = Annotated[str, _must(is_hash)]
+_Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(iso_utc)]
+_CONFIG: Final = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Validation:
+    """The four steps of the validation after a rotation (policy section 3), in the policy's order.
+
+    Attributes:
+        gate: the gate passed, environment-only.
+        startup: the services were started, and their startup integrity checks passed.
+        functions: what depends on authentication and encryption still operates.
+        log: the rotation is recorded.
+    """
+
+    gate: Step
+    startup: Step
+    functions: Step
+    log: Step
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every step was done."""
+        return Step.NOT_DONE not in asdict(self).values()
+
+
+@dataclass(frozen=True, config=_CONFIG, kw_only=True)
+class Record:
+    """An event. What does not apply to it is `None`.
+
+    Attributes:
+        schema: the version of this shape.
+        sequence: its number, from 1.
+        recorded_at: when, in UTC, to the second.
+        event: what happened.
+        secret: the declared secret's name.
+        environment: where the key is used.
+        owner: who owns the secret.
+        operator: who did it.
+        ticket: what it was done for.
+        reason: why a key was revoked.
+        fingerprint: the key's.
+        expires_at: its expiry marker.
+        validation: the steps of the validation after a rotation.
+        sealed: the hash of what was closed off.
+        previous: the hash of the record before this one.
+    """
+
+    schema: Literal[1] = 1
+    sequence: Annotated[int, Field(ge=1)]
+    recorded_at: _Instant
+    event: Event
+    secret: _Name | None = None
+    environment: _Environment | None = None
+    owner: _Owner | None = None
+    operator: _Text | None = None
+    ticket: _Text | None = None
+    reason: _Text | None = None
+    fingerprint: _Fingerprint | None = None
+    expires_at: _Instant | None = None
+    validation: Validation | None = None
+    sealed: _Hash | None = None
+    previous: _Hash | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record in the plain types of JSON."""
+        plain: dict[str, Any] = _RECORD.dump_python(self, mode="json")
+        return plain
+
+    def line(self) -> bytes:
+        """Return the record as its line in the log, without the line's end."""
+        return _RECORD.dump_json(self)
+
+
+_RECORD: Final = TypeAdapter(Record)
+
+
+def parse(line: bytes) -> Record | None:
+    """Return the record that a line of the log is; `None` where it is none.
+
+    Args:
+        line: its bytes, without the line's end.
+    """
+    try:
+        return _RECORD.validate_json(line)
+    except ValidationError:
+        return None
+
+
+def draft(event: Event, **fields: Any) -> Record:
+    """Return a record that the log has yet to number, to date and to chain.
+
+    Args:
+        event: what happened.
+        fields: the fields of `Record` that apply to it.
+    """
+    return Record(sequence=1, recorded_at=datetime.min.replace(tzinfo=UTC), event=event, **fields)

@@ -1,0 +1,37 @@
+"""Text that operators give and records keep: shown again, so it must be no key and forge no line."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from robodj_secretguard.material import weakness
+from robodj_secretguard.policy import LEAST_MATERIAL
+
+MOST_CHARACTERS: Final = 500
+
+_ENVIRONMENT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
+_BASE64URL: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{_SHORTEST}}}))")  # every such part, the overlapping ones too
+_HEXADECIMAL: Final = re.compile(rf"(?:[0-9A-Fa-f][:\s-]?){{{LEAST_MATERIAL.hexadecimal.minimum}}}")
+
+
+def is_environment(text: str) -> bool:
+    """Whether text may name an environment: `dev`, `staging`, `prod`; too short for a key, and one spelling of each."""
+    return _ENVIRONMENT.fullmatch(text) is not None
+
+
+def is_free_text(text: str) -> bool:
+    """Whether an operator's text may be kept and shown: one printable line, none of whose words could be a key.
+
+    Args:
+        text: an operator's name, a ticket or a reason.
+    """
+    if not text.strip() or len(text) > MOST_CHARACTERS or not text.isprintable():
+        return False
+    return not _HEXADECIMAL.search(text) and all(map(weakness, _BASE64URL.findall(text)))
+
+
+def ascii_text(text: str) -> str:
+    """Return text with all but ASCII escaped: a terminal shows it, whatever its encoding."""
+    return text.encode("ascii", "backslashreplace").decode()

@@ -1,0 +1,13 @@
+"""What operators type."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Final
+
+PROGRAM: Final = "robodj-secretguard"
+
+
+def command(*words: str) -> str:
+    """Return a command of this program, for a shell."""
+    return shlex.join((PROGRAM, *words))

@@ -1,0 +1,159 @@
+"""What the tests of the commands share: a machine's files and variables, and a clock that stands still."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from unittest.mock import patch
+
+from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment
+
+from robodj_secretguard.cli import main
+from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.records import Event, Record, Step, Validation, draft, hash_of
+from robodj_secretguard.sealed import SealedStr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_Result = TypeVar("_Result")
+
+OTHER = "secret_v2.key"
+"""The second declared secret."""
+CLOCKS = ("checks", "commands.revoke", "lifecycle.operations_log")
+"""The modules that look at the clock."""
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def clock(now: datetime) -> Iterator[None]:
+    """Let the clock stand still."""
+
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return now.astimezone(tz)
+
+    with contextlib.ExitStack() as stack:
+        for module in CLOCKS:
+            stack.enter_context(patch(f"robodj_secretguard.{module}.datetime", Stopped))
+        yield
+
+
+def key_as_argument() -> str:
+    """Make a key that an operator has put where no key goes; one that begins with a hyphen would be an option."""
+    while (key := good_keys()[V1]).startswith("-"):
+        pass
+    return key
+
+
+def fingerprint_of(key: str) -> str:
+    """Return a key's fingerprint."""
+    return fingerprint(SealedStr(key))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A service's working directory and its variables.
+
+    Attributes:
+        root: the working directory.
+        environ: the variables; at first a good key of each kind.
+    """
+
+    root: Path
+    environ: dict[str, str] = field(default_factory=good_keys, repr=False)
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def log(self) -> Path:
+        return self.config / "logs" / "secret_operations.jsonl"
+
+    @property
+    def records(self) -> tuple[operations_log.Entry, ...]:
+        """What is in the operations log, which verifies."""
+        log = operations_log.load(str(self.log))
+        assert (log.damage, log.torn) == ((), None)
+        return log.entries
+
+    def fingerprint(self, variable: str = V1) -> str:
+        return fingerprint_of(self.environ[variable])
+
+    def within(self, action: Callable[[], _Result], *, now: datetime = NOW) -> _Result:
+        """Do something in this process, as if it had been started there at that time."""
+        with contextlib.chdir(self.root), process_environment(self.environ), clock(now), patch("sys.path", [*sys.path]):
+            return action()
+
+    def call(self, *argv: str, now: datetime = NOW, stdout: io.StringIO | None = None) -> Ran:
+        """Run a command in this process."""
+        out, err = io.StringIO() if stdout is None else stdout, io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = self.within(lambda: main(argv), now=now)
+        return Ran(status, "" if out.closed else out.getvalue(), err.getvalue())
+
+    def write(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
+        """Put a file into the config directory."""
+        path = self.config / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.chmod(mode)
+        return path
+
+    def record(self, *records: Record) -> tuple[operations_log.Entry, ...]:
+        """Write an operations log of records with times of their own, and return what is in it."""
+        lines: list[bytes] = []
+        for number, record in enumerate(records, start=1):
+            previous = hash_of(lines[-1]) if lines else None
+            lines.append(replace(record, sequence=number, previous=previous).line())
+        self.log.parent.mkdir(mode=0o700, exist_ok=True)
+        self.log.write_bytes(b"".join(line + b"\n" for line in lines))
+        self.log.chmod(0o600)
+        return self.records
+
+
+def machine_at(root: Path) -> Machine:
+    """Make a machine with an empty config directory."""
+    (root / "config").mkdir(mode=0o700)
+    return Machine(root)
+
+
+def rotated(at: datetime, fingerprint: str, *, startup: Step = Step.ATTESTED, **fields: Any) -> Record:
+    """Return the record of a rotation: of `secret.key` in `prod`, unless said otherwise."""
+    validation = Validation(gate=Step.VERIFIED, startup=startup, functions=Step.ATTESTED, log=Step.VERIFIED)
+    event = Event.ROTATED if validation.is_complete else Event.ROTATION_INCOMPLETE
+    fields = {"secret": "secret.key", "environment": "prod", "operator": "Ada"} | fields
+    return replace(draft(event, fingerprint=fingerprint, validation=validation, **fields), recorded_at=at)
+
+
+def on_terminal(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Ran:
+    """Run a command as a process whose stdout is a terminal (POSIX)."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "robodj_secretguard", *arguments]
+    shown = b""
+    with open(ours, "rb", buffering=0) as screen:
+        try:
+            done = subprocess.run(
+                command, env=dict(env), cwd=cwd, stdout=theirs, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False
+            )
+        finally:
+            os.close(theirs)
+        with contextlib.suppress(OSError):  # as Linux says that nobody has it open any more
+            while chunk := screen.read(1 << 16):
+                shown += chunk
+    return Ran(done.returncode, shown.decode().replace("\r\n", "\n"), done.stderr.decode())

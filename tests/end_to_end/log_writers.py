@@ -1,0 +1,265 @@
+"""Writers of an operations log that are killed, cut short, many at once, or out of room; and what is in it after each.
+
+A program: it forks its writers itself, looks at the log, and prints in the end what it has seen, as JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from robodj_secretguard.cli import main
+from robodj_secretguard.lifecycle.operations_log import Entry, Log, LogError, load, opened
+from robodj_secretguard.lifecycle.records import Event, draft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+PATH: Final = "log.jsonl"
+FILLER: Final = "filler"
+TRIALS: Final = 1000
+TRIALS_PER_LOG: Final = 50
+"""Each append reads the whole log."""
+LONGEST: Final = 0.006
+"""Seconds, in which a writer appends some records."""
+WRITERS: Final = 8
+EACH: Final = 25
+PLACES: Final = 20
+RECORD: Final = (
+    *("rotate", "record", "--environment", "prod", "--operator", "Ada", "--operations-log", PATH),
+    *("--attest", "startup", "--attest", "functions"),
+)
+CHANCE: Final = Random()  # noqa: S311 - of when and where a writer is stopped, which is no secret
+
+
+def append(operator: str) -> tuple[Entry, ...]:
+    """Append a record as the commands do."""
+    with opened(PATH) as log:
+        return log.append([draft(Event.ROTATED, operator=operator)])
+
+
+def by_number(entries: Sequence[Entry]) -> dict[int, str]:
+    """Return the hashes of records by their numbers."""
+    return {entry.record.sequence: entry.hash for entry in entries}
+
+
+@dataclass
+class Watched:
+    """A log, and what has been acknowledged of it.
+
+    Attributes:
+        known: the hashes of the records, by their numbers.
+        content: what was in it when it was last looked at.
+    """
+
+    known: dict[int, str] = field(default_factory=dict)
+    content: bytes = b""
+
+    def acknowledge(self, new: dict[int, str]) -> None:
+        """Note what a writer was told."""
+        assert not self.known.keys() & new.keys()
+        self.known |= new
+
+    def look(self) -> Log:
+        """Make sure that all that was acknowledged is there and whole, and that nothing was changed."""
+        with open(PATH, "rb") as file:
+            content = file.read()
+        log = load(PATH)
+        assert content.startswith(self.content)
+        assert log.damage == ()
+        assert self.known.items() <= by_number(log.entries).items()
+        self.content = content
+        return log
+
+    def append(self) -> Log:
+        """Append a record, and make sure that the log verifies, and that what was torn is closed off."""
+        before = self.look()
+        told = append("watcher")
+        self.acknowledge(by_number(told))
+        log = self.look()
+        torn = before.torn is not None
+        assert [entry.record.event for entry in told] == [Event.SEALED] * torn + [Event.ROTATED]
+        assert (log.torn, len(log.sealed)) == (None, len(before.sealed) + torn)
+        return log
+
+
+def forked(write: Callable[[Callable[[], None]], None]) -> tuple[int, int]:
+    """Fork a writer, and return its process, and the pipe on which it acknowledges what it has appended.
+
+    Args:
+        write: what it does, with a function that appends a record and acknowledges it.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writer)
+        return child, reader
+    send = os.write
+
+    def append_and_acknowledge() -> None:
+        told = by_number(append(f"writer {os.getpid()}"))
+        send(writer, "".join(f"{number} {its_hash}\n" for number, its_hash in told.items()).encode())
+
+    write(append_and_acknowledge)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def ended(child: int, reader: int) -> dict[int, str]:
+    """Wait until a writer was killed, and return what it has acknowledged."""
+    with open(reader, encoding="ascii") as lines:
+        known = {int(number): its_hash for number, its_hash in map(str.split, lines)}
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    return known
+
+
+def appends_for_ever(append_and_acknowledge: Callable[[], None]) -> None:
+    """Append one record after the other."""
+    while True:
+        append_and_acknowledge()
+
+
+def appends_and_is_cut(append_and_acknowledge: Callable[[], None]) -> None:
+    """Append some records, then a part of one."""
+    write = os.write
+
+    def cut(descriptor: int, content: bytes) -> None:
+        write(descriptor, content[: CHANCE.randint(0, len(content))])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    for _ in range(CHANCE.randrange(3)):
+        append_and_acknowledge()
+    os.write = cut  # type: ignore[assignment]
+    append_and_acknowledge()
+
+
+def killed() -> dict[str, int]:
+    """Kill writers, one after the other: from outside at any moment, or within a write."""
+    seen = dict.fromkeys(("trials", "acknowledged", "torn", "sealed"), 0)
+    for _ in range(TRIALS // TRIALS_PER_LOG):
+        watched = Watched(by_number(append("watcher")))
+        for _ in range(TRIALS_PER_LOG):
+            from_outside = CHANCE.random() < 0.5
+            child, reader = forked(appends_for_ever if from_outside else appends_and_is_cut)
+            if from_outside:
+                time.sleep(CHANCE.uniform(0, LONGEST))
+                os.kill(child, signal.SIGKILL)
+            new = ended(child, reader)
+            watched.acknowledge(new)
+            seen["trials"] += 1
+            seen["acknowledged"] += len(new)
+            seen["torn"] += watched.look().torn is not None
+            if CHANCE.random() < 0.5:  # else the next writer closes off what this one has left, and may be cut at it
+                watched.append()
+        seen["sealed"] += len(watched.append().sealed)
+        os.unlink(PATH)
+    return seen
+
+
+def together() -> dict[str, Any]:
+    """Let writers append at once, and read meanwhile."""
+    watched = Watched(by_number(append("watcher")))
+    waits, starts = os.pipe()
+
+    def append_each(append_and_acknowledge: Callable[[], None]) -> None:
+        os.close(starts)
+        os.read(waits, 1)
+        for _ in range(EACH):
+            append_and_acknowledge()
+
+    writers = [forked(append_each) for _ in range(WRITERS)]
+    os.close(starts)
+    for _ in range(WRITERS * EACH):
+        found = load(PATH)
+        assert (found.damage, found.sealed, found.torn) == ((), (), None)
+    for child, reader in writers:
+        watched.acknowledge(ended(child, reader))
+    log = watched.look()
+    counts = [sum(entry.record.operator == f"writer {child}" for entry in log.entries) for child, _ in writers]
+    return {"records": len(log.entries), "acknowledged": len(watched.known), "of each": counts}
+
+
+def full() -> dict[str, int]:
+    """Append until the disk is full, which is small, and again when there is room."""
+    watched = Watched(by_number(append("watcher")))
+    with open(FILLER, "wb") as file:
+        file.write(bytes(32 << 10))
+    refused = 0
+    while refused < 3:
+        try:
+            watched.acknowledge(by_number(append("watcher")))
+        except LogError:
+            refused += 1
+            watched.look()
+    torn = watched.look().torn is not None
+    os.unlink(FILLER)
+    return {"acknowledged": len(watched.known), "torn": torn, "sealed": len(watched.append().sealed)}
+
+
+@contextlib.contextmanager
+def room(size: int) -> Iterator[None]:
+    """Let no file be written beyond a size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def called(*argv: str) -> tuple[int, str, str]:
+    """Call the command line, and return its status, and what it wrote to stdout and stderr."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = main(argv)
+    return status, out.getvalue(), err.getvalue()
+
+
+def limited() -> list[dict[str, Any]]:
+    """Record two rotations where there is room for a part of that alone, then where there is room."""
+    append("watcher")
+    with open(PATH, "rb") as file:
+        before = file.read()
+    called(*RECORD)
+    with open(PATH, "rb") as file:
+        written = file.read().removeprefix(before)
+    first = written.index(b"\n")
+    places = {0, 1, first - 1, first, first + 1, first + 2, len(written) - 2, len(written) - 1}
+    seen = []
+    for place in sorted({*places, *CHANCE.sample(range(len(written)), PLACES)}):
+        with open(PATH, "wb") as file:
+            file.write(before)
+        watched = Watched(content=before)
+        watched.acknowledge(by_number(watched.look().entries))
+        with room(len(before) + place):
+            status, out, err = called(*RECORD)
+        left = watched.look()
+        again, _, _ = called(*RECORD)
+        log = watched.look()
+        seen.append(
+            {
+                "place": place,
+                "refused": (status, out, err),
+                "recorded": len(left.entries) - 1,
+                "torn": left.torn is not None,
+                "again": again,
+                "rotated": [entry.record.secret for entry in log.entries[1:] if entry.record.event is Event.ROTATED],
+                "sealed": len(log.sealed),
+                "verified": called("log", "verify", "--operations-log", PATH)[0],
+            }
+        )
+    return seen
+
+
+if __name__ == "__main__":
+    sys.stdout.write(
+        json.dumps({"killed": killed, "together": together, "full": full, "limited": limited}[sys.argv[1]]())
+    )

@@ -1,0 +1,347 @@
+"""The policy, section by section, through the installed program; and the pages that say how."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import V1, V2, Ran, clean_environment, process_environment, run
+from detector import leaks
+
+from robodj_secretguard.cli import main
+from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.render import PASSED
+from robodj_secretguard.sealed import SealedStr
+
+ROOT = Path(__file__).parent.parent.parent
+REPOSITORY = ROOT / "examples" / "robodj_service"
+PROGRAM = str(Path(sysconfig.get_path("scripts")) / "robodj-secretguard")
+NAMES = {V1: "secret.key", V2: "secret_v2.key"}
+WHO = ("--environment", "prod", "--operator", "dana", "--ticket", "OPS-17")
+WHY = ("--reason", "seen in a ticket", "--operator", "dana")
+
+SERVICE = """\
+import structlog
+
+from robodj_secretguard import guard
+
+structlog.configure(processors=[structlog.processors.JSONRenderer()])
+guard()
+print("served")
+"""
+
+
+@dataclass
+class Operator:
+    """Somebody who walks through the policy, in a RoboDJ repository of a protected environment.
+
+    Attributes:
+        root: the repository.
+        environ: the variables.
+        keys: every key that was made: it must show nowhere else.
+        steps: what each step has shown.
+    """
+
+    root: Path
+    environ: dict[str, str] = field(repr=False)
+    keys: list[str] = field(default_factory=list, repr=False)
+    steps: dict[str, Ran] = field(default_factory=dict)
+
+    def say(self, step: str, *argv: str) -> Ran:
+        """Run the program."""
+        self.steps[step] = run([PROGRAM, *argv], env=self.environ, cwd=self.root, keys=self.keys, python=False)
+        return self.steps[step]
+
+    def run(self, step: str, *argv: str) -> Ran:
+        """Run a script of the repository."""
+        self.steps[step] = run(list(argv), env=self.environ, cwd=self.root, keys=self.keys)
+        return self.steps[step]
+
+    def start(self, step: str) -> None:
+        """Start the service, and keep its log."""
+        (self.root / "service.log").write_text(self.run(step, "service.py").out, encoding="utf-8")
+
+    def deliver(self, variable: str) -> str:
+        """Make a new key, deliver it, and return its fingerprint."""
+        key = self.say(f"generate {len(self.keys)}", "generate", NAMES[variable]).out
+        self.keys.append(key)
+        self.environ[variable] = key
+        return fingerprint(SealedStr(key))
+
+
+@dataclass
+class Walk:
+    """What was seen on the way.
+
+    Attributes:
+        operator: who walked, with all that was shown.
+        old: the fingerprint of the key that is revoked.
+        v2: that of the other secret's.
+        new: that of the replacement.
+    """
+
+    operator: Operator
+    old: str
+    v2: str
+    new: str
+
+    def __getitem__(self, step: str) -> Ran:
+        return self.operator.steps[step]
+
+    def lines(self, step: str) -> list[str]:
+        """Return the lines of a step's result."""
+        return self[step].out.splitlines()
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    """The whole of it, in the order in which it happens."""
+    root = tmp_path_factory.mktemp("service")
+    shutil.copytree(REPOSITORY / "config", root / "config", ignore=shutil.ignore_patterns("__pycache__", "*.key"))
+    (root / "config").chmod(0o755)
+    (root / "service.py").write_text(SERVICE, encoding="utf-8")
+    me = Operator(root, clean_environment() | {"ROBODJ_PROTECTED_ENV": "true", "CI": ""})
+    gate = ("config/check_runtime_secrets.py", "--require-env-only")
+
+    me.run("gate without keys", *gate)
+    me.environ["CI"] = "true"
+    me.say("generate in CI", "generate", "secret.key")
+    me.environ["CI"] = ""
+    old, v2 = me.deliver(V1), me.deliver(V2)
+    me.say("break-glass", "generate", "--write")
+    me.run("gate", *gate)
+
+    me.say("plan", "rotate", "plan", "secret.key", *WHO)
+    me.start("start")
+    me.say("record", "rotate", "record", *WHO, "--service-log", "service.log")
+    me.say("complete", "rotate", "record", *WHO, "--attest", "functions")
+    me.say("record again", "rotate", "record", *WHO, "--attest", "functions")
+    me.say("record in staging", "rotate", "record", "--environment", "staging", "--operator", "dana")
+    me.say("status", "status", "--strict")
+
+    me.say("look", "revoke", "secret.key", *WHY)
+    me.say("revoke", "revoke", "secret.key", *WHY, "--yes")
+    me.start("refused start")
+    me.say("refused exec", "exec", "--", sys.executable, "service.py")
+    me.run("refused gate", *gate)
+    me.say("refused record", "rotate", "record", *WHO)
+    new = me.deliver(V1)
+    me.run("gate again", *gate)
+    me.start("start again")
+    me.say(
+        "record the new",
+        "rotate",
+        "record",
+        "secret.key",
+        *WHO,
+        "--service-log",
+        "service.log",
+        "--attest",
+        "functions",
+    )
+    me.say("revoke again", "revoke", "--fingerprint", old, *WHY, "--yes")
+
+    me.say("incident", "incident", "report", "--since", "2026-11-01")
+    me.say("show", "log", "show")
+    (first, *_), (last,) = (events(me.steps[step]) for step in ("record", "record the new"))
+    me.say("verify first", "log", "verify", "--expect", str(first["hash"]))
+    me.say("verify last", "log", "verify", "--expect", str(last["hash"]))
+    return Walk(me, old, v2, new)
+
+
+def events(ran: Ran) -> list[dict[str, object]]:
+    """Return the events that a command sent to stderr."""
+    return [json.loads(line) for line in ran.err.splitlines()]
+
+
+class TestPolicy:
+    """Each section, by what its commands have shown."""
+
+    def test_1_generation(self, walk: Walk) -> None:
+        """Each key is of its approved generator, bare, and its own; where output is kept there is none."""
+        assert [len(key) for key in walk.operator.keys] == [43, 128, 43]
+        made = [walk[f"generate {number}"] for number in range(3)]
+        assert [(ran.status, ran.out, ran.err) for ran in made] == [(0, key, "") for key in walk.operator.keys]
+        assert len(set(walk.operator.keys)) == 3
+        assert (walk["generate in CI"].status, walk["generate in CI"].out) == (2, "")
+
+    def test_2_storage_and_distribution(self, walk: Walk) -> None:
+        """The environment delivers the keys; a protected one takes no files, and writes none."""
+        assert walk["break-glass"].status == 2
+        assert walk["break-glass"].err.startswith(
+            "robodj-secretguard: nothing was written: environment-only is in force"
+        )
+        assert sorted(path.name for path in (walk.operator.root / "config").iterdir() if path.suffix == ".key") == []
+        assert [line for line in walk.lines("gate") if "(source: " in line] == [
+            "secret.key: present (source: environment; no expiry marker)",
+            "secret_v2.key: present (source: environment; no expiry marker)",
+        ]
+
+    def test_3_rotation(self, walk: Walk) -> None:
+        """The plan, and the record of the four steps: seen in the service's log, attested, complete; then no more."""
+        assert walk.lines("plan")[0] == "Rotation of secret.key, every 90 days by Security Operations"
+        assert [walk[step].status for step in ("plan", "record", "complete", "status")] == [0, 0, 0, 0]
+        assert walk.lines("record")[0] == f"secret.key: rotation-incomplete in prod, {walk.old}"
+        assert walk.lines("record")[1].endswith("gate verified, startup verified, functions not-done, log verified")
+        assert walk.lines("complete")[0] == f"secret.key: rotated in prod, {walk.old}"
+        assert walk.lines("complete")[1].endswith("gate verified, startup verified, functions attested, log verified")
+        for step, why in (
+            ("record again", "nothing was rotated: this key is the one that is recorded already"),
+            ("record in staging", "the key stands under the environment prod, and each needs its own"),
+        ):
+            assert (walk[step].status, walk.lines(step)[-1]) == (1, "Nothing was recorded.")
+            assert walk.lines(step)[0].startswith(f"REFUSED: secret.key: {why}")
+        assert f"  fingerprint  {walk.old}" in walk.lines("status")
+        assert "0 of 90 days" in walk["status"].out
+
+    def test_4_revocation(self, walk: Walk) -> None:
+        """Nothing without `--yes`; then nothing starts on the key, whichever way, and the replacement is recorded."""
+        assert (walk["look"].status, walk.lines("look")[0].split()[:4]) == (2, ["To", "be", "revoked:", walk.old])
+        assert (walk["revoke"].status, walk.lines("revoke")[0].split()[:2]) == (0, ["Revoked:", walk.old])
+        for step, status in (("refused start", 3), ("refused exec", 3), ("refused gate", 1), ("refused record", 1)):
+            assert walk[step].status == status
+            assert [line.split()[:3] for line in walk[step].alerts] == [["ALERT:", "secret.key:", "revoked:"]]
+            assert "served" not in walk.lines(step)
+        assert (walk["gate again"].status, walk.lines("gate again")[-1]) == (0, PASSED)
+        assert walk.lines("gate again")[-2] == "revocation list: config/revoked.fingerprints, 1 entry"
+        assert (walk["record the new"].status, walk.lines("record the new")[0]) == (
+            0,
+            f"secret.key: rotated in prod, {walk.new}",
+        )
+        assert walk.lines("revoke again")[0].startswith(f"Revoked already: {walk.old} ")
+        done = [line[:6] for line in walk.lines("revoke again") if line.startswith("[")]
+        assert done == ["[ ] 1.", "[x] 2.", "[ ] 3.", "[x] 4.", "[ ] 5."]
+
+    def test_5_incident_response(self, walk: Walk) -> None:
+        """The report has the policy's five steps, what was recorded as its timeline, and what is open as boxes."""
+        report = walk["incident"].out
+        assert (walk["incident"].status, walk["incident"].err) == (0, "")
+        steps = ["1. Detect", "2. Contain", "3. Rotate/Revoke", "4. Recover", "5. Post-incident"]
+        assert re.findall(r"^## (\d.*)$", report, re.MULTILINE) == steps
+        assert "- [ ] Processes that use the key stopped" in report
+        assert re.search(rf"^- \[x\] Revoked {walk.old}", report, re.MULTILINE)
+        assert "- [x] The checks pass in this environment" in report
+        timeline = [line.split(" | ")[1:5] for line in walk.lines("incident") if line.startswith("| 20")]
+        assert timeline == [
+            ["rotation-incomplete", "secret.key", "prod", walk.old],
+            ["rotation-incomplete", "secret_v2.key", "prod", walk.v2],
+            ["rotated", "secret.key", "prod", walk.old],
+            ["rotated", "secret_v2.key", "prod", walk.v2],
+            ["revoked", "secret.key", "prod", walk.old],
+            ["rotated", "secret.key", "prod", walk.new],
+        ]
+
+    def test_6_startup(self, walk: Walk) -> None:
+        """A service starts on good keys, says on which, and fails closed on a bad one."""
+        for step, key in (("start", walk.old), ("start again", walk.new)):
+            event, last = walk.lines(step)
+            assert (walk[step].status, last) == (0, "served")
+            assert json.loads(event)["event"] == "secret integrity check passed"
+            assert [each["fingerprint"] for each in json.loads(event)["secrets"]] == [key, walk.v2]
+        assert walk["refused start"].status == 3
+
+    def test_7_gate(self, walk: Walk) -> None:
+        """It fails without keys, and with them its last line is the one that operators wait for."""
+        assert (walk["gate without keys"].status, len(walk["gate without keys"].alerts)) == (1, 2)
+        assert (walk["gate"].status, walk["gate"].err, walk.lines("gate")[-1]) == (0, "", PASSED)
+
+    def test_the_operations_log(self, walk: Walk) -> None:
+        """It verifies, and what went out as an event is in it, with all before it."""
+        numbers = [
+            event["sequence"]
+            for step in ("record", "complete", "revoke", "record the new")
+            for event in events(walk[step])
+        ]
+        assert numbers == [1, 2, 3, 4, 5, 6]
+        assert walk["show"].status == 0
+        assert [line.split()[0] for line in walk.lines("show")] == ["#", "1", "2", "3", "4", "5", "6"]
+        for step, number in (("verify first", 1), ("verify last", 6)):
+            assert (walk[step].status, walk.lines(step)[-1]) == (0, "The operations log verifies.")
+            assert f"The expected record is number {number}, with all before it." in walk.lines(step)
+
+    def test_no_key_is_left(self, walk: Walk) -> None:
+        """No file of the repository has a part of a key."""
+        paths = [path for path in walk.operator.root.rglob("*") if path.is_file()]
+        text = "\n".join(path.read_text(encoding="utf-8") for path in paths if path.suffix != ".pyc")
+        assert leaks(text, walk.operator.keys) == []
+        assert (walk.operator.root / "config" / "revoked.fingerprints").read_text(encoding="utf-8").count("sgfp1:") == 1
+
+
+PAGES = ("README.md", "docs/runbook.md")
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+FENCE = r"^ *```(\w*)\n(.*?)^ *```$"
+
+
+def commands(page: str) -> list[str]:
+    """Return every command of the program that a page has, in a block or in a line."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = [block for _, block in re.findall(FENCE, text, re.MULTILINE | re.DOTALL)]
+    spans = re.findall(r"`([^`\n]+)`", re.sub(FENCE, "", text, flags=re.MULTILINE | re.DOTALL))
+    code = "\n".join(blocks + spans)
+    return list(dict.fromkeys(each.strip() for each in re.findall(r"\brobodj-secretguard ([^|<>\n]+)", code)))
+
+
+class TestPages:
+    """What the README and the runbook say is what the program does."""
+
+    @pytest.mark.parametrize(("page", "command"), [(page, command) for page in PAGES for command in commands(page)])
+    def test_commands(self, page: str, command: str, tmp_path: Path) -> None:
+        """Every command of theirs is one: with no keys, nothing is wrong with its words."""
+        out, err = io.StringIO(), io.StringIO()
+        env = clean_environment() | {"ROBODJ_PROTECTED_ENV": "true", "CI": "true"}  # no exec starts, and no key is made
+        with (
+            contextlib.chdir(tmp_path),
+            process_environment(env),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            status = main(shlex.split(command))
+        assert status in {0, 1, 2, 3}, page
+        assert "see robodj-secretguard" not in err.getvalue()
+
+    def test_they_have_commands(self) -> None:
+        """The test above has found them."""
+        assert [len(commands(page)) > 10 for page in PAGES] == [True, True]
+
+    def test_links(self) -> None:
+        """Every heading that the runbook links to is there."""
+        links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", RUNBOOK)
+        assert len(links) > 10
+        for page, anchor in links:
+            text = (ROOT / "docs" / (page or "runbook.md")).read_text(encoding="utf-8")
+            headings = re.findall(r"^##+ (.*)$", text, re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+    def test_what_it_says(self) -> None:
+        """What the runbook's tables look up is what the program says."""
+        texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py"))]
+        said = re.sub(r'"\n\s*f?"', "", "\n".join(texts)) + os.strerror(errno.ENOSPC)
+        tables = re.findall(r"^\| it says \|.*\n\|[-|]+\n((?:\|.*\n)+)", RUNBOOK, re.MULTILINE)
+        looked_up = [
+            text
+            for table in tables
+            for row in table.splitlines()
+            for text in re.findall("`([^`]+)`", row.split("|")[1])
+        ]
+        assert len(tables) == 2
+        assert [text for text in looked_up if text not in said] == []
+
+    def test_the_sections(self) -> None:
+        """The runbook has the policy's sections, by their numbers."""
+        assert re.findall(r"^## (\d)\. ", RUNBOOK, re.MULTILINE) == [str(number) for number in range(1, 8)]
+
+    def test_the_empty_list(self) -> None:
+        """The one that the example service is deployed with begins as one that `revoke` makes."""
+        assert (REPOSITORY / "config" / "revoked.fingerprints").read_text(encoding="utf-8") == HEADER

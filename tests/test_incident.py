@@ -1,0 +1,404 @@
+"""`incident report`: the five steps of the incident response, filled from what is recorded and what is checked."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_line import OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
+from conftest import NOW, V1, V2, good_keys
+from markdown_it import MarkdownIt
+
+from robodj_secretguard import check
+from robodj_secretguard.lifecycle.records import Event, Record, Step, draft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HOUR = timedelta(hours=1)
+SINCE = ("--since", "2026-12-01")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with good keys, of which nothing is recorded."""
+    return machine_at(tmp_path)
+
+
+def another() -> str:
+    """Make the fingerprint of a key that no machine has."""
+    return fingerprint_of(good_keys()[V1])
+
+
+def revoked(at: datetime, fingerprint: str, **fields: Any) -> Record:
+    """Return the record of a revocation: of `secret.key` in `prod`, unless said otherwise."""
+    fields = {"secret": "secret.key", "environment": "prod", "reason": "leaked"} | fields
+    return replace(draft(Event.REVOKED, fingerprint=fingerprint, **fields), recorded_at=at)
+
+
+def report(machine: Machine, *arguments: str, since: tuple[str, ...] = SINCE) -> str:
+    """Return the document."""
+    ran = machine.call("incident", "report", *since, *arguments)
+    assert (ran.status, ran.err) == (0, "")
+    return ran.out
+
+
+def boxes(text: str, step: str) -> list[str]:
+    """Return the boxes of a step."""
+    return re.findall(r"^- (\[.\] .*)$", text.partition(f". {step}\n")[2].partition("\n## ")[0], re.MULTILINE)
+
+
+def timeline(machine: Machine, *arguments: str) -> list[int]:
+    """Return the numbers of the records that the document has, and make sure that both forms have the same."""
+    document = json.loads(report(machine, *arguments, "--format", "json", since=()))
+    rows = re.findall(r"^\| [0-9]{4}-.*$", report(machine, *arguments, since=()), re.MULTILINE)
+    assert len(rows) == len(document["timeline"])
+    return [record["sequence"] for record in document["timeline"]]
+
+
+def test_the_whole_document(machine: Machine) -> None:
+    """A leaked key was revoked and replaced; the rotation of another is not finished."""
+    leaked, pending = another(), another()
+    *_, last = machine.record(
+        rotated(NOW - 900 * HOUR, leaked),
+        revoked(NOW - 3 * HOUR, leaked, operator="Ada", ticket="SEC-1"),
+        rotated(NOW - 2 * HOUR, pending, secret=OTHER, startup=Step.NOT_DONE),
+        rotated(NOW - 1 * HOUR, machine.fingerprint()),
+    )
+    machine.write("revoked.fingerprints", leaked)
+    machine.environ[V2] = "changeme"
+    (alert,) = check(environ=machine.environ, config_dir=machine.config).alerts
+    assert (
+        report(machine)
+        == f"""\
+# Secret incident report
+
+From 2026-12-01T00:00:00Z to 2026-12-01T12:00:00Z, without any key material.
+
+## 1. Detect
+
+- [ ] What was seen first, where and by whom: startup or pre-release alert, leak report, anomaly: ...
+- [x] The check run for this report: 1 alert(s)
+
+## 2. Contain
+
+- [ ] Affected runtime isolated
+- [ ] Processes that use the key stopped
+
+## 3. Rotate/Revoke
+
+- [x] Revoked {leaked}, secret.key (prod), at 2026-12-01T09:00:00Z
+- [x] The replacement of {leaked} recorded as rotated
+- [x] Rotated secret.key (prod) at 2026-12-01T11:00:00Z
+- [ ] The validation of each rotation that is recorded as incomplete finished
+- [ ] Old versions disabled in the secret manager
+
+## 4. Recover
+
+- [ ] Redeployed with updated environment secrets
+- [ ] The checks pass in this environment
+- [ ] Sessions and tokens derived from compromised keys invalidated
+
+## 5. Post-incident
+
+- [ ] Timeline completed
+- [ ] Blast radius: ...
+- [ ] Corrective actions: ...
+
+## Timeline
+
+Operations log: verifies, last record {last.hash}.
+
+| when | event | secret | environment | fingerprint | operator | ticket | reason |
+|---|---|---|---|---|---|---|---|
+| 2026-12-01T09:00:00Z | revoked | secret.key | prod | {leaked} | Ada | SEC-1 | leaked |
+| 2026-12-01T10:00:00Z | rotation-incomplete | secret_v2.key | prod | {pending} | Ada |  |  |
+| 2026-12-01T11:00:00Z | rotated | secret.key | prod | {machine.fingerprint()} | Ada |  |  |
+
+## Validation state
+
+As checked at 2026-12-01T12:00:00Z:
+
+```text
+ALERT: secret_v2.key: placeholder: {alert.message} {alert.remedy} (environment; Security Operations)
+secret.key: present (source: environment; no expiry marker)
+secret_v2.key: invalid-format (source: environment; no expiry marker)
+revocation list: config/revoked.fingerprints, 1 entry
+```
+"""
+    )
+
+
+def test_json(machine: Machine) -> None:
+    """The same in one document."""
+    *_, last = machine.record(
+        rotated(NOW - 900 * HOUR, another()), revoked(NOW - HOUR, another(), secret=None, environment=None)
+    )
+    document = json.loads(report(machine, "--format", "json"))
+    assert {name: value for name, value in document.items() if name != "steps"} == {
+        "schema": 1,
+        "since": "2026-12-01T00:00:00Z",
+        "until": "2026-12-01T12:00:00Z",
+        "log": f"verifies, last record {last.hash}",
+        "timeline": [last.as_dict()],
+        "check": check(environ=machine.environ, config_dir=machine.config, now=NOW).as_dict(),
+    }
+    text = report(machine)
+    assert list(document["steps"]) == ["Detect", "Contain", "Rotate/Revoke", "Recover", "Post-incident"]
+    for name, items in document["steps"].items():
+        assert [f"[{'x' if item['done'] else ' '}] {item['text']}" for item in items] == boxes(text, name)
+
+
+class TestBoxes:
+    """Only what the program has seen is checked."""
+
+    def test_nothing_is_recorded(self, machine: Machine) -> None:
+        """What is to be done is said, with its command."""
+        assert boxes(report(machine), "Rotate/Revoke") == [
+            "[ ] Previous key versions revoked: robodj-secretguard revoke",
+            "[ ] Emergency rotation recorded: robodj-secretguard rotate record",
+            "[ ] Old versions disabled in the secret manager",
+        ]
+
+    @pytest.mark.parametrize(("value", "alerts", "box"), [("KEY", 0, "[x]"), ("changeme", 1, "[ ]"), ("", 1, "[ ]")])
+    def test_the_check(self, machine: Machine, value: str, alerts: int, box: str) -> None:
+        """Its outcome at this moment is both what was detected and whether it is recovered from."""
+        machine.environ[V1] = machine.environ[V1] if value == "KEY" else value
+        text = report(machine)
+        assert boxes(text, "Detect")[1] == f"[x] The check run for this report: {alerts} alert(s)"
+        assert boxes(text, "Recover")[1] == f"{box} The checks pass in this environment"
+
+    def test_the_options_of_the_check(self, machine: Machine) -> None:
+        """It is the gate's, which may rule files out."""
+        machine.write("secret.key", machine.environ.pop(V1))
+        states = [report(machine, *options).splitlines()[-4:] for options in ((), ("--require-env-only",))]
+        assert "secret.key: present (source: file:config/secret.key; no expiry marker)" in states[0]
+        assert "secret.key: missing (source: none; no expiry marker)" in states[1]
+
+    @pytest.mark.parametrize(
+        ("records", "replaced"),
+        [
+            (lambda old, _: [revoked(NOW - 2 * HOUR, old)], " "),
+            (lambda old, new: [revoked(NOW - 2 * HOUR, old), rotated(NOW - HOUR, new)], "x"),
+            (lambda old, new: [revoked(NOW - 2 * HOUR, old), rotated(NOW - HOUR, new, environment="dev")], " "),
+            (lambda old, new: [revoked(NOW - 2 * HOUR, old), rotated(NOW - HOUR, new, secret=OTHER)], " "),
+            (lambda old, new: [revoked(NOW - 2 * HOUR, old), rotated(NOW - HOUR, new, startup=Step.NOT_DONE)], " "),
+            (lambda old, new: [rotated(NOW - 2 * HOUR, new), revoked(NOW - HOUR, old)], "x"),
+            (lambda old, _: [rotated(NOW - 2 * HOUR, old), revoked(NOW - HOUR, old)], " "),
+        ],
+        ids=["not-yet", "rotated", "elsewhere", "another-secret", "incomplete", "rotated-before", "itself"],
+    )
+    def test_a_revoked_key(self, machine: Machine, records: Callable[[str, str], list[Record]], replaced: str) -> None:
+        """It is named, and whether its replacement is recorded: another key of its secret and environment."""
+        old = another()
+        machine.record(*records(old, machine.fingerprint()))
+        found = boxes(report(machine), "Rotate/Revoke")
+        assert any(box.startswith(f"[x] Revoked {old}, secret.key (prod), at 2026-12-01T1") for box in found)
+        assert f"[{replaced}] The replacement of {old} recorded as rotated" in found
+
+    def test_a_revoked_key_of_which_nothing_is_known(self, machine: Machine) -> None:
+        """It is said that nothing is."""
+        old = another()
+        machine.record(revoked(NOW - HOUR, old, secret=None, environment=None))
+        assert boxes(report(machine), "Rotate/Revoke")[:2] == [
+            f"[x] Revoked {old}, a secret that is not known (environment not known), at 2026-12-01T11:00:00Z",
+            f"[ ] The replacement of {old} recorded as rotated",
+        ]
+
+    @pytest.mark.parametrize(
+        ("later", "is_open"), [({}, False), ({"environment": "dev"}, True), ({"startup": Step.NOT_DONE}, True)]
+    )
+    def test_a_rotation_that_was_incomplete(self, machine: Machine, later: dict[str, Any], is_open: bool) -> None:  # noqa: FBT001
+        """It is open until it is recorded as finished, of the same key in the same environment."""
+        key = machine.fingerprint()
+        machine.record(rotated(NOW - 2 * HOUR, key, startup=Step.NOT_DONE), rotated(NOW - HOUR, key, **later))
+        found = boxes(report(machine), "Rotate/Revoke")
+        assert ("[ ] The validation of each rotation that is recorded as incomplete finished" in found) is is_open
+
+
+class TestTime:
+    """The records of a time, which is given as dates or as instants."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "numbers"),
+        [
+            (("--since", "2026-11-30"), [2, 3, 4]),
+            (("--since", "2026-12-01"), [3, 4]),
+            (("--since", "2026-12-01T00:00Z"), [3, 4]),
+            (("--since", "2026-12-01T00:00:00.5Z"), [4]),
+            (("--since", "2026-12-01T01:00+01:00"), [3, 4]),
+            (("--since", "0001-01-01"), [1, 2, 3, 4]),
+            (("--since", "2026-01-01", "--until", "2026-12-01T00:00:01Z"), [1, 2, 3]),
+            (("--since", "2026-01-01", "--until", "2026-11-30"), [1]),
+            (("--since", "2026-01-01", "--until", "9999-12-31T23:59Z"), [1, 2, 3, 4]),
+            (("--since", "2026-11-30T01:00Z", "--until", "2026-11-30T02:00Z"), []),
+        ],
+    )
+    def test_which_records(self, machine: Machine, arguments: tuple[str, ...], numbers: list[int]) -> None:
+        """Those from its beginning on; a date is its first instant in UTC; a record of this second is one of them."""
+        days = (datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 30, 12, tzinfo=UTC))
+        machine.record(*(rotated(at, another()) for at in (*days, datetime(2026, 12, 1, tzinfo=UTC), NOW)))
+        assert timeline(machine, *arguments) == numbers
+
+    def test_its_end_is_not_in_it(self, machine: Machine) -> None:
+        """`--until` is before then, as its help says: no record stands in the reports of two days."""
+        machine.record(rotated(datetime(2026, 12, 1, tzinfo=UTC), another()))
+        assert timeline(machine, "--since", "2026-12-01") == [1]
+        assert timeline(machine, "--since", "2026-11-30", "--until", "2026-12-01") == []
+
+    @pytest.mark.parametrize(
+        ("arguments", "span"),
+        [
+            (("--since", "2026-11-30"), "From 2026-11-30T00:00:00Z to 2026-12-01T12:00:00Z"),
+            (("--since", "2026-11-30", "--until", "2099-01-01"), "From 2026-11-30T00:00:00Z to 2026-12-01T12:00:00Z"),
+            (
+                ("--since", "2026-11-30T10:00-05:30", "--until", "2026-12-01"),
+                "From 2026-11-30T15:30:00Z to 2026-12-01T00:00:00Z",
+            ),
+        ],
+    )
+    def test_it_is_said(self, machine: Machine, arguments: tuple[str, ...], span: str) -> None:
+        """In UTC, and no later than now."""
+        text = report(machine, *arguments, since=())
+        assert text.splitlines()[2] == f"{span}, without any key material."
+        assert "\nNothing is recorded of this time.\n" in text
+
+    @pytest.mark.parametrize("option", ["--since", "--until"])
+    @pytest.mark.parametrize(
+        "time",
+        [
+            "yesterday",
+            "",
+            "2026-11-31",
+            "2026-11",
+            "20261130",
+            "2026-11-30T25:00Z",
+            "2026-11-30T10:00",
+            "2026-11-30Z",
+            "2026-11-30T10:00Z\n",
+            "0001-01-01T00:00+01:00",
+            key_as_argument(),
+        ],
+        ids=range(11),
+    )
+    def test_what_is_no_time_is_not_echoed(self, machine: Machine, option: str, time: str) -> None:
+        """It may be a key."""
+        given = {"--since": "2026-11-30"} | {option: time}
+        ran = machine.call("incident", "report", *(word for each in given.items() for word in each))
+        said = f"{option} must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
+        assert (ran.status, ran.out, ran.err) == (2, "", f"robodj-secretguard: {said}\n")
+
+    @pytest.mark.parametrize("until", ["2026-11-29", "2026-11-30", "2026-11-30T00:00:00Z"])
+    def test_the_wrong_way_round(self, machine: Machine, until: str) -> None:
+        """A time that ends where it begins, or before, has no record that could be missed."""
+        ran = machine.call("incident", "report", "--since", "2026-11-30", "--until", until)
+        assert (ran.status, ran.out, ran.err) == (2, "", "robodj-secretguard: --until must be later than --since\n")
+
+    def test_a_time_to_come(self, machine: Machine) -> None:
+        """Nor has one that has not begun: a report of it would say that nothing happened."""
+        ran = machine.call("incident", "report", "--since", "2027-12-01")
+        assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+
+    def test_it_must_be_given(self, machine: Machine) -> None:
+        """A report is of an incident, which has begun some time."""
+        ran = machine.call("incident", "report")
+        assert (ran.status, ran.out, ran.err) == (2, "", "robodj-secretguard: incident report needs --since\n")
+
+
+class TestOperatorsText:
+    """What operators have said is shown and does nothing else, wherever the document is read."""
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            (text, text)
+            for text in (
+                "a | b || c",
+                "a \\| b",
+                "back\\slash \\\\ \\",
+                "[a link](https://example.org) and ![an image](https://example.org/a.png)",
+                "[a link][1] <https://example.org> <a@example.org>",
+                "<script>alert(1)</script><img src=x onerror=alert(1)><!-- gone -->",
+                "&lt;b&gt; &#124; &amp;",
+                "`code` ``two`` *a* **b** _a_ __b__ ~a~ ~~b~~",
+                "snake_case_name and 2 * 3 * 4",
+                "# no heading",
+                "- [x] no box",
+                "``` no fence",
+                "--- | ---",
+                "1. first + second = third",
+                "{no} $math$ \"quotes\" 'too' :smile:",
+            )
+        ]
+        + [
+            ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "caf\\xe9"),
+            ("\N{CJK UNIFIED IDEOGRAPH-65E5}\N{PARTY POPPER}", "\\u65e5\\U0001f389"),
+        ],
+        ids=range(17),
+    )
+    def test_as_markdown(self, machine: Machine, text: str, shown: str) -> None:
+        """A reader of Markdown, with tables and with HTML, shows the characters in their cells, escaped where they
+        are not ASCII.
+        """
+        machine.record(
+            rotated(NOW - 2 * HOUR, another(), operator=text, ticket=text),
+            revoked(NOW - HOUR, another(), operator="Ada", reason=text),
+        )
+        document = report(machine)
+        assert document.isascii()
+        read = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(document)
+        cells = [re.findall(r"<td>(.*)</td>", row) for row in read.split("<tr>")[2:]]
+        cell = html.escape(shown, quote=False).replace('"', "&quot;")
+        assert [row[5:] for row in cells] == [[cell, cell, ""], ["Ada", "", cell]]
+
+    def test_as_json(self, machine: Machine) -> None:
+        """There it is as it was given."""
+        text = "a | [b](c) caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+        machine.record(revoked(NOW - HOUR, another(), reason=text))
+        out = report(machine, "--format", "json")
+        assert (out.isascii(), json.loads(out)["timeline"][0]["reason"]) == (True, text)
+
+
+class TestLog:
+    """What the operations log is worth as evidence is said."""
+
+    def worth(self, machine: Machine) -> str:
+        text = report(machine)
+        (line,) = [line for line in text.splitlines() if line.startswith("Operations log: ")]
+        assert line == f"Operations log: {json.loads(report(machine, '--format', 'json'))['log']}."
+        return line
+
+    def test_none(self, machine: Machine) -> None:
+        """The report is written all the same."""
+        assert self.worth(machine) == "Operations log: none."
+        assert "Nothing is recorded of this time." in report(machine)
+
+    def test_empty(self, machine: Machine) -> None:
+        """It is another matter than none."""
+        machine.record()
+        assert self.worth(machine) == "Operations log: no record."
+
+    def test_edited(self, machine: Machine) -> None:
+        """What can be read of it is shown, and that it does not verify is said."""
+        machine.record(rotated(NOW - 2 * HOUR, another()), rotated(NOW - HOUR, another()))
+        machine.log.write_bytes(machine.log.read_bytes().replace(b'"Ada"', b'"Eve"', 1))
+        assert self.worth(machine).startswith("Operations log: it does not verify (line 2 ")
+        assert report(machine).count("| Eve |") == 1
+
+    def test_torn(self, machine: Machine) -> None:
+        """What a cut write has left is no evidence: it is said, as `log verify` does."""
+        machine.record(rotated(NOW - 2 * HOUR, another()), rotated(NOW - HOUR, another()))
+        machine.log.write_bytes(machine.log.read_bytes()[:-9])
+        assert machine.call("log", "verify").status == 1
+        assert "torn" in self.worth(machine)
+
+    def test_a_directory(self, machine: Machine) -> None:
+        """It is not read."""
+        machine.log.mkdir(parents=True)
+        assert self.worth(machine) == "Operations log: it is not a regular file."

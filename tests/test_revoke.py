@@ -1,0 +1,607 @@
+"""`revoke`: no guarded service starts on a key any more, and what is to be done then."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pytest
+from command_line import OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
+from conftest import NOW, V1, V2, clean_environment, found, good_keys, run
+from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
+
+from robodj_secretguard import RuntimeSecrets, SecretPolicy, check
+from robodj_secretguard.lifecycle import files
+from robodj_secretguard.lifecycle.records import Event, Step
+from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.revocation import MAX_LIST_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAME, VARIABLE = "revoked.fingerprints", "ROBODJ_REVOKED_FINGERPRINTS"
+HOUR = timedelta(hours=1)
+TIME = "2026-12-01T12:00:00Z"
+WHERE = (
+    f"It is on the list config/{NAME}, which holds where it is: commit it and deliver it with every service, or add the"
+    f" fingerprint to {VARIABLE}."
+)
+HERE = "; it is the key that is delivered here as secret.key."
+STEPS = (
+    "Disable workloads that use the key: those that run go on, and no guarded one starts with this list.",
+    "Issue a replacement by the secret manager: robodj-secretguard generate secret.key | YOUR-SECRET-MANAGER",
+    "Remove or disable the old version in the secret manager.",
+    "Restart services with the new value, and record it: robodj-secretguard rotate plan secret.key",
+    "Invalidate sessions and tokens that were made with the key.",
+)
+REASON = ("--reason", "leaked")
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and links are POSIX's")
+
+
+class Ours(RuntimeSecrets):
+    """A service with a secret beside the policy's."""
+
+    own: Annotated[
+        SecretStr,
+        SecretPolicy(
+            name="own.key",
+            variable="ROBODJ_OWN_KEY",
+            owner="Us",
+            backup_owner="Them",
+            cadence=timedelta(days=9),
+            warn_before=timedelta(days=1),
+        ),
+    ]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with good keys, of which nothing is recorded."""
+    return machine_at(tmp_path)
+
+
+def another() -> str:
+    """Make the fingerprint of a key that no machine has."""
+    return fingerprint_of(good_keys()[V1])
+
+
+def listed(machine: Machine) -> str:
+    """Return the revocation list."""
+    return (machine.config / NAME).read_bytes().decode()
+
+
+def entry(fingerprint: str, name: str = "secret.key", *, reason: str = "leaked") -> str:
+    """Return what a revocation adds to the list."""
+    return f"# {TIME} {name}: {reason}\n{fingerprint}\n"
+
+
+def boxes(*done: int) -> list[str]:
+    """Return the five steps, of which these are done."""
+    return [f"[{'x' if number in done else ' '}] {number}. {text}" for number, text in enumerate(STEPS, start=1)]
+
+
+def refused(machine: Machine, *arguments: str) -> str:
+    """Run a command that revokes nothing, and return why."""
+    ran = machine.call("revoke", *arguments)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    return ran.err.removeprefix("robodj-secretguard: ").removesuffix("\n")
+
+
+class TestRevoked:
+    """What is said, listed and recorded."""
+
+    def test_a_name(self, machine: Machine) -> None:
+        """It means the key that is delivered here; with it go the five steps of the policy."""
+        key = machine.fingerprint()
+        ran = machine.call("revoke", "secret.key", *REASON, "--yes")
+        assert ran.status == 0
+        assert ran.out.splitlines() == [
+            f"Revoked: {key} (secret.key; not recorded as rotated){HERE}",
+            WHERE,
+            *boxes(),
+        ]
+        assert listed(machine) == HEADER + entry(key)
+        report = check(environ=machine.environ, config_dir=machine.config)
+        assert found(report) == [("revoked", "secret.key")]
+
+    def test_it_is_recorded_and_sent(self, machine: Machine) -> None:
+        """One record says who, what for and why, and goes to the log system as one line with its hash."""
+        said = ("--operator", "Ada", "--ticket", "SEC-1")
+        ran = machine.call("revoke", V2, *REASON, *said, "--yes")
+        (recorded,) = machine.records
+        assert {name: value for name, value in recorded.record.as_dict().items() if value is not None} == {
+            "schema": 1,
+            "sequence": 1,
+            "recorded_at": TIME,
+            "event": "revoked",
+            "secret": "secret_v2.key",
+            "owner": "Security Operations",
+            "operator": "Ada",
+            "ticket": "SEC-1",
+            "reason": "leaked",
+            "fingerprint": machine.fingerprint(V2),
+        }
+        assert json.loads(ran.err) == recorded.as_dict() | {"event": "secret revoked", "level": "info"}
+
+    @pytest.mark.parametrize("by_name", [True, False])
+    def test_a_key_that_is_recorded(self, machine: Machine, by_name: bool) -> None:  # noqa: FBT001
+        """The record says whose it is, and since when; where it is delivered is said too."""
+        key = machine.fingerprint()
+        machine.record(
+            rotated(NOW - 9 * HOUR, key, startup=Step.NOT_DONE), rotated(NOW - 8 * HOUR, key, environment="prod")
+        )
+        ran = machine.call("revoke", *(["secret.key"] if by_name else ["--fingerprint", key]), *REASON, "--yes")
+        assert (ran.status, ran.out.splitlines()[0]) == (
+            0,
+            f"Revoked: {key} (secret.key, prod; recorded 2026-12-01T03:00:00Z){HERE}",
+        )
+        last = machine.records[-1].record
+        assert (last.event, last.secret, last.environment) == (Event.REVOKED, "secret.key", "prod")
+
+    def test_a_key_that_is_delivered_and_not_recorded(self, machine: Machine) -> None:
+        """By its fingerprint too, it is known whose it is."""
+        key = machine.fingerprint()
+        ran = machine.call("revoke", "--fingerprint", key, *REASON, "--yes")
+        assert ran.out.splitlines()[0] == f"Revoked: {key} (secret.key; not recorded as rotated){HERE}"
+        assert (listed(machine), machine.records[-1].record.secret) == (HEADER + entry(key), "secret.key")
+
+    def test_a_key_of_a_secret_that_is_not_known(self, machine: Machine) -> None:
+        """A fingerprint of which nothing is known is revoked all the same."""
+        key = another()
+        ran = machine.call("revoke", "--fingerprint", key, *REASON, "--yes")
+        lines = ran.out.splitlines()
+        assert (ran.status, lines[0]) == (
+            0,
+            f"Revoked: {key} (a secret that is not known; not recorded as rotated).",
+        )
+        assert lines[2:] == [line.replace("secret.key", "NAME") for line in boxes()]
+        assert listed(machine) == HEADER + entry(key, "a secret that is not known")
+        record = machine.records[-1].record
+        assert (record.secret, record.owner, record.fingerprint) == (None, None, key)
+
+    def test_a_secret_of_a_model_of_ones_own(self, machine: Machine) -> None:
+        """It is revoked as the others are."""
+        machine.environ["ROBODJ_OWN_KEY"] = good_keys()[V1]
+        ran = machine.call("revoke", "own.key", "--model", f"{__name__}:Ours", *REASON, "--yes")
+        record = machine.records[-1].record
+        assert (ran.status, record.secret, record.owner) == (0, "own.key", "Us")
+        assert listed(machine) == HEADER + entry(machine.fingerprint("ROBODJ_OWN_KEY"), "own.key")
+
+    def test_json(self, machine: Machine) -> None:
+        """One document, with the steps and what is done of them."""
+        key = machine.fingerprint()
+        ran = machine.call("revoke", "secret.key", *REASON, "--yes", "--format", "json")
+        assert (ran.status, json.loads(ran.out)) == (
+            0,
+            {
+                "schema": 1,
+                "ok": True,
+                "fingerprint": key,
+                "secret": "secret.key",
+                "revoked": True,
+                "recorded": True,
+                "steps": [{"text": text, "done": False} for text in STEPS],
+            },
+        )
+
+
+class TestNotYet:
+    """What happens to nothing."""
+
+    def test_without_yes(self, machine: Machine) -> None:
+        """It says which key would be revoked, and changes nothing."""
+        key = machine.fingerprint()
+        ran = machine.call("revoke", "secret.key", *REASON)
+        assert (ran.status, ran.out, ran.err) == (
+            2,
+            f"To be revoked: {key} (secret.key; not recorded as rotated){HERE}\n",
+            "robodj-secretguard: nothing was revoked: pass --yes to do it\n",
+        )
+        assert list(machine.config.iterdir()) == []
+
+    def test_without_yes_as_json(self, machine: Machine) -> None:
+        """The document says that nothing was revoked."""
+        ran = machine.call("revoke", "secret.key", *REASON, "--format", "json")
+        document = json.loads(ran.out)
+        assert (ran.status, document["ok"], document["fingerprint"], document["secret"]) == (
+            2,
+            False,
+            machine.fingerprint(),
+            "secret.key",
+        )
+        assert document.get("revoked", False) is False
+        assert list(machine.config.iterdir()) == []
+
+    @pytest.mark.parametrize("both", [True, False])
+    def test_a_name_or_a_fingerprint(self, machine: Machine, both: bool) -> None:  # noqa: FBT001
+        """One of the two says which key is meant."""
+        arguments = ("secret.key", "--fingerprint", another()) if both else ()
+        assert refused(machine, *arguments, *REASON, "--yes") == (
+            "name either a secret, whose key as it is delivered here is meant, or a --fingerprint"
+        )
+
+    @pytest.mark.parametrize(
+        "spoil", [str.upper, lambda text: text[:-1], lambda _: "", lambda _: key_as_argument()], ids=range(4)
+    )
+    def test_what_is_no_fingerprint_is_not_echoed(self, machine: Machine, spoil: Callable[[str], str]) -> None:
+        """It may be a key."""
+        said = "--fingerprint must be sgfp1: and 32 hexadecimal digits in lower case"
+        assert refused(machine, "--fingerprint", spoil(another()), *REASON, "--yes") == said
+
+    @pytest.mark.parametrize("name", ["secret", "", key_as_argument()], ids=range(3))
+    def test_an_unknown_secret_is_not_echoed(self, machine: Machine, name: str) -> None:
+        """It may be a key."""
+        said = "there is no such secret: the model declares secret.key, secret_v2.key"
+        assert refused(machine, name, *REASON, "--yes") == said
+
+    def test_a_reason_must_be_given(self, machine: Machine) -> None:
+        """It is what the next reader of the list asks for."""
+        said = "an argument is unknown, misplaced or missing; see robodj-secretguard --help"
+        assert refused(machine, "secret.key", "--yes") == said
+
+    @pytest.mark.parametrize("value", [None, "", "changeme", "abc"])
+    def test_no_sound_key_is_delivered_here(self, machine: Machine, value: str | None) -> None:
+        """What cannot be told from the value is asked for."""
+        del machine.environ[V1]
+        machine.environ.update({} if value is None else {V1: value})
+        said = "no sound key of secret.key is delivered here: pass --fingerprint (none is recorded)"
+        assert refused(machine, "secret.key", *REASON, "--yes") == said
+
+    def test_the_recorded_ones_are_listed(self, machine: Machine) -> None:
+        """Each key of this secret once, as it was recorded last."""
+        del machine.environ[V1]
+        keys = [another() for _ in range(3)]
+        machine.record(
+            rotated(NOW - 4 * HOUR, keys[0], startup=Step.NOT_DONE),
+            rotated(NOW - 3 * HOUR, keys[1], environment="dev"),
+            rotated(NOW - 2 * HOUR, keys[0]),
+            rotated(NOW - 1 * HOUR, keys[2], secret=OTHER),
+        )
+        assert refused(machine, "secret.key", *REASON, "--yes") == (
+            "no sound key of secret.key is delivered here: pass --fingerprint"
+            f" ({keys[0]} prod 2026-12-01T10:00:00Z; {keys[1]} dev 2026-12-01T09:00:00Z)"
+        )
+
+
+class TestList:
+    """The revocation list is added to, and nothing of it is lost."""
+
+    @pytest.mark.parametrize(
+        "before",
+        [
+            "# ours\n{other}\n",
+            "# ours\n\n{other} # leaked\nno fingerprint\n# end\n",
+            "# ours\r\n{other}\r\n",
+            "\ufeff{other}\n# caf\N{LATIN SMALL LETTER E WITH ACUTE}\n",
+        ],
+        ids=range(4),
+    )
+    @pytest.mark.parametrize("end", ["\n", ""])
+    def test_all_is_kept(self, machine: Machine, before: str, end: str) -> None:
+        """Comments, unreadable entries and line ends stay; a last line without an end gets one."""
+        before = before.format(other=another()).removesuffix("\n")
+        machine.write(NAME, before + end)
+        assert machine.call("revoke", "secret.key", *REASON, "--yes").status == 0
+        assert listed(machine) == f"{before}\n{entry(machine.fingerprint())}"
+
+    def test_an_empty_list(self, machine: Machine) -> None:
+        """It is added to as it is."""
+        machine.write(NAME, "")
+        machine.call("revoke", "secret.key", *REASON, "--yes")
+        assert listed(machine) == entry(machine.fingerprint())
+
+    @posix_only
+    @pytest.mark.parametrize(("before", "after"), [(None, 0o644), (0o600, 0o600), (0o664, 0o664), (0o666, 0o664)])
+    def test_its_mode(self, machine: Machine, before: int | None, after: int) -> None:
+        """A new one is for everybody to read, whatever the umask; one that is there keeps its mode, and is never for
+        others to write.
+        """
+        if before is not None:
+            machine.write(NAME, "# ours\n", before)
+        umask = os.umask(0o377)
+        try:
+            machine.call("revoke", "secret.key", *REASON, "--yes")
+        finally:
+            os.umask(umask)
+        assert (machine.config / NAME).stat().st_mode == 0o100000 | after
+        assert found(check(environ=machine.environ, config_dir=machine.config)) == [("revoked", "secret.key")]
+
+    def test_it_is_replaced_in_one_step(self, machine: Machine) -> None:
+        """Who has opened the old one reads it to its end, and nothing is left beside it."""
+        with machine.write(NAME, "# ours\n").open(encoding="utf-8") as file:
+            machine.call("revoke", "secret.key", *REASON, "--yes")
+            assert file.read() == "# ours\n"
+        assert sorted(path.name for path in machine.config.iterdir()) == [files.LOCK_FILE, "logs", NAME]
+
+    def test_a_directory_that_was_named(self, machine: Machine, tmp_path: Path) -> None:
+        """The list goes where the guard looks for it, and so does the record."""
+        named = tmp_path / "elsewhere"
+        named.mkdir(mode=0o700)
+        ran = machine.call("revoke", "secret.key", *REASON, "--yes", "--config-dir", str(named))
+        assert (ran.status, list(machine.config.iterdir())) == (0, [])
+        assert (named / NAME).read_text(encoding="utf-8") == HEADER + entry(machine.fingerprint())
+        assert (named / "logs" / "secret_operations.jsonl").exists()
+
+
+def not_listed(machine: Machine) -> str:
+    """Try to revoke, make sure that nothing was recorded and the way out is said, and return why it failed."""
+    said = refused(machine, "secret.key", *REASON, "--yes")
+    beginning = "nothing was revoked: the revocation list: "
+    end = f"; until that is mended, add {machine.fingerprint()} to {VARIABLE}"
+    assert said.startswith(beginning)
+    assert said.endswith(end)
+    assert not machine.log.exists()
+    return said.removeprefix(beginning).removesuffix(end)
+
+
+class TestListThatCannotBeWritten:
+    """Nothing is recorded then, and the variable that revokes the key meanwhile is named."""
+
+    @posix_only
+    @pytest.mark.parametrize("target", ["elsewhere", "nothing", ".", "/dev/zero"])
+    def test_a_link(self, machine: Machine, target: str) -> None:
+        """Neither through it nor in its place."""
+        elsewhere = machine.write("elsewhere", "# ours\n")
+        (machine.config / NAME).symlink_to(target)
+        assert not_listed(machine) == "it is a link, and nothing is written through one"
+        assert os.readlink(machine.config / NAME) == target
+        assert elsewhere.read_text(encoding="utf-8") == "# ours\n"
+
+    @posix_only
+    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+    def test_no_regular_file(self, machine: Machine, make: Callable[[Path], None]) -> None:
+        """A directory, or a FIFO, for whose other end nobody waits."""
+        make(machine.config / NAME)
+        assert not_listed(machine) == "it is not a regular file"
+
+    @pytest.mark.parametrize(
+        ("content", "why"), [("# ours\n".encode("utf-16"), "it is UTF-16"), (b"\xff\n", "it is not UTF-8")]
+    )
+    def test_another_encoding(self, machine: Machine, content: bytes, why: str) -> None:
+        """What is in it cannot be told."""
+        path = machine.write(NAME, content)
+        assert not_listed(machine).startswith(why)
+        assert path.read_bytes() == content
+
+    @pytest.mark.parametrize("reason", ["leaked", "\N{LATIN SMALL LETTER E WITH ACUTE}" * 400])
+    def test_it_is_never_too_large_to_be_read(self, machine: Machine, reason: str) -> None:
+        """A list that grew too large would stop every service: what does not fit is not written."""
+        added = entry(machine.fingerprint(), reason=reason).encode()
+        path = machine.write(NAME, b"#" * (MAX_LIST_BYTES - len(added)) + b"\n")
+        before = path.read_bytes()
+        assert "it is larger than" in refused(machine, "secret.key", "--reason", reason, "--yes")
+        assert (path.read_bytes(), machine.log.exists()) == (before, False)
+
+    def test_a_list_that_is_nearly_full(self, machine: Machine) -> None:
+        """What fits is written, and the list is relied on."""
+        added = entry(machine.fingerprint()).encode()
+        machine.write(NAME, b"#" * (MAX_LIST_BYTES - len(added) - 2) + b"\n")
+        assert machine.call("revoke", "secret.key", *REASON, "--yes").status == 0
+        assert found(check(environ=machine.environ, config_dir=machine.config)) == [("revoked", "secret.key")]
+
+    def test_no_config_directory(self, machine: Machine) -> None:
+        """None is made."""
+        machine.config.rmdir()
+        assert not_listed(machine) == "it cannot be written: No such file or directory"
+        assert list(machine.root.iterdir()) == []
+
+    def test_a_lock_that_is_held(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another process that writes there is waited for, and not for ever."""
+        monkeypatch.setattr(files, "LOCK_SECONDS", 0)
+        with files.locked_directory(str(machine.config)):
+            assert not_listed(machine) == "another process is writing in the config directory: try again"
+
+    def test_a_full_disk(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The list stays as it was, and nothing is left beside it."""
+
+        def full(_descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        path = machine.write(NAME, "# ours\n")
+        monkeypatch.setattr("os.fsync", full)
+        assert not_listed(machine) == "it cannot be written: No space left on device"
+        assert path.read_text(encoding="utf-8") == "# ours\n"
+        assert sorted(path.name for path in machine.config.iterdir()) == [files.LOCK_FILE, NAME]
+
+
+class TestAgain:
+    """A revocation that was begun is finished, and one that was finished is left alone."""
+
+    def test_only_listed(self, machine: Machine) -> None:
+        """The record is added, and the list is as it was."""
+        before = f"{machine.fingerprint()} # by hand\n"
+        machine.write(NAME, before)
+        ran = machine.call("revoke", "secret.key", *REASON, "--yes")
+        assert (ran.status, ran.out.startswith("Revoked already: sgfp1:")) == (0, True)
+        assert listed(machine) == before
+        assert [each.record.event for each in machine.records] == [Event.REVOKED]
+
+    def test_only_recorded(self, machine: Machine) -> None:
+        """It is put on the list, and neither recorded nor sent again."""
+        machine.call("revoke", "secret.key", *REASON, "--yes")
+        (machine.config / NAME).unlink()
+        ran = machine.call("revoke", "secret.key", *REASON, "--yes")
+        assert (ran.status, ran.out.startswith("Revoked: sgfp1:"), ran.err) == (0, True, "")
+        assert listed(machine) == HEADER + entry(machine.fingerprint())
+        assert len(machine.records) == 1
+
+    def test_both(self, machine: Machine) -> None:
+        """Nothing changes, and the steps are said again."""
+        first = machine.call("revoke", "secret.key", *REASON, "--yes")
+        again = machine.call("revoke", "secret.key", "--reason", "another", "--yes")
+        assert (again.status, again.err) == (0, "")
+        assert again.out == first.out.replace("Revoked:", "Revoked already:")
+        assert (listed(machine), len(machine.records)) == (HEADER + entry(machine.fingerprint()), 1)
+
+    def test_only_in_the_variable(self, machine: Machine) -> None:
+        """It holds on this machine alone: the list and the record are written."""
+        machine.environ[VARIABLE] = machine.fingerprint()
+        assert machine.call("revoke", "secret.key", *REASON, "--yes").status == 0
+        assert (listed(machine), len(machine.records)) == (HEADER + entry(machine.fingerprint()), 1)
+
+
+def edit(machine: Machine) -> None:
+    """Change a record, and append it once more."""
+    machine.record(rotated(NOW - HOUR, another()))
+    machine.log.write_bytes(machine.log.read_bytes().replace(b'"Ada"', b'"Eve"') * 2)
+
+
+class TestLogThatCannotBeWritten:
+    """The key is revoked all the same, and that the record is missing is said."""
+
+    @pytest.mark.parametrize(
+        ("spoil", "why"),
+        [
+            (lambda machine: machine.log.mkdir(parents=True), "it is a directory"),
+            (lambda machine: machine.write("logs", ""), "it cannot be used: Not a directory"),
+            (edit, "it does not verify ("),
+        ],
+        ids=["directory", "no-directory", "edited"],
+    )
+    @pytest.mark.parametrize("form", ["text", "json"])
+    def test_it_is_said(self, machine: Machine, spoil: Callable[[Machine], object], why: str, form: str) -> None:
+        """The list has the key, the status says that something is left to do, and so does the result."""
+        spoil(machine)
+        ran = machine.call("revoke", "secret.key", *REASON, "--yes", "--format", form)
+        assert (ran.status, ran.err.count("\n")) == (2, 1)
+        assert ran.err.startswith("robodj-secretguard: the key IS revoked, but that was not recorded: ")
+        assert f": {why}" in ran.err
+        assert listed(machine) == HEADER + entry(machine.fingerprint())
+        if form == "json":
+            document = json.loads(ran.out)
+            assert (document["ok"], document["revoked"], document["recorded"]) == (False, True, False)
+        else:
+            assert ran.out.splitlines()[0].startswith("Revoked: ")
+
+
+class TestSteps:
+    """Which of the five steps is done, as far as the program can see."""
+
+    @pytest.mark.parametrize(
+        ("delivers_another", "later", "done"),
+        [
+            (False, None, ()),
+            (True, None, (2,)),
+            (True, {}, (2, 4)),
+            (False, {}, (4,)),
+            (True, {"environment": "dev"}, (2,)),
+            (True, {"secret": OTHER}, (2,)),
+            (True, {"startup": Step.NOT_DONE}, (2,)),
+        ],
+    )
+    def test_which(
+        self,
+        machine: Machine,
+        delivers_another: bool,  # noqa: FBT001
+        later: dict[str, Any] | None,
+        done: tuple[int, ...],
+    ) -> None:
+        """Another key is delivered; another one is recorded as rotated, wholly, of the same secret and environment."""
+        key = machine.fingerprint()
+        if delivers_another:
+            machine.environ[V1] = good_keys()[V1]
+        after = [] if later is None else [rotated(NOW - HOUR, another(), **later)]
+        machine.record(rotated(NOW - 3 * HOUR, another()), rotated(NOW - 2 * HOUR, key), *after)
+        ran = machine.call("revoke", "--fingerprint", key, *REASON, "--yes")
+        assert (ran.status, ran.out.splitlines()[2:]) == (0, boxes(*done))
+
+
+class TestGuarded:
+    """What a service does then, as a process."""
+
+    @pytest.mark.parametrize("by_variable", [False, True])
+    def test_it_does_not_start(self, machine: Machine, by_variable: bool) -> None:  # noqa: FBT001
+        """With the list or with the variable it is refused, and with another key it starts."""
+        env = clean_environment() | machine.environ
+        service = ["-c", "from robodj_secretguard import guard; guard(); print('served')"]
+        assert run(service, env=env, cwd=machine.root).status == 0
+        if by_variable:
+            env[VARIABLE] = f"{another()}, {machine.fingerprint()}"
+        else:
+            command = ["-m", "robodj_secretguard", "revoke", "secret.key", *REASON, "--yes"]
+            revoked = run(command, env=env, cwd=machine.root, keys=(env[V1],))
+            assert (revoked.status, json.loads(revoked.err)["event"]) == (0, "secret revoked")
+        ran = run(service, env=env, cwd=machine.root, keys=(env[V1],))
+        assert (ran.status, [line.split(": ")[:3] for line in ran.alerts]) == (3, [["ALERT", "secret.key", "revoked"]])
+        assert "served" not in ran.out
+        assert run(service, env=env | {V1: good_keys()[V1]}, cwd=machine.root).status == 0
+
+
+KEY, HEXADECIMAL = key_as_argument(), good_keys()[V2]
+
+
+class TestFreeText:
+    """What operators say is kept and shown, so that it must be no key and forge no line."""
+
+    @pytest.mark.parametrize("option", ["reason", "operator", "ticket"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            KEY,
+            HEXADECIMAL,
+            HEXADECIMAL[:64].upper(),
+            KEY * 2,
+            f"{KEY}{'abcdefghijklmnopqrstuvwxyz' * 2}",
+            f"it was {KEY}.",
+            f"({KEY}), '{HEXADECIMAL}'",
+            f"{V1}={KEY}",
+            f"https://example.org/?key={KEY}&x=1",
+            f"https://{KEY}@example.org/",
+            f"{HEXADECIMAL}xyz",
+            f"key-{HEXADECIMAL}-key",
+            f"SEC-1-{KEY}",
+            f"\N{LATIN SMALL LETTER E WITH ACUTE}{KEY}\N{LATIN SMALL LETTER E WITH ACUTE}",
+            "",
+            " ",
+            "two\nlines",
+            "two\rlines",
+            "two\N{LINE SEPARATOR}lines",
+            "a\ttab",
+            "\x1b[31mred",
+            "\x7f",
+            "\x85",
+            "\N{RIGHT-TO-LEFT OVERRIDE}leaked",
+            "\N{ZERO WIDTH SPACE}leaked",
+            "\N{NO-BREAK SPACE}leaked",
+            "\udcff",
+            "x" * 501,
+        ],
+        ids=range(28),
+    )
+    def test_what_is_refused(self, machine: Machine, option: str, text: str) -> None:
+        """It is not repeated, and nothing is revoked."""
+        texts = {"reason": "leaked"} | {option: text}
+        arguments = [word for name, given in texts.items() for word in (f"--{name}", given)]
+        assert refused(machine, "secret.key", "--yes", *arguments) == (
+            f"--{option} must be one line of printable text, up to 500 characters, without anything like a key"
+        )
+        assert list(machine.config.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "leaked in a chat, see SEC-1",
+            "https://example.org/incidents/2026-12-01-the-api-key-was-in-a-public-repository-for-three-days",
+            "the-api-key-was-in-a-public-repository-for-three-days-and-nobody-saw-it",
+            f"in commit {secrets.token_hex(20)}",
+            "sgfp1:0123456789abcdef0123456789abcdef",
+            "# no comment, <b>bold</b> | `code` \\ \"quoted\" 'too' ${HOME} %PATH%",
+            "caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{CJK UNIFIED IDEOGRAPH-65E5} \N{PARTY POPPER}",
+            "x" * 500,
+            "-",
+        ],
+        ids=range(9),
+    )
+    def test_what_is_kept(self, machine: Machine, text: str) -> None:
+        """It is in the list and in the record as it was given."""
+        arguments = [f"--{option}={text}" for option in ("reason", "operator", "ticket")]
+        assert machine.call("revoke", "secret.key", "--yes", *arguments).status == 0
+        assert listed(machine) == HEADER + entry(machine.fingerprint(), reason=text)
+        record = machine.records[-1].record
+        assert (record.reason, record.operator, record.ticket) == (text, text, text)

@@ -1,0 +1,49 @@
+"""Windows, as far as the files of the lifecycle can tell: its lock, its renames, and what its `os` has not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.lifecycle import files, operations_log
+
+if TYPE_CHECKING:
+    import pytest
+
+_TAKE: Final = 2
+_GIVE_BACK: Final = 0
+
+
+class _Msvcrt:
+    """Locks a range from where the file stands; what is locked cannot be read, not even by who has locked it."""
+
+    LK_NBLCK = _TAKE
+    LK_UNLCK = _GIVE_BACK
+
+    def __init__(self) -> None:
+        self.held: set[tuple[int, int]] = set()
+
+    def locking(self, descriptor: int, mode: int, size: int) -> None:
+        assert size == 1
+        place = (os.fstat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR))
+        if (place in self.held) is (mode == _TAKE):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        self.held ^= {place}
+
+
+def _rename(source: str, destination: str) -> None:
+    if os.path.lexists(destination):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    os.rename(source, destination)
+
+
+def pretend_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the files of the lifecycle find themselves there."""
+    there = SimpleNamespace(**{**vars(os), "name": "nt", "rename": _rename, "link": None, "fchmod": None})
+    for module in (files, operations_log):
+        monkeypatch.setattr(module, "os", there)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", _Msvcrt())
