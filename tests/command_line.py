@@ -136,7 +136,7 @@ def machine_at(root: Path) -> Machine:
 def rotated(at: datetime, fingerprint: str, *, startup: Step = Step.ATTESTED, **fields: Any) -> Record:
     """Return the record of a rotation: of `secret.key` in `prod`, unless said otherwise."""
     validation = Validation(gate=Step.VERIFIED, startup=startup, functions=Step.ATTESTED, log=Step.VERIFIED)
-    event = Event.ROTATED if validation.is_complete else Event.ROTATION_INCOMPLETE
+    event = Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED
     fields = {"secret": "secret.key", "environment": "prod", "operator": "Ada"} | fields
     return replace(draft(event, fingerprint=fingerprint, validation=validation, **fields), recorded_at=at)
 

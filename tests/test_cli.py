@@ -66,8 +66,8 @@ def test_an_interrupt_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        ((), "an argument is unknown, misplaced or missing"),
-        (("check", "--unknown"), "an argument is unknown, misplaced or missing"),
+        ((), "the following arguments are required: COMMAND"),
+        (("check", "--unknown"), "an argument is unknown or misplaced"),
         (("check", "--strict=yes"), "--strict: what was given is not accepted"),
         (("check", "--format", "xml"), "--format: what was given is not accepted"),
         (("check", "--model"), "--model: what was given is not accepted"),
@@ -75,7 +75,8 @@ def test_an_interrupt_is_one_line() -> None:
 )
 def test_a_usage_error_names_the_option_where_there_is_one(argv: tuple[str, ...], said: str) -> None:
     """It is ours by name, and never what was given."""
-    assert call(*argv) == (EXIT_USAGE, "", f"robodj-secretguard: {said}; see robodj-secretguard --help\n")
+    program = " ".join(["robodj-secretguard", *argv[: "what was given" in said]])
+    assert call(*argv) == (EXIT_USAGE, "", f"robodj-secretguard: {said}; see {program} --help\n")
 
 
 @pytest.mark.parametrize("argv", [("--vers",), ("--hel",), ("check", "--stric")])

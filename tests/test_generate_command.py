@@ -41,6 +41,9 @@ POLICY = SecretPolicy(
 )
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs, links and terminals are POSIX's")
+as_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give a file to another user"
+)
 
 
 class One(SecretSettings):
@@ -263,15 +266,16 @@ class TestWritten:
 
     @pytest.mark.parametrize("option", ["--config-dir", "ROBODJ_CONFIG_DIR"])
     def test_a_directory_that_was_named(self, machine: Machine, tmp_path: Path, option: str) -> None:
-        """The key goes where the gate looks for it, and the output shows the declared path alone."""
+        """The key goes where the gate looks for it, and the output shows the name alone."""
         named = tmp_path / "elsewhere"
         named.mkdir(mode=0o700)
         arguments = (option, str(named)) if option.startswith("-") else ()
         machine.environ.update({} if arguments else {option: str(named)})
         ran = machine.call("generate", "secret.key", "--write", *arguments)
         assert (ran.status, names(machine)) == (0, [])
-        assert re.fullmatch(r"secret\.key: written to config/secret\.key \(sgfp1:[0-9a-f]{32}\)\n", ran.out)
-        assert re.fullmatch(SHAPES[V1], (named / "secret.key").read_text(encoding="utf-8")[:-1])
+        key = (named / "secret.key").read_text(encoding="utf-8")[:-1]
+        assert re.fullmatch(SHAPES[V1], key)
+        assert ran.out == f"secret.key: written to secret.key in the configured directory ({fingerprint_of(key)})\n"
 
     def test_a_file_further_down(self, machine: Machine) -> None:
         """A policy's file may be in a directory of its own."""
@@ -397,6 +401,17 @@ class TestKept:
             assert file.read() == old
         assert content(machine)[1] != old
 
+    @as_root
+    @pytest.mark.parametrize("whose_directory", [0, 12345], ids=["roots", "theirs"])
+    def test_its_owner(self, machine: Machine, whose_directory: int) -> None:
+        """Root, who replaces a service user's key, leaves the new one to that user, and to nobody else."""
+        os.chown(machine.config, whose_directory, whose_directory)
+        os.chown(machine.write("secret.key", f"# why\n{good_keys()[V1]}\n"), 12345, 54321)
+        ran = machine.call("generate", "secret.key", "--write", "--force")
+        status = (machine.config / "secret.key").stat()
+        assert (ran.status, ran.err, content(machine)[0]) == (0, "", "# why\nKEY\n")
+        assert (status.st_uid, status.st_gid, status.st_mode) == (12345, 54321, 0o100600)
+
     @pytest.mark.parametrize(
         "unreadable", [b"#" * (MAX_FILE_BYTES + 1), "# why\n".encode("utf-16"), b"# \xff\n"], ids=range(3)
     )
@@ -444,7 +459,7 @@ class TestPlace:
             said = not_written(machine)
         finally:
             machine.config.chmod(0o700)
-        assert said == "not every key was written: the config directory cannot be written to: Permission denied"
+        assert said == "not every key was written: the config directory: it cannot be used: Permission denied"
 
     @pytest.mark.parametrize("arguments", [(), ("--force",)])
     def test_a_directory_that_others_can_write_to(self, machine: Machine, arguments: tuple[str, ...]) -> None:
@@ -458,16 +473,16 @@ class TestPlace:
     def test_a_lock_that_cannot_be_made(self, machine: Machine) -> None:
         """Where there is something else in its place, nothing is written."""
         (machine.config / LOCK).mkdir()
-        assert not_written(machine) == (
-            "not every key was written: the config directory cannot be written to: Is a directory"
-        )
+        assert not_written(machine) == ("not every key was written: the config directory: it is not a regular file")
 
     def test_a_lock_that_is_held(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another process that writes there is waited for, and not for ever."""
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with files.locked_directory(str(machine.config)):
             said = not_written(machine)
-        assert said == "not every key was written: another process is writing in the config directory: try again"
+        assert said == (
+            "not every key was written: the config directory: another process does not let go of it: try again"
+        )
         assert machine.call("generate", "--write").status == 0
 
     def test_a_file_that_appears_meanwhile(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -485,6 +500,48 @@ class TestPlace:
         assert names(machine) == ["secret.key"]
         assert (machine.config / "secret.key").read_text(encoding="utf-8") == "somebody else's"
 
+    @pytest.mark.parametrize(
+        ("error", "why"),
+        [
+            (OSError(errno.EIO, os.strerror(errno.EIO)), "the config directory: it cannot be used: Input/output error"),
+            (FileExistsError(), "a file was put there just now: look at it, and try again"),
+        ],
+        ids=["disk", "appeared"],
+    )
+    def test_the_second_one_fails(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, error: OSError, why: str
+    ) -> None:
+        """What was written before that is said: it is there, and whole, and of the other nothing is left."""
+        put_in_place = files.put_in_place
+
+        def put_the_first(prepared: str, path: str, *, replace: bool) -> None:
+            if names(machine).count("secret.key"):
+                raise error
+            put_in_place(prepared, path, replace=replace)
+
+        monkeypatch.setattr(key_files, "put_in_place", put_the_first)
+        said = refused(machine, "--write")
+        assert said == f"not every key was written: {why}; written before that: secret.key"
+        assert names(machine) == ["secret.key"]
+        assert content(machine)[0] == "KEY\n"
+
+    @pytest.mark.parametrize("before", [None, "REPLACE_WITH_A_KEY\n"], ids=["new", "replaced"])
+    def test_no_other_name_of_the_key_is_left(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, before: str | None
+    ) -> None:
+        """As soon as a key is in its place, it is there alone: a process that is killed then leaves no copy."""
+        put_in_place, seen = files.put_in_place, []
+
+        def put_and_look(prepared: str, path: str, *, replace: bool) -> None:
+            put_in_place(prepared, path, replace=replace)
+            seen.append((os.path.lexists(prepared), os.stat(path).st_nlink, replace))
+
+        monkeypatch.setattr(key_files, "put_in_place", put_and_look)
+        if before is not None:
+            machine.write("secret.key", before)
+        assert machine.call("generate", "secret.key", "--write").status == 0
+        assert (seen, names(machine)) == ([(False, 1, before is not None)], ["secret.key"])
+
     def test_a_full_disk(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """The old key stays whole, and nothing is left beside it."""
 
@@ -494,7 +551,7 @@ class TestPlace:
         machine.write("secret.key", good_keys()[V1])
         monkeypatch.setattr("os.fsync", full)
         assert not_written(machine, "secret.key", "--force") == (
-            "not every key was written: the config directory cannot be written to: No space left on device"
+            "not every key was written: the config directory: it cannot be used: No space left on device"
         )
         assert names(machine) == ["secret.key"]
 
@@ -545,5 +602,5 @@ class TestPlace:
     def test_no_directory_of_the_file(self, machine: Machine) -> None:
         """Nor is one further down made."""
         assert not_written(machine, "--model", f"{__name__}:One") == (
-            "not every key was written: the config directory cannot be written to: No such file or directory"
+            "not every key was written: the config directory: it cannot be used: No such file or directory"
         )

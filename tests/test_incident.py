@@ -42,10 +42,10 @@ def revoked(at: datetime, fingerprint: str, **fields: Any) -> Record:
     return replace(draft(Event.REVOKED, fingerprint=fingerprint, **fields), recorded_at=at)
 
 
-def report(machine: Machine, *arguments: str, since: tuple[str, ...] = SINCE) -> str:
-    """Return the document."""
+def report(machine: Machine, *arguments: str, since: tuple[str, ...] = SINCE, told: str = "") -> str:
+    """Return the document, and make sure that this was told beside it."""
     ran = machine.call("incident", "report", *since, *arguments)
-    assert (ran.status, ran.err) == (0, "")
+    assert (ran.status, ran.err) == (0, told)
     return ran.out
 
 
@@ -84,7 +84,7 @@ From 2026-12-01T00:00:00Z to 2026-12-01T12:00:00Z, without any key material.
 ## 1. Detect
 
 - [ ] What was seen first, where and by whom: startup or pre-release alert, leak report, anomaly: ...
-- [x] The check run for this report: 1 alert(s)
+- [x] The check run for this report: 1 alert(s), 0 warning(s)
 
 ## 2. Contain
 
@@ -143,9 +143,10 @@ def test_json(machine: Machine) -> None:
     document = json.loads(report(machine, "--format", "json"))
     assert {name: value for name, value in document.items() if name != "steps"} == {
         "schema": 1,
+        "ok": True,
+        "operations_log": {"found": True, "last_hash": last.hash, "defects": []},
         "since": "2026-12-01T00:00:00Z",
         "until": "2026-12-01T12:00:00Z",
-        "log": f"verifies, last record {last.hash}",
         "timeline": [last.as_dict()],
         "check": check(environ=machine.environ, config_dir=machine.config, now=NOW).as_dict(),
     }
@@ -171,8 +172,9 @@ class TestBoxes:
         """Its outcome at this moment is both what was detected and whether it is recovered from."""
         machine.environ[V1] = machine.environ[V1] if value == "KEY" else value
         text = report(machine)
-        assert boxes(text, "Detect")[1] == f"[x] The check run for this report: {alerts} alert(s)"
+        assert boxes(text, "Detect")[1] == f"[x] The check run for this report: {alerts} alert(s), 0 warning(s)"
         assert boxes(text, "Recover")[1] == f"{box} The checks pass in this environment"
+        assert json.loads(report(machine, "--format", "json"))["ok"] is (alerts == 0)
 
     def test_the_options_of_the_check(self, machine: Machine) -> None:
         """It is the gate's, which may rule files out."""
@@ -201,6 +203,34 @@ class TestBoxes:
         found = boxes(report(machine), "Rotate/Revoke")
         assert any(box.startswith(f"[x] Revoked {old}, secret.key (prod), at 2026-12-01T1") for box in found)
         assert f"[{replaced}] The replacement of {old} recorded as rotated" in found
+
+    @pytest.mark.parametrize("at", [NOW - 900 * HOUR, NOW - HOUR], ids=["before", "after"])
+    def test_a_replacement_outside_the_span(self, machine: Machine, at: datetime) -> None:
+        """It counts, whenever it was recorded; it is not in the timeline."""
+        old, span = another(), ("--since", "2026-12-01", "--until", "2026-12-01T10:30Z")
+        records = [rotated(NOW - 901 * HOUR, old), revoked(NOW - 2 * HOUR, old), rotated(at, machine.fingerprint())]
+        machine.record(*sorted(records, key=lambda record: record.recorded_at))
+        assert boxes(report(machine, since=span), "Rotate/Revoke")[:3] == [
+            f"[x] Revoked {old}, secret.key (prod), at 2026-12-01T10:00:00Z",
+            f"[x] The replacement of {old} recorded as rotated",
+            "[ ] Emergency rotation recorded: robodj-secretguard rotate record",
+        ]
+        document = json.loads(report(machine, "--format", "json", since=span))
+        assert [record["event"] for record in document["timeline"]] == ["revoked"]
+
+    def test_a_rotation_that_is_finished_after_the_span(self, machine: Machine) -> None:
+        """It is finished, whenever that was recorded, and in its own environment alone."""
+        key, span = machine.fingerprint(), ("--since", "2026-12-01", "--until", "2026-12-01T10:30Z")
+        begun = rotated(NOW - 2 * HOUR, key, startup=Step.NOT_DONE)
+        is_open = "[ ] The validation of each rotation that is recorded as incomplete finished"
+        machine.record(begun, rotated(NOW - HOUR, key, environment="dev"))
+        assert is_open in boxes(report(machine, since=span), "Rotate/Revoke")
+        machine.record(begun, rotated(NOW - HOUR, key))
+        assert boxes(report(machine, since=span), "Rotate/Revoke") == [
+            "[ ] Previous key versions revoked: robodj-secretguard revoke",
+            "[ ] Emergency rotation recorded: robodj-secretguard rotate record",
+            "[ ] Old versions disabled in the secret manager",
+        ]
 
     def test_a_revoked_key_of_which_nothing_is_known(self, machine: Machine) -> None:
         """It is said that nothing is."""
@@ -308,7 +338,8 @@ class TestTime:
     def test_it_must_be_given(self, machine: Machine) -> None:
         """A report is of an incident, which has begun some time."""
         ran = machine.call("incident", "report")
-        assert (ran.status, ran.out, ran.err) == (2, "", "robodj-secretguard: incident report needs --since\n")
+        said = "the following arguments are required: --since; see robodj-secretguard incident report --help"
+        assert (ran.status, ran.out, ran.err) == (2, "", f"robodj-secretguard: {said}\n")
 
 
 class TestOperatorsText:
@@ -366,17 +397,23 @@ class TestOperatorsText:
 
 
 class TestLog:
-    """What the operations log is worth as evidence is said."""
+    """What the operations log is worth as evidence is said, in the document and, where it is bad, beside it."""
 
-    def worth(self, machine: Machine) -> str:
-        text = report(machine)
+    TOLD = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl "
+
+    def worth(self, machine: Machine, *defects: str, found: bool = True, last_hash: str | None = None) -> str:
+        """Return what the document says of the log, and make sure that the other form says these."""
+        told = f"{self.TOLD}cannot be relied on: {defects[0]}\n" if defects else ""
+        text = report(machine, told=told)
+        document = json.loads(report(machine, "--format", "json", told=told))
+        expected = {"found": found, "last_hash": last_hash, "defects": list(defects)}
+        assert (document["ok"], document["operations_log"]) == (True, expected)
         (line,) = [line for line in text.splitlines() if line.startswith("Operations log: ")]
-        assert line == f"Operations log: {json.loads(report(machine, '--format', 'json'))['log']}."
         return line
 
     def test_none(self, machine: Machine) -> None:
         """The report is written all the same."""
-        assert self.worth(machine) == "Operations log: none."
+        assert self.worth(machine, found=False) == "Operations log: none."
         assert "Nothing is recorded of this time." in report(machine)
 
     def test_empty(self, machine: Machine) -> None:
@@ -386,19 +423,24 @@ class TestLog:
 
     def test_edited(self, machine: Machine) -> None:
         """What can be read of it is shown, and that it does not verify is said."""
-        machine.record(rotated(NOW - 2 * HOUR, another()), rotated(NOW - HOUR, another()))
+        *_, last = machine.record(rotated(NOW - 2 * HOUR, another()), rotated(NOW - HOUR, another()))
         machine.log.write_bytes(machine.log.read_bytes().replace(b'"Ada"', b'"Eve"', 1))
-        assert self.worth(machine).startswith("Operations log: it does not verify (line 2 ")
-        assert report(machine).count("| Eve |") == 1
+        why = "line 2 does not follow line 1: one was changed, or one between was taken away"
+        said = self.worth(machine, why, last_hash=last.hash)
+        assert said == f"Operations log: cannot be relied on: {why}."
+        assert report(machine, told=f"{self.TOLD}cannot be relied on: {why}\n").count("| Eve |") == 1
 
     def test_torn(self, machine: Machine) -> None:
         """What a cut write has left is no evidence: it is said, as `log verify` does."""
-        machine.record(rotated(NOW - 2 * HOUR, another()), rotated(NOW - HOUR, another()))
+        first, _ = machine.record(rotated(NOW - 2 * HOUR, another()), rotated(NOW - HOUR, another()))
         machine.log.write_bytes(machine.log.read_bytes()[:-9])
         assert machine.call("log", "verify").status == 1
-        assert "torn" in self.worth(machine)
+        why = "the last line is torn: a write was cut short; the next record closes it off"
+        said = self.worth(machine, why, last_hash=first.hash)
+        assert said == f"Operations log: cannot be relied on: {why}."
 
     def test_a_directory(self, machine: Machine) -> None:
         """It is not read."""
         machine.log.mkdir(parents=True)
-        assert self.worth(machine) == "Operations log: it is not a regular file."
+        why = "it is not a regular file"
+        assert self.worth(machine, why) == f"Operations log: cannot be relied on: {why}."

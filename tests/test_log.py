@@ -25,7 +25,7 @@ NEW, OLD = (fingerprint_of(key) for key in good_keys().values())
 DAY = timedelta(days=1)
 DOES_NOT = "robodj-secretguard: the operations log does not verify: robodj-secretguard log verify says why\n"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
-TORN = "the last line is torn: a write was cut, or the end was; the next record closes it off"
+TORN = "the last line is torn: a write was cut short; the next record closes it off"
 
 
 @pytest.fixture
@@ -189,11 +189,11 @@ class TestVerify:
         assert json.loads(machine.call("log", "verify", "--format", "json").out) == {
             "schema": 1,
             "ok": True,
-            "records": 4,
+            "count": 4,
             "last_hash": last,
             "defects": [],
-            "sealed": [],
-            "expected": None,
+            "notes": [],
+            "expected_sequence": None,
         }
 
     def test_what_it_can_prove(self) -> None:
@@ -225,7 +225,7 @@ class TestVerify:
         torn(machine)
         assert self.lines(machine, passes=False) == [f"ALERT: {TORN}."]
         document = json.loads(machine.call("log", "verify", "--format", "json").out)
-        assert (document["records"], document["last_hash"]) == (0, None)
+        assert (document["count"], document["last_hash"]) == (0, None)
 
     @pytest.mark.usefixtures("entries")
     def test_closed_off(self, machine: Machine) -> None:
@@ -239,7 +239,7 @@ class TestVerify:
             f"5 records, of which the last is {last}.",
         ]
         document = json.loads(machine.call("log", "verify", "--format", "json").out)
-        assert document["sealed"] == ["line 4: a write was cut here; record 4 closed it off"]
+        assert document["notes"] == ["line 4: a write was cut here; record 4 closed it off"]
 
     @pytest.mark.parametrize("number", [1, 3, 4])
     def test_expected(self, machine: Machine, entries: Sequence[Entry], number: int) -> None:
@@ -249,7 +249,7 @@ class TestVerify:
             f"The expected record is number {number}, with all before it."
         )
         document = json.loads(machine.call("log", "verify", "--expect", expected, "--format", "json").out)
-        assert document["expected"] == number
+        assert document["expected_sequence"] == number
 
     @pytest.mark.parametrize("cut", [1, 3])
     def test_expected_and_taken_off(self, machine: Machine, entries: Sequence[Entry], cut: int) -> None:
@@ -274,7 +274,7 @@ class TestVerify:
         lines = self.lines(machine, "--expect", entries[-1].hash, passes=False)
         assert not any("with all before it" in line for line in lines)
         document = json.loads(machine.call("log", "verify", "--expect", entries[-1].hash, "--format", "json").out)
-        assert document["expected"] is None
+        assert document["expected_sequence"] is None
 
     def test_expected_before_an_edit(self, machine: Machine, entries: Sequence[Entry]) -> None:
         """What was changed behind it does not matter to it, and is an alert all the same."""

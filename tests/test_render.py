@@ -410,13 +410,14 @@ class TestReport:
         assert report.as_dict()["revocation_list"] == {"sources": [LIST_SOURCE], "entries": 0}
 
     def test_a_revocation_list_that_could_not_be_looked_for(self) -> None:
-        """After a check that failed nothing is said of it: nobody knows whether there is one."""
+        """After a check that failed nobody knows whether there is one."""
         report = check(environ={V1: 5})  # type: ignore[dict-item]
         assert report.revocation_list is None
         assert report.as_dict()["revocation_list"] is None
         assert [line.partition(":")[0] for line in report_text(report, passed=False).split("\n")] == [
-            *("ALERT", "mode", "Secret integrity check FAILED")
+            *("ALERT", "mode", "revocation list", "Secret integrity check FAILED")
         ]
+        assert "revocation list: not looked for" in report_text(report, passed=False)
 
     @pytest.mark.parametrize("passed", [True, False])
     def test_the_verdict_is_the_gates(self, checker: Checker, passed: bool) -> None:  # noqa: FBT001

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from robodj_secretguard import Report, Severity, check
 from robodj_secretguard.findings import RevocationStatus
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.fingerprint import fingerprint, is_fingerprint
 from robodj_secretguard.render import report_json, report_text
-from robodj_secretguard.revocation import MAX_LIST_BYTES, RevocationList, is_fingerprint
+from robodj_secretguard.revocation import MAX_LIST_BYTES, RevocationList
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.textfile import TextFile
 

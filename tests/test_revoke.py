@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from command_line import OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, V2, clean_environment, found, good_keys, run
+from conftest import NOW, V1, V2, clean_environment, found, good_keys, marker, run
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, check
@@ -28,20 +28,23 @@ NAME, VARIABLE = "revoked.fingerprints", "ROBODJ_REVOKED_FINGERPRINTS"
 HOUR = timedelta(hours=1)
 TIME = "2026-12-01T12:00:00Z"
 WHERE = (
-    f"It is on the list config/{NAME}, which holds where it is: commit it and deliver it with every service, or add the"
-    f" fingerprint to {VARIABLE}."
+    f"It is on the revocation list config/{NAME}, which holds where it is: commit it and deliver it with every service,"
+    f" or add the fingerprint to {VARIABLE}."
 )
 HERE = "; it is the key that is delivered here as secret.key."
 STEPS = (
-    "Disable workloads that use the key: those that run go on, and no guarded one starts with this list.",
-    "Issue a replacement by the secret manager: robodj-secretguard generate secret.key | YOUR-SECRET-MANAGER",
+    "Disable workloads using the key: those that run go on, and no guarded one starts with this list.",
+    "Issue a replacement via the secret manager: robodj-secretguard generate secret.key | YOUR-SECRET-MANAGER",
     "Remove or disable the old version in the secret manager.",
     "Restart services with the new value, and record it: robodj-secretguard rotate plan secret.key",
-    "Invalidate sessions and tokens that were made with the key.",
+    "Invalidate sessions and tokens derived from the key.",
 )
 REASON = ("--reason", "leaked")
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and links are POSIX's")
+as_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give a file to another user"
+)
 
 
 class Ours(RuntimeSecrets):
@@ -83,7 +86,15 @@ def entry(fingerprint: str, name: str = "secret.key", *, reason: str = "leaked")
 
 def boxes(*done: int) -> list[str]:
     """Return the five steps, of which these are done."""
-    return [f"[{'x' if number in done else ' '}] {number}. {text}" for number, text in enumerate(STEPS, start=1)]
+    return [f"{number}. [{'x' if number in done else ' '}] {text}" for number, text in enumerate(STEPS, start=1)]
+
+
+def described(fingerprint: str, **more: object) -> dict[str, object]:
+    """Return what a JSON document says of a key: that of `secret.key`, delivered here and not recorded, unless said
+    otherwise.
+    """
+    nothing = {"environment": None, "recorded_at": None}
+    return {"fingerprint": fingerprint, "secret": "secret.key", **nothing, "delivered_as": ["secret.key"]} | more
 
 
 def refused(machine: Machine, *arguments: str) -> str:
@@ -182,10 +193,9 @@ class TestRevoked:
             {
                 "schema": 1,
                 "ok": True,
-                "fingerprint": key,
-                "secret": "secret.key",
-                "revoked": True,
                 "recorded": True,
+                "key": described(key),
+                "revoked": True,
                 "steps": [{"text": text, "done": False} for text in STEPS],
             },
         )
@@ -208,14 +218,15 @@ class TestNotYet:
     def test_without_yes_as_json(self, machine: Machine) -> None:
         """The document says that nothing was revoked."""
         ran = machine.call("revoke", "secret.key", *REASON, "--format", "json")
-        document = json.loads(ran.out)
-        assert (ran.status, document["ok"], document["fingerprint"], document["secret"]) == (
-            2,
-            False,
-            machine.fingerprint(),
-            "secret.key",
-        )
-        assert document.get("revoked", False) is False
+        assert (ran.status, ran.err) == (2, "robodj-secretguard: nothing was revoked: pass --yes to do it\n")
+        assert json.loads(ran.out) == {
+            "schema": 1,
+            "ok": False,
+            "recorded": False,
+            "key": described(machine.fingerprint()),
+            "revoked": False,
+            "steps": [],
+        }
         assert list(machine.config.iterdir()) == []
 
     @pytest.mark.parametrize("both", [True, False])
@@ -242,7 +253,7 @@ class TestNotYet:
 
     def test_a_reason_must_be_given(self, machine: Machine) -> None:
         """It is what the next reader of the list asks for."""
-        said = "an argument is unknown, misplaced or missing; see robodj-secretguard --help"
+        said = "the following arguments are required: --reason; see robodj-secretguard revoke --help"
         assert refused(machine, "secret.key", "--yes") == said
 
     @pytest.mark.parametrize("value", [None, "", "changeme", "abc"])
@@ -319,12 +330,22 @@ class TestList:
             assert file.read() == "# ours\n"
         assert sorted(path.name for path in machine.config.iterdir()) == [files.LOCK_FILE, "logs", NAME]
 
+    @as_root
+    def test_its_owner(self, machine: Machine) -> None:
+        """Root, who replaces a service user's list, leaves it to that user."""
+        os.chown(machine.write(NAME, "# ours\n", 0o640), 12345, 54321)
+        assert machine.call("revoke", "secret.key", *REASON, "--yes").status == 0
+        status = (machine.config / NAME).stat()
+        assert (status.st_uid, status.st_gid, status.st_mode) == (12345, 54321, 0o100640)
+        assert listed(machine) == "# ours\n" + entry(machine.fingerprint())
+
     def test_a_directory_that_was_named(self, machine: Machine, tmp_path: Path) -> None:
         """The list goes where the guard looks for it, and so does the record."""
         named = tmp_path / "elsewhere"
         named.mkdir(mode=0o700)
         ran = machine.call("revoke", "secret.key", *REASON, "--yes", "--config-dir", str(named))
         assert (ran.status, list(machine.config.iterdir())) == (0, [])
+        assert ran.out.splitlines()[1] == WHERE.replace(f"config/{NAME}", f"{NAME} in the configured directory")
         assert (named / NAME).read_text(encoding="utf-8") == HEADER + entry(machine.fingerprint())
         assert (named / "logs" / "secret_operations.jsonl").exists()
 
@@ -332,7 +353,7 @@ class TestList:
 def not_listed(machine: Machine) -> str:
     """Try to revoke, make sure that nothing was recorded and the way out is said, and return why it failed."""
     said = refused(machine, "secret.key", *REASON, "--yes")
-    beginning = "nothing was revoked: the revocation list: "
+    beginning = f"nothing was revoked: the revocation list config/{NAME}: "
     end = f"; until that is mended, add {machine.fingerprint()} to {VARIABLE}"
     assert said.startswith(beginning)
     assert said.endswith(end)
@@ -388,14 +409,14 @@ class TestListThatCannotBeWritten:
     def test_no_config_directory(self, machine: Machine) -> None:
         """None is made."""
         machine.config.rmdir()
-        assert not_listed(machine) == "it cannot be written: No such file or directory"
+        assert not_listed(machine) == "it cannot be used: No such file or directory"
         assert list(machine.root.iterdir()) == []
 
     def test_a_lock_that_is_held(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another process that writes there is waited for, and not for ever."""
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with files.locked_directory(str(machine.config)):
-            assert not_listed(machine) == "another process is writing in the config directory: try again"
+            assert not_listed(machine) == "another process does not let go of it: try again"
 
     def test_a_full_disk(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """The list stays as it was, and nothing is left beside it."""
@@ -405,7 +426,7 @@ class TestListThatCannotBeWritten:
 
         path = machine.write(NAME, "# ours\n")
         monkeypatch.setattr("os.fsync", full)
-        assert not_listed(machine) == "it cannot be written: No space left on device"
+        assert not_listed(machine) == "it cannot be used: No space left on device"
         assert path.read_text(encoding="utf-8") == "# ours\n"
         assert sorted(path.name for path in machine.config.iterdir()) == [files.LOCK_FILE, NAME]
 
@@ -458,7 +479,7 @@ class TestLogThatCannotBeWritten:
     @pytest.mark.parametrize(
         ("spoil", "why"),
         [
-            (lambda machine: machine.log.mkdir(parents=True), "it is a directory"),
+            (lambda machine: machine.log.mkdir(parents=True), "it is not a regular file"),
             (lambda machine: machine.write("logs", ""), "it cannot be used: Not a directory"),
             (edit, "it does not verify ("),
         ],
@@ -474,8 +495,14 @@ class TestLogThatCannotBeWritten:
         assert f": {why}" in ran.err
         assert listed(machine) == HEADER + entry(machine.fingerprint())
         if form == "json":
-            document = json.loads(ran.out)
-            assert (document["ok"], document["revoked"], document["recorded"]) == (False, True, False)
+            assert json.loads(ran.out) == {
+                "schema": 1,
+                "ok": False,
+                "recorded": False,
+                "key": described(machine.fingerprint()),
+                "revoked": True,
+                "steps": [{"text": text, "done": False} for text in STEPS],
+            }
         else:
             assert ran.out.splitlines()[0].startswith("Revoked: ")
 
@@ -510,6 +537,53 @@ class TestSteps:
         machine.record(rotated(NOW - 3 * HOUR, another()), rotated(NOW - 2 * HOUR, key), *after)
         ran = machine.call("revoke", "--fingerprint", key, *REASON, "--yes")
         assert (ran.status, ran.out.splitlines()[2:]) == (0, boxes(*done))
+
+    @pytest.mark.parametrize(
+        ("more", "done"),
+        [
+            ({}, (2,)),
+            ({f"{V1}_EXPIRES_AT": marker(-HOUR)}, ()),
+            ({f"{V1}_EXPIRES_AT": "soon"}, ()),
+            ({VARIABLE: "NEW"}, ()),
+            ({V2: "changeme"}, (2,)),
+        ],
+        ids=["sound", "expired", "marker", "revoked", "another-secret"],
+    )
+    def test_a_replacement_that_is_refused(self, machine: Machine, more: dict[str, str], done: tuple[int, ...]) -> None:
+        """A key on which no service starts is no replacement; an alert of another secret does not matter."""
+        key = machine.fingerprint()
+        machine.record(rotated(NOW - 2 * HOUR, key))
+        machine.environ[V1] = good_keys()[V1]
+        new = machine.fingerprint()
+        machine.environ.update({name: new if value == "NEW" else value for name, value in more.items()})
+        ran = machine.call("revoke", "--fingerprint", key, *REASON, "--yes")
+        assert (ran.status, ran.out.splitlines()[2:]) == (0, boxes(*done))
+
+    def test_the_options_that_were_given(self, machine: Machine) -> None:
+        """The commands that an operator is told have those of the directory and the model."""
+        given = ("--config-dir", "config", "--model", f"{__name__}:Ours")
+        machine.environ["ROBODJ_OWN_KEY"] = good_keys()[V1]
+        ran = machine.call("revoke", "own.key", *given, *REASON, "--yes")
+        commands = [line.replace("secret.key", f"own.key {' '.join(given)}") for line in boxes()]
+        assert (ran.status, ran.out.splitlines()[2:]) == (0, commands)
+
+    def test_as_json(self, machine: Machine) -> None:
+        """With all that is known of the key."""
+        key = machine.fingerprint()
+        machine.record(rotated(NOW - 2 * HOUR, key))
+        machine.environ[V1] = good_keys()[V1]
+        ran = machine.call("revoke", "--fingerprint", key, *REASON, "--yes", "--format", "json")
+        assert (ran.status, json.loads(ran.out)) == (
+            0,
+            {
+                "schema": 1,
+                "ok": True,
+                "recorded": True,
+                "key": described(key, environment="prod", recorded_at="2026-12-01T10:00:00Z", delivered_as=[]),
+                "revoked": True,
+                "steps": [{"text": text, "done": number == 2} for number, text in enumerate(STEPS, start=1)],
+            },
+        )
 
 
 class TestGuarded:

@@ -37,7 +37,7 @@ DONE = (*STARTUP, *FUNCTIONS)
 NAME = "secret.key"
 AT = "2026-12-01T12:00:00Z"
 BEFORE = NOW - timedelta(days=30)
-ALONE = "none is of another environment, whose log is passed by --known"
+ALONE = "no other environment was compared: pass its log with --known FILE"
 PROGRAM = "robodj-secretguard"
 UNCHANGED = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
 FIRST = "These are the first records of a new operations log."
@@ -87,7 +87,8 @@ def refused(machine: Machine, *options: str, environment: str = "prod") -> list[
 
 def another(why: str, name: str = NAME) -> str:
     """Return the line of a key that may not be recorded, and of which another must be made."""
-    return f"REFUSED: {name}: {why}; generate another: {PROGRAM} generate {name}."
+    remedy = f"deliver the new key; only if there is none yet, generate it: {PROGRAM} generate {name}"
+    return f"REFUSED: {name}: {why}; {remedy}."
 
 
 def usage(ran: Ran) -> str:
@@ -190,7 +191,8 @@ class TestSteps:
     def test_an_incomplete_one_with_no_further_step(self, machine: Machine) -> None:
         """It is refused, with when it was recorded and what is to be done."""
         recorded(machine, *STARTUP, now=BEFORE)
-        why = "it is recorded as incomplete since 2026-11-01T12:00:00Z, and no further step is done: functions."
+        why = "it is recorded as incomplete since 2026-11-01T12:00:00Z, and no further step is done"
+        why = f"{why}: pass --attest functions."
         assert refused(machine, *STARTUP) == [
             f"REFUSED: secret.key: {why}",
             f"REFUSED: secret_v2.key: {why}",
@@ -453,9 +455,9 @@ class TestKnown:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            (None, "--known: there is none"),
-            ("", "--known: it has no record that can be read, and nothing can be compared with it"),
-            ("none\n", "--known: it has no record that can be read, and nothing can be compared with it"),
+            (None, "--known, number 1: there is none"),
+            ("", "--known, number 1: it has no record that can be read, and nothing can be compared with it"),
+            ("none\n", "--known, number 1: it has no record that can be read, and nothing can be compared with it"),
         ],
     )
     def test_nothing_to_compare_with(self, machine: Machine, tmp_path: Path, text: str | None, said: str) -> None:
@@ -476,9 +478,10 @@ class TestJson:
             "schema": 1,
             "ok": True,
             "refusals": [],
-            "compared": f"compared with 1 record: prod 1; {ALONE}",
             "unchanged": ["secret.key"],
+            "compared": {"prod": 1},
             "records": records(machine)[1:],
+            "check": machine.within(lambda: check(require_env_only=True)).as_dict(),
         }
 
     def test_refused(self, machine: Machine) -> None:
@@ -490,7 +493,8 @@ class TestJson:
             "schema": 1,
             "ok": False,
             "refusals": [{"secret": "secret.key", "reason": UNCHANGED}],
-            "compared": f"compared with 1 record: prod 1; {ALONE}",
+            "unchanged": [],
+            "compared": {"prod": 1},
             "records": [],
             "check": machine.within(lambda: check(require_env_only=True)).as_dict(),
         }
@@ -500,7 +504,7 @@ class TestJson:
         _placeholder(machine)
         document = json.loads(record(machine, "--format", "json").out)
         assert document["refusals"] == [{"secret": None, "reason": "the gate failed"}]
-        assert (document["compared"], document["check"]["ok"]) == (None, False)
+        assert (document["compared"], document["check"]["ok"]) == ({}, False)
 
 
 class TestOptions:
@@ -531,15 +535,23 @@ class TestOptions:
         assert usage(ran) == f"--environment must be {names}"
         assert leaks(ran.err, [key]) == []
 
-    @pytest.mark.parametrize("given", [("--environment", "prod"), ("--operator", "dana"), ()])
-    def test_needed(self, machine: Machine, given: Sequence[str]) -> None:
+    @pytest.mark.parametrize(
+        ("given", "needed"),
+        [
+            (("--environment", "prod"), "--operator"),
+            (("--operator", "dana"), "--environment"),
+            ((), "--environment, --operator"),
+        ],
+    )
+    def test_needed(self, machine: Machine, given: Sequence[str], needed: str) -> None:
         """A rotation is of an environment, and by somebody."""
-        assert usage(machine.call("rotate", "record", *given)) == "rotate record needs --environment and --operator"
+        said = usage(machine.call("rotate", "record", *given))
+        assert said == f"the following arguments are required: {needed}; see {PROGRAM} rotate record --help"
 
     def test_format(self, machine: Machine) -> None:
         """Text or JSON."""
         said = usage(record(machine, "--format", "xml"))
-        assert said == f"--format: what was given is not accepted; see {PROGRAM} --help"
+        assert said == f"--format: what was given is not accepted; see {PROGRAM} rotate record --help"
         assert content(machine) == b""
 
 
@@ -671,22 +683,21 @@ class TestEvents:
         assert [each["sequence"] for each in records(machine)] == [1, 2]
 
     def test_the_hosts_pipeline(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where the model's module has configured one, it gets them, and stdout stays the result's."""
+        """Where the model's module has configured one, it gets them too, and stdout stays the result's."""
         monkeypatch.delitem(sys.modules, "rotates_with_a_pipeline", raising=False)
         (machine.root / "rotates_with_a_pipeline.py").write_text(HOST, encoding="utf-8")
         ran = record(machine, *DONE, "--model", "rotates_with_a_pipeline:HostSecrets", "--format", "json")
         assert json.loads(ran.out)["records"] == records(machine)
-        assert [line.split(" schema=")[0] for line in ran.err.splitlines()] == [
+        plain, piped = ran.err.splitlines()[::2], ran.err.splitlines()[1::2]
+        assert [json.loads(line)["hash"] for line in plain] == [each["hash"] for each in records(machine)]
+        assert [line.split(" schema=")[0] for line in piped] == [
             "event='secret rotated' secret='secret.key' sequence=1",
             "event='secret rotated' secret='secret_v2.key' sequence=2",
         ]
-        assert [each["hash"] in line for each, line in zip(records(machine), ran.err.splitlines(), strict=True)] == [
-            True,
-            True,
-        ]
+        assert all(each["hash"] in line for each, line in zip(records(machine), piped, strict=True))
 
     def test_a_pipeline_that_fails(self, machine: Machine) -> None:
-        """What is recorded is recorded."""
+        """What is recorded is recorded, and is said plainly."""
 
         def fail(*_: object) -> str:
             raise SystemExit(0)
@@ -752,7 +763,7 @@ class TestPlan:
             "3. Deliver the key as ROBODJ_SECRET_KEY, and run the gate in the environment that has it:",
             f"     {PROGRAM} check --require-env-only",
             "4. Start the services, and confirm that their startup integrity checks pass.",
-            "5. Verify that what depends on authentication and encryption still operates.",
+            "5. Verify that authentication- and encryption-dependent functions still operate.",
             "6. Record it, in the environment that has the key:",
             f"     {RECORD_IT} secret.key --environment ENVIRONMENT --operator YOUR-NAME {' '.join(DONE)}",
             "7. Disable the old version in the secret manager.",
@@ -794,7 +805,7 @@ class TestPlan:
         """Each step with its text, and its command where there is one."""
         document = json.loads(self.plan(machine, "secret.key", "--format", "json").out)
         assert (list(document), document["schema"], document["secret"]) == (
-            ["schema", "secret", "steps"],
+            ["schema", "ok", "secret", "steps"],
             1,
             "secret.key",
         )

@@ -13,7 +13,7 @@ from command_line import OTHER, Machine, Terminal, fingerprint_of, machine_at, o
 from conftest import NOW, V1, V2, clean_environment, good_keys, marker, run
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
-from robodj_secretguard import SecretPolicy, SecretSettings
+from robodj_secretguard import SecretPolicy, SecretSettings, check
 from robodj_secretguard.lifecycle.records import Step
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class TestText:
             "",
             "operations log: none",
             "revocation list: none",
-            "0 alerts, 0 warnings",
+            "0 alert(s), 0 warning(s)",
         ]
 
     def test_all_is_recorded(self, machine: Machine) -> None:
@@ -121,7 +121,7 @@ class TestText:
             "operations log: verifies, last record",
             f"  {last.hash}",
             "revocation list: config/revoked.fingerprints, 1 entry",
-            "0 alerts, 1 warning: robodj-secretguard check says which",
+            "0 alert(s), 1 warning(s): robodj-secretguard check says which",
         ]
 
     @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ class TestText:
         ]
         assert (ran.status, ran.out.splitlines()[-1]) == (
             1,
-            "1 alert, 0 warnings: robodj-secretguard check says which",
+            "1 alert(s), 0 warning(s): robodj-secretguard check says which",
         )
 
     def test_a_key_in_a_file(self, machine: Machine) -> None:
@@ -169,7 +169,7 @@ class TestText:
         assert ran.out.startswith("secret.key: present (environment), refused: revoked\n")
         assert (ran.status, ran.out.splitlines()[-1]) == (
             1,
-            "1 alert, 0 warnings: robodj-secretguard check says which",
+            "1 alert(s), 0 warning(s): robodj-secretguard check says which",
         )
 
 
@@ -250,7 +250,7 @@ class TestJson:
     """One document."""
 
     def test_whole(self, machine: Machine) -> None:
-        """Every field of a secret, with the log's worth."""
+        """Every field of a secret, with the log's worth and the check's whole report."""
         machine.environ[ENDS] = marker(50 * DAY)
         *_, last = machine.record(rotated(NOW - 91 * DAY, machine.fingerprint(), startup=Step.NOT_DONE))
         del machine.environ[V2]
@@ -262,7 +262,7 @@ class TestJson:
             {
                 "schema": 1,
                 "ok": False,
-                "operations_log": f"verifies, last record {last.hash}",
+                "operations_log": {"found": True, "last_hash": last.hash, "defects": []},
                 "secrets": [
                     {
                         "secret": "secret.key",
@@ -297,13 +297,17 @@ class TestJson:
                         **common,
                     },
                 ],
+                "check": machine.within(check).as_dict(),
             },
         )
 
     def test_no_log(self, machine: Machine) -> None:
         """Without one there is nothing that could be wrong with it."""
         document = json.loads(machine.call("status", "--format", "json").out)
-        assert (document["ok"], document["operations_log"]) == (True, "none")
+        assert (document["ok"], document["operations_log"]) == (
+            True,
+            {"found": False, "last_hash": None, "defects": []},
+        )
 
 
 class TestStrict:
@@ -366,6 +370,11 @@ def torn(machine: Machine) -> None:
     machine.log.write_bytes(machine.log.read_bytes()[:-9])
 
 
+CUT = "line 2 does not follow line 1: one was changed, or one between was taken away"
+TORN = "the last line is torn: a write was cut short; the next record closes it off"
+TOLD = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl cannot be relied on: "
+
+
 class TestLog:
     """What the operations log is worth."""
 
@@ -373,10 +382,14 @@ class TestLog:
     @pytest.mark.parametrize(
         ("spoil", "why", "is_read"),
         [
-            (edited, "it does not verify", True),
+            (edited, CUT, True),
             (lost, "it is not a regular file", False),
             (linked, "it is a link, and nothing is read or written through one", False),
-            (lambda machine: machine.log.chmod(0o666), "it is writable by others", False),
+            (
+                lambda machine: machine.log.chmod(0o666),
+                "it is writable by others, who may have changed it: chmod 600",
+                False,
+            ),
         ],
         ids=["edited", "directory", "link", "exposed"],
     )
@@ -387,31 +400,81 @@ class TestLog:
         why: str,
         is_read: bool,  # noqa: FBT001
     ) -> None:
-        """It is said on both streams, and is no success; what can be read of it is shown."""
-        machine.record(rotated(NOW - 2 * DAY, another()), rotated(NOW - DAY, machine.fingerprint()))
+        """It is said on both streams, and is no success: 1 where it does not verify, and 2 where it cannot be read;
+        what can be read of it is shown.
+        """
+        *_, last = machine.record(rotated(NOW - 2 * DAY, another()), rotated(NOW - DAY, machine.fingerprint()))
         spoil(machine)
+        status = 1 if is_read else 2
         ran = machine.call("status")
-        told = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl cannot be relied on: "
-        assert (ran.status, ran.err.count("\n")) == (2, 1)
-        assert ran.err.startswith(told + why)
-        assert f"operations log: {why}" in re.sub(r"\n  ", " ", ran.out.split("\n\n")[-1])
+        assert (ran.status, ran.err) == (status, f"{TOLD}{why}\n")
+        assert re.sub(r"\n  ", " ", ran.out.split("\n\n")[-1]).splitlines() == [
+            f"operations log: cannot be relied on: {why}",
+            "revocation list: none",
+            "0 alert(s), 0 warning(s)",
+        ]
         assert ("2026-11-30T12:00:00Z in prod" in ran.out) is is_read
-        document = json.loads(machine.call("status", "--format", "json").out)
-        assert (document["ok"], document["operations_log"].startswith(why)) == (False, True)
+        ran = machine.call("status", "--format", "json")
+        document = json.loads(ran.out)
+        assert (ran.status, ran.err, document["ok"]) == (status, f"{TOLD}{why}\n", False)
+        assert document["operations_log"] == {
+            "found": True,
+            "last_hash": last.hash if is_read else None,
+            "defects": [why],
+        }
+
+    @posix_only
+    @pytest.mark.parametrize(("spoil", "status"), [(edited, 1), (lost, 2)])
+    def test_the_worse_status_counts(self, machine: Machine, spoil: Callable[[Machine], None], status: int) -> None:
+        """An alert does not hide that the log cannot be read."""
+        machine.record(rotated(NOW - 2 * DAY, another()), rotated(NOW - DAY, machine.fingerprint()))
+        del machine.environ[V2]
+        spoil(machine)
+        assert [machine.call("status", *options).status for options in ((), ("--strict",))] == [status, status]
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (("incident", "report", "--since", "2026-11-01"), (0, "")),
+            (("rotate", "plan", "secret.key"), (0, "")),
+            (
+                ("revoke", "secret.key", "--reason", "leaked"),
+                (2, "robodj-secretguard: nothing was revoked: pass --yes to do it\n"),
+            ),
+        ],
+        ids=["incident", "plan", "revoke"],
+    )
+    @pytest.mark.parametrize("spoilt", ["edited", "directory"])
+    def test_the_others_tell_it_too(
+        self, machine: Machine, arguments: tuple[str, ...], told: tuple[int, str], spoilt: str
+    ) -> None:
+        """Every command that does its work without a log says that it found one which cannot be relied on."""
+        machine.record(rotated(NOW - 2 * DAY, another()), rotated(NOW - DAY, machine.fingerprint()))
+        sound = machine.call(*arguments)
+        assert (sound.status, sound.err) == told
+        spoil, why = {"edited": (edited, CUT), "directory": (lost, "it is not a regular file")}[spoilt]
+        spoil(machine)
+        for form in ("text", "json"):
+            ran = machine.call(*arguments, "--format", form)
+            assert (ran.status, ran.err) == (told[0], f"{TOLD}{why}\n{told[1]}")
+            assert ran.out
 
     def test_a_torn_end(self, machine: Machine) -> None:
         """What a cut write has left is not said to verify: `log verify` does not say so either."""
-        machine.record(rotated(NOW - 2 * DAY, machine.fingerprint()), rotated(NOW - DAY, another()))
+        first, _ = machine.record(rotated(NOW - 2 * DAY, machine.fingerprint()), rotated(NOW - DAY, another()))
         torn(machine)
         assert machine.call("log", "verify").status == 1
-        document = json.loads(machine.call("status", "--format", "json").out)
-        assert "torn" in document["operations_log"]
+        ran = machine.call("status", "--format", "json")
+        assert (ran.status, ran.err) == (1, f"{TOLD}{TORN}\n")
+        assert json.loads(ran.out)["operations_log"] == {"found": True, "last_hash": first.hash, "defects": [TORN]}
 
     def test_it_is_empty(self, machine: Machine) -> None:
         """As when its first record could not be written."""
         machine.record()
         ran = machine.call("status")
         assert (ran.status, ran.err, ran.out.splitlines()[-3]) == (0, "", "operations log: no record")
+        document = json.loads(machine.call("status", "--format", "json").out)
+        assert document["operations_log"] == {"found": True, "last_hash": None, "defects": []}
 
     @posix_only
     @pytest.mark.parametrize("option", ["--operations-log", "ROBODJ_OPERATIONS_LOG"])
@@ -474,7 +537,8 @@ class TestColour:
         assert lines[2].startswith(f"{YELLOW}  rotated      2026-")
         assert lines[3] == f"               INCOMPLETE: startup not done{PLAIN}"
         assert lines[7] == f"{RED}secret_v2.key: missing (none){PLAIN}"
-        assert sum("\x1b" in line for line in lines) == 4
+        assert lines[9] == f"{YELLOW}{NOT_RECORDED[30]}{PLAIN}"
+        assert sum("\x1b" in line for line in lines) == 5
 
     @pytest.mark.parametrize(
         ("environ", "coloured"),

@@ -26,16 +26,20 @@ __all__ = ["EXIT_ALERTS", "EXIT_CLEAN", "EXIT_USAGE", "PROGRAM", "main"]
 
 END_OF_OPTIONS: Final = "--"
 
+_REQUIRED: Final = "the following arguments are required: "
+
 
 class _Told(Exception):  # noqa: N818 - no error: what --help and --version have to say
     """The result of an option that is a command of its own."""
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:  # noqa: ARG002 - it repeats what was passed
+    def error(self, message: str) -> NoReturn:
         name = getattr(sys.exc_info()[1], "argument_name", None)  # of an argument of ours, never what was passed
-        reason = f"{name}: what was given is not accepted" if name else "an argument is unknown, misplaced or missing"
-        msg = f"{reason}; see {PROGRAM} --help"
+        reason = f"{name}: what was given is not accepted" if name else "an argument is unknown or misplaced"
+        if message.startswith(_REQUIRED):  # every other message repeats what was passed
+            reason = message
+        msg = f"{reason}; see {self.prog} --help"
         raise UsageError(msg)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse passes none

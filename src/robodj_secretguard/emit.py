@@ -42,14 +42,17 @@ def emit(report: Report, logger: Any = None) -> bool:
 
 
 def emit_event(event: str, fields: Mapping[str, Any]) -> None:
-    """Send one event of the secret lifecycle to the host's pipeline, else as a line of JSON to stderr.
+    """Write one event of the secret lifecycle as a line of JSON to stderr, and send it to the host's pipeline if any.
 
     Args:
         event: what happened.
         fields: its details, in the plain types of JSON.
     """
-    with contextlib.suppress(BaseException):  # it is recorded, and no trouble with a stream undoes that
-        (_configured_pipeline() or _json_lines()).info(event, **fields)
+    # Plainly, whatever the pipeline does: a level filter cannot be told from delivery. And the record stands, so that
+    # no trouble here matters, nor that there is no pipeline.
+    for logger in (_json_lines, _configured_pipeline):
+        with contextlib.suppress(BaseException):
+            logger().info(event, **fields)
 
 
 def _json_lines() -> Any:

@@ -101,6 +101,14 @@ class SecretStatus:
     rotation_days: int
     fingerprint: str | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in the plain types of JSON."""
+        return {
+            **asdict(self),
+            "state": str(self.state),
+            "expires_at": self.expires_at and iso_utc(self.expires_at),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class RevocationStatus:
@@ -157,14 +165,7 @@ class Report:
             "require_env_only": self.require_env_only,
             "revocation_list": self.revocation_list
             and {"sources": list(self.revocation_list.sources), "entries": self.revocation_list.entries},
-            "secrets": [
-                {
-                    **asdict(status),
-                    "state": str(status.state),
-                    "expires_at": status.expires_at and iso_utc(status.expires_at),
-                }
-                for status in self.secrets
-            ],
+            "secrets": [status.as_dict() for status in self.secrets],
             "findings": [
                 {**asdict(finding), "check": str(finding.check), "severity": str(finding.severity)}
                 for finding in self.findings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,16 @@ if TYPE_CHECKING:
     from robodj_secretguard.sealed import SealedStr
 
 PREFIX: Final = "sgfp1:"
+FORM: Final = f"{PREFIX} and 32 hexadecimal digits in lower case"
+"""What one looks like, in words."""
+
 _PERSON: Final = b"robodj-sgfp1"
+_FINGERPRINT: Final = re.compile(rf"{PREFIX}[0-9a-f]{{32}}")
+
+
+def is_fingerprint(text: str) -> bool:
+    """Whether text is a fingerprint as this library writes it."""
+    return _FINGERPRINT.fullmatch(text) is not None
 
 
 def fingerprint(key: SealedStr) -> str:

@@ -6,6 +6,8 @@ import shlex
 from typing import Final
 
 PROGRAM: Final = "robodj-secretguard"
+MANAGER: Final = "YOUR-SECRET-MANAGER"
+"""In the place of the command that stores a key."""
 
 
 def command(*words: str) -> str:

@@ -15,9 +15,6 @@ PASSED: Final = "Secret integrity check passed (key material redacted)."
 """The line that operators wait for before they release (policy section 7)."""
 
 
-NO_LIST: Final = "revocation list: none"
-
-
 def finding_line(finding: Finding) -> str:
     """Return a finding as the line that operators see (policy section 6)."""
     subject = f"{finding.secret}: " if finding.secret else ""
@@ -32,16 +29,25 @@ def findings_text(report: Report) -> str:
     return "\n".join(finding_line(finding) for finding in report.findings)
 
 
+def tally(report: Report) -> str:
+    """Say how many findings of each severity there are."""
+    return f"{len(report.alerts)} alert(s), {len(report.warnings)} warning(s)"
+
+
 def status_line(status: SecretStatus) -> str:
     """Return a secret's state, source and expiry as one line."""
     expiry = f"expires {iso_utc(status.expires_at)}" if status.expires_at else "no expiry marker"
     return f"{status.secret}: {status.state} (source: {status.source}; {expiry})"
 
 
-def revocation_line(status: RevocationStatus) -> str:
+def revocation_line(status: RevocationStatus | None) -> str:
     """Return whether a revocation list was found, and how many entries it has, as one line."""
+    if status is None:
+        return "revocation list: not looked for"
+    if not status.sources:
+        return "revocation list: none"
     where = " and ".join({"environment": REVOKED_FINGERPRINTS}.get(each, REVOKED_FILE) for each in status.sources)
-    return f"revocation list: {where}, {count(status.entries, 'entry', 'entries')}" if where else NO_LIST
+    return f"revocation list: {where}, {count(status.entries, 'entry', 'entries')}"
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -57,16 +63,12 @@ def report_text(report: Report, *, passed: bool) -> str:
         passed: the gate's verdict.
     """
     mode = "environment only" if report.require_env_only else "environment, then fallback files"
-    failed = (
-        f"Secret integrity check FAILED: {len(report.alerts)} alert(s), {len(report.warnings)} warning(s)."
-        " Do not release."
-    )
-    revocation = report.revocation_list
+    failed = f"Secret integrity check FAILED: {tally(report)}. Do not release."
     lines = [
         *(finding_line(finding) for finding in report.findings),
         *(status_line(status) for status in report.secrets),
         f"mode: {mode}",
-        *([revocation_line(revocation)] if revocation else []),
+        revocation_line(report.revocation_list),
         PASSED if passed else failed,
     ]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.fingerprint import is_fingerprint
 from robodj_secretguard.textfile import is_one_line
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ REVOKED_FILE: Final = "config/revoked.fingerprints"
 REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
 """The variable that adds to the file's entries, for a fleet: separated by commas or blanks."""
 MAX_LIST_BYTES: Final = 1 << 20
-
-_FINGERPRINT: Final = re.compile(r"sgfp1:[0-9a-f]{32}")
-
-
-def is_fingerprint(text: str) -> bool:
-    """Whether text is a fingerprint as this library writes it."""
-    return _FINGERPRINT.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +36,8 @@ class RevocationList:
     @property
     def sources(self) -> tuple[str, ...]:
         """Where there is a list."""
-        in_file = self.file.exists or self.file.dangling
-        return (f"file:{REVOKED_FILE}",) * in_file + ("environment",) * bool(self.variable)
+        found = {f"file:{REVOKED_FILE}": self.file.exists or self.file.dangling, "environment": bool(self.variable)}
+        return tuple(source for source, is_there in found.items() if is_there)
 
     @property
     def fingerprints(self) -> frozenset[str]:

@@ -5,21 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from robodj_secretguard.commands.answer import (
-    EXIT_ALERTS,
-    EXIT_CLEAN,
-    EXIT_USAGE,
-    Answer,
-    UsageError,
-    add_command,
-    judged,
-    model_of,
-)
+from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, UsageError
+from robodj_secretguard.commands.options import add_command, judged, model_of, passes
 from robodj_secretguard.generate import ephemeral
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.launch import NOT_EXECUTABLE, NOT_FOUND, launch
 from robodj_secretguard.program import PROGRAM
-from robodj_secretguard.render import findings_text, report_json, report_text
+from robodj_secretguard.render import findings_text, report_json, report_text, tally
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import ALLOW_FILE_SECRET_FALLBACK, CONFIG_DIR, Environment
 from robodj_secretguard.streams import restore_stdout
@@ -27,12 +19,12 @@ from robodj_secretguard.streams import restore_stdout
 if TYPE_CHECKING:
     import argparse
 
-    from robodj_secretguard.findings import Report
+    from robodj_secretguard.commands.options import Commands
 
 _OPTIONS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format")
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add both commands."""
     add_command(
         commands,
@@ -62,13 +54,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _check(arguments: argparse.Namespace) -> Answer:
     report = judged(arguments, model_of(arguments))
-    passed = _passed(arguments, report)
+    passed = passes(arguments, report)
     render = report_json if arguments.format == "json" else report_text
     return Answer(EXIT_CLEAN if passed else EXIT_ALERTS, render(report, passed=passed))
-
-
-def _passed(arguments: argparse.Namespace, report: Report) -> bool:
-    return report.ok and not (arguments.strict and report.warnings)
 
 
 def _exec(arguments: argparse.Namespace) -> Answer:
@@ -85,10 +73,10 @@ def _exec(arguments: argparse.Namespace) -> Answer:
             return _refused(f"{', '.join(already_set)}: set already, and throw-away keys replace nothing; unset it")
         os.environ.update(ephemeral(policies))
     report = judged(arguments, model)
-    passed = _passed(arguments, report)
+    passed = passes(arguments, report)
     result = report_json(report, passed=passed) if arguments.format == "json" else findings_text(report)
     if not passed:
-        return _refused(f"{len(report.alerts)} alert(s), {len(report.warnings)} warning(s)", result)
+        return _refused(tally(report), result)
 
     def replace() -> int:
         # What the gate was told holds for the guard in the command.

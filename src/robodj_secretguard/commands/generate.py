@@ -6,22 +6,24 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from robodj_secretguard.commands.answer import EXIT_CLEAN, Answer, UsageError, add_command, model_of, policy_of
+from robodj_secretguard.commands.answer import EXIT_CLEAN, Answer, UsageError
+from robodj_secretguard.commands.options import add_command, model_of, policy_of
+from robodj_secretguard.commands.terminal import is_terminal
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.generate import generate
 from robodj_secretguard.lifecycle.key_files import KeyFileError, write_keys
-from robodj_secretguard.lifecycle.tables import is_terminal
-from robodj_secretguard.sources import Environment, config_directory, is_environment_only
+from robodj_secretguard.sources import Environment, config_directory, is_environment_only, place
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from robodj_secretguard.commands.options import Commands
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.sealed import SealedStr
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
         commands,
@@ -55,7 +57,7 @@ def _generate(arguments: argparse.Namespace) -> Answer:
         if arguments.show or arguments.format != "text":
             msg = "--write shows no key: it goes with neither --show nor --format"
             raise UsageError(msg)
-        return _written(arguments, policies)
+        return _write(arguments, policies)
     if arguments.format == "text" and len(policies) > 1:
         names = ", ".join(policy.name for policy in declared)
         msg = f"name one secret ({names}), or pass --format env or json for all of them"
@@ -79,12 +81,12 @@ def _shown(keys: Mapping[SecretPolicy, SealedStr], form: str) -> str:
     return next(iter(variables.values()))
 
 
-def _written(arguments: argparse.Namespace, policies: tuple[SecretPolicy, ...]) -> Answer:
+def _write(arguments: argparse.Namespace, policies: tuple[SecretPolicy, ...]) -> Answer:
     environment = Environment()
     if is_environment_only(environment):
         msg = "nothing was written: environment-only is in force, and a key file would be refused; deliver variables"
         raise UsageError(msg)
-    directory, _ = config_directory(environment, arguments.config_dir)
+    directory, named_by = config_directory(environment, arguments.config_dir)
     if not os.path.isdir(directory):
         msg = "nothing was written: there is no config directory; make it, or pass --config-dir"
         raise UsageError(msg)
@@ -94,5 +96,7 @@ def _written(arguments: argparse.Namespace, policies: tuple[SecretPolicy, ...]) 
     except KeyFileError as error:
         msg = f"not every key was written: {error}"
         raise UsageError(msg) from None
-    lines = [f"{policy.name}: written to {policy.file} ({fingerprint(key)})" for policy, key in keys.items()]
+    lines = [
+        f"{policy.name}: written to {place(policy.file, named_by)} ({fingerprint(key)})" for policy, key in keys.items()
+    ]
     return Answer(EXIT_CLEAN, "\n".join(lines))

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.commands.answer import (
-    EXIT_CLEAN,
-    Answer,
-    UsageError,
-    add_command,
-    add_group,
-    document,
-    judged,
-    model_of,
-    span_of,
-)
+from robodj_secretguard.commands.answer import EXIT_CLEAN, Answer, UsageError, document
+from robodj_secretguard.commands.options import add_command, add_group, judged, model_of, span_of
 from robodj_secretguard.commands.recorded import evidence
+from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.lifecycle.checklist import boxes
 from robodj_secretguard.lifecycle.incident import Incident
+from robodj_secretguard.lifecycle.texts import ascii_text
+from robodj_secretguard.render import finding_line, revocation_line, status_line
 
 if TYPE_CHECKING:
     import argparse
 
+    from robodj_secretguard.commands.options import Commands
+    from robodj_secretguard.lifecycle.operations_log import Entry
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+_MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>~|&])")
+
+
+def add(commands: Commands) -> None:
     """Add the command."""
     group = add_group(commands, "incident", "Report an incident")
     add_command(
         group,
         "report",
         _report,
-        options=("--since", "--until", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
+        required=("--since",),
+        options=("--until", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
         description="Print a Markdown document on the five steps of the incident response, filled from the operations"
         " log and a check of this moment.",
         epilog="exit status: 0 printed, 2 wrong usage",
@@ -37,9 +39,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> Answer:
-    if arguments.since is None:
-        msg = "incident report needs --since"
-        raise UsageError(msg)
     since, until = span_of(arguments)
     report = judged(arguments, model_of(arguments))
     if since > report.checked_at:
@@ -47,5 +46,40 @@ def _report(arguments: argparse.Namespace) -> Answer:
         raise UsageError(msg)
     recorded = evidence(arguments)
     entries = [entry for entry in recorded.log.entries if since <= entry.record.recorded_at < until]
-    incident = Incident(since, min(until, report.checked_at), entries, recorded.worth, report)
-    return Answer(EXIT_CLEAN, document(**incident.as_dict()) if arguments.format == "json" else incident.markdown())
+    incident = Incident(since, min(until, report.checked_at), entries, recorded.log.records, report)
+    if arguments.format == "json":
+        result = document(ok=report.ok, operations_log=recorded.as_dict(), **incident.as_dict())
+    else:
+        result = _markdown(incident, recorded.worth)
+    return Answer(EXIT_CLEAN, result, recorded.told)
+
+
+def _markdown(incident: Incident, log: str) -> str:
+    report = incident.report
+    span = f"From {iso_utc(incident.since)} to {iso_utc(incident.until)}, without any key material."
+    lines = ["# Secret incident report", "", span]
+    for number, (name, items) in enumerate(incident.steps.items(), start=1):
+        lines += ["", f"## {number}. {name}", "", *boxes(items)]
+    lines += ["", "## Timeline", "", f"Operations log: {log}.", ""]
+    if incident.entries:
+        lines += ["| when | event | secret | environment | fingerprint | operator | ticket | reason |"]
+        lines += ["|---|---|---|---|---|---|---|---|", *map(_row, incident.entries)]
+    else:
+        lines += ["Nothing is recorded of this time."]
+    lines += ["", "## Validation state", "", f"As checked at {iso_utc(report.checked_at)}:", "", "```text"]
+    lines += [*map(finding_line, report.findings), *map(status_line, report.secrets)]
+    lines += [revocation_line(report.revocation_list), "```"]
+    return "\n".join(lines)
+
+
+def _row(entry: Entry) -> str:
+    record = entry.record
+    shaped = (iso_utc(record.recorded_at), record.event, record.secret, record.environment, record.fingerprint)
+    free = (record.operator, record.ticket, record.reason)
+    cells = [*(cell or "" for cell in shaped), *(_escaped(cell or "") for cell in free)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Return an operator's text as Markdown that shows it and does nothing else."""
+    return _MARKDOWN.sub(r"\\\1", ascii_text(text))

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.commands.answer import (
-    EXIT_ALERTS,
-    EXIT_CLEAN,
-    Answer,
-    UsageError,
-    add_command,
-    add_group,
-    document,
-    span_of,
-)
-from robodj_secretguard.commands.recorded import loaded, path_of, the_log
+from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, Answer, UsageError, document
+from robodj_secretguard.commands.options import add_command, add_group, span_of
+from robodj_secretguard.commands.recorded import loaded, log_place
+from robodj_secretguard.commands.terminal import columns
 from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.lifecycle.operations_log import holds
+from robodj_secretguard.lifecycle.operations_log import find
 from robodj_secretguard.lifecycle.records import Event, is_hash
-from robodj_secretguard.lifecycle.tables import columns
 from robodj_secretguard.lifecycle.texts import ascii_text
 from robodj_secretguard.program import PROGRAM
 from robodj_secretguard.render import count
@@ -26,6 +18,7 @@ from robodj_secretguard.render import count
 if TYPE_CHECKING:
     import argparse
 
+    from robodj_secretguard.commands.options import Commands
     from robodj_secretguard.lifecycle.operations_log import Entry
 
 LIMITS: Final = (
@@ -34,7 +27,7 @@ LIMITS: Final = (
 )
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add both commands."""
     group = add_group(commands, "log", "Show or verify the operations log")
     show = add_command(
@@ -60,7 +53,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _show(arguments: argparse.Namespace) -> Answer:
     since, until = span_of(arguments)
-    log = loaded(path_of(arguments), the_log(arguments))
+    log = loaded(log_place(arguments))
     wanted = {"secret": arguments.secret, "environment": arguments.environment, "event": arguments.event}
     entries = [
         entry
@@ -94,31 +87,29 @@ def _verify(arguments: argparse.Namespace) -> Answer:
     if expected is not None and not is_hash(expected):
         msg = "--expect must be the hash of a record: sha256: and 64 hexadecimal digits in lower case"
         raise UsageError(msg)
-    log = loaded(path_of(arguments), the_log(arguments))
+    log = loaded(log_place(arguments))
     if not log.entries and not log.defects:
-        msg = f"{the_log(arguments)}: it has no record, and nothing was verified"
+        msg = f"{log_place(arguments).name}: it has no record, and nothing was verified"
         raise UsageError(msg)
+    number = find(log, expected) if expected is not None else None
     defects = list(log.defects)
-    number = next((entry.record.sequence for entry in log.entries if entry.hash == expected), None)
-    if expected is not None and not holds(log, expected):
-        number = None
+    if expected is not None and number is None:
         defects.append("the expected record is not here: it, or one before it, was changed or taken away")
-    passed = not defects
-    status = EXIT_CLEAN if passed else EXIT_ALERTS
+    status = EXIT_ALERTS if defects else EXIT_CLEAN
     last = log.last
     if arguments.format == "json":
         result = document(
-            ok=passed,
-            records=len(log.entries),
+            ok=not defects,
+            count=len(log.entries),
             last_hash=last and last.hash,
             defects=defects,
-            sealed=list(log.sealed),
-            expected=number,
+            notes=list(log.sealed),
+            expected_sequence=number,
         )
         return Answer(status, result)
     lines = [f"ALERT: {defect}." for defect in defects]
     lines += [f"note: {note}." for note in log.sealed]
     lines += [f"{count(len(log.entries), 'record')}, of which the last is {last.hash}."] if last else []
     lines += [f"The expected record is number {number}, with all before it."] if number else []
-    lines += [LIMITS, "The operations log verifies." if passed else "The operations log does NOT verify."]
+    lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
     return Answer(status, "\n".join(lines))

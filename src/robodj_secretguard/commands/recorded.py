@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from robodj_secretguard.commands.answer import UsageError
+from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, UsageError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import Log, LogError, NoLogError
+from robodj_secretguard.program import PROGRAM
 from robodj_secretguard.sources import (
     OPERATIONS_FILE,
     OPERATIONS_LOG,
@@ -21,10 +22,23 @@ from robodj_secretguard.sources import (
 if TYPE_CHECKING:
     import argparse
 
-    from robodj_secretguard.lifecycle.records import Record
+
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """Where the operations log is.
+
+    Attributes:
+        path: its path.
+        name: what it is called, without a path that somebody gave.
+        is_default: whether nobody named it: its directory is made.
+    """
+
+    path: str
+    name: str
+    is_default: bool = False
 
 
-def path_of(arguments: argparse.Namespace) -> str:
+def log_place(arguments: argparse.Namespace) -> LogPlace:
     """Return where the operations log is.
 
     Args:
@@ -32,27 +46,42 @@ def path_of(arguments: argparse.Namespace) -> str:
     """
     environment = Environment()
     if arguments.operations_log is not None:
-        path: str = arguments.operations_log
-        return path
+        return LogPlace(arguments.operations_log, "the operations log that --operations-log names")
     if variable := environment.get(OPERATIONS_LOG):
-        return variable.get_secret_value()
-    directory, _ = config_directory(environment, arguments.config_dir)
-    return os.path.join(directory, within_config_dir(OPERATIONS_FILE))
+        return LogPlace(variable.get_secret_value(), f"the operations log that {OPERATIONS_LOG} names")
+    directory, named_by = config_directory(environment, arguments.config_dir)
+    path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
+    return LogPlace(path, f"the operations log {place(OPERATIONS_FILE, named_by)}", is_default=True)
 
 
-def the_log(arguments: argparse.Namespace) -> str:
-    """Return what the operations log is called, without showing a path that somebody gave.
+def prepared(log: LogPlace) -> str:
+    """Return the path of the operations log, with the `logs` directory made where the config directory has none.
 
-    Args:
-        arguments: those of the command.
+    Raises:
+        LogError: it cannot be made.
     """
-    environment = Environment()
-    if arguments.operations_log is not None:
-        return "the operations log that --operations-log names"
-    if environment.is_set(OPERATIONS_LOG):
-        return f"the operations log that {OPERATIONS_LOG} names"
-    _, named_by = config_directory(environment, arguments.config_dir)
-    return f"the operations log {place(OPERATIONS_FILE, named_by)}"
+    if log.is_default:
+        try:
+            os.mkdir(os.path.dirname(log.path), 0o700)
+        except FileExistsError:
+            pass
+        except OSError:
+            msg = "its directory is not there, and cannot be made"
+            raise LogError(msg) from None
+    return log.path
+
+
+def loaded(log: LogPlace) -> Log:
+    """Return a log that there must be.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return operations_log.load(log.path)
+    except LogError as error:
+        msg = f"{log.name}: {error}"
+        raise UsageError(msg) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +89,47 @@ class Evidence:
     """The operations log as it is found by a command that does its work without one too.
 
     Attributes:
-        log: what is in it; nothing where it cannot be read.
-        worth: what it is worth: that it verifies, that there is none, or what is wrong with it.
-        trouble: whether something is wrong with it.
+        place: where it is.
+        log: what is in it; nothing where it is not there or cannot be read.
+        found: whether there is one.
+        unreadable: why it cannot be read; `None` where it can, or where there is none.
     """
 
+    place: LogPlace
     log: Log
-    worth: str
-    trouble: bool = False
+    found: bool
+    unreadable: str | None = None
 
     @property
-    def records(self) -> list[Record]:
-        """What is recorded."""
-        return [entry.record for entry in self.log.entries]
+    def defects(self) -> tuple[str, ...]:
+        """All that is wrong with it."""
+        return (self.unreadable,) if self.unreadable else self.log.defects
+
+    @property
+    def worth(self) -> str:
+        """What it is worth, in words."""
+        if self.defects:
+            return f"cannot be relied on: {self.defects[0]}"
+        if not self.log.last:
+            return "no record" if self.found else "none"
+        return f"verifies, last record {self.log.last.hash}"
+
+    @property
+    def told(self) -> str:
+        """What an operator is told of it; nothing where it is in order."""
+        return f"{PROGRAM}: {self.place.name} {self.worth}" if self.defects else ""
+
+    @property
+    def status(self) -> int:
+        """The exit status that it calls for."""
+        if self.unreadable:
+            return EXIT_USAGE
+        return EXIT_ALERTS if self.defects else EXIT_CLEAN
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what it is worth in the plain types of JSON."""
+        last = self.log.last
+        return {"found": self.found, "last_hash": last and last.hash, "defects": list(self.defects)}
 
 
 def evidence(arguments: argparse.Namespace) -> Evidence:
@@ -81,47 +138,10 @@ def evidence(arguments: argparse.Namespace) -> Evidence:
     Args:
         arguments: those of the command.
     """
+    where = log_place(arguments)
     try:
-        log = operations_log.load(path_of(arguments))
+        return Evidence(where, operations_log.load(where.path), found=True)
     except NoLogError:
-        return Evidence(Log(), "none")
+        return Evidence(where, Log(), found=False)
     except LogError as error:
-        return Evidence(Log(), str(error), trouble=True)
-    if log.defects:
-        return Evidence(log, f"it does not verify ({log.defects[0]})", trouble=True)
-    return Evidence(log, f"verifies, last record {log.last.hash}" if log.last else "no record")
-
-
-def loaded(path: str, what: str) -> Log:
-    """Return a log that there must be.
-
-    Args:
-        path: where it is.
-        what: what it is called.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    try:
-        return operations_log.load(path)
-    except LogError as error:
-        msg = f"{what}: {error}"
-        raise UsageError(msg) from None
-
-
-def prepared_path(arguments: argparse.Namespace) -> str:
-    """Return where the operations log is, with the `logs` directory made where the config directory has none.
-
-    Raises:
-        LogError: it cannot be made.
-    """
-    path = path_of(arguments)
-    if arguments.operations_log is None and not Environment().is_set(OPERATIONS_LOG):
-        try:
-            os.mkdir(os.path.dirname(path), 0o700)
-        except FileExistsError:
-            pass
-        except OSError:
-            msg = "its directory is not there, and cannot be made"
-            raise LogError(msg) from None
-    return path
+        return Evidence(where, Log(), found=True, unreadable=str(error))

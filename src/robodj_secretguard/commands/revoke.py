@@ -5,55 +5,44 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.commands.answer import (
-    EXIT_CLEAN,
-    EXIT_USAGE,
-    Answer,
-    UsageError,
-    add_command,
-    document,
-    judged,
-    model_of,
-    policy_of,
-)
-from robodj_secretguard.commands.recorded import evidence, prepared_path, the_log
-from robodj_secretguard.commands.rotate import require_texts
+from robodj_secretguard.commands.answer import EXIT_CLEAN, EXIT_USAGE, Answer, UsageError, document
+from robodj_secretguard.commands.options import add_command, given, judged, model_of, policy_of
+from robodj_secretguard.commands.recorded import evidence, prepared
 from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.fingerprint import FORM, is_fingerprint
 from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.checklist import boxes
 from robodj_secretguard.lifecycle.operations_log import LogError
 from robodj_secretguard.lifecycle.records import Event, draft
-from robodj_secretguard.lifecycle.revocation import (
-    RevocationListError,
-    RevokedKey,
-    add_to_list,
-    revoked_key,
-    steps,
-)
+from robodj_secretguard.lifecycle.revocation import RevocationListError, RevokedKey, add_to_list, revoked_key, steps
 from robodj_secretguard.lifecycle.rotation import rotations
 from robodj_secretguard.program import PROGRAM
-from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS, is_fingerprint
-from robodj_secretguard.sources import Environment, config_directory
+from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
+from robodj_secretguard.sources import Environment, config_directory, place
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from robodj_secretguard.commands.options import Commands
+    from robodj_secretguard.commands.recorded import LogPlace
     from robodj_secretguard.findings import Report
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.models import SecretSettings
 
 _WHERE: Final = (
-    f"It is on the list {REVOKED_FILE}, which holds where it is: commit it and deliver it with every service, or add"
-    f" the fingerprint to {REVOKED_FINGERPRINTS}."
+    "which holds where it is: commit it and deliver it with every service, or add the fingerprint to"
+    f" {REVOKED_FINGERPRINTS}."
 )
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
         commands,
         "revoke",
         _revoke,
+        required=("--reason",),
         options=("--operator", "--ticket", "--operations-log", "--config-dir", "--model", "--format"),
         description="Revoke a key, so that no guarded service starts on it. It is put on the revocation list first,"
         " then recorded.",
@@ -61,53 +50,57 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="the secret whose key, as delivered here, is revoked")
     parser.add_argument("--fingerprint", metavar="SGFP1", help="the key's fingerprint, instead of NAME")
-    parser.add_argument("--reason", metavar="TEXT", required=True, help="why, in a line; it is kept and shown")
     parser.add_argument("--yes", action="store_true", help="do it")
 
 
 def _revoke(arguments: argparse.Namespace) -> Answer:
-    require_texts(arguments, "reason", "operator", "ticket")
     model = model_of(arguments)
     report = judged(arguments, model)
-    records = evidence(arguments).records  # a revocation does not wait for a log that cannot be read
-    key = revoked_key(*_named(arguments, model, report, records), report, records)
+    recorded = evidence(arguments)  # a revocation does not wait for a log that cannot be read
+    records = recorded.log.records
+    key = revoked_key(*_meant(arguments, model, report, records), report, records)
     if not arguments.yes:
-        told = f"{PROGRAM}: nothing was revoked: pass --yes to do it"
-        return Answer(EXIT_USAGE, _shown(arguments, key, f"To be revoked: {_described(key)}."), told)
-    directory, _ = config_directory(Environment(), arguments.config_dir)
+        told = "\n".join(filter(None, (recorded.told, f"{PROGRAM}: nothing was revoked: pass --yes to do it")))
+        text = f"To be revoked: {_described(key)}."
+        return Answer(EXIT_USAGE, _shown(arguments, key, text, revoked=False, recorded=False, steps=[]), told)
+    directory, named_by = config_directory(Environment(), arguments.config_dir)
+    the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
     try:
-        is_new = add_to_list(directory, key, reason=arguments.reason, now=datetime.now(UTC))
+        is_new = add_to_list(directory, key, why=arguments.reason, now=datetime.now(UTC))
     except RevocationListError as error:
         instead = f"until that is mended, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
-        msg = f"nothing was revoked: the revocation list: {error}; {instead}"
+        msg = f"nothing was revoked: {the_list}: {error}; {instead}"
         raise UsageError(msg) from None
     told, events = "", []
     if not key.recorded_as_revoked:
         try:
-            events = _recorded(arguments, model, key)
+            events = _record(arguments, recorded.place, model, key)
         except LogError as error:
-            told = f"{PROGRAM}: the key IS revoked, but that was not recorded: {the_log(arguments)}: {error}"
-    done = [{"text": text, "done": done} for text, done in steps(key, report, records)]
-    lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", _WHERE]
-    lines += [f"[{'x' if step['done'] else ' '}] {number}. {step['text']}" for number, step in enumerate(done, start=1)]
-    result = _shown(arguments, key, "\n".join(lines), ok=not told, revoked=True, recorded=not told, steps=done)
+            told = f"{PROGRAM}: the key IS revoked, but that was not recorded: {recorded.place.name}: {error}"
+    done = steps(key, report, records, given(arguments, "config_dir", "model"))
+    lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", f"It is on {the_list}, {_WHERE}"]
+    text = "\n".join([*lines, *boxes(done, numbered=True)])
+    listed = [item.as_dict() for item in done]
+    result = _shown(arguments, key, text, revoked=True, recorded=not told, steps=listed)
     return Answer(EXIT_USAGE if told else EXIT_CLEAN, result, told, events=events)
 
 
-def _shown(arguments: argparse.Namespace, key: RevokedKey, text: str, **fields: Any) -> str:
+def _shown(arguments: argparse.Namespace, key: RevokedKey, text: str, *, recorded: bool, **fields: Any) -> str:
     if arguments.format == "text":
         return text
-    return document(**({"ok": False} | fields | {"fingerprint": key.fingerprint, "secret": key.secret}))
+    return document(ok=recorded, recorded=recorded, key=key.as_dict(), **fields)
 
 
 def _described(key: RevokedKey) -> str:
-    of_whom = ", ".join(filter(None, (key.secret or "a secret that is not known", key.environment)))
+    of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded {iso_utc(key.recorded_at)}" if key.recorded_at else "not recorded as rotated"
     here = f"; it is the key that is delivered here as {', '.join(key.delivered_as)}" if key.delivered_as else ""
     return f"{key.fingerprint} ({of_whom}; {since}){here}"
 
 
-def _recorded(arguments: argparse.Namespace, model: type[SecretSettings], key: RevokedKey) -> list[dict[str, Any]]:
+def _record(
+    arguments: argparse.Namespace, log_place: LogPlace, model: type[SecretSettings], key: RevokedKey
+) -> list[dict[str, Any]]:
     """Record the revocation, and return what was recorded.
 
     Raises:
@@ -123,11 +116,11 @@ def _recorded(arguments: argparse.Namespace, model: type[SecretSettings], key: R
         reason=arguments.reason,
         fingerprint=key.fingerprint,
     )
-    with operations_log.opened(prepared_path(arguments)) as log:
+    with operations_log.opened(prepared(log_place)) as log:
         return [entry.as_dict() for entry in log.append([record])]
 
 
-def _named(
+def _meant(
     arguments: argparse.Namespace, model: type[SecretSettings], report: Report, records: Sequence[Record]
 ) -> tuple[str, str | None]:
     """Return the fingerprint that is meant, and the name of the secret where one was given."""
@@ -136,13 +129,13 @@ def _named(
         raise UsageError(msg)
     if arguments.fingerprint is not None:
         if not is_fingerprint(arguments.fingerprint):
-            msg = "--fingerprint must be sgfp1: and 32 hexadecimal digits in lower case"
+            msg = f"--fingerprint must be {FORM}"
             raise UsageError(msg)
         return arguments.fingerprint, None
     name = policy_of(model, arguments.name).name
     fingerprint = next((status.fingerprint for status in report.secrets if status.secret == name), None)
     if fingerprint is None:
-        recorded = {record.fingerprint: record for record in rotations(records) if record.secret == name}.values()
+        recorded = {record.fingerprint: record for record in rotations(records, name)}.values()
         known = "; ".join(f"{each.fingerprint} {each.environment} {iso_utc(each.recorded_at)}" for each in recorded)
         msg = f"no sound key of {name} is delivered here: pass --fingerprint ({known or 'none is recorded'})"
         raise UsageError(msg)

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-from robodj_secretguard.commands.answer import (
-    EXIT_ALERTS,
-    EXIT_CLEAN,
-    Answer,
-    UsageError,
-    add_command,
-    add_group,
-    document,
-    judged,
-    model_of,
-    policy_of,
-)
-from robodj_secretguard.commands.recorded import evidence, loaded, prepared_path, the_log
+from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, Answer, UsageError, document
+from robodj_secretguard.commands.options import add_command, add_group, given, judged, model_of, policy_of
+from robodj_secretguard.commands.recorded import LogPlace, evidence, loaded, log_place, prepared
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import LogError
 from robodj_secretguard.lifecycle.plan import plan
 from robodj_secretguard.lifecycle.records import Event, Step
-from robodj_secretguard.lifecycle.rotation import Rotation, compared, judge, open_steps, rotations, started_on
-from robodj_secretguard.lifecycle.texts import is_environment, is_free_text
-from robodj_secretguard.render import finding_line
+from robodj_secretguard.lifecycle.rotation import (
+    NO_ENVIRONMENT,
+    Rotation,
+    attestations,
+    compared,
+    judge,
+    refusals,
+    rotations,
+    started_on,
+)
+from robodj_secretguard.render import count, finding_line
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from robodj_secretguard.commands.options import Commands
     from robodj_secretguard.findings import Report, SecretStatus
     from robodj_secretguard.lifecycle.operations_log import Entry, Log
-    from robodj_secretguard.lifecycle.rotation import Verdict
-    from robodj_secretguard.models import SecretSettings
 
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"
@@ -43,19 +40,21 @@ FUNCTIONS: Final = "functions"
 _STDIN: Final = "-"
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add both commands."""
     group = add_group(commands, "rotate", "Plan a rotation, or record that it was done")
-    shared = ("--environment", "--operator", "--ticket", "--operations-log", "--config-dir", "--model", "--format")
+    shared = ("--ticket", "--operations-log", "--config-dir", "--model", "--format")
     record = add_command(
         group,
         "record",
         _record,
+        required=("--environment", "--operator"),
         options=shared,
         description="Record a rotation in the operations log. The gate runs first, environment-only, and nothing is"
         " recorded of a key that fails it, is not new, or is used elsewhere.",
         epilog="exit status: 0 recorded, 1 refused, 2 wrong usage, or it could not be recorded",
     )
+    record.set_defaults(require_env_only=True)
     record.add_argument(
         "names", nargs="*", metavar="NAME", help="the secrets that were rotated (default: all new keys)"
     )
@@ -83,44 +82,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         group,
         "plan",
         _plan,
-        options=shared,
+        options=("--environment", "--operator", *shared),
         description="Print the next commands of a rotation.",
         epilog="exit status: 0 printed, 2 wrong usage",
     )
     planned.add_argument("name", metavar="NAME", help="the secret, such as secret.key")
 
 
-def require_texts(arguments: argparse.Namespace, *names: str) -> None:
-    """Make sure that what operators say is fit to be kept and shown, without repeating it.
-
-    Args:
-        arguments: those of the command.
-        names: the options; those that were not given are passed over.
-
-    Raises:
-        UsageError: one is not.
-    """
-    for name in names:
-        text = getattr(arguments, name)
-        if text is not None and not is_free_text(text):
-            msg = f"--{name} must be one line of printable text, up to 500 characters, without anything like a key"
-            raise UsageError(msg)
-    environment = getattr(arguments, "environment", None)
-    if environment is not None and not is_environment(environment):
-        msg = "--environment must be a name like dev, staging or prod: lower-case letters, digits, hyphen, underscore"
-        raise UsageError(msg)
-
-
 def _record(arguments: argparse.Namespace) -> Answer:
-    if arguments.environment is None or arguments.operator is None:
-        msg = "rotate record needs --environment and --operator"
-        raise UsageError(msg)
-    require_texts(arguments, "operator", "ticket")
     model = model_of(arguments)
     named = {policy_of(model, name).name for name in arguments.names}
-    report = judged(arguments, model, require_env_only=True)
+    report = judged(arguments, model)
     if not report.ok:
-        return _refused(arguments, report, {None: "the gate failed"}, "")
+        return _refused(arguments, report, {None: "the gate failed"}, {}, "")
     statuses = [status for status in report.secrets if not named or status.secret in named]
     rotation = Rotation(
         environment=arguments.environment,
@@ -128,22 +102,32 @@ def _record(arguments: argparse.Namespace) -> Answer:
         ticket=arguments.ticket,
         startup=_startup(arguments, statuses),
         functions=Step.ATTESTED if FUNCTIONS in arguments.attest else Step.NOT_DONE,
+        options=given(arguments, "config_dir", "model"),
     )
-    others = [_known(file) for file in arguments.known]
-    known = [entry.record for log in others for entry in log.entries]
+    known = [_known(number, file) for number, file in enumerate(arguments.known, start=1)]
+    where = log_place(arguments)
     try:
-        with operations_log.opened(prepared_path(arguments)) as log:
-            records = sorted([*known, *(entry.record for entry in log.log.entries)], key=lambda each: each.recorded_at)
+        with operations_log.opened(prepared(where)) as log:
+            records = [record for each in (*known, log.log) for record in each.records]
+            records.sort(key=lambda record: record.recorded_at)
             verdicts = {status.secret: judge(status, rotation, records) for status in statuses}
-            refusals = _refusals(verdicts, named)
-            comparison = compared(records, rotation.environment, others)
-            if refusals:
-                return _refused(arguments, report, refusals, comparison)
+            refused = refusals(verdicts, named)
+            comparison = compared(records)
+            said = _comparison(comparison, rotation.environment, known)
+            if refused:
+                return _refused(arguments, report, refused, comparison, said)
             entries = log.append([verdict.record for verdict in verdicts.values() if verdict.record])
     except LogError as error:
-        msg = f"nothing was recorded: {the_log(arguments)}: {error}"
+        msg = f"nothing was recorded: {where.name}: {error}"
         raise UsageError(msg) from None
-    return _recorded(arguments, entries, [name for name, verdict in verdicts.items() if verdict.unchanged], comparison)
+    unchanged = [name for name, verdict in verdicts.items() if verdict.unchanged]
+    events = [entry.as_dict() for entry in entries]
+    if arguments.format == "json":
+        fields = {"refusals": [], "unchanged": unchanged, "compared": comparison, "records": events}
+        result = document(ok=True, **fields, check=report.as_dict())
+    else:
+        result = "\n".join([*_lines(entries), *(f"{name}: unchanged, not recorded" for name in unchanged), said])
+    return Answer(EXIT_CLEAN, result, events=events)
 
 
 def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) -> dict[str, Step]:
@@ -167,96 +151,80 @@ def _stdin() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _known(file: str) -> Log:
-    log = loaded(file, "--known")
+def _known(number: int, file: str) -> Log:
+    log = loaded(LogPlace(file, f"--known, number {number}"))
     if not log.entries:
-        msg = "--known: it has no record that can be read, and nothing can be compared with it"
+        msg = f"--known, number {number}: it has no record that can be read, and nothing can be compared with it"
         raise UsageError(msg)
     return log
 
 
-def _refusals(verdicts: dict[str, Verdict], named: set[str]) -> dict[str | None, str]:
-    refusals: dict[str | None, str] = {name: each.refusal for name, each in verdicts.items() if each.refusal}
-    unchanged = [name for name, each in verdicts.items() if each.unchanged]
-    # Of those that were not named, the ones that were not rotated are passed over, unless none was.
-    if unchanged and (named or len(unchanged) == len(verdicts)):
-        why = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
-        refusals |= dict.fromkeys(unchanged, why)
-    return refusals
+def _comparison(counts: Mapping[str, int], environment: str, known: Sequence[Log]) -> str:
+    """Say with how many records of which environments the keys were compared, and what was missing."""
+    each = ", ".join(f"{name} {number}" for name, number in counts.items())
+    text = f"compared with {count(sum(counts.values()), 'record')}{f': {each}' if each else ''}"
+    if not set(counts) - {environment, NO_ENVIRONMENT}:
+        text += "; no other environment was compared: pass its log with --known FILE"
+    damaged = sum(bool(log.defects) for log in known)
+    if damaged:
+        text += f"; {count(damaged, 'known log that does', 'known logs that do')} not verify, by what can be read"
+    return f"{text}."
 
 
-def _refused(arguments: argparse.Namespace, report: Report, refusals: dict[str | None, str], comparison: str) -> Answer:
-    if arguments.format == "json":
-        reasons = [{"secret": name, "reason": why} for name, why in refusals.items()]
-        return Answer(
-            EXIT_ALERTS,
-            document(ok=False, refusals=reasons, compared=comparison or None, records=[], check=report.as_dict()),
-        )
-    lines = [finding_line(finding) for finding in report.findings]
-    lines += [f"REFUSED: {f'{name}: ' if name else ''}{why}." for name, why in refusals.items()]
-    lines += [f"{comparison}."] if comparison else []
-    return Answer(EXIT_ALERTS, "\n".join([*lines, "Nothing was recorded."]))
-
-
-def _recorded(
-    arguments: argparse.Namespace, entries: Sequence[Entry], unchanged: Sequence[str], comparison: str
+def _refused(
+    arguments: argparse.Namespace,
+    report: Report,
+    reasons: Mapping[str, str] | Mapping[None, str],
+    comparison: Mapping[str, int],
+    said: str,
 ) -> Answer:
-    events = [entry.as_dict() for entry in entries]
     if arguments.format == "json":
-        result = document(ok=True, refusals=[], compared=comparison, unchanged=list(unchanged), records=events)
-        return Answer(EXIT_CLEAN, result, events=events)
+        refused = [{"secret": name, "reason": why} for name, why in reasons.items()]
+        fields = {"refusals": refused, "unchanged": [], "compared": comparison, "records": []}
+        return Answer(EXIT_ALERTS, document(ok=False, **fields, check=report.as_dict()))
+    lines = [finding_line(finding) for finding in report.findings]
+    lines += [f"REFUSED: {f'{name}: ' if name else ''}{why}." for name, why in reasons.items()]
+    return Answer(EXIT_ALERTS, "\n".join([*lines, *filter(None, [said]), "Nothing was recorded."]))
+
+
+def _lines(entries: Sequence[Entry]) -> list[str]:
+    """Return what was recorded, as text."""
     lines = []
-    for entry in entries:
-        record = entry.record
-        if record.event is Event.SEALED:
+    for record in (entry.record for entry in entries):
+        if record.validation is None:
             lines.append(f"record {record.sequence}: closed off what a cut write had left")
             continue
-        steps: dict[str, Any] = record.as_dict()["validation"]
-        done = ", ".join(f"{name} {step}" for name, step in steps.items())
+        done = ", ".join(f"{name} {step}" for name, step in record.as_dict()["validation"].items())
         lines += [
             f"{record.secret}: {record.event} in {record.environment}, {record.fingerprint}",
             f"  record {record.sequence} at {iso_utc(record.recorded_at)}: {done}",
         ]
-        if remaining := open_steps(record):
-            options = " ".join(f"--attest {name}" for name in remaining)
-            lines.append(f"  INCOMPLETE: when it is done, record it again with {options}")
-    lines += [f"{name}: unchanged, not recorded" for name in unchanged]
-    lines += ["These are the first records of a new operations log."] if entries[0].record.sequence == 1 else []
-    return Answer(EXIT_CLEAN, "\n".join([*lines, f"{comparison}."]), events=events)
+        if record.event is Event.ROTATION_INCOMPLETE:
+            lines.append(f"  INCOMPLETE: when it is done, record it again with {attestations(record)}")
+    return (
+        [*lines, "These are the first records of a new operations log."] if entries[0].record.sequence == 1 else lines
+    )
 
 
 def _plan(arguments: argparse.Namespace) -> Answer:
-    require_texts(arguments, "operator", "ticket")
-    model: type[SecretSettings] = model_of(arguments)
-    policy = policy_of(model, arguments.name)
+    policy = policy_of(model_of(arguments), arguments.name)
     environment = arguments.environment or "ENVIRONMENT"
-    here = [
-        record
-        for record in rotations(evidence(arguments).records)
-        if (record.secret, record.environment) == (policy.name, environment)
-    ]
+    recorded = evidence(arguments)
+    here = rotations(recorded.log.records, policy.name, environment)
     steps = plan(
         policy,
         now=datetime.now(UTC),
         current=here[-1] if here else None,
         environment=environment,
-        who=("--operator", arguments.operator or "YOUR-NAME", *_given(arguments, "ticket")),
-        options=_given(arguments, "config_dir", "model"),
-        log_options=_given(arguments, "operations_log"),
+        who=("--operator", arguments.operator or "YOUR-NAME", *given(arguments, "ticket")),
+        options=given(arguments, "config_dir", "model"),
+        log_options=given(arguments, "operations_log"),
     )
     if arguments.format == "json":
-        return Answer(
-            EXIT_CLEAN,
-            document(secret=policy.name, steps=[{"text": step.text, "command": step.command} for step in steps]),
-        )
+        listed = [{"text": step.text, "command": step.command} for step in steps]
+        return Answer(EXIT_CLEAN, document(ok=True, secret=policy.name, steps=listed), recorded.told)
     lines = [f"Rotation of {policy.name}, every {policy.cadence.days} days by {policy.owner}"]
     for number, step in enumerate(steps, start=1):
         lines.append(f"{number}. {step.text}")
         lines += [f"     {step.command}"] if step.command else []
-    return Answer(EXIT_CLEAN, "\n".join(lines))
-
-
-def _given(arguments: argparse.Namespace, *names: str) -> list[str]:
-    """Return those of some options that were given, as they were given."""
-    given = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in names}
-    return [word for option, value in given.items() if value is not None for word in (option, value)]
+    return Answer(EXIT_CLEAN, "\n".join(lines), recorded.told)

@@ -5,35 +5,29 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.commands.answer import (
-    EXIT_ALERTS,
-    EXIT_CLEAN,
-    EXIT_USAGE,
-    Answer,
-    add_command,
-    document,
-    judged,
-    model_of,
-)
-from robodj_secretguard.commands.recorded import evidence, the_log
+from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, Answer, document
+from robodj_secretguard.commands.options import add_command, judged, model_of, passes
+from robodj_secretguard.commands.recorded import evidence
+from robodj_secretguard.commands.terminal import coloured, shows_colour, wrapped
 from robodj_secretguard.findings import State, iso_utc
 from robodj_secretguard.lifecycle.standing import standing
-from robodj_secretguard.lifecycle.tables import coloured, shows_colour, wrapped
 from robodj_secretguard.program import PROGRAM
-from robodj_secretguard.render import count, revocation_line
+from robodj_secretguard.render import count, revocation_line, tally
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from robodj_secretguard.commands.options import Commands
     from robodj_secretguard.findings import Report
     from robodj_secretguard.lifecycle.standing import Standing
 
 _INDENT: Final = "  "
+_LABEL: Final = 13
 _DAY: Final = timedelta(days=1)
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add the command."""
     add_command(
         commands,
@@ -50,27 +44,22 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _status(arguments: argparse.Namespace) -> Answer:
     report = judged(arguments, model_of(arguments))
     recorded = evidence(arguments)
-    standings = [standing(status, report, recorded.records) for status in report.secrets]
-    behind = any(each.rotated_at is None or each.is_overdue or each.open_steps for each in standings)
-    strictly = arguments.strict and bool(report.warnings or behind)
-    status = EXIT_ALERTS if strictly or not report.ok else EXIT_CLEAN
-    told = ""
-    if recorded.trouble:
-        status, told = EXIT_USAGE, f"{PROGRAM}: {the_log(arguments)} cannot be relied on: {recorded.worth}"
+    standings = [standing(status, report, recorded.log.records) for status in report.secrets]
+    behind = arguments.strict and any(each.is_behind for each in standings)
+    status = max(EXIT_CLEAN if passes(arguments, report) and not behind else EXIT_ALERTS, recorded.status)
     if arguments.format == "json":
         secrets = [each.as_dict() for each in standings]
-        return Answer(status, document(ok=not status, operations_log=recorded.worth, secrets=secrets), told)
-    return Answer(status, _text(report, standings, recorded.worth, colour=shows_colour(arguments.stdout)), told)
+        result = document(ok=not status, operations_log=recorded.as_dict(), secrets=secrets, check=report.as_dict())
+    else:
+        result = _text(report, standings, recorded.worth, colour=shows_colour(arguments.stdout))
+    return Answer(status, result, recorded.told)
 
 
 def _text(report: Report, standings: Sequence[Standing], log: str, *, colour: bool) -> str:
+    summary = f"{tally(report)}: {PROGRAM} check says which" if report.findings else tally(report)
+    lines = [f"operations log: {log}", revocation_line(report.revocation_list), summary]
     blocks = [_row(each, colour=colour) for each in standings]
-    summary = f"{count(len(report.alerts), 'alert')}, {count(len(report.warnings), 'warning')}"
-    if report.findings:
-        summary += f": {PROGRAM} check says which"
-    lines = [f"operations log: {log}"]
-    lines += [revocation_line(report.revocation_list)] if report.revocation_list else []
-    return "\n\n".join([*blocks, "\n".join(wrapped(line, _INDENT) for line in [*lines, summary])])
+    return "\n\n".join([*blocks, "\n".join(wrapped(line, _INDENT) for line in lines)])
 
 
 def _row(each: Standing, *, colour: bool) -> str:
@@ -78,27 +67,32 @@ def _row(each: Standing, *, colour: bool) -> str:
     # The other states say by themselves why.
     refused = f", refused: {', '.join(each.alerts)}" if each.alerts and status.state is State.PRESENT else ""
     head = wrapped(f"{status.secret}: {status.state} ({status.source}){refused}", _INDENT)
+    rotated = _line("rotated", _rotation(each))
     if colour:
         head = coloured(head, "red" if each.alerts else "green")
-    rotation = _rotation(each)
-    lines = [
-        f"fingerprint  {status.fingerprint or 'none: there is no sound key'}",
-        f"rotated      {rotation}",
-        f"expires      {iso_utc(status.expires_at) if status.expires_at else 'no expiry marker'}",
-        f"owner        {status.owner}, backup {status.backup_owner}",
-    ]
-    wrapped_lines = [wrapped(_INDENT + line, " " * 15) for line in lines]
-    if colour and (each.is_overdue or each.open_steps):
-        wrapped_lines[1] = coloured(wrapped_lines[1], "yellow")
-    return "\n".join([head, *wrapped_lines])
+        rotated = coloured(rotated, "yellow") if each.is_behind else rotated
+    return "\n".join(
+        [
+            head,
+            _line("fingerprint", status.fingerprint or "none: there is no sound key"),
+            rotated,
+            _line("expires", iso_utc(status.expires_at) if status.expires_at else "no expiry marker"),
+            _line("owner", f"{status.owner}, backup {status.backup_owner}"),
+        ]
+    )
+
+
+def _line(label: str, text: str) -> str:
+    return wrapped(f"{_INDENT}{label.ljust(_LABEL)}{text}", " " * (_LABEL + len(_INDENT)))
 
 
 def _rotation(each: Standing) -> str:
     if each.rotated_at is None or each.age is None:
         return f"not recorded; cadence {each.cadence.days} days"
-    text = f"{iso_utc(each.rotated_at)} in {each.environment}, {each.age.days} of {each.cadence.days} days"
+    at = f"{iso_utc(each.rotated_at)} in {each.environment}, "
     if each.age.days < 0:
-        text = f"{iso_utc(each.rotated_at)} in {each.environment}, which is ahead of this machine's clock"
+        return f"{at}which is ahead of this machine's clock"
+    text = f"{at}{each.age.days} of {each.cadence.days} days"
     if each.is_overdue:
         text += f": OVERDUE by {count(-(-(each.age - each.cadence) // _DAY), 'day')}"
     if each.open_steps:

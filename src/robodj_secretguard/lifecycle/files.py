@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import secrets
@@ -26,6 +27,21 @@ class BusyError(OSError):
     """Another process holds the lock."""
 
 
+def reason(error: OSError) -> str:
+    """Return what the system would not do, in words that show no path.
+
+    Args:
+        error: what it said.
+    """
+    if isinstance(error, BusyError):
+        return "another process does not let go of it: try again"
+    if isinstance(error, IsADirectoryError):
+        return "it is not a regular file"
+    if error.errno == errno.ELOOP:
+        return "it is a link, and nothing is read or written through one"
+    return f"it cannot be used: {os.strerror(error.errno or 0)}"
+
+
 def open_unlinked(path: str, flags: int, mode: int = 0o600) -> int:
     """Open a file that is no link, without waiting for anybody who would have to open its other end.
 
@@ -35,7 +51,7 @@ def open_unlinked(path: str, flags: int, mode: int = 0o600) -> int:
         mode: the permissions of a file that is created.
 
     Raises:
-        OSError: it cannot be opened, or is a link.
+        OSError: it cannot be opened, or is a link (which Windows follows).
     """
     return os.open(path, flags | _OPTIONAL_FLAGS, mode)
 
@@ -146,6 +162,7 @@ def put_in_place(prepared: str, path: str, *, replace: bool) -> None:
         os.replace(prepared, path)
     elif os.name == "posix":
         os.link(prepared, path)  # unlike a rename, it never replaces
+        os.unlink(prepared)
     else:
         os.rename(prepared, path)
     sync_directory(os.path.dirname(path))
@@ -158,8 +175,9 @@ def sync_directory(directory: str) -> None:
         directory: its path; empty for the working directory.
     """
     if os.name == "posix":
-        descriptor = os.open(directory or os.curdir, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(OSError):  # the names are there: some file systems cannot do more
+            descriptor = os.open(directory or os.curdir, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

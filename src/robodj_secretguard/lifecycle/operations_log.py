@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.lifecycle.files import BusyError, locked, open_unlinked, sync_directory
+from robodj_secretguard.lifecycle.files import locked, open_unlinked, reason, sync_directory
 from robodj_secretguard.lifecycle.records import Event, Record, draft, hash_of, parse
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from typing_extensions import TypeIs
-
 MAX_LOG_BYTES: Final = 64 << 20
+
+_FULL: Final = f"it is full, with {MAX_LOG_BYTES} bytes: keep it under another name; the next record begins a new one"
 
 
 class LogError(Exception):
@@ -38,12 +38,10 @@ class Entry:
     Attributes:
         record: the record.
         hash: its own hash, which the next record repeats.
-        line: the number of its line, from 1; 0 where it was appended just now.
     """
 
     record: Record
     hash: str
-    line: int
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record in the plain types of JSON, with its own hash."""
@@ -71,8 +69,13 @@ class Log:
     @property
     def defects(self) -> tuple[str, ...]:
         """All that is wrong with it."""
-        torn = "the last line is torn: a write was cut, or the end was; the next record closes it off"
+        torn = "the last line is torn: a write was cut short; the next record closes it off"
         return (*self.damage, torn) if self.torn is not None else self.damage
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Every record that can be read."""
+        return tuple(entry.record for entry in self.entries)
 
     @property
     def last(self) -> Entry | None:
@@ -80,8 +83,8 @@ class Log:
         return self.entries[-1] if self.entries else None
 
 
-def holds(log: Log, expected: str) -> bool:
-    """Whether a record that was seen elsewhere is still in the log, with all before it.
+def find(log: Log, expected: str) -> int | None:
+    """Return the number of a record that was seen elsewhere; `None` where it is not in the log with all before it.
 
     Args:
         log: the log.
@@ -90,11 +93,11 @@ def holds(log: Log, expected: str) -> bool:
     last: Entry | None = None
     for entry in log.entries:
         if not _follows(entry.record, last):
-            return False
+            return None
         if entry.hash == expected:
-            return True
+            return entry.record.sequence
         last = entry
-    return False
+    return None
 
 
 def read(content: bytes) -> Log:
@@ -109,6 +112,7 @@ def read(content: bytes) -> Log:
     unreadable: list[bytes] = []
     lines = content.split(b"\n")
     unended = bool(lines[-1])
+    last_line = 0
     for number, line in enumerate(lines if unended else lines[:-1], start=1):
         record = parse(line)
         last = entries[-1] if entries else None
@@ -116,20 +120,24 @@ def read(content: bytes) -> Log:
         if record is None:
             unreadable.append(line)
             continue
-        what = _lines(number - len(unreadable), number - 1)
-        if record.sealed != closes_off:
-            damage.append(f"{what} cannot be read" if unreadable else f"line {number}: what it closed off is gone")
+        if record.sealed != closes_off and unreadable:
+            damage.append(f"{_lines(last_line + 1, number - 1)} cannot be read")
+        elif record.sealed != closes_off:
+            damage.append(f"line {number}: what it closed off is gone")
         elif unreadable:
+            what = _lines(last_line + 1, number - 1)
             sealed.append(f"{what}: a write was cut here; record {record.sequence} closed it off")
         if not _follows(record, last):
-            before = f"line {last.line}" if last else "the beginning"
+            before = f"line {last_line}" if last else "the beginning"
             damage.append(f"line {number} does not follow {before}: one was changed, or one between was taken away")
         elif last is not None and record.recorded_at < last.record.recorded_at:
-            damage.append(f"line {number} is of an earlier time than line {last.line}")
+            damage.append(f"line {number} is of an earlier time than line {last_line}")
         unreadable.clear()
-        entries.append(Entry(record, hash_of(line), number))
-    if not all(_may_begin_a_seal(line, entries[-1] if entries else None) for line in unreadable[1:]):
-        damage.append(f"{_lines(number - len(unreadable) + 1, number)} cannot be read")
+        last_line = number
+        entries.append(Entry(record, hash_of(line)))
+    begins = _beginning(entries[-1] if entries else None)
+    if not all(_may_be_cut(line, begins) for line in unreadable):
+        damage.append(f"{_lines(last_line + 1, last_line + len(unreadable))} cannot be read")
         unreadable.clear()
     torn = b"\n".join(unreadable) if unreadable else None
     return Log(tuple(entries), tuple(damage), tuple(sealed), torn, unended)
@@ -144,14 +152,18 @@ def _next(last: Entry | None) -> tuple[int, str | None]:
     return (last.record.sequence + 1, last.hash) if last else (1, None)
 
 
-def _may_begin_a_seal(line: bytes, last: Entry | None) -> bool:
-    """Whether a line that cannot be read may be what a cut write has left after another: a seal was being written."""
-    begins = b'{"schema":1,"sequence":%d,' % _next(last)[0]
-    return line.startswith(begins) or begins.startswith(line) or not line.strip(b"\0")
+def _beginning(last: Entry | None) -> bytes:
+    """Return how the next record begins."""
+    return b'{"schema":1,"sequence":%d,' % _next(last)[0]
 
 
-def _follows(record: Record | None, last: Entry | None) -> TypeIs[Record]:
-    return record is not None and (record.sequence, record.previous) == _next(last)
+def _may_be_cut(line: bytes, begins: bytes) -> bool:
+    """Whether a line that cannot be read may be what a cut write has left, or a file system that died during it."""
+    return line.startswith(begins) or begins.startswith(line) or not line.strip(b"\0 \t\r")
+
+
+def _follows(record: Record, last: Entry | None) -> bool:
+    return (record.sequence, record.previous) == _next(last)
 
 
 class OpenLog:
@@ -198,23 +210,19 @@ class OpenLog:
             chained = replace(record, sequence=sequence, recorded_at=now, previous=previous)
             line = chained.line()
             lines.append(line)
-            entries.append(Entry(chained, hash_of(line), 0))
+            entries.append(Entry(chained, hash_of(line)))
         content = b"\n".join([*lines, b""])
         size = os.fstat(self._descriptor).st_size
         if size + len(content) > MAX_LOG_BYTES:
-            msg = "it is full: keep it under another name, for --known; the next record begins a new one"
-            raise LogError(msg)
-        written = False
+            raise LogError(_FULL)
         try:
             if os.write(self._descriptor, content) != len(content):
-                msg = "there is no room for the record"
-                raise LogError(msg)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as the next write would
             os.fsync(self._descriptor)
-            written = True
-        finally:
-            if not written:  # where this fails too, the next record closes it off
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._descriptor, size)
+        except BaseException:
+            with contextlib.suppress(OSError):  # where this fails too, the next record closes it off
+                os.ftruncate(self._descriptor, size)
+            raise
         self.log = replace(log, entries=tuple(entries), torn=None, unended=False)
         return tuple(entries[len(log.entries) :])
 
@@ -228,7 +236,7 @@ def load(path: str) -> Log:
     Raises:
         LogError: there is none, or it cannot be read.
     """
-    with _errors_in_our_words():
+    with _errors_in_our_words(may_be_missing=True):
         descriptor = open_unlinked(path, os.O_RDONLY)
         try:
             return read(_content(descriptor))
@@ -246,7 +254,7 @@ def opened(path: str) -> Iterator[OpenLog]:
     Raises:
         LogError: it cannot be opened, read or written, it is damaged, or another process does not let go of it.
     """
-    with _errors_in_our_words("its directory is not there"):
+    with _errors_in_our_words():
         descriptor = open_unlinked(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             with locked(descriptor):
@@ -287,27 +295,19 @@ def _content(descriptor: int) -> bytes:
     while len(content) <= MAX_LOG_BYTES and (chunk := os.read(descriptor, MAX_LOG_BYTES + 1 - len(content))):
         content += chunk
     if len(content) > MAX_LOG_BYTES:
-        msg = f"it is larger than {MAX_LOG_BYTES} bytes"
-        raise LogError(msg)
+        raise LogError(_FULL)
     return content
 
 
 @contextlib.contextmanager
-def _errors_in_our_words(not_found: str = "there is none") -> Iterator[None]:
+def _errors_in_our_words(*, may_be_missing: bool = False) -> Iterator[None]:
     """Turn the system's errors, which show the path, into our own."""
     why, kind = "", LogError
     try:
         yield
     except FileNotFoundError:
-        why, kind = not_found, NoLogError
-    except BusyError:
-        why = "another process does not let go of it: try again"
-    except IsADirectoryError:
-        why = "it is a directory"
+        why, kind = ("there is none", NoLogError) if may_be_missing else ("its directory is not there", LogError)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            why = "it is a link, and nothing is read or written through one"
-        else:
-            why = f"it cannot be used: {os.strerror(error.errno or 0)}"
+        why = reason(error)
     if why:
         raise kind(why)

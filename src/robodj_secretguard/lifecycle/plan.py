@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.program import command
+from robodj_secretguard.program import MANAGER, command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def plan(
         PlannedStep(
             "Generate a new key for this environment alone, straight into the secret manager"
             " (the part after | is its own command):",
-            f"{command('generate', policy.name, *options)} | YOUR-SECRET-MANAGER",
+            f"{command('generate', policy.name, *options)} | {MANAGER}",
         ),
         PlannedStep(
             f"Set its expiry marker, {policy.cadence.days} days from now, where the key is delivered:",
@@ -69,7 +69,7 @@ def plan(
             command("check", "--require-env-only", *options),
         ),
         PlannedStep("Start the services, and confirm that their startup integrity checks pass."),
-        PlannedStep("Verify that what depends on authentication and encryption still operates."),
+        PlannedStep("Verify that authentication- and encryption-dependent functions still operate."),
         PlannedStep("Record it, in the environment that has the key:", command(*recorded, *log_options, *options)),
         PlannedStep(f"Disable the old version in the secret manager{_old(current)}."),
     ]

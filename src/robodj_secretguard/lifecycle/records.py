@@ -7,19 +7,22 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.fingerprint import is_fingerprint
 from robodj_secretguard.lifecycle.texts import is_environment, is_free_text
 from robodj_secretguard.policy import is_plain_text, is_secret_name
-from robodj_secretguard.revocation import is_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HASH_PREFIX: Final = "sha256:"
 
-_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_HASH: Final = re.compile(rf"{HASH_PREFIX}[0-9a-f]{{64}}")
 
 
 class Event(StrEnum):
@@ -56,7 +59,7 @@ def hash_of(line: bytes) -> str:
     return HASH_PREFIX + sha256(line).hexdigest()
 
 
-def _must(holds: Any) -> AfterValidator:
+def _must(holds: Callable[[str], bool]) -> AfterValidator:
     def judge(text: str) -> str:
         if not holds(text):
             raise ValueError
@@ -99,9 +102,9 @@ class Validation:
     log: Step
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every step was done."""
-        return Step.NOT_DONE not in asdict(self).values()
+    def open_steps(self) -> tuple[str, ...]:
+        """The names of the steps that are not done."""
+        return tuple(name for name, step in asdict(self).items() if step is Step.NOT_DONE)
 
 
 @dataclass(frozen=True, config=_CONFIG, kw_only=True)

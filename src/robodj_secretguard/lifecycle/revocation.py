@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.findings import State, iso_utc
-from robodj_secretguard.lifecycle.files import BusyError, locked_directory, prepared_file, put_in_place
+from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.lifecycle.checklist import Item
+from robodj_secretguard.lifecycle.files import locked_directory, prepared_file, put_in_place, reason
 from robodj_secretguard.lifecycle.records import Event
-from robodj_secretguard.lifecycle.rotation import is_replaced, rotations
-from robodj_secretguard.program import command
+from robodj_secretguard.lifecycle.rotation import ROTATIONS, is_replaced
+from robodj_secretguard.program import MANAGER, command
 from robodj_secretguard.revocation import MAX_LIST_BYTES, REVOKED_FILE, RevocationList
 from robodj_secretguard.sources import within_config_dir
 from robodj_secretguard.textfile import look
@@ -32,7 +33,7 @@ _MODE: Final = 0o644
 
 
 class RevocationListError(Exception):
-    """The list could not be added to. Its text shows no path that somebody gave."""
+    """Why the list could not be added to. Its text shows no path that somebody gave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,21 @@ class RevokedKey:
     recorded_as_revoked: bool
     delivered_as: tuple[str, ...]
 
+    @property
+    def subject(self) -> str:
+        """The name of its secret, in words."""
+        return self.secret or "a secret that is not known"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in the plain types of JSON."""
+        return {
+            "fingerprint": self.fingerprint,
+            "secret": self.secret,
+            "environment": self.environment,
+            "recorded_at": self.recorded_at and iso_utc(self.recorded_at),
+            "delivered_as": list(self.delivered_as),
+        }
+
 
 def revoked_key(fingerprint: str, name: str | None, report: Report, records: Sequence[Record]) -> RevokedKey:
     """Return what is known of a key that is to be revoked.
@@ -66,7 +82,7 @@ def revoked_key(fingerprint: str, name: str | None, report: Report, records: Seq
         records: what is recorded.
     """
     of_this_key = [record for record in records if record.fingerprint == fingerprint]
-    rotated = rotations(of_this_key)
+    rotated = [record for record in of_this_key if record.event in ROTATIONS]
     delivered_as = tuple(status.secret for status in report.secrets if status.fingerprint == fingerprint)
     return RevokedKey(
         fingerprint=fingerprint,
@@ -78,28 +94,26 @@ def revoked_key(fingerprint: str, name: str | None, report: Report, records: Seq
     )
 
 
-def add_to_list(directory: str, key: RevokedKey, *, reason: str, now: datetime) -> bool:
+def add_to_list(directory: str, key: RevokedKey, *, why: str, now: datetime) -> bool:
     """Put a key on the revocation list, in one step, and return whether it was not there.
 
     Args:
         directory: the config directory.
         key: the key.
-        reason: why it is revoked.
+        why: the reason.
         now: when, in UTC.
 
     Raises:
-        RevocationListError: the list is none, or cannot be read or written. It is as it was.
+        RevocationListError: the list is a link, or cannot be read or written. It is as it was.
     """
-    path, why = os.path.join(directory, within_config_dir(REVOKED_FILE)), ""
-    entry = f"# {iso_utc(now)} {key.secret or 'a secret that is not known'}: {reason}\n{key.fingerprint}\n"
+    path = os.path.join(directory, within_config_dir(REVOKED_FILE))
+    entry = f"# {iso_utc(now)} {key.subject}: {why}\n{key.fingerprint}\n"
     try:
         with locked_directory(directory):
             return _add(path, key.fingerprint, entry.encode())
-    except BusyError:
-        why = "another process is writing in the config directory: try again"
     except OSError as error:
-        why = f"it cannot be written: {os.strerror(error.errno or 0)}"
-    raise RevocationListError(why)
+        refusal = reason(error)
+    raise RevocationListError(refusal)
 
 
 def _add(path: str, fingerprint: str, entry: bytes) -> bool:
@@ -121,26 +135,29 @@ def _add(path: str, fingerprint: str, entry: bytes) -> bool:
     return True
 
 
-def steps(key: RevokedKey, report: Report, records: Sequence[Record]) -> list[tuple[str, bool]]:
+def steps(key: RevokedKey, report: Report, records: Sequence[Record], options: Sequence[str]) -> list[Item]:
     """Return the five steps of policy section 4, and whether each is done as far as the program can see.
 
     Args:
         key: the revoked key.
         report: the check as it was before the revocation.
         records: what is recorded.
+        options: further options of the commands that an operator is told, such as the model's.
     """
+    refused = {finding.secret for finding in report.alerts}
     replaced = any(
         status.secret == key.secret
-        and status.state is State.PRESENT
+        and status.secret not in refused
         and status.fingerprint not in {None, key.fingerprint}
         for status in report.secrets
     )
-    restarted = is_replaced(key, records)
+    restarted = is_replaced(key.fingerprint, key.secret, key.environment, records)
     name = key.secret or "NAME"
+    generate, plan = (command(*words, name, *options) for words in (("generate",), ("rotate", "plan")))
     return [
-        ("Disable workloads that use the key: those that run go on, and no guarded one starts with this list.", False),
-        (f"Issue a replacement by the secret manager: {command('generate', name)} | YOUR-SECRET-MANAGER", replaced),
-        ("Remove or disable the old version in the secret manager.", False),
-        (f"Restart services with the new value, and record it: {command('rotate', 'plan', name)}", restarted),
-        ("Invalidate sessions and tokens that were made with the key.", False),
+        Item("Disable workloads using the key: those that run go on, and no guarded one starts with this list."),
+        Item(f"Issue a replacement via the secret manager: {generate} | {MANAGER}", done=replaced),
+        Item("Remove or disable the old version in the secret manager."),
+        Item(f"Restart services with the new value, and record it: {plan}", done=restarted),
+        Item("Invalidate sessions and tokens derived from the key."),
     ]

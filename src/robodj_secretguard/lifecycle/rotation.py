@@ -10,18 +10,17 @@ from robodj_secretguard.emit import PASSED_EVENT
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle.records import Event, Record, Step, Validation, draft
 from robodj_secretguard.program import command
-from robodj_secretguard.render import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from robodj_secretguard.findings import SecretStatus
-    from robodj_secretguard.lifecycle.operations_log import Log
-    from robodj_secretguard.lifecycle.revocation import RevokedKey
 
+NO_ENVIRONMENT: Final = "no environment"
+"""In the place of an environment that is not recorded; none is called so."""
 ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE)
 
-_BETTER: Final = (Step.NOT_DONE, Step.ATTESTED, Step.VERIFIED)
+_FROM_WORST: Final = (Step.NOT_DONE, Step.ATTESTED, Step.VERIFIED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +33,15 @@ class Rotation:
         ticket: what it was done for.
         startup: how it is known that services start on a key, by its fingerprint.
         functions: how it is known that what depends on authentication and encryption operates.
+        options: further options of the commands that an operator is told, such as the model's.
     """
 
     environment: str
     operator: str
     ticket: str | None
-    startup: dict[str, Step]
+    startup: Mapping[str, Step]
     functions: Step
+    options: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,45 +59,47 @@ class Verdict:
     unchanged: bool = False
 
 
-def rotations(records: Iterable[Record]) -> list[Record]:
-    """Return the records of rotations, the incomplete ones included."""
-    return [record for record in records if record.event in ROTATIONS]
+def rotations(
+    records: Iterable[Record], secret: str | None, environment: str | None = None, events: Collection[Event] = ROTATIONS
+) -> list[Record]:
+    """Return the records of a secret's rotations.
+
+    Args:
+        records: what is recorded.
+        secret: the secret's name.
+        environment: where the keys are used; `None` for everywhere.
+        events: with the incomplete ones or without.
+    """
+    return [
+        record
+        for record in records
+        if record.event in events and record.secret == secret and environment in {None, record.environment}
+    ]
 
 
-def is_replaced(key: Record | RevokedKey, records: Iterable[Record]) -> bool:
+def is_replaced(
+    fingerprint: str | None, secret: str | None, environment: str | None, records: Iterable[Record]
+) -> bool:
     """Whether another key is the last one that is recorded as rotated in the place of a key.
 
     Args:
-        key: the key.
+        fingerprint: the key's.
+        secret: the name of its secret.
+        environment: where it is used; `None` where that is not known.
         records: what is recorded.
     """
-    of_its_place = [
-        record.fingerprint
-        for record in records
-        if record.event is Event.ROTATED and (record.secret, record.environment) == (key.secret, key.environment)
-    ]
-    return bool(of_its_place) and of_its_place[-1] != key.fingerprint
+    of_its_place = rotations(records, secret, environment, (Event.ROTATED,)) if environment else []
+    return bool(of_its_place) and of_its_place[-1].fingerprint != fingerprint
 
 
-def compared(records: Iterable[Record], environment: str, known: Iterable[Log]) -> str:
-    """Say how many records of which environments new keys were compared with, and what was missing.
+def compared(records: Iterable[Record]) -> dict[str, int]:
+    """Return with how many records of which environments new keys are compared.
 
     Args:
-        records: all of them.
-        environment: that of the new keys.
-        known: the logs that were given of other environments.
+        records: every record that is known.
     """
-    counts = Counter(record.environment or "no environment" for record in records if record.fingerprint)
-    said = [f"compared with {count(counts.total(), 'record')}"]
-    said += [", ".join(f"{name} {number}" for name, number in sorted(counts.items()))] if counts else []
-    text = ": ".join(said)
-    if not set(counts) - {environment, "no environment"}:
-        text += "; none is of another environment, whose log is passed by --known"
-    damaged = sum(bool(log.defects) for log in known)
-    return text + (
-        f"; {count(damaged, 'known log that does', 'known logs that do')} not verify, by what can be read"
-        if damaged
-        else ""
+    return dict(
+        sorted(Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint).items())
     )
 
 
@@ -108,11 +111,7 @@ def judge(status: SecretStatus, rotation: Rotation, records: Sequence[Record]) -
         rotation: what the operator says.
         records: every record that is known, of every environment, in the order of their times.
     """
-    here = [
-        record
-        for record in rotations(records)
-        if (record.environment, record.secret) == (rotation.environment, status.secret)
-    ]
+    here = rotations(records, status.secret, rotation.environment)
     current = here[-1] if here and here[-1].fingerprint == status.fingerprint else None
     same_key = [record for record in records if record.fingerprint == status.fingerprint]
     for record in sorted(same_key, key=lambda each: each.event is not Event.REVOKED):
@@ -125,40 +124,56 @@ def judge(status: SecretStatus, rotation: Rotation, records: Sequence[Record]) -
     completed = _record(status, rotation, current.validation)
     if completed.validation == current.validation:
         why = f"it is recorded as incomplete since {iso_utc(current.recorded_at)}, and no further step is done"
-        return Verdict(refusal=f"{why}: {', '.join(open_steps(completed))}")
+        return Verdict(refusal=f"{why}: pass {attestations(completed)}")
     return Verdict(completed)
+
+
+def refusals(verdicts: Mapping[str, Verdict], named: Collection[str]) -> dict[str, str]:
+    """Return why keys may not be recorded, by the names of their secrets; nothing where all may.
+
+    Of those that were not named, the ones that were not rotated are passed over, unless none was.
+
+    Args:
+        verdicts: what was judged of each secret.
+        named: the secrets that were named.
+    """
+    refused = {name: each.refusal for name, each in verdicts.items() if each.refusal}
+    unchanged = [name for name, each in verdicts.items() if each.unchanged]
+    if unchanged and (named or len(unchanged) == len(verdicts)):
+        why = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
+        refused |= dict.fromkeys(unchanged, why)
+    return refused
+
+
+def attestations(record: Record) -> str:
+    """Return the options by which an operator attests the steps of a rotation that are not done."""
+    return " ".join(f"--attest {name}" for name in record.validation.open_steps) if record.validation else ""
 
 
 def _why_not(record: Record, status: SecretStatus, rotation: Rotation, *, is_current: bool) -> str | None:
     """Say why a key that a record is of may not be recorded; `None` where the record does not speak against it."""
-    when, another = iso_utc(record.recorded_at), f"generate another: {command('generate', status.secret)}"
+    when = iso_utc(record.recorded_at)
+    generate = command("generate", status.secret, *rotation.options)
+    remedy = f"deliver the new key; only if there is none yet, generate it: {generate}"
     if record.event is Event.REVOKED:
-        return f"the key was revoked at {when}; {another}"
+        return f"the key was revoked at {when}; {remedy}"
     if record.environment != rotation.environment:
-        return f"the key stands under the environment {record.environment}, and each needs its own; {another}"
+        return f"the key stands under the environment {record.environment}, and each needs its own; {remedy}"
     if record.secret != status.secret:
-        return f"the key stands under {record.secret}, and each secret needs its own; {another}"
-    return None if is_current else f"the key was used before, since {when}; {another}"
-
-
-def open_steps(record: Record) -> list[str]:
-    """Return the names of a rotation's validation steps that are not done."""
-    validation = record.as_dict()["validation"] or {}
-    return [name for name, step in validation.items() if step == Step.NOT_DONE]
+        return f"the key stands under {record.secret}, and each secret needs its own; {remedy}"
+    return None if is_current else f"the key was used before, since {when}; {remedy}"
 
 
 def _record(status: SecretStatus, rotation: Rotation, earlier: Validation | None) -> Record:
     startup = rotation.startup[status.fingerprint or ""]
     functions = rotation.functions
     if earlier is not None:
-        startup, functions = (
-            max(startup, earlier.startup, key=_BETTER.index),
-            max(functions, earlier.functions, key=_BETTER.index),
-        )
+        startup = max(startup, earlier.startup, key=_FROM_WORST.index)
+        functions = max(functions, earlier.functions, key=_FROM_WORST.index)
     # The record is itself the last step: where it stands, it was done.
     validation = Validation(gate=Step.VERIFIED, startup=startup, functions=functions, log=Step.VERIFIED)
     return draft(
-        Event.ROTATED if validation.is_complete else Event.ROTATION_INCOMPLETE,
+        Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED,
         secret=status.secret,
         environment=rotation.environment,
         owner=status.owner,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.lifecycle.rotation import open_steps, rotations
+from robodj_secretguard.lifecycle.rotation import rotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,25 +47,21 @@ class Standing:
         """Whether this key is older than the cadence."""
         return self.age is not None and self.age > self.cadence
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether its rotation is overdue, incomplete or not recorded."""
+        return self.rotated_at is None or self.is_overdue or bool(self.open_steps)
+
     def as_dict(self) -> dict[str, Any]:
         """Return it in the plain types of JSON."""
-        status = self.status
         return {
-            "secret": status.secret,
-            "variable": status.variable,
-            "state": str(status.state),
-            "source": status.source,
+            **self.status.as_dict(),
             "alerts": list(self.alerts),
-            "fingerprint": status.fingerprint,
             "rotated_at": self.rotated_at and iso_utc(self.rotated_at),
             "environment": self.environment,
             "age_days": None if self.age is None else self.age.days,
-            "rotation_days": status.rotation_days,
             "overdue": self.is_overdue,
             "open_steps": list(self.open_steps),
-            "expires_at": status.expires_at and iso_utc(status.expires_at),
-            "owner": status.owner,
-            "backup_owner": status.backup_owner,
         }
 
 
@@ -78,7 +74,7 @@ def standing(status: SecretStatus, report: Report, records: Iterable[Record]) ->
         records: what is recorded.
     """
     alerts = tuple(str(finding.check) for finding in report.alerts if finding.secret == status.secret)
-    of_this_secret = [record for record in rotations(records) if record.secret == status.secret]
+    of_this_secret = rotations(records, status.secret)
     # Where the key is not delivered, as on an operator's machine, the last one that was recorded is meant.
     fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
     of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
@@ -86,4 +82,5 @@ def standing(status: SecretStatus, report: Report, records: Iterable[Record]) ->
         return Standing(status, None, None, None, alerts, ())
     first, last = of_this_key[0], of_this_key[-1]
     age = report.checked_at - first.recorded_at
-    return Standing(status, first.recorded_at, first.environment, age, alerts, tuple(open_steps(last)))
+    open_steps = last.validation.open_steps if last.validation else ()
+    return Standing(status, first.recorded_at, first.environment, age, alerts, open_steps)

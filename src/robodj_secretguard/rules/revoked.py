@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.findings import Check
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.fingerprint import FORM, fingerprint
 from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
 from robodj_secretguard.rules.finding import about, about_setup
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.sources import Reading, Setup
 
 _MOST_NUMBERS: Final = 5
-_FORM: Final = "sgfp1: and 32 hexadecimal digits in lower case"
 
 
 def revoked_findings(reading: Reading) -> Iterator[Finding]:
@@ -50,11 +49,11 @@ def revocation_list_findings(setup: Setup) -> Iterator[Finding]:
     if numbers := revocation.unreadable_in_file:
         entries = f"{_entries(numbers)}, comments and blank lines not counted"
         message = f"The revocation list {place} has what is no fingerprint: {entries}."
-        remedy = f"Correct it: every line that is neither blank nor a comment (#) is {_FORM}."
+        remedy = f"Correct it: every line that is neither blank nor a comment (#) is {FORM}."
         yield about_setup(setup.policies, Check.REVOKED, message, remedy, source=source)
     if numbers := revocation.unreadable_in_variable:
         message = f"{REVOKED_FINGERPRINTS} has what is no fingerprint: {_entries(numbers)}."
-        remedy = f"Correct it: {_FORM} each, separated by commas or blanks."
+        remedy = f"Correct it: {FORM} each, separated by commas or blanks."
         yield about_setup(setup.policies, Check.REVOKED, message, remedy, source="environment")
 
 

@@ -6,7 +6,7 @@ import io
 
 from command_line import Terminal
 
-from robodj_secretguard.lifecycle.tables import columns, is_terminal, shows_colour, wrapped
+from robodj_secretguard.commands.terminal import columns, is_terminal, shows_colour, wrapped
 
 
 def test_columns() -> None:

@@ -1,0 +1,189 @@
+"""What the commands share of their arguments: the options, how each is judged, and what it stands for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from robodj_secretguard.checks import check
+from robodj_secretguard.commands.answer import UsageError
+from robodj_secretguard.lifecycle.texts import MOST_CHARACTERS, is_environment, is_free_text
+from robodj_secretguard.loading import load_model
+from robodj_secretguard.models import RuntimeSecrets
+from robodj_secretguard.rules.expiry import expiry
+from robodj_secretguard.sealed import SealedStr
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable
+
+    from robodj_secretguard.commands.answer import Answer
+    from robodj_secretguard.findings import Report
+    from robodj_secretguard.models import SecretSettings
+    from robodj_secretguard.policy import SecretPolicy
+
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
+
+
+def _free_text(option: str, text: str) -> str:
+    if not is_free_text(text):
+        limits = f"one line of printable text, up to {MOST_CHARACTERS} characters, without anything like a key"
+        msg = f"{option} must be {limits}"
+        raise UsageError(msg)
+    return text
+
+
+def _environment(text: str) -> str:
+    if not is_environment(text):
+        msg = "--environment must be a name like dev, staging or prod: lower-case letters, digits, hyphen, underscore"
+        raise UsageError(msg)
+    return text
+
+
+def _moment(option: str, text: str) -> datetime:
+    given = SealedStr(text)
+    del text
+    instant = expiry(given) or expiry(SealedStr(f"{given.get_secret_value()}T00:00Z"))  # of a date, its first
+    if instant is None:
+        msg = f"{option} must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
+        raise UsageError(msg)
+    return instant
+
+
+_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "--require-env-only": {"action": "store_true", "help": "rule fallback files out"},
+    "--config-dir": {"metavar": "DIR", "help": "where the fallback files are (default: config)"},
+    "--model": {"metavar": "M:C", "help": "the settings model, as package.module:Class"},
+    "--strict": {"action": "store_true", "help": "fail on warnings too"},
+    "--format": {"choices": ("text", "json"), "default": "text", "help": "the form of the result"},
+    "--operations-log": {
+        "metavar": "FILE",
+        "help": "the operations log (default: ROBODJ_OPERATIONS_LOG, else logs/secret_operations.jsonl in the config"
+        " directory)",
+    },
+    "--environment": {
+        "metavar": "NAME",
+        "type": _environment,
+        "help": "where the keys are used: dev, staging, prod",
+    },
+    "--operator": {"metavar": "NAME", "type": partial(_free_text, "--operator"), "help": "who does it"},
+    "--ticket": {"metavar": "ID", "type": partial(_free_text, "--ticket"), "help": "what it is done for"},
+    "--reason": {
+        "metavar": "TEXT",
+        "type": partial(_free_text, "--reason"),
+        "help": "why, in a line; it is kept and shown",
+    },
+    "--since": {
+        "metavar": "TIME",
+        "type": partial(_moment, "--since"),
+        "help": "from then on: 2027-01-31T08:00Z, or a date (UTC)",
+    },
+    "--until": {"metavar": "TIME", "type": partial(_moment, "--until"), "help": "before then"},
+}
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], Answer],
+    *,
+    options: Iterable[str],
+    required: Iterable[str] = (),
+    description: str,
+    **more: Any,
+) -> argparse.ArgumentParser:
+    """Add a command, with those of the shared options that it takes.
+
+    Args:
+        commands: where it is added.
+        name: its name.
+        run: what it does.
+        options: the shared options.
+        required: those without which it does nothing.
+        description: what it does; the first sentence is shown in the list of commands.
+        more: further arguments of the parser.
+    """
+    short = description.partition(".")[0]
+    parser = commands.add_parser(name, help=short, description=description, allow_abbrev=False, **more)
+    parser.set_defaults(run=run, model=None, require_env_only=False)
+    for option in required:
+        parser.add_argument(option, required=True, **_OPTIONS[option])
+    for option in options:
+        parser.add_argument(option, **_OPTIONS[option])
+    return parser
+
+
+def add_group(commands: Commands, name: str, description: str) -> Commands:
+    """Add a command whose first argument is a command.
+
+    Args:
+        commands: where it is added.
+        name: its name.
+        description: what it is about.
+    """
+    parser = commands.add_parser(name, help=description, description=description, allow_abbrev=False)
+    return parser.add_subparsers(required=True, metavar="COMMAND")
+
+
+def given(arguments: argparse.Namespace, *names: str) -> list[str]:
+    """Return those of some options that were given, as they were given, for a command that is told to an operator.
+
+    Args:
+        arguments: those of the command.
+        names: the options' names in it.
+    """
+    values = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in names}
+    return [word for option, value in values.items() if value is not None for word in (option, value)]
+
+
+def model_of(arguments: argparse.Namespace) -> type[SecretSettings]:
+    """Return the settings model that `--model` names, else the policy's own.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    return RuntimeSecrets if arguments.model is None else load_model(arguments.model)
+
+
+def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
+    """Return the declared secret of a name, or of a variable.
+
+    Raises:
+        UsageError: there is none.
+    """
+    policies = model.secret_policies.values()
+    for policy in policies:
+        if name in {policy.name, policy.variable}:
+            return policy
+    msg = f"there is no such secret: the model declares {', '.join(policy.name for policy in policies)}"
+    raise UsageError(msg)
+
+
+def judged(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
+    """Return the check's report, under the options that were given.
+
+    Args:
+        arguments: those of the command.
+        model: the settings model.
+    """
+    return check(model, config_dir=arguments.config_dir, require_env_only=arguments.require_env_only)
+
+
+def passes(arguments: argparse.Namespace, report: Report) -> bool:
+    """Return whether a report passes, with `--strict` or without it."""
+    return report.ok and not (arguments.strict and report.warnings)
+
+
+def span_of(arguments: argparse.Namespace) -> tuple[datetime, datetime]:
+    """Return the time from `--since` to before `--until`, by default all time.
+
+    Raises:
+        UsageError: they are the wrong way round.
+    """
+    since = arguments.since or datetime.min.replace(tzinfo=UTC)
+    until = arguments.until or datetime.max.replace(tzinfo=UTC)
+    if until <= since:
+        msg = "--until must be later than --since"
+        raise UsageError(msg)
+    return since, until
