@@ -471,9 +471,12 @@ class TestPlace:
         assert names(machine) == []
 
     def test_a_lock_that_cannot_be_made(self, machine: Machine) -> None:
-        """Where there is something else in its place, nothing is written."""
-        (machine.config / LOCK).mkdir()
-        assert not_written(machine) == ("not every key was written: the config directory: it is not a regular file")
+        """Where a link is in its place, nothing is written."""
+        (machine.config / LOCK).symlink_to("elsewhere")
+        assert not_written(machine) == (
+            "not every key was written: the config directory: its lock file .secretguard.lock cannot be used:"
+            f" {os.strerror(errno.ELOOP)}"
+        )
 
     def test_a_lock_that_is_held(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another process that writes there is waited for, and not for ever."""
@@ -551,7 +554,7 @@ class TestPlace:
         machine.write("secret.key", good_keys()[V1])
         monkeypatch.setattr("os.fsync", full)
         assert not_written(machine, "secret.key", "--force") == (
-            "not every key was written: the config directory: it cannot be used: No space left on device"
+            "not every key was written: config/secret.key: it cannot be used: No space left on device"
         )
         assert names(machine) == ["secret.key"]
 
@@ -602,5 +605,5 @@ class TestPlace:
     def test_no_directory_of_the_file(self, machine: Machine) -> None:
         """Nor is one further down made."""
         assert not_written(machine, "--model", f"{__name__}:One") == (
-            "not every key was written: the config directory: it cannot be used: No such file or directory"
+            "not every key was written: config/keys/own.key: it cannot be used: No such file or directory"
         )

@@ -18,6 +18,7 @@ from robodj_secretguard.lifecycle import files
 from robodj_secretguard.lifecycle.files import (
     LOCK_FILE,
     BusyError,
+    LockFileError,
     locked_directory,
     open_unlinked,
     prepared_file,
@@ -119,9 +120,9 @@ class TestLock:
 
     @posix_only
     def test_the_lock_file(self, tmp_path: Path) -> None:
-        """It is its owner's alone, whatever the umask, and made through no link."""
-        with umask(0), locked_directory(str(tmp_path)):
-            assert mode_of(tmp_path / LOCK_FILE) == 0o600
+        """It is its owner's, and the group's where the umask lets it, and made through no link."""
+        with umask(0o007), locked_directory(str(tmp_path)):
+            assert mode_of(tmp_path / LOCK_FILE) == 0o660
         (tmp_path / LOCK_FILE).unlink()
         (tmp_path / LOCK_FILE).symlink_to(tmp_path / "elsewhere")
         with pytest.raises(OSError, match=os.strerror(errno.ELOOP)), locked_directory(str(tmp_path)):
@@ -130,7 +131,7 @@ class TestLock:
 
     def test_a_directory_that_is_not_there(self, tmp_path: Path) -> None:
         """There is nothing to lock."""
-        with pytest.raises(FileNotFoundError), locked_directory(str(tmp_path / "nowhere")):
+        with pytest.raises(LockFileError, match="No such file"), locked_directory(str(tmp_path / "nowhere")):
             pass
 
     def test_of_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,3 +307,52 @@ class TestSyncing:
         """There no directory is opened."""
         pretend_windows(monkeypatch)
         sync_directory(str(tmp_path / "nowhere"))
+
+
+@posix_only
+class TestWhoseItIs:
+    """What root makes is for whom it is made."""
+
+    @pytest.fixture
+    def given(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+        """To whom files were given, as root would."""
+        owners: list[tuple[int, int]] = []
+        monkeypatch.setattr(os, "fchown", lambda _, user, group: owners.append((user, group)))
+        return owners
+
+    def test_of_a_directory(self, tmp_path: Path, given: list[tuple[int, int]]) -> None:
+        """A new file or directory is its directory's owner's."""
+        owner = (tmp_path.stat().st_uid, tmp_path.stat().st_gid)
+        files.make_directory(str(tmp_path / "logs"))
+        files.make_directory(str(tmp_path / "logs"))
+        for _ in range(2):
+            os.close(files.open_or_make(str(tmp_path / "log"), os.O_RDWR))
+        assert given == [owner, owner]
+
+    @pytest.mark.parametrize(("mode", "kept"), [(0o755, True), (0o1777, False)])
+    def test_of_a_file_that_is_replaced(
+        self,
+        tmp_path: Path,
+        given: list[tuple[int, int]],
+        monkeypatch: pytest.MonkeyPatch,
+        mode: int,
+        kept: bool,  # noqa: FBT001
+    ) -> None:
+        """It stays its owner's, unless others could have put it there."""
+        (tmp_path / "file").touch()
+        tmp_path.chmod(mode)
+        before = os.lstat(tmp_path / "file")
+        other = os.stat_result((*before[:4], 12345, 12345, *before[6:]))
+        monkeypatch.setattr(os, "lstat", lambda _: other)
+        write(tmp_path / "file", b"content")
+        assert given == [(12345, 12345) if kept else (before.st_uid, before.st_gid)]
+
+    def test_only_root_may(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """For anybody else it is left as it is."""
+
+        def refuse(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "fchown", refuse)
+        files.make_directory(str(tmp_path / "logs"))
+        assert (tmp_path / "logs").stat().st_uid == os.geteuid()

@@ -199,8 +199,9 @@ class TestVerify:
     def test_what_it_can_prove(self) -> None:
         """It says what it cannot, and what to do for that."""
         assert LIMITS == (
-            "It finds damage and careless edits. It cannot find that the last records were taken off, or that somebody"
-            " wrote the whole anew: compare the last hash with the one in your log system (log verify --expect HASH)."
+            "It finds damage and careless edits. It cannot find that the last record was changed, that the last ones"
+            " were taken off, or that somebody wrote the whole anew: compare with the last hash in your log system"
+            " (log verify --expect HASH)."
         )
 
     def test_an_edit(self, machine: Machine, entries: Sequence[Entry]) -> None:
@@ -267,6 +268,19 @@ class TestVerify:
         machine.record(*records)
         assert len(self.lines(machine, passes=True)) == 1
         self.lines(machine, "--expect", entries[-1].hash, passes=False)
+
+    def test_ahead_of_the_clock(self, machine: Machine) -> None:
+        """A record of a time to come is a defect: no other can follow it."""
+        machine.record(rotated(NOW + timedelta(seconds=1), NEW))
+        lines = self.lines(machine, passes=False)
+        assert lines[0] == "ALERT: record 1 is ahead of this machine's clock: none can follow it."
+
+    def test_a_last_line_that_is_no_record(self, machine: Machine, entries: Sequence[Entry]) -> None:
+        """It was changed: no write that was cut leaves whole JSON."""
+        content = machine.log.read_bytes().splitlines()
+        machine.log.write_bytes(b"\n".join([*content[:-1], content[-1].replace(b'"event":"', b'"event":"x'), b""]))
+        lines = self.lines(machine, passes=False)
+        assert lines[0] == f"ALERT: line {len(entries)} cannot be read."
 
     def test_expected_behind_an_edit(self, machine: Machine, entries: Sequence[Entry]) -> None:
         """A record that is there proves nothing of those before it where the chain is broken in between."""

@@ -342,14 +342,15 @@ class TestAppend:
         assert acknowledged(load(str(path)).entries) == acknowledged([entry])
 
     @posix_only
-    def test_a_new_log_is_its_owners_alone(self, path: Path) -> None:
-        """Whatever the umask."""
-        before = os.umask(0)
+    @pytest.mark.parametrize(("umask", "mode"), [(0, 0o660), (0o022, 0o640), (0o077, 0o600)])
+    def test_whose_a_new_log_is(self, path: Path, umask: int, mode: int) -> None:
+        """Its owner's, and the group's where the umask lets it; never others'."""
+        before = os.umask(umask)
         try:
             append(path, *some(1))
         finally:
             os.umask(before)
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == mode
 
     def test_several_records(self, path: Path) -> None:
         """They follow each other, and what was there stands before them, byte by byte."""
@@ -472,7 +473,7 @@ def room(size: int) -> Iterator[None]:
 
 FIFO, OTHERS, LINK, LARGE = (
     "it is not a regular file",
-    "it is writable by others, who may have changed it: chmod 600",
+    "others may have changed it or put it there: it is writable by others",
     "it is a link, and nothing is read or written through one",
     f"it is full, with {MAX_LOG_BYTES} bytes: keep it under another name; the next record begins a new one",
 )
@@ -561,6 +562,18 @@ class TestFile:
         assert seen(path.parent) == before
 
     @posix_only
+    def test_a_directory_that_others_may_write(self, path: Path) -> None:
+        """They may have put another log there: nothing is read, and nothing appended."""
+        path.write_bytes(joined(LINES))
+        path.parent.chmod(0o777)
+        why = (
+            "others may have changed it or put it there: its directory, or one on the way to it, is writable by others"
+        )
+        for use in (lambda: load(str(path)), lambda: append(path, *some(1))):
+            with pytest.raises(LogError, match=why):
+                use()
+
+    @posix_only
     def test_what_this_user_may_not_do(self, tmp_path: Path) -> None:
         """The system's reason is given."""
         ran = run(["-c", UNPRIVILEGED], env=clean_environment(), cwd=tmp_path)
@@ -571,6 +584,7 @@ class TestFile:
         """They mean nothing there."""
         _others_may_write(path)
         pretend_windows(monkeypatch)
+        monkeypatch.setattr("robodj_secretguard.textfile.POSIX", False)
         assert load(str(path)) == read(joined(LINES))
 
     def test_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from conftest import NOW, V1, V2, clean_environment, found, good_keys, marker, r
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, check
-from robodj_secretguard.lifecycle import files
+from robodj_secretguard.lifecycle import files, operations_log
 from robodj_secretguard.lifecycle.records import Event, Step
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.revocation import MAX_LIST_BYTES
@@ -370,7 +370,7 @@ class TestListThatCannotBeWritten:
         """Neither through it nor in its place."""
         elsewhere = machine.write("elsewhere", "# ours\n")
         (machine.config / NAME).symlink_to(target)
-        assert not_listed(machine) == "it is a link, and nothing is written through one"
+        assert not_listed(machine) == "it is a link, and nothing is read or written through one"
         assert os.readlink(machine.config / NAME) == target
         assert elsewhere.read_text(encoding="utf-8") == "# ours\n"
 
@@ -396,7 +396,7 @@ class TestListThatCannotBeWritten:
         added = entry(machine.fingerprint(), reason=reason).encode()
         path = machine.write(NAME, b"#" * (MAX_LIST_BYTES - len(added)) + b"\n")
         before = path.read_bytes()
-        assert "it is larger than" in refused(machine, "secret.key", "--reason", reason, "--yes")
+        assert "it is full, with 1048576 bytes" in refused(machine, "secret.key", "--reason", reason, "--yes")
         assert (path.read_bytes(), machine.log.exists()) == (before, False)
 
     def test_a_list_that_is_nearly_full(self, machine: Machine) -> None:
@@ -409,7 +409,7 @@ class TestListThatCannotBeWritten:
     def test_no_config_directory(self, machine: Machine) -> None:
         """None is made."""
         machine.config.rmdir()
-        assert not_listed(machine) == "it cannot be used: No such file or directory"
+        assert not_listed(machine) == "its lock file .secretguard.lock cannot be used: No such file or directory"
         assert list(machine.root.iterdir()) == []
 
     def test_a_lock_that_is_held(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,6 +475,21 @@ def edit(machine: Machine) -> None:
 
 class TestLogThatCannotBeWritten:
     """The key is revoked all the same, and that the record is missing is said."""
+
+    def test_interrupted(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Control-C while the log is waited for does not hide that the key is revoked."""
+
+        def interrupt(_: str) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(operations_log, "opened", interrupt)
+        ran = machine.call("revoke", "secret.key", *REASON, "--yes")
+        said = "the operations log config/logs/secret_operations.jsonl: interrupted"
+        assert (ran.status, ran.err) == (
+            2,
+            f"robodj-secretguard: the key IS revoked, but that was not recorded: {said}\n",
+        )
+        assert found(machine.within(check)) == [("revoked", "secret.key")]
 
     @pytest.mark.parametrize(
         ("spoil", "why"),
@@ -679,3 +694,21 @@ class TestFreeText:
         assert listed(machine) == HEADER + entry(machine.fingerprint(), reason=text)
         record = machine.records[-1].record
         assert (record.reason, record.operator, record.ticket) == (text, text, text)
+
+
+def test_a_list_that_cannot_be_relied_on_is_said_to_be(machine: Machine) -> None:
+    """It was added to, and may hold nothing back: its alerts follow."""
+    machine.write(NAME, "wrong\n")
+    ran = machine.call("revoke", "secret.key", *REASON, "--yes")
+    assert ran.status == 0
+    alerts = [line for line in ran.out.splitlines() if line.startswith("ALERT: ")]
+    assert [line.partition(" has what")[0] for line in alerts] == [f"ALERT: revoked: The revocation list config/{NAME}"]
+
+
+def test_a_log_that_does_not_verify_is_said_to_be(machine: Machine) -> None:
+    """Of a key whose revocation is recorded already too."""
+    machine.call("revoke", "secret.key", *REASON, "--yes")
+    machine.log.write_bytes(machine.log.read_bytes() + b"changed\n")
+    ran = machine.call("revoke", "secret.key", *REASON, "--yes")
+    assert (ran.status, ran.out.partition(":")[0]) == (2, "Revoked already")
+    assert "secret_operations.jsonl cannot be relied on: line 2 cannot be read" in ran.err

@@ -23,7 +23,9 @@ from detector import leaks
 
 from robodj_secretguard import RuntimeSecrets, check, guard
 from robodj_secretguard.cli import main
-from robodj_secretguard.emit import emit_event
+from robodj_secretguard.commands import recorded as recorded_at
+from robodj_secretguard.commands import rotate
+from robodj_secretguard.emit import PASSED_EVENT, emit_event
 from robodj_secretguard.generate import ephemeral
 from robodj_secretguard.lifecycle.records import Event, draft, hash_of
 from robodj_secretguard.render import findings_text
@@ -130,15 +132,20 @@ class TestSteps:
         """Verified where the program saw it, attested where the operator says so; any that is not done is said."""
         (machine.root / "service.log").write_text(service_log(machine), encoding="utf-8")
         done = f"gate verified, startup {startup}, functions {functions}, log verified"
-        incomplete = [f"  INCOMPLETE: when it is done, record it again with {more}"] if more else []
+
+        def incomplete(name: str) -> list[str]:
+            again = f"{PROGRAM} rotate record {name} --environment prod --operator dana {more}"
+            return [f"  INCOMPLETE; when the rest is done: {again}"] if more else []
+
         assert recorded(machine, *options) == [
             f"secret.key: {event} in prod, {machine.fingerprint(V1)}",
             f"  record 1 at {AT}: {done}",
-            *incomplete,
+            *incomplete("secret.key"),
             f"secret_v2.key: {event} in prod, {machine.fingerprint(V2)}",
             f"  record 2 at {AT}: {done}",
-            *incomplete,
+            *incomplete("secret_v2.key"),
             FIRST,
+            "These are the first records of prod.",
             f"compared with 0 records; {ALONE}.",
         ]
         validation = {"gate": "verified", "startup": startup, "functions": functions, "log": "verified"}
@@ -192,10 +199,10 @@ class TestSteps:
         """It is refused, with when it was recorded and what is to be done."""
         recorded(machine, *STARTUP, now=BEFORE)
         why = "it is recorded as incomplete since 2026-11-01T12:00:00Z, and no further step is done"
-        why = f"{why}: pass --attest functions."
+        again = f"{PROGRAM} rotate record {{}} --environment prod --operator dana --attest functions"
         assert refused(machine, *STARTUP) == [
-            f"REFUSED: secret.key: {why}",
-            f"REFUSED: secret_v2.key: {why}",
+            f"REFUSED: secret.key: {why}; when one is: {again.format('secret.key')}.",
+            f"REFUSED: secret_v2.key: {why}; when one is: {again.format('secret_v2.key')}.",
             f"compared with 2 records: prod 2; {ALONE}.",
         ]
 
@@ -230,6 +237,36 @@ class TestServiceLog:
         recorded(machine, "--service-log", "service.log", *STARTUP)
         assert (self.startup(machine), self.startup(machine, "secret_v2.key")) == ("verified", "attested")
 
+    @pytest.mark.parametrize(
+        "form",
+        [
+            "{event} secrets=[{{'secret': '{name}', 'state': 'present', 'fingerprint': '{key}'}}]",
+            r'{event} secrets="[{{\"secret\": \"{name}\", \"state\": \"present\", \"fingerprint\": \"{key}\"}}]"',
+        ],
+    )
+    def test_in_another_form(self, machine: Machine, form: str) -> None:
+        """Whatever the service's pipeline makes of the event."""
+        line = form.format(event=PASSED_EVENT, name=NAME, key=machine.fingerprint())
+        (machine.root / "service.log").write_text(line, encoding="utf-8")
+        recorded(machine, NAME, "--service-log", "service.log")
+        assert self.startup(machine) == "verified"
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            "GET /?x={event} {key}",
+            "{event} secret={name} state=expired fingerprint={key}",
+            "{event} secret=secret_v2.key state=present fingerprint={key}",
+            "secret={name} state=present fingerprint={key}",
+        ],
+    )
+    def test_what_is_no_evidence(self, machine: Machine, form: str) -> None:
+        """A line that is not the event of this secret, present and on this key."""
+        line = form.format(event=PASSED_EVENT, name=NAME, key=machine.fingerprint())
+        (machine.root / "service.log").write_text(line, encoding="utf-8")
+        recorded(machine, NAME, "--service-log", "service.log")
+        assert self.startup(machine) == "not-done"
+
     def test_any_bytes(self, machine: Machine) -> None:
         """A log that is not UTF-8 is searched all the same."""
         (machine.root / "service.log").write_bytes(b"\xff\xfe\n" + service_log(machine).encode())
@@ -247,6 +284,26 @@ class TestServiceLog:
         with patch.object(sys, "stdin", None):
             assert usage(record(machine, "--service-log", "-")) == "--service-log cannot be read"
         assert content(machine) == b""
+
+
+def test_revoked_while_the_log_was_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate is run once more when nobody else can record anything."""
+
+    def revoke(log: Any) -> str:
+        machine.write("revoked.fingerprints", machine.fingerprint())
+        return recorded_at.prepared(log)
+
+    monkeypatch.setattr(rotate, "prepared", revoke)
+    ran = record(machine, *DONE)
+    assert (ran.status, ran.out.splitlines()[-2:]) == (1, ["REFUSED: the gate failed.", "Nothing was recorded."])
+    assert content(machine) == b""
+
+
+def test_the_first_of_an_environment(machine: Machine) -> None:
+    """It is said: the name may be a typo."""
+    recorded(machine, *DONE)
+    machine.environ.update(good_keys())
+    assert "These are the first records of prd." in recorded(machine, *DONE, environment="prd")
 
 
 def _placeholder(machine: Machine) -> None:
@@ -559,12 +616,16 @@ class TestPlace:
     """Where the operations log is."""
 
     def test_the_default(self, machine: Machine) -> None:
-        """In the config directory, in a directory that only its owner may look into, as the log itself."""
-        recorded(machine)
+        """In the config directory: for its owner, and for the group where the umask lets it."""
+        before = os.umask(0o007)
+        try:
+            recorded(machine)
+        finally:
+            os.umask(before)
         assert len(records(machine)) == 2
         if os.name == "posix":
             modes = [stat.S_IMODE(path.stat().st_mode) for path in (machine.log.parent, machine.log)]
-            assert modes == [0o700, 0o600]
+            assert modes == [0o770, 0o660]
 
     def test_an_empty_variable(self, machine: Machine) -> None:
         """It is unset."""
@@ -733,6 +794,19 @@ RECORD_IT = f"{PROGRAM} rotate record"
 
 class TestPlan:
     """`rotate plan`: the next commands, to be copied."""
+
+    @pytest.mark.parametrize("option", ["--config-dir", "--operations-log", "--model"])
+    @pytest.mark.parametrize("shape", ["{}", "/var/{}/x", "\x1b]0;{}\x07\nrm", "ü"])
+    def test_what_could_be_a_key_is_not_repeated(self, machine: Machine, option: str, shape: str) -> None:
+        """A path that could be one, or forge a line, is given by the option's own word."""
+        key = secrets.token_urlsafe(32)
+        given = shape.format(key) if option != "--model" else "robodj_secretguard:RuntimeSecrets"
+        ran = machine.call("rotate", "plan", NAME, f"{option}={given}")
+        word = {"--config-dir": "DIR", "--operations-log": "FILE", "--model": given}[option]
+        assert f"{option} {word}" in ran.out
+        assert leaks(ran.out + ran.err, [key]) == []
+        assert (ran.out + ran.err).isascii()
+        assert "\x1b" not in ran.out
 
     def plan(self, machine: Machine, *options: str) -> Ran:
         """Plan a rotation."""

@@ -387,7 +387,7 @@ class TestLog:
             (linked, "it is a link, and nothing is read or written through one", False),
             (
                 lambda machine: machine.log.chmod(0o666),
-                "it is writable by others, who may have changed it: chmod 600",
+                "others may have changed it or put it there: it is writable by others",
                 False,
             ),
         ],

@@ -283,7 +283,7 @@ def _names_read(policies: Iterable[SecretPolicy]) -> Iterable[ReadName]:
     yield ReadName(ALLOW_FILE_SECRET_FALLBACK, loosens=True)
     yield ReadName(CONFIG_DIR)
     yield ReadName(EPHEMERAL, loosens=True)
-    yield ReadName(REVOKED_FINGERPRINTS, loosens=True)
+    yield ReadName(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE")
     yield ReadName(OPERATIONS_LOG)
     for policy in policies:
         yield ReadName(policy.variable, policy, mistaken=f"{policy.variable}_FILE")

@@ -69,7 +69,7 @@ def look(path: str, *, most: int) -> TextFile:
     try:
         status = os.fstat(descriptor)
         unreadable, lines = _content(descriptor, status, most)
-        exposed = _exposed(status, path) if POSIX else ()
+        where = exposed(status, path)
     except OSError:
         return TextFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
     finally:
@@ -78,7 +78,7 @@ def look(path: str, *, most: int) -> TextFile:
         exists=True,
         lines=lines,
         unreadable=unreadable,
-        exposed=exposed,
+        exposed=where,
         lax=_lax(status) if POSIX else (),
         misnamed=misnamed,
     )
@@ -95,6 +95,15 @@ def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[
         return ("it changed while it was read",), ()
     if len(content) > most:
         return (f"it is larger than {most} bytes",), ()
+    return lines_of(content)
+
+
+def lines_of(content: bytes) -> tuple[tuple[str, ...], tuple[SealedStr, ...]]:
+    """Return why the content of a file cannot be used, and its lines other than blanks and comments.
+
+    Args:
+        content: the whole of it.
+    """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return ("it is UTF-16, which PowerShell's > writes, and not UTF-8",), ()
     try:
@@ -116,9 +125,19 @@ def _version(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _exposed(status: os.stat_result, path: str) -> tuple[str, ...]:
-    """Say whether others can have put the file there: by its own mode, or by that of a directory on the way to it."""
-    found = []
+def exposed(status: os.stat_result, path: str) -> tuple[str, ...]:
+    """Say whether others can have put a file there: by its own mode, or by that of a directory on the way to it.
+
+    Args:
+        status: the open file's.
+        path: where it was opened.
+
+    Raises:
+        OSError: the way to it cannot be looked at.
+    """
+    found: list[str] = []
+    if not POSIX:
+        return ()
     if status.st_mode & stat.S_IWOTH:
         found.append("it is writable by others")
     if any(_is_replaceable(step) for step in _steps(path)):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, Answer, UsageError, document
-from robodj_secretguard.commands.options import add_command, add_group, span_of
+from robodj_secretguard.commands.options import add_command, add_group, given, span_of
 from robodj_secretguard.commands.recorded import loaded, log_place
 from robodj_secretguard.commands.terminal import columns
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle.operations_log import find
 from robodj_secretguard.lifecycle.records import Event, is_hash
 from robodj_secretguard.lifecycle.texts import ascii_text
-from robodj_secretguard.program import PROGRAM
+from robodj_secretguard.program import PROGRAM, command
 from robodj_secretguard.render import count
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from robodj_secretguard.lifecycle.operations_log import Entry
 
 LIMITS: Final = (
-    "It finds damage and careless edits. It cannot find that the last records were taken off, or that somebody wrote"
-    " the whole anew: compare the last hash with the one in your log system (log verify --expect HASH)."
+    "It finds damage and careless edits. It cannot find that the last record was changed, that the last ones were"
+    " taken off, or that somebody wrote the whole anew: compare with the last hash in your log system (log verify"
+    " --expect HASH)."
 )
 
 
@@ -62,7 +64,8 @@ def _show(arguments: argparse.Namespace) -> Answer:
         and all(value is None or getattr(entry.record, name) == value for name, value in wanted.items())
     ]
     status = EXIT_ALERTS if log.defects else EXIT_CLEAN
-    told = f"{PROGRAM}: the operations log does not verify: {PROGRAM} log verify says why" if status else ""
+    verify = command("log", "verify", *given(arguments, "operations_log", "config_dir"))
+    told = f"{PROGRAM}: the operations log does not verify: {verify} says why" if status else ""
     if arguments.format == "json":
         return Answer(status, document(ok=not status, records=[entry.as_dict() for entry in entries]), told)
     text = columns([_HEADER, *map(_row, entries)]) if entries else "no such record"
@@ -93,6 +96,8 @@ def _verify(arguments: argparse.Namespace) -> Answer:
         raise UsageError(msg)
     number = find(log, expected) if expected is not None else None
     defects = list(log.defects)
+    if log.last and log.last.record.recorded_at > datetime.now(UTC):
+        defects.append(f"record {log.last.record.sequence} is ahead of this machine's clock: none can follow it")
     if expected is not None and number is None:
         defects.append("the expected record is not here: it, or one before it, was changed or taken away")
     status = EXIT_ALERTS if defects else EXIT_CLEAN

@@ -127,14 +127,20 @@ def add_group(commands: Commands, name: str, description: str) -> Commands:
 
 
 def given(arguments: argparse.Namespace, *names: str) -> list[str]:
-    """Return those of some options that were given, as they were given, for a command that is told to an operator.
+    """Return those of some options that were given, for a command that is told to an operator.
+
+    What could be a key, or forge a line, is not repeated: its place is kept by the option's own word for it.
 
     Args:
         arguments: those of the command.
         names: the options' names in it.
     """
-    values = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in names}
-    return [word for option, value in values.items() if value is not None for word in (option, value)]
+    words = []
+    for name in names:
+        option, value = f"--{name.replace('_', '-')}", getattr(arguments, name)
+        if value is not None:
+            words += [option, value if value.isascii() and is_free_text(value) else _OPTIONS[option]["metavar"]]
+    return words
 
 
 def model_of(arguments: argparse.Namespace) -> type[SecretSettings]:

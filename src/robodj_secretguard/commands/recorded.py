@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, UsageError
 from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.files import make_directory
 from robodj_secretguard.lifecycle.operations_log import Log, LogError, NoLogError
 from robodj_secretguard.program import PROGRAM
 from robodj_secretguard.sources import (
@@ -62,9 +63,7 @@ def prepared(log: LogPlace) -> str:
     """
     if log.is_default:
         try:
-            os.mkdir(os.path.dirname(log.path), 0o700)
-        except FileExistsError:
-            pass
+            make_directory(os.path.dirname(log.path))
         except OSError:
             msg = "its directory is not there, and cannot be made"
             raise LogError(msg) from None

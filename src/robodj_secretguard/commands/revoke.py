@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from robodj_secretguard.commands.answer import EXIT_CLEAN, EXIT_USAGE, Answer, UsageError, document
 from robodj_secretguard.commands.options import add_command, given, judged, model_of, policy_of
 from robodj_secretguard.commands.recorded import evidence, prepared
-from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.findings import Check, iso_utc
 from robodj_secretguard.fingerprint import FORM, is_fingerprint
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.checklist import boxes
@@ -17,6 +17,7 @@ from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.lifecycle.revocation import RevocationListError, RevokedKey, add_to_list, revoked_key, steps
 from robodj_secretguard.lifecycle.rotation import rotations
 from robodj_secretguard.program import PROGRAM
+from robodj_secretguard.render import finding_line
 from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
 from robodj_secretguard.sources import Environment, config_directory, place
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.commands.options import Commands
     from robodj_secretguard.commands.recorded import LogPlace
-    from robodj_secretguard.findings import Report
+    from robodj_secretguard.findings import Finding, Report
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.models import SecretSettings
 
@@ -71,18 +72,26 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
         instead = f"until that is mended, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
         msg = f"nothing was revoked: {the_list}: {error}; {instead}"
         raise UsageError(msg) from None
-    told, events = "", []
+    told, events = recorded.told, []
     if not key.recorded_as_revoked:
+        told = ""
         try:
             events = _record(arguments, recorded.place, model, key)
-        except LogError as error:
-            told = f"{PROGRAM}: the key IS revoked, but that was not recorded: {recorded.place.name}: {error}"
+        except (LogError, KeyboardInterrupt) as error:
+            why = str(error) or "interrupted"
+            told = f"{PROGRAM}: the key IS revoked, but that was not recorded: {recorded.place.name}: {why}"
     done = steps(key, report, records, given(arguments, "config_dir", "model"))
     lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", f"It is on {the_list}, {_WHERE}"]
+    # What else is wrong with the list: it may hold nothing back.
+    lines += [finding_line(finding) for finding in judged(arguments, model).findings if _is_of_the_list(finding)]
     text = "\n".join([*lines, *boxes(done, numbered=True)])
     listed = [item.as_dict() for item in done]
     result = _shown(arguments, key, text, revoked=True, recorded=not told, steps=listed)
     return Answer(EXIT_USAGE if told else EXIT_CLEAN, result, told, events=events)
+
+
+def _is_of_the_list(finding: Finding) -> bool:
+    return finding.check is Check.REVOKED and finding.secret is None
 
 
 def _shown(arguments: argparse.Namespace, key: RevokedKey, text: str, *, recorded: bool, **fields: Any) -> str:

@@ -17,8 +17,8 @@ from robodj_secretguard.lifecycle.records import Event, Step
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
     Rotation,
-    attestations,
     compared,
+    completion,
     judge,
     refusals,
     rotations,
@@ -38,6 +38,7 @@ STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"
 
 _STDIN: Final = "-"
+_GATE_FAILED: Final = {None: "the gate failed"}
 
 
 def add(commands: Commands) -> None:
@@ -94,7 +95,7 @@ def _record(arguments: argparse.Namespace) -> Answer:
     named = {policy_of(model, name).name for name in arguments.names}
     report = judged(arguments, model)
     if not report.ok:
-        return _refused(arguments, report, {None: "the gate failed"}, {}, "")
+        return _refused(arguments, report, _GATE_FAILED, {}, "")
     statuses = [status for status in report.secrets if not named or status.secret in named]
     rotation = Rotation(
         environment=arguments.environment,
@@ -103,11 +104,15 @@ def _record(arguments: argparse.Namespace) -> Answer:
         startup=_startup(arguments, statuses),
         functions=Step.ATTESTED if FUNCTIONS in arguments.attest else Step.NOT_DONE,
         options=given(arguments, "config_dir", "model"),
+        log_options=given(arguments, "operations_log"),
     )
     known = [_known(number, file) for number, file in enumerate(arguments.known, start=1)]
     where = log_place(arguments)
     try:
         with operations_log.opened(prepared(where)) as log:
+            report = judged(arguments, model)  # once more: a key may have been revoked while the log was waited for
+            if not report.ok:
+                return _refused(arguments, report, _GATE_FAILED, {}, "")
             records = [record for each in (*known, log.log) for record in each.records]
             records.sort(key=lambda record: record.recorded_at)
             verdicts = {status.secret: judge(status, rotation, records) for status in statuses}
@@ -126,23 +131,26 @@ def _record(arguments: argparse.Namespace) -> Answer:
         fields = {"refusals": [], "unchanged": unchanged, "compared": comparison, "records": events}
         result = document(ok=True, **fields, check=report.as_dict())
     else:
-        result = "\n".join([*_lines(entries), *(f"{name}: unchanged, not recorded" for name in unchanged), said])
+        lines = [*_lines(entries, rotation), *(f"{name}: unchanged, not recorded" for name in unchanged)]
+        if rotation.environment not in comparison:
+            lines.append(f"These are the first records of {rotation.environment}.")
+        result = "\n".join([*lines, said])
     return Answer(EXIT_CLEAN, result, events=events)
 
 
 def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) -> dict[str, Step]:
-    """Return how it is known that services start on each key."""
-    fingerprints = [status.fingerprint for status in statuses if status.fingerprint]
+    """Return how it is known that services start on each secret's key."""
+    keys = {status.secret: status.fingerprint or "" for status in statuses}
     seen: set[str] = set()
     if arguments.service_log is not None:
         try:
             with open(arguments.service_log, "rb") if arguments.service_log != _STDIN else _stdin() as lines:
-                seen = started_on(lines, fingerprints)
+                seen = started_on(lines, keys)
         except OSError:
             msg = "--service-log cannot be read"
             raise UsageError(msg) from None
     otherwise = Step.ATTESTED if STARTUP in arguments.attest else Step.NOT_DONE
-    return {each: Step.VERIFIED if each in seen else otherwise for each in fingerprints}
+    return {secret: Step.VERIFIED if secret in seen else otherwise for secret in keys}
 
 
 def _stdin() -> BinaryIO:
@@ -187,7 +195,7 @@ def _refused(
     return Answer(EXIT_ALERTS, "\n".join([*lines, *filter(None, [said]), "Nothing was recorded."]))
 
 
-def _lines(entries: Sequence[Entry]) -> list[str]:
+def _lines(entries: Sequence[Entry], rotation: Rotation) -> list[str]:
     """Return what was recorded, as text."""
     lines = []
     for record in (entry.record for entry in entries):
@@ -200,7 +208,7 @@ def _lines(entries: Sequence[Entry]) -> list[str]:
             f"  record {record.sequence} at {iso_utc(record.recorded_at)}: {done}",
         ]
         if record.event is Event.ROTATION_INCOMPLETE:
-            lines.append(f"  INCOMPLETE: when it is done, record it again with {attestations(record)}")
+            lines.append(f"  INCOMPLETE; when the rest is done: {completion(record, rotation)}")
     return (
         [*lines, "These are the first records of a new operations log."] if entries[0].record.sequence == 1 else lines
     )

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, Answer, document
-from robodj_secretguard.commands.options import add_command, judged, model_of, passes
+from robodj_secretguard.commands.options import add_command, given, judged, model_of, passes
 from robodj_secretguard.commands.recorded import evidence
 from robodj_secretguard.commands.terminal import coloured, shows_colour, wrapped
 from robodj_secretguard.findings import State, iso_utc
 from robodj_secretguard.lifecycle.standing import standing
-from robodj_secretguard.program import PROGRAM
+from robodj_secretguard.program import command
 from robodj_secretguard.render import count, revocation_line, tally
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
         description="Show where every secret stands: its state, its last rotation against the cadence, its expiry, its"
         " owner.",
         epilog="exit status: 0 no alert, 1 alerts (with --strict: or warnings, or a rotation that is overdue,"
-        " incomplete or not recorded), 2 wrong usage, or the operations log cannot be relied on",
+        " incomplete or not recorded), or the operations log does not verify, 2 wrong usage, or it cannot be read",
     )
 
 
@@ -51,12 +51,13 @@ def _status(arguments: argparse.Namespace) -> Answer:
         secrets = [each.as_dict() for each in standings]
         result = document(ok=not status, operations_log=recorded.as_dict(), secrets=secrets, check=report.as_dict())
     else:
-        result = _text(report, standings, recorded.worth, colour=shows_colour(arguments.stdout))
+        check = command("check", *given(arguments, "config_dir", "model"))
+        result = _text(report, standings, recorded.worth, check, colour=shows_colour(arguments.stdout))
     return Answer(status, result, recorded.told)
 
 
-def _text(report: Report, standings: Sequence[Standing], log: str, *, colour: bool) -> str:
-    summary = f"{tally(report)}: {PROGRAM} check says which" if report.findings else tally(report)
+def _text(report: Report, standings: Sequence[Standing], log: str, check: str, *, colour: bool) -> str:
+    summary = f"{tally(report)}: {check} says which" if report.findings else tally(report)
     lines = [f"operations log: {log}", revocation_line(report.revocation_list), summary]
     blocks = [_row(each, colour=colour) for each in standings]
     return "\n\n".join([*blocks, "\n".join(wrapped(line, _INDENT) for line in lines)])

@@ -7,6 +7,7 @@ import errno
 import importlib
 import os
 import secrets
+import stat
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,9 @@ LOCK_SECONDS: Final = 10.0
 LOCK_FILE: Final = ".secretguard.lock"
 """In the config directory: held while a file there is read, changed and replaced."""
 
+SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
+"""Less the umask: a group of operators is trusted with the log and the lock, which hold no key."""
+
 _POLL_SECONDS: Final = 0.02
 _WINDOWS_LOCK_AT: Final = 1 << 30  # bytes: a locked range cannot be read there, so it lies behind all content
 _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
@@ -25,6 +29,10 @@ _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_
 
 class BusyError(OSError):
     """Another process holds the lock."""
+
+
+class LockFileError(OSError):
+    """The lock file of a directory cannot be opened."""
 
 
 def reason(error: OSError) -> str:
@@ -35,6 +43,8 @@ def reason(error: OSError) -> str:
     """
     if isinstance(error, BusyError):
         return "another process does not let go of it: try again"
+    if isinstance(error, LockFileError):
+        return f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}"
     if isinstance(error, IsADirectoryError):
         return "it is not a regular file"
     if error.errno == errno.ELOOP:
@@ -54,6 +64,57 @@ def open_unlinked(path: str, flags: int, mode: int = 0o600) -> int:
         OSError: it cannot be opened, or is a link (which Windows follows).
     """
     return os.open(path, flags | _OPTIONAL_FLAGS, mode)
+
+
+def open_or_make(path: str, flags: int) -> int:
+    """Open a file that is no link, or make it: for its directory's owner, and the group where the umask lets it.
+
+    Args:
+        path: where it is.
+        flags: as of `os.open`.
+
+    Raises:
+        OSError: it can be neither opened nor made, or is a link (which Windows follows).
+    """
+    try:
+        return open_unlinked(path, flags)
+    except FileNotFoundError:
+        descriptor = open_unlinked(path, flags | os.O_CREAT, SHARED_MODE)
+        _give_away(descriptor, os.path.dirname(path))
+        return descriptor
+
+
+def make_directory(path: str) -> None:
+    """Make a directory, unless it is there: for the owner of the one that it is in.
+
+    Args:
+        path: where it is to be.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP)
+        if os.name == "posix":
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                _give_away(descriptor, os.path.dirname(path))
+            finally:
+                os.close(descriptor)
+        sync_directory(os.path.dirname(path))
+
+
+def _give_away(descriptor: int, directory: str, replaced: str | None = None) -> None:
+    """Give what root makes to whom it is for: it would be lost to a service or its operators.
+
+    That is the owner of the file that it replaces, where nobody else could have put that there; else the directory's.
+    """
+    if os.name == "posix":
+        with contextlib.suppress(PermissionError):  # only root may
+            owner = os.stat(directory or os.curdir)
+            if replaced is not None and not owner.st_mode & stat.S_IWOTH and os.path.lexists(replaced):
+                owner = os.lstat(replaced)
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager
@@ -103,7 +164,10 @@ def locked_directory(directory: str) -> Iterator[None]:
     Raises:
         OSError: the lock file cannot be made, or is held.
     """
-    descriptor = open_unlinked(os.path.join(directory, LOCK_FILE), os.O_RDWR | os.O_CREAT)
+    try:
+        descriptor = open_or_make(os.path.join(directory, LOCK_FILE), os.O_RDONLY)
+    except OSError as error:
+        raise LockFileError(error.errno, error.strerror) from None
     try:
         with locked(descriptor):
             yield
@@ -127,8 +191,8 @@ def prepared_file(path: str, content: bytes, mode: int) -> Iterator[str]:
     descriptor = open_unlinked(prepared, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(descriptor, "wb") as file:
+            _give_away(file.fileno(), os.path.dirname(path), replaced=path)
             if os.name == "posix":
-                _keep_owner(file.fileno(), path)
                 os.fchmod(file.fileno(), mode)  # whatever the umask
             file.write(content)
             file.flush()
@@ -137,13 +201,6 @@ def prepared_file(path: str, content: bytes, mode: int) -> Iterator[str]:
     finally:
         with contextlib.suppress(FileNotFoundError):  # it has become the file that it was prepared for
             os.unlink(prepared)
-
-
-def _keep_owner(descriptor: int, path: str) -> None:
-    """Give a file the owner of the one that it is to replace: root's would be lost to the service's user."""
-    with contextlib.suppress(FileNotFoundError, PermissionError):  # there is none, or only root may
-        before = os.lstat(path)
-        os.fchown(descriptor, before.st_uid, before.st_gid)
 
 
 def put_in_place(prepared: str, path: str, *, replace: bool) -> None:

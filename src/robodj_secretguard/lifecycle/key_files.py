@@ -85,7 +85,12 @@ def _prepared(directory: str, policy: SecretPolicy, key: SealedStr) -> Iterator[
     """Write a key's file beside where it is to be, and make sure that it will be accepted there."""
     path = _path(directory, policy)
     text = _text(path) or _text(path + TEMPLATE)
-    with prepared_file(path, _with_key(text, key).encode(), _KEY_MODE) as prepared:
+    with contextlib.ExitStack() as stack:
+        try:
+            prepared = stack.enter_context(prepared_file(path, _with_key(text, key).encode(), _KEY_MODE))
+        except OSError as error:
+            msg = f"{policy.file}: {reason(error)}"
+            raise KeyFileError(msg) from None
         made = look(prepared, most=MAX_FILE_BYTES)
         if made.unsafe or made.lines != (key,):
             why = "; ".join(made.unsafe) or "it would hold more than the key"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 from dataclasses import dataclass, replace
@@ -11,9 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.lifecycle.files import locked, open_unlinked, reason, sync_directory
+from robodj_secretguard.lifecycle.files import locked, open_or_make, open_unlinked, reason, sync_directory
 from robodj_secretguard.lifecycle.records import Event, Record, draft, hash_of, parse
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
+from robodj_secretguard.textfile import exposed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -159,7 +161,16 @@ def _beginning(last: Entry | None) -> bytes:
 
 def _may_be_cut(line: bytes, begins: bytes) -> bool:
     """Whether a line that cannot be read may be what a cut write has left, or a file system that died during it."""
-    return line.startswith(begins) or begins.startswith(line) or not line.strip(b"\0 \t\r")
+    may_be = line.startswith(begins) or begins.startswith(line) or not line.strip(b"\0 \t\r")
+    return may_be and not _is_json(line)  # a part of a record is none
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _follows(record: Record, last: Entry | None) -> bool:
@@ -239,7 +250,7 @@ def load(path: str) -> Log:
     with _errors_in_our_words(may_be_missing=True):
         descriptor = open_unlinked(path, os.O_RDONLY)
         try:
-            return read(_content(descriptor))
+            return read(_content(descriptor, path))
         finally:
             os.close(descriptor)
 
@@ -255,13 +266,13 @@ def opened(path: str) -> Iterator[OpenLog]:
         LogError: it cannot be opened, read or written, it is damaged, or another process does not let go of it.
     """
     with _errors_in_our_words():
-        descriptor = open_unlinked(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        descriptor = open_or_make(path, os.O_RDWR | os.O_APPEND)
         try:
             with locked(descriptor):
                 if not _is_at(descriptor, path):
                     msg = "it was moved away just now: try again"
                     raise LogError(msg)
-                content = _content(descriptor)
+                content = _content(descriptor, path)
                 if not content:
                     sync_directory(os.path.dirname(path))  # it may be new
                 log = read(content)
@@ -282,13 +293,13 @@ def _is_at(descriptor: int, path: str) -> bool:
     return False
 
 
-def _content(descriptor: int) -> bytes:
+def _content(descriptor: int, path: str) -> bytes:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         msg = "it is not a regular file"
         raise LogError(msg)
-    if os.name == "posix" and status.st_mode & stat.S_IWOTH:
-        msg = "it is writable by others, who may have changed it: chmod 600"
+    if why := exposed(status, path):
+        msg = f"others may have changed it or put it there: {'; '.join(why)}"
         raise LogError(msg)
     content = b""
     os.lseek(descriptor, 0, os.SEEK_SET)  # on Windows, the lock has moved it

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle.checklist import Item
-from robodj_secretguard.lifecycle.files import locked_directory, prepared_file, put_in_place, reason
+from robodj_secretguard.lifecycle.files import locked_directory, open_unlinked, prepared_file, put_in_place, reason
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, is_replaced
 from robodj_secretguard.program import MANAGER, command
 from robodj_secretguard.revocation import MAX_LIST_BYTES, REVOKED_FILE, RevocationList
 from robodj_secretguard.sources import within_config_dir
-from robodj_secretguard.textfile import look
+from robodj_secretguard.textfile import TextFile, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,21 +117,25 @@ def add_to_list(directory: str, key: RevokedKey, *, why: str, now: datetime) -> 
 
 
 def _add(path: str, fingerprint: str, entry: bytes) -> bool:
-    file = look(path, most=MAX_LIST_BYTES - len(entry) - 1)
-    if os.path.islink(path):
-        msg = "it is a link, and nothing is written through one"
-        raise RevocationListError(msg)
-    if file.unreadable:
-        raise RevocationListError("; ".join(file.unreadable))
-    if fingerprint in RevocationList(file, None).fingerprints:
+    content, mode, is_there = HEADER.encode(), _MODE, True
+    try:
+        with open(open_unlinked(path, os.O_RDONLY), "rb") as file:  # what is judged is what is copied
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise IsADirectoryError
+            content, mode = file.read(MAX_LIST_BYTES), stat.S_IMODE(status.st_mode) & ~stat.S_IWOTH
+    except FileNotFoundError:
+        is_there = False
+    unreadable, lines = lines_of(content)
+    if len(content) + len(entry) >= MAX_LIST_BYTES:
+        unreadable = (f"it is full, with {MAX_LIST_BYTES} bytes",)
+    if unreadable:
+        raise RevocationListError("; ".join(unreadable))
+    if fingerprint in RevocationList(TextFile(lines=lines), None).fingerprints:
         return False
-    content, mode = HEADER.encode(), _MODE
-    if file.exists:
-        with open(path, "rb") as stream:
-            content, mode = stream.read(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode) & ~stat.S_IWOTH
     gap = b"" if content.endswith(b"\n") or not content else b"\n"
     with prepared_file(path, content + gap + entry, mode) as prepared:
-        put_in_place(prepared, path, replace=file.exists)
+        put_in_place(prepared, path, replace=is_there)
     return True
 
 

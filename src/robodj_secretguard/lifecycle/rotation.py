@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -31,9 +32,10 @@ class Rotation:
         environment: where the keys are used.
         operator: who rotated them.
         ticket: what it was done for.
-        startup: how it is known that services start on a key, by its fingerprint.
+        startup: how it is known that services start on a key, by its secret.
         functions: how it is known that what depends on authentication and encryption operates.
         options: further options of the commands that an operator is told, such as the model's.
+        log_options: those of the commands that record something.
     """
 
     environment: str
@@ -42,6 +44,7 @@ class Rotation:
     startup: Mapping[str, Step]
     functions: Step
     options: Sequence[str] = ()
+    log_options: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,28 +62,25 @@ class Verdict:
     unchanged: bool = False
 
 
-def rotations(
-    records: Iterable[Record], secret: str | None, environment: str | None = None, events: Collection[Event] = ROTATIONS
-) -> list[Record]:
-    """Return the records of a secret's rotations.
+def rotations(records: Iterable[Record], secret: str | None, environment: str | None = None) -> list[Record]:
+    """Return the records of a secret's rotations, the incomplete ones included.
 
     Args:
         records: what is recorded.
         secret: the secret's name.
         environment: where the keys are used; `None` for everywhere.
-        events: with the incomplete ones or without.
     """
     return [
         record
         for record in records
-        if record.event in events and record.secret == secret and environment in {None, record.environment}
+        if record.event in ROTATIONS and record.secret == secret and environment in {None, record.environment}
     ]
 
 
 def is_replaced(
     fingerprint: str | None, secret: str | None, environment: str | None, records: Iterable[Record]
 ) -> bool:
-    """Whether another key is the last one that is recorded as rotated in the place of a key.
+    """Whether another key is recorded as rotated in the place of a key, after it.
 
     Args:
         fingerprint: the key's.
@@ -88,8 +88,9 @@ def is_replaced(
         environment: where it is used; `None` where that is not known.
         records: what is recorded.
     """
-    of_its_place = rotations(records, secret, environment, (Event.ROTATED,)) if environment else []
-    return bool(of_its_place) and of_its_place[-1].fingerprint != fingerprint
+    of_its_place = rotations(records, secret, environment) if environment else []
+    last = of_its_place[-1] if of_its_place else None
+    return last is not None and last.event is Event.ROTATED and last.fingerprint != fingerprint
 
 
 def compared(records: Iterable[Record]) -> dict[str, int]:
@@ -124,7 +125,7 @@ def judge(status: SecretStatus, rotation: Rotation, records: Sequence[Record]) -
     completed = _record(status, rotation, current.validation)
     if completed.validation == current.validation:
         why = f"it is recorded as incomplete since {iso_utc(current.recorded_at)}, and no further step is done"
-        return Verdict(refusal=f"{why}: pass {attestations(completed)}")
+        return Verdict(refusal=f"{why}; when one is: {completion(completed, rotation)}")
     return Verdict(completed)
 
 
@@ -145,9 +146,17 @@ def refusals(verdicts: Mapping[str, Verdict], named: Collection[str]) -> dict[st
     return refused
 
 
-def attestations(record: Record) -> str:
-    """Return the options by which an operator attests the steps of a rotation that are not done."""
-    return " ".join(f"--attest {name}" for name in record.validation.open_steps) if record.validation else ""
+def completion(record: Record, rotation: Rotation) -> str:
+    """Return the command that records an incomplete rotation as done.
+
+    Args:
+        record: the incomplete one.
+        rotation: what the operator said of it.
+    """
+    steps = record.validation.open_steps if record.validation else ()
+    attested = [word for name in steps for word in ("--attest", name)]
+    who = ("--environment", rotation.environment, "--operator", rotation.operator)
+    return command("rotate", "record", record.secret or "", *who, *attested, *rotation.log_options, *rotation.options)
 
 
 def _why_not(record: Record, status: SecretStatus, rotation: Rotation, *, is_current: bool) -> str | None:
@@ -165,7 +174,7 @@ def _why_not(record: Record, status: SecretStatus, rotation: Rotation, *, is_cur
 
 
 def _record(status: SecretStatus, rotation: Rotation, earlier: Validation | None) -> Record:
-    startup = rotation.startup[status.fingerprint or ""]
+    startup = rotation.startup[status.secret]
     functions = rotation.functions
     if earlier is not None:
         startup = max(startup, earlier.startup, key=_FROM_WORST.index)
@@ -185,13 +194,19 @@ def _record(status: SecretStatus, rotation: Rotation, earlier: Validation | None
     )
 
 
-def started_on(lines: Iterable[bytes], fingerprints: Iterable[str]) -> set[str]:
-    """Return the keys on which a service started, by the events that `guard()` sends to the service's own log.
+def started_on(lines: Iterable[bytes], keys: Mapping[str, str]) -> set[str]:
+    """Return the secrets on whose keys a service started, by the events that `guard()` sends to the service's own log.
+
+    It is evidence and no proof: a log may hold any text.
 
     Args:
-        lines: the service's log.
-        fingerprints: the keys that are looked for.
+        lines: the service's log, in whatever form its pipeline writes the events.
+        keys: the fingerprints that are looked for, by the names of their secrets.
     """
-    wanted = set(fingerprints)
     event = PASSED_EVENT.encode()
-    return {each for line in lines if event in line for each in wanted if each.encode() in line}
+    # As `emit` sends it, with any quotes, blanks and escapes between.
+    started = {
+        secret: re.compile(rf"secret\W+{re.escape(secret)}\W+state\W+present\W+fingerprint\W+{key}".encode())
+        for secret, key in keys.items()
+    }
+    return {secret for line in lines if event in line for secret, form in started.items() if form.search(line)}
