@@ -347,6 +347,13 @@ class TestWhoseItIs:
         write(tmp_path / "file", b"content")
         assert given == [(12345, 12345) if kept else (before.st_uid, before.st_gid)]
 
+    def test_nobody_is_asked_on_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """There a file is whose directory's permissions say."""
+        pretend_windows(monkeypatch)
+        monkeypatch.delattr(os, "fchown")
+        files.make_directory(str(tmp_path / "logs"))
+        assert (tmp_path / "logs").is_dir()
+
     def test_only_root_may(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """For anybody else it is left as it is."""
 
