@@ -16,7 +16,7 @@ from robodj_secretguard import Report, Severity, check
 from robodj_secretguard.findings import RevocationStatus
 from robodj_secretguard.fingerprint import fingerprint, is_fingerprint
 from robodj_secretguard.render import report_json, report_text
-from robodj_secretguard.revocation import MAX_LIST_BYTES, RevocationList
+from robodj_secretguard.revocation import MAX_LIST_BYTES, revocation_list
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.textfile import TextFile
 
@@ -271,12 +271,12 @@ class TestBoth:
         entries = [revoked() if kind == "fingerprint" else "wrong" for kind in kinds]
         fingerprints = frozenset(entry for entry in entries if entry != "wrong")
         numbers = tuple(place for place, entry in enumerate(entries, start=1) if entry == "wrong")
-        in_file = RevocationList(TextFile(exists=True, lines=tuple(map(SealedStr, entries))), None)
+        in_file = revocation_list(TextFile(exists=True, lines=tuple(map(SealedStr, entries))), None)
         assert (in_file.fingerprints, in_file.unreadable_in_file) == (fingerprints, numbers)
         assert (in_file.unreadable_in_variable, in_file.sources) == ((), (SOURCE,))
         if entries:
             variable = SealedStr(f"{around}{between.join(entries)}{around}")
-            in_variable = RevocationList(TextFile(), variable)
+            in_variable = revocation_list(TextFile(), variable)
             assert (in_variable.fingerprints, in_variable.unreadable_in_variable) == (fingerprints, numbers)
             assert (in_variable.unreadable_in_file, in_variable.sources) == ((), ("environment",))
 
@@ -304,13 +304,13 @@ class TestUnsafe:
 
     @pytest.mark.parametrize(("size", "fits"), [(MAX_LIST_BYTES, True), (MAX_LIST_BYTES + 1, False)])
     def test_size(self, checker: Checker, size: int, fits: bool) -> None:  # noqa: FBT001
-        """A list of 1 MiB is read, a larger one is not."""
+        """A list of 256 KiB is read, a larger one is not."""
         entry = revoked()
         checker.write(NAME, f"#{'-' * (size - len(entry) - 2)}\n{entry}")
         if fits:
             self.used(checker)
         else:
-            self.refused(checker, "it is larger than 1048576 bytes")
+            self.refused(checker, "it is larger than 262144 bytes")
 
     @pytest.mark.parametrize("fingerprints", [108, 3000])
     def test_it_may_be_larger_than_a_key_file(self, checker: Checker, fingerprints: int) -> None:

@@ -396,7 +396,7 @@ class TestListThatCannotBeWritten:
         added = entry(machine.fingerprint(), reason=reason).encode()
         path = machine.write(NAME, b"#" * (MAX_LIST_BYTES - len(added)) + b"\n")
         before = path.read_bytes()
-        assert "it is full, with 1048576 bytes" in refused(machine, "secret.key", "--reason", reason, "--yes")
+        assert "it is full, with 262144 bytes" in refused(machine, "secret.key", "--reason", reason, "--yes")
         assert (path.read_bytes(), machine.log.exists()) == (before, False)
 
     def test_a_list_that_is_nearly_full(self, machine: Machine) -> None:

@@ -14,6 +14,7 @@ import pytest
 from conftest import V1, V2, good_keys, process_environment
 
 from robodj_secretguard import guard
+from robodj_secretguard.revocation import MAX_LIST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +108,11 @@ def test_the_slowest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         with process_environment({V2: good_keys()[V2]}):
             took[label] = measure(guard)
         file.unlink()
+    revoked = file.with_name("revoked.fingerprints")
+    for label, line in (("a list of fingerprints", f"sgfp1:{'0' * 32}\n"), ("a list of nothing", "x\n")):
+        revoked.write_bytes(line.encode() * (MAX_LIST_BYTES // len(line)))
+        with process_environment(good_keys()):
+            took[label] = measure(guard)
     for label, seconds in sorted(took.items(), key=lambda each: -each[1])[:10]:
         print(f"{seconds * 1000:8.2f} ms  {label}")  # noqa: T201
     assert max(took.values()) < SECONDS

@@ -18,49 +18,46 @@ if TYPE_CHECKING:
 REVOKED_FILE: Final = "config/revoked.fingerprints"
 REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
 """The variable that adds to the file's entries, for a fleet: separated by commas or blanks."""
-MAX_LIST_BYTES: Final = 1 << 20
+MAX_LIST_BYTES: Final = 1 << 18
+"""Room for some thousand entries."""
 
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """The file, and the variable that adds to it.
+    """What the file and the variable that adds to it say.
 
     Attributes:
-        file: the file `config/revoked.fingerprints`; a comment may follow an entry.
-        variable: the variable; `None` when unset or empty.
+        file: the file.
+        sources: where there is a list.
+        fingerprints: every revoked key's fingerprint.
+        unreadable_in_file: which entries of the file cannot be read, counted from 1.
+        unreadable_in_variable: which entries of the variable cannot be read, counted from 1.
     """
 
     file: TextFile
-    variable: SealedStr | None
+    sources: tuple[str, ...]
+    fingerprints: frozenset[str]
+    unreadable_in_file: tuple[int, ...]
+    unreadable_in_variable: tuple[int, ...]
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Where there is a list."""
-        found = {f"file:{REVOKED_FILE}": self.file.exists or self.file.dangling, "environment": bool(self.variable)}
-        return tuple(source for source, is_there in found.items() if is_there)
 
-    @property
-    def fingerprints(self) -> frozenset[str]:
-        """Every revoked key's fingerprint."""
-        return frozenset(filter(is_fingerprint, (*self._in_file, *self._in_variable)))
+def revocation_list(file: TextFile, variable: SealedStr | None = None) -> RevocationList:
+    """Return what the revocation list says.
 
-    @property
-    def unreadable_in_file(self) -> tuple[int, ...]:
-        """Which entries of the file cannot be read, counted from 1."""
-        return _unreadable(self._in_file)
-
-    @property
-    def unreadable_in_variable(self) -> tuple[int, ...]:
-        """Which entries of the variable cannot be read, counted from 1."""
-        return _unreadable(self._in_variable)
-
-    @property
-    def _in_file(self) -> Iterable[str]:
-        return (_entry(line.get_secret_value()) for line in self.file.lines)
-
-    @property
-    def _in_variable(self) -> Iterable[str]:
-        return filter(None, re.split(r"[\s,]+", self.variable.get_secret_value())) if self.variable else ()
+    Args:
+        file: the file `config/revoked.fingerprints`; a comment may follow an entry.
+        variable: the variable; `None` when unset or empty.
+    """
+    found = {f"file:{REVOKED_FILE}": file.exists or file.dangling, "environment": bool(variable)}
+    in_file = [_entry(line.get_secret_value()) for line in file.lines]
+    in_variable = [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))] if variable else []
+    return RevocationList(
+        file=file,
+        sources=tuple(source for source, is_there in found.items() if is_there),
+        fingerprints=frozenset(filter(is_fingerprint, (*in_file, *in_variable))),
+        unreadable_in_file=_unreadable(in_file),
+        unreadable_in_variable=_unreadable(in_variable),
+    )
 
 
 def _entry(line: str) -> str:

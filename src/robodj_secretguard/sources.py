@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Literal
 
 from robodj_secretguard.near_miss import NearMiss, ReadName, near_misses
-from robodj_secretguard.revocation import MAX_LIST_BYTES, REVOKED_FILE, REVOKED_FINGERPRINTS, RevocationList
+from robodj_secretguard.revocation import MAX_LIST_BYTES, REVOKED_FILE, REVOKED_FINGERPRINTS, revocation_list
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.textfile import TextFile, look
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.revocation import RevocationList
 
 PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"
 ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa: S105 - a name
@@ -205,8 +206,8 @@ def read(
             any_case=environment.distinguishes_case,
         ),
         ephemeral=environment.is_set(EPHEMERAL),
-        revocation=RevocationList(
-            file=look_at(REVOKED_FILE, MAX_LIST_BYTES), variable=environment.get(REVOKED_FINGERPRINTS) or None
+        revocation=revocation_list(
+            look_at(REVOKED_FILE, MAX_LIST_BYTES), environment.get(REVOKED_FINGERPRINTS) or None
         ),
     )
     return tuple(

@@ -13,7 +13,7 @@ from robodj_secretguard.lifecycle.files import locked_directory, open_unlinked, 
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, is_replaced
 from robodj_secretguard.program import MANAGER, command
-from robodj_secretguard.revocation import MAX_LIST_BYTES, REVOKED_FILE, RevocationList
+from robodj_secretguard.revocation import MAX_LIST_BYTES, REVOKED_FILE, revocation_list
 from robodj_secretguard.sources import within_config_dir
 from robodj_secretguard.textfile import TextFile, lines_of
 
@@ -131,7 +131,7 @@ def _add(path: str, fingerprint: str, entry: bytes) -> bool:
         unreadable = (f"it is full, with {MAX_LIST_BYTES} bytes",)
     if unreadable:
         raise RevocationListError("; ".join(unreadable))
-    if fingerprint in RevocationList(TextFile(lines=lines), None).fingerprints:
+    if fingerprint in revocation_list(TextFile(lines=lines)).fingerprints:
         return False
     gap = b"" if content.endswith(b"\n") or not content else b"\n"
     with prepared_file(path, content + gap + entry, mode) as prepared:
