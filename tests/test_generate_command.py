@@ -330,6 +330,15 @@ class TestWritten:
             ("file-fallback", "secret.key")
         ]
 
+    @posix_only
+    def test_a_template_is_read_through_no_link(self, machine: Machine) -> None:
+        """What somebody else may not read must not get into a file that they may."""
+        private = machine.root / "private"
+        private.write_text("# private\nchangeme\n", encoding="utf-8")
+        (machine.config / "secret.key.example").symlink_to(private)
+        assert machine.call("generate", "secret.key", "--write").status == 0
+        assert "private" not in (machine.config / "secret.key").read_text(encoding="utf-8")
+
     def test_a_copy_goes_before_the_template(self, machine: Machine) -> None:
         """What somebody has written into the copy is kept, and the template is as it was."""
         machine.write("secret.key", "# ours\nREPLACE_WITH_A_KEY\n")

@@ -162,8 +162,8 @@ class TestBoxes:
     def test_nothing_is_recorded(self, machine: Machine) -> None:
         """What is to be done is said, with its command."""
         assert boxes(report(machine), "Rotate/Revoke") == [
-            "[ ] Previous key versions revoked: robodj-secretguard revoke",
-            "[ ] Emergency rotation recorded: robodj-secretguard rotate record",
+            "[ ] Previous key versions revoked",
+            "[ ] Emergency rotation recorded",
             "[ ] Old versions disabled in the secret manager",
         ]
 
@@ -204,6 +204,21 @@ class TestBoxes:
         assert any(box.startswith(f"[x] Revoked {old}, secret.key (prod), at 2026-12-01T1") for box in found)
         assert f"[{replaced}] The replacement of {old} recorded as rotated" in found
 
+    def test_a_replacement_that_is_revoked_itself(self, machine: Machine) -> None:
+        """It replaces nothing any more."""
+        first, second = another(), another()
+        fields = {"secret": "secret.key", "environment": "prod"}
+        machine.record(
+            rotated(NOW - 4 * HOUR, first),
+            rotated(NOW - 3 * HOUR, second),
+            *(
+                replace(draft(Event.REVOKED, fingerprint=each, **fields), recorded_at=NOW - ago * HOUR)
+                for each, ago in ((first, 2), (second, 1))
+            ),
+        )
+        ran = machine.call("incident", "report", "--since", "2026-11-30")
+        assert [line[:5] for line in ran.out.splitlines() if "The replacement of" in line] == ["- [ ]"] * 2
+
     @pytest.mark.parametrize("at", [NOW - 900 * HOUR, NOW - HOUR], ids=["before", "after"])
     def test_a_replacement_outside_the_span(self, machine: Machine, at: datetime) -> None:
         """It counts, whenever it was recorded; it is not in the timeline."""
@@ -213,7 +228,7 @@ class TestBoxes:
         assert boxes(report(machine, since=span), "Rotate/Revoke")[:3] == [
             f"[x] Revoked {old}, secret.key (prod), at 2026-12-01T10:00:00Z",
             f"[x] The replacement of {old} recorded as rotated",
-            "[ ] Emergency rotation recorded: robodj-secretguard rotate record",
+            "[ ] Emergency rotation recorded",
         ]
         document = json.loads(report(machine, "--format", "json", since=span))
         assert [record["event"] for record in document["timeline"]] == ["revoked"]
@@ -227,8 +242,8 @@ class TestBoxes:
         assert is_open in boxes(report(machine, since=span), "Rotate/Revoke")
         machine.record(begun, rotated(NOW - HOUR, key))
         assert boxes(report(machine, since=span), "Rotate/Revoke") == [
-            "[ ] Previous key versions revoked: robodj-secretguard revoke",
-            "[ ] Emergency rotation recorded: robodj-secretguard rotate record",
+            "[ ] Previous key versions revoked",
+            "[ ] Emergency rotation recorded",
             "[ ] Old versions disabled in the secret manager",
         ]
 

@@ -129,6 +129,12 @@ class TestLock:
             pass
         assert os.listdir(tmp_path) == [LOCK_FILE]
 
+    def test_a_lock_file_that_was_deleted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What was locked is no longer what others wait for: nothing is done."""
+        monkeypatch.setattr(files, "is_at", lambda *_: False)
+        with pytest.raises(BusyError), locked_directory(str(tmp_path)):
+            pass
+
     def test_a_directory_that_is_not_there(self, tmp_path: Path) -> None:
         """There is nothing to lock."""
         with pytest.raises(LockFileError, match="No such file"), locked_directory(str(tmp_path / "nowhere")):
@@ -329,7 +335,7 @@ class TestWhoseItIs:
             os.close(files.open_or_make(str(tmp_path / "log"), os.O_RDWR))
         assert given == [owner, owner]
 
-    @pytest.mark.parametrize(("mode", "kept"), [(0o755, True), (0o1777, False)])
+    @pytest.mark.parametrize(("mode", "kept"), [(0o755, True), (0o1777, False), (0o770, False)])
     def test_of_a_file_that_is_replaced(
         self,
         tmp_path: Path,
@@ -346,6 +352,35 @@ class TestWhoseItIs:
         monkeypatch.setattr(os, "lstat", lambda _: other)
         write(tmp_path / "file", b"content")
         assert given == [(12345, 12345) if kept else (before.st_uid, before.st_gid)]
+
+    def test_another_directory_in_its_place(
+        self, tmp_path: Path, given: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that holds something is not what was made, and is given to nobody."""
+        make = os.mkdir
+
+        def swap(path: str, mode: int) -> None:
+            make(path, mode)
+            (tmp_path / "logs" / "somebody's").touch()
+
+        monkeypatch.setattr(os, "mkdir", swap)
+        files.make_directory(str(tmp_path / "logs"))
+        assert given == []
+
+    def test_another_file_in_its_place(
+        self, tmp_path: Path, given: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that somebody else makes at the same time is opened, and stays theirs."""
+        opened = os.open
+
+        def race(path: str, flags: int, mode: int = 0o777) -> int:
+            if flags & os.O_EXCL:
+                (tmp_path / "log").touch()
+            return opened(path, flags, mode)
+
+        monkeypatch.setattr(os, "open", race)
+        os.close(files.open_or_make(str(tmp_path / "log"), os.O_RDWR))
+        assert given == []
 
     def test_nobody_is_asked_on_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """There a file is whose directory's permissions say."""

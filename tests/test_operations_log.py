@@ -301,8 +301,19 @@ class TestRead:
 
     @pytest.mark.parametrize(
         "end",
-        [b"\n", b"\n\n", b" ", b"\0" * 4096, b"{", FIFTH[:20], FIFTH[:-1], FIFTH[:-9] + b"\n", b"\r\n"],
-        ids=range(9),
+        [
+            b"\n",
+            b"\n\n",
+            b" ",
+            b"\0" * 4096,
+            b"{",
+            FIFTH[:20],
+            FIFTH[:-1],
+            FIFTH[:-9] + b"\n",
+            b"\r\n",
+            FIFTH[:15] + b"\0" * 9,
+        ],
+        ids=range(10),
     )
     def test_a_torn_end(self, end: bytes) -> None:
         """What a cut write of the next record may have left there is left to be closed off."""
@@ -560,6 +571,17 @@ class TestFile:
             append(path, *some(1))
         assert (str(reading.value), str(appending.value)) == (said_of_reading, said_of_appending)
         assert seen(path.parent) == before
+
+    @posix_only
+    def test_a_way_that_others_may_change(self, tmp_path: Path) -> None:
+        """Nothing is made there, whatever they have put on the way."""
+        (tmp_path / "config").mkdir()
+        (tmp_path / "config").chmod(0o777)
+        (tmp_path / "theirs").mkdir()
+        (tmp_path / "config" / "logs").symlink_to(tmp_path / "theirs")
+        with pytest.raises(LogError, match="others may put it there"):
+            append(tmp_path / "config" / "logs" / "log.jsonl", *some(1))
+        assert os.listdir(tmp_path / "theirs") == []
 
     @posix_only
     def test_a_directory_that_others_may_write(self, path: Path) -> None:

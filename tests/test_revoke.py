@@ -16,7 +16,7 @@ from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, check
 from robodj_secretguard.lifecycle import files, operations_log
-from robodj_secretguard.lifecycle.records import Event, Step
+from robodj_secretguard.lifecycle.records import Event, Step, draft
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.revocation import MAX_LIST_BYTES
 
@@ -308,10 +308,10 @@ class TestList:
         assert listed(machine) == entry(machine.fingerprint())
 
     @posix_only
-    @pytest.mark.parametrize(("before", "after"), [(None, 0o644), (0o600, 0o600), (0o664, 0o664), (0o666, 0o664)])
+    @pytest.mark.parametrize(("before", "after"), [(None, 0o644), (0o600, 0o600), (0o664, 0o664), (0o666, 0o666)])
     def test_its_mode(self, machine: Machine, before: int | None, after: int) -> None:
-        """A new one is for everybody to read, whatever the umask; one that is there keeps its mode, and is never for
-        others to write.
+        """A new one is for everybody to read, whatever the umask; one that is there keeps its mode, and is as little to
+        be relied on as it was.
         """
         if before is not None:
             machine.write(NAME, "# ours\n", before)
@@ -321,7 +321,8 @@ class TestList:
         finally:
             os.umask(umask)
         assert (machine.config / NAME).stat().st_mode == 0o100000 | after
-        assert found(check(environ=machine.environ, config_dir=machine.config)) == [("revoked", "secret.key")]
+        unsafe = [("revoked", None)] * (after == 0o666)
+        assert found(check(environ=machine.environ, config_dir=machine.config)) == [*unsafe, ("revoked", "secret.key")]
 
     def test_it_is_replaced_in_one_step(self, machine: Machine) -> None:
         """Who has opened the old one reads it to its end, and nothing is left beside it."""
@@ -703,6 +704,30 @@ def test_a_list_that_cannot_be_relied_on_is_said_to_be(machine: Machine) -> None
     assert ran.status == 0
     alerts = [line for line in ran.out.splitlines() if line.startswith("ALERT: ")]
     assert [line.partition(" has what")[0] for line in alerts] == [f"ALERT: revoked: The revocation list config/{NAME}"]
+
+
+def test_somebody_else_has_recorded_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the log was waited for: the same revocation is recorded once."""
+    opened = operations_log.opened
+    monkeypatch.setattr(operations_log, "opened", lambda path: _after_another(opened, path, machine))
+    ran = machine.call("revoke", "secret.key", *REASON, "--yes")
+    assert (ran.status, ran.err) == (0, "")
+    assert [entry.record.event for entry in machine.records] == [Event.REVOKED]
+
+
+def _after_another(opened: Callable[[str], Any], path: str, machine: Machine) -> Any:
+    with opened(path) as log:
+        log.append([draft(Event.REVOKED, reason="theirs", fingerprint=machine.fingerprint())])
+    return opened(path)
+
+
+def test_a_log_whose_end_is_deep_does_not_stop_it(machine: Machine) -> None:
+    """Whatever is in the log, a revocation does not wait for it."""
+    machine.log.parent.mkdir(mode=0o700)
+    machine.log.write_bytes(b'{"schema":1,"sequence":1,"x":' + b"[" * 100_000)
+    ran = machine.call("revoke", "secret.key", *REASON, "--yes")
+    assert ran.status == 0
+    assert found(machine.within(check)) == [("revoked", "secret.key")]
 
 
 def test_a_log_that_does_not_verify_is_said_to_be(machine: Machine) -> None:

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import pytest
 import structlog
-from command_line import OTHER, Machine, machine_at, rotated
+from command_line import OTHER, Machine, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, Ran, good_keys
 from detector import leaks
 
@@ -241,6 +241,7 @@ class TestServiceLog:
         "form",
         [
             "{event} secrets=[{{'secret': '{name}', 'state': 'present', 'fingerprint': '{key}'}}]",
+            '{{"event": "{event}", "secrets": [{{"fingerprint": "{key}", "secret": "{name}", "state": "present"}}]}}',
             r'{event} secrets="[{{\"secret\": \"{name}\", \"state\": \"present\", \"fingerprint\": \"{key}\"}}]"',
         ],
     )
@@ -255,9 +256,11 @@ class TestServiceLog:
         "form",
         [
             "GET /?x={event} {key}",
-            "{event} secret={name} state=expired fingerprint={key}",
-            "{event} secret=secret_v2.key state=present fingerprint={key}",
-            "secret={name} state=present fingerprint={key}",
+            "{event} {{secret={name} state=expired fingerprint={key}}}",
+            "{event} {{secret=secret_v2.key state=present fingerprint={key}}}",
+            "{event} {{secret={name}s state=present fingerprint={key}}}",
+            "{event} {{secret={name} state=present}} {{fingerprint={key}}}",
+            "{{secret={name} state=present fingerprint={key}}}",
         ],
     )
     def test_what_is_no_evidence(self, machine: Machine, form: str) -> None:
@@ -452,7 +455,7 @@ class TestNames:
     @pytest.mark.parametrize("command", ["record", "plan"])
     def test_unknown(self, machine: Machine, command: str) -> None:
         """It is not repeated: it may be a key."""
-        key = secrets.token_urlsafe(32)
+        key = key_as_argument()
         ran = machine.call("rotate", command, key, "--environment", "prod", "--operator", "dana")
         assert usage(ran) == "there is no such secret: the model declares secret.key, secret_v2.key"
         assert leaks(ran.err, [key]) == []

@@ -199,6 +199,9 @@ class TestRotation:
         """A record of a time to come is no age."""
         machine.record(rotated(NOW + SECOND, machine.fingerprint()))
         assert said(machine, "rotated") == "2026-12-01T12:00:01Z in prod, which is ahead of this machine's clock"
+        ran = machine.call("status")
+        assert ran.status == 1
+        assert "cannot be relied on: record 1 is ahead of this machine's clock: none can follow it" in ran.err
 
     def test_not_delivered(self, machine: Machine) -> None:
         """Where the key is not delivered, as on an operator's machine, the last one that is recorded is meant."""

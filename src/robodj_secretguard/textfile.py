@@ -140,9 +140,21 @@ def exposed(status: os.stat_result, path: str) -> tuple[str, ...]:
         return ()
     if status.st_mode & stat.S_IWOTH:
         found.append("it is writable by others")
-    if any(_is_replaceable(step) for step in _steps(path)):
+    if is_way_exposed(path):
         found.append("its directory, or one on the way to it, is writable by others")
     return tuple(found)
+
+
+def is_way_exposed(path: str) -> bool:
+    """Whether others can have put something else in the place of a path, or of a directory or a link on the way to it.
+
+    Args:
+        path: a path to what is there.
+
+    Raises:
+        OSError: the way to it cannot be looked at.
+    """
+    return POSIX and any(_is_replaceable(step) for step in _steps(path))
 
 
 def _steps(path: str) -> Iterator[str]:

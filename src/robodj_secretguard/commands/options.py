@@ -11,6 +11,7 @@ from robodj_secretguard.commands.answer import UsageError
 from robodj_secretguard.lifecycle.texts import MOST_CHARACTERS, is_environment, is_free_text
 from robodj_secretguard.loading import load_model
 from robodj_secretguard.models import RuntimeSecrets
+from robodj_secretguard.program import option
 from robodj_secretguard.rules.expiry import expiry
 from robodj_secretguard.sealed import SealedStr
 
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
 
-def _free_text(option: str, text: str) -> str:
+def _free_text(name: str, text: str) -> str:
     if not is_free_text(text):
         limits = f"one line of printable text, up to {MOST_CHARACTERS} characters, without anything like a key"
-        msg = f"{option} must be {limits}"
+        msg = f"{name} must be {limits}"
         raise UsageError(msg)
     return text
 
@@ -41,12 +42,12 @@ def _environment(text: str) -> str:
     return text
 
 
-def _moment(option: str, text: str) -> datetime:
+def _moment(name: str, text: str) -> datetime:
     given = SealedStr(text)
     del text
     instant = expiry(given) or expiry(SealedStr(f"{given.get_secret_value()}T00:00Z"))  # of a date, its first
     if instant is None:
-        msg = f"{option} must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
+        msg = f"{name} must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
         raise UsageError(msg)
     return instant
 
@@ -107,10 +108,10 @@ def add_command(
     short = description.partition(".")[0]
     parser = commands.add_parser(name, help=short, description=description, allow_abbrev=False, **more)
     parser.set_defaults(run=run, model=None, require_env_only=False)
-    for option in required:
-        parser.add_argument(option, required=True, **_OPTIONS[option])
-    for option in options:
-        parser.add_argument(option, **_OPTIONS[option])
+    for each in required:
+        parser.add_argument(each, required=True, **_OPTIONS[each])
+    for each in options:
+        parser.add_argument(each, **_OPTIONS[each])
     return parser
 
 
@@ -137,9 +138,9 @@ def given(arguments: argparse.Namespace, *names: str) -> list[str]:
     """
     words = []
     for name in names:
-        option, value = f"--{name.replace('_', '-')}", getattr(arguments, name)
+        word, value = f"--{name.replace('_', '-')}", getattr(arguments, name)
         if value is not None:
-            words += [option, value if value.isascii() and is_free_text(value) else _OPTIONS[option]["metavar"]]
+            words += option(word, value if value.isascii() and is_free_text(value) else _OPTIONS[word]["metavar"])
     return words
 
 

@@ -80,7 +80,7 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
         except (LogError, KeyboardInterrupt) as error:
             why = str(error) or "interrupted"
             told = f"{PROGRAM}: the key IS revoked, but that was not recorded: {recorded.place.name}: {why}"
-    done = steps(key, report, records, given(arguments, "config_dir", "model"))
+    done = steps(key, report, records, given(arguments, "config_dir", "model"), given(arguments, "operations_log"))
     lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", f"It is on {the_list}, {_WHERE}"]
     # What else is wrong with the list: it may hold nothing back.
     lines += [finding_line(finding) for finding in judged(arguments, model).findings if _is_of_the_list(finding)]
@@ -126,6 +126,8 @@ def _record(
         fingerprint=key.fingerprint,
     )
     with operations_log.opened(prepared(log_place)) as log:
+        if any(each.event is Event.REVOKED and each.fingerprint == key.fingerprint for each in log.log.records):
+            return []  # somebody else has just recorded it
         return [entry.as_dict() for entry in log.append([record])]
 
 

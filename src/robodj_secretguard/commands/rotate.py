@@ -24,6 +24,7 @@ from robodj_secretguard.lifecycle.rotation import (
     rotations,
     started_on,
 )
+from robodj_secretguard.program import option
 from robodj_secretguard.render import count, finding_line
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def _plan(arguments: argparse.Namespace) -> Answer:
         now=datetime.now(UTC),
         current=here[-1] if here else None,
         environment=environment,
-        who=("--operator", arguments.operator or "YOUR-NAME", *given(arguments, "ticket")),
+        who=(*option("--operator", arguments.operator or "YOUR-NAME"), *given(arguments, "ticket")),
         options=given(arguments, "config_dir", "model"),
         log_options=given(arguments, "operations_log"),
     )

@@ -11,7 +11,7 @@ from robodj_secretguard.commands.recorded import evidence
 from robodj_secretguard.commands.terminal import coloured, shows_colour, wrapped
 from robodj_secretguard.findings import State, iso_utc
 from robodj_secretguard.lifecycle.standing import standing
-from robodj_secretguard.program import command
+from robodj_secretguard.program import PROGRAM
 from robodj_secretguard.render import count, revocation_line, tally
 
 if TYPE_CHECKING:
@@ -51,13 +51,16 @@ def _status(arguments: argparse.Namespace) -> Answer:
         secrets = [each.as_dict() for each in standings]
         result = document(ok=not status, operations_log=recorded.as_dict(), secrets=secrets, check=report.as_dict())
     else:
-        check = command("check", *given(arguments, "config_dir", "model"))
-        result = _text(report, standings, recorded.worth, check, colour=shows_colour(arguments.stdout))
+        with_options = bool(given(arguments, "config_dir", "model"))
+        colour = shows_colour(arguments.stdout)
+        result = _text(report, standings, recorded.worth, with_options=with_options, colour=colour)
     return Answer(status, result, recorded.told)
 
 
-def _text(report: Report, standings: Sequence[Standing], log: str, check: str, *, colour: bool) -> str:
-    summary = f"{tally(report)}: {check} says which" if report.findings else tally(report)
+def _text(report: Report, standings: Sequence[Standing], log: str, *, with_options: bool, colour: bool) -> str:
+    summary = tally(report)
+    if report.findings:
+        summary += f": {PROGRAM} check says which{' (same options)' if with_options else ''}"
     lines = [f"operations log: {log}", revocation_line(report.revocation_list), summary]
     blocks = [_row(each, colour=colour) for each in standings]
     return "\n\n".join([*blocks, "\n".join(wrapped(line, _INDENT) for line in lines)])

@@ -79,9 +79,24 @@ def open_or_make(path: str, flags: int) -> int:
     try:
         return open_unlinked(path, flags)
     except FileNotFoundError:
-        descriptor = open_unlinked(path, flags | os.O_CREAT, SHARED_MODE)
+        try:
+            descriptor = open_unlinked(path, flags | os.O_CREAT | os.O_EXCL, SHARED_MODE)
+        except FileExistsError:  # somebody else has just made it
+            return open_unlinked(path, flags)
         _give_away(descriptor, os.path.dirname(path))
         return descriptor
+
+
+def is_at(descriptor: int, path: str) -> bool:
+    """Whether an open file is the one that is at a path.
+
+    Args:
+        descriptor: the file's.
+        path: the path.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    return False
 
 
 def make_directory(path: str) -> None:
@@ -96,9 +111,10 @@ def make_directory(path: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP)
         if os.name == "posix":
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = open_unlinked(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                _give_away(descriptor, os.path.dirname(path))
+                if not os.listdir(descriptor):  # another could have been put in its place
+                    _give_away(descriptor, os.path.dirname(path))
             finally:
                 os.close(descriptor)
         sync_directory(os.path.dirname(path))
@@ -112,7 +128,8 @@ def _give_away(descriptor: int, directory: str, replaced: str | None = None) -> 
     if os.name == "posix":
         with contextlib.suppress(PermissionError):  # only root may
             owner = os.stat(directory or os.curdir)
-            if replaced is not None and not owner.st_mode & stat.S_IWOTH and os.path.lexists(replaced):
+            others = stat.S_IWGRP | stat.S_IWOTH
+            if replaced is not None and not owner.st_mode & others and os.path.lexists(replaced):
                 owner = os.lstat(replaced)
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
@@ -164,12 +181,15 @@ def locked_directory(directory: str) -> Iterator[None]:
     Raises:
         OSError: the lock file cannot be made, or is held.
     """
+    path = os.path.join(directory, LOCK_FILE)
     try:
-        descriptor = open_or_make(os.path.join(directory, LOCK_FILE), os.O_RDONLY)
+        descriptor = open_or_make(path, os.O_RDONLY)
     except OSError as error:
         raise LockFileError(error.errno, error.strerror) from None
     try:
         with locked(descriptor):
+            if not is_at(descriptor, path):
+                raise BusyError  # it was deleted while it was waited for, and is no longer what others wait for
             yield
     finally:
         os.close(descriptor)

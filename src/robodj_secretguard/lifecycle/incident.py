@@ -9,7 +9,6 @@ from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle.checklist import Item
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import is_replaced
-from robodj_secretguard.program import command
 from robodj_secretguard.render import tally
 
 if TYPE_CHECKING:
@@ -76,14 +75,14 @@ class Incident:
             )
             replaced = is_replaced(revoked.fingerprint, revoked.secret, revoked.environment, self.records)
             items.append(Item(f"The replacement of {revoked.fingerprint} recorded as rotated", done=replaced))
-        return items or [Item(f"Previous key versions revoked: {command('revoke')}")]
+        return items or [Item("Previous key versions revoked")]
 
     def _rotations(self) -> list[Item]:
         items = [
             Item(f"Rotated {rotated.secret} ({rotated.environment}) at {iso_utc(rotated.recorded_at)}", done=True)
             for rotated in self._of(Event.ROTATED)
         ]
-        items = items or [Item(f"Emergency rotation recorded: {command('rotate', 'record')}")]
+        items = items or [Item("Emergency rotation recorded")]
         finished = {(each.fingerprint, each.environment) for each in self.records if each.event is Event.ROTATED}
         begun = {(each.fingerprint, each.environment) for each in self._of(Event.ROTATION_INCOMPLETE)}
         if begun - finished:

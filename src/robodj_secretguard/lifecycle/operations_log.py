@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.lifecycle.files import locked, open_or_make, open_unlinked, reason, sync_directory
+from robodj_secretguard.lifecycle.files import is_at, locked, open_or_make, open_unlinked, reason, sync_directory
 from robodj_secretguard.lifecycle.records import Event, Record, draft, hash_of, parse
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
-from robodj_secretguard.textfile import exposed
+from robodj_secretguard.textfile import exposed, is_way_exposed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,8 +71,12 @@ class Log:
     @property
     def defects(self) -> tuple[str, ...]:
         """All that is wrong with it."""
-        torn = "the last line is torn: a write was cut short; the next record closes it off"
-        return (*self.damage, torn) if self.torn is not None else self.damage
+        defects = list(self.damage)
+        if self.torn is not None:
+            defects.append("the last line is torn: a write was cut short; the next record closes it off")
+        if self.last is not None and self.last.record.recorded_at > datetime.now(UTC):
+            defects.append(f"record {self.last.record.sequence} is ahead of this machine's clock: none can follow it")
+        return tuple(defects)
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -161,14 +165,16 @@ def _beginning(last: Entry | None) -> bytes:
 
 def _may_be_cut(line: bytes, begins: bytes) -> bool:
     """Whether a line that cannot be read may be what a cut write has left, or a file system that died during it."""
-    may_be = line.startswith(begins) or begins.startswith(line) or not line.strip(b"\0 \t\r")
-    return may_be and not _is_json(line)  # a part of a record is none
+    written = line.rstrip(b"\0 \t\r")
+    return (written.startswith(begins) or begins.startswith(written)) and not _is_json(
+        written
+    )  # a part of a record is none
 
 
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -266,10 +272,13 @@ def opened(path: str) -> Iterator[OpenLog]:
         LogError: it cannot be opened, read or written, it is damaged, or another process does not let go of it.
     """
     with _errors_in_our_words():
+        if not os.path.lexists(path) and is_way_exposed(os.path.dirname(path) or os.curdir):
+            msg = "others may put it there: a directory on the way to it, or a link, is theirs to change"
+            raise LogError(msg)
         descriptor = open_or_make(path, os.O_RDWR | os.O_APPEND)
         try:
             with locked(descriptor):
-                if not _is_at(descriptor, path):
+                if not is_at(descriptor, path):
                     msg = "it was moved away just now: try again"
                     raise LogError(msg)
                 content = _content(descriptor, path)
@@ -285,12 +294,6 @@ def opened(path: str) -> Iterator[OpenLog]:
                 yield OpenLog(descriptor, log)
         finally:
             os.close(descriptor)
-
-
-def _is_at(descriptor: int, path: str) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    return False
 
 
 def _content(descriptor: int, path: str) -> bytes:

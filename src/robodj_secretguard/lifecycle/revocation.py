@@ -123,7 +123,7 @@ def _add(path: str, fingerprint: str, entry: bytes) -> bool:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise IsADirectoryError
-            content, mode = file.read(MAX_LIST_BYTES), stat.S_IMODE(status.st_mode) & ~stat.S_IWOTH
+            content, mode = file.read(MAX_LIST_BYTES), stat.S_IMODE(status.st_mode)
     except FileNotFoundError:
         is_there = False
     unreadable, lines = lines_of(content)
@@ -139,7 +139,9 @@ def _add(path: str, fingerprint: str, entry: bytes) -> bool:
     return True
 
 
-def steps(key: RevokedKey, report: Report, records: Sequence[Record], options: Sequence[str]) -> list[Item]:
+def steps(
+    key: RevokedKey, report: Report, records: Sequence[Record], options: Sequence[str], log_options: Sequence[str]
+) -> list[Item]:
     """Return the five steps of policy section 4, and whether each is done as far as the program can see.
 
     Args:
@@ -147,6 +149,7 @@ def steps(key: RevokedKey, report: Report, records: Sequence[Record], options: S
         report: the check as it was before the revocation.
         records: what is recorded.
         options: further options of the commands that an operator is told, such as the model's.
+        log_options: those of the commands that look at what is recorded.
     """
     refused = {finding.secret for finding in report.alerts}
     replaced = any(
@@ -157,7 +160,8 @@ def steps(key: RevokedKey, report: Report, records: Sequence[Record], options: S
     )
     restarted = is_replaced(key.fingerprint, key.secret, key.environment, records)
     name = key.secret or "NAME"
-    generate, plan = (command(*words, name, *options) for words in (("generate",), ("rotate", "plan")))
+    generate = command("generate", name, *options)
+    plan = command("rotate", "plan", name, *log_options, *options)
     return [
         Item("Disable workloads using the key: those that run go on, and no guarded one starts with this list."),
         Item(f"Issue a replacement via the secret manager: {generate} | {MANAGER}", done=replaced),

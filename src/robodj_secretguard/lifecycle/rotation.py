@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.emit import PASSED_EVENT
-from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.findings import State, iso_utc
 from robodj_secretguard.lifecycle.records import Event, Record, Step, Validation, draft
-from robodj_secretguard.program import command
+from robodj_secretguard.program import command, option
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ NO_ENVIRONMENT: Final = "no environment"
 """In the place of an environment that is not recorded; none is called so."""
 ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE)
 
+_INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
 _FROM_WORST: Final = (Step.NOT_DONE, Step.ATTESTED, Step.VERIFIED)
 
 
@@ -78,9 +79,9 @@ def rotations(records: Iterable[Record], secret: str | None, environment: str | 
 
 
 def is_replaced(
-    fingerprint: str | None, secret: str | None, environment: str | None, records: Iterable[Record]
+    fingerprint: str | None, secret: str | None, environment: str | None, records: Sequence[Record]
 ) -> bool:
-    """Whether another key is recorded as rotated in the place of a key, after it.
+    """Whether another key, which is not revoked, is recorded as rotated in the place of a key, after it.
 
     Args:
         fingerprint: the key's.
@@ -90,7 +91,13 @@ def is_replaced(
     """
     of_its_place = rotations(records, secret, environment) if environment else []
     last = of_its_place[-1] if of_its_place else None
-    return last is not None and last.event is Event.ROTATED and last.fingerprint != fingerprint
+    revoked = {record.fingerprint for record in records if record.event is Event.REVOKED}
+    return (
+        last is not None
+        and last.event is Event.ROTATED
+        and last.fingerprint != fingerprint
+        and last.fingerprint not in revoked
+    )
 
 
 def compared(records: Iterable[Record]) -> dict[str, int]:
@@ -155,7 +162,7 @@ def completion(record: Record, rotation: Rotation) -> str:
     """
     steps = record.validation.open_steps if record.validation else ()
     attested = [word for name in steps for word in ("--attest", name)]
-    who = ("--environment", rotation.environment, "--operator", rotation.operator)
+    who = ("--environment", rotation.environment, *option("--operator", rotation.operator))
     return command("rotate", "record", record.secret or "", *who, *attested, *rotation.log_options, *rotation.options)
 
 
@@ -204,9 +211,13 @@ def started_on(lines: Iterable[bytes], keys: Mapping[str, str]) -> set[str]:
         keys: the fingerprints that are looked for, by the names of their secrets.
     """
     event = PASSED_EVENT.encode()
-    # As `emit` sends it, with any quotes, blanks and escapes between.
-    started = {
-        secret: re.compile(rf"secret\W+{re.escape(secret)}\W+state\W+present\W+fingerprint\W+{key}".encode())
+    # As `emit` sends it, in any order, with any quotes, blanks and escapes between.
+    said = {
+        secret: [
+            re.compile(rf"\b{name}\W+{re.escape(value)}(?![\w.-])".encode())
+            for name, value in (("secret", secret), ("state", State.PRESENT), ("fingerprint", key))
+        ]
         for secret, key in keys.items()
     }
-    return {secret for line in lines if event in line for secret, form in started.items() if form.search(line)}
+    told = [each for line in lines if event in line for each in _INNERMOST.findall(line)]
+    return {secret for secret, forms in said.items() for each in told if all(form.search(each) for form in forms)}

@@ -16,18 +16,24 @@ _BASE64URL: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{_SHORTEST}}}))")  # every 
 _HEXADECIMAL: Final = re.compile(rf"(?:[0-9A-Fa-f][:\s-]?){{{LEAST_MATERIAL.hexadecimal.minimum}}}")
 
 
+# Not str.isprintable(), which changes with the interpreter: what one has recorded, every other must be able to read.
+_UNPRINTABLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
 def is_environment(text: str) -> bool:
     """Whether text may name an environment: `dev`, `staging`, `prod`; too short for a key, and one spelling of each."""
     return _ENVIRONMENT.fullmatch(text) is not None
 
 
 def is_free_text(text: str) -> bool:
-    """Whether an operator's text may be kept and shown: one printable line, none of whose words could be a key.
+    """Whether an operator's text may be kept and shown: one line, none of whose words could be a key.
 
     Args:
         text: an operator's name, a ticket or a reason.
     """
-    if not text.strip() or len(text) > MOST_CHARACTERS or not text.isprintable():
+    if not text.strip() or len(text) > MOST_CHARACTERS or _UNPRINTABLE.search(text):
         return False
     return not _HEXADECIMAL.search(text) and all(map(weakness, _BASE64URL.findall(text)))
 
