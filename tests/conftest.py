@@ -112,7 +112,13 @@ class Ran:
 
 
 def run(
-    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, keys: Sequence[str] = (), python: bool = True
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    keys: Sequence[str] = (),
+    python: bool = True,
+    timeout: float = TIMEOUT,
 ) -> Ran:
     """Run a process to its end, and make sure that it showed no part of a key.
 
@@ -122,9 +128,10 @@ def run(
         cwd: its working directory.
         keys: the keys that must not show.
         python: whether `command` is run by this Python.
+        timeout: how long it may take, in seconds.
     """
     argv = [sys.executable, *command] if python else list(command)
-    done = subprocess.run(argv, env=dict(env), cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    done = subprocess.run(argv, env=dict(env), cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
     assert leaks(done.stdout + done.stderr, keys) == []
     return Ran(done.returncode, done.stdout, done.stderr)
 

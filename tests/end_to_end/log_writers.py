@@ -18,6 +18,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli import main
+from robodj_secretguard.lifecycle import files
 from robodj_secretguard.lifecycle.operations_log import Entry, Log, LogError, load, opened
 from robodj_secretguard.lifecycle.records import Event, draft
 
@@ -38,6 +39,7 @@ RECORD: Final = (
     *("rotate", "record", "--environment", "prod", "--operator", "Ada", "--operations-log", PATH),
     *("--attest", "startup", "--attest", "functions"),
 )
+files.LOCK_SECONDS = 120.0  # type: ignore[misc] # with a slow disk, one of many writers waits long
 CHANCE: Final = Random()  # noqa: S311 - of when and where a writer is stopped, which is no secret
 
 
