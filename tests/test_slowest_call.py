@@ -14,6 +14,7 @@ import pytest
 from conftest import V1, V2, good_keys, process_environment
 
 from robodj_secretguard import guard
+from robodj_secretguard.lifecycle.operations_log import read
 from robodj_secretguard.revocation import MAX_LIST_BYTES
 
 if TYPE_CHECKING:
@@ -116,3 +117,11 @@ def test_the_slowest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for label, seconds in sorted(took.items(), key=lambda each: -each[1])[:10]:
         print(f"{seconds * 1000:8.2f} ms  {label}")  # noqa: T201
     assert max(took.values()) < SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [b"\n", b"x\n", b'{"schema":1,"sequence":1,\n'])
+def test_a_log_of_nothing(line: bytes) -> None:
+    """Nor does an operations log of which nothing can be read: a revocation does not wait for it."""
+    content = line * ((1 << 20) // len(line))
+    assert measure(lambda: read(content)) < SECONDS * 10

@@ -135,10 +135,8 @@ def exposed(status: os.stat_result, path: str) -> tuple[str, ...]:
     Raises:
         OSError: the way to it cannot be looked at.
     """
-    found: list[str] = []
-    if not POSIX:
-        return ()
-    if status.st_mode & stat.S_IWOTH:
+    found = []
+    if POSIX and status.st_mode & stat.S_IWOTH:
         found.append("it is writable by others")
     if is_way_exposed(path):
         found.append("its directory, or one on the way to it, is writable by others")

@@ -26,6 +26,7 @@ LIMITS: Final = (
     " taken off, or that somebody wrote the whole anew: compare with the last hash in your log system (log verify"
     " --expect HASH)."
 )
+_HEADER: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
 
 
 def add(commands: Commands) -> None:
@@ -71,9 +72,6 @@ def _show(arguments: argparse.Namespace) -> Answer:
     return Answer(status, text, told)
 
 
-_HEADER: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
-
-
 def _row(entry: Entry) -> tuple[str, ...]:
     record = entry.record
     cells = (record.event, record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
@@ -89,9 +87,10 @@ def _verify(arguments: argparse.Namespace) -> Answer:
     if expected is not None and not is_hash(expected):
         msg = "--expect must be the hash of a record: sha256: and 64 hexadecimal digits in lower case"
         raise UsageError(msg)
-    log = loaded(log_place(arguments))
+    where = log_place(arguments)
+    log = loaded(where)
     if not log.entries and not log.defects:
-        msg = f"{log_place(arguments).name}: it has no record, and nothing was verified"
+        msg = f"{where.name}: it has no record, and nothing was verified"
         raise UsageError(msg)
     number = find(log, expected) if expected is not None else None
     defects = list(log.defects)

@@ -14,7 +14,14 @@ from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.checklist import boxes
 from robodj_secretguard.lifecycle.operations_log import LogError
 from robodj_secretguard.lifecycle.records import Event, draft
-from robodj_secretguard.lifecycle.revocation import RevocationListError, RevokedKey, add_to_list, revoked_key, steps
+from robodj_secretguard.lifecycle.revocation import (
+    RevocationListError,
+    RevokedKey,
+    add_to_list,
+    is_recorded,
+    revoked_key,
+    steps,
+)
 from robodj_secretguard.lifecycle.rotation import rotations
 from robodj_secretguard.program import PROGRAM
 from robodj_secretguard.render import finding_line
@@ -126,7 +133,7 @@ def _record(
         fingerprint=key.fingerprint,
     )
     with operations_log.opened(prepared(log_place)) as log:
-        if any(each.event is Event.REVOKED and each.fingerprint == key.fingerprint for each in log.log.records):
+        if is_recorded(key.fingerprint, log.log.records):
             return []  # somebody else has just recorded it
         return [entry.as_dict() for entry in log.append([record])]
 

@@ -210,9 +210,9 @@ def _lines(entries: Sequence[Entry], rotation: Rotation) -> list[str]:
         ]
         if record.event is Event.ROTATION_INCOMPLETE:
             lines.append(f"  INCOMPLETE; when the rest is done: {completion(record, rotation)}")
-    return (
-        [*lines, "These are the first records of a new operations log."] if entries[0].record.sequence == 1 else lines
-    )
+    if entries[0].record.sequence == 1:
+        lines.append("These are the first records of a new operations log.")
+    return lines
 
 
 def _plan(arguments: argparse.Namespace) -> Answer:

@@ -31,6 +31,10 @@ class BusyError(OSError):
     """Another process holds the lock."""
 
 
+class NotRegularError(OSError):
+    """A directory, a pipe or a device is where a file should be."""
+
+
 class LockFileError(OSError):
     """The lock file of a directory cannot be opened."""
 
@@ -45,7 +49,7 @@ def reason(error: OSError) -> str:
         return "another process does not let go of it: try again"
     if isinstance(error, LockFileError):
         return f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}"
-    if isinstance(error, IsADirectoryError):
+    if isinstance(error, IsADirectoryError | NotRegularError):
         return "it is not a regular file"
     if error.errno == errno.ELOOP:
         return "it is a link, and nothing is read or written through one"
@@ -64,6 +68,27 @@ def open_unlinked(path: str, flags: int, mode: int = 0o600) -> int:
         OSError: it cannot be opened, or is a link (which Windows follows).
     """
     return os.open(path, flags | _OPTIONAL_FLAGS, mode)
+
+
+def read_unlinked(path: str, most: int) -> tuple[bytes, os.stat_result]:
+    """Return the first bytes of a file that is no link, and what is known of that very file.
+
+    Args:
+        path: where it is.
+        most: how many bytes.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is a link (which Windows follows).
+    """
+    descriptor = open_unlinked(path, os.O_RDONLY)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotRegularError
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(most), status
+    finally:
+        os.close(descriptor)
 
 
 def open_or_make(path: str, flags: int) -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.lifecycle.files import locked_directory, open_unlinked, prepared_file, put_in_place, reason
+from robodj_secretguard.lifecycle.files import locked_directory, prepared_file, put_in_place, read_unlinked, reason
 from robodj_secretguard.material import is_placeholder
 from robodj_secretguard.sources import MAX_FILE_BYTES, within_config_dir
 from robodj_secretguard.textfile import lines_of, look
@@ -104,8 +103,7 @@ def _prepared(directory: str, policy: SecretPolicy, key: SealedStr) -> Iterator[
 def _text(path: str) -> str:
     """Return what a file or a template holds; nothing where it is not there, is a link, or cannot be judged."""
     try:
-        with open(open_unlinked(path, os.O_RDONLY), "rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+        content, _ = read_unlinked(path, MAX_FILE_BYTES + 1)
     except OSError:
         return ""
     unreadable, _ = lines_of(content)

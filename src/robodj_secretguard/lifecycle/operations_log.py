@@ -121,11 +121,11 @@ def read(content: bytes) -> Log:
     last_line = 0
     for number, line in enumerate(lines if unended else lines[:-1], start=1):
         record = parse(line)
-        last = entries[-1] if entries else None
-        closes_off = hash_of(b"\n".join(unreadable)) if unreadable else None
         if record is None:
             unreadable.append(line)
             continue
+        last = entries[-1] if entries else None
+        closes_off = hash_of(b"\n".join(unreadable)) if unreadable else None
         if record.sealed != closes_off and unreadable:
             damage.append(f"{_lines(last_line + 1, number - 1)} cannot be read")
         elif record.sealed != closes_off:
@@ -166,9 +166,8 @@ def _beginning(last: Entry | None) -> bytes:
 def _may_be_cut(line: bytes, begins: bytes) -> bool:
     """Whether a line that cannot be read may be what a cut write has left, or a file system that died during it."""
     written = line.rstrip(b"\0 \t\r")
-    return (written.startswith(begins) or begins.startswith(written)) and not _is_json(
-        written
-    )  # a part of a record is none
+    # A part of a record is no JSON: what is, was changed.
+    return (written.startswith(begins) or begins.startswith(written)) and not _is_json(written)
 
 
 def _is_json(line: bytes) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle.checklist import Item
-from robodj_secretguard.lifecycle.files import locked_directory, open_unlinked, prepared_file, put_in_place, reason
+from robodj_secretguard.lifecycle.files import locked_directory, prepared_file, put_in_place, read_unlinked, reason
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, is_replaced
 from robodj_secretguard.program import MANAGER, command
@@ -18,7 +18,7 @@ from robodj_secretguard.sources import within_config_dir
 from robodj_secretguard.textfile import TextFile, lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from robodj_secretguard.findings import Report
@@ -81,17 +81,26 @@ def revoked_key(fingerprint: str, name: str | None, report: Report, records: Seq
         report: the check as it is now.
         records: what is recorded.
     """
-    of_this_key = [record for record in records if record.fingerprint == fingerprint]
-    rotated = [record for record in of_this_key if record.event in ROTATIONS]
+    rotated = [record for record in records if record.fingerprint == fingerprint and record.event in ROTATIONS]
     delivered_as = tuple(status.secret for status in report.secrets if status.fingerprint == fingerprint)
     return RevokedKey(
         fingerprint=fingerprint,
         secret=rotated[-1].secret if rotated else name or next(iter(delivered_as), None),
         environment=rotated[-1].environment if rotated else None,
         recorded_at=rotated[0].recorded_at if rotated else None,
-        recorded_as_revoked=any(record.event is Event.REVOKED for record in of_this_key),
+        recorded_as_revoked=is_recorded(fingerprint, records),
         delivered_as=delivered_as,
     )
+
+
+def is_recorded(fingerprint: str, records: Iterable[Record]) -> bool:
+    """Whether a key's revocation is recorded.
+
+    Args:
+        fingerprint: the key's.
+        records: what is recorded.
+    """
+    return any(record.event is Event.REVOKED and record.fingerprint == fingerprint for record in records)
 
 
 def add_to_list(directory: str, key: RevokedKey, *, why: str, now: datetime) -> bool:
@@ -119,11 +128,8 @@ def add_to_list(directory: str, key: RevokedKey, *, why: str, now: datetime) -> 
 def _add(path: str, fingerprint: str, entry: bytes) -> bool:
     content, mode, is_there = HEADER.encode(), _MODE, True
     try:
-        with open(open_unlinked(path, os.O_RDONLY), "rb") as file:  # what is judged is what is copied
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise IsADirectoryError
-            content, mode = file.read(MAX_LIST_BYTES), stat.S_IMODE(status.st_mode)
+        content, status = read_unlinked(path, MAX_LIST_BYTES)  # what is judged is what is copied
+        mode = stat.S_IMODE(status.st_mode)
     except FileNotFoundError:
         is_there = False
     unreadable, lines = lines_of(content)
