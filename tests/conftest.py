@@ -27,6 +27,7 @@ V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"
 TIMEOUT = 60
 CHANGES_STREAMS = {"PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE"}
 CHANGES_PYTEST = {"PYTEST_ADDOPTS"}
+CHANGES_GENERATE = {"CI"}
 
 
 def marker(ahead: timedelta, *, now: datetime = NOW) -> str:
@@ -70,11 +71,12 @@ def checker(tmp_path: Path) -> Checker:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment less what the guard reads, and what changes how Python writes and pytest runs."""
+    """Return the environment less what the guard reads, and what changes how Python, pytest and `generate` behave."""
+    changes = CHANGES_STREAMS | CHANGES_PYTEST | CHANGES_GENERATE
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith("ROBODJ_") and name not in CHANGES_STREAMS | CHANGES_PYTEST
+        if not name.upper().startswith("ROBODJ_") and name not in changes
     }
 
 

@@ -610,7 +610,7 @@ class TestPage:
     def run(self, directory: Path, text: str, *arguments: str, keys: Sequence[str] = (), **more: str) -> Ran:
         """Run a script with the stand-ins on the path, and not as in CI, unless told so."""
         path = os.pathsep.join((str(directory), str(PROGRAMS), os.environ["PATH"]))
-        env = clean_environment() | {"PATH": path, "CI": ""} | more
+        env = clean_environment() | {"PATH": path} | more
         return run(["sh", "-c", text, "sh", *arguments], env=env, cwd=directory, keys=keys, python=False)
 
     @pytest.mark.parametrize("block", range(len(BLOCKS)))

@@ -112,7 +112,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     shutil.copytree(REPOSITORY / "config", root / "config", ignore=shutil.ignore_patterns("__pycache__", "*.key"))
     (root / "config").chmod(0o755)
     (root / "service.py").write_text(SERVICE, encoding="utf-8")
-    me = Operator(root, clean_environment() | {"ROBODJ_PROTECTED_ENV": "true", "CI": ""})
+    me = Operator(root, clean_environment() | {"ROBODJ_PROTECTED_ENV": "true"})
     gate = ("config/check_runtime_secrets.py", "--require-env-only")
 
     me.run("gate without keys", *gate)
