@@ -120,7 +120,6 @@ def _make_ephemeral(config: pytest.Config) -> None:
     if not config.getini(EPHEMERAL_OPTION):
         return
     from robodj_secretguard import check
-    from robodj_secretguard.render import finding_line
 
     model = _model(config)
     patch = pytest.MonkeyPatch()
@@ -128,7 +127,7 @@ def _make_ephemeral(config: pytest.Config) -> None:
     _set_ephemeral(patch, model)
     alerts = check(model).alerts
     if alerts:
-        msg = f"{EPHEMERAL_OPTION}: the keys are refused: {' '.join(map(finding_line, alerts))}"
+        msg = f"{EPHEMERAL_OPTION}: the keys are refused: {' '.join(alert.line for alert in alerts)}"
         raise pytest.UsageError(msg)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robodj_secretguard.near_miss import ReadName, near_misses
+from robodj_secretguard.near_miss import NamesRead, ReadName
 
 TARGET = "ROBODJ_SECRET_V2_KEY"
 ALPHABET = string.ascii_uppercase + string.digits + "_"
@@ -31,8 +31,8 @@ def one_edit_away(target: str) -> set[str]:
 
 def found(names: list[str], *, target: str = TARGET, any_case: bool = True) -> list[str]:
     """List what is found near the one target."""
-    misses = near_misses(names, [ReadName(target)], is_set=lambda _: True, any_case=any_case)
-    return [miss.found for miss in misses]
+    read = NamesRead([ReadName(target)])
+    return [miss.found for miss in read.near_misses(read.near(names), any_case=any_case)]
 
 
 @pytest.mark.parametrize("target", [TARGET, "ROBODJ_SECRET_KEY", "KEY_ID", "A_KEY"])

@@ -15,7 +15,6 @@ from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.render import (
     PASSED,
     count,
-    finding_line,
     report_json,
     report_text,
     revocation_line,
@@ -57,7 +56,7 @@ class TestLines:
     )
     def test_a_finding(self, made: Finding, line: str) -> None:
         """Severity, the secret if it is about one, check, message, remedy, source and owner."""
-        assert finding_line(made) == line
+        assert made.line == line
 
     @pytest.mark.parametrize(
         ("expires_at", "said"),
@@ -200,7 +199,7 @@ class TestEveryCheck:
     def test_of_a_variable(self, checker: Checker, environ: dict[str, str | None], line: str) -> None:
         """What is wrong with a variable, and what to do."""
         given = {name: value for name, value in (good_keys() | environ).items() if value is not None}
-        assert [finding_line(each) for each in checker(given).findings] == [line]
+        assert [each.line for each in checker(given).findings] == [line]
 
     @pytest.mark.parametrize(
         ("mode", "said", "remedy"),
@@ -225,12 +224,12 @@ class TestEveryCheck:
     def test_of_a_files_mode(self, checker: Checker, mode: int, said: str, remedy: str) -> None:
         """Who can read or write the file."""
         checker.write("secret.key", good_keys()[V1], mode)
-        assert finding_line(checker({V2: good_keys()[V2]}).findings[-1]) == f"{said} {remedy} {FILE}"
+        assert checker({V2: good_keys()[V2]}).findings[-1].line == f"{said} {remedy} {FILE}"
 
     def test_of_a_file_in_use(self, checker: Checker) -> None:
         """It is break-glass."""
         checker.write("secret.key", good_keys()[V1])
-        (line,) = map(finding_line, checker({V2: good_keys()[V2]}).findings)
+        (line,) = (each.line for each in checker({V2: good_keys()[V2]}).findings)
         assert line == (
             f"WARNING: secret.key: file-fallback: The value comes from the break-glass file {IN_DIRECTORY}."
             f" Deliver the key as {V1}, then delete the file. {FILE}"
@@ -239,7 +238,7 @@ class TestEveryCheck:
     def test_of_a_file_of_two_lines(self, checker: Checker) -> None:
         """Nobody can tell which is meant."""
         checker.write("secret.key", "a\nb\n")
-        assert finding_line(checker({V2: good_keys()[V2]}).findings[0]) == (
+        assert checker({V2: good_keys()[V2]}).findings[0].line == (
             f"ALERT: secret.key: format: {IN_DIRECTORY} has 2 lines besides blanks and comments where exactly one is"
             f" needed. {DELIVER} {FILE}"
         )
@@ -248,11 +247,11 @@ class TestEveryCheck:
         """It is one too many."""
         checker.write("secret.key", good_keys()[V1])
         stale, present = (checker(good_keys(), require_env_only=only).findings[0] for only in (False, True))
-        assert finding_line(stale) == (
+        assert stale.line == (
             f"WARNING: secret.key: file-stale: {IN_DIRECTORY} holds key material, while {V1} delivers the key."
             f" {DELETE} {FILE}"
         )
-        assert finding_line(present) == (
+        assert present.line == (
             f"ALERT: secret.key: file-present: {IN_DIRECTORY} holds key material, while environment-only is in force."
             f" {DELETE} {FILE}"
         )
@@ -260,7 +259,7 @@ class TestEveryCheck:
     def test_of_a_file_with_a_second_ending(self, checker: Checker) -> None:
         """An editor gave it."""
         checker.write("secret.key.txt", "x")
-        (line,) = map(finding_line, checker(good_keys()).findings)
+        (line,) = (each.line for each in checker(good_keys()).findings)
         assert line == (
             f"WARNING: secret.key: near-miss: Beside {IN_DIRECTORY} there is a file of that name and .txt, and nothing"
             f" reads it. If it holds the key, deliver that as {V1}; then delete the file. {FILE}"
@@ -274,7 +273,7 @@ class TestEveryCheck:
         """Which key it is, and where its replacement comes from."""
         keys = good_keys()
         listed = fingerprint(SealedStr(keys[variable]))
-        (line,) = map(finding_line, checker(keys | {REVOKED: listed}).findings)
+        (line,) = (each.line for each in checker(keys | {REVOKED: listed}).findings)
         assert line == (
             f"ALERT: {name}: revoked: The key is revoked: {listed} is on the revocation list. Deliver its replacement"
             f" from the secret manager as {variable}; if there is none yet, rotate:"
@@ -284,7 +283,7 @@ class TestEveryCheck:
     def test_of_a_revocation_list_that_cannot_be_relied_on(self, checker: Checker) -> None:
         """Why, and how it is mended."""
         checker.write(LIST, b"\xff")
-        (line,) = map(finding_line, checker(good_keys()).findings)
+        (line,) = (each.line for each in checker(good_keys()).findings)
         assert line == (
             f"ALERT: revoked: The revocation list {LIST} in the configured directory cannot be relied on: it is not"
             " UTF-8. Restore it from version control, and make it and its directory writable by their owner alone."
@@ -294,7 +293,7 @@ class TestEveryCheck:
     def test_of_entries_that_cannot_be_read(self, checker: Checker) -> None:
         """Which of them, what an entry looks like, and nothing of what is there."""
         checker.write(LIST, "wrong\n")
-        in_file, in_variable = map(finding_line, checker(good_keys() | {REVOKED: "wrong," * 7}).findings)
+        in_file, in_variable = (each.line for each in checker(good_keys() | {REVOKED: "wrong," * 7}).findings)
         form = "sgfp1: and 32 hexadecimal digits in lower case"
         assert in_file == (
             f"ALERT: revoked: The revocation list {LIST} in the configured directory has what is no fingerprint:"
@@ -310,7 +309,7 @@ class TestEveryCheck:
     def test_of_a_revocation_list_with_a_second_ending(self, checker: Checker) -> None:
         """An editor gave it."""
         checker.write(f"{LIST}.txt", "x")
-        (line,) = map(finding_line, checker(good_keys()).findings)
+        (line,) = (each.line for each in checker(good_keys()).findings)
         assert line == (
             f"ALERT: near-miss: Beside {LIST} in the configured directory there is a file of that name and .txt, and"
             f" nothing reads it. Rename it, or delete it. {LIST_FILE}"
@@ -319,7 +318,7 @@ class TestEveryCheck:
     def test_of_a_typo_of_the_librarys_own(self, checker: Checker) -> None:
         """An alert where a revoked key could pass, a warning where a log is only somewhere else."""
         typos = {f"{REVOKED}S": "x", "ROBODJ_OPERATIONS_LOGS": "x"}
-        lines = [finding_line(each) for each in checker(good_keys() | typos).findings]
+        lines = [each.line for each in checker(good_keys() | typos).findings]
         assert lines == [
             f"{severity}: near-miss: {meant}S is set, and nothing reads it: {meant} is probably meant."
             f" If it holds what {meant} should hold, rename it; otherwise remove it. {ENVIRONMENT}"
@@ -329,7 +328,7 @@ class TestEveryCheck:
     def test_of_two_that_are_one(self, checker: Checker) -> None:
         """The later is named, and the earlier is too."""
         key = good_keys()[V2]
-        (line,) = map(finding_line, checker({V1: key, V2: key}).findings)
+        (line,) = (each.line for each in checker({V1: key, V2: key}).findings)
         assert line == (
             "ALERT: secret_v2.key: shared: Its value and that of secret.key are equal, or one contains the other."
             " Every secret needs its own key. Rotate secret_v2.key:"
@@ -339,7 +338,7 @@ class TestEveryCheck:
     def test_of_the_clock(self, checker: Checker) -> None:
         """It is the machine's, and no secret's."""
         now = EARLIEST_CLOCK - DAY
-        (line,) = map(finding_line, checker(good_keys() | {EXPIRES: marker(DAY)}, now=now).findings)
+        (line,) = (each.line for each in checker(good_keys() | {EXPIRES: marker(DAY)}, now=now).findings)
         assert line == (
             f"ALERT: secret.key: clock: The clock says 2026-10-31T00:00:00Z, which is before this program was made:"
             f" {EXPIRES} cannot be judged. Set the clock of this machine, then start again. {ENVIRONMENT}"
@@ -350,16 +349,16 @@ class TestEveryCheck:
         checker.config.rmdir()
         remedy = "Correct it, or leave it out to use config under the working directory."
         said = "names a directory that does not exist."
-        (argument,) = map(finding_line, checker(good_keys()).findings)
+        (argument,) = (each.line for each in checker(good_keys()).findings)
         assert argument == f"{SET_UP}The config directory argument {said} {remedy} (none; Security Operations)"
-        (variable,) = map(
-            finding_line, check(environ=good_keys() | {"ROBODJ_CONFIG_DIR": str(checker.config)}).findings
+        (variable,) = (
+            each.line for each in check(environ=good_keys() | {"ROBODJ_CONFIG_DIR": str(checker.config)}).findings
         )
         assert variable == f"{SET_UP}ROBODJ_CONFIG_DIR {said} {remedy} {ENVIRONMENT}"
 
     def test_of_a_check_that_failed(self) -> None:
         """By its type alone."""
-        (line,) = map(finding_line, check(environ={V1: 5}).findings)  # type: ignore[dict-item]
+        (line,) = (each.line for each in check(environ={V1: 5}).findings)  # type: ignore[dict-item]
         assert line == (
             "ALERT: internal: The check itself failed (TypeError): nothing is verified. If the service passes arguments"
             " or has validators of its own, ask its developers; else report a bug. (none; Security Operations)"

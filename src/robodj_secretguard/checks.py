@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import ValidationError
 
-from robodj_secretguard.findings import Check, Report, RevocationStatus, SecretStatus
+from robodj_secretguard.findings import Check, Report, RevocationStatus, SecretStatus, State
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets, require_values
-from robodj_secretguard.rules import expiry, internal, is_sound, judge, judge_together, state
+from robodj_secretguard.rules import expiry, internal, judge, state
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import Environment, read
 
@@ -21,24 +20,11 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.findings import Finding
     from robodj_secretguard.policy import SecretPolicy
-    from robodj_secretguard.sources import Reading
+    from robodj_secretguard.rules import Judged, Judgement
 
 Model = TypeVar("Model", bound=SecretSettings)
 
 _ORDER: Final = {check: place for place, check in enumerate(Check)}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[Model]):
-    """A report, and the validated model of the very values that it is about.
-
-    Attributes:
-        report: what was found.
-        secrets: the model; `None` when the report has an alert.
-    """
-
-    report: Report
-    secrets: Model | None
 
 
 def check(
@@ -70,11 +56,12 @@ def check(
     environment = Environment(environ)
     del environ  # a traceback with locals would show every variable
     try:
-        return examine(
+        report, _ = examine(
             model, environment=environment, config_dir=config_dir, require_env_only=require_env_only, now=now
-        ).report
+        )
     finally:
         del model, config_dir, require_env_only, now  # nor what else was passed
+    return report
 
 
 def examine(
@@ -84,8 +71,11 @@ def examine(
     config_dir: str | os.PathLike[str] | None,
     require_env_only: bool,
     now: datetime | None = None,
-) -> Outcome[Model]:
+) -> tuple[Report, Model | None]:
     """Read once, run every check on what was read, and build the model from it when no check objects.
+
+    Returns:
+        The report, and the model of the very values that it is about: `None` when the report has an alert.
 
     Raises:
         TypeError: `model` declares no secret.
@@ -103,11 +93,17 @@ def examine(
     policies = tuple(model.secret_policies.values())
     now = (datetime.now(UTC) if now is None else now).astimezone(UTC)
 
-    def run() -> tuple[tuple[Reading, ...], Report]:
+    def run() -> tuple[Judgement, Report]:
         readings = read(
-            policies, environment=environment, config_dir=config_dir, require_env_only=require_env_only, now=now
+            policies,
+            model.names_read,
+            environment=environment,
+            config_dir=config_dir,
+            require_env_only=require_env_only,
+            now=now,
         )
-        return readings, _report(readings)
+        judgement = judge(readings)
+        return judgement, _report(judgement)
 
     checked = contain(run)
     if isinstance(checked, BaseException):
@@ -116,31 +112,29 @@ def examine(
             checked_at=now, require_env_only=require_env_only is True, revocation_list=None, secrets=(), findings=()
         )
         return _failed(empty, model.secret_policies, checked)
-    readings, report = checked
+    judgement, report = checked
     if not report.ok:
-        return Outcome(report, None)
-    secrets = contain(lambda: _build(model, readings))
+        return report, None
+    secrets = contain(lambda: _build(model, judgement))
     if isinstance(secrets, BaseException):
         return _failed(report, model.secret_policies, secrets)
-    return Outcome(report, secrets)
+    return report, secrets
 
 
-def _build(model: type[Model], readings: Sequence[Reading]) -> Model:
-    secrets = model(_readings=readings)
-    require_values(secrets, readings)  # once more: an `__init__` of the host's need not have called ours
+def _build(model: type[Model], judgement: Judgement) -> Model:
+    secrets = model(_judgement=judgement)
+    require_values(secrets, judgement)  # once more: an `__init__` of the host's need not have called ours
     return secrets
 
 
-def _report(readings: Sequence[Reading]) -> Report:
-    judged = [(reading, judge(reading)) for reading in readings]
-    findings = [*judge_together(readings), *(finding for _, found in judged for finding in found)]
-    setup = readings[0].setup
+def _report(judgement: Judgement) -> Report:
+    setup = judgement.setup
     return Report(
         checked_at=setup.now,
         require_env_only=setup.environment_only,
         revocation_list=RevocationStatus(setup.revocation.sources, len(setup.revocation.fingerprints)),
-        secrets=tuple(_status(reading, found) for reading, found in judged),
-        findings=_in_order(findings, setup.policies),
+        secrets=tuple(map(_status, judgement.secrets)),
+        findings=_in_order(judgement.findings, setup.policies),
     )
 
 
@@ -156,22 +150,23 @@ def _in_order(findings: Iterable[Finding], policies: Sequence[SecretPolicy]) -> 
     )
 
 
-def _status(reading: Reading, findings: Sequence[Finding]) -> SecretStatus:
-    policy, value = reading.policy, reading.value
+def _status(judged: Judged) -> SecretStatus:
+    policy, value, its_state = judged.reading.policy, judged.reading.value, state(judged.findings)
+    passed = its_state in (State.PRESENT, State.EXPIRED)  # the format and strength rules
     return SecretStatus(
         secret=policy.name,
         variable=policy.variable,
-        source=reading.source,
-        state=state(findings),
-        expires_at=expiry(reading.marker),
+        source=judged.reading.source,
+        state=its_state,
+        expires_at=expiry(judged.reading.marker),
         owner=policy.owner,
         backup_owner=policy.backup_owner,
         rotation_days=policy.cadence.days,
-        fingerprint=fingerprint(value) if value is not None and is_sound(findings) else None,
+        fingerprint=fingerprint(value) if value is not None and passed else None,
     )
 
 
-def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseException) -> Outcome[Any]:
+def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseException) -> tuple[Report, None]:
     """Return the report with an alert that says no more of a failure than its type and its secret."""
     if isinstance(failure, KeyboardInterrupt):
         raise failure
@@ -181,4 +176,4 @@ def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseE
         location = failure.errors()[0]["loc"]
         policy = declared.get(str(location[0])) if location else None
     findings = (*report.findings, internal(policies, type_name(failure), policy))
-    return Outcome(replace(report, findings=_in_order(findings, policies)), None)
+    return report._replace(findings=_in_order(findings, policies)), None

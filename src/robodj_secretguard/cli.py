@@ -7,9 +7,9 @@ import os
 import sys
 import threading
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from robodj_secretguard.commands import gate, generate, incident, log, revoke, rotate, status
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, UsageError
 from robodj_secretguard.emit import emit_event
 from robodj_secretguard.guard import REFUSED
@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 __all__ = ["EXIT_ALERTS", "EXIT_CLEAN", "EXIT_USAGE", "PROGRAM", "main"]
 
 END_OF_OPTIONS: Final = "--"
+COMMANDS: Final = {
+    "check": "gate",
+    "exec": "gate",
+    "status": "status",
+    "generate": "generate",
+    "rotate": "rotate",
+    "revoke": "revoke",
+    "log": "log",
+    "incident": "incident",
+}
+"""Every command, and the module in `commands` that adds it."""
 
 _REQUIRED: Final = "the following arguments are required: "
 
@@ -89,7 +100,7 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Answer]:
     stdout = getattr(sys, "stdout", None)
     try:
         options, command = _split(sys.argv[1:] if argv is None else argv)
-        arguments = _parser().parse_args(options)
+        arguments = _parser(*options[:1]).parse_args(options)
         if command is not None and not arguments.takes_command:
             msg = f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help"
             raise UsageError(msg)  # noqa: TRY301 - as every other error of usage
@@ -117,13 +128,14 @@ def _split(argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str] | None]:
     return argv[:place], argv[place + 1 :]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of one command, so that the gate does not import the others; of all where none is named."""
     parser = _Parser(prog=PROGRAM, description="RoboDJ's secret guard.", allow_abbrev=False)
     parser.set_defaults(takes_command=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (gate, status, generate, rotate, revoke, log, incident):
-        group.add(commands)
+    for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
+        import_module(f"robodj_secretguard.commands.{module}").add(commands)
     return parser
 
 

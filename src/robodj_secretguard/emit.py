@@ -8,7 +8,6 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.findings import Severity
-from robodj_secretguard.render import finding_line
 from robodj_secretguard.streams import StreamName, write_line
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def _send(logger: Any, findings: Iterable[Finding]) -> bool:
         for finding in findings:
             say = logger.critical if finding.severity is Severity.ALERT else logger.warning
             say(
-                finding_line(finding),
+                finding.line,
                 check=str(finding.check),
                 severity=str(finding.severity),
                 secret=finding.secret,

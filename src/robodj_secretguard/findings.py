@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 JSON_SCHEMA: Final = 1
 """The version of the JSON document's shape."""
@@ -52,8 +51,7 @@ class State(StrEnum):
     PRESENT = "present"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that is wrong.
 
     Attributes:
@@ -74,9 +72,17 @@ class Finding:
     remedy: str
     owner: str
 
+    @property
+    def line(self) -> str:
+        """The line that operators see (policy section 6): ASCII, and physically one line."""
+        subject = f"{self.secret}: " if self.secret else ""
+        return (
+            f"{self.severity.upper()}: {subject}{self.check}: {self.message} {self.remedy}"
+            f" ({self.source}; {self.owner})"
+        )
 
-@dataclass(frozen=True, slots=True)
-class SecretStatus:
+
+class SecretStatus(NamedTuple):
     """One declared secret as it was found.
 
     Attributes:
@@ -104,14 +110,13 @@ class SecretStatus:
     def as_dict(self) -> dict[str, Any]:
         """Return it in the plain types of JSON."""
         return {
-            **asdict(self),
+            **self._asdict(),
             "state": str(self.state),
             "expires_at": self.expires_at and iso_utc(self.expires_at),
         }
 
 
-@dataclass(frozen=True, slots=True)
-class RevocationStatus:
+class RevocationStatus(NamedTuple):
     """The revocation list as it was found (policy section 4).
 
     Attributes:
@@ -123,8 +128,7 @@ class RevocationStatus:
     entries: int
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """The outcome of one check of every declared secret.
 
     Attributes:
@@ -167,7 +171,7 @@ class Report:
             and {"sources": list(self.revocation_list.sources), "entries": self.revocation_list.entries},
             "secrets": [status.as_dict() for status in self.secrets],
             "findings": [
-                {**asdict(finding), "check": str(finding.check), "severity": str(finding.severity)}
+                {**finding._asdict(), "check": str(finding.check), "severity": str(finding.severity)}
                 for finding in self.findings
             ],
         }

@@ -83,23 +83,27 @@ def guard(
         TypeError: `model` declares no secret.
         ValueError: `exit_status` is not an int from 1 to 255.
     """
-    status, outcome = REFUSED, None
+    given = report = secrets = None
     try:
-        status = _refusal_status(exit_status)
-        outcome = examine(model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only)
+        given = _valid_status(exit_status)
+        report, secrets = examine(
+            model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only
+        )
     except (TypeError, ValueError, KeyboardInterrupt):  # wrong arguments, or an operator who gives up
         raise
     except BaseException:  # noqa: BLE001, S110 - no frame or no memory is left to check anything with
         pass
     finally:  # what was passed may be a key, and a traceback with locals would show it
         del model, config_dir, require_env_only, exit_status
-    if outcome is not None and outcome.secrets is not None:
-        _say(outcome.report, logger)
-        return outcome.secrets
+    if report is not None and secrets is not None:
+        _say(report, logger)
+        return secrets
+    status = REFUSED
     try:
+        status = given or _status_by_default()
         refusal = SystemExit(status)  # in here: a signal handler that raises after a call must not replace it
-        refusal.add_note(_LAST_WORD if outcome is None else _in_short(outcome.report))
-        if outcome is None or not _say(outcome.report, logger):
+        refusal.add_note(_LAST_WORD if report is None else _in_short(report))
+        if report is None or not _say(report, logger):
             write_line(getattr(sys, "stderr", None), _LAST_WORD)
         _end_where_it_could_be_swallowed(status)
     except BaseException:  # noqa: BLE001 - nor is there any better way to end
@@ -122,14 +126,15 @@ def _say(report: Report, logger: Any) -> bool:
     return said is True
 
 
-def _refusal_status(given: int | None) -> int:
-    if given is None:
-        # Contained: the frames of os.environ hold all of it.
-        reloading = contain(lambda: any(os.environ.get(name) == "true" for name in _RELOADER_VARIABLES))
-        if isinstance(reloading, BaseException):
-            raise reloading
-        return REFUSED_UNDER_RELOADER if reloading else REFUSED
-    if type(given) is not int or not 1 <= given <= _MAX_STATUS:  # True is an int, and 256 is a success
+def _status_by_default() -> int:
+    # Contained: the frames of os.environ hold all of it.
+    reloading = contain(lambda: any(os.environ.get(name) == "true" for name in _RELOADER_VARIABLES))
+    return REFUSED_UNDER_RELOADER if reloading is True else REFUSED
+
+
+def _valid_status(given: int | None) -> int | None:
+    # True is an int, and 256 is a success.
+    if given is not None and (type(given) is not int or not 1 <= given <= _MAX_STATUS):
         del given
         msg = f"exit_status must be an int from 1 to {_MAX_STATUS}"
         raise ValueError(msg)

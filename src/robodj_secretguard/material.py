@@ -15,12 +15,12 @@ MIN_DISTINCT_HEXADECIMAL: Final = 10
 RUN_LENGTH: Final = 4
 """From how many neighbours on an alphabet or a keyboard row a run counts."""
 
+# In lower case: a search that ignores case looks at every character, and has no quick way past them.
 _PLACEHOLDER_ANYWHERE: Final = re.compile(
     r"replace_with|change_me|changeme|example|undefined|placeholder|x{8}"
-    r"|<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[^%]+%",
-    re.IGNORECASE | re.ASCII,
+    r"|<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[^%]+%"
 )
-_PLACEHOLDER_WHOLE: Final = re.compile(r"null|none|nil|todo|tbd|dummy|secret|test|x+", re.IGNORECASE | re.ASCII)
+_PLACEHOLDER_WHOLE: Final = re.compile(r"null|none|nil|todo|tbd|dummy|secret|test|x+")
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]+")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 _SEQUENCES: Final = (
@@ -51,7 +51,8 @@ def canonical(text: str) -> str:
 
 def is_placeholder(text: str) -> bool:
     """Whether text is a placeholder or a template's value (policy section 6)."""
-    return _PLACEHOLDER_ANYWHERE.search(text) is not None or _PLACEHOLDER_WHOLE.fullmatch(text) is not None
+    folded = text.lower()
+    return _PLACEHOLDER_ANYWHERE.search(folded) is not None or _PLACEHOLDER_WHOLE.fullmatch(folded) is not None
 
 
 def format_defects(text: str, material: Material) -> list[str]:
@@ -98,7 +99,7 @@ def weakness(text: str) -> str | None:
     """
     hexadecimal = is_hexadecimal(text)
     folded = text.lower()
-    judged = canonical(text)
+    judged = folded if hexadecimal else text
     fewest = MIN_DISTINCT_HEXADECIMAL if hexadecimal else MIN_DISTINCT_BASE64URL
     if len(set(judged)) < fewest:
         return f"it has fewer than {fewest} distinct characters"

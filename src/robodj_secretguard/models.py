@@ -1,27 +1,28 @@
 """The settings models: what a service declares, and the only way to an instance of it."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self
 
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from robodj_secretguard.findings import Finding, Severity
+from robodj_secretguard.near_miss import NamesRead
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.revocation import REVOKED_FILE
-from robodj_secretguard.rules import internal, judge, judge_together
+from robodj_secretguard.rules import Judged, Judgement, internal, judge
 from robodj_secretguard.sealed import CheckFailedError, contain, refuse_pickle, type_name
-from robodj_secretguard.sources import OPERATIONS_FILE, SETTINGS, Environment, Reading, read
+from robodj_secretguard.sources import OPERATIONS_FILE, SETTINGS, Environment, names_read, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from pydantic.fields import FieldInfo
     from typing_extensions import TypeIs
+
+_JUDGEMENT = "judgement"
+"""Under which name the source delivers the judgement to the validators."""
 
 
 class SecretSettings(BaseSettings):
@@ -42,6 +43,8 @@ class SecretSettings(BaseSettings):
 
     secret_policies: ClassVar[Mapping[str, SecretPolicy]] = MappingProxyType({})
     """The declared policies by field, in declared order."""
+    names_read: ClassVar[NamesRead]
+    """The variables that are read for them."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -50,6 +53,7 @@ class SecretSettings(BaseSettings):
             {name: _declared_policy(cls.__name__, name, field) for name, field in cls.model_fields.items()}
         )
         _require_distinct(cls.__name__, cls.secret_policies.values())
+        cls.names_read = names_read(cls.secret_policies.values())
         if cls.__private_attributes__:
             msg = f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field"
             raise TypeError(msg)
@@ -59,22 +63,23 @@ class SecretSettings(BaseSettings):
                 msg = f"{cls.__name__} must keep every secret that it inherits, with its policy"
                 raise TypeError(msg)
 
-    def __init__(self, *, _readings: Sequence[Reading] | None = None, **values: Any) -> None:
-        if values or not (_readings is None or _are_readings(_readings)):
+    def __init__(self, *, _judgement: Judgement | None = None, **values: Any) -> None:
+        if values or not isinstance(_judgement, Judgement | None):
             values.clear()
-            del _readings
+            del _judgement
             _refuse_values(type(self))
         policies = self.secret_policies
 
         def build() -> ValidationError | None:
-            readings = _readings or read(tuple(policies.values()), environment=Environment(), now=datetime.now(UTC))
-            by_field = dict(zip(policies, readings, strict=True))
+            judgement = _judgement or judge(
+                read(tuple(policies.values()), self.names_read, environment=Environment(), now=datetime.now(UTC))
+            )
             try:
                 # One source of our own: the stock ones copy the whole environment, unsealed.
-                super(SecretSettings, self).__init__(_build_sources=((lambda: by_field,), {}))  # type: ignore[arg-type]
+                super(SecretSettings, self).__init__(_build_sources=((lambda: {_JUDGEMENT: judgement},), {}))  # type: ignore[arg-type]
             except ValidationError as error:
                 return _in_our_words(error, policies)
-            require_values(self, readings)
+            require_values(self, judgement)
             return None
 
         failure = contain(build)
@@ -84,18 +89,19 @@ class SecretSettings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_setup_and_shared(cls, readings: Any) -> Any:
-        if not isinstance(readings, dict):  # a dict is of `__init__`, which lets nothing else in
-            del readings
+    def _refuse_setup_and_shared(cls, values: Any) -> Any:
+        if not isinstance(values, dict):  # a dict is of `__init__`, which lets nothing else in
+            del values
             _refuse_values(cls)
-        _refuse(judge_together(tuple(readings.values())))
-        return readings
+        judgement: Judgement = values[_JUDGEMENT]
+        _refuse(judgement.together)
+        return dict(zip(cls.secret_policies, judgement.secrets, strict=True))
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_missing_placeholder_format_weak_and_expired(cls, reading: Reading) -> SecretStr | None:
-        _refuse(judge(reading))
-        return reading.value
+    def _refuse_missing_placeholder_format_weak_and_expired(cls, judged: Judged) -> SecretStr | None:
+        _refuse(judged.findings)
+        return judged.reading.value
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         del value  # a traceback with locals would show it
@@ -135,27 +141,23 @@ for _entrance in (
     setattr(SecretSettings, _entrance, SecretSettings.__dict__["model_construct"])
 
 
-def _are_readings(values: Iterable[object]) -> bool:
-    return all(isinstance(value, Reading) for value in values)
-
-
 def _refuse_values(model: type[SecretSettings]) -> NoReturn:
     msg = f"{model.__name__} takes no values: it reads the environment and the fallback files"
     raise TypeError(msg)
 
 
-def declares_secrets(model: object) -> TypeIs[type[SecretSettings]]:
+def declares_secrets(model: object) -> "TypeIs[type[SecretSettings]]":
     """Whether `model` is a settings model that declares a secret: `SecretSettings` itself declares none."""
     return isinstance(model, type) and issubclass(model, SecretSettings) and bool(model.secret_policies)
 
 
-def require_values(secrets: SecretSettings, readings: Iterable[Reading]) -> None:
+def require_values(secrets: SecretSettings, judgement: Judgement) -> None:
     """Make sure that a model holds the very values that were read, whatever the host's own validators returned.
 
     Raises:
         CheckFailedError: it does not.
     """
-    for field, reading in zip(secrets.secret_policies, readings, strict=True):
+    for field, (reading, _) in zip(secrets.secret_policies, judgement.secrets, strict=True):
         if getattr(secrets, field, None) is not reading.value:
             what = f"a validator replaced the value of {reading.policy.name}"
             raise CheckFailedError(what)

@@ -1,21 +1,15 @@
 """Typos of variables: set, close to a name that is read, and so silently ignored."""
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+from robodj_secretguard.policy import SecretPolicy
 
-    from robodj_secretguard.policy import SecretPolicy
-
-_SHOWABLE: Final = re.compile(r"[A-Za-z0-9_]+")
+_SHOWABLE: Final = r"[A-Za-z0-9_]+"
 
 
-@dataclass(frozen=True, slots=True)
-class ReadName:
+class ReadName(NamedTuple):
     """A variable that the library reads.
 
     Args:
@@ -33,8 +27,7 @@ class ReadName:
     beginning: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NearMiss:
+class NearMiss(NamedTuple):
     """A set variable that is a typo of one that is read.
 
     Args:
@@ -46,40 +39,48 @@ class NearMiss:
     found: str
 
 
-def near_misses(
-    names: Iterable[str],
-    read: Iterable[ReadName],
-    *,
-    is_set: Callable[[str], bool],
-    any_case: bool,
-) -> tuple[NearMiss, ...]:
-    """Return the set variables that are typos of one that is read.
+class NamesRead:
+    """The variables that the library reads, and all that is a typo of one.
 
     Args:
-        names: the names in the environment.
-        read: the variables that are read.
-        is_set: whether a name has a value; an empty one is unset.
-        any_case: whether names that differ in case are different names (POSIX).
+        targets: the variables.
     """
-    targets = tuple(read)
-    known = {target.name for target in targets}
-    # One edit leaves the first or the last k characters of a name of 2k + 1 or more as they were, and every other
-    # kind of near-miss begins like its target: two look-ups dismiss nearly all of a large environment.
-    kept = (min(len(name) for name in known) - 1) // 2
-    heads = {name[:kept] for name in known}
-    tails = {name[-kept:] for name in known}
 
-    def found() -> Iterator[NearMiss]:
-        for name in names:
-            folded = name.upper()
-            if name in known or not (folded[:kept] in heads or folded[-kept:] in tails) or not is_set(name):
-                continue
-            match = next((miss for target in targets if (miss := _match(name, target, any_case=any_case))), None)
-            if match is not None:
-                yield match
+    __slots__ = ("_head", "_heads", "_tail", "_tails", "_targets")
 
-    order = {target.name: place for place, target in enumerate(targets)}
-    return tuple(sorted(set(found()), key=lambda miss: (order[miss.meant.name], miss.found)))
+    def __init__(self, targets: Iterable[ReadName]) -> None:
+        self._targets = {target.name: target for target in targets}
+        # One edit leaves the first or the last k characters of a name of 2k + 1 or more as they were, and every other
+        # kind of near-miss begins like its target: two look-ups dismiss nearly all of a large environment.
+        kept = (min(map(len, self._targets)) - 1) // 2
+        self._head, self._tail = slice(kept), slice(-kept, None)
+        self._heads = {name[self._head] for name in self._targets}
+        self._tails = {name[self._tail] for name in self._targets}
+
+    def near(self, names: Iterable[str]) -> list[str]:
+        """Return those of an environment's names that are read, and all that may be typos of one.
+
+        Args:
+            names: the names in the environment.
+        """
+        head, heads, tail, tails = self._head, self._heads, self._tail, self._tails
+        return [name for name in names if (folded := name.upper())[head] in heads or folded[tail] in tails]
+
+    def near_misses(self, names: Iterable[str], *, any_case: bool) -> tuple[NearMiss, ...]:
+        """Return the variables that are typos of one that is read.
+
+        Args:
+            names: the names that have a value; an empty one is unset.
+            any_case: whether names that differ in case are different names (POSIX).
+        """
+        targets = self._targets
+        found = {_first_match(name, targets.values(), any_case=any_case) for name in names if name not in targets}
+        order = [*targets]
+        return tuple(sorted(filter(None, found), key=lambda miss: (order.index(miss.meant.name), miss.found)))
+
+
+def _first_match(name: str, targets: Iterable[ReadName], *, any_case: bool) -> NearMiss | None:
+    return next((miss for target in targets if (miss := _match(name, target, any_case=any_case))), None)
 
 
 def _match(name: str, target: ReadName, *, any_case: bool) -> NearMiss | None:
@@ -87,7 +88,7 @@ def _match(name: str, target: ReadName, *, any_case: bool) -> NearMiss | None:
         return NearMiss(target, name)
     if _is_one_edit_away(name, target.name):
         # A name is shown only where all but one of its characters are known: a key may have been put in a name.
-        return NearMiss(target, name if _SHOWABLE.fullmatch(name) else "A name that is one character away")
+        return NearMiss(target, name if re.fullmatch(_SHOWABLE, name) else "A name that is one character away")
     if name == target.mistaken:
         return NearMiss(target, name)
     if target.beginning is not None and name.startswith(target.beginning):

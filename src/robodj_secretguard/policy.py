@@ -1,18 +1,15 @@
 """What a declared secret is: the policy's tables as data on the settings model."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 MIN_KEY_BYTES: Final = 32
 """No declared key may carry fewer random bytes: the strength rule is only free of false alarms from here up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
+class Length(NamedTuple):
     """How many characters a key may have.
 
     Args:
@@ -33,8 +30,7 @@ class Length:
         return f"exactly {self.minimum}" if self.maximum == self.minimum else f"{self.minimum} to {self.maximum}"
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
+class Material(NamedTuple):
     """The accepted key material (policy section 6, "Invalid key format").
 
     Text that is hexadecimal throughout is judged as hexadecimal, all else as unpadded base64url.
@@ -48,8 +44,7 @@ class Material:
     hexadecimal: Length
 
 
-@dataclass(frozen=True, slots=True)
-class Generator:
+class Generator(NamedTuple):
     """An approved generator of the standard library's `secrets` module (policy section 1).
 
     Args:
@@ -66,6 +61,7 @@ class Generator:
         return f'python -c "import secrets; print(secrets.{self.function}({self.size}))"'
 
 
+LEAST_GENERATOR: Final = Generator("token_urlsafe", MIN_KEY_BYTES)
 LEAST_MATERIAL: Final = Material(base64url=Length(43), hexadecimal=Length(64))
 """What carries `MIN_KEY_BYTES`: every key that any policy accepts is of this material."""
 
@@ -103,7 +99,7 @@ class SecretPolicy:
     backup_owner: str
     cadence: timedelta
     warn_before: timedelta
-    generator: Generator = Generator("token_urlsafe", MIN_KEY_BYTES)
+    generator: Generator = LEAST_GENERATOR
     material: Material = LEAST_MATERIAL
     file: str = ""
     expiry_variable: str = ""

@@ -9,24 +9,15 @@ from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
-    from robodj_secretguard.findings import Finding, Report, RevocationStatus, SecretStatus
+    from robodj_secretguard.findings import Report, RevocationStatus, SecretStatus
 
 PASSED: Final = "Secret integrity check passed (key material redacted)."
 """The line that operators wait for before they release (policy section 7)."""
 
 
-def finding_line(finding: Finding) -> str:
-    """Return a finding as the line that operators see (policy section 6)."""
-    subject = f"{finding.secret}: " if finding.secret else ""
-    return (
-        f"{finding.severity.upper()}: {subject}{finding.check}: {finding.message} {finding.remedy}"
-        f" ({finding.source}; {finding.owner})"
-    )
-
-
 def findings_text(report: Report) -> str:
     """Return a report's findings as the lines that `guard()` writes."""
-    return "\n".join(finding_line(finding) for finding in report.findings)
+    return "\n".join(finding.line for finding in report.findings)
 
 
 def tally(report: Report) -> str:
@@ -65,7 +56,7 @@ def report_text(report: Report, *, passed: bool) -> str:
     mode = "environment only" if report.require_env_only else "environment, then fallback files"
     failed = f"Secret integrity check FAILED: {tally(report)}. Do not release."
     lines = [
-        *(finding_line(finding) for finding in report.findings),
+        *(finding.line for finding in report.findings),
         *(status_line(status) for status in report.secrets),
         f"mode: {mode}",
         revocation_line(report.revocation_list),

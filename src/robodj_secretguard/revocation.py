@@ -1,19 +1,12 @@
 """The revocation list: keys that no service may start on any more (policy section 4)."""
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from robodj_secretguard.fingerprint import is_fingerprint
-from robodj_secretguard.textfile import is_one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from robodj_secretguard.sealed import SealedStr
-    from robodj_secretguard.textfile import TextFile
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.textfile import TextFile, is_one_line
 
 REVOKED_FILE: Final = "config/revoked.fingerprints"
 REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
@@ -22,8 +15,7 @@ MAX_LIST_BYTES: Final = 1 << 18
 """Room for some thousand entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class RevocationList:
+class RevocationList(NamedTuple):
     """What the file and the variable that adds to it say.
 
     Attributes:

@@ -1,23 +1,23 @@
 """Where a value comes from: the environment, else the fallback file (policy section 2). The only place that reads."""
 
-from __future__ import annotations
-
 import os
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal, NamedTuple, Protocol
 
-from robodj_secretguard.near_miss import NearMiss, ReadName, near_misses
-from robodj_secretguard.revocation import MAX_LIST_BYTES, REVOKED_FILE, REVOKED_FINGERPRINTS, revocation_list
+from robodj_secretguard.near_miss import NamesRead, NearMiss, ReadName
+from robodj_secretguard.policy import SecretPolicy
+from robodj_secretguard.revocation import (
+    MAX_LIST_BYTES,
+    REVOKED_FILE,
+    REVOKED_FINGERPRINTS,
+    RevocationList,
+    revocation_list,
+)
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.textfile import TextFile, look
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
-
-    from robodj_secretguard.policy import SecretPolicy
-    from robodj_secretguard.revocation import RevocationList
 
 PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"
 ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa: S105 - a name
@@ -54,6 +54,13 @@ _SWITCHES: Final = {
 }
 
 
+class Variables(Protocol):
+    """Where a variable is looked up, sealed: in an `Environment`, or in what was read of one."""
+
+    def get(self, name: str, /) -> SealedStr | None:
+        """Return the variable of exactly this name; `None` when it is not there."""
+
+
 class Environment:
     """Single variables of a mapping or of `os.environ`: never a copy, and a repr without content.
 
@@ -86,8 +93,7 @@ class Environment:
         return bool(self.get(name))
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(NamedTuple):
     """What holds for every declared secret.
 
     Attributes:
@@ -119,8 +125,7 @@ class Setup:
         return place(file, self.directory_named_by)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What was found for one declared secret.
 
     Attributes:
@@ -129,6 +134,9 @@ class Reading:
         variable: the environment variable; `None` when unset, empty text when set but empty.
         marker: the expiry marker; `None` when unset or empty.
         file: its fallback file.
+        file_in_use: whether that is what delivers the secret.
+        value: the one value that was found, if there is one.
+        source: `environment`, `file:` and the declared path, or `none`.
     """
 
     policy: SecretPolicy
@@ -136,35 +144,19 @@ class Reading:
     variable: SealedStr | None
     marker: SealedStr | None
     file: TextFile
-
-    @property
-    def file_in_use(self) -> bool:
-        """Whether the fallback file is what delivers the secret."""
-        holds = bool(self.file.lines or self.file.unreadable)
-        return holds and not self.variable and not self.setup.environment_only
+    file_in_use: bool
+    value: SealedStr | None
+    source: str
 
     @property
     def found(self) -> bool:
         """Whether there is a value, whatever its shape, from where it may come."""
         return bool(self.variable) or (self.file_in_use and not self.file.unsafe)
 
-    @property
-    def value(self) -> SealedStr | None:
-        """The one value that was found, if there is one."""
-        if self.variable:
-            return self.variable
-        return self.file.lines[0] if self.found and len(self.file.lines) == 1 else None
-
-    @property
-    def source(self) -> str:
-        """`environment`, `file:` and the declared path, or `none`."""
-        if self.variable:
-            return "environment"
-        return f"file:{self.policy.file}" if self.file_in_use else "none"
-
 
 def read(
     policies: Sequence[SecretPolicy],
+    names: NamesRead,
     *,
     environment: Environment,
     config_dir: str | os.PathLike[str] | None = None,
@@ -175,6 +167,7 @@ def read(
 
     Args:
         policies: the declared secrets, at least one.
+        names: the variables that are read for them.
         environment: where variables are read.
         config_dir: the config directory; `None` for `ROBODJ_CONFIG_DIR`, else `config`.
         require_env_only: rule key files out whatever the switches say.
@@ -183,8 +176,10 @@ def read(
     Returns:
         A reading for each secret, in declared order.
     """
-    directory, directory_named_by = config_directory(environment, config_dir)
-    directory_exists = os.path.isdir(directory)
+    # In one go: to look in `os.environ` for what is not there takes as long as a rule.
+    given = {name: environment.get(name) for name in names.near(environment.names())}
+    directory, directory_named_by = config_directory(given, config_dir)
+    directory_exists, directory_hidden = _look_for(directory)
 
     def look_at(file: str, most: int) -> TextFile:
         return look(os.path.join(directory, within_config_dir(file)), most=most) if directory_exists else TextFile()
@@ -192,69 +187,77 @@ def read(
     setup = Setup(
         now=now,
         policies=tuple(policies),
-        environment_only=bool(require_env_only) or is_environment_only(environment),
+        environment_only=bool(require_env_only) or is_environment_only(given),
         unknown_switches=tuple(
-            name for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK) if _switch(environment, name) is Switch.UNKNOWN
+            name for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK) if _switch(given, name) is Switch.UNKNOWN
         ),
         directory_named_by=directory_named_by,
         directory_exists=directory_exists,
-        directory_hidden=not directory_exists and _is_hidden(directory),
-        near_misses=near_misses(
-            environment.names(),
-            _names_read(policies),
-            is_set=environment.is_set,
-            any_case=environment.distinguishes_case,
+        directory_hidden=directory_hidden,
+        near_misses=names.near_misses(
+            (name for name, value in given.items() if value), any_case=environment.distinguishes_case
         ),
-        ephemeral=environment.is_set(EPHEMERAL),
-        revocation=revocation_list(
-            look_at(REVOKED_FILE, MAX_LIST_BYTES), environment.get(REVOKED_FINGERPRINTS) or None
-        ),
+        ephemeral=bool(given.get(EPHEMERAL)),
+        revocation=revocation_list(look_at(REVOKED_FILE, MAX_LIST_BYTES), given.get(REVOKED_FINGERPRINTS) or None),
     )
     return tuple(
-        Reading(
-            policy=policy,
-            setup=setup,
-            variable=environment.get(policy.variable),
-            marker=environment.get(policy.expiry_variable) or None,
+        _reading(
+            policy,
+            setup,
+            variable=given.get(policy.variable),
+            marker=given.get(policy.expiry_variable) or None,
             file=look_at(policy.file, MAX_FILE_BYTES),
         )
         for policy in policies
     )
 
 
-def _is_hidden(directory: str) -> bool:
-    """Whether a path that leads to no directory is a link to nothing, or leads where this user may not look."""
+def _reading(
+    policy: SecretPolicy, setup: Setup, *, variable: SealedStr | None, marker: SealedStr | None, file: TextFile
+) -> Reading:
+    """Decide what delivers a secret: its variable, else its fallback file, where that is allowed."""
+    file_in_use, value, source = False, None, "none"
+    if variable:
+        value, source = variable, "environment"
+    elif (file.lines or file.unreadable) and not setup.environment_only:
+        file_in_use, source = True, f"file:{policy.file}"
+        if len(file.lines) == 1 and not file.unsafe:
+            value = file.lines[0]
+    return Reading(policy, setup, variable, marker, file, file_in_use, value, source)
+
+
+def _look_for(directory: str) -> tuple[bool, bool]:
+    """Return whether a path leads to a directory, and whether it leads to nothing or where this user may not look."""
     try:
-        os.stat(directory)
+        return stat.S_ISDIR(os.stat(directory).st_mode), False
     except FileNotFoundError:
-        return os.path.islink(directory)
+        return False, os.path.islink(directory)
     except (OSError, ValueError):
-        return True
-    return False
+        return False, True
 
 
-def is_environment_only(environment: Environment) -> bool:
+def is_environment_only(variables: Variables) -> bool:
     """Whether a switch in the environment rules key files out.
 
     Args:
-        environment: where the switches are read.
+        variables: where the switches are read.
     """
-    protected, files_allowed = (_switch(environment, name) for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK))
-    return protected in {Switch.TRUE, Switch.UNKNOWN} or files_allowed in {Switch.FALSE, Switch.UNKNOWN}
+    protected, files_allowed = (_switch(variables, name) for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK))
+    return protected in (Switch.TRUE, Switch.UNKNOWN) or files_allowed in (Switch.FALSE, Switch.UNKNOWN)
 
 
 def config_directory(
-    environment: Environment, config_dir: str | os.PathLike[str] | None
+    variables: Variables, config_dir: str | os.PathLike[str] | None
 ) -> tuple[str, Literal["environment", "argument"] | None]:
     """Return the config directory, and what named it; `None` where nothing did.
 
     Args:
-        environment: where `ROBODJ_CONFIG_DIR` is read.
+        variables: where `ROBODJ_CONFIG_DIR` is read.
         config_dir: the directory that was passed, if one was.
     """
     if config_dir is not None:
         return os.fsdecode(config_dir), "argument"
-    if variable := environment.get(CONFIG_DIR):
+    if variable := variables.get(CONFIG_DIR):
         return variable.get_secret_value(), "environment"
     return DEFAULT_CONFIG_DIR, None
 
@@ -274,18 +277,31 @@ def within_config_dir(file: str) -> str:
     return file.removeprefix(f"{DEFAULT_CONFIG_DIR}/")
 
 
-def _switch(environment: Environment, name: str) -> Switch:
-    value = environment.get(name)
+def _switch(variables: Variables, name: str) -> Switch:
+    value = variables.get(name)
     return _SWITCHES.get(value.get_secret_value().lower(), Switch.UNKNOWN) if value else Switch.UNSET
 
 
-def _names_read(policies: Iterable[SecretPolicy]) -> Iterable[ReadName]:
-    yield ReadName(PROTECTED_ENV, loosens=True)
-    yield ReadName(ALLOW_FILE_SECRET_FALLBACK, loosens=True)
-    yield ReadName(CONFIG_DIR)
-    yield ReadName(EPHEMERAL, loosens=True)
-    yield ReadName(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE")
-    yield ReadName(OPERATIONS_LOG)
-    for policy in policies:
-        yield ReadName(policy.variable, policy, mistaken=f"{policy.variable}_FILE")
-        yield ReadName(policy.expiry_variable, policy, loosens=True, beginning=f"{policy.variable}_EXP")
+def names_read(policies: Iterable[SecretPolicy]) -> NamesRead:
+    """Return the variables that are read for some secrets, and how each is mistaken.
+
+    Args:
+        policies: the declared secrets.
+    """
+    settings = (
+        ReadName(PROTECTED_ENV, loosens=True),
+        ReadName(ALLOW_FILE_SECRET_FALLBACK, loosens=True),
+        ReadName(CONFIG_DIR),
+        ReadName(EPHEMERAL, loosens=True),
+        ReadName(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE"),
+        ReadName(OPERATIONS_LOG),
+    )
+    declared = (
+        name
+        for policy in policies
+        for name in (
+            ReadName(policy.variable, policy, mistaken=f"{policy.variable}_FILE"),
+            ReadName(policy.expiry_variable, policy, loosens=True, beginning=f"{policy.variable}_EXP"),
+        )
+    )
+    return NamesRead((*settings, *declared))

@@ -1,18 +1,13 @@
 """A small text file that decides whether a service starts, looked at once: one descriptor, one bounded read."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
 from codecs import BOM_UTF8
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from robodj_secretguard.sealed import SealedStr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 
@@ -24,8 +19,7 @@ _CANNOT_BE_READ: Final = ("it cannot be read",)
 _READ_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
-@dataclass(frozen=True, slots=True)
-class TextFile:
+class TextFile(NamedTuple):
     """What one bounded look at a file found: a fallback file (policy section 2), or the revocation list.
 
     Attributes:

@@ -292,14 +292,16 @@ try:
 except BaseException as error:
     print(error.code if isinstance(error, SystemExit) else type(error).__name__, holds(error))
 """
-VARIABLES = ("RUN_MAIN", "ROBODJ_PROTECTED_ENV", V1)
+PROTECTED = "ROBODJ_PROTECTED_ENV"
+VARIABLES = (PROTECTED, V1)
 RAISED = {"TimeoutError": "3 False", "KeyboardInterrupt": "KeyboardInterrupt False"}
 at_a_variable = table(
     {
-        f"{name}-{error}": Case(f"{GUARD}{HOLDS}{AT_A_VARIABLE.format(name, error)}", GOOD)
+        f"{name}-{error}": Case(f"{GUARD}{HOLDS}{AT_A_VARIABLE.format(name, error)}", GOOD | {PROTECTED: "false"})
         for name in VARIABLES
         for error in RAISED
     }
+    | {error: Case(f"{GUARD}{HOLDS}{AT_A_VARIABLE.format('RUN_MAIN', error)}", BAD) for error in RAISED}
 )
 
 
@@ -308,6 +310,12 @@ at_a_variable = table(
 def test_a_signal_while_a_variable_is_read(at_a_variable: Mapping[str, Ran], name: str, error: str) -> None:
     """What a handler raises is a refusal, an interrupt stays one, and neither passes a frame with the environment."""
     assert at_a_variable[f"{name}-{error}"].out.splitlines()[-1] == RAISED[error]
+
+
+@pytest.mark.parametrize("error", RAISED)
+def test_a_signal_while_the_status_of_a_refusal_is_chosen(at_a_variable: Mapping[str, Ran], error: str) -> None:
+    """It is refused all the same, with the status for where there is no autoreloader."""
+    assert at_a_variable[error].out.splitlines()[-1] == "3 False"
 
 
 @pytest.mark.parametrize("options", [("-OO",), ("-I",), ("-W", "error", "-X", "dev"), ("-X", "utf8=0")], ids=" ".join)

@@ -259,12 +259,12 @@ def validate_a_key() -> object:
 
 def validate_json() -> object:
     """Make the model as pydantic's models are made, of JSON."""
-    return RuntimeSecrets.model_validate_json(json.dumps({"_readings": [os.environ[V1]]}))
+    return RuntimeSecrets.model_validate_json(json.dumps({"_judgement": [os.environ[V1]]}))
 
 
-def make_model_of_readings() -> object:
-    """Pass as readings what are none."""
-    return RuntimeSecrets(_readings=(os.environ[V1],))  # type: ignore[call-arg]
+def make_model_of_a_judgement() -> object:
+    """Pass as the judgement what is none."""
+    return RuntimeSecrets(_judgement=(os.environ[V1],))  # type: ignore[call-arg]
 
 
 def make_model_of_values() -> object:

@@ -412,7 +412,7 @@ SCENARIOS: dict[str, Scenario] = {
     "status-is-a-key": Scenario(good, "guard_with_a_key_as_status"),
     "validate-a-key": Scenario(good, "validate_a_key"),
     "validate-json": Scenario(good, "validate_json"),
-    "readings-that-are-none": Scenario(good, "make_model_of_readings"),
+    "judgement-that-is-none": Scenario(good, "make_model_of_a_judgement"),
     "construct": Scenario(good, "construct"),
     "values": Scenario(good, "make_model_of_values"),
     **{f"host-{name}": Scenario(host(name), "guard_host") for name in HOSTS},

@@ -12,7 +12,7 @@ from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle.checklist import boxes
 from robodj_secretguard.lifecycle.incident import Incident
 from robodj_secretguard.lifecycle.texts import ascii_text
-from robodj_secretguard.render import finding_line, revocation_line, status_line
+from robodj_secretguard.render import revocation_line, status_line
 
 if TYPE_CHECKING:
     import argparse
@@ -67,7 +67,7 @@ def _markdown(incident: Incident, log: str) -> str:
     else:
         lines += ["Nothing is recorded of this time."]
     lines += ["", "## Validation state", "", f"As checked at {iso_utc(report.checked_at)}:", "", "```text"]
-    lines += [*map(finding_line, report.findings), *map(status_line, report.secrets)]
+    lines += [*(finding.line for finding in report.findings), *map(status_line, report.secrets)]
     lines += [revocation_line(report.revocation_list), "```"]
     return "\n".join(lines)
 

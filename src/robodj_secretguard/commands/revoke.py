@@ -24,7 +24,6 @@ from robodj_secretguard.lifecycle.revocation import (
 )
 from robodj_secretguard.lifecycle.rotation import rotations
 from robodj_secretguard.program import PROGRAM
-from robodj_secretguard.render import finding_line
 from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
 from robodj_secretguard.sources import Environment, config_directory, place
 
@@ -90,7 +89,7 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
     done = steps(key, report, records, given(arguments, "config_dir", "model"), given(arguments, "operations_log"))
     lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", f"It is on {the_list}, {_WHERE}"]
     # What else is wrong with the list: it may hold nothing back.
-    lines += [finding_line(finding) for finding in judged(arguments, model).findings if _is_of_the_list(finding)]
+    lines += [finding.line for finding in judged(arguments, model).findings if _is_of_the_list(finding)]
     text = "\n".join([*lines, *boxes(done, numbered=True)])
     listed = [item.as_dict() for item in done]
     result = _shown(arguments, key, text, revoked=True, recorded=not told, steps=listed)

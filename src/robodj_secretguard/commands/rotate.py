@@ -25,7 +25,7 @@ from robodj_secretguard.lifecycle.rotation import (
     started_on,
 )
 from robodj_secretguard.program import option
-from robodj_secretguard.render import count, finding_line
+from robodj_secretguard.render import count
 
 if TYPE_CHECKING:
     import argparse
@@ -191,7 +191,7 @@ def _refused(
         refused = [{"secret": name, "reason": why} for name, why in reasons.items()]
         fields = {"refusals": refused, "unchanged": [], "compared": comparison, "records": []}
         return Answer(EXIT_ALERTS, document(ok=False, **fields, check=report.as_dict()))
-    lines = [finding_line(finding) for finding in report.findings]
+    lines = [finding.line for finding in report.findings]
     lines += [f"REFUSED: {f'{name}: ' if name else ''}{why}." for name, why in reasons.items()]
     return Answer(EXIT_ALERTS, "\n".join([*lines, *filter(None, [said]), "Nothing was recorded."]))
 

@@ -20,7 +20,7 @@ EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This source is no older: an earlier clock is wrong, and would let an expired key pass."""
 CADENCE_GRACE: Final = timedelta(days=1)
 
-_MARKER: Final = re.compile(
+_MARKER: Final = (
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?"
     r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
 )
@@ -34,7 +34,7 @@ def expiry(marker: SealedStr | None) -> datetime | None:
     Args:
         marker: `YYYY-MM-DDTHH:MM[:SS[.fraction]]` with `Z` or an offset of hours and minutes.
     """
-    match = _MARKER.fullmatch(marker.get_secret_value()) if marker else None
+    match = re.fullmatch(_MARKER, marker.get_secret_value()) if marker else None
     if match is None:
         return None
     *date_and_time, fraction, sign, hours, minutes = match.groups("0")

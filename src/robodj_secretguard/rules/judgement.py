@@ -1,8 +1,7 @@
 """Every rule, run over one secret or over all of them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from robodj_secretguard.findings import Check, Finding, State
 from robodj_secretguard.rules.delivery import delivery_findings
@@ -12,55 +11,81 @@ from robodj_secretguard.rules.near_miss import misnamed_file_findings, misnamed_
 from robodj_secretguard.rules.revoked import revocation_list_findings, revoked_findings
 from robodj_secretguard.rules.setup import ephemeral_findings, setting_findings
 from robodj_secretguard.rules.shared import shared_findings
+from robodj_secretguard.sources import Reading, Setup
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from robodj_secretguard.sources import Reading
-
-_UNSOUND: Final = frozenset({Check.MISSING, Check.FILE_UNSAFE, Check.PLACEHOLDER, Check.FORMAT, Check.WEAK})
+_NO_KEY: Final = frozenset({Check.FILE_UNSAFE, Check.PLACEHOLDER, Check.FORMAT, Check.WEAK})
 
 
-def judge(reading: Reading) -> list[Finding]:
-    """Return every finding about one secret that can be made without the others.
+class Judged(NamedTuple):
+    """One secret, and what the rules say of it by itself.
+
+    Attributes:
+        reading: what was found for it.
+        findings: every finding that can be made without the other secrets.
+    """
+
+    reading: Reading
+    findings: tuple[Finding, ...]
+
+
+class Judgement(NamedTuple):
+    """What the rules say of everything that was read.
+
+    Attributes:
+        together: the findings about the set-up, and about one secret beside another.
+        secrets: every declared secret, in declared order.
+    """
+
+    together: tuple[Finding, ...]
+    secrets: tuple[Judged, ...]
+
+    @property
+    def setup(self) -> Setup:
+        """What holds for every declared secret."""
+        return self.secrets[0].reading.setup
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every finding."""
+        return (*self.together, *(finding for judged in self.secrets for finding in judged.findings))
+
+
+def judge(readings: Sequence[Reading]) -> Judgement:
+    """Run every rule, once.
 
     Args:
-        reading: what was found for it.
+        readings: what was found, for every declared secret in declared order, at least one.
     """
-    delivery = list(delivery_findings(reading))
-    return [
+    secrets = tuple(Judged(reading, _judge_alone(reading)) for reading in readings)
+    setup = readings[0].setup
+    together = (
+        *setting_findings(setup),
+        *revocation_list_findings(setup),
+        *near_miss_findings(setup, None),
+        *misnamed_list_findings(setup),
+        *ephemeral_findings(setup),
+        *shared_findings([judged.reading for judged in secrets if not _is_placeholder(judged.findings)]),
+    )
+    return Judgement(together, secrets)
+
+
+def _judge_alone(reading: Reading) -> tuple[Finding, ...]:
+    delivery = tuple(delivery_findings(reading))
+    return (
         *delivery,
         *expiry_findings(reading),
         *file_findings(reading),
         *(() if delivery else revoked_findings(reading)),
         *near_miss_findings(reading.setup, reading.policy),
         *misnamed_file_findings(reading),
-    ]
+    )
 
 
-def judge_together(readings: Sequence[Reading]) -> list[Finding]:
-    """Return the findings about the set-up, and about one secret beside another.
-
-    Args:
-        readings: what was found, for every declared secret in declared order.
-    """
-    setup = readings[0].setup
-    return [
-        *setting_findings(setup),
-        *revocation_list_findings(setup),
-        *near_miss_findings(setup, None),
-        *misnamed_list_findings(setup),
-        *ephemeral_findings(setup),
-        *shared_findings(readings),
-    ]
+def _is_placeholder(findings: Iterable[Finding]) -> bool:
+    return any(finding.check is Check.PLACEHOLDER for finding in findings)
 
 
-def is_sound(findings: Iterable[Finding]) -> bool:
-    """Whether a secret with these findings has a key that passed the format and strength rules."""
-    return _UNSOUND.isdisjoint(finding.check for finding in findings)
-
-
-def state(findings: Sequence[Finding]) -> State:
+def state(findings: Iterable[Finding]) -> State:
     """Return a secret's state: the first of missing, invalid-format, expired and present that holds.
 
     A placeholder, a weak key and a fallback file that may not be used are `invalid-format`.
@@ -68,6 +93,6 @@ def state(findings: Sequence[Finding]) -> State:
     checks = {finding.check for finding in findings}
     if Check.MISSING in checks:
         return State.MISSING
-    if not is_sound(findings):
+    if checks & _NO_KEY:
         return State.INVALID_FORMAT
     return State.EXPIRED if Check.EXPIRED in checks else State.PRESENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robodj_secretguard.findings import Check
-from robodj_secretguard.material import canonical, is_placeholder
+from robodj_secretguard.material import canonical
 from robodj_secretguard.rules.finding import about
 
 if TYPE_CHECKING:
@@ -19,13 +19,14 @@ def shared_findings(readings: Sequence[Reading]) -> Iterator[Finding]:
     """Return, for each secret that equals, contains or lies in an earlier one, a finding on the later one.
 
     Args:
-        readings: what was found, for every declared secret in declared order.
+        readings: what was found, in declared order, for every declared secret that does not hold a placeholder.
     """
+    keys = [(reading, canonical(reading.value.get_secret_value())) for reading in readings if reading.value is not None]
+    together = "\n".join(key for _, key in keys)
+    if all(together.count(key) == 1 for _, key in keys):  # in linear time where all is well
+        return
     earlier: list[tuple[str, str]] = []
-    for reading in readings:
-        if reading.value is None or is_placeholder(reading.value.get_secret_value()):
-            continue
-        key = canonical(reading.value.get_secret_value())
+    for reading, key in keys:
         shared = [name for name, other in earlier if key in other or other in key]
         if shared:
             yield about(

@@ -1,0 +1,176 @@
+"""What a start costs, without the clock: the modules that it imports, and the lines that it runs."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from conftest import V1, clean_environment, good_keys, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FLOOR = """
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+class Bare(BaseSettings):
+    robodj_secret_key: SecretStr
+    robodj_secret_v2_key: SecretStr
+Bare()
+"""
+GUARD = "from robodj_secretguard import guard\nguard()\n"
+REFUSED = f"""
+import contextlib, os
+del os.environ["{V1}"]
+with contextlib.suppress(SystemExit):
+    from robodj_secretguard import guard
+    guard()
+"""
+GATE = "from robodj_secretguard.cli import main\nassert main(['check']) == 0\n"
+SHOW_MODULES = "import sys\nprint('', *sorted(sys.modules))\n"
+
+OF_A_START = {
+    "robodj_secretguard",
+    "robodj_secretguard.checks",
+    "robodj_secretguard.emit",
+    "robodj_secretguard.findings",
+    "robodj_secretguard.fingerprint",
+    "robodj_secretguard.guard",
+    "robodj_secretguard.material",
+    "robodj_secretguard.models",
+    "robodj_secretguard.near_miss",
+    "robodj_secretguard.policy",
+    "robodj_secretguard.revocation",
+    "robodj_secretguard.rules",
+    "robodj_secretguard.rules.delivery",
+    "robodj_secretguard.rules.expiry",
+    "robodj_secretguard.rules.files",
+    "robodj_secretguard.rules.finding",
+    "robodj_secretguard.rules.judgement",
+    "robodj_secretguard.rules.near_miss",
+    "robodj_secretguard.rules.revoked",
+    "robodj_secretguard.rules.setup",
+    "robodj_secretguard.rules.shared",
+    "robodj_secretguard.sealed",
+    "robodj_secretguard.sources",
+    "robodj_secretguard.streams",
+    "robodj_secretguard.textfile",
+}
+"""What a service imports for its guard beside what a bare `BaseSettings` imports: a further one must be worth it."""
+OF_THE_GATE = {
+    "robodj_secretguard.cli",
+    "robodj_secretguard.commands",
+    "robodj_secretguard.commands.answer",
+    "robodj_secretguard.commands.gate",
+    "robodj_secretguard.commands.options",
+    "robodj_secretguard.generate",
+    "robodj_secretguard.launch",
+    "robodj_secretguard.lifecycle",
+    "robodj_secretguard.lifecycle.texts",
+    "robodj_secretguard.loading",
+    "robodj_secretguard.program",
+    "robodj_secretguard.render",
+}
+
+
+def imported(program: str, cwd: Path) -> set[str]:
+    """List the modules of a process that has run a program."""
+    ran = run(["-c", program + SHOW_MODULES], env=clean_environment() | good_keys(), cwd=cwd)
+    assert (ran.status, ran.err) == (0, "")
+    return {*ran.out.splitlines()[-1].split()}
+
+
+def test_the_modules_of_a_start(tmp_path: Path) -> None:
+    """They are these: neither structlog, argparse and difflib, nor what renders, nor the lifecycle."""
+    assert imported(GUARD, tmp_path) - imported(FLOOR, tmp_path) == OF_A_START
+
+
+def test_the_modules_of_a_refusal(tmp_path: Path) -> None:
+    """They are those of a start, and structlog."""
+    assert imported(REFUSED, tmp_path) - imported(f"import structlog\n{FLOOR}", tmp_path) == OF_A_START
+
+
+def test_the_modules_of_the_gate(tmp_path: Path) -> None:
+    """No other command is imported, nor what it needs."""
+    assert imported(GATE, tmp_path) - imported(GUARD, tmp_path) == OF_THE_GATE
+
+
+def test_nothing_is_looked_up_about_the_installation(tmp_path: Path) -> None:
+    """Neither a version nor an entry point, once pydantic has looked for its own plugins."""
+    nobody_may = """
+import importlib.metadata
+for name in ("version", "metadata", "distribution", "distributions", "entry_points"):
+    setattr(importlib.metadata, name, None)
+"""
+    assert imported(FLOOR + nobody_may + GUARD, tmp_path) >= OF_A_START
+
+
+def test_the_environment_is_not_copied(tmp_path: Path) -> None:
+    """Names are looked over, and single values are read."""
+    nobody_may = """
+import os
+for name in ("copy", "items", "values"):
+    setattr(type(os.environ), name, None)
+"""
+    assert imported(nobody_may + GUARD, tmp_path) >= OF_A_START
+
+
+COUNT_LINES = """
+import sys
+from datetime import timedelta
+from typing import Annotated
+from pydantic import SecretStr, create_model
+from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, guard
+def policy(place):
+    days = {"cadence": timedelta(days=90), "warn_before": timedelta(days=14)}
+    return SecretPolicy(name=f"{place}.key", variable=f"KEY_{place:03}", owner="a", backup_owner="b", **days)
+def model_of(number):
+    fields = {f"key_{place}": (Annotated[SecretStr, policy(place)], ...) for place in range(number)}
+    return create_model("Model", __base__=SecretSettings, **fields)
+model = MODEL
+guard(model)
+lines = 0
+def count(frame, event, argument):
+    global lines
+    lines += event == "line"
+    return count
+sys.settrace(count)
+guard(model)
+sys.settrace(None)
+print(lines)
+"""
+
+
+def lines_of(cwd: Path, *, model: str = "RuntimeSecrets", declared: int = 0, others: int = 0) -> int:
+    """Count the lines of Python that a second call runs, its own and those of the libraries.
+
+    Args:
+        cwd: the working directory.
+        model: the model, as it is written in the program.
+        declared: how many secrets have a key besides the two of the policy.
+        others: how many further variables there are.
+    """
+    env = {name: value for name, value in clean_environment().items() if name in {"PATH", "SYSTEMROOT"}}
+    env |= good_keys() | {f"KEY_{place:03}": secrets.token_urlsafe(32) for place in range(declared)}
+    env |= {f"SERVICE_{place}_SETTING": "1" for place in range(others)}
+    ran = run(["-c", COUNT_LINES.replace("MODEL", model)], env=env, cwd=cwd)
+    assert (ran.status, ran.err) == (0, "")
+    return int(ran.out)
+
+
+def test_the_lines_of_a_call(tmp_path: Path) -> None:
+    """They are bounded: some 900 for the policy's two secrets."""
+    assert lines_of(tmp_path) < 1000
+
+
+def test_the_lines_of_a_variable_that_is_none_of_ours(tmp_path: Path) -> None:
+    """They are four, three of which are `os.environ`'s own."""
+    more = 3000
+    assert lines_of(tmp_path, others=more) - lines_of(tmp_path) <= 4 * more
+
+
+def test_the_lines_of_a_further_secret(tmp_path: Path) -> None:
+    """They do not grow with the number of secrets."""
+    few, some, many = (lines_of(tmp_path, model=f"model_of({each})", declared=each) for each in (2, 101, 200))
+    assert many - some <= 1.05 * (some - few)
+    assert many / 200 < few / 2
