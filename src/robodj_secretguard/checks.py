@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from robodj_secretguard.findings import Check, Report, RevocationStatus, SecretStatus, State
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets, require_values
-from robodj_secretguard.rules import expiry, internal, judge, state
+from robodj_secretguard.rules import expiry, internal, judge, state_of
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import Environment, read
 
@@ -151,13 +151,13 @@ def _in_order(findings: Iterable[Finding], policies: Sequence[SecretPolicy]) -> 
 
 
 def _status(judged: Judged) -> SecretStatus:
-    policy, value, its_state = judged.reading.policy, judged.reading.value, state(judged.findings)
-    passed = its_state in (State.PRESENT, State.EXPIRED)  # the format and strength rules
+    policy, value, state = judged.reading.policy, judged.reading.value, state_of(judged.findings)
+    passed = state in (State.PRESENT, State.EXPIRED)  # the format and strength rules
     return SecretStatus(
         secret=policy.name,
         variable=policy.variable,
         source=judged.reading.source,
-        state=its_state,
+        state=state,
         expires_at=expiry(judged.reading.marker),
         owner=policy.owner,
         backup_owner=policy.backup_owner,

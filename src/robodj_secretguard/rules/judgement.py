@@ -85,7 +85,7 @@ def _is_placeholder(findings: Iterable[Finding]) -> bool:
     return any(finding.check is Check.PLACEHOLDER for finding in findings)
 
 
-def state(findings: Iterable[Finding]) -> State:
+def state_of(findings: Iterable[Finding]) -> State:
     """Return a secret's state: the first of missing, invalid-format, expired and present that holds.
 
     A placeholder, a weak key and a fallback file that may not be used are `invalid-format`.

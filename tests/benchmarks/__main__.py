@@ -1,0 +1,46 @@
+"""What a start costs, beside other ways to read two secrets: `python tests/benchmarks` prints the tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from machine import describe, missing
+
+LEAST_ROUNDS = 20
+
+
+def main() -> int:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(prog="python tests/benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30, help=f"of whole processes, at least {LEAST_ROUNDS}")
+    parser.add_argument("--json", metavar="FILE", help="write the raw figures to a file as well")
+    parser.add_argument("--smoke", action="store_true", help="do everything once: a test, no measurement")
+    options = parser.parse_args()
+    if options.rounds < LEAST_ROUNDS:
+        parser.error(f"fewer than {LEAST_ROUNDS} rounds measure nothing")
+    if names := missing():
+        print(f'Not installed: {", ".join(names)}. Install with: python -m pip install ".[bench]"', file=sys.stderr)
+        return 2
+
+    import cold  # noqa: PLC0415 - these need what may be missing
+    import report  # noqa: PLC0415
+    import warm  # noqa: PLC0415
+    from cases import CASES  # noqa: PLC0415
+    from figures import Figures  # noqa: PLC0415
+
+    machine = describe()
+    rounds = 1 if options.smoke else options.rounds
+    print(f"{len(cold.PROGRAMS)} programs, {rounds} rounds; then {len(CASES)} calls", file=sys.stderr)
+    figures = Figures(cold.measure(rounds), warm.measure(smoke=options.smoke))
+    print(report.document(figures, machine, smoke=options.smoke))
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            runs = {name: [run._asdict() for run in each] for name, each in figures.cold.items()}
+            json.dump({"machine": machine, "cold": runs, "warm": figures.warm}, file, indent=1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""A FastAPI service with no settings at all."""
+
+from fastapi import FastAPI
+
+app = FastAPI()

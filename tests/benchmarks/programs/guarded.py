@@ -1,0 +1,5 @@
+"""The guard."""
+
+from robodj_secretguard import guard
+
+guard()

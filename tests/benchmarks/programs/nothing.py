@@ -1,0 +1,3 @@
+"""Python itself."""
+
+pass  # noqa: PIE790

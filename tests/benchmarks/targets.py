@@ -1,0 +1,74 @@
+"""What the library must cost at most, against the least that a service pays anyhow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cases
+import cold
+from cases import among, of
+from variables import FEW, MANY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from figures import Figures
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound.
+
+    Attributes:
+        what: what is bounded.
+        at_most: the bound.
+        measured: what was measured: all of it must be within the bound. Empty where it cannot be measured.
+        unit: of both; empty for a ratio.
+    """
+
+    what: str
+    at_most: float
+    measured: Callable[[Figures], tuple[float, ...]]
+    unit: str = ""
+
+
+def _cold(program: str, base: str) -> Callable[[Figures], tuple[float, ...]]:
+    return lambda figures: (figures.ms(program) / figures.ms(base),)
+
+
+def _added_to_fastapi(figures: Figures) -> tuple[float, ...]:
+    return (figures.added(cold.FASTAPI_GUARD) / figures.added(cold.FASTAPI_FLOOR),)
+
+
+def _warm(figures: Figures) -> tuple[float, ...]:
+    return tuple(figures.us(among(count, cases.GUARD)) / figures.us(among(count, cases.STOCK)) for count in (FEW, MANY))
+
+
+def _each_secret(figures: Figures) -> tuple[float, ...]:
+    many, few = (figures.us(of(count, cases.GUARD_MODEL)) / count for count in (cases.MANY_SECRETS, cases.FEW_SECRETS))
+    return (many / few,)
+
+
+def _memory(figures: Figures) -> tuple[float, ...]:
+    guard, floor = figures.mib(cold.GUARD), figures.mib(cold.FLOOR)
+    return () if guard is None or floor is None else (guard - floor,)
+
+
+TARGETS = (
+    Target(
+        "cold process with a successful `guard()` / bare `BaseSettings` process", 1.08, _cold(cold.GUARD, cold.FLOOR)
+    ),
+    Target("added to a FastAPI service at startup / bare `BaseSettings` added to it", 1.15, _added_to_fastapi),
+    Target(
+        "cold process with a refusing `guard()` / bare `BaseSettings` plus structlog process",
+        1.15,
+        _cold(cold.REFUSAL, cold.FLOOR_STRUCTLOG),
+    ),
+    Target("CLI gate, success / bare `BaseSettings` process", 1.15, _cold(cold.GATE, cold.FLOOR)),
+    Target(
+        "warm `guard()` / stock `BaseSettings()` on the same two fields, with 35 and with 3,000 variables", 0.5, _warm
+    ),
+    Target("a model with 200 declared secrets, warm / 2 secrets, per secret", 1.2, _each_secret),
+    Target("memory over bare `BaseSettings`, resident", 2, _memory, " MiB"),
+)

@@ -1,0 +1,247 @@
+"""The benchmark: what it measures does its job, and it says what it measured. No test here looks at a clock."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import cold
+import machine
+import pytest
+import report
+from cases import CASES, among
+from cold import PROGRAMS, RIVALS, Program, Run
+from conftest import V1, V2, Ran, marker, run
+from figures import Figures
+from targets import TARGETS
+from variables import FEW, MANY, environment, good_keys
+
+from robodj_secretguard import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+BENCHMARKS = os.path.dirname(os.path.abspath(__file__))
+MODULES = {
+    "environs": "environs",
+    "python-decouple": "decouple",
+    "dynaconf": "dynaconf",
+    "starlette.config": "starlette.config",
+    "django-environ": "environ",
+}
+"""What each other library's program imports."""
+EXPIRY = f"{V2}_EXPIRES_AT"
+TROUBLES: dict[str, tuple[str, Callable[[str], str | None]]] = {
+    "the first key is missing": (V1, lambda _: None),
+    "the second key is missing": (V2, lambda _: None),
+    "a key is empty": (V1, lambda _: ""),
+    "a key is a placeholder": (V1, lambda _: "REPLACE_WITH_A_GENERATED_SECRET_KEY_FROM_THE_MANAGER"),
+    "the first key is cut short": (V1, lambda key: key[:42]),
+    "the second key is cut short": (V2, lambda key: key[:127]),
+    "a key ends with a newline": (V1, lambda key: f"{key}\n"),
+    "a key has expired": (EXPIRY, lambda _: "2026-01-01T00:00:00Z"),
+    "an expiry is a number": (EXPIRY, lambda _: "20270101"),
+    "an expiry has no timezone": (EXPIRY, lambda _: "2099-01-01T00:00:00"),
+}
+"""The variable that is bad, and what it is in the place of the good key."""
+
+
+def ahead() -> str:
+    """Write an expiry marker that lies ahead of the clock."""
+    return marker(timedelta(days=20), now=datetime.now(UTC).replace(microsecond=0))
+
+
+def run_program(name: str, changes: dict[str, str | None], tmp_path: Path) -> Ran:
+    """Run a program as the benchmark does, with some variables changed, and make sure that it shows no key."""
+    if name in MODULES:
+        pytest.importorskip(MODULES[name], reason=f"{name}, of the extra `bench`, is not installed")
+    keys = good_keys() if PROGRAMS[name].has_keys else {}
+    changed = {variable: value for variable, value in (keys | changes).items() if value is not None}
+    return run(
+        PROGRAMS[name].command, env=environment(FEW, changed), cwd=tmp_path, keys=tuple(keys.values()), python=False
+    )
+
+
+class TestPrograms:
+    """The programs, from outside."""
+
+    @pytest.mark.parametrize("name", PROGRAMS)
+    def test_each_does_its_job(self, name: str, tmp_path: Path) -> None:
+        """Each program ends with its own status, and only the one that refuses says why."""
+        ran = run_program(name, {}, tmp_path)
+        assert (ran.status, bool(ran.alerts)) == (PROGRAMS[name].status, name == cold.REFUSAL), ran.err
+
+    @pytest.mark.parametrize("name", [cold.GUARD, cold.GATE, *RIVALS])
+    def test_an_expiry_ahead_is_accepted(self, name: str, tmp_path: Path) -> None:
+        """A marker that lies ahead refuses nothing."""
+        ran = run_program(name, {EXPIRY: ahead()}, tmp_path)
+        assert (ran.status, ran.alerts) == (0, []), ran.err
+
+    @pytest.mark.parametrize("trouble", TROUBLES)
+    @pytest.mark.parametrize("name", [cold.GUARD, *RIVALS])
+    def test_a_bad_secret_is_refused(self, name: str, trouble: str, tmp_path: Path) -> None:
+        """Each of them does the whole job: it refuses with an ALERT line, status 3, and nothing of the key."""
+        variable, change = TROUBLES[trouble]
+        ran = run_program(name, {variable: change(good_keys().get(variable, ""))}, tmp_path)
+        assert (ran.status, bool(ran.alerts)) == (3, True), ran.err
+        assert "Traceback" not in ran.err
+
+    def test_every_library_has_its_program(self) -> None:
+        """The tests know what each of them imports."""
+        assert list(MODULES) == list(RIVALS)
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_the_environment_is_a_clean_one(count: int, tmp_path: Path) -> None:
+    """It has so many variables, none for Python or the guard but the keys, and none that the guard has a word about."""
+    environ = environment(count, good_keys())
+    assert len(environ) == count
+    assert {name for name in environ if name.startswith(("ROBODJ", "PYTHON"))} == {V1, V2}
+    assert min(map(len, environ)) > 3
+    assert check(environ=environ, config_dir=tmp_path).findings == ()
+
+
+def test_every_figure_has_its_own_name() -> None:
+    """No call's figures are mixed with another's."""
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+class TestCold:
+    """Measuring whole processes."""
+
+    @staticmethod
+    def only(monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
+        """Let there be these programs alone."""
+        monkeypatch.setattr(
+            cold, "PROGRAMS", {name: Program((sys.executable, "-c", script)) for name, script in scripts.items()}
+        )
+
+    def test_every_round_runs_every_program(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The first round, in which things are compiled, is not among the figures."""
+        self.only(monkeypatch, one="", two="print(1.5)")
+        measured = cold.measure(2)
+        assert {name: len(runs) for name, runs in measured.items()} == {"one": 2, "two": 2}
+        assert [each.added for each in measured["two"]] == [1.5, 1.5]
+        assert all(each.milliseconds > 0 for runs in measured.values() for each in runs)
+
+    @pytest.mark.parametrize("script", ["raise SystemExit(5)", "import os; os.abort()"])
+    def test_what_fails_is_not_measured(self, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A program that did not do its job fails the benchmark, which says which one it was."""
+        self.only(monkeypatch, broken=script)
+        with pytest.raises(SystemExit, match=r"^broken ended with status .*: nothing was measured$"):
+            cold.measure(1)
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows tells no parent what its child had resident")
+    def test_memory_that_may_be_our_own_is_not_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A child is said to have had what its parent had: only what is more than that is a figure."""
+        known = []
+        for own in (0.0, float("inf")):
+            monkeypatch.setattr(cold, "own_mib", lambda own=own: own)
+            known.append(cold.start((sys.executable, "-c", ""), {})[0].mib is not None)
+        assert known == [True, False]
+
+
+def figures(guard_ms: float, *, mib: float | None = 50.0) -> Figures:
+    """Make figures of which all but those of a `guard()` that succeeds are the same."""
+    runs = {name: [Run(100.0, 90.0, mib, 10.0)] * 3 for name in PROGRAMS}
+    runs[cold.GUARD] = [Run(guard_ms, guard_ms, mib)] * 3
+    return Figures(runs, {case.name: [float(case.declared or 10)] for case in CASES})
+
+
+class TestTargets:
+    """The table of what must be reached."""
+
+    @staticmethod
+    def rows(made_of: Figures, *, smoke: bool = False) -> list[list[str]]:
+        """Return the cells of the table that comes first."""
+        table = report.document(made_of, {}, smoke=smoke).split("\n\n| ")[1].split("\n\n")[0]
+        return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+
+    @pytest.mark.parametrize(("ms", "reached"), [(108.0, "yes"), (108.1, "**no**")])
+    def test_a_bound_is_reached_up_to_itself(self, ms: float, reached: str) -> None:
+        """The figure is compared as it was measured, not as it is printed."""
+        assert self.rows(figures(ms))[0][1:] == ["1.08", f"{ms / 100:.3f}", reached]
+
+    def test_each_figure_is_held_against_its_own_bound(self) -> None:
+        """Every row compares what it says."""
+        made_of = figures(150.0)
+        assert [each.measured(made_of) for each in TARGETS] == [
+            (1.5,),
+            (1.0,),
+            (1.0,),
+            (1.0,),
+            (1.0, 1.0),
+            (1.0,),
+            (0.0,),
+        ]
+
+    def test_all_that_is_measured_must_be_within_the_bound(self) -> None:
+        """One of two figures above it is one too many."""
+        made_of = figures(100.0)
+        made_of = Figures(made_of.cold, {**made_of.warm, among(FEW, "`guard()`"): [1.0]})
+        assert self.rows(made_of)[4][2:] == ["0.100 and 1.000", "**no**"]
+
+    def test_what_is_not_known_is_not_reached(self) -> None:
+        """A machine that does not tell of memory says nothing of its bound."""
+        assert self.rows(figures(100.0, mib=None))[-1][2:] == ["not known", "not known"]
+
+    def test_a_smoke_run_reaches_nothing(self) -> None:
+        """Nor does it fail to."""
+        assert {row[-1] for row in self.rows(figures(100.0), smoke=True)} == {"not known"}
+
+    def test_what_is_added_is_what_the_program_printed(self) -> None:
+        """Its process measured it: as a difference of two whole starts it would be lost in the noise."""
+        runs = {cold.FASTAPI_GUARD: [Run(100.0, None, None, added) for added in (9.0, 30.0, 10.0)]}
+        assert Figures(runs, {}).added(cold.FASTAPI_GUARD) == 10.0
+
+
+class TestCommand:
+    """`python tests/benchmarks`."""
+
+    def test_a_smoke_run_prints_every_table(self, clean_env: dict[str, str], tmp_path: Path) -> None:
+        """It says that it is no measurement, on what it ran, and no host or path."""
+        if names := machine.missing():
+            pytest.skip(f"of the extra `bench`, this is not installed: {', '.join(names)}")
+        ran = run([BENCHMARKS, "--smoke", "--json", "raw.json"], env=clean_env, cwd=tmp_path, timeout=600)
+        assert ran.status == 0, ran.err
+        assert ran.out.startswith(report.SMOKE)
+        assert [line for line in ran.out.splitlines() if line.startswith("### ")] == [
+            "### What it must reach, and what was measured",
+            "### A process from its start to its end, rounds: 1",
+            "### Added to a FastAPI service, measured in its process",
+            "### One call in a running process, in µs",
+            "### One call with a model of many secrets, in µs",
+            "### The same job with other libraries, in µs, 35 variables",
+        ]
+        for name in PROGRAMS:
+            assert f"| {name} |" in ran.out
+        raw = json.loads((tmp_path / "raw.json").read_text(encoding="utf-8"))
+        assert {name: len(runs) for name, runs in raw["cold"].items()} == dict.fromkeys(PROGRAMS, 1)
+        assert {name: len(values) for name, values in raw["warm"].items()} == {case.name: 1 for case in CASES}
+        if os.name != "nt":
+            assert raw["cold"][cold.FLOOR][0]["mib"] > 10
+        for text in (ran.out, json.dumps(raw)):
+            assert platform.node() not in text
+            assert not [
+                path for path in (BENCHMARKS, sys.prefix, str(tmp_path), os.path.expanduser("~")) if path in text
+            ]
+
+    def test_a_missing_package_is_named(self, clean_env: dict[str, str], tmp_path: Path) -> None:
+        """Where something is not installed, one line says what, and how to install it."""
+        ran = run(["-S", BENCHMARKS], env={**clean_env, "PYTHONPATH": ""}, cwd=tmp_path)
+        assert (ran.status, ran.out) == (2, "")
+        (line,) = ran.err.splitlines()
+        assert line.startswith("Not installed: ")
+        assert line.endswith('. Install with: python -m pip install ".[bench]"')
+        assert all(package in line for package in machine.PACKAGES)
+
+    def test_too_few_rounds_are_refused(self, clean_env: dict[str, str], tmp_path: Path) -> None:
+        """A median of a few is no measurement."""
+        ran = run([BENCHMARKS, "--rounds", "19"], env=clean_env, cwd=tmp_path)
+        assert (ran.status, ran.out) == (2, "")
+        assert "fewer than 20 rounds" in ran.err
