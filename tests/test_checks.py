@@ -286,7 +286,11 @@ class TestImmutable:
         report = checker(environ)
         policies = tuple(RuntimeSecrets.secret_policies.values())
         (reading, _) = read(
-            policies, RuntimeSecrets.names_read, environment=Environment(environ), config_dir=checker.config, now=NOW
+            policies,
+            RuntimeSecrets.variables_read,
+            environment=Environment(environ),
+            config_dir=checker.config,
+            now=NOW,
         )
         (near_miss,) = reading.setup.near_misses
         policy = reading.policy
@@ -294,9 +298,8 @@ class TestImmutable:
         declared: list[Any] = [policy.generator, policy.material, policy.material.base64url]
         was_read = [reading, reading.setup, reading.setup.revocation, reading.file, near_miss, near_miss.meant]
         was_found = [report, report.revocation_list, report.findings[0], report.secrets[0]]
-        named = {policy: [field.name for field in fields(policy)]}
-        named |= {each: each._fields for each in (*declared, *was_read, *was_found)}
-        for each, names in named.items():
+        named = [(each, each._fields) for each in (*declared, *was_read, *was_found)]
+        for each, names in (*named, (policy, [field.name for field in fields(policy)])):
             for name in names:
                 with pytest.raises(AttributeError):
                     setattr(each, name, None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robodj_secretguard.near_miss import NamesRead, ReadName
+from robodj_secretguard.near_miss import VariableRead, VariablesRead
 
 TARGET = "ROBODJ_SECRET_V2_KEY"
 ALPHABET = string.ascii_uppercase + string.digits + "_"
@@ -31,7 +31,7 @@ def one_edit_away(target: str) -> set[str]:
 
 def found(names: list[str], *, target: str = TARGET, any_case: bool = True) -> list[str]:
     """List what is found near the one target."""
-    read = NamesRead([ReadName(target)])
+    read = VariablesRead([VariableRead(target)])
     return [miss.found for miss in read.near_misses(read.near(names), any_case=any_case)]
 
 

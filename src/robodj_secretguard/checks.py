@@ -96,7 +96,7 @@ def examine(
     def run() -> tuple[Judgement, Report]:
         readings = read(
             policies,
-            model.names_read,
+            model.variables_read,
             environment=environment,
             config_dir=config_dir,
             require_env_only=require_env_only,
@@ -152,7 +152,7 @@ def _in_order(findings: Iterable[Finding], policies: Sequence[SecretPolicy]) -> 
 
 def _status(judged: Judged) -> SecretStatus:
     policy, value, state = judged.reading.policy, judged.reading.value, state_of(judged.findings)
-    passed = state in (State.PRESENT, State.EXPIRED)  # the format and strength rules
+    has_sound_key = state in (State.PRESENT, State.EXPIRED)
     return SecretStatus(
         secret=policy.name,
         variable=policy.variable,
@@ -162,7 +162,7 @@ def _status(judged: Judged) -> SecretStatus:
         owner=policy.owner,
         backup_owner=policy.backup_owner,
         rotation_days=policy.cadence.days,
-        fingerprint=fingerprint(value) if value is not None and passed else None,
+        fingerprint=fingerprint(value) if value is not None and has_sound_key else None,
     )
 
 

@@ -100,7 +100,7 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Answer]:
     stdout = getattr(sys, "stdout", None)
     try:
         options, command = _split(sys.argv[1:] if argv is None else argv)
-        arguments = _parser(*options[:1]).parse_args(options)
+        arguments = _parser(options[0] if options else "").parse_args(options)
         if command is not None and not arguments.takes_command:
             msg = f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help"
             raise UsageError(msg)  # noqa: TRY301 - as every other error of usage
@@ -128,13 +128,14 @@ def _split(argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str] | None]:
     return argv[:place], argv[place + 1 :]
 
 
-def _parser(command: str = "") -> argparse.ArgumentParser:
+def _parser(command: str) -> argparse.ArgumentParser:
     """Return the parser of one command, so that the gate does not import the others; of all where none is named."""
     parser = _Parser(prog=PROGRAM, description="RoboDJ's secret guard.", allow_abbrev=False)
     parser.set_defaults(takes_command=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
+    modules = [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values())
+    for module in modules:
         import_module(f"robodj_secretguard.commands.{module}").add(commands)
     return parser
 

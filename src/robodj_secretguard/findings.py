@@ -1,7 +1,5 @@
 """What a check has to say. Nothing here has a field that could hold a value."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple

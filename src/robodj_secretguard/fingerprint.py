@@ -16,12 +16,12 @@ FORM: Final = f"{PREFIX} and 32 hexadecimal digits in lower case"
 """What one looks like, in words."""
 
 _PERSON: Final = b"robodj-sgfp1"
-_FINGERPRINT: Final = rf"{PREFIX}[0-9a-f]{{32}}"
+_FINGERPRINT: Final = re.compile(rf"{PREFIX}[0-9a-f]{{32}}")
 
 
 def is_fingerprint(text: str) -> bool:
     """Whether text is a fingerprint as this library writes it."""
-    return re.fullmatch(_FINGERPRINT, text) is not None
+    return _FINGERPRINT.fullmatch(text) is not None
 
 
 def fingerprint(key: SealedStr) -> str:

@@ -99,7 +99,7 @@ def weakness(text: str) -> str | None:
     """
     hexadecimal = is_hexadecimal(text)
     folded = text.lower()
-    judged = folded if hexadecimal else text
+    judged = canonical(text)
     fewest = MIN_DISTINCT_HEXADECIMAL if hexadecimal else MIN_DISTINCT_BASE64URL
     if len(set(judged)) < fewest:
         return f"it has fewer than {fewest} distinct characters"

@@ -11,12 +11,12 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from robodj_secretguard.findings import Finding, Severity
-from robodj_secretguard.near_miss import NamesRead
+from robodj_secretguard.near_miss import VariablesRead
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.revocation import REVOKED_FILE
 from robodj_secretguard.rules import Judged, Judgement, internal, judge
 from robodj_secretguard.sealed import CheckFailedError, contain, refuse_pickle, type_name
-from robodj_secretguard.sources import OPERATIONS_FILE, SETTINGS, Environment, names_read, read
+from robodj_secretguard.sources import OPERATIONS_FILE, SETTINGS, Environment, read, variables_read
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -43,8 +43,8 @@ class SecretSettings(BaseSettings):
 
     secret_policies: ClassVar[Mapping[str, SecretPolicy]] = MappingProxyType({})
     """The declared policies by field, in declared order."""
-    names_read: ClassVar[NamesRead]
-    """The variables that are read for them."""
+    variables_read: ClassVar[VariablesRead]
+    """The variables that are read for them: of use to the library alone."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -53,7 +53,7 @@ class SecretSettings(BaseSettings):
             {name: _declared_policy(cls.__name__, name, field) for name, field in cls.model_fields.items()}
         )
         _require_distinct(cls.__name__, cls.secret_policies.values())
-        cls.names_read = names_read(cls.secret_policies.values())
+        cls.variables_read = variables_read(cls.secret_policies.values())
         if cls.__private_attributes__:
             msg = f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field"
             raise TypeError(msg)
@@ -72,7 +72,7 @@ class SecretSettings(BaseSettings):
 
         def build() -> ValidationError | None:
             judgement = _judgement or judge(
-                read(tuple(policies.values()), self.names_read, environment=Environment(), now=datetime.now(UTC))
+                read(tuple(policies.values()), self.variables_read, environment=Environment(), now=datetime.now(UTC))
             )
             try:
                 # One source of our own: the stock ones copy the whole environment, unsealed.
@@ -89,7 +89,7 @@ class SecretSettings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_setup_and_shared(cls, values: Any) -> Any:
+    def _refuse_together(cls, values: Any) -> Any:
         if not isinstance(values, dict):  # a dict is of `__init__`, which lets nothing else in
             del values
             _refuse_values(cls)
@@ -99,7 +99,7 @@ class SecretSettings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_missing_placeholder_format_weak_and_expired(cls, judged: Judged) -> SecretStr | None:
+    def _refuse_alone(cls, judged: Judged) -> SecretStr | None:
         _refuse(judged.findings)
         return judged.reading.value
 

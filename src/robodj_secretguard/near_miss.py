@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 
 from robodj_secretguard.policy import SecretPolicy
 
-_SHOWABLE: Final = r"[A-Za-z0-9_]+"
+_SHOWABLE: Final = re.compile(r"[A-Za-z0-9_]+")
 
 
-class ReadName(NamedTuple):
+class VariableRead(NamedTuple):
     """A variable that the library reads.
 
     Args:
@@ -35,11 +35,11 @@ class NearMiss(NamedTuple):
         found: how an operator may know it; a constant, or a name that differs from `meant` by one character.
     """
 
-    meant: ReadName
+    meant: VariableRead
     found: str
 
 
-class NamesRead:
+class VariablesRead:
     """The variables that the library reads, and all that is a typo of one.
 
     Args:
@@ -48,7 +48,7 @@ class NamesRead:
 
     __slots__ = ("_head", "_heads", "_tail", "_tails", "_targets")
 
-    def __init__(self, targets: Iterable[ReadName]) -> None:
+    def __init__(self, targets: Iterable[VariableRead]) -> None:
         self._targets = {target.name: target for target in targets}
         # One edit leaves the first or the last k characters of a name of 2k + 1 or more as they were, and every other
         # kind of near-miss begins like its target: two look-ups dismiss nearly all of a large environment.
@@ -79,16 +79,16 @@ class NamesRead:
         return tuple(sorted(filter(None, found), key=lambda miss: (order.index(miss.meant.name), miss.found)))
 
 
-def _first_match(name: str, targets: Iterable[ReadName], *, any_case: bool) -> NearMiss | None:
+def _first_match(name: str, targets: Iterable[VariableRead], *, any_case: bool) -> NearMiss | None:
     return next((miss for target in targets if (miss := _match(name, target, any_case=any_case))), None)
 
 
-def _match(name: str, target: ReadName, *, any_case: bool) -> NearMiss | None:
+def _match(name: str, target: VariableRead, *, any_case: bool) -> NearMiss | None:
     if any_case and name.isascii() and name.upper() == target.name:
         return NearMiss(target, name)
     if _is_one_edit_away(name, target.name):
         # A name is shown only where all but one of its characters are known: a key may have been put in a name.
-        return NearMiss(target, name if re.fullmatch(_SHOWABLE, name) else "A name that is one character away")
+        return NearMiss(target, name if _SHOWABLE.fullmatch(name) else "A name that is one character away")
     if name == target.mistaken:
         return NearMiss(target, name)
     if target.beginning is not None and name.startswith(target.beginning):

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Final, Literal, NamedTuple, Protocol
 
-from robodj_secretguard.near_miss import NamesRead, NearMiss, ReadName
+from robodj_secretguard.near_miss import NearMiss, VariableRead, VariablesRead
 from robodj_secretguard.policy import SecretPolicy
 from robodj_secretguard.revocation import (
     MAX_LIST_BYTES,
@@ -156,7 +156,7 @@ class Reading(NamedTuple):
 
 def read(
     policies: Sequence[SecretPolicy],
-    names: NamesRead,
+    variables_read: VariablesRead,
     *,
     environment: Environment,
     config_dir: str | os.PathLike[str] | None = None,
@@ -167,7 +167,7 @@ def read(
 
     Args:
         policies: the declared secrets, at least one.
-        names: the variables that are read for them.
+        variables_read: the variables that are read for them.
         environment: where variables are read.
         config_dir: the config directory; `None` for `ROBODJ_CONFIG_DIR`, else `config`.
         require_env_only: rule key files out whatever the switches say.
@@ -177,7 +177,7 @@ def read(
         A reading for each secret, in declared order.
     """
     # In one go: to look in `os.environ` for what is not there takes as long as a rule.
-    given = {name: environment.get(name) for name in names.near(environment.names())}
+    given = {name: environment.get(name) for name in variables_read.near(environment.names())}
     directory, directory_named_by = config_directory(given, config_dir)
     directory_exists, directory_hidden = _look_for(directory)
 
@@ -194,7 +194,7 @@ def read(
         directory_named_by=directory_named_by,
         directory_exists=directory_exists,
         directory_hidden=directory_hidden,
-        near_misses=names.near_misses(
+        near_misses=variables_read.near_misses(
             (name for name, value in given.items() if value), any_case=environment.distinguishes_case
         ),
         ephemeral=bool(given.get(EPHEMERAL)),
@@ -227,7 +227,7 @@ def _reading(
 
 
 def _look_for(directory: str) -> tuple[bool, bool]:
-    """Return whether a path leads to a directory, and whether it leads to nothing or where this user may not look."""
+    """Return whether a path leads to a directory; if not, whether it is a link to nothing, or may not be looked at."""
     try:
         return stat.S_ISDIR(os.stat(directory).st_mode), False
     except FileNotFoundError:
@@ -282,26 +282,26 @@ def _switch(variables: Variables, name: str) -> Switch:
     return _SWITCHES.get(value.get_secret_value().lower(), Switch.UNKNOWN) if value else Switch.UNSET
 
 
-def names_read(policies: Iterable[SecretPolicy]) -> NamesRead:
+def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
     """Return the variables that are read for some secrets, and how each is mistaken.
 
     Args:
         policies: the declared secrets.
     """
     settings = (
-        ReadName(PROTECTED_ENV, loosens=True),
-        ReadName(ALLOW_FILE_SECRET_FALLBACK, loosens=True),
-        ReadName(CONFIG_DIR),
-        ReadName(EPHEMERAL, loosens=True),
-        ReadName(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE"),
-        ReadName(OPERATIONS_LOG),
+        VariableRead(PROTECTED_ENV, loosens=True),
+        VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True),
+        VariableRead(CONFIG_DIR),
+        VariableRead(EPHEMERAL, loosens=True),
+        VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE"),
+        VariableRead(OPERATIONS_LOG),
     )
     declared = (
         name
         for policy in policies
         for name in (
-            ReadName(policy.variable, policy, mistaken=f"{policy.variable}_FILE"),
-            ReadName(policy.expiry_variable, policy, loosens=True, beginning=f"{policy.variable}_EXP"),
+            VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE"),
+            VariableRead(policy.expiry_variable, policy, loosens=True, beginning=f"{policy.variable}_EXP"),
         )
     )
-    return NamesRead((*settings, *declared))
+    return VariablesRead((*settings, *declared))

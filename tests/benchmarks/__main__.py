@@ -6,6 +6,10 @@ import argparse
 import json
 import sys
 
+import cold
+import report
+from cases import CASES
+from figures import Figures
 from machine import describe, missing
 
 LEAST_ROUNDS = 20
@@ -24,16 +28,13 @@ def main() -> int:
         print(f'Not installed: {", ".join(names)}. Install with: python -m pip install ".[bench]"', file=sys.stderr)
         return 2
 
-    import cold  # noqa: PLC0415 - these need what may be missing
-    import report  # noqa: PLC0415
-    import warm  # noqa: PLC0415
-    from cases import CASES  # noqa: PLC0415
-    from figures import Figures  # noqa: PLC0415
-
     machine = describe()
     rounds = 1 if options.smoke else options.rounds
     print(f"{len(cold.PROGRAMS)} programs, {rounds} rounds; then {len(CASES)} calls", file=sys.stderr)
-    figures = Figures(cold.measure(rounds), warm.measure(smoke=options.smoke))
+    processes = cold.measure(rounds)
+    import warm  # noqa: PLC0415 - it needs pyperf, with which this process is no longer small
+
+    figures = Figures(processes, warm.measure(smoke=options.smoke))
     print(report.document(figures, machine, smoke=options.smoke))
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:

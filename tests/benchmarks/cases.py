@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cold import RIVALS
+from cold import FLOOR, GUARD, RIVALS
 from variables import FEW, MANY
 
 FEW_SECRETS, MANY_SECRETS = 2, 200
@@ -39,12 +39,12 @@ def of(secrets: int, label: str) -> str:
     return f"{label}, {secrets} secrets"
 
 
-STOCK, GUARD, CHECK, MODEL = "bare `BaseSettings`", "`guard()`", "`check()`", "`RuntimeSecrets()`"
+CHECK, MODEL = "`check()`", "`RuntimeSecrets()`"
 GUARD_CONFIG = "`guard()`, with a config directory"
 GUARD_MODEL, CHECK_MODEL = "`guard(model)`", "`check(model)`"
 
 OWN = {
-    STOCK: "floor:Settings",
+    FLOOR: "floor:Settings",
     GUARD: "robodj_secretguard:guard",
     GUARD_CONFIG: "robodj_secretguard:guard",
     CHECK: "robodj_secretguard:check",

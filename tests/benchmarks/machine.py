@@ -21,8 +21,8 @@ PACKAGES = (
     "pyperf",
 )
 """What the benchmark needs: the library and the extra `bench`."""
-ALSO_IMPORTED = ("Django",)
-"""What one of them imports where it is installed."""
+ALSO_IMPORTED = ("Django", "Flask", "rich")
+"""What some of them import where it is installed."""
 
 
 def version(package: str) -> str | None:

@@ -44,7 +44,7 @@ def document(figures: Figures, machine: Mapping[str, str], *, smoke: bool) -> st
         _table(f"call | {FEW} variables | {MANY:,} variables", _warm(figures)),
         "### One call with a model of many secrets, in µs",
         _table("call | secrets | median | per secret", _models(figures)),
-        f"### The same job with other libraries, in µs, {FEW} variables",
+        f"### Beside other libraries, in µs, {FEW} variables",
         _table("what | median | / `guard()`", _rivals(figures)),
     ]
     return "\n\n".join(parts)
@@ -96,7 +96,7 @@ def _models(figures: Figures) -> Iterator[Sequence[str]]:
 
 
 def _rivals(figures: Figures) -> Iterator[Sequence[str]]:
-    guard = figures.us(among(FEW, cases.GUARD))
-    for label in (cases.STOCK, cases.GUARD, *cold.RIVALS):
+    guard = figures.us(among(FEW, cold.GUARD))
+    for label in (cold.FLOOR, cold.GUARD, *cold.RIVALS):
         us = figures.us(among(FEW, label))
         yield label, f"{us:.1f}", f"{us / guard:.2f}"

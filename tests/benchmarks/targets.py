@@ -42,7 +42,7 @@ def _added_to_fastapi(figures: Figures) -> tuple[float, ...]:
 
 
 def _warm(figures: Figures) -> tuple[float, ...]:
-    return tuple(figures.us(among(count, cases.GUARD)) / figures.us(among(count, cases.STOCK)) for count in (FEW, MANY))
+    return tuple(figures.us(among(count, cold.GUARD)) / figures.us(among(count, cold.FLOOR)) for count in (FEW, MANY))
 
 
 def _each_secret(figures: Figures) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FEW, MANY = 35, 3000
-"""How many variables a small container has, and a pod in a namespace of some hundred services."""
+"""How many variables a small container has, and a pod in a namespace of a few hundred services."""
 
 _NEEDED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 """What an interpreter may not start without: taken as it is. All else is made, and so the same on every machine."""

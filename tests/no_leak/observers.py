@@ -9,7 +9,6 @@ import asyncio
 import atexit
 import contextlib
 import copy
-import dataclasses
 import functools
 import inspect
 import io
@@ -508,7 +507,9 @@ def dumps(action: Action) -> None:
         lambda each: [hash(field) for field in vars(each).values()],
         lambda each: [format(field) for field in vars(each).values()],
         lambda each: [field + "" for field in vars(each).values()],
-        dataclasses.asdict,
+        lambda each: each._asdict(),
+        list,
+        json.dumps,
     ]
     for way in ways:
         shown = run(functools.partial(way, outcome))

@@ -20,6 +20,7 @@ EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This source is no older: an earlier clock is wrong, and would let an expired key pass."""
 CADENCE_GRACE: Final = timedelta(days=1)
 
+# Not compiled here: that is a twentieth of a start, and few keys have a marker.
 _MARKER: Final = (
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?"
     r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"

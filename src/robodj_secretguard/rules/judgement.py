@@ -13,7 +13,7 @@ from robodj_secretguard.rules.setup import ephemeral_findings, setting_findings
 from robodj_secretguard.rules.shared import shared_findings
 from robodj_secretguard.sources import Reading, Setup
 
-_NO_KEY: Final = frozenset({Check.FILE_UNSAFE, Check.PLACEHOLDER, Check.FORMAT, Check.WEAK})
+_INVALID_FORMAT: Final = frozenset({Check.FILE_UNSAFE, Check.PLACEHOLDER, Check.FORMAT, Check.WEAK})
 
 
 class Judged(NamedTuple):
@@ -64,7 +64,7 @@ def judge(readings: Sequence[Reading]) -> Judgement:
         *near_miss_findings(setup, None),
         *misnamed_list_findings(setup),
         *ephemeral_findings(setup),
-        *shared_findings([judged.reading for judged in secrets if not _is_placeholder(judged.findings)]),
+        *shared_findings([judged.reading for judged in secrets if not _holds_placeholder(judged.findings)]),
     )
     return Judgement(together, secrets)
 
@@ -81,7 +81,7 @@ def _judge_alone(reading: Reading) -> tuple[Finding, ...]:
     )
 
 
-def _is_placeholder(findings: Iterable[Finding]) -> bool:
+def _holds_placeholder(findings: Iterable[Finding]) -> bool:
     return any(finding.check is Check.PLACEHOLDER for finding in findings)
 
 
@@ -93,6 +93,6 @@ def state_of(findings: Iterable[Finding]) -> State:
     checks = {finding.check for finding in findings}
     if Check.MISSING in checks:
         return State.MISSING
-    if checks & _NO_KEY:
+    if checks & _INVALID_FORMAT:
         return State.INVALID_FORMAT
     return State.EXPIRED if Check.EXPIRED in checks else State.PRESENT

@@ -14,19 +14,19 @@ BAD_KEY = f"{KEY} is a placeholder, or not base64url of 43 characters or more"
 BAD_V2_KEY = f"{V2_KEY} is a placeholder, or not 128 hexadecimal digits"
 BAD_EXPIRY = "an expiry marker is past, or is no time with a timezone"
 
-_PLACEHOLDER = re.compile(r"replace_with|change_?me|example|placeholder|<[^<>]+>|\$\{[^{}]+\}", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"replace_with|change_?me|example|placeholder|<[^<>]+>|\$\{[^{}]+\}")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]{43,}")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{128}")
 
 
 def is_key(text: str) -> bool:
     """Whether text may be the first secret."""
-    return _PLACEHOLDER.search(text) is None and _BASE64URL.fullmatch(text) is not None
+    return _PLACEHOLDER.search(text.lower()) is None and _BASE64URL.fullmatch(text) is not None
 
 
 def is_v2_key(text: str) -> bool:
     """Whether text may be the second secret."""
-    return _PLACEHOLDER.search(text) is None and _HEXADECIMAL.fullmatch(text) is not None
+    return _PLACEHOLDER.search(text.lower()) is None and _HEXADECIMAL.fullmatch(text) is not None
 
 
 def is_ahead(moment: datetime) -> bool:
