@@ -17,9 +17,10 @@ from robodj_secretguard import Check, Report, RuntimeSecrets, check
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import Environment, read
+from robodj_secretguard.sources import Environment, read, variables_read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 K1, K2 = "secret.key", "secret_v2.key"
@@ -209,6 +210,7 @@ class TestReport:
         fingerprints = [entry.pop("fingerprint") for entry in document["secrets"]]
         assert all(each.startswith("sgfp1:") and len(each) == 38 for each in fingerprints)
         findings = document.pop("findings")
+        assert {type(value) for entry in document["secrets"] for value in entry.values()} == {str, int, type(None)}
         assert document == {
             "schema": 1,
             "ok": False,
@@ -287,7 +289,7 @@ class TestImmutable:
         policies = tuple(RuntimeSecrets.secret_policies.values())
         (reading, _) = read(
             policies,
-            RuntimeSecrets.variables_read,
+            variables_read(policies),
             environment=Environment(environ),
             config_dir=checker.config,
             now=NOW,
@@ -340,6 +342,17 @@ class TestFailure:
         with pytest.raises(KeyboardInterrupt) as raised:
             check(environ=Interrupted({V1: "x"}), now=NOW)
         assert raised.value.__context__ is None
+
+    def test_a_mapping_that_does_not_list_what_it_has(self, checker: Checker) -> None:
+        """Every variable that is read is asked for by its name: what is merely not listed loosens no check."""
+
+        class Unlisted(dict[str, str]):
+            def __iter__(self) -> Iterator[str]:
+                return iter((V1, V2))
+
+        checker.write("secret.key", good_keys()[V1])
+        given = good_keys() | {"ROBODJ_PROTECTED_ENV": "true", f"{V2}_EXPIRES_AT": "2020-01-01T00:00:00Z"}
+        assert found(checker(Unlisted(given))) == [("file-present", K1), ("expired", K2)]
 
     def test_what_was_asked_for_is_reported(self) -> None:
         """Environment-only is told as it was asked for, where nothing could be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -96,6 +97,14 @@ def test_what_is_no_model_name_is_not_imported(name: str) -> None:
         "",
         "robodj-secretguard: --model: must be package.module:Class\n",
     )
+
+
+def test_help_has_every_command() -> None:
+    """Where none is named all are listed, the gate first and then in the order of a secret's life."""
+    status, out, err = call("--help")
+    assert (status, err) == (EXIT_CLEAN, "")
+    listed = ["check", "exec", "status", "generate", "rotate", "revoke", "log", "incident"]
+    assert re.findall(r"^    ([a-z]+) ", out, re.MULTILINE) == listed
 
 
 def test_version() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+import pytest
 from conftest import V1, clean_environment, good_keys, run
 
 FLOOR = (Path(__file__).parent / "benchmarks" / "programs" / "floor.py").read_text(encoding="utf-8")
@@ -83,6 +84,17 @@ def test_the_modules_of_a_refusal(tmp_path: Path) -> None:
 def test_the_modules_of_the_gate(tmp_path: Path) -> None:
     """No other command's module is imported."""
     assert imported(GATE, tmp_path) - imported(GUARD, tmp_path) == OF_THE_GATE
+
+
+@pytest.mark.parametrize("argv", [["check", "--strict"], ["check", "--format", "json"], ["exec", "--help"]])
+def test_the_commands_beside_the_gate(tmp_path: Path, argv: list[str]) -> None:
+    """None is imported where the gate has options, or is `exec`."""
+    program = f"from robodj_secretguard.cli import main\nassert main({argv}) == 0\n"
+    commands, of_the_gate = (
+        {each for each in modules if each.startswith("robodj_secretguard.commands.")}
+        for modules in (imported(program, tmp_path), OF_THE_GATE)
+    )
+    assert commands == of_the_gate
 
 
 def test_nothing_is_looked_up_about_the_installation(tmp_path: Path) -> None:
@@ -166,6 +178,7 @@ def test_the_lines_of_a_variable_that_is_none_of_ours(tmp_path: Path) -> None:
 
 
 def test_the_lines_of_a_further_secret(tmp_path: Path) -> None:
-    """Two hundred run fewer for each secret than two."""
-    few, many = (lines_of(tmp_path, model=f"model_of({each})", declared=each) for each in (2, 200))
+    """They do not grow with the number of secrets."""
+    few, some, many = (lines_of(tmp_path, model=f"model_of({each})", declared=each) for each in (2, 101, 200))
+    assert many - some <= 1.05 * (some - few)
     assert many / 200 < few / 2

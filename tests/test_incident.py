@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, V2, good_keys
+from conftest import NOW, V1, V2, good_keys, marker
 from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
@@ -133,6 +133,13 @@ revocation list: config/revoked.fingerprints, 1 entry
 ```
 """
     )
+
+
+def test_a_warning_is_in_the_validation_state(machine: Machine) -> None:
+    """What is wrong and stops no service is in the document too."""
+    machine.environ[f"{V1}_EXPIRES_AT"] = marker(timedelta(days=3))
+    (warning,) = check(environ=machine.environ, config_dir=machine.config, now=NOW).warnings
+    assert f"```text\n{warning.line}\nsecret.key: present " in report(machine)
 
 
 def test_json(machine: Machine) -> None:

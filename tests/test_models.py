@@ -9,8 +9,9 @@ import json
 import os
 import pickle
 import traceback
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pytest
@@ -23,7 +24,9 @@ from pydantic_core import PydanticCustomError
 from robodj_secretguard import Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.findings import RevocationStatus
 from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.rules import Judgement
 from robodj_secretguard.sealed import CheckFailedError, SealedStr
+from robodj_secretguard.sources import Environment, read, variables_read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -237,6 +240,26 @@ class TestInstance:
         ]
         assert leaks(f"{raised.value.errors()} {raised.value!r}", list(keys.values())) == []
 
+    def test_a_warning_hides_no_alert(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is said of a secret before the alert, as that it comes from a file, lets no instance be made."""
+        monkeypatch.delenv(V1)
+        os.mkdir("config", 0o700)
+        with open("config/secret.key", "w", encoding="utf-8") as file:
+            file.write(keys[V1])
+        os.chmod("config/secret.key", 0o600)
+        monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", fingerprint(SealedStr(keys[V1])))
+        with pytest.raises(ValidationError) as raised:
+            RuntimeSecrets()
+        assert [(entry["type"], entry["loc"]) for entry in raised.value.errors()] == [("revoked", ("secret_key",))]
+
+    def test_the_first_of_its_alerts_is_its_error(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of several on one secret it is the first in the order of the checks, as in a report."""
+        monkeypatch.setenv(V1, keys[V1][:20])
+        monkeypatch.setenv(f"{V1}_EXPIRES_AT", "2020-01-01T00:00Z")
+        with pytest.raises(ValidationError) as raised:
+            RuntimeSecrets()
+        assert [entry["type"] for entry in raised.value.errors()] == ["format"]
+
     def test_a_revocation_list_that_cannot_be_read(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         """Nor is it made where a revoked key could pass; a key that was pasted there is not shown."""
         monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", keys[V1])
@@ -258,6 +281,23 @@ class TestInstance:
         last = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack[-1]
         assert leaks(repr(last.locals), list(keys.values())) == []
 
+    def test_it_takes_no_judgement_but_that_of_the_rules(self, keys: dict[str, str]) -> None:
+        """One that says nothing of a weak key is not taken, and one of the rules is not changed."""
+
+        class Lenient(Judgement):
+            findings = together = ()
+
+        policies = tuple(RuntimeSecrets.secret_policies.values())
+        weak = Environment(keys | {V1: "ab" * 30 + "-Z"})
+        readings = read(policies, variables_read(policies), environment=weak, now=datetime.now(UTC))
+        with pytest.raises(TypeError, match="takes no values"):
+            RuntimeSecrets(_judgement=Lenient(readings))  # type: ignore[call-arg]
+        with pytest.raises(ValidationError, match="plainly not random"):
+            RuntimeSecrets(_judgement=Judgement(readings))  # type: ignore[call-arg]
+        for name in ("secrets", "together", "findings", "setup", "other"):
+            with pytest.raises(AttributeError):
+                setattr(Judgement(readings), name, ())
+
     @pytest.mark.parametrize(
         "entrance",
         [
@@ -271,6 +311,13 @@ class TestInstance:
         with pytest.raises(TypeError, match="takes no values"):
             enter(secret_key=SecretStr(keys[V1]))
 
+    @pytest.mark.parametrize("judgement", ["", "a key", {}, ((), ()), SimpleNamespace(together=(), secrets=())])
+    def test_it_takes_no_judgement_but_its_own(self, keys: dict[str, str], judgement: object) -> None:
+        """What is passed in the place of what was read and judged is a value, empty or of the same shape too."""
+        assert RuntimeSecrets().secret_key.get_secret_value() == keys[V1]
+        with pytest.raises(TypeError, match="takes no values"):
+            RuntimeSecrets(_judgement=judgement)  # type: ignore[call-arg]
+
     def test_it_is_a_field_of_another_model(self, keys: dict[str, str]) -> None:
         """Another model may hold an instance, and makes none of values."""
 
@@ -280,8 +327,10 @@ class TestInstance:
         made = RuntimeSecrets()
         assert Application(secrets=made).secrets is made
         for value in ({"secret_key": keys[V1]}, keys[V1], None):
-            with pytest.raises(TypeError, match="takes no values"):
+            with pytest.raises(TypeError, match="takes no values") as raised:
                 Application.model_validate({"secrets": value})
+            ours = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack[-2:]
+            assert leaks(repr([frame.locals for frame in ours]), list(keys.values())) == []
 
     def test_it_is_not_changed_without_checks(self, keys: dict[str, str]) -> None:
         """Nor is a copy an unchecked change of it."""
@@ -385,6 +434,18 @@ class TestModelOfTheHost:
             ("near-miss", "webhook.key", "Integrations"),
         ]
 
+    def test_a_typo_of_two_names(self, tmp_path: Path) -> None:
+        """It is told of the first that is read: of the library's own before a secret's, and of these as declared."""
+        variables = ["WEBHOOK_KEY_A", "WEBHOOK_KEY_B", "ROBODJ_PROTECTED_ENW"]
+        declared = {f"key_{at}": policy(f"{at}.key", variable) for at, variable in enumerate(variables)}
+        fields: Any = {name: (Annotated[SecretStr, each], ...) for name, each in declared.items()}
+        near = create_model("Near", __base__=SecretSettings, **fields)
+        environ = {variable: good_keys()[V1] for variable in variables}
+        environ |= {"WEBHOOK_KEY_C": "x", "ROBODJ_PROTECTED_EN": "x"}
+        report = check(near, environ=environ, config_dir=tmp_path, now=NOW)
+        assert found(report) == [("near-miss", None), ("near-miss", "0.key")]
+        assert not report.ok
+
     def test_a_single_secret_is_made(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         """Its instance holds that one, and is not made without it."""
         with pytest.raises(ValidationError, match="WEBHOOK_KEY is unset"):
@@ -467,6 +528,14 @@ class TestValidatorOfTheHost:
                 raise ValueError
 
         assert found(check(Strictest, environ=good_keys(), now=NOW)) == [("internal", "secret.key")]
+
+    def test_what_the_checks_found_is_told_beside_it(self) -> None:
+        """Their warnings stay in the report, and all of it is in order."""
+        environ = good_keys() | {f"{name}_EXPIRES_AT": marker(timedelta(days=3)) for name in (V1, V2)}
+        first, second = ("expiring", "secret.key"), ("expiring", "secret_v2.key")
+        assert found(check(RuntimeSecrets, environ=environ, now=NOW)) == [first, second]
+        assert found(check(self.Exiting, environ=environ, now=NOW)) == [("internal", None), first, second]
+        assert found(check(self.Stricter, environ=environ, now=NOW)) == [first, ("internal", "secret_v2.key"), second]
 
     def test_it_cannot_end_the_process(self) -> None:
         """A `SystemExit` inside is no way out of the checks."""

@@ -16,6 +16,13 @@ from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, Secr
 DECLARED = RuntimeSecrets.secret_policies
 
 
+class AcceptsAll(Length):
+    """A length that equals one that is declared, and refuses none."""
+
+    def accepts(self, length: int) -> bool:  # noqa: ARG002
+        return True
+
+
 class TestRuntimeSecrets:
     """Every cell of the contract's table is data on the model."""
 
@@ -48,6 +55,15 @@ class TestRuntimeSecrets:
             cadence=timedelta(days=30),
             warn_before=timedelta(days=7),
         )
+
+
+class TestMaterial:
+    """The accepted key material of policy section 6."""
+
+    def test_its_fields_in_their_order(self) -> None:
+        """They are given by name or in the documented order: at least so many, at most so many; base64url first."""
+        named = Material(base64url=Length(minimum=43, maximum=None), hexadecimal=Length(minimum=64, maximum=128))
+        assert Material(Length(43), Length(64, 128)) == named
 
 
 class TestGenerator:
@@ -116,6 +132,9 @@ class TestSecretPolicy:
             ("material", Material(base64url=Length(42), hexadecimal=Length(64))),
             ("material", Material(base64url=Length(43), hexadecimal=Length(63))),
             ("material", Material(base64url=Length(44), hexadecimal=Length(64))),
+            ("material", Material(base64url=AcceptsAll(43), hexadecimal=Length(64))),
+            ("material", type("Lax", (Material,), {})(Length(43), Length(64))),
+            ("generator", type("Lax", (Generator,), {})("token_urlsafe", 32)),
         ],
     )
     def test_refused(self, field: str, value: Any) -> None:

@@ -295,7 +295,8 @@ def verdict(report: Report, value: str) -> object:
     fired = [(finding.check, finding.secret) for finding in report.findings]
     times = [status.expires_at for status in report.secrets]
     kind = is_hexadecimal(value.strip("\r\n").strip().strip("\"'").rstrip("="))
-    return fired, kind, weakness(value), times, report.require_env_only
+    why = [weakness(each) for each in (value, *map(str.strip, value.split("\n")))]  # of a file's line too
+    return fired, kind, why, times, report.require_env_only
 
 
 def everything_written(report: Report, named: tuple[str, ...]) -> str:

@@ -143,6 +143,12 @@ class TestEphemeralRun:
         assert ran.err.startswith("ERROR: robodj_ephemeral_secrets: the keys are refused: ALERT: ephemeral: ")
         assert ran.err.count("\n") == 2
 
+    def test_every_alert_is_said(self, tmp_path: Path) -> None:
+        """Where several refuse the keys, the line has all of them."""
+        unknown = {"ROBODJ_PROTECTED_ENV": "maybe"}
+        ran = pytest_on(tmp_path, {"test_it.py": TEST}, ini=[EPHEMERAL], environ=unknown)
+        assert (ran.status, re.findall(r"ALERT: ([a-z-]+): ", ran.err)) == (4, ["setting", "ephemeral"])
+
 
 OWN_MODEL = """
 from datetime import timedelta

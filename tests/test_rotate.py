@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 import structlog
 from command_line import OTHER, Machine, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, V2, Ran, good_keys
+from conftest import NOW, V1, V2, Ran, good_keys, marker
 from detector import leaks
 
 from robodj_secretguard import RuntimeSecrets, check, guard
@@ -359,6 +359,13 @@ class TestRefused:
             compared,
         ]
         assert refused(machine, "secret_v2.key", *DONE) == [f"REFUSED: secret_v2.key: {UNCHANGED}.", compared]
+
+    def test_a_warning_is_said_before_the_reason(self, machine: Machine) -> None:
+        """What the gate found and let pass is to be seen with what was refused."""
+        recorded(machine, *DONE)
+        machine.environ[f"{V1}_EXPIRES_AT"] = marker(timedelta(days=3))
+        (warning, *_) = refused(machine, *DONE)
+        assert warning.startswith("WARNING: secret.key: expiring: The key expires at ")
 
     def test_the_same_key_in_the_other_case(self, machine: Machine) -> None:
         """Hexadecimal in capitals is the same key."""

@@ -130,6 +130,12 @@ class TestPlaceholder:
         key = good_keys()[V1]
         assert found(checker(good_keys() | {V1: f"{key}-{near}"})) == []
 
+    @pytest.mark.parametrize("whole", ["{}ecret", "te{}t"])
+    def test_in_ascii_alone(self, checker: Checker, whole: str) -> None:
+        """What is only folded to the letters of a placeholder is a wrong format."""
+        assert found(checker(good_keys() | {V1: whole.format("s")})) == [("placeholder", K1)]
+        assert found(checker(good_keys() | {V1: whole.format("\N{LATIN SMALL LETTER LONG S}")})) == [("format", K1)]
+
     @pytest.mark.parametrize("empty", ["<>", "%%", "${}", "{{}}"])
     def test_empty_brackets_are_no_template(self, checker: Checker, empty: str) -> None:
         """Brackets without anything in them are only a wrong format."""
@@ -324,6 +330,13 @@ class TestShared:
         key = secrets.token_urlsafe(30)
         assert found(checker({V1: key, V2: key})) == [("format", K1), ("format", K2), ("shared", K2)]
         assert found(checker({V1: "changeme", V2: "changeme"})) == [("placeholder", K1), ("placeholder", K2)]
+
+    @posix_only
+    def test_a_fallback_file_that_is_unsafe(self, checker: Checker) -> None:
+        """What lies in a file that may not be used is nobody's key, and is compared with none."""
+        keys = good_keys()
+        checker.write("secret.key", keys[V2], 0o666)
+        assert found(checker({V2: keys[V2]})) == [("file-unsafe", K1)]
 
     def test_one_character_apart(self, checker: Checker) -> None:
         """A key that differs in one character is another key."""
@@ -1051,6 +1064,11 @@ class TestNearMiss:
         assert key not in repr(report)
         assert "A name that begins with ROBODJ_SECRET_KEY_EXP " in repr(report)
         assert "A name that is one character away" in repr(report)
+
+    def test_what_is_not_shown_is_said_once(self, checker: Checker) -> None:
+        """Several names of which no more can be said than the beginning are one finding."""
+        names = {f"ROBODJ_SECRET_KEY_EXP{secrets.token_hex(16).upper()}": "x" for _ in range(3)}
+        assert found(checker(good_keys() | names)) == [("near-miss", K1)]
 
     def test_a_letter_that_only_upper_case_makes_ascii(self, checker: Checker) -> None:
         """A line stays ASCII whatever the name: such a letter is one replaced, not another case."""

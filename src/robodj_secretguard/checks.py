@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from robodj_secretguard.findings import Check, Report, RevocationStatus, SecretStatus, State
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets, require_values
-from robodj_secretguard.rules import expiry, internal, judge, state_of
+from robodj_secretguard.rules import Judgement, expiry, internal, state_of
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import Environment, read
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.findings import Finding
     from robodj_secretguard.policy import SecretPolicy
-    from robodj_secretguard.rules import Judged, Judgement
+    from robodj_secretguard.rules import Judged
 
 Model = TypeVar("Model", bound=SecretSettings)
 
@@ -96,13 +96,13 @@ def examine(
     def run() -> tuple[Judgement, Report]:
         readings = read(
             policies,
-            model.variables_read,
+            model._variables_read,  # noqa: SLF001 - a host's field may have any name without an underscore
             environment=environment,
             config_dir=config_dir,
             require_env_only=require_env_only,
             now=now,
         )
-        judgement = judge(readings)
+        judgement = Judgement(readings)
         return judgement, _report(judgement)
 
     checked = contain(run)

@@ -1,4 +1,7 @@
-"""What a check has to say. Nothing here has a field that could hold a value."""
+"""What a check has to say. Nothing here has a field that could hold a value.
+
+These are named tuples, which cost a start little; for JSON use `as_dict`, since `json.dumps` makes bare lists of them.
+"""
 
 from datetime import UTC, datetime
 from enum import StrEnum

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self
 
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
@@ -14,7 +14,7 @@ from robodj_secretguard.findings import Finding, Severity
 from robodj_secretguard.near_miss import VariablesRead
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.revocation import REVOKED_FILE
-from robodj_secretguard.rules import Judged, Judgement, internal, judge
+from robodj_secretguard.rules import Judged, Judgement, internal
 from robodj_secretguard.sealed import CheckFailedError, contain, refuse_pickle, type_name
 from robodj_secretguard.sources import OPERATIONS_FILE, SETTINGS, Environment, read, variables_read
 
@@ -43,8 +43,8 @@ class SecretSettings(BaseSettings):
 
     secret_policies: ClassVar[Mapping[str, SecretPolicy]] = MappingProxyType({})
     """The declared policies by field, in declared order."""
-    variables_read: ClassVar[VariablesRead]
-    """The variables that are read for them: of use to the library alone."""
+    _variables_read: ClassVar[VariablesRead]
+    """The variables that are read for them."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -53,7 +53,7 @@ class SecretSettings(BaseSettings):
             {name: _declared_policy(cls.__name__, name, field) for name, field in cls.model_fields.items()}
         )
         _require_distinct(cls.__name__, cls.secret_policies.values())
-        cls.variables_read = variables_read(cls.secret_policies.values())
+        cls._variables_read = variables_read(cls.secret_policies.values())
         if cls.__private_attributes__:
             msg = f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field"
             raise TypeError(msg)
@@ -64,15 +64,15 @@ class SecretSettings(BaseSettings):
                 raise TypeError(msg)
 
     def __init__(self, *, _judgement: Judgement | None = None, **values: Any) -> None:
-        if values or not isinstance(_judgement, Judgement | None):
+        if values or type(_judgement) not in (Judgement, NoneType):
             values.clear()
             del _judgement
             _refuse_values(type(self))
         policies = self.secret_policies
 
         def build() -> ValidationError | None:
-            judgement = _judgement or judge(
-                read(tuple(policies.values()), self.variables_read, environment=Environment(), now=datetime.now(UTC))
+            judgement = _judgement or Judgement(
+                read(tuple(policies.values()), self._variables_read, environment=Environment(), now=datetime.now(UTC))
             )
             try:
                 # One source of our own: the stock ones copy the whole environment, unsealed.

@@ -1,7 +1,7 @@
 """Typos of variables: set, close to a name that is read, and so silently ignored."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from robodj_secretguard.policy import SecretPolicy
@@ -57,24 +57,23 @@ class VariablesRead:
         self._heads = {name[self._head] for name in self._targets}
         self._tails = {name[self._tail] for name in self._targets}
 
-    def near(self, names: Iterable[str]) -> list[str]:
-        """Return those of an environment's names that are read, and all that may be typos of one.
+    def near_misses(
+        self, names: Iterable[str], *, is_set: Callable[[str], bool], any_case: bool
+    ) -> tuple[NearMiss, ...]:
+        """Return the set variables that are typos of one that is read.
 
         Args:
             names: the names in the environment.
-        """
-        head, heads, tail, tails = self._head, self._heads, self._tail, self._tails
-        return [name for name in names if (folded := name.upper())[head] in heads or folded[tail] in tails]
-
-    def near_misses(self, names: Iterable[str], *, any_case: bool) -> tuple[NearMiss, ...]:
-        """Return the variables that are typos of one that is read.
-
-        Args:
-            names: the names that have a value; an empty one is unset.
+            is_set: whether a name has a value; an empty one is unset.
             any_case: whether names that differ in case are different names (POSIX).
         """
-        targets = self._targets
-        found = {_first_match(name, targets.values(), any_case=any_case) for name in names if name not in targets}
+        head, heads, tail, tails, targets = self._head, self._heads, self._tail, self._tails, self._targets
+        near = [name for name in names if (folded := name.upper())[head] in heads or folded[tail] in tails]
+        found = {
+            _first_match(name, targets.values(), any_case=any_case)
+            for name in near
+            if name not in targets and is_set(name)
+        }
         order = [*targets]
         return tuple(sorted(filter(None, found), key=lambda miss: (order.index(miss.meant.name), miss.found)))
 

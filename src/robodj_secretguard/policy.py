@@ -121,6 +121,12 @@ class SecretPolicy:
             (is_plain_text(self.owner) and is_plain_text(self.backup_owner), "owner and backup_owner: printable ASCII"),
             (self.cadence > self.warn_before > timedelta(0), "cadence must be longer than warn_before, both positive"),
             (not self.cadence % timedelta(days=1), "cadence: whole days"),
+            (
+                # A subclass could judge in another way, and yet be equal.
+                [type(each) for each in (self.generator, self.material, *self.material)]
+                == [Generator, Material, Length, Length],
+                "generator and material: a Generator, and a Material of two Lengths",
+            ),
             (self.generator.function in {"token_urlsafe", "token_hex"}, "generator: an approved one"),
             (self.generator.size >= MIN_KEY_BYTES, f"generator: at least {MIN_KEY_BYTES} bytes"),
             (lengths[made].accepts(fewest[made]), "material: must accept what the generator makes"),

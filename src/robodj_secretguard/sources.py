@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple
 
 from robodj_secretguard.near_miss import NearMiss, VariableRead, VariablesRead
 from robodj_secretguard.policy import SecretPolicy
@@ -52,13 +52,6 @@ _SWITCHES: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), Switch.TRUE),
     **dict.fromkeys(("0", "false", "no", "off"), Switch.FALSE),
 }
-
-
-class Variables(Protocol):
-    """Where a variable is looked up, sealed: in an `Environment`, or in what was read of one."""
-
-    def get(self, name: str, /) -> SealedStr | None:
-        """Return the variable of exactly this name; `None` when it is not there."""
 
 
 class Environment:
@@ -176,9 +169,7 @@ def read(
     Returns:
         A reading for each secret, in declared order.
     """
-    # In one go: to look in `os.environ` for what is not there takes as long as a rule.
-    given = {name: environment.get(name) for name in variables_read.near(environment.names())}
-    directory, directory_named_by = config_directory(given, config_dir)
+    directory, directory_named_by = config_directory(environment, config_dir)
     directory_exists, directory_hidden = _look_for(directory)
 
     def look_at(file: str, most: int) -> TextFile:
@@ -187,25 +178,27 @@ def read(
     setup = Setup(
         now=now,
         policies=tuple(policies),
-        environment_only=bool(require_env_only) or is_environment_only(given),
+        environment_only=bool(require_env_only) or is_environment_only(environment),
         unknown_switches=tuple(
-            name for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK) if _switch(given, name) is Switch.UNKNOWN
+            name for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK) if _switch(environment, name) is Switch.UNKNOWN
         ),
         directory_named_by=directory_named_by,
         directory_exists=directory_exists,
         directory_hidden=directory_hidden,
         near_misses=variables_read.near_misses(
-            (name for name, value in given.items() if value), any_case=environment.distinguishes_case
+            environment.names(), is_set=environment.is_set, any_case=environment.distinguishes_case
         ),
-        ephemeral=bool(given.get(EPHEMERAL)),
-        revocation=revocation_list(look_at(REVOKED_FILE, MAX_LIST_BYTES), given.get(REVOKED_FINGERPRINTS) or None),
+        ephemeral=environment.is_set(EPHEMERAL),
+        revocation=revocation_list(
+            look_at(REVOKED_FILE, MAX_LIST_BYTES), environment.get(REVOKED_FINGERPRINTS) or None
+        ),
     )
     return tuple(
         _reading(
             policy,
             setup,
-            variable=given.get(policy.variable),
-            marker=given.get(policy.expiry_variable) or None,
+            variable=environment.get(policy.variable),
+            marker=environment.get(policy.expiry_variable) or None,
             file=look_at(policy.file, MAX_FILE_BYTES),
         )
         for policy in policies
@@ -236,28 +229,28 @@ def _look_for(directory: str) -> tuple[bool, bool]:
         return False, True
 
 
-def is_environment_only(variables: Variables) -> bool:
+def is_environment_only(environment: Environment) -> bool:
     """Whether a switch in the environment rules key files out.
 
     Args:
-        variables: where the switches are read.
+        environment: where the switches are read.
     """
-    protected, files_allowed = (_switch(variables, name) for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK))
+    protected, files_allowed = (_switch(environment, name) for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK))
     return protected in (Switch.TRUE, Switch.UNKNOWN) or files_allowed in (Switch.FALSE, Switch.UNKNOWN)
 
 
 def config_directory(
-    variables: Variables, config_dir: str | os.PathLike[str] | None
+    environment: Environment, config_dir: str | os.PathLike[str] | None
 ) -> tuple[str, Literal["environment", "argument"] | None]:
     """Return the config directory, and what named it; `None` where nothing did.
 
     Args:
-        variables: where `ROBODJ_CONFIG_DIR` is read.
+        environment: where `ROBODJ_CONFIG_DIR` is read.
         config_dir: the directory that was passed, if one was.
     """
     if config_dir is not None:
         return os.fsdecode(config_dir), "argument"
-    if variable := variables.get(CONFIG_DIR):
+    if variable := environment.get(CONFIG_DIR):
         return variable.get_secret_value(), "environment"
     return DEFAULT_CONFIG_DIR, None
 
@@ -277,8 +270,8 @@ def within_config_dir(file: str) -> str:
     return file.removeprefix(f"{DEFAULT_CONFIG_DIR}/")
 
 
-def _switch(variables: Variables, name: str) -> Switch:
-    value = variables.get(name)
+def _switch(environment: Environment, name: str) -> Switch:
+    value = environment.get(name)
     return _SWITCHES.get(value.get_secret_value().lower(), Switch.UNKNOWN) if value else Switch.UNSET
 
 

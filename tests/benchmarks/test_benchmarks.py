@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -244,9 +245,7 @@ class TestCommand:
 
         def heads(text: str) -> list[str]:
             lines = re.sub(r"rounds: \d+", "rounds", text).splitlines()
-            return [
-                line for line, after in zip(lines, [*lines[1:], ""], strict=True) if "### " in line or "| ---" in after
-            ]
+            return [line for line, after in itertools.pairwise(lines) if line.startswith("### ") or "| ---" in after]
 
         assert heads(report.document(figures(100.0), {}, smoke=False)) == heads(PAGE.read_text(encoding="utf-8"))
 

@@ -101,14 +101,13 @@ OVERRIDING = {
     "init": method("__init__(self, **_)", "pass"),
     "new": method("__new__(cls, **_)", "return BaseModel()"),
     "getattribute": method("__getattribute__(self, _)", "return DEV"),
+    "length": method("__len__(self)", "return 0"),
     "before-validator": method("judge(cls, _)", "return DEV", "field_validator('*', mode='before')"),
     "wrap-validator": method("judge(cls, _, handler)", "return DEV", "field_validator('*', mode='wrap')"),
     "plain-validator": method("judge(cls, _)", "return DEV", "field_validator('*', mode='plain')"),
     "after-validator": method("judge(cls, _)", "return DEV", "field_validator('*', mode='after')"),
     "no-return": method("judge(cls, value)", "assert value", "field_validator('*')"),
-    "the-same-validator": method(
-        "_refuse_missing_placeholder_format_weak_and_expired(cls, _)", "return DEV", "field_validator('*')"
-    ),
+    "the-same-validator": method("_refuse_alone(cls, _)", "return DEV", "field_validator('*')"),
     "before-model-validator": method("judge(cls, _)", "return {}", "model_validator(mode='before')"),
     "wrap-model-validator": method("judge(cls, _, handler)", "return None", "model_validator(mode='wrap')"),
     "sources": method("settings_customise_sources(cls, *_, **__)", "return (lambda: {'secret_key': DEV},)"),

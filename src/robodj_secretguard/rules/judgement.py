@@ -28,45 +28,46 @@ class Judged(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-class Judgement(NamedTuple):
-    """What the rules say of everything that was read.
-
-    Attributes:
-        together: the findings about the set-up, and about one secret beside another.
-        secrets: every declared secret, in declared order.
-    """
-
-    together: tuple[Finding, ...]
-    secrets: tuple[Judged, ...]
-
-    @property
-    def setup(self) -> Setup:
-        """What holds for every declared secret."""
-        return self.secrets[0].reading.setup
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Every finding."""
-        return (*self.together, *(finding for judged in self.secrets for finding in judged.findings))
-
-
-def judge(readings: Sequence[Reading]) -> Judgement:
-    """Run every rule, once.
+class Judgement:
+    """What the rules say of everything that was read. To make one is to run them all, once.
 
     Args:
         readings: what was found, for every declared secret in declared order, at least one.
     """
-    secrets = tuple(Judged(reading, _judge_alone(reading)) for reading in readings)
-    setup = readings[0].setup
-    together = (
-        *setting_findings(setup),
-        *revocation_list_findings(setup),
-        *near_miss_findings(setup, None),
-        *misnamed_list_findings(setup),
-        *ephemeral_findings(setup),
-        *shared_findings([judged.reading for judged in secrets if not _holds_placeholder(judged.findings)]),
-    )
-    return Judgement(together, secrets)
+
+    __slots__ = ("_secrets", "_together")
+
+    def __init__(self, readings: Sequence[Reading]) -> None:
+        self._secrets = tuple(Judged(reading, _judge_alone(reading)) for reading in readings)
+        setup = readings[0].setup
+        self._together = (
+            *setting_findings(setup),
+            *revocation_list_findings(setup),
+            *near_miss_findings(setup, None),
+            *misnamed_list_findings(setup),
+            *ephemeral_findings(setup),
+            *shared_findings([reading for reading, findings in self._secrets if not _holds_placeholder(findings)]),
+        )
+
+    @property
+    def secrets(self) -> tuple[Judged, ...]:
+        """Every declared secret, in declared order."""
+        return self._secrets
+
+    @property
+    def together(self) -> tuple[Finding, ...]:
+        """The findings about the set-up, and about one secret beside another."""
+        return self._together
+
+    @property
+    def setup(self) -> Setup:
+        """What holds for every declared secret."""
+        return self._secrets[0].reading.setup
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every finding."""
+        return (*self._together, *(finding for judged in self._secrets for finding in judged.findings))
 
 
 def _judge_alone(reading: Reading) -> tuple[Finding, ...]:

@@ -21,11 +21,12 @@ def shared_findings(readings: Sequence[Reading]) -> Iterator[Finding]:
     Args:
         readings: what was found, in declared order, for every declared secret that does not hold a placeholder.
     """
+    keys = [(reading, canonical(reading.value.get_secret_value())) for reading in readings if reading.value is not None]
+    together = "\n".join(key for _, key in keys)
+    if all(together.count(key) == 1 for _, key in keys):  # in C: pair by pair only where something is shared
+        return
     earlier: list[tuple[str, str]] = []
-    for reading in readings:
-        if reading.value is None:
-            continue
-        key = canonical(reading.value.get_secret_value())
+    for reading, key in keys:
         shared = [name for name, other in earlier if key in other or other in key]
         if shared:
             yield about(
