@@ -201,7 +201,7 @@ class TestModel:
         [
             "raise RuntimeError(os.environ['ROBODJ_SECRET_KEY'])",
             "sys.exit(0)",
-            "os.kill(os.getpid(), signal.SIGINT)",
+            "signal.signal(signal.SIGINT, signal.default_int_handler); os.kill(os.getpid(), signal.SIGINT)",
             "from robodj_secretguard import guard; guard(Ours)",
             "Ours = object()",
             "Ours = SecretSettings",
