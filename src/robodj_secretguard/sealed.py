@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from pydantic import SecretStr, ValidationError
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _Result = TypeVar("_Result")
-_HASH_SALT: Final = secrets.token_bytes(16)
+_HASH_SALT: Final = os.urandom(16)
 
 
 class SealedStr(SecretStr):
