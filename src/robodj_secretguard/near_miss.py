@@ -46,10 +46,11 @@ class VariablesRead:
         targets: the variables.
     """
 
-    __slots__ = ("_head", "_heads", "_tail", "_tails", "_targets")
+    __slots__ = ("_head", "_heads", "_order", "_tail", "_tails", "_targets")
 
     def __init__(self, targets: Iterable[VariableRead]) -> None:
         self._targets = {target.name: target for target in targets}
+        self._order = {name: place for place, name in enumerate(self._targets)}
         # One edit leaves the first or the last k characters of a name of 2k + 1 or more as they were, and every other
         # kind of near-miss begins like its target: two look-ups dismiss nearly all of a large environment.
         kept = (min(map(len, self._targets)) - 1) // 2
@@ -74,8 +75,7 @@ class VariablesRead:
             for name in near
             if name not in targets and is_set(name)
         }
-        order = [*targets]
-        return tuple(sorted(filter(None, found), key=lambda miss: (order.index(miss.meant.name), miss.found)))
+        return tuple(sorted(filter(None, found), key=lambda miss: (self._order[miss.meant.name], miss.found)))
 
 
 def _first_match(name: str, targets: Iterable[VariableRead], *, any_case: bool) -> NearMiss | None:

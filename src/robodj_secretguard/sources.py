@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
 from typing import Final, Literal, NamedTuple
@@ -281,20 +281,16 @@ def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
     Args:
         policies: the declared secrets.
     """
-    settings = (
-        VariableRead(PROTECTED_ENV, loosens=True),
-        VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True),
-        VariableRead(CONFIG_DIR),
-        VariableRead(EPHEMERAL, loosens=True),
-        VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE"),
-        VariableRead(OPERATIONS_LOG),
-    )
-    declared = (
-        name
-        for policy in policies
-        for name in (
-            VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE"),
-            VariableRead(policy.expiry_variable, policy, loosens=True, beginning=f"{policy.variable}_EXP"),
-        )
-    )
-    return VariablesRead((*settings, *declared))
+    return VariablesRead(_each_read(policies))
+
+
+def _each_read(policies: Iterable[SecretPolicy]) -> Iterator[VariableRead]:
+    yield VariableRead(PROTECTED_ENV, loosens=True)
+    yield VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True)
+    yield VariableRead(CONFIG_DIR)
+    yield VariableRead(EPHEMERAL, loosens=True)
+    yield VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE")
+    yield VariableRead(OPERATIONS_LOG)
+    for policy in policies:
+        yield VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE")
+        yield VariableRead(policy.expiry_variable, policy, loosens=True, beginning=f"{policy.variable}_EXP")
