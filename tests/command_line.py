@@ -28,7 +28,7 @@ _Result = TypeVar("_Result")
 
 OTHER = "secret_v2.key"
 """The second declared secret."""
-CLOCKS = ("checks", "commands.revoke", "lifecycle.operations_log")
+CLOCKS = ("checks", "commands.revoke", "commands.scan", "lifecycle.operations_log")
 """The modules that look at the clock."""
 
 

@@ -103,7 +103,7 @@ def test_help_has_every_command() -> None:
     """Where none is named all are listed, the gate first and then in the order of a secret's life."""
     status, out, err = call("--help")
     assert (status, err) == (EXIT_CLEAN, "")
-    listed = ["check", "exec", "status", "generate", "rotate", "revoke", "log", "incident"]
+    listed = ["check", "exec", "status", "generate", "rotate", "revoke", "log", "incident", "scan"]
     assert re.findall(r"^    ([a-z]+) ", out, re.MULTILINE) == listed
 
 

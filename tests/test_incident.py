@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import html
+import io
 import json
+import os
 import re
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
-from command_line import OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
+from command_line import OTHER, Machine, Terminal, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, good_keys, marker
+from detector import leaks
 from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
+from robodj_secretguard.commands.incident import MAX_SCAN_BYTES
 from robodj_secretguard.lifecycle.records import Event, Record, Step, draft
 
 if TYPE_CHECKING:
@@ -156,6 +162,7 @@ def test_json(machine: Machine) -> None:
         "until": "2026-12-01T12:00:00Z",
         "timeline": [last.as_dict()],
         "check": check(environ=machine.environ, config_dir=machine.config, now=NOW).as_dict(),
+        "blast_radius": None,
     }
     text = report(machine)
     assert list(document["steps"]) == ["Detect", "Contain", "Rotate/Revoke", "Recover", "Post-incident"]
@@ -466,3 +473,240 @@ class TestLog:
         machine.log.mkdir(parents=True)
         why = "it is not a regular file"
         assert self.worth(machine, why) == f"Operations log: cannot be relied on: {why}."
+
+
+class TestBlastRadius:
+    """Where a scan has found keys is in the document: the scan says what was done and what is open."""
+
+    NO_SCAN = "--scan must be what scan --format json has written"
+
+    @staticmethod
+    def scanned(machine: Machine, *arguments: str, status: int = 1) -> dict[str, Any]:
+        """Scan what is in the directory `work`, keep the result as `scan.json`, of an hour ago, and return it."""
+        ran = machine.call("scan", "--format", "json", *(arguments or ("work",)))
+        assert (ran.status, ran.err) == (status, "")
+        document: dict[str, Any] = json.loads(ran.out) | {"scanned_at": "2026-12-01T11:00:00Z"}
+        (machine.root / "scan.json").write_text(json.dumps(document), encoding="utf-8")
+        return document
+
+    @staticmethod
+    def put(machine: Machine, name: str, text: str) -> None:
+        """Put a file into the directory `work`."""
+        (machine.root / "work").mkdir(exist_ok=True)
+        (machine.root / "work" / name).write_text(text, encoding="utf-8")
+
+    def text(self, machine: Machine) -> tuple[str, list[str]]:
+        """Return the box of the blast radius, and the section of that name."""
+        document = report(machine, "--scan", "scan.json")
+        assert leaks(document, [machine.environ[V1]]) == []
+        (box,) = [box for box in boxes(document, "Post-incident") if "Blast radius" in box]
+        section = document.partition("\n## Blast radius\n\n```text\n")[2].partition("\n```\n\n## Validation state\n")[0]
+        return box, section.splitlines()
+
+    def not_a_scan(self, machine: Machine, content: str | bytes) -> None:
+        """Make sure that a file is refused, and that nothing of it is shown."""
+        (machine.root / "scan.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+        self.refused(machine, "scan.json", self.NO_SCAN)
+
+    @staticmethod
+    def refused(machine: Machine, name: str, said: str) -> None:
+        """Make sure that no report is made."""
+        ran = machine.call("incident", "report", *SINCE, "--scan", name)
+        assert (ran.status, ran.out, ran.err) == (2, "", f"robodj-secretguard: {said}\n")
+
+    def test_found(self, machine: Machine) -> None:
+        """Its findings, what it looked for and at, and a box that is done."""
+        self.put(machine, "a.txt", f"\n {machine.environ[V1]}\n")
+        at = self.scanned(machine)["scanned_at"]
+        known = f"(known by: environment; {machine.fingerprint()})"
+        assert self.text(machine) == (
+            f"[x] Blast radius: 1 finding of the scan of {at} for 2 keys, in files",
+            [
+                f"ALERT: secret.key: known-key: work/a.txt:2:2: the key, raw {known}",
+                f"looked for: secret.key, secret_v2.key, assignments of {V1}, {V2}",
+                "looked at: files (not git's history: --git-history): 1 file or object, 0.0 MiB",
+            ],
+        )
+
+    def test_nothing_found(self, machine: Machine) -> None:
+        """That is a result too."""
+        self.put(machine, "a.txt", "nothing\n")
+        at = self.scanned(machine, status=0)["scanned_at"]
+        box, lines = self.text(machine)
+        assert (box, len(lines)) == (f"[x] Blast radius: 0 findings of the scan of {at} for 2 keys, in files", 2)
+
+    def test_incomplete(self, machine: Machine) -> None:
+        """It is not done: what was not looked at is to be looked at."""
+        for name in ("a.txt", "b.txt"):
+            self.put(machine, name, machine.environ[V1])
+        at = self.scanned(machine, "work", "nowhere", status=2)["scanned_at"]
+        box, lines = self.text(machine)
+        assert box == f"[ ] Blast radius: 2 findings of the scan of {at} for 2 keys, in files, INCOMPLETE"
+        assert lines[2] == "INCOMPLETE: PATH 2: it is not there"
+
+    @pytest.mark.parametrize(
+        "edit",
+        [{"scanned_at": "2026-11-30T23:59:59Z"}, {"scope": "staged"}, {"looked_for": []}],
+        ids=["before", "staged", "no-key"],
+    )
+    def test_what_is_no_blast_radius(self, machine: Machine, edit: dict[str, Any]) -> None:
+        """A scan from before the incident, of a commit that was about to be made, or for no key, leaves it open."""
+        self.put(machine, "a.txt", "nothing\n")
+        scan = self.scanned(machine, status=0) | edit
+        (machine.root / "scan.json").write_text(json.dumps(scan), encoding="utf-8")
+        assert self.text(machine)[0].startswith("[ ] Blast radius: 0 findings of the scan of ")
+
+    def test_none(self, machine: Machine) -> None:
+        """Nobody has looked: it is to be filled in, and there is no section."""
+        document = report(machine)
+        assert "[ ] Blast radius: ..." in boxes(document, "Post-incident")
+        assert "## Blast radius" not in document
+
+    def test_as_json(self, machine: Machine) -> None:
+        """The whole scan is in the document, as it was."""
+        self.put(machine, "a.txt", machine.environ[V1])
+        scan = self.scanned(machine)
+        document = json.loads(report(machine, "--scan", "scan.json", "--format", "json"))
+        assert document["blast_radius"] == scan
+        (item,) = [each for each in document["steps"]["Post-incident"] if "Blast radius" in each["text"]]
+        assert item == {
+            "text": f"Blast radius: 1 finding of the scan of {scan['scanned_at']} for 2 keys, in files",
+            "done": True,
+        }
+
+    def test_a_pipe(self, machine: Machine) -> None:
+        """What a scan writes can be read as it is written."""
+        self.put(machine, "a.txt", machine.environ[V1])
+        self.scanned(machine)
+        content = (machine.root / "scan.json").read_bytes()
+        with patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(content))):
+            piped = report(machine, "--scan", "-")
+        assert piped == report(machine, "--scan", "scan.json")
+
+    def test_a_terminal(self, machine: Machine) -> None:
+        """Nobody types a scan."""
+        with patch.object(sys, "stdin", Terminal()):
+            self.refused(machine, "-", "--scan - takes a pipe, and no terminal")
+
+    @pytest.mark.parametrize("name", ["nowhere", "", "work", "\0", key_as_argument()], ids=range(5))
+    def test_what_cannot_be_read(self, machine: Machine, name: str) -> None:
+        """It is not there, or no file; what was given may be a key, and is not shown."""
+        (machine.root / "work").mkdir()
+        self.refused(
+            machine, name, "--scan: what it names is not there, cannot be read, or is no plain file; - is for a pipe"
+        )
+
+    def test_how_large(self, machine: Machine) -> None:
+        """Up to the bound, and not a byte more."""
+        self.put(machine, "a.txt", "nothing")
+        self.scanned(machine, status=0)
+        path = machine.root / "scan.json"
+        content = path.read_bytes()
+        path.write_bytes(content.ljust(MAX_SCAN_BYTES))
+        assert self.text(machine)[0].startswith("[x] ")
+        os.truncate(path, MAX_SCAN_BYTES + 1)
+        self.refused(machine, "scan.json", f"--scan: what it names is larger than {MAX_SCAN_BYTES} bytes")
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"{}", b"[]", b"null", b"ALERT: no key\n", b"\xff\xfe{}", b"\xff", b"[" * 100_000, b'{"schema": NaN}'],
+        ids=range(9),
+    )
+    def test_no_scan(self, machine: Machine, content: bytes) -> None:
+        """Anything else than the JSON of a scan is refused."""
+        self.not_a_scan(machine, content)
+
+    @pytest.mark.parametrize("form", ["text", "sarif"])
+    def test_another_form(self, machine: Machine, form: str) -> None:
+        """So are the scan's own other forms, and the documents of other commands."""
+        self.put(machine, "a.txt", machine.environ[V1])
+        self.not_a_scan(machine, machine.call("scan", "--format", form, "work").out)
+        self.not_a_scan(machine, machine.call("status", "--format", "json").out)
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda scan: scan.update(ok=True),
+            lambda scan: scan.update(complete=False),
+            lambda scan: scan.update(ok=True, complete=False),
+            lambda scan: scan.update(findings=[]),
+            lambda scan: scan.update(unread=[{"place": "a", "why": "b", "matters": True}]),
+            lambda scan: scan.update(schema=2),
+            lambda scan: scan.update(extra="more"),
+            lambda scan: scan.pop("size"),
+            lambda scan: scan.update(files="1"),
+            lambda scan: scan.update(files=-1),
+            lambda scan: scan.update(scope="everything"),
+            lambda scan: scan.update(scanned_at="2026-12-01T12:00:00"),
+            lambda scan: scan.update(scanned_at="yesterday"),
+            lambda scan: scan.update(variables=["A\nALERT: forged"]),
+            lambda scan: scan["looked_for"][0].update(fingerprint="sgfp1:none"),
+            lambda scan: scan["looked_for"][0].update(known_by=["a\x1b[2J"]),
+            lambda scan: scan["findings"][0].update(extra="more"),
+            lambda scan: scan["findings"][0].update(path="a\nALERT: forged"),
+            lambda scan: scan["findings"][0].update(path="\x1b[2Jgone"),
+            lambda scan: scan["findings"][0].update(path="caf\N{LATIN SMALL LETTER E WITH ACUTE}"),
+            lambda scan: scan["findings"][0].update({"secret": "a\nb"}),
+            lambda scan: scan["findings"][0].update(environment="Prod!"),
+            lambda scan: scan["findings"][0].update(form="raw\n"),
+            lambda scan: scan["findings"][0].update(rule="another"),
+            lambda scan: scan["findings"][0].update(where="elsewhere"),
+            lambda scan: scan["findings"][0].update(line=0),
+            lambda scan: scan["findings"][0].update(line=True),
+            lambda scan: scan["findings"][0].update(column=-1),
+            lambda scan: scan["findings"][0].update(offset=1.5),
+            lambda scan: scan["findings"][0].update(object="HEAD"),
+            lambda scan: scan["findings"][0].update(kind="file"),
+            lambda scan: scan["findings"][0].update(carriers=[{"commit": "a" * 39, "path": "b"}]),
+            lambda scan: scan["findings"][0].update(carriers=[{"commit": "a" * 40, "path": "b\n"}]),
+        ],
+        ids=range(33),
+    )
+    def test_edited(self, machine: Machine, edit: Callable[[dict[str, Any]], Any]) -> None:
+        """A document that contradicts itself, has what no scan has, or would forge a line, is none."""
+        self.put(machine, "a.txt", machine.environ[V1])
+        scan = self.scanned(machine)
+        edit(scan)
+        self.not_a_scan(machine, json.dumps(scan))
+
+    def test_a_path_is_shown_and_does_nothing_else(self, machine: Machine) -> None:
+        """Whatever a path is called, it ends no block of the document."""
+        self.put(machine, "a.txt", machine.environ[V1])
+        scan = self.scanned(machine)
+        scan["findings"][0]["path"] = "``` ~~~ ## 1. Detect <script> | "
+        (machine.root / "scan.json").write_text(json.dumps(scan), encoding="utf-8")
+        _, lines = self.text(machine)
+        assert lines[0].startswith("ALERT: secret.key: known-key: ``` ~~~ ## 1. Detect <script> | :1:1: the key, raw ")
+        tokens = MarkdownIt("commonmark").parse(report(machine, "--scan", "scan.json"))
+        blocks = [token.content.splitlines() for token in tokens if token.type == "fence"]
+        assert (len(blocks), blocks[0]) == (2, lines)
+
+    @pytest.mark.parametrize(
+        ("place", "shown"),
+        [
+            ({"where": "name"}, "work/a.txt, in the name itself"),
+            ({"where": "link"}, "work/a.txt, in what the link leads to"),
+            ({"where": "index"}, "work/a.txt:1:1 in the index"),
+            ({"where": "file"}, "work/a.txt:1:1"),
+            ({"where": "file", "line": None}, "work/a.txt"),
+            ({"where": "history", "kind": "commit", "object": "a" * 40}, f"commit {'a' * 40}:1:1"),
+            (
+                {"where": "history", "kind": "blob", "object": "a" * 64},
+                f"blob {'a' * 64}:1:1, which no commit that can be reached carries",
+            ),
+            ({"where": "history", "carriers": [{"commit": None, "path": "x"}]}, "x:1:1 in the index"),
+            ({"where": "history", "carriers": [{"commit": "b" * 40, "path": "x"}]}, f"x:1:1 in commit {'b' * 40}"),
+            (
+                {"where": "history", "carriers": [{"commit": each * 40, "path": each} for each in "bcd"]},
+                f"b:1:1 in commit {'b' * 40} and in 2 more",
+            ),
+        ],
+        ids=range(10),
+    )
+    def test_every_kind_of_place(self, machine: Machine, place: dict[str, Any], shown: str) -> None:
+        """Each is said in words."""
+        self.put(machine, "a.txt", machine.environ[V1])
+        scan = self.scanned(machine)
+        scan["findings"][0].update(place)
+        (machine.root / "scan.json").write_text(json.dumps(scan), encoding="utf-8")
+        assert self.text(machine)[1][0].startswith(f"ALERT: secret.key: known-key: {shown}: the key, raw ")

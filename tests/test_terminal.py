@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import io
+from unittest.mock import patch
 
+import pytest
 from command_line import Terminal
 
-from robodj_secretguard.commands.terminal import columns, is_terminal, shows_colour, wrapped
+from robodj_secretguard.commands.terminal import (
+    PROGRESS_SECONDS,
+    WIDTH,
+    Progress,
+    columns,
+    is_terminal,
+    shows_colour,
+    wrapped,
+)
 
 
 def test_columns() -> None:
@@ -28,3 +38,53 @@ def test_who_looks() -> None:
     closed.close()
     assert [is_terminal(stream) for stream in (None, io.StringIO(), closed, Terminal())] == [False, False, False, True]
     assert not shows_colour(None)
+
+
+class TestProgress:
+    """A line that is written over itself."""
+
+    @staticmethod
+    def shown(stream: io.StringIO, *steps: tuple[float, str]) -> str:
+        """Return what is written when something is told at these times after the beginning."""
+        with patch("robodj_secretguard.commands.terminal.time.monotonic") as monotonic:
+            monotonic.return_value = 1000.0
+            progress = Progress(stream)
+            for after, text in steps:
+                monotonic.return_value = 1000 + after
+                progress.show(text)
+            progress.clear()
+        return stream.getvalue()
+
+    @staticmethod
+    def line(text: str) -> str:
+        """Return a line that covers the one before."""
+        return f"\r{text.ljust(WIDTH - 1)}\r"
+
+    def test_how_often(self) -> None:
+        """Not before anybody would ask, and then at most once in each interval."""
+        second = PROGRESS_SECONDS
+        steps = [(second / 2, "a"), (second, "b"), (second * 1.9, "c"), (second * 2.5, "d"), (second * 9, "e")]
+        assert self.shown(Terminal(), *steps) == "".join(map(self.line, "bde")) + " " * (WIDTH - 1) + "\r"
+
+    def test_nothing_was_shown(self) -> None:
+        """Nothing is taken away: there may be something else in that line."""
+        assert self.shown(Terminal(), (0, "a")) == ""
+
+    def test_too_long(self) -> None:
+        """It is cut: a line that wraps could not be written over."""
+        assert self.shown(Terminal(), (1, "x" * 200)).startswith(self.line("x" * (WIDTH - 1)))
+
+    def test_nobody_looks(self) -> None:
+        """Nothing is written to what is no terminal."""
+        assert self.shown(io.StringIO(), (1, "a")) == ""
+
+    @pytest.mark.parametrize("after", [0, 1])
+    def test_no_stream(self, after: float) -> None:
+        """There may be none, or one that is closed."""
+        closed = Terminal()
+        closed.close()
+        for stream in (None, closed):
+            progress = Progress(stream)
+            with patch("robodj_secretguard.commands.terminal.time.monotonic", return_value=after + 1e9):
+                progress.show("a")
+            progress.clear()

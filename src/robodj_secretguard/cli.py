@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "revoke": "revoke",
     "log": "log",
     "incident": "incident",
+    "scan": "scan",
 }
 """Every command, and the module in `commands` that adds it."""
 

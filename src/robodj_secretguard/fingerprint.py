@@ -36,5 +36,13 @@ def fingerprint(key: SealedStr) -> str:
     Returns:
         `sgfp1:` and 32 hexadecimal digits of BLAKE2b-128.
     """
-    text = canonical(key.get_secret_value())
-    return PREFIX + blake2b(text.encode("ascii"), digest_size=16, person=_PERSON).hexdigest()
+    return PREFIX + digest(canonical(key.get_secret_value()).encode("ascii")).hex()
+
+
+def digest(text: bytes) -> bytes:
+    """Return what a fingerprint has of a key: BLAKE2b-128 with a personalisation of its own.
+
+    Args:
+        text: the key, or what may be one, in the form in which keys are compared.
+    """
+    return blake2b(text, digest_size=16, person=_PERSON).digest()

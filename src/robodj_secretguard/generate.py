@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.material import format_defects, is_placeholder, weakness
+from robodj_secretguard.material import is_sound
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import EPHEMERAL
 
@@ -29,11 +29,7 @@ def generate(policy: SecretPolicy) -> SealedStr:
     make = getattr(secrets, policy.generator.function)
     while True:
         key = SealedStr(make(policy.generator.size))
-        if not (
-            is_placeholder(key.get_secret_value())
-            or format_defects(key.get_secret_value(), policy.material)
-            or weakness(key.get_secret_value())
-        ):
+        if is_sound(key.get_secret_value(), policy.material):
             return key
 
 

@@ -113,6 +113,16 @@ def weakness(text: str) -> str | None:
     return None
 
 
+def is_sound(text: str, material: Material) -> bool:
+    """Whether text would pass as a key (policy section 6): no placeholder, well-formed, and not plainly weak.
+
+    Args:
+        text: the text.
+        material: what is accepted.
+    """
+    return not (is_placeholder(text) or format_defects(text, material) or weakness(text))
+
+
 def _repeats_one_block(text: str) -> bool:
     """Whether text has a period of at most half its length, in linear time: a variable may hold 128 KiB."""
     # The shortest such period, if there is one, is where the first half occurs again for the first time: were it to

@@ -60,6 +60,11 @@ class Generator(NamedTuple):
         """The approved command, for an operator to paste."""
         return f'python -c "import secrets; print(secrets.{self.function}({self.size}))"'
 
+    @property
+    def characters(self) -> int:
+        """How many characters its keys have."""
+        return self.size * 2 if self.function == "token_hex" else -(-self.size * 4 // 3)
+
 
 LEAST_GENERATOR: Final = Generator("token_urlsafe", MIN_KEY_BYTES)
 LEAST_MATERIAL: Final = Material(base64url=Length(43), hexadecimal=Length(64))

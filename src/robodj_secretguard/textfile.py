@@ -85,7 +85,7 @@ def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[
     content = b""
     while len(content) <= most and (chunk := os.read(descriptor, most + 1 - len(content))):
         content += chunk
-    if _version(os.fstat(descriptor)) != _version(status):
+    if version(os.fstat(descriptor)) != version(status):
         return ("it changed while it was read",), ()
     if len(content) > most:
         return (f"it is larger than {most} bytes",), ()
@@ -114,8 +114,12 @@ def is_one_line(text: str) -> bool:
     return len(text.splitlines()) == 1
 
 
-def _version(status: os.stat_result) -> tuple[int, ...]:
-    """Return what tells one content of a file from the next: half of an old key and half of a new one is no key."""
+def version(status: os.stat_result) -> tuple[int, ...]:
+    """Return what tells one content of a file from the next: half of an old key and half of a new one is no key.
+
+    Args:
+        status: the open file's.
+    """
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

@@ -20,6 +20,7 @@ from conftest import V1, V2, Ran, clean_environment, process_environment, run
 from detector import leaks
 
 from robodj_secretguard.cli import main
+from robodj_secretguard.commands.scan import CLEAN
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.render import PASSED
@@ -131,6 +132,13 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     me.say("record in staging", "rotate", "record", "--environment", "staging", "--operator", "dana")
     me.say("status", "status", "--strict")
 
+    leaked = root / "NOTES.md"
+    leaked.write_text(f"# Setup\n\nThe key is {me.environ[V1]}.\n", encoding="utf-8")
+    (root / "scan.json").write_text(me.say("scan", "scan", "--format", "json").out, encoding="utf-8")
+    me.say("scan by fingerprint", "scan", "--fingerprints")
+    leaked.unlink()
+    me.say("scan again", "scan")
+
     me.say("look", "revoke", "secret.key", *WHY)
     me.say("revoke", "revoke", "secret.key", *WHY, "--yes")
     me.start("refused start")
@@ -153,7 +161,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     )
     me.say("revoke again", "revoke", "--fingerprint", old, *WHY, "--yes")
 
-    me.say("incident", "incident", "report", "--since", "2026-11-01")
+    me.say("incident", "incident", "report", "--since", "2026-11-01", "--scan", "scan.json")
     me.say("show", "log", "show")
     (first, *_), (last,) = (events(me.steps[step]) for step in ("record", "record the new"))
     me.say("verify first", "log", "verify", "--expect", str(first["hash"]))
@@ -188,6 +196,18 @@ class TestPolicy:
             "secret.key: present (source: environment; no expiry marker)",
             "secret_v2.key: present (source: environment; no expiry marker)",
         ]
+
+    def test_2_never_in_documents(self, walk: Walk) -> None:
+        """A key in a document is found, by itself and by its fingerprint; where it is gone nothing is."""
+        assert [walk[step].status for step in ("scan", "scan by fingerprint", "scan again")] == [1, 1, 0]
+        (found,) = json.loads(walk["scan"].out)["findings"]
+        assert (found["path"], found["line"], found["column"]) == ("NOTES.md", 3, 12)
+        (alert,) = walk["scan by fingerprint"].alerts
+        where = (
+            f"ALERT: secret.key (prod): known-key: NOTES.md:3:12: the key, raw (known by: operations log; {walk.old})"
+        )
+        assert alert == where
+        assert walk.lines("scan again")[-1] == CLEAN
 
     def test_3_rotation(self, walk: Walk) -> None:
         """The plan, and the record of the four steps: seen in the service's log, attested, complete; then no more."""
@@ -233,6 +253,8 @@ class TestPolicy:
         assert "- [ ] Processes that use the key stopped" in report
         assert re.search(rf"^- \[x\] Revoked {walk.old}", report, re.MULTILINE)
         assert "- [x] The checks pass in this environment" in report
+        assert re.search(r"^- \[x\] Blast radius: 1 finding of the scan of 20", report, re.MULTILINE)
+        assert "ALERT: secret.key (prod): known-key: NOTES.md:3:12: the key, raw" in report
         timeline = [line.split(" | ")[1:5] for line in walk.lines("incident") if line.startswith("| 20")]
         assert timeline == [
             ["rotation-incomplete", "secret.key", "prod", walk.old],

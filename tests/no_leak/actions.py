@@ -5,6 +5,8 @@ No frame here binds a key to a name: what an observer finds, the library has sho
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
 import logging
@@ -15,6 +17,7 @@ import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
+from unittest.mock import patch
 
 import structlog
 from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
@@ -24,7 +27,9 @@ from pydantic_settings import BaseSettings
 import robodj_secretguard
 from robodj_secretguard import RuntimeSecrets, check, guard
 from robodj_secretguard.cli import main
+from robodj_secretguard.commands import terminal
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
+from robodj_secretguard.scan import search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +69,53 @@ def run_gate() -> object:
 def run_commands() -> object:
     """Run one command after the other, with the arguments that the scenario left in a file."""
     return [main(json.loads(left())[number]) for number in range(len(json.loads(left())))]
+
+
+def run_commands_as_nobody() -> object:
+    """Run commands as a user who may not read everything."""
+    "".encode("unicode_escape")  # its codec is imported, and nobody may read where that is
+    if os.geteuid() == 0:
+        os.setuid(NOBODY)
+    return run_commands()
+
+
+def run_commands_that_fail() -> object:
+    """Run commands, each interrupted, and then failing, with what may be a key in its hands."""
+    outcomes = []
+    for error in (KeyboardInterrupt, LookupError, SystemExit):
+
+        def fail(candidate: bytes, error: type[BaseException] = error) -> NoReturn:
+            raise error(candidate.decode())
+
+        with patch.object(search, "digest", fail):
+            outcomes.append(run_commands())
+    return outcomes
+
+
+class _Terminal(io.TextIOBase):
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        return os.write(2, text.encode())
+
+
+def run_commands_on_a_terminal() -> object:
+    """Run commands with progress on a terminal, as often as there is any."""
+    terminal.PROGRESS_SECONDS = 0  # type: ignore[misc]
+    sys.stderr = _Terminal()
+    return run_commands()
+
+
+def report_scans() -> object:
+    """Report an incident with scans, whose arguments the scenario left in a file."""
+    outcomes = []
+    for number in range(len(json.loads(left()))):
+        with open("scan.json", "w", encoding="utf-8") as written, contextlib.redirect_stdout(written):
+            outcomes.append(main(json.loads(left())[number]))
+        report = ["incident", "report", "--since", "2026-11-01", "--scan", "scan.json"]
+        outcomes += [main(report), main([*report, "--format", "json"])]
+    return outcomes
 
 
 def guard_a_named_directory() -> object:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
 import string
+import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,6 +39,8 @@ class Planted:
         modes: the modes of some of them.
         links: symbolic links in it.
         pipes: FIFOs in it.
+        repository: a directory in it that is made a git repository, of all that is in it.
+        history: what that repository keeps, for `git fast-import`.
     """
 
     environ: dict[str, str]
@@ -45,20 +49,33 @@ class Planted:
     modes: dict[str, int] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     pipes: tuple[str, ...] = ()
+    repository: str = ""
+    history: str = ""
 
     def put(self, directory: Path) -> None:
         """Put the files into a process's working directory."""
         (directory / "config").mkdir(parents=True, mode=0o700)
         for path, content in self.files.items():
-            (directory / path).parent.mkdir(exist_ok=True)
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
             (directory / path).write_bytes(content)
             (directory / path).chmod(0o600)
         for path, target in self.links.items():
             (directory / path).symlink_to(target)
         for path in self.pipes:
             os.mkfifo(directory / path)
+        if self.repository:
+            git(directory / self.repository, "init", "--quiet", "--template=", "--initial-branch=main")
+            git(directory / self.repository, "fast-import", "--quiet", given=self.history)
+            git(directory / self.repository, *(("read-tree", "HEAD") if self.history else ("add", "--all")))
         for path, mode in self.modes.items():
             (directory / path).chmod(mode)
+
+
+def git(directory: Path, *arguments: str, given: str = "") -> None:
+    """Run git in a repository, without any configuration but its own."""
+    environ = {"PATH": os.defpath, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    command = ["git", *arguments]
+    subprocess.run(command, cwd=directory, env=environ, input=given.encode(), check=True)
 
 
 class Scenario(NamedTuple):
@@ -338,6 +355,246 @@ def life_in(variable: str) -> Planted:
     return of_life(lambda: planted)()
 
 
+SCANS: tuple[tuple[str, ...], ...] = tuple(("scan", "--format", form) for form in ("text", "json", "sarif"))
+"""A scan in each of its forms."""
+
+
+def lying_about(planted: Planted, below: str = "seen") -> Planted:
+    """Have each key lie about, in every way in which a scan finds it, and under names that have it or a part of it."""
+    for at, key in enumerate(planted.secret):
+        half, line = f"{below}/{at}-half-{key[5:25]}", f"first\nkey = {key}\n".encode()
+        planted.files |= {
+            f"{below}/{at}-raw": line,
+            f"{below}/{at}-base64": base64.b64encode(b"user:" + key.encode()),
+            f"{below}/{at}-hex": key.encode().hex().encode(),
+            f"{below}/{at}-wide": line.decode().encode("utf-16"),
+            f"{below}/{at}-key-{key}/{at}-key-{key}.txt": line,
+            f"{half}/{at}-part": line,
+            f"{below}/{at}-part-{key[7:17]}": line,
+            f"{below}/{at}-reversed-{key[::-1]}": line,
+            f"{below}/{at}-upper-{key.upper()}": line,
+            f"{below}/{at}-split/{key[:20]}/{key[20:]}/{at}-split": line,
+            f"{below}/{at}-locked-{key}": line,
+        }
+        planted.modes |= {f"{below}/{at}-locked-{key}": 0, half: 0o755}
+        planted.links |= {f"{below}/{at}-link-{key}": f"/nothing/{key}", f"{below}/{at}-link": f"/nothing/{key}"}
+        planted.pipes += (f"{below}/{at}-pipe-{key}",)
+    return planted
+
+
+def assigned(planted: Planted, path: str) -> Planted:
+    """Have a file give other keys to declared variables: nobody knows these."""
+    values = good_keys()
+    planted.secret += values.values()
+    lines = [f"export {name}={value}" for name, value in values.items()]
+    encoded = {name: base64.b64encode(value.encode()).decode() for name, value in values.items()}
+    planted.files[path] = "\n".join([*lines, json.dumps(encoded), f"# {'.'.join(values.values())}"]).encode()
+    return planted
+
+
+def of_scan(*options: str, keys: Callable[[], Planted] = good) -> Callable[[], Planted]:
+    """Have keys lie about, and leave a scan for them in each form."""
+
+    def plant() -> Planted:
+        planted = assigned(lying_about(keys()), "seen/env")
+        arguments(planted, [[*scan, *options, "seen"] for scan in SCANS])
+        planted.modes = dict.fromkeys(planted.files, 0o644) | planted.modes
+        return planted
+
+    return plant
+
+
+def unsound() -> Planted:
+    """Plant a value in quotes, which would not pass as a key, and without them it would."""
+    planted = FORMATS["quotes"]()
+    del planted.secret[0]  # in whose place it is
+    return planted
+
+
+def below_a_key() -> Planted:
+    """Leave scans of a repository, with a config directory and a log, all at paths that have a key."""
+    planted = good()
+    top, half = (f"d-{key}" for key in (planted.secret[0], planted.secret[1][:20]))
+    planted = assigned(planted, f"{top}/{half}/env")
+    planted.files[f"{top}/config/secret.key"] = planted.secret[0].encode()
+    planted.files[f"{top}/{half}/log"] = f"{planted.secret[0]}\n".encode()
+    planted.repository = top
+    places = ["--config-dir", f"{top}/config", "--operations-log", f"{top}/{half}/log"]
+    paths = [[top], [f"{top}/{half}"], [f"./{top}/{half}/../{half}/env"], ["--git-history", top], ["--staged", top]]
+    return arguments(planted, [[*scan, *places, *path] for scan in SCANS for path in paths])
+
+
+def by_fingerprint() -> Planted:
+    """Have keys lie about of which the log or the revocation list has the fingerprint, and nobody else anything."""
+    planted, recorded, listed = good(), *(text(43) for _ in range(2))
+    planted.secret = [recorded, listed]
+    planted.files[REVOKED_FILE] = fingerprint(SealedStr(listed)).encode()
+    for at, key in enumerate(planted.secret):
+        line = f"key = {key}\n".encode()
+        planted.files |= {
+            f"seen/{at}-raw": line,
+            f"seen/{at}-base64": base64.b64encode(key.encode()),
+            f"seen/{at}-wide": line.decode().encode("utf-16"),
+            f"seen/{at}-key-{key}/{at}-key-{key}.txt": line,
+            f"seen/{at}-base64-{base64.urlsafe_b64encode(key.encode()).decode()}": line,
+        }
+        planted.pipes += (f"seen/{at}-pipe-{key}",)
+        planted.links |= {f"seen/{at}-link": key}
+    record = ("revoke", "--fingerprint", fingerprint(SealedStr(recorded)), "--reason", "leaked", "--yes")
+    return arguments(planted, [record, *([*scan, "--fingerprints", "seen"] for scan in SCANS)])
+
+
+def commit(branch: str, at: int, said: str, *changes: str) -> str:
+    """Return a commit for `git fast-import`."""
+    who = f"committer {said[-60:]} <{said[-60:]}@ours.invalid> {1700000000 + at} +0000"
+    return "\n".join([f"commit refs/heads/{branch}", who, f"data {len(said)}", said, *changes, ""])
+
+
+def kept(path: str, content: str) -> str:
+    """Return a change for `git fast-import` that puts a file at a path."""
+    return f"M 100644 inline {path}\ndata {len(content)}\n{content}"
+
+
+def in_history() -> Planted:
+    """Have keys in all that git keeps, and leave scans of it; what the index has has no key in its name."""
+    planted = assigned(good(), "seen/env")
+    live, fresh = planted.secret[:2], planted.secret[2]
+    planted.repository = "seen"
+    for at, key in enumerate(live):
+        changes = [
+            kept(f"blob-{at}", f"key = {key}\n"),
+            kept(f"name-{at}/n-{key}", f"the name {at}\n"),
+            kept(f"part-{at}/n-{key[5:20]}", f"{key} {at}\n"),
+            kept(f"directory-{at}/d-{key}/config/n-{key}.key", f"{key}\n"),
+            kept(f"env-{at}", f"{V1}: {fresh}{at}\n"),
+            kept(f"config/{at}.key", f"{key}\n"),
+        ]
+        gone = [f"D {name}-{at}" for name in ("name", "part", "directory")]
+        planted.history += commit("main", 2 * at, f"A message with {key}", *changes)
+        planted.history += commit("main", 2 * at + 1, "Take it away", *gone)
+        planted.history += commit(f"b-{key}", 9, f"A branch with {key[:20]}", kept(f"branch-{at}", key))
+        tagger, said = f"tagger {key} <{key}@ours.invalid> 1700000000 +0000", f"A tag with {key}"
+        planted.history += f"tag t-{key}\nfrom refs/heads/main\n{tagger}\ndata {len(said)}\n{said}\n"
+    return arguments(planted, [[*scan, "--git-history", "seen"] for scan in SCANS])
+
+
+def staged() -> Planted:
+    """Have keys staged, and leave scans of what is, and of what is tracked."""
+    planted = assigned(good(), "seen/env")
+    live = planted.secret[:2]
+    for at, key in enumerate(live):
+        planted.files |= {
+            f"seen/{at}-raw": f"key = {key}\n".encode(),
+            f"seen/{at}-key-{key}/{at}-key-{key}.txt": f"key = {key}\n".encode(),
+            f"seen/{at}-part-{key[5:20]}": f"key = {key}\n".encode(),
+            f"seen/{at}/config/n-{key}.key": f"{key}\n".encode(),
+        }
+        planted.links[f"seen/{at}-link-{key}"] = key
+    planted.repository = "seen"
+    scopes = (["--staged", "seen"], ["seen/env", "seen/0", "seen/1"])
+    return arguments(planted, [[*scan, *scope] for scan in SCANS for scope in scopes])
+
+
+def with_a_git(said: str) -> Callable[[], Planted]:
+    """Have a program for git that shows all that it is given, and leave scans that start it."""
+
+    def plant() -> Planted:
+        planted = assigned(good(), "seen/env")
+        planted.files["bin/git"] = f"#!/bin/sh\n{said}\n".encode()
+        planted.modes["bin/git"] = 0o700
+        planted.files["seen/.git/HEAD"] = planted.secret[0].encode()
+        planted.environ["PATH"] = f"bin:{os.defpath}"
+        scans = [[*scan, *scope, "seen"] for scan in SCANS for scope in ((), ("--git-history",), ("--staged",))]
+        return arguments(planted, scans)
+
+    return plant
+
+
+PASTED: tuple[tuple[str, ...], ...] = (
+    ("scan", "{}"),
+    ("scan", "seen", "./nothing/{}/nothing"),
+    ("scan", "--git-history", "seen/{}"),
+    ("scan", "--staged", "seen/{}"),
+    ("scan", "--staged", "--git-history", "seen/{}"),
+    ("scan", "seen/{}", "seen/{}.txt"),
+    *(
+        ("scan", option, shape, "seen")
+        for option in ("--model", "--config-dir", "--operations-log", "--format", "--keys-from")
+        for shape in ("{}", "seen/{}:{}")
+    ),
+    ("scan", "--model", "seen.{}:Ours"),
+    ("scan", "--fingerprints", "--keys-from", "{}", "seen"),
+    ("scan", "--{}"),
+    ("scan", "--fingerprints={}", "seen"),
+    *(("scan", "--keys-from", f"given-{shape}", "seen") for shape in ("quoted", "wide", "large", "other")),
+    ("scan", "--keys-from", "given", "seen/{}", "seen"),
+    *((*INCIDENT, "--scan", shape) for shape in ("{}", "seen/{}", "given")),
+)
+"""Everywhere among the arguments of `scan`, and in what they name, where a key may be pasted."""
+
+
+def pasted() -> Planted:
+    """Leave scans with a key among their arguments, or in a file of keys that is not accepted."""
+    planted, value = good(), text(43)
+    planted.secret.append(value)
+    planted.files |= {
+        f"seen/{value}/n": f"{value}\n".encode(),
+        f"seen/{value}.txt": f"{value}\n".encode(),
+        "seen/raw": f"{value}\n".encode(),
+        "given": f"# keys\n{value}\n".encode(),
+        "given-quoted": f'"{value}"\n'.encode(),
+        "given-wide": value.encode("utf-16"),
+        "given-large": f"{value}\n".encode() * 2000,
+        "given-other": f"{value}\n{value}\xff".encode("latin-1"),
+    }
+    return arguments(planted, [[word.format(value, value) for word in command] for command in PASTED])
+
+
+def document(**more: object) -> dict[str, object]:
+    """Return what `scan --format json` writes."""
+    return {
+        "schema": 1,
+        "ok": False,
+        "complete": False,
+        "scanned_at": "2026-11-01T00:00:00Z",
+        "scope": "git-history",
+        "looked_for": [],
+        "variables": [V1],
+        "files": 1,
+        "objects": 1,
+        "size": 1,
+        "findings": [],
+        "unread": [{"place": "here", "why": "it cannot be read", "matters": True}],
+        **more,
+    }
+
+
+def edited() -> Planted:
+    """Leave reports of scans that somebody has edited: each has a key in another of its texts."""
+    planted, value = good(), text(43)
+    planted.secret.append(value)
+    key = {"fingerprint": f"sgfp1:{'0' * 32}", "secret": "secret.key", "environment": "prod", "known_by": ["a"]}
+    found = {**key, "rule": "known-key", "where": "history", "form": "raw", "path": "a", "line": 1, "column": 1}
+    found |= {"offset": 0, "object": "0" * 40, "kind": "blob"}
+    carrier = {"commit": "0" * 40, "path": "a"}
+    documents: list[dict[str, object]] = []
+    for held in planted.secret:
+        for text_of in ("fingerprint", "secret", "environment", "known_by"):
+            changed = [held] if text_of == "known_by" else held
+            documents += [document(looked_for=[{**key, text_of: changed}])]
+        for text_of in [name for name, each in found.items() if isinstance(each, str)] + ["known_by", "line"]:
+            changed = [held] if text_of == "known_by" else held
+            documents += [document(findings=[{**found, "where": "file", text_of: changed}])]
+        documents += [document(findings=[{**found, "carriers": [{**carrier, name: held}]}]) for name in carrier]
+        documents += [document(unread=[{"place": held, "why": "w"}]), document(unread=[{"place": "p", "why": held}])]
+        documents += [document(**{name: held}) for name in ("scope", "scanned_at", "schema", "files")]
+        documents += [document(variables=[held]), document(**{held: 1})]
+    for at, each in enumerate(documents):
+        planted.files[f"scan-{at}"] = json.dumps(each).encode()
+    commands = [[*INCIDENT, "--scan", f"scan-{at}"] for at in range(len(documents))]
+    return arguments(planted, [*commands, *([*each, "--format", "json"] for each in commands[::2])])
+
+
 SCENARIOS: dict[str, Scenario] = {
     "success": Scenario(good),
     "success-from-a-file": Scenario(filed),
@@ -447,4 +704,18 @@ SCENARIOS: dict[str, Scenario] = {
     "exec-directory-is-a-key": Scenario(
         lambda: argument_is_a_key("exec", shape="--config-dir={}".format, after=("--", "true")), "run_gate"
     ),
+    "scan": Scenario(of_scan(), "run_commands_as_nobody"),
+    "scan-of-bad-keys": Scenario(of_scan(keys=unsound), "run_commands"),
+    "scan-below-a-key": Scenario(below_a_key, "run_commands"),
+    "scan-by-fingerprints": Scenario(by_fingerprint, "run_commands"),
+    "scan-by-fingerprints-beside-keys": Scenario(of_scan("--fingerprints"), "run_commands"),
+    "scan-of-history": Scenario(in_history, "run_commands"),
+    "scan-of-staged": Scenario(staged, "run_commands"),
+    "scan-with-a-git-that-tells-all": Scenario(with_a_git('env; env >&2; echo "$@" >&2; exit 1'), "run_commands"),
+    "scan-with-a-git-that-lies": Scenario(with_a_git("cat seen/env; env"), "run_commands"),
+    "scan-argument-is-a-key": Scenario(pasted, "run_commands"),
+    "scan-interrupted": Scenario(in_history, "run_commands_that_fail"),
+    "scan-on-a-terminal": Scenario(of_scan(), "run_commands_on_a_terminal"),
+    "scan-reported": Scenario(of_scan(), "report_scans"),
+    "scan-reported-edited": Scenario(edited, "run_commands"),
 }

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.commands.answer import EXIT_CLEAN, Answer, UsageError, document
+from robodj_secretguard.commands.inputs import read_input
 from robodj_secretguard.commands.options import add_command, add_group, judged, model_of, span_of
 from robodj_secretguard.commands.recorded import evidence
 from robodj_secretguard.findings import iso_utc
@@ -13,12 +14,16 @@ from robodj_secretguard.lifecycle.checklist import boxes
 from robodj_secretguard.lifecycle.incident import Incident
 from robodj_secretguard.lifecycle.texts import ascii_text
 from robodj_secretguard.render import revocation_line, status_line
+from robodj_secretguard.scan.result import parse
 
 if TYPE_CHECKING:
     import argparse
 
     from robodj_secretguard.commands.options import Commands
     from robodj_secretguard.lifecycle.operations_log import Entry
+    from robodj_secretguard.scan.result import Scan
+
+MAX_SCAN_BYTES: Final = 1 << 26
 
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>~|&])")
 
@@ -26,7 +31,7 @@ _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>~|&])")
 def add(commands: Commands) -> None:
     """Add the command."""
     group = add_group(commands, "incident", "Report an incident")
-    add_command(
+    parser = add_command(
         group,
         "report",
         _report,
@@ -35,6 +40,9 @@ def add(commands: Commands) -> None:
         description="Print a Markdown document on the five steps of the incident response, filled from the operations"
         " log and a check of this moment.",
         epilog="exit status: 0 printed, 2 wrong usage",
+    )
+    parser.add_argument(
+        "--scan", metavar="FILE", help="the blast radius: what scan --format json has written; - for a pipe"
     )
 
 
@@ -46,12 +54,24 @@ def _report(arguments: argparse.Namespace) -> Answer:
         raise UsageError(msg)
     recorded = evidence(arguments)
     entries = [entry for entry in recorded.log.entries if since <= entry.record.recorded_at < until]
-    incident = Incident(since, min(until, report.checked_at), entries, recorded.log.records, report)
+    incident = Incident(
+        since, min(until, report.checked_at), entries, recorded.log.records, report, _scan(arguments.scan)
+    )
     if arguments.format == "json":
         result = document(ok=report.ok, operations_log=recorded.as_dict(), **incident.as_dict())
     else:
         result = _markdown(incident, recorded.worth)
     return Answer(EXIT_CLEAN, result, recorded.told)
+
+
+def _scan(name: str | None) -> Scan | None:
+    if name is None:
+        return None
+    scan = parse(read_input("--scan", name, most=MAX_SCAN_BYTES))
+    if scan is None:
+        msg = "--scan must be what scan --format json has written"
+        raise UsageError(msg)
+    return scan
 
 
 def _markdown(incident: Incident, log: str) -> str:
@@ -66,6 +86,8 @@ def _markdown(incident: Incident, log: str) -> str:
         lines += ["|---|---|---|---|---|---|---|---|", *map(_row, incident.entries)]
     else:
         lines += ["Nothing is recorded of this time."]
+    if incident.scan is not None:
+        lines += ["", "## Blast radius", "", "```text", *incident.scan.lines, "```"]
     lines += ["", "## Validation state", "", f"As checked at {iso_utc(report.checked_at)}:", "", "```text"]
     lines += [*(finding.line for finding in report.findings), *map(status_line, report.secrets)]
     lines += [revocation_line(report.revocation_list), "```"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import textwrap
+import time
 from typing import TYPE_CHECKING, Final, TextIO
 
 from robodj_secretguard.sealed import contain
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 WIDTH: Final = 80
+
+PROGRESS_SECONDS: Final = 0.2
+"""How often what goes on is shown."""
 
 _COLOURS: Final = {"red": 31, "green": 32, "yellow": 33}
 
@@ -43,3 +48,34 @@ def shows_colour(stream: TextIO | None) -> bool:
 def coloured(text: str, colour: str) -> str:
     """Return text in a colour of terminals."""
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
+
+
+class Progress:
+    """A line that says how far something is, where somebody looks at it.
+
+    Args:
+        stream: where it is shown, if it is a terminal.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream if is_terminal(stream) else None
+        self._next = time.monotonic() + PROGRESS_SECONDS
+        self._shown = False
+
+    def show(self, text: str) -> None:
+        """Show how far it is, unless that was done just now."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PROGRESS_SECONDS
+            self._shown = True
+            self._write(f"\r{text[: WIDTH - 1]:<{WIDTH - 1}}\r")
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            self._write(f"{' ' * (WIDTH - 1)}\r")
+
+    def _write(self, text: str) -> None:
+        if self._stream is not None:
+            with contextlib.suppress(OSError, ValueError):  # not more: an interrupt is one
+                self._stream.write(text)
+                self._stream.flush()

@@ -9,7 +9,8 @@ from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle.checklist import Item
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import is_replaced
-from robodj_secretguard.render import tally
+from robodj_secretguard.render import count, tally
+from robodj_secretguard.scan.result import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.findings import Report
     from robodj_secretguard.lifecycle.operations_log import Entry
     from robodj_secretguard.lifecycle.records import Record
+    from robodj_secretguard.scan.result import Scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Incident:
         entries: what is recorded of that time.
         records: all that is recorded.
         report: the check as it is now.
+        scan: where keys were found; `None` where nobody has looked.
     """
 
     since: datetime
@@ -37,6 +40,7 @@ class Incident:
     entries: Sequence[Entry]
     records: Sequence[Record]
     report: Report
+    scan: Scan | None = None
 
     @property
     def steps(self) -> dict[str, list[Item]]:
@@ -59,7 +63,7 @@ class Incident:
             ],
             "Post-incident": [
                 Item("Timeline completed"),
-                Item("Blast radius: ..."),
+                self._blast_radius(),
                 Item("Corrective actions: ..."),
             ],
         }
@@ -89,6 +93,18 @@ class Incident:
             items.append(Item("The validation of each rotation that is recorded as incomplete finished"))
         return items
 
+    def _blast_radius(self) -> Item:
+        if self.scan is None:
+            return Item("Blast radius: ...")
+        scan = self.scan
+        found, keys = count(len(scan.findings), "finding"), count(len(scan.looked_for), "key")
+        incomplete = "" if scan.complete else ", INCOMPLETE"
+        text = (
+            f"Blast radius: {found} of the scan of {iso_utc(scan.scanned_at)} for {keys}, in {scan.scope}{incomplete}"
+        )
+        tells = scan.scanned_at >= self.since and scan.scope is not Scope.STAGED and bool(scan.looked_for)
+        return Item(text, done=scan.complete and tells)
+
     def _of(self, event: Event) -> list[Record]:
         return [entry.record for entry in self.entries if entry.record.event is event]
 
@@ -99,5 +115,6 @@ class Incident:
             "until": iso_utc(self.until),
             "timeline": [entry.as_dict() for entry in self.entries],
             "check": self.report.as_dict(),
+            "blast_radius": self.scan and self.scan.as_dict(),
             "steps": {name: [item.as_dict() for item in items] for name, items in self.steps.items()},
         }

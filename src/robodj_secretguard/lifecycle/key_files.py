@@ -8,7 +8,7 @@ from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.lifecycle.files import locked_directory, prepared_file, put_in_place, read_unlinked, reason
-from robodj_secretguard.material import is_placeholder
+from robodj_secretguard.rules.files import holds_key_material
 from robodj_secretguard.sources import MAX_FILE_BYTES, within_config_dir
 from robodj_secretguard.textfile import lines_of, look
 
@@ -74,8 +74,7 @@ def _refusal(directory: str, policy: SecretPolicy, file: TextFile, *, force: boo
         return f"{policy.file} is a link, and a key is written through none"
     if file.exists and not os.path.isfile(path):
         return f"{policy.file} is not a regular file"
-    holds_key = not all(is_placeholder(line.get_secret_value()) for line in file.lines)
-    if not force and (file.unreadable or holds_key):
+    if not force and holds_key_material(file):
         what = "cannot be judged" if file.unreadable else "holds a key already"
         return f"{policy.file} {what}, and is only replaced with --force"
     return ""

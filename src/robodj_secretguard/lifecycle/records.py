@@ -7,18 +7,21 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.fingerprint import is_fingerprint
-from robodj_secretguard.lifecycle.texts import is_environment, is_free_text
-from robodj_secretguard.policy import is_plain_text, is_secret_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from robodj_secretguard.lifecycle.shapes import (
+    SHAPE,
+    Environment,
+    Fingerprint,
+    FreeText,
+    Instant,
+    PlainText,
+    SecretName,
+    must,
+)
 
 HASH_PREFIX: Final = "sha256:"
 
@@ -59,33 +62,10 @@ def hash_of(line: bytes) -> str:
     return HASH_PREFIX + sha256(line).hexdigest()
 
 
-def _must(holds: Callable[[str], bool]) -> AfterValidator:
-    def judge(text: str) -> str:
-        if not holds(text):
-            raise ValueError
-        return text
-
-    return AfterValidator(judge)
+_Hash = Annotated[str, must(is_hash)]
 
 
-def _in_utc(instant: datetime) -> datetime:
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError:
-        raise ValueError from None
-
-
-_Name = Annotated[str, _must(is_secret_name)]
-_Owner = Annotated[str, _must(is_plain_text)]
-_Text = Annotated[str, _must(is_free_text)]
-_Environment = Annotated[str, _must(is_environment)]
-_Fingerprint = Annotated[str, _must(is_fingerprint)]
-_Hash = Annotated[str, _must(is_hash)]
-_Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(iso_utc)]
-_CONFIG: Final = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=SHAPE)
 class Validation:
     """The four steps of the validation after a rotation (policy section 3), in the policy's order.
 
@@ -107,7 +87,7 @@ class Validation:
         return tuple(name for name, step in asdict(self).items() if step is Step.NOT_DONE)
 
 
-@dataclass(frozen=True, config=_CONFIG, kw_only=True)
+@dataclass(frozen=True, config=SHAPE, kw_only=True)
 class Record:
     """An event. What does not apply to it is `None`.
 
@@ -131,16 +111,16 @@ class Record:
 
     schema: Literal[1] = 1
     sequence: Annotated[int, Field(ge=1)]
-    recorded_at: _Instant
+    recorded_at: Instant
     event: Event
-    secret: _Name | None = None
-    environment: _Environment | None = None
-    owner: _Owner | None = None
-    operator: _Text | None = None
-    ticket: _Text | None = None
-    reason: _Text | None = None
-    fingerprint: _Fingerprint | None = None
-    expires_at: _Instant | None = None
+    secret: SecretName | None = None
+    environment: Environment | None = None
+    owner: PlainText | None = None
+    operator: FreeText | None = None
+    ticket: FreeText | None = None
+    reason: FreeText | None = None
+    fingerprint: Fingerprint | None = None
+    expires_at: Instant | None = None
     validation: Validation | None = None
     sealed: _Hash | None = None
     previous: _Hash | None = None

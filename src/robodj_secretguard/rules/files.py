@@ -31,7 +31,7 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
         if file.lax:
             remedy = f"Make the service's user its owner, and run: chmod 600 {where}"
             yield about(reading, Check.FILE_PERMISSIONS, f"{where} is open too wide: {'; '.join(file.lax)}.", remedy)
-    elif not reading.file_in_use and _holds_key_material(file):
+    elif not reading.file_in_use and holds_key_material(file):
         if reading.setup.environment_only:
             check, why = Check.FILE_PRESENT, "while environment-only is in force"
         else:
@@ -42,6 +42,10 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
         yield about(reading, check, message, remedy, source=f"file:{policy.file}")
 
 
-def _holds_key_material(file: TextFile) -> bool:
-    """Whether a file that is not needed holds anything but blanks, comments and placeholders, or cannot be judged."""
+def holds_key_material(file: TextFile) -> bool:
+    """Whether a key file holds anything but blanks, comments and placeholders, or cannot be judged.
+
+    Args:
+        file: the file.
+    """
     return bool(file.unreadable) or not all(is_placeholder(line.get_secret_value()) for line in file.lines)

@@ -1,0 +1,276 @@
+"""What git keeps: every object, by one `git cat-file`; and which commits and paths carry it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+from robodj_secretguard.scan.content import BLOCK_BYTES, UnreadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from io import BufferedReader, BufferedWriter
+
+DOT_GIT: Final = ".git"
+"""What a repository has in its work tree."""
+TOO_EARLY: Final = "git ended before all was read"
+MISSING: Final = "missing"
+"""In the place of the kind of an object of which git has the name alone."""
+
+_NOT_RUN: Final = "git cannot be run"
+_SUBMODULE: Final = b"160000"
+_MERGED: Final = b"0"
+_NO_OBJECT: Final = b"0"
+# Nothing that a repository's own configuration names is run, nothing is fetched, and nothing is written.
+_SETTINGS: Final = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",  # older versions do not know the one before
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+_OPTIONS: Final = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
+_RAW: Final = ("--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "-z")
+_COMMIT: Final = b"commit "
+
+
+class GitError(UnreadError):
+    """Git could not do its part. The text shows nothing of what it said."""
+
+
+class Object(NamedTuple):
+    """An object that git keeps.
+
+    Attributes:
+        name: its hash.
+        kind: `blob`, `commit`, `tag` or `tree`; or `MISSING`.
+        content: its content, block by block, to be read before the next object.
+    """
+
+    name: str
+    kind: str
+    content: Iterator[bytes]
+
+
+def work_tree_of(directory: str) -> str | None:
+    """Return the directory of the work tree that a directory is in, as far as can be told without git.
+
+    Args:
+        directory: the directory. Git's own is in none.
+    """
+    here = os.path.realpath(directory)
+    while not os.path.lexists(os.path.join(here, DOT_GIT)):
+        here, before = os.path.dirname(here), here
+        if here == before or os.path.basename(before) == DOT_GIT:
+            return None
+    return here
+
+
+class Repository:
+    """A git repository.
+
+    Args:
+        directory: a directory in it.
+        withheld: the variables that git is not given, besides those of RoboDJ: it needs no key.
+
+    Raises:
+        GitError: it is none, or git is not there.
+    """
+
+    def __init__(self, directory: str, withheld: Collection[str]) -> None:
+        self._environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in withheld and not name.startswith(("ROBODJ_", "GIT_TRACE"))
+        } | _SETTINGS
+        self._directory = directory
+        kept = (os.fsdecode(self._asked(each)) for each in ("--git-dir", "--git-common-dir"))
+        here = os.path.realpath(directory)
+        self.directories = tuple(dict.fromkeys(_near(os.path.normpath(os.path.join(here, each))) for each in kept))
+        self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
+        if self.has_work_tree:
+            self._directory = os.fsdecode(self._asked("--show-toplevel"))
+
+    @property
+    def top(self) -> str:
+        """The work tree's directory; the repository's own where it has none."""
+        return self._directory
+
+    def limits(self) -> Iterator[str]:
+        """Yield why its history may not be all here."""
+        if self._asked("--is-shallow-repository") == b"true":
+            yield "this is a shallow clone, without the rest of its history: git fetch --unshallow"
+        if any(name.endswith(".promisor") for directory in self.directories for name in _packs(directory)):
+            yield "this is a partial clone, without all of its objects: git fetch --refetch --no-filter"
+
+    def index(self) -> Iterator[tuple[str, str]]:
+        """Yield every file in the index: its object's name, and its path."""
+        yield from ((name, path) for mode, name, _, path in self._entries() if mode != _SUBMODULE)
+
+    def submodules(self) -> Iterator[str]:
+        """Yield the path of every submodule."""
+        yield from (path for mode, _, _, path in self._entries() if mode == _SUBMODULE)
+
+    def staged(self) -> Iterator[tuple[str, str]]:
+        """Yield every file that the next commit adds or changes, or that is not merged: its object, and its path."""
+        parts = self._parts("diff", "--cached", "--ignore-submodules=none", *_RAW)
+        for meta in parts:
+            yield from _put(meta, next(parts))
+        yield from ((name, path) for _, name, stage, path in self._entries() if stage != _MERGED)
+
+    def history(self) -> Iterator[tuple[str, str | None, str]]:
+        """Yield every object that is put at a path: its name, the commit, which is `None` for the index, and the path.
+
+        Stashes and what a reflog leads to are commits as any other.
+        """
+        yield from ((name, None, path) for name, path in self.index())
+        commit = ""
+        parts = self._parts("log", "--all", "--reflog", "--root", "-c", *_RAW, f"--format={_COMMIT.decode()}%H")
+        for part in parts:
+            if part.startswith(_COMMIT):
+                commit = part.removeprefix(_COMMIT).decode()
+            elif meta := part.lstrip(b"\n"):
+                yield from ((name, commit, path) for name, path in _put(meta, next(parts)))
+
+    def _entries(self) -> Iterator[tuple[bytes, str, bytes, str]]:
+        """Yield the entries of the index: the mode, the object's name, the stage and the path."""
+        if self.has_work_tree:
+            for entry in self._parts("ls-files", "--stage", "-z"):
+                meta, _, path = entry.partition(b"\t")
+                mode, name, stage = meta.split(b" ")
+                yield mode, name.decode(), stage, os.fsdecode(path)
+
+    def objects(self, names: Iterable[str] | None = None) -> Iterator[Object]:
+        """Yield objects.
+
+        Args:
+            names: which; `None` for all that there are, whether anything leads to them or not.
+
+        Raises:
+            GitError: not all could be read.
+        """
+        every = ("--batch-all-objects", "--unordered", "--buffer") if names is None else ()
+        with self._started("cat-file", "--batch", *every) as (stdout, stdin):
+            if names is None:
+                while header := stdout.readline():
+                    yield from _object(header, stdout)
+            else:
+                for name in names:  # one after the other: neither side waits for a pipe that is full
+                    stdin.write(f"{name}\n".encode())
+                    stdin.flush()
+                    yield from _object(stdout.readline(), stdout)
+
+    def _asked(self, *options: str) -> bytes:
+        with self._started("rev-parse", *options) as (stdout, _):
+            answer = stdout.read()
+        return answer.removesuffix(b"\n")
+
+    def _parts(self, *arguments: str) -> Iterator[bytes]:
+        """Yield what a command writes, which ends each part with a zero byte."""
+        with self._started(*arguments) as (stdout, _):
+            begun = b""
+            while read := stdout.read1(BLOCK_BYTES):
+                *parts, begun = (begun + read).split(b"\0")
+                yield from parts
+
+    @contextmanager
+    def _started(self, *arguments: str) -> Iterator[tuple[BufferedReader, BufferedWriter]]:
+        """Run git, and yield its stdout and its stdin.
+
+        Raises:
+            GitError: it cannot be run, or has failed.
+        """
+        program = shutil.which("git")
+        if program is None:
+            raise GitError(_NOT_RUN)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
+                ["git", *_OPTIONS, *arguments],  # noqa: S607 - which one says the next line
+                executable=os.path.abspath(program),  # it is looked for from here, not from the repository
+                cwd=_Unshown(self._directory),
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError:
+            raise GitError(_NOT_RUN) from None
+        with process:
+            stdin = cast("BufferedWriter", process.stdin)
+            try:
+                yield cast("BufferedReader", process.stdout), stdin
+                stdin.close()
+            except BrokenPipeError:
+                raise GitError(TOO_EARLY) from None
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                with suppress(OSError):
+                    stdin.close()
+        if process.returncode:
+            what = "there is no repository, or git refuses it" if arguments[0] == "rev-parse" else f"git {arguments[0]}"
+            msg = f"{what} (status {process.returncode}): git status and git fsck say why"
+            raise GitError(msg)
+
+
+class _Unshown:
+    """A path that neither the process list nor what traces the start of programs shows: a name in it may hold a key."""
+
+    def __init__(self, path: str) -> None:
+        self._reveal: Callable[[], str] = lambda: path
+
+    def __fspath__(self) -> str:
+        return self._reveal()
+
+
+def _near(path: str) -> str:
+    """Return a path from the working directory on, if it is below that, and as it is otherwise."""
+    try:
+        near = os.path.relpath(path)
+    except (OSError, ValueError):  # the working directory is gone, or on another drive of Windows
+        return path
+    return path if near.startswith(os.pardir) else near
+
+
+def _packs(directory: str) -> list[str]:
+    try:
+        return os.listdir(os.path.join(directory, "objects", "pack"))
+    except OSError:
+        return []
+
+
+def _put(meta: bytes, path: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the object that a change puts at a path, if it is a file's."""
+    fields = meta.lstrip(b":").split(b" ")  # the modes and the names before and after, of several parents in a merge
+    after = len(fields) // 2 - 1
+    mode, name = fields[after], fields[-2]
+    if mode != _SUBMODULE and name.strip(_NO_OBJECT):
+        yield name.decode(), os.fsdecode(path)
+
+
+def _object(header: bytes, stream: BufferedReader) -> Iterator[Object]:
+    """Yield the object whose header was read, and leave the stream behind it."""
+    name, kind, *size = header.decode().split() or ("", "")
+    if not name:
+        raise GitError(TOO_EARLY)
+    content = _content(stream, int(size[0])) if size else iter(())
+    yield Object(name, kind, content)
+    for _ in content:  # what was not read
+        pass
+    if size:
+        stream.read(1)
+
+
+def _content(stream: BufferedReader, size: int) -> Iterator[bytes]:
+    left = size
+    while left:
+        block = stream.read(min(left, BLOCK_BYTES))
+        if not block:
+            raise GitError(TOO_EARLY)
+        left -= len(block)
+        yield block

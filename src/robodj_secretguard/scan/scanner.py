@@ -1,0 +1,317 @@
+"""The scan: every place is looked at, and what is found or could not be read is collected."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import is_sound
+from robodj_secretguard.policy import LEAST_MATERIAL
+from robodj_secretguard.rules.files import holds_key_material
+from robodj_secretguard.scan.content import ContentSearch, UnreadError
+from robodj_secretguard.scan.files import Kind, content, walk
+from robodj_secretguard.scan.files import Unread as NotRead
+from robodj_secretguard.scan.git import DOT_GIT, MISSING, GitError, Repository
+from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
+from robodj_secretguard.sources import MAX_FILE_BYTES
+from robodj_secretguard.textfile import TextFile, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.scan.content import Hit
+    from robodj_secretguard.scan.git import Object
+    from robodj_secretguard.scan.search import KeySearch
+
+MOST_IN_ONE_PLACE: Final = 100
+"""How many keys in one file or object are listed."""
+
+_Part = TypeVar("_Part")
+_KEY_FILE: Final = re.compile(r"(?:.*/)?config/[^/]+\.key", re.DOTALL)
+
+
+class Scanner:
+    """Looks at places one after the other.
+
+    Args:
+        search: the search for known keys.
+        policies: the declared secrets.
+        fallback_files: the files where keys may be, unless git tracks them.
+        progress: what is told, again and again, how many files and objects were looked at, and how many bytes.
+    """
+
+    def __init__(
+        self,
+        search: KeySearch,
+        policies: Sequence[SecretPolicy],
+        *,
+        fallback_files: Iterable[str],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._search = search
+        self._content = ContentSearch(search, policies)
+        self._policies = policies
+        self._fallback_files = {*map(os.path.realpath, fallback_files)}
+        self._progress = progress
+        self._work_trees: set[str] = set()
+        self._found: list[Found] = []
+        self._unread: list[Unread] = []
+        self._files = self._objects = self._size = 0
+
+    def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime) -> Scan:
+        """Return what was found.
+
+        Args:
+            scope: what was looked at.
+            known: the keys that were looked for.
+            scanned_at: when the scan began, in UTC.
+        """
+        complete = not any(each.matters for each in self._unread)
+        return Scan(
+            ok=complete and not self._found,
+            complete=complete,
+            scanned_at=scanned_at,
+            scope=scope,
+            looked_for=tuple(known),
+            variables=tuple(policy.variable for policy in self._policies),
+            files=self._files,
+            objects=self._objects,
+            size=self._size,
+            findings=tuple(self._found),
+            unread=tuple(self._unread),
+        )
+
+    def miss(self, place: str, why: str, *, matters: bool = True) -> None:
+        """Take note of what is not looked at.
+
+        Args:
+            place: where it is.
+            why: why.
+            matters: whether something may be missed.
+        """
+        self._unread.append(Unread(self._shown(place), why, matters))
+
+    def files(self, paths: Sequence[str]) -> None:
+        """Look at files, links and names.
+
+        Args:
+            paths: where, and all that is below.
+        """
+        names = {*map(os.path.basename, self._fallback_files)}
+        for each in walk(paths):
+            if isinstance(each, NotRead):
+                self.miss(each.path, each.why, matters=each.matters)
+                continue
+            self._name(each.path)
+            if os.path.basename(each.path) == DOT_GIT:
+                self._work_tree(os.path.dirname(each.path) or os.curdir)
+            if os.path.basename(each.path) in names and os.path.realpath(each.path) in self._fallback_files:
+                self.miss(each.path, "a fallback file, where its key may be", matters=False)
+            elif each.kind is not Kind.DIRECTORY:
+                self._files += 1
+                where = Where.LINK if each.kind is Kind.LINK else Where.FILE
+                for hit in self._hits(content(each), each.path):
+                    self._add(hit, where, path=self._shown(each.path))
+
+    def repository(self, directory: str) -> Repository | None:
+        """Return the repository that a directory is in; `None`, and take note of it, where git finds none.
+
+        Args:
+            directory: the directory.
+        """
+        variables = {variable for policy in self._policies for variable in (policy.variable, policy.expiry_variable)}
+        try:
+            return Repository(directory, variables)
+        except GitError as error:
+            self.miss(directory, str(error))
+            return None
+
+    def tracked(self, repository: Repository, paths: Sequence[str]) -> None:
+        """Look at the key files that git tracks.
+
+        Args:
+            repository: the repository.
+            paths: where, and all that is below.
+        """
+        within = tuple(os.path.join(os.path.realpath(path), "") for path in paths)
+        tracked = self._tracked(repository)
+        below = [each for each in tracked if _unfollowed(os.path.join(repository.top, each[1])).startswith(within)]
+        self._key_files(repository, below)
+
+    def staged(self, repository: Repository) -> None:
+        """Look at what the next commit adds or changes.
+
+        Args:
+            repository: the repository.
+        """
+        if not repository.has_work_tree:
+            self.miss("git", "there is no work tree here, and so nothing is staged")
+        staged = [*self._each(repository.staged())]
+        for (name, path), each in zip(staged, self._objects_of(repository, [name for name, _ in staged]), strict=False):
+            self._objects += 1
+            self._name(path)
+            for hit in self._hits(each.content, path):
+                self._add(hit, Where.INDEX, path=self._shown(path), object=name)
+        self._key_files(repository, [each for each in staged if self._is_key_file(each[1])])
+
+    def history(self, repository: Repository) -> None:
+        """Look at every object that git keeps.
+
+        Args:
+            repository: the repository.
+        """
+        for why in self._each(repository.limits()):
+            self.miss("git history", why)
+        for path in self._each(repository.submodules()):
+            self.miss(path, "a submodule, whose history is another repository's", matters=False)
+        self._tracked(repository)
+        hits: dict[str, tuple[str, list[Hit]]] = {}
+        for each in self._objects_of(repository):
+            self._objects += 1
+            if found := [*self._hits(each.content, f"{each.kind} {each.name}")]:
+                hits[each.name] = each.kind, found
+        carriers: dict[str, dict[Carrier, None]] = {}
+        key_files: dict[str, str] = {}
+        for name, commit, path in self._each(repository.history()):
+            if self._is_key_file(path):
+                key_files[name] = path
+            if name in hits or name in key_files:
+                carriers.setdefault(name, {})[Carrier(commit, self._shown(path))] = None
+        for name, (kind, found) in sorted(hits.items()):  # git's own order changes when it packs
+            for hit in found:
+                self._add(hit, Where.HISTORY, object=name, kind=kind, carriers=_commits_first(carriers.get(name, ())))
+        self._key_files(repository, [*key_files.items()], carriers)
+
+    def _tracked(self, repository: Repository) -> list[tuple[str, str]]:
+        """Return the key files that git tracks: a key may not be there, even if it is a fallback file's place."""
+        self._work_trees.add(os.path.realpath(repository.top))
+        index = [*self._each(repository.index())]
+        names = {*map(os.path.basename, self._fallback_files)}
+        self._fallback_files -= {
+            os.path.realpath(os.path.join(repository.top, path))
+            for _, path in index
+            if os.path.basename(path) in names  # first, as it is quick
+        }
+        return [each for each in index if self._is_key_file(each[1])]
+
+    def _work_tree(self, directory: str) -> None:
+        """Look at the key files that git tracks in a repository that was come across."""
+        if os.path.realpath(directory) not in self._work_trees and (repository := self.repository(directory)):
+            self.tracked(repository, [directory])
+
+    def _each(self, parts: Iterable[_Part]) -> Iterator[_Part]:
+        """Yield what git tells, and take note of why it does not tell all."""
+        try:
+            yield from parts
+        except UnreadError as error:
+            self.miss("git", str(error))
+
+    def _objects_of(self, repository: Repository, names: Iterable[str] | None = None) -> Iterator[Object]:
+        for each in self._each(repository.objects(names)):
+            if each.kind == MISSING:
+                self.miss(f"object {each.name}", "git does not have it, or not whole")
+            yield each
+
+    def _is_key_file(self, path: str) -> bool:
+        """Whether a file of a repository is one that holds a key: `config/*.key`, or what a declared secret names."""
+        declared = (policy.file for policy in self._policies)
+        return _KEY_FILE.fullmatch(path) is not None or any(f"/{path}".endswith(f"/{file}") for file in declared)
+
+    def _key_files(
+        self,
+        repository: Repository,
+        tracked: Sequence[tuple[str, str]],
+        carriers: Mapping[str, Iterable[Carrier]] | None = None,
+    ) -> None:
+        """Add a finding for each tracked file that holds key material: in the index, where no carriers are given."""
+        for (name, path), each in zip(
+            tracked, self._objects_of(repository, [name for name, _ in tracked]), strict=False
+        ):
+            beginning = next(self._each(each.content), b"")[: MAX_FILE_BYTES + 1]
+            unreadable, lines = lines_of(beginning)
+            if len(beginning) > MAX_FILE_BYTES or holds_key_material(TextFile(lines=lines, unreadable=unreadable)):
+                policy = next((policy for policy in self._policies if f"/{path}".endswith(f"/{policy.file}")), None)
+                where: dict[str, Any] = {"where": Where.INDEX, "path": self._shown(path)}
+                if carriers is not None:
+                    where = {"where": Where.HISTORY, "kind": "blob", "carriers": _commits_first(carriers[name])}
+                key = (
+                    fingerprint(lines[0])
+                    if len(lines) == 1 and is_sound(lines[0].get_secret_value(), LEAST_MATERIAL)
+                    else None
+                )
+                self._found.append(
+                    Found(
+                        rule=Rule.TRACKED_KEY_FILE,
+                        secret=policy.name if policy else None,
+                        fingerprint=key,
+                        object=name,
+                        **where,
+                    )
+                )
+
+    def _name(self, path: str) -> None:
+        """Look at a name itself: its last part, since those before are looked at by themselves."""
+        for hit in self._content.find([os.fsencode(os.path.basename(path))]):
+            self._add(hit, Where.NAME, path=self._shown(path))
+
+    def _hits(self, blocks: Iterable[bytes], place: str) -> Iterator[Hit]:
+        """Yield what is found in a content, and take note of why it cannot be looked at as a whole."""
+        try:
+            for number, hit in enumerate(self._content.find(self._counted(blocks))):
+                if number == MOST_IN_ONE_PLACE:
+                    self.miss(place, f"it has more keys than the first {MOST_IN_ONE_PLACE}, which are listed")
+                    return
+                yield hit
+        except UnreadError as error:
+            self.miss(place, str(error))
+
+    def _counted(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        self._progress(self._files + self._objects, self._size)
+        for block in blocks:
+            self._size += len(block)
+            yield block
+            self._progress(self._files + self._objects, self._size)
+
+    def _add(self, hit: Hit, where: Where, **place: Any) -> None:
+        has_lines = where is not Where.NAME and place.get("kind") != "tree"
+        self._found.append(
+            Found(
+                rule=hit.rule,
+                where=where,
+                secret=hit.key.secret,
+                environment=hit.key.environment,
+                fingerprint=hit.key.fingerprint,
+                known_by=hit.key.known_by,
+                form=" in ".join(reversed(hit.forms)) or "raw",
+                line=hit.line if has_lines else None,
+                column=hit.column if has_lines else None,
+                offset=hit.offset if has_lines else None,
+                **place,
+            )
+        )
+
+    def _shown(self, path: str) -> str:
+        """Return a path as it may be shown: in ASCII, in one line, and without a name that holds a key."""
+        parts = path.replace(os.sep, "/").removeprefix("./").split("/")
+        shown = "/".join(REDACTED if self._holds_key(part) else part for part in parts)
+        shown = REDACTED if self._holds_key(shown) else shown
+        return shown.encode("unicode_escape").decode("ascii")
+
+    def _holds_key(self, text: str) -> bool:
+        name = os.fsencode(text)
+        return self._search.shows_part(name) or any(True for _ in self._content.find([name]))
+
+
+def _commits_first(carriers: Iterable[Carrier]) -> tuple[Carrier, ...]:
+    """Return what carries an object, in git's order, the index last."""
+    return tuple(sorted(carriers, key=lambda carrier: carrier.commit is None))
+
+
+def _unfollowed(path: str) -> str:
+    """Return where a file is itself, through the links on the way to it, as the path of a directory."""
+    parent, name = os.path.split(path)
+    return os.path.join(os.path.realpath(parent), name, "")

@@ -1,0 +1,582 @@
+"""The scan as a whole: every place is looked at, what was not is told, and nothing of a key is shown."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import secrets
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import pytest
+from command_line import Machine, Terminal, fingerprint_of, machine_at, rotated
+from conftest import NOW, V1, V2, good_keys
+from detector import leaks
+from test_scan_git import FIXED, commit, git, made, object_file, put
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.commands.terminal import Progress
+from robodj_secretguard.lifecycle.records import Event, draft, hash_of
+from robodj_secretguard.scan.content import BLOCK_BYTES
+from robodj_secretguard.scan.files import Entry, content
+from robodj_secretguard.scan.git import TOO_EARLY
+from robodj_secretguard.scan.known import KEYS_FROM, given_value, known_keys, live_values
+from robodj_secretguard.scan.result import KnownKey, parse
+from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import Environment, read, variables_read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="FIFOs, links and such names are POSIX's")
+
+CLEAN, FOUND, INCOMPLETE = 0, 1, 2
+GIT_VARIABLES = {name: value for name, value in FIXED.items() if name.startswith("GIT_CONFIG")} | {
+    "PATH": os.environ["PATH"]
+}
+FORMATS = ("text", "json", "sarif")
+UNUSUAL = ("two\nlines", "\x1b[2J", "\udcff", "   ", "back\\slash", "a\ttab", "é", "a:b", "%41", "\u202e")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A service's directory, with a good key of each kind and what git needs."""
+    return machine_at(tmp_path)
+
+
+@pytest.fixture
+def repository(machine: Machine) -> Machine:
+    """The same in a repository."""
+    made(machine.root)
+    return machine
+
+
+def scanned(machine: Machine, *options: str) -> tuple[int, dict[str, Any]]:
+    """Return the exit status and the result of a scan, which reads the same back, and of which no form shows a key."""
+    machine.environ.update(GIT_VARIABLES)
+    keys = [machine.environ[name] for name in (V1, V2) if machine.environ.get(name)]
+    statuses = set()
+    for form in FORMATS:
+        ran = machine.call("scan", *options, f"--format={form}")
+        assert leaks(ran.out + ran.err, keys) == []
+        assert (ran.out + ran.err).isascii()
+        statuses.add(ran.status)
+        if form == "json":
+            assert parse(ran.out.encode()) is not None
+            result: dict[str, Any] = json.loads(ran.out)
+        elif form == "sarif":
+            assert json.loads(ran.out)["version"] == "2.1.0"
+    (status,) = statuses
+    return status, result
+
+
+def found(result: dict[str, Any], *fields: str) -> list[tuple[Any, ...]]:
+    """Reduce the findings to some of their fields."""
+    return [tuple(each[field] for field in fields) for each in result["findings"]]
+
+
+def missed(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Reduce what was not looked at to that of which something may have been missed."""
+    return [(each["place"], each["why"]) for each in result["unread"] if each["matters"]]
+
+
+class TestKnown:
+    """Which keys are looked for, and how they are known."""
+
+    def test_values_at_hand(self, tmp_path: Path) -> None:
+        """Each variable's is one, and each line of a fallback file, but no placeholder."""
+        machine = machine_at(tmp_path)
+        lines = [secrets.token_urlsafe(32), secrets.token_urlsafe(32), "CHANGE_ME"]
+        machine.write("secret.key", "\n".join(lines))
+        machine.environ[V2] = "replace_with_a_key"
+        policies = tuple(RuntimeSecrets.secret_policies.values())
+        readings = read(
+            policies,
+            variables_read(policies),
+            environment=Environment(machine.environ),
+            config_dir=machine.config,
+            now=NOW,
+        )
+        assert [(each.key.get_secret_value(), *each[1:]) for each in live_values(readings)] == [
+            (machine.environ[V1], "secret.key", "environment", True),
+            *((line, "secret.key", "file:config/secret.key", True) for line in lines[:2]),
+        ]
+
+    @pytest.mark.parametrize(("key", "is_sound"), [(secrets.token_urlsafe(32), True), ("short", False)], ids=["a", "b"])
+    def test_a_value_that_is_passed(self, key: str, *, is_sound: bool) -> None:
+        """Of which secret it is, is not known; it is looked for if it would pass as some key."""
+        assert given_value(SealedStr(key))[1:] == (None, KEYS_FROM, is_sound)
+
+    def test_all_that_is_known_of_one(self) -> None:
+        """What each source knows is put together, and the first word of each counts."""
+        keys = [secrets.token_urlsafe(32) for _ in range(3)]
+        one, two, three = map(fingerprint_of, keys)
+        live = [given_value(SealedStr(keys[0])), given_value(SealedStr(keys[0]))]
+        sealed = draft(Event.SEALED, sealed=hash_of(b"torn"))  # which is about no key
+        records = [
+            sealed,
+            rotated(NOW, one),
+            rotated(NOW, two, environment="dev"),
+            rotated(NOW, one, environment="dev"),
+        ]
+        assert known_keys(live, records, [three, one]) == {
+            one: KnownKey(one, "secret.key", "prod", (KEYS_FROM, "operations log", "revocation list")),
+            two: KnownKey(two, "secret.key", "dev", ("operations log",)),
+            three: KnownKey(three, None, None, ("revocation list",)),
+        }
+
+    def test_by_fingerprint(self, machine: Machine) -> None:
+        """A key that is recorded or revoked is found without being at hand."""
+        old, revoked = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        machine.record(rotated(NOW, fingerprint_of(old)))
+        machine.write("revoked.fingerprints", fingerprint_of(revoked) + "\n")
+        (machine.root / "notes").write_text(f"{old}\n{revoked}\n{machine.environ[V1]}\n", encoding="ascii")
+        status, result = scanned(machine, "--fingerprints")
+        assert (status, found(result, "secret", "line", "known_by")) == (
+            FOUND,
+            [("secret.key", 1, ["operations log"]), (None, 2, ["revocation list"])],
+        )
+
+    def test_a_value_that_would_not_pass(self, machine: Machine) -> None:
+        """It is not looked for, and that is told."""
+        machine.environ[V1] = f" {machine.environ[V1]}"
+        status, result = scanned(machine)
+        ((place, why),) = missed(result)
+        assert (status, place, why.endswith("would not pass as a key, and is not looked for")) == (
+            2,
+            "secret.key",
+            True,
+        )
+
+
+class TestFiles:
+    """Where a key is found among files."""
+
+    def test_all_kinds_of_places(self, machine: Machine) -> None:
+        """In a file, in what a link leads to, and in the name of a file, a link or a directory, which is not shown."""
+        key = machine.environ[V1]
+        (machine.root / "file").write_text(f"a\n {key}", encoding="ascii")
+        (machine.root / "link").symlink_to(f"/{key}")
+        (machine.root / key).mkdir()
+        (machine.root / key / f"{key}.txt").write_text(key, encoding="ascii")
+        status, result = scanned(machine)
+        assert (status, found(result, "where", "path", "line", "column")) == (
+            FOUND,
+            [
+                ("file", "file", 2, 2),
+                ("link", "link", 1, 2),
+                ("name", "[redacted]", None, None),
+                ("name", "[redacted]/[redacted]", None, None),
+                ("file", "[redacted]/[redacted]", 1, 1),
+            ],
+        )
+
+    def test_parts_of_keys_in_paths(self, machine: Machine) -> None:
+        """A name with a part of a key is not shown either, nor one that would be a key with the next one."""
+        key = machine.environ[V1]
+        for name in (key[:10], f"{key[20:26].swapcase()}-x", key[::-1][5:15]):
+            (machine.root / name).mkdir()
+            (machine.root / name / "file").write_text(key, encoding="ascii")
+        status, result = scanned(machine)
+        assert (status, {*found(result, "path")}) == (FOUND, {("[redacted]/file",)})
+        assert result["files"] == 3
+
+    @pytest.mark.parametrize("name", UNUSUAL)
+    def test_unusual_names(self, machine: Machine, name: str) -> None:
+        """They are escaped, in one line, and SARIF has them as they are."""
+        (machine.root / name).write_text(machine.environ[V1], encoding="ascii")
+        status, result = scanned(machine)
+        ((path,),) = found(result, "path")
+        assert (status, path.encode("ascii").decode("unicode_escape")) == (FOUND, name)
+        assert len(machine.call("scan").alerts) == 1
+
+    def test_paths_as_they_were_given(self, machine: Machine) -> None:
+        """A file's path is shown as it was given: a code host knows no other."""
+        (machine.root / "docs").mkdir()
+        (machine.root / "docs" / "file").write_text(machine.environ[V1], encoding="ascii")
+        for path in ("docs", "docs/file", "./docs/file"):
+            assert found(scanned(machine, path)[1], "path") == [("docs/file",)]
+
+    def test_fallback_files(self, machine: Machine) -> None:
+        """They are where keys may be: they are left out, and that is told; a copy of one is not."""
+        for name in ("secret.key", "copy.key"):
+            machine.write(name, machine.environ[V1])
+        status, result = scanned(machine)
+        assert (status, found(result, "path"), result["complete"]) == (FOUND, [("config/copy.key",)], True)
+        assert [each["place"] for each in result["unread"]] == ["config/secret.key"]
+
+    def test_more_than_are_listed(self, machine: Machine) -> None:
+        """Of a file with many keys the first ones are listed, and that there are more is told."""
+        text = f"{machine.environ[V1]} \n" * (MOST_IN_ONE_PLACE + 1)
+        (machine.root / "file").write_text(text, encoding="ascii")
+        status, result = scanned(machine)
+        assert (status, len(result["findings"])) == (INCOMPLETE, MOST_IN_ONE_PLACE)
+        assert missed(result) == [("file", "it has more keys than the first 100, which are listed")]
+
+    def test_as_many_as_are_listed(self, machine: Machine) -> None:
+        """A file with just as many is complete."""
+        (machine.root / "file").write_text(f"{machine.environ[V1]} \n" * MOST_IN_ONE_PLACE, encoding="ascii")
+        status, result = scanned(machine)
+        assert (status, len(result["findings"])) == (FOUND, MOST_IN_ONE_PLACE)
+
+    def test_a_line_of_100_mebibytes(self, machine: Machine) -> None:
+        """Its end is looked at, and the column is right."""
+        with open(machine.root / "file", "wb") as file:
+            file.truncate(100 * BLOCK_BYTES)
+            file.seek(0, os.SEEK_END)
+            file.write(b" " + machine.environ[V1].encode())
+        machine.environ.update(GIT_VARIABLES)
+        ran = machine.call("scan", "--format=json", "file")
+        ((offset, line),) = found(json.loads(ran.out), "offset", "line")
+        assert (ran.status, offset, line) == (FOUND, 100 * BLOCK_BYTES + 1, 1)
+
+    def test_utf_16_and_binary(self, machine: Machine) -> None:
+        """A key is found in them, in every form."""
+        key = machine.environ[V1]
+        (machine.root / "a").write_text(f"key: {key}", encoding="utf-16")
+        (machine.root / "b").write_bytes(b"\0\1\2\xff" + base64.b64encode(f":{key}".encode()) + b"\0")
+        (machine.root / "c").write_text(f"{V2}={machine.environ[V1].encode().hex().upper()}", encoding="ascii")
+        assert found(scanned(machine)[1], "path", "form", "column") == [
+            ("a", "utf-16", 6),
+            ("b", "base64", 5),
+            ("c", "hex", 22),
+        ]
+
+
+class TestHostileFiles:
+    """Whatever is in the way is told, is not fatal, and is not waited for."""
+
+    def test_what_has_no_content(self, machine: Machine) -> None:
+        """A FIFO, a socket, and links to nothing and to themselves change nothing."""
+        os.mkfifo(machine.root / "fifo")
+        (machine.root / "nowhere").symlink_to("nothing")
+        (machine.root / "itself").symlink_to("itself")
+        (machine.root / "up").symlink_to("..")
+        with socket.socket(socket.AF_UNIX) as server:
+            machine.within(lambda: server.bind("socket"))
+            status, result = scanned(machine)
+        assert (status, [each["place"] for each in result["unread"]]) == (CLEAN, ["fifo", "socket"])
+
+    @pytest.mark.parametrize("path", ["/dev/null", "/dev/zero", "fifo", "nowhere", "itself", "a" * 5000, "missing", ""])
+    def test_a_path_that_is_none(self, machine: Machine, path: str) -> None:
+        """What is named and cannot be looked at is missed, and the others are looked at."""
+        os.mkfifo(machine.root / "fifo")
+        (machine.root / "nowhere").symlink_to("nothing")
+        (machine.root / "itself").symlink_to("itself")
+        (machine.root / "file").write_text(machine.environ[V1], encoding="ascii")
+        status, result = scanned(machine, path, "file")
+        assert (status, len(result["findings"]), len(missed(result))) == (INCOMPLETE, 1, 1)
+
+    def test_a_path_that_is_a_key(self, machine: Machine) -> None:
+        """It is told by its number alone, and shown by nobody; where it is there, it is found."""
+        key = f"./{machine.environ[V1]}"
+        status, result = scanned(machine, "config", key)
+        assert (status, missed(result)) == (INCOMPLETE, [("PATH 2", "it is not there")])
+        (machine.root / key).touch()
+        status, result = scanned(machine, key)
+        assert (status, len(result["findings"])) == (FOUND, 1)
+
+    def test_what_vanishes_or_changes(self, machine: Machine) -> None:
+        """A file that does so while it is looked at is told, and what was found before stays found."""
+        for name in ("a", "b", "c"):
+            (machine.root / name).write_text(machine.environ[V1].ljust(2 * BLOCK_BYTES), encoding="ascii")
+
+        def hostile(entry: Entry) -> Iterator[bytes]:
+            for block in content(entry):
+                (machine.root / "c").unlink(missing_ok=True)
+                if entry.path.endswith("b"):
+                    (machine.root / "b").write_bytes(b"another")
+                yield block
+
+        with patch("robodj_secretguard.scan.scanner.content", hostile):
+            machine.environ.update(GIT_VARIABLES)
+            ran = machine.call("scan", "--format=json")
+        result = json.loads(ran.out)
+        assert (ran.status, found(result, "path")) == (INCOMPLETE, [("a",), ("b",)])
+        assert missed(result) == [("b", "it changed while it was read"), ("c", "it is not there")]
+
+    def test_progress(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a terminal it is shown how far the scan is, and taken away at the end; elsewhere it is not."""
+        (machine.root / "file").write_bytes(bytes(3 * BLOCK_BYTES))
+        monkeypatch.setattr("robodj_secretguard.commands.terminal.PROGRESS_SECONDS", 0)
+        machine.environ.update(GIT_VARIABLES)
+        for stream, shows in ((Terminal(), True), (io.StringIO(), False)):
+            monkeypatch.setattr(sys, "stderr", stream)
+            with patch("contextlib.redirect_stderr", lambda _, stream=stream: patch.object(sys, "stderr", stream)):
+                assert machine.call("scan", "file").status == CLEAN
+            assert ("looked at, 3.0 MiB" in stream.getvalue(), bool(stream.getvalue())) == (shows, shows)
+        assert Progress(None).clear() is None  # type: ignore[func-returns-value]
+
+
+class TestTracked:
+    """Key files that git tracks."""
+
+    def test_a_key_file(self, repository: Machine) -> None:
+        """One that holds key material is found in the index, whether its key is known or not, and wherever it lies."""
+        unknown = secrets.token_urlsafe(32)
+        for name, data in (
+            ("config/secret.key", unknown.encode()),
+            ("config/other.key", b"\xff\xfe"),
+            ("a/b/config/x.key", b"x" * 5000),
+            ("config/template.key", b"# a template\nreplace_with_the_key\n"),
+            ("config/empty.key", b""),
+            ("config/deep/x.key", secrets.token_urlsafe(32).encode()),
+            ("other.key", secrets.token_urlsafe(32).encode()),
+        ):
+            put(repository.root, name, data)
+        status, result = scanned(repository)
+        assert (status, found(result, "rule", "path", "secret", "fingerprint", "where")) == (
+            FOUND,
+            [
+                ("tracked-key-file", "a/b/config/x.key", None, None, "index"),
+                ("tracked-key-file", "config/other.key", None, None, "index"),
+                ("tracked-key-file", "config/secret.key", "secret.key", fingerprint_of(unknown), "index"),
+                ("known-key", "config/secret.key", "secret.key", fingerprint_of(unknown), "file"),
+            ],
+        )
+
+    def test_a_fallback_file_that_is_tracked(self, repository: Machine) -> None:
+        """Then it is not where its key may be."""
+        put(repository.root, "config/secret.key", repository.environ[V1].encode())
+        status, result = scanned(repository)
+        assert (status, found(result, "rule", "where")) == (
+            FOUND,
+            [("tracked-key-file", "index"), ("known-key", "file")],
+        )
+        assert result["unread"] == []
+
+    def test_below_the_paths_alone(self, repository: Machine) -> None:
+        """Where paths are named, no other is looked at."""
+        put(repository.root, "a/config/x.key", good_keys()[V1].encode())
+        put(repository.root, "ab/config/x.key", good_keys()[V1].encode())
+        for path in ("a", "a/config/x.key", "./a/../a"):
+            assert [each for each in found(scanned(repository, path)[1], "where", "path") if each[0] == "index"] == [
+                ("index", "a/config/x.key")
+            ]
+
+    def test_a_missing_object(self, repository: Machine) -> None:
+        """That git does not have what it tracks is told."""
+        name = put(repository.root, "config/x.key", b"content that is gone")
+        object_file(repository.root, name).unlink()
+        status, result = scanned(repository)
+        assert (status, missed(result)) == (INCOMPLETE, [(f"object {name}", "git does not have it, or not whole")])
+
+    @pytest.mark.parametrize("path", [".git", ".git/config"])
+    def test_within_gits_own_directory(self, repository: Machine, path: str) -> None:
+        """It has no tracked files, and is looked at as any other."""
+        with open(repository.root / ".git" / "config", "a", encoding="ascii") as file:
+            file.write(f"# {repository.environ[V1]}\n")
+        status, result = scanned(repository, path)
+        assert (status, found(result, "where"), missed(result)) == (FOUND, [("file",)], [])
+
+
+class TestStaged:
+    """What the next commit adds or changes."""
+
+    def test_it_and_nothing_else(self, repository: Machine) -> None:
+        """The content in the index counts, not that of the work tree, and not what was committed before."""
+        key = repository.environ[V1]
+        put(repository.root, "before", key.encode())
+        commit(repository.root)
+        name = put(repository.root, "file", f"a\n {key}".encode())
+        (repository.root / "file").write_text("clean", encoding="ascii")
+        (repository.root / "not-staged").write_text(key, encoding="ascii")
+        status, result = scanned(repository, "--staged")
+        assert (status, found(result, "where", "path", "line", "column", "object")) == (
+            FOUND,
+            [("index", "file", 2, 2, name)],
+        )
+
+    def test_names_and_key_files(self, repository: Machine) -> None:
+        """A name that is a key is found, and a key file."""
+        put(repository.root, repository.environ[V1], b"content")
+        put(repository.root, "config/x.key", good_keys()[V1].encode())
+        status, result = scanned(repository, "--staged")
+        assert (status, found(result, "rule", "where", "path")) == (
+            FOUND,
+            [("known-key", "name", "[redacted]"), ("tracked-key-file", "index", "config/x.key")],
+        )
+
+    def test_a_missing_object(self, repository: Machine) -> None:
+        """It is told."""
+        name = put(repository.root, "file", b"content that is gone")
+        object_file(repository.root, name).unlink()
+        status, result = scanned(repository, "--staged")
+        assert (status, missed(result)) == (INCOMPLETE, [(f"object {name}", "git does not have it, or not whole")])
+
+
+class TestHistory:
+    """Every object that git keeps."""
+
+    def test_what_was_deleted(self, repository: Machine) -> None:
+        """A key that is in no file any more is found with each commit that put it somewhere, and under which path."""
+        key = repository.environ[V1]
+        name = put(repository.root, "file", f"a\n {key}".encode())
+        first = commit(repository.root)
+        git(repository.root, "mv", "file", "two\nlines")
+        second = commit(repository.root)
+        git(repository.root, "rm", "-q", "two\nlines")
+        commit(repository.root)
+        status, result = scanned(repository, "--git-history")
+        assert (status, found(result, "where", "object", "kind", "line", "column")) == (
+            FOUND,
+            [("history", name, "blob", 2, 2)],
+        )
+        carriers = {(each["commit"], each["path"]) for each in result["findings"][0]["carriers"]}
+        assert carriers == {(second, "two\\nlines"), (first, "file")}
+
+    def test_where_no_file_is(self, repository: Machine) -> None:
+        """In what a commit or a tag says, in the name of a file, and in what nothing leads to."""
+        key = repository.environ[V1]
+        put(repository.root, key, b"content")
+        here = commit(repository.root)
+        git(repository.root, "rm", "-q", key)
+        commit(repository.root, f"no longer with {key}")
+        git(repository.root, "tag", "-a", "-m", f"with {key}", "v1", here)
+        git(repository.root, "hash-object", "-w", "--stdin", given=key.encode())
+        (repository.root / ".git" / "COMMIT_EDITMSG").unlink()
+        status, result = scanned(repository, "--git-history")
+        assert status == FOUND
+        kinds = [kind for where, kind in found(result, "where", "kind") if where == "history"]
+        assert sorted(kinds) == ["blob", "commit", "tag", "tree"]
+        reflog = [path for where, path in found(result, "where", "path") if where == "file"]
+        assert reflog == [".git/logs/HEAD", ".git/logs/refs/heads/main"]
+
+    def test_key_files(self, repository: Machine) -> None:
+        """One that was tracked once is found, with who put it there."""
+        key = secrets.token_urlsafe(32)
+        name = put(repository.root, "config/x.key", key.encode())
+        here = commit(repository.root)
+        git(repository.root, "rm", "-q", "config/x.key")
+        commit(repository.root)
+        repository.config.mkdir(exist_ok=True)
+        status, result = scanned(repository, "--git-history")
+        assert (status, found(result, "rule", "fingerprint", "object", "carriers")) == (
+            FOUND,
+            [("tracked-key-file", fingerprint_of(key), name, [{"commit": here, "path": "config/x.key"}])],
+        )
+
+    @pytest.mark.parametrize("size", [0, 1 << 19], ids=["empty", "cut-short"])
+    def test_a_corrupt_object(self, repository: Machine, size: int) -> None:
+        """It is told, and takes nothing from what is found elsewhere."""
+        (repository.root / "a").write_text(repository.environ[V1], encoding="ascii")
+        name = put(repository.root, "file", secrets.token_bytes(BLOCK_BYTES))
+        commit(repository.root)
+        os.truncate(object_file(repository.root, name), size)
+        status, result = scanned(repository, "--git-history")
+        assert (status, result["complete"], found(result, "path")) == (INCOMPLETE, False, [("a",)])
+
+    def test_a_corrupt_object_that_is_staged(self, repository: Machine) -> None:
+        """So it is there, and of a key file too."""
+        for path in ("file", "config/x.key"):
+            name = put(repository.root, path, secrets.token_bytes(BLOCK_BYTES))
+            os.truncate(object_file(repository.root, name), 1 << 19)
+            status, result = scanned(repository, "--staged")
+            assert (status, result["complete"]) == (INCOMPLETE, False)
+            git(repository.root, "rm", "-q", "-f", "--cached", path)
+
+    def test_a_corrupt_key_file(self, repository: Machine) -> None:
+        """Nor does a tracked one end a scan of files."""
+        (repository.root / "a").write_text(repository.environ[V1], encoding="ascii")
+        name = put(repository.root, "config/x.key", secrets.token_bytes(BLOCK_BYTES))
+        os.truncate(object_file(repository.root, name), 0)
+        status, result = scanned(repository)
+        assert (status, found(result, "path")) == (INCOMPLETE, [("a",)])
+
+    def test_a_git_that_is_killed(self, repository: Machine, tmp_path: Path) -> None:
+        """Where git is gone between one question and the next, that is told, and files are looked at."""
+        put(repository.root, "file", repository.environ[V1].encode())
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "git").write_text(
+            '#!/bin/sh\ncase "$*" in *rev-parse*) PATH=${PATH#*:} exec git "$@";; esac\nexit 3\n', encoding="ascii"
+        )
+        (tmp_path / "bin" / "git").chmod(0o700)
+        with patch.dict(GIT_VARIABLES, PATH=f"{tmp_path}/bin:{os.environ['PATH']}"):
+            for scope in ("--git-history", "--staged"):
+                status, result = scanned(repository, scope)
+                assert status == INCOMPLETE
+                assert {place for place, _ in missed(result)} == {"git"}
+
+    def test_a_git_that_listens_no_more(self, repository: Machine, tmp_path: Path) -> None:
+        """Where it takes no further question, that is told."""
+        for name in ("a", "b"):
+            put(repository.root, name, name.encode())
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "git").write_text(
+            '#!/bin/sh\ncase "$*" in *cat-file*) exec 0<&-; echo abc missing;;'
+            ' *) PATH=${PATH#*:} exec git "$@";; esac\n',
+            encoding="ascii",
+        )
+        (tmp_path / "bin" / "git").chmod(0o700)
+        with patch.dict(GIT_VARIABLES, PATH=f"{tmp_path}/bin:{os.environ['PATH']}"):
+            status, result = scanned(repository, "--staged")
+        assert (status, missed(result)[-1]) == (INCOMPLETE, ("git", TOO_EARLY))
+
+    @pytest.mark.parametrize("scope", ["--git-history", "--staged"])
+    def test_no_repository(self, machine: Machine, scope: str) -> None:
+        """Where there is none, or no git, that is told."""
+        assert missed(scanned(machine, scope)[1])[0][0] == "."
+        with patch.dict(GIT_VARIABLES, PATH="/nowhere"):
+            status, result = scanned(machine, scope)
+        assert (status, missed(result)) == (INCOMPLETE, [(".", "git cannot be run")])
+
+    def test_a_shallow_clone(self, repository: Machine, tmp_path: Path) -> None:
+        """What is there is looked at, and that it is not all is told."""
+        put(repository.root, "file", repository.environ[V1].encode())
+        commit(repository.root)
+        commit(repository.root)
+        git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository.root}", "shallow")
+        status, result = scanned(repository, "--git-history", "shallow")
+        assert (status, [place for place, _ in missed(result)]) == (INCOMPLETE, ["git history"])
+        assert {where for (where,) in found(result, "where")} == {"file", "history"}
+
+    def test_a_bare_repository(self, repository: Machine, tmp_path: Path) -> None:
+        """Its history is looked at."""
+        put(repository.root, "file", repository.environ[V1].encode())
+        here = commit(repository.root)
+        git(tmp_path, "clone", "-q", "--bare", str(repository.root), "bare.git")
+        status, result = scanned(repository, "--git-history", "bare.git")
+        assert (status, found(result, "carriers")) == (FOUND, [([{"commit": here, "path": "file"}],)])
+        status, result = scanned(repository, "--staged", "bare.git")
+        assert (status, missed(result)) == (
+            INCOMPLETE,
+            [("git", "there is no work tree here, and so nothing is staged")],
+        )
+
+    def test_a_submodule(self, repository: Machine, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """Its history is told to be another repository's."""
+        other = made(tmp_path_factory.mktemp("other"))
+        put(other, "file", repository.environ[V1].encode())
+        commit(other)
+        git(repository.root, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "within")
+        _, result = scanned(repository, "--git-history", ".gitmodules")
+        notes = [(each["place"], each["why"]) for each in result["unread"] if not each["matters"]]
+        assert ("within", "a submodule, whose history is another repository's") in notes
+
+    def test_in_sha_256(self, machine: Machine) -> None:
+        """A repository with long names is one."""
+        made(machine.root, "--object-format=sha256")
+        (machine.root / "file").write_text(machine.environ[V1], encoding="ascii")
+        git(machine.root, "add", "file")
+        here = commit(machine.root)
+        (machine.root / "file").unlink()
+        status, result = scanned(machine, "--git-history")
+        ((carriers, name),) = found(result, "carriers", "object")
+        assert (status, [each["commit"] for each in carriers], len(name)) == (FOUND, [here, None], 64)
+
+    def test_the_order(self, repository: Machine) -> None:
+        """What git packs in between changes nothing of what is said of history."""
+        for number in range(5):
+            put(repository.root, f"file{number}", f"{number} {repository.environ[V1]}".encode())
+            commit(repository.root)
+        before = scanned(repository, "--git-history")[1]
+        git(repository.root, "gc", "-q")
+        after = scanned(repository, "--git-history")[1]
+        assert [before["findings"], after["findings"]] == [before["findings"]] * 2
+        assert len(before["findings"]) == 10
