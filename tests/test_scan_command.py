@@ -20,9 +20,10 @@ from detector import leaks
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
-from robodj_secretguard.commands.scan import CLEAN, MAX_KEYS_BYTES
+from robodj_secretguard.commands.scan import MAX_KEYS_BYTES
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE
+from robodj_secretguard.scan.text import CLEAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -393,7 +394,7 @@ class TestScope:
     @pytest.mark.parametrize("option", ["--staged", "--git-history"])
     def test_no_repository(self, machine: Machine, option: str) -> None:
         """There is nothing that could have been looked at, which is not the same as nothing found."""
-        why = ".: there is no repository, or git refuses it (status 128): git status and git fsck say why"
+        why = "git: there is no repository, or git refuses it (status 128): git status and git fsck say why"
         assert incomplete(scan(machine, option)) == [why]
 
     @pytest.mark.parametrize("option", ["--staged", "--git-history"])

@@ -14,7 +14,7 @@ import pytest
 from conftest import TIMEOUT, clean_environment
 
 from robodj_secretguard.scan.content import BLOCK_BYTES, UnreadError
-from robodj_secretguard.scan.files import SPECIAL, Entry, Kind, Unread, content, walk
+from robodj_secretguard.scan.files import SPECIAL, Entry, Kind, Unreadable, content, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +39,10 @@ DENIED = f"it cannot be used: {os.strerror(errno.EACCES)}"
 READS_AS_ANOTHER = """
 import os, sys
 from robodj_secretguard.scan.content import UnreadError
-from robodj_secretguard.scan.files import Kind, Unread, content, walk
+from robodj_secretguard.scan.files import Kind, Unreadable, content, walk
 os.setuid(12345)
 for each in walk([sys.argv[1]]):
-    if isinstance(each, Unread):
+    if isinstance(each, Unreadable):
         print(each.why)
     elif each.kind is Kind.DIRECTORY:
         print("DIRECTORY", each.path)
@@ -54,7 +54,7 @@ for each in walk([sys.argv[1]]):
 """
 
 
-def walked(*paths: Path | str) -> list[Entry | Unread]:
+def walked(*paths: Path | str) -> list[Entry | Unreadable]:
     """Return all that is at some paths."""
     return [*walk([*map(str, paths)])]
 
@@ -121,7 +121,7 @@ class TestWalk:
         (tmp_path / "itself").symlink_to("itself")
         (tmp_path / "nowhere").symlink_to("nothing")
         itself, nowhere, missing = walked(tmp_path / "itself", tmp_path / "nowhere", tmp_path / "missing")
-        assert (type(itself), nowhere[1:], missing[1:]) == (Unread, (NOT_THERE, True), (NOT_THERE, True))
+        assert (type(itself), nowhere[1:], missing[1:]) == (Unreadable, (NOT_THERE, True), (NOT_THERE, True))
 
     @pytest.mark.parametrize("name", HOSTILE_NAMES)
     def test_names(self, tmp_path: Path, name: bytes) -> None:
@@ -137,8 +137,8 @@ class TestWalk:
     def test_a_name_that_is_none(self, tmp_path: Path) -> None:
         """A path with a zero byte, or one longer than any, is told and nothing more."""
         zero, long = walked(f"{tmp_path}/a\0b", f"{tmp_path}/{'a' * 256}")
-        assert (type(zero), zero[1:]) == (Unread, ("it is no path", True))
-        assert (type(long), long[1:]) == (Unread, (f"it cannot be used: {os.strerror(errno.ENAMETOOLONG)}", True))
+        assert (type(zero), zero[1:]) == (Unreadable, ("it is no path", True))
+        assert (type(long), long[1:]) == (Unreadable, (f"it cannot be used: {os.strerror(errno.ENAMETOOLONG)}", True))
 
     def test_a_directory_deeper_than_any_path(self, tmp_path: Path) -> None:
         """What lies deeper than a path can name is told, without an end of the stack."""
@@ -149,7 +149,7 @@ class TestWalk:
             os.close(before)
         os.close(here)
         *_, last = walked(tmp_path)
-        assert isinstance(last, Unread)
+        assert isinstance(last, Unreadable)
         assert last.matters
         subprocess.run(["/bin/rm", "-rf", tmp_path / ("d" * 200)], check=True)
 
@@ -159,15 +159,15 @@ class TestWalk:
         with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
             server.bind("socket")
             assert walked(tmp_path)[1:] == [
-                Unread(str(tmp_path / "fifo"), SPECIAL, matters=False),
-                Unread(str(tmp_path / "socket"), SPECIAL, matters=False),
+                Unreadable(str(tmp_path / "fifo"), SPECIAL, matters=False),
+                Unreadable(str(tmp_path / "socket"), SPECIAL, matters=False),
             ]
-            assert walked(tmp_path / "fifo") == [Unread(str(tmp_path / "fifo"), SPECIAL)]
+            assert walked(tmp_path / "fifo") == [Unreadable(str(tmp_path / "fifo"), SPECIAL)]
 
     @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
     def test_devices(self, device: str) -> None:
         """They are never read."""
-        assert walked(device) == [Unread(device, SPECIAL)]
+        assert walked(device) == [Unreadable(device, SPECIAL)]
 
     def test_a_repository(self, tmp_path: Path) -> None:
         """What git keeps is looked at as files too: what only looks like a repository hides nothing."""
@@ -186,7 +186,7 @@ class TestWalk:
         assert next(walking) == Entry(str(tmp_path), Kind.DIRECTORY)
         assert next(walking) == Entry(str(tmp_path / "a"), Kind.DIRECTORY)
         (tmp_path / "b").rmdir()
-        assert [*walking] == [Unread(str(tmp_path / "b"), NOT_THERE)]
+        assert [*walking] == [Unreadable(str(tmp_path / "b"), NOT_THERE)]
 
     def test_what_may_not_be_read(self, tmp_path: Path) -> None:
         """It is told, and the rest is looked at."""

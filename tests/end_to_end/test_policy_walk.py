@@ -20,10 +20,10 @@ from conftest import V1, V2, Ran, clean_environment, process_environment, run
 from detector import leaks
 
 from robodj_secretguard.cli import main
-from robodj_secretguard.commands.scan import CLEAN
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.render import PASSED
+from robodj_secretguard.scan.text import CLEAN
 from robodj_secretguard.sealed import SealedStr
 
 ROOT = Path(__file__).parent.parent.parent

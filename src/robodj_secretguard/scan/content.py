@@ -96,12 +96,12 @@ class ContentSearch:
 
 
 class _Place(NamedTuple):
-    """Where in a content a window begins.
+    """A place in a content.
 
     Attributes:
         offset: how many bytes stand before it.
         lines: how many lines have ended before it.
-        column: how many characters of its first line stand before it.
+        column: how many characters of its line stand before it.
         encoding: of the text, where a byte order mark tells it.
     """
 

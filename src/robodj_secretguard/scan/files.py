@@ -37,7 +37,7 @@ class Entry(NamedTuple):
     kind: Kind
 
 
-class Unread(NamedTuple):
+class Unreadable(NamedTuple):
     """What could not be looked at.
 
     Attributes:
@@ -51,7 +51,7 @@ class Unread(NamedTuple):
     matters: bool = True
 
 
-def walk(paths: Sequence[str]) -> Iterator[Entry | Unread]:
+def walk(paths: Sequence[str]) -> Iterator[Entry | Unreadable]:
     """Yield all that is at some paths or below them.
 
     Args:
@@ -66,7 +66,7 @@ def walk(paths: Sequence[str]) -> Iterator[Entry | Unread]:
             if stat.S_ISREG(status.st_mode):
                 yield Entry(os.path.realpath(here) if os.path.islink(here) else here, Kind.FILE)
             elif not stat.S_ISDIR(status.st_mode):
-                yield Unread(here, SPECIAL)
+                yield Unreadable(here, SPECIAL)
             elif (status.st_dev, status.st_ino) not in seen:  # else it is mounted within itself, or was named twice
                 seen.add((status.st_dev, status.st_ino))
                 yield Entry(here, Kind.DIRECTORY)
@@ -75,16 +75,16 @@ def walk(paths: Sequence[str]) -> Iterator[Entry | Unread]:
                 ahead += [entry.path for entry in reversed(within) if entry.is_dir(follow_symlinks=False)]
                 yield from filter(None, map(_entry, within))
         except (OSError, ValueError) as error:
-            yield Unread(here, _why_unread(error))
+            yield Unreadable(here, _why_unread(error))
 
 
-def _entry(entry: os.DirEntry[str]) -> Entry | Unread | None:
+def _entry(entry: os.DirEntry[str]) -> Entry | Unreadable | None:
     """Return what is in a directory; `None` for a further one."""
     if entry.is_symlink():
         return Entry(entry.path, Kind.LINK)
     if entry.is_file(follow_symlinks=False):
         return Entry(entry.path, Kind.FILE)
-    return None if entry.is_dir(follow_symlinks=False) else Unread(entry.path, SPECIAL, matters=False)
+    return None if entry.is_dir(follow_symlinks=False) else Unreadable(entry.path, SPECIAL, matters=False)
 
 
 def content(entry: Entry) -> Iterator[bytes]:
@@ -99,10 +99,7 @@ def content(entry: Entry) -> Iterator[bytes]:
     try:
         yield from [os.fsencode(os.readlink(entry.path))] if entry.kind is Kind.LINK else _blocks(entry.path)
     except OSError as error:
-        why = _why_unread(error)
-    else:
-        return
-    raise UnreadError(why)
+        raise UnreadError(_why_unread(error)) from None
 
 
 def _blocks(path: str) -> Iterator[bytes]:

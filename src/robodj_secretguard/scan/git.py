@@ -71,7 +71,11 @@ def work_tree_of(directory: str) -> str | None:
 
 
 class Repository:
-    """A git repository.
+    """A git repository. Whatever it yields may end in a `GitError`.
+
+    Attributes:
+        directories: git's own directories of it, for a linked work tree that one first.
+        has_work_tree: whether the directory is in a work tree.
 
     Args:
         directory: a directory in it.
@@ -92,12 +96,11 @@ class Repository:
         here = os.path.realpath(directory)
         self.directories = tuple(dict.fromkeys(_near(os.path.normpath(os.path.join(here, each))) for each in kept))
         self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
-        if self.has_work_tree:
-            self._directory = os.fsdecode(self._asked("--show-toplevel"))
+        self._directory = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
 
     @property
     def top(self) -> str:
-        """The work tree's directory; the repository's own where it has none."""
+        """The work tree's directory; git's own where there is none."""
         return self._directory
 
     def limits(self) -> Iterator[str]:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.program import PROGRAM
 from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import Rule
@@ -38,7 +39,7 @@ def sarif(scan: Scan) -> dict[str, Any]:
         "invocations": [
             {
                 "executionSuccessful": scan.complete,
-                "startTimeUtc": scan.as_dict()["scanned_at"],
+                "startTimeUtc": iso_utc(scan.scanned_at),
                 "toolExecutionNotifications": notifications,
             }
         ],

@@ -11,8 +11,7 @@ from robodj_secretguard.material import is_sound
 from robodj_secretguard.policy import LEAST_MATERIAL
 from robodj_secretguard.rules.files import holds_key_material
 from robodj_secretguard.scan.content import ContentSearch, UnreadError
-from robodj_secretguard.scan.files import Kind, content, walk
-from robodj_secretguard.scan.files import Unread as NotRead
+from robodj_secretguard.scan.files import Kind, Unreadable, content, walk
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, GitError, Repository
 from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
 from robodj_secretguard.sources import MAX_FILE_BYTES
@@ -42,6 +41,7 @@ class Scanner:
         policies: the declared secrets.
         fallback_files: the files where keys may be, unless git tracks them.
         progress: what is told, again and again, how many files and objects were looked at, and how many bytes.
+        unread: what is known already not to be looked at.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Scanner:
         *,
         fallback_files: Iterable[str],
         progress: Callable[[int, int], None],
+        unread: Iterable[Unread],
     ) -> None:
         self._search = search
         self._content = ContentSearch(search, policies)
@@ -59,7 +60,7 @@ class Scanner:
         self._progress = progress
         self._work_trees: set[str] = set()
         self._found: list[Found] = []
-        self._unread: list[Unread] = []
+        self._unread = [*unread]
         self._files = self._objects = self._size = 0
 
     def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime) -> Scan:
@@ -85,32 +86,21 @@ class Scanner:
             unread=tuple(self._unread),
         )
 
-    def miss(self, place: str, why: str, *, matters: bool = True) -> None:
-        """Take note of what is not looked at.
-
-        Args:
-            place: where it is.
-            why: why.
-            matters: whether something may be missed.
-        """
-        self._unread.append(Unread(self._shown(place), why, matters))
-
     def files(self, paths: Sequence[str]) -> None:
         """Look at files, links and names.
 
         Args:
             paths: where, and all that is below.
         """
-        names = {*map(os.path.basename, self._fallback_files)}
         for each in walk(paths):
-            if isinstance(each, NotRead):
-                self.miss(each.path, each.why, matters=each.matters)
+            if isinstance(each, Unreadable):
+                self._miss(each.path, each.why, matters=each.matters)
                 continue
             self._name(each.path)
             if os.path.basename(each.path) == DOT_GIT:
                 self._work_tree(os.path.dirname(each.path) or os.curdir)
-            if os.path.basename(each.path) in names and os.path.realpath(each.path) in self._fallback_files:
-                self.miss(each.path, "a fallback file, where its key may be", matters=False)
+            if self._is_fallback_file(each.path):
+                self._miss(each.path, "a fallback file, where its key may be", matters=False)
             elif each.kind is not Kind.DIRECTORY:
                 self._files += 1
                 where = Where.LINK if each.kind is Kind.LINK else Where.FILE
@@ -127,7 +117,7 @@ class Scanner:
         try:
             return Repository(directory, variables)
         except GitError as error:
-            self.miss(directory, str(error))
+            self._miss("git", str(error))  # not where: a key may have been put in the place of a path
             return None
 
     def tracked(self, repository: Repository, paths: Sequence[str]) -> None:
@@ -149,13 +139,13 @@ class Scanner:
             repository: the repository.
         """
         if not repository.has_work_tree:
-            self.miss("git", "there is no work tree here, and so nothing is staged")
+            self._miss("git", "there is no work tree here, and so nothing is staged")
         staged = [*self._each(repository.staged())]
-        for (name, path), each in zip(staged, self._objects_of(repository, [name for name, _ in staged]), strict=False):
+        for path, each in self._put(repository, staged):
             self._objects += 1
             self._name(path)
             for hit in self._hits(each.content, path):
-                self._add(hit, Where.INDEX, path=self._shown(path), object=name)
+                self._add(hit, Where.INDEX, path=self._shown(path), object=each.name)
         self._key_files(repository, [each for each in staged if self._is_key_file(each[1])])
 
     def history(self, repository: Repository) -> None:
@@ -165,9 +155,9 @@ class Scanner:
             repository: the repository.
         """
         for why in self._each(repository.limits()):
-            self.miss("git history", why)
+            self._miss("git history", why)
         for path in self._each(repository.submodules()):
-            self.miss(path, "a submodule, whose history is another repository's", matters=False)
+            self._miss(path, "a submodule, whose history is another repository's", matters=False)
         self._tracked(repository)
         hits: dict[str, tuple[str, list[Hit]]] = {}
         for each in self._objects_of(repository):
@@ -190,36 +180,43 @@ class Scanner:
         """Return the key files that git tracks: a key may not be there, even if it is a fallback file's place."""
         self._work_trees.add(os.path.realpath(repository.top))
         index = [*self._each(repository.index())]
-        names = {*map(os.path.basename, self._fallback_files)}
-        self._fallback_files -= {
-            os.path.realpath(os.path.join(repository.top, path))
-            for _, path in index
-            if os.path.basename(path) in names  # first, as it is quick
-        }
+        places = (os.path.join(repository.top, path) for _, path in index)
+        self._fallback_files -= {os.path.realpath(each) for each in places if self._is_fallback_file(each)}
         return [each for each in index if self._is_key_file(each[1])]
+
+    def _is_fallback_file(self, path: str) -> bool:
+        names = map(os.path.basename, self._fallback_files)  # first, as it is quick
+        return os.path.basename(path) in names and os.path.realpath(path) in self._fallback_files
 
     def _work_tree(self, directory: str) -> None:
         """Look at the key files that git tracks in a repository that was come across."""
         if os.path.realpath(directory) not in self._work_trees and (repository := self.repository(directory)):
             self.tracked(repository, [directory])
 
-    def _each(self, parts: Iterable[_Part]) -> Iterator[_Part]:
-        """Yield what git tells, and take note of why it does not tell all."""
+    def _each(self, parts: Iterable[_Part], place: str = "git") -> Iterator[_Part]:
+        """Yield what there is at a place, and take note of why that is not all."""
         try:
             yield from parts
         except UnreadError as error:
-            self.miss("git", str(error))
+            self._miss(place, str(error))
 
     def _objects_of(self, repository: Repository, names: Iterable[str] | None = None) -> Iterator[Object]:
         for each in self._each(repository.objects(names)):
             if each.kind == MISSING:
-                self.miss(f"object {each.name}", "git does not have it, or not whole")
+                self._miss(f"object {each.name}", "git does not have it, or not whole")
             yield each
+
+    def _put(self, repository: Repository, put: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Object]]:
+        """Yield the paths at which objects are put, and the objects."""
+        yield from zip((path for _, path in put), self._objects_of(repository, [name for name, _ in put]), strict=False)
+
+    def _policy(self, path: str) -> SecretPolicy | None:
+        """Return the declared secret whose fallback file a path in a repository is."""
+        return next((each for each in self._policies if f"/{path}".endswith(f"/{each.file}")), None)
 
     def _is_key_file(self, path: str) -> bool:
         """Whether a file of a repository is one that holds a key: `config/*.key`, or what a declared secret names."""
-        declared = (policy.file for policy in self._policies)
-        return _KEY_FILE.fullmatch(path) is not None or any(f"/{path}".endswith(f"/{file}") for file in declared)
+        return _KEY_FILE.fullmatch(path) is not None or self._policy(path) is not None
 
     def _key_files(
         self,
@@ -228,28 +225,22 @@ class Scanner:
         carriers: Mapping[str, Iterable[Carrier]] | None = None,
     ) -> None:
         """Add a finding for each tracked file that holds key material: in the index, where no carriers are given."""
-        for (name, path), each in zip(
-            tracked, self._objects_of(repository, [name for name, _ in tracked]), strict=False
-        ):
+        for path, each in self._put(repository, tracked):
             beginning = next(self._each(each.content), b"")[: MAX_FILE_BYTES + 1]
             unreadable, lines = lines_of(beginning)
             if len(beginning) > MAX_FILE_BYTES or holds_key_material(TextFile(lines=lines, unreadable=unreadable)):
-                policy = next((policy for policy in self._policies if f"/{path}".endswith(f"/{policy.file}")), None)
-                where: dict[str, Any] = {"where": Where.INDEX, "path": self._shown(path)}
-                if carriers is not None:
-                    where = {"where": Where.HISTORY, "kind": "blob", "carriers": _commits_first(carriers[name])}
-                key = (
-                    fingerprint(lines[0])
-                    if len(lines) == 1 and is_sound(lines[0].get_secret_value(), LEAST_MATERIAL)
-                    else None
-                )
+                policy = self._policy(path)
+                is_one_key = len(lines) == 1 and is_sound(lines[0].get_secret_value(), LEAST_MATERIAL)
                 self._found.append(
                     Found(
                         rule=Rule.TRACKED_KEY_FILE,
+                        where=Where.INDEX if carriers is None else Where.HISTORY,
                         secret=policy.name if policy else None,
-                        fingerprint=key,
-                        object=name,
-                        **where,
+                        fingerprint=fingerprint(lines[0]) if is_one_key else None,
+                        path=self._shown(path) if carriers is None else None,
+                        object=each.name,
+                        kind=None if carriers is None else "blob",
+                        carriers=() if carriers is None else _commits_first(carriers[each.name]),
                     )
                 )
 
@@ -260,14 +251,11 @@ class Scanner:
 
     def _hits(self, blocks: Iterable[bytes], place: str) -> Iterator[Hit]:
         """Yield what is found in a content, and take note of why it cannot be looked at as a whole."""
-        try:
-            for number, hit in enumerate(self._content.find(self._counted(blocks))):
-                if number == MOST_IN_ONE_PLACE:
-                    self.miss(place, f"it has more keys than the first {MOST_IN_ONE_PLACE}, which are listed")
-                    return
-                yield hit
-        except UnreadError as error:
-            self.miss(place, str(error))
+        for number, hit in enumerate(self._each(self._content.find(self._counted(blocks)), place)):
+            if number == MOST_IN_ONE_PLACE:
+                self._miss(place, f"it has more keys than the first {MOST_IN_ONE_PLACE}, which are listed")
+                return
+            yield hit
 
     def _counted(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         self._progress(self._files + self._objects, self._size)
@@ -293,6 +281,9 @@ class Scanner:
                 **place,
             )
         )
+
+    def _miss(self, place: str, why: str, *, matters: bool = True) -> None:
+        self._unread.append(Unread(self._shown(place), why, matters))
 
     def _shown(self, path: str) -> str:
         """Return a path as it may be shown: in ASCII, in one line, and without a name that holds a key."""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from robodj_secretguard.fingerprint import PREFIX, digest
 from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL, canonical, is_hexadecimal
 from robodj_secretguard.policy import LEAST_MATERIAL
+from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from robodj_secretguard.policy import Generator
     from robodj_secretguard.scan.result import KnownKey
-    from robodj_secretguard.sealed import SealedStr
 
 MOST_LAYERS: Final = 2
 """How many encodings within each other are taken off: Kubernetes has base64 in base64."""
@@ -100,7 +100,7 @@ def views(data: bytes) -> Iterator[View]:
         kinds = data.translate(_OF_UTF_16)
         start = kinds.find(_RUN_IN_UTF_16)
         while start >= 0:
-            end = _end(_WHOLE_RUN_IN_UTF_16, kinds, start)
+            end = next(_WHOLE_RUN_IN_UTF_16.finditer(kinds, start)).end()
             yield View(data[start:end:2], start, 2, (UTF_16,))
             start = kinds.find(_RUN_IN_UTF_16, end)
 
@@ -123,12 +123,14 @@ class KeySearch:
         hidden: Iterable[SealedStr] = (),
     ) -> None:
         self._known = {bytes.fromhex(each.removeprefix(PREFIX)): key for each, key in known.items()}
-        self._live = [(_revealing(key), known_key, is_hexadecimal(key.get_secret_value())) for key, known_key in live]
+        self._live = [
+            (SealedStr(canonical(key.get_secret_value())), known_key, is_hexadecimal(key.get_secret_value()))
+            for key, known_key in live
+        ]
         self._hidden = [*hidden]
-        sizes = {"token_urlsafe": set[int](), "token_hex": set[int]()}
-        for each in generators:
-            sizes[each.function].add(each.characters)
-        self._base64url, self._hexadecimal = (tuple(sorted(lengths)) for lengths in sizes.values())
+        made = {(each.function, each.characters) for each in generators}
+        self._base64url = [length for function, length in made if function == "token_urlsafe"]
+        self._hexadecimal = [length for function, length in made if function == "token_hex"]
         # How long a line is that is a key in hexadecimal or base64 alone.
         self._encoded = {
             size for length in (*self._base64url, *self._hexadecimal) for size in (2 * length, -(-length * 4 // 3))
@@ -167,20 +169,19 @@ class KeySearch:
 
     def _in(self, piece: _Piece) -> Iterator[tuple[int, KnownKey]]:
         """Yield where known keys begin in a piece of text."""
-        for reveal, known, hexadecimal in self._live:
+        for key, known, hexadecimal in self._live:
             searched = piece.text.lower() if hexadecimal else piece.text
-            # Not bound to a name: a traceback with locals would show it.
-            offset = searched.find(reveal())
+            offset = searched.find(key.get_secret_value().encode())
             while offset >= 0:
                 yield offset, known
-                offset = searched.find(reveal(), offset + 1)
+                offset = searched.find(key.get_secret_value().encode(), offset + 1)
         if len(piece.starts) <= _MOST_LINES:
             start = 0
             for part in piece.text.replace(b"+", b"/").split(b"/"):
                 if len(part) >= _SHORTEST and len(set(part)) >= MIN_DISTINCT_HEXADECIMAL:
                     for offset, candidate in self._candidates(part):
-                        if key := self._known.get(digest(candidate)):
-                            yield start + offset, key
+                        if known_key := self._known.get(digest(candidate)):
+                            yield start + offset, known_key
                 start += len(part) + 1
 
     def _candidates(self, part: bytes) -> list[tuple[int, bytes]]:
@@ -201,11 +202,6 @@ class KeySearch:
                     starts = {0, 1, len(part) - length, *(each.end() for each in _SEPARATOR.finditer(part))}
                     candidates += [(each, part[each : each + length]) for each in starts if each + length <= len(part)]
         return candidates
-
-
-def _revealing(key: SealedStr) -> Callable[[], bytes]:
-    data = canonical_bytes(key)
-    return lambda: data
 
 
 def canonical_bytes(key: SealedStr) -> bytes:
@@ -261,7 +257,7 @@ def _pieces(text: bytes) -> Iterator[_Piece]:
     kinds = text.translate(_OF_A_KEY)
     start = kinds.find(_RUN)
     while start >= 0:
-        end = _end(_WHOLE_RUN, kinds, start)
+        end = next(_WHOLE_RUN.finditer(kinds, start)).end()
         further = _FURTHER_LINES.match(text, end)
         if further is None:
             yield _Piece(text[start:end], [0], [start])
@@ -288,8 +284,3 @@ def _decoded(text: bytes) -> Iterator[_Decoded]:
             part = standard[skipped:]
             data = binascii.a2b_base64(part + b"A" * (-len(part) % 4))
             yield _Decoded(data, "base64", skipped, characters=4, size=3)
-
-
-def _end(whole: re.Pattern[bytes], kinds: bytes, start: int) -> int:
-    found = whole.match(kinds, start)
-    return found.end() if found else start
