@@ -698,7 +698,7 @@ class TestBlastRadius:
             ({"where": "history", "carriers": [{"commit": "b" * 40, "path": "x"}]}, f"x:1:1 in commit {'b' * 40}"),
             (
                 {"where": "history", "carriers": [{"commit": each * 40, "path": each} for each in "bcd"]},
-                f"b:1:1 in commit {'b' * 40} and in 2 more",
+                f"b:1:1 in commit {'b' * 40} and 2 more commits",
             ),
         ],
         ids=range(10),

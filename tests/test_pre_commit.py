@@ -224,7 +224,7 @@ class TestRefused:
     def test_a_key_file(self, repository: Repository, file: str, secret: str) -> None:
         """Of a declared secret, or any other in `config`."""
         repository.stage(f"config/{file}", repository.key())
-        what = "git tracks this key file, and it holds key material (FP)"
+        what = "git tracks this key file, and it holds more than a template (FP)"
         refused(
             repository,
             repository.commit(),

@@ -38,6 +38,7 @@ DELIVERED = f"looked for: secret.key, secret_v2.key, {ASSIGNMENTS}"
 FILES = "looked at: files (not git's history: --git-history)"
 STAGED = "looked at: what the next commit adds or changes"
 TO_DO = "What to do: whoever could look there has the key, and taking it away does not take it back (policy 4, 5):"
+REVOKE_IT = "- revoke it: each of these shows what it would do, and with --yes no service starts on the key"
 TAKE_IT_OUT = "- take it out of where it is; a history that was fetched keeps what was in it"
 NOTHING_KNOWN = (
     "keys: none is delivered, recorded or revoked here: assignments and tracked key files alone are looked for"
@@ -173,6 +174,7 @@ class TestText:
             DELIVERED,
             f"{FILES}: 3 files and objects, 0.0 MiB",
             TO_DO,
+            REVOKE_IT,
             f"- {PROGRAM} revoke --fingerprint {first} --reason 'found by a scan'",
             f"- {PROGRAM} revoke --fingerprint {second} --reason 'found by a scan'",
             f"- {PROGRAM} rotate plan secret.key",
@@ -214,6 +216,7 @@ class TestText:
         put(machine, "a.txt", machine.environ[V1])
         assert scan(machine).out.splitlines()[3:-1] == [
             TO_DO,
+            REVOKE_IT,
             f"- {machine.fingerprint()} is revoked already: see that nothing uses it",
             f"- {PROGRAM} rotate plan secret.key",
             TAKE_IT_OUT,
@@ -225,10 +228,11 @@ class TestText:
         machine.write("other.key", f"{new_key()}\n{new_key()}\n")
         git(machine, "add", "--force", "config/other.key")
         lines = scan(machine, "config").out.splitlines()
-        what = "git tracks this key file, and it holds key material"
+        what = "git tracks this key file, and it holds more than a template"
         assert lines[0] == f"ALERT: a key: tracked-key-file: config/other.key in the index: {what}"
         assert lines[3:] == [
             TO_DO,
+            REVOKE_IT,
             "- git rm --cached -- PATH, and put it into .gitignore: version control takes templates alone",
             TAKE_IT_OUT,
             "Scan FAILED: 1 finding.",
@@ -394,7 +398,7 @@ class TestScope:
     @pytest.mark.parametrize("option", ["--staged", "--git-history"])
     def test_no_repository(self, machine: Machine, option: str) -> None:
         """There is nothing that could have been looked at, which is not the same as nothing found."""
-        why = "git: there is no repository, or git refuses it (status 128): git status and git fsck say why"
+        why = "git: there is no repository, or git refuses it (status 128): git status says why"
         assert incomplete(scan(machine, option)) == [why]
 
     @pytest.mark.parametrize("option", ["--staged", "--git-history"])
@@ -454,10 +458,9 @@ class TestKeysFrom:
         ran = scan(laptop, "--keys-from", "-", stdin=f"# old\n\n{first}\r\n{second}".encode(), keys=[first, second])
         assert (ran.status, ran.err) == (1, "")
         known = [f"(known by: keys-from; {fingerprint_of(each)})" for each in (first, second)]
-        assert ran.out.splitlines()[:5] == [
+        assert ran.out.splitlines()[:3] == [
             f"ALERT: a key: known-key: a.txt:1:1: the key, raw {known[0]}",
             f"ALERT: a key: known-key: a.txt:2:1: the key, raw {known[1]}",
-            *(f"note: {name}: no key of it is known here, and none is looked for" for name in ("secret.key", OTHER)),
             f"looked for: keys that were passed, {ASSIGNMENTS}",
         ]
 
@@ -603,22 +606,27 @@ class TestFingerprints:
         assert len(scan(laptop, keys=[key]).alerts) == 1
 
     def test_it_uses_no_key(self, machine: Machine) -> None:
-        """One that is delivered and recorded nowhere is not found; nor is it judged."""
+        """One that is delivered and recorded nowhere is not found, which is no success; nor is it judged."""
         put(machine, "a.txt", machine.environ[V1])
         machine.environ[V2] = "short"
         machine.write("secret.key", new_key())
         ran = scan(machine, "--fingerprints", "a.txt")
-        assert (ran.status, notes(ran)) == (0, [NOTHING_KNOWN])
+        assert (ran.status, incomplete(ran), ran.alerts) == (2, [NOTHING_KNOWN], [])
 
     def test_nothing_known(self, laptop: Machine) -> None:
-        """Assignments and key files are looked for: with the option that is what was asked for, without it not all."""
+        """Assignments and key files are looked for, which is not all; but of what is staged it is what can be known."""
         key = new_key()
         assert incomplete(scan(laptop)) == [NOTHING_KNOWN]
+        repository(laptop)
+        assert notes(scan(laptop, "--fingerprints", "--staged")) == [NOTHING_KNOWN]
         ran = scan(laptop, "--fingerprints")
-        assert (ran.status, notes(ran)) == (0, [NOTHING_KNOWN])
+        assert (ran.status, incomplete(ran)) == (2, [NOTHING_KNOWN])
         assert f"looked for: {ASSIGNMENTS}" in ran.out.splitlines()
         put(laptop, "a.env", f"{V1}={key}\n")
-        assert (scan(laptop, keys=[key]).status, scan(laptop, "--fingerprints", keys=[key]).status) == (2, 1)
+        git(laptop, "add", "a.env")
+        for options, status in ((), 2), (("--fingerprints",), 2), (("--fingerprints", "--staged"), 1):
+            ran = scan(laptop, *options, keys=[key])
+            assert (ran.status, len(ran.alerts)) == (status, 1)
 
     def test_a_damaged_log(self, laptop: Machine) -> None:
         """What can be read of it is looked for, and that this may not be all is said."""
@@ -634,7 +642,7 @@ class TestFingerprints:
         """Nothing of it is known."""
         laptop.log.mkdir(parents=True)
         ran = scan(laptop, "--fingerprints")
-        assert incomplete(ran) == ["operations log: it is not a regular file"]
+        assert incomplete(ran) == ["operations log: it is not a regular file", NOTHING_KNOWN]
 
     def test_a_log_that_is_named(self, laptop: Machine) -> None:
         """By the option or the variable: that one is read, and the other not."""
@@ -673,10 +681,7 @@ class TestFingerprints:
         ran = scan(laptop, "--fingerprints", *options, keys=[revoked, recorded])
         known = f"(known by: operations log; {fingerprint_of(recorded)})"
         assert ran.alerts == [f"ALERT: secret.key (prod): known-key: config/secret.key:1:1: the key, raw {known}"]
-        assert notes(ran) == [
-            f"{OTHER}: no key of it is known here, and none is looked for",
-            "config/config/secret.key: a fallback file, where its key may be",
-        ]
+        assert notes(ran) == ["config/config/secret.key: a fallback file, where its key may be"]
 
     @pytest.mark.parametrize("by", ["option", "variable"])
     def test_a_config_directory_that_is_named_and_not_there(self, laptop: Machine, by: str) -> None:
@@ -685,7 +690,7 @@ class TestFingerprints:
             laptop.environ["ROBODJ_CONFIG_DIR"] = "nowhere"
         ran = scan(laptop, "--fingerprints", *(("--config-dir", "nowhere") if by == "option" else ()))
         named = {"option": "The config directory argument", "variable": "ROBODJ_CONFIG_DIR"}[by]
-        assert incomplete(ran) == [f"set-up: {named} names a directory that does not exist."]
+        assert incomplete(ran) == [f"set-up: {named} names a directory that does not exist.", NOTHING_KNOWN]
 
     def test_a_list_that_cannot_be_read(self, laptop: Machine) -> None:
         """What can be read of it is looked for, and how the rest is found is said."""

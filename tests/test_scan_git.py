@@ -178,7 +178,7 @@ class TestRepository:
     def test_none(self, tmp_path: Path) -> None:
         """What is none is told, without what git says of it."""
         for directory, why in (
-            (tmp_path, r"^there is no repository, or git refuses it \(status 128\): git status and git fsck say why$"),
+            (tmp_path, r"^there is no repository, or git refuses it \(status 128\): git status says why$"),
             (tmp_path / "missing", "^git cannot be run$"),
         ):
             with pytest.raises(GitError, match=why):
@@ -207,6 +207,22 @@ class TestRepository:
         (tmp_path / "git").touch()
         with pytest.raises(GitError, match=r"^git cannot be run$"):
             Repository(str(top), ())
+
+    @pytest.mark.parametrize("name", ["HEAD", "config", "index", "packed-refs", "objects/info/alternates", "refs/x"])
+    def test_a_pipe_among_its_files(self, top: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Git would wait for it: it is told instead, at once where git opens it late, else after some seconds."""
+        monkeypatch.setattr("robodj_secretguard.scan.git._ANSWER_SECONDS", 0.5)
+        (top / ".git" / name).unlink(missing_ok=True)
+        os.mkfifo(top / ".git" / name)
+        with pytest.raises(GitError):
+            Repository(str(top), ())
+
+    def test_which_one_is_meant(self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The path says that, and not the variables that git gives to a hook of another repository."""
+        other = made(tmp_path / "other")
+        monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+        monkeypatch.setenv("GIT_WORK_TREE", str(other))
+        assert Repository(str(top), ()).top == os.path.realpath(top)
 
     def test_from_another_drive(self, top: Path) -> None:
         """On Windows, where no path leads from one drive to another, its directory's path is as it is."""

@@ -578,3 +578,85 @@ class TestHistory:
         after = scanned(repository, "--git-history")[1]
         assert before["findings"] == after["findings"]
         assert len(before["findings"]) == 10
+
+
+class TestNamesThatHoldWhatWasFound:
+    """A key that nobody knew before it was found is in no path that is shown, wherever that was found."""
+
+    @pytest.mark.parametrize("options", [(), ("--fingerprints",), ("--staged",), ("--git-history",)])
+    def test_an_unknown_key(self, repository: Machine, options: tuple[str, ...]) -> None:
+        """One that is assigned, or alone in a key file, in the names of directories, as it is and in base64."""
+        assigned, kept = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        for name in (f"a/{assigned}/x", f"{base64.b64encode(assigned.encode()).decode()}/x", f"b/{assigned[:20]}/x"):
+            put(repository.root, name, f"{V1}={assigned}".encode())
+        put(repository.root, f"config/{kept}.key", kept.encode())
+        git(repository.root, "add", "--force", ".")
+        repository.environ.update(GIT_VARIABLES)
+        for form in FORMATS:
+            ran = repository.call("scan", *options, f"--format={form}")
+            assert leaks(ran.out + ran.err, [assigned, kept]) == []
+            assert "assigned-key" in ran.out
+            assert "tracked-key-file" in ran.out
+
+    def test_by_its_fingerprint(self, repository: Machine) -> None:
+        """Nor is a part of it, where the name came first."""
+        key = secrets.token_urlsafe(32)
+        repository.write("revoked.fingerprints", fingerprint_of(key))
+        for name in (f"a{key[5:25]}/x", f"b{key[::-1]}/x", "z"):
+            put(repository.root, name, key.encode())
+        repository.environ.update(GIT_VARIABLES)
+        ran = repository.call("scan", "--fingerprints")
+        assert (leaks(ran.out, [key]), len(ran.alerts)) == ([], 3)
+
+    def test_of_what_is_no_file(self, repository: Machine) -> None:
+        """A pipe has no content to look at, and a name."""
+        os.mkfifo(repository.root / f"x {repository.environ[V1]}")
+        status, result = scanned(repository)
+        assert (status, found(result, "where", "path")) == (FOUND, [("name", "[redacted]")])
+
+    def test_of_a_submodule(self, repository: Machine) -> None:
+        """So has a submodule."""
+        name = f"m-{repository.environ[V1]}"
+        git(repository.root, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},{name}")
+        status, result = scanned(repository, "--git-history")
+        assert (status, ("name", "[redacted]") in found(result, "where", "path")) == (FOUND, True)
+
+
+class TestWhatGitHasNot:
+    """What is named and not there was not looked at."""
+
+    @pytest.mark.parametrize("is_committed", [True, False])
+    def test_a_blob(self, repository: Machine, *, is_committed: bool) -> None:
+        """Of a commit, or of the index alone."""
+        name = put(repository.root, "file", b"content")
+        if is_committed:
+            commit(repository.root)
+        object_file(repository.root, name).unlink()
+        status, result = scanned(repository, "--git-history")
+        assert (status, missed(result)) == (INCOMPLETE, [(f"object {name}", "git does not have it, or not whole")])
+
+    def test_reflogs_in_reftables(self, machine: Machine) -> None:
+        """They are compressed."""
+        made(machine.root, "--ref-format=reftable")
+        status, result = scanned(machine, "--git-history")
+        assert (status, [place for place, _ in missed(result)]) == (INCOMPLETE, ["git history"])
+
+
+def test_a_link_to_a_file_elsewhere(machine: Machine) -> None:
+    """A fallback file that is a link exempts itself, and not what it leads to."""
+    (machine.root / "notes").write_text(machine.environ[V1], encoding="ascii")
+    (machine.config / "secret.key").symlink_to("../notes")
+    status, result = scanned(machine)
+    assert (status, found(result, "path")) == (FOUND, [("notes",)])
+
+
+def test_the_secret_of_a_key_file_with_several_paths(repository: Machine) -> None:
+    """It is that of the path that is shown; commits and the index are counted, and not the paths."""
+    for path in ("a/config/other.key", "config/secret.key"):
+        put(repository.root, path, b"one\ntwo\n")
+    commit(repository.root)
+    repository.environ.update(GIT_VARIABLES)
+    (alert,) = [line for line in repository.call("scan", "--git-history", "a").alerts if "tracked" in line]
+    assert alert.startswith("ALERT: a key: tracked-key-file: a/config/other.key in commit ")
+    assert " and the index: " in alert
+    assert "more commit" not in alert

@@ -99,7 +99,7 @@ def _scan(arguments: argparse.Namespace) -> Answer:
         unread=[
             *_unreliable(setup, recorded),
             *([] if arguments.fingerprints else _not_looked_for(readings, values)),
-            *_unknown(policies, known.values(), matters=not arguments.fingerprints),
+            *_unknown(policies, known.values(), matters=not (arguments.fingerprints and arguments.staged)),
             *_not_there(arguments.paths),
         ],
     )
@@ -145,7 +145,7 @@ def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, m
     """Yield secrets of which no key is known."""
     names = {key.secret for key in known}
     for policy in policies:
-        if known and policy.name not in names:
+        if None not in names and known and policy.name not in names:
             yield Unread(policy.name, "no key of it is known here, and none is looked for", matters=False)
     if not known:
         why = "none is delivered, recorded or revoked here: assignments and tracked key files alone are looked for"

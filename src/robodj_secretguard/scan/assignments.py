@@ -18,14 +18,14 @@ _NAME_GOES_ON: Final = re.compile(rb"[A-Za-z0-9_]")
 _GIVEN: Final = re.compile(
     rb"""
     \\?+ ["'`)\]}]*+                                        # the end of the name: "NAME":, env["NAME"] =
-    (?: \s*+ ,? \s*+ -? [ \t]*+ ["']? value ["']? \s*+ [:=]  # name: NAME, and value: in Kubernetes and compose
+    (?: \s*+ ,? \s*+ -? [ \t]*+ ["']? [Vv]alue ["']? \s*+ [:=]  # name: NAME, and value: in Kubernetes and compose
       | -                                                   # ${NAME-value}
       | \s*+ (?: => | :- | [:?+]?= | : \s*+ | [,>] )        # NAME=, NAME:, ${NAME:-value} and what else assigns
       | [ \t] )                                             # ENV NAME value, setenv NAME value
     [ \t]*+
     (?: [|>][+-]? [ \t]*+ \r?\n [ \t]*+ | \\ \r?\n [ \t]*+ )?  # a block of YAML, a line that goes on
-    (?: !{1,2} \w*+ [ \t]++ )?                              # a tag of YAML
-    \\?+ ["'`]?
+    (?: [!&]{1,2} \w*+ [ \t]++ )?                           # a tag or an anchor of YAML
+    \\?+ \$? ["'`]?
     (?P<value> [A-Za-z0-9+/_-]++ ={0,2}+ )
     """,
     re.VERBOSE,

@@ -89,6 +89,7 @@ class ContentSearch:
         for view in views(window):
             for each in assignments(view.text, self._policies):
                 key = KnownKey(fingerprint(each.key), each.policy.name)
+                self._search.seen[key.fingerprint] = each.key
                 found[view.start + each.offset * view.step] = Rule.ASSIGNED_KEY, key, (*view.forms, *each.forms)
             for known in self._search.find(view.text, view.forms):
                 found[view.start + known.offset * view.step] = Rule.KNOWN_KEY, known.key, known.forms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -20,6 +21,8 @@ TOO_EARLY: Final = "git ended before all was read"
 MISSING: Final = "missing"
 """In the place of the kind of an object of which git has the name alone."""
 
+_ANSWER_SECONDS: Final = 30.0
+"""How long git may take for what it answers at once: its settings may lead to a pipe, which it would wait for."""
 _NOT_RUN: Final = "git cannot be run"
 _SUBMODULE: Final = b"160000"
 _MERGED: Final = b"0"
@@ -33,6 +36,8 @@ _SETTINGS: Final = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
+# Which repository is meant says the path alone, whatever hook this runs in.
+_WITHHELD: Final = ("ROBODJ_", "GIT_TRACE", "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX")
 _OPTIONS: Final = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
 _RAW: Final = ("--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "-z")
 _COMMIT: Final = b"commit "
@@ -87,14 +92,15 @@ class Repository:
 
     def __init__(self, directory: str, withheld: Collection[str]) -> None:
         self._environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in withheld and not name.startswith(("ROBODJ_", "GIT_TRACE"))
+            name: value for name, value in os.environ.items() if name not in withheld and not name.startswith(_WITHHELD)
         } | _SETTINGS
         self._directory = directory
         kept = (os.fsdecode(self._asked(each)) for each in ("--git-dir", "--git-common-dir"))
         here = os.path.realpath(directory)
         self.directories = tuple(dict.fromkeys(_near(os.path.normpath(os.path.join(here, each))) for each in kept))
+        if any(map(_keeps_waiting, self.directories)):
+            msg = "a pipe or a device lies where git keeps its files, and git would wait for it"
+            raise GitError(msg)
         self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
         self._directory = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
 
@@ -107,6 +113,8 @@ class Repository:
         """Yield why its history may not be all here."""
         if self._asked("--is-shallow-repository") == b"true":
             yield "this is a shallow clone, without the rest of its history: git fetch --unshallow"
+        if any(os.path.isdir(os.path.join(directory, "reftable")) for directory in self.directories):
+            yield "its reflogs are in reftables, which are compressed and were not looked into"
         if any(name.endswith(".promisor") for directory in self.directories for name in _packs(directory)):
             yield "this is a partial clone, without all of its objects: git fetch --refetch --no-filter"
 
@@ -168,8 +176,16 @@ class Repository:
                     yield from _object(stdout.readline(), stdout)
 
     def _asked(self, *options: str) -> bytes:
-        with self._started("rev-parse", *options) as (stdout, _):
-            answer = stdout.read()
+        with self._process("rev-parse", *options) as process:
+            try:
+                answer, _ = process.communicate(timeout=_ANSWER_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                msg = f"git has not answered for {_ANSWER_SECONDS:g} seconds: a pipe may lie where its settings are"
+                raise GitError(msg) from None
+        if process.returncode:
+            msg = f"there is no repository, or git refuses it (status {process.returncode}): git status says why"
+            raise GitError(msg)
         return answer.removesuffix(b"\n")
 
     def _parts(self, *arguments: str) -> Iterator[bytes]:
@@ -187,22 +203,7 @@ class Repository:
         Raises:
             GitError: it cannot be run, or has failed.
         """
-        program = shutil.which("git")
-        if program is None:
-            raise GitError(_NOT_RUN)
-        try:
-            process = subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
-                ["git", *_OPTIONS, *arguments],  # noqa: S607 - which one says the next line
-                executable=os.path.abspath(program),  # it is looked for from here, not from the repository
-                cwd=_Unshown(self._directory),
-                env=self._environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-        except OSError:
-            raise GitError(_NOT_RUN) from None
-        with process:
+        with self._process(*arguments) as process:
             stdin = cast("BufferedWriter", process.stdin)
             try:
                 yield cast("BufferedReader", process.stdout), stdin
@@ -216,9 +217,25 @@ class Repository:
                 with suppress(OSError):
                     stdin.close()
         if process.returncode:
-            what = "there is no repository, or git refuses it" if arguments[0] == "rev-parse" else f"git {arguments[0]}"
-            msg = f"{what} (status {process.returncode}): git status and git fsck say why"
+            msg = f"git {arguments[0]} has failed (status {process.returncode}): git fsck says why"
             raise GitError(msg)
+
+    def _process(self, *arguments: str) -> subprocess.Popen[bytes]:
+        program = shutil.which("git")
+        if program is None:
+            raise GitError(_NOT_RUN)
+        try:
+            return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
+                ["git", *_OPTIONS, *arguments],  # noqa: S607 - which one says the next line
+                executable=os.path.abspath(program),  # it is looked for from here, not from the repository
+                cwd=_Unshown(self._directory),
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError:
+            raise GitError(_NOT_RUN) from None
 
 
 class _Unshown:
@@ -238,6 +255,17 @@ def _near(path: str) -> str:
     except (OSError, ValueError):  # the working directory is gone, or on another drive of Windows
         return path
     return path if near.startswith(os.pardir) else near
+
+
+def _keeps_waiting(directory: str) -> bool:
+    """Whether a pipe or a device lies in a directory of git's, whose files it opens. Its own socket it leaves alone."""
+    for here, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                mode = os.stat(os.path.join(here, name)).st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
+                    return True
+    return False
 
 
 def _packs(directory: str) -> list[str]:

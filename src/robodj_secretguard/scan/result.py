@@ -169,11 +169,13 @@ class Found:
         if self.where is Where.FILE:
             return f"{self.path}{at}"
         if not self.carriers:
-            of_none = "" if self.kind != "blob" else ", which no commit that can be reached carries"
-            return f"{self.kind} {self.object}{at}{of_none}"
-        first, *more = self.carriers
-        others = f" and in {len(more)} more" if more else ""
-        return f"{first.path}{at} in {f'commit {first.commit}' if first.commit else 'the index'}{others}"
+            why = {"tree": ", in a name in it", "blob": ", which no commit that can be reached carries"}
+            return f"{self.kind} {self.object}{at}{why.get(self.kind or '', '')}"
+        commits = [*dict.fromkeys(each.commit for each in self.carriers if each.commit)]
+        places = [f"commit {commits[0]}"] if commits else []
+        places += [count(len(commits) - 1, "more commit")] if len(commits) > 1 else []
+        places += ["the index"] if len(commits) < len({each.commit for each in self.carriers}) else []
+        return f"{self.carriers[0].path}{at} in {' and '.join(places)}"
 
     @property
     def line_shown(self) -> str:
@@ -193,7 +195,7 @@ _FOUND: Final = TypeAdapter(Found)
 _WHAT: Final = {
     Rule.KNOWN_KEY: "the key, {}",
     Rule.ASSIGNED_KEY: "the variable is given what would pass as the key, {}",
-    Rule.TRACKED_KEY_FILE: "git tracks this key file, and it holds key material",
+    Rule.TRACKED_KEY_FILE: "git tracks this key file, and it holds more than a template",
 }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.material import is_sound
@@ -14,6 +15,7 @@ from robodj_secretguard.scan.content import ContentSearch, UnreadError
 from robodj_secretguard.scan.files import Kind, Unreadable, content, walk
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, GitError, Repository
 from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
+from robodj_secretguard.scan.search import KeySearch
 from robodj_secretguard.sources import MAX_FILE_BYTES
 from robodj_secretguard.textfile import TextFile, lines_of
 
@@ -24,13 +26,29 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.content import Hit
     from robodj_secretguard.scan.git import Object
-    from robodj_secretguard.scan.search import KeySearch
 
 MOST_IN_ONE_PLACE: Final = 100
 """How many keys in one file or object are listed."""
 
 _Part = TypeVar("_Part")
+_Carried: TypeAlias = tuple[str | None, str]
+"""What carries an object: the commit, which is `None` for the index, and the path."""
+_NOT_THERE: Final = "git does not have it, or not whole"
 _KEY_FILE: Final = re.compile(r"(?:.*/)?config/[^/]+\.key", re.DOTALL)
+
+
+class _Finding(NamedTuple):
+    """A finding whose paths are as they are, not yet as they may be shown.
+
+    Attributes:
+        found: what was found.
+        path: its path.
+        carriers: the commits that put it there, and under which path.
+    """
+
+    found: Found
+    path: str | None
+    carriers: Sequence[_Carried]
 
 
 class Scanner:
@@ -56,11 +74,13 @@ class Scanner:
         self._search = search
         self._content = ContentSearch(search, policies)
         self._policies = policies
-        self._fallback_files = {*map(os.path.realpath, fallback_files)}
+        self._fallback_files = {*map(_unfollowed, fallback_files)}
         self._progress = progress
         self._work_trees: set[str] = set()
-        self._found: list[Found] = []
-        self._unread = [*unread]
+        self._learned = KeySearch({}, [], ())
+        self._found: list[_Finding] = []
+        self._unread: list[tuple[str, str, bool]] = []
+        self._unread_before = [*unread]
         self._files = self._objects = self._size = 0
 
     def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime) -> Scan:
@@ -71,9 +91,22 @@ class Scanner:
             known: the keys that were looked for.
             scanned_at: when the scan began, in UTC.
         """
-        complete = not any(each.matters for each in self._unread)
+        # Only now: a name may hold a key that was found after it.
+        seen = self._search.seen
+        self._learned = KeySearch({}, [(key, KnownKey(each)) for each, key in seen.items()], (), seen.values())
+        findings = [
+            replace(
+                each.found,
+                path=None if each.path is None else self._shown(each.path),
+                carriers=tuple(Carrier(commit, self._shown(path)) for commit, path in each.carriers),
+            )
+            for each in self._found
+        ]
+        missed = dict.fromkeys(Unread(self._shown(place), why, matters) for place, why, matters in self._unread)
+        unread = (*self._unread_before, *missed)
+        complete = not any(each.matters for each in unread)
         return Scan(
-            ok=complete and not self._found,
+            ok=complete and not findings,
             complete=complete,
             scanned_at=scanned_at,
             scope=scope,
@@ -82,8 +115,8 @@ class Scanner:
             files=self._files,
             objects=self._objects,
             size=self._size,
-            findings=tuple(self._found),
-            unread=tuple(self._unread),
+            findings=tuple(findings),
+            unread=unread,
         )
 
     def files(self, paths: Sequence[str]) -> None:
@@ -94,18 +127,19 @@ class Scanner:
         """
         for each in walk(paths):
             if isinstance(each, Unreadable):
+                self._name(each.path)
                 self._miss(each.path, each.why, matters=each.matters)
                 continue
             self._name(each.path)
             if os.path.basename(each.path) == DOT_GIT:
                 self._work_tree(os.path.dirname(each.path) or os.curdir)
-            if self._is_fallback_file(each.path):
+            if each.kind is Kind.FILE and self._is_fallback_file(each.path):
                 self._miss(each.path, "a fallback file, where its key may be", matters=False)
             elif each.kind is not Kind.DIRECTORY:
                 self._files += 1
                 where = Where.LINK if each.kind is Kind.LINK else Where.FILE
                 for hit in self._hits(content(each), each.path):
-                    self._add(hit, where, path=self._shown(each.path))
+                    self._add(hit, where, each.path)
 
     def repository(self, directory: str) -> Repository | None:
         """Return the repository that a directory is in; `None`, and take note of it, where git finds none.
@@ -128,8 +162,12 @@ class Scanner:
             paths: where, and all that is below.
         """
         within = tuple(os.path.join(os.path.realpath(path), "") for path in paths)
+
+        def is_below(path: str) -> bool:
+            return os.path.join(_unfollowed(path), "").startswith(within)
+
         tracked = self._tracked(repository)
-        below = [each for each in tracked if _unfollowed(os.path.join(repository.top, each[1])).startswith(within)]
+        below = [each for each in tracked if is_below(os.path.join(repository.top, each[1]))]
         self._key_files(repository, below)
 
     def staged(self, repository: Repository) -> None:
@@ -145,7 +183,7 @@ class Scanner:
             self._objects += 1
             self._name(path)
             for hit in self._hits(each.content, path):
-                self._add(hit, Where.INDEX, path=self._shown(path), object=each.name)
+                self._add(hit, Where.INDEX, path, object=each.name)
         self._key_files(repository, [each for each in staged if self._is_key_file(each[1])])
 
     def history(self, repository: Repository) -> None:
@@ -154,39 +192,48 @@ class Scanner:
         Args:
             repository: the repository.
         """
-        for why in self._each(repository.limits()):
-            self._miss("git history", why)
-        for path in self._each(repository.submodules()):
-            self._miss(path, "a submodule, whose history is another repository's", matters=False)
+        self._limits(repository)
         self._tracked(repository)
         hits: dict[str, tuple[str, list[Hit]]] = {}
+        kept: set[bytes] = set()
         for each in self._objects_of(repository):
             self._objects += 1
+            kept.add(bytes.fromhex(each.name))
             if found := [*self._hits(each.content, f"{each.kind} {each.name}")]:
                 hits[each.name] = each.kind, found
-        carriers: dict[str, dict[Carrier, None]] = {}
+        carriers: dict[str, dict[_Carried, None]] = {}
         key_files: dict[str, str] = {}
         for name, commit, path in self._each(repository.history()):
             if self._is_key_file(path):
                 key_files[name] = path
             if name in hits or name in key_files:
-                carriers.setdefault(name, {})[Carrier(commit, self._shown(path))] = None
+                carriers.setdefault(name, {})[commit, path] = None
+            if bytes.fromhex(name) not in kept:
+                self._miss(f"object {name}", _NOT_THERE)
         for name, (kind, found) in sorted(hits.items()):  # git's own order changes when it packs
             for hit in found:
                 self._add(hit, Where.HISTORY, object=name, kind=kind, carriers=_commits_first(carriers.get(name, ())))
         self._key_files(repository, [*key_files.items()], carriers)
+
+    def _limits(self, repository: Repository) -> None:
+        """Take note of what is not in a repository's history."""
+        for why in self._each(repository.limits()):
+            self._miss("git history", why)
+        for path in self._each(repository.submodules()):
+            self._name(path)
+            self._miss(path, "a submodule, whose history is another repository's", matters=False)
 
     def _tracked(self, repository: Repository) -> list[tuple[str, str]]:
         """Return the key files that git tracks: a key may not be there, even if it is a fallback file's place."""
         self._work_trees.add(os.path.realpath(repository.top))
         index = [*self._each(repository.index())]
         places = (os.path.join(repository.top, path) for _, path in index)
-        self._fallback_files -= {os.path.realpath(each) for each in places if self._is_fallback_file(each)}
+        self._fallback_files -= {_unfollowed(each) for each in places if self._is_fallback_file(each)}
         return [each for each in index if self._is_key_file(each[1])]
 
     def _is_fallback_file(self, path: str) -> bool:
         names = map(os.path.basename, self._fallback_files)  # first, as it is quick
-        return os.path.basename(path) in names and os.path.realpath(path) in self._fallback_files
+        return os.path.basename(path) in names and _unfollowed(path) in self._fallback_files
 
     def _work_tree(self, directory: str) -> None:
         """Look at the key files that git tracks in a repository that was come across."""
@@ -203,7 +250,7 @@ class Scanner:
     def _objects_of(self, repository: Repository, names: Iterable[str] | None = None) -> Iterator[Object]:
         for each in self._each(repository.objects(names)):
             if each.kind == MISSING:
-                self._miss(f"object {each.name}", "git does not have it, or not whole")
+                self._miss(f"object {each.name}", _NOT_THERE)
             yield each
 
     def _put(self, repository: Repository, put: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Object]]:
@@ -222,32 +269,31 @@ class Scanner:
         self,
         repository: Repository,
         tracked: Sequence[tuple[str, str]],
-        carriers: Mapping[str, Iterable[Carrier]] | None = None,
+        carriers: Mapping[str, Iterable[_Carried]] | None = None,
     ) -> None:
         """Add a finding for each tracked file that holds key material: in the index, where no carriers are given."""
         for path, each in self._put(repository, tracked):
             beginning = next(self._each(each.content), b"")[: MAX_FILE_BYTES + 1]
             unreadable, lines = lines_of(beginning)
             if len(beginning) > MAX_FILE_BYTES or holds_key_material(TextFile(lines=lines, unreadable=unreadable)):
-                policy = self._policy(path)
-                is_one_key = len(lines) == 1 and is_sound(lines[0].get_secret_value(), LEAST_MATERIAL)
-                self._found.append(
-                    Found(
-                        rule=Rule.TRACKED_KEY_FILE,
-                        where=Where.INDEX if carriers is None else Where.HISTORY,
-                        secret=policy.name if policy else None,
-                        fingerprint=fingerprint(lines[0]) if is_one_key else None,
-                        path=self._shown(path) if carriers is None else None,
-                        object=each.name,
-                        kind=None if carriers is None else "blob",
-                        carriers=() if carriers is None else _commits_first(carriers[each.name]),
-                    )
+                sound = [line for line in lines if is_sound(line.get_secret_value(), LEAST_MATERIAL)]
+                self._search.seen |= {fingerprint(key): key for key in sound}
+                put = () if carriers is None else _commits_first(carriers[each.name])
+                policy = self._policy(put[0][1] if put else path)
+                found = Found(
+                    rule=Rule.TRACKED_KEY_FILE,
+                    where=Where.HISTORY if put else Where.INDEX,
+                    secret=policy.name if policy else None,
+                    fingerprint=fingerprint(lines[0]) if len(lines) == len(sound) == 1 else None,
+                    object=each.name,
+                    kind="blob" if put else None,
                 )
+                self._found.append(_Finding(found, None if put else path, put))
 
     def _name(self, path: str) -> None:
         """Look at a name itself: its last part, since those before are looked at by themselves."""
         for hit in self._content.find([os.fsencode(os.path.basename(path))]):
-            self._add(hit, Where.NAME, path=self._shown(path))
+            self._add(hit, Where.NAME, path)
 
     def _hits(self, blocks: Iterable[bytes], place: str) -> Iterator[Hit]:
         """Yield what is found in a content, and take note of why it cannot be looked at as a whole."""
@@ -264,26 +310,27 @@ class Scanner:
             yield block
             self._progress(self._files + self._objects, self._size)
 
-    def _add(self, hit: Hit, where: Where, **place: Any) -> None:
-        has_lines = where is not Where.NAME and place.get("kind") != "tree"
-        self._found.append(
-            Found(
-                rule=hit.rule,
-                where=where,
-                secret=hit.key.secret,
-                environment=hit.key.environment,
-                fingerprint=hit.key.fingerprint,
-                known_by=hit.key.known_by,
-                form=" in ".join(reversed(hit.forms)) or "raw",
-                line=hit.line if has_lines else None,
-                column=hit.column if has_lines else None,
-                offset=hit.offset if has_lines else None,
-                **place,
-            )
+    def _add(
+        self, hit: Hit, where: Where, path: str | None = None, carriers: Sequence[_Carried] = (), **of_git: Any
+    ) -> None:
+        has_lines = where is not Where.NAME and of_git.get("kind") != "tree"
+        found = Found(
+            rule=hit.rule,
+            where=where,
+            secret=hit.key.secret,
+            environment=hit.key.environment,
+            fingerprint=hit.key.fingerprint,
+            known_by=hit.key.known_by,
+            form=" in ".join(reversed(hit.forms)) or "raw",
+            line=hit.line if has_lines else None,
+            column=hit.column if has_lines else None,
+            offset=hit.offset if has_lines else None,
+            **of_git,
         )
+        self._found.append(_Finding(found, path, carriers))
 
     def _miss(self, place: str, why: str, *, matters: bool = True) -> None:
-        self._unread.append(Unread(self._shown(place), why, matters))
+        self._unread.append((place, why, matters))
 
     def _shown(self, path: str) -> str:
         """Return a path as it may be shown: in ASCII, in one line, and without a name that holds a key."""
@@ -294,15 +341,20 @@ class Scanner:
 
     def _holds_key(self, text: str) -> bool:
         name = os.fsencode(text)
-        return self._search.shows_part(name) or any(True for _ in self._content.find([name]))
+        return (
+            self._search.shows_part(name)
+            or self._learned.shows_part(name)
+            or any(True for _ in self._content.find([name]))
+            or any(True for _ in self._learned.find(name))
+        )
 
 
-def _commits_first(carriers: Iterable[Carrier]) -> tuple[Carrier, ...]:
+def _commits_first(carriers: Iterable[_Carried]) -> tuple[_Carried, ...]:
     """Return what carries an object, in git's order, the index last."""
-    return tuple(sorted(carriers, key=lambda carrier: carrier.commit is None))
+    return tuple(sorted(carriers, key=lambda carrier: carrier[0] is None))
 
 
 def _unfollowed(path: str) -> str:
-    """Return where a file is itself, through the links on the way to it, as the path of a directory."""
+    """Return where a file is itself, through the links on the way to it."""
     parent, name = os.path.split(path)
-    return os.path.join(os.path.realpath(parent), name, "")
+    return os.path.join(os.path.realpath(parent), name)

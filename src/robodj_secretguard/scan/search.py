@@ -128,6 +128,8 @@ class KeySearch:
             for key, known_key in live
         ]
         self._hidden = [*hidden]
+        self.seen: dict[str, SealedStr] = {}
+        """The keys that were found and were not at hand, by their fingerprints."""
         made = {(each.function, each.characters) for each in generators}
         self._base64url = [length for function, length in made if function == "token_urlsafe"]
         self._hexadecimal = [length for function, length in made if function == "token_hex"]
@@ -181,6 +183,7 @@ class KeySearch:
                 if len(part) >= _SHORTEST and len(set(part)) >= MIN_DISTINCT_HEXADECIMAL:
                     for offset, candidate in self._candidates(part):
                         if known_key := self._known.get(digest(candidate)):
+                            self.seen[known_key.fingerprint] = SealedStr(candidate.decode())
                             yield start + offset, known_key
                 start += len(part) + 1
 

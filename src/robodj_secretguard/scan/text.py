@@ -44,8 +44,10 @@ def _remedies(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[st
     exposed = "whoever could look there has the key, and taking it away does not take it back (policy 4, 5)"
     lines = [f"What to do: {exposed}:"]
     if scan.scope is Scope.STAGED:
-        lines = ["What to do: it is not committed yet. Take it out: git restore --staged -- PATH"]
+        lines = ["What to do: it is not committed yet. Take it out:"]
+        lines += ["- git restore --staged -- PATH, or before the first commit: git rm --cached -- PATH"]
         lines += [f"If it was anywhere else, {exposed}:"]
+    lines += ["- revoke it: each of these shows what it would do, and with --yes no service starts on the key"]
     revoked = {each.fingerprint for each in scan.looked_for if each.is_revoked}
     for key in dict.fromkeys(each.fingerprint for each in scan.findings if each.fingerprint):
         revoke = command("revoke", "--fingerprint", key, "--reason", "found by a scan", *options)
