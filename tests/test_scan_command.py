@@ -367,6 +367,13 @@ class TestScope:
         assert [each["path"] for each in found["findings"]] == ["d.txt", "sub/b.txt", "sub/deep/c.txt"]
         assert found["files"] == 3
 
+    def test_an_interrupt(self, machine: Machine) -> None:
+        """Nothing is said of what was found until then."""
+        put(machine, "a.txt", machine.environ[V1])
+        with patch("robodj_secretguard.scan.scanner.walk", side_effect=KeyboardInterrupt):
+            ran = scan(machine)
+        assert (ran.status, ran.out, ran.err) == (2, "", f"{PROGRAM}: the command failed (KeyboardInterrupt)\n")
+
     def test_a_key_that_is_named_twice(self, machine: Machine) -> None:
         """It is one finding."""
         put(machine, "a.txt", machine.environ[V1])
