@@ -255,7 +255,11 @@ def load(path: str) -> Log:
     with _errors_in_our_words(may_be_missing=True):
         descriptor = open_unlinked(path, os.O_RDONLY)
         try:
-            return read(_content(descriptor, path))
+            log = read(_content(descriptor, path))
+            if log.torn is not None:  # or is being written just now: a file system need not show a write as a whole
+                with locked(descriptor):
+                    log = read(_content(descriptor, path))
+            return log
         finally:
             os.close(descriptor)
 
