@@ -79,7 +79,7 @@ class Scanner:
         self._work_trees: set[str] = set()
         self._learned = KeySearch({}, [], ())
         self._found: list[_Finding] = []
-        self._unread: list[tuple[str, str, bool]] = []
+        self._unread: list[Unreadable] = []
         self._unread_before = [*unread]
         self._files = self._objects = self._size = 0
 
@@ -102,7 +102,7 @@ class Scanner:
             )
             for each in self._found
         ]
-        missed = dict.fromkeys(Unread(self._shown(place), why, matters) for place, why, matters in self._unread)
+        missed = dict.fromkeys(Unread(self._shown(each.path), each.why, each.matters) for each in self._unread)
         unread = (*self._unread_before, *missed)
         complete = not any(each.matters for each in unread)
         return Scan(
@@ -126,11 +126,10 @@ class Scanner:
             paths: where, and all that is below.
         """
         for each in walk(paths):
-            if isinstance(each, Unreadable):
-                self._name(each.path)
-                self._miss(each.path, each.why, matters=each.matters)
-                continue
             self._name(each.path)
+            if isinstance(each, Unreadable):
+                self._unread.append(each)
+                continue
             if os.path.basename(each.path) == DOT_GIT:
                 self._work_tree(os.path.dirname(each.path) or os.curdir)
             if each.kind is Kind.FILE and self._is_fallback_file(each.path):
@@ -330,7 +329,7 @@ class Scanner:
         self._found.append(_Finding(found, path, carriers))
 
     def _miss(self, place: str, why: str, *, matters: bool = True) -> None:
-        self._unread.append((place, why, matters))
+        self._unread.append(Unreadable(place, why, matters))
 
     def _shown(self, path: str) -> str:
         """Return a path as it may be shown: in ASCII, in one line, and without a name that holds a key."""

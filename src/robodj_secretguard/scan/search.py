@@ -163,11 +163,7 @@ class KeySearch:
             text: the text.
         """
         folded = text.lower()
-        return any(
-            part in folded or part[::-1] in folded
-            for key in self._hidden
-            for part in (canonical_bytes(key).lower()[at : at + PART] for at in range(len(key) - PART + 1))
-        )
+        return any(part in folded or part[::-1] in folded for key in self._hidden for part in _parts(key))
 
     def _in(self, piece: _Piece) -> Iterator[tuple[int, KnownKey]]:
         """Yield where known keys begin in a piece of text."""
@@ -210,6 +206,12 @@ class KeySearch:
 def canonical_bytes(key: SealedStr) -> bytes:
     """Return a key in the one form in which keys are compared."""
     return canonical(key.get_secret_value()).encode("utf-8", "surrogateescape")
+
+
+def _parts(key: SealedStr) -> list[bytes]:
+    """Return every part of a key that is not shown, in lower case."""
+    folded = canonical_bytes(key).lower()
+    return [folded[at : at + PART] for at in range(len(folded) - PART + 1)]
 
 
 class _Piece(NamedTuple):
