@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -16,6 +17,7 @@ from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import MISSING, TOO_EARLY, GitError, Repository, work_tree_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 GIT = shutil.which("git") or ""
@@ -90,7 +92,7 @@ def object_file(directory: Path, name: str) -> Path:
     return path
 
 
-def objects(repository: Repository, names: list[str] | None = None) -> dict[str, tuple[str, bytes]]:
+def objects(repository: Repository, names: Iterable[str] | None = None) -> dict[str, tuple[str, bytes]]:
     """Return the kind and the content of objects."""
     return {each.name: (each.kind, b"".join(each.content)) for each in repository.objects(names)}
 
@@ -615,7 +617,16 @@ class TestObjects:
                 objects(repository, [name] if names else None)
 
     @pytest.mark.parametrize(
-        "says", ["", "exit 3", "kill -9 $$", "printf 'abc blob 10\\n12345'", "printf 'abc blob 3\\n'"]
+        "says",
+        [
+            "",
+            "exit 3",
+            "kill -9 $$",
+            "read name",
+            "read name; exec 0<&-; echo abc missing; exec sleep 600",
+            "printf 'abc blob 10\\n12345'",
+            "printf 'abc blob 3\\n'",
+        ],
     )
     def test_a_git_that_ends(self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str) -> None:
         """Where it ends before its time, that is told, and nothing is waited for."""
@@ -625,12 +636,22 @@ class TestObjects:
         (tmp_path / "bin" / "git").chmod(0o700)
         repository._environment["PATH"] = f"{tmp_path}/bin:{os.environ['PATH']}"  # noqa: SLF001 - as it was made
         monkeypatch.setenv("PATH", repository._environment["PATH"])  # noqa: SLF001
-        with pytest.raises((GitError, BrokenPipeError)):
+        with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
             objects(repository, ["0" * 40] * 3)
         if says.startswith("printf"):
             with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
                 objects(repository)
         assert stat.S_ISDIR((top / ".git").stat().st_mode)
+
+    def test_a_pipe_of_windows(self, top: Path) -> None:
+        """There it is no broken pipe, but an invalid argument, that tells that git is gone."""
+
+        def names() -> Iterator[str]:
+            yield "0" * 40
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+        with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
+            objects(Repository(str(top), ()), names())
 
     def test_who_stops_reading(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Git is ended by who does not want more of it, and by an error in between."""

@@ -208,7 +208,8 @@ class Repository:
             try:
                 yield cast("BufferedReader", process.stdout), stdin
                 stdin.close()
-            except BrokenPipeError:
+            except OSError:  # a broken pipe; on Windows an invalid argument
+                process.kill()
                 raise GitError(TOO_EARLY) from None
             except BaseException:
                 process.kill()
