@@ -121,6 +121,13 @@ class Machine:
         path.chmod(mode)
         return path
 
+    def put(self, name: str, content: str | bytes) -> Path:
+        """Put a file anywhere below the working directory."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
     def record(self, *records: Record) -> tuple[operations_log.Entry, ...]:
         """Write an operations log of records with times of their own, and return what is in it."""
         lines: list[bytes] = []

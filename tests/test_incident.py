@@ -489,12 +489,6 @@ class TestBlastRadius:
         (machine.root / "scan.json").write_text(json.dumps(document), encoding="utf-8")
         return document
 
-    @staticmethod
-    def put(machine: Machine, name: str, text: str) -> None:
-        """Put a file into the directory `work`."""
-        (machine.root / "work").mkdir(exist_ok=True)
-        (machine.root / "work" / name).write_text(text, encoding="utf-8")
-
     def text(self, machine: Machine) -> tuple[str, list[str]]:
         """Return the box of the blast radius, and the section of that name."""
         document = report(machine, "--scan", "scan.json")
@@ -516,7 +510,7 @@ class TestBlastRadius:
 
     def test_found(self, machine: Machine) -> None:
         """Its findings, what it looked for and at, and a box that is done."""
-        self.put(machine, "a.txt", f"\n {machine.environ[V1]}\n")
+        machine.put("work/a.txt", f"\n {machine.environ[V1]}\n")
         at = self.scanned(machine)["scanned_at"]
         known = f"(known by: environment; {machine.fingerprint()})"
         assert self.text(machine) == (
@@ -530,7 +524,7 @@ class TestBlastRadius:
 
     def test_nothing_found(self, machine: Machine) -> None:
         """That is a result too."""
-        self.put(machine, "a.txt", "nothing\n")
+        machine.put("work/a.txt", "nothing\n")
         at = self.scanned(machine, status=0)["scanned_at"]
         box, lines = self.text(machine)
         assert (box, len(lines)) == (f"[x] Blast radius: 0 findings of the scan of {at} for 2 keys, in files", 2)
@@ -538,7 +532,7 @@ class TestBlastRadius:
     def test_incomplete(self, machine: Machine) -> None:
         """It is not done: what was not looked at is to be looked at."""
         for name in ("a.txt", "b.txt"):
-            self.put(machine, name, machine.environ[V1])
+            machine.put(f"work/{name}", machine.environ[V1])
         at = self.scanned(machine, "work", "nowhere", status=2)["scanned_at"]
         box, lines = self.text(machine)
         assert box == f"[ ] Blast radius: 2 findings of the scan of {at} for 2 keys, in files, INCOMPLETE"
@@ -551,7 +545,7 @@ class TestBlastRadius:
     )
     def test_what_is_no_blast_radius(self, machine: Machine, edit: dict[str, Any]) -> None:
         """A scan from before the incident, of a commit that was about to be made, or for no key, leaves it open."""
-        self.put(machine, "a.txt", "nothing\n")
+        machine.put("work/a.txt", "nothing\n")
         scan = self.scanned(machine, status=0) | edit
         (machine.root / "scan.json").write_text(json.dumps(scan), encoding="utf-8")
         assert self.text(machine)[0].startswith("[ ] Blast radius: 0 findings of the scan of ")
@@ -564,7 +558,7 @@ class TestBlastRadius:
 
     def test_as_json(self, machine: Machine) -> None:
         """The whole scan is in the document, as it was."""
-        self.put(machine, "a.txt", machine.environ[V1])
+        machine.put("work/a.txt", machine.environ[V1])
         scan = self.scanned(machine)
         document = json.loads(report(machine, "--scan", "scan.json", "--format", "json"))
         assert document["blast_radius"] == scan
@@ -576,7 +570,7 @@ class TestBlastRadius:
 
     def test_a_pipe(self, machine: Machine) -> None:
         """What a scan writes can be read as it is written."""
-        self.put(machine, "a.txt", machine.environ[V1])
+        machine.put("work/a.txt", machine.environ[V1])
         self.scanned(machine)
         content = (machine.root / "scan.json").read_bytes()
         with patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(content))):
@@ -598,7 +592,7 @@ class TestBlastRadius:
 
     def test_how_large(self, machine: Machine) -> None:
         """Up to the bound, and not a byte more."""
-        self.put(machine, "a.txt", "nothing")
+        machine.put("work/a.txt", "nothing")
         self.scanned(machine, status=0)
         path = machine.root / "scan.json"
         content = path.read_bytes()
@@ -619,7 +613,7 @@ class TestBlastRadius:
     @pytest.mark.parametrize("form", ["text", "sarif"])
     def test_another_form(self, machine: Machine, form: str) -> None:
         """So are the scan's own other forms, and the documents of other commands."""
-        self.put(machine, "a.txt", machine.environ[V1])
+        machine.put("work/a.txt", machine.environ[V1])
         self.not_a_scan(machine, machine.call("scan", "--format", form, "work").out)
         self.not_a_scan(machine, machine.call("status", "--format", "json").out)
 
@@ -664,14 +658,14 @@ class TestBlastRadius:
     )
     def test_edited(self, machine: Machine, edit: Callable[[dict[str, Any]], Any]) -> None:
         """A document that contradicts itself, has what no scan has, or would forge a line, is none."""
-        self.put(machine, "a.txt", machine.environ[V1])
+        machine.put("work/a.txt", machine.environ[V1])
         scan = self.scanned(machine)
         edit(scan)
         self.not_a_scan(machine, json.dumps(scan))
 
     def test_a_path_is_shown_and_does_nothing_else(self, machine: Machine) -> None:
         """Whatever a path is called, it ends no block of the document."""
-        self.put(machine, "a.txt", machine.environ[V1])
+        machine.put("work/a.txt", machine.environ[V1])
         scan = self.scanned(machine)
         scan["findings"][0]["path"] = "``` ~~~ ## 1. Detect <script> | "
         (machine.root / "scan.json").write_text(json.dumps(scan), encoding="utf-8")
@@ -705,7 +699,7 @@ class TestBlastRadius:
     )
     def test_every_kind_of_place(self, machine: Machine, place: dict[str, Any], shown: str) -> None:
         """Each is said in words."""
-        self.put(machine, "a.txt", machine.environ[V1])
+        machine.put("work/a.txt", machine.environ[V1])
         scan = self.scanned(machine)
         scan["findings"][0].update(place)
         (machine.root / "scan.json").write_text(json.dumps(scan), encoding="utf-8")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from command_line import Machine, fingerprint_of, machine_at, rotated
 from conftest import NOW, V1, V2, Ran, clean_environment, good_keys, run
+from repositories import NO_CONFIGURATION
 
 from robodj_secretguard.scan.result import Rule
 
@@ -36,7 +37,6 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "Ada"), ("EMAIL", "ada@robodj.example"))
 }
-NO_CONFIGURATION = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from command_line import OTHER, Machine, Terminal, fingerprint_of, machine_at, r
 from conftest import NOW, TIMEOUT, V1, V2, Ran, clean_environment, run
 from detector import leaks
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
+from repositories import NO_CONFIGURATION, commit, git, made
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
 from robodj_secretguard.commands.scan import MAX_KEYS_BYTES
@@ -43,9 +44,6 @@ TAKE_IT_OUT = "- take it out of where it is; a history that was fetched keeps wh
 NOTHING_KNOWN = (
     "keys: none is delivered, recorded or revoked here: assignments and tracked key files alone are looked for"
 )
-IDENTITY = {
-    f"GIT_{role}_{what}": "ada@robodj.example" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-}
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="terminals, FIFOs and links are POSIX's")
 
@@ -81,7 +79,7 @@ def machine(tmp_path: Path) -> Machine:
     """A machine with good keys, of which nothing is recorded, and nothing in its working directory."""
     machine = machine_at(tmp_path)
     machine.environ.update({V1: new_key(), V2: new_key(64)})
-    machine.environ.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull, PATH=os.environ["PATH"])
+    machine.environ.update(NO_CONFIGURATION, PATH=os.environ["PATH"])
     return machine
 
 
@@ -115,23 +113,9 @@ def refused(ran: Ran, said: str) -> None:
     assert (ran.status, ran.out, ran.err) == (2, "", f"{PROGRAM}: {said}\n")
 
 
-def put(machine: Machine, name: str, text: str | bytes) -> None:
-    """Put a file into the working directory."""
-    path = machine.root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-
-
-def git(machine: Machine, *arguments: str) -> str:
-    """Run git in the working directory."""
-    command = ["git", "-C", str(machine.root), *arguments]
-    return subprocess.run(command, env=machine.environ | IDENTITY, capture_output=True, text=True, check=True).stdout
-
-
 def repository(machine: Machine) -> None:
     """Make the working directory a repository with one commit."""
-    git(machine, "init", "--quiet")
-    git(machine, "commit", "--quiet", "--allow-empty", "--message", "begin")
+    commit(made(machine.root), "begin")
 
 
 def incomplete(ran: Ran) -> list[str]:
@@ -151,7 +135,7 @@ class TestText:
 
     def test_clean(self, machine: Machine) -> None:
         """Nothing is found, and all was looked at."""
-        put(machine, "app.py", "print('hello')\n")
+        machine.put("app.py", "print('hello')\n")
         ran = scan(machine)
         assert (ran.status, ran.err) == (0, "")
         assert ran.out.splitlines() == [DELIVERED, f"{FILES}: 1 file or object, 0.0 MiB", CLEAN]
@@ -160,9 +144,9 @@ class TestText:
         """A key that is delivered stands in two files, in two forms; and another is assigned in a third."""
         other = new_key(64)
         first, second = machine.fingerprint(), fingerprint_of(other)
-        put(machine, "a.txt", f"one\n  two {machine.environ[V1]}\n")
-        put(machine, "b.yaml", f"data: {base64.b64encode(machine.environ[V1].encode()).decode()}\n")
-        put(machine, "sub/c.env", f"{V2}={other}\n")
+        machine.put("a.txt", f"one\n  two {machine.environ[V1]}\n")
+        machine.put("b.yaml", f"data: {base64.b64encode(machine.environ[V1].encode()).decode()}\n")
+        machine.put("sub/c.env", f"{V2}={other}\n")
         ran = scan(machine, keys=[other])
         assert (ran.status, ran.err) == (1, "")
         known = f"(known by: environment; {first})"
@@ -185,7 +169,7 @@ class TestText:
 
     def test_incomplete(self, machine: Machine) -> None:
         """What was not looked at is listed, and the status is 2 whatever was found elsewhere."""
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         ran = scan(machine, "a.txt", "b.txt", "c.txt")
         assert incomplete(ran) == ["PATH 2: it is not there", "PATH 3: it is not there"]
         assert ran.out.splitlines()[-1] == "Scan INCOMPLETE: 1 finding, and 2 things were not looked at."
@@ -205,7 +189,7 @@ class TestText:
         machine.record(rotated(NOW, machine.fingerprint()), rotated(NOW, machine.fingerprint(), environment="dev"))
         machine.write("revoked.fingerprints", machine.fingerprint())
         machine.write("secret.key", machine.environ[V1])
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         (line,) = scan(machine, "--keys-from", "-", stdin=machine.environ[V1].encode()).alerts
         sources = "environment, file:config/secret.key, keys-from, operations log, revocation list"
         assert line.endswith(f": the key, raw (known by: {sources}; {machine.fingerprint()})")
@@ -213,7 +197,7 @@ class TestText:
     def test_a_revoked_key(self, machine: Machine) -> None:
         """It need not be revoked again: what uses it is to be found."""
         machine.write("revoked.fingerprints", machine.fingerprint())
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         assert scan(machine).out.splitlines()[3:-1] == [
             TO_DO,
             REVOKE_IT,
@@ -226,7 +210,7 @@ class TestText:
         """Git lets go of it, and an existing key may have been pasted into its lines."""
         repository(machine)
         machine.write("other.key", f"{new_key()}\n{new_key()}\n")
-        git(machine, "add", "--force", "config/other.key")
+        git(machine.root, "add", "--force", "config/other.key")
         lines = scan(machine, "config").out.splitlines()
         what = "git tracks this key file, and it holds more than a template"
         assert lines[0] == f"ALERT: a key: tracked-key-file: config/other.key in the index: {what}"
@@ -240,7 +224,7 @@ class TestText:
 
     def test_the_remedies_keep_the_options(self, machine: Machine) -> None:
         """What is to be run finds the same config directory and model; a key that was put there is not repeated."""
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         (machine.root / "conf").mkdir()
         out = scan(machine, "--config-dir", "conf", *FURTHER).out.splitlines()
         options = f"--config-dir conf --model {__name__}:Further"
@@ -253,7 +237,7 @@ class TestText:
         """Of another service's secret, which the log has, no command is shown that this model would refuse."""
         key = new_key()
         laptop.record(rotated(NOW, fingerprint_of(key), secret="player.key"))  # noqa: S106 - a name
-        put(laptop, "sub/a.txt", key)
+        laptop.put("sub/a.txt", key)
         out = scan(laptop, keys=[key]).out
         assert out.startswith("ALERT: player.key (prod): known-key: sub/a.txt:1:1: ")
         assert f"- {PROGRAM} revoke --fingerprint {fingerprint_of(key)} " in out
@@ -262,7 +246,7 @@ class TestText:
 
     def test_the_remedies_do_what_they_say(self, machine: Machine) -> None:
         """The commands run as they are shown, and the next scan knows that the key is revoked."""
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         words = [PROGRAM, "revoke", "--fingerprint", machine.fingerprint(), "--reason", "found by a scan"]
         assert machine.call(*words[1:]).status == 2
         assert machine.call(*words[1:], "--yes").status == 0
@@ -275,7 +259,7 @@ class TestJson:
 
     def test_its_shape(self, machine: Machine) -> None:
         """Every field, of a scan that found a key and read no pipe's other end."""
-        put(machine, "a.txt", f"{machine.environ[V1]}\n")
+        machine.put("a.txt", f"{machine.environ[V1]}\n")
         machine.record(rotated(NOW, machine.fingerprint()))
         found = document(machine)
         assert found.pop("scanned_at") == iso_utc(NOW)
@@ -340,20 +324,19 @@ class TestJson:
     def test_history(self, machine: Machine) -> None:
         """A finding in an object has the commits that carry it, and under which names."""
         repository(machine)
-        put(machine, "a.txt", f"\n{machine.environ[V1]}\n")
-        git(machine, "add", ".")
-        git(machine, "commit", "--quiet", "--message", "leak")
-        git(machine, "rm", "--quiet", "a.txt")
-        git(machine, "commit", "--quiet", "--message", "gone")
+        machine.put("a.txt", f"\n{machine.environ[V1]}\n")
+        git(machine.root, "add", ".")
+        leak = commit(machine.root, "leak")
+        git(machine.root, "rm", "--quiet", "a.txt")
+        commit(machine.root, "gone")
         found = document(machine, "--git-history")
         (finding,) = found["findings"]
-        commit = git(machine, "rev-parse", "HEAD~").strip()
         assert (found["scope"], finding["where"], finding["kind"]) == ("git-history", "history", "blob")
         assert (finding["line"], finding["column"], finding["path"]) == (2, 1, None)
-        assert finding["object"] == git(machine, "rev-parse", "HEAD~:a.txt").strip()
-        assert finding["carriers"] == [{"commit": commit, "path": "a.txt"}]
+        assert finding["object"] == git(machine.root, "rev-parse", "HEAD~:a.txt")
+        assert finding["carriers"] == [{"commit": leak, "path": "a.txt"}]
         (line,) = scan(machine, "--git-history").alerts
-        assert f": a.txt:2:1 in commit {commit}: the key, raw " in line
+        assert f": a.txt:2:1 in commit {leak}: the key, raw " in line
 
 
 class TestScope:
@@ -362,34 +345,34 @@ class TestScope:
     def test_paths(self, machine: Machine) -> None:
         """Those that are named, and nothing beside them."""
         for name in ("a.txt", "sub/b.txt", "sub/deep/c.txt", "d.txt"):
-            put(machine, name, machine.environ[V1])
+            machine.put(name, machine.environ[V1])
         found = document(machine, "d.txt", "sub")
         assert [each["path"] for each in found["findings"]] == ["d.txt", "sub/b.txt", "sub/deep/c.txt"]
         assert found["files"] == 3
 
     def test_an_interrupt(self, machine: Machine) -> None:
         """Nothing is said of what was found until then."""
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         with patch("robodj_secretguard.scan.scanner.walk", side_effect=KeyboardInterrupt):
             ran = scan(machine)
         assert (ran.status, ran.out, ran.err) == (2, "", f"{PROGRAM}: the command failed (KeyboardInterrupt)\n")
 
     def test_a_key_that_is_named_twice(self, machine: Machine) -> None:
         """It is one finding."""
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         assert len(document(machine, "a.txt", "a.txt")["findings"]) == 1
 
     def test_staged(self, machine: Machine) -> None:
         """What is in the index and not in the last commit; files are not looked at."""
         repository(machine)
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         assert scan(machine, "--staged").out.splitlines() == [
             DELIVERED,
             f"{STAGED}: 0 files and objects, 0.0 MiB",
             CLEAN,
         ]
-        git(machine, "add", "a.txt")
-        put(machine, "a.txt", "nothing\n")
+        git(machine.root, "add", "a.txt")
+        machine.put("a.txt", "nothing\n")
         ran = scan(machine, "--staged")
         known = f"the key, raw (known by: environment; {machine.fingerprint()})"
         assert (ran.status, ran.alerts) == (1, [f"ALERT: secret.key: known-key: a.txt:1:1 in the index: {known}"])
@@ -397,8 +380,8 @@ class TestScope:
     def test_history_has_files_too(self, machine: Machine) -> None:
         """And what lies in git's own directory."""
         repository(machine)
-        put(machine, "a.txt", machine.environ[V1])
-        put(machine, ".git/info/notes", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
+        machine.put(".git/info/notes", machine.environ[V1])
         found = document(machine, "--git-history")
         assert [each["path"] for each in found["findings"]] == ["a.txt", ".git/info/notes"]
 
@@ -413,7 +396,7 @@ class TestScope:
         """The commits of one scan are those of one repository."""
         for name in ("one", "two"):
             (machine.root / name).mkdir()
-            git(machine, "-C", name, "init", "--quiet")
+            made(machine.root / name)
         said = "--git-history and --staged take the paths of one repository"
         refused(scan(machine, option, "one", "two"), said)
         assert scan(machine, "one", "two").status == 0
@@ -427,7 +410,7 @@ class TestScope:
     def test_within_gits_own_directory(self, machine: Machine, directory: str) -> None:
         """It is a directory as any other: its files are looked at, and git is not needed for that."""
         repository(machine)
-        put(machine, ".git/info/notes", machine.environ[V1])
+        machine.put(".git/info/notes", machine.environ[V1])
         found = document(machine, directory)
         assert [each["path"] for each in found["findings"]] == [".git/info/notes"]
 
@@ -443,7 +426,7 @@ class TestScope:
     def test_a_link(self, machine: Machine) -> None:
         """What it leads to is looked at as text, and followed where the link is named."""
         (machine.root / "link").symlink_to(f"/nowhere/{machine.environ[V1]}")
-        put(machine, "a.txt", machine.environ[V2])
+        machine.put("a.txt", machine.environ[V2])
         (machine.root / "to-a").symlink_to("a.txt")
         shown = [line.partition(": the key")[0] for line in scan(machine).alerts]
         assert shown == [
@@ -461,7 +444,7 @@ class TestKeysFrom:
     def test_a_pipe(self, laptop: Machine) -> None:
         """They are looked for, and nothing is known of their secrets."""
         first, second = new_key(), secrets.token_hex(64)
-        put(laptop, "a.txt", f"{first}\n{second.upper()}\n")
+        laptop.put("a.txt", f"{first}\n{second.upper()}\n")
         ran = scan(laptop, "--keys-from", "-", stdin=f"# old\n\n{first}\r\n{second}".encode(), keys=[first, second])
         assert (ran.status, ran.err) == (1, "")
         known = [f"(known by: keys-from; {fingerprint_of(each)})" for each in (first, second)]
@@ -474,7 +457,7 @@ class TestKeysFrom:
     def test_a_file(self, machine: Machine) -> None:
         """It holds keys where they must not be, unless it is elsewhere."""
         key = new_key()
-        put(machine, "old", key)
+        machine.put("old", key)
         ran = scan(machine, "--keys-from", "old", keys=[key])
         known = f"(known by: keys-from; {fingerprint_of(key)})"
         assert ran.alerts == [f"ALERT: a key: known-key: old:1:1: the key, raw {known}"]
@@ -483,7 +466,7 @@ class TestKeysFrom:
     def test_it_is_found_within_longer_text(self, laptop: Machine) -> None:
         """As a key that is at hand, and not by its fingerprint."""
         key = new_key(45)
-        put(laptop, "a.txt", f"AAAA{key}AAAA")
+        laptop.put("a.txt", f"AAAA{key}AAAA")
         (line,) = scan(laptop, "--keys-from", "-", stdin=key.encode(), keys=[key]).alerts
         assert ": a.txt:1:5: the key, raw " in line
 
@@ -491,7 +474,7 @@ class TestKeysFrom:
         """What is recorded of its fingerprint says whose it was."""
         key = new_key()
         laptop.record(rotated(NOW, fingerprint_of(key), secret=OTHER, environment="staging"))
-        put(laptop, "a.txt", key)
+        laptop.put("a.txt", key)
         ran = scan(laptop, "--keys-from", "-", stdin=key.encode(), keys=[key])
         assert ran.alerts[0].startswith("ALERT: secret_v2.key (staging): known-key: a.txt:1:1: ")
         assert f"looked for: secret_v2.key, {ASSIGNMENTS}" in ran.out.splitlines()
@@ -514,7 +497,7 @@ class TestKeysFrom:
         key = new_key()
         content = content.replace(b"%s", key.encode())
         refused(scan(machine, "--keys-from", "-", stdin=content, keys=[key]), f"{self.WHICH}: {why}")
-        put(machine, "keys", content)
+        machine.put("keys", content)
         refused(scan(machine, "--keys-from", "keys", keys=[key]), f"{self.WHICH}: {why}")
 
     def test_how_large(self, laptop: Machine) -> None:
@@ -524,7 +507,7 @@ class TestKeysFrom:
         assert scan(laptop, "--keys-from", "-", stdin=largest).status == 0
         said = f"--keys-from: what it names is larger than {MAX_KEYS_BYTES} bytes"
         refused(scan(laptop, "--keys-from", "-", stdin=largest + b"\n", keys=[key]), said)
-        put(laptop, "keys", largest + b"\n")
+        laptop.put("keys", largest + b"\n")
         refused(scan(laptop, "--keys-from", "keys", keys=[key]), said)
 
     def test_a_terminal(self, laptop: Machine) -> None:
@@ -557,7 +540,7 @@ class TestKeysFrom:
     def test_a_real_pipe(self, laptop: Machine) -> None:
         """The key goes from one process to the other, and is in no argument."""
         key = new_key()
-        put(laptop, "a.txt", key)
+        laptop.put("a.txt", key)
         done = subprocess.run(
             [sys.executable, "-m", "robodj_secretguard", "scan", "--keys-from", "-"],
             input=key.encode(),
@@ -583,7 +566,7 @@ class TestFingerprints:
         """A recorded key, whose secret and environment are known from there."""
         key = new_key()
         laptop.record(rotated(NOW, fingerprint_of(key), environment="staging"))
-        put(laptop, "sub/a.txt", f"key: {key}\n")
+        laptop.put("sub/a.txt", f"key: {key}\n")
         ran = scan(laptop, "--fingerprints", keys=[key])
         known = f"(known by: operations log; {fingerprint_of(key)})"
         assert ran.alerts == [f"ALERT: secret.key (staging): known-key: sub/a.txt:1:6: the key, raw {known}"]
@@ -599,7 +582,7 @@ class TestFingerprints:
             laptop.write("revoked.fingerprints", f"# leaked\n{fingerprint_of(key)}\n{fingerprint_of(new_key())}\n")
         else:
             laptop.environ["ROBODJ_REVOKED_FINGERPRINTS"] = f"{fingerprint_of(key)},{fingerprint_of(new_key())}"
-        put(laptop, "a.txt", key)
+        laptop.put("a.txt", key)
         ran = scan(laptop, "--fingerprints", keys=[key])
         known = f"(known by: revocation list; {fingerprint_of(key)})"
         assert ran.alerts == [f"ALERT: a key: known-key: a.txt:1:1: the key, raw {known}"]
@@ -609,12 +592,12 @@ class TestFingerprints:
         """They are looked for all the same."""
         key = new_key()
         laptop.write("revoked.fingerprints", fingerprint_of(key))
-        put(laptop, "a.txt", key)
+        laptop.put("a.txt", key)
         assert len(scan(laptop, keys=[key]).alerts) == 1
 
     def test_it_uses_no_key(self, machine: Machine) -> None:
         """One that is delivered and recorded nowhere is not found, which is no success; nor is it judged."""
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         machine.environ[V2] = "short"
         machine.write("secret.key", new_key())
         ran = scan(machine, "--fingerprints", "a.txt")
@@ -629,8 +612,8 @@ class TestFingerprints:
         ran = scan(laptop, "--fingerprints")
         assert (ran.status, incomplete(ran)) == (2, [NOTHING_KNOWN])
         assert f"looked for: {ASSIGNMENTS}" in ran.out.splitlines()
-        put(laptop, "a.env", f"{V1}={key}\n")
-        git(laptop, "add", "a.env")
+        laptop.put("a.env", f"{V1}={key}\n")
+        git(laptop.root, "add", "a.env")
         for options, status in ((), 2), (("--fingerprints",), 2), (("--fingerprints", "--staged"), 1):
             ran = scan(laptop, *options, keys=[key])
             assert (ran.status, len(ran.alerts)) == (status, 1)
@@ -640,7 +623,7 @@ class TestFingerprints:
         first, second = new_key(), new_key()
         laptop.record(*(rotated(NOW, fingerprint_of(each)) for each in (first, second)))
         laptop.log.write_bytes(laptop.log.read_bytes().replace(b'"Ada"', b'"Eve"', 1))
-        put(laptop, "a.txt", f"{first}\n{second}\n")
+        laptop.put("a.txt", f"{first}\n{second}\n")
         ran = scan(laptop, "--fingerprints", "a.txt", keys=[first, second])
         why = "line 2 does not follow line 1: one was changed, or one between was taken away"
         assert (incomplete(ran), len(ran.alerts)) == ([f"operations log: {why}"], 2)
@@ -657,7 +640,7 @@ class TestFingerprints:
         laptop.record(rotated(NOW, fingerprint_of(key)))
         laptop.log.rename(laptop.root / "kept.jsonl")
         laptop.record(rotated(NOW, fingerprint_of(other)))
-        put(laptop, "a.txt", f"{key}\n{other}\n")
+        laptop.put("a.txt", f"{key}\n{other}\n")
         arguments = ("--fingerprints", "a.txt")
         named = scan(laptop, *arguments, "--operations-log", "kept.jsonl", keys=[key, other])
         assert [fingerprint_of(key) in line for line in named.alerts] == [True]
@@ -703,7 +686,7 @@ class TestFingerprints:
         """What can be read of it is looked for, and how the rest is found is said."""
         key = new_key()
         laptop.write("revoked.fingerprints", f"nothing\n{fingerprint_of(key)}\n{key}\n")
-        put(laptop, "a.txt", key)
+        laptop.put("a.txt", key)
         ran = scan(laptop, "--fingerprints", "a.txt", keys=[key])
         place = "The revocation list config/revoked.fingerprints"
         why = (
@@ -723,7 +706,7 @@ class TestValues:
         key = new_key()
         machine.write("secret.key", key)
         machine.environ["ROBODJ_PROTECTED_ENV"] = "1"
-        put(machine, "a.txt", f"{machine.environ[V1]}\n{key}\n")
+        machine.put("a.txt", f"{machine.environ[V1]}\n{key}\n")
         ran = scan(machine, keys=[key])
         known = [f"environment; {machine.fingerprint()}", f"file:config/secret.key; {fingerprint_of(key)}"]
         assert ran.alerts == [
@@ -750,7 +733,7 @@ class TestValues:
         """It is no place for a key any more, and it is found in both ways."""
         repository(machine)
         machine.write("secret.key", machine.environ[V1])
-        git(machine, "add", "--force", "config/secret.key")
+        git(machine.root, "add", "--force", "config/secret.key")
         rules = [(each["rule"], each["where"], each["path"]) for each in document(machine)["findings"]]
         assert rules == [
             ("tracked-key-file", "index", "config/secret.key"),
@@ -764,7 +747,7 @@ class TestValues:
         """They are looked for nowhere."""
         laptop.environ.update({V1: "changeme", V2: "todo"})
         laptop.write("secret.key", "# a template\nchangeme\n")
-        put(laptop, "a.txt", f"changeme\n{V1}=changeme\n")
+        laptop.put("a.txt", f"changeme\n{V1}=changeme\n")
         ran = scan(laptop)
         assert (incomplete(ran), ran.alerts) == ([NOTHING_KNOWN], [])
 
@@ -773,7 +756,7 @@ class TestValues:
         """What would not pass as a key is not looked for, which may miss one: that is said."""
         key = new_key()
         machine.environ[V1] = value.replace("%s", key)
-        put(machine, "a.txt", f"hunter2\nx y\n{key}\n")
+        machine.put("a.txt", f"hunter2\nx y\n{key}\n")
         ran = scan(machine, keys=[key])
         why = "its value (environment) would not pass as a key, and is not looked for"
         assert (incomplete(ran), ran.alerts) == ([f"secret.key: {why}"], [])
@@ -782,7 +765,7 @@ class TestValues:
         """As for a variable; a line that is sound is looked for all the same."""
         key = new_key(64)
         machine.write("secret_v2.key", f"short\n{key}\n")
-        put(machine, "a.txt", key)
+        machine.put("a.txt", key)
         ran = scan(machine, keys=[key])
         why = "its value (file:config/secret_v2.key) would not pass as a key, and is not looked for"
         assert (incomplete(ran), len(ran.alerts)) == ([f"{OTHER}: {why}"], 1)
@@ -792,7 +775,7 @@ class TestValues:
         """The key that it may hold is looked for nowhere: the scan is incomplete, and must say so."""
         key = new_key()
         machine.write("secret.key", f"# \xe9\n{key}\n".encode(encoding))
-        put(machine, "a.txt", key)
+        machine.put("a.txt", key)
         ran = scan(machine, keys=[key])
         assert [line.partition(":")[0] for line in incomplete(ran)] == ["secret.key"]
 
@@ -801,7 +784,7 @@ class TestValues:
         machine.environ[V3] = new_key()
         machine.write("player.key", machine.environ[V3])
         other = new_key()
-        put(machine, "a.txt", f"{machine.environ[V3]}\n{V3}: {other}\n")
+        machine.put("a.txt", f"{machine.environ[V3]}\n{V3}: {other}\n")
         ran = scan(machine, *FURTHER, keys=[other])
         known = f"(known by: environment, file:config/player.key; {fingerprint_of(machine.environ[V3])})"
         given = f"the variable is given what would pass as the key, raw ({fingerprint_of(other)})"
@@ -826,14 +809,14 @@ class TestMost:
     @pytest.mark.parametrize(("keys", "status"), [(MOST_IN_ONE_PLACE, 1), (MOST_IN_ONE_PLACE + 1, 2)])
     def test_the_first_hundred(self, machine: Machine, keys: int, status: int) -> None:
         """These are listed, and that there are more is said."""
-        put(machine, "a.txt", f"{machine.environ[V1]}\n" * keys)
+        machine.put("a.txt", f"{machine.environ[V1]}\n" * keys)
         ran = scan(machine)
         why = "INCOMPLETE: a.txt: it has more keys than the first 100, which are listed"
         assert (ran.status, len(ran.alerts), why in ran.out) == (status, MOST_IN_ONE_PLACE, status == 2)
 
     def test_one_key_is_revoked_once(self, machine: Machine) -> None:
         """However often it was found."""
-        put(machine, "a.txt", f"{machine.environ[V1]}\n" * 9)
+        machine.put("a.txt", f"{machine.environ[V1]}\n" * 9)
         assert scan(machine).out.count("--fingerprint") == 1
 
 
@@ -868,8 +851,8 @@ class TestArguments:
 
     def test_a_key_as_a_name_that_is_there(self, machine: Machine) -> None:
         """It is found, and not shown, of a file, a directory, and what lies below."""
-        put(machine, f"{machine.environ[V1]}.txt", "nothing")
-        put(machine, f"sub/{machine.environ[V2]}/a.txt", machine.environ[V1])
+        machine.put(f"{machine.environ[V1]}.txt", "nothing")
+        machine.put(f"sub/{machine.environ[V2]}/a.txt", machine.environ[V1])
         shown = [line.partition(": the key")[0] for line in scan(machine).alerts]
         assert shown == [
             "ALERT: secret.key: known-key: [redacted], in the name itself",
@@ -879,14 +862,14 @@ class TestArguments:
 
     def test_a_name_with_a_part_of_a_key(self, machine: Machine) -> None:
         """That is no key, and yet it is not shown."""
-        put(machine, f"old-{machine.environ[V1][3:12]}.txt", machine.environ[V1])
+        machine.put(f"old-{machine.environ[V1][3:12]}.txt", machine.environ[V1])
         (line,) = scan(machine).alerts
         assert line.startswith("ALERT: secret.key: known-key: [redacted]:1:1: ")
 
     @posix_only
     def test_a_name_that_would_forge_a_line(self, machine: Machine) -> None:
         """It is escaped."""
-        put(machine, "a\nALERT: \x1b[31m\N{LATIN SMALL LETTER E WITH ACUTE}\udcff.txt", machine.environ[V1])
+        machine.put("a\nALERT: \x1b[31m\N{LATIN SMALL LETTER E WITH ACUTE}\udcff.txt", machine.environ[V1])
         ran = scan(machine)
         assert ran.out.splitlines()[0].startswith(
             r"ALERT: secret.key: known-key: a\nALERT: \x1b[31m\xe9\udcff.txt:1:1: the key, raw "
@@ -895,7 +878,7 @@ class TestArguments:
 
     def test_a_path_that_begins_with_a_hyphen(self, machine: Machine) -> None:
         """It is written as ./-a.txt: -- is for the command of exec."""
-        put(machine, "-a.txt", machine.environ[V1])
+        machine.put("-a.txt", machine.environ[V1])
         assert scan(machine, "./-a.txt").status == 1
         assert scan(machine, "--", "-a.txt").status == 2
 
@@ -923,7 +906,7 @@ class TestStreams:
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
     def test_a_disk_that_is_full(self, machine: Machine) -> None:
         """The same, of a real process."""
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         with open("/dev/full", "w", encoding="utf-8") as full:
             done = subprocess.run(
                 [sys.executable, "-m", "robodj_secretguard", "scan"],
@@ -939,14 +922,14 @@ class TestStreams:
 
     def test_progress_is_for_a_terminal(self, machine: Machine) -> None:
         """None is written to a file or a pipe."""
-        put(machine, "a.txt", "nothing")
+        machine.put("a.txt", "nothing")
         with self.AT_ONCE:
             assert scan(machine).err == ""
             assert self.progress(machine)
 
     def test_progress_is_taken_away(self, machine: Machine) -> None:
         """What is there in the end is a line of blanks, and nothing of it shows a name."""
-        put(machine, f"{machine.environ[V1]}/a.txt", "nothing")
+        machine.put(f"{machine.environ[V1]}/a.txt", "nothing")
         with self.AT_ONCE:
             shown = self.progress(machine).split("\r")
         assert [each.rstrip() for each in shown if each.strip()] == [f"{PROGRAM}: 1 looked at, 0.0 MiB"] * 2
@@ -969,7 +952,7 @@ class TestStreams:
     @posix_only
     def test_a_real_terminal(self, machine: Machine) -> None:
         """The progress is on the terminal, and the result in the pipe."""
-        put(machine, "a.txt", "nothing")
+        machine.put("a.txt", "nothing")
         script = (
             "from robodj_secretguard.commands import terminal; terminal.PROGRESS_SECONDS = 0;"
             " from robodj_secretguard.cli import main; raise SystemExit(main(['scan', '--format', 'json']))"
@@ -992,7 +975,7 @@ class TestStreams:
 
     def test_a_real_process(self, machine: Machine) -> None:
         """Run as its users do, it says the same as in this process."""
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         env = clean_environment() | machine.environ
         ran = run(["-m", "robodj_secretguard", "scan"], env=env, cwd=machine.root, keys=[machine.environ[V1]])
         assert ran == scan(machine)
@@ -1002,7 +985,7 @@ class TestStreams:
     ("prepare", "status"),
     [
         (lambda _: None, 0),
-        (lambda machine: put(machine, "a.txt", machine.environ[V1]), 1),
+        (lambda machine: machine.put("a.txt", machine.environ[V1]), 1),
         (lambda machine: machine.log.mkdir(parents=True), 2),
         (lambda machine: machine.environ.update({V1: "short"}), 2),
     ],

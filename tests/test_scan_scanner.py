@@ -16,7 +16,7 @@ import pytest
 from command_line import Machine, Terminal, fingerprint_of, machine_at, rotated, without_objects
 from conftest import NOW, V1, V2, good_keys
 from detector import leaks
-from test_scan_git import FIXED, commit, git, made, object_file, put
+from repositories import NO_CONFIGURATION, commit, git, made, object_file, put
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.lifecycle.records import Event, draft, hash_of
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="FIFOs, links and such names are POSIX's")
 
 CLEAN, FOUND, INCOMPLETE = 0, 1, 2
-GIT_VARIABLES = {name: value for name, value in FIXED.items() if name.startswith("GIT_CONFIG")} | {
-    "PATH": os.environ["PATH"]
-}
+GIT_VARIABLES = NO_CONFIGURATION | {"PATH": os.environ["PATH"]}
 FORMATS = ("text", "json", "sarif")
 UNUSUAL = ("two\nlines", "\x1b[2J", "\udcff", "   ", "back\\slash", "a\ttab", "é", "a:b", "%41", "\u202e")
 
@@ -135,7 +133,7 @@ class TestKnown:
         old, revoked = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         machine.record(rotated(NOW, fingerprint_of(old)))
         machine.write("revoked.fingerprints", fingerprint_of(revoked) + "\n")
-        (machine.root / "notes").write_text(f"{old}\n{revoked}\n{machine.environ[V1]}\n", encoding="ascii")
+        machine.put("notes", f"{old}\n{revoked}\n{machine.environ[V1]}\n")
         status, result = scanned(machine, "--fingerprints")
         assert (status, found(result, "secret", "line", "known_by")) == (
             FOUND,
@@ -160,7 +158,7 @@ class TestFiles:
     def test_all_kinds_of_places(self, machine: Machine) -> None:
         """In a file, in what a link leads to, and in the name of a file, a link or a directory, which is not shown."""
         key = machine.environ[V1]
-        (machine.root / "file").write_text(f"a\n {key}", encoding="ascii")
+        machine.put("file", f"a\n {key}")
         (machine.root / "link").symlink_to(f"/{key}")
         (machine.root / key).mkdir()
         (machine.root / key / f"{key}.txt").write_text(key, encoding="ascii")
@@ -189,7 +187,7 @@ class TestFiles:
     @pytest.mark.parametrize("name", UNUSUAL)
     def test_unusual_names(self, machine: Machine, name: str) -> None:
         """They are escaped, in one line, and SARIF has them as they are."""
-        (machine.root / name).write_text(machine.environ[V1], encoding="ascii")
+        machine.put(name, machine.environ[V1])
         status, result = scanned(machine)
         ((path,),) = found(result, "path")
         assert (status, path.encode("ascii").decode("unicode_escape")) == (FOUND, name)
@@ -213,14 +211,14 @@ class TestFiles:
     def test_more_than_are_listed(self, machine: Machine) -> None:
         """Of a file with many keys the first ones are listed, and that there are more is told."""
         text = f"{machine.environ[V1]} \n" * (MOST_IN_ONE_PLACE + 1)
-        (machine.root / "file").write_text(text, encoding="ascii")
+        machine.put("file", text)
         status, result = scanned(machine)
         assert (status, len(result["findings"])) == (INCOMPLETE, MOST_IN_ONE_PLACE)
         assert missed(result) == [("file", "it has more keys than the first 100, which are listed")]
 
     def test_as_many_as_are_listed(self, machine: Machine) -> None:
         """A file with just as many is complete."""
-        (machine.root / "file").write_text(f"{machine.environ[V1]} \n" * MOST_IN_ONE_PLACE, encoding="ascii")
+        machine.put("file", f"{machine.environ[V1]} \n" * MOST_IN_ONE_PLACE)
         status, result = scanned(machine)
         assert (status, len(result["findings"])) == (FOUND, MOST_IN_ONE_PLACE)
 
@@ -238,9 +236,9 @@ class TestFiles:
     def test_utf_16_and_binary(self, machine: Machine) -> None:
         """A key is found in them, in every form."""
         key = machine.environ[V1]
-        (machine.root / "a").write_text(f"key: {key}", encoding="utf-16")
-        (machine.root / "b").write_bytes(b"\0\1\2\xff" + base64.b64encode(f":{key}".encode()) + b"\0")
-        (machine.root / "c").write_text(f"{V2}={machine.environ[V1].encode().hex().upper()}", encoding="ascii")
+        machine.put("a", f"key: {key}".encode("utf-16"))
+        machine.put("b", b"\0\1\2\xff" + base64.b64encode(f":{key}".encode()) + b"\0")
+        machine.put("c", f"{V2}={machine.environ[V1].encode().hex().upper()}")
         assert found(scanned(machine)[1], "path", "form", "column") == [
             ("a", "utf-16", 6),
             ("b", "base64", 5),
@@ -268,7 +266,7 @@ class TestHostileFiles:
         os.mkfifo(machine.root / "fifo")
         (machine.root / "nowhere").symlink_to("nothing")
         (machine.root / "itself").symlink_to("itself")
-        (machine.root / "file").write_text(machine.environ[V1], encoding="ascii")
+        machine.put("file", machine.environ[V1])
         status, result = scanned(machine, path, "file")
         assert (status, len(result["findings"]), len(missed(result))) == (INCOMPLETE, 1, 1)
 
@@ -284,13 +282,13 @@ class TestHostileFiles:
     def test_what_vanishes_or_changes(self, machine: Machine) -> None:
         """A file that does so while it is looked at is told, and what was found before stays found."""
         for name in ("a", "b", "c"):
-            (machine.root / name).write_text(machine.environ[V1].ljust(2 * BLOCK_BYTES), encoding="ascii")
+            machine.put(name, machine.environ[V1].ljust(2 * BLOCK_BYTES))
 
         def hostile(entry: Entry) -> Iterator[bytes]:
             for block in content(entry):
                 (machine.root / "c").unlink(missing_ok=True)
                 if entry.path.endswith("b"):
-                    (machine.root / "b").write_bytes(b"another")
+                    machine.put("b", b"another")
                 yield block
 
         with patch("robodj_secretguard.scan.scanner.content", hostile):
@@ -302,7 +300,7 @@ class TestHostileFiles:
 
     def test_progress(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """On a terminal it is shown how far the scan is, and taken away at the end; elsewhere it is not."""
-        (machine.root / "file").write_bytes(bytes(3 * BLOCK_BYTES))
+        machine.put("file", bytes(3 * BLOCK_BYTES))
         monkeypatch.setattr("robodj_secretguard.commands.terminal.PROGRESS_SECONDS", 0)
         machine.environ.update(GIT_VARIABLES)
         for stream, shows in ((Terminal(), True), (io.StringIO(), False)):
@@ -383,8 +381,8 @@ class TestStaged:
         put(repository.root, "before", key.encode())
         commit(repository.root)
         name = put(repository.root, "file", f"a\n {key}".encode())
-        (repository.root / "file").write_text("clean", encoding="ascii")
-        (repository.root / "not-staged").write_text(key, encoding="ascii")
+        repository.put("file", "clean")
+        repository.put("not-staged", key)
         status, result = scanned(repository, "--staged")
         assert (status, found(result, "where", "path", "line", "column", "object")) == (
             FOUND,
@@ -463,7 +461,7 @@ class TestHistory:
     @pytest.mark.parametrize("size", [0, 1 << 19], ids=["empty", "cut-short"])
     def test_a_corrupt_object(self, repository: Machine, size: int) -> None:
         """It is told, and takes nothing from what is found elsewhere."""
-        (repository.root / "a").write_text(repository.environ[V1], encoding="ascii")
+        repository.put("a", repository.environ[V1])
         name = put(repository.root, "file", secrets.token_bytes(BLOCK_BYTES))
         commit(repository.root)
         os.truncate(object_file(repository.root, name), size)
@@ -481,7 +479,7 @@ class TestHistory:
 
     def test_a_corrupt_key_file(self, repository: Machine) -> None:
         """Nor does a tracked one end a scan of files."""
-        (repository.root / "a").write_text(repository.environ[V1], encoding="ascii")
+        repository.put("a", repository.environ[V1])
         name = put(repository.root, "config/x.key", secrets.token_bytes(BLOCK_BYTES))
         os.truncate(object_file(repository.root, name), 0)
         status, result = scanned(repository)
@@ -560,7 +558,7 @@ class TestHistory:
     def test_in_sha_256(self, machine: Machine) -> None:
         """A repository with long names is one."""
         made(machine.root, "--object-format=sha256")
-        (machine.root / "file").write_text(machine.environ[V1], encoding="ascii")
+        machine.put("file", machine.environ[V1])
         git(machine.root, "add", "file")
         here = commit(machine.root)
         (machine.root / "file").unlink()
@@ -644,7 +642,7 @@ class TestWhatGitHasNot:
 
 def test_a_link_to_a_file_elsewhere(machine: Machine) -> None:
     """A fallback file that is a link exempts itself, and not what it leads to."""
-    (machine.root / "notes").write_text(machine.environ[V1], encoding="ascii")
+    machine.put("notes", machine.environ[V1])
     (machine.config / "secret.key").symlink_to("../notes")
     status, result = scanned(machine)
     assert (status, found(result, "path")) == (FOUND, [("notes",)])

@@ -1,0 +1,71 @@
+"""Git repositories that tests make: one identity, one time, and nobody's configuration."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from conftest import TIMEOUT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GIT = shutil.which("git") or ""
+NO_CONFIGURATION = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+SETTINGS = NO_CONFIGURATION | {
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.org",
+    "GIT_AUTHOR_DATE": "2026-12-01T12:00:00Z",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.org",
+    "GIT_COMMITTER_DATE": "2026-12-01T12:00:00Z",
+    "LC_ALL": "C",
+    "PATH": os.environ["PATH"],
+}
+"""The whole environment of git."""
+
+
+def git(directory: Path, *arguments: str | bytes, given: bytes = b"", **environment: str) -> str:
+    """Run git in a directory, and return what it wrote."""
+    done = subprocess.run(
+        [GIT, *arguments],
+        cwd=directory,
+        env=SETTINGS | {"GIT_LITERAL_PATHSPECS": "1"} | environment,
+        input=given,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=True,
+    )
+    return done.stdout.decode(errors="surrogateescape").strip()
+
+
+def made(directory: Path, *options: str) -> Path:
+    """Make a repository without a commit."""
+    directory.mkdir(exist_ok=True)
+    git(directory, "init", "-q", "-b", "main", *options)
+    return directory
+
+
+def put(directory: Path, name: str | bytes, data: bytes) -> str:
+    """Put a file into the work tree and the index, and return its object's name."""
+    path = os.path.join(os.fsencode(directory), os.fsencode(name))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(data)
+    git(directory, "add", "-f", "--", os.fsencode(name))
+    return git(directory, "hash-object", "--stdin", given=data)
+
+
+def commit(directory: Path, message: str = "a change") -> str:
+    """Commit what is in the index, and return the commit's name."""
+    git(directory, "commit", "-q", "--allow-empty", "-m", message)
+    return git(directory, "rev-parse", "HEAD")
+
+
+def object_file(directory: Path, name: str) -> Path:
+    """Return where an object is kept that is not packed."""
+    path = directory / ".git" / "objects" / name[:2] / name[2:]
+    path.chmod(0o600)
+    return path
