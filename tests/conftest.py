@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 from detector import leaks
+from hypothesis import settings
 
 from robodj_secretguard import Report, check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+# Without a deadline: how long a call takes is for test_slowest_call.py to judge.
+settings.register_profile("ours", deadline=None, max_examples=200)
+settings.load_profile("ours")
 
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"

@@ -711,7 +711,7 @@ def any_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestAnyContent:
     """Whatever stands in the file."""
 
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     @given(content=CONTENTS)
     def test_a_record_is_refused_or_follows(self, any_path: Path, content: bytes) -> None:
         """Reading never fails, and after an append all is as it was, or every record is there and the log verifies."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 from conftest import NOW, V1, good_keys, marker, process_environment
 from detector import without_fingerprints
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import SecretStr, create_model
 
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from robodj_secretguard import Report
-
-# Without a deadline: how long a call takes is for test_slowest_call.py to judge.
-settings.register_profile("ours", deadline=None, max_examples=200)
-settings.load_profile("ours")
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 KEYS = good_keys()

@@ -386,12 +386,6 @@ class TestScope:
         assert [each["path"] for each in found["findings"]] == ["a.txt", ".git/info/notes"]
 
     @pytest.mark.parametrize("option", ["--staged", "--git-history"])
-    def test_no_repository(self, machine: Machine, option: str) -> None:
-        """There is nothing that could have been looked at, which is not the same as nothing found."""
-        why = "git: there is no repository, or git refuses it (status 128): git status says why"
-        assert incomplete(scan(machine, option)) == [why]
-
-    @pytest.mark.parametrize("option", ["--staged", "--git-history"])
     def test_two_repositories(self, machine: Machine, option: str) -> None:
         """The commits of one scan are those of one repository."""
         for name in ("one", "two"):
@@ -405,14 +399,6 @@ class TestScope:
         """One of them is to be chosen."""
         ran = scan(machine, "--git-history", "--staged")
         assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
-
-    @pytest.mark.parametrize("directory", [".git", ".git/info"])
-    def test_within_gits_own_directory(self, machine: Machine, directory: str) -> None:
-        """It is a directory as any other: its files are looked at, and git is not needed for that."""
-        repository(machine)
-        machine.put(".git/info/notes", machine.environ[V1])
-        found = document(machine, directory)
-        assert [each["path"] for each in found["findings"]] == [".git/info/notes"]
 
     @posix_only
     def test_what_is_no_file(self, machine: Machine) -> None:
@@ -859,12 +845,6 @@ class TestArguments:
             "ALERT: secret_v2.key: known-key: sub/[redacted], in the name itself",
             "ALERT: secret.key: known-key: sub/[redacted]/a.txt:1:1",
         ]
-
-    def test_a_name_with_a_part_of_a_key(self, machine: Machine) -> None:
-        """That is no key, and yet it is not shown."""
-        machine.put(f"old-{machine.environ[V1][3:12]}.txt", machine.environ[V1])
-        (line,) = scan(machine).alerts
-        assert line.startswith("ALERT: secret.key: known-key: [redacted]:1:1: ")
 
     @posix_only
     def test_a_name_that_would_forge_a_line(self, machine: Machine) -> None:
