@@ -135,10 +135,10 @@ class TestText:
 
     def test_clean(self, machine: Machine) -> None:
         """Nothing is found, and all was looked at."""
-        machine.put("app.py", "print('hello')\n")
+        machine.put("app.py", "print('hello')\n".ljust(3 << 19))
         ran = scan(machine)
         assert (ran.status, ran.err) == (0, "")
-        assert ran.out.splitlines() == [DELIVERED, f"{FILES}: 1 file or object, 0.0 MiB", CLEAN]
+        assert ran.out.splitlines() == [DELIVERED, f"{FILES}: 1 file or object, 1.5 MiB", CLEAN]
 
     def test_found(self, machine: Machine) -> None:
         """A key that is delivered stands in two files, in two forms; and another is assigned in a third."""

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import secrets
+import shutil
 import socket
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -24,10 +25,10 @@ from robodj_secretguard.scan.git import TOO_EARLY
 from robodj_secretguard.scan.known import KEYS_FROM, given_value, known_keys, live_values
 from robodj_secretguard.scan.result import KnownKey, parse
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import Environment, read, variables_read
+from robodj_secretguard.sources import MAX_FILE_BYTES, Environment, read, variables_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="FIFOs, links and such names are POSIX's")
@@ -51,14 +52,14 @@ def repository(machine: Machine) -> Machine:
     return machine
 
 
-def scanned(machine: Machine, *options: str) -> tuple[int, dict[str, Any]]:
+def scanned(machine: Machine, *options: str, keys: Sequence[str] = ()) -> tuple[int, dict[str, Any]]:
     """Return the exit status and the result of a scan, which reads the same back, and of which no form shows a key."""
     machine.environ.update(GIT_VARIABLES)
-    keys = [machine.environ[name] for name in (V1, V2) if machine.environ.get(name)]
+    delivered = [machine.environ[name] for name in (V1, V2) if machine.environ.get(name)]
     statuses = set()
     for form in FORMATS:
         ran = machine.call("scan", *options, f"--format={form}")
-        assert leaks(without_objects(ran.out + ran.err), keys) == []
+        assert leaks(without_objects(ran.out + ran.err), [*delivered, *keys]) == []
         assert (ran.out + ran.err).isascii()
         statuses.add(ran.status)
         if form == "json":
@@ -286,6 +287,26 @@ class TestTracked:
             ],
         )
 
+    @pytest.mark.parametrize("size", [MAX_FILE_BYTES, MAX_FILE_BYTES + 1])
+    def test_how_large_a_template_is(self, repository: Machine, size: int) -> None:
+        """One of comments alone, which is not too large for a key file, holds no key material."""
+        put(repository.root, "config/x.key", b"# a comment\n" * (size // 12) + b"#" * (size % 12))
+        status, result = scanned(repository)
+        too_large = [("tracked-key-file", "config/x.key")] if size > MAX_FILE_BYTES else []
+        assert (status, found(result, "rule", "path")) == (FOUND if too_large else CLEAN, too_large)
+
+    def test_a_key_in_a_path_of_the_index_alone(self, repository: Machine) -> None:
+        """A name that the work tree has not is not shown either, where its key is known by its fingerprint alone."""
+        key = secrets.token_urlsafe(32)
+        repository.write("revoked.fingerprints", fingerprint_of(key) + "\n")
+        put(repository.root, f"{key}/config/x.key", good_keys()[V2].encode())
+        shutil.rmtree(repository.root / key)
+        for options in (), ("--git-history",), ("--staged",):
+            status, result = scanned(repository, *options, keys=[key])
+            (tracked,) = (each for each in result["findings"] if each["rule"] == "tracked-key-file")
+            shown = tracked["path"] or tracked["carriers"][0]["path"]
+            assert (status, shown) == (FOUND, "[redacted]/config/x.key")
+
     def test_below_the_paths_alone(self, repository: Machine) -> None:
         """Where paths are named, no other is looked at."""
         put(repository.root, "a/config/x.key", good_keys()[V1].encode())
@@ -327,6 +348,7 @@ class TestStaged:
             FOUND,
             [("index", "file", 2, 2, name)],
         )
+        assert (result["files"], result["objects"], result["size"]) == (0, 1, len(f"a\n {key}"))
 
     def test_names_and_key_files(self, repository: Machine) -> None:
         """A name that is a key is found, and a key file."""
@@ -383,18 +405,19 @@ class TestHistory:
         reflog = [path for where, path in found(result, "where", "path") if where == "file"]
         assert reflog == [".git/logs/HEAD", ".git/logs/refs/heads/main"]
 
-    def test_key_files(self, repository: Machine) -> None:
-        """One that was tracked once is found, with who put it there."""
+    @pytest.mark.parametrize(("path", "secret"), [("config/x.key", None), ("config/secret.key", "secret.key")])
+    def test_key_files(self, repository: Machine, path: str, secret: str | None) -> None:
+        """One that was tracked once is found, with who put it there, and whose file it was."""
         key = secrets.token_urlsafe(32)
-        name = put(repository.root, "config/x.key", key.encode())
+        name = put(repository.root, path, key.encode())
         here = commit(repository.root)
-        git(repository.root, "rm", "-q", "config/x.key")
+        git(repository.root, "rm", "-q", path)
         commit(repository.root)
         repository.config.mkdir(exist_ok=True)
         status, result = scanned(repository, "--git-history")
-        assert (status, found(result, "rule", "fingerprint", "object", "carriers")) == (
+        assert (status, found(result, "rule", "secret", "fingerprint", "object", "carriers")) == (
             FOUND,
-            [("tracked-key-file", fingerprint_of(key), name, [{"commit": here, "path": "config/x.key"}])],
+            [("tracked-key-file", secret, fingerprint_of(key), name, [{"commit": here, "path": path}])],
         )
 
     @pytest.mark.parametrize("size", [0, 1 << 19], ids=["empty", "cut-short"])

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.fingerprint import digest, fingerprint
+from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL
+from robodj_secretguard.policy import Generator
 from robodj_secretguard.scan import search
 from robodj_secretguard.scan.result import KnownKey
 from robodj_secretguard.scan.search import MOST_LAYERS, UTF_16, KeySearch, Occurrence, View, canonical_bytes, views
@@ -207,6 +209,15 @@ class TestForms:
         assert found(keys, wrapped(KEY2, 64, b"\n")) == {Occurrence(0, known(KEY2), ())}
         assert found(keys, wrapped(in_hexadecimal(KEY1), 60, b"\n")) == {Occurrence(0, known(KEY1), ("hex",))}
 
+    @pytest.mark.parametrize("lines", [8, 9])
+    def test_a_key_in_many_lines(self, keys: KeySearch, lines: int) -> None:
+        """By its fingerprint a key is found over eight lines, and no more: so many joined lines are no key."""
+        head, rest = KEY2[:60], KEY2[60:]
+        data = b"\n".join([head, *(rest[at : at + 1] for at in range(lines - 2)), rest[lines - 2 :]])
+        assert data.count(b"\n") == lines - 1
+        expected = set() if keys is BY_FINGERPRINT and lines > 8 else {Occurrence(0, known(KEY2), ())}
+        assert found(keys, data) == expected
+
     def test_more_layers(self, keys: KeySearch) -> None:
         """More encodings within each other are not taken off."""
         data = KEY1
@@ -255,10 +266,20 @@ class TestWithinLongerText:
 
     @pytest.mark.parametrize(
         ("before", "after"),
-        [(b"", b"xyz"), (b"xyz", b""), (b"a-", b"-b"), (b"a_b_", b"_c"), (b"sk-", b"xyz"), (b"--", b"--")],
+        [
+            (b"", b"xyz"),
+            (b"xyz", b""),
+            (b"a-", b"-b"),
+            (b"a_b_", b"_c"),
+            (b"sk-", b"xyz"),
+            (b"--", b"--"),
+            (b"\\n", b"x"),
+        ],
     )
     def test_by_fingerprint(self, before: bytes, after: bytes) -> None:
-        """A key of an approved generator is found at the beginning, at the end and after a hyphen or underscore."""
+        """A key of an approved generator is found at the beginning, at the end, and after a hyphen, an underscore or
+        the letter of an escape.
+        """
         assert found(BY_FINGERPRINT, before + KEY1 + after) == {Occurrence(len(before), known(KEY1), ())}
 
     @pytest.mark.parametrize(("before", "after"), [(b"", b"xyz"), (b"xyz", b""), (b"", b"abc"), (b"abc", b"")])
@@ -278,6 +299,26 @@ class TestWithinLongerText:
         keys = searching(one, other, live=True)
         text = one + other[-20:]
         assert found(keys, text) == {Occurrence(0, known(one), ()), Occurrence(20, known(other), ())}
+
+    @pytest.mark.parametrize(
+        "generator",
+        [Generator("token_urlsafe", 32), Generator("token_urlsafe", 36), Generator("token_hex", 48)],
+        ids=str,
+    )
+    @pytest.mark.parametrize("encode", [in_hexadecimal, in_base64], ids=["hexadecimal", "base64"])
+    def test_a_long_list(self, encode: Callable[[bytes], bytes], generator: Generator) -> None:
+        """Of encoded keys in lines of their own each one is found by its fingerprint, even where no padding ends it."""
+        keys = [str(getattr(secrets, generator.function)(generator.size)).encode() for _ in range(9)]
+        lines = [encode(key) for key in keys]
+        places = {sum(map(len, lines[:at])) + at: known(key) for at, key in enumerate(keys)}
+        search_ = KeySearch({each.fingerprint: each for each in places.values()}, [], [generator])
+        assert {each.offset: each.key for each in found(search_, b"\n".join(lines))} == places
+
+    def test_the_least_variety(self) -> None:
+        """A key of as few different characters as one may have is found by its fingerprint, too."""
+        characters = secrets.SystemRandom().sample("0123456789abcdef", MIN_DISTINCT_HEXADECIMAL)
+        key = "".join([*characters, *(secrets.choice(characters) for _ in range(118))]).encode()
+        assert found(searching(key, live=False), key) == {Occurrence(0, known(key), ())}
 
 
 class TestNothing:
