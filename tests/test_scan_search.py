@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.fingerprint import digest, fingerprint
 from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL
-from robodj_secretguard.policy import Generator
+from robodj_secretguard.policy import LEAST_MATERIAL, Generator
 from robodj_secretguard.scan import search
 from robodj_secretguard.scan.result import KnownKey
 from robodj_secretguard.scan.search import MOST_LAYERS, UTF_16, KeySearch, Occurrence, View, canonical_bytes, views
@@ -172,6 +172,12 @@ class TestForms:
         data = in_base64(b":" * before + KEY1 + b":" * after).rstrip(b"=")
         assert found(keys, b"> " + data) == {Occurrence(2 + before * 4 // 3, known(KEY1), ("base64",))}
 
+    @pytest.mark.parametrize("before", range(6))
+    def test_in_base64_after_more_of_its_characters(self, keys: KeySearch, before: int) -> None:
+        """Wherever in a run of its characters base64 begins, the key in it is found."""
+        data = b"/" * before + in_base64(b":" + KEY1 + b":")
+        assert found(keys, data) == {Occurrence(before + 1, known(KEY1), ("base64",))}
+
     @pytest.mark.parametrize("before", range(3))
     def test_in_hexadecimal_at_every_alignment(self, keys: KeySearch, before: int) -> None:
         """Whatever hexadecimal digits stand before it, it is found at its own first one."""
@@ -181,6 +187,9 @@ class TestForms:
     @pytest.mark.parametrize("change", [str.upper, str.swapcase, str.title])
     def test_hexadecimal_in_any_case(self, keys: KeySearch, change: Callable[[str], str]) -> None:
         """A hexadecimal key is the same in any case."""
+        shortest = secrets.token_hex(LEAST_MATERIAL.hexadecimal.minimum // 2).encode()
+        search_ = searching(shortest, live=keys is LIVE)
+        assert found(search_, change(shortest.decode()).encode()) == {Occurrence(0, known(shortest), ())}
         assert found(keys, change(KEY2.decode()).encode()) == {Occurrence(0, known(KEY2), ())}
 
     def test_base64url_in_another_case(self, keys: KeySearch) -> None:
