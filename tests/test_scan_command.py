@@ -920,12 +920,21 @@ class TestStreams:
         with patch("robodj_secretguard.commands.terminal.PROGRESS_SECONDS", TIMEOUT):
             assert self.progress(machine) == ""
 
+    def test_progress_of_what_git_keeps(self, machine: Machine) -> None:
+        """Its objects are counted as files are."""
+        repository(machine)
+        machine.put("a.txt", "nothing")
+        git(machine.root, "add", "a.txt")
+        with self.AT_ONCE:
+            shown = self.progress(machine, "--staged").split("\r")
+        assert [each.rstrip() for each in shown if each.strip()] == [f"{PROGRAM}: 1 looked at, 0.0 MiB"] * 2
+
     @staticmethod
-    def progress(machine: Machine) -> str:
+    def progress(machine: Machine, *options: str) -> str:
         """Return what a scan writes to a terminal."""
         screen = Terminal()
         with patch("contextlib.redirect_stderr", lambda _: patch.object(sys, "stderr", screen)):
-            machine.call("scan")
+            machine.call("scan", *options)
         assert leaks(screen.getvalue(), [machine.environ[V1], machine.environ[V2]]) == []
         return screen.getvalue()
 

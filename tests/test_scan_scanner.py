@@ -415,9 +415,9 @@ class TestHistory:
         commit(repository.root)
         repository.config.mkdir(exist_ok=True)
         status, result = scanned(repository, "--git-history")
-        assert (status, found(result, "rule", "secret", "fingerprint", "object", "carriers")) == (
+        assert (status, found(result, "rule", "secret", "fingerprint", "kind", "object", "carriers")) == (
             FOUND,
-            [("tracked-key-file", secret, fingerprint_of(key), name, [{"commit": here, "path": path}])],
+            [("tracked-key-file", secret, fingerprint_of(key), "blob", name, [{"commit": here, "path": path}])],
         )
 
     @pytest.mark.parametrize("size", [0, 1 << 19], ids=["empty", "cut-short"])
