@@ -705,11 +705,15 @@ class TestBlastRadius:
             ({"where": "history", "carriers": [{"commit": None, "path": "x"}]}, "x:1:1 in the index"),
             ({"where": "history", "carriers": [{"commit": "b" * 40, "path": "x"}]}, f"x:1:1 in commit {'b' * 40}"),
             (
+                {"where": "history", "carriers": [{"commit": each * 40, "path": each} for each in "bc"]},
+                f"b:1:1 in commit {'b' * 40} and 1 more commit",
+            ),
+            (
                 {"where": "history", "carriers": [{"commit": each * 40, "path": each} for each in "bcd"]},
                 f"b:1:1 in commit {'b' * 40} and 2 more commits",
             ),
         ],
-        ids=range(10),
+        ids=range(11),
     )
     def test_every_kind_of_place(self, machine: Machine, place: dict[str, Any], shown: str) -> None:
         """Each is said in words."""

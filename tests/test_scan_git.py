@@ -585,6 +585,9 @@ class TestObjects:
         if says.startswith("printf"):
             with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
                 objects(repository)
+        if says == "exit 3":
+            with pytest.raises(GitError, match=r"^git cat-file has failed \(status 3\): git fsck says why$"):
+                objects(repository)
         assert stat.S_ISDIR((top / ".git").stat().st_mode)
 
     def test_a_pipe_of_windows(self, top: Path) -> None:

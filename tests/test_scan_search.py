@@ -285,6 +285,7 @@ class TestWithinLongerText:
             (b"sk-", b"xyz"),
             (b"--", b"--"),
             (b"\\n", b"x"),
+            (in_hexadecimal(bytes(32)) + b"-", b""),
         ],
     )
     def test_by_fingerprint(self, before: bytes, after: bytes) -> None:
