@@ -419,6 +419,9 @@ class TestHistory:
             FOUND,
             [("tracked-key-file", secret, fingerprint_of(key), "blob", name, [{"commit": here, "path": path}])],
         )
+        assert result["objects"] == len(
+            git(repository.root, "cat-file", "--batch-all-objects", "--batch-check").split("\n")
+        )
 
     @pytest.mark.parametrize("size", [0, 1 << 19], ids=["empty", "cut-short"])
     def test_a_corrupt_object(self, repository: Machine, size: int) -> None:
