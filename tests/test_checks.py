@@ -191,6 +191,16 @@ class TestConfigDirectory:
         assert report.findings[0].source == "environment"
         assert report.findings[0].message.startswith("ROBODJ_CONFIG_DIR names a directory")
 
+    @pytest.mark.skipif(os.name != "posix", reason="links are POSIX's")
+    @pytest.mark.parametrize("target", ["nowhere", "config"], ids=["to-nothing", "to-itself"])
+    def test_a_default_that_leads_nowhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+        """Somebody has put it there: the revocation list may be where it should lead."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "config").symlink_to(target)
+        report = check(environ=good_keys(), now=NOW)
+        assert found(report) == [("setting", None)]
+        assert "is a link to nothing, or cannot be looked into" in report.findings[0].message
+
     def test_the_default_need_not_exist(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody named it; the message says where was looked."""
         monkeypatch.chdir(tmp_path)
