@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import subprocess
 import sys
@@ -75,6 +76,12 @@ class TestGenerator:
             'python -c "import secrets; print(secrets.token_urlsafe(32))"',
             'python -c "import secrets; print(secrets.token_hex(64))"',
         ]
+
+    @pytest.mark.parametrize("size", [32, 33, 34, 36, 64])
+    def test_how_many_characters_its_keys_have(self, size: int) -> None:
+        """As many as the standard library makes of so many bytes."""
+        assert Generator("token_urlsafe", size).characters == len(secrets.token_urlsafe(size))
+        assert Generator("token_hex", size).characters == len(secrets.token_hex(size))
 
     def test_the_command_makes_what_is_accepted(self) -> None:
         """What an operator pastes prints a key of the accepted length."""

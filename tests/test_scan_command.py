@@ -376,6 +376,7 @@ class TestScope:
         ran = scan(machine, "--staged")
         known = f"the key, raw (known by: environment; {machine.fingerprint()})"
         assert (ran.status, ran.alerts) == (1, [f"ALERT: secret.key: known-key: a.txt:1:1 in the index: {known}"])
+        assert f"{STAGED}: 1 file or object, 0.0 MiB" in ran.out.splitlines()
 
     def test_history_has_files_too(self, machine: Machine) -> None:
         """And what lies in git's own directory."""
