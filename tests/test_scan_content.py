@@ -73,9 +73,9 @@ class TestPlaces:
     """Which line and column."""
 
     @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=ascii)
-    @pytest.mark.parametrize(("lines", "before"), [(0, ""), (0, "key: "), (1, ""), (3, "\t"), (1000, "a" * 1000)])
+    @pytest.mark.parametrize(("lines", "before"), [(0, ""), (0, "key: "), (1, ""), (3, "\t\x7f"), (1000, "a" * 1000)])
     def test_of_ascii(self, end: str, lines: int, before: str) -> None:
-        """Lines and columns are counted from one, a tab as one character, whatever ends the lines."""
+        """Lines and columns are counted from one, a tab or a control character as one, whatever ends the lines."""
         text = f"some line{end}" * lines + before
         assert places(f"{text}{KEY1}{end}".encode()) == [Place(len(text), lines + 1, len(before) + 1)]
 
