@@ -455,6 +455,10 @@ def kept(path: str, content: str) -> str:
     return f"M 100644 inline {path}\ndata {len(content)}\n{content}"
 
 
+COMPRESSED = "a" * 99
+"""A name with which zlib compresses a directory's object, whatever names of objects are in it, and shows none of it."""
+
+
 def in_history() -> Planted:
     """Have keys in all that git keeps, and leave scans of it; what the index has has no key in its name."""
     planted = assigned(good(), "seen/env")
@@ -465,7 +469,9 @@ def in_history() -> Planted:
             kept(f"blob-{at}", f"key = {key}\n"),
             kept(f"name-{at}/n-{key}", f"the name {at}\n"),
             kept(f"part-{at}/n-{key[5:20]}", f"{key} {at}\n"),
+            kept(f"directory-{at}/{COMPRESSED}", ""),
             kept(f"directory-{at}/d-{key}/config/n-{key}.key", f"{key}\n"),
+            kept(f"directory-{at}/d-{key}/config/{COMPRESSED}", ""),
             kept(f"env-{at}", f"{V1}: {fresh}{at}\n"),
             kept(f"config/{at}.key", f"{key}\n"),
         ]
