@@ -679,15 +679,15 @@ class TestBlastRadius:
         """A name that could be a key is shown by no report, whoever wrote the document, and the names beside it are."""
         machine.put("work/a.txt", machine.environ[V1])
         scan = self.scanned(machine, "work", "nowhere", status=2)
-        path = f"/work/{key_as_argument()}/a.txt"
+        path = f"/music/{key_as_argument()}/a.txt"
         scan["findings"][0] |= {"path": path, "carriers": [{"commit": "b" * 40, "path": path}], "where": "history"}
         scan["findings"].append(scan["findings"][0] | {"where": "file"})
         scan["unread"][0]["place"] = path
         (machine.root / "scan.json").write_text(json.dumps(scan), encoding="utf-8")
         _, lines = self.text(machine)
-        assert lines[0].startswith(f"ALERT: secret.key: known-key: /work/[redacted]/a.txt:1:1 in commit {'b' * 40}: ")
-        assert lines[1].startswith("ALERT: secret.key: known-key: /work/[redacted]/a.txt:1:1: ")
-        assert lines[2] == "INCOMPLETE: /work/[redacted]/a.txt: it is not there"
+        assert lines[0].startswith(f"ALERT: secret.key: known-key: /music/[redacted]/a.txt:1:1 in commit {'b' * 40}: ")
+        assert lines[1].startswith("ALERT: secret.key: known-key: /music/[redacted]/a.txt:1:1: ")
+        assert lines[2] == "INCOMPLETE: /music/[redacted]/a.txt: it is not there"
 
     @pytest.mark.parametrize(
         ("place", "shown"),
