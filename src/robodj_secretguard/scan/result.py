@@ -171,10 +171,11 @@ class Found:
         if not self.carriers:
             why = {"tree": ", in a name in it", "blob": ", which no commit that can be reached carries"}
             return f"{self.kind} {self.object}{at}{why.get(self.kind or '', '')}"
-        commits = [*dict.fromkeys(each.commit for each in self.carriers if each.commit)]
+        carrying = dict.fromkeys(each.commit for each in self.carriers)
+        commits = [each for each in carrying if each]
         places = [f"commit {commits[0]}"] if commits else []
         places += [count(len(commits) - 1, "more commit")] if len(commits) > 1 else []
-        places += ["the index"] if len(commits) < len({each.commit for each in self.carriers}) else []
+        places += ["the index"] if None in carrying else []
         return f"{self.carriers[0].path}{at} in {' and '.join(places)}"
 
     @property
