@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ import pytest
 from command_line import Machine, Terminal, fingerprint_of, key_as_argument, machine_at, on_terminal
 from conftest import V1, V2, clean_environment, found, good_keys, run
 from detector import leaks
+from mounts import run_with_mounts
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check
@@ -553,6 +555,36 @@ class TestPlace:
             machine.write("secret.key", before)
         assert machine.call("generate", "secret.key", "--write").status == 0
         assert (seen, names(machine)) == ([(False, 1, before is not None)], ["secret.key"])
+
+    def test_no_hard_links(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file system without hard links, such as FAT, holds key files."""
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", refuse)
+        assert machine.call("generate", "--write").status == 0
+        assert names(machine) == ["secret.key", "secret_v2.key"]
+
+    @pytest.mark.parametrize("name", ["secret.key", "secret_v2.key"])
+    def test_a_mount_point(self, machine: Machine, name: str) -> None:
+        """A key file that is bind-mounted cannot be replaced: the message says where to write the key."""
+        (machine.root / "mounted").write_text("# theirs\n", encoding="utf-8")
+        machine.write(name, "# ours\n")
+        ran = run_with_mounts(
+            [f"mount --bind mounted config/{name}"],
+            [sys.executable, "-m", "robodj_secretguard", "generate", "--write"],
+            env=clean_environment(),
+            cwd=machine.root,
+        )
+        variable, before = {"secret.key": (V1, ""), "secret_v2.key": (V2, "; written before that: secret.key")}[name]
+        said = (
+            f"robodj-secretguard: not every key was written: config/{name} is a mount point and cannot be replaced:"
+            f" write the key to the file that is mounted there, or deliver {variable}{before}\n"
+        )
+        assert (ran.status, ran.out, ran.err) == (2, "", said)
+        assert (machine.root / "mounted").read_text(encoding="utf-8") == "# theirs\n"
+        assert [each for each in names(machine) if each.endswith(".new")] == []
 
     def test_a_full_disk(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """The old key stays whole, and nothing is left beside it."""

@@ -183,13 +183,8 @@ class TestOpen:
 class TestReplacing:
     """Whole, or not at all."""
 
-    @pytest.mark.parametrize("where", ["here", "windows"])
-    def test_a_new_file_and_one_that_is_there(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
-    ) -> None:
+    def test_a_new_file_and_one_that_is_there(self, tmp_path: Path) -> None:
         """It is replaced where that was said, else it is as it was; nothing is left beside it."""
-        if where == "windows":
-            pretend_windows(monkeypatch)
         path = tmp_path / "file"
         write(path, b"first", replace=False)
         with pytest.raises(FileExistsError):
@@ -273,6 +268,19 @@ class TestReplacing:
             with pytest.raises(OSError, match=os.strerror(errno.EIO)):
                 write(path, b"new")
         assert (os.listdir(tmp_path), path.read_bytes()) == (["file"], b"as it was")
+
+    def test_a_claim_is_taken_back(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The empty file that claims a name is gone when the prepared file could not take its place."""
+        claimed: list[list[str]] = []
+
+        def fail(_: str, path: str) -> None:
+            claimed.append([name for name in os.listdir(tmp_path) if name == os.path.basename(path)])
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            write(tmp_path / "file", b"new", replace=False)
+        assert (claimed, os.listdir(tmp_path)) == ([["file"]], [])
 
     def test_a_directory_that_is_not_there(self, tmp_path: Path) -> None:
         """Nothing is made."""

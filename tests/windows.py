@@ -1,4 +1,4 @@
-"""Windows, as far as the files of the lifecycle can tell: its lock, its renames, and what its `os` has not."""
+"""Windows, as far as the files of the lifecycle can tell: its lock, and what its `os` has not."""
 
 from __future__ import annotations
 
@@ -34,15 +34,9 @@ class _Msvcrt:
         self.held ^= {place}
 
 
-def _rename(source: str, destination: str) -> None:
-    if os.path.lexists(destination):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-    os.rename(source, destination)
-
-
 def pretend_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the files of the lifecycle find themselves there."""
-    there = SimpleNamespace(**{**vars(os), "name": "nt", "rename": _rename, "link": None, "fchmod": None})
+    there = SimpleNamespace(**{**vars(os), "name": "nt", "fchmod": None})
     for module in (files, operations_log):
         monkeypatch.setattr(module, "os", there)
     monkeypatch.setitem(sys.modules, "fcntl", None)

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import run
+from mounts import run_with_mounts
 from processes import GOOD, host_env
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
 
 PROGRAM = str(Path(__file__).with_name("log_writers.py"))
-IN_A_NAMESPACE = (
-    ("--mount",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ("--user", "--map-root-user", "--mount")
-)
-NOT_PERMITTED = 77
 PATIENCE = 300
 """Seconds: each of some thousand records is synced, and a disk may be slow."""
-ON_A_SMALL_DISK = f'mount -t tmpfs -o size=64k tmpfs "$0" || exit {NOT_PERMITTED}; cd "$0" && exec "$@"'
+SMALL_DISK = 'mount -t tmpfs -o size=64k tmpfs "$0"'
 
 
 def unmeasured() -> dict[str, str]:
@@ -78,15 +74,9 @@ def test_what_is_said_of_it(limited: list[dict[str, Any]]) -> None:
 
 def test_a_full_disk(tmp_path: Path) -> None:
     """What was acknowledged before is whole, and where there is room again, the next record follows it."""
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        pytest.skip("there is no unshare on this machine")
-    small = tmp_path / "small"
-    small.mkdir()
-    command = [unshare, *IN_A_NAMESPACE, "sh", "-c", ON_A_SMALL_DISK, str(small), sys.executable, PROGRAM, "full"]
-    ran = run(command, env=unmeasured(), cwd=tmp_path, keys=tuple(GOOD.values()), python=False)
-    if ran.status == NOT_PERMITTED or ran.err.startswith("unshare: "):
-        pytest.skip("this machine permits no disk of one's own")
+    ran = run_with_mounts(
+        [SMALL_DISK], [sys.executable, PROGRAM, "full"], env=unmeasured(), cwd=tmp_path, keys=tuple(GOOD.values())
+    )
     assert (ran.status, ran.err) == (0, "")
     outcome = json.loads(ran.out)
     assert outcome["acknowledged"] > 50

@@ -249,7 +249,9 @@ def prepared_file(path: str, content: bytes, mode: int) -> Iterator[str]:
 
 
 def put_in_place(prepared: str, path: str, *, replace: bool) -> None:
-    """Let a prepared file become the file at a path, in one step.
+    """Move a prepared file to a path, in one step.
+
+    Where no file may be replaced, an empty file claims the path first.
 
     Args:
         prepared: the prepared file.
@@ -260,13 +262,15 @@ def put_in_place(prepared: str, path: str, *, replace: bool) -> None:
         FileExistsError: one is there, and is not to be replaced.
         OSError: it cannot be done.
     """
-    if replace:
+    if not replace:  # claim the name: unlike a hard link, every file system can do that
+        os.close(open_unlinked(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    try:
         os.replace(prepared, path)
-    elif os.name == "posix":
-        os.link(prepared, path)  # unlike a rename, it never replaces
-        os.unlink(prepared)
-    else:
-        os.rename(prepared, path)
+    except BaseException:
+        if not replace:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        raise
     sync_directory(os.path.dirname(path))
 
 

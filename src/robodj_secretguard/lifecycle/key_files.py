@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Final
@@ -59,8 +60,17 @@ def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force:
         why = "a file was put there just now: look at it, and try again"
     except OSError as error:
         why = f"the config directory: {reason(error)}"
+        if error.errno == errno.EBUSY:  # only the replacement of a file gives this
+            why = _mount_point(next(policy for policy in keys if policy.name not in written))
     if why:
         raise KeyFileError(f"{why}; written before that: {', '.join(written)}" if written else why)
+
+
+def _mount_point(policy: SecretPolicy) -> str:
+    return (
+        f"{policy.file} is a mount point and cannot be replaced: write the key to the file that is mounted there,"
+        f" or deliver {policy.variable}"
+    )
 
 
 def _path(directory: str, policy: SecretPolicy) -> str:
