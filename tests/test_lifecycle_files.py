@@ -340,7 +340,7 @@ class TestWhoseItIs:
         files.make_directory(str(tmp_path / "logs"))
         files.make_directory(str(tmp_path / "logs"))
         for _ in range(2):
-            os.close(files.open_or_make(str(tmp_path / "log"), os.O_RDWR))
+            os.close(files.open_or_make(str(tmp_path / "log"), os.O_RDWR)[0])
         assert given == [owner, owner]
 
     @pytest.mark.parametrize(("mode", "kept"), [(0o755, True), (0o1777, False), (0o770, False)])
@@ -387,7 +387,7 @@ class TestWhoseItIs:
             return opened(path, flags, mode)
 
         monkeypatch.setattr(os, "open", race)
-        os.close(files.open_or_make(str(tmp_path / "log"), os.O_RDWR))
+        os.close(files.open_or_make(str(tmp_path / "log"), os.O_RDWR)[0])
         assert given == []
 
     def test_nobody_is_asked_on_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

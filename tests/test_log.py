@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -194,14 +195,15 @@ class TestVerify:
             "defects": [],
             "notes": [],
             "expected_sequence": None,
+            "continues": None,
         }
 
     def test_what_it_can_prove(self) -> None:
         """It says what it cannot, and what to do for that."""
         assert LIMITS == (
-            "It finds damage and careless edits. It cannot find that the last record was changed, that the last ones"
-            " were taken off, or that somebody wrote the whole anew: compare with the last hash in your log system"
-            " (log verify --expect HASH)."
+            "It finds damage and careless edits. Somebody who can write the log and its head file can change the last"
+            " record, remove the last ones, or write the whole log anew, and it still verifies. To find that, compare"
+            " with the last hash in your log system (log verify --expect HASH)."
         )
 
     def test_an_edit(self, machine: Machine, entries: Sequence[Entry]) -> None:
@@ -295,6 +297,46 @@ class TestVerify:
         edited(machine)
         lines = self.lines(machine, "--expect", entries[0].hash, passes=False)
         assert lines[-1] == "The expected record is number 1, with all before it."
+
+    def test_continued(self, machine: Machine) -> None:
+        """A log that goes on after an earlier file says so, and gives the command that proves that nothing was lost."""
+        options = ("--environment", "prod", "--operator", "dana")
+        machine.call("rotate", "record", *options)
+        last = machine.records[-1].hash
+        earlier = machine.log.rename(machine.log.with_name("log.1"))
+        proof = (
+            "To prove that nothing was lost, run robodj-secretguard log verify --operations-log EARLIER-FILE --expect"
+            f" {last}"
+        )
+        machine.log.touch(0o600)
+        assert error(machine.call("log", "verify")) == (
+            f"{THE_LOG}: it has no record, and nothing was verified."
+            f" Record 2 was the last one of an earlier file. {proof}"
+        )
+        machine.environ.update(good_keys())
+        machine.call("rotate", "record", *options)
+        assert self.lines(machine, passes=True) == [
+            f"3 records, of which the last is {machine.records[-1].hash}.",
+            f"This log continues after record 2 ({last}).",
+            f"Records up to number 2 belong to an earlier file. {proof}",
+        ]
+        document = json.loads(machine.call("log", "verify", "--format", "json").out)
+        assert document["continues"] == {"sequence": 2, "hash": last}
+        expected = self.lines(machine, "--expect", machine.records[1].hash, passes=True)[-1]
+        assert expected == "The expected record is number 4, with all before it in this file."
+        words = shlex.split(proof.partition("run robodj-secretguard ")[2].replace("EARLIER-FILE", str(earlier)))
+        assert machine.call(*words).status == 0
+        earlier.write_bytes(earlier.read_bytes().splitlines(keepends=True)[0])
+        assert machine.call(*words).status == 1
+
+    def test_records_that_the_head_file_names_are_gone(self, machine: Machine) -> None:
+        """Records that were taken off at the end are an alert that names them."""
+        machine.call("rotate", "record", "--environment", "prod", "--operator", "dana")
+        last = machine.records[-1].hash
+        machine.log.write_bytes(machine.log.read_bytes().splitlines(keepends=True)[0])
+        assert self.lines(machine, passes=False)[0] == (
+            f"ALERT: record 2 is missing: the head file names {last} as the last record."
+        )
 
     @pytest.mark.usefixtures("entries")
     @pytest.mark.parametrize(

@@ -23,9 +23,19 @@ from windows import pretend_windows
 
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle import files, operations_log
-from robodj_secretguard.lifecycle.files import locked
-from robodj_secretguard.lifecycle.operations_log import MAX_LOG_BYTES, Entry, Log, LogError, load, opened, read
-from robodj_secretguard.lifecycle.records import Event, Record, Step, Validation, draft, hash_of, is_hash, parse
+from robodj_secretguard.lifecycle.files import ChangedError, locked
+from robodj_secretguard.lifecycle.operations_log import (
+    HEAD_FILE,
+    MAX_LOG_BYTES,
+    Entry,
+    Log,
+    LogError,
+    find,
+    load,
+    opened,
+    read,
+)
+from robodj_secretguard.lifecycle.records import Event, Head, Record, Step, Validation, draft, hash_of, is_hash, parse
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
 
 if TYPE_CHECKING:
@@ -112,6 +122,11 @@ def append(path: Path, *records: Record) -> tuple[Entry, ...]:
     """Append records as the commands do."""
     with opened(str(path)) as log:
         return log.append(records)
+
+
+def head_of(path: Path) -> Path:
+    """Return where the head file of a log is."""
+    return path.with_name(f"{path.name}{HEAD_FILE}")
 
 
 def acknowledged(entries: Sequence[Entry]) -> list[tuple[Record, str]]:
@@ -387,7 +402,7 @@ class TestAppend:
         assert (found.damage, acknowledged(found.entries)) == ((), acknowledged(told))
 
     def test_one_write_and_it_is_on_the_disk(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Who is told that a record stands there need not fear for it."""
+        """Who is told that a record stands there need not fear for it; the head file follows it."""
         path.write_bytes(joined(LINES))
         done: list[str] = []
 
@@ -400,8 +415,9 @@ class TestAppend:
 
         for name in ("write", "fsync"):
             monkeypatch.setattr(os, name, noting(name, getattr(os, name)))
+        monkeypatch.setattr(operations_log, "prepared_file", noting("head", files.prepared_file))
         append(path, *some(3))
-        assert done == ["write", "fsync"]
+        assert done[:3] == ["write", "fsync", "head"]
 
     @pytest.mark.parametrize(
         "before",
@@ -419,6 +435,7 @@ class TestAppend:
         for size in range(len(written) + 1):
             cut = before + written[:size]
             path.write_bytes(cut)
+            head_of(path).unlink(missing_ok=True)
             left = read(cut)
             assert left.damage == ()
             told = append(path, *some(1))
@@ -686,6 +703,291 @@ class TestFile:
         assert path.read_bytes() == joined(LINES)
 
 
+def continued(*records: Record, after: Head) -> list[bytes]:
+    """Write records as the lines of a log that continues an earlier file."""
+    lines: list[bytes] = []
+    for number, record in enumerate([draft(Event.CONTINUED), *records], start=after.sequence + 1):
+        previous = hash_of(lines[-1]) if lines else after.hash
+        at = EARLIEST_CLOCK + timedelta(seconds=number)
+        lines.append(replace(record, sequence=number, recorded_at=at, previous=previous).line())
+    return lines
+
+
+EARLIER = Head(sequence=4, hash=hash_of(D))
+CONTINUED = continued(*some(2), after=EARLIER)
+
+
+class TestContinued:
+    """A log that goes on after the last record of an earlier file."""
+
+    def test_it_is_read(self) -> None:
+        """A first record of that event may have any number after the first, and says where it goes on."""
+        log = read(joined(CONTINUED))
+        assert (log.damage, log.torn, log.continues) == ((), None, EARLIER)
+        assert [entry.record.sequence for entry in log.entries] == [5, 6, 7]
+        assert find(log, hash_of(CONTINUED[2])) == 7
+        assert find(log, EARLIER.hash) is None
+
+    def test_both_files_are_one_log(self) -> None:
+        """The earlier file and the later one verify as one."""
+        log = read(joined(LINES + CONTINUED))
+        assert (log.damage, len(log.entries), log.continues) == ((), 7, None)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"sequence": 1},
+            {"sequence": 1, "previous": None},
+            {"previous": None},
+            {"event": Event.ROTATED},
+            {"event": Event.SEALED},
+        ],
+        ids=range(5),
+    )
+    def test_another_first_record(self, fields: dict[str, Any]) -> None:
+        """It is damage, and continues nothing."""
+        (record,) = read(joined(CONTINUED[:1])).records
+        log = read(joined([replace(record, **fields).line()]))
+        assert (log.damage, log.continues) == ((breaks(1, 0),), None)
+
+    @pytest.mark.parametrize("size", range(len(CONTINUED[0])))
+    def test_a_cut_first_record(self, path: Path, size: int) -> None:
+        """The next append closes it off in the record that continues the earlier file."""
+        path.write_bytes(CONTINUED[0][:size])
+        head_of(path).write_bytes(EARLIER.line())
+        told = append(path, *some(1))
+        assert [entry.record.event for entry in told] == [Event.CONTINUED, Event.ROTATED]
+        log = load(str(path))
+        assert (log.damage, log.torn, log.continues, len(log.sealed)) == ((), None, EARLIER, size > 0)
+
+    @pytest.mark.parametrize("how", ["truncated", "moved", "moved and made anew"])
+    def test_numbers_go_on(self, path: Path, how: str) -> None:
+        """After a rotation of either kind the chain goes on where the earlier file ends."""
+        earlier = append(path, *some(3))
+        if how == "truncated":
+            os.truncate(path, 0)
+        else:
+            path.rename(path.with_name("log.jsonl.1"))
+        if how == "moved and made anew":
+            path.touch(0o600)
+        begun, told = append(path, *some(1))
+        assert (begun.record.event, begun.record.sequence, begun.record.previous) == (
+            Event.CONTINUED,
+            4,
+            earlier[-1].hash,
+        )
+        assert (told.record.event, told.record.sequence, told.record.previous) == (Event.ROTATED, 5, begun.hash)
+        log = load(str(path))
+        assert (log.damage, acknowledged(log.entries)) == ((), acknowledged([begun, told]))
+
+
+class TestHead:
+    """The head file: the last record that was acknowledged, beside the log."""
+
+    def head(self, path: Path) -> object:
+        return json.loads(head_of(path).read_bytes())
+
+    def test_its_content(self, path: Path) -> None:
+        """One line of JSON, of the log's own mode."""
+        append(path, *some(2))
+        path.chmod(0o640)
+        *_, last = append(path, *some(1))
+        assert self.head(path) == {"schema": 1, "sequence": 3, "hash": last.hash}
+        assert head_of(path).read_bytes().count(b"\n") == 1
+        assert stat.S_IMODE(head_of(path).stat().st_mode) == 0o640
+        assert sorted(os.listdir(path.parent)) == ["log.jsonl", "log.jsonl.head"]
+
+    @pytest.mark.parametrize(("number", "said"), [(5, "record 5 is"), (9, "records 5 to 9 are")])
+    def test_it_is_ahead(self, path: Path, number: int, said: str) -> None:
+        """The records that are gone are named, and nothing is appended."""
+        path.write_bytes(joined(LINES))
+        head_of(path).write_bytes(Head(sequence=number, hash=hash_of(FIFTH)).line())
+        assert load(str(path)).damage == (f"{said} missing: the head file names {hash_of(FIFTH)} as the last record",)
+        with pytest.raises(LogError, match=rf"\Ait does not verify \({said} missing"):
+            append(path, *some(1))
+        assert path.read_bytes() == joined(LINES)
+
+    @pytest.mark.parametrize("sequence", [4, 2])
+    def test_a_record_was_changed(self, path: Path, sequence: int) -> None:
+        """A record of the head's number with another hash is damage, wherever it stands."""
+        path.write_bytes(joined(LINES))
+        head_of(path).write_bytes(Head(sequence=sequence, hash=hash_of(FIFTH)).line())
+        assert load(str(path)).damage == (f"record {sequence} was changed: the head file names it as {hash_of(FIFTH)}",)
+
+    def test_the_last_record_was_changed(self, path: Path) -> None:
+        """The chain alone does not show that."""
+        append(path, *some(2))
+        path.write_bytes(path.read_bytes().replace(b"operator 1", b"operator 9"))
+        assert read(path.read_bytes()).damage == ()
+        (damage,) = load(str(path)).damage
+        assert damage.startswith("record 2 was changed: ")
+
+    def test_it_is_behind(self, path: Path) -> None:
+        """A crash between the two writes leaves that."""
+        append(path, *some(1))
+        head = head_of(path).read_bytes()
+        append(path, *some(1))
+        head_of(path).write_bytes(head)
+        assert load(str(path)).damage == ()
+        *_, last = append(path, *some(1))
+        assert self.head(path) == {"schema": 1, "sequence": 3, "hash": last.hash}
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"null",
+            b"\xff",
+            EARLIER.line()[:-1],
+            EARLIER.line().replace(b'"schema":1', b'"schema":2'),
+            EARLIER.line().replace(b"4", b"0", 1),
+            EARLIER.line().replace(b"sha256", b"sha1"),
+            EARLIER.line().replace(b"{", b'{"more":1,'),
+            EARLIER.line() + b" " * 1024 + b"x",
+        ],
+        ids=range(9),
+    )
+    def test_it_is_malformed(self, path: Path, content: bytes) -> None:
+        """It is ignored, and replaced by the next append."""
+        head_of(path).write_bytes(content)
+        if not content.endswith(b"x"):
+            assert append(path, *some(1))[0].record.sequence == 1
+            assert self.head(path) == {"schema": 1, "sequence": 1, "hash": load(str(path)).entries[0].hash}
+        else:  # what follows the line is not read
+            assert append(path, *some(1))[0].record.event is Event.CONTINUED
+
+    @posix_only
+    def test_others_may_write_it(self, path: Path) -> None:
+        """It is ignored: it could be anybody's."""
+        head_of(path).write_bytes(EARLIER.line())
+        head_of(path).chmod(0o602)
+        assert append(path, *some(1))[0].record.sequence == 1
+        assert stat.S_IMODE(head_of(path).stat().st_mode) == stat.S_IMODE(path.stat().st_mode)
+
+    @posix_only
+    def test_a_link(self, path: Path) -> None:
+        """It is neither read nor written through: the next append replaces it."""
+        target = path.with_name("target")
+        target.write_bytes(EARLIER.line())
+        head_of(path).symlink_to(target)
+        assert append(path, *some(1))[0].record.sequence == 1
+        assert (head_of(path).is_symlink(), target.read_bytes()) == (False, EARLIER.line())
+
+    def test_it_cannot_be_written(self, path: Path) -> None:
+        """The record is there all the same."""
+        head_of(path).mkdir()
+        (told,) = append(path, *some(1))
+        assert acknowledged(load(str(path)).entries) == acknowledged([told])
+
+
+class TestCopytruncate:
+    """logrotate's copytruncate copies the log and truncates it, without its lock, at any moment of an append."""
+
+    def rotate(self, path: Path) -> Path:
+        """Copy and truncate, through another descriptor."""
+        copy = path.with_name("log.jsonl.1")
+        with open(path, "rb+") as file:
+            copy.write_bytes(file.read())
+            file.truncate(0)
+        return copy
+
+    def refused(self, path: Path) -> None:
+        """Append while the log is truncated, which must be refused."""
+        with pytest.raises(LogError) as caught:
+            append(path, *some(1))
+        assert str(caught.value) == (
+            "another program truncated or changed it just now (logrotate's copytruncate?): try again"
+        )
+        assert path.read_bytes() == b""
+
+    def goes_on(self, path: Path, last: Entry) -> None:
+        """Append again, and make sure that the log goes on after its last record."""
+        begun, _ = append(path, *some(1))
+        assert (begun.record.event, begun.record.previous) == (Event.CONTINUED, last.hash)
+        assert load(str(path)).damage == ()
+
+    def test_before_the_size_is_compared(self, path: Path) -> None:
+        """Nothing is written to what is not what was read."""
+        *_, last = append(path, *some(2))
+        with opened(str(path)) as log:
+            copy = self.rotate(path)
+            with pytest.raises(ChangedError):
+                log.append(some(1))
+        assert path.read_bytes() == b""
+        self.goes_on(path, last)
+        assert find(read(copy.read_bytes()), last.hash) == 2
+
+    @pytest.mark.parametrize("call", ["write", "fsync"])
+    def test_before_or_after_the_write(self, path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+        """What was written at the beginning of an empty file is taken back, and no record is acknowledged."""
+        *_, last = append(path, *some(2))
+        real = getattr(os, call)
+
+        def truncated(*arguments: Any) -> Any:
+            monkeypatch.undo()
+            self.rotate(path)
+            return real(*arguments)
+
+        monkeypatch.setattr(os, call, truncated)
+        self.refused(path)
+        self.goes_on(path, last)
+
+    @pytest.mark.parametrize("moment", ["before the head", "after the head"])
+    def test_an_acknowledged_record_is_lost(self, path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+        """The next record continues after it, and the earlier file does not have it: that is the gap."""
+        append(path, *some(2))
+        copy = path.with_name("log.jsonl.1")
+        copy.write_bytes(path.read_bytes())
+        if moment == "before the head":
+            real = files.prepared_file
+
+            def truncated(*arguments: Any) -> Any:
+                monkeypatch.undo()
+                os.truncate(path, 0)
+                return real(*arguments)
+
+            monkeypatch.setattr(operations_log, "prepared_file", truncated)
+        (lost,) = append(path, *some(1))
+        os.truncate(path, 0)
+        assert load(str(path)).continues == Head(sequence=3, hash=lost.hash)
+        self.goes_on(path, lost)
+        assert find(read(copy.read_bytes()), lost.hash) is None
+
+    def test_a_short_write(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the log is truncated before a failed write is taken back, the file is not made longer again."""
+        *_, last = append(path, *some(2))
+        real = os.write
+
+        def cut(descriptor: int, content: bytes) -> int:
+            monkeypatch.undo()
+            written = real(descriptor, content[:9])
+            self.rotate(path)
+            return written
+
+        monkeypatch.setattr(os, "write", cut)
+        with pytest.raises(LogError, match="No space left on device"):
+            append(path, *some(1))
+        assert path.read_bytes() == b""
+        self.goes_on(path, last)
+
+    def test_a_reader_meanwhile(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A record that is about to be taken back is no damage: a reader waits for the writer, and reads again."""
+        *_, last = append(path, *some(2))
+        (record,) = some(1)
+        misplaced = replace(record, sequence=3, recorded_at=last.record.recorded_at, previous=last.hash).line()
+        path.write_bytes(joined([misplaced]))
+        with contextlib.ExitStack() as other:
+            other.enter_context(locked(other.enter_context(open(path, "rb+")).fileno()))
+
+            def take_back(_seconds: float) -> None:
+                os.truncate(path, 0)
+                other.close()
+
+            monkeypatch.setattr(time, "sleep", take_back)
+            log = load(str(path))
+        assert (log.damage, log.entries) == ((), ())
+
+
 SEALED = joined([CLOSED[0], TORN, *CLOSED[1:]])
 _pieces = st.one_of(
     st.sampled_from([*LINES, *CLOSED, b"", b"null", b"\0", b"\r"]),
@@ -717,6 +1019,7 @@ class TestAnyContent:
         """Reading never fails, and after an append all is as it was, or every record is there and the log verifies."""
         before = read(content)
         any_path.write_bytes(content)
+        head_of(any_path).unlink(missing_ok=True)
         try:
             told = append(any_path, *some(1))
         except LogError:

@@ -505,9 +505,11 @@ class TestKnown:
         """What it says of this environment holds on: what is incomplete is completed, what was used is refused."""
         recorded(machine, *STARTUP, now=BEFORE)
         aside = machine.log.rename(machine.log.with_name("aside.jsonl"))
-        assert recorded(machine, "secret.key", *FUNCTIONS, "--known", str(aside))[:2] == [
+        last = hash_of(aside.read_bytes().splitlines()[-1])
+        assert recorded(machine, "secret.key", *FUNCTIONS, "--known", str(aside))[:3] == [
             f"secret.key: rotated in prod, {machine.fingerprint()}",
-            f"  record 1 at {AT}: gate verified, startup attested, functions attested, log verified",
+            f"  record 4 at {AT}: gate verified, startup attested, functions attested, log verified",
+            f"The operations log continues after record 2 of an earlier file ({last}).",
         ]
         (line, _) = refused(machine, "secret.key", *DONE, "--known", str(aside))
         assert line.startswith("REFUSED: secret.key: nothing was rotated")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import resource
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli import main
 from robodj_secretguard.lifecycle import files
-from robodj_secretguard.lifecycle.operations_log import Entry, Log, LogError, load, opened
+from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, Entry, Log, LogError, find, load, opened, read
 from robodj_secretguard.lifecycle.records import Event, draft
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ LONGEST: Final = 0.006
 """Seconds, in which a writer appends some records."""
 WRITERS: Final = 8
 EACH: Final = 25
+ROTATIONS: Final = 200
+PER_ROTATION: Final = 3
+"""Records of each of two writers."""
 PLACES: Final = 20
 RECORD: Final = (
     *("rotate", "record", "--environment", "prod", "--operator", "Ada", "--operations-log", PATH),
@@ -164,6 +168,7 @@ def killed() -> dict[str, int]:
                 watched.append()
         seen["sealed"] += len(watched.append().sealed)
         os.unlink(PATH)
+        os.unlink(PATH + HEAD_FILE)
     return seen
 
 
@@ -188,6 +193,74 @@ def together() -> dict[str, Any]:
     log = watched.look()
     counts = [sum(entry.record.operator == f"writer {child}" for entry in log.entries) for child, _ in writers]
     return {"records": len(log.entries), "acknowledged": len(watched.known), "of each": counts}
+
+
+def copied_and_truncated() -> bytes:
+    """Rotate the log as logrotate's copytruncate does, without its lock, and return the copy."""
+    with open(PATH, "rb+", buffering=0) as file:
+        copy = file.readall()
+        time.sleep(CHANCE.choice((0, CHANCE.uniform(0, LONGEST))))
+        file.truncate(0)
+    return copy
+
+
+def append_until_recorded(append_and_acknowledge: Callable[[], None]) -> None:
+    """Append a record, and try again where the log was truncated meanwhile."""
+    while True:
+        try:
+            append_and_acknowledge()
+        except LogError as error:
+            assert str(error) == files.reason(files.ChangedError())  # noqa: PT017 - this is no test
+        else:
+            return
+
+
+def gaps(earlier: Sequence[bytes], live: Log) -> tuple[set[int], int]:
+    """Return which records are reported as lost, by the files that do not end where the next one continues.
+
+    Args:
+        earlier: the copies, the first one first.
+        live: the log itself.
+    """
+    lost: set[int] = set()
+    found = 0
+    logs = [log for log in map(read, earlier) if log.entries] + [live]
+    for before, after in itertools.pairwise(logs):
+        assert after.continues is not None
+        if find(before, after.continues.hash) is None:
+            assert before.last is not None
+            lost |= {*range(before.last.record.sequence + 1, after.continues.sequence + 1)}
+            found += 1
+    return lost, found
+
+
+def truncated() -> dict[str, int]:
+    """Let writers append while the log is copied and truncated, a rotation to each round."""
+    known = by_number(append("watcher"))
+    copies: list[bytes] = []
+    for _ in range(ROTATIONS):
+
+        def append_some(append_and_acknowledge: Callable[[], None]) -> None:
+            for _ in range(PER_ROTATION):
+                append_until_recorded(append_and_acknowledge)
+
+        writers = [forked(append_some) for _ in range(2)]
+        time.sleep(CHANCE.uniform(0, LONGEST * PER_ROTATION))
+        copies.append(copied_and_truncated())
+        for writer in writers:
+            new = ended(*writer)
+            assert not known.keys() & new.keys()
+            known |= new
+        known |= by_number(append("watcher"))
+        assert load(PATH).defects == ()
+    live = load(PATH)
+    logs = [*map(read, copies), live]
+    assert all(log.damage == () for log in logs)
+    kept = {entry.hash for log in logs for entry in log.entries}
+    gone = {number for number, its_hash in known.items() if its_hash not in kept}
+    reported, found = gaps(copies, live)
+    seen = {"rotations": len(copies), "acknowledged": len(known), "lost": len(gone), "gaps": found}
+    return seen | {"not reported": len(gone - reported)}
 
 
 def full() -> dict[str, int]:
@@ -239,6 +312,7 @@ def limited() -> list[dict[str, Any]]:
     for place in sorted({*places, *CHANCE.sample(range(len(written)), PLACES)}):
         with open(PATH, "wb") as file:
             file.write(before)
+        os.unlink(PATH + HEAD_FILE)
         watched = Watched(content=before)
         watched.acknowledge(by_number(watched.look().entries))
         with room(len(before) + place):
@@ -262,6 +336,5 @@ def limited() -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(
-        json.dumps({"killed": killed, "together": together, "full": full, "limited": limited}[sys.argv[1]]())
-    )
+    programs = {"killed": killed, "together": together, "truncated": truncated, "full": full, "limited": limited}
+    sys.stdout.write(json.dumps(programs[sys.argv[1]]()))

@@ -46,6 +46,13 @@ def test_several_writers_at_once(tmp_path: Path) -> None:
     assert seen("together", tmp_path) == {"records": 201, "acknowledged": 201, "of each": [25] * 8}
 
 
+def test_a_log_that_is_truncated_meanwhile(tmp_path: Path) -> None:
+    """Every record that was acknowledged is in the log or in a copy of it, or is reported as lost."""
+    rotated = seen("truncated", tmp_path)
+    assert (rotated["rotations"], rotated["not reported"]) == (200, 0)
+    assert rotated["acknowledged"] > 200 * 7
+
+
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What was seen where there was room for a part of what was to be recorded."""

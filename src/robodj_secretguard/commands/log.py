@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.commands.options import Commands
     from robodj_secretguard.lifecycle.operations_log import Entry
+    from robodj_secretguard.lifecycle.records import Head
 
 LIMITS: Final = (
-    "It finds damage and careless edits. It cannot find that the last record was changed, that the last ones were"
-    " taken off, or that somebody wrote the whole anew: compare with the last hash in your log system (log verify"
-    " --expect HASH)."
+    "It finds damage and careless edits. Somebody who can write the log and its head file can change the last record,"
+    " remove the last ones, or write the whole log anew, and it still verifies. To find that, compare with the last"
+    " hash in your log system (log verify --expect HASH)."
 )
 _HEADER: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
 
@@ -91,6 +92,8 @@ def _verify(arguments: argparse.Namespace) -> Answer:
     log = loaded(where)
     if not log.entries and not log.defects:
         msg = f"{where.name}: it has no record, and nothing was verified"
+        if log.head:
+            msg += f". Record {log.head.sequence} was the last one of an earlier file. {_proof(log.head)}"
         raise UsageError(msg)
     number = find(log, expected) if expected is not None else None
     defects = list(log.defects)
@@ -106,11 +109,22 @@ def _verify(arguments: argparse.Namespace) -> Answer:
             defects=defects,
             notes=list(log.sealed),
             expected_sequence=number,
+            continues=log.continues and log.continues.as_dict(),
         )
         return Answer(status, result)
     lines = [f"ALERT: {defect}." for defect in defects]
     lines += [f"note: {note}." for note in log.sealed]
     lines += [f"{count(len(log.entries), 'record')}, of which the last is {last.hash}."] if last else []
-    lines += [f"The expected record is number {number}, with all before it."] if number else []
+    if earlier := log.continues:
+        lines.append(f"This log continues after record {earlier.sequence} ({earlier.hash}).")
+        lines.append(f"Records up to number {earlier.sequence} belong to an earlier file. {_proof(earlier)}")
+    where_before = " in this file" if earlier else ""
+    lines += [f"The expected record is number {number}, with all before it{where_before}."] if number else []
     lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
     return Answer(status, "\n".join(lines))
+
+
+def _proof(head: Head) -> str:
+    """Say how to prove that an earlier file has all records up to its last one."""
+    words = ("log", "verify", "--operations-log", "EARLIER-FILE", "--expect", head.hash)
+    return f"To prove that nothing was lost, run {command(*words)}"

@@ -200,7 +200,9 @@ def _lines(entries: Sequence[Entry], rotation: Rotation) -> list[str]:
     """Return what was recorded, as text."""
     lines = []
     for record in (entry.record for entry in entries):
-        if record.validation is None:
+        if record.event is Event.CONTINUED:
+            continue
+        if record.event is Event.SEALED:
             lines.append(f"record {record.sequence}: closed off what a cut write had left")
             continue
         done = ", ".join(f"{name} {step}" for name, step in record.as_dict()["validation"].items())
@@ -210,7 +212,11 @@ def _lines(entries: Sequence[Entry], rotation: Rotation) -> list[str]:
         ]
         if record.event is Event.ROTATION_INCOMPLETE:
             lines.append(f"  INCOMPLETE; when the rest is done: {completion(record, rotation)}")
-    if entries[0].record.sequence == 1:
+    first = entries[0].record
+    if first.event is Event.CONTINUED:
+        earlier = f"record {first.sequence - 1} of an earlier file ({first.previous})"
+        lines.append(f"The operations log continues after {earlier}.")
+    elif first.sequence == 1:
         lines.append("These are the first records of a new operations log.")
     return lines
 

@@ -35,6 +35,10 @@ class NotRegularError(OSError):
     """A directory, a pipe or a device is where a file should be."""
 
 
+class ChangedError(OSError):
+    """Another program truncated or rewrote a file, without its lock."""
+
+
 class LockFileError(OSError):
     """The lock file of a directory cannot be opened."""
 
@@ -47,6 +51,8 @@ def reason(error: OSError) -> str:
     """
     if isinstance(error, BusyError):
         return "another process does not let go of it: try again"
+    if isinstance(error, ChangedError):
+        return "another program truncated or changed it just now (logrotate's copytruncate?): try again"
     if isinstance(error, LockFileError):
         return f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}"
     if isinstance(error, IsADirectoryError | NotRegularError):
@@ -82,34 +88,85 @@ def read_unlinked(path: str, most: int) -> tuple[bytes, os.stat_result]:
     """
     descriptor = open_unlinked(path, os.O_RDONLY)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotRegularError
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(most), status
+        return content_of(descriptor, most), os.fstat(descriptor)
     finally:
         os.close(descriptor)
 
 
-def open_or_make(path: str, flags: int) -> int:
-    """Open a file that is no link, or make it: for its directory's owner, and the group where the umask lets it.
+def content_of(descriptor: int, most: int) -> bytes:
+    """Return the first bytes of an open file.
+
+    Args:
+        descriptor: the file's.
+        most: how many bytes.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise NotRegularError
+    content = b""
+    os.lseek(descriptor, 0, os.SEEK_SET)  # on Windows, the lock has moved it
+    while len(content) < most and (chunk := os.read(descriptor, most - len(content))):
+        content += chunk
+    return content
+
+
+def append_content(descriptor: int, content: bytes, *, size: int) -> None:
+    """Append to an open file in one write, and return when the content is on the disk.
+
+    What could not be appended as a whole is taken back. The file is only ever made shorter for that, never longer.
+
+    Args:
+        descriptor: of the file, which is locked, and open for appending.
+        content: what is appended.
+        size: the size of the file, in bytes, as it was read.
+
+    Raises:
+        ChangedError: another program changed the size meanwhile.
+        OSError: it cannot be written.
+    """
+    if os.fstat(descriptor).st_size != size:
+        raise ChangedError
+    start = end = None
+    try:
+        written = os.write(descriptor, content)
+        end = os.lseek(descriptor, 0, os.SEEK_CUR)
+        start = end - written
+        if written != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as the next write would
+        os.fsync(descriptor)
+        if os.fstat(descriptor).st_size != size + len(content):
+            raise ChangedError  # noqa: TRY301 - it is taken back as well
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if start is not None and os.fstat(descriptor).st_size == end:
+                os.ftruncate(descriptor, start)
+        raise
+
+
+def open_or_make(path: str, flags: int, mode: int | None = None) -> tuple[int, bool]:
+    """Open a file that is no link, or make it for its directory's owner, and return whether it was made.
 
     Args:
         path: where it is.
         flags: as of `os.open`.
+        mode: the permissions of a new file; `None` for `SHARED_MODE` less the umask.
 
     Raises:
         OSError: it can be neither opened nor made, or is a link (which Windows follows).
     """
     try:
-        return open_unlinked(path, flags)
+        return open_unlinked(path, flags), False
     except FileNotFoundError:
         try:
-            descriptor = open_unlinked(path, flags | os.O_CREAT | os.O_EXCL, SHARED_MODE)
+            descriptor = open_unlinked(path, flags | os.O_CREAT | os.O_EXCL, mode or SHARED_MODE)
         except FileExistsError:  # somebody else has just made it
-            return open_unlinked(path, flags)
+            return open_unlinked(path, flags), False
         _give_away(descriptor, os.path.dirname(path))
-        return descriptor
+        if mode is not None and os.name == "posix":
+            os.fchmod(descriptor, mode)
+        return descriptor, True
 
 
 def is_at(descriptor: int, path: str) -> bool:
@@ -208,7 +265,7 @@ def locked_directory(directory: str) -> Iterator[None]:
     """
     path = os.path.join(directory, LOCK_FILE)
     try:
-        descriptor = open_or_make(path, os.O_RDONLY)
+        descriptor, _ = open_or_make(path, os.O_RDONLY)
     except OSError as error:
         raise LockFileError(error.errno, error.strerror) from None
     try:

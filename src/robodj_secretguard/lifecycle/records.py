@@ -36,6 +36,8 @@ class Event(StrEnum):
     REVOKED = "revoked"
     SEALED = "sealed"
     """The log itself: what a cut write had left was closed off."""
+    CONTINUED = "continued"
+    """The log itself: it goes on after the last record of an earlier file."""
 
 
 class Step(StrEnum):
@@ -135,7 +137,31 @@ class Record:
         return _RECORD.dump_json(self)
 
 
+@dataclass(frozen=True, config=SHAPE, kw_only=True)
+class Head:
+    """The last record that was acknowledged, as the log's head file keeps it.
+
+    Attributes:
+        schema: the version of this shape.
+        sequence: the record's number.
+        hash: the record's hash.
+    """
+
+    schema: Literal[1] = 1
+    sequence: Annotated[int, Field(ge=1)]
+    hash: _Hash
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record's number and hash in the plain types of JSON."""
+        return {"sequence": self.sequence, "hash": self.hash}
+
+    def line(self) -> bytes:
+        """Return the head as the line of its file, without the line's end."""
+        return _HEAD.dump_json(self)
+
+
 _RECORD: Final = TypeAdapter(Record)
+_HEAD: Final = TypeAdapter(Head)
 
 
 def parse(line: bytes) -> Record | None:
@@ -146,6 +172,18 @@ def parse(line: bytes) -> Record | None:
     """
     try:
         return _RECORD.validate_json(line)
+    except ValidationError:
+        return None
+
+
+def parse_head(line: bytes) -> Head | None:
+    """Return the head that a line is; `None` where it is none.
+
+    Args:
+        line: its bytes.
+    """
+    try:
+        return _HEAD.validate_json(line)
     except ValidationError:
         return None
 
