@@ -6,16 +6,20 @@ import errno
 import json
 import os
 import secrets
+import sys
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from command_line import OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, V2, clean_environment, found, good_keys, marker, run
+from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, run
+from mounts import run_with_mounts
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, check
 from robodj_secretguard.lifecycle import files, operations_log
+from robodj_secretguard.lifecycle import revocation as list_module
 from robodj_secretguard.lifecycle.records import Event, Step, draft
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.revocation import MAX_LIST_BYTES
@@ -40,6 +44,18 @@ STEPS = (
     "Invalidate sessions and tokens derived from the key.",
 )
 REASON = ("--reason", "leaked")
+REVOKE = ("revoke", "secret.key", *REASON, "--yes")
+UNPRIVILEGED = """
+import os, sys
+from robodj_secretguard.cli import main
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.seteuid(65534)
+status = main(sys.argv[1:])
+if os.getuid() == 0:
+    os.seteuid(0)
+sys.exit(status)
+"""
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and links are POSIX's")
 as_root = pytest.mark.skipif(
@@ -302,10 +318,10 @@ class TestList:
         assert listed(machine) == f"{before}\n{entry(machine.fingerprint())}"
 
     def test_an_empty_list(self, machine: Machine) -> None:
-        """It is added to as it is."""
+        """It counts as being written: it is waited for, then begun like a new one."""
         machine.write(NAME, "")
-        machine.call("revoke", "secret.key", *REASON, "--yes")
-        assert listed(machine) == entry(machine.fingerprint())
+        assert machine.call("revoke", "secret.key", *REASON, "--yes").status == 0
+        assert listed(machine) == HEADER + entry(machine.fingerprint())
 
     @posix_only
     @pytest.mark.parametrize(("before", "after"), [(None, 0o644), (0o600, 0o600), (0o664, 0o664), (0o666, 0o666)])
@@ -324,12 +340,34 @@ class TestList:
         unsafe = [("revoked", None)] * (after == 0o666)
         assert found(check(environ=machine.environ, config_dir=machine.config)) == [*unsafe, ("revoked", "secret.key")]
 
-    def test_it_is_replaced_in_one_step(self, machine: Machine) -> None:
-        """Who has opened the old one reads it to its end, and nothing is left beside it."""
+    def test_it_is_appended_to_in_place(self, machine: Machine) -> None:
+        """Whoever has opened it sees the entry, and nothing is left beside it."""
         with machine.write(NAME, "# ours\n").open(encoding="utf-8") as file:
             machine.call("revoke", "secret.key", *REASON, "--yes")
-            assert file.read() == "# ours\n"
-        assert sorted(path.name for path in machine.config.iterdir()) == [files.LOCK_FILE, "logs", NAME]
+            assert file.read() == "# ours\n" + entry(machine.fingerprint())
+        assert sorted(path.name for path in machine.config.iterdir()) == ["logs", NAME]
+
+    def test_no_hard_links(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file system without hard links, such as FAT, holds a list."""
+        monkeypatch.setattr(os, "link", _refuse)
+        assert machine.call("revoke", "secret.key", *REASON, "--yes").status == 0
+        assert listed(machine) == HEADER + entry(machine.fingerprint())
+
+    @posix_only
+    def test_a_mount_point(self, machine: Machine) -> None:
+        """A list that is bind-mounted is appended to where it is mounted from."""
+        mounted = machine.put("mounted", "# theirs\n")
+        machine.write(NAME, "# ours\n")
+        ran = run_with_mounts(
+            [f"mount --bind mounted config/{NAME}"],
+            [sys.executable, "-m", "robodj_secretguard", "revoke", "secret.key", *REASON, "--yes"],
+            env=clean_environment() | machine.environ,
+            cwd=machine.root,
+            keys=tuple(machine.environ.values()),
+        )
+        assert ran.status == 0, ran.err
+        lines = mounted.read_text(encoding="utf-8").splitlines()
+        assert (lines[0], lines[2:]) == ("# theirs", [machine.fingerprint()])
 
     @as_root
     def test_its_owner(self, machine: Machine) -> None:
@@ -351,11 +389,15 @@ class TestList:
         assert (named / "logs" / "secret_operations.jsonl").exists()
 
 
+def _refuse(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
 def not_listed(machine: Machine) -> str:
     """Try to revoke, make sure that nothing was recorded and the way out is said, and return why it failed."""
     said = refused(machine, "secret.key", *REASON, "--yes")
     beginning = f"nothing was revoked: the revocation list config/{NAME}: "
-    end = f"; until that is mended, add {machine.fingerprint()} to {VARIABLE}"
+    end = f"; until that is fixed, add {machine.fingerprint()} to {VARIABLE}"
     assert said.startswith(beginning)
     assert said.endswith(end)
     assert not machine.log.exists()
@@ -410,17 +452,50 @@ class TestListThatCannotBeWritten:
     def test_no_config_directory(self, machine: Machine) -> None:
         """None is made."""
         machine.config.rmdir()
-        assert not_listed(machine) == "its lock file .secretguard.lock cannot be used: No such file or directory"
+        assert not_listed(machine) == "the config directory is not there: make it, or name another with --config-dir"
         assert list(machine.root.iterdir()) == []
 
+    @posix_only
     def test_a_lock_that_is_held(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Another process that writes there is waited for, and not for ever."""
+        """Another process that writes the list is waited for, and not for ever."""
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
-        with files.locked_directory(str(machine.config)):
+        with machine.write(NAME, "# ours\n").open("rb") as file, files.locked(file.fileno()):
             assert not_listed(machine) == "another process does not let go of it: try again"
 
+    @posix_only
+    def test_a_file_system_that_is_read_only(self, machine: Machine) -> None:
+        """The message says where to add the entry, and what revokes the key until then."""
+        machine.write(NAME, "# ours\n")
+        ran = run_with_mounts(
+            [f"mount --bind config/{NAME} config/{NAME}", f"mount -o remount,bind,ro config/{NAME}"],
+            [sys.executable, "-m", "robodj_secretguard", "revoke", "secret.key", *REASON, "--yes"],
+            env=clean_environment() | machine.environ,
+            cwd=machine.root,
+            keys=tuple(machine.environ.values()),
+        )
+        said = (
+            f"robodj-secretguard: nothing was revoked: the revocation list config/{NAME}: its file system is read-only:"
+            " add the entry where the list is deployed from, and deploy it; until that is fixed, add"
+            f" {machine.fingerprint()} to {VARIABLE}\n"
+        )
+        assert (ran.status, ran.out, ran.err) == (2, "", said)
+
+    @posix_only
+    def test_a_list_that_this_user_may_not_write(self, machine: Machine) -> None:
+        """The message says which mode to change."""
+        path = machine.write(NAME, "# ours\n", 0o444)
+        for directory in machine.root, machine.config:
+            directory.chmod(0o755)
+        ran = run(["-c", UNPRIVILEGED, *REVOKE], env=clean_environment() | machine.environ, cwd=machine.root)
+        assert (ran.status, ran.out) == (2, "")
+        assert ran.err.startswith(
+            f"robodj-secretguard: nothing was revoked: the revocation list config/{NAME}: this user may not write it:"
+            " run chmod u+w on it as its owner, then run this command as its owner; until that is fixed, add"
+        )
+        assert path.read_text(encoding="utf-8") == "# ours\n"
+
     def test_a_full_disk(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The list stays as it was, and nothing is left beside it."""
+        """The list stays as it was."""
 
         def full(_descriptor: int) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -429,7 +504,164 @@ class TestListThatCannotBeWritten:
         monkeypatch.setattr("os.fsync", full)
         assert not_listed(machine) == "it cannot be used: No space left on device"
         assert path.read_text(encoding="utf-8") == "# ours\n"
-        assert sorted(path.name for path in machine.config.iterdir()) == [files.LOCK_FILE, NAME]
+        assert [path.name for path in machine.config.iterdir()] == [NAME]
+
+    @posix_only
+    @pytest.mark.parametrize("size", [1, 60])
+    def test_a_short_write(self, machine: Machine, size: int) -> None:
+        """What was written of the entry is taken back."""
+        import resource  # noqa: PLC0415 - it is POSIX's
+
+        path = machine.write(NAME, "# ours\n")
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + size, hard))
+        try:
+            assert not_listed(machine) == "it cannot be used: No space left on device"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert path.read_text(encoding="utf-8") == "# ours\n"
+
+
+def _replace(path: Path, content: str) -> None:
+    """Put another file in the place of the list, as git does."""
+    path.unlink()
+    path.write_text(content, encoding="utf-8")
+    path.chmod(0o644)
+
+
+def _rewrite(path: Path, content: str) -> None:
+    """Write the list anew in place, as `cp` does."""
+    path.write_text(content, encoding="utf-8")
+
+
+def _append(path: Path, content: str) -> None:
+    """Add to the list without its lock, as `>>` does."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(content)
+
+
+@posix_only
+class TestListThatChangesMeanwhile:
+    """git or a deployment puts another list in place while `revoke` adds to it: both contents are kept."""
+
+    @pytest.fixture
+    def theirs(self) -> str:
+        """What the others put into the list."""
+        return f"# theirs\n{another()}\n"
+
+    def revoke(
+        self,
+        machine: Machine,
+        monkeypatch: pytest.MonkeyPatch,
+        moment: tuple[object, str],
+        change: Callable[[], None],
+    ) -> Ran:
+        """Revoke, and change the list once, just before a call of `revoke` (of the first one, where there are more)."""
+        module, name = moment
+        real = getattr(module, name)
+
+        def changed(*arguments: Any, **more: Any) -> Any:
+            monkeypatch.setattr(module, name, real)
+            change()
+            return real(*arguments, **more)
+
+        monkeypatch.setattr(module, name, changed)
+        return machine.call("revoke", "secret.key", *REASON, "--yes")
+
+    @pytest.mark.parametrize("before", [None, "# ours\n", "LISTED"], ids=["new", "there", "listed"])
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            (list_module, "locked"),
+            (list_module, "content_of"),
+            (list_module, "lines_of"),
+            (list_module, "is_at"),
+            (operations_log, "opened"),
+        ],
+        ids=["before the lock", "before it is read", "after it was read", "before it is verified", "before the record"],
+    )
+    def test_it_is_replaced(
+        self,
+        machine: Machine,
+        monkeypatch: pytest.MonkeyPatch,
+        theirs: str,
+        moment: tuple[object, str],
+        before: str | None,
+    ) -> None:
+        """The entry is added to the list that is in place in the end."""
+        path = machine.config / NAME
+        if before is not None:
+            machine.write(NAME, before.replace("LISTED", f"{machine.fingerprint()}\n"))
+        ran = self.revoke(machine, monkeypatch, moment, lambda: _replace(path, theirs))
+        assert (ran.status, ran.out.split(":")[0]) == (0, "Revoked")
+        assert listed(machine) == theirs + entry(machine.fingerprint())
+
+    @pytest.mark.parametrize(
+        "moment", [(os, "write"), (os, "fsync"), (list_module, "is_at")], ids=["write", "sync", "verify"]
+    )
+    def test_it_is_rewritten_in_place(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, theirs: str, moment: tuple[object, str]
+    ) -> None:
+        """Whether that was before the entry was written or after it, both are in the list."""
+        path = machine.write(NAME, "# ours, of another length\n")
+        ran = self.revoke(machine, monkeypatch, moment, lambda: _rewrite(path, theirs))
+        assert ran.status == 0
+        assert listed(machine) == theirs + entry(machine.fingerprint())
+
+    @pytest.mark.parametrize(
+        "moment", [(os, "write"), (os, "fsync"), (list_module, "is_at")], ids=["write", "sync", "verify"]
+    )
+    def test_it_is_appended_to(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, theirs: str, moment: tuple[object, str]
+    ) -> None:
+        """Nothing of what another program adds without the lock is taken off again."""
+        path = machine.write(NAME, "# ours\n")
+        ran = self.revoke(machine, monkeypatch, moment, lambda: _append(path, theirs))
+        assert ran.status == 0
+        lines = listed(machine).splitlines()
+        assert (lines[0], sorted(lines[1:])) == (
+            "# ours",
+            sorted((theirs + entry(machine.fingerprint())).splitlines()),
+        )
+
+    def test_it_is_deleted(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A new one is begun."""
+        path = machine.write(NAME, "# ours\n")
+        ran = self.revoke(machine, monkeypatch, (list_module, "is_at"), path.unlink)
+        assert (ran.status, listed(machine)) == (0, HEADER + entry(machine.fingerprint()))
+
+    def test_it_is_being_written(self, machine: Machine, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
+        """An empty list is waited for, and added to when it is whole."""
+        path = machine.write(NAME, "")
+        ran = self.revoke(machine, monkeypatch, (time, "sleep"), lambda: _rewrite(path, theirs))
+        assert (ran.status, listed(machine)) == (0, theirs + entry(machine.fingerprint()))
+
+    def test_two_begin_it(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The one that made the list does not wait for itself, and adds to what the other one has written first."""
+        key = another()
+
+        def other() -> None:
+            assert machine.call("revoke", "--fingerprint", key, *REASON, "--yes").status == 0
+
+        ran = self.revoke(machine, monkeypatch, (list_module, "locked"), other)
+        assert (ran.status, listed(machine)) == (
+            0,
+            HEADER + entry(key, "a secret that is not known") + entry(machine.fingerprint()),
+        )
+
+    def test_again_and_again(self, machine: Machine, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
+        """It is given up in the end, and said."""
+        path, real = machine.write(NAME, "# ours\n"), files.is_at
+
+        def replaced(*arguments: Any) -> bool:
+            _replace(path, theirs)
+            return real(*arguments)
+
+        monkeypatch.setattr(list_module, "is_at", replaced)
+        assert not_listed(machine) == (
+            "another program replaced or changed it again and again: stop that program, and try again"
+        )
+        assert listed(machine) == theirs
 
 
 class TestAgain:

@@ -72,12 +72,7 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
         return Answer(EXIT_USAGE, _shown(arguments, key, text, revoked=False, recorded=False, steps=[]), told)
     directory, named_by = config_directory(Environment(), arguments.config_dir)
     the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
-    try:
-        is_new = add_to_list(directory, key, why=arguments.reason, now=datetime.now(UTC))
-    except RevocationListError as error:
-        instead = f"until that is mended, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
-        msg = f"nothing was revoked: {the_list}: {error}; {instead}"
-        raise UsageError(msg) from None
+    is_new = _listed(directory, the_list, key, arguments.reason)
     told, events = recorded.told, []
     if not key.recorded_as_revoked:
         told = ""
@@ -86,6 +81,8 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
         except (LogError, KeyboardInterrupt) as error:
             why = str(error) or "interrupted"
             told = f"{PROGRAM}: the key IS revoked, but that was not recorded: {recorded.place.name}: {why}"
+        # Once more: git may have replaced the list while the log was waited for.
+        is_new |= _listed(directory, the_list, key, arguments.reason)
     done = steps(key, report, records, given(arguments, "config_dir", "model"), given(arguments, "operations_log"))
     lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", f"It is on {the_list}, {_WHERE}"]
     # What else is wrong with the list: it may hold nothing back.
@@ -94,6 +91,20 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
     listed = [item.as_dict() for item in done]
     result = _shown(arguments, key, text, revoked=True, recorded=not told, steps=listed)
     return Answer(EXIT_USAGE if told else EXIT_CLEAN, result, told, events=events)
+
+
+def _listed(directory: str, the_list: str, key: RevokedKey, why: str) -> bool:
+    """Add a key to the revocation list, and return whether it was not there.
+
+    Raises:
+        UsageError: it could not be added.
+    """
+    try:
+        return add_to_list(directory, key, why=why, now=datetime.now(UTC))
+    except RevocationListError as error:
+        instead = f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
+        msg = f"nothing was revoked: {the_list}: {error}; {instead}"
+        raise UsageError(msg) from None
 
 
 def _is_of_the_list(finding: Finding) -> bool:

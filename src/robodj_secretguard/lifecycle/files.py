@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LOCK_SECONDS: Final = 10.0
 """How long another process is waited for."""
 LOCK_FILE: Final = ".secretguard.lock"
-"""In the config directory: held while a file there is read, changed and replaced."""
+"""In the config directory: held while key files there are judged and replaced."""
 
 SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Less the umask: a group of operators is trusted with the log and the lock, which hold no key."""
@@ -255,7 +255,7 @@ def _lock(descriptor: int, *, take: bool) -> bool:
 
 @contextlib.contextmanager
 def locked_directory(directory: str) -> Iterator[None]:
-    """Hold the lock of a config directory, in a file of its own: the others are replaced, and a lock would be lost.
+    """Hold the lock of a config directory, in a separate file: key files are replaced, and their locks would be lost.
 
     Args:
         directory: the config directory.

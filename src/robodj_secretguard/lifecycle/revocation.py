@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import stat
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle.checklist import Item
-from robodj_secretguard.lifecycle.files import locked_directory, prepared_file, put_in_place, read_unlinked, reason
+from robodj_secretguard.lifecycle.files import (
+    ChangedError,
+    append_content,
+    content_of,
+    is_at,
+    locked,
+    open_or_make,
+    reason,
+    sync_directory,
+)
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, is_replaced
 from robodj_secretguard.program import MANAGER, command
@@ -30,6 +41,10 @@ HEADER: Final = """\
 """
 
 _MODE: Final = 0o644
+_MOST_ATTEMPTS: Final = 20
+_WAIT_SECONDS: Final = 0.02
+_MOST_WAITS: Final = 25
+"""How often an empty list is waited for: a checkout makes the file first, then writes it."""
 
 
 class RevocationListError(Exception):
@@ -104,7 +119,9 @@ def is_recorded(fingerprint: str, records: Iterable[Record]) -> bool:
 
 
 def add_to_list(directory: str, key: RevokedKey, *, why: str, now: datetime) -> bool:
-    """Put a key on the revocation list, in one step, and return whether it was not there.
+    """Add a key to the revocation list, and return whether it was not there.
+
+    The entry is appended to the file in place. What git or a deployment puts there meanwhile is kept.
 
     Args:
         directory: the config directory.
@@ -113,36 +130,66 @@ def add_to_list(directory: str, key: RevokedKey, *, why: str, now: datetime) -> 
         now: when, in UTC.
 
     Raises:
-        RevocationListError: the list is a link, or cannot be read or written. It is as it was.
+        RevocationListError: the list is a link, or cannot be read or written.
     """
     path = os.path.join(directory, within_config_dir(REVOKED_FILE))
-    entry = f"# {iso_utc(now)} {key.subject}: {why}\n{key.fingerprint}\n"
+    entry = f"# {iso_utc(now)} {key.subject}: {why}\n{key.fingerprint}\n".encode()
+    waits = 0
     try:
-        with locked_directory(directory):
-            return _add(path, key.fingerprint, entry.encode())
+        for _ in range(_MOST_ATTEMPTS):
+            with contextlib.suppress(ChangedError):
+                while (is_new := _append(path, key.fingerprint, entry, may_be_empty=waits == _MOST_WAITS)) is None:
+                    waits += 1
+                    time.sleep(_WAIT_SECONDS)
+                return is_new
+        refusal = "another program replaced or changed it again and again: stop that program, and try again"
     except OSError as error:
-        refusal = reason(error)
+        refusal = _refusal(error)
     raise RevocationListError(refusal)
 
 
-def _add(path: str, fingerprint: str, entry: bytes) -> bool:
-    content, mode, is_there = HEADER.encode(), _MODE, True
+def _append(path: str, fingerprint: str, entry: bytes, *, may_be_empty: bool) -> bool | None:
+    """Append an entry to the list, and return whether it was not there; `None` where the list is being written.
+
+    Raises:
+        ChangedError: another program replaced or changed the list meanwhile.
+        OSError: the list cannot be read or written.
+        RevocationListError: its content cannot be read, or leaves no room.
+    """
+    descriptor, is_made = open_or_make(path, os.O_RDWR | os.O_APPEND, _MODE)
     try:
-        content, status = read_unlinked(path, MAX_LIST_BYTES)  # what is judged is what is copied
-        mode = stat.S_IMODE(status.st_mode)
-    except FileNotFoundError:
-        is_there = False
-    unreadable, lines = lines_of(content)
-    if len(content) + len(entry) >= MAX_LIST_BYTES:
-        unreadable = (f"it is full, with {MAX_LIST_BYTES} bytes",)
-    if unreadable:
-        raise RevocationListError("; ".join(unreadable))
-    if fingerprint in revocation_list(TextFile(lines=lines)).fingerprints:
-        return False
-    gap = b"" if content.endswith(b"\n") or not content else b"\n"
-    with prepared_file(path, content + gap + entry, mode) as prepared:
-        put_in_place(prepared, path, replace=is_there)
-    return True
+        with locked(descriptor):
+            content = content_of(descriptor, MAX_LIST_BYTES)
+            if not content and not is_made and not may_be_empty:
+                return None
+            unreadable, lines = lines_of(content)
+            is_new = fingerprint not in revocation_list(TextFile(lines=lines)).fingerprints
+            gap = HEADER.encode() if not content else b"" if content.endswith(b"\n") else b"\n"
+            addition = gap + entry if is_new else b""
+            if len(content) + len(addition) >= MAX_LIST_BYTES:
+                unreadable = (f"it is full, with {MAX_LIST_BYTES} bytes",)
+            if unreadable:
+                raise RevocationListError("; ".join(unreadable))
+            if addition:
+                append_content(descriptor, addition, size=len(content))
+                content += addition
+            if not is_at(descriptor, path) or not content_of(descriptor, MAX_LIST_BYTES).startswith(content):
+                raise ChangedError
+            if is_made:
+                sync_directory(os.path.dirname(path))
+            return is_new
+    finally:
+        os.close(descriptor)
+
+
+def _refusal(error: OSError) -> str:
+    if error.errno == errno.EROFS:
+        return "its file system is read-only: add the entry where the list is deployed from, and deploy it"
+    if isinstance(error, PermissionError):
+        return "this user may not write it: run chmod u+w on it as its owner, then run this command as its owner"
+    if isinstance(error, FileNotFoundError):
+        return "the config directory is not there: make it, or name another with --config-dir"
+    return reason(error)
 
 
 def steps(
