@@ -25,8 +25,10 @@ from robodj_secretguard import RuntimeSecrets, check, guard
 from robodj_secretguard.cli import main
 from robodj_secretguard.commands import recorded as recorded_at
 from robodj_secretguard.commands import rotate
+from robodj_secretguard.commands.recorded import LogPlace
 from robodj_secretguard.emit import PASSED_EVENT, emit_event
 from robodj_secretguard.generate import ephemeral
+from robodj_secretguard.lifecycle.operations_log import LogError
 from robodj_secretguard.lifecycle.records import Event, draft, hash_of
 from robodj_secretguard.render import findings_text
 
@@ -669,11 +671,36 @@ class TestPlace:
         assert machine.call("log", "verify", *options).status == 0
 
     def test_no_config_directory(self, machine: Machine) -> None:
-        """It is not made: nobody would look for it there."""
+        """The default one is made with the log: services may enter it, and only its owner writes there."""
         machine.config.rmdir()
-        said = usage(record(machine))
-        assert said == f"nothing was recorded: {THE_LOG}: its directory is not there, and cannot be made"
-        assert not machine.config.exists()
+        before = os.umask(0o002)
+        try:
+            recorded(machine, *DONE)
+        finally:
+            os.umask(before)
+        assert len(records(machine)) == 2
+        if os.name == "posix":
+            modes = [stat.S_IMODE(path.stat().st_mode) for path in (machine.config, machine.log.parent, machine.log)]
+            assert modes == [0o755, 0o770, 0o660]
+        assert machine.within(check).ok
+
+    @pytest.mark.parametrize("named_by", ["--config-dir", "ROBODJ_CONFIG_DIR"])
+    def test_no_named_config_directory(self, machine: Machine, tmp_path: Path, named_by: str) -> None:
+        """A config directory that somebody named is not invented: the gate says what is wrong."""
+        nowhere = str(tmp_path / "nowhere")
+        options = (named_by, nowhere) if named_by == "--config-dir" else ()
+        if not options:
+            machine.environ[named_by] = nowhere
+        (alert, _) = refused(machine, *DONE, *options)
+        assert "names a directory that does not exist" in alert
+        assert not os.path.exists(nowhere)
+
+    def test_a_named_config_directory_that_is_gone(self, tmp_path: Path) -> None:
+        """Where it was deleted since the gate ran, it is not made either."""
+        log = LogPlace(str(tmp_path / "nowhere" / "logs" / "log.jsonl"), "the operations log", is_default=True)
+        with pytest.raises(LogError, match=r"\Aits directory is not there, and cannot be made\Z"):
+            recorded_at.prepared(log)
+        assert os.listdir(tmp_path) == []
 
     @pytest.mark.parametrize("named_by", ["--operations-log", "ROBODJ_OPERATIONS_LOG"])
     def test_no_such_directory(self, machine: Machine, tmp_path: Path, named_by: str) -> None:

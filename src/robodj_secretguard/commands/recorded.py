@@ -32,11 +32,13 @@ class LogPlace:
         path: its path.
         name: what it is called, without a path that somebody gave.
         is_default: whether nobody named it: its directory is made.
+        config_dir: the config directory that is made with it; `None` where somebody named that.
     """
 
     path: str
     name: str
     is_default: bool = False
+    config_dir: str | None = None
 
 
 def log_place(arguments: argparse.Namespace) -> LogPlace:
@@ -52,17 +54,22 @@ def log_place(arguments: argparse.Namespace) -> LogPlace:
         return LogPlace(variable.get_secret_value(), f"the operations log that {OPERATIONS_LOG} names")
     directory, named_by = config_directory(environment, arguments.config_dir)
     path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
-    return LogPlace(path, f"the operations log {place(OPERATIONS_FILE, named_by)}", is_default=True)
+    made = None if named_by else directory
+    return LogPlace(path, f"the operations log {place(OPERATIONS_FILE, named_by)}", is_default=True, config_dir=made)
 
 
 def prepared(log: LogPlace) -> str:
-    """Return the path of the operations log, with the `logs` directory made where the config directory has none.
+    """Return the path of the operations log, after making its directory where nobody named the log.
+
+    A config directory that somebody named is not made.
 
     Raises:
-        LogError: it cannot be made.
+        LogError: the directory is not there, or cannot be made.
     """
     if log.is_default:
         try:
+            if log.config_dir is not None:
+                make_directory(log.config_dir, others=True)
             make_directory(os.path.dirname(log.path))
         except OSError:
             msg = "its directory is not there, and cannot be made"

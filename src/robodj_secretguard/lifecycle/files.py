@@ -22,6 +22,7 @@ LOCK_FILE: Final = ".secretguard.lock"
 SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Less the umask: a group of operators is trusted with the log and the lock, which hold no key."""
 
+_OPEN_DIRECTORY_MODE: Final = 0o755
 _POLL_SECONDS: Final = 0.02
 _WINDOWS_LOCK_AT: Final = 1 << 30  # bytes: a locked range cannot be read there, so it lies behind all content
 _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
@@ -181,17 +182,18 @@ def is_at(descriptor: int, path: str) -> bool:
     return False
 
 
-def make_directory(path: str) -> None:
+def make_directory(path: str, *, others: bool = False) -> None:
     """Make a directory, unless it is there: for the owner of the one that it is in.
 
     Args:
         path: where it is to be.
+        others: whether others may enter it, as services do that run as another user; only its owner may write then.
 
     Raises:
         OSError: it cannot be made.
     """
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP)
+        os.mkdir(path, _OPEN_DIRECTORY_MODE if others else SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP)
         if os.name == "posix":
             descriptor = open_unlinked(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
