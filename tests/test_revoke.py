@@ -185,7 +185,7 @@ class TestRevoked:
         lines = ran.out.splitlines()
         assert (ran.status, lines[0]) == (
             0,
-            f"Revoked: {key} (a secret that is not known; not recorded as rotated).",
+            f"Revoked: {key} (a secret that is not known; not recorded as rotated); it is not delivered here.",
         )
         assert lines[2:] == [line.replace("secret.key", "NAME") for line in boxes()]
         assert listed(machine) == HEADER + entry(key, "a secret that is not known")
@@ -225,7 +225,7 @@ class TestNotYet:
         key = machine.fingerprint()
         ran = machine.call("revoke", "secret.key", *REASON)
         assert (ran.status, ran.out, ran.err) == (
-            2,
+            1,
             f"To be revoked: {key} (secret.key; not recorded as rotated){HERE}\n",
             "robodj-secretguard: nothing was revoked: pass --yes to do it\n",
         )
@@ -234,7 +234,7 @@ class TestNotYet:
     def test_without_yes_as_json(self, machine: Machine) -> None:
         """The document says that nothing was revoked."""
         ran = machine.call("revoke", "secret.key", *REASON, "--format", "json")
-        assert (ran.status, ran.err) == (2, "robodj-secretguard: nothing was revoked: pass --yes to do it\n")
+        assert (ran.status, ran.err) == (1, "robodj-secretguard: nothing was revoked: pass --yes to do it\n")
         assert json.loads(ran.out) == {
             "schema": 1,
             "ok": False,
@@ -294,6 +294,119 @@ class TestNotYet:
             "no sound key of secret.key is delivered here: pass --fingerprint"
             f" ({keys[0]} prod 2026-12-01T10:00:00Z; {keys[1]} dev 2026-12-01T09:00:00Z)"
         )
+
+
+class TestLastRecorded:
+    """`--last-recorded`: the key that was recorded before the one in force."""
+
+    @pytest.fixture
+    def old(self, machine: Machine) -> str:
+        """The key before the one in force, both recorded in prod; dev has records too."""
+        keys = [another() for _ in range(3)]
+        machine.record(
+            rotated(NOW - 6 * HOUR, keys[0]),
+            rotated(NOW - 5 * HOUR, keys[1], startup=Step.NOT_DONE),
+            rotated(NOW - 4 * HOUR, keys[1]),
+            rotated(NOW - 3 * HOUR, machine.fingerprint()),
+            rotated(NOW - 2 * HOUR, keys[2], environment="dev"),
+            rotated(NOW - 1 * HOUR, another(), secret=OTHER),
+        )
+        return keys[1]
+
+    def test_it_is_revoked(self, machine: Machine, old: str) -> None:
+        """It is the last recorded key but the delivered one, in the environment of the delivered key's records."""
+        ran = machine.call("revoke", "secret.key", "--last-recorded", *REASON, "--yes")
+        assert (ran.status, ran.out.splitlines()[0]) == (
+            0,
+            f"Revoked: {old} (secret.key, prod; recorded 2026-12-01T07:00:00Z); it is not delivered here.",
+        )
+        assert listed(machine) == HEADER + entry(old)
+        assert found(check(environ=machine.environ, config_dir=machine.config)) == []
+
+    def test_the_preview(self, machine: Machine, old: str) -> None:
+        """It says which key is meant, since when it is recorded and where, and that it is not delivered here."""
+        ran = machine.call("revoke", "secret.key", "--last-recorded", *REASON)
+        assert (ran.status, ran.out) == (
+            1,
+            f"To be revoked: {old} (secret.key, prod; recorded 2026-12-01T07:00:00Z); it is not delivered here.\n",
+        )
+        assert not (machine.config / NAME).exists()
+
+    def test_the_preview_of_the_delivered_key(self, machine: Machine, old: str) -> None:
+        """It names the earlier key, and how to revoke that one."""
+        said = (
+            f"An earlier key is recorded: {old} (prod; recorded 2026-12-01T08:00:00Z)."
+            " To revoke that one instead, pass --last-recorded."
+        )
+        ran = machine.call("revoke", "secret.key", *REASON)
+        assert (ran.status, ran.out.splitlines()) == (
+            1,
+            [f"To be revoked: {machine.fingerprint()} (secret.key, prod; recorded 2026-12-01T09:00:00Z){HERE}", said],
+        )
+        by_fingerprint = machine.call("revoke", "--fingerprint", machine.fingerprint(), *REASON)
+        assert by_fingerprint.out.count("\n") == 1
+
+    @pytest.mark.usefixtures("old")
+    def test_an_environment_that_is_named(self, machine: Machine) -> None:
+        """It goes before that of the delivered key."""
+        ran = machine.call("revoke", "secret.key", "--last-recorded", "--environment", "dev", *REASON)
+        assert "(secret.key, dev; recorded 2026-12-01T10:00:00Z)" in ran.out
+
+    def test_the_only_environment(self, machine: Machine) -> None:
+        """Where the delivered key is not recorded, the only environment that has records is meant."""
+        old = another()
+        machine.record(rotated(NOW - 2 * HOUR, old, environment="dev"))
+        assert f"To be revoked: {old} (secret.key, dev;" in machine.call(*REVOKE[:-1], "--last-recorded").out
+
+    def test_several_environments(self, machine: Machine) -> None:
+        """Where the delivered key is not recorded, it must be said which one is meant."""
+        keys = [another() for _ in range(2)]
+        machine.record(rotated(NOW - 2 * HOUR, keys[0], environment="dev"), rotated(NOW - 1 * HOUR, keys[1]))
+        assert refused(machine, *REVOKE[1:], "--last-recorded") == (
+            "several environments have records of secret.key: pass --environment"
+            f" ({keys[0]} dev 2026-12-01T10:00:00Z; {keys[1]} prod 2026-12-01T11:00:00Z)"
+        )
+        assert machine.call(*REVOKE[:-1]).out.count("\n") == 1
+        assert machine.call(*REVOKE, "--last-recorded", "--environment", "prod").status == 0
+        assert listed(machine) == HEADER + entry(keys[1])
+
+    @pytest.mark.parametrize("is_recorded", [True, False])
+    def test_no_earlier_key(self, machine: Machine, is_recorded: bool) -> None:  # noqa: FBT001
+        """Nothing is revoked, and the preview of the delivered key names none."""
+        key = machine.fingerprint()
+        machine.record(*[rotated(NOW - HOUR, key)] * is_recorded)
+        known = f"{key} prod 2026-12-01T11:00:00Z" if is_recorded else "none is recorded"
+        assert refused(machine, *REVOKE[1:], "--last-recorded") == (
+            f"no key of secret.key is recorded before the one that is delivered here ({known})"
+        )
+        assert machine.call(*REVOKE[:-1]).out.count("\n") == 1
+
+    def test_no_sound_key_is_delivered_here(self, machine: Machine, old: str) -> None:
+        """Which key came before is unknown: the recorded ones are listed."""
+        del machine.environ[V1]
+        said = refused(machine, *REVOKE[1:], "--last-recorded")
+        assert said.startswith("no sound key of secret.key is delivered here: pass --fingerprint (")
+        assert f"{old} prod 2026-12-01T08:00:00Z" in said
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("--last-recorded",), "--last-recorded goes with NAME, and not with --fingerprint"),
+            (
+                ("--last-recorded", "--fingerprint", another()),
+                "--last-recorded goes with NAME, and not with --fingerprint",
+            ),
+            (
+                ("secret.key", "--last-recorded", "--fingerprint", another()),
+                "--last-recorded goes with NAME, and not with --fingerprint",
+            ),
+            (("secret.key", "--environment", "prod"), "--environment goes with --last-recorded"),
+        ],
+        ids=range(4),
+    )
+    def test_what_does_not_go_together(self, machine: Machine, words: tuple[str, ...], said: str) -> None:
+        """It is said, and nothing is revoked."""
+        assert refused(machine, *words, *REASON, "--yes") == said
 
 
 class TestList:

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import pytest
 import structlog
-from command_line import OTHER, Machine, key_as_argument, machine_at, rotated
+from command_line import OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, Ran, good_keys, marker
 from detector import leaks
 
@@ -29,7 +29,7 @@ from robodj_secretguard.commands.recorded import LogPlace
 from robodj_secretguard.emit import PASSED_EVENT, emit_event
 from robodj_secretguard.generate import ephemeral
 from robodj_secretguard.lifecycle.operations_log import LogError
-from robodj_secretguard.lifecycle.records import Event, draft, hash_of
+from robodj_secretguard.lifecycle.records import Event, Step, draft, hash_of
 from robodj_secretguard.render import findings_text
 
 if TYPE_CHECKING:
@@ -828,6 +828,10 @@ GENERATE = (
     "Generate a new key for this environment alone, straight into the secret manager (the part after | is its own"
     " command):"
 )
+IN_FORCE = (
+    "Record the key in force, in the environment that has it, before it is replaced: only a recorded key can be revoked"
+    " by name later:"
+)
 RECORD_IT = f"{PROGRAM} rotate record"
 
 
@@ -867,20 +871,67 @@ class TestPlan:
         """Of a secret of which nothing is recorded, with what is to be filled in in capitals."""
         ran = self.plan(machine, "secret.key")
         assert (ran.status, ran.err) == (0, "")
+        record_it = f"     {RECORD_IT} secret.key --environment ENVIRONMENT --operator YOUR-NAME {' '.join(DONE)}"
         assert ran.out.splitlines() == [
             "Rotation of secret.key, every 90 days by Security Operations",
-            f"1. {GENERATE}",
+            f"1. {IN_FORCE}",
+            record_it,
+            f"2. {GENERATE}",
             f"     {PROGRAM} generate secret.key | YOUR-SECRET-MANAGER",
-            "2. Set its expiry marker, 90 days from now, where the key is delivered:",
+            "3. Set its expiry marker, 90 days from now, where the key is delivered:",
             "     ROBODJ_SECRET_KEY_EXPIRES_AT=2027-03-01T12:00:00Z",
-            "3. Deliver the key as ROBODJ_SECRET_KEY, and run the gate in the environment that has it:",
+            "4. Deliver the key as ROBODJ_SECRET_KEY, and run the gate in the environment that has it:",
             f"     {PROGRAM} check --require-env-only",
-            "4. Start the services, and confirm that their startup integrity checks pass.",
-            "5. Verify that authentication- and encryption-dependent functions still operate.",
-            "6. Record it, in the environment that has the key:",
-            f"     {RECORD_IT} secret.key --environment ENVIRONMENT --operator YOUR-NAME {' '.join(DONE)}",
-            "7. Disable the old version in the secret manager.",
+            "5. Start the services, and confirm that their startup integrity checks pass.",
+            "6. Verify that authentication- and encryption-dependent functions still operate.",
+            "7. Record it, in the environment that has the key:",
+            record_it,
+            "8. Disable the old version in the secret manager.",
+            "9. Only if the old key may be known to others, revoke it:",
+            f"     {PROGRAM} revoke secret.key --last-recorded --reason WHY --operator YOUR-NAME",
         ]
+
+    @pytest.mark.parametrize("value", [None, "changeme"])
+    def test_no_key_is_delivered(self, machine: Machine, value: str | None) -> None:
+        """The plan is the same on a machine that has no sound key; the old key is the last recorded one."""
+        assert self.plan(machine, NAME).out.splitlines()[1] == f"1. {IN_FORCE}"
+        old = machine.fingerprint()
+        recorded(machine, *DONE, now=BEFORE)
+        del machine.environ[V1]
+        machine.environ.update({} if value is None else {V1: value})
+        lines = self.plan(machine, NAME, "--environment", "prod").out.splitlines()
+        assert lines[1] == f"1. {IN_FORCE}"
+        assert f"8. Disable the old version in the secret manager ({old}, recorded 2026-11-01T12:00:00Z)." in lines
+        assert f"revoke --fingerprint {old} " in lines[-1]
+
+    @pytest.mark.parametrize("options", [(), ("--environment", "prod")])
+    def test_the_key_in_force_is_recorded(self, machine: Machine, options: Sequence[str]) -> None:
+        """The first step says since when, and gives no command; its records say which environment is meant."""
+        key = machine.fingerprint()
+        machine.record(rotated(BEFORE, key, startup=Step.NOT_DONE), rotated(NOW, key))
+        first, *_ = json.loads(self.plan(machine, NAME, *options, "--format", "json").out)["steps"]
+        said = f"The key in force is recorded already: {key}, since 2026-11-01T12:00:00Z."
+        assert first == {"text": said, "command": None}
+        assert f"{RECORD_IT} {NAME} --environment prod " in self.plan(machine, NAME, *options).out
+
+    def test_the_key_in_force_is_not_the_last_recorded_one(self, machine: Machine) -> None:
+        """It is to be recorded first, so that the old version is the last recorded one before the new one."""
+        machine.record(rotated(BEFORE, fingerprint_of(good_keys()[V1])))
+        ran = self.plan(machine, NAME, "--environment", "prod")
+        assert ran.out.splitlines()[1] == f"1. {IN_FORCE}"
+        assert "sgfp1:" not in ran.out
+
+    def test_a_key_that_was_never_recorded(self, machine: Machine) -> None:
+        """Who follows the plan from its first step on revokes the key that was in force, by name."""
+        machine.record(rotated(BEFORE, fingerprint_of(good_keys()[V1])))
+        old = machine.fingerprint()
+        who = ("--environment", "prod", "--operator", "dana")
+        record_it, _, _, _, record_again, revoke = self.commands(machine, NAME, *who)
+        assert machine.call(*shlex.split(record_it)[1:]).status == 0
+        machine.environ.update(good_keys())
+        assert machine.call(*shlex.split(record_again)[1:]).status == 0
+        assert machine.call(*shlex.split(revoke)[1:], "--yes").status == 0
+        assert (records(machine)[-1]["event"], records(machine)[-1]["fingerprint"]) == ("revoked", old)
 
     def test_the_next(self, machine: Machine) -> None:
         """The old version is named, and how to revoke it."""
@@ -889,13 +940,16 @@ class TestPlan:
         ran = self.plan(machine, V2, "--environment", "prod", "--operator", who)
         old = machine.fingerprint(V2)
         assert ran.out.splitlines()[0] == "Rotation of secret_v2.key, every 30 days by Security Operations"
-        assert ran.out.splitlines()[4] == "     ROBODJ_SECRET_V2_KEY_EXPIRES_AT=2026-12-31T12:00:00Z"
+        assert ran.out.splitlines()[1] == (
+            f"1. The key in force is recorded already: {old}, since 2026-11-01T12:00:00Z."
+        )
+        assert ran.out.splitlines()[5] == "     ROBODJ_SECRET_V2_KEY_EXPIRES_AT=2026-12-31T12:00:00Z"
         *lines, revoke = ran.out.splitlines()
         assert lines[-4:] == [
-            "6. Record it, in the environment that has the key:",
+            "7. Record it, in the environment that has the key:",
             f"     {RECORD_IT} secret_v2.key --environment prod --operator {shlex.quote(who)} {' '.join(DONE)}",
-            f"7. Disable the old version in the secret manager ({old}, recorded 2026-11-01T12:00:00Z).",
-            "8. Only if the old key may be known to others, revoke it:",
+            f"8. Disable the old version in the secret manager ({old}, recorded 2026-11-01T12:00:00Z).",
+            "9. Only if the old key may be known to others, revoke it:",
         ]
         assert shlex.split(revoke)[:6] == [PROGRAM, "revoke", "--fingerprint", old, "--reason", "WHY"]
 
@@ -912,7 +966,9 @@ class TestPlan:
         """A rotation does not wait for the log: what is not known is left out."""
         machine.record()
         machine.log.write_bytes(text)
-        assert self.plan(machine, "secret.key", "--environment", "prod").out.endswith("in the secret manager.\n")
+        assert "8. Disable the old version in the secret manager.\n" in (
+            self.plan(machine, "secret.key", "--environment", "prod").out
+        )
 
     def test_json(self, machine: Machine) -> None:
         """Each step with its text, and its command where there is one."""
@@ -922,8 +978,9 @@ class TestPlan:
             1,
             "secret.key",
         )
-        assert [sorted(step) for step in document["steps"]] == [["command", "text"]] * 7
-        assert [bool(step["command"]) for step in document["steps"]] == [True, True, True, False, False, True, False]
+        assert [sorted(step) for step in document["steps"]] == [["command", "text"]] * 9
+        has_command = [bool(step["command"]) for step in document["steps"]]
+        assert has_command == [True, True, True, True, False, False, True, False, True]
 
     def test_the_commands_work(self, machine: Machine, tmp_path: Path) -> None:
         """With the options that the plan was given they do what the plan says, in a shell, in its order."""

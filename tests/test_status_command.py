@@ -442,7 +442,7 @@ class TestLog:
             (("rotate", "plan", "secret.key"), (0, "")),
             (
                 ("revoke", "secret.key", "--reason", "leaked"),
-                (2, "robodj-secretguard: nothing was revoked: pass --yes to do it\n"),
+                (1, "robodj-secretguard: nothing was revoked: pass --yes to do it\n"),
             ),
         ],
         ids=["incident", "plan", "revoke"],

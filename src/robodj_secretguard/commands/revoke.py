@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.commands.answer import EXIT_CLEAN, EXIT_USAGE, Answer, UsageError, document
+from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, UsageError, document
 from robodj_secretguard.commands.options import add_command, given, judged, model_of, policy_of
 from robodj_secretguard.commands.recorded import evidence, prepared
 from robodj_secretguard.findings import Check, iso_utc
@@ -22,7 +23,7 @@ from robodj_secretguard.lifecycle.revocation import (
     revoked_key,
     steps,
 )
-from robodj_secretguard.lifecycle.rotation import rotations
+from robodj_secretguard.lifecycle.rotation import SeveralEnvironmentsError, before_key, rotations
 from robodj_secretguard.program import PROGRAM
 from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
 from robodj_secretguard.sources import Environment, config_directory, place
@@ -50,13 +51,22 @@ def add(commands: Commands) -> None:
         "revoke",
         _revoke,
         required=("--reason",),
-        options=("--operator", "--ticket", "--operations-log", "--config-dir", "--model", "--format"),
+        options=(
+            *("--environment", "--operator", "--ticket"),
+            *("--operations-log", "--config-dir", "--model", "--format"),
+        ),
         description="Revoke a key, so that no guarded service starts on it. It is put on the revocation list first,"
         " then recorded.",
-        epilog="exit status: 0 revoked, 2 wrong usage, without --yes, or it could not be revoked or recorded",
+        epilog="exit status: 0 revoked, 1 without --yes: nothing was revoked, 2 wrong usage, or it could not be revoked"
+        " or recorded",
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="the secret whose key, as delivered here, is revoked")
     parser.add_argument("--fingerprint", metavar="SGFP1", help="the key's fingerprint, instead of NAME")
+    parser.add_argument(
+        "--last-recorded",
+        action="store_true",
+        help="revoke the key of NAME that was recorded before the one that is delivered here, in --environment",
+    )
     parser.add_argument("--yes", action="store_true", help="do it")
 
 
@@ -68,8 +78,8 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
     key = revoked_key(*_meant(arguments, model, report, records), report, records)
     if not arguments.yes:
         told = "\n".join(filter(None, (recorded.told, f"{PROGRAM}: nothing was revoked: pass --yes to do it")))
-        text = f"To be revoked: {_described(key)}."
-        return Answer(EXIT_USAGE, _shown(arguments, key, text, revoked=False, recorded=False, steps=[]), told)
+        text = "\n".join([f"To be revoked: {_described(key)}.", *_earlier_line(arguments, key, records)])
+        return Answer(EXIT_ALERTS, _shown(arguments, key, text, revoked=False, recorded=False, steps=[]), told)
     directory, named_by = config_directory(Environment(), arguments.config_dir)
     the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
     is_new = _listed(directory, the_list, key, arguments.reason)
@@ -120,8 +130,21 @@ def _shown(arguments: argparse.Namespace, key: RevokedKey, text: str, *, recorde
 def _described(key: RevokedKey) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded {iso_utc(key.recorded_at)}" if key.recorded_at else "not recorded as rotated"
-    here = f"; it is the key that is delivered here as {', '.join(key.delivered_as)}" if key.delivered_as else ""
-    return f"{key.fingerprint} ({of_whom}; {since}){here}"
+    here = (
+        f"the key that is delivered here as {', '.join(key.delivered_as)}" if key.delivered_as else "not delivered here"
+    )
+    return f"{key.fingerprint} ({of_whom}; {since}); it is {here}"
+
+
+def _earlier_line(arguments: argparse.Namespace, key: RevokedKey, records: Sequence[Record]) -> list[str]:
+    """Name the key that was recorded before the one in force, where the latter is meant by its name."""
+    if arguments.name is None or arguments.last_recorded or key.secret is None:
+        return []
+    with contextlib.suppress(SeveralEnvironmentsError):
+        if earlier := before_key(key.fingerprint, key.secret, records):
+            which = f"{earlier.fingerprint} ({earlier.environment}; recorded {iso_utc(earlier.recorded_at)})"
+            return [f"An earlier key is recorded: {which}. To revoke that one instead, pass --last-recorded."]
+    return []
 
 
 def _record(
@@ -152,6 +175,12 @@ def _meant(
     arguments: argparse.Namespace, model: type[SecretSettings], report: Report, records: Sequence[Record]
 ) -> tuple[str, str | None]:
     """Return the fingerprint that is meant, and the name of the secret where one was given."""
+    if arguments.last_recorded and (arguments.name is None or arguments.fingerprint is not None):
+        msg = "--last-recorded goes with NAME, and not with --fingerprint"
+        raise UsageError(msg)
+    if arguments.environment is not None and not arguments.last_recorded:
+        msg = "--environment goes with --last-recorded"
+        raise UsageError(msg)
     if (arguments.name is None) == (arguments.fingerprint is None):
         msg = "name either a secret, whose key as it is delivered here is meant, or a --fingerprint"
         raise UsageError(msg)
@@ -163,8 +192,23 @@ def _meant(
     name = policy_of(model, arguments.name).name
     fingerprint = next((status.fingerprint for status in report.secrets if status.secret == name), None)
     if fingerprint is None:
-        recorded = {record.fingerprint: record for record in rotations(records, name)}.values()
-        known = "; ".join(f"{each.fingerprint} {each.environment} {iso_utc(each.recorded_at)}" for each in recorded)
-        msg = f"no sound key of {name} is delivered here: pass --fingerprint ({known or 'none is recorded'})"
+        msg = f"no sound key of {name} is delivered here: pass --fingerprint ({_recorded(name, records)})"
         raise UsageError(msg)
-    return fingerprint, name
+    if not arguments.last_recorded:
+        return fingerprint, name
+    try:
+        earlier = before_key(fingerprint, name, records, arguments.environment)
+    except SeveralEnvironmentsError:
+        msg = f"several environments have records of {name}: pass --environment ({_recorded(name, records)})"
+        raise UsageError(msg) from None
+    if earlier is None or earlier.fingerprint is None:
+        msg = f"no key of {name} is recorded before the one that is delivered here ({_recorded(name, records)})"
+        raise UsageError(msg)
+    return earlier.fingerprint, name
+
+
+def _recorded(name: str, records: Sequence[Record]) -> str:
+    """Return every key of a secret as it was recorded last, in words."""
+    recorded = {record.fingerprint: record for record in rotations(records, name)}.values()
+    known = "; ".join(f"{each.fingerprint} {each.environment} {iso_utc(each.recorded_at)}" for each in recorded)
+    return known or "none is recorded"

@@ -222,14 +222,22 @@ def _lines(entries: Sequence[Entry], rotation: Rotation) -> list[str]:
 
 
 def _plan(arguments: argparse.Namespace) -> Answer:
-    policy = policy_of(model_of(arguments), arguments.name)
-    environment = arguments.environment or "ENVIRONMENT"
+    model = model_of(arguments)
+    policy = policy_of(model, arguments.name)
+    report = judged(arguments, model)
     recorded = evidence(arguments)
-    here = rotations(recorded.log.records, policy.name, environment)
+    delivered = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
+    of_this_key = {
+        record.environment: record
+        for record in rotations(recorded.log.records, policy.name)
+        if record.fingerprint == delivered
+    }
+    environment = arguments.environment or next(reversed(of_this_key), None) or "ENVIRONMENT"
     steps = plan(
         policy,
         now=datetime.now(UTC),
-        current=here[-1] if here else None,
+        here=rotations(recorded.log.records, policy.name, environment),
+        delivered=delivered if not of_this_key or environment in of_this_key else None,
         environment=environment,
         who=(*option("--operator", arguments.operator or "YOUR-NAME"), *given(arguments, "ticket")),
         options=given(arguments, "config_dir", "model"),

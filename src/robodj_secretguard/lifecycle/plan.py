@@ -36,7 +36,8 @@ def plan(
     policy: SecretPolicy,
     *,
     now: datetime,
-    current: Record | None,
+    here: Sequence[Record],
+    delivered: str | None,
     environment: str,
     who: Sequence[str],
     options: Sequence[str],
@@ -47,14 +48,27 @@ def plan(
     Args:
         policy: the secret's.
         now: the time of the rotation, in UTC.
-        current: the last recorded rotation of it in this environment, if there is one.
+        here: the recorded rotations of it in this environment.
+        delivered: the fingerprint of the key in force there; `None` where it is not delivered here.
         environment: where the key is used.
         who: the options that say who rotates it, and what for.
         options: further options of every command, such as the model's.
         log_options: those of the commands that record something.
     """
     recorded = ("rotate", "record", policy.name, "--environment", environment, *who, *_ATTESTED)
+    in_force = [record for record in here if delivered and record.fingerprint == delivered]
+    if in_force and in_force[-1] is here[-1]:
+        since = iso_utc(in_force[0].recorded_at)
+        first = PlannedStep(f"The key in force is recorded already: {delivered}, since {since}.")
+    else:
+        first = PlannedStep(
+            "Record the key in force, in the environment that has it, before it is replaced: only a recorded key can be"
+            " revoked by name later:",
+            command(*recorded, *log_options, *options),
+        )
+    old = here[-1] if here and delivered in {None, here[-1].fingerprint} else None
     steps = [
+        first,
         PlannedStep(
             "Generate a new key for this environment alone, straight into the secret manager"
             " (the part after | is its own command):",
@@ -71,13 +85,13 @@ def plan(
         PlannedStep("Start the services, and confirm that their startup integrity checks pass."),
         PlannedStep("Verify that authentication- and encryption-dependent functions still operate."),
         PlannedStep("Record it, in the environment that has the key:", command(*recorded, *log_options, *options)),
-        PlannedStep(f"Disable the old version in the secret manager{_old(current)}."),
+        PlannedStep(f"Disable the old version in the secret manager{_old(old)}."),
     ]
-    if current is not None and current.fingerprint is not None:
-        revoke = ("revoke", "--fingerprint", current.fingerprint, "--reason", "WHY", *who, *log_options, *options)
-        steps.append(PlannedStep("Only if the old key may be known to others, revoke it:", command(*revoke)))
+    which = ("--fingerprint", old.fingerprint) if old and old.fingerprint else (policy.name, "--last-recorded")
+    revoke = ("revoke", *which, "--reason", "WHY", *who, *log_options, *options)
+    steps.append(PlannedStep("Only if the old key may be known to others, revoke it:", command(*revoke)))
     return steps
 
 
-def _old(current: Record | None) -> str:
-    return f" ({current.fingerprint}, recorded {iso_utc(current.recorded_at)})" if current else ""
+def _old(old: Record | None) -> str:
+    return f" ({old.fingerprint}, recorded {iso_utc(old.recorded_at)})" if old else ""

@@ -25,6 +25,10 @@ _INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
 _FROM_WORST: Final = (Step.NOT_DONE, Step.ATTESTED, Step.VERIFIED)
 
 
+class SeveralEnvironmentsError(Exception):
+    """Several environments have records of a secret, and none of them is known to be meant."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
     """What an operator says of a rotation.
@@ -76,6 +80,28 @@ def rotations(records: Iterable[Record], secret: str | None, environment: str | 
         for record in records
         if record.event in ROTATIONS and record.secret == secret and environment in {None, record.environment}
     ]
+
+
+def before_key(
+    fingerprint: str, secret: str, records: Sequence[Record], environment: str | None = None
+) -> Record | None:
+    """Return the last recorded rotation of a secret to another key than one; `None` where there is none.
+
+    Args:
+        fingerprint: the key in force, which is not meant.
+        secret: the secret's name.
+        records: what is recorded.
+        environment: where the keys are used; `None` for the only environment that is known.
+
+    Raises:
+        SeveralEnvironmentsError: the records do not say which environment is meant.
+    """
+    own = [record.environment for record in rotations(records, secret) if record.fingerprint == fingerprint]
+    where = environment or (own[-1] if own else None)
+    candidates = rotations(records, secret, where)
+    if len({record.environment for record in candidates}) > 1:
+        raise SeveralEnvironmentsError
+    return next((record for record in reversed(candidates) if record.fingerprint != fingerprint), None)
 
 
 def is_replaced(
