@@ -260,6 +260,8 @@ class OpenLog:
             LogError: the clock went back, or there is no room. What was in the log is as it was.
             ChangedError: another program truncated the log meanwhile. Nothing was recorded.
         """
+        if not records:
+            return ()
         log = self.log
         now = datetime.now(UTC).replace(microsecond=0)
         not_before = log.last.record.recorded_at if log.last else EARLIEST_CLOCK
@@ -287,8 +289,7 @@ class OpenLog:
             raise LogError(_FULL)
         append_content(self._descriptor, content, size=self._size)
         self._size += len(content)
-        if entries:
-            _write_head(self._path, self._descriptor, entries[-1])
+        _write_head(self._path, self._descriptor, entries[-1])
         self.log = replace(log, entries=tuple(entries), torn=None, unended=False)
         return tuple(entries[len(log.entries) :])
 
