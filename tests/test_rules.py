@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
+from spellings import respelled
 
 from robodj_secretguard import Severity, State
 from robodj_secretguard.fingerprint import fingerprint
@@ -324,6 +325,15 @@ class TestShared:
         assert found(checker({V1: key.upper(), V2: key})) == [("shared", K2)]
         text = secrets.token_urlsafe(64)
         assert found(checker({V1: text.swapcase(), V2: text})) == []
+
+    @pytest.mark.parametrize("size", [32, 64], ids=["43-characters", "86-characters"])
+    def test_respelled(self, checker: Checker, size: int) -> None:
+        """Keys that differ in unused bits alone are equal, and one is found in the other in any spelling."""
+        key = secrets.token_urlsafe(size)
+        more = secrets.token_urlsafe(32)
+        for first, second in [pair for other in respelled(key) for pair in ((key, other), (other, key))]:
+            for value in (second, more + second, second + more):
+                assert ("shared", K2) in found(checker({V1: first, V2: value}))
 
     def test_malformed_values_are_looked_at(self, checker: Checker) -> None:
         """Every value but a placeholder is compared, and both findings are reported."""
@@ -895,6 +905,14 @@ class TestRevoked:
         report = checker(keys | {REVOKED: near})
         assert found(report) == []
         assert report.ok
+
+    @pytest.mark.parametrize("size", [32, 64], ids=["43-characters", "86-characters"])
+    def test_respelled(self, checker: Checker, size: int) -> None:
+        """A revoked key is revoked in any spelling."""
+        key = secrets.token_urlsafe(size)
+        for listed, used in [pair for other in respelled(key) for pair in ((key, other), (other, key))]:
+            environ = good_keys() | {V1: used, REVOKED: revocation_of(listed)}
+            assert found(checker(environ)) == [("revoked", K1)]
 
     def test_in_a_comment(self, checker: Checker) -> None:
         """What is commented out is not revoked any more."""

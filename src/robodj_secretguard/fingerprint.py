@@ -27,8 +27,9 @@ def is_fingerprint(text: str) -> bool:
 def fingerprint(key: SealedStr) -> str:
     """Return the fingerprint of a key that passed the format and strength rules.
 
-    Equal keys have equal fingerprints, under whatever name; hexadecimal keys are lower-cased first. It is safe to
-    publish for a generated key only: a passphrase could be guessed from it.
+    Equal keys have equal fingerprints, under whatever name. The case of a hexadecimal key and the unused bits of a
+    base64url key make no difference. It is safe to publish for a generated key only: a passphrase could be guessed
+    from it.
 
     Args:
         key: the key, ASCII as the format rule demands.

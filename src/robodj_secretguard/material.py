@@ -23,6 +23,10 @@ _PLACEHOLDER_ANYWHERE: Final = re.compile(
 _PLACEHOLDER_WHOLE: Final = re.compile(r"null|none|nil|todo|tbd|dummy|secret|test|x+")
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]+")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
+_DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+"""Of base64url, in the order of their values."""
+_SAME_LAST: Final = {2: 16, 3: 4}
+"""How many last digits stand for the same bytes, by the length of the text modulo 4: 4 or 2 of its bits are unused."""
 _SEQUENCES: Final = (
     "0123456789abcdef",
     "1234567890",
@@ -45,8 +49,25 @@ def is_hexadecimal(text: str) -> bool:
 
 
 def canonical(text: str) -> str:
-    """Return text in the one form in which keys are compared: hexadecimal in lower case, all else as it is."""
-    return text.lower() if is_hexadecimal(text) else text
+    """Return text in the one form in which keys are compared.
+
+    Hexadecimal text is lower-cased. In base64url text the unused bits of the last character are cleared, as decoders
+    ignore them.
+    """
+    return text.lower() if is_hexadecimal(text) else text[:-1] + last_characters(text)[:1]
+
+
+def last_characters(text: str) -> str:
+    """Return every last character with which base64url text is the same key: the canonical one comes first.
+
+    Text that has no unused bits, hexadecimal text included, has one such character: its own.
+    """
+    same = _SAME_LAST.get(len(text) % 4, 1)
+    value = _DIGITS.find(text[-1:])
+    if same == 1 or value < 0 or is_hexadecimal(text):
+        return text[-1:]
+    first = value - value % same
+    return _DIGITS[first : first + same]
 
 
 def is_placeholder(text: str) -> bool:
@@ -99,7 +120,7 @@ def weakness(text: str) -> str | None:
     """
     hexadecimal = is_hexadecimal(text)
     folded = text.lower()
-    judged = canonical(text)
+    judged = folded if hexadecimal else text
     fewest = MIN_DISTINCT_HEXADECIMAL if hexadecimal else MIN_DISTINCT_BASE64URL
     if len(set(judged)) < fewest:
         return f"it has fewer than {fewest} distinct characters"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robodj_secretguard.findings import Check
-from robodj_secretguard.material import canonical
+from robodj_secretguard.material import canonical, last_characters
 from robodj_secretguard.rules.finding import about
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def shared_findings(readings: Sequence[Reading]) -> Iterator[Finding]:
     """
     keys = [(reading, canonical(reading.value.get_secret_value())) for reading in readings if reading.value is not None]
     together = "\n".join(key for _, key in keys)
-    if all(together.count(key) == 1 for _, key in keys):  # in C: pair by pair only where something is shared
+    if all(together.count(_stem(key)) == 1 for _, key in keys):  # in C: pair by pair only where something is shared
         return
     earlier: list[tuple[str, str]] = []
     for reading, key in keys:
-        shared = [name for name, other in earlier if key in other or other in key]
+        shared = [name for name, other in earlier if _stem(key) in other or _stem(other) in key]
         if shared:
             yield about(
                 reading,
@@ -36,3 +36,8 @@ def shared_findings(readings: Sequence[Reading]) -> Iterator[Finding]:
                 f"Every secret needs its own key. Rotate {reading.policy.name}: {reading.policy.generator.command}",
             )
         earlier.append((reading.policy.name, key))
+
+
+def _stem(key: str) -> str:
+    """Return what is compared of a key: all of it, or without a last character that has unused bits."""
+    return key if len(last_characters(key)) == 1 else key[:-1]
