@@ -10,6 +10,7 @@ import pytest
 from conftest import V1, V2, good_keys
 from hypothesis import given
 from hypothesis import strategies as st
+from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.fingerprint import fingerprint
@@ -137,6 +138,14 @@ class TestRules:
     def test_both(self, key: str) -> None:
         """A known key that is assigned is found once, as the known key."""
         assert [each.rule for each in hits(f"{V1}={key}".encode())] == [Rule.KNOWN_KEY]
+
+    @pytest.mark.parametrize("key", [KEY1, UNKNOWN], ids=["known", "unknown"])
+    def test_a_respelled_key(self, key: str) -> None:
+        """An assigned key that is respelled has the fingerprint of the key, and is known where the key is."""
+        for spelling in respelled(key):
+            (hit,) = hits(f"{V1}={spelling}".encode())
+            rule = Rule.KNOWN_KEY if key == KEY1 else Rule.ASSIGNED_KEY
+            assert (hit.rule, hit.key.fingerprint) == (rule, known(key).fingerprint)
 
     def test_the_order(self) -> None:
         """All is found in the order in which it stands there."""

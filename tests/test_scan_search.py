@@ -14,6 +14,7 @@ import pytest
 from conftest import V1, V2, good_keys
 from hypothesis import given
 from hypothesis import strategies as st
+from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.fingerprint import digest, fingerprint
@@ -21,7 +22,7 @@ from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL
 from robodj_secretguard.policy import LEAST_MATERIAL, Generator
 from robodj_secretguard.scan import search
 from robodj_secretguard.scan.result import KnownKey
-from robodj_secretguard.scan.search import MOST_LAYERS, UTF_16, KeySearch, Occurrence, View, canonical_bytes, views
+from robodj_secretguard.scan.search import MOST_LAYERS, UTF_16, KeySearch, Occurrence, View, views
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
@@ -265,6 +266,46 @@ class TestForms:
             assert found(keys, b" " + key + between + key) == expected
 
 
+class TestRespelled:
+    """A base64url key is the same key whatever the unused bits of its last character are."""
+
+    @pytest.mark.parametrize("live", [True, False], ids=["live", "by-fingerprint"])
+    @pytest.mark.parametrize("size", [32, 64], ids=["43-characters", "86-characters"])
+    @OUTER
+    def test_it_is_found(
+        self, encode: Callable[[bytes], bytes], forms: tuple[str, ...], size: int, *, live: bool
+    ) -> None:
+        """Whichever spelling is known, each one is found, in every encoding."""
+        key = secrets.token_urlsafe(size)
+        for known_as in (key, respelled(key)[0]):
+            keys = searching(known_as.encode(), live=live)
+            for spelling in (key, *respelled(key)):
+                data = b"before: " + encode(spelling.encode()) + b" after"
+                assert found(keys, data) == {Occurrence(8, known(key.encode()), forms)}
+
+    @BOTH
+    def test_within_longer_text(self, keys: KeySearch) -> None:
+        """By its fingerprint it is found where a generated key is, and a live one anywhere."""
+        for spelling in map(str.encode, respelled(KEY1.decode())):
+            for before, after in ((b"", b"xyz"), (b"a_b_", b"_c"), (b"xyz", b""), (b"\\n", b"x")):
+                assert found(keys, before + spelling + after) == {Occurrence(len(before), known(KEY1), ())}
+            assert len(found(keys, b"xy" + spelling + b"x")) == (keys is LIVE)
+
+    @BOTH
+    def test_any_other_last_character(self, keys: KeySearch) -> None:
+        """With a last character of other bits it is another key."""
+        spellings = {KEY1.decode(), *respelled(KEY1.decode())}
+        for last in string.ascii_letters + string.digits + "-_":
+            text = KEY1.decode()[:-1] + last
+            assert bool(found(keys, text.encode())) == (text in spellings)
+
+    def test_the_spelling_that_was_found(self) -> None:
+        """A key that is known by its fingerprint is kept as it is compared."""
+        keys = searching(KEY1, live=False)
+        assert found(keys, respelled(KEY1.decode())[0].encode())
+        assert keys.seen == {known(KEY1).fingerprint: SealedStr(KEY1.decode())}
+
+
 class TestWithinLongerText:
     """A key among further characters of its alphabet."""
 
@@ -343,7 +384,7 @@ class TestNothing:
         assert found(keys, key[1:]) == set()
         assert found(keys, key[:-1]) == set()
         for at in range(len(key)):
-            other = b"1" if key[at : at + 1] != b"1" else b"2"
+            other = b"A" if key[at : at + 1] in b"0123" else b"1"
             assert found(keys, key[:at] + other + key[at + 1 :]) == set()
 
     @BOTH
@@ -408,10 +449,18 @@ class TestPartsThatShow:
         """Of a key that is not at hand no part is known."""
         assert not BY_FINGERPRINT.shows_part(KEY1)
 
-    def test_the_form_in_which_keys_are_compared(self) -> None:
-        """Hexadecimal is in lower case, all else as it is."""
-        assert canonical_bytes(SealedStr(KEY2.decode().upper())) == KEY2
-        assert canonical_bytes(SealedStr(KEY1.decode())) == KEY1
+    def test_the_end_of_a_respelled_key(self) -> None:
+        """The last six characters show in every spelling, whichever of them is at hand."""
+        keys = [KEY1.decode(), *respelled(KEY1.decode())]
+        for at_hand in keys:
+            search_ = searching(at_hand.encode(), live=True)
+            assert all(search_.shows_part(f"~{key[-6:]}~".encode()) for key in keys)
+            assert not search_.shows_part(f"~{at_hand[-5:]}~".encode())
+
+    @pytest.mark.parametrize("value", ["", "a", "ab", "abc", "abcde"])
+    def test_a_short_value(self, value: str) -> None:
+        """A value that is shorter than what is hidden hides nothing."""
+        assert not KeySearch({}, [], (), [SealedStr(value)]).shows_part(b"abcdefghijkl")
 
 
 HOSTILE = {

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from robodj_secretguard.fingerprint import PREFIX, digest
-from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL, canonical, is_hexadecimal
+from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL, canonical, is_hexadecimal, last_characters
 from robodj_secretguard.policy import LEAST_MATERIAL
 from robodj_secretguard.sealed import SealedStr
 
@@ -57,6 +57,10 @@ _HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % _SHORTEST_HEXADECIMAL)
 _IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * _SHORTEST))
 _ALL_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]+")
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
+_CANONICAL_LAST: Final = [
+    bytes(ord(last_characters("-" * (3 + length) + chr(each))[0]) for each in range(256)) for length in range(4)
+]
+"""The canonical last byte of base64url text, by the length of the text modulo 4 and by its last byte."""
 
 
 class View(NamedTuple):
@@ -123,10 +127,7 @@ class KeySearch:
         hidden: Iterable[SealedStr] = (),
     ) -> None:
         self._known = {bytes.fromhex(each.removeprefix(PREFIX)): key for each, key in known.items()}
-        self._live = [
-            (SealedStr(canonical(key.get_secret_value())), known_key, is_hexadecimal(key.get_secret_value()))
-            for key, known_key in live
-        ]
+        self._live = [_live(key, known_key) for key, known_key in live]
         self._hidden = [*hidden]
         self.seen: dict[str, SealedStr] = {}
         """The keys that were found and were not at hand, by their fingerprints."""
@@ -167,12 +168,13 @@ class KeySearch:
 
     def _in(self, piece: _Piece) -> Iterator[tuple[int, KnownKey]]:
         """Yield where known keys begin in a piece of text."""
-        for key, known, hexadecimal in self._live:
-            searched = piece.text.lower() if hexadecimal else piece.text
-            offset = searched.find(key.get_secret_value().encode())
+        for live in self._live:
+            searched = piece.text.lower() if live.is_hexadecimal else piece.text
+            offset = searched.find(live.stem.get_secret_value().encode())
             while offset >= 0:
-                yield offset, known
-                offset = searched.find(key.get_secret_value().encode(), offset + 1)
+                if live.ends(searched, offset + len(live.stem)):
+                    yield offset, live.known
+                offset = searched.find(live.stem.get_secret_value().encode(), offset + 1)
         if len(piece.starts) <= _MOST_LINES:
             start = 0
             for part in piece.text.replace(b"+", b"/").split(b"/"):
@@ -194,24 +196,52 @@ class KeySearch:
                 if length < len(folded):
                     candidates += [(digits.start(), folded[:length]), (digits.end() - length, folded[-length:])]
         if not numbers or len(numbers[0].group()) < len(part):  # what is hexadecimal throughout is nothing else
-            candidates.append((0, part))
+            candidates.append((0, _canonical(part)))
             for length in self._base64url:
                 if length < len(part):
                     # The letter of an escape such as \n may stand before it.
                     starts = {0, 1, len(part) - length, *(each.end() for each in _SEPARATOR.finditer(part))}
-                    candidates += [(each, part[each : each + length]) for each in starts if each + length <= len(part)]
+                    within = [each for each in starts if each + length <= len(part)]
+                    candidates += [(each, _canonical(part[each : each + length])) for each in within]
         return candidates
 
 
-def canonical_bytes(key: SealedStr) -> bytes:
-    """Return a key in the one form in which keys are compared."""
-    return canonical(key.get_secret_value()).encode("utf-8", "surrogateescape")
+class _Live(NamedTuple):
+    """A key that is at hand.
+
+    Attributes:
+        stem: the canonical key without its last character.
+        last: every last character that makes it the same key.
+        is_hexadecimal: whether it is the same key in any case.
+        known: what is known of it.
+    """
+
+    stem: SealedStr
+    last: SealedStr
+    is_hexadecimal: bool
+    known: KnownKey
+
+    def ends(self, text: bytes, at: int) -> bool:
+        """Whether the character at an offset may be its last one."""
+        return text.startswith(tuple(each.encode() for each in self.last.get_secret_value()), at)
+
+
+def _live(key: SealedStr, known: KnownKey) -> _Live:
+    text = canonical(key.get_secret_value())
+    return _Live(SealedStr(text[:-1]), SealedStr(last_characters(text)), is_hexadecimal(text), known)
+
+
+def _canonical(text: bytes) -> bytes:
+    """Return base64url text in the form in which keys are compared."""
+    return text[:-1] + text[-1:].translate(_CANONICAL_LAST[len(text) % 4])
 
 
 def _parts(key: SealedStr) -> list[bytes]:
-    """Return every part of a key that is not shown, in lower case."""
-    folded = canonical_bytes(key).lower()
-    return [folded[at : at + PART] for at in range(len(folded) - PART + 1)]
+    """Return every part of a key, in any spelling, that is not shown, in lower case."""
+    text = key.get_secret_value()
+    ends = [text[-PART:-1] + last for last in last_characters(text)]
+    folded = [each.encode("utf-8", "surrogateescape").lower() for each in (text, *ends)]
+    return [each[at : at + PART] for each in folded for at in range(len(each) - PART + 1)]
 
 
 class _Piece(NamedTuple):
