@@ -23,6 +23,7 @@ from conftest import V1, V2, good_keys, run
 from detector import leaks
 from hypothesis import given
 from hypothesis import strategies as st
+from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets, guard
 from robodj_secretguard.redact import (
@@ -111,6 +112,15 @@ class TestAnEvent:
         assert event.startswith("before ")
         assert event.endswith(" after")
         assert leaks(event, list(KEYS.values())) == []
+
+    @pytest.mark.parametrize("encode", [str.encode, base64.b64encode, base64.urlsafe_b64encode, bytes.hex])
+    def test_a_respelled_key(self, redact: SecretRedactor, encode: Callable[[Any], bytes | str]) -> None:
+        """A key is found whatever the unused bits of its last character are, and nothing of it is left."""
+        for spelling in (KEY1, *respelled(KEY1)):
+            encoded = encode(spelling if encode is str.encode else spelling.encode())
+            text = encoded if isinstance(encoded, str) else encoded.decode()
+            written = redact(None, "info", f"<{text}>")
+            assert re.fullmatch(rf"<{re.escape(NAME1)}[A-Za-z0-9]?={{0,2}}>", written)
 
     @pytest.mark.parametrize(("user", "left"), [("", 4), ("a", 7), ("ab", 7), ("abc", 8)])
     def test_base64_within_something_longer(self, redact: SecretRedactor, user: str, left: int) -> None:

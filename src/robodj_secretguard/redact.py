@@ -7,9 +7,9 @@ import logging
 import sys
 import traceback
 from operator import is_
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from robodj_secretguard.material import is_hexadecimal
+from robodj_secretguard.material import is_hexadecimal, last_characters
 from robodj_secretguard.models import SecretSettings
 from robodj_secretguard.sealed import SealedStr, contain
 
@@ -54,7 +54,7 @@ class SecretRedactor(logging.Filter):
             msg = "SecretRedactor takes the settings that guard() returned"
             raise TypeError(msg)
         super().__init__()
-        forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form[0]), reverse=True))
+        forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form.spellings[0]), reverse=True))
         if isinstance(forms, BaseException):
             raise forms
         self._forms = forms  # the longest first
@@ -69,20 +69,41 @@ class SecretRedactor(logging.Filter):
         return True
 
 
-def _forms(secrets: SecretSettings) -> Iterator[tuple[SealedStr, str]]:
-    """Yield every form in which a key is found, sealed, and what takes its place."""
+class _Form(NamedTuple):
+    """A form in which a key is found.
+
+    Attributes:
+        stem: what all spellings of the key begin with in this form; it is searched for.
+        spellings: all of them, as long as each other.
+        name: what takes the place of each.
+    """
+
+    stem: SealedStr
+    spellings: tuple[SealedStr, ...]
+    name: str
+
+
+def _forms(secrets: SecretSettings) -> Iterator[_Form]:
+    """Yield every form in which a key is found, sealed."""
     for field, policy in secrets.secret_policies.items():
         key = getattr(secrets, field).get_secret_value()
-        data = key.encode()
-        forms = {key, data.hex(), data.hex().upper()}
-        if is_hexadecimal(key):
-            forms |= {key.lower(), key.upper()}
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            for before, start in enumerate((0, 2, 3)):  # bytes of something else, as in a Basic header
-                text = encode(bytes(before) + data).decode()
-                # Less the characters that depend on what stands before and after.
-                forms.add(text[start : (before + len(data)) * 8 // 6])
-        yield from ((SealedStr(form), f"[redacted {policy.name}]") for form in forms)
+        spellings = [key[:-1] + last for last in last_characters(key)]
+        for texts in dict.fromkeys(zip(*map(_texts, spellings), strict=True)):
+            stem = texts[0][:-2]  # a key's last character makes no more than two of any form
+            yield _Form(SealedStr(stem), tuple(map(SealedStr, texts)), f"[redacted {policy.name}]")
+
+
+def _texts(key: str) -> Iterator[str]:
+    """Yield a key as it is, in hexadecimal and in base64."""
+    data = key.encode()
+    yield from (key, data.hex(), data.hex().upper())
+    if is_hexadecimal(key):
+        yield from (key.lower(), key.upper())
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for before, start in enumerate((0, 2, 3)):  # bytes of something else, as in a Basic header
+            text = encode(bytes(before) + data).decode()
+            # Less the characters that depend on what stands before and after.
+            yield text[start : (before + len(data)) * 8 // 6]
 
 
 def _attempt(action: Callable[[], _Result], otherwise: Callable[[], _Result]) -> _Result:
@@ -97,9 +118,9 @@ def _attempt(action: Callable[[], _Result], otherwise: Callable[[], _Result]) ->
 class _Search:
     """One event that is searched, and how much of it still will be."""
 
-    def __init__(self, forms: Sequence[tuple[SealedStr, str]]) -> None:
+    def __init__(self, forms: Sequence[_Form]) -> None:
         self._forms = forms
-        self._shortest, self._longest = len(forms[-1][0]), len(forms[0][0])
+        self._shortest, self._longest = len(forms[-1].spellings[0]), len(forms[0].spellings[0])
         self._characters = MAX_CHARACTERS
         self._values = MAX_VALUES
 
@@ -173,8 +194,10 @@ class _Search:
         most = self._characters
         self._characters = max(0, most - len(text))
         redacted = text[:most]
-        for form, name in self._forms:
-            redacted = redacted.replace(form.get_secret_value(), name)
+        for stem, spellings, name in self._forms:
+            if stem.get_secret_value() in redacted:
+                for spelling in spellings:
+                    redacted = redacted.replace(spelling.get_secret_value(), name)
         if len(text) <= most:
             return redacted
         # What the bound has left of a key that it cut in two is shorter than the longest form.
