@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import io
+import itertools
 import json
 import logging
 import logging.handlers
@@ -14,12 +15,17 @@ import re
 import sys
 import timeit
 import traceback
+from decimal import Decimal
+from fractions import Fraction
+from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from uuid import UUID
 
 import pytest
 import structlog
-from conftest import V1, V2, good_keys, run
+from conftest import NOW, V1, V2, good_keys, run
 from detector import leaks
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +41,7 @@ from robodj_secretguard.redact import (
     RedactedError,
     SecretRedactor,
 )
-from robodj_secretguard.sealed import CheckFailedError
+from robodj_secretguard.sealed import CheckFailedError, SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -213,11 +219,7 @@ def test_in_structlogs_pipelines(redact: SecretRedactor, name: str, place: str) 
     processors = [*PIPELINES[name], redact] if place == "last" else [redact, *PIPELINES[name]]
     written: list[Any] = []
 
-    class Sink:
-        def error(self, *args: Any, **kwargs: Any) -> None:
-            written.append((args, kwargs))
-
-    log = structlog.wrap_logger(Sink(), processors=processors, wrapper_class=structlog.BoundLogger)
+    log = structlog.wrap_logger(Events(written), processors=processors, wrapper_class=structlog.BoundLogger)
     try:
         fail(ValueError(KEY1))
     except ValueError:
@@ -260,6 +262,210 @@ RECORDS: dict[str, Callable[[logging.Logger], None]] = {
     "exception": log_an_exception,
     "cut-argument": lambda logger: logger.info("%.20s", KEY1),
 }
+
+
+class Changes:
+    """An object that shows a key when it is shown again."""
+
+    kind = "changes"
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def __str__(self) -> str:
+        return self._show("str")
+
+    def __repr__(self) -> str:
+        return self._show("repr")
+
+    def __int__(self) -> int:
+        return 3
+
+    def _show(self, way: str) -> str:
+        self.shown.append(way)
+        return f"<{KEY1 if self.shown.count(way) > 1 else way}>"
+
+
+class ChangingText(str):
+    """Text that shows itself as a key when it is shown again."""
+
+    __slots__ = ("shown",)
+
+    def __str__(self) -> str:
+        self.shown = hasattr(self, "shown")
+        return KEY1 if self.shown else "<str>"
+
+
+class ChangingNumber(int):
+    """A number that shows itself as a key when it is shown again."""
+
+    def __str__(self) -> str:
+        self.shown = hasattr(self, "shown")
+        return KEY1 if self.shown else "<str>"
+
+
+CHANGING: dict[str, tuple[Callable[[Any], tuple[Any, ...]], str]] = {
+    "str": (lambda value: ("%s", value), "<str>"),
+    "repr": (lambda value: ("%r", value), "<repr>"),
+    "ascii": (lambda value: ("%a", value), "<repr>"),
+    "cut": (lambda value: ("%.3s", value), "<st"),
+    "number": (lambda value: ("%d", value), "3"),
+    "by-name": (lambda value: ("%(x)s", {"x": value}), "<str>"),
+    "by-name-in-a-mapping": (lambda value: ("%(x)s", MappingProxyType({"x": value})), "<str>"),
+    "in-a-list": (lambda value: ("%s", [value]), "[<repr>]"),
+    "in-a-nested-tuple": (lambda value: ("%s %s", (1, {"x": value}), 1.5), "(1, {'x': <repr>}) 1.5"),
+    "message": (lambda value: (value,), "<str>"),
+    "message-and-argument": (lambda value: (value, 1), "<str>"),
+}
+
+
+class TestWhatChanges:
+    """A handler writes the text that was searched, whatever the objects of a record show when it is formatted."""
+
+    @pytest.mark.parametrize("name", CHANGING)
+    def test_an_object(self, redact: SecretRedactor, name: str) -> None:
+        """An object as the message, or as an argument in any format, is shown once."""
+        arguments, expected = CHANGING[name]
+        value = Changes()
+        if name == "message-and-argument":
+            value = type("Template", (Changes,), {"__str__": lambda self: f"{Changes.__str__(self)}%.0s"})()
+        written = logged(redact, lambda logger: logger.info(*arguments(value)), logging.Formatter())
+        assert written == f"{expected}\n"
+        assert value.shown.count("str") <= 1
+
+    @pytest.mark.parametrize("value", [ChangingText("x" * 50), ChangingText("x"), ChangingNumber(1)], ids=repr)
+    def test_a_type_made_from_a_plain_one(self, redact: SecretRedactor, value: Any) -> None:
+        """A subclass of `str` or `int` can show anything."""
+        value = copy.copy(value)
+        written = logged(redact, lambda logger: logger.info("%s", value), logging.Formatter())
+        assert leaks(written, [KEY1]) == []
+
+    def test_it_differs_each_time(self, redact: SecretRedactor) -> None:
+        """What is written is the very text that was searched."""
+        numbers = itertools.count()
+        value = type("Counts", (), {"__str__": lambda _: f"number {next(numbers)}"})()
+        assert logged(redact, lambda logger: logger.info("%s", value), logging.Formatter()) == "number 0\n"
+
+    def test_a_list_that_is_changed_later(self, redact: SecretRedactor) -> None:
+        """A record that waits in a queue shows what its arguments held when it was searched."""
+        waiting: queue.Queue[logging.LogRecord] = queue.Queue()
+        handler = logging.handlers.QueueHandler(waiting)
+        handler.prepare = lambda record: record  # type: ignore[method-assign]  # the record itself waits
+        handler.addFilter(redact)
+        logger = logging.Logger("host")  # noqa: LOG001 - of this test alone
+        logger.addHandler(handler)
+        values, by_name = ["x"], {"key": "x"}
+        logger.info("%s", values)
+        logger.info("%(key)s", by_name)
+        values[0] = by_name["key"] = KEY1
+        assert [waiting.get().getMessage() for _ in range(2)] == ["['x']", "x"]
+
+    def test_an_extra_field(self, redact: SecretRedactor) -> None:
+        """A field of a formatter shows the text that was searched, and keeps what else the object has."""
+        value = Changes()
+        record = logging.makeLogRecord({"msg": "x", "user": value})
+        assert redact.filter(record)
+        assert logging.Formatter("%(user)s %(user)r").format(record) == "<str> <repr>"
+        stands_for_it = vars(record)["user"]
+        assert (isinstance(stands_for_it, Changes), stands_for_it.kind) == (True, "changes")
+        assert [copy.copy(stands_for_it), pickle.loads(pickle.dumps(stands_for_it))] == ["<str>"] * 2  # noqa: S301
+        assert redact.filter(record)
+        assert leaks(f"{vars(record)}", [KEY1]) == []
+
+    @pytest.mark.parametrize("name", PIPELINES)
+    def test_an_event(self, redact: SecretRedactor, name: str) -> None:
+        """A renderer writes it too, also of what is nested."""
+        written: list[Any] = []
+        processors = [redact, *PIPELINES[name]]
+        log = structlog.wrap_logger(Events(written), processors=processors, wrapper_class=structlog.BoundLogger)
+        log.error("said", value=Changes(), nested={"more": [Changes()]})
+        shown = repr(written)
+        assert leaks(shown, [KEY1]) == []
+        assert len(re.findall("<repr>|<str>", shown)) == 2
+
+    def test_values_that_cannot_change(self, redact: SecretRedactor) -> None:
+        """Plain values stay arguments: a formatter may want them by themselves, as a server's access log does."""
+        values = (
+            *("text", b"bytes", 1, 1.5, True, None, 1j, Decimal(1), Path("x"), HTTPStatus.OK),
+            *(NOW, NOW.date(), NOW.time(), NOW - NOW, UUID(int=1)),
+        )
+        event = {"event": "x", "values": values}
+        record = logging.makeLogRecord({"msg": "%s" * len(values), "args": values, "value": values})
+        before = dict(vars(record))
+        assert redact.filter(record)
+        assert all(vars(record)[name] is value for name, value in before.items())
+        assert redact(None, "info", event) is event
+
+    def test_an_argument_that_was_redacted(self, redact: SecretRedactor) -> None:
+        """It stays an argument as well."""
+        record = logging.makeLogRecord({"msg": '"%s %s" %d', "args": ("GET", f"/?key={KEY1}", 200)})
+        assert redact.filter(record)
+        assert (record.msg, record.args) == ('"%s %s" %d', ("GET", f"/?key={NAME1}", 200))
+
+    def test_numbers_of_other_libraries(self, redact: SecretRedactor) -> None:
+        """A number in a field can still be formatted as one."""
+        record = logging.makeLogRecord({"msg": "x", "ratio": Fraction(1, 2)})
+        assert redact.filter(record)
+        assert logging.Formatter("%(ratio).2f").format(record) == "0.50"
+
+
+class Events:
+    """A logger that keeps what it is given."""
+
+    def __init__(self, written: list[Any]) -> None:
+        self._written = written
+
+    def error(self, *args: Any, **kwargs: Any) -> None:
+        self._written.append((args, kwargs))
+
+
+class Refuses(SealedStr):
+    """A sealed secret that has no `str`."""
+
+    def __str__(self) -> str:
+        msg = "call get_secret_value()"
+        raise TypeError(msg)
+
+
+class TestASealedSecret:
+    """A sealed secret is shown masked."""
+
+    @pytest.mark.parametrize("kind", [SealedStr, Refuses])
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (lambda secret: ("before %s after", secret), "before ********** after"),
+            (lambda secret: ("%r", secret), "{kind}('**********')"),
+            (lambda secret: ("%(x)s", {"x": secret}), "**********"),
+            (lambda secret: ("%s", [secret]), "[{kind}('**********')]"),
+            (lambda secret: (secret,), "**********"),
+        ],
+        ids=["argument", "repr", "by-name", "nested", "message"],
+    )
+    def test_a_record(
+        self,
+        redact: SecretRedactor,
+        kind: type[SealedStr],
+        arguments: Callable[[SealedStr], tuple[Any, ...]],
+        expected: str,
+    ) -> None:
+        """As the message or as an argument it is no reason to blank a record."""
+        written = logged(redact, lambda logger: logger.info(*arguments(kind(KEY1))), logging.Formatter())
+        assert written == f"{expected.format(kind=kind.__name__)}\n"
+
+    @pytest.mark.parametrize("kind", [SealedStr, Refuses])
+    @pytest.mark.parametrize("name", PIPELINES)
+    def test_an_event(self, redact: SecretRedactor, kind: type[SealedStr], name: str) -> None:
+        """In an event and in an extra field it is masked, and what is beside it stays."""
+        written: list[Any] = []
+        processors = [redact, *PIPELINES[name]]
+        log = structlog.wrap_logger(Events(written), processors=processors, wrapper_class=structlog.BoundLogger)
+        log.error("said", sealed=kind(KEY1), nested=[kind(KEY2)], more="stays")
+        record = logging.makeLogRecord({"msg": "said", "sealed": kind(KEY1), "nested": [kind(KEY2)], "more": "stays"})
+        assert redact.filter(record)
+        for shown in (repr(written), Everything().format(record)):
+            assert leaks(shown, list(KEYS.values())) == []
+            assert ("said" in shown, "stays" in shown, shown.count("**********")) == (True, True, 2)
 
 
 class TestInLogging:

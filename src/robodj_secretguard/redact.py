@@ -6,8 +6,14 @@ import base64
 import logging
 import sys
 import traceback
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from numbers import Number
 from operator import is_
+from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from uuid import UUID
 
 from robodj_secretguard.material import is_hexadecimal, last_characters
 from robodj_secretguard.models import SecretSettings
@@ -26,6 +32,12 @@ TOO_LARGE: Final = "[cut: too large to search for secrets]"
 NOT_SEARCHED: Final = "[cut: could not be searched for secrets]"
 
 _PLAIN: Final = frozenset({int, float, bool, type(None)})
+_PATHS: Final = frozenset({PosixPath, PurePosixPath, PureWindowsPath, WindowsPath})
+_FIXED: Final = _PLAIN | _PATHS | {str, bytes, complex, date, datetime, time, timedelta, Decimal, UUID}
+"""Types whose values never show another text than the one that was searched."""
+_KEPT: Final = (str, bytes, bytearray, Number, Enum)
+"""Renderers treat values of these types, and of types that are made from them, in a way of their own."""
+_MASK: Final = "**********"
 _SERIES: Final = (list, tuple, set, frozenset)
 _Result = TypeVar("_Result")
 
@@ -38,8 +50,9 @@ class SecretRedactor(logging.Filter):
     """Replaces live keys in log records and structlog's events by `[redacted secret.key]`, as best it can.
 
     One object is both: `handler.addFilter(redact)`, and a structlog processor, best the last one, after the renderer.
-    A key is found as it is, and its text in hexadecimal and base64. What holds none is passed on as it is; a record
-    that holds one is changed in place. No record is dropped, and nothing that goes wrong here is raised.
+    A key is found as it is, and its text in hexadecimal and base64. Plain values that hold no key are passed on as they
+    are. Other objects keep the text that was searched. Records are changed in place. No record is dropped, and nothing
+    that goes wrong here is raised.
 
     Args:
         secrets: what `guard()` returned.
@@ -125,7 +138,7 @@ class _Search:
         self._values = MAX_VALUES
 
     def value(self, value: Any, depth: int = 0) -> Any:
-        """Return a value redacted: the same object, where it holds no key."""
+        """Return a value redacted: the same object where it is plain and holds no key."""
         kind = type(value)
         if kind in _PLAIN or (kind is str and len(value) < self._shortest):
             return value
@@ -136,27 +149,31 @@ class _Search:
     def record(self, record: logging.LogRecord) -> logging.LogRecord:
         """Redact a record in place, and return it."""
         fields = vars(record)
-        said = None if isinstance(record.msg, dict) else record.getMessage()  # structlog's formatter renders a dict
+        msg, args = record.msg, record.args
         redacted = self._mapping(fields, depth=1)
         if redacted["exc_info"] is not fields["exc_info"]:
             redacted["exc_text"] = str(redacted["exc_info"][1])
-        if said is not None and (spoken := self._text(said)) != said:
-            redacted |= {"msg": spoken, "args": ()}
         if redacted is not fields:
             fields.clear()
             fields |= redacted
+        if not isinstance(msg, dict):  # structlog's formatter renders a dict
+            message = _message(record, msg, args)
+            searched = self._text(message)
+            if searched != message or not _is_fixed(record.msg, record.args):
+                record.msg, record.args = searched, ()
         return record
 
     def _shown(self, value: Any) -> Any:
         in_bytes = isinstance(value, (bytes, bytearray))
         try:
-            for shown in _ways_to_show(value):
-                redacted = self._text(shown)
-                if redacted != shown:
-                    return redacted.encode("latin-1") if in_bytes else redacted
+            texts = _texts_of(value)
         except Exception:  # noqa: BLE001 - an object may raise anything when it is looked at
             return NOT_SEARCHED
-        return value
+        for text in texts:
+            redacted = self._text(text)
+            if redacted != text:
+                return redacted.encode("latin-1") if in_bytes else redacted
+        return value if type(value) in _FIXED or isinstance(value, _KEPT) else _StandIn(value, texts)
 
     def _container(self, value: Any, depth: int) -> Any:
         if depth > MAX_DEPTH or len(value) > self._values:
@@ -204,15 +221,61 @@ class _Search:
         return redacted[: max(0, len(redacted) - self._longest)] + TOO_LARGE
 
 
-def _ways_to_show(value: Any) -> Iterator[str]:
-    """Yield the texts that a renderer could make of a value that is no container."""
+class _StandIn:
+    """Takes the place of an object: it shows the texts that were searched, and has the object's attributes.
+
+    Args:
+        value: the object, which could show another text the next time.
+        texts: its `str` and its `repr`.
+    """
+
+    __slots__ = ("_texts", "_value")
+
+    def __init__(self, value: Any, texts: Sequence[str]) -> None:
+        self._value = value
+        self._texts = texts
+
+    def __str__(self) -> str:
+        return self._texts[0]
+
+    def __repr__(self) -> str:
+        return self._texts[1]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._value, name)
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def __class__(self) -> type[Any]:  # isinstance() reads it, in the encoders of JSON for one
+        return type(self._value)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:  # a copy of it is the text, and so is what is pickled
+        return str, (str(self),)
+
+
+def _texts_of(value: Any) -> tuple[str, ...]:
+    """Return the texts that a renderer could make of a value that is no container."""
     if isinstance(value, str):
-        yield str.__str__(value)
-    elif isinstance(value, (bytes, bytearray)):
-        yield value[: MAX_CHARACTERS + 1].decode("latin-1")
-    else:
-        yield str(value)
-        yield repr(value)
+        return (str.__str__(value),)
+    if isinstance(value, (bytes, bytearray)):
+        return (value[: MAX_CHARACTERS + 1].decode("latin-1"),)
+    if isinstance(value, SealedStr):  # which has no str
+        return _MASK, repr(value)
+    return str(value), repr(value)
+
+
+def _message(record: logging.LogRecord, msg: Any, args: Any) -> str:
+    """Return the message of a redacted record: formatted from the original arguments where stand-ins do not fit."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - a stand-in is no number, for one
+        record.msg, record.args = msg, args
+        return record.getMessage()
+
+
+def _is_fixed(msg: Any, args: Any) -> bool:
+    """Whether a message and its arguments make the same text whenever a handler formats them."""
+    values = (msg, *args) if type(args) is tuple else (msg, args or None)
+    return all(type(each) in _FIXED or isinstance(each, Enum) for each in values)
 
 
 def _formatted(exc_info: Any) -> str:
