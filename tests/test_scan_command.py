@@ -130,6 +130,29 @@ def notes(ran: Ran) -> list[str]:
     return [line.removeprefix("note: ") for line in ran.out.splitlines() if line.startswith("note: ")]
 
 
+class TestSparseFiles:
+    """A file that is mostly holes."""
+
+    def test_64_gibibytes(self, machine: Machine) -> None:
+        """Keys at its start, in its middle and at its end are found where they are, and no hole is read."""
+        path, size = machine.root / "disk.img", 64 << 30
+        key1, key2 = machine.environ[V1].encode(), machine.environ[V2].encode()
+        plants = {0: b"\n" + key1, size // 2 + 1: base64.b64encode(key2) + b"\n", size - len(key1): key1}
+        with open(path, "wb") as file:
+            if not hasattr(os, "SEEK_HOLE") or (file.truncate(size), file.seek(0, os.SEEK_HOLE))[1] == size:
+                pytest.skip("no holes are told here")
+            for offset, data in plants.items():
+                file.seek(offset)
+                file.write(data)
+        result = document(machine)
+        assert [(each["offset"], each["line"], each["column"]) for each in result["findings"]] == [
+            (1, 2, 1),
+            (size // 2 + 1, 2, len(key1) + 1),
+            (size - len(key1), 3, 1),
+        ]
+        assert (result["complete"], result["size"]) == (True, size)
+
+
 class TestText:
     """What was found, what was not looked at, what was looked for and at, what is to be done, and the verdict."""
 

@@ -15,7 +15,7 @@ from spellings import respelled
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.scan import content
-from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, Hit
+from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, Hit, Hole
 from robodj_secretguard.scan.result import KnownKey, Rule
 from robodj_secretguard.scan.search import UTF_16, KeySearch
 from robodj_secretguard.sealed import SealedStr
@@ -27,6 +27,8 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 KEYS = good_keys()
 KEY1, KEY2 = KEYS[V1], KEYS[V2]
 UNKNOWN = secrets.token_urlsafe(32)
+PAGE_BYTES = 4096
+"""The least size of a hole, of which others are multiples."""
 SMALL_OVERLAP = 2000
 """Room for the longest thing that these tests look for."""
 
@@ -54,7 +56,7 @@ def searching() -> ContentSearch:
 SEARCH = searching()
 
 
-def hits(*blocks: bytes) -> list[Hit]:
+def hits(*blocks: bytes | Hole) -> list[Hit]:
     """Return what is found in a content."""
     return [*SEARCH.find(blocks)]
 
@@ -170,6 +172,21 @@ FORMS = {
     "assigned-utf-16": f"{V2}: {KEY2}".encode("utf-16-le"),
     "kubernetes": f"- name: {V1}\n  value: '{UNKNOWN}'".encode(),
 }
+EDGES = {
+    **{name: form for name, form in FORMS.items() if len(form) < PAGE_BYTES // 2},
+    "utf-16-be": KEY1.encode("utf-16-be"),
+    "utf-16-le": KEY2.encode("utf-16-le"),
+    "utf-16-be-without-its-first-byte": KEY1.encode("utf-16-be")[1:],
+    "utf-16-le-without-its-last-byte": KEY2.encode("utf-16-le")[:-1],
+    "respelled": respelled(KEY1)[0].encode(),
+}
+PAGES = st.builds(
+    lambda form, filler, *, at_end: form.rjust(PAGE_BYTES, filler) if at_end else form.ljust(PAGE_BYTES, filler),
+    st.sampled_from([*EDGES.values()]),
+    st.sampled_from([b".", b"\n", b"\0", b" "]),
+    at_end=st.booleans(),
+)
+HOLES = st.integers(1, 40).map(lambda pages: Hole(pages * PAGE_BYTES))
 PIECES = st.sampled_from([*FORMS.values(), b"\n", b" ", b"x" * 300, b"\0\n" * 200, "é\n".encode() * 50, b"\xff" * 400])
 
 
@@ -220,6 +237,29 @@ class TestBlocks:
         assert sorted(found) == found
         assert len(found) == len(starts)
         assert all(start < each.offset < start + len(piece) for start, each in zip(sorted(starts), found, strict=True))
+
+    @given(blocks=st.lists(PAGES | HOLES, max_size=12), mark=st.sampled_from([b"", "\ufeff".encode("utf-16-be")]))
+    def test_holes(self, blocks: list[bytes | Hole], mark: bytes) -> None:
+        """Where a hole is the same is found as where its zero bytes are, at its edges too."""
+        first = [mark.ljust(PAGE_BYTES)] if mark else []
+        zeros = [bytes(each.size) if isinstance(each, Hole) else each for each in blocks]
+        assert hits(*first, *blocks) == hits(*first, *zeros)
+
+    @pytest.mark.parametrize("form", EDGES)
+    @pytest.mark.parametrize("at_end", [False, True])
+    def test_at_the_edge_of_a_hole(self, form: str, *, at_end: bool) -> None:
+        """A key that begins or ends there is found, beyond the first 64 GiB too."""
+        data = EDGES[form].rjust(PAGE_BYTES) if at_end else EDGES[form].ljust(PAGE_BYTES)
+        (expected,) = hits(data)
+        (hit,) = hits(b"\n" * PAGE_BYTES, Hole(64 << 30), data, Hole(1 << 30))
+        before = PAGE_BYTES + (64 << 30)
+        assert hit == expected._replace(offset=expected.offset + before, line=expected.line + PAGE_BYTES)
+
+    def test_columns_of_utf_16_behind_a_hole(self) -> None:
+        """Where a mark tells that a text is UTF-16, two zero bytes are a character."""
+        data = "\ufeffab".encode("utf-16-le").ljust(PAGE_BYTES, b"\0")
+        (hit,) = hits(data, Hole(64 << 30), KEY1.encode("utf-16-le"))
+        assert hit[:3] == (PAGE_BYTES + (64 << 30), 1, (PAGE_BYTES + (64 << 30)) // 2)
 
     def test_what_is_held(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """However long a line is, no more than a block and two overlaps is looked at or held together."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import TIMEOUT, clean_environment
 
-from robodj_secretguard.scan.content import BLOCK_BYTES, UnreadError
+from robodj_secretguard.scan.content import BLOCK_BYTES, Hole, UnreadError
 from robodj_secretguard.scan.files import SPECIAL, Entry, Kind, Unreadable, content, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="FIFOs, devices and such names are POSIX's")
@@ -61,7 +61,39 @@ def walked(*paths: Path | str) -> list[Entry | Unreadable]:
 
 def read(path: Path, kind: Kind = Kind.FILE) -> bytes:
     """Return a file's content."""
-    return b"".join(content(Entry(str(path), kind)))
+    return filled(content(Entry(str(path), kind)))
+
+
+def filled(blocks: Iterable[bytes | Hole]) -> bytes:
+    """Return a content with the zero bytes that its holes stand for."""
+    return b"".join(bytes(block.size) if isinstance(block, Hole) else block for block in blocks)
+
+
+def has_holes(path: Path) -> bool:
+    """Whether a file system tells where the holes of a file are."""
+    os.truncate(path, BLOCK_BYTES)
+    with open(path, "rb") as file, contextlib.suppress(OSError):
+        return file.seek(0, os.SEEK_HOLE) == 0
+    return False
+
+
+@pytest.fixture
+def sparse(tmp_path: Path) -> Path:
+    """An empty file, where a file can have holes."""
+    path = tmp_path / "file"
+    path.touch()
+    if not has_holes(path):
+        pytest.skip("no holes are told here")
+    path.write_bytes(b"")
+    return path
+
+
+def put_at(path: Path, *offsets: int) -> None:
+    """Write a block of data at each of some offsets."""
+    with open(path, "r+b") as file:
+        for offset in offsets:
+            file.seek(offset)
+            file.write(b"x" * BLOCK_BYTES)
 
 
 class TestWalk:
@@ -132,7 +164,7 @@ class TestWalk:
         _, entry = walked(tmp_path)
         assert isinstance(entry, Entry)
         assert os.fsencode(entry.path) == path
-        assert b"".join(content(entry)) == b"content"
+        assert filled(content(entry)) == b"content"
 
     def test_a_name_that_is_none(self, tmp_path: Path) -> None:
         """A path with a zero byte, or one longer than any, is told and nothing more."""
@@ -240,8 +272,8 @@ class TestContent:
         data = os.urandom(size)
         (tmp_path / "file").write_bytes(data)
         blocks = [*content(Entry(str(tmp_path / "file"), Kind.FILE))]
-        assert b"".join(blocks) == data
-        assert [len(block) for block in blocks] == [BLOCK_BYTES] * (size // BLOCK_BYTES) + [size % BLOCK_BYTES] * (
+        assert filled(blocks) == data
+        assert [*map(len, blocks)] == [BLOCK_BYTES] * (size // BLOCK_BYTES) + [size % BLOCK_BYTES] * (
             size % BLOCK_BYTES > 0
         )
 
@@ -292,6 +324,61 @@ class TestContent:
             assert next(blocks) == bytes(size)
         with pytest.raises(UnreadError, match=r"^it changed while it was read$"):
             next(blocks)
+
+    @pytest.mark.parametrize(
+        ("offsets", "size"),
+        [((), 5), ((0,), 3), ((4,), 5), ((0, 4), 5), ((2,), 5), ((0, 1, 3, 6, 7, 9), 12)],
+        ids=["one-hole", "hole-at-the-end", "hole-at-the-start", "between", "around", "several"],
+    )
+    def test_holes(self, sparse: Path, offsets: tuple[int, ...], size: int) -> None:
+        """What a file has no data for is not read, and stands for as many zero bytes."""
+        put_at(sparse, *(each * BLOCK_BYTES for each in offsets))
+        os.truncate(sparse, size * BLOCK_BYTES - 7)
+        blocks = [*content(Entry(str(sparse), Kind.FILE))]
+        assert filled(blocks) == sparse.read_bytes()
+        assert sum(len(block) for block in blocks if isinstance(block, bytes)) in {
+            len(offsets) * BLOCK_BYTES,
+            len(offsets) * BLOCK_BYTES - 7,
+        }
+
+    def test_a_file_that_is_one_hole(self, sparse: Path) -> None:
+        """However large it is, there is nothing to read."""
+        os.truncate(sparse, 64 << 30)
+        assert [*content(Entry(str(sparse), Kind.FILE))] == [Hole(64 << 30)]
+
+    @pytest.mark.parametrize("platform", ["without-holes", "file-system-without-holes"])
+    def test_holes_that_are_not_told(self, sparse: Path, monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+        """Where nothing tells of holes, a file is read as a whole."""
+        put_at(sparse, BLOCK_BYTES)
+        os.truncate(sparse, 3 * BLOCK_BYTES)
+        if platform == "without-holes":
+            monkeypatch.delattr(os, "SEEK_DATA")
+        else:
+            lseek = os.lseek
+
+            def without_holes(descriptor: int, at: int, how: int) -> int:
+                if how in {os.SEEK_DATA, os.SEEK_HOLE}:
+                    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+                return lseek(descriptor, at, how)
+
+            monkeypatch.setattr(os, "lseek", without_holes)
+        blocks = [*content(Entry(str(sparse), Kind.FILE))]
+        assert blocks == [bytes(BLOCK_BYTES), b"x" * BLOCK_BYTES, bytes(BLOCK_BYTES)]
+
+    @pytest.mark.parametrize("change", ["grows", "shrinks", "is-emptied", "is-filled"])
+    def test_a_hole_that_changes(self, sparse: Path, change: str) -> None:
+        """A sparse file that changes while it is read is told as any other."""
+        put_at(sparse, 0)
+        os.truncate(sparse, 9 * BLOCK_BYTES)
+        os.utime(sparse, ns=(0, 0))
+        blocks = content(Entry(str(sparse), Kind.FILE))
+        assert next(blocks) == b"x" * BLOCK_BYTES
+        if change == "is-filled":
+            put_at(sparse, 3 * BLOCK_BYTES)
+        else:
+            os.truncate(sparse, {"grows": 20, "shrinks": 5, "is-emptied": 0}[change] * BLOCK_BYTES)
+        with pytest.raises(UnreadError, match=r"^it changed while it was read$"):
+            filled(blocks)
 
     def test_a_file_without_a_size(self) -> None:
         """What says that it is empty and is not is told: of /proc nothing is looked at and nothing is taken as read."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from robodj_secretguard.scan.content import Hole
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="FIFOs, links and such names are POSIX's")
 
 CLEAN, FOUND, INCOMPLETE = 0, 1, 2
@@ -245,7 +247,7 @@ class TestHostileFiles:
         for name in ("a", "b", "c"):
             machine.put(name, machine.environ[V1].ljust(2 * BLOCK_BYTES))
 
-        def hostile(entry: Entry) -> Iterator[bytes]:
+        def hostile(entry: Entry) -> Iterator[bytes | Hole]:
             for block in content(entry):
                 (machine.root / "c").unlink(missing_ok=True)
                 if entry.path.endswith("b"):

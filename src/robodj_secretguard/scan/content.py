@@ -29,6 +29,16 @@ class UnreadError(Exception):
     """Something could not be read, or not as a whole. Its text says why, and shows nothing of a path."""
 
 
+class Hole(NamedTuple):
+    """Zero bytes that a sparse file has no data for: they are not read.
+
+    Attributes:
+        size: how many there are.
+    """
+
+    size: int
+
+
 class Hit(NamedTuple):
     """A key in a content.
 
@@ -61,7 +71,7 @@ class ContentSearch:
         self._search = search
         self._policies = policies
 
-    def find(self, blocks: Iterable[bytes]) -> Iterator[Hit]:
+    def find(self, blocks: Iterable[bytes | Hole]) -> Iterator[Hit]:
         """Yield every key in a content, in the order of where they are.
 
         Args:
@@ -73,6 +83,10 @@ class ContentSearch:
         window, looked_at = b"", 0
         place = _Place()
         for block, is_last in _with_last(blocks):
+            if isinstance(block, Hole):
+                place = place.after(window).behind(block)
+                window, looked_at = b"", 0
+                continue
             window += block
             end = len(window) if is_last else max(looked_at, len(window) - OVERLAP_BYTES)
             found = self._in(window)
@@ -123,14 +137,20 @@ class _Place(NamedTuple):
             lines, last = rest.count(b"\n"), len(rest[rest.rfind(b"\n") + 1 :].translate(None, _NO_CHARACTERS))
         return _Place(self.offset + len(text), self.lines + lines, last + (0 if lines else self.column), encoding)
 
+    def behind(self, hole: Hole) -> _Place:
+        """Return the place behind a hole that begins at this one. Zero bytes are characters in UTF-16 alone."""
+        characters = 0 if self.encoding is None else hole.size // 2
+        return self._replace(offset=self.offset + hole.size, column=self.column + characters)
 
-def _with_last(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Yield blocks, and whether each is the last one."""
-    before, failure = None, None
+
+def _with_last(blocks: Iterable[bytes | Hole]) -> Iterator[tuple[bytes | Hole, bool]]:
+    """Yield blocks, and whether each is the last one before a hole or the end: no key goes on behind either."""
+    before: bytes | Hole | None = None
+    failure = None
     try:
         for block in blocks:
             if before is not None:
-                yield before, False
+                yield before, isinstance(block, Hole)
             before = block
     except UnreadError as error:  # what was read until then is looked at
         failure = error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from robodj_secretguard.lifecycle.files import NotRegularError, open_unlinked, reason
-from robodj_secretguard.scan.content import BLOCK_BYTES, UnreadError
+from robodj_secretguard.scan.content import BLOCK_BYTES, Hole, UnreadError
 from robodj_secretguard.textfile import version
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def _entry(entry: os.DirEntry[str]) -> Entry | Unreadable | None:
     return None if entry.is_dir(follow_symlinks=False) else Unreadable(entry.path, SPECIAL, matters=False)
 
 
-def content(entry: Entry) -> Iterator[bytes]:
-    """Yield a file's content, block by block; of a link, the path that it leads to.
+def content(entry: Entry) -> Iterator[bytes | Hole]:
+    """Yield a file's content, block by block and without its holes; of a link, the path that it leads to.
 
     Args:
         entry: the file or the link.
@@ -102,21 +103,45 @@ def content(entry: Entry) -> Iterator[bytes]:
         raise UnreadError(_why_unread(error)) from None
 
 
-def _blocks(path: str) -> Iterator[bytes]:
+def _blocks(path: str) -> Iterator[bytes | Hole]:
     descriptor = open_unlinked(path, os.O_RDONLY)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise NotRegularError
-        left = status.st_size
-        while left and (block := os.read(descriptor, min(left, BLOCK_BYTES))):
-            left -= len(block)
-            yield block
+        at, size = 0, status.st_size
+        while at < size:
+            start, end = _data(descriptor, at, size)
+            if start > at:
+                yield Hole(start - at)
+            at = start
+            while at < end and (block := os.read(descriptor, min(end - at, BLOCK_BYTES))):
+                at += len(block)
+                yield block
+            if at < end:
+                break
         if os.read(descriptor, 1) or version(os.fstat(descriptor)) != version(status):
             msg = "it changed while it was read"
             raise UnreadError(msg)
     finally:
         os.close(descriptor)
+
+
+def _data(descriptor: int, at: int, size: int) -> tuple[int, int]:
+    """Return where the next data of a file begins and ends, and go there: all of it where holes cannot be told.
+
+    Both are multiples of a file system's block, or the file's end.
+    """
+    start, end = at, size
+    if hasattr(os, "SEEK_DATA"):  # not on Windows
+        try:
+            start = min(os.lseek(descriptor, at, os.SEEK_DATA), size)
+            end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # there is no data any more
+                start = size
+        os.lseek(descriptor, start, os.SEEK_SET)
+    return start, end
 
 
 def _why_unread(error: OSError | ValueError) -> str:

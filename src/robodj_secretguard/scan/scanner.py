@@ -11,7 +11,7 @@ from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.material import is_sound
 from robodj_secretguard.policy import LEAST_MATERIAL
 from robodj_secretguard.rules.files import holds_key_material
-from robodj_secretguard.scan.content import ContentSearch, UnreadError
+from robodj_secretguard.scan.content import ContentSearch, Hole, UnreadError
 from robodj_secretguard.scan.files import Kind, Unreadable, content, walk
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, GitError, Repository
 from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
@@ -294,7 +294,7 @@ class Scanner:
         for hit in self._content.find([os.fsencode(os.path.basename(path))]):
             self._add(hit, Where.NAME, path)
 
-    def _hits(self, blocks: Iterable[bytes], place: str) -> Iterator[Hit]:
+    def _hits(self, blocks: Iterable[bytes | Hole], place: str) -> Iterator[Hit]:
         """Yield what is found in a content, and take note of why it cannot be looked at as a whole."""
         for number, hit in enumerate(self._each(self._content.find(self._counted(blocks)), place)):
             if number == MOST_IN_ONE_PLACE:
@@ -302,10 +302,10 @@ class Scanner:
                 return
             yield hit
 
-    def _counted(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    def _counted(self, blocks: Iterable[bytes | Hole]) -> Iterator[bytes | Hole]:
         self._progress(self._files + self._objects, self._size)
         for block in blocks:
-            self._size += len(block)
+            self._size += block.size if isinstance(block, Hole) else len(block)
             yield block
             self._progress(self._files + self._objects, self._size)
 
