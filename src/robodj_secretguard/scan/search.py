@@ -57,10 +57,11 @@ _HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % _SHORTEST_HEXADECIMAL)
 _IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * _SHORTEST))
 _ALL_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]+")
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
-_CANONICAL_LAST: Final = [
-    bytes(ord(last_characters("-" * (3 + length) + chr(each))[0]) for each in range(256)) for length in range(4)
+_CLEARED: Final = [
+    {each: last for each in _ALPHABET if (last := canonical("-" * (3 + rest) + chr(each))[-1:].encode())[0] != each}
+    for rest in range(4)
 ]
-"""The canonical last byte of base64url text, by the length of the text modulo 4 and by its last byte."""
+"""What the last byte of base64url text becomes in canonical form, by the length of the text modulo 4."""
 
 
 class View(NamedTuple):
@@ -168,13 +169,13 @@ class KeySearch:
 
     def _in(self, piece: _Piece) -> Iterator[tuple[int, KnownKey]]:
         """Yield where known keys begin in a piece of text."""
-        for live in self._live:
-            searched = piece.text.lower() if live.is_hexadecimal else piece.text
-            offset = searched.find(live.stem.get_secret_value().encode())
+        for stem, last, hexadecimal, known in self._live:
+            searched = piece.text.lower() if hexadecimal else piece.text
+            offset = searched.find(stem.get_secret_value().encode())
             while offset >= 0:
-                if live.ends(searched, offset + len(live.stem)):
-                    yield offset, live.known
-                offset = searched.find(live.stem.get_secret_value().encode(), offset + 1)
+                if searched.startswith(tuple(each.encode() for each in last.get_secret_value()), offset + len(stem)):
+                    yield offset, known
+                offset = searched.find(stem.get_secret_value().encode(), offset + 1)
         if len(piece.starts) <= _MOST_LINES:
             start = 0
             for part in piece.text.replace(b"+", b"/").split(b"/"):
@@ -201,8 +202,9 @@ class KeySearch:
                 if length < len(part):
                     # The letter of an escape such as \n may stand before it.
                     starts = {0, 1, len(part) - length, *(each.end() for each in _SEPARATOR.finditer(part))}
-                    within = [each for each in starts if each + length <= len(part)]
-                    candidates += [(each, _canonical(part[each : each + length])) for each in within]
+                    candidates += [
+                        (each, _canonical(part[each : each + length])) for each in starts if each + length <= len(part)
+                    ]
         return candidates
 
 
@@ -221,10 +223,6 @@ class _Live(NamedTuple):
     is_hexadecimal: bool
     known: KnownKey
 
-    def ends(self, text: bytes, at: int) -> bool:
-        """Whether the character at an offset may be its last one."""
-        return text.startswith(tuple(each.encode() for each in self.last.get_secret_value()), at)
-
 
 def _live(key: SealedStr, known: KnownKey) -> _Live:
     text = canonical(key.get_secret_value())
@@ -233,7 +231,8 @@ def _live(key: SealedStr, known: KnownKey) -> _Live:
 
 def _canonical(text: bytes) -> bytes:
     """Return base64url text in the form in which keys are compared."""
-    return text[:-1] + text[-1:].translate(_CANONICAL_LAST[len(text) % 4])
+    last = _CLEARED[len(text) % 4].get(text[-1])
+    return text if last is None else text[:-1] + last
 
 
 def _parts(key: SealedStr) -> list[bytes]:
