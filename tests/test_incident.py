@@ -580,15 +580,13 @@ class TestBlastRadius:
     def test_a_terminal(self, machine: Machine) -> None:
         """Nobody types a scan."""
         with patch.object(sys, "stdin", Terminal()):
-            self.refused(machine, "-", "--scan - takes a pipe, and no terminal")
+            self.refused(machine, "-", "--scan - reads a pipe, not a terminal")
 
     @pytest.mark.parametrize("name", ["nowhere", "", "work", "\0", key_as_argument()], ids=range(5))
     def test_what_cannot_be_read(self, machine: Machine, name: str) -> None:
         """It is not there, or no file; what was given may be a key, and is not shown."""
         (machine.root / "work").mkdir()
-        self.refused(
-            machine, name, "--scan: what it names is not there, cannot be read, or is no plain file; - is for a pipe"
-        )
+        self.refused(machine, name, "--scan: the file is missing, unreadable or not a regular file; use - for a pipe")
 
     def test_how_large(self, machine: Machine) -> None:
         """Up to the bound, and not a byte more."""

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import pytest
 import structlog
-from command_line import OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
+from command_line import OTHER, Machine, Terminal, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, Ran, good_keys, marker
 from detector import leaks
 
@@ -45,6 +45,7 @@ ALONE = "no other environment was compared: pass its log with --known FILE"
 PROGRAM = "robodj-secretguard"
 UNCHANGED = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
 FIRST = "These are the first records of a new operations log."
+UNREADABLE = "the file is missing, unreadable or not a regular file; use - for a pipe"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
 
 
@@ -278,16 +279,30 @@ class TestServiceLog:
         recorded(machine, "secret.key", "--service-log", "service.log")
         assert self.startup(machine) == "verified"
 
-    @pytest.mark.parametrize("name", ["none.log", "."])
+    @pytest.mark.skipif(os.name != "posix", reason="links are made by administrators there")
+    def test_a_link(self, machine: Machine) -> None:
+        """A log that is a link is read."""
+        (machine.root / "service.1").write_text(service_log(machine), encoding="utf-8")
+        (machine.root / "service.log").symlink_to("service.1")
+        recorded(machine, "secret.key", "--service-log", "service.log")
+        assert self.startup(machine) == "verified"
+
+    @pytest.mark.parametrize("name", ["none.log", ".", "\0"])
     def test_that_cannot_be_read(self, machine: Machine, name: str) -> None:
         """Nothing is recorded."""
-        assert usage(record(machine, "--service-log", name)) == "--service-log cannot be read"
+        assert usage(record(machine, "--service-log", name)) == f"--service-log: {UNREADABLE}"
         assert content(machine) == b""
 
     def test_without_a_stdin(self, machine: Machine) -> None:
         """Nor where there is no pipe to read from."""
         with patch.object(sys, "stdin", None):
-            assert usage(record(machine, "--service-log", "-")) == "--service-log cannot be read"
+            assert usage(record(machine, "--service-log", "-")) == f"--service-log: {UNREADABLE}"
+        assert content(machine) == b""
+
+    def test_a_terminal(self, machine: Machine) -> None:
+        """A terminal is refused: nobody types a log."""
+        with patch.object(sys, "stdin", Terminal()):
+            assert usage(record(machine, "--service-log", "-")) == "--service-log - reads a pipe, not a terminal"
         assert content(machine) == b""
 
 

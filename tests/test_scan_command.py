@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PROGRAM = "robodj-secretguard"
 DAY = timedelta(days=1)
 V3 = "ROBODJ_PLAYER_KEY"
-UNREADABLE = "--keys-from: what it names is not there, cannot be read, or is no plain file; - is for a pipe"
+UNREADABLE = "--keys-from: the file is missing, unreadable or not a regular file; use - for a pipe"
 ASSIGNMENTS = f"assignments of {V1}, {V2}"
 DELIVERED = f"looked for: secret.key, secret_v2.key, {ASSIGNMENTS}"
 FILES = "looked at: files (not git's history: --git-history)"
@@ -524,7 +524,7 @@ class TestKeysFrom:
         """It would show what is typed, and is not read."""
         with patch.object(sys, "stdin", Terminal()):
             ran = laptop.call("scan", "--keys-from", "-")
-        refused(ran, "--keys-from - takes a pipe, and no terminal")
+        refused(ran, "--keys-from - reads a pipe, not a terminal")
 
     @pytest.mark.parametrize("name", ["nowhere", "", "config", "\0", "a" * 5000], ids=range(5))
     def test_what_cannot_be_read(self, machine: Machine, name: str) -> None:

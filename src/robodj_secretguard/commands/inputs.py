@@ -2,37 +2,69 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
-from typing import Final
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from robodj_secretguard.commands.answer import UsageError
 from robodj_secretguard.commands.terminal import is_terminal
-from robodj_secretguard.lifecycle.files import read_unlinked
+from robodj_secretguard.lifecycle.files import NotRegularError, open_unlinked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PIPE: Final = "-"
 
 
-def read_input(option: str, name: str, *, most: int) -> bytes:
-    """Return the content of a file that an option names, or of stdin.
+@contextmanager
+def opened_input(option: str, name: str) -> Iterator[BinaryIO]:
+    """Open a regular file that an option names, or stdin, to be read.
+
+    Opening a pipe or a device by its name is refused, and never waits.
 
     Args:
         option: the option.
-        name: the file's path; `-` for stdin, unless that is a terminal, which would show a key that is typed.
-        most: how large it may be, in bytes.
+        name: the file's path, which may be a link; `-` for stdin, unless that is a terminal, which would show a key
+            that is typed.
 
     Raises:
-        UsageError: it cannot be read, or is larger.
+        UsageError: the file cannot be opened or read.
     """
-    stdin = getattr(sys, "stdin", None)
-    if name == PIPE and is_terminal(stdin):
-        msg = f"{option} {PIPE} takes a pipe, and no terminal"
+    if name == PIPE and is_terminal(getattr(sys, "stdin", None)):
+        msg = f"{option} {PIPE} reads a pipe, not a terminal"
         raise UsageError(msg)
     try:
-        content = sys.stdin.buffer.read(most + 1) if name == PIPE else read_unlinked(name, most + 1)[0]
+        with nullcontext(sys.stdin.buffer) if name == PIPE else _regular(name) as file:
+            yield file
     except (OSError, ValueError, AttributeError):  # a name may be no path, and there may be no stdin
-        msg = f"{option}: what it names is not there, cannot be read, or is no plain file; {PIPE} is for a pipe"
+        msg = f"{option}: the file is missing, unreadable or not a regular file; use {PIPE} for a pipe"
         raise UsageError(msg) from None
+
+
+def read_input(option: str, name: str, *, most: int) -> bytes:
+    """Return the content of a regular file that an option names, or of stdin.
+
+    Args:
+        option: the option.
+        name: the file's path, or `-` for stdin, as for `opened_input`.
+        most: the most bytes that are accepted.
+
+    Raises:
+        UsageError: the file cannot be read, or is larger.
+    """
+    with opened_input(option, name) as file:
+        content = file.read(most + 1)
     if len(content) > most:
         msg = f"{option}: what it names is larger than {most} bytes"
         raise UsageError(msg)
     return content
+
+
+def _regular(name: str) -> BinaryIO:
+    file = open(os.path.realpath(name), "rb", opener=open_unlinked)  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise NotRegularError
+    return file

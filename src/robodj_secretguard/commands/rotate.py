@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, Answer, UsageError, document
+from robodj_secretguard.commands.inputs import opened_input
 from robodj_secretguard.commands.options import add_command, add_group, given, judged, model_of, policy_of
 from robodj_secretguard.commands.recorded import LogPlace, evidence, loaded, log_place, prepared
 from robodj_secretguard.findings import iso_utc
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"
 
-_STDIN: Final = "-"
 _GATE_FAILED: Final = {None: "the gate failed"}
 
 
@@ -144,20 +143,10 @@ def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) ->
     keys = {status.secret: status.fingerprint or "" for status in statuses}
     seen: set[str] = set()
     if arguments.service_log is not None:
-        try:
-            with open(arguments.service_log, "rb") if arguments.service_log != _STDIN else _stdin() as lines:
-                seen = started_on(lines, keys)
-        except OSError:
-            msg = "--service-log cannot be read"
-            raise UsageError(msg) from None
+        with opened_input("--service-log", arguments.service_log) as lines:
+            seen = started_on(lines, keys)
     otherwise = Step.ATTESTED if STARTUP in arguments.attest else Step.NOT_DONE
     return {secret: Step.VERIFIED if secret in seen else otherwise for secret in keys}
-
-
-def _stdin() -> BinaryIO:
-    if sys.stdin is None:
-        raise OSError
-    return sys.stdin.buffer
 
 
 def _known(number: int, file: str) -> Log:
