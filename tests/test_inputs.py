@@ -37,7 +37,7 @@ for name in names.split(","):
 
 @pytest.fixture
 def names(tmp_path: Path) -> Iterator[list[str]]:
-    """The names of what is no regular file: each kind, and a link to each."""
+    """The names of each kind of thing that is not a regular file, and of a link to each."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "directory").mkdir()
     with contextlib.chdir(tmp_path), socket.socket(socket.AF_UNIX) as server:
@@ -58,7 +58,7 @@ def names(tmp_path: Path) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("arguments", OPTIONS.values(), ids=OPTIONS)
-def test_what_is_no_regular_file(
+def test_not_a_regular_file(
     arguments: tuple[str, ...], names: list[str], clean_env: dict[str, str], tmp_path: Path
 ) -> None:
     """It is refused at once: a pipe without a writer, a device without an end, and a link to either."""

@@ -144,7 +144,7 @@ class _Place(NamedTuple):
 
 
 def _with_last(blocks: Iterable[bytes | Hole]) -> Iterator[tuple[bytes | Hole, bool]]:
-    """Yield blocks, and whether each is the last one before a hole or the end: no key goes on behind either."""
+    """Yield blocks, and whether each is the last one before a hole or the end: no key continues behind it."""
     before: bytes | Hole | None = None
     failure = None
     try:

@@ -128,9 +128,10 @@ def _blocks(path: str) -> Iterator[bytes | Hole]:
 
 
 def _data(descriptor: int, at: int, size: int) -> tuple[int, int]:
-    """Return where the next data of a file begins and ends, and go there: all of it where holes cannot be told.
+    """Return where the next data of a file begins and ends, and move there.
 
-    Both are multiples of a file system's block, or the file's end.
+    Without support for holes, the whole rest is data. Both offsets are multiples of a block of the file system, or the
+    end of the file.
     """
     start, end = at, size
     if hasattr(os, "SEEK_DATA"):  # not on Windows
