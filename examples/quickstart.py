@@ -1,6 +1,6 @@
 """Quickstart: a service that starts, the same service refused, and the gate before a release.
 
-Run it from anywhere with `python quickstart.py`. It needs nothing but the installed package, makes throw-away keys,
+Run it from anywhere with `python quickstart.py`. It needs nothing but the installed package, makes temporary keys,
 and shows none of them. Its exit status is 0 when everything happened as it says.
 """
 

@@ -34,10 +34,11 @@ class BadSecret(Protocol):
 
         Args:
             check: the check that finds it, such as `expired`.
-            secret: the secret's name; `None` for the first that is declared.
+            secret: the secret's name; `None` for the first that is declared. `shared` is reported for this secret, or
+                for the second where this is the first: the check reports the later of two.
 
         Raises:
-            ValueError: there is no such check or secret.
+            ValueError: there is no such check or secret, or `shared` is asked for where there is one secret.
         """
 
 
@@ -48,7 +49,7 @@ def is_running() -> bool:
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare what a project's configuration may say."""
-    ephemeral = "give the whole run throw-away keys, before anything of the project is imported"
+    ephemeral = "give the whole run temporary keys, before anything of the project is imported"
     parser.addini(EPHEMERAL_OPTION, ephemeral, type="bool", default=False)
     model = "the settings model whose secrets these are, as package.module:Class"
     parser.addini(MODEL_OPTION, model, default=DEFAULT_MODEL)
@@ -106,12 +107,12 @@ class _Run:
         if refused is None:
             raise refusal
         if not self.config.getini(EPHEMERAL_OPTION):
-            hint = f"For throw-away keys in tests, set {EPHEMERAL_OPTION} = true in pytest's configuration."
+            hint = f"For temporary keys in tests, set {EPHEMERAL_OPTION} = true in pytest's configuration."
         elif "set-up: ephemeral" in refused:
-            hint = "The service asks for environment-only, where throw-away keys are refused."
+            hint = "The environment is protected, where temporary keys are refused."
         else:
             hint = (
-                f"The throw-away keys are those of {self.config.getini(MODEL_OPTION)}: name another in {MODEL_OPTION}."
+                f"The temporary keys are those of {self.config.getini(MODEL_OPTION)}: name another in {MODEL_OPTION}."
             )
         return f"guard() {refused}. {hint}"
 
@@ -133,7 +134,7 @@ def _make_ephemeral(config: pytest.Config) -> None:
 
 @pytest.fixture
 def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> SecretSettings:
-    """Give a test throw-away keys of its own: in the environment, and as the validated settings."""
+    """Give a test temporary keys of its own: in the environment, and as the validated settings."""
     model = _model(pytestconfig)
     _set_ephemeral(monkeypatch, model)
     return model()
@@ -142,10 +143,12 @@ def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BadSecret:
     """Give a test a function that makes one secret bad, as a check finds it, and all others good."""
+    from robodj_secretguard.models import setup_of
     from robodj_secretguard.sealed import contain
-    from robodj_secretguard.testing import KINDS, bad_secret
+    from robodj_secretguard.testing import KINDS, bad_secret, put_list
 
-    policies = {policy.name: policy for policy in _model(pytestconfig).secret_policies.values()}
+    model = _model(pytestconfig)
+    policies = {policy.name: policy for policy in model.secret_policies.values()}
     numbers = itertools.count()
 
     def make(check: str, secret: str | None = None) -> None:
@@ -154,6 +157,10 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
             raise ValueError(msg)
         config = tmp_path / f"robodj_config_{next(numbers)}"
         config.mkdir(mode=0o700)
+        if setup_of(model).require_revocation_list:
+            put_list(str(config))
+        # Also where the service passes a config_dir of its own.
+        monkeypatch.setattr("robodj_secretguard.sources.config_directory", lambda *_: (str(config), "environment"))
         policy = policies[secret or next(iter(policies))]
         # Contained: the keys that are made are in its frames, which a report may show.
         made = contain(lambda: _set(monkeypatch, bad_secret(check, policy, tuple(policies.values()), str(config))))

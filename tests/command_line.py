@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from unittest.mock import patch
 
-from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment
+from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, without_model
 
 from robodj_secretguard.cli import main
 from robodj_secretguard.fingerprint import fingerprint
@@ -29,6 +29,8 @@ _Result = TypeVar("_Result")
 
 OTHER = "secret_v2.key"
 """The second declared secret."""
+DEFAULT_MODEL = {"name": "robodj_secretguard:RuntimeSecrets", "source": "default"}
+"""Which model a command used, in its document."""
 CLOCKS = ("checks", "commands.revoke", "commands.scan", "lifecycle.operations_log")
 """The modules that look at the clock."""
 
@@ -108,11 +110,11 @@ class Machine:
             return action()
 
     def call(self, *argv: str, now: datetime = NOW, stdout: io.StringIO | None = None) -> Ran:
-        """Run a command in this process."""
+        """Run a command in this process, and leave out which model it used."""
         out, err = io.StringIO() if stdout is None else stdout, io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             status = self.within(lambda: main(argv), now=now)
-        return Ran(status, "" if out.closed else out.getvalue(), err.getvalue())
+        return Ran(status, without_model("" if out.closed else out.getvalue()), without_model(err.getvalue()))
 
     def write(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
         """Put a file into the config directory."""
@@ -169,4 +171,4 @@ def on_terminal(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path) 
         with contextlib.suppress(OSError):  # as Linux says that nobody has it open any more
             while chunk := screen.read(1 << 16):
                 shown += chunk
-    return Ran(done.returncode, shown.decode().replace("\r\n", "\n"), done.stderr.decode())
+    return Ran(done.returncode, shown.decode().replace("\r\n", "\n"), without_model(done.stderr.decode()))

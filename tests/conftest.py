@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from detector import leaks
 from hypothesis import settings
 
 from robodj_secretguard import Report, check
+from robodj_secretguard.commands.generate import CI_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +34,7 @@ V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"
 TIMEOUT = 60
 CHANGES_STREAMS = {"PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE"}
 CHANGES_PYTEST = {"PYTEST_ADDOPTS"}
-CHANGES_GENERATE = {"CI"}
+CHANGES_GENERATE = {*CI_VARIABLES}
 
 
 def marker(ahead: timedelta, *, now: datetime = NOW) -> str:
@@ -48,6 +50,12 @@ def good_keys() -> dict[str, str]:
 def found(report: Report) -> list[tuple[str, str | None]]:
     """Reduce a report to which check fired on which secret."""
     return [(str(finding.check), finding.secret) for finding in report.findings]
+
+
+def listed(report: Report) -> tuple[tuple[str, ...], int]:
+    """Reduce a report to where there is a revocation list, and how many entries it has."""
+    assert report.revocation_list is not None
+    return report.revocation_list.sources, report.revocation_list.entries
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,11 @@ class Ran:
         return [line for line in (self.out + self.err).splitlines() if line.startswith("ALERT:")]
 
 
+def without_model(text: str) -> str:
+    """Take out the line that says which model a command used: test_project.py is about that."""
+    return re.sub(r"(?m)(?:^|(?<=\r))(?:robodj-secretguard: )?model: .*\r?\n?", "", text)
+
+
 def run(
     command: Sequence[str],
     *,
@@ -140,7 +153,7 @@ def run(
     argv = [sys.executable, *command] if python else list(command)
     done = subprocess.run(argv, env=dict(env), cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
     assert leaks(done.stdout + done.stderr, keys) == []
-    return Ran(done.returncode, done.stdout, done.stderr)
+    return Ran(done.returncode, done.stdout, without_model(done.stderr))
 
 
 def free_port() -> int:

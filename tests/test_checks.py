@@ -52,13 +52,13 @@ class TestOrder:
                 "ROBODJ_OPERATIONS_LO": "x",
             }
         )
-        unsafe = [("revoked", None)] * (os.name == "posix")
+        unsafe = [("revocation-list", None)] * (os.name == "posix")
         assert found(report) == [
             ("setting", None),
             ("setting", None),
             *unsafe,
-            ("revoked", None),
-            ("revoked", None),
+            ("revocation-list", None),
+            ("revocation-list", None),
             *([("near-miss", None)] * 5),
             ("file-present", K1),
             ("revoked", K1),
@@ -106,7 +106,9 @@ class TestOrder:
             "file-present",
             "setting",
             "revoked",
+            "revocation-list",
             "near-miss",
+            "superseded",
             "internal",
             "ephemeral",
             "expiring",
@@ -189,7 +191,7 @@ class TestConfigDirectory:
         report = check(environ=environ, now=NOW)
         assert found(report) == [("setting", None)]
         assert report.findings[0].source == "environment"
-        assert report.findings[0].message.startswith("ROBODJ_CONFIG_DIR names a directory")
+        assert report.findings[0].message.startswith("The config directory that ROBODJ_CONFIG_DIR names does not exist")
 
     @pytest.mark.skipif(os.name != "posix", reason="links are POSIX's")
     @pytest.mark.parametrize("target", ["nowhere", "config"], ids=["to-nothing", "to-itself"])
@@ -199,7 +201,7 @@ class TestConfigDirectory:
         (tmp_path / "config").symlink_to(target)
         report = check(environ=good_keys(), now=NOW)
         assert found(report) == [("setting", None)]
-        assert "is a link to nothing, or cannot be looked into" in report.findings[0].message
+        assert report.findings[0].message.startswith("config under the working directory ")
 
     def test_the_default_need_not_exist(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody named it; the message says where was looked."""
@@ -220,7 +222,12 @@ class TestReport:
         fingerprints = [entry.pop("fingerprint") for entry in document["secrets"]]
         assert all(each.startswith("sgfp1:") and len(each) == 38 for each in fingerprints)
         findings = document.pop("findings")
-        assert {type(value) for entry in document["secrets"] for value in entry.values()} == {str, int, type(None)}
+        assert {type(value) for entry in document["secrets"] for value in entry.values()} == {
+            str,
+            int,
+            bool,
+            type(None),
+        }
         assert document == {
             "schema": 1,
             "ok": False,
@@ -233,6 +240,7 @@ class TestReport:
                     "variable": V1,
                     "source": "environment",
                     "state": "expired",
+                    "usable": False,
                     "expires_at": "2026-11-01T00:00:00Z",
                     "owner": "Security Operations",
                     "backup_owner": "Release Manager",
@@ -243,6 +251,7 @@ class TestReport:
                     "variable": V2,
                     "source": "file:config/secret_v2.key",
                     "state": "present",
+                    "usable": True,
                     "expires_at": None,
                     "owner": "Security Operations",
                     "backup_owner": "Release Manager",
@@ -381,3 +390,34 @@ class TestFailure:
         """A time without a timezone is a programming error."""
         with pytest.raises(ValueError, match=r"^now must have a timezone$"):
             check(environ={}, now=datetime(2026, 12, 1))  # noqa: DTZ001 - the point
+
+
+class TestUsable:
+    """Whether no alert concerns a secret."""
+
+    @pytest.mark.parametrize(
+        ("more", "usable"),
+        [
+            ({}, [True, True]),
+            ({f"{V1}_EXPIRES_AT": "2026-11-01T00:00:00Z"}, [False, True]),
+            ({f"{V2}S": "a warning"}, [True, True]),
+            ({f"{V2}_EXPIRES_A": "an alert"}, [True, False]),
+            ({"ROBODJ_PROTECTED_ENV": "an alert about the set-up"}, [True, True]),
+            ({V2: ""}, [True, False]),
+        ],
+    )
+    def test_by_findings(self, checker: Checker, more: dict[str, str], usable: list[bool]) -> None:
+        """A warning and an alert about the set-up leave it so."""
+        assert [status.usable for status in checker(good_keys() | more).secrets] == usable
+
+    def test_a_revoked_key(self, checker: Checker) -> None:
+        """It is present, and not usable."""
+        keys = good_keys()
+        listed = {"ROBODJ_REVOKED_FINGERPRINTS": fingerprint(SealedStr(keys[V1]))}
+        report = checker(keys | listed)
+        assert [(status.state, status.usable) for status in report.secrets] == [("present", False), ("present", True)]
+
+    def test_shared(self, checker: Checker) -> None:
+        """Of two secrets that share a key nobody knows whose it is."""
+        key = good_keys()[V2]
+        assert [status.usable for status in checker({V1: key, V2: key}).secrets] == [False, False]

@@ -25,7 +25,9 @@ from conftest import TIMEOUT, V1, V2, Ran, clean_environment, free_port, good_ke
 from detector import leaks
 
 from robodj_secretguard import check
+from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.render import PASSED
+from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -368,6 +370,27 @@ class TestStarts:
         ran = run(command, env=STARTS[name].env(keys), cwd=service, keys=list(keys.values()), python=False)
         assert (ran.status, [line.split()[2] for line in ran.alerts]) == (3, ["file-present:"])
 
+    @starts
+    def test_a_revoked_key_is_refused(self, name: str, service: Path) -> None:
+        """The list that is delivered with the service holds: the gate refuses, and the server is never started."""
+        keys = good_keys()
+        with (service / "config" / "revoked.fingerprints").open("a", encoding="utf-8") as file:
+            file.write(f"{fingerprint(SealedStr(keys[V1]))}\n")
+        command = self.command(name, service, free_port())
+        ran = run(command, env=STARTS[name].env(keys), cwd=service, keys=list(keys.values()), python=False)
+        assert (ran.status, [line.split()[2] for line in ran.alerts]) == (3, ["revoked:"])
+        assert "uvicorn" not in (ran.out + ran.err).lower()
+
+    @starts
+    def test_a_missing_list_is_refused(self, name: str, service: Path) -> None:
+        """The gate checks the service's own model, which requires the list: without one the server is never started."""
+        (service / "config" / "revoked.fingerprints").unlink()
+        keys = good_keys()
+        command = self.command(name, service, free_port())
+        ran = run(command, env=STARTS[name].env(keys), cwd=service, keys=list(keys.values()), python=False)
+        assert (ran.status, [line.split()[1] for line in ran.alerts]) == (3, ["revocation-list:"])
+        assert "uvicorn" not in (ran.out + ran.err).lower()
+
     @pytest.mark.parametrize("name", ["compose.yaml", "Dockerfile", "robodj.service", "kubernetes.yaml"])
     def test_serves(self, name: str, service: Path) -> None:
         """With good keys the service answers where the file's probe asks, and no key shows."""
@@ -422,6 +445,14 @@ class TestImage:
     def build_command(self) -> str:
         (command,) = re.findall(r"^RUN (.*--ephemeral.*)$", text_of("Dockerfile"), re.MULTILINE)
         return str(command)
+
+    def test_has_what_the_model_needs(self) -> None:
+        """Into its working directory it copies the app, what names the model, and the revocation list."""
+        copied = " ".join(re.findall(r"^COPY (examples/.*) \./\S*$", text_of("Dockerfile"), re.MULTILINE)).split()
+        root = "examples/robodj_service"
+        needed = {f"{root}/app", f"{root}/pyproject.toml", f"{root}/config/revoked.fingerprints"}
+        assert needed - set(copied) == set()
+        assert [path for path in copied if not (ROOT / path).exists()] == []
 
     def test_imports_the_service_without_keys(self, service: Path) -> None:
         """The build's command imports the guarded service, although there is no key."""
@@ -535,6 +566,12 @@ class TestGitHubActions:
         assert (ran.status, len(ran.alerts)) == (1, 1)
         assert "missing" in ran.alerts[0]
 
+    def test_checks_the_services_own_model(self, service: Path) -> None:
+        """It fails where the checkout has no revocation list."""
+        (service / "config" / "revoked.fingerprints").unlink()
+        ran = self.gate(service, good_keys())
+        assert (ran.status, [line.split()[1] for line in ran.alerts]) == (1, ["revocation-list:"])
+
     def test_fails_on_a_warning(self, service: Path) -> None:
         """A marker further ahead than the cadence is a warning, and stops a release."""
         ran = self.gate(service, {**good_keys(), f"{V1}_EXPIRES_AT": "9000-01-01T00:00:00Z"})
@@ -569,6 +606,12 @@ with open(os.path.join(here, "arguments"), "a") as file:
     print(*words, file=file)
 if os.environ.get("FAILS"):
     sys.exit(1)
+if words[1:3] == ["versions", "list"]:
+    if not os.environ.get("ALL_DISABLED") and "--filter=state=ENABLED" in words:
+        print(2)
+    sys.exit(0)
+if words[1:3] == ["versions", "access"] and words[3] != "2":
+    sys.exit(1)
 stored = os.path.join(here, "v2" if "v2" in "".join(words).lower() else "v1")
 if any("stdin" in word or word.endswith("=-") or word == "set" for word in words):
     value = sys.stdin.read()
@@ -582,7 +625,8 @@ else:
 """
 """Keeps what it is sent and hands it out with a newline, as the clients do, and records its arguments.
 
-Azure's client shows what it stores unless it is told not to.
+Azure's client shows what it stores unless it is told not to. Of Google's versions the second is enabled, and the third,
+which is `latest`, is not.
 """
 
 
@@ -632,7 +676,7 @@ class TestPage:
         assert (fetched.status, fetched.out.splitlines()[-1]) == (0, PASSED)
         assert "environment only" in fetched.out
         arguments = (stand_ins / "arguments").read_text(encoding="utf-8")
-        assert len(arguments.splitlines()) == 4
+        assert len(arguments.splitlines()) == (6 if client.startswith("gcloud") else 4)
         assert leaks(arguments, stored) == []
 
     @pytest.mark.parametrize("client", CLIENTS)
@@ -654,6 +698,34 @@ class TestPage:
         empty = self.run(stand_ins, script(client, "exec --"), "echo", "started")
         assert (empty.status, len(empty.alerts)) == (3, 2)
         assert "started" not in empty.out.splitlines()
+
+    def test_no_enabled_version(self, stand_ins: Path) -> None:
+        """Where every version of Google's manager is disabled, the script says so, and the command is not started."""
+        self.install(stand_ins, "gcloud", STAND_IN)
+        ran = self.run(stand_ins, script("gcloud secrets", "exec --"), "echo", "started", ALL_DISABLED="1")
+        assert (ran.status != 0, ran.out, "no version is enabled" in ran.err) == (True, "", True)
+        assert "access" not in (stand_ins / "arguments").read_text(encoding="utf-8")
+
+    @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+    def test_a_clone_under_umask_0(self, service: Path, tmp_path: Path) -> None:
+        """The gate is refused in it, since others can write there; after the page's commands it passes."""
+        clone = tmp_path / "clone"
+        keys = good_keys()
+        git = "git -c user.name=dana -c user.email=dana@robodj.invalid"
+        text = f"git init -q {service}; cd {service}; git add .; {git} commit -qm x; umask 0; git clone -q . {clone}"
+        made = run(["sh", "-euc", text], env=clean_environment(), cwd=tmp_path, python=False)
+        assert made.status == 0, made.err
+        start = ["-c", "from app.settings import *; from robodj_secretguard import guard; guard(ServiceSecrets)"]
+        gate = ["config/check_runtime_secrets.py", "--require-env-only"]
+        before = [run(command, env=clean_environment() | keys, cwd=clone) for command in (start, gate)]
+        assert [ran.status for ran in before] == [3, 2]
+        assert [line.split()[1] for line in before[0].alerts] == ["revocation-list:"]
+        assert "pyproject.toml is not trusted: it is writable by others" in before[1].err
+        assert (
+            run(["sh", "-euc", script("chmod -R go-w")], env=clean_environment(), cwd=clone, python=False).status == 0
+        )
+        after = [run(command, env=clean_environment() | keys, cwd=clone) for command in (start, gate)]
+        assert [(ran.status, ran.alerts) for ran in after] == [(0, []), (0, [])]
 
     @pytest.fixture
     def keys(self, stand_ins: Path) -> dict[str, str]:

@@ -23,7 +23,9 @@ import pytest
 from conftest import TIMEOUT, V1, V2, free_port, good_keys, run
 from detector import leaks
 
+from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.render import PASSED
+from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +34,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 GATE = Path("config", "check_runtime_secrets.py")
 ENV_ONLY = "--require-env-only"
 FILES = {V1: "secret.key", V2: "secret_v2.key"}
+FILES_ON = {"ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "true"}
 
 
 @pytest.fixture
@@ -59,6 +62,12 @@ def copy_templates(repository: Path, keys: Mapping[str, str] | None = None) -> N
         copy = repository / "config" / name
         copy.write_text(text.replace(placeholder, keys[variable]) if keys else text, encoding="utf-8")
         copy.chmod(0o600)
+
+
+def revoke(repository: Path, key: str) -> None:
+    """Put a key on the repository's revocation list."""
+    with (repository / "config" / "revoked.fingerprints").open("a", encoding="utf-8") as file:
+        file.write(f"{fingerprint(SealedStr(key))}\n")
 
 
 class TestQuickstart:
@@ -144,6 +153,25 @@ class TestGate:
         assert [line.split()[:3] for line in ran.alerts] == [["ALERT:", "secret.key:", "missing:"]]
         assert PASSED not in ran.out
 
+    @pytest.mark.parametrize("root", [True, False], ids=["root", "elsewhere"])
+    def test_checks_the_services_own_model(
+        self, clean_env: dict[str, str], repository: Path, elsewhere: Path, *, root: bool
+    ) -> None:
+        """From any working directory it checks the model of the service, with the service's revocation list."""
+        keys = good_keys()
+        revoke(repository, keys[V1])
+        cwd = repository if root else elsewhere
+        ran = run([str(GATE if root else repository / GATE), ENV_ONLY], env=clean_env | keys, cwd=cwd)
+        assert (ran.status, [line.split()[:3] for line in ran.alerts]) == (1, [["ALERT:", "secret.key:", "revoked:"]])
+        assert "model: app.settings:ServiceSecrets (pyproject.toml)" in ran.out.splitlines()
+
+    def test_requires_the_list(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+        """Where the revocation list was not delivered, it fails, whatever directory has another list."""
+        (elsewhere / "config").mkdir()
+        (repository / "config" / "revoked.fingerprints").rename(elsewhere / "config" / "revoked.fingerprints")
+        ran = run([str(repository / GATE), ENV_ONLY], env=clean_env | good_keys(), cwd=elsewhere)
+        assert (ran.status, [line.split()[1] for line in ran.alerts]) == (1, ["revocation-list:"])
+
     def test_passes_arguments_on(self, clean_env: dict[str, str], repository: Path) -> None:
         """It takes the arguments of the command line's `check`, and its statuses: a wrong argument is 2."""
         ran = run([str(GATE), "--no-such-option"], env=clean_env | good_keys(), cwd=repository)
@@ -158,7 +186,7 @@ class TestTemplates:
     ) -> tuple[int, list[tuple[str, str, str]]]:
         """Run the gate with files allowed, and return its status and what it found."""
         command = [str(repository / GATE), "--format", "json"]
-        ran = run(command, env=env, cwd=cwd)
+        ran = run(command, env=FILES_ON | dict(env), cwd=cwd)
         findings = [(each["check"], each["severity"], each["secret"]) for each in json.loads(ran.out)["findings"]]
         assert leaks(ran.out, list((keys or {}).values())) == []
         return ran.status, findings
@@ -189,6 +217,14 @@ class TestTemplates:
             [("file-fallback", "warning", "secret.key"), ("file-fallback", "warning", "secret_v2.key")],
         )
 
+    def test_filled_copy_is_an_alert_by_default(
+        self, clean_env: dict[str, str], repository: Path, elsewhere: Path
+    ) -> None:
+        """The model turns fallback files off: without `ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true` none is used."""
+        copy_templates(repository, good_keys())
+        status, findings = self.findings(clean_env | dict.fromkeys(FILES_ON, ""), repository, elsewhere)
+        assert (status, {check for check, _, _ in findings}) == (1, {"missing", "file-present"})
+
     def test_filled_copy_is_an_alert_in_a_deployment(
         self, clean_env: dict[str, str], repository: Path, elsewhere: Path
     ) -> None:
@@ -205,10 +241,10 @@ class TestOwnTests:
     def test_they_pass_without_a_key(self, clean_env: dict[str, str], repository: Path) -> None:
         """`python -m pytest` passes in the repository with the plugin, and no key in the environment or a file."""
         ran = run(["-m", "pytest", "-q", "-W", "error"], env=clean_env, cwd=repository)
-        assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "11 passed")
+        assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "14 passed")
 
     def test_they_fail_with_keys_of_a_protected_environment(self, clean_env: dict[str, str], repository: Path) -> None:
-        """Where services serve, throw-away keys are refused, in one line."""
+        """Where services serve, temporary keys are refused, in one line."""
         ran = run(["-m", "pytest", "-q"], env=clean_env | {"ROBODJ_PROTECTED_ENV": "true"}, cwd=repository)
         assert (ran.status, ran.out) == (4, "")
         assert ran.err.startswith("ERROR: robodj_ephemeral_secrets: the keys are refused: ALERT: ephemeral: ")
@@ -248,10 +284,12 @@ class TestGitignore:
         "README.md",
         "app/__init__.py",
         "app/main.py",
+        "app/settings.py",
         "config/check_runtime_secrets.py",
         "config/revoked.fingerprints",
         "config/secret.key.example",
         "config/secret_v2.key.example",
+        "pyproject.toml",
         "pytest.ini",
         "tests/test_app.py",
     )
@@ -329,13 +367,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(repository: Path, env: Mapping[str, str]) -> Iterator[Server]:
-    """Run `uvicorn app.main:app` from the repository's root, and stop it."""
+def serve(repository: Path, env: Mapping[str, str], cwd: Path | None = None) -> Iterator[Server]:
+    """Run `uvicorn app.main:app` from the repository's root or another working directory, and stop it."""
     port = free_port()
     log = repository.parent / "log"
-    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--app-dir", str(repository)]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=dict(env), cwd=repository, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, env=dict(env), cwd=cwd or repository, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         yield Server(process, port, log)
     finally:
@@ -394,7 +434,7 @@ class TestService:
         """When the secrets turn bad later the status says so, and the service stays ready."""
         keys = good_keys()
         copy_templates(repository, keys)
-        with serve(repository, clean_env) as server:
+        with serve(repository, clean_env | FILES_ON) as server:
             server.wait_until(opened=True)
             for name in FILES.values():
                 (repository / "config" / name).unlink()
@@ -415,6 +455,23 @@ class TestService:
         alerts = [line.split()[:3] for line in written.splitlines() if line.startswith("ALERT:")]
         assert alerts == [["ALERT:", "secret.key:", "format:"]]
         assert leaks(written, list(keys.values())) == []
+
+    @pytest.mark.parametrize("root", [True, False], ids=["root", "elsewhere"])
+    def test_revoked_key(self, clean_env: dict[str, str], repository: Path, elsewhere: Path, *, root: bool) -> None:
+        """A revoked key starts the service from no working directory: the model names the list."""
+        keys = good_keys()
+        revoke(repository, keys[V1])
+        with serve(repository, clean_env | keys, repository if root else elsewhere) as server:
+            server.wait_until(opened=False)
+            status, written = server.process.returncode, server.text()
+        alerts = [line.split()[:3] for line in written.splitlines() if line.startswith("ALERT:")]
+        assert (status, alerts) == (3, [["ALERT:", "secret.key:", "revoked:"]])
+
+    def test_serves_from_elsewhere(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+        """With good keys it starts from another working directory: the list that it requires is found."""
+        with serve(repository, clean_env | good_keys(), elsewhere) as server:
+            server.wait_until(opened=True)
+            assert server.get("/ready") == Answer(200, '{"ready":true}')
 
     def test_operator_computes_the_token(self, clean_env: dict[str, str], repository: Path) -> None:
         """The README's command prints the token."""

@@ -34,6 +34,12 @@ def test_a_sample(generator: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_million_of_sixteen_bytes() -> None:
+    """None of a million short keys is a placeholder."""
+    assert sum(is_placeholder(secrets.token_urlsafe(16)) for _ in range(1_000_000)) == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_a_million(generator: str) -> None:
     """None of a million of each kind."""

@@ -19,6 +19,7 @@ from mounts import run_with_mounts
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check
+from robodj_secretguard.commands.generate import CI_VARIABLES
 from robodj_secretguard.lifecycle import files, key_files
 from robodj_secretguard.policy import Generator, Length, Material
 from robodj_secretguard.sources import MAX_FILE_BYTES
@@ -149,7 +150,7 @@ class TestShown:
         "a key is not shown on a terminal without --show; pipe it into the secret manager's own command instead"
     )
     IN_CI = (
-        "a key is not shown where CI is set, as the output is probably kept, without --show; pipe it into the secret"
+        "a key is not shown in CI, where the output is probably kept, without --show; pipe it into the secret"
         " manager's own command instead"
     )
 
@@ -158,6 +159,12 @@ class TestShown:
         """What a job prints is kept."""
         machine.environ["CI"] = "true"
         assert refused(machine, *arguments) == self.IN_CI
+
+    @pytest.mark.parametrize("variable", CI_VARIABLES)
+    def test_in_every_ci(self, machine: Machine, variable: str) -> None:
+        """Each system's own variable is enough: not all of them set `CI`."""
+        machine.environ[variable] = "1"
+        assert refused(machine, "secret.key") == self.IN_CI
 
     def test_in_ci_where_it_is_asked_for(self, machine: Machine) -> None:
         """It is still for a pipe: there is no end of line."""
@@ -477,7 +484,7 @@ class TestPlace:
         """No service would accept a key from there, and none is left there."""
         machine.config.chmod(0o777)
         assert not_written(machine, *arguments) == (
-            f"{NOT_EVERY} would not be accepted there: its directory, or one on the way to it, is writable by others"
+            f"{NOT_EVERY} would not be accepted there: its directory is writable by others"
         )
         assert names(machine) == []
 
@@ -626,7 +633,7 @@ class TestPlace:
         """Where no key file is allowed, none is made."""
         machine.environ.update([switch])
         assert not_written(machine, "--force") == (
-            "nothing was written: environment-only is in force, and a key file would be refused; deliver variables"
+            "nothing was written: fallback files are off, and a key file would be refused; deliver variables"
         )
         assert list(machine.config.iterdir()) == []
 

@@ -30,6 +30,7 @@ OF_A_START = {
     "robodj_secretguard.material",
     "robodj_secretguard.models",
     "robodj_secretguard.near_miss",
+    "robodj_secretguard.placeholders",
     "robodj_secretguard.policy",
     "robodj_secretguard.revocation",
     "robodj_secretguard.rules",
@@ -51,13 +52,14 @@ OF_A_START = {
 HASHING = {"hashlib", "_hashlib", "_blake2"}
 """For fingerprints. Newer versions of pydantic-settings import it as well."""
 GENERATING = {"secrets", "hmac"}
-"""For the throw-away keys of `exec`; as above."""
+"""For the temporary keys of `exec`; as above."""
 OF_THE_GATE = {
     "robodj_secretguard.cli",
     "robodj_secretguard.commands",
     "robodj_secretguard.commands.answer",
     "robodj_secretguard.commands.gate",
     "robodj_secretguard.commands.options",
+    "robodj_secretguard.commands.project",
     "robodj_secretguard.generate",
     "robodj_secretguard.launch",
     "robodj_secretguard.lifecycle",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
-from command_line import OTHER, Machine, Terminal, fingerprint_of, key_as_argument, machine_at, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, good_keys, marker
 from detector import leaks
 from markdown_it import MarkdownIt
@@ -154,14 +154,15 @@ def test_json(machine: Machine) -> None:
         rotated(NOW - 900 * HOUR, another()), revoked(NOW - HOUR, another(), secret=None, environment=None)
     )
     document = json.loads(report(machine, "--format", "json"))
-    assert {name: value for name, value in document.items() if name != "steps"} == {
+    assert document["check"]["findings"][0]["check"] == "revocation-list"  # recorded, and not listed
+    assert {name: value for name, value in document.items() if name not in {"steps", "check"}} == {
         "schema": 1,
-        "ok": True,
+        "ok": False,
+        "model": DEFAULT_MODEL,
         "operations_log": {"found": True, "last_hash": last.hash, "defects": []},
         "since": "2026-12-01T00:00:00Z",
         "until": "2026-12-01T12:00:00Z",
         "timeline": [last.as_dict()],
-        "check": check(environ=machine.environ, config_dir=machine.config, now=NOW).as_dict(),
         "blast_radius": None,
     }
     text = report(machine)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import OTHER, Machine, fingerprint_of, machine_at, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, machine_at, rotated
 from conftest import NOW, Ran, good_keys
 from detector import leaks
 
@@ -94,6 +94,7 @@ class TestShow:
         assert json.loads(ran.out) == {
             "schema": 1,
             "ok": True,
+            "model": DEFAULT_MODEL,
             "records": [json.loads(line) | {"hash": hash_of(line)} for line in lines],
         }
         assert [hash_of(line) for line in lines] == [entry.hash for entry in entries]
@@ -190,6 +191,7 @@ class TestVerify:
         assert json.loads(machine.call("log", "verify", "--format", "json").out) == {
             "schema": 1,
             "ok": True,
+            "model": DEFAULT_MODEL,
             "count": 4,
             "last_hash": last,
             "defects": [],

@@ -9,24 +9,39 @@ import json
 import os
 import pickle
 import traceback
+import types
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from io import StringIO
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pytest
 import rich
-from conftest import NOW, V1, V2, Checker, found, good_keys, marker
+from conftest import NOW, V1, V2, Checker, found, good_keys, listed, marker
 from detector import leaks
-from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    GetPydanticSchema,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+    computed_field,
+    create_model,
+    field_serializer,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
+from pydantic_settings import SettingsConfigDict
 
 from robodj_secretguard import Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
-from robodj_secretguard.findings import RevocationStatus
 from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.models import setup_of
 from robodj_secretguard.rules import Judgement
 from robodj_secretguard.sealed import CheckFailedError, SealedStr
-from robodj_secretguard.sources import Environment, read, variables_read
+from robodj_secretguard.sources import Environment, ModelSetup, read, variables_read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +70,80 @@ def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
         monkeypatch.setenv(name, key)
     monkeypatch.chdir(tmp_path)
     return made
+
+
+class Cached:
+    """What a model may not inherit."""
+
+    @cached_property
+    def derived(self) -> str:
+        return ""
+
+
+def _computed() -> None:
+    class Shows(RuntimeSecrets):
+        @computed_field  # type: ignore[prop-decorator]
+        @property
+        def derived(self) -> str:
+            return ""
+
+
+def _by_field() -> None:
+    class Shows(RuntimeSecrets):
+        @field_serializer("secret_key")
+        def shown(self, value: SecretStr) -> str:
+            return value.get_secret_value()
+
+
+def _whole() -> None:
+    class Shows(RuntimeSecrets):
+        @model_serializer
+        def shown(self) -> dict[str, str]:
+            return {}
+
+
+def _encoder() -> None:
+    with pytest.warns(DeprecationWarning, match="json_encoders"):
+
+        class Shows(RuntimeSecrets):
+            model_config = SettingsConfigDict(json_encoders={SecretStr: SecretStr.get_secret_value})
+
+
+def _annotated() -> None:
+    class Shows(RuntimeSecrets):
+        own: Annotated[SecretStr, policy(), PlainSerializer(SecretStr.get_secret_value)]
+
+
+def _cached() -> None:
+    class Shows(Cached, RuntimeSecrets):
+        pass
+
+
+SHOWING = {"computed": _computed, "field": _by_field, "model": _whole, "encoder": _encoder, "type": _annotated}
+
+
+class SubPlain(PlainSerializer):
+    """A serializer by another name."""
+
+
+def _subclass() -> None:
+    class Shows(RuntimeSecrets):
+        own: Annotated[SecretStr, policy(), SubPlain(SecretStr.get_secret_value)]
+
+
+def _schema() -> None:
+    class Shows(RuntimeSecrets):
+        own: Annotated[SecretStr, policy(), GetPydanticSchema(lambda kind, handler: handler(kind))]
+
+
+def _of_the_model() -> None:
+    class Shows(RuntimeSecrets):
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+            return handler(source)
+
+
+SHOWING |= {"cached": _cached, "subclass": _subclass, "schema": _schema, "of the model": _of_the_model}
 
 
 class TestDeclaration:
@@ -105,6 +194,56 @@ class TestDeclaration:
 
             class Hidden(RuntimeSecrets):
                 _own: Annotated[SecretStr, policy()]
+
+    @pytest.mark.parametrize("declaration", SHOWING)
+    def test_nothing_that_could_show_a_key(self, declaration: str) -> None:
+        """A computed field, a cached property or a serializer, declared or inherited, is a TypeError."""
+        with pytest.raises(TypeError, match=r"^Shows has a computed field, a cached property or a serializer"):
+            SHOWING[declaration]()
+
+    @pytest.mark.parametrize("directory", ["config", "", b"config", 5], ids=str)
+    def test_a_directory_that_depends_on_where_it_is_started(self, directory: Any) -> None:
+        """The config directory of a model is an absolute path."""
+        with pytest.raises(TypeError, match=r"^Loose: config_dir must be an absolute path"):
+
+            class Loose(RuntimeSecrets, config_dir=directory):
+                pass
+
+    def test_the_set_up_can_only_be_tightened(self, tmp_path: Path) -> None:
+        """A subclass keeps what it inherits, may say it again, and may not loosen it."""
+
+        class Strict(RuntimeSecrets, config_dir=tmp_path, file_fallback=False, require_revocation_list=True):
+            pass
+
+        class Same(Strict, config_dir=str(tmp_path), file_fallback=False, require_revocation_list=True):
+            pass
+
+        assert setup_of(Same) == setup_of(Strict) == ModelSetup(str(tmp_path), False, True)  # noqa: FBT003
+        assert setup_of(RuntimeSecrets) == ModelSetup()
+        for name, value in (
+            ("config_dir", tmp_path / "other"),
+            ("file_fallback", True),
+            ("require_revocation_list", False),
+        ):
+            with pytest.raises(TypeError, match=rf"^Loose can only tighten .*: its {name} conflicts$"):
+                types.new_class("Loose", (Strict,), {name: value})
+        with pytest.raises(TypeError, match="are true or false"):
+            types.new_class("Loose", (Strict,), {"file_fallback": "no"})
+
+    def test_two_set_ups(self, tmp_path: Path) -> None:
+        """Of several models the strictest counts; two directories are one too many."""
+
+        class One(SecretSettings, file_fallback=False):
+            one: Annotated[SecretStr, policy("one.key", "ONE_KEY")]
+
+        class Two(SecretSettings, config_dir=tmp_path, require_revocation_list=True):
+            two: Annotated[SecretStr, policy("two.key", "TWO_KEY")]
+
+        class Both(One, Two):
+            pass
+
+        assert setup_of(Both) == ModelSetup(str(tmp_path), False, True)  # noqa: FBT003
+        assert tuple(Both.secret_policies) == ("two", "one")
 
     def test_none_at_all(self) -> None:
         """A model that declares nothing would pass unset."""
@@ -158,7 +297,7 @@ class TestDeclaration:
         path.chmod(0o600)
         report = check(near, environ=good_keys(), config_dir=checker.config, now=NOW)
         assert found(report) == [("file-fallback", "webhook.key")]
-        assert report.revocation_list == RevocationStatus((), 0)
+        assert listed(report) == ((), 0)
 
     @pytest.mark.parametrize("model", [SecretSettings, int, None, RuntimeSecrets.secret_policies])
     def test_what_is_no_model_is_not_checked(self, model: Any) -> None:
@@ -184,7 +323,7 @@ class TestInstance:
         (tmp_path / "config" / "secret.key").chmod(0o600)
         assert RuntimeSecrets().secret_key.get_secret_value() == keys[V1]
         monkeypatch.setenv("ROBODJ_PROTECTED_ENV", "true")
-        with pytest.raises(ValidationError, match="environment-only is in force"):
+        with pytest.raises(ValidationError, match="fallback files are off"):
             RuntimeSecrets()
 
     @pytest.mark.parametrize(
@@ -265,7 +404,7 @@ class TestInstance:
         monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", keys[V1])
         with pytest.raises(ValidationError) as raised:
             RuntimeSecrets()
-        assert [(entry["type"], entry["loc"]) for entry in raised.value.errors()] == [("revoked", ())]
+        assert [(entry["type"], entry["loc"]) for entry in raised.value.errors()] == [("revocation-list", ())]
         assert leaks(f"{raised.value.errors()} {raised.value!r}", list(keys.values())) == []
 
     def test_a_list_of_other_keys(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +510,7 @@ class TestInstance:
         rich.inspect(made, private=True, dunder=True, console=rich.console.Console(file=rendered, width=200))
         rich.inspect(made.secret_key, private=True, dunder=True, console=rich.console.Console(file=rendered, width=200))
         for each in (made, copy.copy(made), copy.deepcopy(made), made.model_copy(deep=True), made.secret_key):
-            shown = [repr(each), str(each), repr(vars(each)), repr(inspect.getmembers(each))]
+            shown = [repr(each), repr(vars(each)), repr(inspect.getmembers(each))]
             shown.append(json.dumps(each, default=vars))
             assert leaks("\n".join(shown), list(keys.values())) == []
             with pytest.raises(TypeError, match="secrets are not pickled"):
@@ -427,7 +566,7 @@ class TestModelOfTheHost:
         report = check(both, environ=environ, config_dir=tmp_path, now=NOW)
         assert [(str(finding.check), finding.secret, finding.owner) for finding in report.findings] == [
             ("setting", None, "Security Operations, Integrations"),
-            ("revoked", None, "Security Operations, Integrations"),
+            ("revocation-list", None, "Security Operations, Integrations"),
             ("revoked", "secret.key", "Security Operations"),
             ("near-miss", "secret.key", "Security Operations"),
             ("missing", "webhook.key", "Integrations"),
@@ -542,3 +681,30 @@ class TestValidatorOfTheHost:
         report = check(self.Exiting, environ=good_keys(), now=NOW)
         assert [(str(finding.check), finding.secret) for finding in report.findings] == [("internal", None)]
         assert "SystemExit" in report.findings[0].message
+
+
+def test_what_a_hook_puts_on_an_instance(keys: dict[str, str]) -> None:
+    """It would show in `vars()`: the settings are refused."""
+
+    class Puts(RuntimeSecrets):
+        def model_post_init(self, _context: object) -> None:
+            vars(self)["derived"] = keys[V1]
+
+    assert found(check(Puts)) == [("internal", None)]
+    with pytest.raises(CheckFailedError, match="an attribute was put on the settings"):
+        Puts()
+
+
+def test_a_marker_of_the_services_own_secret() -> None:
+    """A marker without the last word of its variable is found; another variable of that service is none."""
+
+    class Service(SecretSettings):
+        own: Annotated[SecretStr, policy("own.key", "ROBODJ_WEBHOOK_KEY")]
+
+    environ = {"ROBODJ_WEBHOOK_KEY": good_keys()[V1]}
+    for name, fired in (
+        ("ROBODJ_WEBHOOK_EXPIRES_AT", [("near-miss", "own.key")]),
+        ("ROBODJ_WEBHOOK_TOKEN_EXPIRE_MINUTES", []),
+        ("ROBODJ_EXPIRES_AT", []),
+    ):
+        assert found(check(Service, environ=environ | {name: "2020-01-01T00:00:00Z"}, now=NOW)) == fired

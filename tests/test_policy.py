@@ -40,6 +40,7 @@ class TestRuntimeSecrets:
             backup_owner="Release Manager",
             cadence=timedelta(days=90),
             warn_before=timedelta(days=14),
+            overlap=timedelta(days=14),
         )
 
     def test_secret_v2_key(self) -> None:
@@ -55,6 +56,7 @@ class TestRuntimeSecrets:
             backup_owner="Release Manager",
             cadence=timedelta(days=30),
             warn_before=timedelta(days=7),
+            overlap=timedelta(days=7),
         )
 
 

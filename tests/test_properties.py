@@ -297,7 +297,11 @@ def verdict(report: Report, value: str) -> object:
 
 def everything_written(report: Report, named: tuple[str, ...]) -> str:
     """Return what a report, the guard and the command line write, less fingerprints and the time."""
-    texts = [repr(report), report_text(report, passed=report.ok), report_json(report, passed=report.ok)]
+    texts = [
+        repr(report),
+        report_text(report, passed=report.ok, model="model: m:M"),
+        report_json(report, passed=report.ok, model={}),
+    ]
     config_dir = named[0].partition("=")[2] if named else None
     for action in (lambda: guard(config_dir=config_dir), lambda: main(["check", *named])):
         outcome, text = written(action)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SERVICE = "from robodj_secretguard import guard\nSECRETS = guard()\n"
 TEST = "import service\ndef test_it():\n    assert service.SECRETS\n"
 EPHEMERAL = "robodj_ephemeral_secrets = true"
-HINT = "For throw-away keys in tests, set robodj_ephemeral_secrets = true in pytest's configuration."
+HINT = "For temporary keys in tests, set robodj_ephemeral_secrets = true in pytest's configuration."
 REFUSED = f"guard() refused: secret.key: missing, secret_v2.key: missing. {HINT}"
 
 
@@ -46,7 +46,7 @@ def pytest_on(
 
 
 class TestEphemeralRun:
-    """The ini option: throw-away keys for a run."""
+    """The ini option: temporary keys for a run."""
 
     @pytest.mark.parametrize("files", [{"test_it.py": TEST}, {"conftest.py": "import service", "test_it.py": TEST}])
     @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ class TestEphemeralRun:
         [
             (
                 "from settings import Own\nfrom robodj_secretguard import guard\nguard(Own)\n",
-                f"The throw-away keys are those of {DEFAULT_MODEL}: name another in robodj_secrets_model.",
+                f"The temporary keys are those of {DEFAULT_MODEL}: name another in robodj_secrets_model.",
             ),
             (
                 "from robodj_secretguard import guard\nguard(require_env_only=True)\n",
-                "The service asks for environment-only, where throw-away keys are refused.",
+                "The environment is protected, where temporary keys are refused.",
             ),
         ],
         ids=["another-model", "environment-only"],
@@ -136,7 +136,7 @@ class TestEphemeralRun:
         assert line.endswith(f". {hint}")
 
     def test_environment_only(self, tmp_path: Path) -> None:
-        """Where services serve there are no throw-away keys: it is said before anything is imported."""
+        """Where services serve there are no temporary keys: it is said before anything is imported."""
         protected = {"ROBODJ_PROTECTED_ENV": "true"}
         ran = pytest_on(tmp_path, {"test_it.py": TEST}, ini=[EPHEMERAL], environ=protected)
         assert ran.status == 4
@@ -160,6 +160,28 @@ POLICY = SecretPolicy(
 )
 class Own(SecretSettings):
     own_key: Annotated[SecretStr, POLICY]
+"""
+
+
+STRICT_MODEL = """
+from pathlib import Path
+from robodj_secretguard import RuntimeSecrets
+CONFIG = Path(__file__).parent / "config"
+class Strict(RuntimeSecrets, config_dir=CONFIG, file_fallback=False, require_revocation_list=True):
+    pass
+"""
+STRICT_TEST = """
+import pytest
+from robodj_secretguard import check
+from robodj_secretguard.testing import KINDS
+from settings import Strict
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it(bad_robodj_secret, kind):
+    bad_robodj_secret(kind, "secret_v2.key")
+    found = [(str(each.check), each.secret) for each in check(Strict).findings]
+    assert (kind, "secret_v2.key") in found or (kind, None) in found
+    assert {name for name, _ in found} <= {"file-fallback", kind}
 """
 
 
@@ -366,3 +388,18 @@ class TestBadSecretFixture:
             ValueError, match=r"the checks are missing, .*; the secrets are secret\.key, secret_v2\.key"
         ):
             bad_robodj_secret(kind, secret)
+
+    def test_where_the_service_passes_a_directory(self, bad_robodj_secret: BadSecret, tmp_path: Path) -> None:
+        """A config_dir of the service's own gives way to the test's."""
+        bad_robodj_secret("file-present", "secret_v2.key")
+        with pytest.raises(SystemExit, match=r"refused: secret_v2\.key: file-present$"):
+            guard(config_dir=tmp_path)
+
+    def test_a_strict_model(self, tmp_path: Path) -> None:
+        """A model that turns files off and requires a list is refused by each check, of the secret that is named."""
+        (tmp_path / "settings.py").write_text(STRICT_MODEL, encoding="utf-8")
+        (tmp_path / "config").mkdir()
+        (tmp_path / "config" / "revoked.fingerprints").write_text("# none\n", encoding="utf-8")
+        ini = ["robodj_secrets_model = settings:Strict", "pythonpath = ."]
+        ran = pytest_on(tmp_path, {"test_it.py": STRICT_TEST}, ini=ini)
+        assert ran.status == 0, ran.out

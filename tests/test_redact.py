@@ -16,8 +16,8 @@ import sys
 import timeit
 import traceback
 from decimal import Decimal
+from enum import Enum
 from fractions import Fraction
-from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -386,7 +386,7 @@ class TestWhatChanges:
     def test_values_that_cannot_change(self, redact: SecretRedactor) -> None:
         """Plain values stay arguments: a formatter may want them by themselves, as a server's access log does."""
         values = (
-            *("text", b"bytes", 1, 1.5, True, None, 1j, Decimal(1), Path("x"), HTTPStatus.OK),
+            *("text", b"bytes", 1, 1.5, True, None, 1j, Decimal(1), Path("x")),
             *(NOW, NOW.date(), NOW.time(), NOW - NOW, UUID(int=1)),
         )
         event = {"event": "x", "values": values}
@@ -395,6 +395,20 @@ class TestWhatChanges:
         assert redact.filter(record)
         assert all(vars(record)[name] is value for name, value in before.items())
         assert redact(None, "info", event) is event
+
+    def test_an_enumeration_with_a_text_of_its_own(self, redact: SecretRedactor) -> None:
+        """What its `str` returns next is nobody's to know: the message keeps the text that was searched."""
+        texts = iter(["harmless", KEY1])
+
+        class Shows(Enum):
+            ONE = 1
+
+            def __str__(self) -> str:
+                return next(texts, KEY1)
+
+        record = logging.makeLogRecord({"msg": "%s", "args": (Shows.ONE,)})
+        assert redact.filter(record)
+        assert leaks(record.getMessage(), list(KEYS.values())) == []
 
     def test_an_argument_that_was_redacted(self, redact: SecretRedactor) -> None:
         """It stays an argument as well."""
@@ -419,25 +433,16 @@ class Events:
         self._written.append((args, kwargs))
 
 
-class Refuses(SealedStr):
-    """A sealed secret that has no `str`."""
-
-    def __str__(self) -> str:
-        msg = "call get_secret_value()"
-        raise TypeError(msg)
-
-
 class TestASealedSecret:
     """A sealed secret is shown masked."""
 
-    @pytest.mark.parametrize("kind", [SealedStr, Refuses])
     @pytest.mark.parametrize(
         ("arguments", "expected"),
         [
             (lambda secret: ("before %s after", secret), "before ********** after"),
-            (lambda secret: ("%r", secret), "{kind}('**********')"),
+            (lambda secret: ("%r", secret), "SealedStr('**********')"),
             (lambda secret: ("%(x)s", {"x": secret}), "**********"),
-            (lambda secret: ("%s", [secret]), "[{kind}('**********')]"),
+            (lambda secret: ("%s", [secret]), "[SealedStr('**********')]"),
             (lambda secret: (secret,), "**********"),
         ],
         ids=["argument", "repr", "by-name", "nested", "message"],
@@ -445,23 +450,23 @@ class TestASealedSecret:
     def test_a_record(
         self,
         redact: SecretRedactor,
-        kind: type[SealedStr],
         arguments: Callable[[SealedStr], tuple[Any, ...]],
         expected: str,
     ) -> None:
         """As the message or as an argument it is no reason to blank a record."""
-        written = logged(redact, lambda logger: logger.info(*arguments(kind(KEY1))), logging.Formatter())
-        assert written == f"{expected.format(kind=kind.__name__)}\n"
+        written = logged(redact, lambda logger: logger.info(*arguments(SealedStr(KEY1))), logging.Formatter())
+        assert written == f"{expected}\n"
 
-    @pytest.mark.parametrize("kind", [SealedStr, Refuses])
     @pytest.mark.parametrize("name", PIPELINES)
-    def test_an_event(self, redact: SecretRedactor, kind: type[SealedStr], name: str) -> None:
+    def test_an_event(self, redact: SecretRedactor, name: str) -> None:
         """In an event and in an extra field it is masked, and what is beside it stays."""
         written: list[Any] = []
         processors = [redact, *PIPELINES[name]]
         log = structlog.wrap_logger(Events(written), processors=processors, wrapper_class=structlog.BoundLogger)
-        log.error("said", sealed=kind(KEY1), nested=[kind(KEY2)], more="stays")
-        record = logging.makeLogRecord({"msg": "said", "sealed": kind(KEY1), "nested": [kind(KEY2)], "more": "stays"})
+        log.error("said", sealed=SealedStr(KEY1), nested=[SealedStr(KEY2)], more="stays")
+        record = logging.makeLogRecord(
+            {"msg": "said", "sealed": SealedStr(KEY1), "nested": [SealedStr(KEY2)], "more": "stays"}
+        )
         assert redact.filter(record)
         for shown in (repr(written), Everything().format(record)):
             assert leaks(shown, list(KEYS.values())) == []

@@ -64,7 +64,7 @@ class TestLines:
     )
     def test_a_status(self, expires_at: datetime | None, said: str) -> None:
         """State, source and expiry."""
-        status = SecretStatus("a.key", "A_KEY", "none", State.PRESENT, expires_at, "Us", "Them", 90, None)
+        status = SecretStatus("a.key", "A_KEY", "none", State.PRESENT, *(True, expires_at), "Us", "Them", 90, None)
         assert status_line(status) == f"a.key: present (source: none; {said})"
 
     @pytest.mark.parametrize(
@@ -83,7 +83,8 @@ class TestLines:
     )
     def test_a_revocation_list(self, sources: tuple[str, ...], entries: int, line: str) -> None:
         """Where it is and how many entries it has; an empty file is a list, and is not none."""
-        assert revocation_line(RevocationStatus(sources, entries)) == line
+        fingerprints = frozenset(map(str, range(entries)))
+        assert revocation_line(RevocationStatus(sources, fingerprints)) == line
 
     @pytest.mark.parametrize(
         ("number", "words", "text"),
@@ -182,7 +183,7 @@ class TestEveryCheck:
             (
                 {"ROBODJ_PROTECTED_ENV": "maybe"},
                 (
-                    f"{SET_UP}ROBODJ_PROTECTED_ENV is neither true nor false, so environment-only is in force."
+                    f"{SET_UP}ROBODJ_PROTECTED_ENV is neither true nor false, so fallback files are off."
                     f" Set it to one of 1, true, yes, on, 0, false, no, off, or unset it. {ENVIRONMENT}"
                 ),
             ),
@@ -214,8 +215,8 @@ class TestEveryCheck:
                 f"ALERT: secret.key: file-unsafe: {IN_DIRECTORY} may not be used: it is writable by others.",
                 (
                     f"Deliver the key as {V1} instead; or make it a UTF-8 file of the key alone, at most 4096 bytes,"
-                    " that nobody else can write: chmod 600 secret.key in the configured directory,"
-                    " and 700 its directory."
+                    " that nobody else can write: chmod 600 secret.key in the configured directory;"
+                    " chmod -R go-w on the directory that the argument names."
                 ),
             ),
         ],
@@ -252,7 +253,7 @@ class TestEveryCheck:
             f" {DELETE} {FILE}"
         )
         assert present.line == (
-            f"ALERT: secret.key: file-present: {IN_DIRECTORY} holds key material, while environment-only is in force."
+            f"ALERT: secret.key: file-present: {IN_DIRECTORY} holds key material, while fallback files are off."
             f" {DELETE} {FILE}"
         )
 
@@ -285,9 +286,8 @@ class TestEveryCheck:
         checker.write(LIST, b"\xff")
         (line,) = (each.line for each in checker(good_keys()).findings)
         assert line == (
-            f"ALERT: revoked: The revocation list {LIST} in the configured directory cannot be relied on: it is not"
-            " UTF-8. Restore it from version control, and make it and its directory writable by their owner alone."
-            f" {LIST_FILE}"
+            f"ALERT: revocation-list: The revocation list {LIST} in the configured directory cannot be relied on: it is"
+            f" not UTF-8. Restore it from version control. {LIST_FILE}"
         )
 
     def test_of_entries_that_cannot_be_read(self, checker: Checker) -> None:
@@ -296,12 +296,12 @@ class TestEveryCheck:
         in_file, in_variable = (each.line for each in checker(good_keys() | {REVOKED: "wrong," * 7}).findings)
         form = "sgfp1: and 32 hexadecimal digits in lower case"
         assert in_file == (
-            f"ALERT: revoked: The revocation list {LIST} in the configured directory has what is no fingerprint:"
-            " entry 1, comments and blank lines not counted."
-            f" Correct it: every line that is neither blank nor a comment (#) is {form}. {LIST_FILE}"
+            f"ALERT: revocation-list: The revocation list {LIST} in the configured directory has lines that are not"
+            " fingerprints: entry 1, comments and blank lines not counted."
+            f" Restore them from version control: each is {form}; keep the fingerprints. {LIST_FILE}"
         )
         assert in_variable == (
-            f"ALERT: revoked: {REVOKED} has what is no fingerprint:"
+            f"ALERT: revocation-list: {REVOKED} has entries that are not fingerprints:"
             " entries 1, 2, 3, 4, 5 and 2 more."
             f" Correct it: {form} each, separated by commas or blanks. {ENVIRONMENT}"
         )
@@ -312,7 +312,7 @@ class TestEveryCheck:
         (line,) = (each.line for each in checker(good_keys()).findings)
         assert line == (
             f"ALERT: near-miss: Beside {LIST} in the configured directory there is a file of that name and .txt, and"
-            f" nothing reads it. Rename it, or delete it. {LIST_FILE}"
+            f" nothing reads it. Add its lines to {LIST} in the configured directory, then delete it. {LIST_FILE}"
         )
 
     def test_of_a_typo_of_the_librarys_own(self, checker: Checker) -> None:
@@ -347,14 +347,16 @@ class TestEveryCheck:
     def test_of_a_directory_that_does_not_exist(self, checker: Checker) -> None:
         """Whoever named it is told, and it is not."""
         checker.config.rmdir()
-        remedy = "Correct it, or leave it out to use config under the working directory."
-        said = "names a directory that does not exist."
-        (argument,) = (each.line for each in checker(good_keys()).findings)
-        assert argument == f"{SET_UP}The config directory argument {said} {remedy} (none; Security Operations)"
+        may = "It may hold the revocation list or key files. Correct"
+        said, argument = f"{SET_UP}The config directory that", "the config_dir argument"
+        (line,) = (each.line for each in checker(good_keys()).findings)
+        remedy = f"{may} {argument}, or restore that directory."
+        assert line == f"{said} {argument} names does not exist. {remedy} (none; Security Operations)"
+        remedy = f"{may} ROBODJ_CONFIG_DIR, or restore that directory."
         (variable,) = (
             each.line for each in check(environ=good_keys() | {"ROBODJ_CONFIG_DIR": str(checker.config)}).findings
         )
-        assert variable == f"{SET_UP}ROBODJ_CONFIG_DIR {said} {remedy} {ENVIRONMENT}"
+        assert variable == f"{said} ROBODJ_CONFIG_DIR names does not exist. {remedy} {ENVIRONMENT}"
 
     def test_of_a_check_that_failed(self) -> None:
         """By its type alone."""
@@ -372,7 +374,7 @@ class TestReport:
         """Findings, a line for each secret, the mode, and last how much is wrong."""
         keys = good_keys()
         environ = {V1: keys[V1], f"{V1}S": "x", f"{V1}_EXPIRES_AT": marker(timedelta(days=30))}
-        lines = report_text(checker(environ, require_env_only=True), passed=False).split("\n")
+        lines = report_text(checker(environ, require_env_only=True), passed=False, model="model: m:M").split("\n")
         assert [line.split(": ")[:3] for line in lines[:2]] == [
             ["WARNING", "secret.key", "near-miss"],
             ["ALERT", "secret_v2.key", "missing"],
@@ -380,6 +382,7 @@ class TestReport:
         assert lines[2:] == [
             "secret.key: present (source: environment; expires 2026-12-31T12:00:00Z)",
             "secret_v2.key: missing (source: none; no expiry marker)",
+            "model: m:M",
             "mode: environment only",
             "revocation list: none",
             "Secret integrity check FAILED: 1 alert(s), 1 warning(s). Do not release.",
@@ -390,22 +393,25 @@ class TestReport:
         keys, others = good_keys(), [fingerprint(SealedStr(key)) for key in good_keys().values()]
         checker.write(LIST, "\n".join(others))
         report = checker(keys | {REVOKED: others[0]})
-        assert report_text(report, passed=True).split("\n")[-3:] == [
+        assert report_text(report, passed=True, model="model: m:M").split("\n")[-3:] == [
             "mode: environment, then fallback files",
             f"revocation list: config/{LIST} and {REVOKED}, 2 entries",
             PASSED,
         ]
-        document = json.loads(report_json(report, passed=True))
+        document = json.loads(report_json(report, passed=True, model={}))
         assert document["revocation_list"] == {"sources": [LIST_SOURCE, "environment"], "entries": 2}
         assert list(document) == [
-            *("schema", "ok", "checked_at", "require_env_only", "revocation_list", "secrets", "findings")
+            *("schema", "ok", "checked_at", "require_env_only", "revocation_list", "secrets", "findings", "model")
         ]
 
     def test_an_empty_revocation_list(self, checker: Checker) -> None:
         """It was found, and has nothing in it."""
         checker.write(LIST, "# nothing is revoked\n")
         report = checker(good_keys())
-        assert report_text(report, passed=True).split("\n")[-2] == f"revocation list: config/{LIST}, 0 entries"
+        assert (
+            report_text(report, passed=True, model="model: m:M").split("\n")[-2]
+            == f"revocation list: config/{LIST}, 0 entries"
+        )
         assert report.as_dict()["revocation_list"] == {"sources": [LIST_SOURCE], "entries": 0}
 
     def test_a_revocation_list_that_could_not_be_looked_for(self) -> None:
@@ -413,20 +419,23 @@ class TestReport:
         report = check(environ={V1: 5})  # type: ignore[dict-item]
         assert report.revocation_list is None
         assert report.as_dict()["revocation_list"] is None
-        assert [line.partition(":")[0] for line in report_text(report, passed=False).split("\n")] == [
-            *("ALERT", "mode", "revocation list", "Secret integrity check FAILED")
-        ]
-        assert "revocation list: not looked for" in report_text(report, passed=False)
+        assert [
+            line.partition(":")[0] for line in report_text(report, passed=False, model="model: m:M").split("\n")
+        ] == [*("ALERT", "model", "mode", "revocation list", "Secret integrity check FAILED")]
+        assert "revocation list: not looked for" in report_text(report, passed=False, model="model: m:M")
 
     @pytest.mark.parametrize("passed", [True, False])
     def test_the_verdict_is_the_gates(self, checker: Checker, passed: bool) -> None:  # noqa: FBT001
         """A strict gate refuses what a service may start with."""
         report = checker(good_keys() | {f"{V2}S": "x"})
-        assert (report_text(report, passed=passed).split("\n")[-1] == PASSED) is passed
-        assert json.loads(report_json(report, passed=passed)) == report.as_dict() | {"ok": passed}
+        assert (report_text(report, passed=passed, model="model: m:M").split("\n")[-1] == PASSED) is passed
+        assert json.loads(report_json(report, passed=passed, model={})) == report.as_dict() | {
+            "ok": passed,
+            "model": {},
+        }
 
     def test_json_is_for_people_too(self, checker: Checker) -> None:
         """The document is indented by two spaces, and ASCII."""
-        text = report_json(checker({}), passed=False)
+        text = report_json(checker({}), passed=False, model={})
         assert text == json.dumps(json.loads(text), indent=2)
         assert text.isascii()

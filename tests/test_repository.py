@@ -36,6 +36,15 @@ def test_no_literal_passes_as_a_key() -> None:
     assert len(tracked()) > 40
 
 
+def test_every_promise_names_its_tests() -> None:
+    """Every row of the promises in SECURITY.md names tests, and they are there."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| promise \| held by \|\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    held_by = [re.findall(r"`(tests/[\w/.]+)`", row.rstrip(" |\n").rpartition(" | ")[2]) for row in table.splitlines()]
+    assert all(held_by)
+    assert [path for paths in held_by for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_no_link_is_broken() -> None:
     """Every path that a page links to is in the repository."""
     broken = [

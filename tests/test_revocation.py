@@ -7,13 +7,12 @@ import secrets
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOW, V1, Checker, found, good_keys
+from conftest import NOW, V1, Checker, found, good_keys, listed
 from detector import leaks
 from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard import Report, Severity, check
-from robodj_secretguard.findings import RevocationStatus
 from robodj_secretguard.fingerprint import fingerprint, is_fingerprint
 from robodj_secretguard.render import report_json, report_text
 from robodj_secretguard.revocation import MAX_LIST_BYTES, revocation_list
@@ -44,8 +43,8 @@ def spelt(text: str) -> str:
 
 def unreadable(report: Report) -> list[str]:
     """Say which entries cannot be read, where that is all that is wrong."""
-    beginning, of_the_file = " has what is no fingerprint: ", ", comments and blank lines not counted"
-    assert {(str(finding.check), finding.secret) for finding in report.findings} <= {("revoked", None)}
+    beginning, of_the_file = " that are not fingerprints: ", ", comments and blank lines not counted"
+    assert {(str(finding.check), finding.secret) for finding in report.findings} <= {("revocation-list", None)}
     said = [finding.message.partition(beginning)[2].removesuffix(".") for finding in report.findings]
     assert [each.endswith(of_the_file) for each in said] == [each.source == SOURCE for each in report.findings]
     return [each.removesuffix(of_the_file) for each in said]
@@ -111,7 +110,7 @@ class TestEntriesOfTheFile:
         checker.write(NAME, spelt(content))
         report = checker(good_keys())
         assert found(report) == []
-        assert report.revocation_list == RevocationStatus((SOURCE,), entries)
+        assert listed(report) == ((SOURCE,), entries)
 
     @pytest.mark.parametrize(
         ("content", "said", "entries"),
@@ -133,13 +132,13 @@ class TestEntriesOfTheFile:
         report = checker(good_keys())
         assert unreadable(report) == [said]
         assert report.findings[0].source == SOURCE
-        assert report.revocation_list == RevocationStatus((SOURCE,), entries)
+        assert listed(report) == ((SOURCE,), entries)
 
     def test_no_file(self, checker: Checker) -> None:
         """Without one there is no list, and nothing is wrong."""
         report = checker(good_keys())
         assert found(report) == []
-        assert report.revocation_list == RevocationStatus((), 0)
+        assert listed(report) == ((), 0)
 
 
 class TestEntriesOfTheVariable:
@@ -163,7 +162,7 @@ class TestEntriesOfTheVariable:
         """Commas and blanks separate entries, as many as there are, and may stand before and after them."""
         report = checker(good_keys() | {VARIABLE: spelt(value)})
         assert found(report) == []
-        assert report.revocation_list == RevocationStatus(("environment",), entries)
+        assert listed(report) == (("environment",), entries)
 
     @pytest.mark.parametrize(
         ("value", "said", "entries"),
@@ -182,13 +181,13 @@ class TestEntriesOfTheVariable:
         report = checker(good_keys() | {VARIABLE: spelt(value)})
         assert unreadable(report) == [said]
         assert report.findings[0].source == "environment"
-        assert report.revocation_list == RevocationStatus(("environment",), entries)
+        assert listed(report) == (("environment",), entries)
 
     def test_an_empty_one_is_unset(self, checker: Checker) -> None:
         """It is no list."""
         report = checker(good_keys() | {VARIABLE: ""})
         assert found(report) == []
-        assert report.revocation_list == RevocationStatus((), 0)
+        assert listed(report) == ((), 0)
 
 
 class TestBoth:
@@ -200,7 +199,7 @@ class TestBoth:
         checker.write(NAME, f"{both}\n{one}\n")
         report = checker(good_keys() | {VARIABLE: f"{other},{both}"})
         assert found(report) == []
-        assert report.revocation_list == RevocationStatus((SOURCE, "environment"), 3)
+        assert listed(report) == ((SOURCE, "environment"), 3)
 
     def test_each_is_told_what_cannot_be_read(self, checker: Checker) -> None:
         """The file's first."""
@@ -242,8 +241,9 @@ class TestBoth:
         key = secrets.token_urlsafe(32)
         checker.write(NAME, shape.replace("{}", key))
         report = checker(good_keys() | {VARIABLE: shape.replace("{}", key)})
-        assert found(report) == [("revoked", None)] * 2
-        shown = f"{report!r}{report_text(report, passed=False)}{report_json(report, passed=False)}"
+        assert found(report) == [("revocation-list", None)] * 2
+        texts = (report_text(report, passed=False, model="model: m:M"), report_json(report, passed=False, model={}))
+        shown = f"{report!r}{''.join(texts)}"
         assert leaks(shown, [key]) == []
 
     @pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1e", "\x85", "\u2028", "\u2029"])
@@ -259,7 +259,7 @@ class TestBoth:
         checker.write(NAME, f"# {key}\n{revoked()} # {key}\n")
         report = checker(good_keys())
         assert found(report) == []
-        assert leaks(f"{report!r}{report_text(report, passed=True)}", [key]) == []
+        assert leaks(f"{report!r}{report_text(report, passed=True, model='model: m:M')}", [key]) == []
 
     @given(
         kinds=st.lists(st.sampled_from(["fingerprint", "wrong"])),
@@ -271,36 +271,36 @@ class TestBoth:
         entries = [revoked() if kind == "fingerprint" else "wrong" for kind in kinds]
         fingerprints = frozenset(entry for entry in entries if entry != "wrong")
         numbers = tuple(place for place, entry in enumerate(entries, start=1) if entry == "wrong")
-        in_file = revocation_list(TextFile(exists=True, lines=tuple(map(SealedStr, entries))), None)
-        assert (in_file.fingerprints, in_file.unreadable_in_file) == (fingerprints, numbers)
-        assert (in_file.unreadable_in_variable, in_file.sources) == ((), (SOURCE,))
+        in_file = revocation_list([TextFile(exists=True, lines=tuple(map(SealedStr, entries)))], None)
+        assert (in_file.fingerprints, in_file.invalid_in_files) == (fingerprints, (numbers,))
+        assert (in_file.invalid_in_variable, in_file.sources) == ((), (SOURCE,))
         if entries:
             variable = SealedStr(f"{around}{between.join(entries)}{around}")
-            in_variable = revocation_list(TextFile(), variable)
-            assert (in_variable.fingerprints, in_variable.unreadable_in_variable) == (fingerprints, numbers)
-            assert (in_variable.unreadable_in_file, in_variable.sources) == ((), ("environment",))
+            in_variable = revocation_list([TextFile()], variable)
+            assert (in_variable.fingerprints, in_variable.invalid_in_variable) == (fingerprints, numbers)
+            assert (in_variable.invalid_in_files, in_variable.sources) == (((),), ("environment",))
 
 
 class TestUnsafe:
     """A list that cannot be relied on: a revoked key could pass."""
 
-    REPLACEABLE = "its directory, or one on the way to it, is writable by others"
+    REPLACEABLE = "its directory is writable by others"
 
     @staticmethod
     def refused(checker: Checker, why: str, *, entries: int = 0) -> None:
         report = checker(good_keys())
-        assert found(report) == [("revoked", None)]
+        assert found(report) == [("revocation-list", None)]
         (finding,) = report.findings
         assert finding.message == f"The revocation list {PLACE} cannot be relied on: {why}."
         assert (finding.severity, finding.source) == (Severity.ALERT, SOURCE)
-        assert report.revocation_list == RevocationStatus((SOURCE,), entries)
+        assert listed(report) == ((SOURCE,), entries)
         assert all(status.fingerprint for status in report.secrets)
 
     @staticmethod
     def used(checker: Checker, *, entries: int = 1) -> None:
         report = checker(good_keys())
         assert found(report) == []
-        assert report.revocation_list == RevocationStatus((SOURCE,), entries)
+        assert listed(report) == ((SOURCE,), entries)
 
     @pytest.mark.parametrize(("size", "fits"), [(MAX_LIST_BYTES, True), (MAX_LIST_BYTES + 1, False)])
     def test_size(self, checker: Checker, size: int, fits: bool) -> None:  # noqa: FBT001
@@ -380,7 +380,7 @@ class TestUnsafe:
         (checker.config / NAME).symlink_to(f"..data/{NAME}")
         self.used(checker)
         (checker.config / "..data").chmod(0o777)
-        self.refused(checker, self.REPLACEABLE, entries=1)
+        self.refused(checker, "a directory on the way to it is writable by others", entries=1)
 
     @posix_only
     @pytest.mark.parametrize(
@@ -418,9 +418,9 @@ class TestUnsafe:
         keys = good_keys()
         checker.write(NAME, f"wrong\n{fingerprint(SealedStr(keys[V1]))}\n", 0o666)
         report = checker(keys)
-        assert found(report) == [("revoked", None), ("revoked", None), ("revoked", "secret.key")]
+        assert found(report) == [("revocation-list", None), ("revocation-list", None), ("revoked", "secret.key")]
         assert "cannot be relied on" in report.findings[0].message
-        assert "has what is no fingerprint: entry 1," in report.findings[1].message
+        assert "has lines that are not fingerprints: entry 1," in report.findings[1].message
 
     @posix_only
     def test_the_variable_counts_nevertheless(self, checker: Checker) -> None:
@@ -428,8 +428,8 @@ class TestUnsafe:
         (checker.config / NAME).mkdir()
         keys = good_keys()
         report = checker(keys | {VARIABLE: fingerprint(SealedStr(keys[V1]))})
-        assert found(report) == [("revoked", None), ("revoked", "secret.key")]
-        assert report.revocation_list == RevocationStatus((SOURCE, "environment"), 1)
+        assert found(report) == [("revocation-list", None), ("revoked", "secret.key")]
+        assert listed(report) == ((SOURCE, "environment"), 1)
 
     def test_an_empty_file_that_others_can_write(self, checker: Checker) -> None:
         """It is a list that somebody may have emptied."""
@@ -452,7 +452,7 @@ class TestPlace:
     def test_the_default_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is named as it is declared."""
         monkeypatch.chdir(tmp_path)
-        assert check(environ=good_keys(), now=NOW).revocation_list == RevocationStatus((), 0)
+        assert listed(check(environ=good_keys(), now=NOW)) == ((), 0)
         (tmp_path / "config").mkdir(mode=0o700)
         Checker(tmp_path / "config").write(NAME, "wrong")
         report = check(environ=good_keys(), now=NOW)
@@ -469,8 +469,8 @@ class TestPlace:
         path = str(tmp_path / named)
         environ = good_keys() | ({"ROBODJ_CONFIG_DIR": path} if named_by == "variable" else {})
         report = check(environ=environ, config_dir=path if named_by == "argument" else None, now=NOW)
-        unsafe = [("revoked", None)] * (os.name == "posix")
-        assert found(report) == [*unsafe, ("revoked", None), ("near-miss", None)]
+        unsafe = [("revocation-list", None)] * (os.name == "posix")
+        assert found(report) == [*unsafe, ("revocation-list", None), ("near-miss", None)]
         assert all(PLACE in finding.message for finding in report.findings)
         assert leaks(repr(report), [named]) == []
 
@@ -480,4 +480,4 @@ class TestPlace:
         environ = keys | {VARIABLE: fingerprint(SealedStr(keys[V1]))}
         report = check(environ=environ, config_dir=tmp_path / "nowhere", now=NOW)
         assert found(report) == [("setting", None), ("revoked", "secret.key")]
-        assert report.revocation_list == RevocationStatus(("environment",), 1)
+        assert listed(report) == (("environment",), 1)

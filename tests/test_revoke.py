@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -12,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from command_line import OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, run
 from mounts import run_with_mounts
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
@@ -25,7 +26,7 @@ from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.revocation import MAX_LIST_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NAME, VARIABLE = "revoked.fingerprints", "ROBODJ_REVOKED_FINGERPRINTS"
@@ -45,9 +46,16 @@ STEPS = (
 )
 REASON = ("--reason", "leaked")
 REVOKE = ("revoke", "secret.key", *REASON, "--yes")
+REQUIRING = """
+from pathlib import Path
+from robodj_secretguard import RuntimeSecrets
+class Required(RuntimeSecrets, config_dir=Path(__file__).resolve().parent / "config", require_revocation_list=True):
+    pass
+"""
 UNPRIVILEGED = """
 import os, sys
 from robodj_secretguard.cli import main
+from robodj_secretguard.commands import revoke  # before nobody may read where it is
 if os.geteuid() == 0:
     os.setgroups([])
     os.seteuid(65534)
@@ -208,6 +216,7 @@ class TestRevoked:
             0,
             {
                 "schema": 1,
+                "model": DEFAULT_MODEL,
                 "ok": True,
                 "recorded": True,
                 "key": described(key),
@@ -237,6 +246,7 @@ class TestNotYet:
         assert (ran.status, ran.err) == (1, "robodj-secretguard: nothing was revoked: pass --yes to do it\n")
         assert json.loads(ran.out) == {
             "schema": 1,
+            "model": DEFAULT_MODEL,
             "ok": False,
             "recorded": False,
             "key": described(machine.fingerprint()),
@@ -450,7 +460,7 @@ class TestList:
         finally:
             os.umask(umask)
         assert (machine.config / NAME).stat().st_mode == 0o100000 | after
-        unsafe = [("revoked", None)] * (after == 0o666)
+        unsafe = [("revocation-list", None)] * (after == 0o666)
         assert found(check(environ=machine.environ, config_dir=machine.config)) == [*unsafe, ("revoked", "secret.key")]
 
     def test_it_is_appended_to_in_place(self, machine: Machine) -> None:
@@ -858,6 +868,7 @@ class TestLogThatCannotBeWritten:
         if form == "json":
             assert json.loads(ran.out) == {
                 "schema": 1,
+                "model": DEFAULT_MODEL,
                 "ok": False,
                 "recorded": False,
                 "key": described(machine.fingerprint()),
@@ -938,6 +949,7 @@ class TestSteps:
             0,
             {
                 "schema": 1,
+                "model": DEFAULT_MODEL,
                 "ok": True,
                 "recorded": True,
                 "key": described(key, environment="prod", recorded_at="2026-12-01T10:00:00Z", delivered_as=[]),
@@ -1048,7 +1060,9 @@ def test_a_list_that_cannot_be_relied_on_is_said_to_be(machine: Machine) -> None
     ran = machine.call("revoke", "secret.key", *REASON, "--yes")
     assert ran.status == 0
     alerts = [line for line in ran.out.splitlines() if line.startswith("ALERT: ")]
-    assert [line.partition(" has what")[0] for line in alerts] == [f"ALERT: revoked: The revocation list config/{NAME}"]
+    assert [line.partition(" has ")[0] for line in alerts] == [
+        f"ALERT: revocation-list: The revocation list config/{NAME}"
+    ]
 
 
 def test_somebody_else_has_recorded_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1057,6 +1071,42 @@ def test_somebody_else_has_recorded_it(machine: Machine, monkeypatch: pytest.Mon
     monkeypatch.setattr(operations_log, "opened", lambda path: _after_another(opened, path, machine))
     ran = machine.call("revoke", "secret.key", *REASON, "--yes")
     assert (ran.status, ran.err) == (0, "")
+    assert [entry.record.event for entry in machine.records] == [Event.REVOKED]
+
+
+@pytest.mark.parametrize("content", [None, ""], ids=["missing", "empty"])
+def test_a_required_list_that_is_lost(machine: Machine, content: str | None) -> None:
+    """No short list replaces it: the earlier entries would start again. With a comment it is a new one."""
+    module = "requiring_a_lost_list" if content is None else "requiring_an_empty_list"
+    machine.put(f"{module}.py", REQUIRING)
+    if content is not None:
+        machine.write(NAME, content, 0o644)
+    argv = ("revoke", "secret.key", *REASON, "--yes", "--model", f"{module}:Required")
+    ran = machine.call(*argv)
+    assert (ran.status, ran.out) == (2, "")
+    assert "is missing or empty, and the model requires one, so nothing starts: restore it" in ran.err
+    assert (machine.config / NAME).exists() is (content is not None)
+    machine.write(NAME, "# none\n", 0o644)
+    assert machine.call(*argv).status == 0
+
+
+def test_a_list_that_is_spoilt_after_the_record(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is revoked and recorded; that the list cannot be read any more is reported beside it."""
+    opened = operations_log.opened
+
+    @contextlib.contextmanager
+    def spoiling(path: str) -> Iterator[Any]:
+        with opened(path) as log:
+            yield log
+        (machine.config / NAME).rename(machine.config / "elsewhere")
+        (machine.config / NAME).mkdir()
+
+    monkeypatch.setattr(operations_log, "opened", spoiling)
+    ran = machine.call("revoke", "secret.key", *REASON, "--yes")
+    assert ran.status == 2
+    assert "the key was revoked, and the revocation list config/revoked.fingerprints cannot be read any more" in ran.err
+    assert ran.out.startswith("Revoked: ")
+    assert '"event": "secret revoked"' in ran.err
     assert [entry.record.event for entry in machine.records] == [Event.REVOKED]
 
 

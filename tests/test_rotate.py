@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import pytest
 import structlog
-from command_line import OTHER, Machine, Terminal, fingerprint_of, key_as_argument, machine_at, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, Ran, good_keys, marker
 from detector import leaks
 
@@ -25,7 +25,7 @@ from robodj_secretguard import RuntimeSecrets, check, guard
 from robodj_secretguard.cli import main
 from robodj_secretguard.commands import recorded as recorded_at
 from robodj_secretguard.commands import rotate
-from robodj_secretguard.commands.recorded import LogPlace
+from robodj_secretguard.commands.options import LogPlace
 from robodj_secretguard.emit import PASSED_EVENT, emit_event
 from robodj_secretguard.generate import ephemeral
 from robodj_secretguard.lifecycle.operations_log import LogError
@@ -359,7 +359,7 @@ class TestRefused:
         ids=lambda each: each.__name__,
     )
     def test_the_gate_failed(self, machine: Machine, spoil: Callable[[Machine], None]) -> None:
-        """Environment-only, whatever the machine says: with a bad key, a key file, throw-away keys, a revoked key."""
+        """Environment-only, whatever the machine says: with a bad key, a key file, temporary keys, a revoked key."""
         spoil(machine)
         report = machine.within(lambda: check(require_env_only=True))
         assert not report.ok
@@ -562,6 +562,7 @@ class TestJson:
         recorded(machine, "secret.key", *DONE)
         assert json.loads(record(machine, *DONE, "--format", "json").out) == {
             "schema": 1,
+            "model": DEFAULT_MODEL,
             "ok": True,
             "refusals": [],
             "unchanged": ["secret.key"],
@@ -577,6 +578,7 @@ class TestJson:
         assert (ran.status, ran.err) == (1, "")
         assert json.loads(ran.out) == {
             "schema": 1,
+            "model": DEFAULT_MODEL,
             "ok": False,
             "refusals": [{"secret": "secret.key", "reason": UNCHANGED}],
             "unchanged": [],
@@ -707,13 +709,13 @@ class TestPlace:
         if not options:
             machine.environ[named_by] = nowhere
         (alert, _) = refused(machine, *DONE, *options)
-        assert "names a directory that does not exist" in alert
+        assert "names does not exist" in alert
         assert not os.path.exists(nowhere)
 
     def test_a_named_config_directory_that_is_gone(self, tmp_path: Path) -> None:
         """Where it was deleted since the gate ran, it is not made either."""
-        log = LogPlace(str(tmp_path / "nowhere" / "logs" / "log.jsonl"), "the operations log", is_default=True)
-        with pytest.raises(LogError, match=r"\Aits directory is not there, and cannot be made\Z"):
+        log = LogPlace(str(tmp_path / "nowhere/logs/log.jsonl"), "the log", makes=(str(tmp_path / "nowhere/logs"),))
+        with pytest.raises(LogError, match=r"\Aits directory does not exist and cannot be made\Z"):
             recorded_at.prepared(log)
         assert os.listdir(tmp_path) == []
 
@@ -989,7 +991,7 @@ class TestPlan:
         """Each step with its text, and its command where there is one."""
         document = json.loads(self.plan(machine, "secret.key", "--format", "json").out)
         assert (list(document), document["schema"], document["secret"]) == (
-            ["schema", "ok", "secret", "steps"],
+            ["schema", "ok", "model", "secret", "steps"],
             1,
             "secret.key",
         )
@@ -1022,3 +1024,17 @@ class TestPlan:
         assert [each["fingerprint"] for each in entries] == [old, machine.fingerprint(), old]
         assert entries[1]["expires_at"] == instant
         assert old in (config / "revoked.fingerprints").read_text(encoding="utf-8")
+
+
+def test_a_revocation_that_is_not_listed(machine: Machine) -> None:
+    """The gate has what the log adds to it: nothing is recorded until the list has the entry again."""
+    gone = fingerprint_of(good_keys()[V1])
+    machine.record(
+        replace(draft(Event.REVOKED, reason="leaked", fingerprint=gone), recorded_at=NOW - timedelta(days=1))
+    )
+    ran = record(machine, *DONE)
+    assert ran.status == 1
+    assert ran.out.startswith(f"ALERT: revocation-list: A recorded revocation is not on the revocation list: {gone}.")
+    assert ran.out.endswith("Nothing was recorded.\n")
+    machine.write("revoked.fingerprints", f"{gone}\n", 0o644)
+    assert record(machine, *DONE).status == 0

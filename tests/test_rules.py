@@ -76,7 +76,7 @@ class TestMissing:
         """With key files ruled out the message says that none was used."""
         report = checker({V2: good_keys()[V2]}, require_env_only=True)
         assert found(report) == [("missing", K1)]
-        assert "environment-only is in force" in report.findings[0].message
+        assert "fallback files are off" in report.findings[0].message
 
     def test_set_is_not_missing(self, checker: Checker) -> None:
         """Both variables with generated keys are clean."""
@@ -125,7 +125,7 @@ class TestPlaceholder:
         key = good_keys()[V1]
         assert found(checker(good_keys() | {V1: key + whole[:3]})) == []
 
-    @pytest.mark.parametrize("near", ["xxxxxxx", "replacewith", "exampl", "change-me"])
+    @pytest.mark.parametrize("near", ["xxxxxxx", "replacewit", "exampl", "change-m"])
     def test_near(self, checker: Checker, near: str) -> None:
         """One character less is no placeholder."""
         key = good_keys()[V1]
@@ -515,7 +515,7 @@ class TestClock:
 class TestFileUnsafe:
     """A fallback file that may not be used."""
 
-    REPLACEABLE = "its directory, or one on the way to it, is writable by others"
+    REPLACEABLE = "is writable by others"
 
     @staticmethod
     def refused(checker: Checker, why: str) -> None:
@@ -680,7 +680,10 @@ class TestFileUnsafe:
         (checker.config if what == "file" else tmp_path).chmod(0o1777)
         self.used(checker)
         os.chown(path if what == "file" else checker.config, 65534, -1)
-        self.refused(checker, self.REPLACEABLE)
+        report = checker({V2: good_keys()[V2]})
+        owned = [("file-permissions", None)] * (what == "directory")
+        assert found(report) == [*owned, ("file-unsafe", K1)]
+        assert self.REPLACEABLE in report.findings[-1].message
 
     @posix_only
     def test_directory_behind_a_symlink(self, checker: Checker) -> None:
@@ -761,7 +764,7 @@ class TestFileNotNeeded:
         where = f"secret.key in the configured directory {said}, while"
         assert checker(good_keys()).findings[0].message == f"{where} {V1} delivers the key."
         only = checker(good_keys(), require_env_only=True).findings[0]
-        assert only.message == f"{where} environment-only is in force."
+        assert only.message == f"{where} fallback files are off."
         assert only.source == "file:config/secret.key"
 
     def test_missing_and_file_present_can_both_hold(self, checker: Checker) -> None:
@@ -855,7 +858,7 @@ class TestEphemeral:
         report = checker(good_keys() | {"ROBODJ_SECRETS_EPHEMERAL": "1"}, require_env_only=True)
         assert found(report) == [("ephemeral", None)]
         assert not report.ok
-        assert report.findings[0].remedy.endswith("; to build or test, do so without environment-only.")
+        assert report.findings[0].remedy.endswith("; to build or test, do so outside of the protected environment.")
 
     def test_empty(self, checker: Checker) -> None:
         """Empty is unset."""
@@ -1000,7 +1003,7 @@ class TestRevoked:
         keys = good_keys()
         checker.write(REVOKED_FILE, f"wrong\n{revocation_of(keys[V1])}")
         report = checker(keys | {REVOKED: f"wrong,{revocation_of(keys[V2])}"})
-        assert found(report) == [("revoked", None), ("revoked", None), ("revoked", K1), ("revoked", K2)]
+        assert found(report) == [("revocation-list", None)] * 2 + [("revoked", K1), ("revoked", K2)]
 
     def test_its_fingerprint_is_told(self, checker: Checker) -> None:
         """It is what the list is searched for; the remedy is the replacement, by the secret's own generator."""
@@ -1051,6 +1054,75 @@ class TestNearMiss:
         assert report.findings[0].severity is severity
 
     @pytest.mark.parametrize(
+        ("name", "meant", "secret"),
+        [
+            ("ROBODJ_SECRET_KEY_V2_EXPIRES_AT", "ROBODJ_SECRET_V2_KEY_EXPIRES_AT", K2),
+            ("ROBODJ_SECRET_EXPIRES_AT", EXPIRES, K1),
+            ("ROBODJ_SECRET_KEY_VALID_UNTIL", EXPIRES, K1),
+            ("ROBODJ_SECRET_KEY_EXPIRY", EXPIRES, K1),
+            ("ROBODJ_SECRET_V2_EXPIRATION_DATE", "ROBODJ_SECRET_V2_KEY_EXPIRES_AT", K2),
+            ("ROBODJ_SECRET_KEY_EXPIERS_AT", EXPIRES, K1),
+            ("robodj_secret_valid_until", EXPIRES, K1),
+            ("ROBODJ_SECRET_KEY_NOTAFTER", EXPIRES, K1),
+            ("ROBODJ_SECRET_KEY_ROTATE_BY", EXPIRES, K1),
+            ("ROBODJ_PROTECTED_ENVIRONMENT", "ROBODJ_PROTECTED_ENV", None),
+            ("ROBODJ_PROTECTED", "ROBODJ_PROTECTED_ENV", None),
+            ("ROBODJ_PROTECTED_MODE", "ROBODJ_PROTECTED_ENV", None),
+            ("ROBODJ_PROTECTED_ENV_FILE", "ROBODJ_PROTECTED_ENV", None),
+            ("ROBODJ_ALLOW_FILE_FALLBACK", "ROBODJ_ALLOW_FILE_SECRET_FALLBACK", None),
+            ("ROBODJ_ALLOW_FILES", "ROBODJ_ALLOW_FILE_SECRET_FALLBACK", None),
+        ],
+    )
+    def test_a_family_of_names(self, checker: Checker, name: str, meant: str, secret: str | None) -> None:
+        """A name that speaks of expiry, or begins like a switch, is an alert that names the right one."""
+        report = checker(good_keys() | {name: "true"})
+        assert found(report) == [("near-miss", secret)]
+        assert report.findings[0].severity is Severity.ALERT
+        assert f"{meant} is probably meant" in report.findings[0].message
+        assert found(checker(good_keys() | {name: ""})) == []
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "ROBODJ_ACCESS_TOKEN_EXPIRE_MINUTES",
+            "ROBODJ_SECRET_KEY_EXPORTER_SERVICE_HOST",
+            "ROBODJ_SECRET_KEY_EXPORTER_URL",
+            "ROBODJ_SECRET_KEY_EXPIRY_SERVICE_HOST",
+            "ROBODJ_SECRET_KEY_EXPIRY_SERVICE_PORT",
+            "ROBODJ_SECRET_KEY_EXPIRY_SERVICE_PORT_HTTP",
+            "ROBODJ_SECRET_KEY_EXPIRY_PORT",
+            "ROBODJ_SECRET_KEY_EXPIRY_PORT_8080_TCP",
+            "ROBODJ_SECRET_KEY_EXPIRY_PORT_8080_TCP_ADDR",
+            "ROBODJ_PROTECTED_ENV_PROXY_SERVICE_HOST",
+            "ROBODJ_ALLOW_FILE_PROXY_PORT",
+            "ROBODJ_SECRET_EXPRESS_TOKEN",
+            "ROBODJ_SECRET_KEY_EXPOSURE",
+            "ROBODJ_SECRET_MANAGER_VALID_TOKEN",
+            "ROBODJ_SECRETARY_EXPENSES",
+        ],
+    )
+    def test_an_innocent_name(self, checker: Checker, name: str) -> None:
+        """Kubernetes service links and other words are no typos."""
+        assert found(checker(good_keys() | {name: "tcp://10.0.0.1:80"})) == []
+
+    def test_the_marker_of_another_service(self, checker: Checker) -> None:
+        """A marker whose variable is set belongs to a secret that another model declares."""
+        other = {"ROBODJ_SECRET_SCHEDULER_EXPIRES_AT": marker(DAY)}
+        assert found(checker(good_keys() | other | {"ROBODJ_SECRET_SCHEDULER": "x"})) == []
+        assert found(checker(good_keys() | other)) == [("near-miss", K1)]
+
+    def test_an_unread_name_with_a_key_in_it(self, checker: Checker) -> None:
+        """It is described by how it begins."""
+        key = good_keys()[V1]
+        for name, shown in (
+            (f"ROBODJ_SECRET_EXPIRES_{key}", "A name that begins with ROBODJ_SECRET and speaks of expiry"),
+            (f"ROBODJ_PROTECTED_{key}", "A name that begins with ROBODJ_PROTECTED"),
+        ):
+            report = checker(good_keys() | {name: "true"})
+            assert report.findings[0].message.startswith(f"{shown} is set, and nothing reads it")
+            assert key not in repr(report)
+
+    @pytest.mark.parametrize(
         "name",
         [
             "ROBODJ_SECRET_V1_KEY",
@@ -1060,7 +1132,6 @@ class TestNearMiss:
             "robodj_secret_keys",
             "ROBODJ_SECERT_KEYS",
             "MY_ROBODJ_SECRET_KEY",
-            "ROBODJ_PROTECTED_ENV_FILE",
             "ROBODJ_REVOKED",
             "ROBODJ_OPERATIONS_LOG",
             "K",
@@ -1080,7 +1151,7 @@ class TestNearMiss:
         report = checker(good_keys() | {f"ROBODJ_SECRET_KEY_EXP{key}": "x", "ROBODJ_SECRET_KEY\n": "x"})
         assert found(report) == [("near-miss", K1)] * 2
         assert key not in repr(report)
-        assert "A name that begins with ROBODJ_SECRET_KEY_EXP " in repr(report)
+        assert "A name that begins with ROBODJ_SECRET_KEY and speaks of expiry " in repr(report)
         assert "A name that is one character away" in repr(report)
 
     def test_what_is_not_shown_is_said_once(self, checker: Checker) -> None:
@@ -1129,7 +1200,8 @@ class TestNearMiss:
             assert report.findings[0].source == "file:config/revoked.fingerprints"
 
     @pytest.mark.parametrize(
-        ("content", "fired"), [("", []), ("# nothing", []), ("wrong", ["revoked"]), (b"\xff", ["revoked"])]
+        ("content", "fired"),
+        [("", []), ("# nothing", []), ("wrong", ["revocation-list"]), (b"\xff", ["revocation-list"])],
     )
     def test_it_is_said_beside_a_list(self, checker: Checker, content: str | bytes, fired: list[str]) -> None:
         """Whatever is in the list itself."""
@@ -1143,4 +1215,4 @@ class TestNearMiss:
         """Where the list cannot be opened, or is a link to nothing, too; and of a link to nothing of that name."""
         (checker.config / REVOKED_FILE).symlink_to(target)
         (checker.config / f"{REVOKED_FILE}.txt").symlink_to("nowhere")
-        assert found(checker(good_keys())) == [("revoked", None), ("near-miss", None)]
+        assert found(checker(good_keys())) == [("revocation-list", None), ("near-miss", None)]

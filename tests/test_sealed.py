@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import secrets
 import traceback
+from typing import TYPE_CHECKING
 
+import cloudpickle
+import dill
 import pytest
 from detector import leaks
 from pydantic import SecretStr
 
 from robodj_secretguard.sealed import CheckFailedError, SealedStr, contain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
 
 
 class TestSealedStr:
@@ -27,6 +35,24 @@ class TestSealedStr:
         assert copy.copy(sealed) is copy.deepcopy(sealed) is sealed
         assert sealed != SealedStr(text + "a")
         assert sealed != text
+
+    @pytest.mark.parametrize("shown", [str, "{}".format, "%s".__mod__, lambda sealed: f"{sealed}"], ids=range(4))
+    def test_it_has_no_text(self, shown: Callable[[SealedStr], str]) -> None:
+        """A framework that takes `str()` of a secret for a key is refused; the repr is masked."""
+        sealed = SealedStr(secrets.token_urlsafe(32))
+        with pytest.raises(TypeError, match=r"a secret has no str\(\): call get_secret_value\(\)"):
+            shown(sealed)
+        assert repr(sealed) == "SealedStr('**********')"
+
+    @pytest.mark.parametrize("pickler", [pickle, cloudpickle, dill], ids=lambda module: module.__name__)
+    def test_its_attributes_are_not_pickled(self, pickler: ModuleType) -> None:
+        """Nor is what `vars()` finds, by what pickles functions too; a copy of that is the object itself."""
+        attributes = vars(SealedStr(secrets.token_urlsafe(32)))
+        for each in (attributes, *attributes.values()):
+            with pytest.raises(TypeError, match="secrets are not pickled"):
+                pickler.dumps(each)
+        assert copy.deepcopy(attributes) == attributes
+        assert [copy.copy(each) for each in attributes.values()] == [*attributes.values()]
 
     def test_its_hash_is_not_the_texts(self) -> None:
         """Equal secrets have equal hashes, and no guess can be compared with one."""

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from command_line import OTHER, Machine, Terminal, fingerprint_of, machine_at, on_terminal, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, machine_at, on_terminal, rotated
 from conftest import NOW, V1, V2, clean_environment, good_keys, marker, run
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import SecretPolicy, SecretSettings, check
-from robodj_secretguard.lifecycle.records import Step
+from robodj_secretguard.lifecycle.records import Event, Step, draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
+
+    from robodj_secretguard.lifecycle.records import Record
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 ENDS = f"{V1}_EXPIRES_AT"
@@ -54,6 +59,11 @@ class Long(SecretSettings):
 def machine(tmp_path: Path) -> Machine:
     """A machine with good keys, of which nothing is recorded."""
     return machine_at(tmp_path)
+
+
+def revoked(at: datetime, fingerprint: str) -> Record:
+    """Return the record of a revocation."""
+    return replace(draft(Event.REVOKED, reason="leaked", fingerprint=fingerprint), recorded_at=at)
 
 
 def another() -> str:
@@ -265,12 +275,15 @@ class TestJson:
             {
                 "schema": 1,
                 "ok": False,
+                "model": DEFAULT_MODEL,
                 "operations_log": {"found": True, "last_hash": last.hash, "defects": []},
                 "secrets": [
                     {
                         "secret": "secret.key",
                         "variable": V1,
                         "state": "present",
+                        "usable": True,
+                        "superseded": False,
                         "source": "environment",
                         "alerts": [],
                         "fingerprint": machine.fingerprint(),
@@ -287,6 +300,8 @@ class TestJson:
                         "secret": "secret_v2.key",
                         "variable": V2,
                         "state": "missing",
+                        "usable": False,
+                        "superseded": False,
                         "source": "none",
                         "alerts": ["missing"],
                         "fingerprint": None,
@@ -311,6 +326,90 @@ class TestJson:
             True,
             {"found": False, "last_hash": None, "defects": []},
         )
+
+
+class TestRecorded:
+    """What the operations log adds to the check, of `status`, `check` and `exec`."""
+
+    COMMANDS = (("status",), ("check",), ("exec", "--", "no-such-program"))
+
+    @staticmethod
+    def findings(machine: Machine, now: datetime = NOW) -> list[tuple[str, str, str | None]]:
+        """Return what is found besides what the check finds alone."""
+        document = json.loads(machine.call("check", "--format", "json", now=now).out)
+        return [(each["severity"], each["check"], each["secret"]) for each in document["findings"]]
+
+    def test_an_old_key_that_came_back(self, machine: Machine) -> None:
+        """Within the overlap it is shown and not counted; then it is a warning, which fails a strict gate."""
+        old = machine.fingerprint()
+        machine.record(rotated(NOW - 40 * DAY, old), rotated(NOW - 14 * DAY, another()))
+        assert self.findings(machine) == [("note", "superseded", "secret.key")]
+        assert machine.call("check", "--strict").status == 0
+        assert "NOTE: secret.key: superseded: ROBODJ_SECRET_KEY is an old key" in machine.call("check").out
+        later = NOW + SECOND
+        assert self.findings(machine, later) == [("warning", "superseded", "secret.key")]
+        assert [machine.call("check", *options, now=later).status for options in ((), ("--strict",))] == [0, 1]
+        assert machine.call("exec", "--strict", "--", "no-such-program", now=later).status == 3
+        shown = machine.call("status", now=later).out
+        assert "secret.key: present (environment), an old key" in shown
+
+    def test_a_key_of_another_environment(self, machine: Machine) -> None:
+        """A later key of staging does not supersede that of prod."""
+        machine.record(
+            rotated(NOW - 40 * DAY, machine.fingerprint()), rotated(NOW - 20 * DAY, another(), environment="staging")
+        )
+        assert self.findings(machine) == []
+
+    def test_a_key_that_is_not_recorded(self, machine: Machine) -> None:
+        """Nobody knows whether it is the later one."""
+        machine.record(rotated(NOW - 40 * DAY, another()), rotated(NOW - 20 * DAY, another()))
+        assert self.findings(machine) == []
+
+    def test_a_revocation_that_is_not_listed(self, machine: Machine) -> None:
+        """A checkout took it from the list: nothing passes until it is there again, as the line says."""
+        gone, more = another(), another()
+        machine.record(revoked(NOW - DAY, gone), revoked(NOW - DAY, more))
+        assert self.findings(machine) == [("alert", "revocation-list", None)]
+        assert [machine.call(*each).status for each in self.COMMANDS] == [1, 1, 3]
+        (line,) = (each for each in machine.call("check").out.splitlines() if each.startswith("ALERT"))
+        assert f"A recorded revocation is not on the revocation list: {gone} and 1 more." in line
+        command = shlex.split(line.partition("again: ")[2].partition(" (file:")[0])
+        assert machine.call(*command[1:]).status == 0
+        assert f"not on the revocation list: {more}." in machine.call("check").out
+        machine.environ["ROBODJ_REVOKED_FINGERPRINTS"] = more
+        assert self.findings(machine) == []
+
+    def test_a_log_that_is_not_there(self, machine: Machine) -> None:
+        """Where the variable names one it is a warning; where nobody named it there is none yet."""
+        assert self.findings(machine) == []
+        machine.environ["ROBODJ_OPERATIONS_LOG"] = "nowhere.jsonl"
+        assert self.findings(machine) == [("warning", "setting", None)]
+        assert [machine.call(*each, "--strict").status for each in self.COMMANDS[:2]] == [1, 1]
+        del machine.environ["ROBODJ_OPERATIONS_LOG"]
+        ran = machine.call("check", "--operations-log", "nowhere.jsonl")
+        assert (ran.status, ran.out.count("WARNING: setting: --operations-log names a file that is not there.")) == (
+            0,
+            1,
+        )
+
+    def test_a_log_that_was_rotated(self, machine: Machine) -> None:
+        """Earlier records are not judged: that is shown, and not counted."""
+        machine.call("rotate", "record", "secret.key", "--environment", "prod", "--operator", "Ada")
+        machine.log.rename(machine.log.with_suffix(".1"))
+        machine.log.touch(0o600)
+        assert self.findings(machine) == [("note", "setting", None)]
+        assert machine.call("check", "--strict").status == 0
+        assert "operations log: no record; it continues after record 1" in machine.call("status").out
+        machine.call("rotate", "record", OTHER, "--environment", "prod", "--operator", "Ada")
+        assert self.findings(machine) == [("note", "setting", None)]
+
+    def test_a_log_that_cannot_be_relied_on(self, machine: Machine) -> None:
+        """The gate judges what it can, and warns: what is recorded and not listed may be missed."""
+        machine.record(rotated(NOW - 2 * DAY, another()), rotated(NOW - DAY, machine.fingerprint()))
+        edited(machine)
+        assert self.findings(machine) == [("warning", "setting", None)]
+        assert [machine.call("check", *options).status for options in ((), ("--strict",))] == [0, 1]
+        assert f"WARNING: setting: The operations log cannot be relied on: {CUT}." in machine.call("check").out
 
 
 class TestStrict:

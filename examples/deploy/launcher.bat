@@ -2,6 +2,7 @@
 rem The part of the desktop launcher that starts the app behind the gate. docs/deployment.md says why.
 rem The keys are in the environment that this is run in. Never `setx` them: that writes them into the registry.
 setlocal
+rem The pyproject.toml in this folder names the app's model, and config\ has the revocation list.
 cd /d "%~dp0"
 set "ROBODJ_PROTECTED_ENV=true"
 

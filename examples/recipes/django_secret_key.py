@@ -2,8 +2,8 @@
 
 Every `manage.py` command imports it, so each is refused with status 3; the autoreloader's child with 4, because 3 means
 "reload" there. Django keeps what it is given in `settings.SECRET_KEY` and signs everything with it: sessions, password
-resets, messages. That is a derived key: `secret.key` cannot be computed from it. Django calls `str()` on what is there:
-it would sign with the ten asterisks of `secrets.secret_key` itself, and say nothing. A `DEBUG` page hides settings with
+resets, messages. That is a derived key: `secret.key` cannot be computed from it. Django calls `str()` on what is there,
+which a secret refuses. A `DEBUG` page hides settings with
 KEY, SECRET, TOKEN or PASS in their names, but not others, nor the locals of your functions.
 """
 

@@ -1,8 +1,8 @@
 """Starlette, FastAPI: the session cookie is signed with a key of its own. Serve it: `uvicorn starlette_sessions:app`.
 
-`SessionMiddleware` calls `str()` on what it is given. Given `secrets.secret_key` itself it signs with ten asterisks, as
-every service with that mistake does, and says nothing. It keeps the key, which is derived for sessions; Starlette's own
-`Secret` keeps it out of the middleware's repr. The cookie is signed, not encrypted: its user can read it.
+`SessionMiddleware` calls `str()` on what it is given, which a secret refuses. It keeps the key, which is derived for
+sessions; Starlette's own `Secret` keeps it out of the middleware's repr. The cookie is signed, not encrypted: its user
+can read it.
 """
 
 import hmac

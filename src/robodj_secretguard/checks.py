@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import ValidationError
 
-from robodj_secretguard.findings import Check, Report, RevocationStatus, SecretStatus, State
+from robodj_secretguard.findings import Check, Report, RevocationStatus, SecretStatus, Severity, State
 from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets, require_values
+from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets, require_values, setup_of
 from robodj_secretguard.rules import Judgement, expiry, internal, state_of
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import Environment, read
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
     from robodj_secretguard.findings import Finding
     from robodj_secretguard.policy import SecretPolicy
@@ -42,8 +42,9 @@ def check(
     Args:
         model: the settings model that declares the secrets.
         environ: the variables to read; `None` for those of the process.
-        config_dir: where the fallback files are; `None` for `ROBODJ_CONFIG_DIR`, else `config`.
-        require_env_only: rule fallback files out whatever the switches in the environment say.
+        config_dir: where the fallback files are; `None` for `ROBODJ_CONFIG_DIR`, otherwise the model's, otherwise
+            `config`.
+        require_env_only: ignore fallback files whatever the switches in the environment say.
         now: the time to judge by, with a timezone; `None` for the clock's.
 
     Returns:
@@ -98,6 +99,7 @@ def examine(
             policies,
             model._variables_read,  # noqa: SLF001 - a host's field may have any name without an underscore
             environment=environment,
+            model_setup=setup_of(model),
             config_dir=config_dir,
             require_env_only=require_env_only,
             now=now,
@@ -129,16 +131,33 @@ def _build(model: type[Model], judgement: Judgement) -> Model:
 
 def _report(judgement: Judgement) -> Report:
     setup = judgement.setup
-    return Report(
+    report = Report(
         checked_at=setup.now,
-        require_env_only=setup.environment_only,
-        revocation_list=RevocationStatus(setup.revocation.sources, len(setup.revocation.fingerprints)),
-        secrets=tuple(map(_status, judgement.secrets)),
-        findings=_in_order(judgement.findings, setup.policies),
+        require_env_only=setup.files_off,
+        revocation_list=RevocationStatus(setup.revocation.sources, setup.revocation.fingerprints),
+        secrets=tuple(_status(judged, judgement.sharing) for judged in judgement.secrets),
+        findings=(),
     )
+    return with_findings(report, judgement.findings, setup.policies)
 
 
-def _in_order(findings: Iterable[Finding], policies: Sequence[SecretPolicy]) -> tuple[Finding, ...]:
+def with_findings(report: Report, further: Iterable[Finding], policies: Iterable[SecretPolicy]) -> Report:
+    """Return a report with further findings in their places, and the secrets that they refuse not usable.
+
+    Args:
+        report: the report.
+        further: what was found since.
+        policies: every declared secret's policy, in declared order.
+    """
+    findings = _in_order((*report.findings, *further), policies)
+    refused = {finding.secret for finding in findings if finding.severity is Severity.ALERT}
+    if refused:
+        secrets = tuple(each._replace(usable=each.usable and each.secret not in refused) for each in report.secrets)
+        report = report._replace(secrets=secrets)
+    return report._replace(findings=findings)
+
+
+def _in_order(findings: Iterable[Finding], policies: Iterable[SecretPolicy]) -> tuple[Finding, ...]:
     """Sort findings: the set-up's first, then each secret's in declared order, then in the order of `Check`."""
     rank = {policy.name: place for place, policy in enumerate(policies)}
     setup = -1
@@ -150,7 +169,7 @@ def _in_order(findings: Iterable[Finding], policies: Sequence[SecretPolicy]) -> 
     )
 
 
-def _status(judged: Judged) -> SecretStatus:
+def _status(judged: Judged, sharing: Collection[str]) -> SecretStatus:
     policy, value, state = judged.reading.policy, judged.reading.value, state_of(judged.findings)
     has_sound_key = state in (State.PRESENT, State.EXPIRED)
     return SecretStatus(
@@ -158,6 +177,7 @@ def _status(judged: Judged) -> SecretStatus:
         variable=policy.variable,
         source=judged.reading.source,
         state=state,
+        usable=policy.name not in sharing,
         expires_at=expiry(judged.reading.marker),
         owner=policy.owner,
         backup_owner=policy.backup_owner,
@@ -175,5 +195,4 @@ def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseE
     if isinstance(failure, ValidationError):  # of a validator of the host's own
         location = failure.errors()[0]["loc"]
         policy = declared.get(str(location[0])) if location else None
-    findings = (*report.findings, internal(policies, type_name(failure), policy))
-    return report._replace(findings=_in_order(findings, policies)), None
+    return with_findings(report, [internal(policies, type_name(failure), policy)], policies), None

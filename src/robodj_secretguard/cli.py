@@ -11,9 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, UsageError
+from robodj_secretguard.commands.project import configure
 from robodj_secretguard.emit import emit_event
 from robodj_secretguard.guard import REFUSED
-from robodj_secretguard.loading import ModelError
 from robodj_secretguard.program import PROGRAM
 from robodj_secretguard.sealed import type_name
 from robodj_secretguard.streams import divert_stdout, silence_broken_streams, write_line
@@ -105,8 +105,9 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Answer]:
         if command is not None and not arguments.takes_command:
             msg = f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help"
             raise UsageError(msg)  # noqa: TRY301 - as every other error of usage
-        # A model's module is a stranger's code: what it prints is not the result, nor what its programs print.
-        if arguments.model is not None:
+        configure(arguments)
+        # A model's module is third-party code: what it and its programs print is not the result.
+        if (arguments.model or arguments.project.model) is not None:
             stdout = divert_stdout()
         arguments.stdout, arguments.command = stdout, command
         answer: Answer = arguments.run(arguments)
@@ -114,8 +115,6 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Answer]:
         answer = Answer(EXIT_CLEAN, str(told))
     except UsageError as error:
         answer = Answer(EXIT_USAGE, told=f"{PROGRAM}: {error}")
-    except ModelError as error:
-        answer = Answer(EXIT_USAGE, told=f"{PROGRAM}: --model: {error}")
     except BaseException as error:  # noqa: BLE001 - its text may hold anything, and SystemExit(0) is no success
         answer = Answer(EXIT_USAGE, told=f"{PROGRAM}: the command failed ({type_name(error)})")
     return stdout, answer

@@ -16,6 +16,8 @@ class Severity(StrEnum):
 
     ALERT = "alert"
     WARNING = "warning"
+    NOTE = "note"
+    """Shown and not counted, with `--strict` neither."""
 
 
 class Check(StrEnum):
@@ -33,7 +35,9 @@ class Check(StrEnum):
     FILE_PRESENT = "file-present"
     SETTING = "setting"
     REVOKED = "revoked"
+    REVOCATION_LIST = "revocation-list"
     NEAR_MISS = "near-miss"
+    SUPERSEDED = "superseded"
     INTERNAL = "internal"
     EPHEMERAL = "ephemeral"
     EXPIRING = "expiring"
@@ -91,6 +95,7 @@ class SecretStatus(NamedTuple):
         variable: the environment variable that delivers it.
         source: `environment`, `file:` and the declared path, or `none`.
         state: its presence and validity.
+        usable: whether no alert concerns it: a revoked key is present, and not usable.
         expires_at: the instant of its expiry marker, in UTC, if there is a valid one.
         owner: who rotates it.
         backup_owner: who does so when the owner cannot.
@@ -102,6 +107,7 @@ class SecretStatus(NamedTuple):
     variable: str
     source: str
     state: State
+    usable: bool
     expires_at: datetime | None
     owner: str
     backup_owner: str
@@ -122,11 +128,16 @@ class RevocationStatus(NamedTuple):
 
     Attributes:
         sources: where there is one: `file:` and its path, `environment`, both or neither.
-        entries: how many fingerprints it has.
+        fingerprints: every fingerprint on it.
     """
 
     sources: tuple[str, ...]
-    entries: int
+    fingerprints: frozenset[str]
+
+    @property
+    def entries(self) -> int:
+        """How many fingerprints it has."""
+        return len(self.fingerprints)
 
 
 class Report(NamedTuple):
@@ -134,7 +145,7 @@ class Report(NamedTuple):
 
     Attributes:
         checked_at: when, in UTC.
-        require_env_only: whether environment-only was in force.
+        require_env_only: whether fallback files were off.
         revocation_list: what there is of it; `None` when it could not be looked for.
         secrets: every declared secret, in declared order.
         findings: all findings: about the set-up first, then by secret, then in the order of `Check`.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
 
 EPHEMERAL_LIFE: Final = timedelta(hours=1)
-"""How long throw-away keys are good for."""
+"""How long temporary keys are good for."""
 
 
 def generate(policy: SecretPolicy) -> SealedStr:
@@ -34,9 +34,9 @@ def generate(policy: SecretPolicy) -> SealedStr:
 
 
 def ephemeral(policies: Iterable[SecretPolicy]) -> dict[str, str]:
-    """Return variables with a throw-away key for every declared secret, for an image build or a test.
+    """Return variables with a temporary key for every declared secret, for an image build or a test.
 
-    Every check of them reports `ephemeral` and `expiring`, and from an hour later `expired`.
+    Every check of them reports `ephemeral`, and from an hour later `expired`.
 
     Args:
         policies: the declared secrets.

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, overload
 
 from robodj_secretguard.checks import Model, examine
 from robodj_secretguard.emit import emit
+from robodj_secretguard.findings import Check
 from robodj_secretguard.models import RuntimeSecrets
 from robodj_secretguard.sealed import contain
-from robodj_secretguard.sources import Environment
+from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, Environment
 from robodj_secretguard.streams import silence_broken_streams, write_line
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 REFUSED: Final = 3
 """At this status gunicorn and uvicorn stop, instead of starting their workers again for ever."""
 REFUSED_UNDER_RELOADER: Final = 4
-"""In the child of Werkzeug's or Django's autoreloader, where 3 means "reload"."""
+"""In the child of Werkzeug's, Django's or Bottle's autoreloader, where 3 means "reload"."""
 FLUSH_SECONDS: Final = 2.0
 """How long a refusal that ends the process at once waits for the logging handlers."""
 
-_RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN")
+_RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN", "BOTTLE_CHILD")
 _MAX_STATUS: Final = 255
 _LAST_WORD: Final = "ALERT: internal: The check or its report could not be finished: nothing is verified."
 
@@ -66,8 +67,9 @@ def guard(
 
     Args:
         model: the settings model that declares the secrets.
-        config_dir: where the fallback files are; `None` for `ROBODJ_CONFIG_DIR`, else `config`.
-        require_env_only: rule fallback files out whatever the switches in the environment say.
+        config_dir: where the fallback files are; `None` for `ROBODJ_CONFIG_DIR`, otherwise the model's, otherwise
+            `config`.
+        require_env_only: ignore fallback files whatever the switches in the environment say.
         logger: a structlog logger to send the findings to; `None` for the host's configured one, if there is one,
             else plain lines on stdout. A refusal is always written to stderr or stdout as well.
         exit_status: the status of a refusal, 1 to 255; `None` for 3, or 4 under an autoreloader.
@@ -76,9 +78,9 @@ def guard(
         The frozen model, of the very values that were checked.
 
     Raises:
-        SystemExit: there is an alert; a note of it says which. In a thread other than the main one, and under a
-            running loop of asyncio, trio or Twisted, where that could be swallowed, the process ends at once with the
-            same status instead; but not in a run of pytest with this library's plugin.
+        SystemExit: there is an alert; a note of it says which. In a thread other than the main one, in a greenlet, and
+            under a running loop of asyncio, trio or Twisted, where that could be swallowed, the process ends at once
+            with the same status instead; but not in a run of pytest with this library's plugin.
         KeyboardInterrupt: it was interrupted before there was a verdict.
         TypeError: `model` declares no secret.
         ValueError: `exit_status` is not an int from 1 to 255.
@@ -96,6 +98,8 @@ def guard(
     finally:  # what was passed may be a key, and a traceback with locals would show it
         del model, config_dir, require_env_only, exit_status
     if report is not None and secrets is not None:
+        if report.findings:
+            report = _without_repetition(report)
         _say(report, logger)
         return secrets
     status = REFUSED
@@ -117,6 +121,13 @@ def guard(
 def _in_short(report: Report) -> str:
     """Say in one line what was refused, for whoever looks at the exception: pytest's plugin does."""
     return "refused: " + ", ".join(f"{alert.secret or 'set-up'}: {alert.check}" for alert in report.alerts)
+
+
+def _without_repetition(report: Report) -> Report:
+    """Return a report without what `exec` has shown already: that the keys are temporary."""
+    if contain(lambda: os.environ.get(EPHEMERAL)) != ANNOUNCED:
+        return report
+    return report._replace(findings=tuple(each for each in report.findings if each.check is not Check.EPHEMERAL))
 
 
 def _say(report: Report, logger: Any) -> bool:
@@ -156,7 +167,8 @@ def _is_event_loop_running() -> bool:
     asyncio = contain(lambda: sys.modules["asyncio"].get_running_loop())  # noqa: PLW0108 - looked up inside
     trio = contain(lambda: sys.modules["trio"].lowlevel.current_trio_token())  # noqa: PLW0108
     twisted = contain(lambda: sys.modules["twisted.internet.reactor"].running)  # the reactor itself
-    return twisted is True or not all(isinstance(loop, BaseException) for loop in (asyncio, trio))
+    in_greenlet = contain(lambda: sys.modules["greenlet"].getcurrent().parent is not None)  # eventlet's, gevent's
+    return True in (twisted, in_greenlet) or not all(isinstance(loop, BaseException) for loop in (asyncio, trio))
 
 
 def _is_pytest_running() -> bool:

@@ -24,11 +24,12 @@ class ModelError(Exception):
     """There is no such model. The text shows nothing of the name: a key may have been put there."""
 
 
-def load_model(name: str) -> type[SecretSettings]:
-    """Import a settings model, from the working directory too.
+def load_model(name: str, directory: str = "") -> type[SecretSettings]:
+    """Import a settings model, from a directory too.
 
     Args:
         name: its module and class, as `package.module:Class`.
+        directory: the directory; empty for the working directory.
 
     Raises:
         ModelError: the name is of another form, importing fails, or it names no model that declares a secret.
@@ -39,7 +40,7 @@ def load_model(name: str) -> type[SecretSettings]:
         del module, attribute
         msg = "must be package.module:Class"
         raise ModelError(msg)
-    sys.path.append("")  # last: a file in the working directory must not stand in for a library's
+    sys.path.append(directory)  # last: a file there must not replace a library's
     model = contain(lambda: getattr(importlib.import_module(module), attribute))
     if isinstance(model, BaseException):
         name = type_name(model)

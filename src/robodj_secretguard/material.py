@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
+from binascii import a2b_base64
+from hashlib import blake2b
+from itertools import compress, count
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.placeholders import DEFAULTS, MAX_WORD, MIN_WORD, PHRASES, WHOLE_VALUES, WORDS
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from robodj_secretguard.policy import Material
 
 EXACT_LENGTH_FROM: Final = 16
@@ -15,18 +22,30 @@ MIN_DISTINCT_HEXADECIMAL: Final = 10
 RUN_LENGTH: Final = 4
 """From how many neighbours on an alphabet or a keyboard row a run counts."""
 
-# In lower case: a search that ignores case looks at every character, and has no quick way past them.
-_PLACEHOLDER_ANYWHERE: Final = re.compile(
-    r"replace_with|change_me|changeme|example|undefined|placeholder|x{8}"
-    r"|<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[^%]+%"
-)
-_PLACEHOLDER_WHOLE: Final = re.compile(r"null|none|nil|todo|tbd|dummy|secret|test|x+")
+MIN_COVERED: Final = 12
+"""How many characters listed words must cover. A word of four counts as three: chance finds those most often."""
+MIN_SHARE: Final = 4
+"""In a long text they must also cover one character in four."""
+MIN_TEXT_BYTES: Final = 24
+"""Encoded text of this many bytes or more is a placeholder if it is not a key."""
+
+# Searched for only where a value has one of these characters: a key has none.
+_TEMPLATE: Final = r"<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[^%]+%"
+_TEMPLATE_CHARACTERS: Final = frozenset("<{%")
+_COUNTING: Final = bytes(range(256)) * 2
+_BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_LOOKALIKES: Final = str.maketrans("013457@$", "oieastas")
+_WORD_LENGTHS: Final = range(MIN_WORD, MAX_WORD + 1)
+_BEGINNINGS: Final = frozenset([text[:MIN_WORD] for text in (*PHRASES, *WORDS)])
+_TO_STANDARD: Final = str.maketrans("-_", "+/")
+_TO_URL_SAFE: Final = str.maketrans("+/", "-_")
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]+")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 _DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 """Of base64url, in the order of their values."""
 _SAME_LAST: Final = {2: 16, 3: 4}
 """How many last digits stand for the same bytes, by the length of the text modulo 4: 4 or 2 of its bits are unused."""
+_KEY_CHARACTERS: Final = frozenset(f"{_DIGITS}+/=")
 _SEQUENCES: Final = (
     "0123456789abcdef",
     "1234567890",
@@ -71,9 +90,94 @@ def last_characters(text: str) -> str:
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether text is a placeholder or a template's value (policy section 6)."""
-    folded = text.lower()
-    return _PLACEHOLDER_ANYWHERE.search(folded) is not None or _PLACEHOLDER_WHOLE.fullmatch(folded) is not None
+    """Whether text is a placeholder, a template's value or a well-known default (policy section 6).
+
+    Case and separators do not matter. Generated keys pass: placeholders.py gives the expected false alarms.
+    """
+    lower = text.lower()
+    folded = _folded(lower)
+    return (
+        folded in WHOLE_VALUES
+        or (bool(folded) and not folded.strip("x"))
+        or (not _TEMPLATE_CHARACTERS.isdisjoint(text) and re.search(_TEMPLATE, text) is not None)
+        or _is_of_template(folded)
+        or (not is_hexadecimal(text) and _is_of_template(_folded(lower.translate(_LOOKALIKES))))
+        or default_digest(text) in DEFAULTS
+        or _is_encoded_text(text)
+    )
+
+
+def _folded(text: str) -> str:
+    return "".join(filter(str.isalnum, text))
+
+
+def _is_of_template(folded: str) -> bool:
+    """Whether text without separators, in lower case, has a listed phrase, or enough of listed words."""
+    starts = _starts(folded, _BEGINNINGS)
+    if not starts:
+        return False
+    covered = _covered(folded, starts)
+    return covered >= max(MIN_COVERED, len(folded) // MIN_SHARE) or any(phrase in folded for phrase in PHRASES)
+
+
+def _starts(text: str, fours: frozenset[str]) -> list[int]:
+    """Return where one of some texts of four characters begins: in C, since most keys have none."""
+    found = map(fours.__contains__, map("".join, zip(text, text[1:], text[2:], text[3:], strict=False)))
+    return [*compress(count(), found)]
+
+
+def _covered(folded: str, starts: Iterable[int]) -> int:
+    """Return how many characters listed words cover at most, where none overlaps another."""
+    most, ahead = 0, {0: 0}  # what is covered up to here, and up to the end of each word that goes further
+    for start in starts:
+        most = max([most, *(covered for end, covered in ahead.items() if end <= start)])
+        ahead = {end: covered for end, covered in ahead.items() if end > start}
+        for length in _WORD_LENGTHS:
+            if folded[start : start + length] in WORDS:
+                end = min(start + length, len(folded))
+                ahead[end] = max(ahead.get(end, 0), most + worth(end - start))
+    return max([most, *ahead.values()])
+
+
+def worth(length: int) -> int:
+    """Return how many characters a listed word of a length counts as covering."""
+    return length - (length == MIN_WORD)
+
+
+def default_digest(text: str) -> str:
+    """Return the digest by which a well-known default is listed: the same in either alphabet of base64."""
+    plain = text.strip().rstrip("=").translate(_TO_URL_SAFE)
+    return blake2b(canonical(plain).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _is_encoded_text(text: str) -> bool:
+    """Whether base64 or hexadecimal text decodes to a placeholder, or to other readable text."""
+    data = _decoded(text.strip())
+    if len(data) >= MIN_TEXT_BYTES and (data in _COUNTING or data[::-1] in _COUNTING):
+        return True
+    for mark in _BYTE_ORDER_MARKS:
+        data = data.removeprefix(mark)
+    try:
+        shown = data.replace(b"\0", b"").decode().strip()  # UTF-16 and UTF-32 have zeros between
+    except UnicodeDecodeError:
+        return False
+    if not shown or not all(each.isprintable() or each.isspace() for each in shown):
+        return False
+    if is_placeholder(shown):
+        return True
+    is_no_key = not _KEY_CHARACTERS.issuperset(shown) or _is_of_runs(shown.lower())
+    return len(data) >= MIN_TEXT_BYTES and is_no_key and weakness(text) is None
+
+
+def _decoded(text: str) -> bytes:
+    """Return what text is in hexadecimal, otherwise in base64; nothing where it is neither."""
+    try:
+        if is_hexadecimal(text):
+            return bytes.fromhex(text)
+        core = text.rstrip("=").translate(_TO_STANDARD)
+        return a2b_base64(core + "=" * (-len(core) % 4), strict_mode=True)
+    except ValueError:
+        return b""
 
 
 def format_defects(text: str, material: Material) -> list[str]:
@@ -126,12 +230,16 @@ def weakness(text: str) -> str | None:
         return f"it has fewer than {fewest} distinct characters"
     if _repeats_one_block(judged):
         return "it repeats one block"
-    starts = [start for start in range(len(folded) - RUN_LENGTH + 1) if folded[start : start + RUN_LENGTH] in _RUNS]
-    if len({start + step for start in starts for step in range(RUN_LENGTH)}) * 2 >= len(folded):
+    if _is_of_runs(folded):
         return "half of it or more is runs of neighbouring letters, digits or keys"
     if not hexadecimal and text in {folded, text.upper()}:
         return "it has no upper-case or no lower-case letter"
     return None
+
+
+def _is_of_runs(folded: str) -> bool:
+    """Whether half of a text or more is runs of neighbours."""
+    return len({start + step for start in _starts(folded, _RUNS) for step in range(RUN_LENGTH)}) * 2 >= len(folded)
 
 
 def is_sound(text: str, material: Material) -> bool:

@@ -1,11 +1,14 @@
 """The settings models: what a service declares, and the only way to an instance of it."""
 
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import chain
 from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self
 
-from pydantic import SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,11 +19,20 @@ from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.revocation import REVOKED_FILE
 from robodj_secretguard.rules import Judged, Judgement, internal
 from robodj_secretguard.sealed import CheckFailedError, contain, refuse_pickle, type_name
-from robodj_secretguard.sources import OPERATIONS_FILE, SETTINGS, Environment, read, variables_read
+from robodj_secretguard.sources import (
+    NO_SETUP,
+    OPERATIONS_FILE,
+    SETTINGS,
+    Environment,
+    ModelSetup,
+    read,
+    variables_read,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
+_SCHEMA = "__get_pydantic_core_schema__"
 _JUDGEMENT = "judgement"
 """Under which name the source delivers the judgement to the validators."""
 
@@ -31,10 +43,22 @@ class SecretSettings(BaseSettings):
     An instance is made without arguments, from the environment and the fallback files, under the same rules as
     `guard()` applies. It is frozen, shows no value, and is not pickled.
 
+    `class ServiceSecrets(RuntimeSecrets, config_dir=ROOT / "config", require_revocation_list=True)` declares the set-up
+    with the secrets, once for the service, the gate, `exec` and the tests. A subclass can only tighten it.
+
+    Args:
+        config_dir: an argument of the class: the config directory, as an absolute path; by default `config` under the
+            working directory. `ROBODJ_CONFIG_DIR` and the argument of `guard()` replace it; both lists are read.
+        file_fallback: an argument of the class: whether fallback files may deliver keys (policy section 2); where it is
+            false, `ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true` turns them on again.
+        require_revocation_list: an argument of the class: whether a revocation list must be there (policy section 4).
+
     Raises:
-        TypeError: when a subclass is made: a field is no `Annotated[SecretStr, SecretPolicy(...)]`, is optional, has
+        TypeError: when a subclass is made: a field is not `Annotated[SecretStr, SecretPolicy(...)]`, is optional, has
             a default or an alias; two secrets share a name, a variable or a file; an inherited secret is gone or has
-            another policy; or there is none. When an instance is made: a value was passed.
+            another policy; there is none; the model has a computed field, a cached property or a serializer, which
+            could show a key; or the set-up is invalid or looser than an inherited one. When an instance is made: a
+            value was passed.
         pydantic.ValidationError: when an instance is made and a secret is refused; it shows no value.
         robodj_secretguard.sealed.CheckFailedError: when an instance is made and a check fails by itself.
     """
@@ -45,10 +69,25 @@ class SecretSettings(BaseSettings):
     """The declared policies by field, in declared order."""
     _variables_read: ClassVar[VariablesRead]
     """The variables that are read for them."""
+    _setup: ClassVar[ModelSetup] = NO_SETUP
+    """The declared set-up."""
+
+    def __init_subclass__(
+        cls,
+        *,
+        config_dir: str | os.PathLike[str] | None = None,
+        file_fallback: bool | None = None,
+        require_revocation_list: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._setup = _declared_setup(
+            cls, config_dir, file_fallback=file_fallback, require_revocation_list=require_revocation_list
+        )
 
     @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
+    def __pydantic_init_subclass__(cls, **_kwargs: Any) -> None:
+        super().__pydantic_init_subclass__()
         cls.secret_policies = MappingProxyType(
             {name: _declared_policy(cls.__name__, name, field) for name, field in cls.model_fields.items()}
         )
@@ -57,6 +96,7 @@ class SecretSettings(BaseSettings):
         if cls.__private_attributes__:
             msg = f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field"
             raise TypeError(msg)
+        _refuse_what_shows(cls)
         for base in cls.__mro__[1:]:
             inherited = getattr(base, "secret_policies", {})
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
@@ -72,7 +112,13 @@ class SecretSettings(BaseSettings):
 
         def build() -> ValidationError | None:
             judgement = _judgement or Judgement(
-                read(tuple(policies.values()), self._variables_read, environment=Environment(), now=datetime.now(UTC))
+                read(
+                    tuple(policies.values()),
+                    self._variables_read,
+                    environment=Environment(),
+                    model_setup=self._setup,
+                    now=datetime.now(UTC),
+                )
             )
             try:
                 # One source of our own: the stock ones copy the whole environment, unsealed.
@@ -146,6 +192,11 @@ def _refuse_values(model: type[SecretSettings]) -> NoReturn:
     raise TypeError(msg)
 
 
+def setup_of(model: type[SecretSettings]) -> ModelSetup:
+    """Return the set-up that a model declares."""
+    return model._setup  # noqa: SLF001 - ours: a host's field may have any name without an underscore
+
+
 def declares_secrets(model: object) -> "TypeIs[type[SecretSettings]]":
     """Whether `model` is a settings model that declares a secret: `SecretSettings` itself declares none."""
     return isinstance(model, type) and issubclass(model, SecretSettings) and bool(model.secret_policies)
@@ -161,6 +212,9 @@ def require_values(secrets: SecretSettings, judgement: Judgement) -> None:
         if getattr(secrets, field, None) is not reading.value:
             what = f"a validator replaced the value of {reading.policy.name}"
             raise CheckFailedError(what)
+    if vars(secrets).keys() != secrets.secret_policies.keys():  # vars() would show what a hook has put there
+        what = "an attribute was put on the settings"
+        raise CheckFailedError(what)
 
 
 def _refuse(findings: Iterable[Finding]) -> None:
@@ -192,6 +246,66 @@ def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
         )
         raise TypeError(msg)
     return policies[0]
+
+
+def _declared_setup(
+    model: type[SecretSettings],
+    config_dir: str | os.PathLike[str] | None,
+    *,
+    file_fallback: bool | None,
+    require_revocation_list: bool | None,
+) -> ModelSetup:
+    """Return the set-up of a model: its own arguments, and what the models that it inherits from declare."""
+    bases = [setup_of(base) for base in model.__mro__[1:] if issubclass(base, SecretSettings)]
+    switches = [file_fallback, require_revocation_list]
+    if not all(each is None or isinstance(each, bool) for each in switches):
+        msg = f"{model.__name__}: file_fallback and require_revocation_list are true or false"
+        raise TypeError(msg)
+    directories = {base.config_dir for base in bases if base.config_dir is not None}
+    if config_dir is not None:
+        if not isinstance(config_dir, (str, os.PathLike)) or not os.path.isabs(config_dir):
+            msg = f"{model.__name__}: config_dir must be an absolute path, such as Path(__file__).parent / 'config'"
+            raise TypeError(msg)
+        directories.add(os.path.normpath(os.fsdecode(config_dir)))
+    files_are_on = all(base.file_fallback for base in bases)
+    list_is_required = any(base.require_revocation_list for base in bases)
+    for name, is_looser in (
+        ("config_dir", len(directories) > 1),
+        ("file_fallback", file_fallback and not files_are_on),
+        ("require_revocation_list", require_revocation_list is False and list_is_required),
+    ):
+        if is_looser:
+            msg = f"{model.__name__} can only tighten the set-up that it inherits: its {name} conflicts"
+            raise TypeError(msg)
+    return ModelSetup(
+        config_dir=next(iter(directories), None),
+        file_fallback=files_are_on if file_fallback is None else file_fallback,
+        require_revocation_list=list_is_required or bool(require_revocation_list),
+    )
+
+
+def _refuse_what_shows(model: type[SecretSettings]) -> None:
+    """Refuse what a model could show of a key in a repr, a dump or `vars()`."""
+    declared = model.__pydantic_decorators__
+    if (
+        declared.computed_fields
+        or declared.field_serializers
+        or declared.model_serializers
+        or model.model_config.get("json_encoders")
+        or any(map(_makes_a_schema, chain.from_iterable(field.metadata for field in model.model_fields.values())))
+        or any(_SCHEMA in vars(base) for base in model.__mro__ if base is not BaseModel)
+        or any(isinstance(each, cached_property) for base in model.__mro__ for each in vars(base).values())
+    ):
+        msg = (
+            f"{model.__name__} has a computed field, a cached property or a serializer, which could show a key: derive"
+            " what you need in a function of the service"
+        )
+        raise TypeError(msg)
+
+
+def _makes_a_schema(metadata: object) -> bool:
+    """Whether metadata can serialize: pydantic's validators cannot."""
+    return hasattr(metadata, _SCHEMA) and type(metadata).__module__ != "pydantic.functional_validators"
 
 
 def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
@@ -227,6 +341,7 @@ class RuntimeSecrets(SecretSettings):
             backup_owner="Release Manager",
             cadence=timedelta(days=90),
             warn_before=timedelta(days=14),
+            overlap=timedelta(days=14),
         ),
     ]
     secret_v2_key: Annotated[
@@ -242,5 +357,6 @@ class RuntimeSecrets(SecretSettings):
             backup_owner="Release Manager",
             cadence=timedelta(days=30),
             warn_before=timedelta(days=7),
+            overlap=timedelta(days=7),
         ),
     ]

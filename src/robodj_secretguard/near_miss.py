@@ -1,12 +1,35 @@
 """Typos of variables: set, close to a name that is read, and so silently ignored."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
 from robodj_secretguard.policy import SecretPolicy
 
 _SHOWABLE: Final = re.compile(r"[A-Za-z0-9_]+")
+_SECRET: Final = "ROBODJ_SECRET"  # noqa: S105 - the beginning of a name
+_OF_EXPIRY: Final = tuple(
+    f"_{words}_"
+    for words in (
+        *("VALID_UNTIL", "VALIDUNTIL", "VALID_TO", "VALID_TILL", "VALID_THRU", "VALID_THROUGH", "NOT_AFTER"),
+        *("NOTAFTER", "GOOD_UNTIL", "ROTATE_BY"),
+    )
+)
+_NOT_OF_EXPIRY: Final = ("EXPO", "EXPER", "EXPECT", "EXPEN", "EXPL", "EXPAND", "EXPRESS")
+"""Every other word that begins with EXP is a typo of expiry, such as EXPRIES."""
+_MARKER: Final = "_EXPIRES_AT"
+_WORDS: Final = frozenset(
+    (
+        *("ROBODJ", "SECRET", "SECRETS", "KEY", "KEYS", "V1", "V2", "EXP", "EXPIRE", "EXPIRED", "EXPIRES", "EXPIRY"),
+        *("EXPIRATION", "VALID", "VALIDUNTIL", "UNTIL", "TO", "TILL", "NOT", "AFTER", "AT", "ON", "DATE", "TIME"),
+        *("PROTECTED", "ENV", "ENVIRONMENT", "MODE", "ALLOW", "ALLOWED", "FILE", "FILES", "FALLBACK", "FALLBACKS"),
+    )
+)
+"""A name of these words alone is shown: no key can have been put in it."""
+# As Kubernetes and Docker name a service's address; compiled only where a name is suspect.
+_SERVICE_LINK: Final = (
+    r".*_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
 
 
 class VariableRead(NamedTuple):
@@ -18,6 +41,7 @@ class VariableRead(NamedTuple):
         loosens: whether a check is looser when it is ignored.
         mistaken: another name that is mistaken for it.
         beginning: the beginning of names that are mistaken for it.
+        expires: the variable of which it is the expiry marker, or `None`.
     """
 
     name: str
@@ -25,6 +49,7 @@ class VariableRead(NamedTuple):
     loosens: bool = False
     mistaken: str | None = None
     beginning: str | None = None
+    expires: str | None = None
 
 
 class NearMiss(NamedTuple):
@@ -71,7 +96,7 @@ class VariablesRead:
         head, heads, tail, tails, targets = self._head, self._heads, self._tail, self._tails, self._targets
         near = [name for name in names if (folded := name.upper())[head] in heads or folded[tail] in tails]
         found = {
-            _first_match(name, targets.values(), any_case=any_case)
+            _first_match(name, targets.values(), any_case=any_case) or _of_a_family(name, targets.values(), is_set)
             for name in near
             if name not in targets and is_set(name)
         }
@@ -88,11 +113,46 @@ def _match(name: str, target: VariableRead, *, any_case: bool) -> NearMiss | Non
     if _is_one_edit_away(name, target.name):
         # A name is shown only where all but one of its characters are known: a key may have been put in a name.
         return NearMiss(target, name if _SHOWABLE.fullmatch(name) else "A name that is one character away")
-    if name == target.mistaken:
-        return NearMiss(target, name)
-    if target.beginning is not None and name.startswith(target.beginning):
-        return NearMiss(target, f"A name that begins with {target.beginning}")
-    return None
+    return NearMiss(target, name) if name == target.mistaken else None
+
+
+def _of_a_family(name: str, targets: Collection[VariableRead], is_set: Callable[[str], bool]) -> NearMiss | None:
+    """Return a near miss by what a name begins with: a switch, or an expiry marker; not a Kubernetes service link."""
+    folded = name.upper()
+    if re.fullmatch(_SERVICE_LINK, folded):
+        return None
+    shown = name if _WORDS.issuperset(folded.split("_")) else ""
+    for target in targets:
+        if target.beginning is not None and folded.startswith(target.beginning):
+            return NearMiss(target, shown or f"A name that begins with {target.beginning}")
+    markers = {target.expires: target for target in targets if target.expires is not None}
+    beginning = next(filter(folded.startswith, (*markers, _SECRET)), None) or _stem(folded, markers)
+    if beginning is None or not _speaks_of_expiry(folded):
+        return None
+    if name.endswith(_MARKER) and name.removesuffix(_MARKER) not in markers and is_set(name.removesuffix(_MARKER)):
+        return None  # the marker of a secret that another service declares
+    words = set(folded.split("_"))
+    nearest = min(markers.values(), key=lambda target: len(words.symmetric_difference(target.name.split("_"))))
+    return NearMiss(nearest, shown or f"A name that begins with {beginning} and speaks of expiry")
+
+
+def _stem(name: str, variables: Iterable[str]) -> str | None:
+    """Return a declared variable without its last word, where a name is that and words of expiry alone."""
+    stems = (variable.rpartition("_")[0] for variable in variables)
+    return next(
+        (
+            stem
+            for stem in stems
+            if "_" in stem and name.startswith(f"{stem}_") and _WORDS.issuperset(name[len(stem) + 1 :].split("_"))
+        ),
+        None,
+    )
+
+
+def _speaks_of_expiry(name: str) -> bool:
+    if "EXPIR" in name or any(words in f"_{name}_" for words in _OF_EXPIRY):
+        return True
+    return any(word.startswith("EXP") and not word.startswith(_NOT_OF_EXPIRY) for word in name.split("_"))
 
 
 def _is_one_edit_away(name: str, target: str) -> bool:

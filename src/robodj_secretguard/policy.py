@@ -88,6 +88,7 @@ class SecretPolicy:
         backup_owner: who does so when the owner cannot.
         cadence: how often it is rotated (policy section 3).
         warn_before: how long before its expiry the warnings begin.
+        overlap: how long the key before it may still be in use after a rotation, while one is rolled out.
         generator: the approved generator (policy section 1).
         material: what is accepted as a key (policy section 6); at least what the generator makes.
         file: the fallback file, always below `config/`; by default `config/` and the name.
@@ -108,6 +109,7 @@ class SecretPolicy:
     material: Material = LEAST_MATERIAL
     file: str = ""
     expiry_variable: str = ""
+    overlap: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "file", self.file or f"config/{self.name}")
@@ -126,6 +128,7 @@ class SecretPolicy:
             (is_plain_text(self.owner) and is_plain_text(self.backup_owner), "owner and backup_owner: printable ASCII"),
             (self.cadence > self.warn_before > timedelta(0), "cadence must be longer than warn_before, both positive"),
             (not self.cadence % timedelta(days=1), "cadence: whole days"),
+            (timedelta(0) <= self.overlap < self.cadence, "overlap: shorter than the cadence, and not negative"),
             (
                 # A subclass could judge in another way, and yet be equal.
                 [type(each) for each in (self.generator, self.material, *self.material)]

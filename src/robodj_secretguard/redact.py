@@ -275,7 +275,7 @@ def _message(record: logging.LogRecord, msg: Any, args: Any) -> str:
 def _is_fixed(msg: Any, args: Any) -> bool:
     """Whether a message and its arguments make the same text whenever a handler formats them."""
     values = (msg, *args) if type(args) is tuple else (msg, args or None)
-    return all(type(each) in _FIXED or isinstance(each, Enum) for each in values)
+    return all(type(each) in _FIXED for each in values)
 
 
 def _formatted(exc_info: Any) -> str:

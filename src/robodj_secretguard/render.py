@@ -46,18 +46,20 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def report_text(report: Report, *, passed: bool) -> str:
-    """Return a report as text: its findings, a line for each secret, the mode, and the verdict last.
+def report_text(report: Report, *, passed: bool, model: str) -> str:
+    """Return a report as text: its findings, a line for each secret, the model and mode, and the verdict last.
 
     Args:
         report: the report.
         passed: the gate's verdict.
+        model: which model was used, as a line.
     """
     mode = "environment only" if report.require_env_only else "environment, then fallback files"
     failed = f"Secret integrity check FAILED: {tally(report)}. Do not release."
     lines = [
         *(finding.line for finding in report.findings),
         *(status_line(status) for status in report.secrets),
+        model,
         f"mode: {mode}",
         revocation_line(report.revocation_list),
         PASSED if passed else failed,
@@ -65,12 +67,13 @@ def report_text(report: Report, *, passed: bool) -> str:
     return "\n".join(lines)
 
 
-def report_json(report: Report, *, passed: bool) -> str:
+def report_json(report: Report, *, passed: bool, model: dict[str, str]) -> str:
     """Return a report as one JSON document, whose `ok` is the gate's verdict.
 
     Args:
         report: the report.
         passed: the gate's verdict.
+        model: which model was used, and what named it.
     """
-    document: dict[str, Any] = {**report.as_dict(), "ok": passed}
+    document: dict[str, Any] = {**report.as_dict(), "ok": passed, "model": model}
     return json.dumps(document, indent=2)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final, NamedTuple
 
 from robodj_secretguard.fingerprint import is_fingerprint
@@ -16,40 +17,57 @@ MAX_LIST_BYTES: Final = 1 << 18
 
 
 class RevocationList(NamedTuple):
-    """What the file and the variable that adds to it say.
+    """What the files and the variable that adds to them say.
 
     Attributes:
-        file: the file.
+        files: the file in the config directory; also the one in the model's, where something else names another.
         sources: where there is a list.
         fingerprints: every revoked key's fingerprint.
-        unreadable_in_file: which entries of the file cannot be read, counted from 1.
-        unreadable_in_variable: which entries of the variable cannot be read, counted from 1.
+        invalid_in_files: which entries of each file are not fingerprints, counted from 1.
+        invalid_in_variable: which entries of the variable are not fingerprints, counted from 1.
     """
 
-    file: TextFile
+    files: tuple[TextFile, ...]
     sources: tuple[str, ...]
     fingerprints: frozenset[str]
-    unreadable_in_file: tuple[int, ...]
-    unreadable_in_variable: tuple[int, ...]
+    invalid_in_files: tuple[tuple[int, ...], ...]
+    invalid_in_variable: tuple[int, ...]
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the model's file, or the only one, has no line, or the other one is empty.
+
+        An empty file may be a checkout that is under way.
+        """
+        *others, required = map(_state, self.files)
+        return required != "there" or "empty" in others
 
 
-def revocation_list(file: TextFile, variable: SealedStr | None = None) -> RevocationList:
+def revocation_list(files: Iterable[TextFile], variable: SealedStr | None = None) -> RevocationList:
     """Return what the revocation list says.
 
     Args:
-        file: the file `config/revoked.fingerprints`; a comment may follow an entry.
+        files: the files `config/revoked.fingerprints`; a comment may follow an entry.
         variable: the variable; `None` when unset or empty.
     """
-    found = {f"file:{REVOKED_FILE}": file.exists or file.dangling, "environment": bool(variable)}
-    in_file = [_entry(line.get_secret_value()) for line in file.lines]
+    files = tuple(files)
+    is_there = any(file.exists or file.dangling for file in files)
+    found = {f"file:{REVOKED_FILE}": is_there, "environment": bool(variable)}
+    in_files = [[_entry(line.get_secret_value()) for line in file.lines] for file in files]
     in_variable = [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))] if variable else []
     return RevocationList(
-        file=file,
+        files=files,
         sources=tuple(source for source, is_there in found.items() if is_there),
-        fingerprints=frozenset(filter(is_fingerprint, (*in_file, *in_variable))),
-        unreadable_in_file=_unreadable(in_file),
-        unreadable_in_variable=_unreadable(in_variable),
+        fingerprints=frozenset(filter(is_fingerprint, chain(*in_files, in_variable))),
+        invalid_in_files=tuple(map(_invalid, in_files)),
+        invalid_in_variable=_invalid(in_variable),
     )
+
+
+def _state(file: TextFile) -> str:
+    if file.unreadable or file.dangling or not file.empty:  # a fault of its own is an alert of its own
+        return "there"
+    return "empty" if file.exists else "absent"
 
 
 def _entry(line: str) -> str:
@@ -57,5 +75,5 @@ def _entry(line: str) -> str:
     return line.partition("#")[0].rstrip() if is_one_line(line) else line
 
 
-def _unreadable(entries: Iterable[str]) -> tuple[int, ...]:
+def _invalid(entries: Iterable[str]) -> tuple[int, ...]:
     return tuple(number for number, entry in enumerate(entries, start=1) if not is_fingerprint(entry))

@@ -14,19 +14,45 @@ _Result = TypeVar("_Result")
 _HASH_SALT: Final = os.urandom(16)
 
 
+class _Reveal:
+    """Returns a text that is in no attribute, and is not pickled: cloudpickle and dill would take a function's."""
+
+    __slots__ = ("__dict__", "_function")  # the first for encoders that fall back to `vars`: it is empty
+
+    def __init__(self, text: str) -> None:
+        self._function: Callable[[], str] = lambda: text
+
+    def __call__(self) -> str:
+        return self._function()
+
+    def __copy__(self) -> _Reveal:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> _Reveal:
+        return self
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        refuse_pickle()
+
+
 class SealedStr(SecretStr):
     """A `SecretStr` whose text is in no attribute.
 
-    `vars`, `inspect`, `rich.inspect` and JSON encoders that fall back to `vars` find a function where a
-    `SecretStr` has its text. Copies are the object itself, and pickling is refused.
+    `vars`, `inspect`, `rich.inspect` and JSON encoders that fall back to `vars` find a callable where a
+    `SecretStr` has its text. Copies are the object itself, and pickling is refused. So is `str()`: a framework that
+    takes the masked text for a key signs with ten asterisks, which everybody knows.
     """
 
     def __init__(self, secret_value: str) -> None:  # not super().__init__, which would make an attribute of it
-        self._reveal: Callable[[], str] = lambda: secret_value
+        self._reveal = _Reveal(secret_value)
 
     def get_secret_value(self) -> str:
         """Return the secret text; from here on it is the caller's to protect."""
         return self._reveal()
+
+    def __str__(self) -> NoReturn:
+        msg = "a secret has no str(): call get_secret_value() where the key is used"
+        raise TypeError(msg)
 
     def _display(self) -> str:
         return "**********"

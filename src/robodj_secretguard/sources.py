@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from robodj_secretguard.near_miss import NearMiss, VariableRead, VariablesRead
 from robodj_secretguard.policy import SecretPolicy
@@ -17,13 +17,15 @@ from robodj_secretguard.revocation import (
     revocation_list,
 )
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.textfile import TextFile, look
+from robodj_secretguard.textfile import A_DIRECTORY_ABOVE, TextFile, foreign_owners, look
 
 PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"
 ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa: S105 - a name
 CONFIG_DIR: Final = "ROBODJ_CONFIG_DIR"
 EPHEMERAL: Final = "ROBODJ_SECRETS_EPHEMERAL"
-"""Set beside throw-away keys, which are for an image build or a test."""
+"""Set with temporary keys, which are for an image build or a test."""
+ANNOUNCED: Final = "announced"
+"""Its value where `exec` has shown already that the keys are temporary: the guard does not repeat it."""
 OPERATIONS_LOG: Final = "ROBODJ_OPERATIONS_LOG"
 OPERATIONS_FILE: Final = "config/logs/secret_operations.jsonl"
 SETTINGS: Final = (
@@ -37,6 +39,8 @@ SETTINGS: Final = (
 DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
 """How large a fallback file may be."""
+
+_NOT_THERE: Final = "does not exist"
 
 
 class Switch(Enum):
@@ -86,32 +90,58 @@ class Environment:
         return bool(self.get(name))
 
 
+NamedBy: TypeAlias = Literal["argument", "environment", "model"]
+"""What named the config directory."""
+
+
+class ModelSetup(NamedTuple):
+    """The set-up that a settings model declares.
+
+    Attributes:
+        config_dir: the config directory; `None` for `config` under the working directory.
+        file_fallback: whether fallback files may deliver keys.
+        require_revocation_list: whether there must be a revocation list.
+    """
+
+    config_dir: str | None = None
+    file_fallback: bool = True
+    require_revocation_list: bool = False
+
+
+NO_SETUP: Final = ModelSetup()
+"""Of a model that declares none."""
+
+
 class Setup(NamedTuple):
     """What holds for every declared secret.
 
     Attributes:
         now: the time of the check, in UTC.
         policies: every declared secret's policy, in declared order.
-        environment_only: whether key files are ruled out.
+        protected: whether temporary keys are refused.
+        files_off: whether fallback files are ignored.
         unknown_switches: switches whose value is neither true nor false.
         directory_named_by: what named the config directory; `None` for nothing.
-        directory_exists: whether that directory does.
-        directory_hidden: whether there may be one that cannot be looked into.
+        directory_fault: why the config directory cannot be used; empty where it can, or where there need be none.
+        model_directory_fault: the same for the model's, where a variable or an argument names another.
         near_misses: set variables that are typos of one that is read.
-        ephemeral: whether the keys are throw-away ones.
+        ephemeral: whether the keys are temporary.
         revocation: the keys that may not be used any more.
+        list_required: whether there must be a revocation list.
     """
 
     now: datetime
     policies: tuple[SecretPolicy, ...]
-    environment_only: bool
+    protected: bool
+    files_off: bool
     unknown_switches: tuple[str, ...]
-    directory_named_by: Literal["environment", "argument"] | None
-    directory_exists: bool
-    directory_hidden: bool
+    directory_named_by: NamedBy | None
+    directory_fault: str
+    model_directory_fault: str
     near_misses: tuple[NearMiss, ...]
     ephemeral: bool
     revocation: RevocationList
+    list_required: bool
 
     def place(self, file: str) -> str:
         """Say where a file below `config/` is looked for, without showing a path that somebody gave."""
@@ -152,6 +182,7 @@ def read(
     variables_read: VariablesRead,
     *,
     environment: Environment,
+    model_setup: ModelSetup = NO_SETUP,
     config_dir: str | os.PathLike[str] | None = None,
     require_env_only: bool = False,
     now: datetime,
@@ -162,36 +193,46 @@ def read(
         policies: the declared secrets, at least one.
         variables_read: the variables that are read for them.
         environment: where variables are read.
-        config_dir: the config directory; `None` for `ROBODJ_CONFIG_DIR`, else `config`.
-        require_env_only: rule key files out whatever the switches say.
+        model_setup: the set-up that the model declares.
+        config_dir: the config directory; `None` for `ROBODJ_CONFIG_DIR`, otherwise the model's, otherwise `config`.
+        require_env_only: ignore fallback files whatever the switches say.
         now: the time of the check, in UTC.
 
     Returns:
         A reading for each secret, in declared order.
     """
-    directory, directory_named_by = config_directory(environment, config_dir)
-    directory_exists, directory_hidden = _look_for(directory)
+    directory, named_by = config_directory(environment, config_dir, model_setup)
+    fault = _directory_fault(directory)
+    model_directory = model_setup.config_dir if named_by != "model" else None
+    model_fault = "" if model_directory is None else _directory_fault(model_directory)
 
     def look_at(file: str, most: int) -> TextFile:
-        return look(os.path.join(directory, within_config_dir(file)), most=most) if directory_exists else TextFile()
+        return look(os.path.join(directory, within_config_dir(file)), most=most) if fault is None else TextFile()
 
+    lists = [look_at(REVOKED_FILE, MAX_LIST_BYTES)]
+    if fault is None and not lists[0].exists:
+        lists[0] = lists[0]._replace(foreign=foreign_owners(directory))
+    if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
+        # The variable and the argument add a list, and take none away.
+        lists.append(look(os.path.join(model_directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES))
+    protected = bool(require_env_only) or _is_protected(environment)
     setup = Setup(
         now=now,
         policies=tuple(policies),
-        environment_only=bool(require_env_only) or is_environment_only(environment),
+        protected=protected,
+        files_off=protected or are_files_off(environment, model_setup),
         unknown_switches=tuple(
             name for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK) if _switch(environment, name) is Switch.UNKNOWN
         ),
-        directory_named_by=directory_named_by,
-        directory_exists=directory_exists,
-        directory_hidden=directory_hidden,
+        directory_named_by=named_by,
+        directory_fault=_NOT_THERE if fault == "" and named_by else fault or "",
+        model_directory_fault=model_fault or "",
         near_misses=variables_read.near_misses(
             environment.names(), is_set=environment.is_set, any_case=environment.distinguishes_case
         ),
         ephemeral=environment.is_set(EPHEMERAL),
-        revocation=revocation_list(
-            look_at(REVOKED_FILE, MAX_LIST_BYTES), environment.get(REVOKED_FINGERPRINTS) or None
-        ),
+        revocation=revocation_list(lists, environment.get(REVOKED_FINGERPRINTS) or None),
+        list_required=model_setup.require_revocation_list,
     )
     return tuple(
         _reading(
@@ -212,46 +253,65 @@ def _reading(
     file_in_use, value, source = False, None, "none"
     if variable:
         value, source = variable, "environment"
-    elif (file.lines or file.unreadable) and not setup.environment_only:
+    elif (file.lines or file.unreadable) and not setup.files_off:
         file_in_use, source = True, f"file:{policy.file}"
         if len(file.lines) == 1 and not file.unsafe:
             value = file.lines[0]
     return Reading(policy, setup, variable, marker, file, file_in_use, value, source)
 
 
-def _look_for(directory: str) -> tuple[bool, bool]:
-    """Return whether a path leads to a directory; if not, whether it is a link to nothing, or may not be looked at."""
+def _directory_fault(path: str) -> str | None:
+    """Say why a directory cannot be used: `None` where it can, empty where nothing is there."""
     try:
-        return stat.S_ISDIR(os.stat(directory).st_mode), False
+        return None if stat.S_ISDIR(os.stat(path).st_mode) else "is not a directory"
     except FileNotFoundError:
-        return False, os.path.islink(directory)
+        return "is a link to nothing" if os.path.islink(path) else _working_directory_fault()
     except (OSError, ValueError):
-        return False, True
+        return "cannot be examined"
 
 
-def is_environment_only(environment: Environment) -> bool:
-    """Whether a switch in the environment rules key files out.
+def _working_directory_fault() -> str:
+    """Say whether the working directory was deleted: nothing is found under it, whatever was there."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "cannot be found, since the working directory was deleted"
+    return ""
+
+
+def are_files_off(environment: Environment, model_setup: ModelSetup) -> bool:
+    """Whether fallback files are ignored.
 
     Args:
         environment: where the switches are read.
+        model_setup: the set-up that the model declares.
     """
-    protected, files_allowed = (_switch(environment, name) for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK))
-    return protected in (Switch.TRUE, Switch.UNKNOWN) or files_allowed in (Switch.FALSE, Switch.UNKNOWN)
+    if _is_protected(environment):
+        return True
+    allowed = _switch(environment, ALLOW_FILE_SECRET_FALLBACK)
+    return allowed in (Switch.FALSE, Switch.UNKNOWN) or (allowed is Switch.UNSET and not model_setup.file_fallback)
+
+
+def _is_protected(environment: Environment) -> bool:
+    return _switch(environment, PROTECTED_ENV) in (Switch.TRUE, Switch.UNKNOWN)
 
 
 def config_directory(
-    environment: Environment, config_dir: str | os.PathLike[str] | None
-) -> tuple[str, Literal["environment", "argument"] | None]:
+    environment: Environment, config_dir: str | os.PathLike[str] | None, model_setup: ModelSetup
+) -> tuple[str, NamedBy | None]:
     """Return the config directory, and what named it; `None` where nothing did.
 
     Args:
         environment: where `ROBODJ_CONFIG_DIR` is read.
         config_dir: the directory that was passed, if one was.
+        model_setup: the set-up that the model declares.
     """
     if config_dir is not None:
         return os.fsdecode(config_dir), "argument"
     if variable := environment.get(CONFIG_DIR):
         return variable.get_secret_value(), "environment"
+    if model_setup.config_dir is not None:
+        return model_setup.config_dir, "model"
     return DEFAULT_CONFIG_DIR, None
 
 
@@ -263,6 +323,20 @@ def place(file: str, directory_named_by: str | None) -> str:
         directory_named_by: what named the config directory; `None` where nothing did.
     """
     return f"{within_config_dir(file)} in the configured directory" if directory_named_by else file
+
+
+def chmod(file: TextFile, directory_named_by: str | None) -> str:
+    """Return the command that takes the write permission of a file and of its directory from others.
+
+    Args:
+        file: the file.
+        directory_named_by: what named its directory; `None` where nothing did.
+    """
+    named = {None: DEFAULT_CONFIG_DIR, "environment": f'"${CONFIG_DIR}"'}
+    command = "chmod -R go-w " + named.get(directory_named_by, f"on the directory that the {directory_named_by} names")
+    if any(each.startswith(A_DIRECTORY_ABOVE) for each in file.exposed):
+        command += "; and chmod go-w for every directory above it that others may write"
+    return command
 
 
 def within_config_dir(file: str) -> str:
@@ -285,12 +359,12 @@ def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
 
 
 def _each_read(policies: Iterable[SecretPolicy]) -> Iterator[VariableRead]:
-    yield VariableRead(PROTECTED_ENV, loosens=True)
-    yield VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True)
+    yield VariableRead(PROTECTED_ENV, loosens=True, beginning="ROBODJ_PROTECTED")
+    yield VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE")
     yield VariableRead(CONFIG_DIR)
     yield VariableRead(EPHEMERAL, loosens=True)
     yield VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE")
     yield VariableRead(OPERATIONS_LOG)
     for policy in policies:
         yield VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE")
-        yield VariableRead(policy.expiry_variable, policy, loosens=True, beginning=f"{policy.variable}_EXP")
+        yield VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.generate import generate
-from robodj_secretguard.revocation import REVOKED_FINGERPRINTS
+from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
 from robodj_secretguard.sources import (
+    ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
     EPHEMERAL,
     MAX_FILE_BYTES,
@@ -57,7 +58,8 @@ class _Case:
         return iso_utc(datetime.now(UTC) + time)
 
     def shared(self) -> Variables:
-        other = next(each for each in reversed(self.policies) if each is not self.policy)
+        # With an earlier one where there is one: the check reports the later of two.
+        other = next(each for each in self.policies if each is not self.policy)
         longest = max(self.policy, other, key=lambda each: each.generator.size)
         return dict.fromkeys((self.variable, other.variable), generate(longest).get_secret_value())
 
@@ -66,12 +68,20 @@ class _Case:
         return {self.variable: key.get_secret_value(), REVOKED_FINGERPRINTS: fingerprint(key)}
 
     def in_file(self, text: str, mode: int = 0o600) -> Variables:
-        path = os.path.join(self.directory, within_config_dir(self.policy.file))
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(path, mode)
-        return {self.variable: None}
+        _write(self.directory, self.policy.file, text, mode)
+        return {self.variable: None, ALLOW_FILE_SECRET_FALLBACK: "true"}  # whatever the model says
+
+    def list_of(self, text: str) -> Variables:
+        _write(self.directory, REVOKED_FILE, text, 0o644)
+        return {}
+
+
+def _write(directory: str, name: str, text: str, mode: int) -> None:
+    path = os.path.join(directory, within_config_dir(name))
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(path, mode)
 
 
 def _misspelt(name: str) -> str:
@@ -90,6 +100,7 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "file-present": lambda case: case.in_file(case.key()) | {case.variable: case.key(), PROTECTED_ENV: "true"},
     "setting": lambda _: {PROTECTED_ENV: "perhaps"},
     "revoked": _Case.revoked,
+    "revocation-list": lambda case: case.list_of("not a fingerprint\n"),
     "near-miss": lambda case: {_misspelt(case.marker): case.ahead(case.policy.cadence)},
     "ephemeral": lambda _: {PROTECTED_ENV: "true", EPHEMERAL: "1"},
     "expiring": lambda case: {case.marker: case.ahead(case.policy.warn_before / 2)},
@@ -99,14 +110,24 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "file-permissions": lambda case: case.in_file(case.key(), mode=0o644),
 }
 KINDS: Final = tuple(_KINDS)
-"""The checks that find such a secret: all but `clock` and `internal`, which find fault with none."""
+"""The checks that find such a secret: not `clock`, not `internal`, and not `superseded`, which is not the guard's."""
+
+
+def put_list(directory: str) -> None:
+    """Write a revocation list without an entry, where a model requires one.
+
+    Args:
+        directory: the config directory.
+    """
+    _write(directory, REVOKED_FILE, "# nothing is revoked\n", 0o644)
 
 
 def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> Variables:
     """Return an environment in which one check has a finding, with good keys for every other secret.
 
     Args:
-        check: one of `KINDS`. `shared` takes two declared secrets, and `file-permissions` is not judged on Windows.
+        check: one of `KINDS`. `shared` takes two declared secrets and reports the later of them, and
+            `file-permissions` is not judged on Windows.
         policy: the policy of the secret that it is about, where it is about one.
         policies: the policies of all declared secrets.
         directory: an empty directory, to be the config directory.

@@ -15,6 +15,8 @@ _MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 POSIX = os.name == "posix"
 
 _CANNOT_BE_READ: Final = ("it cannot be read",)
+ITS_DIRECTORY: Final = "its directory"
+A_DIRECTORY_ABOVE: Final = "a directory on the way to it"
 # Never blocks on a FIFO, never becomes a controlling terminal, and reads bytes as they are on Windows.
 _READ_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
@@ -25,19 +27,25 @@ class TextFile(NamedTuple):
     Attributes:
         exists: whether it is there.
         dangling: whether a link to nothing is there instead.
+        empty: whether it has no line at all: a checkout that is under way looks like that.
         lines: its lines other than blanks and comments.
-        unreadable: why its lines cannot be told.
+        unreadable: why its lines cannot be read.
         exposed: why others could have written them.
-        lax: permissions that are wider than they should be.
-        misnamed: whether a file of its name and `.txt` lies beside it.
+        lax: permissions that are wider than a key file's should be.
+        lax_way: what others could write if its file system were not read-only.
+        foreign: what another ordinary user owns of it and of the way to it.
+        misnamed: whether a file of its name and `.txt` is next to it.
     """
 
     exists: bool = False
     dangling: bool = False
+    empty: bool = True
     lines: tuple[SealedStr, ...] = ()
     unreadable: tuple[str, ...] = ()
     exposed: tuple[str, ...] = ()
     lax: tuple[str, ...] = ()
+    lax_way: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     misnamed: bool = False
 
     @property
@@ -53,43 +61,74 @@ def look(path: str, *, most: int) -> TextFile:
         path: where it is.
         most: how large it may be, in bytes.
     """
-    misnamed = os.path.lexists(f"{path}.txt")
+    return _look(path, most)._replace(misnamed=os.path.lexists(f"{path}.txt"))
+
+
+def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
+    """Return a file's content, and why it is not to be trusted: others may write it, or another user owns it.
+
+    Args:
+        path: where it is.
+        most: how large it may be, in bytes.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger.
+    """
+    descriptor = os.open(path, _READ_FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        unreadable, content = _content(descriptor, status, most)
+        way = judge_way(path, status)
+    finally:
+        os.close(descriptor)
+    if unreadable:
+        raise OSError
+    foreign = [each for each in way.foreign if not each.startswith((ITS_DIRECTORY, A_DIRECTORY_ABOVE))]
+    return content, (*way.exposed, *foreign)
+
+
+def _look(path: str, most: int) -> TextFile:
     try:
         descriptor = os.open(path, _READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
-        return TextFile(dangling=os.path.islink(path), misnamed=misnamed)
+        return TextFile(dangling=os.path.islink(path))
     except OSError:
-        return TextFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
+        return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
     try:
         status = os.fstat(descriptor)
-        unreadable, lines = _content(descriptor, status, most)
-        where = exposed(status, path)
+        unreadable, content = _content(descriptor, status, most)
+        way = judge_way(path, status)
     except OSError:
-        return TextFile(exists=True, unreadable=_CANNOT_BE_READ, misnamed=misnamed)
+        return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
     finally:
         os.close(descriptor)
+    lines: tuple[SealedStr, ...] = ()
+    if not unreadable:
+        unreadable, lines = lines_of(content)
     return TextFile(
         exists=True,
+        empty=not content.removeprefix(BOM_UTF8).strip(),
         lines=lines,
         unreadable=unreadable,
-        exposed=where,
+        exposed=tuple(way.exposed),
         lax=_lax(status) if POSIX else (),
-        misnamed=misnamed,
+        lax_way=tuple(way.lax),
+        foreign=tuple(way.foreign),
     )
 
 
-def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[str, ...], tuple[SealedStr, ...]]:
-    """Return why a file's content cannot be used, and its lines."""
+def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[str, ...], bytes]:
+    """Return why a file's content cannot be used, and the content."""
     if not stat.S_ISREG(status.st_mode):
-        return ("it is not a regular file",), ()
+        return ("it is not a regular file",), b""
     content = b""
     while len(content) <= most and (chunk := os.read(descriptor, most + 1 - len(content))):
         content += chunk
     if version(os.fstat(descriptor)) != version(status):
-        return ("it changed while it was read",), ()
+        return ("it changed while it was read",), b""
     if len(content) > most:
-        return (f"it is larger than {most} bytes",), ()
-    return lines_of(content)
+        return (f"it is larger than {most} bytes",), b""
+    return (), content
 
 
 def lines_of(content: bytes) -> tuple[tuple[str, ...], tuple[SealedStr, ...]]:
@@ -123,34 +162,67 @@ def version(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def exposed(status: os.stat_result, path: str) -> tuple[str, ...]:
-    """Say whether others can have put a file there: by its own mode, or by that of a directory on the way to it.
+class Way:
+    """Who, apart from root and this user, can put something else at a path: by its own mode, or on the way to it.
 
-    Args:
-        status: the open file's.
-        path: where it was opened.
+    Each is an ordered set of phrases.
 
-    Raises:
-        OSError: the way to it cannot be looked at.
+    Attributes:
+        exposed: what others can write.
+        lax: what others could write if its file system were not read-only.
+        foreign: what another ordinary user owns.
     """
-    found = []
-    if POSIX and status.st_mode & stat.S_IWOTH:
-        found.append("it is writable by others")
-    if is_way_exposed(path):
-        found.append("its directory, or one on the way to it, is writable by others")
-    return tuple(found)
+
+    __slots__ = ("exposed", "foreign", "lax")
+
+    def __init__(self) -> None:
+        self.exposed: dict[str, None] = {}
+        self.lax: dict[str, None] = {}
+        self.foreign: dict[str, None] = {}
 
 
-def is_way_exposed(path: str) -> bool:
-    """Whether others can have put something else in the place of a path, or of a directory or a link on the way to it.
+def judge_way(path: str, status: os.stat_result | None = None) -> Way:
+    """Judge a path and every directory and link on the way to it.
 
     Args:
         path: a path to what is there.
+        status: the open file's; `None` for a directory's path, or to judge the way alone.
 
     Raises:
-        OSError: the way to it cannot be looked at.
+        OSError: the way to it cannot be examined.
     """
-    return POSIX and any(_is_replaceable(step) for step in _steps(path))
+    way = Way()
+    if not POSIX:
+        return way
+    last = os.stat(os.path.dirname(path) or os.curdir)
+    if status is not None:
+        if status.st_mode & stat.S_IWOTH:
+            way.exposed["it is writable by others"] = None
+        if not _is_ours(status):
+            way.foreign["it is owned by another ordinary user"] = None
+    for step in _steps(path):
+        folder = os.stat(os.path.dirname(step))
+        what = ITS_DIRECTORY if os.path.samestat(folder, last) else A_DIRECTORY_ABOVE
+        if _is_replaceable(step, folder):
+            # As a ConfigMap's: whoever may write the source of a bind mount still can.
+            is_volume = folder.st_uid == 0 and _is_read_only(os.path.dirname(step))
+            (way.lax if is_volume else way.exposed)[f"{what} is writable by others"] = None
+        if not _is_ours(folder):
+            way.foreign[f"{what} is owned by another ordinary user"] = None
+    return way
+
+
+def foreign_owners(directory: str) -> tuple[str, ...]:
+    """Say what another ordinary user owns of a directory and of the way to it: nothing where that is unknown."""
+    try:
+        return tuple(judge_way(directory, os.stat(directory)).foreign)
+    except OSError:
+        return ()
+
+
+def _is_read_only(path: str) -> bool:
+    """Whether nobody can write through a path, since its file system is mounted read-only."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _steps(path: str) -> Iterator[str]:
@@ -177,10 +249,9 @@ def _parts(path: str) -> list[str]:
     return [part for part in reversed(path.split(os.sep)) if part not in {"", os.curdir}]
 
 
-def _is_replaceable(step: str) -> bool:
-    """Whether others can put something else in the place of a path, or have: sticky protects what is not theirs."""
-    folder = os.stat(os.path.dirname(step)).st_mode
-    return bool(folder & stat.S_IWOTH) and not (folder & stat.S_ISVTX and _is_ours(os.lstat(step)))
+def _is_replaceable(step: str, folder: os.stat_result) -> bool:
+    """Whether others can put something else at a path, or have: sticky protects what is not theirs."""
+    return bool(folder.st_mode & stat.S_IWOTH) and not (folder.st_mode & stat.S_ISVTX and _is_ours(os.lstat(step)))
 
 
 def _is_ours(status: os.stat_result) -> bool:

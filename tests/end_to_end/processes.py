@@ -33,7 +33,7 @@ def _keys_unlike_all_output() -> dict[str, str]:
     """Make good keys of which no six characters stand by chance in a fingerprint of them, or in an ALERT's text."""
     while True:
         keys = good_keys()
-        text = "".join(report_json(check(environ=each), passed=False) for each in (keys, _cut_short(keys)))
+        text = "".join(report_json(check(environ=each), passed=False, model={}) for each in (keys, _cut_short(keys)))
         if not leaks(text, tuple(keys.values())):
             return keys
 

@@ -70,6 +70,7 @@ class TestText:
         assert ran.out.splitlines() == [
             "secret.key: present (source: environment; no expiry marker)",
             "secret_v2.key: present (source: environment; no expiry marker)",
+            "model: robodj_secretguard:RuntimeSecrets (default)",
             "mode: environment, then fallback files",
             "revocation list: none",
             PASSED,
@@ -107,13 +108,14 @@ class TestJson:
         ran = as_module(["check", "--format", "json"], SETS[keys], tmp_path)
         document = json.loads(ran.out)
         assert list(document) == [
-            *("schema", "ok", "checked_at", "require_env_only", "revocation_list", "secrets", "findings")
+            *("schema", "ok", "checked_at", "require_env_only", "revocation_list", "secrets", "findings", "model")
         ]
         assert (document["schema"], document["ok"], document["require_env_only"]) == (1, not checks, False)
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["checked_at"])
         common = {
             "source": "none" if keys == "none" else "environment",
             "state": state,
+            "usable": not checks,
             "expires_at": None,
             "owner": "Security Operations",
             "backup_owner": "Release Manager",

@@ -66,7 +66,7 @@ def test_descriptors_that_run_out(descriptors: Mapping[str, Ran], limit: int) ->
     assert_alert_lines(bad.out)
     enough = limit > LIMITS[0]
     assert (files.status, checks(files)) == (
-        (0, ["file-fallback"] * 2) if enough else (3, ["revoked", "file-unsafe", "file-unsafe"])
+        (0, ["file-fallback"] * 2) if enough else (3, ["revocation-list", "file-unsafe", "file-unsafe"])
     )
     assert (bad_files.status, "served" in bad_files.out) == (3, False)
 
@@ -127,12 +127,13 @@ gone = table(
 )
 
 
-@pytest.mark.parametrize(("what", "good", "bad"), [("guard", 0, 3), ("gate", 0, 1), ("gate-with-a-model", 0, 1)])
-def test_a_working_directory_that_is_gone(gone: Mapping[str, Ran], what: str, good: int, bad: int) -> None:
-    """Keys in the environment need no working directory."""
-    assert (gone[f"good-{what}"].status, gone[f"good-{what}"].err) == (good, "")
-    assert (gone[f"bad-{what}"].status, gone[f"bad-{what}"].err) == (bad, "")
-    assert_alert_lines("".join(gone[f"bad-{what}"].out.splitlines(keepends=True)[:2]))
+@pytest.mark.parametrize("what", ["guard", "gate", "gate-with-a-model"])
+def test_a_working_directory_that_is_gone(gone: Mapping[str, Ran], what: str) -> None:
+    """It is refused with good keys too: nobody knows which revocation list was there."""
+    good, bad = gone[f"good-{what}"], gone[f"bad-{what}"]
+    assert {(each.status, each.err) for each in (good, bad)} == {(3 if what == "guard" else 1, "")}
+    assert good.out.startswith("ALERT: setting: config under the working directory cannot be found, since the ")
+    assert_alert_lines("".join(bad.out.splitlines(keepends=True)[1:3]))
 
 
 NO_DIRECTORIES = {
@@ -153,15 +154,11 @@ no_directories = table(
 
 @pytest.mark.parametrize("name", NO_DIRECTORIES)
 def test_a_config_directory_that_is_none(no_directories: Mapping[str, Ran], name: str) -> None:
-    """Where `config` is no directory there are no files, and where somebody named it that is an alert.
-
-    So it is where it is a link that leads nowhere: the directory that it should lead to may hold a revocation list.
-    """
+    """Whatever is there instead of a directory is an alert: the directory may hold a revocation list."""
     unnamed, named = no_directories[f"{name}-"], no_directories[f"{name}-config"]
-    setting = ["setting"] * (name in {"loop", "dangling"})
-    assert (unnamed.status, unnamed.err, checks(unnamed)) == (3, "", [*setting, "missing", "missing"])
+    assert (unnamed.status, unnamed.err, checks(unnamed)) == (3, "", ["setting", "missing", "missing"])
     assert (named.status, named.err, named.out.count("\n")) == (3, "", 1)
-    assert named.out.startswith("ALERT: setting: ROBODJ_CONFIG_DIR names a directory that does not exist. ")
+    assert named.out.startswith("ALERT: setting: The config directory that ROBODJ_CONFIG_DIR names ")
 
 
 LOCKED = """
@@ -199,7 +196,7 @@ def test_a_key_file_or_directory_that_this_user_cannot_read(locked: Mapping[str,
     In a directory that cannot be looked into there may be a revocation list.
     """
     needed, beside, ruled_out = (locked[f"{name}-{case}"] for case in ("files", "environment", "environment-only"))
-    revoked = ["revoked"] * (name == "directory")
+    revoked = ["revocation-list"] * (name == "directory")
     assert (needed.status, needed.err, checks(needed)) == (3, "", [*revoked, "file-unsafe", "file-unsafe"])
     assert all("it cannot be read" in alert for alert in needed.alerts)
     assert (beside.status, beside.err) == (3 if revoked else 0, "")

@@ -188,9 +188,7 @@ class TestPolicy:
     def test_2_storage_and_distribution(self, walk: Walk) -> None:
         """The environment delivers the keys; a protected one takes no files, and writes none."""
         assert walk["break-glass"].status == 2
-        assert walk["break-glass"].err.startswith(
-            "robodj-secretguard: nothing was written: environment-only is in force"
-        )
+        assert walk["break-glass"].err.startswith("robodj-secretguard: nothing was written: fallback files are off")
         assert sorted(path.name for path in (walk.operator.root / "config").iterdir() if path.suffix == ".key") == []
         assert [line for line in walk.lines("gate") if "(source: " in line] == [
             "secret.key: present (source: environment; no expiry marker)",

@@ -373,6 +373,15 @@ HOSTS = (
     Host("asyncio", "in a task that nobody asks", (), _SCRIPT, _service(services.ASYNCIO)),
     Host("trio", "in a coroutine that catches all", ("trio>=0.27",), _SCRIPT, _service(services.TRIO)),
     Host("gevent", "in a greenlet that nobody asks", ("gevent>=24.11",), _SCRIPT, _service(services.GEVENT)),
+    Host("eventlet", "in a greenlet that nobody asks", ("eventlet>=0.39",), _SCRIPT, _service(services.EVENTLET)),
+    Host(
+        "Bottle, `reloader=True`",
+        "at import of the app",
+        ("bottle>=0.13",),
+        ("{python}", "main.py", "{port}"),
+        services.BOTTLE,
+        statuses=(4,),
+    ),
     Host(
         "Twisted, `twist web`",
         _IMPORT,

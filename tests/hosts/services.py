@@ -210,6 +210,21 @@ from gevent.pywsgi import WSGIServer
 gevent.spawn(load)
 WSGIServer(("127.0.0.1", int(sys.argv[1])), app).serve_forever()
 """
+EVENTLET = f"""{LOAD}{APP}
+import sys
+import eventlet
+from eventlet import wsgi
+eventlet.spawn(load)
+wsgi.server(eventlet.listen(("127.0.0.1", int(sys.argv[1]))), app)
+"""
+BOTTLE = {
+    "service.py": WSGI,
+    "main.py": """
+import sys
+import bottle
+bottle.run("service:app", host="127.0.0.1", port=int(sys.argv[1]), reloader=True, quiet=True)
+""",
+}
 TWISTED = f"""{LOAD}
 import sys
 from twisted.internet import reactor

@@ -71,6 +71,16 @@ def run_commands() -> object:
     return [main(json.loads(left())[number]) for number in range(len(json.loads(left())))]
 
 
+def run_commands_in_projects() -> object:
+    """Run commands in each of the projects that the scenario left."""
+    commands = json.loads(left())
+    outcomes = []
+    for project in sorted(Path().glob("project-*")):
+        with contextlib.chdir(project):
+            outcomes += [main(each) for each in commands]
+    return outcomes
+
+
 def run_commands_as_nobody() -> object:
     """Run commands as a user who may not read everything."""
     "".encode("unicode_escape")  # its codec is imported, and nobody may read where that is
@@ -121,6 +131,15 @@ def report_scans() -> object:
 def guard_a_named_directory() -> object:
     """Start with a config directory that the scenario left in a file."""
     return guard(config_dir=left())
+
+
+def guard_a_model_with_a_set_up() -> object:
+    """Start with a model that names a config directory that the scenario left in a file, and requires a list there."""
+
+    class Strict(RuntimeSecrets, config_dir=os.path.abspath(left()), file_fallback=False, require_revocation_list=True):
+        pass
+
+    return guard(Strict)
 
 
 def check_a_named_directory() -> object:

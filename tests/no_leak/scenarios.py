@@ -8,14 +8,16 @@ import os
 import secrets
 import string
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from actions import HOSTS
+from command_line import rotated
 from conftest import V1, V2, good_keys, marker
 
 from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.lifecycle.records import hash_of
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
@@ -221,6 +223,30 @@ def path_is_a_key(*, exists: bool) -> Planted:
         planted.files[f"{directory}/secret.key"] = planted.files.pop("elsewhere/secret.key")
         planted.modes[f"{directory}/secret.key"] = 0o666
     return arguments(planted, directory)
+
+
+def project_has_a_key() -> Planted:
+    """Have secret text in each place of the project's configuration, one after the other, as the gate reads it."""
+    planted, value = good(), text(43)
+    planted.secret.append(value)
+    lines = (f'model = "{value}:Own"', f'model = "{value}"', f'operations-log = "{value}"', f'"{value}" = 1')
+    for number, line in enumerate(lines):
+        planted.files[f"project-{number}/pyproject.toml"] = f"[tool.robodj-secretguard]\n{line}\n".encode()
+    return arguments(planted, [["check"], ["status", "--format", "json"], ["rotate", "plan", "secret.key"]])
+
+
+def superseded() -> Planted:
+    """Plant an operations log with a later key than the one that is delivered."""
+    planted = good()
+    records = [
+        rotated(NOW - timedelta(days=40), fingerprint(SealedStr(planted.secret[0]))),
+        rotated(NOW - timedelta(days=30), fingerprint(SealedStr(text(43)))),
+    ]
+    lines: list[bytes] = []
+    for number, record in enumerate(records, start=1):
+        lines.append(replace(record, sequence=number, previous=hash_of(lines[-1]) if lines else None).line())
+    planted.files["config/logs/secret_operations.jsonl"] = b"".join(line + b"\n" for line in lines)
+    return arguments(planted, ["check", "--strict"])
 
 
 def variable_path_is_a_key() -> Planted:
@@ -609,6 +635,9 @@ SCENARIOS: dict[str, Scenario] = {
     "success-with-debugging": Scenario(good, "guard_with_debugging"),
     "missing": Scenario(lambda: one(lambda _: "")),
     "placeholder": Scenario(lambda: one(lambda value: f"{value}<{value}>")),
+    "placeholder-in-base64": Scenario(
+        lambda: one(lambda value: base64.b64encode(f"replace_with_{value}".encode()).decode())
+    ),
     "placeholder-by-a-word": Scenario(lambda: one(lambda value: f"changeme{value}")),
     **{f"format-{name}": Scenario(plant) for name, plant in FORMATS.items()},
     "format-of-the-model": Scenario(FORMATS["newline"], "make_model"),
@@ -647,10 +676,14 @@ SCENARIOS: dict[str, Scenario] = {
     "directory-argument-with-nul": Scenario(
         lambda: arguments(planted := good(), f"{planted.secret[0]}\0"), "check_a_named_directory"
     ),
+    "directory-of-the-model-is-a-key": Scenario(lambda: path_is_a_key(exists=True), "guard_a_model_with_a_set_up"),
+    "list-of-the-model-is-missing": Scenario(lambda: path_is_a_key(exists=False), "guard_a_model_with_a_set_up"),
     "directory-named-by-a-key": Scenario(lambda: path_is_a_key(exists=True), "guard_a_named_directory"),
     "near-miss-of-a-key": Scenario(lambda: one(str, variable=f"{V1}S")),
     "near-miss-of-a-file-variable": Scenario(lambda: one(str, variable=f"{V1}_FILE")),
     "near-miss-of-a-marker": Scenario(lambda: named(lambda value: f"{V1}_EXP{value}")),
+    "near-miss-of-expiry": Scenario(lambda: named(lambda value: f"ROBODJ_SECRET_EXPIRES_{value}")),
+    "near-miss-of-a-switch": Scenario(lambda: named(lambda value: f"ROBODJ_PROTECTED_{value}")),
     "near-miss-with-escapes": Scenario(lambda: named(lambda value: f"{V1}_EXP{value}\n\x1b[31m")),
     "near-miss-of-a-file": Scenario(lambda: filed(path="config/secret.key.txt")),
     "name-is-a-key": Scenario(lambda: named(str)),
@@ -691,6 +724,8 @@ SCENARIOS: dict[str, Scenario] = {
     "gate-format-is-a-key": Scenario(lambda: argument_is_a_key("check", "--format"), "run_gate"),
     "gate-option-is-a-key": Scenario(lambda: argument_is_a_key("check", shape="--{}=1".format), "run_gate"),
     "gate-directory-is-a-key": Scenario(lambda: argument_is_a_key("check", shape="--config-dir={}".format), "run_gate"),
+    "gate-of-an-old-key": Scenario(superseded, "run_gate"),
+    "gate-project-has-a-key": Scenario(project_has_a_key, "run_commands_in_projects"),
     "gate-model-is-a-key": Scenario(lambda: argument_is_a_key("check", "--model", shape="{}:Ours".format), "run_gate"),
     "life": Scenario(of_life(), "run_commands"),
     "life-as-json": Scenario(of_life(good, "--format", "json"), "run_commands"),

@@ -1,4 +1,4 @@
-"""The service main. Run it from the repository's root: `uvicorn app.main:app`."""
+"""The service main: `uvicorn app.main:app` in the repository's root, or with `--app-dir` from elsewhere."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 
+from app.settings import ServiceSecrets
 from robodj_secretguard import check, guard
 
-secrets = guard()  # first: with a bad secret nothing below runs, and no port is opened
-start = check()
+secrets = guard(ServiceSecrets)  # first: with a bad secret nothing below runs, and no port is opened
+start = check(ServiceSecrets)
 
 STATUS_TOKEN_LABEL = b"robodj status token v1"
 
@@ -31,7 +32,7 @@ def status(request: Request) -> dict[str, Any]:
     """Check the secrets afresh, for an operator with the token. The report holds no key."""
     if not is_authorised(request.headers.get("Authorization", "").encode("latin-1")):
         raise HTTPException(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
-    return check().as_dict()
+    return check(ServiceSecrets).as_dict()
 
 
 def is_authorised(header: bytes) -> bool:

@@ -7,7 +7,7 @@ here = os.path.dirname(os.path.abspath(__file__))
 # A secrets.py or logging.py in this folder must not stand in for the standard library's.
 own = {os.path.realpath(here), os.path.dirname(os.path.realpath(__file__))}
 sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) not in own]
-os.chdir(os.path.dirname(here))
+os.chdir(os.path.dirname(here))  # its pyproject.toml names the model
 
 from robodj_secretguard.cli import main  # noqa: E402 - not before the folder is off the path
 

@@ -1,4 +1,4 @@
-"""The service's own tests. They need no key: pytest.ini asks for throw-away ones."""
+"""The service's own tests. They need no key: pytest.ini asks for temporary ones."""
 
 from __future__ import annotations
 
@@ -32,10 +32,17 @@ def test_another_key_is_another_token(robodj_secrets: SecretSettings, monkeypatc
     assert not main.is_authorised(b"Bearer " + before)
 
 
-@pytest.mark.parametrize("check", ["missing", "placeholder", "format", "expired"])
+@pytest.mark.parametrize("check", ["missing", "placeholder", "format", "expired", "revoked"])
 @pytest.mark.parametrize("secret", ["secret.key", "secret_v2.key"])
 def test_it_does_not_start_with_a_bad_secret(bad_robodj_secret: BadSecret, check: str, secret: str) -> None:
     """Each secret is needed, and each kind of bad one is refused."""
     bad_robodj_secret(check, secret)
     with pytest.raises(SystemExit, match=f"refused: {secret}: {check}$"):
+        importlib.reload(main)
+
+
+def test_it_does_not_start_without_a_revocation_list(bad_robodj_secret: BadSecret) -> None:
+    """The model requires the list."""
+    bad_robodj_secret("revocation-list")
+    with pytest.raises(SystemExit, match=r"refused: set-up: revocation-list$"):
         importlib.reload(main)

@@ -5,23 +5,39 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from robodj_secretguard.checks import with_findings
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, UsageError
-from robodj_secretguard.commands.options import add_command, judged, model_of, passes
+from robodj_secretguard.commands.options import (
+    add_command,
+    given,
+    judged,
+    log_place,
+    model_line,
+    model_of,
+    model_used,
+    passes,
+    told_model,
+)
+from robodj_secretguard.commands.project import PYPROJECT
+from robodj_secretguard.findings import Check, Severity
 from robodj_secretguard.generate import ephemeral
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.launch import NOT_EXECUTABLE, NOT_FOUND, launch
-from robodj_secretguard.program import PROGRAM
+from robodj_secretguard.program import PROGRAM, command
 from robodj_secretguard.render import findings_text, report_json, report_text, tally
+from robodj_secretguard.rules.finding import about_setup
 from robodj_secretguard.sealed import contain, type_name
-from robodj_secretguard.sources import ALLOW_FILE_SECRET_FALLBACK, CONFIG_DIR, Environment
+from robodj_secretguard.sources import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, Environment
 from robodj_secretguard.streams import restore_stdout
 
 if TYPE_CHECKING:
     import argparse
 
     from robodj_secretguard.commands.options import Commands
+    from robodj_secretguard.findings import Report
+    from robodj_secretguard.models import SecretSettings
 
-_OPTIONS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format")
+_OPTIONS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log")
 
 
 def add(commands: Commands) -> None:
@@ -48,20 +64,46 @@ def add(commands: Commands) -> None:
     gate_and_run.add_argument(
         "--ephemeral",
         action="store_true",
-        help="make throw-away keys for COMMAND, an image build or a test",
+        help="make temporary keys for COMMAND, an image build or a test",
     )
 
 
 def _check(arguments: argparse.Namespace) -> Answer:
-    report = judged(arguments, model_of(arguments))
+    report = _report(arguments, model_of(arguments))
     passed = passes(arguments, report)
-    render = report_json if arguments.format == "json" else report_text
-    return Answer(EXIT_CLEAN if passed else EXIT_ALERTS, render(report, passed=passed))
+    return Answer(EXIT_CLEAN if passed else EXIT_ALERTS, _rendered(arguments, report, passed=passed))
+
+
+def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
+    """Return the report with what an operations log adds to it."""
+    where = log_place(arguments, model)
+    if where.named_by in {None, PYPROJECT} and not os.path.lexists(where.path):
+        return judged(arguments, model)
+    from robodj_secretguard.commands.recorded import checked  # noqa: PLC0415 - slow to import, and few gates have a log
+
+    report, recorded = checked(arguments, model)
+    remedy = f"Run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
+    if recorded.defects:
+        message, severity = f"The operations log {recorded.worth}.", Severity.WARNING
+    elif recorded.log.continues or (recorded.log.head and not recorded.log.entries):
+        message = "The operations log continues an earlier file, whose records are not judged here."
+        severity = Severity.NOTE
+    else:
+        return report
+    policies = tuple(model.secret_policies.values())
+    finding = about_setup(policies, Check.SETTING, message, remedy, source="none", severity=severity)
+    return with_findings(report, [finding], policies)
+
+
+def _rendered(arguments: argparse.Namespace, report: Report, *, passed: bool) -> str:
+    if arguments.format == "json":
+        return report_json(report, passed=passed, model=model_used(arguments))
+    return report_text(report, passed=passed, model=model_line(arguments))
 
 
 def _exec(arguments: argparse.Namespace) -> Answer:
-    command = arguments.command
-    if not command:
+    program = arguments.command
+    if not program:
         msg = f"the command goes after --; see {PROGRAM} exec --help"
         raise UsageError(msg)
     model = model_of(arguments)
@@ -70,29 +112,32 @@ def _exec(arguments: argparse.Namespace) -> Answer:
         declared = [name for policy in policies for name in (policy.variable, policy.expiry_variable)]
         already_set = [name for name in declared if Environment().is_set(name)]
         if already_set:
-            return _refused(f"{', '.join(already_set)}: set already, and throw-away keys replace nothing; unset it")
-        os.environ.update(ephemeral(policies))
-    report = judged(arguments, model)
+            return _refused(f"{', '.join(already_set)}: set already, and temporary keys replace nothing; unset it")
+        os.environ.update(ephemeral(policies) | {EPHEMERAL: ANNOUNCED})
+    report = _report(arguments, model)
     passed = passes(arguments, report)
-    result = report_json(report, passed=passed) if arguments.format == "json" else findings_text(report)
+    is_json = arguments.format == "json"
+    result = _rendered(arguments, report, passed=passed) if is_json else findings_text(report)
     if not passed:
-        return _refused(tally(report), result)
+        return _refused(tally(report), result, told_model(arguments))
 
     def replace() -> int:
         # What the gate was told holds for the guard in the command.
         if arguments.config_dir is not None:
             os.environ[CONFIG_DIR] = os.path.abspath(arguments.config_dir)
         if arguments.require_env_only:
-            os.environ[ALLOW_FILE_SECRET_FALLBACK] = "false"
+            os.environ[PROTECTED_ENV] = "true"
         restore_stdout(arguments.stdout)
-        return launch(command)
+        return launch(program)
 
     # stdout is the command's.
-    return Answer(EXIT_CLEAN, told=result if report.findings else "", then=lambda: _ended(contain(replace)))
+    shown = result if report.findings else ""
+    return Answer(EXIT_CLEAN, told=told_model(arguments, shown), then=lambda: _ended(contain(replace)))
 
 
-def _refused(why: str, result: str = "") -> Answer:
-    return Answer(REFUSED, result, f"{PROGRAM}: refused, the command was not started: {why}")
+def _refused(why: str, result: str = "", told: str = "") -> Answer:
+    refused = f"{PROGRAM}: refused, the command was not started: {why}"
+    return Answer(REFUSED, result, "\n".join(filter(None, (told, refused))))
 
 
 def _ended(status: int | BaseException) -> Answer:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.commands.answer import EXIT_CLEAN, Answer, UsageError, document
 from robodj_secretguard.commands.inputs import read_input
-from robodj_secretguard.commands.options import add_command, add_group, judged, model_of, span_of
-from robodj_secretguard.commands.recorded import evidence
+from robodj_secretguard.commands.options import add_command, add_group, model_of, model_used, span_of, told_model
+from robodj_secretguard.commands.recorded import checked
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle.checklist import boxes
 from robodj_secretguard.lifecycle.incident import Incident
@@ -48,20 +48,20 @@ def add(commands: Commands) -> None:
 
 def _report(arguments: argparse.Namespace) -> Answer:
     since, until = span_of(arguments)
-    report = judged(arguments, model_of(arguments))
+    report, recorded = checked(arguments, model_of(arguments))
     if since > report.checked_at:
         msg = "--since must not lie ahead"
         raise UsageError(msg)
-    recorded = evidence(arguments)
     entries = [entry for entry in recorded.log.entries if since <= entry.record.recorded_at < until]
     incident = Incident(
         since, min(until, report.checked_at), entries, recorded.log.records, report, _scan(arguments.scan)
     )
     if arguments.format == "json":
-        result = document(ok=report.ok, operations_log=recorded.as_dict(), **incident.as_dict())
+        fields = {"model": model_used(arguments), "operations_log": recorded.as_dict(), **incident.as_dict()}
+        result = document(ok=report.ok, **fields)
     else:
         result = _markdown(incident, recorded.worth)
-    return Answer(EXIT_CLEAN, result, recorded.told)
+    return Answer(EXIT_CLEAN, result, told_model(arguments, recorded.told))
 
 
 def _scan(name: str | None) -> Scan | None:

@@ -35,11 +35,15 @@ def opened_input(option: str, name: str) -> Iterator[BinaryIO]:
     if name == PIPE and is_terminal(getattr(sys, "stdin", None)):
         msg = f"{option} {PIPE} reads a pipe, not a terminal"
         raise UsageError(msg)
+    msg = f"{option}: the file is missing, unreadable or not a regular file; use {PIPE} for a pipe"
     try:
-        with nullcontext(sys.stdin.buffer) if name == PIPE else _regular(name) as file:
-            yield file
+        opened = nullcontext(sys.stdin.buffer) if name == PIPE else _regular(name)
     except (OSError, ValueError, AttributeError):  # a name may be no path, and there may be no stdin
-        msg = f"{option}: the file is missing, unreadable or not a regular file; use {PIPE} for a pipe"
+        raise UsageError(msg) from None
+    try:
+        with opened as file:
+            yield file
+    except (OSError, ValueError):  # stdin may be closed
         raise UsageError(msg) from None
 
 

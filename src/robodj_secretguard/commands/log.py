@@ -5,20 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, Answer, UsageError, document
-from robodj_secretguard.commands.options import add_command, add_group, given, span_of
-from robodj_secretguard.commands.recorded import loaded, log_place
+from robodj_secretguard.commands.options import (
+    add_command,
+    add_group,
+    given,
+    log_place,
+    model_of,
+    model_used,
+    span_of,
+    told_model,
+)
+from robodj_secretguard.commands.recorded import loaded
 from robodj_secretguard.commands.terminal import columns
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle.operations_log import find
 from robodj_secretguard.lifecycle.records import Event, is_hash
 from robodj_secretguard.lifecycle.texts import ascii_text
+from robodj_secretguard.models import RuntimeSecrets
 from robodj_secretguard.program import PROGRAM, command
 from robodj_secretguard.render import count
 
 if TYPE_CHECKING:
     import argparse
 
-    from robodj_secretguard.commands.options import Commands
+    from robodj_secretguard.commands.options import Commands, LogPlace
     from robodj_secretguard.lifecycle.operations_log import Entry
     from robodj_secretguard.lifecycle.records import Head
 
@@ -37,7 +47,7 @@ def add(commands: Commands) -> None:
         group,
         "show",
         _show,
-        options=("--operations-log", "--config-dir", "--format", "--environment", "--since", "--until"),
+        options=("--operations-log", "--config-dir", "--model", "--format", "--environment", "--since", "--until"),
         description="Show the records of the operations log.",
         epilog="exit status: 0 shown, 1 shown, and the log does not verify, 2 wrong usage, or there is no log",
     )
@@ -47,7 +57,7 @@ def add(commands: Commands) -> None:
         group,
         "verify",
         _verify,
-        options=("--operations-log", "--config-dir", "--format"),
+        options=("--operations-log", "--config-dir", "--model", "--format"),
         description="Verify the chain of the operations log.",
         epilog="exit status: 0 it verifies, 1 it does not, 2 wrong usage, or there is nothing to verify",
     )
@@ -56,7 +66,7 @@ def add(commands: Commands) -> None:
 
 def _show(arguments: argparse.Namespace) -> Answer:
     since, until = span_of(arguments)
-    log = loaded(log_place(arguments))
+    log = loaded(_place(arguments))
     wanted = {"secret": arguments.secret, "environment": arguments.environment, "event": arguments.event}
     entries = [
         entry
@@ -65,12 +75,18 @@ def _show(arguments: argparse.Namespace) -> Answer:
         and all(value is None or getattr(entry.record, name) == value for name, value in wanted.items())
     ]
     status = EXIT_ALERTS if log.defects else EXIT_CLEAN
-    verify = command("log", "verify", *given(arguments, "operations_log", "config_dir"))
+    verify = command("log", "verify", *given(arguments, "operations_log", "config_dir", "model"))
     told = f"{PROGRAM}: the operations log does not verify: {verify} says why" if status else ""
     if arguments.format == "json":
-        return Answer(status, document(ok=not status, records=[entry.as_dict() for entry in entries]), told)
+        records = [entry.as_dict() for entry in entries]
+        return Answer(status, document(ok=not status, model=model_used(arguments), records=records), told)
     text = columns([_HEADER, *map(_row, entries)]) if entries else "no such record"
-    return Answer(status, text, told)
+    return Answer(status, text, told_model(arguments, told))
+
+
+def _place(arguments: argparse.Namespace) -> LogPlace:
+    """Return where the log is: the model is imported only where its config directory may say so."""
+    return log_place(arguments, RuntimeSecrets if arguments.operations_log is not None else model_of(arguments))
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
@@ -88,7 +104,7 @@ def _verify(arguments: argparse.Namespace) -> Answer:
     if expected is not None and not is_hash(expected):
         msg = "--expect must be the hash of a record: sha256: and 64 hexadecimal digits in lower case"
         raise UsageError(msg)
-    where = log_place(arguments)
+    where = _place(arguments)
     log = loaded(where)
     if not log.entries and not log.defects:
         msg = f"{where.name}: it has no record, and nothing was verified"
@@ -104,6 +120,7 @@ def _verify(arguments: argparse.Namespace) -> Answer:
     if arguments.format == "json":
         result = document(
             ok=not defects,
+            model=model_used(arguments),
             count=len(log.entries),
             last_hash=last and last.hash,
             defects=defects,
@@ -121,7 +138,7 @@ def _verify(arguments: argparse.Namespace) -> Answer:
     where_before = " in this file" if earlier else ""
     lines += [f"The expected record is number {number}, with all before it{where_before}."] if number else []
     lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
-    return Answer(status, "\n".join(lines))
+    return Answer(status, "\n".join(lines), told_model(arguments))
 
 
 def _proof(head: Head) -> str:

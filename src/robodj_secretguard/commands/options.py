@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from robodj_secretguard.checks import check
 from robodj_secretguard.commands.answer import UsageError
-from robodj_secretguard.lifecycle.texts import MOST_CHARACTERS, is_environment, is_free_text
-from robodj_secretguard.loading import load_model
-from robodj_secretguard.models import RuntimeSecrets
-from robodj_secretguard.program import option
+from robodj_secretguard.commands.project import PYPROJECT
+from robodj_secretguard.lifecycle.texts import MOST_CHARACTERS, ascii_text, is_environment, is_free_text
+from robodj_secretguard.loading import ModelError, load_model
+from robodj_secretguard.models import RuntimeSecrets, setup_of
+from robodj_secretguard.program import PROGRAM, option
 from robodj_secretguard.rules.expiry import expiry
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import (
+    OPERATIONS_FILE,
+    OPERATIONS_LOG,
+    Environment,
+    NamedBy,
+    config_directory,
+    place,
+    within_config_dir,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -52,12 +64,13 @@ def _moment(name: str, text: str) -> datetime:
     return instant
 
 
+DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
-    "--require-env-only": {"action": "store_true", "help": "rule fallback files out"},
+    "--require-env-only": {"action": "store_true", "help": "ignore fallback files"},
     "--config-dir": {"metavar": "DIR", "help": "where the fallback files are (default: config)"},
     "--model": {"metavar": "M:C", "help": "the settings model, as package.module:Class"},
     "--strict": {"action": "store_true", "help": "fail on warnings too"},
-    "--format": {"choices": ("text", "json"), "default": "text", "help": "the form of the result"},
+    "--format": {"choices": ("text", "json"), "default": "text", "help": "the output format"},
     "--operations-log": {
         "metavar": "FILE",
         "help": "the operations log (default: ROBODJ_OPERATIONS_LOG, else logs/secret_operations.jsonl in the config"
@@ -107,7 +120,7 @@ def add_command(
     """
     short = description.partition(".")[0]
     parser = commands.add_parser(name, help=short, description=description, allow_abbrev=False, **more)
-    parser.set_defaults(run=run, model=None, require_env_only=False)
+    parser.set_defaults(run=run, model=None, require_env_only=False, strict=False, uses_project_model=True)
     for each in required:
         parser.add_argument(each, required=True, **_OPTIONS[each])
     for each in options:
@@ -145,12 +158,40 @@ def given(arguments: argparse.Namespace, *names: str) -> list[str]:
 
 
 def model_of(arguments: argparse.Namespace) -> type[SecretSettings]:
-    """Return the settings model that `--model` names, else the policy's own.
+    """Return the settings model that `--model` names, otherwise the project's, otherwise the policy's own.
 
     Raises:
-        ModelError: there is no such model.
+        UsageError: there is no such model.
     """
-    return RuntimeSecrets if arguments.model is None else load_model(arguments.model)
+    try:
+        if arguments.model is not None:
+            return load_model(arguments.model)
+        if arguments.project.model is not None:
+            return load_model(arguments.project.model, arguments.project.directory)
+    except ModelError as error:
+        named = "--model" if arguments.model is not None else f"model in {PYPROJECT}"
+        msg = f"{named}: {error}"
+        raise UsageError(msg) from None
+    return RuntimeSecrets
+
+
+def model_used(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return which model a command used, and what named it: `option`, `pyproject.toml` or `default`."""
+    for name, source in ((arguments.model, "option"), (arguments.project.model, PYPROJECT)):
+        if name is not None:
+            return {"name": ascii_text(name), "source": source}
+    return {"name": DEFAULT_MODEL, "source": "default"}
+
+
+def model_line(arguments: argparse.Namespace) -> str:
+    """Return which model a command used, as one line."""
+    used = model_used(arguments)
+    return f"model: {used['name']}" + (f" ({used['source']})" if used["source"] != "option" else "")
+
+
+def told_model(arguments: argparse.Namespace, *more: str) -> str:
+    """Return which model a command used, and what else goes to stderr, where stdout is not for that."""
+    return "\n".join(filter(None, (f"{PROGRAM}: {model_line(arguments)}", *more)))
 
 
 def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
@@ -165,6 +206,49 @@ def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
             return policy
     msg = f"there is no such secret: the model declares {', '.join(policy.name for policy in policies)}"
     raise UsageError(msg)
+
+
+def directory_of(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[str, NamedBy | None]:
+    """Return the config directory, and what named it; `None` where nothing did."""
+    return config_directory(Environment(), arguments.config_dir, setup_of(model))
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """Where the operations log is.
+
+    Attributes:
+        path: its path.
+        name: what it is called, without a path that somebody gave.
+        named_by: what named it.
+        makes: the directories that are made for it: nobody named them.
+    """
+
+    path: str
+    name: str
+    named_by: str | None = None
+    makes: tuple[str, ...] = ()
+
+
+def log_place(arguments: argparse.Namespace, model: type[SecretSettings]) -> LogPlace:
+    """Return where the operations log is.
+
+    Args:
+        arguments: those of the command.
+        model: the settings model, which may name the config directory.
+    """
+    if arguments.operations_log is not None:
+        return LogPlace(arguments.operations_log, "the operations log that --operations-log names", "option")
+    if variable := Environment().get(OPERATIONS_LOG):
+        name = f"the operations log that {OPERATIONS_LOG} names"
+        return LogPlace(variable.get_secret_value(), name, "environment")
+    if arguments.project.operations_log is not None:
+        path = arguments.project.operations_log
+        return LogPlace(path, f"the operations log that {PYPROJECT} names", PYPROJECT, (os.path.dirname(path),))
+    directory, named_by = directory_of(arguments, model)
+    path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
+    makes = (os.path.dirname(path),) if named_by else (directory, os.path.dirname(path))
+    return LogPlace(path, f"the operations log {place(OPERATIONS_FILE, named_by)}", makes=makes)
 
 
 def judged(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:

@@ -6,74 +6,41 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from robodj_secretguard.checks import with_findings
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, UsageError
+from robodj_secretguard.commands.options import LogPlace, judged, log_place
+from robodj_secretguard.findings import Check, Severity
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.files import make_directory
 from robodj_secretguard.lifecycle.operations_log import Log, LogError, NoLogError
+from robodj_secretguard.lifecycle.standing import recorded_findings
+from robodj_secretguard.lifecycle.texts import could_hold_key
 from robodj_secretguard.program import PROGRAM
-from robodj_secretguard.sources import (
-    OPERATIONS_FILE,
-    OPERATIONS_LOG,
-    Environment,
-    config_directory,
-    place,
-    within_config_dir,
-)
+from robodj_secretguard.rules.finding import about_setup
+from robodj_secretguard.sources import OPERATIONS_LOG
 
 if TYPE_CHECKING:
     import argparse
 
-
-@dataclass(frozen=True, slots=True)
-class LogPlace:
-    """Where the operations log is.
-
-    Attributes:
-        path: its path.
-        name: what it is called, without a path that somebody gave.
-        is_default: whether nobody named it: its directory is made.
-        config_dir: the config directory that is made with it; `None` where somebody named that.
-    """
-
-    path: str
-    name: str
-    is_default: bool = False
-    config_dir: str | None = None
-
-
-def log_place(arguments: argparse.Namespace) -> LogPlace:
-    """Return where the operations log is.
-
-    Args:
-        arguments: those of the command.
-    """
-    environment = Environment()
-    if arguments.operations_log is not None:
-        return LogPlace(arguments.operations_log, "the operations log that --operations-log names")
-    if variable := environment.get(OPERATIONS_LOG):
-        return LogPlace(variable.get_secret_value(), f"the operations log that {OPERATIONS_LOG} names")
-    directory, named_by = config_directory(environment, arguments.config_dir)
-    path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
-    made = None if named_by else directory
-    return LogPlace(path, f"the operations log {place(OPERATIONS_FILE, named_by)}", is_default=True, config_dir=made)
+    from robodj_secretguard.findings import Report
+    from robodj_secretguard.models import SecretSettings
 
 
 def prepared(log: LogPlace) -> str:
-    """Return the path of the operations log, after making its directory where nobody named the log.
-
-    A config directory that somebody named is not made.
+    """Return the path of the operations log, with the directories made that nobody named.
 
     Raises:
-        LogError: the directory is not there, or cannot be made.
+        LogError: they cannot be made, or a key would become the name of a file.
     """
-    if log.is_default:
-        try:
-            if log.config_dir is not None:
-                make_directory(log.config_dir, others=True)
-            make_directory(os.path.dirname(log.path))
-        except OSError:
-            msg = "its directory is not there, and cannot be made"
-            raise LogError(msg) from None
+    if not os.path.lexists(log.path) and could_hold_key(os.path.basename(log.path)):
+        msg = "its file name looks like a key; use another name"
+        raise LogError(msg)
+    try:
+        for directory in log.makes:
+            make_directory(directory, others=directory is not log.makes[-1])
+    except OSError:
+        msg = "its directory does not exist and cannot be made"
+        raise LogError(msg) from None
     return log.path
 
 
@@ -117,7 +84,8 @@ class Evidence:
         if self.defects:
             return f"cannot be relied on: {self.defects[0]}"
         if not self.log.last:
-            return "no record" if self.found else "none"
+            after = f"; it continues after record {self.log.head.sequence}" if self.log.head else ""
+            return f"no record{after}" if self.found else "none"
         return f"verifies, last record {self.log.last.hash}"
 
     @property
@@ -138,16 +106,36 @@ class Evidence:
         return {"found": self.found, "last_hash": last and last.hash, "defects": list(self.defects)}
 
 
-def evidence(arguments: argparse.Namespace) -> Evidence:
+def evidence(arguments: argparse.Namespace, model: type[SecretSettings]) -> Evidence:
     """Return the operations log as it is.
 
     Args:
         arguments: those of the command.
+        model: the settings model.
     """
-    where = log_place(arguments)
+    where = log_place(arguments, model)
     try:
         return Evidence(where, operations_log.load(where.path), found=True)
     except NoLogError:
         return Evidence(where, Log(), found=False)
     except LogError as error:
         return Evidence(where, Log(), found=True, unreadable=str(error))
+
+
+def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[Report, Evidence]:
+    """Return the check's report with what the operations log adds to it, and that log.
+
+    Args:
+        arguments: those of the command.
+        model: the settings model.
+    """
+    report, recorded = judged(arguments, model), evidence(arguments, model)
+    policies = tuple(model.secret_policies.values())
+    further = [*recorded_findings(report, recorded.log.records, policies)]
+    named = {"environment": OPERATIONS_LOG, "option": "--operations-log"}.get(recorded.place.named_by or "")
+    if not recorded.found and named:
+        message = f"{named} names a file that is not there."
+        remedy = f"Set {named} to the operations log; leave it out only where the first record is still to come."
+        source = "environment" if named == OPERATIONS_LOG else "none"
+        further.append(about_setup(policies, Check.SETTING, message, remedy, source=source, severity=Severity.WARNING))
+    return with_findings(report, further, policies), recorded

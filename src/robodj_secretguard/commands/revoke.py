@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, UsageError, document
-from robodj_secretguard.commands.options import add_command, given, judged, model_of, policy_of
+from robodj_secretguard.commands.options import (
+    LogPlace,
+    add_command,
+    directory_of,
+    given,
+    judged,
+    model_line,
+    model_of,
+    model_used,
+    policy_of,
+)
 from robodj_secretguard.commands.recorded import evidence, prepared
 from robodj_secretguard.findings import Check, iso_utc
 from robodj_secretguard.fingerprint import FORM, is_fingerprint
@@ -24,16 +35,16 @@ from robodj_secretguard.lifecycle.revocation import (
     steps,
 )
 from robodj_secretguard.lifecycle.rotation import SeveralEnvironmentsError, before_key, rotations
+from robodj_secretguard.models import setup_of
 from robodj_secretguard.program import PROGRAM
 from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
-from robodj_secretguard.sources import Environment, config_directory, place
+from robodj_secretguard.sources import place, within_config_dir
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from robodj_secretguard.commands.options import Commands
-    from robodj_secretguard.commands.recorded import LogPlace
     from robodj_secretguard.findings import Finding, Report
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.models import SecretSettings
@@ -73,15 +84,21 @@ def add(commands: Commands) -> None:
 def _revoke(arguments: argparse.Namespace) -> Answer:
     model = model_of(arguments)
     report = judged(arguments, model)
-    recorded = evidence(arguments)  # a revocation does not wait for a log that cannot be read
+    recorded = evidence(arguments, model)  # a revocation does not wait for a log that cannot be read
     records = recorded.log.records
     key = revoked_key(*_meant(arguments, model, report, records), report, records)
     if not arguments.yes:
         told = "\n".join(filter(None, (recorded.told, f"{PROGRAM}: nothing was revoked: pass --yes to do it")))
         text = "\n".join([f"To be revoked: {_described(key)}.", *_earlier_line(arguments, key, records)])
         return Answer(EXIT_ALERTS, _shown(arguments, key, text, revoked=False, recorded=False, steps=[]), told)
-    directory, named_by = config_directory(Environment(), arguments.config_dir)
+    directory, named_by = directory_of(arguments, model)
     the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
+    if setup_of(model).require_revocation_list and _is_lost(directory):
+        msg = (
+            f"nothing was revoked: {the_list} is missing or empty, and the model requires one, so nothing starts:"
+            " restore it from version control, then run this again; a new project begins one with a comment"
+        )
+        raise UsageError(msg)
     is_new = _listed(directory, the_list, key, arguments.reason)
     told, events = recorded.told, []
     if not key.recorded_as_revoked:
@@ -91,8 +108,11 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
         except (LogError, KeyboardInterrupt) as error:
             why = str(error) or "interrupted"
             told = f"{PROGRAM}: the key IS revoked, but that was not recorded: {recorded.place.name}: {why}"
-        # Once more: git may have replaced the list while the log was waited for.
-        is_new |= _listed(directory, the_list, key, arguments.reason)
+        try:  # once more: git may have replaced the list while the log was waited for
+            is_new |= add_to_list(directory, key, why=arguments.reason, now=datetime.now(UTC))
+        except RevocationListError as error:
+            why = f"the key was revoked, and {the_list} cannot be read any more: {error}"
+            told = "\n".join(filter(None, (told, f"{PROGRAM}: {why}; add it to {REVOKED_FINGERPRINTS} until it can")))
     done = steps(key, report, records, given(arguments, "config_dir", "model"), given(arguments, "operations_log"))
     lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", f"It is on {the_list}, {_WHERE}"]
     # What else is wrong with the list: it may hold nothing back.
@@ -101,6 +121,12 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
     listed = [item.as_dict() for item in done]
     result = _shown(arguments, key, text, revoked=True, recorded=not told, steps=listed)
     return Answer(EXIT_USAGE if told else EXIT_CLEAN, result, told, events=events)
+
+
+def _is_lost(directory: str) -> bool:
+    """Whether the revocation list of a directory is not there, or has nothing in it."""
+    path = os.path.join(directory, within_config_dir(REVOKED_FILE))
+    return not os.path.lexists(path) or (os.path.isfile(path) and not os.path.getsize(path))
 
 
 def _listed(directory: str, the_list: str, key: RevokedKey, why: str) -> bool:
@@ -118,13 +144,13 @@ def _listed(directory: str, the_list: str, key: RevokedKey, why: str) -> bool:
 
 
 def _is_of_the_list(finding: Finding) -> bool:
-    return finding.check is Check.REVOKED and finding.secret is None
+    return finding.check is Check.REVOCATION_LIST
 
 
 def _shown(arguments: argparse.Namespace, key: RevokedKey, text: str, *, recorded: bool, **fields: Any) -> str:
     if arguments.format == "text":
-        return text
-    return document(ok=recorded, recorded=recorded, key=key.as_dict(), **fields)
+        return f"{text}\n{model_line(arguments)}"
+    return document(ok=recorded, recorded=recorded, model=model_used(arguments), key=key.as_dict(), **fields)
 
 
 def _described(key: RevokedKey) -> str:

@@ -5,10 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.checks import with_findings
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, Answer, UsageError, document
 from robodj_secretguard.commands.inputs import opened_input
-from robodj_secretguard.commands.options import add_command, add_group, given, judged, model_of, policy_of
-from robodj_secretguard.commands.recorded import LogPlace, evidence, loaded, log_place, prepared
+from robodj_secretguard.commands.options import (
+    LogPlace,
+    add_command,
+    add_group,
+    given,
+    judged,
+    log_place,
+    model_line,
+    model_of,
+    model_used,
+    policy_of,
+)
+from robodj_secretguard.commands.recorded import evidence, loaded, prepared
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import LogError
@@ -24,6 +36,7 @@ from robodj_secretguard.lifecycle.rotation import (
     rotations,
     started_on,
 )
+from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.program import option
 from robodj_secretguard.render import count
 
@@ -107,7 +120,7 @@ def _record(arguments: argparse.Namespace) -> Answer:
         log_options=given(arguments, "operations_log"),
     )
     known = [_known(number, file) for number, file in enumerate(arguments.known, start=1)]
-    where = log_place(arguments)
+    where = log_place(arguments, model)
     try:
         with operations_log.opened(prepared(where)) as log:
             report = judged(arguments, model)  # once more: a key may have been revoked while the log was waited for
@@ -121,6 +134,10 @@ def _record(arguments: argparse.Namespace) -> Answer:
             said = _comparison(comparison, rotation.environment, known)
             if refused:
                 return _refused(arguments, report, refused, comparison, said)
+            policies = tuple(model.secret_policies.values())
+            report = with_findings(report, recorded_findings(report, log.log.records, policies), policies)
+            if not report.ok:
+                return _refused(arguments, report, _GATE_FAILED, {}, "")
             entries = log.append([verdict.record for verdict in verdicts.values() if verdict.record])
     except LogError as error:
         msg = f"nothing was recorded: {where.name}: {error}"
@@ -129,12 +146,13 @@ def _record(arguments: argparse.Namespace) -> Answer:
     events = [entry.as_dict() for entry in entries]
     if arguments.format == "json":
         fields = {"refusals": [], "unchanged": unchanged, "compared": comparison, "records": events}
+        fields["model"] = model_used(arguments)
         result = document(ok=True, **fields, check=report.as_dict())
     else:
         lines = [*_lines(entries, rotation), *(f"{name}: unchanged, not recorded" for name in unchanged)]
         if rotation.environment not in comparison:
             lines.append(f"These are the first records of {rotation.environment}.")
-        result = "\n".join([*lines, said])
+        result = "\n".join([*lines, said, model_line(arguments)])
     return Answer(EXIT_CLEAN, result, events=events)
 
 
@@ -179,10 +197,13 @@ def _refused(
     if arguments.format == "json":
         refused = [{"secret": name, "reason": why} for name, why in reasons.items()]
         fields = {"refusals": refused, "unchanged": [], "compared": comparison, "records": []}
+        fields["model"] = model_used(arguments)
         return Answer(EXIT_ALERTS, document(ok=False, **fields, check=report.as_dict()))
     lines = [finding.line for finding in report.findings]
     lines += [f"REFUSED: {f'{name}: ' if name else ''}{why}." for name, why in reasons.items()]
-    return Answer(EXIT_ALERTS, "\n".join([*lines, *filter(None, [said]), "Nothing was recorded."]))
+    return Answer(
+        EXIT_ALERTS, "\n".join([*lines, *filter(None, [said]), model_line(arguments), "Nothing was recorded."])
+    )
 
 
 def _lines(entries: Sequence[Entry], rotation: Rotation) -> list[str]:
@@ -214,7 +235,7 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     model = model_of(arguments)
     policy = policy_of(model, arguments.name)
     report = judged(arguments, model)
-    recorded = evidence(arguments)
+    recorded = evidence(arguments, model)
     delivered = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
     of_this_key = {
         record.environment: record
@@ -234,9 +255,11 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     )
     if arguments.format == "json":
         listed = [{"text": step.text, "command": step.command} for step in steps]
-        return Answer(EXIT_CLEAN, document(ok=True, secret=policy.name, steps=listed), recorded.told)
+        result = document(ok=True, model=model_used(arguments), secret=policy.name, steps=listed)
+        return Answer(EXIT_CLEAN, result, recorded.told)
     lines = [f"Rotation of {policy.name}, every {policy.cadence.days} days by {policy.owner}"]
     for number, step in enumerate(steps, start=1):
         lines.append(f"{number}. {step.text}")
         lines += [f"     {step.command}"] if step.command else []
+    lines.append(model_line(arguments))
     return Answer(EXIT_CLEAN, "\n".join(lines), recorded.told)

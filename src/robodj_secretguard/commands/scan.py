@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, UsageError
 from robodj_secretguard.commands.inputs import read_input
-from robodj_secretguard.commands.options import add_command, given, model_of
+from robodj_secretguard.commands.options import add_command, directory_of, given, model_of, told_model
 from robodj_secretguard.commands.recorded import evidence
 from robodj_secretguard.commands.terminal import Progress
 from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.models import setup_of
 from robodj_secretguard.program import PROGRAM
 from robodj_secretguard.rules.revoked import revocation_list_findings
 from robodj_secretguard.rules.setup import setting_findings
@@ -25,7 +26,7 @@ from robodj_secretguard.scan.scanner import Scanner
 from robodj_secretguard.scan.search import KeySearch
 from robodj_secretguard.scan.text import text
 from robodj_secretguard.sealed import contain
-from robodj_secretguard.sources import Environment, config_directory, read, variables_read, within_config_dir
+from robodj_secretguard.sources import Environment, read, variables_read, within_config_dir
 from robodj_secretguard.textfile import lines_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def add(commands: Commands) -> None:
         epilog="exit status: 0 nothing found, 1 found, 2 wrong usage, or something could not be looked at (whatever was"
         " found elsewhere)",
     )
+    parser.set_defaults(uses_project_model=False)  # a repository that nobody trusts is scanned too
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files and directories (default: the working one)")
     parser.add_argument("--git-history", action="store_true", help="and every object that git keeps, with its commits")
     parser.add_argument("--staged", action="store_true", help="instead, what the next commit adds or changes")
@@ -75,15 +77,20 @@ def _scan(arguments: argparse.Namespace) -> Answer:
     model = model_of(arguments)
     policies = tuple(model.secret_policies.values())
     readings = read(
-        policies, variables_read(policies), environment=environment, config_dir=arguments.config_dir, now=now
+        policies,
+        variables_read(policies),
+        environment=environment,
+        model_setup=setup_of(model),
+        config_dir=arguments.config_dir,
+        now=now,
     )
     setup = readings[0].setup
-    recorded = evidence(arguments)
+    recorded = evidence(arguments, model)
     at_hand = [*live_values(readings), *_given(arguments.keys_from)]
     values = [] if arguments.fingerprints else at_hand
     live = [each for each in values if each.is_sound]
     known = known_keys(live, recorded.log.records, setup.revocation.fingerprints)
-    directory, _ = config_directory(environment, arguments.config_dir)
+    directory, _ = directory_of(arguments, model)
     paths = [path for path in dict.fromkeys(arguments.paths or [os.curdir]) if os.path.lexists(path)]
     progress = Progress(getattr(sys, "stderr", None))
     scanner = Scanner(
@@ -115,15 +122,17 @@ def _scan(arguments: argparse.Namespace) -> Answer:
     scan = scanner.result(scope, known.values(), now)
     status = EXIT_USAGE if not scan.complete else EXIT_CLEAN if scan.ok else EXIT_ALERTS
     if arguments.format == "text":
-        return Answer(status, text(scan, policies, given(arguments, "config_dir", "model")))
-    return Answer(status, json.dumps(sarif(scan) if arguments.format == "sarif" else scan.as_dict(), indent=2))
+        result = text(scan, policies, given(arguments, "config_dir", "model"))
+    else:
+        result = json.dumps(sarif(scan) if arguments.format == "sarif" else scan.as_dict(), indent=2)
+    return Answer(status, result, told_model(arguments))
 
 
 def _unreliable(setup: Setup, recorded: Evidence) -> Iterator[Unread]:
     """Yield fingerprints that cannot be relied on."""
     for why in recorded.defects:  # an end that is torn, or a clock, takes nothing away from who reads
         yield Unread(OPERATIONS_LOG, why, matters=bool(recorded.unreadable or recorded.log.damage))
-    if not recorded.found and not recorded.place.is_default:
+    if not recorded.found and recorded.place.named_by is not None:
         yield Unread(OPERATIONS_LOG, f"{recorded.place.name} is not there")
     for finding in revocation_list_findings(setup):
         yield Unread(REVOCATION_LIST, finding.message)

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, Answer, document
-from robodj_secretguard.commands.options import add_command, given, judged, model_of, passes
-from robodj_secretguard.commands.recorded import evidence
+from robodj_secretguard.commands.options import add_command, given, model_line, model_of, model_used, passes
+from robodj_secretguard.commands.recorded import checked
 from robodj_secretguard.commands.terminal import coloured, shows_colour, wrapped
 from robodj_secretguard.findings import State, iso_utc
 from robodj_secretguard.lifecycle.standing import standing
@@ -42,26 +42,34 @@ def add(commands: Commands) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> Answer:
-    report = judged(arguments, model_of(arguments))
-    recorded = evidence(arguments)
+    report, recorded = checked(arguments, model_of(arguments))
     standings = [standing(status, report, recorded.log.records) for status in report.secrets]
     behind = arguments.strict and any(each.is_behind for each in standings)
     status = max(EXIT_CLEAN if passes(arguments, report) and not behind else EXIT_ALERTS, recorded.status)
     if arguments.format == "json":
         secrets = [each.as_dict() for each in standings]
-        result = document(ok=not status, operations_log=recorded.as_dict(), secrets=secrets, check=report.as_dict())
+        result = document(
+            ok=not status,
+            model=model_used(arguments),
+            operations_log=recorded.as_dict(),
+            secrets=secrets,
+            check=report.as_dict(),
+        )
     else:
         with_options = bool(given(arguments, "config_dir", "model"))
         colour = shows_colour(arguments.stdout)
-        result = _text(report, standings, recorded.worth, with_options=with_options, colour=colour)
+        lines = [model_line(arguments), f"operations log: {recorded.worth}"]
+        result = _text(report, standings, lines, with_options=with_options, colour=colour)
     return Answer(status, result, recorded.told)
 
 
-def _text(report: Report, standings: Sequence[Standing], log: str, *, with_options: bool, colour: bool) -> str:
+def _text(
+    report: Report, standings: Sequence[Standing], lines: Sequence[str], *, with_options: bool, colour: bool
+) -> str:
     summary = tally(report)
     if report.findings:
         summary += f": {PROGRAM} check says which{' (same options)' if with_options else ''}"
-    lines = [f"operations log: {log}", revocation_line(report.revocation_list), summary]
+    lines = [*lines, revocation_line(report.revocation_list), summary]
     blocks = [_row(each, colour=colour) for each in standings]
     return "\n\n".join([*blocks, "\n".join(wrapped(line, _INDENT) for line in lines)])
 
@@ -70,7 +78,8 @@ def _row(each: Standing, *, colour: bool) -> str:
     status = each.status
     # The other states say by themselves why.
     refused = f", refused: {', '.join(each.alerts)}" if each.alerts and status.state is State.PRESENT else ""
-    head = wrapped(f"{status.secret}: {status.state} ({status.source}){refused}", _INDENT)
+    old = ", an old key" if each.superseded else ""
+    head = wrapped(f"{status.secret}: {status.state} ({status.source}){refused}{old}", _INDENT)
     rotated = _line("rotated", _rotation(each))
     if colour:
         head = coloured(head, "red" if each.alerts else "green")

@@ -129,7 +129,7 @@ def append_content(descriptor: int, content: bytes, *, size: int) -> None:
     """
     if os.fstat(descriptor).st_size != size:
         raise ChangedError
-    start = end = None
+    start, end = size, size + len(content)  # until the write is known: an interrupt may come right after it
     try:
         written = os.write(descriptor, content)
         end = os.lseek(descriptor, 0, os.SEEK_CUR)
@@ -141,7 +141,7 @@ def append_content(descriptor: int, content: bytes, *, size: int) -> None:
             raise ChangedError  # noqa: TRY301 - it is taken back as well
     except BaseException:
         with contextlib.suppress(OSError):
-            if start is not None and os.fstat(descriptor).st_size == end:
+            if os.fstat(descriptor).st_size == end:
                 os.ftruncate(descriptor, start)
         raise
 

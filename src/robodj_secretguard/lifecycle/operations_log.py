@@ -27,7 +27,7 @@ from robodj_secretguard.lifecycle.files import (
 )
 from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, hash_of, parse, parse_head
 from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
-from robodj_secretguard.textfile import exposed, is_way_exposed
+from robodj_secretguard.textfile import judge_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -328,7 +328,7 @@ def opened(path: str) -> Iterator[OpenLog]:
         LogError: it cannot be opened, read or written, it is damaged, or another process does not let go of it.
     """
     with _errors_in_our_words():
-        if not os.path.lexists(path) and is_way_exposed(os.path.dirname(path) or os.curdir):
+        if not os.path.lexists(path) and judge_way(os.path.dirname(path) or os.curdir).exposed:
             msg = "others may put it there: a directory on the way to it, or a link, is theirs to change"
             raise LogError(msg)
         descriptor, _ = open_or_make(path, os.O_RDWR | os.O_APPEND)
@@ -354,7 +354,7 @@ def opened(path: str) -> Iterator[OpenLog]:
 
 def _content(descriptor: int, path: str) -> bytes:
     content = content_of(descriptor, MAX_LOG_BYTES + 1)
-    if why := exposed(os.fstat(descriptor), path):
+    if why := judge_way(path, os.fstat(descriptor)).exposed:
         msg = f"others may have changed it or put it there: {'; '.join(why)}"
         raise LogError(msg)
     if len(content) > MAX_LOG_BYTES:
@@ -367,7 +367,7 @@ def _head(path: str) -> Head | None:
     path += HEAD_FILE
     try:
         content, status = read_unlinked(path, _MAX_HEAD_BYTES)
-        return None if exposed(status, path) else parse_head(content)
+        return None if judge_way(path, status).exposed else parse_head(content)
     except OSError:
         return None
 

@@ -163,7 +163,7 @@ def _append(path: str, fingerprint: str, entry: bytes, *, may_be_empty: bool) ->
             if not content and not is_made and not may_be_empty:
                 return None
             unreadable, lines = lines_of(content)
-            is_new = fingerprint not in revocation_list(TextFile(lines=lines)).fingerprints
+            is_new = fingerprint not in revocation_list([TextFile(lines=lines)]).fingerprints
             gap = HEADER.encode() if not content else b"" if content.endswith(b"\n") else b"\n"
             addition = gap + entry if is_new else b""
             if len(content) + len(addition) >= MAX_LIST_BYTES:

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.findings import Check, Finding, Severity, iso_utc
+from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import rotations
+from robodj_secretguard.program import command
+from robodj_secretguard.revocation import REVOKED_FILE
+from robodj_secretguard.rules.finding import about_setup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from robodj_secretguard.findings import Report, SecretStatus
     from robodj_secretguard.lifecycle.records import Record
+    from robodj_secretguard.policy import SecretPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,7 @@ class Standing:
         environment: the environment that it is recorded under.
         age: how long ago that was.
         alerts: the checks that refuse it.
+        superseded: whether a later key is recorded in its environment.
         open_steps: the steps of its validation that are not done.
     """
 
@@ -35,6 +41,7 @@ class Standing:
     environment: str | None
     age: timedelta | None
     alerts: tuple[str, ...]
+    superseded: bool
     open_steps: tuple[str, ...]
 
     @property
@@ -57,6 +64,7 @@ class Standing:
         return {
             **self.status.as_dict(),
             "alerts": list(self.alerts),
+            "superseded": self.superseded,
             "rotated_at": self.rotated_at and iso_utc(self.rotated_at),
             "environment": self.environment,
             "age_days": None if self.age is None else self.age.days,
@@ -74,13 +82,70 @@ def standing(status: SecretStatus, report: Report, records: Iterable[Record]) ->
         records: what is recorded.
     """
     alerts = tuple(str(finding.check) for finding in report.alerts if finding.secret == status.secret)
+    superseded = any((each.secret, each.check) == (status.secret, Check.SUPERSEDED) for each in report.findings)
     of_this_secret = rotations(records, status.secret)
     # Where the key is not delivered, as on an operator's machine, the last one that was recorded is meant.
     fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
     of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
     if not of_this_key:
-        return Standing(status, None, None, None, alerts, ())
+        return Standing(status, None, None, None, alerts, superseded, ())
     first, last = of_this_key[0], of_this_key[-1]
     age = report.checked_at - first.recorded_at
     open_steps = last.validation.open_steps if last.validation else ()
-    return Standing(status, first.recorded_at, first.environment, age, alerts, open_steps)
+    return Standing(status, first.recorded_at, first.environment, age, alerts, superseded, open_steps)
+
+
+def recorded_findings(report: Report, records: Sequence[Record], policies: Sequence[SecretPolicy]) -> Iterator[Finding]:
+    """Return what the operations log shows to be wrong: a revocation that is not listed, a key that came back.
+
+    Args:
+        report: the check's report.
+        records: what is recorded.
+        policies: every declared secret's policy.
+    """
+    listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
+    revoked = dict.fromkeys(record.fingerprint for record in records if record.event is Event.REVOKED)
+    unlisted = [each for each in revoked if each is not None and each not in listed]
+    if unlisted:
+        more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
+        message = f"A recorded revocation is not on the revocation list: {unlisted[0]}{more}."
+        revoke = command("revoke", "--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes")
+        remedy = f"Restore the list from version control, or put the fingerprint on it again: {revoke}"
+        yield about_setup(policies, Check.REVOCATION_LIST, message, remedy, source=f"file:{REVOKED_FILE}")
+    by_name = {policy.name: policy for policy in policies}
+    for status in report.secrets:
+        if (later := _superseded_by(status, records)) is not None:
+            yield _superseded(by_name[status.secret], status, later, report.checked_at)
+
+
+def _superseded_by(status: SecretStatus, records: Iterable[Record]) -> Record | None:
+    """Return the first record of a later key in the environment of the one that is delivered here."""
+    of_this_secret = rotations(records, status.secret)
+    own = [place for place, record in enumerate(of_this_secret) if record.fingerprint == status.fingerprint]
+    if status.fingerprint is None or not own:
+        return None
+    environment = of_this_secret[own[-1]].environment
+    after = of_this_secret[own[-1] + 1 :]
+    return next((record for record in after if record.environment == environment), None)
+
+
+def _superseded(policy: SecretPolicy, status: SecretStatus, later: Record, now: datetime) -> Finding:
+    until = later.recorded_at + policy.overlap
+    is_rollout = now <= until
+    message = (
+        f"{policy.variable} is an old key: {later.fingerprint} was recorded after it, at {iso_utc(later.recorded_at)}"
+        f" in {later.environment}."
+    )
+    if is_rollout:
+        remedy = f"Roll {later.fingerprint} out before {iso_utc(until)}: from then on this is a warning."
+    else:
+        remedy = f"Set {policy.variable} to its current value from the secret manager, then restart."
+    return Finding(
+        check=Check.SUPERSEDED,
+        severity=Severity.NOTE if is_rollout else Severity.WARNING,
+        secret=policy.name,
+        source=status.source,
+        message=message,
+        remedy=remedy,
+        owner=policy.owner,
+    )

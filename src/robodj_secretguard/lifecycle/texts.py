@@ -35,7 +35,16 @@ def is_free_text(text: str) -> bool:
     """
     if not text.strip() or len(text) > MOST_CHARACTERS or _UNPRINTABLE.search(text):
         return False
-    return not _HEXADECIMAL.search(text) and all(map(weakness, _BASE64URL.findall(text)))
+    return not could_hold_key(text)
+
+
+def could_hold_key(text: str) -> bool:
+    """Whether a part of text could be a key.
+
+    Args:
+        text: the text.
+    """
+    return bool(_HEXADECIMAL.search(text)) or not all(map(weakness, _BASE64URL.findall(text)))
 
 
 def ascii_text(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from robodj_secretguard.findings import Check
 from robodj_secretguard.material import format_defects, is_placeholder, weakness
 from robodj_secretguard.rules.finding import about
-from robodj_secretguard.sources import MAX_FILE_BYTES
+from robodj_secretguard.sources import MAX_FILE_BYTES, chmod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +30,9 @@ def delivery_findings(reading: Reading) -> Iterator[Finding]:
     if reading.file_in_use and file.unsafe:
         remedy = (
             f"Deliver the key as {policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
-            f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {where}, and 700 its directory."
+            f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {where}"
         )
+        remedy += f"; {chmod(file, reading.setup.directory_named_by)}." if file.exposed else "."
         yield about(reading, Check.FILE_UNSAFE, f"{where} may not be used: {'; '.join(file.unsafe)}.", remedy)
     elif value is None:
         message = f"{where} has {len(file.lines)} lines besides blanks and comments where exactly one is needed."
@@ -51,8 +52,8 @@ def _missing(reading: Reading) -> str:
     policy, setup = reading.policy, reading.setup
     unset = f"{policy.variable} is {'unset' if reading.variable is None else 'set but empty'}"
     place = setup.place(policy.file)
-    if setup.environment_only:
-        return f"{unset}, and environment-only is in force: {place} is not used."
+    if setup.files_off:
+        return f"{unset}, and fallback files are off: {place} is not used."
     if reading.file.dangling:
         return f"{unset}, and {place} is a link to a file that is not there."
     if reading.file.exists:

@@ -72,6 +72,8 @@ def expiry_findings(reading: Reading) -> Iterator[Finding]:
     elif instant <= now:
         yield about(reading, Check.EXPIRED, f"The key expired at {iso_utc(instant)} ({name}).", f"Rotate: {rotation}")
     elif not clock_is_wrong and instant - now <= policy.warn_before:
+        if reading.setup.ephemeral:  # temporary keys have a line of their own
+            return
         left = -((now - instant) // timedelta(days=1))
         message = f"The key expires at {iso_utc(instant)} ({name}), within {left} day{'s' if left > 1 else ''}."
         yield about(reading, Check.EXPIRING, message, f"Rotate before then: {rotation}")

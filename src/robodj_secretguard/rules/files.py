@@ -28,12 +28,12 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
         yield about(
             reading, Check.FILE_FALLBACK, message, f"Deliver the key as {policy.variable}, then delete the file."
         )
-        if file.lax:
+        if lax := (*file.lax, *file.lax_way):
             remedy = f"Make the service's user its owner, and run: chmod 600 {where}"
-            yield about(reading, Check.FILE_PERMISSIONS, f"{where} is open too wide: {'; '.join(file.lax)}.", remedy)
+            yield about(reading, Check.FILE_PERMISSIONS, f"{where} is open too wide: {'; '.join(lax)}.", remedy)
     elif not reading.file_in_use and holds_key_material(file):
-        if reading.setup.environment_only:
-            check, why = Check.FILE_PRESENT, "while environment-only is in force"
+        if reading.setup.files_off:
+            check, why = Check.FILE_PRESENT, "while fallback files are off"
         else:
             check, why = Check.FILE_STALE, f"while {policy.variable} delivers the key"
         what = "cannot be judged" if file.unreadable else "holds key material"

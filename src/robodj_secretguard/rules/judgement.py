@@ -1,6 +1,6 @@
 """Every rule, run over one secret or over all of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from robodj_secretguard.findings import Check, Finding, State
@@ -35,18 +35,22 @@ class Judgement:
         readings: what was found, for every declared secret in declared order, at least one.
     """
 
-    __slots__ = ("_secrets", "_together")
+    __slots__ = ("_secrets", "_sharing", "_together")
 
     def __init__(self, readings: Sequence[Reading]) -> None:
         self._secrets = tuple(Judged(reading, _judge_alone(reading)) for reading in readings)
         setup = readings[0].setup
+        shared = [
+            *shared_findings([reading for reading, findings in self._secrets if not _holds_placeholder(findings)])
+        ]
+        self._sharing = {name for _, names in shared for name in names}
         self._together = (
             *setting_findings(setup),
             *revocation_list_findings(setup),
             *near_miss_findings(setup, None),
             *misnamed_list_findings(setup),
             *ephemeral_findings(setup),
-            *shared_findings([reading for reading, findings in self._secrets if not _holds_placeholder(findings)]),
+            *(finding for finding, _ in shared),
         )
 
     @property
@@ -58,6 +62,11 @@ class Judgement:
     def together(self) -> tuple[Finding, ...]:
         """The findings about the set-up, and about one secret beside another."""
         return self._together
+
+    @property
+    def sharing(self) -> Collection[str]:
+        """The secrets whose value a later one has: the finding is on that one, and neither is usable."""
+        return self._sharing
 
     @property
     def setup(self) -> Setup:

@@ -56,8 +56,9 @@ def misnamed_list_findings(setup: Setup) -> Iterator[Finding]:
     Args:
         setup: what holds for every declared secret.
     """
-    if setup.revocation.file.misnamed:
-        yield from _misnamed(setup, REVOKED_FILE, "Rename it, or delete it.", Severity.ALERT, None)
+    if any(file.misnamed for file in setup.revocation.files):
+        remedy = f"Add its lines to {setup.place(REVOKED_FILE)}, then delete it."
+        yield from _misnamed(setup, REVOKED_FILE, remedy, Severity.ALERT, None)
 
 
 def _misnamed(

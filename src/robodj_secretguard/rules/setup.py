@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.findings import Check, Severity
 from robodj_secretguard.rules.finding import about_setup
@@ -13,47 +13,60 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.findings import Finding
     from robodj_secretguard.policy import SecretPolicy
-    from robodj_secretguard.sources import Setup
+    from robodj_secretguard.sources import NamedBy, Setup
+
+_NAMED: Final[dict[NamedBy | None, str]] = {
+    None: "config under the working directory",
+    "environment": f"The config directory that {CONFIG_DIR} names",
+    "argument": "The config directory that the config_dir argument names",
+    "model": "The config directory that the model names",
+}
+_FIX: Final[dict[NamedBy | None, str]] = {
+    None: "Start in the service's own directory, and restore config as a directory from version control.",
+    "environment": f"Correct {CONFIG_DIR}, or restore that directory.",
+    "argument": "Correct the config_dir argument, or restore that directory.",
+    "model": "Restore that directory from version control or the deployment.",
+}
 
 
 def setting_findings(setup: Setup) -> Iterator[Finding]:
-    """Return the switches with an unknown value, and a config directory that is named and not there, or hidden.
+    """Return the switches with an unknown value, and a config directory that cannot be used.
 
     Args:
         setup: what holds for every declared secret.
     """
     for name in setup.unknown_switches:
-        message = f"{name} is neither true nor false, so environment-only is in force."
+        message = f"{name} is neither true nor false, so fallback files are off."
         remedy = "Set it to one of 1, true, yes, on, 0, false, no, off, or unset it."
         yield about_setup(setup.policies, Check.SETTING, message, remedy, source="environment")
-    if setup.directory_hidden and not setup.directory_named_by:
-        message = "config under the working directory is a link to nothing, or cannot be looked into."
-        remedy = "It may hold key files or the revocation list: mend the link or the permissions on the way to it."
-        yield about_setup(setup.policies, Check.SETTING, message, remedy, source="none")
-    if setup.directory_named_by and not setup.directory_exists:
-        from_environment = setup.directory_named_by == "environment"
-        source, named = ("environment", CONFIG_DIR) if from_environment else ("none", "The config directory argument")
-        message = f"{named} names a directory that does not exist."
-        remedy = "Correct it, or leave it out to use config under the working directory."
-        yield about_setup(setup.policies, Check.SETTING, message, remedy, source=source)
+    if setup.directory_fault:
+        source = "environment" if setup.directory_named_by == "environment" else "none"
+        yield _directory_finding(setup, _NAMED[setup.directory_named_by], setup.directory_fault, source)
+    if setup.model_directory_fault:
+        yield _directory_finding(setup, _NAMED["model"], setup.model_directory_fault, "none")
+
+
+def _directory_finding(setup: Setup, named: str, fault: str, source: str) -> Finding:
+    remedy = f"It may hold the revocation list or key files. {_FIX[setup.directory_named_by]}"
+    return about_setup(setup.policies, Check.SETTING, f"{named} {fault}.", remedy, source=source)
 
 
 def ephemeral_findings(setup: Setup) -> Iterator[Finding]:
-    """Return that the keys are throw-away ones: an alert in environment-only, where services serve.
+    """Return that the keys are temporary: an alert where the environment is protected, where services serve.
 
     Args:
         setup: what holds for every declared secret.
     """
     if setup.ephemeral:
-        message = f"{EPHEMERAL} is set: the keys are throw-away ones, for an image build or a test"
-        remedy = "To serve, unset it, and deliver the existing values from the secret manager; "
-        if setup.environment_only:
-            message += ", and environment-only is in force."
-            remedy += "to build or test, do so without environment-only."
+        message = f"{EPHEMERAL} is set: the keys are temporary, for an image build or a test"
+        remedy = f"To serve, leave out exec --ephemeral, unset {EPHEMERAL}, and deliver the keys from the manager; "
+        if setup.protected:
+            message += ", and the environment is protected."
+            remedy += "to build or test, do so outside of the protected environment."
         else:
             message += "."
             remedy += "a build or a test needs nothing."
-        severity = Severity.ALERT if setup.environment_only else Severity.WARNING
+        severity = Severity.ALERT if setup.protected else Severity.WARNING
         yield about_setup(setup.policies, Check.EPHEMERAL, message, remedy, source="environment", severity=severity)
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.sources import Reading
 
 
-def shared_findings(readings: Sequence[Reading]) -> Iterator[Finding]:
-    """Return, for each secret that equals, contains or lies in an earlier one, a finding on the later one.
+def shared_findings(readings: Sequence[Reading]) -> Iterator[tuple[Finding, list[str]]]:
+    """Return, for each secret that equals, contains or lies in earlier ones, a finding on it and their names.
 
     Args:
         readings: what was found, in declared order, for every declared secret that does not hold a placeholder.
@@ -29,12 +29,9 @@ def shared_findings(readings: Sequence[Reading]) -> Iterator[Finding]:
     for reading, key in keys:
         shared = [name for name, other in earlier if _stem(key) in other or _stem(other) in key]
         if shared:
-            yield about(
-                reading,
-                Check.SHARED,
-                f"Its value and that of {', '.join(shared)} are equal, or one contains the other.",
-                f"Every secret needs its own key. Rotate {reading.policy.name}: {reading.policy.generator.command}",
-            )
+            message = f"Its value and that of {', '.join(shared)} are equal, or one contains the other."
+            remedy = f"Every secret needs its own key. Rotate {reading.policy.name}: {reading.policy.generator.command}"
+            yield about(reading, Check.SHARED, message, remedy), shared
         earlier.append((reading.policy.name, key))
 
 

@@ -1,0 +1,13 @@
+"""The service's secrets and their set-up. Commands and tests import this module, so it does not call `guard()`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robodj_secretguard import RuntimeSecrets
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ServiceSecrets(RuntimeSecrets, config_dir=ROOT / "config", file_fallback=False, require_revocation_list=True):
+    """The two runtime secrets, with the revocation list of this repository, whatever the working directory is."""
