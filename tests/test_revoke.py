@@ -1074,10 +1074,10 @@ def test_somebody_else_has_recorded_it(machine: Machine, monkeypatch: pytest.Mon
     assert [entry.record.event for entry in machine.records] == [Event.REVOKED]
 
 
-@pytest.mark.parametrize("content", [None, ""], ids=["missing", "empty"])
+@pytest.mark.parametrize("content", [None, "", "\n\n"], ids=["missing", "empty", "blank"])
 def test_a_required_list_that_is_lost(machine: Machine, content: str | None) -> None:
     """No short list replaces it: the earlier entries would start again. With a comment it is a new one."""
-    module = "requiring_a_lost_list" if content is None else "requiring_an_empty_list"
+    module = f"requiring_a_list_{'lost' if content is None else len(content)}"
     machine.put(f"{module}.py", REQUIRING)
     if content is not None:
         machine.write(NAME, content, 0o644)
@@ -1104,7 +1104,7 @@ def test_a_list_that_is_spoilt_after_the_record(machine: Machine, monkeypatch: p
     monkeypatch.setattr(operations_log, "opened", spoiling)
     ran = machine.call("revoke", "secret.key", *REASON, "--yes")
     assert ran.status == 2
-    assert "the key was revoked, and the revocation list config/revoked.fingerprints cannot be read any more" in ran.err
+    assert "the key was revoked, but the revocation list config/revoked.fingerprints cannot be read any more" in ran.err
     assert ran.out.startswith("Revoked: ")
     assert '"event": "secret revoked"' in ran.err
     assert [entry.record.event for entry in machine.records] == [Event.REVOKED]

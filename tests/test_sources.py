@@ -122,6 +122,7 @@ class TestModel:
         spoilt = check(strict(tmp_path / "file"), environ=environ, now=NOW)
         assert found(spoilt) == [("setting", None), ("revocation-list", None)]
         assert spoilt.findings[0].message == "The config directory that the model names is not a directory."
+        assert spoilt.findings[0].remedy.endswith("Restore that directory from version control or the deployment.")
 
     def test_one_fault_is_one_alert(self, tmp_path: Path) -> None:
         """A list that leads nowhere is not said to be missing as well; an empty one beside a full one is."""
@@ -136,7 +137,8 @@ class TestModel:
         assert found(check(model, environ=environ, now=NOW)) == []
         Checker(tmp_path / "other").write(LIST, "# none\n", 0o644)
         (tmp_path / "model" / LIST).rename(tmp_path / "kept")
-        assert found(check(model, environ=environ, now=NOW)) == [("revocation-list", None)]
+        (absent,) = check(model, environ=environ, now=NOW).findings
+        assert absent.remedy.startswith(f"Restore {LIST} in the model's directory from version control")
         (tmp_path / "kept").rename(tmp_path / "model" / LIST)
         if os.name == "posix":
             (tmp_path / "model" / LIST).unlink()
@@ -291,6 +293,23 @@ class TestModes:
         assert "every directory above it" in remedy(check(environ=good_keys(), now=NOW))
         os.system("chmod go-w .")  # noqa: S605, S607
         assert found(check(environ=good_keys(), now=NOW)) == []
+
+    @posix_only
+    def test_a_key_file_on_a_read_only_mount(self, tmp_path: Path) -> None:
+        """No chmod is advised: it would fail there."""
+        volume = tmp_path / "config"
+        volume.mkdir()
+        volume.chmod(0o777)
+        (volume / "secret.key").write_text(good_keys()[V1])
+        (volume / "secret.key").chmod(0o600)
+        script = "from robodj_secretguard import check; print(*[f.remedy for f in check().findings], sep='\\n')"
+        env = clean_environment() | good_keys()
+        del env[V1]
+        mounts = [f"mount --bind {volume} {volume}", f"mount -o remount,bind,ro {volume}"]
+        ran = run_with_mounts(mounts, [sys.executable, "-c", script], env=env, cwd=tmp_path)
+        assert ran.out.splitlines()[1:] == [
+            f"Deliver the key as {V1} instead: the mount is read-only, and chmod fails there."
+        ]
 
     @posix_only
     @pytest.mark.parametrize(("option", "expected"), [("ro", "file-permissions"), ("rw", "revocation-list")])

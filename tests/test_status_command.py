@@ -379,6 +379,18 @@ class TestRecorded:
         machine.environ["ROBODJ_REVOKED_FINGERPRINTS"] = more
         assert self.findings(machine) == []
 
+    def test_a_revocation_that_is_not_listed_elsewhere(self, machine: Machine) -> None:
+        """The command that is told means the same list and the same log as the check did."""
+        gone = another()
+        machine.record(revoked(NOW - DAY, gone))
+        (machine.root / "elsewhere").mkdir(mode=0o700)
+        options = ("--config-dir", "elsewhere", "--operations-log", str(machine.log.relative_to(machine.root)))
+        (line,) = (each for each in machine.call("check", *options).out.splitlines() if each.startswith("ALERT"))
+        command = shlex.split(line.partition("again: ")[2].partition(" (file:")[0])
+        assert machine.call(*command[1:]).status == 0
+        assert machine.call("check", *options).status == 0
+        assert len(machine.records) == 1
+
     def test_a_log_that_is_not_there(self, machine: Machine) -> None:
         """Where the variable names one it is a warning; where nobody named it there is none yet."""
         assert self.findings(machine) == []

@@ -34,13 +34,15 @@ class RevocationList(NamedTuple):
     invalid_in_variable: tuple[int, ...]
 
     @property
-    def is_absent(self) -> bool:
-        """Whether the model's file, or the only one, has no line, or the other one is empty.
+    def absent(self) -> tuple[int, ...]:
+        """Which files a model that requires a list finds absent: its own or the only one, and any that is empty.
 
         An empty file may be a checkout that is under way.
         """
-        *others, required = map(_state, self.files)
-        return required != "there" or "empty" in others
+        last = len(self.files) - 1
+        return tuple(
+            number for number, file in enumerate(self.files) if _is_empty(file) and (file.exists or number == last)
+        )
 
 
 def revocation_list(files: Iterable[TextFile], variable: SealedStr | None = None) -> RevocationList:
@@ -64,10 +66,8 @@ def revocation_list(files: Iterable[TextFile], variable: SealedStr | None = None
     )
 
 
-def _state(file: TextFile) -> str:
-    if file.unreadable or file.dangling or not file.empty:  # a fault of its own is an alert of its own
-        return "there"
-    return "empty" if file.exists else "absent"
+def _is_empty(file: TextFile) -> bool:
+    return file.empty and not file.unreadable and not file.dangling  # what is unreadable has another alert
 
 
 def _entry(line: str) -> str:

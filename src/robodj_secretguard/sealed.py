@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
@@ -14,7 +14,22 @@ _Result = TypeVar("_Result")
 _HASH_SALT: Final = os.urandom(16)
 
 
-class _Reveal:
+class _Sealed:
+    """Copies are the object itself, and pickling is refused."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        refuse_pickle()
+
+
+class _Reveal(_Sealed):
     """Returns a text that is in no attribute, and is not pickled: cloudpickle and dill would take a function's."""
 
     __slots__ = ("__dict__", "_function")  # the first for encoders that fall back to `vars`: it is empty
@@ -25,17 +40,8 @@ class _Reveal:
     def __call__(self) -> str:
         return self._function()
 
-    def __copy__(self) -> _Reveal:
-        return self
 
-    def __deepcopy__(self, _memo: dict[int, Any]) -> _Reveal:
-        return self
-
-    def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        refuse_pickle()
-
-
-class SealedStr(SecretStr):
+class SealedStr(_Sealed, SecretStr):
     """A `SecretStr` whose text is in no attribute.
 
     `vars`, `inspect`, `rich.inspect` and JSON encoders that fall back to `vars` find a callable where a
@@ -66,15 +72,6 @@ class SealedStr(SecretStr):
     def __hash__(self) -> int:
         # Not hash(text), as an equal SecretStr has: a guess's hash could be compared with it.
         return hash((_HASH_SALT, self._reveal()))
-
-    def __copy__(self) -> SealedStr:
-        return self
-
-    def __deepcopy__(self, _memo: dict[int, Any]) -> SealedStr:
-        return self
-
-    def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        refuse_pickle()
 
 
 def refuse_pickle() -> NoReturn:

@@ -74,13 +74,7 @@ def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
     Raises:
         OSError: it cannot be read, is not a regular file, or is larger.
     """
-    descriptor = os.open(path, _READ_FLAGS)
-    try:
-        status = os.fstat(descriptor)
-        unreadable, content = _content(descriptor, status, most)
-        way = judge_way(path, status)
-    finally:
-        os.close(descriptor)
+    _, unreadable, content, way = _examined(os.open(path, _READ_FLAGS), path, most)
     if unreadable:
         raise OSError
     foreign = [each for each in way.foreign if not each.startswith((ITS_DIRECTORY, A_DIRECTORY_ABOVE))]
@@ -95,13 +89,9 @@ def _look(path: str, most: int) -> TextFile:
     except OSError:
         return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
     try:
-        status = os.fstat(descriptor)
-        unreadable, content = _content(descriptor, status, most)
-        way = judge_way(path, status)
+        status, unreadable, content, way = _examined(descriptor, path, most)
     except OSError:
         return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
-    finally:
-        os.close(descriptor)
     lines: tuple[SealedStr, ...] = ()
     if not unreadable:
         unreadable, lines = lines_of(content)
@@ -117,18 +107,41 @@ def _look(path: str, most: int) -> TextFile:
     )
 
 
+def _examined(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tuple[str, ...], bytes, "Way"]:
+    """Return an open file's status, why its content cannot be used, the content, and the way to it; and close it."""
+    try:
+        status = os.fstat(descriptor)
+        return status, *_content(descriptor, status, most), judge_way(path, status)
+    finally:
+        os.close(descriptor)
+
+
 def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[str, ...], bytes]:
     """Return why a file's content cannot be used, and the content."""
     if not stat.S_ISREG(status.st_mode):
         return ("it is not a regular file",), b""
-    content = b""
-    while len(content) <= most and (chunk := os.read(descriptor, most + 1 - len(content))):
-        content += chunk
+    content = read_most(descriptor, most + 1)
     if version(os.fstat(descriptor)) != version(status):
         return ("it changed while it was read",), b""
     if len(content) > most:
         return (f"it is larger than {most} bytes",), b""
     return (), content
+
+
+def read_most(descriptor: int, most: int) -> bytes:
+    """Return what is left of an open file, cut after a number of bytes.
+
+    Args:
+        descriptor: the file's.
+        most: the number of bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    content = b""
+    while len(content) < most and (chunk := os.read(descriptor, most - len(content))):
+        content += chunk
+    return content
 
 
 def lines_of(content: bytes) -> tuple[tuple[str, ...], tuple[SealedStr, ...]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from robodj_secretguard.commands.answer import UsageError
 from robodj_secretguard.commands.terminal import is_terminal
-from robodj_secretguard.lifecycle.files import NotRegularError, open_unlinked
+from robodj_secretguard.lifecycle.files import open_unlinked, regular_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +67,9 @@ def read_input(option: str, name: str, *, most: int) -> bytes:
 
 def _regular(name: str) -> BinaryIO:
     file = open(os.path.realpath(name), "rb", opener=open_unlinked)  # noqa: SIM115 - the caller closes it
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    try:
+        regular_status(file.fileno())
+    except OSError:
         file.close()
-        raise NotRegularError
+        raise
     return file

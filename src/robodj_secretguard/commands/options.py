@@ -67,14 +67,17 @@ def _moment(name: str, text: str) -> datetime:
 DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--require-env-only": {"action": "store_true", "help": "ignore fallback files"},
-    "--config-dir": {"metavar": "DIR", "help": "where the fallback files are (default: config)"},
+    "--config-dir": {
+        "metavar": "DIR",
+        "help": "the config directory (default: ROBODJ_CONFIG_DIR, otherwise the model's, otherwise config)",
+    },
     "--model": {"metavar": "M:C", "help": "the settings model, as package.module:Class"},
     "--strict": {"action": "store_true", "help": "fail on warnings too"},
     "--format": {"choices": ("text", "json"), "default": "text", "help": "the output format"},
     "--operations-log": {
         "metavar": "FILE",
-        "help": "the operations log (default: ROBODJ_OPERATIONS_LOG, else logs/secret_operations.jsonl in the config"
-        " directory)",
+        "help": "the operations log (default: ROBODJ_OPERATIONS_LOG, otherwise the project's, otherwise"
+        " logs/secret_operations.jsonl in the config directory)",
     },
     "--environment": {
         "metavar": "NAME",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robodj_secretguard.checks import with_findings
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, UsageError
-from robodj_secretguard.commands.options import LogPlace, judged, log_place
+from robodj_secretguard.commands.options import LogPlace, given, judged, log_place
 from robodj_secretguard.findings import Check, Severity
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.files import make_directory
@@ -21,8 +21,10 @@ from robodj_secretguard.sources import OPERATIONS_LOG
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from robodj_secretguard.findings import Report
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.models import SecretSettings
 
 
@@ -129,13 +131,30 @@ def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple
         arguments: those of the command.
         model: the settings model.
     """
-    report, recorded = judged(arguments, model), evidence(arguments, model)
-    policies = tuple(model.secret_policies.values())
-    further = [*recorded_findings(report, recorded.log.records, policies)]
+    recorded = evidence(arguments, model)
+    report = with_recorded(arguments, model, judged(arguments, model), recorded.log.records)
     named = {"environment": OPERATIONS_LOG, "option": "--operations-log"}.get(recorded.place.named_by or "")
     if not recorded.found and named:
         message = f"{named} names a file that is not there."
         remedy = f"Set {named} to the operations log; leave it out only where the first record is still to come."
         source = "environment" if named == OPERATIONS_LOG else "none"
-        further.append(about_setup(policies, Check.SETTING, message, remedy, source=source, severity=Severity.WARNING))
-    return with_findings(report, further, policies), recorded
+        policies = tuple(model.secret_policies.values())
+        finding = about_setup(policies, Check.SETTING, message, remedy, source=source, severity=Severity.WARNING)
+        report = with_findings(report, [finding], policies)
+    return report, recorded
+
+
+def with_recorded(
+    arguments: argparse.Namespace, model: type[SecretSettings], report: Report, records: Sequence[Record]
+) -> Report:
+    """Return a report with what the records of an operations log add to it.
+
+    Args:
+        arguments: those of the command.
+        model: the settings model.
+        report: the check's report.
+        records: what is recorded.
+    """
+    policies = tuple(model.secret_policies.values())
+    options = given(arguments, "operations_log", "config_dir", "model")
+    return with_findings(report, recorded_findings(report, records, policies, options), policies)

@@ -37,8 +37,9 @@ from robodj_secretguard.lifecycle.revocation import (
 from robodj_secretguard.lifecycle.rotation import SeveralEnvironmentsError, before_key, rotations
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.program import PROGRAM
-from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
+from robodj_secretguard.revocation import MAX_LIST_BYTES, REVOKED_FILE, REVOKED_FINGERPRINTS, revocation_list
 from robodj_secretguard.sources import place, within_config_dir
+from robodj_secretguard.textfile import look
 
 if TYPE_CHECKING:
     import argparse
@@ -93,7 +94,8 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
         return Answer(EXIT_ALERTS, _shown(arguments, key, text, revoked=False, recorded=False, steps=[]), told)
     directory, named_by = directory_of(arguments, model)
     the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
-    if setup_of(model).require_revocation_list and _is_lost(directory):
+    list_file = look(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
+    if setup_of(model).require_revocation_list and revocation_list([list_file]).absent:
         msg = (
             f"nothing was revoked: {the_list} is missing or empty, and the model requires one, so nothing starts:"
             " restore it from version control, then run this again; a new project begins one with a comment"
@@ -111,8 +113,8 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
         try:  # once more: git may have replaced the list while the log was waited for
             is_new |= add_to_list(directory, key, why=arguments.reason, now=datetime.now(UTC))
         except RevocationListError as error:
-            why = f"the key was revoked, and {the_list} cannot be read any more: {error}"
-            told = "\n".join(filter(None, (told, f"{PROGRAM}: {why}; add it to {REVOKED_FINGERPRINTS} until it can")))
+            why = f"the key was revoked, but {the_list} cannot be read any more: {error}; {_instead(key)}"
+            told = "\n".join(filter(None, (told, f"{PROGRAM}: {why}")))
     done = steps(key, report, records, given(arguments, "config_dir", "model"), given(arguments, "operations_log"))
     lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", f"It is on {the_list}, {_WHERE}"]
     # What else is wrong with the list: it may hold nothing back.
@@ -121,12 +123,6 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
     listed = [item.as_dict() for item in done]
     result = _shown(arguments, key, text, revoked=True, recorded=not told, steps=listed)
     return Answer(EXIT_USAGE if told else EXIT_CLEAN, result, told, events=events)
-
-
-def _is_lost(directory: str) -> bool:
-    """Whether the revocation list of a directory is not there, or has nothing in it."""
-    path = os.path.join(directory, within_config_dir(REVOKED_FILE))
-    return not os.path.lexists(path) or (os.path.isfile(path) and not os.path.getsize(path))
 
 
 def _listed(directory: str, the_list: str, key: RevokedKey, why: str) -> bool:
@@ -138,9 +134,12 @@ def _listed(directory: str, the_list: str, key: RevokedKey, why: str) -> bool:
     try:
         return add_to_list(directory, key, why=why, now=datetime.now(UTC))
     except RevocationListError as error:
-        instead = f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
-        msg = f"nothing was revoked: {the_list}: {error}; {instead}"
+        msg = f"nothing was revoked: {the_list}: {error}; {_instead(key)}"
         raise UsageError(msg) from None
+
+
+def _instead(key: RevokedKey) -> str:
+    return f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
 
 
 def _is_of_the_list(finding: Finding) -> bool:

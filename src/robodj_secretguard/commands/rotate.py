@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import with_findings
 from robodj_secretguard.commands.answer import EXIT_ALERTS, EXIT_CLEAN, Answer, UsageError, document
 from robodj_secretguard.commands.inputs import opened_input
 from robodj_secretguard.commands.options import (
@@ -20,7 +19,7 @@ from robodj_secretguard.commands.options import (
     model_used,
     policy_of,
 )
-from robodj_secretguard.commands.recorded import evidence, loaded, prepared
+from robodj_secretguard.commands.recorded import evidence, loaded, prepared, with_recorded
 from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import LogError
@@ -31,12 +30,12 @@ from robodj_secretguard.lifecycle.rotation import (
     Rotation,
     compared,
     completion,
+    environments,
     judge,
     refusals,
     rotations,
     started_on,
 )
-from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.program import option
 from robodj_secretguard.render import count
 
@@ -134,8 +133,7 @@ def _record(arguments: argparse.Namespace) -> Answer:
             said = _comparison(comparison, rotation.environment, known)
             if refused:
                 return _refused(arguments, report, refused, comparison, said)
-            policies = tuple(model.secret_policies.values())
-            report = with_findings(report, recorded_findings(report, log.log.records, policies), policies)
+            report = with_recorded(arguments, model, report, log.log.records)
             if not report.ok:
                 return _refused(arguments, report, _GATE_FAILED, {}, "")
             entries = log.append([verdict.record for verdict in verdicts.values() if verdict.record])
@@ -237,17 +235,13 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     report = judged(arguments, model)
     recorded = evidence(arguments, model)
     delivered = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
-    of_this_key = {
-        record.environment: record
-        for record in rotations(recorded.log.records, policy.name)
-        if record.fingerprint == delivered
-    }
-    environment = arguments.environment or next(reversed(of_this_key), None) or "ENVIRONMENT"
+    own = environments(delivered, policy.name, recorded.log.records)
+    environment = arguments.environment or next(reversed(own), None) or "ENVIRONMENT"
     steps = plan(
         policy,
         now=datetime.now(UTC),
         here=rotations(recorded.log.records, policy.name, environment),
-        delivered=delivered if not of_this_key or environment in of_this_key else None,
+        delivered=delivered if not own or environment in own else None,
         environment=environment,
         who=(*option("--operator", arguments.operator or "YOUR-NAME"), *given(arguments, "ticket")),
         options=given(arguments, "config_dir", "model"),

@@ -11,6 +11,8 @@ import stat
 import time
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.textfile import read_most
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -104,13 +106,24 @@ def content_of(descriptor: int, most: int) -> bytes:
     Raises:
         OSError: it cannot be read, or is no regular file.
     """
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise NotRegularError
-    content = b""
+    regular_status(descriptor)
     os.lseek(descriptor, 0, os.SEEK_SET)  # on Windows, the lock has moved it
-    while len(content) < most and (chunk := os.read(descriptor, most - len(content))):
-        content += chunk
-    return content
+    return read_most(descriptor, most)
+
+
+def regular_status(descriptor: int) -> os.stat_result:
+    """Return the status of an open file.
+
+    Args:
+        descriptor: the file's.
+
+    Raises:
+        NotRegularError: it is a directory, a pipe or a device.
+    """
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegularError
+    return status
 
 
 def append_content(descriptor: int, content: bytes, *, size: int) -> None:

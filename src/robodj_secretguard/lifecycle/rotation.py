@@ -82,6 +82,17 @@ def rotations(records: Iterable[Record], secret: str | None, environment: str | 
     ]
 
 
+def environments(fingerprint: str | None, secret: str, records: Iterable[Record]) -> list[str | None]:
+    """Return the environment of each recorded rotation to a key, in order.
+
+    Args:
+        fingerprint: the key's.
+        secret: the secret's name.
+        records: what is recorded.
+    """
+    return [record.environment for record in rotations(records, secret) if record.fingerprint == fingerprint]
+
+
 def before_key(
     fingerprint: str, secret: str, records: Sequence[Record], environment: str | None = None
 ) -> Record | None:
@@ -96,7 +107,7 @@ def before_key(
     Raises:
         SeveralEnvironmentsError: the records do not say which environment is meant.
     """
-    own = [record.environment for record in rotations(records, secret) if record.fingerprint == fingerprint]
+    own = environments(fingerprint, secret, records)
     where = environment or (own[-1] if own else None)
     candidates = rotations(records, secret, where)
     if len({record.environment for record in candidates}) > 1:

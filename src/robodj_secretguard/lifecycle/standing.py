@@ -95,13 +95,16 @@ def standing(status: SecretStatus, report: Report, records: Iterable[Record]) ->
     return Standing(status, first.recorded_at, first.environment, age, alerts, superseded, open_steps)
 
 
-def recorded_findings(report: Report, records: Sequence[Record], policies: Sequence[SecretPolicy]) -> Iterator[Finding]:
+def recorded_findings(
+    report: Report, records: Sequence[Record], policies: Sequence[SecretPolicy], options: Sequence[str]
+) -> Iterator[Finding]:
     """Return what the operations log shows to be wrong: a revocation that is not listed, a key that came back.
 
     Args:
         report: the check's report.
         records: what is recorded.
         policies: every declared secret's policy.
+        options: those that a command needs here to mean the same list and log.
     """
     listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
     revoked = dict.fromkeys(record.fingerprint for record in records if record.event is Event.REVOKED)
@@ -109,7 +112,8 @@ def recorded_findings(report: Report, records: Sequence[Record], policies: Seque
     if unlisted:
         more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
         message = f"A recorded revocation is not on the revocation list: {unlisted[0]}{more}."
-        revoke = command("revoke", "--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes")
+        words = ("--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
+        revoke = command("revoke", *words)
         remedy = f"Restore the list from version control, or put the fingerprint on it again: {revoke}"
         yield about_setup(policies, Check.REVOCATION_LIST, message, remedy, source=f"file:{REVOKED_FILE}")
     by_name = {policy.name: policy for policy in policies}

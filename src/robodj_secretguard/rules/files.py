@@ -30,6 +30,8 @@ def file_findings(reading: Reading) -> Iterator[Finding]:
         )
         if lax := (*file.lax, *file.lax_way):
             remedy = f"Make the service's user its owner, and run: chmod 600 {where}"
+            if file.lax_way:
+                remedy = f"Deliver the key as {policy.variable} instead: the mount is read-only, and chmod fails there."
             yield about(reading, Check.FILE_PERMISSIONS, f"{where} is open too wide: {'; '.join(lax)}.", remedy)
     elif not reading.file_in_use and holds_key_material(file):
         if reading.setup.files_off:

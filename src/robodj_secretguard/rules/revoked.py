@@ -57,6 +57,11 @@ def revocation_list_findings(setup: Setup) -> Iterator[Finding]:
                 named_by = "model" if number else setup.directory_named_by
                 remedy = f"Compare it with version control, and run: {chmod(file, named_by)}."
             yield finding(message, remedy)
+        # Where the directory itself is missing, that is what is to be fixed.
+        if setup.list_required and number in revocation.absent and not setup.directory_fault:
+            message = f"There is no revocation list {place}, or it is empty, and the model requires one."
+            remedy = f"Restore {place} from version control; a new project begins one with a comment as its only line."
+            yield finding(message, remedy)
         if invalid:
             entries = f"{_entries(invalid)}, comments and blank lines not counted"
             message = f"The revocation list {place} has lines that are not fingerprints: {entries}."
@@ -66,12 +71,6 @@ def revocation_list_findings(setup: Setup) -> Iterator[Finding]:
             message = f"The {what} {place} could be changed by others: {'; '.join((*file.lax_way, *file.foreign))}."
             remedy = "Make root or this user the owner of it, of its directory and of those above, and the only writer."
             yield finding(message, remedy, severity=Severity.WARNING)
-    # Where the directory itself is missing, that is what is to be fixed.
-    if setup.list_required and revocation.is_absent and not setup.directory_fault:
-        where = setup.place(REVOKED_FILE)
-        message = f"There is no revocation list {where}, or it is empty, and the model requires one."
-        remedy = f"Restore {where} from version control; a new project begins one with a comment as its only line."
-        yield finding(message, remedy)
     if numbers := revocation.invalid_in_variable:
         message = f"{REVOKED_FINGERPRINTS} has entries that are not fingerprints: {_entries(numbers)}."
         remedy = f"Correct it: {FORM} each, separated by commas or blanks."

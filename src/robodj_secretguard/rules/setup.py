@@ -40,15 +40,15 @@ def setting_findings(setup: Setup) -> Iterator[Finding]:
         remedy = "Set it to one of 1, true, yes, on, 0, false, no, off, or unset it."
         yield about_setup(setup.policies, Check.SETTING, message, remedy, source="environment")
     if setup.directory_fault:
-        source = "environment" if setup.directory_named_by == "environment" else "none"
-        yield _directory_finding(setup, _NAMED[setup.directory_named_by], setup.directory_fault, source)
+        yield _directory_finding(setup, setup.directory_named_by, setup.directory_fault)
     if setup.model_directory_fault:
-        yield _directory_finding(setup, _NAMED["model"], setup.model_directory_fault, "none")
+        yield _directory_finding(setup, "model", setup.model_directory_fault)
 
 
-def _directory_finding(setup: Setup, named: str, fault: str, source: str) -> Finding:
-    remedy = f"It may hold the revocation list or key files. {_FIX[setup.directory_named_by]}"
-    return about_setup(setup.policies, Check.SETTING, f"{named} {fault}.", remedy, source=source)
+def _directory_finding(setup: Setup, named_by: NamedBy | None, fault: str) -> Finding:
+    source = "environment" if named_by == "environment" else "none"
+    remedy = f"It may hold the revocation list or key files. {_FIX[named_by]}"
+    return about_setup(setup.policies, Check.SETTING, f"{_NAMED[named_by]} {fault}.", remedy, source=source)
 
 
 def ephemeral_findings(setup: Setup) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import stat
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from robodj_secretguard.lifecycle.files import NotRegularError, open_unlinked, reason
+from robodj_secretguard.lifecycle.files import NotRegularError, open_unlinked, reason, regular_status
 from robodj_secretguard.scan.content import BLOCK_BYTES, Hole, UnreadError
 from robodj_secretguard.textfile import version
 
@@ -106,9 +106,7 @@ def content(entry: Entry) -> Iterator[bytes | Hole]:
 def _blocks(path: str) -> Iterator[bytes | Hole]:
     descriptor = open_unlinked(path, os.O_RDONLY)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotRegularError
+        status = regular_status(descriptor)
         at, size = 0, status.st_size
         while at < size:
             start, end = _data(descriptor, at, size)
