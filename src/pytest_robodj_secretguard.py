@@ -179,13 +179,14 @@ def _set(patch: pytest.MonkeyPatch, variables: Mapping[str, str | None]) -> None
 
 
 def _set_ephemeral(patch: pytest.MonkeyPatch, model: type[SecretSettings]) -> None:
-    from robodj_secretguard.generate import ephemeral
+    from robodj_secretguard.generator import ephemeral
 
     _set(patch, ephemeral(model.secret_policies.values()))
 
 
 def _model(config: pytest.Config) -> type[SecretSettings]:
-    from robodj_secretguard.loading import ModelError, load_model
+    from robodj_secretguard.errors import ModelError
+    from robodj_secretguard.loading import load_model
 
     try:
         with pytest.MonkeyPatch.context() as patch:  # of ours alone: pytest may not have come to it yet

@@ -31,7 +31,7 @@ OTHER = "secret_v2.key"
 """The second declared secret."""
 DEFAULT_MODEL = {"name": "robodj_secretguard:RuntimeSecrets", "source": "default"}
 """Which model a command used, in its document."""
-CLOCKS = ("checks", "commands.revoke", "commands.scan", "lifecycle.operations_log")
+CLOCKS = ("examine", "cli.revoke", "cli.scan", "lifecycle.operations_log")
 """The modules that look at the clock."""
 
 

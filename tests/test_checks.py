@@ -14,8 +14,8 @@ import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 
 from robodj_secretguard import Check, Report, RuntimeSecrets, check
-from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.report import iso_utc
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import Environment, read, variables_read
 

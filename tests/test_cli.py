@@ -15,7 +15,7 @@ from pydantic import field_validator
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import EXIT_CLEAN, EXIT_USAGE, main
-from robodj_secretguard.render import PASSED
+from robodj_secretguard.cli.output import PASSED
 
 if TYPE_CHECKING:
     from pathlib import Path

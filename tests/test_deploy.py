@@ -25,8 +25,8 @@ from conftest import TIMEOUT, V1, V2, Ran, clean_environment, free_port, good_ke
 from detector import leaks
 
 from robodj_secretguard import check
+from robodj_secretguard.cli.output import PASSED
 from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.render import PASSED
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from conftest import found
 
 from robodj_secretguard import RuntimeSecrets, check
-from robodj_secretguard.generate import ephemeral, generate
+from robodj_secretguard.generator import ephemeral, generate
 
 if TYPE_CHECKING:
     import pytest

@@ -22,9 +22,10 @@ SHOW_MODULES = "import sys\nprint('', *sorted(sys.modules))\n"
 
 OF_A_START = {
     "robodj_secretguard",
-    "robodj_secretguard.checks",
+    "robodj_secretguard.examine",
     "robodj_secretguard.emit",
-    "robodj_secretguard.findings",
+    "robodj_secretguard.errors",
+    "robodj_secretguard.report",
     "robodj_secretguard.fingerprint",
     "robodj_secretguard.guard",
     "robodj_secretguard.material",
@@ -32,20 +33,9 @@ OF_A_START = {
     "robodj_secretguard.near_miss",
     "robodj_secretguard.placeholders",
     "robodj_secretguard.policy",
-    "robodj_secretguard.revocation",
-    "robodj_secretguard.rules",
-    "robodj_secretguard.rules.delivery",
-    "robodj_secretguard.rules.expiry",
-    "robodj_secretguard.rules.files",
-    "robodj_secretguard.rules.finding",
-    "robodj_secretguard.rules.judgement",
-    "robodj_secretguard.rules.near_miss",
-    "robodj_secretguard.rules.revoked",
-    "robodj_secretguard.rules.setup",
-    "robodj_secretguard.rules.shared",
-    "robodj_secretguard.sealed",
     "robodj_secretguard.sources",
-    "robodj_secretguard.streams",
+    "robodj_secretguard.checks",
+    "robodj_secretguard.sealed",
     "robodj_secretguard.textfile",
 }
 """What a service imports for its guard beside what a bare `BaseSettings` imports: a further one must be worth it."""
@@ -55,18 +45,15 @@ GENERATING = {"secrets", "hmac"}
 """For the temporary keys of `exec`; as above."""
 OF_THE_GATE = {
     "robodj_secretguard.cli",
-    "robodj_secretguard.commands",
-    "robodj_secretguard.commands.answer",
-    "robodj_secretguard.commands.gate",
-    "robodj_secretguard.commands.options",
-    "robodj_secretguard.commands.project",
-    "robodj_secretguard.generate",
-    "robodj_secretguard.launch",
-    "robodj_secretguard.lifecycle",
-    "robodj_secretguard.lifecycle.texts",
+    "robodj_secretguard.cli.app",
+    "robodj_secretguard.cli.output",
+    "robodj_secretguard.cli.gate",
+    "robodj_secretguard.cli.options",
+    "robodj_secretguard.cli.project",
+    "robodj_secretguard.generator",
+    "robodj_secretguard.cli.process",
+    "robodj_secretguard.texts",
     "robodj_secretguard.loading",
-    "robodj_secretguard.program",
-    "robodj_secretguard.render",
 }
 
 
@@ -97,7 +84,7 @@ def test_the_commands_beside_the_gate(tmp_path: Path, argv: list[str]) -> None:
     """None is imported where the gate has options, or is `exec`."""
     program = f"from robodj_secretguard.cli import main\nassert main({argv}) == 0\n"
     commands, of_the_gate = (
-        {each for each in modules if each.startswith("robodj_secretguard.commands.")}
+        {each for each in modules if each.startswith("robodj_secretguard.cli.")}
         for modules in (imported(program, tmp_path), OF_THE_GATE)
     )
     assert commands == of_the_gate

@@ -20,7 +20,7 @@ from detector import leaks
 from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
-from robodj_secretguard.commands.incident import MAX_SCAN_BYTES
+from robodj_secretguard.cli.incident import MAX_SCAN_BYTES
 from robodj_secretguard.lifecycle.records import Event, Record, Step, draft
 
 if TYPE_CHECKING:

@@ -14,11 +14,10 @@ import pytest
 from conftest import TIMEOUT, clean_environment
 from windows import pretend_windows
 
-from robodj_secretguard.lifecycle import files
-from robodj_secretguard.lifecycle.files import (
+from robodj_secretguard import files
+from robodj_secretguard.errors import BusyError, LockFileError
+from robodj_secretguard.files import (
     LOCK_FILE,
-    BusyError,
-    LockFileError,
     locked_directory,
     open_unlinked,
     prepared_file,
@@ -34,14 +33,14 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs an
 
 HOLDS = """
 import sys
-from robodj_secretguard.lifecycle.files import locked_directory
+from robodj_secretguard.files import locked_directory
 with locked_directory(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
 """
 COUNTS = """
 import os, sys
-from robodj_secretguard.lifecycle.files import locked_directory, prepared_file, put_in_place
+from robodj_secretguard.files import locked_directory, prepared_file, put_in_place
 directory, times = sys.argv[1], int(sys.argv[2])
 path = os.path.join(directory, "count")
 for _ in range(times):

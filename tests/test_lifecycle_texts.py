@@ -7,7 +7,7 @@ import secrets
 import pytest
 from conftest import V1, V2, good_keys
 
-from robodj_secretguard.lifecycle.texts import MOST_CHARACTERS, ascii_text, is_environment, is_free_text
+from robodj_secretguard.texts import MOST_CHARACTERS, ascii_text, is_environment, is_free_text
 
 
 class TestEnvironment:

@@ -13,7 +13,7 @@ from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, machine_
 from conftest import NOW, Ran, good_keys
 from detector import leaks
 
-from robodj_secretguard.commands.log import LIMITS
+from robodj_secretguard.cli.log import LIMITS
 from robodj_secretguard.lifecycle.records import Event, Step, draft, hash_of
 
 if TYPE_CHECKING:

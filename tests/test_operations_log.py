@@ -21,22 +21,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from windows import pretend_windows
 
-from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.lifecycle import files, operations_log
-from robodj_secretguard.lifecycle.files import ChangedError, locked
-from robodj_secretguard.lifecycle.operations_log import (
-    HEAD_FILE,
-    MAX_LOG_BYTES,
-    Entry,
-    Log,
-    LogError,
-    find,
-    load,
-    opened,
-    read,
-)
+from robodj_secretguard import files
+from robodj_secretguard.checks import EARLIEST_CLOCK
+from robodj_secretguard.errors import ChangedError, LogError
+from robodj_secretguard.files import locked
+from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, Entry, Log, find, load, opened, read
 from robodj_secretguard.lifecycle.records import Event, Head, Record, Step, Validation, draft, hash_of, is_hash, parse
-from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
+from robodj_secretguard.report import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,18 +10,12 @@ import pytest
 from conftest import V1, V2, Checker, good_keys, marker
 
 from robodj_secretguard import Check, Finding, SecretStatus, Severity, State, check
-from robodj_secretguard.findings import RevocationStatus
+from robodj_secretguard.checks import EARLIEST_CLOCK
+from robodj_secretguard.cli.output import PASSED, report_json, report_text, revocation_line, status_line
 from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.render import (
-    PASSED,
-    count,
-    report_json,
-    report_text,
-    revocation_line,
-    status_line,
-)
-from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
+from robodj_secretguard.report import RevocationStatus
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.texts import count
 
 DAY = timedelta(days=1)
 EXPIRES = f"{V1}_EXPIRES_AT"

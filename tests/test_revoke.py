@@ -18,12 +18,12 @@ from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, mark
 from mounts import run_with_mounts
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
-from robodj_secretguard import RuntimeSecrets, SecretPolicy, check
-from robodj_secretguard.lifecycle import files, operations_log
+from robodj_secretguard import RuntimeSecrets, SecretPolicy, check, files
+from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle import revocation as list_module
 from robodj_secretguard.lifecycle.records import Event, Step, draft
 from robodj_secretguard.lifecycle.revocation import HEADER
-from robodj_secretguard.revocation import MAX_LIST_BYTES
+from robodj_secretguard.sources import MAX_LIST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ class Required(RuntimeSecrets, config_dir=Path(__file__).resolve().parent / "con
 UNPRIVILEGED = """
 import os, sys
 from robodj_secretguard.cli import main
-from robodj_secretguard.commands import revoke  # before nobody may read where it is
+from robodj_secretguard.cli import revoke  # before nobody may read where it is
 if os.geteuid() == 0:
     os.setgroups([])
     os.seteuid(65534)

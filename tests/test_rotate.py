@@ -22,15 +22,14 @@ from conftest import NOW, V1, V2, Ran, good_keys, marker
 from detector import leaks
 
 from robodj_secretguard import RuntimeSecrets, check, guard
-from robodj_secretguard.cli import main
-from robodj_secretguard.commands import recorded as recorded_at
-from robodj_secretguard.commands import rotate
-from robodj_secretguard.commands.options import LogPlace
+from robodj_secretguard.cli import main, rotate
+from robodj_secretguard.cli import recorded as recorded_at
+from robodj_secretguard.cli.options import LogPlace
+from robodj_secretguard.cli.output import findings_text
 from robodj_secretguard.emit import PASSED_EVENT, emit_event
-from robodj_secretguard.generate import ephemeral
-from robodj_secretguard.lifecycle.operations_log import LogError
+from robodj_secretguard.errors import LogError
+from robodj_secretguard.generator import ephemeral
 from robodj_secretguard.lifecycle.records import Event, Step, draft, hash_of
-from robodj_secretguard.render import findings_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -876,7 +875,7 @@ class TestPlan:
             def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
                 return NOW.astimezone(tz)
 
-        with patch("robodj_secretguard.commands.rotate.datetime", Stopped):
+        with patch("robodj_secretguard.cli.rotate.datetime", Stopped):
             return machine.call("rotate", "plan", *options)
 
     def commands(self, machine: Machine, *options: str) -> list[str]:

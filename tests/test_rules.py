@@ -15,8 +15,8 @@ from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 from spellings import respelled
 
 from robodj_secretguard import Severity, State
+from robodj_secretguard.checks import EARLIEST_CLOCK
 from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import MAX_FILE_BYTES
 from robodj_secretguard.textfile import _steps

@@ -21,8 +21,8 @@ from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from repositories import NO_CONFIGURATION, commit, git, made
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
-from robodj_secretguard.commands.scan import MAX_KEYS_BYTES
-from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.cli.scan import MAX_KEYS_BYTES
+from robodj_secretguard.report import iso_utc
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE
 from robodj_secretguard.scan.text import CLEAN
 
@@ -897,7 +897,7 @@ class TestArguments:
 class TestStreams:
     """Where the result and the progress go."""
 
-    AT_ONCE = patch("robodj_secretguard.commands.terminal.PROGRESS_SECONDS", 0)
+    AT_ONCE = patch("robodj_secretguard.cli.output.PROGRESS_SECONDS", 0)
 
     @pytest.mark.parametrize("form", ["text", "json", "sarif"])
     def test_stdout_that_cannot_be_written(self, machine: Machine, form: str) -> None:
@@ -941,7 +941,7 @@ class TestStreams:
 
     def test_a_short_scan_shows_none(self, machine: Machine) -> None:
         """It is over before anybody would look."""
-        with patch("robodj_secretguard.commands.terminal.PROGRESS_SECONDS", TIMEOUT):
+        with patch("robodj_secretguard.cli.output.PROGRESS_SECONDS", TIMEOUT):
             assert self.progress(machine) == ""
 
     def test_progress_of_what_git_keeps(self, machine: Machine) -> None:
@@ -967,7 +967,7 @@ class TestStreams:
         """The progress is on the terminal, and the result in the pipe."""
         machine.put("a.txt", "nothing")
         script = (
-            "from robodj_secretguard.commands import terminal; terminal.PROGRESS_SECONDS = 0;"
+            "from robodj_secretguard.cli import output; output.PROGRESS_SECONDS = 0;"
             " from robodj_secretguard.cli import main; raise SystemExit(main(['scan', '--format', 'json']))"
         )
         ours, theirs = os.openpty()

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import TIMEOUT, clean_environment
 
-from robodj_secretguard.scan.content import BLOCK_BYTES, Hole, UnreadError
-from robodj_secretguard.scan.files import SPECIAL, Entry, Kind, Unreadable, content, walk
+from robodj_secretguard.errors import UnreadError
+from robodj_secretguard.scan.content import BLOCK_BYTES, Hole
+from robodj_secretguard.scan.walk import SPECIAL, Entry, Kind, Unreadable, content, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,7 +40,7 @@ DENIED = f"it cannot be used: {os.strerror(errno.EACCES)}"
 READS_AS_ANOTHER = """
 import os, sys
 from robodj_secretguard.scan.content import UnreadError
-from robodj_secretguard.scan.files import Kind, Unreadable, content, walk
+from robodj_secretguard.scan.walk import Kind, Unreadable, content, walk
 os.setuid(12345)
 for each in walk([sys.argv[1]]):
     if isinstance(each, Unreadable):

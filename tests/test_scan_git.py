@@ -14,8 +14,9 @@ import pytest
 from conftest import V1, good_keys
 from repositories import GIT, SETTINGS, commit, git, made, object_file, put
 
+from robodj_secretguard.errors import GitError
 from robodj_secretguard.scan.content import BLOCK_BYTES
-from robodj_secretguard.scan.git import MISSING, TOO_EARLY, GitError, Repository, work_tree_of
+from robodj_secretguard.scan.git import MISSING, TOO_EARLY, Repository, work_tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

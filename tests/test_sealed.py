@@ -14,7 +14,8 @@ import pytest
 from detector import leaks
 from pydantic import SecretStr
 
-from robodj_secretguard.sealed import CheckFailedError, SealedStr, contain
+from robodj_secretguard.errors import CheckFailedError
+from robodj_secretguard.sealed import SealedStr, contain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

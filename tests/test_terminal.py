@@ -7,15 +7,7 @@ from unittest.mock import patch
 
 from command_line import Terminal
 
-from robodj_secretguard.commands.terminal import (
-    PROGRESS_SECONDS,
-    WIDTH,
-    Progress,
-    columns,
-    is_terminal,
-    shows_colour,
-    wrapped,
-)
+from robodj_secretguard.cli.output import PROGRESS_SECONDS, WIDTH, Progress, columns, is_terminal, shows_colour, wrapped
 
 
 def test_columns() -> None:
@@ -45,7 +37,7 @@ class TestProgress:
     @staticmethod
     def shown(stream: io.StringIO, *steps: tuple[float, str]) -> str:
         """Return what is written when something is told at these times after the beginning."""
-        with patch("robodj_secretguard.commands.terminal.time.monotonic") as monotonic:
+        with patch("robodj_secretguard.cli.output.time.monotonic") as monotonic:
             monotonic.return_value = 1000.0
             progress = Progress(stream)
             for after, text in steps:
@@ -83,7 +75,7 @@ class TestProgress:
         for stream in (None, closed):
             progress = Progress(stream)
             closed.close()
-            with patch("robodj_secretguard.commands.terminal.time.monotonic", return_value=1e9):
+            with patch("robodj_secretguard.cli.output.time.monotonic", return_value=1e9):
                 progress.show("a")
             progress.clear()
         assert closed.closed

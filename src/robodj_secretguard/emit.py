@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
-from robodj_secretguard.findings import Severity
-from robodj_secretguard.streams import StreamName, write_line
+from robodj_secretguard.report import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from robodj_secretguard.findings import Finding, Report
+    from robodj_secretguard.report import Finding, Report
 
 LOGGER_NAME: Final = "robodj_secretguard"
 PASSED_EVENT: Final = "secret integrity check passed"
@@ -153,3 +153,49 @@ def _send_passed(pipeline: Any, report: Report) -> None:
                 for each in report.secrets
             ],
         )
+
+
+StreamName = Literal["stdout", "stderr"]
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes everything and keeps nothing, without a descriptor, of which there may be none left."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def write_line(stream: TextIO | None, line: str, *, end: str = "\n") -> bool:
+    """Write and flush one line.
+
+    Args:
+        stream: one of `sys`: never a descriptor by its number, which another file may have taken; `None` takes nothing.
+        line: the line, without its end.
+        end: its end.
+
+    Returns:
+        Whether the stream took it.
+    """
+    if stream is None:
+        return False
+    try:
+        stream.write(f"{line}{end}")
+        stream.flush()
+    except BaseException:  # noqa: BLE001 - a host's stream may raise anything, and no trouble with it may matter
+        return False
+    return True
+
+
+def silence_broken_streams() -> None:
+    """Take the standard streams that cannot be flushed out of the way.
+
+    The interpreter flushes them once more as it exits, and where that fails it exits with 120, which supervisors take
+    for a reason to start the service again.
+    """
+    for name in ("stdout", "stderr"):
+        try:
+            stream = getattr(sys, name)
+            if stream is not None:
+                stream.flush()
+        except BaseException:  # noqa: BLE001 - as above
+            setattr(sys, name, _Nowhere())

@@ -7,17 +7,16 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, overload
 
-from robodj_secretguard.checks import Model, examine
-from robodj_secretguard.emit import emit
-from robodj_secretguard.findings import Check
+from robodj_secretguard.emit import emit, silence_broken_streams, write_line
+from robodj_secretguard.examine import Model, examine
 from robodj_secretguard.models import RuntimeSecrets
+from robodj_secretguard.report import Check
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, Environment
-from robodj_secretguard.streams import silence_broken_streams, write_line
 
 if TYPE_CHECKING:
-    from robodj_secretguard.findings import Report
     from robodj_secretguard.models import SecretSettings
+    from robodj_secretguard.report import Report
 
 REFUSED: Final = 3
 """At this status gunicorn and uvicorn stop, instead of starting their workers again for ever."""

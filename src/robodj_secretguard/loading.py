@@ -6,6 +6,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.errors import ModelError
 from robodj_secretguard.models import declares_secrets
 from robodj_secretguard.sealed import contain, type_name
 
@@ -18,10 +19,6 @@ _HINTS: Final = {
     "ModuleNotFoundError": "; it is neither installed nor in the working directory, or imports what is neither",
     "AttributeError": "; its module has no such name",
 }
-
-
-class ModelError(Exception):
-    """There is no such model. The text shows nothing of the name: a key may have been put there."""
 
 
 def load_model(name: str, directory: str = "") -> type[SecretSettings]:

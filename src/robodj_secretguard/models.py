@@ -13,15 +13,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from robodj_secretguard.findings import Finding, Severity
+from robodj_secretguard.checks import Judged, Judgement, internal
+from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.near_miss import VariablesRead
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
-from robodj_secretguard.revocation import REVOKED_FILE
-from robodj_secretguard.rules import Judged, Judgement, internal
-from robodj_secretguard.sealed import CheckFailedError, contain, refuse_pickle, type_name
+from robodj_secretguard.report import Finding, Severity
+from robodj_secretguard.sealed import contain, refuse_pickle, type_name
 from robodj_secretguard.sources import (
     NO_SETUP,
     OPERATIONS_FILE,
+    REVOKED_FILE,
     SETTINGS,
     Environment,
     ModelSetup,
@@ -60,7 +61,7 @@ class SecretSettings(BaseSettings):
             could show a key; or the set-up is invalid or looser than an inherited one. When an instance is made: a
             value was passed.
         pydantic.ValidationError: when an instance is made and a secret is refused; it shows no value.
-        robodj_secretguard.sealed.CheckFailedError: when an instance is made and a check fails by itself.
+        robodj_secretguard.errors.CheckFailedError: when an instance is made and a check fails by itself.
     """
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)

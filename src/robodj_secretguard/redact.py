@@ -15,6 +15,7 @@ from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
+from robodj_secretguard.errors import RedactedError
 from robodj_secretguard.material import is_hexadecimal, last_characters
 from robodj_secretguard.models import SecretSettings
 from robodj_secretguard.sealed import SealedStr, contain
@@ -40,10 +41,6 @@ _KEPT: Final = (str, bytes, bytearray, Number, Enum)
 _MASK: Final = "**********"
 _SERIES: Final = (list, tuple, set, frozenset)
 _Result = TypeVar("_Result")
-
-
-class RedactedError(Exception):
-    """Stands for an exception that showed a key: its text is that exception's, formatted and redacted."""
 
 
 class SecretRedactor(logging.Filter):

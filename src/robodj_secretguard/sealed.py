@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
+from robodj_secretguard.errors import CheckFailedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -78,14 +80,6 @@ def refuse_pickle() -> NoReturn:
     """Raise the one `TypeError` that answers every attempt to pickle a secret."""
     msg = "secrets are not pickled: call guard() in each process instead"
     raise TypeError(msg)
-
-
-class CheckFailedError(Exception):
-    """A check failed by itself: only the type of what went wrong is kept, its text may hold anything."""
-
-    def __init__(self, error_type: str) -> None:
-        super().__init__(f"the check itself failed: {error_type}")
-        self.error_type = error_type
 
 
 def type_name(error: BaseException) -> str:

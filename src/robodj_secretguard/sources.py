@@ -1,23 +1,25 @@
 """Where a value comes from: the environment, else the fallback file (policy section 2). The only place that reads."""
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
+from itertools import chain
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from robodj_secretguard.fingerprint import is_fingerprint
 from robodj_secretguard.near_miss import NearMiss, VariableRead, VariablesRead
 from robodj_secretguard.policy import SecretPolicy
-from robodj_secretguard.revocation import (
-    MAX_LIST_BYTES,
-    REVOKED_FILE,
-    REVOKED_FINGERPRINTS,
-    RevocationList,
-    revocation_list,
-)
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.textfile import A_DIRECTORY_ABOVE, TextFile, foreign_owners, look
+from robodj_secretguard.textfile import A_DIRECTORY_ABOVE, TextFile, foreign_owners, is_one_line, look
+
+REVOKED_FILE: Final = "config/revoked.fingerprints"
+REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
+"""The variable that adds to the file's entries, for a fleet: separated by commas or blanks."""
+MAX_LIST_BYTES: Final = 1 << 18
+"""Room for some thousand entries."""
 
 PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"
 ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa: S105 - a name
@@ -88,6 +90,35 @@ class Environment:
     def is_set(self, name: str) -> bool:
         """Whether the variable is there and not empty."""
         return bool(self.get(name))
+
+
+class RevocationList(NamedTuple):
+    """What the files and the variable that adds to them say.
+
+    Attributes:
+        files: the file in the config directory; also the one in the model's, where something else names another.
+        sources: where there is a list.
+        fingerprints: every revoked key's fingerprint.
+        invalid_in_files: which entries of each file are not fingerprints, counted from 1.
+        invalid_in_variable: which entries of the variable are not fingerprints, counted from 1.
+    """
+
+    files: tuple[TextFile, ...]
+    sources: tuple[str, ...]
+    fingerprints: frozenset[str]
+    invalid_in_files: tuple[tuple[int, ...], ...]
+    invalid_in_variable: tuple[int, ...]
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Which files a model that requires a list finds absent: its own or the only one, and any that is empty.
+
+        An empty file may be a checkout that is under way.
+        """
+        last = len(self.files) - 1
+        return tuple(
+            number for number, file in enumerate(self.files) if _is_empty(file) and (file.exists or number == last)
+        )
 
 
 NamedBy: TypeAlias = Literal["argument", "environment", "model"]
@@ -368,3 +399,37 @@ def _each_read(policies: Iterable[SecretPolicy]) -> Iterator[VariableRead]:
     for policy in policies:
         yield VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE")
         yield VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable)
+
+
+def revocation_list(files: Iterable[TextFile], variable: SealedStr | None = None) -> RevocationList:
+    """Return what the revocation list says.
+
+    Args:
+        files: the files `config/revoked.fingerprints`; a comment may follow an entry.
+        variable: the variable; `None` when unset or empty.
+    """
+    files = tuple(files)
+    is_there = any(file.exists or file.dangling for file in files)
+    found = {f"file:{REVOKED_FILE}": is_there, "environment": bool(variable)}
+    in_files = [[_entry(line.get_secret_value()) for line in file.lines] for file in files]
+    in_variable = [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))] if variable else []
+    return RevocationList(
+        files=files,
+        sources=tuple(source for source, is_there in found.items() if is_there),
+        fingerprints=frozenset(filter(is_fingerprint, chain(*in_files, in_variable))),
+        invalid_in_files=tuple(map(_invalid, in_files)),
+        invalid_in_variable=_invalid(in_variable),
+    )
+
+
+def _is_empty(file: TextFile) -> bool:
+    return file.empty and not file.unreadable and not file.dangling  # what is unreadable has another alert
+
+
+def _entry(line: str) -> str:
+    """Return a line without the comment that may follow an entry: not where one could hide a further entry."""
+    return line.partition("#")[0].rstrip() if is_one_line(line) else line
+
+
+def _invalid(entries: Iterable[str]) -> tuple[int, ...]:
+    return tuple(number for number, entry in enumerate(entries, start=1) if not is_fingerprint(entry))

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.findings import iso_utc
 from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.generate import generate
-from robodj_secretguard.revocation import REVOKED_FILE, REVOKED_FINGERPRINTS
+from robodj_secretguard.generator import generate
+from robodj_secretguard.report import iso_utc
 from robodj_secretguard.sources import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
     EPHEMERAL,
     MAX_FILE_BYTES,
     PROTECTED_ENV,
+    REVOKED_FILE,
+    REVOKED_FINGERPRINTS,
     SETTINGS,
     within_config_dir,
 )

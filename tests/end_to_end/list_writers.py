@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard import check
 from robodj_secretguard.cli import main
+from robodj_secretguard.files import is_at
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.lifecycle import revocation
-from robodj_secretguard.lifecycle.files import is_at
 from robodj_secretguard.lifecycle.revocation import HEADER
-from robodj_secretguard.revocation import REVOKED_FILE
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import REVOKED_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

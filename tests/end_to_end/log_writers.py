@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from robodj_secretguard import files
 from robodj_secretguard.cli import main
-from robodj_secretguard.lifecycle import files
-from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, Entry, Log, LogError, find, load, opened, read
+from robodj_secretguard.errors import ChangedError, LogError
+from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, Entry, Log, find, load, opened, read
 from robodj_secretguard.lifecycle.records import Event, draft
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def append_until_recorded(append_and_acknowledge: Callable[[], None]) -> None:
         try:
             append_and_acknowledge()
         except LogError as error:
-            assert str(error) == files.reason(files.ChangedError())  # noqa: PT017 - this is no test
+            assert str(error) == files.reason(ChangedError())  # noqa: PT017 - this is no test
         else:
             return
 

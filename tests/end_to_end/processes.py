@@ -19,7 +19,7 @@ from detector import leaks
 from forks import Forks
 
 from robodj_secretguard import check
-from robodj_secretguard.render import report_json
+from robodj_secretguard.cli.output import report_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -29,7 +29,7 @@ from processes import (
     table,
 )
 
-from robodj_secretguard.render import PASSED
+from robodj_secretguard.cli.output import PASSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

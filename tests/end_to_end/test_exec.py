@@ -28,7 +28,7 @@ from processes import (
     run_on,
 )
 
-from robodj_secretguard.launch import signed
+from robodj_secretguard.cli.process import signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

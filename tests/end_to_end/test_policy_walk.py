@@ -20,9 +20,9 @@ from conftest import V1, V2, Ran, clean_environment, process_environment, run
 from detector import leaks
 
 from robodj_secretguard.cli import main
+from robodj_secretguard.cli.output import PASSED
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.lifecycle.revocation import HEADER
-from robodj_secretguard.render import PASSED
 from robodj_secretguard.scan.text import CLEAN
 from robodj_secretguard.sealed import SealedStr
 

@@ -26,9 +26,9 @@ from pydantic_settings import BaseSettings
 
 import robodj_secretguard
 from robodj_secretguard import RuntimeSecrets, check, guard
+from robodj_secretguard.checks import EARLIEST_CLOCK
 from robodj_secretguard.cli import main
-from robodj_secretguard.commands import terminal
-from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
+from robodj_secretguard.cli import output as terminal
 from robodj_secretguard.scan import search
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import os
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.lifecycle.files import locked_directory, prepared_file, put_in_place, read_unlinked, reason
-from robodj_secretguard.rules.files import holds_key_material
+from robodj_secretguard.checks import holds_key_material
+from robodj_secretguard.errors import KeyFileError
+from robodj_secretguard.files import locked_directory, prepared_file, put_in_place, read_unlinked, reason
 from robodj_secretguard.sources import MAX_FILE_BYTES, within_config_dir
 from robodj_secretguard.textfile import lines_of, look
 
@@ -24,10 +25,6 @@ TEMPLATE: Final = ".example"
 """The ending of a template's name, beside the file that it is of."""
 
 _KEY_MODE: Final = 0o600
-
-
-class KeyFileError(Exception):
-    """Why keys could not be written. Its text shows no path that somebody gave."""
 
 
 def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force: bool) -> None:

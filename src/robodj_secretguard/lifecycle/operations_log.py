@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.lifecycle.files import (
+from robodj_secretguard.checks import EARLIEST_CLOCK
+from robodj_secretguard.errors import LogError, NoLogError
+from robodj_secretguard.files import (
     append_content,
     content_of,
     is_at,
@@ -26,7 +27,7 @@ from robodj_secretguard.lifecycle.files import (
     sync_directory,
 )
 from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, hash_of, parse, parse_head
-from robodj_secretguard.rules.expiry import EARLIEST_CLOCK
+from robodj_secretguard.report import iso_utc
 from robodj_secretguard.textfile import judge_way
 
 if TYPE_CHECKING:
@@ -40,14 +41,6 @@ _MAX_HEAD_BYTES: Final = 1024
 _ANY_BEGINNING: Final = re.compile(rb'\{"schema":1,"sequence":[0-9]+(?:,|\Z)')
 
 _FULL: Final = f"it is full, with {MAX_LOG_BYTES} bytes: keep it under another name; the next record begins a new one"
-
-
-class LogError(Exception):
-    """The log cannot be used. Its text shows nothing of a path or of the content."""
-
-
-class NoLogError(LogError):
-    """There is none."""
 
 
 @dataclass(frozen=True, slots=True)

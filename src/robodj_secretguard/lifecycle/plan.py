@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.findings import iso_utc
-from robodj_secretguard.program import MANAGER, command
+from robodj_secretguard.report import iso_utc
+from robodj_secretguard.texts import MANAGER, command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

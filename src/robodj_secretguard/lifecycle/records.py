@@ -12,16 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from robodj_secretguard.lifecycle.shapes import (
-    SHAPE,
-    Environment,
-    Fingerprint,
-    FreeText,
-    Instant,
-    PlainText,
-    SecretName,
-    must,
-)
+from robodj_secretguard.shapes import SHAPE, Environment, Fingerprint, FreeText, Instant, PlainText, SecretName, must
 
 HASH_PREFIX: Final = "sha256:"
 

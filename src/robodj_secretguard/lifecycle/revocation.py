@@ -9,31 +9,22 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.findings import iso_utc
+from robodj_secretguard.errors import ChangedError, RevocationListError
+from robodj_secretguard.files import append_content, content_of, is_at, locked, open_or_make, reason, sync_directory
 from robodj_secretguard.lifecycle.checklist import Item
-from robodj_secretguard.lifecycle.files import (
-    ChangedError,
-    append_content,
-    content_of,
-    is_at,
-    locked,
-    open_or_make,
-    reason,
-    sync_directory,
-)
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, is_replaced
-from robodj_secretguard.program import MANAGER, command
-from robodj_secretguard.revocation import MAX_LIST_BYTES, REVOKED_FILE, revocation_list
-from robodj_secretguard.sources import within_config_dir
+from robodj_secretguard.report import iso_utc
+from robodj_secretguard.sources import MAX_LIST_BYTES, REVOKED_FILE, revocation_list, within_config_dir
 from robodj_secretguard.textfile import TextFile, lines_of
+from robodj_secretguard.texts import MANAGER, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.findings import Report
     from robodj_secretguard.lifecycle.records import Record
+    from robodj_secretguard.report import Report
 
 HEADER: Final = """\
 # RoboDJ's revocation list (policy section 4): no guarded service starts on a key with one of these fingerprints.
@@ -45,10 +36,6 @@ _MOST_ATTEMPTS: Final = 20
 _WAIT_SECONDS: Final = 0.02
 _MOST_WAITS: Final = 25
 """How often an empty list is waited for: a checkout makes the file first, then writes it."""
-
-
-class RevocationListError(Exception):
-    """Why the list could not be added to. Its text shows no path that somebody gave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.emit import PASSED_EVENT
-from robodj_secretguard.findings import State, iso_utc
+from robodj_secretguard.errors import SeveralEnvironmentsError
 from robodj_secretguard.lifecycle.records import Event, Record, Step, Validation, draft
-from robodj_secretguard.program import command, option
+from robodj_secretguard.report import State, iso_utc
+from robodj_secretguard.texts import command, option
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from robodj_secretguard.findings import SecretStatus
+    from robodj_secretguard.report import SecretStatus
 
 NO_ENVIRONMENT: Final = "no environment"
 """In the place of an environment that is not recorded; none is called so."""
@@ -23,10 +24,6 @@ ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE)
 
 _INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
 _FROM_WORST: Final = (Step.NOT_DONE, Step.ATTESTED, Step.VERIFIED)
-
-
-class SeveralEnvironmentsError(Exception):
-    """Several environments have records of a secret, and none of them is known to be meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

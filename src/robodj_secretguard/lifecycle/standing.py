@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from robodj_secretguard.findings import Check, Finding, Severity, iso_utc
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import rotations
-from robodj_secretguard.program import command
-from robodj_secretguard.revocation import REVOKED_FILE
-from robodj_secretguard.rules.finding import about_setup
+from robodj_secretguard.report import Check, Finding, Severity, about_setup, iso_utc
+from robodj_secretguard.sources import REVOKED_FILE
+from robodj_secretguard.texts import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.findings import Report, SecretStatus
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.report import Report, SecretStatus
 
 
 @dataclass(frozen=True, slots=True)

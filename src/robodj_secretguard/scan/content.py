@@ -5,6 +5,7 @@ from __future__ import annotations
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.scan.assignments import assignments
 from robodj_secretguard.scan.result import KnownKey, Rule
@@ -23,10 +24,6 @@ OVERLAP_BYTES: Final = 1 << 15
 
 _NO_CHARACTERS: Final = bytes([0, *range(0x80, 0xC0)])  # the second byte of UTF-16's ASCII, and UTF-8's further bytes
 _ENCODINGS: Final = {BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be"}
-
-
-class UnreadError(Exception):
-    """Something could not be read, or not as a whole. Its text says why, and shows nothing of a path."""
 
 
 class Hole(NamedTuple):

@@ -9,7 +9,8 @@ import subprocess
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from robodj_secretguard.scan.content import BLOCK_BYTES, UnreadError
+from robodj_secretguard.errors import GitError
+from robodj_secretguard.scan.content import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -41,10 +42,6 @@ _WITHHELD: Final = ("ROBODJ_", "GIT_TRACE", "GIT_DIR", "GIT_WORK_TREE", "GIT_COM
 _OPTIONS: Final = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
 _RAW: Final = ("--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "-z")
 _COMMIT: Final = b"commit "
-
-
-class GitError(UnreadError):
-    """Git could not do its part. The text shows nothing of what it said."""
 
 
 class Object(NamedTuple):

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from robodj_secretguard.lifecycle.shapes import SHAPE, Environment, Fingerprint, FreeText, Instant, SecretName, must
-from robodj_secretguard.lifecycle.texts import is_free_text
-from robodj_secretguard.render import count
+from robodj_secretguard.shapes import SHAPE, Environment, Fingerprint, FreeText, Instant, SecretName, must
+from robodj_secretguard.texts import count, is_free_text
 
 REDACTED: Final = "[redacted]"
 """In the place of a name that holds a key."""

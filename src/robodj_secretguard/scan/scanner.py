@@ -7,15 +7,16 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from robodj_secretguard.checks import holds_key_material
+from robodj_secretguard.errors import GitError, UnreadError
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.material import is_sound
 from robodj_secretguard.policy import LEAST_MATERIAL
-from robodj_secretguard.rules.files import holds_key_material
-from robodj_secretguard.scan.content import ContentSearch, Hole, UnreadError
-from robodj_secretguard.scan.files import Kind, Unreadable, content, walk
-from robodj_secretguard.scan.git import DOT_GIT, MISSING, GitError, Repository
+from robodj_secretguard.scan.content import ContentSearch, Hole
+from robodj_secretguard.scan.git import DOT_GIT, MISSING, Repository
 from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
 from robodj_secretguard.scan.search import KeySearch
+from robodj_secretguard.scan.walk import Kind, Unreadable, content, walk
 from robodj_secretguard.sources import MAX_FILE_BYTES
 from robodj_secretguard.textfile import TextFile, lines_of
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.program import command
-from robodj_secretguard.render import count
 from robodj_secretguard.scan.result import Rule, Scope
+from robodj_secretguard.texts import command, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -1,0 +1,203 @@
+"""`scan`: keys where they must not be (policy sections 2 and 5)."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.checks import revocation_list_findings, setting_findings
+from robodj_secretguard.cli.inputs import read_input
+from robodj_secretguard.cli.options import add_command, directory_of, given, model_of, told_model
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, Progress
+from robodj_secretguard.cli.recorded import evidence
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.models import setup_of
+from robodj_secretguard.scan.git import work_tree_of
+from robodj_secretguard.scan.known import given_value, known_keys, live_values
+from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Scope, Unread, size_in_words
+from robodj_secretguard.scan.sarif import sarif
+from robodj_secretguard.scan.scanner import Scanner
+from robodj_secretguard.scan.search import KeySearch
+from robodj_secretguard.scan.text import text
+from robodj_secretguard.sealed import contain
+from robodj_secretguard.sources import Environment, read, variables_read, within_config_dir
+from robodj_secretguard.textfile import lines_of
+from robodj_secretguard.texts import PROGRAM
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.cli.recorded import Evidence
+    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.scan.git import Repository
+    from robodj_secretguard.scan.known import Live
+    from robodj_secretguard.scan.result import KnownKey
+    from robodj_secretguard.sources import Reading, Setup
+
+MAX_KEYS_BYTES: Final = 1 << 16
+"""How much `--keys-from` reads."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "scan",
+        _scan,
+        options=("--operations-log", "--config-dir", "--model"),
+        description="Look for keys where they must not be. The keys that are delivered here, and those whose"
+        " fingerprints are recorded or revoked, are looked for as they are, in hexadecimal and in base64; and so are"
+        " assignments of the declared variables, and key files that git tracks. It shows nothing of any key.",
+        epilog="exit status: 0 nothing found, 1 found, 2 wrong usage, or something could not be looked at (whatever was"
+        " found elsewhere)",
+    )
+    parser.set_defaults(uses_project_model=False)  # a repository that nobody trusts is scanned too
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="files and directories (default: the working one)")
+    parser.add_argument("--git-history", action="store_true", help="and every object that git keeps, with its commits")
+    parser.add_argument("--staged", action="store_true", help="instead, what the next commit adds or changes")
+    parser.add_argument("--fingerprints", action="store_true", help="look by fingerprints alone: no key is needed")
+    parser.add_argument("--keys-from", metavar="FILE", help="and for these keys, one in each line; - for a pipe")
+    parser.add_argument("--format", choices=("text", "json", "sarif"), default="text", help="the form of the result")
+
+
+def _scan(arguments: argparse.Namespace) -> Answer:
+    for one, other in (("staged", "git_history"), ("fingerprints", "keys_from")):
+        if getattr(arguments, one) and getattr(arguments, other):
+            msg = f"--{one} and --{other.replace('_', '-')} exclude each other"
+            raise UsageError(msg)
+    now = datetime.now(UTC)
+    environment = Environment()
+    model = model_of(arguments)
+    policies = tuple(model.secret_policies.values())
+    readings = read(
+        policies,
+        variables_read(policies),
+        environment=environment,
+        model_setup=setup_of(model),
+        config_dir=arguments.config_dir,
+        now=now,
+    )
+    setup = readings[0].setup
+    recorded = evidence(arguments, model)
+    at_hand = [*live_values(readings), *_given(arguments.keys_from)]
+    values = [] if arguments.fingerprints else at_hand
+    live = [each for each in values if each.is_sound]
+    known = known_keys(live, recorded.log.records, setup.revocation.fingerprints)
+    directory, _ = directory_of(arguments, model)
+    paths = [path for path in dict.fromkeys(arguments.paths or [os.curdir]) if os.path.lexists(path)]
+    progress = Progress(getattr(sys, "stderr", None))
+    scanner = Scanner(
+        KeySearch(
+            known,
+            [(each.key, known[fingerprint(each.key)]) for each in live],
+            [policy.generator for policy in policies],
+            [each.key for each in at_hand],
+        ),
+        policies,
+        fallback_files=[os.path.join(directory, within_config_dir(policy.file)) for policy in policies],
+        progress=lambda places, size: progress.show(f"{PROGRAM}: {places} looked at, {size_in_words(size)}"),
+        unread=[
+            *_unreliable(setup, recorded),
+            *([] if arguments.fingerprints else _not_looked_for(readings, values)),
+            *_unknown(policies, known.values(), matters=not (arguments.fingerprints and arguments.staged)),
+            *_not_there(arguments.paths),
+        ],
+    )
+    scope = Scope.STAGED if arguments.staged else Scope.HISTORY if arguments.git_history else Scope.FILES
+    repositories = _repositories(scanner, paths, needs_git=scope is not Scope.FILES)
+    if len(repositories) > 1 and scope is not Scope.FILES:
+        msg = "--git-history and --staged take the paths of one repository"
+        raise UsageError(msg)
+    failure = contain(lambda: _look(scanner, paths, repositories, scope))
+    progress.clear()
+    if failure is not None:
+        raise failure
+    scan = scanner.result(scope, known.values(), now)
+    status = EXIT_USAGE if not scan.complete else EXIT_CLEAN if scan.ok else EXIT_ALERTS
+    if arguments.format == "text":
+        result = text(scan, policies, given(arguments, "config_dir", "model"))
+    else:
+        result = json.dumps(sarif(scan) if arguments.format == "sarif" else scan.as_dict(), indent=2)
+    return Answer(status, result, told_model(arguments))
+
+
+def _unreliable(setup: Setup, recorded: Evidence) -> Iterator[Unread]:
+    """Yield fingerprints that cannot be relied on."""
+    for why in recorded.defects:  # an end that is torn, or a clock, takes nothing away from who reads
+        yield Unread(OPERATIONS_LOG, why, matters=bool(recorded.unreadable or recorded.log.damage))
+    if not recorded.found and recorded.place.named_by is not None:
+        yield Unread(OPERATIONS_LOG, f"{recorded.place.name} is not there")
+    for finding in revocation_list_findings(setup):
+        yield Unread(REVOCATION_LIST, finding.message)
+    for finding in setting_findings(setup._replace(unknown_switches=())):
+        yield Unread("set-up", finding.message)
+
+
+def _not_looked_for(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator[Unread]:
+    """Yield values that cannot be looked for."""
+    for reading in readings:
+        for why in reading.file.unreadable:
+            yield Unread(reading.policy.name, f"the key in {reading.setup.place(reading.policy.file)}: {why}")
+    for each in values:
+        if not each.is_sound:
+            yield Unread(str(each.secret), f"its value ({each.source}) would not pass as a key, and is not looked for")
+
+
+def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, matters: bool) -> Iterator[Unread]:
+    """Yield secrets of which no key is known."""
+    names = {key.secret for key in known}
+    for policy in policies:
+        if None not in names and known and policy.name not in names:
+            yield Unread(policy.name, "no key of it is known here, and none is looked for", matters=False)
+    if not known:
+        why = "none is delivered, recorded or revoked here: assignments and tracked key files alone are looked for"
+        yield Unread("keys", why, matters)
+
+
+def _not_there(paths: Iterable[str]) -> Iterator[Unread]:
+    """Yield paths that are not there, by their numbers: a key may have been put in the place of one."""
+    for number, path in enumerate(paths, start=1):
+        if not os.path.lexists(path):
+            yield Unread(f"PATH {number}", "it is not there")
+
+
+def _given(name: str | None) -> list[Live]:
+    """Return the values that an operator passes."""
+    if name is None:
+        return []
+    unreadable, lines = lines_of(read_input("--keys-from", name, most=MAX_KEYS_BYTES))
+    given = [*map(given_value, lines)]
+    unsound = [number for number, each in enumerate(given, start=1) if not each.is_sound]
+    if unreadable or unsound or not given:
+        what = f"key {unsound[0]}, comments not counted, would not pass as one" if unsound else "it has no key"
+        msg = f"--keys-from, which has a key in each line: {unreadable[0] if unreadable else what}"
+        raise UsageError(msg)
+    return given
+
+
+def _repositories(scanner: Scanner, paths: Sequence[str], *, needs_git: bool) -> list[Repository]:
+    """Return the repositories that some paths are in."""
+    directories = (path if os.path.isdir(path) else os.path.dirname(path) or os.curdir for path in paths)
+    within = dict.fromkeys(each if needs_git else work_tree_of(each) for each in directories)
+    found = filter(None, (scanner.repository(each) for each in within if each is not None))
+    return [*{repository.top: repository for repository in found}.values()]
+
+
+def _look(scanner: Scanner, paths: Sequence[str], repositories: Sequence[Repository], scope: Scope) -> None:
+    """Look everywhere that was asked for."""
+    for repository in repositories:
+        if scope is Scope.STAGED:
+            scanner.staged(repository)
+        elif scope is Scope.HISTORY:
+            scanner.history(repository)
+            paths = [*paths, *repository.directories]
+        else:
+            scanner.tracked(repository, paths)
+    if scope is not Scope.STAGED:
+        scanner.files(paths)
