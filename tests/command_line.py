@@ -16,9 +16,9 @@ from unittest.mock import patch
 from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, without_model
 
 from robodj_secretguard.cli import main
-from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.records import Event, Record, Step, Validation, draft, hash_of
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ OTHER = "secret_v2.key"
 """The second declared secret."""
 DEFAULT_MODEL = {"name": "robodj_secretguard:RuntimeSecrets", "source": "default"}
 """Which model a command used, in its document."""
-CLOCKS = ("examine", "cli.revoke", "cli.scan", "lifecycle.operations_log")
+CLOCKS = ("guard", "cli.revoke", "cli.scan", "lifecycle.operations_log")
 """The modules that look at the clock."""
 
 

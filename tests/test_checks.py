@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import fields
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,9 @@ import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 
 from robodj_secretguard import Check, Report, RuntimeSecrets, check
-from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.report import iso_utc
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import Environment, read, variables_read
+from robodj_secretguard.sources import Environment, iso_utc, read, variables_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -313,14 +311,14 @@ class TestImmutable:
             config_dir=checker.config,
             now=NOW,
         )
-        (near_miss,) = reading.setup.near_misses
+        ((meant, _),) = reading.setup.near_misses
         policy = reading.policy
         assert report.revocation_list is not None
         declared: list[Any] = [policy.generator, policy.material, policy.material.base64url]
-        was_read = [reading, reading.setup, reading.setup.revocation, reading.file, near_miss, near_miss.meant]
+        was_read = [reading, reading.setup, reading.setup.revocation, *reading.offers, reading.offers[1].text, meant]
         was_found = [report, report.revocation_list, report.findings[0], report.secrets[0]]
         named = [(each, each._fields) for each in (*declared, *was_read, *was_found)]
-        for each, names in (*named, (policy, [field.name for field in fields(policy)])):
+        for each, names in (*named, (policy, policy._fields)):
             for name in names:
                 with pytest.raises(AttributeError):
                     setattr(each, name, None)

@@ -26,7 +26,7 @@ from detector import leaks
 
 from robodj_secretguard import check
 from robodj_secretguard.cli.output import PASSED
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from conftest import TIMEOUT, V1, V2, free_port, good_keys, run
 from detector import leaks
 
 from robodj_secretguard.cli.output import PASSED
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from conftest import V1, V2, Checker, good_keys
 from spellings import respelled
 
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 
 

@@ -22,20 +22,19 @@ SHOW_MODULES = "import sys\nprint('', *sorted(sys.modules))\n"
 
 OF_A_START = {
     "robodj_secretguard",
-    "robodj_secretguard.examine",
+    "robodj_secretguard.checks",
     "robodj_secretguard.emit",
     "robodj_secretguard.errors",
-    "robodj_secretguard.report",
-    "robodj_secretguard.fingerprint",
+    "robodj_secretguard.frozen",
     "robodj_secretguard.guard",
     "robodj_secretguard.material",
     "robodj_secretguard.models",
     "robodj_secretguard.near_miss",
     "robodj_secretguard.placeholders",
     "robodj_secretguard.policy",
-    "robodj_secretguard.sources",
-    "robodj_secretguard.checks",
+    "robodj_secretguard.report",
     "robodj_secretguard.sealed",
+    "robodj_secretguard.sources",
     "robodj_secretguard.textfile",
 }
 """What a service imports for its guard beside what a bare `BaseSettings` imports: a further one must be worth it."""

@@ -37,10 +37,10 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import SettingsConfigDict
 
 from robodj_secretguard import Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
-from robodj_secretguard.checks import Judgement
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import setup_of
+from robodj_secretguard.report import Judgement
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import Environment, ModelSetup, read, variables_read
 

@@ -32,7 +32,7 @@ def one_edit_away(target: str) -> set[str]:
 def found(names: list[str], *, target: str = TARGET, any_case: bool = True) -> list[str]:
     """List what is found near the one target."""
     read = VariablesRead([VariableRead(target)])
-    return [miss.found for miss in read.near_misses(names, is_set=lambda _: True, any_case=any_case)]
+    return [found for _, found in read.near_misses(names, is_set=lambda _: True, any_case=any_case)]
 
 
 @pytest.mark.parametrize("target", [TARGET, "ROBODJ_SECRET_KEY", "KEY_ID", "A_KEY"])

@@ -28,7 +28,7 @@ from robodj_secretguard.files import locked
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, Entry, Log, find, load, opened, read
 from robodj_secretguard.lifecycle.records import Event, Head, Record, Step, Validation, draft, hash_of, is_hash, parse
-from robodj_secretguard.report import iso_utc
+from robodj_secretguard.sources import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

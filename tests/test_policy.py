@@ -6,7 +6,6 @@ import secrets
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -99,7 +98,7 @@ class TestSecretPolicy:
 
     def test_file_and_marker_follow_from_name_and_variable(self) -> None:
         """Most secrets need to say neither."""
-        policy = replace(DECLARED["secret_key"], name="webhook.key", variable="WEBHOOK", file="", expiry_variable="")
+        policy = DECLARED["secret_key"]._replace(name="webhook.key", variable="WEBHOOK", file="", expiry_variable="")
         assert (policy.file, policy.expiry_variable) == ("config/webhook.key", "WEBHOOK_EXPIRES_AT")
 
     def test_the_approved_defaults(self) -> None:
@@ -149,7 +148,7 @@ class TestSecretPolicy:
     def test_refused(self, field: str, value: Any) -> None:
         """The error names the field, and repeats nothing of what was given."""
         with pytest.raises(ValueError, match=r"^SecretPolicy ") as raised:
-            replace(DECLARED["secret_key"], **{field: value})
+            DECLARED["secret_key"]._replace(**{field: value})
         assert not isinstance(value, str) or len(value) < 4 or value not in str(raised.value)
 
     def test_every_field_is_named(self) -> None:
@@ -160,24 +159,24 @@ class TestSecretPolicy:
     @pytest.mark.parametrize("days", [15, 16, 365])
     def test_a_cadence_of_whole_days(self, days: int) -> None:
         """Any number of whole days that is longer than the warnings is a cadence."""
-        assert replace(DECLARED["secret_key"], cadence=timedelta(days=days)).cadence.days == days
+        assert DECLARED["secret_key"]._replace(cadence=timedelta(days=days)).cadence.days == days
 
     def test_warnings_of_less_than_a_day(self) -> None:
         """The warnings may begin whenever they like before the expiry."""
         second = timedelta(seconds=1)
-        assert replace(DECLARED["secret_key"], warn_before=second).warn_before == second
+        assert DECLARED["secret_key"]._replace(warn_before=second).warn_before == second
 
     def test_material_that_the_generator_does_not_make(self) -> None:
         """What is accepted in the generator's own form is looked at, hexadecimal or base64url."""
         longer = Material(base64url=Length(43), hexadecimal=Length(65))
-        assert replace(DECLARED["secret_key"], material=longer).material == longer
+        assert DECLARED["secret_key"]._replace(material=longer).material == longer
         with pytest.raises(ValueError, match="must accept what the generator makes"):
-            replace(DECLARED["secret_key"], material=longer, generator=Generator("token_hex", 32))
+            DECLARED["secret_key"]._replace(material=longer, generator=Generator("token_hex", 32))
 
     def test_the_smallest_material(self) -> None:
         """What carries exactly the generator's bytes is accepted."""
         fits = Material(base64url=Length(43, 43), hexadecimal=Length(64, 64))
-        assert replace(DECLARED["secret_key"], material=fits).material == fits
+        assert DECLARED["secret_key"]._replace(material=fits).material == fits
 
 
 def test_length_in_words() -> None:

@@ -12,7 +12,7 @@ from conftest import V1, V2, Checker, good_keys, marker
 from robodj_secretguard import Check, Finding, SecretStatus, Severity, State, check
 from robodj_secretguard.checks import EARLIEST_CLOCK
 from robodj_secretguard.cli.output import PASSED, report_json, report_text, revocation_line, status_line
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.report import RevocationStatus
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.texts import count

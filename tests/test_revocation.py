@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from robodj_secretguard import Report, Severity, check
 from robodj_secretguard.cli.output import report_json, report_text
-from robodj_secretguard.fingerprint import fingerprint, is_fingerprint
+from robodj_secretguard.material import fingerprint, is_fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import MAX_LIST_BYTES, revocation_list
 from robodj_secretguard.textfile import TextFile

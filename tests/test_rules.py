@@ -16,7 +16,7 @@ from spellings import respelled
 
 from robodj_secretguard import Severity, State
 from robodj_secretguard.checks import EARLIEST_CLOCK
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import MAX_FILE_BYTES
 from robodj_secretguard.textfile import _steps

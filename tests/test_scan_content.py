@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.scan import content
 from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, Hit, Hole
 from robodj_secretguard.scan.result import KnownKey, Rule

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.fingerprint import digest, fingerprint
-from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL
+from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL, digest, fingerprint
 from robodj_secretguard.policy import LEAST_MATERIAL, Generator
 from robodj_secretguard.scan import search
 from robodj_secretguard.scan.result import KnownKey

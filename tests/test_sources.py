@@ -11,7 +11,7 @@ from conftest import NOW, V1, V2, Checker, clean_environment, found, good_keys, 
 from mounts import run_with_mounts
 
 from robodj_secretguard import Report, RuntimeSecrets, SecretSettings, Severity, check
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:

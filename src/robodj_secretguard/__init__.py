@@ -3,11 +3,11 @@
 `guard()` refuses, `check()` reports, and the settings models declare what they look at.
 """
 
-from robodj_secretguard.examine import check
-from robodj_secretguard.guard import guard
+from robodj_secretguard.checks import Check, Severity, State
+from robodj_secretguard.guard import check, guard
 from robodj_secretguard.models import RuntimeSecrets, SecretSettings
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
-from robodj_secretguard.report import Check, Finding, Report, RevocationStatus, SecretStatus, Severity, State
+from robodj_secretguard.report import Finding, Report, RevocationStatus, SecretStatus
 
 __all__ = [
     "Check",

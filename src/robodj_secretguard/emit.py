@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
-from robodj_secretguard.report import Severity
+from robodj_secretguard.checks import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.material import is_sound
-from robodj_secretguard.report import iso_utc
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import EPHEMERAL
+from robodj_secretguard.sources import EPHEMERAL, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,22 +1,145 @@
-"""The refusal: a service with a bad secret does not start (policy section 6)."""
+"""The one run of all checks that the guard and the command line share."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final, overload
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
+from pydantic import ValidationError
+
+from robodj_secretguard.checks import Check, internal
 from robodj_secretguard.emit import emit, silence_broken_streams, write_line
-from robodj_secretguard.examine import Model, examine
-from robodj_secretguard.models import RuntimeSecrets
-from robodj_secretguard.report import Check
-from robodj_secretguard.sealed import contain
-from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, Environment
+from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets, require_values, setup_of
+from robodj_secretguard.report import Judgement, Report, finding, with_findings
+from robodj_secretguard.sealed import contain, type_name
+from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, Environment, read
 
 if TYPE_CHECKING:
-    from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.report import Report
+    from collections.abc import Mapping
+
+    from robodj_secretguard.policy import SecretPolicy
+
+Model = TypeVar("Model", bound=SecretSettings)
+
+
+def check(
+    model: type[SecretSettings] = RuntimeSecrets,
+    *,
+    environ: Mapping[str, str] | None = None,
+    config_dir: str | os.PathLike[str] | None = None,
+    require_env_only: bool = False,
+    now: datetime | None = None,
+) -> Report:
+    """Run every check that `guard()` runs, and return what they found (policy sections 6 and 7).
+
+    It prints and logs nothing, exits never, and raises for no finding.
+
+    Args:
+        model: the settings model that declares the secrets.
+        environ: the variables to read; `None` for those of the process.
+        config_dir: where the fallback files are; `None` for `ROBODJ_CONFIG_DIR`, otherwise the model's, otherwise
+            `config`.
+        require_env_only: ignore fallback files whatever the switches in the environment say.
+        now: the time to judge by, with a timezone; `None` for the clock's.
+
+    Returns:
+        The report: `ok` is true when there is no alert.
+
+    Raises:
+        TypeError: `model` declares no secret.
+        ValueError: `now` has no timezone.
+    """
+    environment = Environment(environ)
+    del environ  # a traceback with locals would show every variable
+    try:
+        report, _ = examine(
+            model, environment=environment, config_dir=config_dir, require_env_only=require_env_only, now=now
+        )
+    finally:
+        del model, config_dir, require_env_only, now  # nor what else was passed
+    return report
+
+
+def examine(
+    model: type[Model],
+    *,
+    environment: Environment,
+    config_dir: str | os.PathLike[str] | None,
+    require_env_only: bool,
+    now: datetime | None = None,
+) -> tuple[Report, Model | None]:
+    """Read once, run every check on what was read, and build the model from it when no check objects.
+
+    Returns:
+        The report, and the model of the very values that it is about: `None` when the report has an alert.
+
+    Raises:
+        TypeError: `model` declares no secret.
+        ValueError: `now` has no timezone.
+        KeyboardInterrupt: it was interrupted.
+    """
+    if not declares_secrets(model):
+        del model, config_dir, require_env_only, now
+        msg = "the model must be a subclass of SecretSettings that declares a secret"
+        raise TypeError(msg)
+    if now is not None and now.utcoffset() is None:
+        del model, config_dir, require_env_only, now
+        msg = "now must have a timezone"
+        raise ValueError(msg)
+    policies = tuple(model.secret_policies.values())
+    now = (datetime.now(UTC) if now is None else now).astimezone(UTC)
+
+    def run() -> tuple[Judgement, Report]:
+        judgement = Judgement(
+            read(
+                policies,
+                model._variables_read,  # noqa: SLF001 - a host's field may have any name without an underscore
+                environment=environment,
+                model_setup=setup_of(model),
+                config_dir=config_dir,
+                require_env_only=require_env_only,
+                now=now,
+            )
+        )
+        return judgement, judgement.report()
+
+    checked = contain(run)
+    if isinstance(checked, BaseException):
+        # Not bool(): what was passed may be what failed.
+        empty = Report(
+            checked_at=now, require_env_only=require_env_only is True, revocation_list=None, secrets=(), findings=()
+        )
+        return _failed(empty, model.secret_policies, checked)
+    judgement, report = checked
+    if not report.ok:
+        return report, None
+    secrets = contain(lambda: _build(model, judgement))
+    if isinstance(secrets, BaseException):
+        return _failed(report, model.secret_policies, secrets)
+    return report, secrets
+
+
+def _build(model: type[Model], judgement: Judgement) -> Model:
+    secrets = model(_judgement=judgement)
+    require_values(secrets, judgement)  # once more: an `__init__` of the host's need not have called ours
+    return secrets
+
+
+def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseException) -> tuple[Report, None]:
+    """Return the report with an alert that says no more of a failure than its type and its secret."""
+    if isinstance(failure, KeyboardInterrupt):
+        raise failure
+    policies = tuple(declared.values())
+    policy = None
+    if isinstance(failure, ValidationError):  # of a validator of the host's own
+        location = failure.errors()[0]["loc"]
+        policy = declared.get(str(location[0])) if location else None
+    failed = finding(policies, Check.INTERNAL, internal(type_name(failure)), policy)
+    return with_findings(report, [failed], policies), None
+
 
 REFUSED: Final = 3
 """At this status gunicorn and uvicorn stop, instead of starting their workers again for ever."""

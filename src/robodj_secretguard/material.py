@@ -1,4 +1,4 @@
-"""Judging key text: placeholder, format and strength. Pure functions of the text, which none of them repeats."""
+"""Whether text may be a key: placeholder, format and strength; and the fingerprint, the one thing that may be shown."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from robodj_secretguard.policy import Material
+    from robodj_secretguard.sealed import SealedStr
 
 EXACT_LENGTH_FROM: Final = 16
 """Below this many characters a length is only called short: it would be half of what a guesser needs."""
@@ -39,10 +40,10 @@ _WORD_LENGTHS: Final = range(MIN_WORD, MAX_WORD + 1)
 _BEGINNINGS: Final = frozenset([text[:MIN_WORD] for text in (*PHRASES, *WORDS)])
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 _TO_URL_SAFE: Final = str.maketrans("+/", "-_")
-_HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]+")
-_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 _DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 """Of base64url, in the order of their values."""
+_BASE64URL: Final = frozenset(_DIGITS)
+_HEXADECIMAL: Final = frozenset("0123456789abcdefABCDEF")
 _SAME_LAST: Final = {2: 16, 3: 4}
 """How many last digits stand for the same bytes, by the length of the text modulo 4: 4 or 2 of its bits are unused."""
 _KEY_CHARACTERS: Final = frozenset(f"{_DIGITS}+/=")
@@ -64,7 +65,7 @@ _RUNS: Final = frozenset(
 
 def is_hexadecimal(text: str) -> bool:
     """Whether text is hexadecimal throughout, in any case."""
-    return _HEXADECIMAL.fullmatch(text) is not None
+    return bool(text) and _HEXADECIMAL.issuperset(text)
 
 
 def canonical(text: str) -> str:
@@ -206,7 +207,7 @@ def format_defects(text: str, material: Material) -> list[str]:
         core = core.rstrip("=")
     if not core:
         return [*defects, "nothing else is left"]
-    if not _BASE64URL.fullmatch(core):
+    if not _BASE64URL.issuperset(core):
         defects.append("it holds a character outside A-Z a-z 0-9 - _")
     hexadecimal = is_hexadecimal(core)
     needed = material.hexadecimal if hexadecimal else material.base64url
@@ -258,3 +259,42 @@ def _repeats_one_block(text: str) -> bool:
     # occur earlier, the block would itself be a repetition.
     period = text.find(text[: len(text) - len(text) // 2], 1)
     return period > 0 and text.startswith(text[period:])
+
+
+PREFIX: Final = "sgfp1:"
+FORM: Final = f"{PREFIX} and 32 hexadecimal digits in lower case"
+"""What one looks like, in words."""
+
+_PERSON: Final = b"robodj-sgfp1"
+_HASH_DIGITS: Final = frozenset("0123456789abcdef")
+_LENGTH: Final = len(PREFIX) + 32
+
+
+def is_fingerprint(text: str) -> bool:
+    """Whether text is a fingerprint as this library writes it."""
+    return text.startswith(PREFIX) and len(text) == _LENGTH and _HASH_DIGITS.issuperset(text[len(PREFIX) :])
+
+
+def fingerprint(key: SealedStr) -> str:
+    """Return the fingerprint of a key that passed the format and strength rules.
+
+    Equal keys have equal fingerprints, under whatever name. The case of a hexadecimal key and the unused bits of a
+    base64url key make no difference. It is safe to publish for a generated key only: a passphrase could be guessed
+    from it.
+
+    Args:
+        key: the key, ASCII as the format rule demands.
+
+    Returns:
+        `sgfp1:` and 32 hexadecimal digits of BLAKE2b-128.
+    """
+    return PREFIX + digest(canonical(key.get_secret_value()).encode("ascii")).hex()
+
+
+def digest(text: bytes) -> bytes:
+    """Return what a fingerprint has of a key: BLAKE2b-128 with a personalisation of its own.
+
+    Args:
+        text: the key, or what may be one, in the form in which keys are compared.
+    """
+    return blake2b(text, digest_size=16, person=_PERSON).digest()

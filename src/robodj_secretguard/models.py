@@ -13,11 +13,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from robodj_secretguard.checks import Judged, Judgement, internal
+from robodj_secretguard.checks import Check, Severity, internal
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.near_miss import VariablesRead
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
-from robodj_secretguard.report import Finding, Severity
+from robodj_secretguard.report import Finding, Judgement, finding
 from robodj_secretguard.sealed import contain, refuse_pickle, type_name
 from robodj_secretguard.sources import (
     NO_SETUP,
@@ -26,6 +26,7 @@ from robodj_secretguard.sources import (
     SETTINGS,
     Environment,
     ModelSetup,
+    Reading,
     read,
     variables_read,
 )
@@ -38,7 +39,7 @@ _JUDGEMENT = "judgement"
 """Under which name the source delivers the judgement to the validators."""
 
 
-class SecretSettings(BaseSettings):
+class SecretSettings(BaseSettings, defer_build=True):
     """A settings model whose every field is a declared secret. Subclass it, or `RuntimeSecrets`.
 
     An instance is made without arguments, from the environment and the fallback files, under the same rules as
@@ -142,13 +143,15 @@ class SecretSettings(BaseSettings):
             _refuse_values(cls)
         judgement: Judgement = values[_JUDGEMENT]
         _refuse(judgement.together)
-        return dict(zip(cls.secret_policies, judgement.secrets, strict=True))
+        judged = zip(judgement.readings, judgement.alone, strict=True)
+        return dict(zip(cls.secret_policies, judged, strict=True))
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_alone(cls, judged: Judged) -> SecretStr | None:
-        _refuse(judged.findings)
-        return judged.reading.value
+    def _refuse_alone(cls, judged: tuple[Reading, Iterable[Finding]]) -> SecretStr | None:
+        reading, findings = judged
+        _refuse(findings)
+        return reading.value
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         del value  # a traceback with locals would show it
@@ -181,6 +184,7 @@ class SecretSettings(BaseSettings):
         _refuse_values(cls)
 
 
+SecretSettings.model_config["defer_build"] = False  # of this class alone, which has no field and no instance
 for _entrance in (
     *("model_validate", "model_validate_json", "model_validate_strings"),
     *("construct", "parse_obj", "parse_raw", "parse_file", "from_orm", "validate"),  # pydantic's old names
@@ -209,7 +213,7 @@ def require_values(secrets: SecretSettings, judgement: Judgement) -> None:
     Raises:
         CheckFailedError: it does not.
     """
-    for field, (reading, _) in zip(secrets.secret_policies, judgement.secrets, strict=True):
+    for field, reading in zip(secrets.secret_policies, judgement.readings, strict=True):
         if getattr(secrets, field, None) is not reading.value:
             what = f"a validator replaced the value of {reading.policy.name}"
             raise CheckFailedError(what)
@@ -219,9 +223,9 @@ def require_values(secrets: SecretSettings, judgement: Judgement) -> None:
 
 
 def _refuse(findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        if finding.severity is Severity.ALERT:
-            raise PydanticCustomError(finding.check.value, finding.message, {"finding": finding})
+    for each in findings:
+        if each.severity is Severity.ALERT:
+            raise PydanticCustomError(each.check.value, each.message, {"finding": each})
 
 
 def _in_our_words(error: ValidationError, policies: Mapping[str, SecretPolicy]) -> ValidationError:
@@ -229,10 +233,10 @@ def _in_our_words(error: ValidationError, policies: Mapping[str, SecretPolicy]) 
     lines = []
     for each in error.errors():
         field = next((name for name in policies if name in each["loc"]), None)
-        finding = each.get("ctx", {}).get("finding")
-        if not isinstance(finding, Finding):
-            finding = internal(tuple(policies.values()), type_name(error))
-        text = PydanticCustomError(finding.check.value, finding.message)
+        found = each.get("ctx", {}).get("finding")
+        if not isinstance(found, Finding):
+            found = finding(policies.values(), Check.INTERNAL, internal(type_name(error)))
+        text = PydanticCustomError(found.check.value, found.message)
         lines.append(InitErrorDetails(type=text, loc=(field,) if field else (), input=None))
     return ValidationError.from_exception_data(error.title, lines, hide_input=True)
 

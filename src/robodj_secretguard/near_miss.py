@@ -1,12 +1,18 @@
 """Typos of variables: set, close to a name that is read, and so silently ignored."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable, Collection, Iterable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from robodj_secretguard.policy import SecretPolicy
+from robodj_secretguard.frozen import Frozen
 
-_SHOWABLE: Final = re.compile(r"[A-Za-z0-9_]+")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from robodj_secretguard.policy import SecretPolicy
+
+_SHOWABLE: Final = r"[A-Za-z0-9_]+"
 _SECRET: Final = "ROBODJ_SECRET"  # noqa: S105 - the beginning of a name
 _OF_EXPIRY: Final = tuple(
     f"_{words}_"
@@ -32,10 +38,10 @@ _SERVICE_LINK: Final = (
 )
 
 
-class VariableRead(NamedTuple):
+class VariableRead(Frozen):
     """A variable that the library reads.
 
-    Args:
+    Attributes:
         name: its name.
         policy: the declared secret that it belongs to, or `None`.
         loosens: whether a check is looser when it is ignored.
@@ -52,30 +58,17 @@ class VariableRead(NamedTuple):
     expires: str | None = None
 
 
-class NearMiss(NamedTuple):
-    """A set variable that is a typo of one that is read.
-
-    Args:
-        meant: the variable that it is a typo of.
-        found: how an operator may know it; a constant, or a name that differs from `meant` by one character.
-    """
-
-    meant: VariableRead
-    found: str
+NearMiss: TypeAlias = tuple[VariableRead, str]
+"""The variable that is meant, and how an operator may know the one that is set: a constant, or its name."""
 
 
 class VariablesRead:
-    """The variables that the library reads, and all that is a typo of one.
+    """The variables that the library reads, and all that is a typo of one."""
 
-    Args:
-        targets: the variables.
-    """
-
-    __slots__ = ("_head", "_heads", "_order", "_tail", "_tails", "_targets")
+    __slots__ = ("_head", "_heads", "_tail", "_tails", "_targets")
 
     def __init__(self, targets: Iterable[VariableRead]) -> None:
         self._targets = {target.name: target for target in targets}
-        self._order = {name: place for place, name in enumerate(self._targets)}
         # One edit leaves the first or the last k characters of a name of 2k + 1 or more as they were, and every other
         # kind of near-miss begins like its target: two look-ups dismiss nearly all of a large environment.
         kept = (min(map(len, self._targets)) - 1) // 2
@@ -86,21 +79,21 @@ class VariablesRead:
     def near_misses(
         self, names: Iterable[str], *, is_set: Callable[[str], bool], any_case: bool
     ) -> tuple[NearMiss, ...]:
-        """Return the set variables that are typos of one that is read.
+        """Return the set variables that are typos, in the order of what is meant.
 
-        Args:
-            names: the names in the environment.
-            is_set: whether a name has a value; an empty one is unset.
-            any_case: whether names that differ in case are different names (POSIX).
+        With `any_case`, names that differ in case are different names (POSIX).
         """
         head, heads, tail, tails, targets = self._head, self._heads, self._tail, self._tails, self._targets
         near = [name for name in names if (folded := name.upper())[head] in heads or folded[tail] in tails]
+        near = [name for name in near if name not in targets and is_set(name)]
+        if not near:
+            return ()
+        order = {target: place for place, target in enumerate(targets.values())}
         found = {
             _first_match(name, targets.values(), any_case=any_case) or _of_a_family(name, targets.values(), is_set)
             for name in near
-            if name not in targets and is_set(name)
         }
-        return tuple(sorted(filter(None, found), key=lambda miss: (self._order[miss.meant.name], miss.found)))
+        return tuple(sorted(filter(None, found), key=lambda miss: (order[miss[0]], miss[1])))
 
 
 def _first_match(name: str, targets: Iterable[VariableRead], *, any_case: bool) -> NearMiss | None:
@@ -109,11 +102,11 @@ def _first_match(name: str, targets: Iterable[VariableRead], *, any_case: bool) 
 
 def _match(name: str, target: VariableRead, *, any_case: bool) -> NearMiss | None:
     if any_case and name.isascii() and name.upper() == target.name:
-        return NearMiss(target, name)
+        return target, name
     if _is_one_edit_away(name, target.name):
         # A name is shown only where all but one of its characters are known: a key may have been put in a name.
-        return NearMiss(target, name if _SHOWABLE.fullmatch(name) else "A name that is one character away")
-    return NearMiss(target, name) if name == target.mistaken else None
+        return (target, name if re.fullmatch(_SHOWABLE, name) else "A name that is one character away")
+    return (target, name) if name == target.mistaken else None
 
 
 def _of_a_family(name: str, targets: Collection[VariableRead], is_set: Callable[[str], bool]) -> NearMiss | None:
@@ -124,7 +117,7 @@ def _of_a_family(name: str, targets: Collection[VariableRead], is_set: Callable[
     shown = name if _WORDS.issuperset(folded.split("_")) else ""
     for target in targets:
         if target.beginning is not None and folded.startswith(target.beginning):
-            return NearMiss(target, shown or f"A name that begins with {target.beginning}")
+            return (target, shown or f"A name that begins with {target.beginning}")
     markers = {target.expires: target for target in targets if target.expires is not None}
     beginning = next(filter(folded.startswith, (*markers, _SECRET)), None) or _stem(folded, markers)
     if beginning is None or not _speaks_of_expiry(folded):
@@ -133,7 +126,7 @@ def _of_a_family(name: str, targets: Collection[VariableRead], is_set: Callable[
         return None  # the marker of a secret that another service declares
     words = set(folded.split("_"))
     nearest = min(markers.values(), key=lambda target: len(words.symmetric_difference(target.name.split("_"))))
-    return NearMiss(nearest, shown or f"A name that begins with {beginning} and speaks of expiry")
+    return nearest, shown or f"A name that begins with {beginning} and speaks of expiry"
 
 
 def _stem(name: str, variables: Iterable[str]) -> str | None:

@@ -1,15 +1,17 @@
 """What a declared secret is: the policy's tables as data on the settings model."""
 
-import re
-from dataclasses import dataclass
+from __future__ import annotations
+
 from datetime import timedelta
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, Self
+
+from robodj_secretguard.frozen import Frozen
 
 MIN_KEY_BYTES: Final = 32
 """No declared key may carry fewer random bytes: the strength rule is only free of false alarms from here up."""
 
 
-class Length(NamedTuple):
+class Length(Frozen):
     """How many characters a key may have.
 
     Args:
@@ -30,7 +32,7 @@ class Length(NamedTuple):
         return f"exactly {self.minimum}" if self.maximum == self.minimum else f"{self.minimum} to {self.maximum}"
 
 
-class Material(NamedTuple):
+class Material(Frozen):
     """The accepted key material (policy section 6, "Invalid key format").
 
     Text that is hexadecimal throughout is judged as hexadecimal, all else as unpadded base64url.
@@ -44,7 +46,7 @@ class Material(NamedTuple):
     hexadecimal: Length
 
 
-class Generator(NamedTuple):
+class Generator(Frozen):
     """An approved generator of the standard library's `secrets` module (policy section 1).
 
     Args:
@@ -70,13 +72,12 @@ LEAST_GENERATOR: Final = Generator("token_urlsafe", MIN_KEY_BYTES)
 LEAST_MATERIAL: Final = Material(base64url=Length(43), hexadecimal=Length(64))
 """What carries `MIN_KEY_BYTES`: every key that any policy accepts is of this material."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{4,}")
-_FILE = re.compile(r"config(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
+# Not by regular expressions: to compile one is a twentieth of a start.
+_NO_PUNCTUATION: Final = str.maketrans("", "", "._-")
+_SHORTEST_VARIABLE: Final = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretPolicy:
+class SecretPolicy(Frozen, kw_only=True):
     """The policy of one declared secret, put beside its type on a settings model.
 
     `secret_key: Annotated[SecretStr, SecretPolicy(name="secret.key", variable="ROBODJ_SECRET_KEY", ...)]`
@@ -111,32 +112,35 @@ class SecretPolicy:
     expiry_variable: str = ""
     overlap: timedelta = timedelta(0)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "file", self.file or f"config/{self.name}")
-        object.__setattr__(self, "expiry_variable", self.expiry_variable or f"{self.variable}_EXPIRES_AT")
-        fewest = {"base64url": -(-self.generator.size * 4 // 3), "hexadecimal": self.generator.size * 2}
-        made = "hexadecimal" if self.generator.function == "token_hex" else "base64url"
-        lengths = {"base64url": self.material.base64url, "hexadecimal": self.material.hexadecimal}
-        # These texts go into every report, so they are held to characters that cannot break or forge a line.
-        # What was given is not repeated: a key may have been put there by mistake.
+    def __new__(cls, *values: Any, **fields: Any) -> Self:
+        """Return a policy whose fields are valid."""
+        fields["file"] = fields.get("file") or f"config/{fields.get('name')}"
+        fields["expiry_variable"] = fields.get("expiry_variable") or f"{fields.get('variable')}_EXPIRES_AT"
+        policy = super().__new__(cls, *values, **fields)
+        policy._validate()
+        return policy
+
+    def _validate(self) -> None:
+        """Hold every text to characters that cannot break or forge a line. What was given is not repeated."""
+        generator, material = self.generator, self.material
+        fewest = {"base64url": -(-generator.size * 4 // 3), "hexadecimal": generator.size * 2}
+        made = "hexadecimal" if generator.function == "token_hex" else "base64url"
+        lengths = {"base64url": material.base64url, "hexadecimal": material.hexadecimal}
+        # A subclass could judge in another way, and yet be equal.
+        are_ours = [type(each) for each in (generator, material, *material)] == [Generator, Material, Length, Length]
         variable = "a letter, then four or more of A-Z, 0-9 and underscore"
         for holds, rule in (
             (is_secret_name(self.name), "name: letters, digits, dot, hyphen and underscore only"),
-            (_VARIABLE.fullmatch(self.variable), f"variable: {variable}"),
-            (_VARIABLE.fullmatch(self.expiry_variable), f"expiry_variable: {variable}"),
-            (_FILE.fullmatch(self.file), "file: a path below config/, of letters, digits, dot, hyphen and underscore"),
+            (_is_variable(self.variable), f"variable: {variable}"),
+            (_is_variable(self.expiry_variable), f"expiry_variable: {variable}"),
+            (_is_file(self.file), "file: a path below config/, of letters, digits, dot, hyphen and underscore"),
             (is_plain_text(self.owner) and is_plain_text(self.backup_owner), "owner and backup_owner: printable ASCII"),
             (self.cadence > self.warn_before > timedelta(0), "cadence must be longer than warn_before, both positive"),
             (not self.cadence % timedelta(days=1), "cadence: whole days"),
             (timedelta(0) <= self.overlap < self.cadence, "overlap: shorter than the cadence, and not negative"),
-            (
-                # A subclass could judge in another way, and yet be equal.
-                [type(each) for each in (self.generator, self.material, *self.material)]
-                == [Generator, Material, Length, Length],
-                "generator and material: a Generator, and a Material of two Lengths",
-            ),
-            (self.generator.function in {"token_urlsafe", "token_hex"}, "generator: an approved one"),
-            (self.generator.size >= MIN_KEY_BYTES, f"generator: at least {MIN_KEY_BYTES} bytes"),
+            (are_ours, "generator and material: a Generator, and a Material of two Lengths"),
+            (generator.function in {"token_urlsafe", "token_hex"}, "generator: an approved one"),
+            (generator.size >= MIN_KEY_BYTES, f"generator: at least {MIN_KEY_BYTES} bytes"),
             (lengths[made].accepts(fewest[made]), "material: must accept what the generator makes"),
             (
                 all(lengths[kind].minimum >= fewest[kind] for kind in fewest),
@@ -150,7 +154,17 @@ class SecretPolicy:
 
 def is_secret_name(text: str) -> bool:
     """Whether text may be a declared secret's name."""
-    return _NAME.fullmatch(text) is not None
+    return text.isascii() and text[:1].isalnum() and text.translate(_NO_PUNCTUATION).isalnum()
+
+
+def _is_variable(text: str) -> bool:
+    plain = text.isascii() and text.replace("_", "").isalnum()
+    return plain and len(text) >= _SHORTEST_VARIABLE and text[:1].isalpha() and text == text.upper()
+
+
+def _is_file(text: str) -> bool:
+    folder, *parts = text.split("/")
+    return folder == "config" and bool(parts) and all(map(is_secret_name, parts))
 
 
 def is_plain_text(text: str) -> bool:

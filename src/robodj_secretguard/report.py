@@ -1,16 +1,20 @@
-"""What a check has to say. Nothing here has a field that could hold a value.
+"""The outcome of the checks. Nothing here has a field that could hold a value.
 
-These are named tuples, which cost a start little; for JSON use `as_dict`, since `json.dumps` makes bare lists of them.
+For JSON use `as_dict`: `json.dumps` makes bare lists of the records.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from robodj_secretguard.checks import CHECKS, SEVERITIES, Check, Problem, Severity, State
+from robodj_secretguard.frozen import Frozen
+from robodj_secretguard.material import fingerprint
+from robodj_secretguard.sources import iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.sources import Reading
@@ -18,53 +22,15 @@ if TYPE_CHECKING:
 JSON_SCHEMA: Final = 1
 """The version of the JSON document's shape."""
 
-
-class Severity(StrEnum):
-    """Whether a finding stops the service."""
-
-    ALERT = "alert"
-    WARNING = "warning"
-    NOTE = "note"
-    """Shown and not counted: it fails no gate, not even with `--strict`."""
+_ORDER: Final = {check: place for place, check in enumerate(Check)}
+_OF_VALUE: Final = tuple([(each.check, each.of_secret) for each in CHECKS if each.of_secret and each.is_of_value])
+_OF_SECRET: Final = tuple([(each.check, each.of_secret) for each in CHECKS if each.of_secret and not each.is_of_value])
+_OF_ALL: Final = tuple([(each.check, each.of_all) for each in CHECKS if each.of_all])
+_OF_SETUP: Final = tuple([(each.check, each.of_setup) for each in CHECKS if each.of_setup])
+_STATES: Final = {entry.check: entry.state for entry in CHECKS}
 
 
-class Check(StrEnum):
-    """The checks (policy section 6), in the order in which a secret's findings are reported."""
-
-    MISSING = "missing"
-    PLACEHOLDER = "placeholder"
-    FORMAT = "format"
-    WEAK = "weak"
-    SHARED = "shared"
-    EXPIRED = "expired"
-    EXPIRY_MARKER = "expiry-marker"
-    CLOCK = "clock"
-    FILE_UNSAFE = "file-unsafe"
-    FILE_PRESENT = "file-present"
-    SETTING = "setting"
-    REVOKED = "revoked"
-    REVOCATION_LIST = "revocation-list"
-    NEAR_MISS = "near-miss"
-    SUPERSEDED = "superseded"
-    INTERNAL = "internal"
-    EPHEMERAL = "ephemeral"
-    EXPIRING = "expiring"
-    CADENCE = "cadence"
-    FILE_FALLBACK = "file-fallback"
-    FILE_STALE = "file-stale"
-    FILE_PERMISSIONS = "file-permissions"
-
-
-class State(StrEnum):
-    """A secret's presence and validity, in the words of the Codex Environment Contract."""
-
-    MISSING = "missing"
-    INVALID_FORMAT = "invalid-format"
-    EXPIRED = "expired"
-    PRESENT = "present"
-
-
-class Finding(NamedTuple):
+class Finding(Frozen):
     """One thing that is wrong.
 
     Attributes:
@@ -95,7 +61,7 @@ class Finding(NamedTuple):
         )
 
 
-class SecretStatus(NamedTuple):
+class SecretStatus(Frozen):
     """One declared secret as it was found.
 
     Attributes:
@@ -131,7 +97,7 @@ class SecretStatus(NamedTuple):
         }
 
 
-class RevocationStatus(NamedTuple):
+class RevocationStatus(Frozen):
     """The revocation list as it was found (policy section 4).
 
     Attributes:
@@ -148,7 +114,7 @@ class RevocationStatus(NamedTuple):
         return len(self.fingerprints)
 
 
-class Report(NamedTuple):
+class Report(Frozen):
     """The outcome of one check of every declared secret.
 
     Attributes:
@@ -168,12 +134,12 @@ class Report(NamedTuple):
     @property
     def alerts(self) -> tuple[Finding, ...]:
         """The findings that stop a service."""
-        return tuple(finding for finding in self.findings if finding.severity is Severity.ALERT)
+        return tuple([finding for finding in self.findings if finding.severity is Severity.ALERT])
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
         """The findings that do not."""
-        return tuple(finding for finding in self.findings if finding.severity is Severity.WARNING)
+        return tuple([finding for finding in self.findings if finding.severity is Severity.WARNING])
 
     @property
     def ok(self) -> bool:
@@ -197,65 +163,114 @@ class Report(NamedTuple):
         }
 
 
-def iso_utc(instant: datetime) -> str:
-    """Return an aware datetime as ISO-8601 in UTC, to the second, with `Z`."""
-    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-_WARNINGS: Final = frozenset(
-    {Check.EXPIRING, Check.CADENCE, Check.FILE_FALLBACK, Check.FILE_STALE, Check.FILE_PERMISSIONS}
-)
-
-
-def about(reading: Reading, check: Check, message: str, remedy: str, *, source: str | None = None) -> Finding:
-    """Return a finding about one secret.
+class Judgement:
+    """What the rules say of everything that was read. To make one is to run them all, once.
 
     Args:
-        reading: what was found for it.
-        check: the check that found it.
-        message: what is wrong: constants, declared names, lengths and times.
-        remedy: what to do.
-        source: where it was found, if not where the value comes from.
+        readings: what was found, for every declared secret in declared order, at least one.
     """
-    return Finding(
-        check=check,
-        severity=Severity.WARNING if check in _WARNINGS else Severity.ALERT,
-        secret=reading.policy.name,
-        source=reading.source if source is None else source,
-        message=message,
-        remedy=remedy,
-        owner=reading.policy.owner,
-    )
+
+    __slots__ = ("_alone", "_readings", "_sharing", "_together")
+
+    def __init__(self, readings: Sequence[Reading]) -> None:
+        setup = readings[0].setup
+        self._readings = readings
+        self._alone = [_of_secret(reading) for reading in readings]
+        together = [finding(setup.policies, check, problem) for check, rule in _OF_SETUP for problem in rule(setup)]
+        self._sharing: set[str] = set()
+        for check, rule in _OF_ALL:
+            for reading, problem, names in rule(readings):
+                together.append(_about(reading, check, problem))
+                self._sharing |= {*names}
+        self._together = tuple(together)
+
+    @property
+    def readings(self) -> Sequence[Reading]:
+        """What was found, for every declared secret in declared order."""
+        return self._readings
+
+    @property
+    def alone(self) -> Sequence[Sequence[Finding]]:
+        """The findings on each secret that can be made without the other ones, in declared order."""
+        return self._alone
+
+    @property
+    def together(self) -> tuple[Finding, ...]:
+        """The findings about the set-up, and about one secret beside another."""
+        return self._together
+
+    def report(self) -> Report:
+        """Return the report of it."""
+        setup = self._readings[0].setup
+        report = Report(
+            checked_at=setup.now,
+            require_env_only=setup.files_off,
+            revocation_list=RevocationStatus(setup.revocation.sources, setup.revocation.fingerprints),
+            secrets=tuple(map(self._status, self._readings, self._alone)),
+            findings=(),
+        )
+        return with_findings(
+            report, [*self._together, *[each for alone in self._alone for each in alone]], setup.policies
+        )
+
+    def _status(self, reading: Reading, findings: Iterable[Finding]) -> SecretStatus:
+        policy, states = reading.policy, {State.PRESENT, *[_STATES[each.check] for each in findings]}
+        state = next(each for each in State if each in states)
+        key = reading.value if state in (State.PRESENT, State.EXPIRED) else None
+        return SecretStatus(
+            secret=policy.name,
+            variable=policy.variable,
+            source=reading.source,
+            state=state,
+            usable=policy.name not in self._sharing,
+            expires_at=reading.expires_at,
+            owner=policy.owner,
+            backup_owner=policy.backup_owner,
+            rotation_days=policy.cadence.days,
+            fingerprint=None if key is None else fingerprint(key),
+        )
 
 
-def about_setup(
-    policies: Sequence[SecretPolicy],
-    check: Check,
-    message: str,
-    remedy: str,
-    *,
-    source: str,
-    severity: Severity = Severity.ALERT,
-    policy: SecretPolicy | None = None,
+def _of_secret(reading: Reading) -> list[Finding]:
+    """Run the rules for one secret: of those about the value itself, up to the first that has a finding."""
+    findings: list[Finding] = []
+    for check, rule in _OF_VALUE:
+        findings += [_about(reading, check, problem) for problem in rule(reading)]
+        if findings:
+            break
+    return findings + [_about(reading, check, problem) for check, rule in _OF_SECRET for problem in rule(reading)]
+
+
+def _about(reading: Reading, check: Check, problem: Problem) -> Finding:
+    problem = problem._replace(source=problem.source or reading.source)
+    return finding(reading.setup.policies, check, problem, reading.policy)
+
+
+def finding(
+    policies: Iterable[SecretPolicy], check: Check, problem: Problem, policy: SecretPolicy | None = None
 ) -> Finding:
-    """Return a finding about the set-up, which concerns the owners of all secrets, or the owner of one.
-
-    Args:
-        policies: all declared secrets.
-        check: the check that found it.
-        message: what is wrong: constants, declared names and times.
-        remedy: what to do.
-        source: where it was found.
-        severity: whether it stops the service.
-        policy: the one secret that it is about, if it is about one.
-    """
+    """Return a finding about one secret, or about the set-up, which concerns the owners of all secrets."""
     concerned = policies if policy is None else (policy,)
     return Finding(
         check=check,
-        severity=severity,
+        severity=problem.severity or SEVERITIES[check],
         secret=policy.name if policy else None,
-        source=source,
-        message=message,
-        remedy=remedy,
+        source=problem.source or "none",
+        message=problem.what,
+        remedy=problem.fix,
         owner=", ".join(dict.fromkeys(each.owner for each in concerned)),
     )
+
+
+def with_findings(report: Report, further: Iterable[Finding], policies: Iterable[SecretPolicy]) -> Report:
+    """Return a report with further findings in their places, and the secrets that they refuse not usable."""
+    rank = {policy.name: place for place, policy in enumerate(policies)}
+    setup = -1
+    findings = sorted(
+        (*report.findings, *further),
+        key=lambda each: (setup if each.secret is None else rank[each.secret], _ORDER[each.check]),
+    )
+    if refused := {each.secret for each in findings if each.severity is Severity.ALERT}:
+        secrets = tuple(each._replace(usable=each.usable and each.secret not in refused) for each in report.secrets)
+        report = report._replace(secrets=secrets)
+    return report._replace(findings=tuple(findings))

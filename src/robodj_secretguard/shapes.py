@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, PlainSerializer
 
-from robodj_secretguard.fingerprint import is_fingerprint
+from robodj_secretguard.material import is_fingerprint
 from robodj_secretguard.policy import is_plain_text, is_secret_name
-from robodj_secretguard.report import iso_utc
+from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import is_environment, is_free_text
 
 if TYPE_CHECKING:

@@ -1,26 +1,41 @@
 """Where a value comes from: the environment, else the fallback file (policy section 2). The only place that reads."""
 
+from __future__ import annotations
+
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from enum import Enum, auto
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import chain
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
-from robodj_secretguard.fingerprint import is_fingerprint
-from robodj_secretguard.near_miss import NearMiss, VariableRead, VariablesRead
-from robodj_secretguard.policy import SecretPolicy
+from robodj_secretguard.frozen import Frozen
+from robodj_secretguard.material import is_fingerprint
+from robodj_secretguard.near_miss import VariableRead, VariablesRead
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.textfile import A_DIRECTORY_ABOVE, TextFile, foreign_owners, is_one_line, look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from robodj_secretguard.near_miss import NearMiss
+    from robodj_secretguard.policy import SecretPolicy
+
+    NamedBy: TypeAlias = Literal["argument", "environment", "model"]
+    """What named the config directory."""
+
+    class Source(Protocol):
+        """A place where values come from: the environment, key files, a secret manager."""
+
+        def offer(self, policy: SecretPolicy) -> Offer:
+            """Return what there is for a secret. It reads at most once, and never raises for what it finds."""
+
 
 REVOKED_FILE: Final = "config/revoked.fingerprints"
 REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
 """The variable that adds to the file's entries, for a fleet: separated by commas or blanks."""
 MAX_LIST_BYTES: Final = 1 << 18
 """Room for some thousand entries."""
-
 PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"
 ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa: S105 - a name
 CONFIG_DIR: Final = "ROBODJ_CONFIG_DIR"
@@ -31,41 +46,49 @@ ANNOUNCED: Final = "announced"
 OPERATIONS_LOG: Final = "ROBODJ_OPERATIONS_LOG"
 OPERATIONS_FILE: Final = "config/logs/secret_operations.jsonl"
 SETTINGS: Final = (
-    PROTECTED_ENV,
-    ALLOW_FILE_SECRET_FALLBACK,
-    CONFIG_DIR,
-    EPHEMERAL,
-    REVOKED_FINGERPRINTS,
-    OPERATIONS_LOG,
+    *(PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK, CONFIG_DIR, EPHEMERAL, REVOKED_FINGERPRINTS, OPERATIONS_LOG),
 )
 DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
 """How large a fallback file may be."""
 
 _NOT_THERE: Final = "does not exist"
-
-
-class Switch(Enum):
-    """What a switch in the environment says; a value that is neither true nor false is taken as the stricter one."""
-
-    UNSET = auto()
-    TRUE = auto()
-    FALSE = auto()
-    UNKNOWN = auto()
-
-
+_UNKNOWN: Final = "unknown"
 _SWITCHES: Final = {
-    **dict.fromkeys(("1", "true", "yes", "on"), Switch.TRUE),
-    **dict.fromkeys(("0", "false", "no", "off"), Switch.FALSE),
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
 }
+# Not compiled at import: that is a twentieth of a start, and few keys have a marker.
+_INSTANT: Final = (
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?"
+    r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
+
+
+class Offer(Frozen):
+    """What one source has for one secret.
+
+    Attributes:
+        source: the source in findings: `environment`, or `file:` and the declared path.
+        place: where the value is, as operators know it: the variable, or the file.
+        text: the value as one line, and what is wrong with the file that holds it.
+        absent: why there is no value, for the alert `missing`.
+        is_off: whether the source may not deliver a value here.
+        is_break_glass: whether it is for emergencies: a value that is left there is reported.
+        exposed_fix: the command that makes its place safe.
+    """
+
+    source: str
+    place: str
+    text: TextFile
+    absent: str
+    is_off: bool = False
+    is_break_glass: bool = False
+    exposed_fix: str = ""
 
 
 class Environment:
-    """Single variables of a mapping or of `os.environ`: never a copy, and a repr without content.
-
-    Args:
-        variables: the variables; `None` for `os.environ`.
-    """
+    """Single variables of a mapping or of `os.environ`: never a copy, and a repr without content."""
 
     __slots__ = ("_variables",)
 
@@ -91,8 +114,51 @@ class Environment:
         """Whether the variable is there and not empty."""
         return bool(self.get(name))
 
+    def offer(self, policy: SecretPolicy) -> Offer:
+        """Return the variable of a secret."""
+        value = self.get(policy.variable)
+        absent = f"{policy.variable} is {'unset' if value is None else 'set but empty'}"
+        return Offer("environment", policy.variable, TextFile(lines=(value,)) if value else TextFile(), absent)
 
-class RevocationList(NamedTuple):
+
+class KeyFiles:
+    """The fallback files of a config directory.
+
+    Args:
+        directory: its path; `None` where it cannot be used.
+        named_by: what named it; `None` for nothing.
+        is_off: whether fallback files are off.
+    """
+
+    __slots__ = ("_directory", "_is_off", "_named_by")
+
+    def __init__(self, directory: str | None, named_by: NamedBy | None, *, is_off: bool) -> None:
+        self._directory = directory
+        self._named_by = named_by
+        self._is_off = is_off
+
+    def look(self, file: str, most: int) -> TextFile:
+        """Return what is in a file that is declared below `config/`."""
+        if self._directory is None:
+            return TextFile()
+        return look(os.path.join(self._directory, within_config_dir(file)), most=most)
+
+    def offer(self, policy: SecretPolicy) -> Offer:
+        """Return the fallback file of a secret."""
+        text, where = self.look(policy.file, MAX_FILE_BYTES), place(policy.file, self._named_by)
+        if self._is_off:
+            absent = f"fallback files are off: {where} is not used"
+        elif text.dangling:
+            absent = f"{where} is a link to a file that is not there"
+        elif text.exists:
+            absent = f"{where} has nothing but blanks and comments"
+        else:
+            absent = f"there is no file {where}{'' if self._named_by else ' under the working directory'}"
+        fix = chmod(text, self._named_by) if text.exposed else ""
+        return Offer(f"file:{policy.file}", where, text, absent, self._is_off, is_break_glass=True, exposed_fix=fix)
+
+
+class RevocationList(Frozen):
     """What the files and the variable that adds to them say.
 
     Attributes:
@@ -113,19 +179,17 @@ class RevocationList(NamedTuple):
     def absent(self) -> tuple[int, ...]:
         """Which files a model that requires a list finds absent: its own or the only one, and any that is empty.
 
-        An empty file may be a checkout that is under way.
+        An empty file may be a checkout that is under way. What cannot be read has another alert.
         """
         last = len(self.files) - 1
         return tuple(
-            number for number, file in enumerate(self.files) if _is_empty(file) and (file.exists or number == last)
+            number
+            for number, file in enumerate(self.files)
+            if file.empty and not file.unreadable and not file.dangling and (file.exists or number == last)
         )
 
 
-NamedBy: TypeAlias = Literal["argument", "environment", "model"]
-"""What named the config directory."""
-
-
-class ModelSetup(NamedTuple):
+class ModelSetup(Frozen):
     """The set-up that a settings model declares.
 
     Attributes:
@@ -143,7 +207,7 @@ NO_SETUP: Final = ModelSetup()
 """Of a model that declares none."""
 
 
-class Setup(NamedTuple):
+class Setup(Frozen):
     """What holds for every declared secret.
 
     Attributes:
@@ -174,38 +238,34 @@ class Setup(NamedTuple):
     revocation: RevocationList
     list_required: bool
 
-    def place(self, file: str) -> str:
-        """Say where a file below `config/` is looked for, without showing a path that somebody gave."""
-        return place(file, self.directory_named_by)
 
-
-class Reading(NamedTuple):
+class Reading(Frozen):
     """What was found for one declared secret.
 
     Attributes:
         policy: the secret.
         setup: what holds for all of them.
-        variable: the environment variable; `None` when unset, empty text when set but empty.
         marker: the expiry marker; `None` when unset or empty.
-        file: its fallback file.
-        file_in_use: whether that is what delivers the secret.
+        expires_at: its instant, in UTC; `None` when there is no valid one.
+        offers: what each source has, in the order in which they are asked.
+        used: the offer that delivers the secret: the first that has anything; `None` where none has.
+        found: whether there is a value, whatever its shape, from where it may come.
         value: the one value that was found, if there is one.
-        source: `environment`, `file:` and the declared path, or `none`.
     """
 
     policy: SecretPolicy
     setup: Setup
-    variable: SealedStr | None
     marker: SealedStr | None
-    file: TextFile
-    file_in_use: bool
+    expires_at: datetime | None
+    offers: tuple[Offer, ...]
+    used: Offer | None
+    found: bool
     value: SealedStr | None
-    source: str
 
     @property
-    def found(self) -> bool:
-        """Whether there is a value, whatever its shape, from where it may come."""
-        return bool(self.variable) or (self.file_in_use and not self.file.unsafe)
+    def source(self) -> str:
+        """Where it came from: `environment`, `file:` and the declared path, or `none`."""
+        return "none" if self.used is None else self.used.source
 
 
 def read(
@@ -216,44 +276,33 @@ def read(
     model_setup: ModelSetup = NO_SETUP,
     config_dir: str | os.PathLike[str] | None = None,
     require_env_only: bool = False,
+    sources: Sequence[Source] = (),
     now: datetime,
 ) -> tuple[Reading, ...]:
-    """Read every declared secret once.
+    """Read every declared secret once, and return a reading for each, in declared order.
 
-    Args:
-        policies: the declared secrets, at least one.
-        variables_read: the variables that are read for them.
-        environment: where variables are read.
-        model_setup: the set-up that the model declares.
-        config_dir: the config directory; `None` for `ROBODJ_CONFIG_DIR`, otherwise the model's, otherwise `config`.
-        require_env_only: ignore fallback files whatever the switches say.
-        now: the time of the check, in UTC.
-
-    Returns:
-        A reading for each secret, in declared order.
+    `sources` are asked first; then the environment, and the fallback files.
     """
     directory, named_by = config_directory(environment, config_dir, model_setup)
     fault = _directory_fault(directory)
     model_directory = model_setup.config_dir if named_by != "model" else None
     model_fault = "" if model_directory is None else _directory_fault(model_directory)
-
-    def look_at(file: str, most: int) -> TextFile:
-        return look(os.path.join(directory, within_config_dir(file)), most=most) if fault is None else TextFile()
-
-    lists = [look_at(REVOKED_FILE, MAX_LIST_BYTES)]
+    protected = bool(require_env_only) or _is_protected(environment)
+    files_off = protected or are_files_off(environment, model_setup)
+    key_files = KeyFiles(directory if fault is None else None, named_by, is_off=files_off)
+    lists = [key_files.look(REVOKED_FILE, MAX_LIST_BYTES)]
     if fault is None and not lists[0].exists:
         lists[0] = lists[0]._replace(foreign=foreign_owners(directory))
     if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
         # The variable and the argument add a list, and take none away.
-        lists.append(look(os.path.join(model_directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES))
-    protected = bool(require_env_only) or _is_protected(environment)
+        lists.append(KeyFiles(model_directory, "model", is_off=files_off).look(REVOKED_FILE, MAX_LIST_BYTES))
     setup = Setup(
         now=now,
         policies=tuple(policies),
         protected=protected,
-        files_off=protected or are_files_off(environment, model_setup),
+        files_off=files_off,
         unknown_switches=tuple(
-            name for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK) if _switch(environment, name) is Switch.UNKNOWN
+            name for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK) if _switch(environment, name) == _UNKNOWN
         ),
         directory_named_by=named_by,
         directory_fault=_NOT_THERE if fault == "" and named_by else fault or "",
@@ -265,30 +314,17 @@ def read(
         revocation=revocation_list(lists, environment.get(REVOKED_FINGERPRINTS) or None),
         list_required=model_setup.require_revocation_list,
     )
-    return tuple(
-        _reading(
-            policy,
-            setup,
-            variable=environment.get(policy.variable),
-            marker=environment.get(policy.expiry_variable) or None,
-            file=look_at(policy.file, MAX_FILE_BYTES),
-        )
-        for policy in policies
-    )
+    return tuple([_reading(policy, setup, environment, (*sources, environment, key_files)) for policy in policies])
 
 
-def _reading(
-    policy: SecretPolicy, setup: Setup, *, variable: SealedStr | None, marker: SealedStr | None, file: TextFile
-) -> Reading:
-    """Decide what delivers a secret: its variable, else its fallback file, where that is allowed."""
-    file_in_use, value, source = False, None, "none"
-    if variable:
-        value, source = variable, "environment"
-    elif (file.lines or file.unreadable) and not setup.files_off:
-        file_in_use, source = True, f"file:{policy.file}"
-        if len(file.lines) == 1 and not file.unsafe:
-            value = file.lines[0]
-    return Reading(policy, setup, variable, marker, file, file_in_use, value, source)
+def _reading(policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source]) -> Reading:
+    offers = tuple([source.offer(policy) for source in sources])
+    has_value = (each for each in offers if not each.is_off and (each.text.lines or each.text.unreadable))
+    used = next(has_value, None)
+    found = used is not None and not used.text.unsafe
+    value = used.text.lines[0] if used is not None and found and len(used.text.lines) == 1 else None
+    marker = environment.get(policy.expiry_variable) or None
+    return Reading(policy, setup, marker, parse_marker(marker), offers, used, found, value)
 
 
 def _directory_fault(path: str) -> str | None:
@@ -311,32 +347,21 @@ def _working_directory_fault() -> str:
 
 
 def are_files_off(environment: Environment, model_setup: ModelSetup) -> bool:
-    """Whether fallback files are ignored.
-
-    Args:
-        environment: where the switches are read.
-        model_setup: the set-up that the model declares.
-    """
+    """Whether fallback files are ignored."""
     if _is_protected(environment):
         return True
     allowed = _switch(environment, ALLOW_FILE_SECRET_FALLBACK)
-    return allowed in (Switch.FALSE, Switch.UNKNOWN) or (allowed is Switch.UNSET and not model_setup.file_fallback)
+    return not model_setup.file_fallback if allowed is None else allowed is not True
 
 
 def _is_protected(environment: Environment) -> bool:
-    return _switch(environment, PROTECTED_ENV) in (Switch.TRUE, Switch.UNKNOWN)
+    return _switch(environment, PROTECTED_ENV) in (True, _UNKNOWN)
 
 
 def config_directory(
     environment: Environment, config_dir: str | os.PathLike[str] | None, model_setup: ModelSetup
 ) -> tuple[str, NamedBy | None]:
-    """Return the config directory, and what named it; `None` where nothing did.
-
-    Args:
-        environment: where `ROBODJ_CONFIG_DIR` is read.
-        config_dir: the directory that was passed, if one was.
-        model_setup: the set-up that the model declares.
-    """
+    """Return the config directory, and what named it; `None` where nothing did."""
     if config_dir is not None:
         return os.fsdecode(config_dir), "argument"
     if variable := environment.get(CONFIG_DIR):
@@ -347,22 +372,12 @@ def config_directory(
 
 
 def place(file: str, directory_named_by: str | None) -> str:
-    """Say where a file that is declared below `config/` is looked for.
-
-    Args:
-        file: the file.
-        directory_named_by: what named the config directory; `None` where nothing did.
-    """
+    """Say where a file that is declared below `config/` is looked for."""
     return f"{within_config_dir(file)} in the configured directory" if directory_named_by else file
 
 
 def chmod(file: TextFile, directory_named_by: str | None) -> str:
-    """Return the command that takes the write permission of a file and of its directory from others.
-
-    Args:
-        file: the file.
-        directory_named_by: what named its directory; `None` where nothing did.
-    """
+    """Return the command that takes the write permission of a file and of its directory from others."""
     named = {None: DEFAULT_CONFIG_DIR, "environment": f'"${CONFIG_DIR}"'}
     command = "chmod -R go-w " + named.get(directory_named_by, f"on the directory that the {directory_named_by} names")
     if any(each.startswith(A_DIRECTORY_ABOVE) for each in file.exposed):
@@ -375,17 +390,14 @@ def within_config_dir(file: str) -> str:
     return file.removeprefix(f"{DEFAULT_CONFIG_DIR}/")
 
 
-def _switch(environment: Environment, name: str) -> Switch:
+def _switch(environment: Environment, name: str) -> bool | Literal["unknown"] | None:
+    """Return what a switch says; `None` where it is unset."""
     value = environment.get(name)
-    return _SWITCHES.get(value.get_secret_value().lower(), Switch.UNKNOWN) if value else Switch.UNSET
+    return _SWITCHES.get(value.get_secret_value().lower(), _UNKNOWN) if value else None
 
 
 def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
-    """Return the variables that are read for some secrets, and how each is mistaken.
-
-    Args:
-        policies: the declared secrets.
-    """
+    """Return the variables that are read for some secrets, and how each is mistaken."""
     return VariablesRead(_each_read(policies))
 
 
@@ -402,12 +414,7 @@ def _each_read(policies: Iterable[SecretPolicy]) -> Iterator[VariableRead]:
 
 
 def revocation_list(files: Iterable[TextFile], variable: SealedStr | None = None) -> RevocationList:
-    """Return what the revocation list says.
-
-    Args:
-        files: the files `config/revoked.fingerprints`; a comment may follow an entry.
-        variable: the variable; `None` when unset or empty.
-    """
+    """Return what the revocation list says."""
     files = tuple(files)
     is_there = any(file.exists or file.dangling for file in files)
     found = {f"file:{REVOKED_FILE}": is_there, "environment": bool(variable)}
@@ -422,10 +429,6 @@ def revocation_list(files: Iterable[TextFile], variable: SealedStr | None = None
     )
 
 
-def _is_empty(file: TextFile) -> bool:
-    return file.empty and not file.unreadable and not file.dangling  # what is unreadable has another alert
-
-
 def _entry(line: str) -> str:
     """Return a line without the comment that may follow an entry: not where one could hide a further entry."""
     return line.partition("#")[0].rstrip() if is_one_line(line) else line
@@ -433,3 +436,28 @@ def _entry(line: str) -> str:
 
 def _invalid(entries: Iterable[str]) -> tuple[int, ...]:
     return tuple(number for number, entry in enumerate(entries, start=1) if not is_fingerprint(entry))
+
+
+def parse_marker(marker: SealedStr | None) -> datetime | None:
+    """Return the instant of an expiry marker, in UTC; `None` when there is none or it is not a valid one.
+
+    The form is `YYYY-MM-DDTHH:MM[:SS[.fraction]]` with `Z` or an offset of hours and minutes. The standard library's
+    parsers never see other text: they repeat it in their errors.
+    """
+    match = re.fullmatch(_INSTANT, marker.get_secret_value()) if marker else None
+    if match is None:
+        return None
+    *date_and_time, fraction, sign, hours, minutes = match.groups("0")
+    year, month, day, hour, minute, second = map(int, date_and_time)
+    microsecond = int(fraction[:6].ljust(6, "0"))
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    zone = timezone(-offset if sign == "-" else offset)
+    try:
+        return datetime(year, month, day, hour, minute, second, microsecond, zone).astimezone(UTC)
+    except (ValueError, OverflowError):  # not in the calendar, or out of range in UTC
+        return None
+
+
+def iso_utc(instant: datetime) -> str:
+    """Return an aware datetime as ISO-8601 in UTC, to the second, with `Z`."""
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.generator import generate
-from robodj_secretguard.report import iso_utc
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sources import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
@@ -19,6 +18,7 @@ from robodj_secretguard.sources import (
     REVOKED_FILE,
     REVOKED_FINGERPRINTS,
     SETTINGS,
+    iso_utc,
     within_config_dir,
 )
 

@@ -1,13 +1,18 @@
 """A small text file that decides whether a service starts, looked at once: one descriptor, one bounded read."""
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
 from codecs import BOM_UTF8
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.sealed import SealedStr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 
@@ -21,7 +26,7 @@ A_DIRECTORY_ABOVE: Final = "a directory on the way to it"
 _READ_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
-class TextFile(NamedTuple):
+class TextFile(Frozen):
     """What one bounded look at a file found: a fallback file (policy section 2), or the revocation list.
 
     Attributes:
@@ -55,25 +60,12 @@ class TextFile(NamedTuple):
 
 
 def look(path: str, *, most: int) -> TextFile:
-    """Look at a file: what is returned is what was judged.
-
-    Args:
-        path: where it is.
-        most: how large it may be, in bytes.
-    """
+    """Look at a file: what is returned is what was judged."""
     return _look(path, most)._replace(misnamed=os.path.lexists(f"{path}.txt"))
 
 
 def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
-    """Return a file's content, and why it is not to be trusted: others may write it, or another user owns it.
-
-    Args:
-        path: where it is.
-        most: how large it may be, in bytes.
-
-    Raises:
-        OSError: it cannot be read, is not a regular file, or is larger.
-    """
+    """Return a file's content, and why it is not to be trusted: others may write it, or another user owns it."""
     _, unreadable, content, way = _examined(os.open(path, _READ_FLAGS), path, most)
     if unreadable:
         raise OSError
@@ -107,7 +99,7 @@ def _look(path: str, most: int) -> TextFile:
     )
 
 
-def _examined(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tuple[str, ...], bytes, "Way"]:
+def _examined(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tuple[str, ...], bytes, Way]:
     """Return an open file's status, why its content cannot be used, the content, and the way to it; and close it."""
     try:
         status = os.fstat(descriptor)
@@ -129,15 +121,7 @@ def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[
 
 
 def read_most(descriptor: int, most: int) -> bytes:
-    """Return what is left of an open file, cut after a number of bytes.
-
-    Args:
-        descriptor: the file's.
-        most: the number of bytes.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Return what is left of an open file, cut after a number of bytes."""
     content = b""
     while len(content) < most and (chunk := os.read(descriptor, most - len(content))):
         content += chunk
@@ -145,11 +129,7 @@ def read_most(descriptor: int, most: int) -> bytes:
 
 
 def lines_of(content: bytes) -> tuple[tuple[str, ...], tuple[SealedStr, ...]]:
-    """Return why the content of a file cannot be used, and its lines other than blanks and comments.
-
-    Args:
-        content: the whole of it.
-    """
+    """Return why the content of a file cannot be used, and its lines other than blanks and comments."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return ("it is UTF-16, which PowerShell's > writes, and not UTF-8",), ()
     try:
@@ -167,11 +147,7 @@ def is_one_line(text: str) -> bool:
 
 
 def version(status: os.stat_result) -> tuple[int, ...]:
-    """Return what tells one content of a file from the next: half of an old key and half of a new one is no key.
-
-    Args:
-        status: the open file's.
-    """
+    """Return what tells one content of a file from the next: half of an old key and half of a new one is no key."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
@@ -195,15 +171,7 @@ class Way:
 
 
 def judge_way(path: str, status: os.stat_result | None = None) -> Way:
-    """Judge a path and every directory and link on the way to it.
-
-    Args:
-        path: a path to what is there.
-        status: the open file's; `None` for a directory's path, or to judge the way alone.
-
-    Raises:
-        OSError: the way to it cannot be examined.
-    """
+    """Judge a path and every directory and link on the way to it."""
     way = Way()
     if not POSIX:
         return way

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Final
 from robodj_secretguard import check
 from robodj_secretguard.cli import main
 from robodj_secretguard.files import is_at
-from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.lifecycle import revocation
 from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import REVOKED_FILE
 

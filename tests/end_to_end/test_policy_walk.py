@@ -21,8 +21,8 @@ from detector import leaks
 
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.output import PASSED
-from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.scan.text import CLEAN
 from robodj_secretguard.sealed import SealedStr
 

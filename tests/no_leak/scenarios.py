@@ -16,8 +16,8 @@ from actions import HOSTS
 from command_line import rotated
 from conftest import V1, V2, good_keys, marker
 
-from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.lifecycle.records import hash_of
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:

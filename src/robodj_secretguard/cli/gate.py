@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.cli.options import (
     add_command,
     given,
@@ -29,10 +30,9 @@ from robodj_secretguard.cli.output import (
 from robodj_secretguard.cli.process import NOT_EXECUTABLE, NOT_FOUND, launch, restore_stdout
 from robodj_secretguard.cli.project import PYPROJECT
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.examine import with_findings
 from robodj_secretguard.generator import ephemeral
 from robodj_secretguard.guard import REFUSED
-from robodj_secretguard.report import Check, Severity, about_setup
+from robodj_secretguard.report import finding, with_findings
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, Environment
 from robodj_secretguard.texts import PROGRAM, command
@@ -98,8 +98,8 @@ def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Repor
     else:
         return report
     policies = tuple(model.secret_policies.values())
-    finding = about_setup(policies, Check.SETTING, message, remedy, source="none", severity=severity)
-    return with_findings(report, [finding], policies)
+    problem = Problem(message, remedy, severity=severity)
+    return with_findings(report, [finding(policies, Check.SETTING, problem)], policies)
 
 
 def _rendered(arguments: argparse.Namespace, report: Report, *, passed: bool) -> str:

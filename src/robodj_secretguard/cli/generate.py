@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.cli.options import add_command, directory_of, model_of, policy_of, told_model
 from robodj_secretguard.cli.output import EXIT_CLEAN, Answer, is_terminal
 from robodj_secretguard.errors import KeyFileError, UsageError
-from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.generator import generate
 from robodj_secretguard.lifecycle.key_files import write_keys
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.sources import Environment, are_files_off, place
 

@@ -14,8 +14,8 @@ from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.checklist import Item, boxes
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import is_replaced
-from robodj_secretguard.report import iso_utc
 from robodj_secretguard.scan.result import Scope, parse
+from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import ascii_text, count
 
 if TYPE_CHECKING:

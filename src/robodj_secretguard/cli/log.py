@@ -20,7 +20,7 @@ from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import find
 from robodj_secretguard.lifecycle.records import Event, is_hash
 from robodj_secretguard.models import RuntimeSecrets
-from robodj_secretguard.report import iso_utc
+from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import PROGRAM, ascii_text, command, count
 
 if TYPE_CHECKING:

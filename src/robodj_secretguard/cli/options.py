@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from robodj_secretguard.checks import expiry
 from robodj_secretguard.cli.project import PYPROJECT
 from robodj_secretguard.errors import ModelError, UsageError
-from robodj_secretguard.examine import check
+from robodj_secretguard.guard import check
 from robodj_secretguard.loading import load_model
 from robodj_secretguard.models import RuntimeSecrets, setup_of
 from robodj_secretguard.sealed import SealedStr
@@ -19,8 +18,8 @@ from robodj_secretguard.sources import (
     OPERATIONS_FILE,
     OPERATIONS_LOG,
     Environment,
-    NamedBy,
     config_directory,
+    parse_marker,
     place,
     within_config_dir,
 )
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.models import SecretSettings
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report
+    from robodj_secretguard.sources import NamedBy
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
@@ -56,7 +56,9 @@ def _environment(text: str) -> str:
 def _moment(name: str, text: str) -> datetime:
     given = SealedStr(text)
     del text
-    instant = expiry(given) or expiry(SealedStr(f"{given.get_secret_value()}T00:00Z"))  # of a date, its first
+    instant = parse_marker(given) or parse_marker(
+        SealedStr(f"{given.get_secret_value()}T00:00Z")
+    )  # of a date, its first
     if instant is None:
         msg = f"{name} must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
         raise UsageError(msg)

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from robodj_secretguard.report import JSON_SCHEMA, iso_utc
+from robodj_secretguard.report import JSON_SCHEMA
 from robodj_secretguard.sealed import contain
-from robodj_secretguard.sources import REVOKED_FILE, REVOKED_FINGERPRINTS
+from robodj_secretguard.sources import REVOKED_FILE, REVOKED_FINGERPRINTS, iso_utc
 from robodj_secretguard.texts import count
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.cli.options import LogPlace, given, judged, log_place
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE
 from robodj_secretguard.errors import LogError, NoLogError, UsageError
-from robodj_secretguard.examine import with_findings
 from robodj_secretguard.files import make_directory
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import Log
 from robodj_secretguard.lifecycle.standing import recorded_findings
-from robodj_secretguard.report import Check, Severity, about_setup
+from robodj_secretguard.report import finding, with_findings
 from robodj_secretguard.sources import OPERATIONS_LOG
 from robodj_secretguard.texts import PROGRAM, could_hold_key
 
@@ -138,8 +138,8 @@ def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple
         remedy = f"Set {named} to the operations log; leave it out only where the first record is still to come."
         source = "environment" if named == OPERATIONS_LOG else "none"
         policies = tuple(model.secret_policies.values())
-        finding = about_setup(policies, Check.SETTING, message, remedy, source=source, severity=Severity.WARNING)
-        report = with_findings(report, [finding], policies)
+        problem = Problem(message, remedy, source, Severity.WARNING)
+        report = with_findings(report, [finding(policies, Check.SETTING, problem)], policies)
     return report, recorded
 
 

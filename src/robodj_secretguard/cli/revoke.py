@@ -7,6 +7,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from robodj_secretguard.checks import Check
 from robodj_secretguard.cli.options import (
     LogPlace,
     add_command,
@@ -21,18 +22,18 @@ from robodj_secretguard.cli.options import (
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, document
 from robodj_secretguard.cli.recorded import evidence, prepared
 from robodj_secretguard.errors import LogError, RevocationListError, SeveralEnvironmentsError, UsageError
-from robodj_secretguard.fingerprint import FORM, is_fingerprint
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.checklist import boxes
 from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.lifecycle.revocation import RevokedKey, add_to_list, is_recorded, revoked_key, steps
 from robodj_secretguard.lifecycle.rotation import before_key, rotations
+from robodj_secretguard.material import FORM, is_fingerprint
 from robodj_secretguard.models import setup_of
-from robodj_secretguard.report import Check, iso_utc
 from robodj_secretguard.sources import (
     MAX_LIST_BYTES,
     REVOKED_FILE,
     REVOKED_FINGERPRINTS,
+    iso_utc,
     place,
     revocation_list,
     within_config_dir,

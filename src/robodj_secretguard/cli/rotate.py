@@ -35,7 +35,7 @@ from robodj_secretguard.lifecycle.rotation import (
     rotations,
     started_on,
 )
-from robodj_secretguard.report import iso_utc
+from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import count, option
 
 if TYPE_CHECKING:

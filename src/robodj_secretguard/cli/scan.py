@@ -8,13 +8,13 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import revocation_list_findings, setting_findings
+from robodj_secretguard.checks import revocation_list_problems, unusable_directories
 from robodj_secretguard.cli.inputs import read_input
 from robodj_secretguard.cli.options import add_command, directory_of, given, model_of, told_model
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, Progress
 from robodj_secretguard.cli.recorded import evidence
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.scan.git import work_tree_of
 from robodj_secretguard.scan.known import given_value, known_keys, live_values
@@ -133,17 +133,18 @@ def _unreliable(setup: Setup, recorded: Evidence) -> Iterator[Unread]:
         yield Unread(OPERATIONS_LOG, why, matters=bool(recorded.unreadable or recorded.log.damage))
     if not recorded.found and recorded.place.named_by is not None:
         yield Unread(OPERATIONS_LOG, f"{recorded.place.name} is not there")
-    for finding in revocation_list_findings(setup):
-        yield Unread(REVOCATION_LIST, finding.message)
-    for finding in setting_findings(setup._replace(unknown_switches=())):
-        yield Unread("set-up", finding.message)
+    for problem in revocation_list_problems(setup):
+        yield Unread(REVOCATION_LIST, problem.what)
+    for problem in unusable_directories(setup):
+        yield Unread("set-up", problem.what)
 
 
 def _not_looked_for(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator[Unread]:
     """Yield values that cannot be looked for."""
     for reading in readings:
-        for why in reading.file.unreadable:
-            yield Unread(reading.policy.name, f"the key in {reading.setup.place(reading.policy.file)}: {why}")
+        for offer in reading.offers:
+            for why in offer.text.unreadable:
+                yield Unread(reading.policy.name, f"the key in {offer.place}: {why}")
     for each in values:
         if not each.is_sound:
             yield Unread(str(each.secret), f"its value ({each.source}) would not pass as a key, and is not looked for")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.checks import State
 from robodj_secretguard.cli.options import add_command, given, model_line, model_of, model_used, passes
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
@@ -19,7 +20,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.cli.recorded import checked
 from robodj_secretguard.lifecycle.standing import standing
-from robodj_secretguard.report import State, iso_utc
+from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import PROGRAM, count
 
 if TYPE_CHECKING:

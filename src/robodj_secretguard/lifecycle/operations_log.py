@@ -27,7 +27,7 @@ from robodj_secretguard.files import (
     sync_directory,
 )
 from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, hash_of, parse, parse_head
-from robodj_secretguard.report import iso_utc
+from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.textfile import judge_way
 
 if TYPE_CHECKING:

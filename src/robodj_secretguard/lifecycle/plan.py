@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.report import iso_utc
+from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import MANAGER, command
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from robodj_secretguard.files import append_content, content_of, is_at, locked, 
 from robodj_secretguard.lifecycle.checklist import Item
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, is_replaced
-from robodj_secretguard.report import iso_utc
-from robodj_secretguard.sources import MAX_LIST_BYTES, REVOKED_FILE, revocation_list, within_config_dir
+from robodj_secretguard.sources import MAX_LIST_BYTES, REVOKED_FILE, iso_utc, revocation_list, within_config_dir
 from robodj_secretguard.textfile import TextFile, lines_of
 from robodj_secretguard.texts import MANAGER, command
 

@@ -7,10 +7,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.checks import State
 from robodj_secretguard.emit import PASSED_EVENT
 from robodj_secretguard.errors import SeveralEnvironmentsError
 from robodj_secretguard.lifecycle.records import Event, Record, Step, Validation, draft
-from robodj_secretguard.report import State, iso_utc
+from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import command, option
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import rotations
-from robodj_secretguard.report import Check, Finding, Severity, about_setup, iso_utc
-from robodj_secretguard.sources import REVOKED_FILE
+from robodj_secretguard.report import Finding, finding
+from robodj_secretguard.sources import REVOKED_FILE, iso_utc
 from robodj_secretguard.texts import command
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def recorded_findings(
         words = ("--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
         revoke = command("revoke", *words)
         remedy = f"Restore the list from version control, or put the fingerprint on it again: {revoke}"
-        yield about_setup(policies, Check.REVOCATION_LIST, message, remedy, source=f"file:{REVOKED_FILE}")
+        yield finding(policies, Check.REVOCATION_LIST, Problem(message, remedy, f"file:{REVOKED_FILE}"))
     by_name = {policy.name: policy for policy in policies}
     for status in report.secrets:
         if (later := _superseded_by(status, records)) is not None:
@@ -143,12 +144,5 @@ def _superseded(policy: SecretPolicy, status: SecretStatus, later: Record, now: 
         remedy = f"Roll {later.fingerprint} out before {iso_utc(until)}: from then on this is a warning."
     else:
         remedy = f"Set {policy.variable} to its current value from the secret manager, then restart."
-    return Finding(
-        check=Check.SUPERSEDED,
-        severity=Severity.NOTE if is_rollout else Severity.WARNING,
-        secret=policy.name,
-        source=status.source,
-        message=message,
-        remedy=remedy,
-        owner=policy.owner,
-    )
+    problem = Problem(message, remedy, status.source, Severity.NOTE if is_rollout else None)
+    return finding((), Check.SUPERSEDED, problem, policy)

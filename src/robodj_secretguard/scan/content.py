@@ -6,7 +6,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.fingerprint import fingerprint
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.scan.assignments import assignments
 from robodj_secretguard.scan.result import KnownKey, Rule
 from robodj_secretguard.scan.search import views

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.lifecycle.records import Record
-from robodj_secretguard.material import is_placeholder, is_sound
+from robodj_secretguard.material import fingerprint, is_placeholder, is_sound
 from robodj_secretguard.policy import LEAST_MATERIAL
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
 from robodj_secretguard.sealed import SealedStr
@@ -41,7 +40,7 @@ def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
     """
     for reading in readings:
         policy = reading.policy
-        sources = [("environment", reading.variable), *((f"file:{policy.file}", line) for line in reading.file.lines)]
+        sources = [(offer.source, line) for offer in reading.offers for line in offer.text.lines]
         for source, key in sources:
             if key and not is_placeholder(key.get_secret_value()):
                 yield Live(key, policy.name, source, is_sound(key.get_secret_value(), policy.material))

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from robodj_secretguard.report import iso_utc
 from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import Rule
+from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:

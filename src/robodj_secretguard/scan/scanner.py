@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from robodj_secretguard.checks import holds_key_material
 from robodj_secretguard.errors import GitError, UnreadError
-from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.material import is_sound
+from robodj_secretguard.material import fingerprint, is_sound
 from robodj_secretguard.policy import LEAST_MATERIAL
 from robodj_secretguard.scan.content import ContentSearch, Hole
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, Repository

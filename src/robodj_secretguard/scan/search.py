@@ -8,8 +8,14 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from robodj_secretguard.fingerprint import PREFIX, digest
-from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL, canonical, is_hexadecimal, last_characters
+from robodj_secretguard.material import (
+    MIN_DISTINCT_HEXADECIMAL,
+    PREFIX,
+    canonical,
+    digest,
+    is_hexadecimal,
+    last_characters,
+)
 from robodj_secretguard.policy import LEAST_MATERIAL
 from robodj_secretguard.sealed import SealedStr
 

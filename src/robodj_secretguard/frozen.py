@@ -1,0 +1,55 @@
+"""The base of small records: a tuple with names, which costs a start a tenth of what a `NamedTuple` costs."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Any, ClassVar, Self, dataclass_transform
+
+
+class _FrozenType(type):
+    """Makes a property of each annotation of a class, and a default of what the class gives it."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, kw_only: bool = False) -> type:
+        made: Any = super().__new__(cls, name, bases, {"__slots__": (), **namespace})
+        if fields := tuple(each for each in made.__annotations__ if not each.startswith("_")):
+            made._fields, made._kw_only = fields, kw_only  # noqa: SLF001 - this makes the class
+            made._defaults = {each: namespace[each] for each in fields if each in namespace}  # noqa: SLF001
+            for place, each in enumerate(fields):
+                setattr(made, each, property(itemgetter(place)))
+        return made  # type: ignore[no-any-return]
+
+
+@dataclass_transform(frozen_default=True)
+class Frozen(tuple[Any, ...], metaclass=_FrozenType):  # noqa: SLOT001 - the metaclass gives every class empty slots
+    """A record: the annotations of a subclass are its fields, in their order."""
+
+    _fields: ClassVar[tuple[str, ...]] = ()
+    _defaults: ClassVar[dict[str, Any]] = {}
+    _kw_only: ClassVar[bool] = False
+
+    def __new__(cls, *values: Any, **named: Any) -> Self:
+        """Return a record of values by their places or by their names."""
+        if named or cls._kw_only or len(values) != len(cls._fields):
+            values = cls._completed(values, named)
+        return super().__new__(cls, values)
+
+    @classmethod
+    def _completed(cls, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        by_name, given = cls._fields[len(values) :], cls._defaults | named
+        if not named.keys() <= {*by_name} <= given.keys() or len(values) > (0 if cls._kw_only else len(cls._fields)):
+            how = " by their names, not positional" if cls._kw_only else ""
+            msg = f"{cls.__name__} takes {', '.join(cls._fields)}{how}"  # never what was given
+            raise TypeError(msg)
+        return values + tuple(map(given.__getitem__, by_name))
+
+    def _asdict(self) -> dict[str, Any]:
+        return dict(zip(self._fields, self, strict=True))
+
+    def _replace(self, **changes: Any) -> Self:
+        return type(self)(**{**self._asdict(), **changes})
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
+        return (), self._asdict()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
