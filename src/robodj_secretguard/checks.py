@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.material import (
@@ -207,7 +207,7 @@ def _rotation(policy: SecretPolicy) -> str:
 
 
 def _expiry_marker(reading: Reading) -> Problems:
-    if reading.found and reading.marker is not None and reading.expires_at is None:
+    if reading.found and reading.expires_at is None:
         what = f"{reading.policy.expiry_variable} is set, but not to an instant in ISO-8601 with a timezone."
         fix = "Write it like 2027-01-31T00:00:00Z, the instant by which the key must be rotated, or unset it."
         yield Problem(what, fix)
@@ -215,7 +215,7 @@ def _expiry_marker(reading: Reading) -> Problems:
 
 def _clock(reading: Reading) -> Problems:
     now = reading.setup.now
-    if reading.found and reading.marker is not None and now < EARLIEST_CLOCK:
+    if reading.found and now < EARLIEST_CLOCK:
         name = reading.policy.expiry_variable
         what = f"The clock says {iso_utc(now)}, which is before this program was made: {name} cannot be judged."
         yield Problem(what, "Set the clock of this machine, then start again.")
@@ -276,9 +276,8 @@ def _file_stale(reading: Reading) -> Problems:
 
 
 def _left_behind(reading: Reading, why: str, *, is_off: bool) -> Problems:
-    for offer in reading.offers:
-        is_unused = offer is not reading.used and offer.is_break_glass and offer.is_off is is_off
-        if is_unused and holds_key_material(offer.text):
+    for offer in [each for each in reading.offers if each.is_break_glass and each.is_off is is_off]:
+        if offer is not reading.used and holds_key_material(offer.text):
             what = "cannot be judged" if offer.text.unreadable else "holds key material"
             fix = "Make sure that the secret manager has the key, then delete the file; if it was exposed, rotate."
             yield Problem(f"{offer.place} {what}, {why}.", fix, offer.source)
@@ -436,7 +435,8 @@ class CheckEntry(SimpleNamespace):
         fix: what an operator does.
         otherwise: the other severity, and when that is used.
         state: what a secret is where the check has a finding on it.
-        is_of_value: whether it is about the value itself: a secret has at most the first finding of these.
+        scope: what it is about: `value`, of which a secret has the first finding only; `marker`, run where one is set;
+            `secret`; `set-up`; `log`, run by the commands that read the operations log; `none`.
         of_secret: its rule for each secret.
         of_all: its rule for all secrets together.
         of_setup: its rule for the set-up.
@@ -449,7 +449,7 @@ class CheckEntry(SimpleNamespace):
     fix: str
     otherwise: str = ""
     state: State = State.PRESENT
-    is_of_value: bool = False
+    scope: Literal["value", "marker", "secret", "set-up", "log", "none"] = "secret"
     of_secret: Callable[[Reading], Problems] | None = None
     of_all: Callable[[Sequence[Reading]], Iterator[tuple[Reading, Problem, list[str]]]] | None = None
     of_setup: Callable[[Setup], Problems] | None = None
@@ -465,7 +465,7 @@ CHECKS: Final = (
         explanation="neither the environment nor, where allowed, the file has it",
         fix="deliver the existing value; only for a first key or a deliberate rotation, generate one",
         state=State.MISSING,
-        is_of_value=True,
+        scope="value",
         of_secret=_missing,
     ),
     CheckEntry(
@@ -478,7 +478,7 @@ CHECKS: Final = (
         ),
         fix="as for `missing`",
         state=State.INVALID_FORMAT,
-        is_of_value=True,
+        scope="value",
         of_secret=_placeholder,
     ),
     CheckEntry(
@@ -491,7 +491,7 @@ CHECKS: Final = (
         ),
         fix="as for `missing`",
         state=State.INVALID_FORMAT,
-        is_of_value=True,
+        scope="value",
         of_secret=_format,
     ),
     CheckEntry(
@@ -501,7 +501,7 @@ CHECKS: Final = (
         explanation="plainly not random: few distinct characters, a repeated block, runs, one case",
         fix="rotate to a key that the generator made",
         state=State.INVALID_FORMAT,
-        is_of_value=True,
+        scope="value",
         of_secret=_weak,
     ),
     CheckEntry(
@@ -515,6 +515,7 @@ CHECKS: Final = (
     CheckEntry(
         check=Check.EXPIRED,
         severity=_ALERT,
+        scope="marker",
         title="the key has expired",
         explanation="the marker's instant is now or past",
         fix="rotate; moving the marker alone is not a rotation",
@@ -524,6 +525,7 @@ CHECKS: Final = (
     CheckEntry(
         check=Check.EXPIRY_MARKER,
         severity=_ALERT,
+        scope="marker",
         title="the expiry marker is invalid",
         explanation="the marker is not ISO-8601 with a timezone",
         fix="correct or unset it",
@@ -532,6 +534,7 @@ CHECKS: Final = (
     CheckEntry(
         check=Check.CLOCK,
         severity=_ALERT,
+        scope="marker",
         title="the clock is wrong",
         explanation="a marker is set, and the clock is earlier than this program",
         fix="set the clock",
@@ -547,7 +550,7 @@ CHECKS: Final = (
         ),
         fix="deliver the variable, or make the file safe",
         state=State.INVALID_FORMAT,
-        is_of_value=True,
+        scope="value",
         of_secret=_file_unsafe,
     ),
     CheckEntry(
@@ -561,6 +564,7 @@ CHECKS: Final = (
     CheckEntry(
         check=Check.SETTING,
         severity=_ALERT,
+        scope="set-up",
         title="a setting is invalid",
         explanation=(
             "a switch has an invalid value. A named config directory does not exist. `config` is a plain file, is a"
@@ -580,12 +584,13 @@ CHECKS: Final = (
             " fingerprint"
         ),
         fix="deliver the replacement",
-        is_of_value=True,
+        scope="value",
         of_secret=_revoked,
     ),
     CheckEntry(
         check=Check.REVOCATION_LIST,
         severity=_ALERT,
+        scope="set-up",
         title="the revocation list cannot be relied on",
         explanation=(
             "the list has an invalid line, is unsafe or unreadable, or is required and absent or empty; or the"
@@ -611,6 +616,7 @@ CHECKS: Final = (
     CheckEntry(
         check=Check.SUPERSEDED,
         severity=_WARNING,
+        scope="log",
         title="an old key came back",
         explanation=(
             "of `check`, `status` and `exec` where there is an operations log: it records a later key for this"
@@ -622,6 +628,7 @@ CHECKS: Final = (
     CheckEntry(
         check=Check.INTERNAL,
         severity=_ALERT,
+        scope="none",
         title="a check failed by itself",
         explanation=(
             "a check failed by itself, an argument of the call failed, or a validator of your own refused or"
@@ -632,6 +639,7 @@ CHECKS: Final = (
     CheckEntry(
         check=Check.EPHEMERAL,
         severity=_WARNING,
+        scope="set-up",
         title="the keys are temporary",
         explanation="the keys are temporary",
         fix="for a build or a test, nothing; to serve, deliver the existing values",
@@ -641,6 +649,7 @@ CHECKS: Final = (
     CheckEntry(
         check=Check.EXPIRING,
         severity=_WARNING,
+        scope="marker",
         title="the key expires soon",
         explanation="the key expires within its warn window (14 and 7 days)",
         fix="rotate",
@@ -649,6 +658,7 @@ CHECKS: Final = (
     CheckEntry(
         check=Check.CADENCE,
         severity=_WARNING,
+        scope="marker",
         title="the expiry marker is too far ahead",
         explanation="the marker is further ahead than the cadence (90 and 30 days) and a day",
         fix="set it to the last rotation plus the cadence",

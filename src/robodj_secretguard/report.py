@@ -5,6 +5,7 @@ For JSON use `as_dict`: `json.dumps` makes bare lists of the records.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.checks import CHECKS, SEVERITIES, Check, Problem, Severity, State
@@ -23,8 +24,10 @@ JSON_SCHEMA: Final = 1
 """The version of the JSON document's shape."""
 
 _ORDER: Final = {check: place for place, check in enumerate(Check)}
-_OF_VALUE: Final = tuple([(each.check, each.of_secret) for each in CHECKS if each.of_secret and each.is_of_value])
-_OF_SECRET: Final = tuple([(each.check, each.of_secret) for each in CHECKS if each.of_secret and not each.is_of_value])
+_RULES: Final = [(each.scope, each.check, each.of_secret) for each in CHECKS if each.of_secret]
+_OF_VALUE: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "value"])
+_OF_MARKER: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "marker"])
+_OF_SECRET: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "secret"])
 _OF_ALL: Final = tuple([(each.check, each.of_all) for each in CHECKS if each.of_all])
 _OF_SETUP: Final = tuple([(each.check, each.of_setup) for each in CHECKS if each.of_setup])
 _STATES: Final = {entry.check: entry.state for entry in CHECKS}
@@ -209,25 +212,20 @@ class Judgement:
             secrets=tuple(map(self._status, self._readings, self._alone)),
             findings=(),
         )
-        return with_findings(
-            report, [*self._together, *[each for alone in self._alone for each in alone]], setup.policies
-        )
+        findings = [*self._together, *chain.from_iterable(self._alone)]
+        return with_findings(report, findings, setup.policies) if findings else report
 
-    def _status(self, reading: Reading, findings: Iterable[Finding]) -> SecretStatus:
-        policy, states = reading.policy, {State.PRESENT, *[_STATES[each.check] for each in findings]}
-        state = next(each for each in State if each in states)
+    def _status(self, reading: Reading, findings: Sequence[Finding]) -> SecretStatus:
+        policy, state = reading.policy, State.PRESENT
+        if findings:
+            states = {state, *[_STATES[each.check] for each in findings]}
+            state = next(filter(states.__contains__, State))
         key = reading.value if state in (State.PRESENT, State.EXPIRED) else None
+        known_by = None if key is None else fingerprint(key)
+        usable = policy.name not in self._sharing
+        owners, days = (policy.owner, policy.backup_owner), policy.cadence.days
         return SecretStatus(
-            secret=policy.name,
-            variable=policy.variable,
-            source=reading.source,
-            state=state,
-            usable=policy.name not in self._sharing,
-            expires_at=reading.expires_at,
-            owner=policy.owner,
-            backup_owner=policy.backup_owner,
-            rotation_days=policy.cadence.days,
-            fingerprint=None if key is None else fingerprint(key),
+            *(policy.name, policy.variable, reading.source, state, usable, reading.expires_at, *owners, days, known_by)
         )
 
 
@@ -238,7 +236,8 @@ def _of_secret(reading: Reading) -> list[Finding]:
         findings += [_about(reading, check, problem) for problem in rule(reading)]
         if findings:
             break
-    return findings + [_about(reading, check, problem) for check, rule in _OF_SECRET for problem in rule(reading)]
+    rules = _OF_SECRET if reading.marker is None else _OF_SECRET + _OF_MARKER
+    return findings + [_about(reading, check, problem) for check, rule in rules for problem in rule(reading)]
 
 
 def _about(reading: Reading, check: Check, problem: Problem) -> Finding:

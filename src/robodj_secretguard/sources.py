@@ -13,7 +13,7 @@ from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.material import is_fingerprint
 from robodj_secretguard.near_miss import VariableRead, VariablesRead
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.textfile import A_DIRECTORY_ABOVE, TextFile, foreign_owners, is_one_line, look
+from robodj_secretguard.textfile import A_DIRECTORY_ABOVE, NO_TEXT, TextFile, foreign_owners, is_one_line, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -118,7 +118,7 @@ class Environment:
         """Return the variable of a secret."""
         value = self.get(policy.variable)
         absent = f"{policy.variable} is {'unset' if value is None else 'set but empty'}"
-        return Offer("environment", policy.variable, TextFile(lines=(value,)) if value else TextFile(), absent)
+        return Offer("environment", policy.variable, TextFile(lines=(value,)) if value else NO_TEXT, absent)
 
 
 class KeyFiles:
@@ -140,7 +140,7 @@ class KeyFiles:
     def look(self, file: str, most: int) -> TextFile:
         """Return what is in a file that is declared below `config/`."""
         if self._directory is None:
-            return TextFile()
+            return NO_TEXT
         return look(os.path.join(self._directory, within_config_dir(file)), most=most)
 
     def offer(self, policy: SecretPolicy) -> Offer:
@@ -287,12 +287,13 @@ def read(
     fault = _directory_fault(directory)
     model_directory = model_setup.config_dir if named_by != "model" else None
     model_fault = "" if model_directory is None else _directory_fault(model_directory)
-    protected = bool(require_env_only) or _is_protected(environment)
-    files_off = protected or are_files_off(environment, model_setup)
+    switches = _switches(environment)
+    protected = bool(require_env_only) or switches[PROTECTED_ENV] in (True, _UNKNOWN)
+    files_off = protected or _are_files_off(switches, model_setup)
     key_files = KeyFiles(directory if fault is None else None, named_by, is_off=files_off)
     lists = [key_files.look(REVOKED_FILE, MAX_LIST_BYTES)]
-    if fault is None and not lists[0].exists:
-        lists[0] = lists[0]._replace(foreign=foreign_owners(directory))
+    if fault is None and not lists[0].exists and (foreign := foreign_owners(directory)):
+        lists[0] = lists[0]._replace(foreign=foreign)
     if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
         # The variable and the argument add a list, and take none away.
         lists.append(KeyFiles(model_directory, "model", is_off=files_off).look(REVOKED_FILE, MAX_LIST_BYTES))
@@ -301,9 +302,7 @@ def read(
         policies=tuple(policies),
         protected=protected,
         files_off=files_off,
-        unknown_switches=tuple(
-            name for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK) if _switch(environment, name) == _UNKNOWN
-        ),
+        unknown_switches=tuple([name for name, value in switches.items() if value == _UNKNOWN]),
         directory_named_by=named_by,
         directory_fault=_NOT_THERE if fault == "" and named_by else fault or "",
         model_directory_fault=model_fault or "",
@@ -348,14 +347,22 @@ def _working_directory_fault() -> str:
 
 def are_files_off(environment: Environment, model_setup: ModelSetup) -> bool:
     """Whether fallback files are ignored."""
-    if _is_protected(environment):
+    return _are_files_off(_switches(environment), model_setup)
+
+
+def _are_files_off(switches: Mapping[str, bool | str | None], model_setup: ModelSetup) -> bool:
+    if switches[PROTECTED_ENV] in (True, _UNKNOWN):
         return True
-    allowed = _switch(environment, ALLOW_FILE_SECRET_FALLBACK)
+    allowed = switches[ALLOW_FILE_SECRET_FALLBACK]
     return not model_setup.file_fallback if allowed is None else allowed is not True
 
 
-def _is_protected(environment: Environment) -> bool:
-    return _switch(environment, PROTECTED_ENV) in (True, _UNKNOWN)
+def _switches(environment: Environment) -> dict[str, bool | str | None]:
+    """Return what each switch says; `None` where it is unset."""
+    return {
+        name: _SWITCHES.get(value.get_secret_value().lower(), _UNKNOWN) if (value := environment.get(name)) else None
+        for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK)
+    }
 
 
 def config_directory(
@@ -388,12 +395,6 @@ def chmod(file: TextFile, directory_named_by: str | None) -> str:
 def within_config_dir(file: str) -> str:
     """Return the path within the config directory of a file that is declared below `config/`."""
     return file.removeprefix(f"{DEFAULT_CONFIG_DIR}/")
-
-
-def _switch(environment: Environment, name: str) -> bool | Literal["unknown"] | None:
-    """Return what a switch says; `None` where it is unset."""
-    value = environment.get(name)
-    return _SWITCHES.get(value.get_secret_value().lower(), _UNKNOWN) if value else None
 
 
 def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:

@@ -59,9 +59,14 @@ class TextFile(Frozen):
         return self.unreadable + self.exposed
 
 
+NO_TEXT: Final = TextFile()
+"""Nothing is there."""
+
+
 def look(path: str, *, most: int) -> TextFile:
     """Look at a file: what is returned is what was judged."""
-    return _look(path, most)._replace(misnamed=os.path.lexists(f"{path}.txt"))
+    file = _look(path, most)
+    return file._replace(misnamed=True) if os.path.lexists(f"{path}.txt") else file
 
 
 def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
@@ -77,7 +82,7 @@ def _look(path: str, most: int) -> TextFile:
     try:
         descriptor = os.open(path, _READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
-        return TextFile(dangling=os.path.islink(path))
+        return TextFile(dangling=True) if os.path.islink(path) else NO_TEXT
     except OSError:
         return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
     try:
