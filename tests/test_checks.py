@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
+from generated import README, SCHEMA, readme_with_table, schema_of_report
 
 from robodj_secretguard import Check, Report, RuntimeSecrets, check
+from robodj_secretguard.checks import CHECKS
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import Environment, iso_utc, read, variables_read
+from robodj_secretguard.testing import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -419,3 +422,39 @@ class TestUsable:
         """Of two secrets that share a key nobody knows whose it is."""
         key = good_keys()[V2]
         assert [status.usable for status in checker({V1: key, V2: key}).secrets] == [False, False]
+
+
+class TestTable:
+    """One table of checks, from which the documentation and the plugin's kinds come."""
+
+    def test_every_check_has_one_entry_in_its_order(self) -> None:
+        """The order of the ids is the order of the report."""
+        assert [entry.check for entry in CHECKS] == [*Check]
+
+    def test_every_entry_is_explained(self) -> None:
+        """No title, explanation or fix is missing, and each title is a short phrase."""
+        assert all(entry.title and entry.explanation and entry.fix for entry in CHECKS)
+        assert max(len(entry.title) for entry in CHECKS) <= 60
+
+    def test_every_check_of_the_guard_has_a_rule(self) -> None:
+        """The rules of the others are where the operations log is read, and where a check fails."""
+        without = [entry.scope for entry in CHECKS if not (entry.of_secret or entry.of_all or entry.of_setup)]
+        assert without == ["log", "none"]
+
+    def test_the_kinds_of_the_plugin(self) -> None:
+        """Each check that the guard runs on what a test can set up has a kind: the clock is not one of these."""
+        assert [*KINDS] == [
+            entry.check for entry in CHECKS if entry.scope not in {"log", "none"} and entry.check is not Check.CLOCK
+        ]
+
+    def test_the_documentation(self) -> None:
+        """The README's table and the JSON Schema are those of the table: python tests/generated.py writes them."""
+        assert readme_with_table() == README.read_text(encoding="utf-8")
+        assert schema_of_report() == SCHEMA.read_text(encoding="utf-8")
+
+    def test_the_schema_names_every_field(self) -> None:
+        """A report has the fields of the schema, in their order."""
+        schema, report = json.loads(schema_of_report()), check(environ={}).as_dict()
+        assert [*schema["properties"]] == [*report]
+        for part in ("secrets", "findings"):
+            assert {*schema["properties"][part]["items"]["properties"]} == {*report[part][0]}

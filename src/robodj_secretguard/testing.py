@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.checks import CHECKS
 from robodj_secretguard.generator import generate
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sources import (
@@ -30,27 +30,12 @@ if TYPE_CHECKING:
     Variables = dict[str, str | None]
 
 
-@dataclass(frozen=True)
 class _Case:
-    """One secret that is to be bad, beside good ones.
+    """One secret that is to be bad, beside good ones."""
 
-    Attributes:
-        policy: its policy.
-        policies: those of all.
-        directory: the config directory.
-    """
-
-    policy: SecretPolicy
-    policies: Sequence[SecretPolicy]
-    directory: str
-
-    @property
-    def variable(self) -> str:
-        return self.policy.variable
-
-    @property
-    def marker(self) -> str:
-        return self.policy.expiry_variable
+    def __init__(self, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> None:
+        self.policy, self.policies, self.directory = policy, policies, directory
+        self.variable, self.marker = policy.variable, policy.expiry_variable
 
     def key(self) -> str:
         return generate(self.policy).get_secret_value()
@@ -110,16 +95,12 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "file-stale": lambda case: case.in_file(case.key()) | {case.variable: case.key()},
     "file-permissions": lambda case: case.in_file(case.key(), mode=0o644),
 }
-KINDS: Final = tuple(_KINDS)
+KINDS: Final = tuple(str(entry.check) for entry in CHECKS if entry.check in _KINDS)
 """The checks that find such a secret: not `clock`, not `internal`, and not `superseded`, which is not the guard's."""
 
 
 def put_list(directory: str) -> None:
-    """Write a revocation list without an entry, where a model requires one.
-
-    Args:
-        directory: the config directory.
-    """
+    """Write a revocation list without an entry, where a model requires one."""
     _write(directory, REVOKED_FILE, "# nothing is revoked\n", 0o644)
 
 
