@@ -17,8 +17,8 @@ from command_line import rotated
 from conftest import V1, V2, good_keys, marker
 
 from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.lifecycle.records import hash_of
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.shapes import hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

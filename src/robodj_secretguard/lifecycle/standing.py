@@ -1,4 +1,4 @@
-"""Where a secret stands against its cadence (policy section 3)."""
+"""Each secret against its cadence, and what the operations log shows to be wrong (policy section 3)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from robodj_secretguard.lifecycle.records import Event
-from robodj_secretguard.lifecycle.rotation import rotations
+from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.report import Check, Finding, Severity, about_setup, iso_utc
 from robodj_secretguard.sources import REVOKED_FILE
 from robodj_secretguard.texts import command
@@ -16,32 +15,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report, SecretStatus
+    from robodj_secretguard.shapes import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One secret, and what the operations log says of the key that it has now, or had last where it has none here.
-
-    Attributes:
-        status: the secret as the check found it.
-        rotated_at: when this key was first recorded; `None` where it is not.
-        environment: the environment that it is recorded under.
-        age: how long ago that was.
-        alerts: the checks that refuse it.
-        superseded: whether a later key is recorded in its environment.
-        open_steps: the steps of its validation that are not done.
-    """
+    """One secret, and what the operations log says of the key that it has now, or had last where it has none here."""
 
     status: SecretStatus
-    rotated_at: datetime | None
-    environment: str | None
-    age: timedelta | None
+    """The secret as the check found it."""
     alerts: tuple[str, ...]
+    """The checks that refuse it."""
     superseded: bool
-    open_steps: tuple[str, ...]
+    """Whether a later key is recorded in its environment."""
+    rotated_at: datetime | None = None
+    """When this key was first recorded; `None` where it is not."""
+    environment: str | None = None
+    """The environment that it is recorded under."""
+    age: timedelta | None = None
+    """How long ago that was."""
+    open_steps: tuple[str, ...] = ()
+    """The steps of its validation that are not done."""
 
     @property
     def cadence(self) -> timedelta:
@@ -73,13 +69,7 @@ class Standing:
 
 
 def standing(status: SecretStatus, report: Report, records: Iterable[Record]) -> Standing:
-    """Return where a secret stands.
-
-    Args:
-        status: the secret as the check found it.
-        report: that check's report.
-        records: what is recorded.
-    """
+    """Return where a secret of a report stands."""
     alerts = tuple(str(finding.check) for finding in report.alerts if finding.secret == status.secret)
     superseded = any((each.secret, each.check) == (status.secret, Check.SUPERSEDED) for each in report.findings)
     of_this_secret = rotations(records, status.secret)
@@ -87,11 +77,10 @@ def standing(status: SecretStatus, report: Report, records: Iterable[Record]) ->
     fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
     of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
     if not of_this_key:
-        return Standing(status, None, None, None, alerts, superseded, ())
+        return Standing(status, alerts, superseded)
     first, last = of_this_key[0], of_this_key[-1]
     age = report.checked_at - first.recorded_at
-    open_steps = last.validation.open_steps if last.validation else ()
-    return Standing(status, first.recorded_at, first.environment, age, alerts, superseded, open_steps)
+    return Standing(status, alerts, superseded, first.recorded_at, first.environment, age, last.open_steps)
 
 
 def recorded_findings(
@@ -99,21 +88,17 @@ def recorded_findings(
 ) -> Iterator[Finding]:
     """Return what the operations log shows to be wrong: a revocation that is not listed, a key that came back.
 
-    Args:
-        report: the check's report.
-        records: what is recorded.
-        policies: every declared secret's policy.
-        options: those that a command needs here to mean the same list and log.
+    The options are those that a command needs here to mean the same list and log.
     """
     listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
-    revoked = dict.fromkeys(record.fingerprint for record in records if record.event is Event.REVOKED)
-    unlisted = [each for each in revoked if each is not None and each not in listed]
+    unlisted = [each for each in revoked(records) if each is not None and each not in listed]
     if unlisted:
         more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
         message = f"A recorded revocation is not on the revocation list: {unlisted[0]}{more}."
         words = ("--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
-        revoke = command("revoke", *words)
-        remedy = f"Restore the list from version control, or put the fingerprint on it again: {revoke}"
+        remedy = (
+            f"Restore the list from version control, or put the fingerprint on it again: {command('revoke', *words)}"
+        )
         yield about_setup(policies, Check.REVOCATION_LIST, message, remedy, source=f"file:{REVOKED_FILE}")
     by_name = {policy.name: policy for policy in policies}
     for status in report.secrets:

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from robodj_secretguard.fingerprint import fingerprint
-from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.material import is_placeholder, is_sound
 from robodj_secretguard.policy import LEAST_MATERIAL
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.shapes import Record
 from robodj_secretguard.sources import Reading
 
 KEYS_FROM: Final = "keys-from"
