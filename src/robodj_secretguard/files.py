@@ -45,12 +45,12 @@ def reason(error: OSError) -> str:
 
 
 def open_unlinked(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open a file that is no link (Windows follows one), and wait for nobody to open its other end."""
+    """Open a file that is not a link (Windows follows one), and wait for nobody to open its other end."""
     return os.open(path, flags | _OPTIONAL_FLAGS, mode)
 
 
 def read_unlinked(path: str, most: int) -> tuple[bytes, os.stat_result]:
-    """Return the first bytes of a regular file that is no link, and the status of that very file."""
+    """Return the first bytes of a regular file that is not a link, and the status of that very file."""
     descriptor = open_unlinked(path, os.O_RDONLY)
     try:
         return content_of(descriptor, most), os.fstat(descriptor)
@@ -99,7 +99,7 @@ def append_content(descriptor: int, content: bytes, *, size: int) -> None:
 
 
 def open_or_make(path: str, flags: int, mode: int | None = None) -> tuple[int, bool]:
-    """Open a file that is no link, or make it for its directory's owner, and return whether it was made.
+    """Open a file that is not a link, or make it for its directory's owner, and return whether it was made.
 
     A new file has this mode; `None` stands for `SHARED_MODE` less the umask.
     """
@@ -204,7 +204,7 @@ def locked_directory(directory: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def prepared_file(path: str, content: bytes, mode: int) -> Iterator[str]:
-    """Write a new file beside where it is to be, whole and on the disk, and yield its path; it is gone afterwards."""
+    """Write a new file next to where it is to be, whole and on the disk, and yield its path; it is gone afterwards."""
     prepared = f"{path}.{secrets.token_hex(8)}.new"
     descriptor = open_unlinked(prepared, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:

@@ -43,7 +43,7 @@ def is_hash(text: str) -> bool:
 
 
 def hash_of(line: bytes) -> str:
-    """Return the hash of a record's line, or of what else stands in the log, without the line's end."""
+    """Return the hash of a record's line, or of what else is in the log, without the line's end."""
     return HASH_PREFIX + sha256(line).hexdigest()
 
 
@@ -128,7 +128,7 @@ class Record:
     previous: Hash | None = None
     """The hash of the record before this one."""
     hash: Annotated[str, Field(exclude=True)] = field(default="", init=False)
-    """The hash of its own line; empty for a draft. It is no part of the line."""
+    """The hash of the line itself, which it is not a part of; empty for a draft."""
 
     @property
     def subject(self) -> str:

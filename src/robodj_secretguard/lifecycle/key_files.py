@@ -22,17 +22,16 @@ if TYPE_CHECKING:
     from robodj_secretguard.textfile import TextFile
 
 TEMPLATE: Final = ".example"
-"""The ending of a template's name, beside the file that it is of."""
+"""The ending of a template's name, next to the file that it is of."""
 
 _KEY_MODE: Final = 0o600
 
 
 def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force: bool) -> None:
-    """Write keys to their fallback files: all of them, or none where one is refused.
+    """Write keys to their fallback files: all of them, or none if one is refused.
 
     Each file is made whole, readable by its owner alone, and put in place in one step, through no link. The comments
-    of the file, or of its template where there is no file yet, are kept. `UsageError` says why not every key was
-    written.
+    of the file, or of its template where there is no file yet, are kept.
     """
     paths = {policy: os.path.join(directory, within_config_dir(policy.file)) for policy in keys}
     written: list[str] = []
@@ -73,19 +72,18 @@ def _refusal(policy: SecretPolicy, path: str, file: TextFile, *, force: bool) ->
 
 
 def _prepare(stack: contextlib.ExitStack, policy: SecretPolicy, path: str, key: SealedStr) -> str:
-    """Write a key's file beside where it is to be, make sure that it will be accepted there, and return its path."""
+    """Write a key's file next to where it is to be, make sure that it will be accepted there, and return its path."""
     text = _text(path) or _text(path + TEMPLATE)
     try:
         prepared = stack.enter_context(prepared_file(path, _with_key(text, key).encode(), _KEY_MODE))
     except OSError as error:
-        msg = f"{policy.file}: {reason(error)}"
-        raise UsageError(msg) from None
-    made = look(prepared, most=MAX_FILE_BYTES)
-    if made.unsafe or made.lines != (key,):
-        why = "; ".join(made.unsafe) or "it would hold more than the key"
-        msg = f"{policy.file} would not be accepted there: {why}"
-        raise UsageError(msg)
-    return prepared
+        why = f": {reason(error)}"
+    else:
+        made = look(prepared, most=MAX_FILE_BYTES)
+        if made.lines == (key,) and not made.unsafe:
+            return prepared
+        why = f" would not be accepted there: {'; '.join(made.unsafe) or 'it would hold more than the key'}"
+    raise UsageError(policy.file + why)
 
 
 def _text(path: str) -> str:
@@ -101,7 +99,7 @@ def _text(path: str) -> str:
 
 
 def _with_key(text: str, key: SealedStr) -> str:
-    """Return a file's text with the key in the place of its first line that is neither blank nor a comment."""
+    """Return a file's text with the key instead of its first line that is neither blank nor a comment."""
     lines = text.removesuffix("\n").split("\n") if text else []
     place = next((number for number, line in enumerate(lines) if _is_value(line)), len(lines))
     before, after = lines[:place], [line for line in lines[place:] if not _is_value(line)]

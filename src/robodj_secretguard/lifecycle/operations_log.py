@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MAX_LOG_BYTES: Final = 64 << 20
 HEAD_FILE: Final = ".head"
-"""The ending of the head file's name, beside the log: it keeps the last record that was acknowledged."""
+"""The ending of the head file's name, next to the log: it keeps the last record that was acknowledged."""
 
 _MAX_HEAD_BYTES: Final = 1024
 _ANY_BEGINNING: Final = re.compile(rb'\{"schema":1,"sequence":[0-9]+(?:,|\Z)')
@@ -77,7 +77,7 @@ class Log:
 
     @property
     def continues(self) -> Head | None:
-        """The last record of the earlier file that this log continues; `None` where it is a log of its own."""
+        """The last record of the earlier file that this log continues; `None` where there is none."""
         if not self.records:
             return self.head
         first = self.records[0]
@@ -88,13 +88,11 @@ class Log:
 
 def find(log: Log, expected: str) -> int | None:
     """Return the number of the record with a hash; `None` where it is not in the log with all before it."""
-    last: Record | None = None
-    for record in log.records:
+    for last, record in zip((None, *log.records), log.records, strict=False):
         if not _follows(record, last):
             return None
         if record.hash == expected:
             return record.sequence
-        last = record
     return None
 
 
@@ -166,21 +164,18 @@ def _follows(record: Record, last: Record | None) -> bool:
 
 
 def _may_be_cut(line: bytes, last: Record | None) -> bool:
-    """Whether a line that cannot be read may be what a cut write has left, or a file system that died during it."""
+    """Whether an unreadable line may be what a cut write has left, or a file system that died during it."""
     written = line.rstrip(b"\0 \t\r")
     begins = b'{"schema":1,"sequence":%d,' % _next(last)[0]
     if last is None and (any_number := _ANY_BEGINNING.match(written)):  # it may continue an earlier file
         begins = any_number[0]
-    # A part of a record is no JSON: what is, was changed.
-    return (written.startswith(begins) or begins.startswith(written)) and not _is_json(written)
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
+    if not (written.startswith(begins) or begins.startswith(written)):
         return False
-    return True
+    try:
+        json.loads(written)
+    except (ValueError, RecursionError):
+        return True
+    return False  # a part of a record is not JSON: a line that is was changed
 
 
 class OpenLog:
@@ -195,10 +190,9 @@ class OpenLog:
     def append(self, records: Sequence[Record]) -> tuple[Record, ...]:
         """Append drafts, and return all records that were appended, when they are on the disk.
 
-        What a cut write has left at the end is closed off first, by a record of its own: nothing is joined to it.
+        What a cut write has left at the end is closed off first, by a separate record: nothing is joined to it.
         A log without a record whose head file names one begins with a record that continues after that one.
-        `FileError` says that the clock went back, that there is no room, or that another program truncated the log
-        meanwhile: nothing was recorded.
+        `FileError` says why nothing was recorded: the clock, no room, or a program that truncated the log meanwhile.
         """
         if not records:
             return ()
@@ -312,7 +306,7 @@ def _write_head(path: str, descriptor: int, last: Record) -> None:
 
 @contextlib.contextmanager
 def _errors_without_paths(*, missing: FileError) -> Iterator[None]:
-    """Raise why a log cannot be used in the place of the system's errors, which show its path."""
+    """Raise why a log cannot be used instead of the system's errors, which show its path."""
     why = None
     try:
         yield

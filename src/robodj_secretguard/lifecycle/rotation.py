@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.report import SecretStatus
 
 NO_ENVIRONMENT: Final = "no environment"
-"""In the place of an environment that is not recorded; none is called so."""
+"""Stands for an environment that is not recorded; none has this name."""
 ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE)
 
 _INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
@@ -32,7 +32,6 @@ class Step(NamedTuple):
     """A step that an operator takes."""
 
     text: str
-    """What is to be done, or what shows that it was."""
     done: bool = False
     """Whether the program has seen that it was done."""
     command: str | None = None
@@ -93,7 +92,7 @@ def _environments(fingerprint: str | None, secret: str, records: Iterable[Record
 
 
 def is_replaced(key: Record, records: Sequence[Record]) -> bool:
-    """Whether another key, which is not revoked, is recorded as rotated in the place of this one, after it."""
+    """Whether another key, which is not revoked, is recorded as rotated after this one, in its environment."""
     of_its_place = rotations(records, key.secret, key.environment) if key.environment else []
     last = next(reversed(of_its_place), None)
     return (
@@ -106,16 +105,12 @@ def is_replaced(key: Record, records: Sequence[Record]) -> bool:
 
 def compared(records: Iterable[Record]) -> dict[str, int]:
     """Return with how many records of which environments new keys are compared."""
-    return dict(
-        sorted(Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint).items())
-    )
+    counts = Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint)
+    return dict(sorted(counts.items()))
 
 
 def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who: Any) -> Record:
-    """Return the draft of the rotation to the key that a secret has now, in the words of who rotated it.
-
-    The key has passed the gate. For the two steps that follow, it is said how it is known that they were done.
-    """
+    """Return the draft of the rotation to the key that a secret has now, which has passed the gate."""
     return draft(
         **_validated(startup, functions),
         secret=status.secret,
@@ -128,7 +123,7 @@ def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who
 
 def _validated(startup: Proof, functions: Proof) -> dict[str, Any]:
     """Return the fields of a record that say how a rotation was validated."""
-    # The record is itself the last step: where it stands, it was done.
+    # The record is itself the last step: where there is one, it was done.
     validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=functions, log=Proof.VERIFIED)
     event = Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED
     return {"event": event, "validation": validation}
@@ -144,8 +139,8 @@ def judge(
 ) -> tuple[list[Record], list[str], dict[str, str]]:
     """Return what to record of rotations, the secrets that were not rotated, and why others may not be recorded.
 
-    There is a draft for each secret, and every record that is known, of every environment, in the order of their times.
-    Unless the operator named the secrets, those that were not rotated are passed over where another one was.
+    The drafts are by the names of their secrets; the records are all that are known, of every environment, by time.
+    Where the operator named no secret, those that were not rotated are ignored, as long as another one was.
     """
     accepted: list[Record] = []
     unchanged: list[str] = []
@@ -172,7 +167,7 @@ def judge(
 
 
 def _clash(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
-    """Say why a key may not be recorded beside the records that are known of it; `None` where it may."""
+    """Say why the known records of a key speak against another one; `None` where none does."""
     of_this_key = [record for record in records if record.fingerprint == new.fingerprint]
     for record in sorted(of_this_key, key=lambda each: each.event is not Event.REVOKED):
         when = iso_utc(record.recorded_at)
@@ -188,7 +183,7 @@ def _clash(new: Record, records: Iterable[Record], *, is_current: bool) -> str |
 
 
 def _completed(new: Record, earlier: Record) -> Record:
-    """Return a rotation with the steps, too, that were done when it was recorded as incomplete."""
+    """Return a rotation with the steps that were done now, or when it was recorded as incomplete."""
     validations = [each.validation for each in (new, earlier) if each.validation]
     startup = min((each.startup for each in validations), key=_FROM_BEST.index)
     functions = min((each.functions for each in validations), key=_FROM_BEST.index)
@@ -231,10 +226,10 @@ def plan(
     options: Sequence[str],
     log_options: Sequence[str],
 ) -> list[Step]:
-    """Return the steps of a secret's rotation, whose key in force has the fingerprint that is delivered here.
+    """Return the steps of a secret's rotation. The fingerprint of the key in force is known where it is delivered.
 
-    Who rotates it, and what for, is in the words of the command line, as are the options of every command, and those of
-    the commands that record something.
+    `who` are the options that say who rotates it, and what for. `log_options` are for commands that read or write the
+    log, `options` for every command.
     """
     own = _environments(delivered, policy.name, records)
     environment = environment or next(reversed(own), None) or "ENVIRONMENT"

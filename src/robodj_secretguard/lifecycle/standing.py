@@ -25,7 +25,6 @@ class Standing:
     """One secret, and what the operations log says of the key that it has now, or had last where it has none here."""
 
     status: SecretStatus
-    """The secret as the check found it."""
     alerts: tuple[str, ...]
     """The checks that refuse it."""
     superseded: bool
@@ -33,11 +32,9 @@ class Standing:
     rotated_at: datetime | None = None
     """When this key was first recorded; `None` where it is not."""
     environment: str | None = None
-    """The environment that it is recorded under."""
     age: timedelta | None = None
     """How long ago that was."""
     open_steps: tuple[str, ...] = ()
-    """The steps of its validation that are not done."""
 
     @property
     def cadence(self) -> timedelta:
@@ -69,7 +66,7 @@ class Standing:
 
 
 def standing(status: SecretStatus, report: Report, records: Iterable[Record]) -> Standing:
-    """Return where a secret of a report stands."""
+    """Compare a secret of a report with its cadence."""
     alerts = tuple(str(finding.check) for finding in report.alerts if finding.secret == status.secret)
     superseded = any((each.secret, each.check) == (status.secret, Check.SUPERSEDED) for each in report.findings)
     of_this_secret = rotations(records, status.secret)
@@ -86,10 +83,7 @@ def standing(status: SecretStatus, report: Report, records: Iterable[Record]) ->
 def recorded_findings(
     report: Report, records: Sequence[Record], policies: Sequence[SecretPolicy], options: Sequence[str]
 ) -> Iterator[Finding]:
-    """Return what the operations log shows to be wrong: a revocation that is not listed, a key that came back.
-
-    The options are those that a command needs here to mean the same list and log.
-    """
+    """Return what the operations log shows to be wrong: a revocation that is not listed, a key that came back."""
     listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
     unlisted = [each for each in revoked(records) if each is not None and each not in listed]
     if unlisted:
@@ -119,18 +113,18 @@ def _superseded_by(status: SecretStatus, records: Iterable[Record]) -> Record | 
 
 def _superseded(policy: SecretPolicy, status: SecretStatus, later: Record, now: datetime) -> Finding:
     until = later.recorded_at + policy.overlap
-    is_rollout = now <= until
     message = (
         f"{policy.variable} is an old key: {later.fingerprint} was recorded after it, at {iso_utc(later.recorded_at)}"
         f" in {later.environment}."
     )
-    if is_rollout:
+    severity = Severity.WARNING
+    remedy = f"Set {policy.variable} to its current value from the secret manager, then restart."
+    if now <= until:
+        severity = Severity.NOTE
         remedy = f"Roll {later.fingerprint} out before {iso_utc(until)}: from then on this is a warning."
-    else:
-        remedy = f"Set {policy.variable} to its current value from the secret manager, then restart."
     return Finding(
         check=Check.SUPERSEDED,
-        severity=Severity.NOTE if is_rollout else Severity.WARNING,
+        severity=severity,
         secret=policy.name,
         source=status.source,
         message=message,
