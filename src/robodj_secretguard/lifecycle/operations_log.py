@@ -39,7 +39,6 @@ HEAD_FILE: Final = ".head"
 
 _MAX_HEAD_BYTES: Final = 1024
 _ANY_BEGINNING: Final = re.compile(rb'\{"schema":1,"sequence":[0-9]+(?:,|\Z)')
-
 _FULL: Final = f"it is full, with {MAX_LOG_BYTES} bytes: keep it under another name; the next record begins a new one"
 
 

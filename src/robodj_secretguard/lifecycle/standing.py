@@ -26,14 +26,12 @@ class Standing:
 
     status: SecretStatus
     alerts: tuple[str, ...]
-    """The checks that refuse it."""
     superseded: bool
     """Whether a later key is recorded in its environment."""
     rotated_at: datetime | None = None
     """When this key was first recorded; `None` where it is not."""
     environment: str | None = None
     age: timedelta | None = None
-    """How long ago that was."""
     open_steps: tuple[str, ...] = ()
 
     @property
@@ -90,28 +88,27 @@ def recorded_findings(
         more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
         message = f"A recorded revocation is not on the revocation list: {unlisted[0]}{more}."
         words = ("--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
-        remedy = (
-            f"Restore the list from version control, or put the fingerprint on it again: {command('revoke', *words)}"
-        )
+        revoke = command("revoke", *words)
+        remedy = f"Restore the list from version control, or put the fingerprint on it again: {revoke}"
         yield about_setup(policies, Check.REVOCATION_LIST, message, remedy, source=f"file:{REVOKED_FILE}")
     by_name = {policy.name: policy for policy in policies}
     for status in report.secrets:
-        if (later := _superseded_by(status, records)) is not None:
-            yield _superseded(by_name[status.secret], status, later, report.checked_at)
+        yield from _superseded(by_name[status.secret], status, records, report.checked_at)
 
 
-def _superseded_by(status: SecretStatus, records: Iterable[Record]) -> Record | None:
-    """Return the first record of a later key in the environment of the one that is delivered here."""
+def _superseded(
+    policy: SecretPolicy, status: SecretStatus, records: Iterable[Record], now: datetime
+) -> Iterator[Finding]:
+    """Report a key that is delivered here, and after which another one is recorded in its environment."""
     of_this_secret = rotations(records, status.secret)
     own = [place for place, record in enumerate(of_this_secret) if record.fingerprint == status.fingerprint]
     if status.fingerprint is None or not own:
-        return None
+        return
     environment = of_this_secret[own[-1]].environment
     after = of_this_secret[own[-1] + 1 :]
-    return next((record for record in after if record.environment == environment), None)
-
-
-def _superseded(policy: SecretPolicy, status: SecretStatus, later: Record, now: datetime) -> Finding:
+    later = next((record for record in after if record.environment == environment), None)
+    if later is None:
+        return
     until = later.recorded_at + policy.overlap
     message = (
         f"{policy.variable} is an old key: {later.fingerprint} was recorded after it, at {iso_utc(later.recorded_at)}"
@@ -122,7 +119,7 @@ def _superseded(policy: SecretPolicy, status: SecretStatus, later: Record, now: 
     if now <= until:
         severity = Severity.NOTE
         remedy = f"Roll {later.fingerprint} out before {iso_utc(until)}: from then on this is a warning."
-    return Finding(
+    yield Finding(
         check=Check.SUPERSEDED,
         severity=severity,
         secret=policy.name,
