@@ -17,9 +17,9 @@ from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, with
 
 from robodj_secretguard.cli import main
 from robodj_secretguard.lifecycle import operations_log
-from robodj_secretguard.lifecycle.records import Event, Record, Step, Validation, draft, hash_of
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.shapes import Event, Proof, Record, Validation, draft, hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,11 +95,11 @@ class Machine:
         return self.config / "logs" / "secret_operations.jsonl"
 
     @property
-    def records(self) -> tuple[operations_log.Entry, ...]:
+    def records(self) -> tuple[Record, ...]:
         """What is in the operations log, which verifies."""
         log = operations_log.load(str(self.log))
         assert (log.damage, log.torn) == ((), None)
-        return log.entries
+        return log.records
 
     def fingerprint(self, variable: str = V1) -> str:
         return fingerprint_of(self.environ[variable])
@@ -130,7 +130,7 @@ class Machine:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
-    def record(self, *records: Record) -> tuple[operations_log.Entry, ...]:
+    def record(self, *records: Record) -> tuple[Record, ...]:
         """Write an operations log of records with times of their own, and return what is in it."""
         lines: list[bytes] = []
         for number, record in enumerate(records, start=1):
@@ -148,9 +148,9 @@ def machine_at(root: Path) -> Machine:
     return Machine(root)
 
 
-def rotated(at: datetime, fingerprint: str, *, startup: Step = Step.ATTESTED, **fields: Any) -> Record:
+def rotated(at: datetime, fingerprint: str, *, startup: Proof = Proof.ATTESTED, **fields: Any) -> Record:
     """Return the record of a rotation: of `secret.key` in `prod`, unless said otherwise."""
-    validation = Validation(gate=Step.VERIFIED, startup=startup, functions=Step.ATTESTED, log=Step.VERIFIED)
+    validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=Proof.ATTESTED, log=Proof.VERIFIED)
     event = Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED
     fields = {"secret": "secret.key", "environment": "prod", "operator": "Ada"} | fields
     return replace(draft(event, fingerprint=fingerprint, validation=validation, **fields), recorded_at=at)

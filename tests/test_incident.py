@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
 from robodj_secretguard.cli.incident import MAX_SCAN_BYTES
-from robodj_secretguard.lifecycle.records import Event, Record, Step, draft
+from robodj_secretguard.shapes import Event, Proof, Record, draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ def test_the_whole_document(machine: Machine) -> None:
     *_, last = machine.record(
         rotated(NOW - 900 * HOUR, leaked),
         revoked(NOW - 3 * HOUR, leaked, operator="Ada", ticket="SEC-1"),
-        rotated(NOW - 2 * HOUR, pending, secret=OTHER, startup=Step.NOT_DONE),
+        rotated(NOW - 2 * HOUR, pending, secret=OTHER, startup=Proof.NOT_DONE),
         rotated(NOW - 1 * HOUR, machine.fingerprint()),
     )
     machine.write("revoked.fingerprints", leaked)
@@ -205,7 +205,7 @@ class TestBoxes:
             (lambda old, new: [revoked(NOW - 2 * HOUR, old), rotated(NOW - HOUR, new)], "x"),
             (lambda old, new: [revoked(NOW - 2 * HOUR, old), rotated(NOW - HOUR, new, environment="dev")], " "),
             (lambda old, new: [revoked(NOW - 2 * HOUR, old), rotated(NOW - HOUR, new, secret=OTHER)], " "),
-            (lambda old, new: [revoked(NOW - 2 * HOUR, old), rotated(NOW - HOUR, new, startup=Step.NOT_DONE)], " "),
+            (lambda old, new: [revoked(NOW - 2 * HOUR, old), rotated(NOW - HOUR, new, startup=Proof.NOT_DONE)], " "),
             (lambda old, new: [rotated(NOW - 2 * HOUR, new), revoked(NOW - HOUR, old)], "x"),
             (lambda old, _: [rotated(NOW - 2 * HOUR, old), revoked(NOW - HOUR, old)], " "),
         ],
@@ -251,7 +251,7 @@ class TestBoxes:
     def test_a_rotation_that_is_finished_after_the_span(self, machine: Machine) -> None:
         """It is finished, whenever that was recorded, and in its own environment alone."""
         key, span = machine.fingerprint(), ("--since", "2026-12-01", "--until", "2026-12-01T10:30Z")
-        begun = rotated(NOW - 2 * HOUR, key, startup=Step.NOT_DONE)
+        begun = rotated(NOW - 2 * HOUR, key, startup=Proof.NOT_DONE)
         is_open = "[ ] The validation of each rotation that is recorded as incomplete finished"
         machine.record(begun, rotated(NOW - HOUR, key, environment="dev"))
         assert is_open in boxes(report(machine, since=span), "Rotate/Revoke")
@@ -272,12 +272,12 @@ class TestBoxes:
         ]
 
     @pytest.mark.parametrize(
-        ("later", "is_open"), [({}, False), ({"environment": "dev"}, True), ({"startup": Step.NOT_DONE}, True)]
+        ("later", "is_open"), [({}, False), ({"environment": "dev"}, True), ({"startup": Proof.NOT_DONE}, True)]
     )
     def test_a_rotation_that_was_incomplete(self, machine: Machine, later: dict[str, Any], is_open: bool) -> None:  # noqa: FBT001
         """It is open until it is recorded as finished, of the same key in the same environment."""
         key = machine.fingerprint()
-        machine.record(rotated(NOW - 2 * HOUR, key, startup=Step.NOT_DONE), rotated(NOW - HOUR, key, **later))
+        machine.record(rotated(NOW - 2 * HOUR, key, startup=Proof.NOT_DONE), rotated(NOW - HOUR, key, **later))
         found = boxes(report(machine), "Rotate/Revoke")
         assert ("[ ] The validation of each rotation that is recorded as incomplete finished" in found) is is_open
 

@@ -15,7 +15,7 @@ from conftest import TIMEOUT, clean_environment
 from windows import pretend_windows
 
 from robodj_secretguard import files
-from robodj_secretguard.errors import BusyError, LockFileError
+from robodj_secretguard.errors import FileError
 from robodj_secretguard.files import (
     LOCK_FILE,
     locked_directory,
@@ -93,7 +93,7 @@ class TestLock:
                 assert process.stdout.readline() == "held\n"
                 with monkeypatch.context() as patch:
                     patch.setattr(files, "LOCK_SECONDS", 0)
-                    with pytest.raises(BusyError), locked_directory(str(tmp_path)):
+                    with pytest.raises(FileError), locked_directory(str(tmp_path)):
                         pass
             finally:
                 process.kill()
@@ -105,7 +105,7 @@ class TestLock:
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with pytest.raises(ZeroDivisionError), locked_directory(str(tmp_path)):
             raise ZeroDivisionError
-        with locked_directory(str(tmp_path)), pytest.raises(BusyError), locked_directory(str(tmp_path)):
+        with locked_directory(str(tmp_path)), pytest.raises(FileError), locked_directory(str(tmp_path)):
             pass
 
     def test_several_processes(self, tmp_path: Path) -> None:
@@ -131,12 +131,12 @@ class TestLock:
     def test_a_lock_file_that_was_deleted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What was locked is no longer what others wait for: nothing is done."""
         monkeypatch.setattr(files, "is_at", lambda *_: False)
-        with pytest.raises(BusyError), locked_directory(str(tmp_path)):
+        with pytest.raises(FileError), locked_directory(str(tmp_path)):
             pass
 
     def test_a_directory_that_is_not_there(self, tmp_path: Path) -> None:
         """There is nothing to lock."""
-        with pytest.raises(LockFileError, match="No such file"), locked_directory(str(tmp_path / "nowhere")):
+        with pytest.raises(FileError, match="No such file"), locked_directory(str(tmp_path / "nowhere")):
             pass
 
     def test_of_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ class TestLock:
         pretend_windows(monkeypatch)
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         for _ in range(2):
-            with locked_directory(str(tmp_path)), pytest.raises(BusyError), locked_directory(str(tmp_path)):
+            with locked_directory(str(tmp_path)), pytest.raises(FileError), locked_directory(str(tmp_path)):
                 pass
 
 

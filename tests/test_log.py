@@ -14,13 +14,13 @@ from conftest import NOW, Ran, good_keys
 from detector import leaks
 
 from robodj_secretguard.cli.log import LIMITS
-from robodj_secretguard.lifecycle.records import Event, Step, draft, hash_of
+from robodj_secretguard.shapes import Event, Proof, draft, hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from robodj_secretguard.lifecycle.operations_log import Entry
+    from robodj_secretguard.shapes import Record
 
 NEW, OLD = (fingerprint_of(key) for key in good_keys().values())
 DAY = timedelta(days=1)
@@ -36,12 +36,12 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.fixture
-def entries(machine: Machine) -> tuple[Entry, ...]:
+def entries(machine: Machine) -> tuple[Record, ...]:
     """Four records, a day apart from each other, of which the last is of this moment."""
     revoked = draft(Event.REVOKED, fingerprint=OLD, reason="seen in a ticket")
     return machine.record(
         rotated(NOW - 3 * DAY, OLD, operator="Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}", ticket="OPS-9"),
-        rotated(NOW - 2 * DAY, NEW, secret=OTHER, environment="dev", startup=Step.NOT_DONE),
+        rotated(NOW - 2 * DAY, NEW, secret=OTHER, environment="dev", startup=Proof.NOT_DONE),
         rotated(NOW - DAY, NEW),
         replace(revoked, recorded_at=NOW),
     )
@@ -86,7 +86,7 @@ class TestShow:
             f"4  2026-12-01T12:00:00Z  revoked              -              -            -         -       {OLD}\n"
         )
 
-    def test_json(self, machine: Machine, entries: Sequence[Entry]) -> None:
+    def test_json(self, machine: Machine, entries: Sequence[Record]) -> None:
         """The records as they are in the log, each with its own hash."""
         ran = machine.call("log", "show", "--format", "json")
         assert (ran.status, ran.err) == (0, "")
@@ -184,7 +184,7 @@ class TestVerify:
         ]
         return lines
 
-    def test_clean(self, machine: Machine, entries: Sequence[Entry]) -> None:
+    def test_clean(self, machine: Machine, entries: Sequence[Record]) -> None:
         """How many records there are, and the last one's hash, to be compared with what was seen elsewhere."""
         last = entries[-1].hash
         assert self.lines(machine, passes=True) == [f"4 records, of which the last is {last}."]
@@ -208,7 +208,7 @@ class TestVerify:
             " with the last hash in your log system (log verify --expect HASH)."
         )
 
-    def test_an_edit(self, machine: Machine, entries: Sequence[Entry]) -> None:
+    def test_an_edit(self, machine: Machine, entries: Sequence[Record]) -> None:
         """A record that was changed is found by the one after it."""
         edited(machine)
         assert self.lines(machine, passes=False) == [
@@ -216,7 +216,7 @@ class TestVerify:
             f"4 records, of which the last is {entries[-1].hash}.",
         ]
 
-    def test_torn(self, machine: Machine, entries: Sequence[Entry]) -> None:
+    def test_torn(self, machine: Machine, entries: Sequence[Record]) -> None:
         """A last line that is not whole is said, and what is before it counts."""
         torn(machine)
         assert self.lines(machine, passes=False) == [
@@ -247,7 +247,7 @@ class TestVerify:
         assert document["notes"] == ["line 4: a write was cut here; record 4 closed it off"]
 
     @pytest.mark.parametrize("number", [1, 3, 4])
-    def test_expected(self, machine: Machine, entries: Sequence[Entry], number: int) -> None:
+    def test_expected(self, machine: Machine, entries: Sequence[Record], number: int) -> None:
         """A record that was seen elsewhere is still here, with all before it."""
         expected = entries[number - 1].hash
         assert self.lines(machine, "--expect", expected, passes=True)[-1] == (
@@ -257,7 +257,7 @@ class TestVerify:
         assert document["expected_sequence"] == number
 
     @pytest.mark.parametrize("cut", [1, 3])
-    def test_expected_and_taken_off(self, machine: Machine, entries: Sequence[Entry], cut: int) -> None:
+    def test_expected_and_taken_off(self, machine: Machine, entries: Sequence[Record], cut: int) -> None:
         """Records that were taken off at the end, which nothing else finds."""
         kept = machine.log.read_bytes().splitlines(keepends=True)[:-cut]
         machine.log.write_bytes(b"".join(kept))
@@ -266,9 +266,9 @@ class TestVerify:
         assert lines[0] == "ALERT: the expected record is not here: it, or one before it, was changed or taken away."
         assert not any("with all before it" in line for line in lines)
 
-    def test_expected_and_written_anew(self, machine: Machine, entries: Sequence[Entry]) -> None:
+    def test_expected_and_written_anew(self, machine: Machine, entries: Sequence[Record]) -> None:
         """A log that somebody wrote anew is whole, and does not have it."""
-        records = [replace(entry.record, operator="Eve") for entry in entries]
+        records = [replace(entry, operator="Eve") for entry in entries]
         machine.record(*records)
         assert len(self.lines(machine, passes=True)) == 1
         self.lines(machine, "--expect", entries[-1].hash, passes=False)
@@ -279,14 +279,14 @@ class TestVerify:
         lines = self.lines(machine, passes=False)
         assert lines[0] == "ALERT: record 1 is ahead of this machine's clock: none can follow it."
 
-    def test_a_last_line_that_is_no_record(self, machine: Machine, entries: Sequence[Entry]) -> None:
+    def test_a_last_line_that_is_no_record(self, machine: Machine, entries: Sequence[Record]) -> None:
         """It was changed: no write that was cut leaves whole JSON."""
         content = machine.log.read_bytes().splitlines()
         machine.log.write_bytes(b"\n".join([*content[:-1], content[-1].replace(b'"event":"', b'"event":"x'), b""]))
         lines = self.lines(machine, passes=False)
         assert lines[0] == f"ALERT: line {len(entries)} cannot be read."
 
-    def test_expected_behind_an_edit(self, machine: Machine, entries: Sequence[Entry]) -> None:
+    def test_expected_behind_an_edit(self, machine: Machine, entries: Sequence[Record]) -> None:
         """A record that is there proves nothing of those before it where the chain is broken in between."""
         edited(machine)
         lines = self.lines(machine, "--expect", entries[-1].hash, passes=False)
@@ -294,7 +294,7 @@ class TestVerify:
         document = json.loads(machine.call("log", "verify", "--expect", entries[-1].hash, "--format", "json").out)
         assert document["expected_sequence"] is None
 
-    def test_expected_before_an_edit(self, machine: Machine, entries: Sequence[Entry]) -> None:
+    def test_expected_before_an_edit(self, machine: Machine, entries: Sequence[Record]) -> None:
         """What was changed behind it does not matter to it, and is an alert all the same."""
         edited(machine)
         lines = self.lines(machine, "--expect", entries[0].hash, passes=False)

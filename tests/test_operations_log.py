@@ -23,11 +23,11 @@ from windows import pretend_windows
 
 from robodj_secretguard import files
 from robodj_secretguard.checks import EARLIEST_CLOCK
-from robodj_secretguard.errors import ChangedError, LogError
+from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.files import locked
 from robodj_secretguard.lifecycle import operations_log
-from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, Entry, Log, find, load, opened, read
-from robodj_secretguard.lifecycle.records import Event, Head, Record, Step, Validation, draft, hash_of, is_hash, parse
+from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, Log, find, load, opened, read
+from robodj_secretguard.shapes import Event, Head, Proof, Record, Validation, draft, hash_of, is_hash, parse_record
 from robodj_secretguard.sources import iso_utc
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and links are POSIX's")
 
-DONE = Validation(gate=Step.VERIFIED, startup=Step.ATTESTED, functions=Step.ATTESTED, log=Step.VERIFIED)
+DONE = Validation(gate=Proof.VERIFIED, startup=Proof.ATTESTED, functions=Proof.ATTESTED, log=Proof.VERIFIED)
 FULL = Record(
     sequence=7,
     recorded_at=datetime(2026, 11, 2, 8, 30, tzinfo=UTC),
@@ -110,7 +110,7 @@ def joined(lines: Sequence[bytes]) -> bytes:
     return b"".join(line + b"\n" for line in lines)
 
 
-def append(path: Path, *records: Record) -> tuple[Entry, ...]:
+def append(path: Path, *records: Record) -> tuple[Record, ...]:
     """Append records as the commands do."""
     with opened(str(path)) as log:
         return log.append(records)
@@ -121,9 +121,9 @@ def head_of(path: Path) -> Path:
     return path.with_name(f"{path.name}{HEAD_FILE}")
 
 
-def acknowledged(entries: Sequence[Entry]) -> list[tuple[Record, str]]:
+def acknowledged(entries: Sequence[Record]) -> list[tuple[Record, str]]:
     """Reduce entries to what who appended them was told."""
-    return [(entry.record, entry.hash) for entry in entries]
+    return [(entry, entry.hash) for entry in entries]
 
 
 class TestRecord:
@@ -156,19 +156,19 @@ class TestRecord:
 
     def test_it_is_read_as_it_was_written(self) -> None:
         """Nothing of it is lost."""
-        assert parse(FULL.line()) == FULL
+        assert parse_record(FULL.line()) == replace(FULL).hashed(FULL.line())
 
     @pytest.mark.parametrize(("field", "value"), NO_FIELDS, ids=range(len(NO_FIELDS)))
     def test_a_field_that_no_record_has(self, field: str, value: object) -> None:
         """Such a line is none."""
-        assert parse(json.dumps(FULL.as_dict() | {field: value}).encode()) is None
+        assert parse_record(json.dumps(FULL.as_dict() | {field: value}).encode()) is None
 
     @pytest.mark.parametrize("field", ["sequence", "recorded_at", "event"])
     def test_a_field_that_is_missing(self, field: str) -> None:
         """Nor is one without what every record has."""
         fields = FULL.as_dict()
         del fields[field]
-        assert parse(json.dumps(fields).encode()) is None
+        assert parse_record(json.dumps(fields).encode()) is None
 
     @pytest.mark.parametrize(
         "line",
@@ -177,7 +177,7 @@ class TestRecord:
     )
     def test_what_is_no_record_at_all(self, line: bytes) -> None:
         """Whatever it is."""
-        assert parse(line) is None
+        assert parse_record(line) is None
 
     @pytest.mark.parametrize("field", ["operator", "ticket", "reason"])
     def test_a_key_is_refused_and_not_repeated(self, field: str) -> None:
@@ -192,7 +192,7 @@ class TestRecord:
     def test_a_validation_is_complete_when_every_step_is_done(self, step: str) -> None:
         """By whomever."""
         assert DONE.open_steps == ()
-        assert replace(DONE, **{step: Step.NOT_DONE}).open_steps == (step,)
+        assert replace(DONE, **{step: Proof.NOT_DONE}).open_steps == (step,)
 
 
 class TestHash:
@@ -270,7 +270,7 @@ class TestRead:
     def test_every_record(self) -> None:
         """In order, each with its hash."""
         log = read(joined(LINES))
-        entries = tuple(Entry(record, hash_of(line)) for line in LINES if (record := parse(line)))
+        entries = tuple(record for line in LINES if (record := parse_record(line)))
         assert log == Log(entries)
         assert len(entries) == 4
         assert log.last == entries[-1]
@@ -285,11 +285,11 @@ class TestRead:
     def test_damage_hides_no_record(self) -> None:
         """Whatever can be read is shown."""
         log = read(joined([LINES[0], TORN, *LINES[2:]]))
-        assert [entry.hash for entry in log.entries] == [hash_of(LINES[line]) for line in (0, 2, 3)]
+        assert [entry.hash for entry in log.records] == [hash_of(LINES[line]) for line in (0, 2, 3)]
 
     def test_the_end_is_not_proved(self) -> None:
         """A log less its last records verifies, as one to which they were not yet appended."""
-        assert read(joined(LINES[:2])) == Log(read(joined(LINES)).entries[:2])
+        assert read(joined(LINES[:2])) == Log(read(joined(LINES)).records[:2])
 
     def test_records_of_the_same_second(self) -> None:
         """They are not out of order."""
@@ -303,7 +303,7 @@ class TestRead:
         """It is a note, and no damage."""
         first, *rest = chain(*some(1), seal(torn), *some(1))
         log = read(joined([first, torn, *rest]))
-        assert (log.damage, log.torn, len(log.entries)) == ((), None, 3)
+        assert (log.damage, log.torn, len(log.records)) == ((), None, 3)
         assert log.sealed == (f"{what}: a write was cut here; record 2 closed it off",)
 
     @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ class TestRead:
     def test_a_torn_end(self, end: bytes) -> None:
         """What a cut write of the next record may have left there is left to be closed off."""
         log = read(joined(LINES) + end)
-        assert (log.entries, log.damage, log.sealed) == (read(joined(LINES)).entries, (), ())
+        assert (log.records, log.damage, log.sealed) == (read(joined(LINES)).records, (), ())
         assert (log.torn, log.unended) == (end.removesuffix(b"\n"), not end.endswith(b"\n"))
 
     @pytest.mark.parametrize("end", [b"\xff\xfe", b"}", b"null\n", b"[]", LINES[3][:-1], FIFTH[1:]], ids=range(6))
@@ -353,11 +353,11 @@ class TestAppend:
         """The first record begins it."""
         before = datetime.now(UTC).replace(microsecond=0)
         (entry,) = append(path, *some(1))
-        assert (entry.record.sequence, entry.record.previous) == (1, None)
-        assert before <= entry.record.recorded_at <= datetime.now(UTC)
-        assert (entry.record.recorded_at.microsecond, entry.record.operator) == (0, "operator 0")
-        assert path.read_bytes() == joined([entry.record.line()])
-        assert acknowledged(load(str(path)).entries) == acknowledged([entry])
+        assert (entry.sequence, entry.previous) == (1, None)
+        assert before <= entry.recorded_at <= datetime.now(UTC)
+        assert (entry.recorded_at.microsecond, entry.operator) == (0, "operator 0")
+        assert path.read_bytes() == joined([entry.line()])
+        assert acknowledged(load(str(path)).records) == acknowledged([entry])
 
     @posix_only
     @pytest.mark.parametrize(("umask", "mode"), [(0, 0o660), (0o022, 0o640), (0o077, 0o600)])
@@ -375,8 +375,8 @@ class TestAppend:
         path.write_bytes(joined(LINES))
         told = append(path, *some(2)) + append(path, *some(1))
         log = load(str(path))
-        assert acknowledged(log.entries) == [*acknowledged(read(joined(LINES)).entries), *acknowledged(told)]
-        assert [entry.record.operator for entry in told] == ["operator 0", "operator 1", "operator 0"]
+        assert acknowledged(log.records) == [*acknowledged(read(joined(LINES)).records), *acknowledged(told)]
+        assert [entry.operator for entry in told] == ["operator 0", "operator 1", "operator 0"]
         assert (log.damage, log.sealed, log.torn) == ((), (), None)
         assert path.read_bytes().startswith(joined(LINES))
 
@@ -391,7 +391,7 @@ class TestAppend:
         with opened(str(path)) as log:
             told = log.append(some(1)) + log.append(some(1))
         found = load(str(path))
-        assert (found.damage, acknowledged(found.entries)) == ((), acknowledged(told))
+        assert (found.damage, acknowledged(found.records)) == ((), acknowledged(told))
 
     def test_one_write_and_it_is_on_the_disk(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Who is told that a record stands there need not fear for it; the head file follows it."""
@@ -433,18 +433,18 @@ class TestAppend:
             told = append(path, *some(1))
             log = load(str(path))
             assert path.read_bytes().startswith(cut)
-            assert (log.damage, log.torn, log.entries[: len(left.entries)]) == ((), None, left.entries)
-            assert acknowledged(log.entries[len(left.entries) :]) == acknowledged(told)
-            assert [entry.record.event for entry in told] == [Event.SEALED] * (left.torn is not None) + [Event.ROTATED]
+            assert (log.damage, log.torn, log.records[: len(left.records)]) == ((), None, left.records)
+            assert acknowledged(log.records[len(left.records) :]) == acknowledged(told)
+            assert [entry.event for entry in told] == [Event.SEALED] * (left.torn is not None) + [Event.ROTATED]
             assert len(log.sealed) == len(left.sealed) + (left.torn is not None)
 
     def test_every_prefix_of_a_line_is_torn(self) -> None:
         """Only a line that is whole is a record, with its end or without."""
         for size in range(1, len(LINES[3])):
             log = read(joined(LINES[:3]) + LINES[3][:size])
-            assert (log.torn, log.damage, len(log.entries)) == (LINES[3][:size], (), 3)
+            assert (log.torn, log.damage, len(log.records)) == (LINES[3][:size], (), 3)
         log = read(joined(LINES)[:-1])
-        assert (log.torn, log.damage, len(log.entries), log.unended) == (None, (), 4, True)
+        assert (log.torn, log.damage, len(log.records), log.unended) == (None, (), 4, True)
 
     @pytest.mark.parametrize("name", DAMAGE)
     def test_nothing_is_appended_to_a_damaged_log(self, path: Path, name: str) -> None:
@@ -455,7 +455,7 @@ class TestAppend:
             f"it does not verify ({damage[0]}): keep it under another name, as evidence and for --known; the next"
             " record begins a new one"
         )
-        with pytest.raises(LogError) as caught:
+        with pytest.raises(FileError) as caught:
             append(path, *some(1))
         assert (str(caught.value), path.read_bytes()) == (expected, content)
 
@@ -465,7 +465,7 @@ class TestAppend:
         (line,) = chain(*some(1), second=lambda _: int((later - EARLIEST_CLOCK).total_seconds()))
         path.write_bytes(joined([line]))
         with pytest.raises(
-            LogError, match=rf"\Athe clock says \S+Z, and it cannot be before {iso_utc(later)}: set it, or if"
+            FileError, match=rf"\Athe clock says \S+Z, and it cannot be before {iso_utc(later)}: set it, or if"
         ):
             append(path, *some(1))
         assert path.read_bytes() == joined([line])
@@ -473,7 +473,7 @@ class TestAppend:
     def test_a_clock_that_was_never_set(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """No log begins before there was this library."""
         monkeypatch.setattr(operations_log, "EARLIEST_CLOCK", datetime.max.replace(tzinfo=UTC))
-        with pytest.raises(LogError, match="and it cannot be before 9999-12-31T23:59:59Z: set it"):
+        with pytest.raises(FileError, match="and it cannot be before 9999-12-31T23:59:59Z: set it"):
             append(path, *some(1))
         assert path.read_bytes() == b""
 
@@ -533,8 +533,8 @@ def seen(directory: Path) -> dict[str, tuple[int, ...]]:
 
 UNPRIVILEGED = """
 import atexit, os
-from robodj_secretguard.lifecycle.operations_log import LogError, load, opened
-from robodj_secretguard.lifecycle.records import Event, draft
+from robodj_secretguard.lifecycle.operations_log import FileError, load, opened
+from robodj_secretguard.shapes import Event, draft
 os.chmod(".", 0o755)
 os.mkdir("logs", 0o755)
 open("unreadable", "wb").close()
@@ -552,7 +552,7 @@ def append(path):
 for action, path in (load, "unreadable"), (append, "unreadable"), (append, "read-only"), (append, "logs/new"):
     try:
         action(path)
-    except LogError as error:
+    except FileError as error:
         print(error)
 print(os.listdir("logs"), os.path.getsize("read-only"))
 """
@@ -563,7 +563,7 @@ class TestFile:
 
     def test_there_is_none(self, path: Path) -> None:
         """Reading makes none."""
-        with pytest.raises(LogError, match=r"\Athere is none\Z"):
+        with pytest.raises(FileError, match=r"\Athere is none\Z"):
             load(str(path))
         assert not path.exists()
 
@@ -574,9 +574,9 @@ class TestFile:
         make, said_of_reading, said_of_appending = UNFIT[name]
         make(path)
         before = seen(path.parent)
-        with pytest.raises(LogError) as reading:
+        with pytest.raises(FileError) as reading:
             load(str(path))
-        with pytest.raises(LogError) as appending:
+        with pytest.raises(FileError) as appending:
             append(path, *some(1))
         assert (str(reading.value), str(appending.value)) == (said_of_reading, said_of_appending)
         assert seen(path.parent) == before
@@ -588,7 +588,7 @@ class TestFile:
         (tmp_path / "config").chmod(0o777)
         (tmp_path / "theirs").mkdir()
         (tmp_path / "config" / "logs").symlink_to(tmp_path / "theirs")
-        with pytest.raises(LogError, match="others may put it there"):
+        with pytest.raises(FileError, match="others may put it there"):
             append(tmp_path / "config" / "logs" / "log.jsonl", *some(1))
         assert os.listdir(tmp_path / "theirs") == []
 
@@ -599,7 +599,7 @@ class TestFile:
         path.parent.chmod(0o777)
         why = "others may have changed it or put it there: its directory is writable by others"
         for use in (lambda: load(str(path)), lambda: append(path, *some(1))):
-            with pytest.raises(LogError, match=why):
+            with pytest.raises(FileError, match=why):
                 use()
 
     @posix_only
@@ -621,9 +621,9 @@ class TestFile:
         pretend_windows(monkeypatch)
         told = append(path, *some(1)) + append(path, *some(1))
         log = load(str(path))
-        assert (log.damage, acknowledged(log.entries)) == ((), acknowledged(told))
+        assert (log.damage, acknowledged(log.records)) == ((), acknowledged(told))
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
-        with opened(str(path)), pytest.raises(LogError, match="another process"):
+        with opened(str(path)), pytest.raises(FileError, match="another process"):
             append(path, *some(1))
 
     def test_the_largest(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -632,7 +632,7 @@ class TestFile:
         size = path.stat().st_size
         monkeypatch.setattr(operations_log, "MAX_LOG_BYTES", size)
         assert load(str(path)) == read(joined(LINES))
-        with contextlib.suppress(LogError):
+        with contextlib.suppress(FileError):
             append(path, *some(1))
         assert load(str(path)).damage == ()
 
@@ -641,7 +641,7 @@ class TestFile:
         path.write_bytes(joined(LINES))
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with open(path, "rb") as other, locked(other.fileno()):
-            with pytest.raises(LogError, match=r"\Aanother process does not let go of it: try again\Z"):
+            with pytest.raises(FileError, match=r"\Aanother process does not let go of it: try again\Z"):
                 append(path, *some(1))
             assert load(str(path)) == read(joined(LINES))
         assert path.read_bytes() == joined(LINES)
@@ -664,7 +664,7 @@ class TestFile:
                 other.close()
 
             monkeypatch.setattr(time, "sleep", move)
-            with pytest.raises(LogError, match=r"\Ait was moved away just now: try again\Z"):
+            with pytest.raises(FileError, match=r"\Ait was moved away just now: try again\Z"):
                 append(path, *some(1))
         assert away.read_bytes() == joined(LINES[:2])
         assert (path.read_bytes() if path.exists() else None) == new
@@ -674,12 +674,12 @@ class TestFile:
     def test_no_room_for_all_of_it(self, path: Path, size: int) -> None:
         """It is said that the record is not there, and the next one closes off what is."""
         path.write_bytes(joined(LINES))
-        with room(path.stat().st_size + size), pytest.raises(LogError, match="No space left on device"):
+        with room(path.stat().st_size + size), pytest.raises(FileError, match="No space left on device"):
             append(path, *some(1))
-        assert load(str(path)).entries == read(joined(LINES)).entries
+        assert load(str(path)).records == read(joined(LINES)).records
         append(path, *some(1))
         log = load(str(path))
-        assert (log.damage, log.torn, log.entries[:4]) == ((), None, read(joined(LINES)).entries)
+        assert (log.damage, log.torn, log.records[:4]) == ((), None, read(joined(LINES)).records)
 
     @posix_only
     def test_no_room_for_any_of_it(self, path: Path) -> None:
@@ -687,7 +687,7 @@ class TestFile:
         path.write_bytes(joined(LINES))
         with (
             room(path.stat().st_size),
-            pytest.raises(LogError, match=rf"\Ait cannot be used: {os.strerror(errno.EFBIG)}\Z"),
+            pytest.raises(FileError, match=rf"\Ait cannot be used: {os.strerror(errno.EFBIG)}\Z"),
         ):
             append(path, *some(1))
         assert path.read_bytes() == joined(LINES)
@@ -714,14 +714,14 @@ class TestContinued:
         """A first record of that event may have any number after the first, and says where it goes on."""
         log = read(joined(CONTINUED))
         assert (log.damage, log.torn, log.continues) == ((), None, EARLIER)
-        assert [entry.record.sequence for entry in log.entries] == [5, 6, 7]
+        assert [entry.sequence for entry in log.records] == [5, 6, 7]
         assert find(log, hash_of(CONTINUED[2])) == 7
         assert find(log, EARLIER.hash) is None
 
     def test_both_files_are_one_log(self) -> None:
         """The earlier file and the later one verify as one."""
         log = read(joined(LINES + CONTINUED))
-        assert (log.damage, len(log.entries), log.continues) == ((), 7, None)
+        assert (log.damage, len(log.records), log.continues) == ((), 7, None)
 
     @pytest.mark.parametrize(
         "fields",
@@ -746,7 +746,7 @@ class TestContinued:
         path.write_bytes(CONTINUED[0][:size])
         head_of(path).write_bytes(EARLIER.line())
         told = append(path, *some(1))
-        assert [entry.record.event for entry in told] == [Event.CONTINUED, Event.ROTATED]
+        assert [entry.event for entry in told] == [Event.CONTINUED, Event.ROTATED]
         log = load(str(path))
         assert (log.damage, log.torn, log.continues, len(log.sealed)) == ((), None, EARLIER, size > 0)
 
@@ -761,14 +761,14 @@ class TestContinued:
         if how == "moved and made anew":
             path.touch(0o600)
         begun, told = append(path, *some(1))
-        assert (begun.record.event, begun.record.sequence, begun.record.previous) == (
+        assert (begun.event, begun.sequence, begun.previous) == (
             Event.CONTINUED,
             4,
             earlier[-1].hash,
         )
-        assert (told.record.event, told.record.sequence, told.record.previous) == (Event.ROTATED, 5, begun.hash)
+        assert (told.event, told.sequence, told.previous) == (Event.ROTATED, 5, begun.hash)
         log = load(str(path))
-        assert (log.damage, acknowledged(log.entries)) == ((), acknowledged([begun, told]))
+        assert (log.damage, acknowledged(log.records)) == ((), acknowledged([begun, told]))
 
 
 class TestHead:
@@ -793,7 +793,7 @@ class TestHead:
         path.write_bytes(joined(LINES))
         head_of(path).write_bytes(Head(sequence=number, hash=hash_of(FIFTH)).line())
         assert load(str(path)).damage == (f"{said} missing: the head file names {hash_of(FIFTH)} as the last record",)
-        with pytest.raises(LogError, match=rf"\Ait does not verify \({said} missing"):
+        with pytest.raises(FileError, match=rf"\Ait does not verify \({said} missing"):
             append(path, *some(1))
         assert path.read_bytes() == joined(LINES)
 
@@ -841,17 +841,17 @@ class TestHead:
         """It is ignored, and replaced by the next append."""
         head_of(path).write_bytes(content)
         if not content.endswith(b"x"):
-            assert append(path, *some(1))[0].record.sequence == 1
-            assert self.head(path) == {"schema": 1, "sequence": 1, "hash": load(str(path)).entries[0].hash}
+            assert append(path, *some(1))[0].sequence == 1
+            assert self.head(path) == {"schema": 1, "sequence": 1, "hash": load(str(path)).records[0].hash}
         else:  # what follows the line is not read
-            assert append(path, *some(1))[0].record.event is Event.CONTINUED
+            assert append(path, *some(1))[0].event is Event.CONTINUED
 
     @posix_only
     def test_others_may_write_it(self, path: Path) -> None:
         """It is ignored: it could be anybody's."""
         head_of(path).write_bytes(EARLIER.line())
         head_of(path).chmod(0o602)
-        assert append(path, *some(1))[0].record.sequence == 1
+        assert append(path, *some(1))[0].sequence == 1
         assert stat.S_IMODE(head_of(path).stat().st_mode) == stat.S_IMODE(path.stat().st_mode)
 
     @posix_only
@@ -860,14 +860,14 @@ class TestHead:
         target = path.with_name("target")
         target.write_bytes(EARLIER.line())
         head_of(path).symlink_to(target)
-        assert append(path, *some(1))[0].record.sequence == 1
+        assert append(path, *some(1))[0].sequence == 1
         assert (head_of(path).is_symlink(), target.read_bytes()) == (False, EARLIER.line())
 
     def test_it_cannot_be_written(self, path: Path) -> None:
         """The record is there all the same."""
         head_of(path).mkdir()
         (told,) = append(path, *some(1))
-        assert acknowledged(load(str(path)).entries) == acknowledged([told])
+        assert acknowledged(load(str(path)).records) == acknowledged([told])
 
 
 class TestCopytruncate:
@@ -883,17 +883,17 @@ class TestCopytruncate:
 
     def refused(self, path: Path) -> None:
         """Append while the log is truncated, which must be refused."""
-        with pytest.raises(LogError) as caught:
+        with pytest.raises(FileError) as caught:
             append(path, *some(1))
         assert str(caught.value) == (
             "another program truncated or changed it just now (logrotate's copytruncate?): try again"
         )
         assert path.read_bytes() == b""
 
-    def goes_on(self, path: Path, last: Entry) -> None:
+    def goes_on(self, path: Path, last: Record) -> None:
         """Append again, and make sure that the log goes on after its last record."""
         begun, _ = append(path, *some(1))
-        assert (begun.record.event, begun.record.previous) == (Event.CONTINUED, last.hash)
+        assert (begun.event, begun.previous) == (Event.CONTINUED, last.hash)
         assert load(str(path)).damage == ()
 
     def test_before_the_size_is_compared(self, path: Path) -> None:
@@ -955,7 +955,7 @@ class TestCopytruncate:
             return written
 
         monkeypatch.setattr(os, "write", cut)
-        with pytest.raises(LogError, match="No space left on device"):
+        with pytest.raises(FileError, match="No space left on device"):
             append(path, *some(1))
         assert path.read_bytes() == b""
         self.goes_on(path, last)
@@ -964,7 +964,7 @@ class TestCopytruncate:
         """A record that is about to be taken back is no damage: a reader waits for the writer, and reads again."""
         *_, last = append(path, *some(2))
         (record,) = some(1)
-        misplaced = replace(record, sequence=3, recorded_at=last.record.recorded_at, previous=last.hash).line()
+        misplaced = replace(record, sequence=3, recorded_at=last.recorded_at, previous=last.hash).line()
         path.write_bytes(joined([misplaced]))
         with contextlib.ExitStack() as other:
             other.enter_context(locked(other.enter_context(open(path, "rb+")).fileno()))
@@ -975,7 +975,7 @@ class TestCopytruncate:
 
             monkeypatch.setattr(time, "sleep", take_back)
             log = load(str(path))
-        assert (log.damage, log.entries) == ((), ())
+        assert (log.damage, log.records) == ((), ())
 
 
 SEALED = joined([CLOSED[0], TORN, *CLOSED[1:]])
@@ -1012,11 +1012,11 @@ class TestAnyContent:
         head_of(any_path).unlink(missing_ok=True)
         try:
             told = append(any_path, *some(1))
-        except LogError:
+        except FileError:
             assert (any_path.read_bytes(), bool(before.damage)) == (content, True)
             return
         after = load(str(any_path))
         assert any_path.read_bytes().startswith(content)
         assert (before.damage, after.damage, after.torn) == ((), (), None)
-        assert after.entries[: len(before.entries)] == before.entries
-        assert acknowledged(after.entries[len(before.entries) :]) == acknowledged(told)
+        assert after.records[: len(before.records)] == before.records
+        assert acknowledged(after.records[len(before.records) :]) == acknowledged(told)

@@ -21,8 +21,8 @@ from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, check, files
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle import revocation as list_module
-from robodj_secretguard.lifecycle.records import Event, Step, draft
 from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.shapes import Event, Proof, draft
 from robodj_secretguard.sources import MAX_LIST_BYTES
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class TestRevoked:
         said = ("--operator", "Ada", "--ticket", "SEC-1")
         ran = machine.call("revoke", V2, *REASON, *said, "--yes")
         (recorded,) = machine.records
-        assert {name: value for name, value in recorded.record.as_dict().items() if value is not None} == {
+        assert {name: value for name, value in json.loads(recorded.line()).items() if value is not None} == {
             "schema": 1,
             "sequence": 1,
             "recorded_at": TIME,
@@ -169,14 +169,14 @@ class TestRevoked:
         """The record says whose it is, and since when; where it is delivered is said too."""
         key = machine.fingerprint()
         machine.record(
-            rotated(NOW - 9 * HOUR, key, startup=Step.NOT_DONE), rotated(NOW - 8 * HOUR, key, environment="prod")
+            rotated(NOW - 9 * HOUR, key, startup=Proof.NOT_DONE), rotated(NOW - 8 * HOUR, key, environment="prod")
         )
         ran = machine.call("revoke", *(["secret.key"] if by_name else ["--fingerprint", key]), *REASON, "--yes")
         assert (ran.status, ran.out.splitlines()[0]) == (
             0,
             f"Revoked: {key} (secret.key, prod; recorded 2026-12-01T03:00:00Z){HERE}",
         )
-        last = machine.records[-1].record
+        last = machine.records[-1]
         assert (last.event, last.secret, last.environment) == (Event.REVOKED, "secret.key", "prod")
 
     def test_a_key_that_is_delivered_and_not_recorded(self, machine: Machine) -> None:
@@ -184,7 +184,7 @@ class TestRevoked:
         key = machine.fingerprint()
         ran = machine.call("revoke", "--fingerprint", key, *REASON, "--yes")
         assert ran.out.splitlines()[0] == f"Revoked: {key} (secret.key; not recorded as rotated){HERE}"
-        assert (listed(machine), machine.records[-1].record.secret) == (HEADER + entry(key), "secret.key")
+        assert (listed(machine), machine.records[-1].secret) == (HEADER + entry(key), "secret.key")
 
     def test_a_key_of_a_secret_that_is_not_known(self, machine: Machine) -> None:
         """A fingerprint of which nothing is known is revoked all the same."""
@@ -197,14 +197,14 @@ class TestRevoked:
         )
         assert lines[2:] == [line.replace("secret.key", "NAME") for line in boxes()]
         assert listed(machine) == HEADER + entry(key, "a secret that is not known")
-        record = machine.records[-1].record
+        record = machine.records[-1]
         assert (record.secret, record.owner, record.fingerprint) == (None, None, key)
 
     def test_a_secret_of_a_model_of_ones_own(self, machine: Machine) -> None:
         """It is revoked as the others are."""
         machine.environ["ROBODJ_OWN_KEY"] = good_keys()[V1]
         ran = machine.call("revoke", "own.key", "--model", f"{__name__}:Ours", *REASON, "--yes")
-        record = machine.records[-1].record
+        record = machine.records[-1]
         assert (ran.status, record.secret, record.owner) == (0, "own.key", "Us")
         assert listed(machine) == HEADER + entry(machine.fingerprint("ROBODJ_OWN_KEY"), "own.key")
 
@@ -295,7 +295,7 @@ class TestNotYet:
         del machine.environ[V1]
         keys = [another() for _ in range(3)]
         machine.record(
-            rotated(NOW - 4 * HOUR, keys[0], startup=Step.NOT_DONE),
+            rotated(NOW - 4 * HOUR, keys[0], startup=Proof.NOT_DONE),
             rotated(NOW - 3 * HOUR, keys[1], environment="dev"),
             rotated(NOW - 2 * HOUR, keys[0]),
             rotated(NOW - 1 * HOUR, keys[2], secret=OTHER),
@@ -315,7 +315,7 @@ class TestLastRecorded:
         keys = [another() for _ in range(3)]
         machine.record(
             rotated(NOW - 6 * HOUR, keys[0]),
-            rotated(NOW - 5 * HOUR, keys[1], startup=Step.NOT_DONE),
+            rotated(NOW - 5 * HOUR, keys[1], startup=Proof.NOT_DONE),
             rotated(NOW - 4 * HOUR, keys[1]),
             rotated(NOW - 3 * HOUR, machine.fingerprint()),
             rotated(NOW - 2 * HOUR, keys[2], environment="dev"),
@@ -797,7 +797,7 @@ class TestAgain:
         ran = machine.call("revoke", "secret.key", *REASON, "--yes")
         assert (ran.status, ran.out.startswith("Revoked already: sgfp1:")) == (0, True)
         assert listed(machine) == before
-        assert [each.record.event for each in machine.records] == [Event.REVOKED]
+        assert [each.event for each in machine.records] == [Event.REVOKED]
 
     def test_only_recorded(self, machine: Machine) -> None:
         """It is put on the list, and neither recorded nor sent again."""
@@ -891,7 +891,7 @@ class TestSteps:
             (False, {}, (4,)),
             (True, {"environment": "dev"}, (2,)),
             (True, {"secret": OTHER}, (2,)),
-            (True, {"startup": Step.NOT_DONE}, (2,)),
+            (True, {"startup": Proof.NOT_DONE}, (2,)),
         ],
     )
     def test_which(
@@ -1050,7 +1050,7 @@ class TestFreeText:
         arguments = [f"--{option}={text}" for option in ("reason", "operator", "ticket")]
         assert machine.call("revoke", "secret.key", "--yes", *arguments).status == 0
         assert listed(machine) == HEADER + entry(machine.fingerprint(), reason=text)
-        record = machine.records[-1].record
+        record = machine.records[-1]
         assert (record.reason, record.operator, record.ticket) == (text, text, text)
 
 
@@ -1071,7 +1071,7 @@ def test_somebody_else_has_recorded_it(machine: Machine, monkeypatch: pytest.Mon
     monkeypatch.setattr(operations_log, "opened", lambda path: _after_another(opened, path, machine))
     ran = machine.call("revoke", "secret.key", *REASON, "--yes")
     assert (ran.status, ran.err) == (0, "")
-    assert [entry.record.event for entry in machine.records] == [Event.REVOKED]
+    assert [entry.event for entry in machine.records] == [Event.REVOKED]
 
 
 @pytest.mark.parametrize("content", [None, "", "\n\n"], ids=["missing", "empty", "blank"])
@@ -1107,7 +1107,7 @@ def test_a_list_that_is_spoilt_after_the_record(machine: Machine, monkeypatch: p
     assert "the key was revoked, but the revocation list config/revoked.fingerprints cannot be read any more" in ran.err
     assert ran.out.startswith("Revoked: ")
     assert '"event": "secret revoked"' in ran.err
-    assert [entry.record.event for entry in machine.records] == [Event.REVOKED]
+    assert [entry.event for entry in machine.records] == [Event.REVOKED]
 
 
 def _after_another(opened: Callable[[str], Any], path: str, machine: Machine) -> Any:

@@ -27,9 +27,9 @@ from robodj_secretguard.cli import recorded as recorded_at
 from robodj_secretguard.cli.options import LogPlace
 from robodj_secretguard.cli.output import findings_text
 from robodj_secretguard.emit import PASSED_EVENT, emit_event
-from robodj_secretguard.errors import LogError
+from robodj_secretguard.errors import FileError
 from robodj_secretguard.generator import ephemeral
-from robodj_secretguard.lifecycle.records import Event, Step, draft, hash_of
+from robodj_secretguard.shapes import Event, Proof, draft, hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -714,7 +714,7 @@ class TestPlace:
     def test_a_named_config_directory_that_is_gone(self, tmp_path: Path) -> None:
         """Where it was deleted since the gate ran, it is not made either."""
         log = LogPlace(str(tmp_path / "nowhere/logs/log.jsonl"), "the log", makes=(str(tmp_path / "nowhere/logs"),))
-        with pytest.raises(LogError, match=r"\Aits directory does not exist and cannot be made\Z"):
+        with pytest.raises(FileError, match=r"\Aits directory does not exist and cannot be made\Z"):
             recorded_at.prepared(log)
         assert os.listdir(tmp_path) == []
 
@@ -924,7 +924,7 @@ class TestPlan:
     def test_the_key_in_force_is_recorded(self, machine: Machine, options: Sequence[str]) -> None:
         """The first step says since when, and gives no command; its records say which environment is meant."""
         key = machine.fingerprint()
-        machine.record(rotated(BEFORE, key, startup=Step.NOT_DONE), rotated(NOW, key))
+        machine.record(rotated(BEFORE, key, startup=Proof.NOT_DONE), rotated(NOW, key))
         first, *_ = json.loads(self.plan(machine, NAME, *options, "--format", "json").out)["steps"]
         said = f"The key in force is recorded already: {key}, since 2026-11-01T12:00:00Z."
         assert first == {"text": said, "command": None}

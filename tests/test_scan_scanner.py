@@ -18,13 +18,13 @@ from detector import leaks
 from repositories import NO_CONFIGURATION, commit, git, made, object_file, put
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.lifecycle.records import Event, draft, hash_of
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import TOO_EARLY
 from robodj_secretguard.scan.known import KEYS_FROM, given_value, known_keys, live_values
 from robodj_secretguard.scan.result import KnownKey, parse
 from robodj_secretguard.scan.walk import Entry, content
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.shapes import Event, draft, hash_of
 from robodj_secretguard.sources import MAX_FILE_BYTES, Environment, read, variables_read
 
 if TYPE_CHECKING:

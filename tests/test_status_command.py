@@ -16,14 +16,14 @@ from conftest import NOW, V1, V2, clean_environment, good_keys, marker, run
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import SecretPolicy, SecretSettings, check
-from robodj_secretguard.lifecycle.records import Event, Step, draft
+from robodj_secretguard.shapes import Event, Proof, draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
-    from robodj_secretguard.lifecycle.records import Record
+    from robodj_secretguard.shapes import Record
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 ENDS = f"{V1}_EXPIRES_AT"
@@ -109,7 +109,7 @@ class TestText:
         machine.environ[f"{V2}_EXPIRES_AT"] = marker(2 * DAY)
         machine.write("revoked.fingerprints", f"{another()}\n")
         *_, last = machine.record(
-            rotated(NOW - 33 * DAY, machine.fingerprint(V2), secret=OTHER, startup=Step.NOT_DONE),
+            rotated(NOW - 33 * DAY, machine.fingerprint(V2), secret=OTHER, startup=Proof.NOT_DONE),
             rotated(NOW - 10 * DAY - HOUR, machine.fingerprint()),
         )
         ran = machine.call("status")
@@ -221,13 +221,13 @@ class TestRotation:
 
     def test_incomplete(self, machine: Machine) -> None:
         """The steps that are not done are named."""
-        machine.record(rotated(NOW - HOUR, machine.fingerprint(), startup=Step.NOT_DONE))
+        machine.record(rotated(NOW - HOUR, machine.fingerprint(), startup=Proof.NOT_DONE))
         assert said(machine, "rotated") == "2026-12-01T11:00:00Z in prod, 0 of 90 days; INCOMPLETE: startup not done"
 
     def test_completed_later(self, machine: Machine) -> None:
         """The key's age counts from when it was first recorded, and its steps from when it was recorded last."""
         key = machine.fingerprint()
-        machine.record(rotated(NOW - 2 * DAY, key, startup=Step.NOT_DONE), rotated(NOW - DAY, key))
+        machine.record(rotated(NOW - 2 * DAY, key, startup=Proof.NOT_DONE), rotated(NOW - DAY, key))
         assert said(machine, "rotated") == "2026-11-29T12:00:00Z in prod, 2 of 90 days"
 
     def test_several_environments(self, machine: Machine) -> None:
@@ -252,7 +252,7 @@ class TestRotation:
         last = another()
         machine.record(
             rotated(NOW - 9 * DAY, another()),
-            rotated(NOW - 8 * DAY, last, startup=Step.NOT_DONE),
+            rotated(NOW - 8 * DAY, last, startup=Proof.NOT_DONE),
             rotated(NOW - 7 * DAY, last),
         )
         assert said(machine, "fingerprint") == "none: there is no sound key"
@@ -265,7 +265,7 @@ class TestJson:
     def test_whole(self, machine: Machine) -> None:
         """Every field of a secret, with the log's worth and the check's whole report."""
         machine.environ[ENDS] = marker(50 * DAY)
-        *_, last = machine.record(rotated(NOW - 91 * DAY, machine.fingerprint(), startup=Step.NOT_DONE))
+        *_, last = machine.record(rotated(NOW - 91 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE))
         del machine.environ[V2]
         ran = machine.call("status", "--format", "json")
         common = {"owner": "Security Operations", "backup_owner": "Release Manager"}
@@ -433,7 +433,7 @@ class TestStrict:
             (DAY, {}, 0),
             (30 * DAY, {}, 0),
             (30 * DAY + SECOND, {}, 1),
-            (DAY, {"startup": Step.NOT_DONE}, 1),
+            (DAY, {"startup": Proof.NOT_DONE}, 1),
             (DAY, {"secret": "secret.key"}, 1),
         ],
         ids=["in-time", "at-the-cadence", "overdue", "incomplete", "not-recorded"],
@@ -616,7 +616,7 @@ class TestWidth:
         keys = {policy.variable: good_keys()[V1] for policy in policies}
         machine.environ.update(keys if delivered else {})
         if age is not None:
-            more: dict[str, Any] = {"environment": "e" * 32, "startup": Step.NOT_DONE}
+            more: dict[str, Any] = {"environment": "e" * 32, "startup": Proof.NOT_DONE}
             machine.record(
                 *(
                     rotated(NOW - age, fingerprint_of(keys[each.variable]), secret=each.name, **more)
@@ -645,7 +645,7 @@ class TestColour:
     def test_which(self, machine: Machine) -> None:
         """Green for a secret that is present, red for one that is not; yellow for a rotation that is behind."""
         del machine.environ[V2]
-        machine.record(rotated(NOW - 99 * DAY, machine.fingerprint(), startup=Step.NOT_DONE))
+        machine.record(rotated(NOW - 99 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE))
         lines = machine.call("status", stdout=Terminal()).out.splitlines()
         assert lines[0] == f"{GREEN}secret.key: present (environment){PLAIN}"
         assert lines[2].startswith(f"{YELLOW}  rotated      2026-")

@@ -25,40 +25,22 @@ class RedactedError(SecretGuardError):
     """Stands for an exception that showed a key: its text is that exception's, formatted and redacted."""
 
 
-class BusyError(SecretGuardError, OSError):
-    """Another process holds the lock."""
+class FileError(SecretGuardError, OSError):
+    """Why a file, a list or a log cannot be used. Its text shows nothing of a path or of the content."""
 
 
-class NotRegularError(SecretGuardError, OSError):
-    """A directory, a pipe or a device is where a file should be."""
-
-
-class ChangedError(SecretGuardError, OSError):
+class ChangedError(FileError):
     """Another program truncated or rewrote a file, without its lock."""
 
-
-class LockFileError(SecretGuardError, OSError):
-    """The lock file of a directory cannot be opened."""
-
-
-class KeyFileError(SecretGuardError):
-    """Why keys could not be written. Its text shows no path that somebody gave."""
+    def __init__(self) -> None:
+        super().__init__("another program truncated or changed it just now (logrotate's copytruncate?): try again")
 
 
-class LogError(SecretGuardError):
-    """The log cannot be used. Its text shows nothing of a path or of the content."""
+class NoLogError(FileError):
+    """There is no operations log."""
 
-
-class NoLogError(LogError):
-    """There is none."""
-
-
-class RevocationListError(SecretGuardError):
-    """Why the list could not be added to. Its text shows no path that somebody gave."""
-
-
-class SeveralEnvironmentsError(SecretGuardError):
-    """Several environments have records of a secret, and none of them is known to be meant."""
+    def __init__(self) -> None:
+        super().__init__("there is none")
 
 
 class UnreadError(SecretGuardError):

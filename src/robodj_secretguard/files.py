@@ -11,7 +11,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.errors import BusyError, ChangedError, LockFileError, NotRegularError
+from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.textfile import read_most
 
 if TYPE_CHECKING:
@@ -21,10 +21,12 @@ LOCK_SECONDS: Final = 10.0
 """How long another process is waited for."""
 LOCK_FILE: Final = ".secretguard.lock"
 """In the config directory: held while key files there are judged and replaced."""
+NOT_REGULAR: Final = "it is not a regular file"
 
 SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Less the umask: a group of operators is trusted with the log and the lock, which hold no key."""
 
+_BUSY: Final = "another process does not let go of it: try again"
 _OPEN_DIRECTORY_MODE: Final = 0o755
 _POLL_SECONDS: Final = 0.02
 _WINDOWS_LOCK_AT: Final = 1 << 30  # bytes: a locked range cannot be read there, so it lies behind all content
@@ -32,48 +34,23 @@ _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_
 
 
 def reason(error: OSError) -> str:
-    """Return what the system would not do, in words that show no path.
-
-    Args:
-        error: what it said.
-    """
-    if isinstance(error, BusyError):
-        return "another process does not let go of it: try again"
-    if isinstance(error, ChangedError):
-        return "another program truncated or changed it just now (logrotate's copytruncate?): try again"
-    if isinstance(error, LockFileError):
-        return f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}"
-    if isinstance(error, IsADirectoryError | NotRegularError):
-        return "it is not a regular file"
+    """Return why a file cannot be used, in words that show no path."""
+    if isinstance(error, FileError):
+        return str(error)
+    if isinstance(error, IsADirectoryError):
+        return NOT_REGULAR
     if error.errno == errno.ELOOP:
         return "it is a link, and nothing is read or written through one"
     return f"it cannot be used: {os.strerror(error.errno or 0)}"
 
 
 def open_unlinked(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open a file that is no link, without waiting for anybody who would have to open its other end.
-
-    Args:
-        path: where it is.
-        flags: as of `os.open`.
-        mode: the permissions of a file that is created.
-
-    Raises:
-        OSError: it cannot be opened, or is a link (which Windows follows).
-    """
+    """Open a file that is not a link (Windows follows one), and wait for nobody to open its other end."""
     return os.open(path, flags | _OPTIONAL_FLAGS, mode)
 
 
 def read_unlinked(path: str, most: int) -> tuple[bytes, os.stat_result]:
-    """Return the first bytes of a file that is no link, and what is known of that very file.
-
-    Args:
-        path: where it is.
-        most: how many bytes.
-
-    Raises:
-        OSError: it cannot be read, is no regular file, or is a link (which Windows follows).
-    """
+    """Return the first bytes of a regular file that is not a link, and the status of that very file."""
     descriptor = open_unlinked(path, os.O_RDONLY)
     try:
         return content_of(descriptor, most), os.fstat(descriptor)
@@ -82,48 +59,25 @@ def read_unlinked(path: str, most: int) -> tuple[bytes, os.stat_result]:
 
 
 def content_of(descriptor: int, most: int) -> bytes:
-    """Return the first bytes of an open file.
-
-    Args:
-        descriptor: the file's.
-        most: how many bytes.
-
-    Raises:
-        OSError: it cannot be read, or is no regular file.
-    """
+    """Return the first bytes of an open file, which must be a regular one."""
     regular_status(descriptor)
     os.lseek(descriptor, 0, os.SEEK_SET)  # on Windows, the lock has moved it
     return read_most(descriptor, most)
 
 
 def regular_status(descriptor: int) -> os.stat_result:
-    """Return the status of an open file.
-
-    Args:
-        descriptor: the file's.
-
-    Raises:
-        NotRegularError: it is a directory, a pipe or a device.
-    """
+    """Return the status of an open file; raise `FileError` for a directory, a pipe or a device."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise NotRegularError
+        raise FileError(NOT_REGULAR)
     return status
 
 
 def append_content(descriptor: int, content: bytes, *, size: int) -> None:
-    """Append to an open file in one write, and return when the content is on the disk.
+    """Append to an open and locked file in one write, and return when the content is on the disk.
 
     What could not be appended as a whole is taken back. The file is only ever made shorter for that, never longer.
-
-    Args:
-        descriptor: of the file, which is locked, and open for appending.
-        content: what is appended.
-        size: the size of the file, in bytes, as it was read.
-
-    Raises:
-        ChangedError: another program changed the size meanwhile.
-        OSError: it cannot be written.
+    Where it no longer has the size that was read, another program changed it: `ChangedError`.
     """
     if os.fstat(descriptor).st_size != size:
         raise ChangedError
@@ -145,15 +99,9 @@ def append_content(descriptor: int, content: bytes, *, size: int) -> None:
 
 
 def open_or_make(path: str, flags: int, mode: int | None = None) -> tuple[int, bool]:
-    """Open a file that is no link, or make it for its directory's owner, and return whether it was made.
+    """Open a file that is not a link, or make it for its directory's owner, and return whether it was made.
 
-    Args:
-        path: where it is.
-        flags: as of `os.open`.
-        mode: the permissions of a new file; `None` for `SHARED_MODE` less the umask.
-
-    Raises:
-        OSError: it can be neither opened nor made, or is a link (which Windows follows).
+    A new file has this mode; `None` stands for `SHARED_MODE` less the umask.
     """
     try:
         return open_unlinked(path, flags), False
@@ -169,26 +117,16 @@ def open_or_make(path: str, flags: int, mode: int | None = None) -> tuple[int, b
 
 
 def is_at(descriptor: int, path: str) -> bool:
-    """Whether an open file is the one that is at a path.
-
-    Args:
-        descriptor: the file's.
-        path: the path.
-    """
+    """Whether an open file is the one that is at a path."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     return False
 
 
 def make_directory(path: str, *, others: bool = False) -> None:
-    """Make a directory, unless it is there: for the owner of the one that it is in.
+    """Make a directory, unless it is there, for the owner of the one that it is in.
 
-    Args:
-        path: where it is to be.
-        others: whether others may enter it, as services do that run as another user; only its owner may write then.
-
-    Raises:
-        OSError: it cannot be made.
+    Where others may enter it, as services do that run as another user, only its owner may write.
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, _OPEN_DIRECTORY_MODE if others else SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP)
@@ -218,18 +156,11 @@ def _give_away(descriptor: int, directory: str, replaced: str | None = None) -> 
 
 @contextlib.contextmanager
 def locked(descriptor: int) -> Iterator[None]:
-    """Hold the lock of an open file against every other process.
-
-    Args:
-        descriptor: of the file.
-
-    Raises:
-        BusyError: another process has held it for `LOCK_SECONDS`.
-    """
+    """Hold the lock of an open file against every other process; raise `FileError` after `LOCK_SECONDS`."""
     end = time.monotonic() + LOCK_SECONDS
     while not _lock(descriptor, take=True):
         if time.monotonic() > end:
-            raise BusyError
+            raise FileError(_BUSY)
         time.sleep(_POLL_SECONDS)
     try:
         yield
@@ -255,23 +186,17 @@ def _lock(descriptor: int, *, take: bool) -> bool:
 
 @contextlib.contextmanager
 def locked_directory(directory: str) -> Iterator[None]:
-    """Hold the lock of a config directory, in a separate file: key files are replaced, and their locks would be lost.
-
-    Args:
-        directory: the config directory.
-
-    Raises:
-        OSError: the lock file cannot be made, or is held.
-    """
+    """Hold the lock of a config directory, in a separate file: key files are replaced, and locks on them be lost."""
     path = os.path.join(directory, LOCK_FILE)
     try:
         descriptor, _ = open_or_make(path, os.O_RDONLY)
     except OSError as error:
-        raise LockFileError(error.errno, error.strerror) from None
+        msg = f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}"
+        raise FileError(msg) from None
     try:
         with locked(descriptor):
             if not is_at(descriptor, path):
-                raise BusyError  # it was deleted while it was waited for, and is no longer what others wait for
+                raise FileError(_BUSY)  # it was deleted while it was waited for, and is no longer what others wait for
             yield
     finally:
         os.close(descriptor)
@@ -279,16 +204,7 @@ def locked_directory(directory: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def prepared_file(path: str, content: bytes, mode: int) -> Iterator[str]:
-    """Write a new file beside where it is to be, whole and on the disk, and yield its path; it is gone afterwards.
-
-    Args:
-        path: where it is to be.
-        content: what is written.
-        mode: its permissions.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write a new file next to where it is to be, whole and on the disk, and yield its path; it is gone afterwards."""
     prepared = f"{path}.{secrets.token_hex(8)}.new"
     descriptor = open_unlinked(prepared, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -308,16 +224,7 @@ def prepared_file(path: str, content: bytes, mode: int) -> Iterator[str]:
 def put_in_place(prepared: str, path: str, *, replace: bool) -> None:
     """Move a prepared file to a path, in one step.
 
-    Where no file may be replaced, an empty file claims the path first.
-
-    Args:
-        prepared: the prepared file.
-        path: where it is to be.
-        replace: whether a file that is there is replaced.
-
-    Raises:
-        FileExistsError: one is there, and is not to be replaced.
-        OSError: it cannot be done.
+    Where no file may be replaced, an empty file claims the path first, and `FileExistsError` says that one is there.
     """
     if not replace:  # claim the name: unlike a hard link, every file system can do that
         os.close(open_unlinked(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
@@ -332,11 +239,7 @@ def put_in_place(prepared: str, path: str, *, replace: bool) -> None:
 
 
 def sync_directory(directory: str) -> None:
-    """Have the names in a directory on the disk, where the platform can.
-
-    Args:
-        directory: its path; empty for the working directory.
-    """
+    """Have the names in a directory on the disk, where the platform can; an empty path is the working directory."""
     if os.name == "posix":
         with contextlib.suppress(OSError):  # the names are there: some file systems cannot do more
             descriptor = os.open(directory or os.curdir, os.O_RDONLY)

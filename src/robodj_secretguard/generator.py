@@ -20,11 +20,7 @@ EPHEMERAL_LIFE: Final = timedelta(hours=1)
 
 
 def generate(policy: SecretPolicy) -> SealedStr:
-    """Return a new key, made by the secret's approved generator, which the library's own checks accept.
-
-    Args:
-        policy: the secret's.
-    """
+    """Return a new key, made by the secret's approved generator, which the library's own checks accept."""
     make = getattr(secrets, policy.generator.function)
     while True:
         key = SealedStr(make(policy.generator.size))
@@ -36,9 +32,6 @@ def ephemeral(policies: Iterable[SecretPolicy]) -> dict[str, str]:
     """Return variables with a temporary key for every declared secret, for an image build or a test.
 
     Every check of them reports `ephemeral`, and from an hour later `expired`.
-
-    Args:
-        policies: the declared secrets.
     """
     expires_at = iso_utc(datetime.now(UTC) + EPHEMERAL_LIFE)
     variables = {EPHEMERAL: "1"}

@@ -22,15 +22,7 @@ _HINTS: Final = {
 
 
 def load_model(name: str, directory: str = "") -> type[SecretSettings]:
-    """Import a settings model, from a directory too.
-
-    Args:
-        name: its module and class, as `package.module:Class`.
-        directory: the directory; empty for the working directory.
-
-    Raises:
-        ModelError: the name is of another form, importing fails, or it names no model that declares a secret.
-    """
+    """Import a settings model, named `package.module:Class`, from a directory too; empty is the working directory."""
     module, _, attribute = name.partition(":")
     del name
     if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):

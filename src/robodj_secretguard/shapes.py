@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from dataclasses import asdict, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from enum import StrEnum
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from robodj_secretguard.material import is_fingerprint
 from robodj_secretguard.policy import is_plain_text, is_secret_name
@@ -15,13 +21,13 @@ from robodj_secretguard.texts import is_environment, is_free_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+HASH_PREFIX: Final = "sha256:"
+
+_HASH: Final = re.compile(rf"{HASH_PREFIX}[0-9a-f]{{64}}")
+
 
 def must(holds: Callable[[str], bool]) -> AfterValidator:
-    """Return a validator of texts.
-
-    Args:
-        holds: what must hold of the text.
-    """
+    """Return a validator of texts for which this holds."""
 
     def judge(text: str) -> str:
         if not holds(text):
@@ -29,6 +35,16 @@ def must(holds: Callable[[str], bool]) -> AfterValidator:
         return text
 
     return AfterValidator(judge)
+
+
+def is_hash(text: str) -> bool:
+    """Whether text is the hash of a record as this library writes it."""
+    return _HASH.fullmatch(text) is not None
+
+
+def hash_of(line: bytes) -> str:
+    """Return the hash of a record's line, or of what else is in the log, without the line's end."""
+    return HASH_PREFIX + sha256(line).hexdigest()
 
 
 def _in_utc(instant: datetime) -> datetime:
@@ -44,4 +60,136 @@ FreeText = Annotated[str, must(is_free_text)]
 Environment = Annotated[str, must(is_environment)]
 Fingerprint = Annotated[str, must(is_fingerprint)]
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(iso_utc)]
+Hash = Annotated[str, must(is_hash)]
 SHAPE: Final = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Event(StrEnum):
+    """What happened."""
+
+    ROTATED = "rotated"
+    ROTATION_INCOMPLETE = "rotation-incomplete"
+    REVOKED = "revoked"
+    SEALED = "sealed"
+    """The log itself: what a cut write had left was closed off."""
+    CONTINUED = "continued"
+    """The log itself: it goes on after the last record of an earlier file."""
+
+
+class Proof(StrEnum):
+    """How it is known that a step of the validation after a rotation was done."""
+
+    VERIFIED = "verified"
+    """The program saw it."""
+    ATTESTED = "attested"
+    """The operator says so."""
+    NOT_DONE = "not-done"
+
+
+@dataclass(frozen=True, config=SHAPE)
+class Validation:
+    """The four steps of the validation after a rotation (policy section 3), in the policy's order."""
+
+    gate: Proof
+    """The gate passed, environment-only."""
+    startup: Proof
+    """The services were started, and their startup integrity checks passed."""
+    functions: Proof
+    """What depends on authentication and encryption still operates."""
+    log: Proof
+    """The rotation is recorded."""
+
+    @property
+    def open_steps(self) -> tuple[str, ...]:
+        """The names of the steps that are not done."""
+        return tuple(name for name, proof in asdict(self).items() if proof is Proof.NOT_DONE)
+
+
+@dataclass(frozen=True, config=SHAPE, kw_only=True)
+class Record:
+    """An event in a secret's life: a line of the operations log (policy section 3). What does not apply is `None`."""
+
+    schema: Literal[1] = 1
+    sequence: Annotated[int, Field(ge=1)]
+    recorded_at: Instant
+    event: Event
+    secret: SecretName | None = None
+    environment: Environment | None = None
+    owner: PlainText | None = None
+    operator: FreeText | None = None
+    ticket: FreeText | None = None
+    reason: FreeText | None = None
+    """Why a key was revoked."""
+    fingerprint: Fingerprint | None = None
+    expires_at: Instant | None = None
+    validation: Validation | None = None
+    sealed: Hash | None = None
+    """The hash of what was closed off."""
+    previous: Hash | None = None
+    """The hash of the record before this one."""
+    hash: Annotated[str, Field(exclude=True)] = field(default="", init=False)
+    """The hash of the line itself, which it is not a part of; empty for a draft."""
+
+    @property
+    def subject(self) -> str:
+        """The name of its secret, in words."""
+        return self.secret or "a secret that is not known"
+
+    @property
+    def open_steps(self) -> tuple[str, ...]:
+        """The names of the steps of its validation that are not done."""
+        return self.validation.open_steps if self.validation else ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record in the plain types of JSON, with its own hash where it is in the log."""
+        plain: dict[str, Any] = _RECORD.dump_python(self, mode="json")
+        return plain | {"hash": self.hash} if self.hash else plain
+
+    def line(self) -> bytes:
+        """Return the record as its line in the log, without the line's end."""
+        return _RECORD.dump_json(self)
+
+    def hashed(self, line: bytes) -> Record:
+        """Return this very record with the hash of the line in which it is written."""
+        object.__setattr__(self, "hash", hash_of(line))
+        return self
+
+
+@dataclass(frozen=True, config=SHAPE, kw_only=True)
+class Head:
+    """The last record that was acknowledged, as the log's head file keeps it."""
+
+    schema: Literal[1] = 1
+    sequence: Annotated[int, Field(ge=1)]
+    hash: Hash
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record's number and hash in the plain types of JSON."""
+        return {"sequence": self.sequence, "hash": self.hash}
+
+    def line(self) -> bytes:
+        """Return the head as the line of its file, without the line's end."""
+        return _HEAD.dump_json(self)
+
+
+_RECORD: Final = TypeAdapter(Record)
+_HEAD: Final = TypeAdapter(Head)
+
+
+def parse_record(line: bytes) -> Record | None:
+    """Return the record that a line of the log is, without the line's end; `None` where it is none."""
+    with contextlib.suppress(ValidationError):
+        return _RECORD.validate_json(line).hashed(line)
+    return None
+
+
+def parse_head(line: bytes) -> Head | None:
+    """Return the head that a line is; `None` where it is none."""
+    with contextlib.suppress(ValidationError):
+        return _HEAD.validate_json(line)
+    return None
+
+
+def draft(event: Event, **fields: Any) -> Record:
+    """Return a record that the log has yet to number, to date and to chain, with the fields that apply to it."""
+    return Record(sequence=1, recorded_at=datetime.min.replace(tzinfo=UTC), event=event, **fields)

@@ -44,22 +44,14 @@ def is_environment(text: str) -> bool:
 
 
 def is_free_text(text: str) -> bool:
-    """Whether an operator's text may be kept and shown: one line, none of whose words could be a key.
-
-    Args:
-        text: an operator's name, a ticket or a reason.
-    """
+    """Whether an operator's text may be kept and shown: one line, none of whose words could be a key."""
     if not text.strip() or len(text) > MOST_CHARACTERS or _UNPRINTABLE.search(text):
         return False
     return not could_hold_key(text)
 
 
 def could_hold_key(text: str) -> bool:
-    """Whether a part of text could be a key.
-
-    Args:
-        text: the text.
-    """
+    """Whether a part of text could be a key."""
     return bool(_HEXADECIMAL.search(text)) or not all(map(weakness, _BASE64URL.findall(text)))
 
 

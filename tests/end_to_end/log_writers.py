@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard import files
 from robodj_secretguard.cli import main
-from robodj_secretguard.errors import ChangedError, LogError
-from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, Entry, Log, find, load, opened, read
-from robodj_secretguard.lifecycle.records import Event, draft
+from robodj_secretguard.errors import ChangedError, FileError
+from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, Log, find, load, opened, read
+from robodj_secretguard.shapes import Event, draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from robodj_secretguard.shapes import Record
 
 PATH: Final = "log.jsonl"
 FILLER: Final = "filler"
@@ -48,15 +50,15 @@ files.LOCK_SECONDS = 120.0  # type: ignore[misc] # with a slow disk, one of many
 CHANCE: Final = Random()  # noqa: S311 - of when and where a writer is stopped, which is no secret
 
 
-def append(operator: str) -> tuple[Entry, ...]:
+def append(operator: str) -> tuple[Record, ...]:
     """Append a record as the commands do."""
     with opened(PATH) as log:
         return log.append([draft(Event.ROTATED, operator=operator)])
 
 
-def by_number(entries: Sequence[Entry]) -> dict[int, str]:
+def by_number(entries: Sequence[Record]) -> dict[int, str]:
     """Return the hashes of records by their numbers."""
-    return {entry.record.sequence: entry.hash for entry in entries}
+    return {entry.sequence: entry.hash for entry in entries}
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Watched:
         log = load(PATH)
         assert content.startswith(self.content)
         assert log.damage == ()
-        assert self.known.items() <= by_number(log.entries).items()
+        assert self.known.items() <= by_number(log.records).items()
         self.content = content
         return log
 
@@ -94,7 +96,7 @@ class Watched:
         self.acknowledge(by_number(told))
         log = self.look()
         torn = before.torn is not None
-        assert [entry.record.event for entry in told] == [Event.SEALED] * torn + [Event.ROTATED]
+        assert [entry.event for entry in told] == [Event.SEALED] * torn + [Event.ROTATED]
         assert (log.torn, len(log.sealed)) == (None, len(before.sealed) + torn)
         return log
 
@@ -192,8 +194,8 @@ def together() -> dict[str, Any]:
     for child, reader in writers:
         watched.acknowledge(ended(child, reader))
     log = watched.look()
-    counts = [sum(entry.record.operator == f"writer {child}" for entry in log.entries) for child, _ in writers]
-    return {"records": len(log.entries), "acknowledged": len(watched.known), "of each": counts}
+    counts = [sum(entry.operator == f"writer {child}" for entry in log.records) for child, _ in writers]
+    return {"records": len(log.records), "acknowledged": len(watched.known), "of each": counts}
 
 
 def copied_and_truncated() -> bytes:
@@ -210,7 +212,7 @@ def append_until_recorded(append_and_acknowledge: Callable[[], None]) -> None:
     while True:
         try:
             append_and_acknowledge()
-        except LogError as error:
+        except FileError as error:
             assert str(error) == files.reason(ChangedError())  # noqa: PT017 - this is no test
         else:
             return
@@ -225,12 +227,12 @@ def gaps(earlier: Sequence[bytes], live: Log) -> tuple[set[int], int]:
     """
     lost: set[int] = set()
     found = 0
-    logs = [log for log in map(read, earlier) if log.entries] + [live]
+    logs = [log for log in map(read, earlier) if log.records] + [live]
     for before, after in itertools.pairwise(logs):
         assert after.continues is not None
         if find(before, after.continues.hash) is None:
             assert before.last is not None
-            lost |= {*range(before.last.record.sequence + 1, after.continues.sequence + 1)}
+            lost |= {*range(before.last.sequence + 1, after.continues.sequence + 1)}
             found += 1
     return lost, found
 
@@ -257,7 +259,7 @@ def truncated() -> dict[str, int]:
     live = load(PATH)
     logs = [*map(read, copies), live]
     assert all(log.damage == () for log in logs)
-    kept = {entry.hash for log in logs for entry in log.entries}
+    kept = {entry.hash for log in logs for entry in log.records}
     gone = {number for number, its_hash in known.items() if its_hash not in kept}
     reported, found = gaps(copies, live)
     seen = {"rotations": len(copies), "acknowledged": len(known), "lost": len(gone), "gaps": found}
@@ -273,7 +275,7 @@ def full() -> dict[str, int]:
     while refused < 3:
         try:
             watched.acknowledge(by_number(append("watcher")))
-        except LogError:
+        except FileError:
             refused += 1
             watched.look()
     torn = watched.look().torn is not None
@@ -315,7 +317,7 @@ def limited() -> list[dict[str, Any]]:
             file.write(before)
         os.unlink(PATH + HEAD_FILE)
         watched = Watched(content=before)
-        watched.acknowledge(by_number(watched.look().entries))
+        watched.acknowledge(by_number(watched.look().records))
         with room(len(before) + place):
             status, out, err = called(*RECORD)
         left = watched.look()
@@ -325,10 +327,10 @@ def limited() -> list[dict[str, Any]]:
             {
                 "place": place,
                 "refused": (status, out, err),
-                "recorded": len(left.entries) - 1,
+                "recorded": len(left.records) - 1,
                 "torn": left.torn is not None,
                 "again": again,
-                "rotated": [entry.record.secret for entry in log.entries[1:] if entry.record.event is Event.ROTATED],
+                "rotated": [entry.secret for entry in log.records[1:] if entry.event is Event.ROTATED],
                 "sealed": len(log.sealed),
                 "verified": called("log", "verify", "--operations-log", PATH)[0],
             }

@@ -16,9 +16,9 @@ from actions import HOSTS
 from command_line import rotated
 from conftest import V1, V2, good_keys, marker
 
-from robodj_secretguard.lifecycle.records import hash_of
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.shapes import hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -92,7 +92,7 @@ def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Repor
     remedy = f"Run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
     if recorded.defects:
         message, severity = f"The operations log {recorded.worth}.", Severity.WARNING
-    elif recorded.log.continues or (recorded.log.head and not recorded.log.entries):
+    elif recorded.log.continues or (recorded.log.head and not recorded.log.records):
         message = "The operations log continues an earlier file, whose records are not judged here."
         severity = Severity.NOTE
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.options import add_command, directory_of, model_of, policy_of, told_model
 from robodj_secretguard.cli.output import EXIT_CLEAN, Answer, is_terminal
-from robodj_secretguard.errors import KeyFileError, UsageError
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.generator import generate
 from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.material import fingerprint
@@ -130,7 +130,7 @@ def _write(arguments: argparse.Namespace, model: type[SecretSettings], policies:
     keys = {policy: generate(policy) for policy in policies}
     try:
         write_keys(directory, keys, force=arguments.force)
-    except KeyFileError as error:
+    except UsageError as error:
         msg = f"not every key was written: {error}"
         raise UsageError(msg) from None
     lines = [

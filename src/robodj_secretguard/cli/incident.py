@@ -11,10 +11,9 @@ from robodj_secretguard.cli.options import add_command, add_group, model_of, mod
 from robodj_secretguard.cli.output import EXIT_CLEAN, Answer, document, revocation_line, status_line, tally
 from robodj_secretguard.cli.recorded import checked
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.lifecycle.checklist import Item, boxes
-from robodj_secretguard.lifecycle.records import Event
-from robodj_secretguard.lifecycle.rotation import is_replaced
+from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
 from robodj_secretguard.scan.result import Scope, parse
+from robodj_secretguard.shapes import Event
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import ascii_text, count
 
@@ -24,10 +23,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.lifecycle.operations_log import Entry
-    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.report import Report
     from robodj_secretguard.scan.result import Scan
+    from robodj_secretguard.shapes import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,65 +43,63 @@ class Incident:
 
     since: datetime
     until: datetime
-    entries: Sequence[Entry]
+    entries: Sequence[Record]
     records: Sequence[Record]
     report: Report
     scan: Scan | None = None
 
     @property
-    def steps(self) -> dict[str, list[Item]]:
+    def steps(self) -> dict[str, list[Step]]:
         """The five steps of policy section 5, each with what was done and what is open."""
         return {
             "Detect": [
-                Item("What was seen first, where and by whom: startup or pre-release alert, leak report, anomaly: ..."),
-                Item(f"The check run for this report: {tally(self.report)}", done=True),
+                Step("What was seen first, where and by whom: startup or pre-release alert, leak report, anomaly: ..."),
+                Step(f"The check run for this report: {tally(self.report)}", done=True),
             ],
-            "Contain": [Item("Affected runtime isolated"), Item("Processes that use the key stopped")],
+            "Contain": [Step("Affected runtime isolated"), Step("Processes that use the key stopped")],
             "Rotate/Revoke": [
                 *self._revocations(),
                 *self._rotations(),
-                Item("Old versions disabled in the secret manager"),
+                Step("Old versions disabled in the secret manager"),
             ],
             "Recover": [
-                Item("Redeployed with updated environment secrets"),
-                Item("The checks pass in this environment", done=self.report.ok),
-                Item("Sessions and tokens derived from compromised keys invalidated"),
+                Step("Redeployed with updated environment secrets"),
+                Step("The checks pass in this environment", done=self.report.ok),
+                Step("Sessions and tokens derived from compromised keys invalidated"),
             ],
             "Post-incident": [
-                Item("Timeline completed"),
+                Step("Timeline completed"),
                 self._blast_radius(),
-                Item("Corrective actions: ..."),
+                Step("Corrective actions: ..."),
             ],
         }
 
-    def _revocations(self) -> list[Item]:
+    def _revocations(self) -> list[Step]:
         items = []
         for revoked in self._of(Event.REVOKED):
-            subject = (
-                f"{revoked.secret or 'a secret that is not known'} ({revoked.environment or 'environment not known'})"
-            )
+            subject = f"{revoked.subject} ({revoked.environment or 'environment not known'})"
             items.append(
-                Item(f"Revoked {revoked.fingerprint}, {subject}, at {iso_utc(revoked.recorded_at)}", done=True)
+                Step(f"Revoked {revoked.fingerprint}, {subject}, at {iso_utc(revoked.recorded_at)}", done=True)
             )
-            replaced = is_replaced(revoked.fingerprint, revoked.secret, revoked.environment, self.records)
-            items.append(Item(f"The replacement of {revoked.fingerprint} recorded as rotated", done=replaced))
-        return items or [Item("Previous key versions revoked")]
+            replaced = is_replaced(revoked, self.records)
+            items.append(Step(f"The replacement of {revoked.fingerprint} recorded as rotated", done=replaced))
+        return items or [Step("Previous key versions revoked")]
 
-    def _rotations(self) -> list[Item]:
+    def _rotations(self) -> list[Step]:
         items = [
-            Item(f"Rotated {rotated.secret} ({rotated.environment}) at {iso_utc(rotated.recorded_at)}", done=True)
+            Step(f"Rotated {rotated.secret} ({rotated.environment}) at {iso_utc(rotated.recorded_at)}", done=True)
             for rotated in self._of(Event.ROTATED)
         ]
-        items = items or [Item("Emergency rotation recorded")]
+        items = items or [Step("Emergency rotation recorded")]
         finished = {(each.fingerprint, each.environment) for each in self.records if each.event is Event.ROTATED}
         begun = {(each.fingerprint, each.environment) for each in self._of(Event.ROTATION_INCOMPLETE)}
         if begun - finished:
-            items.append(Item("The validation of each rotation that is recorded as incomplete finished"))
+            items.append(Step("The validation of each rotation that is recorded as incomplete finished"))
         return items
 
-    def _blast_radius(self) -> Item:
+    def _blast_radius(self) -> Step:
         if self.scan is None:
-            return Item("Blast radius: ...")
+            return Step("Blast radius: ...")
         scan = self.scan
         found, keys = count(len(scan.findings), "finding"), count(len(scan.looked_for), "key")
         incomplete = "" if scan.complete else ", INCOMPLETE"
@@ -111,10 +107,10 @@ class Incident:
             f"Blast radius: {found} of the scan of {iso_utc(scan.scanned_at)} for {keys}, in {scan.scope}{incomplete}"
         )
         tells = scan.scanned_at >= self.since and scan.scope is not Scope.STAGED and bool(scan.looked_for)
-        return Item(text, done=scan.complete and tells)
+        return Step(text, done=scan.complete and tells)
 
     def _of(self, event: Event) -> list[Record]:
-        return [entry.record for entry in self.entries if entry.record.event is event]
+        return [record for record in self.entries if record.event is event]
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in the plain types of JSON."""
@@ -157,7 +153,7 @@ def _report(arguments: argparse.Namespace) -> Answer:
     if since > report.checked_at:
         msg = "--since must not lie ahead"
         raise UsageError(msg)
-    entries = [entry for entry in recorded.log.entries if since <= entry.record.recorded_at < until]
+    entries = [record for record in recorded.log.records if since <= record.recorded_at < until]
     incident = Incident(
         since, min(until, report.checked_at), entries, recorded.log.records, report, _scan(arguments.scan)
     )
@@ -199,8 +195,7 @@ def _markdown(incident: Incident, log: str) -> str:
     return "\n".join(lines)
 
 
-def _row(entry: Entry) -> str:
-    record = entry.record
+def _row(record: Record) -> str:
     shaped = (iso_utc(record.recorded_at), record.event, record.secret, record.environment, record.fingerprint)
     free = (record.operator, record.ticket, record.reason)
     cells = [*(cell or "" for cell in shaped), *(_escaped(cell or "") for cell in free)]

@@ -18,8 +18,8 @@ from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, Answer, colum
 from robodj_secretguard.cli.recorded import loaded
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import find
-from robodj_secretguard.lifecycle.records import Event, is_hash
 from robodj_secretguard.models import RuntimeSecrets
+from robodj_secretguard.shapes import Event, is_hash
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import PROGRAM, ascii_text, command, count
 
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     import argparse
 
     from robodj_secretguard.cli.options import Commands, LogPlace
-    from robodj_secretguard.lifecycle.operations_log import Entry
-    from robodj_secretguard.lifecycle.records import Head
+    from robodj_secretguard.shapes import Head, Record
 
 LIMITS: Final = (
     "It finds damage and careless edits. Somebody who can write the log and its head file can change the last record,"
@@ -66,19 +65,19 @@ def _show(arguments: argparse.Namespace) -> Answer:
     since, until = span_of(arguments)
     log = loaded(_place(arguments))
     wanted = {"secret": arguments.secret, "environment": arguments.environment, "event": arguments.event}
-    entries = [
-        entry
-        for entry in log.entries
-        if since <= entry.record.recorded_at < until
-        and all(value is None or getattr(entry.record, name) == value for name, value in wanted.items())
+    records = [
+        record
+        for record in log.records
+        if since <= record.recorded_at < until
+        and all(value is None or getattr(record, name) == value for name, value in wanted.items())
     ]
     status = EXIT_ALERTS if log.defects else EXIT_CLEAN
     verify = command("log", "verify", *given(arguments, "operations_log", "config_dir", "model"))
     told = f"{PROGRAM}: the operations log does not verify: {verify} says why" if status else ""
     if arguments.format == "json":
-        records = [entry.as_dict() for entry in entries]
-        return Answer(status, document(ok=not status, model=model_used(arguments), records=records), told)
-    text = columns([_HEADER, *map(_row, entries)]) if entries else "no such record"
+        shown = [record.as_dict() for record in records]
+        return Answer(status, document(ok=not status, model=model_used(arguments), records=shown), told)
+    text = columns([_HEADER, *map(_row, records)]) if records else "no such record"
     return Answer(status, text, told_model(arguments, told))
 
 
@@ -87,8 +86,7 @@ def _place(arguments: argparse.Namespace) -> LogPlace:
     return log_place(arguments, RuntimeSecrets if arguments.operations_log is not None else model_of(arguments))
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
-    record = entry.record
+def _row(record: Record) -> tuple[str, ...]:
     cells = (record.event, record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
     return (
         str(record.sequence),
@@ -104,7 +102,7 @@ def _verify(arguments: argparse.Namespace) -> Answer:
         raise UsageError(msg)
     where = _place(arguments)
     log = loaded(where)
-    if not log.entries and not log.defects:
+    if not log.records and not log.defects:
         msg = f"{where.name}: it has no record, and nothing was verified"
         if log.head:
             msg += f". Record {log.head.sequence} was the last one of an earlier file. {_proof(log.head)}"
@@ -119,7 +117,7 @@ def _verify(arguments: argparse.Namespace) -> Answer:
         result = document(
             ok=not defects,
             model=model_used(arguments),
-            count=len(log.entries),
+            count=len(log.records),
             last_hash=last and last.hash,
             defects=defects,
             notes=list(log.sealed),
@@ -129,7 +127,7 @@ def _verify(arguments: argparse.Namespace) -> Answer:
         return Answer(status, result)
     lines = [f"ALERT: {defect}." for defect in defects]
     lines += [f"note: {note}." for note in log.sealed]
-    lines += [f"{count(len(log.entries), 'record')}, of which the last is {last.hash}."] if last else []
+    lines += [f"{count(len(log.records), 'record')}, of which the last is {last.hash}."] if last else []
     if earlier := log.continues:
         lines.append(f"This log continues after record {earlier.sequence} ({earlier.hash}).")
         lines.append(f"Records up to number {earlier.sequence} belong to an earlier file. {_proof(earlier)}")

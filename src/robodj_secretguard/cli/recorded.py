@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.cli.options import LogPlace, given, judged, log_place
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE
-from robodj_secretguard.errors import LogError, NoLogError, UsageError
+from robodj_secretguard.errors import FileError, NoLogError, UsageError
 from robodj_secretguard.files import make_directory
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import Log
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.models import SecretSettings
     from robodj_secretguard.report import Report
+    from robodj_secretguard.shapes import Record
 
 
 def prepared(log: LogPlace) -> str:
     """Return the path of the operations log, with the directories made that nobody named.
 
     Raises:
-        LogError: they cannot be made, or a key would become the name of a file.
+        FileError: they cannot be made, or a key would become the name of a file.
     """
     if not os.path.lexists(log.path) and could_hold_key(os.path.basename(log.path)):
         msg = "its file name looks like a key; use another name"
-        raise LogError(msg)
+        raise FileError(msg)
     try:
         for directory in log.makes:
             make_directory(directory, others=directory is not log.makes[-1])
     except OSError:
         msg = "its directory does not exist and cannot be made"
-        raise LogError(msg) from None
+        raise FileError(msg) from None
     return log.path
 
 
@@ -53,7 +53,7 @@ def loaded(log: LogPlace) -> Log:
     """
     try:
         return operations_log.load(log.path)
-    except LogError as error:
+    except FileError as error:
         msg = f"{log.name}: {error}"
         raise UsageError(msg) from None
 
@@ -119,7 +119,7 @@ def evidence(arguments: argparse.Namespace, model: type[SecretSettings]) -> Evid
         return Evidence(where, operations_log.load(where.path), found=True)
     except NoLogError:
         return Evidence(where, Log(), found=False)
-    except LogError as error:
+    except FileError as error:
         return Evidence(where, Log(), found=True, unreadable=str(error))
 
 

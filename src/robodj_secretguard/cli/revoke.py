@@ -21,12 +21,10 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, document
 from robodj_secretguard.cli.recorded import evidence, prepared
-from robodj_secretguard.errors import LogError, RevocationListError, SeveralEnvironmentsError, UsageError
+from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
-from robodj_secretguard.lifecycle.checklist import boxes
-from robodj_secretguard.lifecycle.records import Event, draft
-from robodj_secretguard.lifecycle.revocation import RevokedKey, add_to_list, is_recorded, revoked_key, steps
-from robodj_secretguard.lifecycle.rotation import before_key, rotations
+from robodj_secretguard.lifecycle.revocation import add_to_list, draft_revocation, known_of, steps
+from robodj_secretguard.lifecycle.rotation import before_key, boxes, recorded_keys, revoked
 from robodj_secretguard.material import FORM, is_fingerprint
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.sources import (
@@ -43,12 +41,12 @@ from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.models import SecretSettings
     from robodj_secretguard.report import Finding, Report
+    from robodj_secretguard.shapes import Record
 
 _WHERE: Final = (
     "which holds where it is: commit it and deliver it with every service, or add the fingerprint to"
@@ -87,11 +85,20 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
     report = judged(arguments, model)
     recorded = evidence(arguments, model)  # a revocation does not wait for a log that cannot be read
     records = recorded.log.records
-    key = revoked_key(*_meant(arguments, model, report, records), report, records)
+    key = draft_revocation(
+        *_meant(arguments, model, report, records),
+        report,
+        records,
+        model.secret_policies.values(),
+        operator=arguments.operator,
+        ticket=arguments.ticket,
+        reason=arguments.reason,
+    )
+    known = known_of(key, report, records)
     if not arguments.yes:
         told = "\n".join(filter(None, (recorded.told, f"{PROGRAM}: nothing was revoked: pass --yes to do it")))
-        text = "\n".join([f"To be revoked: {_described(key)}.", *_earlier_line(arguments, key, records)])
-        return Answer(EXIT_ALERTS, _shown(arguments, key, text, revoked=False, recorded=False, steps=[]), told)
+        text = "\n".join([f"To be revoked: {_described(key, known)}.", *_earlier_line(arguments, key, records)])
+        return Answer(EXIT_ALERTS, _shown(arguments, known, text, revoked=False, recorded=False, steps=[]), told)
     directory, named_by = directory_of(arguments, model)
     the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
     list_file = look(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
@@ -101,44 +108,45 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
             " restore it from version control, then run this again; a new project begins one with a comment"
         )
         raise UsageError(msg)
-    is_new = _listed(directory, the_list, key, arguments.reason)
+    is_new = _listed(directory, the_list, key)
     told, events = recorded.told, []
-    if not key.recorded_as_revoked:
+    if key.fingerprint not in revoked(records):
         told = ""
         try:
-            events = _record(arguments, recorded.place, model, key)
-        except (LogError, KeyboardInterrupt) as error:
+            events = _record(recorded.place, key)
+        except (FileError, KeyboardInterrupt) as error:
             why = str(error) or "interrupted"
             told = f"{PROGRAM}: the key IS revoked, but that was not recorded: {recorded.place.name}: {why}"
         try:  # once more: git may have replaced the list while the log was waited for
-            is_new |= add_to_list(directory, key, why=arguments.reason, now=datetime.now(UTC))
-        except RevocationListError as error:
+            is_new |= add_to_list(directory, key, now=datetime.now(UTC))
+        except FileError as error:
             why = f"the key was revoked, but {the_list} cannot be read any more: {error}; {_instead(key)}"
             told = "\n".join(filter(None, (told, f"{PROGRAM}: {why}")))
-    done = steps(key, report, records, given(arguments, "config_dir", "model"), given(arguments, "operations_log"))
-    lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", f"It is on {the_list}, {_WHERE}"]
+    options, log_options = given(arguments, "config_dir", "model"), given(arguments, "operations_log")
+    done = steps(key, report, records, options=options, log_options=log_options)
+    lines = [f"Revoked{'' if is_new else ' already'}: {_described(key, known)}.", f"It is on {the_list}, {_WHERE}"]
     # What else is wrong with the list: it may hold nothing back.
     lines += [finding.line for finding in judged(arguments, model).findings if _is_of_the_list(finding)]
     text = "\n".join([*lines, *boxes(done, numbered=True)])
     listed = [item.as_dict() for item in done]
-    result = _shown(arguments, key, text, revoked=True, recorded=not told, steps=listed)
+    result = _shown(arguments, known, text, revoked=True, recorded=not told, steps=listed)
     return Answer(EXIT_USAGE if told else EXIT_CLEAN, result, told, events=events)
 
 
-def _listed(directory: str, the_list: str, key: RevokedKey, why: str) -> bool:
+def _listed(directory: str, the_list: str, key: Record) -> bool:
     """Add a key to the revocation list, and return whether it was not there.
 
     Raises:
         UsageError: it could not be added.
     """
     try:
-        return add_to_list(directory, key, why=why, now=datetime.now(UTC))
-    except RevocationListError as error:
+        return add_to_list(directory, key, now=datetime.now(UTC))
+    except FileError as error:
         msg = f"nothing was revoked: {the_list}: {error}; {_instead(key)}"
         raise UsageError(msg) from None
 
 
-def _instead(key: RevokedKey) -> str:
+def _instead(key: Record) -> str:
     return f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
 
 
@@ -146,54 +154,41 @@ def _is_of_the_list(finding: Finding) -> bool:
     return finding.check is Check.REVOCATION_LIST
 
 
-def _shown(arguments: argparse.Namespace, key: RevokedKey, text: str, *, recorded: bool, **fields: Any) -> str:
+def _shown(arguments: argparse.Namespace, known: Mapping[str, Any], text: str, *, recorded: bool, **fields: Any) -> str:
     if arguments.format == "text":
         return f"{text}\n{model_line(arguments)}"
-    return document(ok=recorded, recorded=recorded, model=model_used(arguments), key=key.as_dict(), **fields)
+    return document(ok=recorded, recorded=recorded, model=model_used(arguments), key=known, **fields)
 
 
-def _described(key: RevokedKey) -> str:
+def _described(key: Record, known: Mapping[str, Any]) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
-    since = f"recorded {iso_utc(key.recorded_at)}" if key.recorded_at else "not recorded as rotated"
-    here = (
-        f"the key that is delivered here as {', '.join(key.delivered_as)}" if key.delivered_as else "not delivered here"
-    )
+    since = f"recorded {known['recorded_at']}" if known["recorded_at"] else "not recorded as rotated"
+    delivered_as = ", ".join(known["delivered_as"])
+    here = f"the key that is delivered here as {delivered_as}" if delivered_as else "not delivered here"
     return f"{key.fingerprint} ({of_whom}; {since}); it is {here}"
 
 
-def _earlier_line(arguments: argparse.Namespace, key: RevokedKey, records: Sequence[Record]) -> list[str]:
+def _earlier_line(arguments: argparse.Namespace, key: Record, records: Sequence[Record]) -> list[str]:
     """Name the key that was recorded before the one in force, where the latter is meant by its name."""
-    if arguments.name is None or arguments.last_recorded or key.secret is None:
+    if arguments.name is None or arguments.last_recorded or key.secret is None or key.fingerprint is None:
         return []
-    with contextlib.suppress(SeveralEnvironmentsError):
+    with contextlib.suppress(UsageError):
         if earlier := before_key(key.fingerprint, key.secret, records):
             which = f"{earlier.fingerprint} ({earlier.environment}; recorded {iso_utc(earlier.recorded_at)})"
             return [f"An earlier key is recorded: {which}. To revoke that one instead, pass --last-recorded."]
     return []
 
 
-def _record(
-    arguments: argparse.Namespace, log_place: LogPlace, model: type[SecretSettings], key: RevokedKey
-) -> list[dict[str, Any]]:
+def _record(log_place: LogPlace, key: Record) -> list[dict[str, Any]]:
     """Record the revocation, and return what was recorded.
 
     Raises:
-        LogError: it was not.
+        FileError: it was not.
     """
-    record = draft(
-        Event.REVOKED,
-        secret=key.secret,
-        environment=key.environment,
-        owner=next((policy.owner for policy in model.secret_policies.values() if policy.name == key.secret), None),
-        operator=arguments.operator,
-        ticket=arguments.ticket,
-        reason=arguments.reason,
-        fingerprint=key.fingerprint,
-    )
     with operations_log.opened(prepared(log_place)) as log:
-        if is_recorded(key.fingerprint, log.log.records):
+        if key.fingerprint in revoked(log.log.records):
             return []  # somebody else has just recorded it
-        return [entry.as_dict() for entry in log.append([record])]
+        return [record.as_dict() for record in log.append([key])]
 
 
 def _meant(
@@ -217,23 +212,12 @@ def _meant(
     name = policy_of(model, arguments.name).name
     fingerprint = next((status.fingerprint for status in report.secrets if status.secret == name), None)
     if fingerprint is None:
-        msg = f"no sound key of {name} is delivered here: pass --fingerprint ({_recorded(name, records)})"
+        msg = f"no sound key of {name} is delivered here: pass --fingerprint ({recorded_keys(records, name)})"
         raise UsageError(msg)
     if not arguments.last_recorded:
         return fingerprint, name
-    try:
-        earlier = before_key(fingerprint, name, records, arguments.environment)
-    except SeveralEnvironmentsError:
-        msg = f"several environments have records of {name}: pass --environment ({_recorded(name, records)})"
-        raise UsageError(msg) from None
+    earlier = before_key(fingerprint, name, records, arguments.environment)
     if earlier is None or earlier.fingerprint is None:
-        msg = f"no key of {name} is recorded before the one that is delivered here ({_recorded(name, records)})"
+        msg = f"no key of {name} is recorded before the one that is delivered here ({recorded_keys(records, name)})"
         raise UsageError(msg)
     return earlier.fingerprint, name
-
-
-def _recorded(name: str, records: Sequence[Record]) -> str:
-    """Return every key of a secret as it was recorded last, in words."""
-    recorded = {record.fingerprint: record for record in rotations(records, name)}.values()
-    known = "; ".join(f"{each.fingerprint} {each.environment} {iso_utc(each.recorded_at)}" for each in recorded)
-    return known or "none is recorded"

@@ -20,21 +20,18 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, Answer, document
 from robodj_secretguard.cli.recorded import evidence, loaded, prepared, with_recorded
-from robodj_secretguard.errors import LogError, UsageError
+from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
-from robodj_secretguard.lifecycle.plan import plan
-from robodj_secretguard.lifecycle.records import Event, Step
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
-    Rotation,
     compared,
     completion,
-    environments,
+    draft_rotation,
     judge,
-    refusals,
-    rotations,
+    plan,
     started_on,
 )
+from robodj_secretguard.shapes import Event, Proof
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import count, option
 
@@ -43,8 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.lifecycle.operations_log import Entry, Log
+    from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.report import Report, SecretStatus
+    from robodj_secretguard.shapes import Record
 
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"
@@ -108,15 +106,11 @@ def _record(arguments: argparse.Namespace) -> Answer:
     if not report.ok:
         return _refused(arguments, report, _GATE_FAILED, {}, "")
     statuses = [status for status in report.secrets if not named or status.secret in named]
-    rotation = Rotation(
-        environment=arguments.environment,
-        operator=arguments.operator,
-        ticket=arguments.ticket,
-        startup=_startup(arguments, statuses),
-        functions=Step.ATTESTED if FUNCTIONS in arguments.attest else Step.NOT_DONE,
-        options=given(arguments, "config_dir", "model"),
-        log_options=given(arguments, "operations_log"),
-    )
+    startup = _startup(arguments, statuses)
+    functions = Proof.ATTESTED if FUNCTIONS in arguments.attest else Proof.NOT_DONE
+    who = {name: getattr(arguments, name) for name in ("environment", "operator", "ticket")}
+    drafts = {each.secret: draft_rotation(each, startup[each.secret], functions, **who) for each in statuses}
+    options, log_options = given(arguments, "config_dir", "model"), given(arguments, "operations_log")
     known = [_known(number, file) for number, file in enumerate(arguments.known, start=1)]
     where = log_place(arguments, model)
     try:
@@ -126,47 +120,50 @@ def _record(arguments: argparse.Namespace) -> Answer:
                 return _refused(arguments, report, _GATE_FAILED, {}, "")
             records = [record for each in (*known, log.log) for record in each.records]
             records.sort(key=lambda record: record.recorded_at)
-            verdicts = {status.secret: judge(status, rotation, records) for status in statuses}
-            refused = refusals(verdicts, named)
+            accepted, unchanged, refused = judge(
+                drafts, records, are_named=bool(named), options=options, log_options=log_options
+            )
             comparison = compared(records)
-            said = _comparison(comparison, rotation.environment, known)
+            said = _comparison(comparison, arguments.environment, known)
             if refused:
                 return _refused(arguments, report, refused, comparison, said)
             report = with_recorded(arguments, model, report, log.log.records)
             if not report.ok:
                 return _refused(arguments, report, _GATE_FAILED, {}, "")
-            entries = log.append([verdict.record for verdict in verdicts.values() if verdict.record])
-    except LogError as error:
+            appended = log.append(accepted)
+    except FileError as error:
         msg = f"nothing was recorded: {where.name}: {error}"
         raise UsageError(msg) from None
-    unchanged = [name for name, verdict in verdicts.items() if verdict.unchanged]
-    events = [entry.as_dict() for entry in entries]
+    events = [record.as_dict() for record in appended]
     if arguments.format == "json":
         fields = {"refusals": [], "unchanged": unchanged, "compared": comparison, "records": events}
         fields["model"] = model_used(arguments)
         result = document(ok=True, **fields, check=report.as_dict())
     else:
-        lines = [*_lines(entries, rotation), *(f"{name}: unchanged, not recorded" for name in unchanged)]
-        if rotation.environment not in comparison:
-            lines.append(f"These are the first records of {rotation.environment}.")
+        lines = [
+            *_lines(appended, (*log_options, *options)),
+            *(f"{name}: unchanged, not recorded" for name in unchanged),
+        ]
+        if arguments.environment not in comparison:
+            lines.append(f"These are the first records of {arguments.environment}.")
         result = "\n".join([*lines, said, model_line(arguments)])
     return Answer(EXIT_CLEAN, result, events=events)
 
 
-def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) -> dict[str, Step]:
+def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) -> dict[str, Proof]:
     """Return how it is known that services start on each secret's key."""
     keys = {status.secret: status.fingerprint or "" for status in statuses}
     seen: set[str] = set()
     if arguments.service_log is not None:
         with opened_input("--service-log", arguments.service_log) as lines:
             seen = started_on(lines, keys)
-    otherwise = Step.ATTESTED if STARTUP in arguments.attest else Step.NOT_DONE
-    return {secret: Step.VERIFIED if secret in seen else otherwise for secret in keys}
+    otherwise = Proof.ATTESTED if STARTUP in arguments.attest else Proof.NOT_DONE
+    return {secret: Proof.VERIFIED if secret in seen else otherwise for secret in keys}
 
 
 def _known(number: int, file: str) -> Log:
     log = loaded(LogPlace(file, f"--known, number {number}"))
-    if not log.entries:
+    if not log.records:
         msg = f"--known, number {number}: it has no record that can be read, and nothing can be compared with it"
         raise UsageError(msg)
     return log
@@ -203,10 +200,10 @@ def _refused(
     )
 
 
-def _lines(entries: Sequence[Entry], rotation: Rotation) -> list[str]:
+def _lines(records: Sequence[Record], options: Sequence[str]) -> list[str]:
     """Return what was recorded, as text."""
     lines = []
-    for record in (entry.record for entry in entries):
+    for record in records:
         if record.event is Event.CONTINUED:
             continue
         if record.event is Event.SEALED:
@@ -218,8 +215,8 @@ def _lines(entries: Sequence[Entry], rotation: Rotation) -> list[str]:
             f"  record {record.sequence} at {iso_utc(record.recorded_at)}: {done}",
         ]
         if record.event is Event.ROTATION_INCOMPLETE:
-            lines.append(f"  INCOMPLETE; when the rest is done: {completion(record, rotation)}")
-    first = entries[0].record
+            lines.append(f"  INCOMPLETE; when the rest is done: {completion(record, options)}")
+    first = records[0]
     if first.event is Event.CONTINUED:
         earlier = f"record {first.sequence - 1} of an earlier file ({first.previous})"
         lines.append(f"The operations log continues after {earlier}.")
@@ -234,14 +231,12 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     report = judged(arguments, model)
     recorded = evidence(arguments, model)
     delivered = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
-    own = environments(delivered, policy.name, recorded.log.records)
-    environment = arguments.environment or next(reversed(own), None) or "ENVIRONMENT"
     steps = plan(
         policy,
+        recorded.log.records,
         now=datetime.now(UTC),
-        here=rotations(recorded.log.records, policy.name, environment),
-        delivered=delivered if not own or environment in own else None,
-        environment=environment,
+        delivered=delivered,
+        environment=arguments.environment,
         who=(*option("--operator", arguments.operator or "YOUR-NAME"), *given(arguments, "ticket")),
         options=given(arguments, "config_dir", "model"),
         log_options=given(arguments, "operations_log"),

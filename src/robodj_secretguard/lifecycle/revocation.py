@@ -1,4 +1,4 @@
-"""Revoking a key: what is known of it, the list that it is put on, and the steps that follow (policy section 4)."""
+"""Revoking a key: the record of it, the list that it is put on, and the steps that follow (policy section 4)."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import contextlib
 import errno
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.errors import ChangedError, RevocationListError
+from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.files import append_content, content_of, is_at, locked, open_or_make, reason, sync_directory
-from robodj_secretguard.lifecycle.checklist import Item
-from robodj_secretguard.lifecycle.records import Event
-from robodj_secretguard.lifecycle.rotation import ROTATIONS, is_replaced
+from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced
+from robodj_secretguard.shapes import Event, Record, draft
 from robodj_secretguard.sources import MAX_LIST_BYTES, REVOKED_FILE, iso_utc, revocation_list, within_config_dir
 from robodj_secretguard.textfile import TextFile, lines_of
 from robodj_secretguard.texts import MANAGER, command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.lifecycle.records import Record
+    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report
 
 HEADER: Final = """\
@@ -37,111 +35,74 @@ _MOST_WAITS: Final = 25
 """How often an empty list is waited for: a checkout makes the file first, then writes it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevokedKey:
-    """A key that is to be revoked, and what is known of it.
+def draft_revocation(
+    fingerprint: str,
+    name: str | None,
+    report: Report,
+    records: Iterable[Record],
+    policies: Iterable[SecretPolicy],
+    **who: str | None,
+) -> Record:
+    """Return the draft of a key's revocation, in the words of who revokes it.
 
-    Attributes:
-        fingerprint: its fingerprint.
-        secret: the name of its secret; `None` where that is not known.
-        environment: where it is used; `None` where that is not recorded.
-        recorded_at: when it was first recorded as rotated; `None` where it is not.
-        recorded_as_revoked: whether its revocation is recorded already.
-        delivered_as: the secrets as which it is delivered here.
+    Its secret is the one that it is recorded as, else the one that was named, else the one that it is delivered as.
     """
-
-    fingerprint: str
-    secret: str | None
-    environment: str | None
-    recorded_at: datetime | None
-    recorded_as_revoked: bool
-    delivered_as: tuple[str, ...]
-
-    @property
-    def subject(self) -> str:
-        """The name of its secret, in words."""
-        return self.secret or "a secret that is not known"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it in the plain types of JSON."""
-        return {
-            "fingerprint": self.fingerprint,
-            "secret": self.secret,
-            "environment": self.environment,
-            "recorded_at": self.recorded_at and iso_utc(self.recorded_at),
-            "delivered_as": list(self.delivered_as),
-        }
-
-
-def revoked_key(fingerprint: str, name: str | None, report: Report, records: Sequence[Record]) -> RevokedKey:
-    """Return what is known of a key that is to be revoked.
-
-    Args:
-        fingerprint: the key's.
-        name: the name of its secret, where one was given.
-        report: the check as it is now.
-        records: what is recorded.
-    """
-    rotated = [record for record in records if record.fingerprint == fingerprint and record.event in ROTATIONS]
-    delivered_as = tuple(status.secret for status in report.secrets if status.fingerprint == fingerprint)
-    return RevokedKey(
-        fingerprint=fingerprint,
-        secret=rotated[-1].secret if rotated else name or next(iter(delivered_as), None),
+    rotated = [*_rotated(fingerprint, records)]
+    secret = rotated[-1].secret if rotated else name or next(iter(_delivered_as(fingerprint, report)), None)
+    return draft(
+        Event.REVOKED,
+        secret=secret,
         environment=rotated[-1].environment if rotated else None,
-        recorded_at=rotated[0].recorded_at if rotated else None,
-        recorded_as_revoked=is_recorded(fingerprint, records),
-        delivered_as=delivered_as,
+        owner=next((policy.owner for policy in policies if policy.name == secret), None),
+        fingerprint=fingerprint,
+        **who,
     )
 
 
-def is_recorded(fingerprint: str, records: Iterable[Record]) -> bool:
-    """Whether a key's revocation is recorded.
+def known_of(key: Record, report: Report, records: Iterable[Record]) -> dict[str, Any]:
+    """Return what is known of a key that is to be revoked, in the plain types of JSON."""
+    first = next(_rotated(key.fingerprint, records), None)
+    return {
+        "fingerprint": key.fingerprint,
+        "secret": key.secret,
+        "environment": key.environment,
+        "recorded_at": first and iso_utc(first.recorded_at),
+        "delivered_as": _delivered_as(key.fingerprint, report),
+    }
 
-    Args:
-        fingerprint: the key's.
-        records: what is recorded.
-    """
-    return any(record.event is Event.REVOKED and record.fingerprint == fingerprint for record in records)
+
+def _rotated(fingerprint: str | None, records: Iterable[Record]) -> Iterator[Record]:
+    return (record for record in records if record.fingerprint == fingerprint and record.event in ROTATIONS)
 
 
-def add_to_list(directory: str, key: RevokedKey, *, why: str, now: datetime) -> bool:
-    """Add a key to the revocation list, and return whether it was not there.
+def _delivered_as(fingerprint: str | None, report: Report) -> list[str]:
+    return [status.secret for status in report.secrets if status.fingerprint == fingerprint]
 
-    The entry is appended to the file in place. What git or a deployment puts there meanwhile is kept.
 
-    Args:
-        directory: the config directory.
-        key: the key.
-        why: the reason.
-        now: when, in UTC.
+def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
+    """Add a revoked key to the list in a config directory, and return whether it was not there.
 
-    Raises:
-        RevocationListError: the list is a link, or cannot be read or written.
+    The entry is appended to the file in place. What git or a deployment puts there meanwhile is kept. `FileError` says
+    why the list cannot be read or written.
     """
     path = os.path.join(directory, within_config_dir(REVOKED_FILE))
-    entry = f"# {iso_utc(now)} {key.subject}: {why}\n{key.fingerprint}\n".encode()
+    entry = f"# {iso_utc(now)} {key.subject}: {key.reason}\n{key.fingerprint}\n".encode()
     waits = 0
     try:
         for _ in range(_MOST_ATTEMPTS):
             with contextlib.suppress(ChangedError):
-                while (is_new := _append(path, key.fingerprint, entry, may_be_empty=waits == _MOST_WAITS)) is None:
+                while (is_new := _append(path, key, entry, may_be_empty=waits == _MOST_WAITS)) is None:
                     waits += 1
                     time.sleep(_WAIT_SECONDS)
                 return is_new
         refusal = "another program replaced or changed it again and again: stop that program, and try again"
     except OSError as error:
         refusal = _refusal(error)
-    raise RevocationListError(refusal)
+    raise FileError(refusal)
 
 
-def _append(path: str, fingerprint: str, entry: bytes, *, may_be_empty: bool) -> bool | None:
-    """Append an entry to the list, and return whether it was not there; `None` where the list is being written.
-
-    Raises:
-        ChangedError: another program replaced or changed the list meanwhile.
-        OSError: the list cannot be read or written.
-        RevocationListError: its content cannot be read, or leaves no room.
-    """
+def _append(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool | None:
+    """Append an entry to the list, and return whether it was not there; `None` where the list is being written."""
     descriptor, is_made = open_or_make(path, os.O_RDWR | os.O_APPEND, _MODE)
     try:
         with locked(descriptor):
@@ -149,13 +110,13 @@ def _append(path: str, fingerprint: str, entry: bytes, *, may_be_empty: bool) ->
             if not content and not is_made and not may_be_empty:
                 return None
             unreadable, lines = lines_of(content)
-            is_new = fingerprint not in revocation_list([TextFile(lines=lines)]).fingerprints
+            is_new = key.fingerprint not in revocation_list([TextFile(lines=lines)]).fingerprints
             gap = HEADER.encode() if not content else b"" if content.endswith(b"\n") else b"\n"
             addition = gap + entry if is_new else b""
             if len(content) + len(addition) >= MAX_LIST_BYTES:
                 unreadable = (f"it is full, with {MAX_LIST_BYTES} bytes",)
             if unreadable:
-                raise RevocationListError("; ".join(unreadable))
+                raise FileError("; ".join(unreadable))
             if addition:
                 append_content(descriptor, addition, size=len(content))
                 content += addition
@@ -179,16 +140,11 @@ def _refusal(error: OSError) -> str:
 
 
 def steps(
-    key: RevokedKey, report: Report, records: Sequence[Record], options: Sequence[str], log_options: Sequence[str]
-) -> list[Item]:
+    key: Record, report: Report, records: Sequence[Record], *, options: Sequence[str], log_options: Sequence[str]
+) -> list[Step]:
     """Return the five steps of policy section 4, and whether each is done as far as the program can see.
 
-    Args:
-        key: the revoked key.
-        report: the check as it was before the revocation.
-        records: what is recorded.
-        options: further options of the commands that an operator is told, such as the model's.
-        log_options: those of the commands that look at what is recorded.
+    The report is that of the check before the revocation.
     """
     refused = {finding.secret for finding in report.alerts}
     replaced = any(
@@ -197,14 +153,13 @@ def steps(
         and status.fingerprint not in {None, key.fingerprint}
         for status in report.secrets
     )
-    restarted = is_replaced(key.fingerprint, key.secret, key.environment, records)
     name = key.secret or "NAME"
     generate = command("generate", name, *options)
     plan = command("rotate", "plan", name, *log_options, *options)
     return [
-        Item("Disable workloads using the key: those that run go on, and no guarded one starts with this list."),
-        Item(f"Issue a replacement via the secret manager: {generate} | {MANAGER}", done=replaced),
-        Item("Remove or disable the old version in the secret manager."),
-        Item(f"Restart services with the new value, and record it: {plan}", done=restarted),
-        Item("Invalidate sessions and tokens derived from the key."),
+        Step("Disable workloads using the key: those that run go on, and no guarded one starts with this list."),
+        Step(f"Issue a replacement via the secret manager: {generate} | {MANAGER}", done=replaced),
+        Step("Remove or disable the old version in the secret manager."),
+        Step(f"Restart services with the new value, and record it: {plan}", done=is_replaced(key, records)),
+        Step("Invalidate sessions and tokens derived from the key."),
     ]

@@ -1,78 +1,58 @@
-"""Recording a rotation: whether it was one, and how it was validated (policy section 3)."""
+"""A rotation: its steps, whether it may be recorded, and how it was validated (policy sections 1 to 3)."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from robodj_secretguard.checks import State
 from robodj_secretguard.emit import PASSED_EVENT
-from robodj_secretguard.errors import SeveralEnvironmentsError
-from robodj_secretguard.lifecycle.records import Event, Record, Step, Validation, draft
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.shapes import Event, Proof, Record, Validation, draft
 from robodj_secretguard.sources import iso_utc
-from robodj_secretguard.texts import command, option
+from robodj_secretguard.texts import MANAGER, command, option
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
+    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import SecretStatus
 
 NO_ENVIRONMENT: Final = "no environment"
-"""In the place of an environment that is not recorded; none is called so."""
+"""Stands for an environment that is not recorded; none has this name."""
 ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE)
 
 _INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
-_FROM_WORST: Final = (Step.NOT_DONE, Step.ATTESTED, Step.VERIFIED)
+_FROM_BEST: Final = (Proof.VERIFIED, Proof.ATTESTED, Proof.NOT_DONE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
-    """What an operator says of a rotation.
+class Step(NamedTuple):
+    """A step that an operator takes."""
 
-    Attributes:
-        environment: where the keys are used.
-        operator: who rotated them.
-        ticket: what it was done for.
-        startup: how it is known that services start on a key, by its secret.
-        functions: how it is known that what depends on authentication and encryption operates.
-        options: further options of the commands that an operator is told, such as the model's.
-        log_options: those of the commands that record something.
-    """
+    text: str
+    done: bool = False
+    """Whether the program has seen that it was done."""
+    command: str | None = None
+    """The command for it; `None` where there is none of ours."""
 
-    environment: str
-    operator: str
-    ticket: str | None
-    startup: Mapping[str, Step]
-    functions: Step
-    options: Sequence[str] = ()
-    log_options: Sequence[str] = ()
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in the plain types of JSON, without a command."""
+        return {"text": self.text, "done": self.done}
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a secret's key may be recorded as rotated.
-
-    Attributes:
-        record: what is to be recorded; `None` where nothing is.
-        refusal: why it may not be; `None` where it may.
-        unchanged: whether it is the key that is recorded already, of a rotation that is complete.
-    """
-
-    record: Record | None = None
-    refusal: str | None = None
-    unchanged: bool = False
+def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
+    """Return steps as lines of Markdown, a checked or an open box each."""
+    return [
+        f"{f'{number}.' if numbered else '-'} [{'x' if step.done else ' '}] {step.text}"
+        for number, step in enumerate(steps, start=1)
+    ]
 
 
 def rotations(records: Iterable[Record], secret: str | None, environment: str | None = None) -> list[Record]:
-    """Return the records of a secret's rotations, the incomplete ones included.
-
-    Args:
-        records: what is recorded.
-        secret: the secret's name.
-        environment: where the keys are used; `None` for everywhere.
-    """
+    """Return the records of a secret's rotations, the incomplete ones included, in one environment or in all."""
     return [
         record
         for record in records
@@ -80,170 +60,148 @@ def rotations(records: Iterable[Record], secret: str | None, environment: str | 
     ]
 
 
-def environments(fingerprint: str | None, secret: str, records: Iterable[Record]) -> list[str | None]:
-    """Return the environment of each recorded rotation to a key, in order.
+def revoked(records: Iterable[Record]) -> list[str | None]:
+    """Return the fingerprint of each key whose revocation is recorded, in order."""
+    return [*dict.fromkeys(record.fingerprint for record in records if record.event is Event.REVOKED)]
 
-    Args:
-        fingerprint: the key's.
-        secret: the secret's name.
-        records: what is recorded.
-    """
-    return [record.environment for record in rotations(records, secret) if record.fingerprint == fingerprint]
+
+def recorded_keys(records: Iterable[Record], secret: str) -> str:
+    """Return every key of a secret as it was recorded last, in words."""
+    last = {record.fingerprint: record for record in rotations(records, secret)}.values()
+    known = "; ".join(f"{each.fingerprint} {each.environment} {iso_utc(each.recorded_at)}" for each in last)
+    return known or "none is recorded"
 
 
 def before_key(
     fingerprint: str, secret: str, records: Sequence[Record], environment: str | None = None
 ) -> Record | None:
-    """Return the last recorded rotation of a secret to another key than one; `None` where there is none.
+    """Return the last recorded rotation of a secret to another key than this one; `None` where there is none.
 
-    Args:
-        fingerprint: the key in force, which is not meant.
-        secret: the secret's name.
-        records: what is recorded.
-        environment: where the keys are used; `None` for the only environment that is known.
-
-    Raises:
-        SeveralEnvironmentsError: the records do not say which environment is meant.
+    Without an environment it is the only one that is recorded, or `UsageError` says that there are several.
     """
-    own = environments(fingerprint, secret, records)
-    where = environment or (own[-1] if own else None)
-    candidates = rotations(records, secret, where)
+    own = _environments(fingerprint, secret, records)
+    candidates = rotations(records, secret, environment or (own[-1] if own else None))
     if len({record.environment for record in candidates}) > 1:
-        raise SeveralEnvironmentsError
+        msg = f"several environments have records of {secret}: pass --environment ({recorded_keys(records, secret)})"
+        raise UsageError(msg)
     return next((record for record in reversed(candidates) if record.fingerprint != fingerprint), None)
 
 
-def is_replaced(
-    fingerprint: str | None, secret: str | None, environment: str | None, records: Sequence[Record]
-) -> bool:
-    """Whether another key, which is not revoked, is recorded as rotated in the place of a key, after it.
+def _environments(fingerprint: str | None, secret: str, records: Iterable[Record]) -> list[str | None]:
+    """Return the environment of each recorded rotation to a key, in order."""
+    return [record.environment for record in rotations(records, secret) if record.fingerprint == fingerprint]
 
-    Args:
-        fingerprint: the key's.
-        secret: the name of its secret.
-        environment: where it is used; `None` where that is not known.
-        records: what is recorded.
-    """
-    of_its_place = rotations(records, secret, environment) if environment else []
-    last = of_its_place[-1] if of_its_place else None
-    revoked = {record.fingerprint for record in records if record.event is Event.REVOKED}
+
+def is_replaced(key: Record, records: Sequence[Record]) -> bool:
+    """Whether another key, which is not revoked, is recorded as rotated after this one, in its environment."""
+    of_its_place = rotations(records, key.secret, key.environment) if key.environment else []
+    last = next(reversed(of_its_place), None)
     return (
         last is not None
         and last.event is Event.ROTATED
-        and last.fingerprint != fingerprint
-        and last.fingerprint not in revoked
+        and last.fingerprint != key.fingerprint
+        and last.fingerprint not in revoked(records)
     )
 
 
 def compared(records: Iterable[Record]) -> dict[str, int]:
-    """Return with how many records of which environments new keys are compared.
-
-    Args:
-        records: every record that is known.
-    """
-    return dict(
-        sorted(Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint).items())
-    )
+    """Return with how many records of which environments new keys are compared."""
+    counts = Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint)
+    return dict(sorted(counts.items()))
 
 
-def judge(status: SecretStatus, rotation: Rotation, records: Sequence[Record]) -> Verdict:
-    """Return whether a secret's key may be recorded as rotated, beside all records that are known.
-
-    Args:
-        status: the secret, whose key has passed the gate.
-        rotation: what the operator says.
-        records: every record that is known, of every environment, in the order of their times.
-    """
-    here = rotations(records, status.secret, rotation.environment)
-    current = here[-1] if here and here[-1].fingerprint == status.fingerprint else None
-    same_key = [record for record in records if record.fingerprint == status.fingerprint]
-    for record in sorted(same_key, key=lambda each: each.event is not Event.REVOKED):
-        if why := _why_not(record, status, rotation, is_current=current is not None):
-            return Verdict(refusal=why)
-    if current is None:
-        return Verdict(_record(status, rotation, None))
-    if current.event is Event.ROTATED:
-        return Verdict(unchanged=True)
-    completed = _record(status, rotation, current.validation)
-    if completed.validation == current.validation:
-        why = f"it is recorded as incomplete since {iso_utc(current.recorded_at)}, and no further step is done"
-        return Verdict(refusal=f"{why}; when one is: {completion(completed, rotation)}")
-    return Verdict(completed)
-
-
-def refusals(verdicts: Mapping[str, Verdict], named: Collection[str]) -> dict[str, str]:
-    """Return why keys may not be recorded, by the names of their secrets; nothing where all may.
-
-    Of those that were not named, the ones that were not rotated are passed over, unless none was.
-
-    Args:
-        verdicts: what was judged of each secret.
-        named: the secrets that were named.
-    """
-    refused = {name: each.refusal for name, each in verdicts.items() if each.refusal}
-    unchanged = [name for name, each in verdicts.items() if each.unchanged]
-    if unchanged and (named or len(unchanged) == len(verdicts)):
-        why = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
-        refused |= dict.fromkeys(unchanged, why)
-    return refused
-
-
-def completion(record: Record, rotation: Rotation) -> str:
-    """Return the command that records an incomplete rotation as done.
-
-    Args:
-        record: the incomplete one.
-        rotation: what the operator said of it.
-    """
-    steps = record.validation.open_steps if record.validation else ()
-    attested = [word for name in steps for word in ("--attest", name)]
-    who = ("--environment", rotation.environment, *option("--operator", rotation.operator))
-    return command("rotate", "record", record.secret or "", *who, *attested, *rotation.log_options, *rotation.options)
-
-
-def _why_not(record: Record, status: SecretStatus, rotation: Rotation, *, is_current: bool) -> str | None:
-    """Say why a key that a record is of may not be recorded; `None` where the record does not speak against it."""
-    when = iso_utc(record.recorded_at)
-    generate = command("generate", status.secret, *rotation.options)
-    remedy = f"deliver the new key; only if there is none yet, generate it: {generate}"
-    if record.event is Event.REVOKED:
-        return f"the key was revoked at {when}; {remedy}"
-    if record.environment != rotation.environment:
-        return f"the key stands under the environment {record.environment}, and each needs its own; {remedy}"
-    if record.secret != status.secret:
-        return f"the key stands under {record.secret}, and each secret needs its own; {remedy}"
-    return None if is_current else f"the key was used before, since {when}; {remedy}"
-
-
-def _record(status: SecretStatus, rotation: Rotation, earlier: Validation | None) -> Record:
-    startup = rotation.startup[status.secret]
-    functions = rotation.functions
-    if earlier is not None:
-        startup = max(startup, earlier.startup, key=_FROM_WORST.index)
-        functions = max(functions, earlier.functions, key=_FROM_WORST.index)
-    # The record is itself the last step: where it stands, it was done.
-    validation = Validation(gate=Step.VERIFIED, startup=startup, functions=functions, log=Step.VERIFIED)
+def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who: Any) -> Record:
+    """Return the draft of the rotation to the key that a secret has now, which has passed the gate."""
     return draft(
-        Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED,
+        **_validated(startup, functions),
         secret=status.secret,
-        environment=rotation.environment,
         owner=status.owner,
-        operator=rotation.operator,
-        ticket=rotation.ticket,
         fingerprint=status.fingerprint,
         expires_at=status.expires_at,
-        validation=validation,
+        **who,
     )
+
+
+def _validated(startup: Proof, functions: Proof) -> dict[str, Any]:
+    """Return the fields of a record that say how a rotation was validated."""
+    # The record is itself the last step: where there is one, it was done.
+    validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=functions, log=Proof.VERIFIED)
+    event = Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED
+    return {"event": event, "validation": validation}
+
+
+def judge(
+    drafts: Mapping[str, Record],
+    records: Sequence[Record],
+    *,
+    are_named: bool,
+    options: Sequence[str],
+    log_options: Sequence[str],
+) -> tuple[list[Record], list[str], dict[str, str]]:
+    """Return what to record of rotations, the secrets that were not rotated, and why others may not be recorded.
+
+    The drafts are by the names of their secrets; the records are all that are known, of every environment, by time.
+    Where the operator named no secret, those that were not rotated are ignored, as long as another one was.
+    """
+    accepted: list[Record] = []
+    unchanged: list[str] = []
+    refused: dict[str, str] = {}
+    for secret, new in drafts.items():
+        here = rotations(records, secret, new.environment)
+        current = here[-1] if here and here[-1].fingerprint == new.fingerprint else None
+        remedy = f"deliver the new key; only if there is none yet, generate it: {command('generate', secret, *options)}"
+        if why := _clash(new, records, is_current=current is not None):
+            refused[secret] = f"{why}; {remedy}"
+        elif current is None:
+            accepted.append(new)
+        elif current.event is Event.ROTATED:
+            unchanged.append(secret)
+        elif (completed := _completed(new, current)).validation != current.validation:
+            accepted.append(completed)
+        else:
+            why = f"it is recorded as incomplete since {iso_utc(current.recorded_at)}, and no further step is done"
+            refused[secret] = f"{why}; when one is: {completion(completed, (*log_options, *options))}"
+    if unchanged and (are_named or len(unchanged) == len(drafts)):
+        why = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
+        refused |= dict.fromkeys(unchanged, why)
+    return accepted, unchanged, refused
+
+
+def _clash(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
+    """Say why the known records of a key speak against another one; `None` where none does."""
+    of_this_key = [record for record in records if record.fingerprint == new.fingerprint]
+    for record in sorted(of_this_key, key=lambda each: each.event is not Event.REVOKED):
+        when = iso_utc(record.recorded_at)
+        if record.event is Event.REVOKED:
+            return f"the key was revoked at {when}"
+        if record.environment != new.environment:
+            return f"the key stands under the environment {record.environment}, and each needs its own"
+        if record.secret != new.secret:
+            return f"the key stands under {record.secret}, and each secret needs its own"
+        if not is_current:
+            return f"the key was used before, since {when}"
+    return None
+
+
+def _completed(new: Record, earlier: Record) -> Record:
+    """Return a rotation with the steps that were done now, or when it was recorded as incomplete."""
+    validations = [each.validation for each in (new, earlier) if each.validation]
+    startup = min((each.startup for each in validations), key=_FROM_BEST.index)
+    functions = min((each.functions for each in validations), key=_FROM_BEST.index)
+    return replace(new, **_validated(startup, functions))
+
+
+def completion(record: Record, options: Iterable[str]) -> str:
+    """Return the command that records an incomplete rotation as done, with the options of the log and the model."""
+    attested = [word for name in record.open_steps for word in ("--attest", name)]
+    who = ("--environment", record.environment or "", *option("--operator", record.operator or ""))
+    return command("rotate", "record", record.secret or "", *who, *attested, *options)
 
 
 def started_on(lines: Iterable[bytes], keys: Mapping[str, str]) -> set[str]:
     """Return the secrets on whose keys a service started, by the events that `guard()` sends to the service's own log.
 
-    It is evidence and no proof: a log may hold any text.
-
-    Args:
-        lines: the service's log, in whatever form its pipeline writes the events.
-        keys: the fingerprints that are looked for, by the names of their secrets.
+    The log may have any form. It is evidence and no proof: it may hold any text.
     """
     event = PASSED_EVENT.encode()
     # As `emit` sends it, in any order, with any quotes, blanks and escapes between.
@@ -256,3 +214,67 @@ def started_on(lines: Iterable[bytes], keys: Mapping[str, str]) -> set[str]:
     }
     told = [each for line in lines if event in line for each in _INNERMOST.findall(line)]
     return {secret for secret, forms in said.items() for each in told if all(form.search(each) for form in forms)}
+
+
+def plan(
+    policy: SecretPolicy,
+    records: Sequence[Record],
+    *,
+    now: datetime,
+    delivered: str | None,
+    environment: str | None,
+    who: Sequence[str],
+    options: Sequence[str],
+    log_options: Sequence[str],
+) -> list[Step]:
+    """Return the steps of a secret's rotation. The fingerprint of the key in force is known where it is delivered.
+
+    `who` are the options that say who rotates it, and what for. `log_options` are for commands that read or write the
+    log, `options` for every command.
+    """
+    own = _environments(delivered, policy.name, records)
+    environment = environment or next(reversed(own), None) or "ENVIRONMENT"
+    if own and environment not in own:
+        delivered = None
+    here = rotations(records, policy.name, environment)
+    attested = ("--attest", "startup", "--attest", "functions")
+    record = command(
+        *("rotate", "record", policy.name, "--environment", environment), *who, *attested, *log_options, *options
+    )
+    in_force = [each for each in here if delivered and each.fingerprint == delivered]
+    if in_force and in_force[-1] is here[-1]:
+        since = iso_utc(in_force[0].recorded_at)
+        first = Step(f"The key in force is recorded already: {delivered}, since {since}.")
+    else:
+        first = Step(
+            "Record the key in force, in the environment that has it, before it is replaced: only a recorded key can be"
+            " revoked by name later:",
+            command=record,
+        )
+    old = here[-1] if here and delivered in {None, here[-1].fingerprint} else None
+    which_old = f" ({old.fingerprint}, recorded {iso_utc(old.recorded_at)})" if old else ""
+    key = ("--fingerprint", old.fingerprint) if old and old.fingerprint else (policy.name, "--last-recorded")
+    return [
+        first,
+        Step(
+            "Generate a new key for this environment alone, straight into the secret manager"
+            " (the part after | is its own command):",
+            command=f"{command('generate', policy.name, *options)} | {MANAGER}",
+        ),
+        Step(
+            f"Set its expiry marker, {policy.cadence.days} days from now, where the key is delivered:",
+            command=f"{policy.expiry_variable}={iso_utc(now + policy.cadence)}",
+        ),
+        Step(
+            f"Deliver the key as {policy.variable}, and run the gate in the environment that has it:",
+            command=command("check", "--require-env-only", *options),
+        ),
+        Step("Start the services, and confirm that their startup integrity checks pass."),
+        Step("Verify that authentication- and encryption-dependent functions still operate."),
+        Step("Record it, in the environment that has the key:", command=record),
+        Step(f"Disable the old version in the secret manager{which_old}."),
+        Step(
+            "Only if the old key may be known to others, revoke it:",
+            command=command("revoke", *key, "--reason", "WHY", *who, *log_options, *options),
+        ),
+    ]

@@ -1,4 +1,4 @@
-"""Where a secret stands against its cadence (policy section 3)."""
+"""Each secret against its cadence, and what the operations log shows to be wrong (policy section 3)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from robodj_secretguard.checks import Check, Problem, Severity
-from robodj_secretguard.lifecycle.records import Event
-from robodj_secretguard.lifecycle.rotation import rotations
+from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.report import Finding, finding
 from robodj_secretguard.sources import REVOKED_FILE, iso_utc
 from robodj_secretguard.texts import command
@@ -17,32 +16,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report, SecretStatus
+    from robodj_secretguard.shapes import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One secret, and what the operations log says of the key that it has now, or had last where it has none here.
-
-    Attributes:
-        status: the secret as the check found it.
-        rotated_at: when this key was first recorded; `None` where it is not.
-        environment: the environment that it is recorded under.
-        age: how long ago that was.
-        alerts: the checks that refuse it.
-        superseded: whether a later key is recorded in its environment.
-        open_steps: the steps of its validation that are not done.
-    """
+    """One secret, and what the operations log says of the key that it has now, or had last where it has none here."""
 
     status: SecretStatus
-    rotated_at: datetime | None
-    environment: str | None
-    age: timedelta | None
     alerts: tuple[str, ...]
     superseded: bool
-    open_steps: tuple[str, ...]
+    """Whether a later key is recorded in its environment."""
+    rotated_at: datetime | None = None
+    """When this key was first recorded; `None` where it is not."""
+    environment: str | None = None
+    age: timedelta | None = None
+    open_steps: tuple[str, ...] = ()
 
     @property
     def cadence(self) -> timedelta:
@@ -74,13 +65,7 @@ class Standing:
 
 
 def standing(status: SecretStatus, report: Report, records: Iterable[Record]) -> Standing:
-    """Return where a secret stands.
-
-    Args:
-        status: the secret as the check found it.
-        report: that check's report.
-        records: what is recorded.
-    """
+    """Compare a secret of a report with its cadence."""
     alerts = tuple(str(finding.check) for finding in report.alerts if finding.secret == status.secret)
     superseded = any((each.secret, each.check) == (status.secret, Check.SUPERSEDED) for each in report.findings)
     of_this_secret = rotations(records, status.secret)
@@ -88,27 +73,18 @@ def standing(status: SecretStatus, report: Report, records: Iterable[Record]) ->
     fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
     of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
     if not of_this_key:
-        return Standing(status, None, None, None, alerts, superseded, ())
+        return Standing(status, alerts, superseded)
     first, last = of_this_key[0], of_this_key[-1]
     age = report.checked_at - first.recorded_at
-    open_steps = last.validation.open_steps if last.validation else ()
-    return Standing(status, first.recorded_at, first.environment, age, alerts, superseded, open_steps)
+    return Standing(status, alerts, superseded, first.recorded_at, first.environment, age, last.open_steps)
 
 
 def recorded_findings(
     report: Report, records: Sequence[Record], policies: Sequence[SecretPolicy], options: Sequence[str]
 ) -> Iterator[Finding]:
-    """Return what the operations log shows to be wrong: a revocation that is not listed, a key that came back.
-
-    Args:
-        report: the check's report.
-        records: what is recorded.
-        policies: every declared secret's policy.
-        options: those that a command needs here to mean the same list and log.
-    """
+    """Return what the operations log shows to be wrong: a revocation that is not listed, a key that came back."""
     listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
-    revoked = dict.fromkeys(record.fingerprint for record in records if record.event is Event.REVOKED)
-    unlisted = [each for each in revoked if each is not None and each not in listed]
+    unlisted = [each for each in revoked(records) if each is not None and each not in listed]
     if unlisted:
         more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
         message = f"A recorded revocation is not on the revocation list: {unlisted[0]}{more}."
@@ -118,31 +94,30 @@ def recorded_findings(
         yield finding(policies, Check.REVOCATION_LIST, Problem(message, remedy, f"file:{REVOKED_FILE}"))
     by_name = {policy.name: policy for policy in policies}
     for status in report.secrets:
-        if (later := _superseded_by(status, records)) is not None:
-            yield _superseded(by_name[status.secret], status, later, report.checked_at)
+        yield from _superseded(by_name[status.secret], status, records, report.checked_at)
 
 
-def _superseded_by(status: SecretStatus, records: Iterable[Record]) -> Record | None:
-    """Return the first record of a later key in the environment of the one that is delivered here."""
+def _superseded(
+    policy: SecretPolicy, status: SecretStatus, records: Iterable[Record], now: datetime
+) -> Iterator[Finding]:
+    """Report a key that is delivered here, and after which another one is recorded in its environment."""
     of_this_secret = rotations(records, status.secret)
     own = [place for place, record in enumerate(of_this_secret) if record.fingerprint == status.fingerprint]
     if status.fingerprint is None or not own:
-        return None
+        return
     environment = of_this_secret[own[-1]].environment
     after = of_this_secret[own[-1] + 1 :]
-    return next((record for record in after if record.environment == environment), None)
-
-
-def _superseded(policy: SecretPolicy, status: SecretStatus, later: Record, now: datetime) -> Finding:
+    later = next((record for record in after if record.environment == environment), None)
+    if later is None:
+        return
     until = later.recorded_at + policy.overlap
-    is_rollout = now <= until
     message = (
         f"{policy.variable} is an old key: {later.fingerprint} was recorded after it, at {iso_utc(later.recorded_at)}"
         f" in {later.environment}."
     )
-    if is_rollout:
+    severity = Severity.WARNING
+    remedy = f"Set {policy.variable} to its current value from the secret manager, then restart."
+    if now <= until:
+        severity = Severity.NOTE
         remedy = f"Roll {later.fingerprint} out before {iso_utc(until)}: from then on this is a warning."
-    else:
-        remedy = f"Set {policy.variable} to its current value from the secret manager, then restart."
-    problem = Problem(message, remedy, status.source, Severity.NOTE if is_rollout else None)
-    return finding((), Check.SUPERSEDED, problem, policy)
+    yield finding((), Check.SUPERSEDED, Problem(message, remedy, status.source, severity), policy)

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.material import fingerprint, is_placeholder, is_sound
 from robodj_secretguard.policy import LEAST_MATERIAL
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.shapes import Record
 from robodj_secretguard.sources import Reading
 
 KEYS_FROM: Final = "keys-from"

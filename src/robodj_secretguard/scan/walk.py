@@ -8,15 +8,15 @@ import stat
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from robodj_secretguard.errors import NotRegularError, UnreadError
-from robodj_secretguard.files import open_unlinked, reason, regular_status
+from robodj_secretguard.errors import UnreadError
+from robodj_secretguard.files import NOT_REGULAR, open_unlinked, reason, regular_status
 from robodj_secretguard.scan.content import BLOCK_BYTES, Hole
 from robodj_secretguard.textfile import version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SPECIAL: Final = reason(NotRegularError())
+SPECIAL: Final = NOT_REGULAR
 
 
 class Kind(Enum):
