@@ -156,6 +156,12 @@ class TestSecretPolicy:
         with pytest.raises(TypeError, match="positional"):
             SecretPolicy("a.key", "ROBODJ_A_KEY", "Us", "Them", timedelta(days=90), timedelta(days=14))  # type: ignore[call-arg]
 
+    @pytest.mark.parametrize("field", ["name", "variable", "file", "expiry_variable", "owner", "backup_owner"])
+    def test_what_is_no_text(self, field: str) -> None:
+        """A field that is a text is no other thing."""
+        with pytest.raises(TypeError, match="are strings"):
+            DECLARED["secret_key"]._replace(**{field: 5})
+
     @pytest.mark.parametrize("days", [15, 16, 365])
     def test_a_cadence_of_whole_days(self, days: int) -> None:
         """Any number of whole days that is longer than the warnings is a cadence."""

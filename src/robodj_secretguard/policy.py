@@ -96,6 +96,7 @@ class SecretPolicy(Frozen, kw_only=True):
         expiry_variable: the variable of the expiry marker; by default the variable and `_EXPIRES_AT`.
 
     Raises:
+        TypeError: a field is missing, or is not of its type.
         ValueError: a field is not of this shape, or the material would refuse the generator's keys or accept
             keys that carry fewer bytes.
     """
@@ -123,6 +124,10 @@ class SecretPolicy(Frozen, kw_only=True):
     def _validate(self) -> None:
         """Hold every text to characters that cannot break or forge a line. What was given is not repeated."""
         generator, material = self.generator, self.material
+        texts = (self.name, self.variable, self.expiry_variable, self.file, self.owner, self.backup_owner)
+        if not all(isinstance(each, str) for each in texts):
+            msg = "SecretPolicy: name, variable, expiry_variable, file, owner and backup_owner are strings"
+            raise TypeError(msg)
         fewest = {"base64url": -(-generator.size * 4 // 3), "hexadecimal": generator.size * 2}
         made = "hexadecimal" if generator.function == "token_hex" else "base64url"
         lengths = {"base64url": material.base64url, "hexadecimal": material.hexadecimal}
