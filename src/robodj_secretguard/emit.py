@@ -22,14 +22,9 @@ _this_thread: Final = threading.local()
 
 
 def emit(report: Report, logger: Any = None) -> bool:
-    """Say all that a report has to say, whatever the streams and the pipeline do (policy section 6).
+    """Write every finding, whatever the streams and the pipeline do (policy section 6); return whether all were taken.
 
-    Args:
-        report: what was found.
-        logger: the host's structlog logger; `None` for the pipeline that the host has configured, if it has.
-
-    Returns:
-        Whether every finding was taken by a stream, or by the pipeline of a service that starts.
+    `logger` is the host's structlog logger; `None` for the pipeline that the host has configured, if it has.
     """
     if getattr(_this_thread, "is_emitting", False):  # the pipeline calls guard() itself, and would for ever
         return _say_plainly(report.findings, "stderr", "stdout")
@@ -41,12 +36,7 @@ def emit(report: Report, logger: Any = None) -> bool:
 
 
 def emit_event(event: str, fields: Mapping[str, Any]) -> None:
-    """Write one event of the secret lifecycle as a line of JSON to stderr, and send it to the host's pipeline if any.
-
-    Args:
-        event: what happened.
-        fields: its details, in the plain types of JSON.
-    """
+    """Write one event of the secret lifecycle as JSON to stderr, and send it to the host's pipeline if there is one."""
     # Plainly, whatever the pipeline does: a level filter cannot be told from delivery. And the record stands, so that
     # no trouble here matters, nor that there is no pipeline.
     for logger in (_json_lines, _configured_pipeline):
@@ -79,11 +69,7 @@ def _emit(report: Report, pipeline: Any) -> bool:
 
 
 class _PlainStream:
-    """A logger that writes each event to a standard stream, or to the other one when the first does not take it.
-
-    Raises:
-        OSError: neither took it.
-    """
+    """A logger that writes each event to a standard stream, or to the other one when the first does not take it."""
 
     def __init__(self, first: StreamName, second: StreamName) -> None:
         self._streams = (first, second)
@@ -166,15 +152,9 @@ class _Nowhere(io.TextIOBase):
 
 
 def write_line(stream: TextIO | None, line: str, *, end: str = "\n") -> bool:
-    """Write and flush one line.
+    """Write and flush one line, and return whether the stream took it.
 
-    Args:
-        stream: one of `sys`: never a descriptor by its number, which another file may have taken; `None` takes nothing.
-        line: the line, without its end.
-        end: its end.
-
-    Returns:
-        Whether the stream took it.
+    `stream` is one of `sys`: never a descriptor by its number, which another file may have taken.
     """
     if stream is None:
         return False

@@ -182,15 +182,7 @@ def _decoded(text: str) -> bytes:
 
 
 def format_defects(text: str, material: Material) -> list[str]:
-    """Say all that is wrong with a key's format (policy section 6), outermost first.
-
-    Args:
-        text: the key as it was delivered, not empty.
-        material: what is accepted.
-
-    Returns:
-        Phrases for an operator, none for a well-formed key. They tell a length, never a character.
-    """
+    """Say all that is wrong with a key's format (policy section 6), outermost first."""
     defects = []
     core = text
     if core.endswith(("\n", "\r")):
@@ -244,12 +236,7 @@ def _is_of_runs(folded: str) -> bool:
 
 
 def is_sound(text: str, material: Material) -> bool:
-    """Whether text would pass as a key (policy section 6): no placeholder, well-formed, and not plainly weak.
-
-    Args:
-        text: the text.
-        material: what is accepted.
-    """
+    """Whether text would pass as a key (policy section 6): no placeholder, well-formed, and not plainly weak."""
     return not (is_placeholder(text) or format_defects(text, material) or weakness(text))
 
 
@@ -281,20 +268,10 @@ def fingerprint(key: SealedStr) -> str:
     Equal keys have equal fingerprints, under whatever name. The case of a hexadecimal key and the unused bits of a
     base64url key make no difference. It is safe to publish for a generated key only: a passphrase could be guessed
     from it.
-
-    Args:
-        key: the key, ASCII as the format rule demands.
-
-    Returns:
-        `sgfp1:` and 32 hexadecimal digits of BLAKE2b-128.
     """
     return PREFIX + digest(canonical(key.get_secret_value()).encode("ascii")).hex()
 
 
 def digest(text: bytes) -> bytes:
-    """Return what a fingerprint has of a key: BLAKE2b-128 with a personalisation of its own.
-
-    Args:
-        text: the key, or what may be one, in the form in which keys are compared.
-    """
+    """Return what a fingerprint has of a key: BLAKE2b-128 with a personalisation of its own."""
     return blake2b(text, digest_size=16, person=_PERSON).digest()

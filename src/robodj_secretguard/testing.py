@@ -105,18 +105,7 @@ def put_list(directory: str) -> None:
 
 
 def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> Variables:
-    """Return an environment in which one check has a finding, with good keys for every other secret.
-
-    Args:
-        check: one of `KINDS`. `shared` takes two declared secrets and reports the later of them, and
-            `file-permissions` is not judged on Windows.
-        policy: the policy of the secret that it is about, where it is about one.
-        policies: the policies of all declared secrets.
-        directory: an empty directory, to be the config directory.
-
-    Returns:
-        What to set each variable to; `None` to unset it.
-    """
+    """Return an environment in which one check has a finding, with good keys for every other secret."""
     good: Variables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
     for each in policies:
         marker = each.expiry_variable
