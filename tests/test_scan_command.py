@@ -23,8 +23,8 @@ from repositories import NO_CONFIGURATION, commit, git, made
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
 from robodj_secretguard.cli.scan import MAX_KEYS_BYTES
 from robodj_secretguard.report import iso_utc
+from robodj_secretguard.scan.render import CLEAN
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE
-from robodj_secretguard.scan.text import CLEAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,6 +15,7 @@ from robodj_secretguard.lifecycle.checklist import Item, boxes
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import is_replaced
 from robodj_secretguard.report import iso_utc
+from robodj_secretguard.scan.render import lines as scan_lines
 from robodj_secretguard.scan.result import Scope, parse
 from robodj_secretguard.texts import ascii_text, count
 
@@ -192,7 +193,7 @@ def _markdown(incident: Incident, log: str) -> str:
     else:
         lines += ["Nothing is recorded of this time."]
     if incident.scan is not None:
-        lines += ["", "## Blast radius", "", "```text", *incident.scan.lines, "```"]
+        lines += ["", "## Blast radius", "", "```text", *scan_lines(incident.scan), "```"]
     lines += ["", "## Validation state", "", f"As checked at {iso_utc(report.checked_at)}:", "", "```text"]
     lines += [*(finding.line for finding in report.findings), *map(status_line, report.secrets)]
     lines += [revocation_line(report.revocation_list), "```"]
