@@ -120,7 +120,8 @@ class TestKnown:
             rotated(NOW, two, environment="dev"),
             rotated(NOW, one, environment="dev"),
         ]
-        assert known_keys(live, records, [three, one]) == {
+        recorded = [(each.fingerprint, each.secret, each.environment) for each in records]
+        assert known_keys(live, recorded, [three, one]) == {
             one: KnownKey(one, "secret.key", "prod", (KEYS_FROM, "operations log", "revocation list")),
             two: KnownKey(two, "secret.key", "dev", ("operations log",)),
             three: KnownKey(three, None, None, ("revocation list",)),

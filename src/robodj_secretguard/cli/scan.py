@@ -86,7 +86,8 @@ def _scan(arguments: argparse.Namespace) -> Answer:
     at_hand = [*live_values(readings), *_given(arguments.keys_from)]
     values = [] if arguments.fingerprints else at_hand
     live = [each for each in values if each.is_sound]
-    known = known_keys(live, recorded.log.records, setup.revocation.fingerprints)
+    records = [(each.fingerprint, each.secret, each.environment) for each in recorded.log.records]
+    known = known_keys(live, records, setup.revocation.fingerprints)
     directory, _ = directory_of(arguments, model)
     paths = [path for path in dict.fromkeys(arguments.paths or [os.curdir]) if os.path.lexists(path)]
     progress = Progress(getattr(sys, "stderr", None))

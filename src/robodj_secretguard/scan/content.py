@@ -6,7 +6,7 @@ import binascii
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from contextlib import suppress
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import UnreadError
@@ -131,19 +131,13 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple
         start = text.find(name)
         while start >= 0:
             end = start + len(name)
-            is_whole = not (start and _NAME_GOES_ON.match(text, start - 1))
-            if is_whole and (given := _GIVEN.match(text, end)):
+            if not (start and _NAME_GOES_ON.match(text, start - 1)) and (given := _GIVEN.match(text, end)):
                 end = given.end()
                 if _ENDED.match(text, end):
-                    yield from _sound(given, policy)
+                    readings = _readings(given["value"])
+                    sound = (each for each in readings if is_sound(each[0].get_secret_value(), policy.material))
+                    yield from ((given.start("value"), policy, *each) for each in islice(sound, 1))
             start = text.find(name, end)
-
-
-def _sound(given: re.Match[bytes], policy: SecretPolicy) -> Iterator[tuple[int, SecretPolicy, SealedStr, Forms]]:
-    for key, forms in _readings(given["value"]):
-        if is_sound(key.get_secret_value(), policy.material):
-            yield given.start("value"), policy, key, forms
-            return
 
 
 def _readings(value: bytes) -> Iterator[tuple[SealedStr, Forms]]:

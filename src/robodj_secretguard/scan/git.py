@@ -41,7 +41,7 @@ _SETTINGS: Final = {
 }
 # The path alone selects the repository, whatever hook this runs in.
 _WITHHELD: Final = ("ROBODJ_", "GIT_TRACE", "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX")
-_OPTIONS: Final = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
+_SAFE: Final = ("-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
 _RAW: Final = ("--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "-z")
 _COMMIT: Final = b"commit "
 
@@ -69,8 +69,8 @@ class Repository:
         } | _SETTINGS
         self.top = directory
         kept = (os.fsdecode(self._asked(each)) for each in ("--git-dir", "--git-common-dir"))
-        here = os.path.realpath(directory)
-        self.directories = tuple(dict.fromkeys(_near(os.path.normpath(os.path.join(here, each))) for each in kept))
+        paths = (os.path.normpath(os.path.join(os.path.realpath(directory), each)) for each in kept)
+        self.directories = tuple(dict.fromkeys(map(_near, paths)))
         if any(map(_keeps_waiting, self.directories)):
             msg = "a pipe or a device lies where git keeps its files, and git would wait for it"
             raise GitError(msg)
@@ -181,7 +181,7 @@ class Repository:
         with suppress(OSError):
             if program := shutil.which("git"):
                 return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
-                    ["git", *_OPTIONS, *arguments],  # noqa: S607 - the next line selects which one
+                    ["git", "--no-pager", *_SAFE, *arguments],  # noqa: S607 - the next line selects which one
                     executable=os.path.abspath(program),  # it is searched for from here, not from the repository
                     cwd=_Unshown(self.top),
                     env=self._environment,

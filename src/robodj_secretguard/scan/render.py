@@ -62,9 +62,11 @@ def lines(scan: Scan) -> list[str]:
     """Return what was found and what was not read, what was searched for and where: ASCII, each one line."""
     live = [key for key in scan.looked_for if not {OPERATIONS_LOG, REVOCATION_LIST}.issuperset(key.known_by)]
     others = len(scan.looked_for) - len(live)
-    looked_for = [*dict.fromkeys(key.secret or "keys that were passed" for key in live)]
-    looked_for += [f"{count(others, 'key')} by fingerprint"] if others else []
-    looked_for.append(f"assignments of {', '.join(scan.variables)}")
+    looked_for = [
+        *dict.fromkeys(key.secret or "keys that were passed" for key in live),
+        *([f"{count(others, 'key')} by fingerprint"] if others else []),
+        f"assignments of {', '.join(scan.variables)}",
+    ]
     places = count(scan.files + scan.objects, "file or object", "files and objects")
     return [
         *map(_alert, scan.findings),
@@ -96,9 +98,11 @@ def _place(found: Found) -> str:
         return f"{found.kind} {found.object}{at}{why.get(found.kind or '', '')}"
     carrying = dict.fromkeys(each.commit for each in found.carriers)
     commits = [each for each in carrying if each]
-    parts = [f"commit {commits[0]}"] if commits else []
-    parts += [count(len(commits) - 1, "more commit")] if len(commits) > 1 else []
-    parts += ["the index"] if None in carrying else []
+    parts = [
+        *(f"commit {each}" for each in commits[:1]),
+        *([count(len(commits) - 1, "more commit")] if len(commits) > 1 else []),
+        *(["the index"] if None in carrying else []),
+    ]
     return f"{found.carriers[0].path}{at} in {' and '.join(parts)}"
 
 

@@ -144,8 +144,8 @@ def parse(text: bytes) -> Scan | None:
         )
         for each in scan.findings
     )
-    unread = (replace(each, place=_redacted(each.place)) for each in scan.unread)
-    return replace(scan, findings=tuple(findings), unread=tuple(unread))
+    unread = tuple(replace(each, place=_redacted(each.place)) for each in scan.unread)
+    return replace(scan, findings=tuple(findings), unread=unread)
 
 
 def _redacted(path: str) -> str:

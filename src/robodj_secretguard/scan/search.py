@@ -24,24 +24,13 @@ from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Protocol, TypeAlias
+    from typing import TypeAlias
 
     from robodj_secretguard.policy import Generator
     from robodj_secretguard.sources import Reading
 
     Forms: TypeAlias = tuple[str, ...]  # encodings, from the outermost; none for a key as it is
     Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # where the key, or the text that it is encoded in, begins
-
-    class _Recorded(Protocol):
-        """What a record of the operations log has of a key."""
-
-        @property
-        def fingerprint(self) -> str | None: ...
-        @property
-        def secret(self) -> str | None: ...
-        @property
-        def environment(self) -> str | None: ...
-
 
 KEYS_FROM: Final = "keys-from"
 MOST_LAYERS: Final = 2
@@ -110,19 +99,20 @@ def given_value(key: SealedStr) -> Live:
     return Live(key, None, KEYS_FROM, is_sound(key.get_secret_value(), LEAST_MATERIAL))
 
 
-def known_keys(live: Iterable[Live], records: Iterable[_Recorded], revoked: Iterable[str]) -> dict[str, KnownKey]:
-    """Return what is known of each key, by its fingerprint; of two names for one key, the first counts."""
+def known_keys(
+    live: Iterable[Live], recorded: Iterable[tuple[str | None, str | None, str | None]], revoked: Iterable[str]
+) -> dict[str, KnownKey]:
+    """Return what is known of each key by its fingerprint. Of two secrets or environments, the first counts.
+
+    `recorded` has the fingerprint, the secret and the environment of each record.
+    """
     known: dict[str, KnownKey] = {}
     for key in (
         *(KnownKey(fingerprint(each.key), each.secret, None, (each.source,)) for each in live),
-        *(
-            KnownKey(each.fingerprint, each.secret, each.environment, (OPERATIONS_LOG,))
-            for each in records
-            if each.fingerprint
-        ),
+        *(KnownKey(each, secret, where, (OPERATIONS_LOG,)) for each, secret, where in recorded if each),
         *(KnownKey(each, known_by=(REVOCATION_LIST,)) for each in sorted(revoked)),
     ):
-        before = known.setdefault(key.fingerprint, key)
+        before = known.get(key.fingerprint, key)
         known[key.fingerprint] = replace(
             before,
             secret=before.secret or key.secret,
@@ -254,8 +244,8 @@ def _canonical(text: bytes) -> bytes:
 def _parts(key: SealedStr) -> list[bytes]:
     """Return every part of a key, in any spelling, that is not shown, in lower case."""
     text = key.get_secret_value()
-    ends = [text[-PART:-1] + last for last in last_characters(text)]
-    folded = [each.encode("utf-8", "surrogateescape").lower() for each in (text, *ends)]
+    spellings = (text, *(text[-PART:-1] + last for last in last_characters(text)))
+    folded = (each.encode("utf-8", "surrogateescape").lower() for each in spellings)
     return [each[at : at + PART] for each in folded for at in range(len(each) - PART + 1)]
 
 
@@ -284,9 +274,8 @@ def _decoded(text: bytes) -> Iterator[tuple[bytes, str, int]]:
     """Yield what text may be when it is decoded, the encoding, and the character from which on it is decoded."""
     numbers = [*_IN_HEXADECIMAL.finditer(text)] if len(text) >= 2 * _SHORTEST else []
     for digits in numbers:
-        for skipped in range(2):
-            part = digits.group()[skipped:]
-            yield binascii.unhexlify(part[: len(part) // 2 * 2]), "hex", digits.start() + skipped
+        for start in (digits.start(), digits.start() + 1):
+            yield binascii.unhexlify(text[start : digits.end() - (digits.end() - start) % 2]), "hex", start
     if len(text) * 3 >= _SHORTEST * 4 and not _ALL_HEXADECIMAL.fullmatch(text):
         standard = text.translate(_STANDARD_BASE64)
         for skipped in range(4):
