@@ -69,8 +69,8 @@ class Repository:
         } | _SETTINGS
         self.top = directory
         kept = (os.fsdecode(self._asked(each)) for each in ("--git-dir", "--git-common-dir"))
-        paths = (os.path.normpath(os.path.join(os.path.realpath(directory), each)) for each in kept)
-        self.directories = tuple(dict.fromkeys(map(_near, paths)))
+        here = os.path.realpath(directory)
+        self.directories = tuple(dict.fromkeys(_near(os.path.normpath(os.path.join(here, each))) for each in kept))
         if any(map(_keeps_waiting, self.directories)):
             msg = "a pipe or a device lies where git keeps its files, and git would wait for it"
             raise GitError(msg)

@@ -124,18 +124,18 @@ class Scanner:
     def tracked(self, repository: Repository, paths: Sequence[str]) -> None:
         """Search the key files that git tracks at some paths and below them."""
         within = tuple(os.path.join(os.path.realpath(path), "") for path in paths)
-        tracked = (
-            (name, path, _unfollowed(os.path.join(repository.top, path))) for name, path in self._tracked(repository)
-        )
-        below = [(name, path) for name, path, place in tracked if os.path.join(place, "").startswith(within)]
-        self._key_files(repository, below)
+
+        def is_below(path: str) -> bool:
+            return os.path.join(_unfollowed(os.path.join(repository.top, path)), "").startswith(within)
+
+        self._key_files(repository, [each for each in self._tracked(repository) if is_below(each[1])])
 
     def staged(self, repository: Repository) -> None:
         """Search what the next commit adds or changes."""
         if not repository.has_work_tree:
             self._miss("git", "there is no work tree here, and so nothing is staged")
         staged = [*self._each(repository.staged())]
-        for path, name, blocks in self._put(repository, staged):
+        for (_, path), (name, _, blocks) in self._put(repository, staged):
             self._objects += 1
             self._name(path)
             self._add(self._hits(blocks, path), Where.INDEX, path, object=name)
@@ -178,8 +178,8 @@ class Scanner:
         return [each for each in index if self._is_key_file(each[1])]
 
     def _is_fallback_file(self, path: str) -> bool:
-        is_named = os.path.basename(path) in map(os.path.basename, self._fallback_files)  # first, as it is quick
-        return is_named and _unfollowed(path) in self._fallback_files
+        name = os.path.basename(path)  # compared first, as that is quick
+        return name in map(os.path.basename, self._fallback_files) and _unfollowed(path) in self._fallback_files
 
     def _work_tree(self, directory: str) -> None:
         """Search the key files that git tracks in a repository among the files."""
@@ -200,12 +200,9 @@ class Scanner:
                 self._miss(f"object {name}", _NOT_THERE)
             yield name, kind, blocks
 
-    def _put(
-        self, repository: Repository, put: Sequence[tuple[str, str]]
-    ) -> Iterator[tuple[str, str, Iterator[bytes]]]:
-        """Yield the paths at which objects are put, and the names and contents of these."""
-        objects = self._objects_of(repository, [name for name, _ in put])
-        return ((path, name, blocks) for (_, path), (name, _, blocks) in zip(put, objects, strict=False))
+    def _put(self, repository: Repository, put: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], Object]]:
+        """Yield objects that are put at paths, as they are given and as git has them."""
+        return zip(put, self._objects_of(repository, [name for name, _ in put]), strict=False)
 
     def _policy(self, path: str) -> SecretPolicy | None:
         """Return the declared secret whose fallback file a path in a repository is."""
@@ -222,7 +219,7 @@ class Scanner:
         carriers: Mapping[str, Iterable[_Carried]] | None = None,
     ) -> None:
         """Add a finding for each tracked file that holds key material: in the index, if no carriers are given."""
-        for path, name, blocks in self._put(repository, tracked):
+        for (_, path), (name, _, blocks) in self._put(repository, tracked):
             beginning = next(self._each(blocks), b"")[: MAX_FILE_BYTES + 1]
             unreadable, lines = lines_of(beginning)
             if len(beginning) > MAX_FILE_BYTES or holds_key_material(TextFile(lines=lines, unreadable=unreadable)):
