@@ -97,7 +97,7 @@ def _texts(key: str) -> Iterator[str]:
     yield from (key, data.hex(), data.hex().upper(), *((key.lower(), key.upper()) if is_hexadecimal(key) else ()))
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for before, start in enumerate((0, 2, 3)):  # bytes of something else, as in a Basic header
-            # Less the characters that depend on what stands before and after.
+            # Less the characters that depend on what is before and after.
             yield encode(bytes(before) + data)[start : (before + len(data)) * 8 // 6].decode()
 
 
@@ -144,7 +144,7 @@ class _Search:
         if not isinstance(msg, dict):  # structlog's formatter renders a dict
             try:
                 message = record.getMessage()
-            except Exception:  # noqa: BLE001 - stand-ins may not fit: one is no number
+            except Exception:  # noqa: BLE001 - a stand-in may not fit the format
                 record.msg, record.args = msg, args
                 message = record.getMessage()
             searched = self._text(message)

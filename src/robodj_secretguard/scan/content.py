@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, line and column, and the key
     _Place: TypeAlias = tuple[int, int, int, str | None]
-    """What stands before a place: bytes, whole lines, characters of its line; and the encoding that a mark names."""
+    """What is before a place: bytes, whole lines, characters of its line; and the encoding by the byte order mark."""
 
 BLOCK_BYTES: Final = 1 << 20
 """How much of a content is searched together: what is held in memory does not grow with its size."""

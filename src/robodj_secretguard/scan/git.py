@@ -69,8 +69,8 @@ class Repository:
         } | _SETTINGS
         self.top = directory
         kept = (os.fsdecode(self._asked(each)) for each in ("--git-dir", "--git-common-dir"))
-        here = os.path.realpath(directory)
-        self.directories = tuple(dict.fromkeys(_near(os.path.normpath(os.path.join(here, each))) for each in kept))
+        paths = (os.path.normpath(os.path.join(os.path.realpath(directory), each)) for each in kept)
+        self.directories = tuple(dict.fromkeys(map(_near, paths)))
         if any(map(_keeps_waiting, self.directories)):
             msg = "a pipe or a device lies where git keeps its files, and git would wait for it"
             raise GitError(msg)
@@ -205,7 +205,7 @@ class _Unshown:
 
 def _near(path: str) -> str:
     """Return a path relative to the working directory if it is below that, otherwise as it is."""
-    with suppress(OSError, ValueError):  # the working directory is gone, or on another drive of Windows
+    with suppress(OSError, ValueError):  # the working directory is deleted, or on another drive of Windows
         if not (near := os.path.relpath(path)).startswith(os.pardir):
             return near
     return path

@@ -1,4 +1,4 @@
-"""A scan as text for operators, and as SARIF 2.1.0, which code hosts show beside the code."""
+"""A scan as text for operators, and as SARIF 2.1.0, which code hosts show next to the code."""
 
 from __future__ import annotations
 
@@ -154,14 +154,13 @@ def _result(found: Found, fields: dict[str, Any]) -> dict[str, Any]:
     # One path at least: code hosts refuse a result without any.
     paths = dict.fromkeys([each.path for each in found.carriers] if found.path is None else [found.path]) or [DOT_GIT]
     region = {"region": {"startLine": found.line, "startColumn": found.column}} if found.line else {}
-    partial = {"partialFingerprints": {"key/v1": found.fingerprint}} if found.fingerprint else {}
     return {
         "ruleId": str(found.rule),
         "level": "error",
         "message": {"text": _alert(found)},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(path)}, **region}} for path in paths],
         "properties": {name: value for name, value in fields.items() if value},
-        **partial,
+        **({"partialFingerprints": {"key/v1": found.fingerprint}} if found.fingerprint else {}),
     }
 
 

@@ -13,7 +13,7 @@ from robodj_secretguard.shapes import SHAPE, Environment, Fingerprint, FreeText,
 from robodj_secretguard.texts import is_free_text
 
 REDACTED: Final = "[redacted]"
-"""In the place of a name that holds a key."""
+"""Shown instead of a name that holds a key."""
 OPERATIONS_LOG: Final = "operations log"
 REVOCATION_LIST: Final = "revocation list"
 """These two know fingerprints; every other source has the key itself."""

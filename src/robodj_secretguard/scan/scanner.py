@@ -43,7 +43,7 @@ class Scanner:
     """Searches one place after the other.
 
     The fallback files are where keys may be, unless git tracks them. `progress` is called again and again with the
-    number of files and objects so far, and of bytes. `unread` is known beforehand not to be read.
+    numbers of files and objects, and of bytes, so far. `unread` lists what cannot be read, as known beforehand.
     """
 
     def __init__(
@@ -113,22 +113,23 @@ class Scanner:
                 self._add(self._hits(content(path, where), path), where, path)
 
     def repository(self, directory: str) -> Repository | None:
-        """Return the repository that a directory is in; otherwise `None`, which is a thing that was not read."""
+        """Return the repository that a directory is in; `None`, and report it as unread, if git finds none."""
         withheld = {variable for policy in self._policies for variable in (policy.variable, policy.expiry_variable)}
         try:
             return Repository(directory, withheld)
         except GitError as error:
-            self._miss("git", str(error))  # not where: a key may have been put in the place of a path
+            self._miss("git", str(error))  # not where: a path may be a key by mistake
             return None
 
     def tracked(self, repository: Repository, paths: Sequence[str]) -> None:
         """Search the key files that git tracks at some paths and below them."""
         within = tuple(os.path.join(os.path.realpath(path), "") for path in paths)
-
-        def is_below(path: str) -> bool:
-            return os.path.join(_unfollowed(os.path.join(repository.top, path)), "").startswith(within)
-
-        self._key_files(repository, [each for each in self._tracked(repository) if is_below(each[1])])
+        below = [
+            (name, path)
+            for name, path in self._tracked(repository)
+            if os.path.join(_unfollowed(os.path.join(repository.top, path)), "").startswith(within)
+        ]
+        self._key_files(repository, below)
 
     def staged(self, repository: Repository) -> None:
         """Search what the next commit adds or changes."""
@@ -178,8 +179,10 @@ class Scanner:
         return [each for each in index if self._is_key_file(each[1])]
 
     def _is_fallback_file(self, path: str) -> bool:
-        name = os.path.basename(path)  # compared first, as that is quick
-        return name in map(os.path.basename, self._fallback_files) and _unfollowed(path) in self._fallback_files
+        return (
+            os.path.basename(path) in map(os.path.basename, self._fallback_files)  # first, as it is quick
+            and _unfollowed(path) in self._fallback_files
+        )
 
     def _work_tree(self, directory: str) -> None:
         """Search the key files that git tracks in a repository among the files."""
@@ -205,7 +208,7 @@ class Scanner:
         return zip(put, self._objects_of(repository, [name for name, _ in put]), strict=False)
 
     def _policy(self, path: str) -> SecretPolicy | None:
-        """Return the declared secret whose fallback file a path in a repository is."""
+        """Return the declared secret whose fallback file has this path in a repository."""
         return next((each for each in self._policies if f"/{path}".endswith(f"/{each.file}")), None)
 
     def _is_key_file(self, path: str) -> bool:

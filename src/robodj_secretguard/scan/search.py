@@ -1,4 +1,4 @@
-"""Known keys: which ones there are, and every place in a text where one stands, as it is or encoded."""
+"""Known keys: which ones there are, and every place in a text that has one, as it is or encoded."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class KeySearch:
             candidates.append((0, _canonical(part)))
             for length in self._base64url:
                 if length < len(part):
-                    # The letter of an escape such as \n may stand before it.
+                    # The letter of an escape such as \n may be before it.
                     starts = {0, 1, len(part) - length, *(each.end() for each in _SEPARATOR.finditer(part))}
                     candidates += [
                         (each, _canonical(part[each : each + length])) for each in starts if each + length <= len(part)
@@ -250,9 +250,9 @@ def _parts(key: SealedStr) -> list[bytes]:
 
 
 def _pieces(text: bytes) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
-    """Yield every line, and joined lines, so that wrapped text is found and a list too.
+    """Yield every line, and joined lines: wrapped text is found, and a list too.
 
-    Each comes with where its lines begin in it and in the text, and whether it is not one line of a longer piece.
+    Each comes with where its lines begin in it and in the text, and whether it is a whole piece, not one of its lines.
     """
     kinds = text.translate(_OF_A_KEY)
     start = kinds.find(_RUN)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Entry: TypeAlias = tuple[str, Where, str, bool]
-    """A path; what is there, as a place for a key: of a directory, the name alone; why it cannot be read, if it cannot;
-    and whether a key may be missed for that: not in a pipe, which keeps nothing."""
+    """A path, and which part of it may hold a key: of a directory, the name alone. Then why that cannot be read, if it
+    cannot, and whether a key may be missed for that. A pipe keeps nothing."""
 
 SPECIAL: Final = reason(NotRegularError())
 
