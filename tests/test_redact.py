@@ -510,7 +510,7 @@ class TestInLogging:
 
             written = logged(logging.Filter(), log, Everything())
             assert leaks(written, list(KEYS.values())) == []
-            assert written.startswith("said\nrobodj_secretguard.redact.RedactedError: Traceback")
+            assert written.startswith("said\nrobodj_secretguard.errors.RedactedError: Traceback")
             assert f"ValueError: {NAME1}" in written
 
     def test_without_a_key_a_record_is_as_it_was(self, redact: SecretRedactor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import string
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from conftest import V1, V2, good_keys
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.scan.assignments import Assignment, assignments
+from robodj_secretguard.scan.content import assignments
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
@@ -26,9 +26,19 @@ KEY1, KEY2 = KEYS[V1], KEYS[V2]
 MIB = 1 << 20
 
 
+class Assignment(NamedTuple):
+    """A declared variable, and what it is given."""
+
+    offset: int
+    policy: SecretPolicy
+    key: SealedStr
+    forms: tuple[str, ...]
+
+
 def found(text: str | bytes) -> list[Assignment]:
     """Return the assignments in text."""
-    return [*assignments(text.encode() if isinstance(text, str) else text, POLICIES)]
+    data = text.encode() if isinstance(text, str) else text
+    return [Assignment(*each) for each in assignments(data, POLICIES)]
 
 
 def encoded(text: str) -> str:

@@ -22,8 +22,8 @@ from repositories import NO_CONFIGURATION, commit, git, made
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
 from robodj_secretguard.cli.scan import MAX_KEYS_BYTES
+from robodj_secretguard.scan.render import CLEAN
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE
-from robodj_secretguard.scan.text import CLEAN
 from robodj_secretguard.sources import iso_utc
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from spellings import respelled
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.scan import content
-from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, Hit, Hole
+from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch
 from robodj_secretguard.scan.result import KnownKey, Rule
 from robodj_secretguard.scan.search import UTF_16, KeySearch
 from robodj_secretguard.sealed import SealedStr
@@ -31,6 +31,17 @@ PAGE_BYTES = 4096
 """The least size of a hole, of which others are multiples."""
 SMALL_OVERLAP = 2000
 """Room for the longest thing that these tests look for."""
+
+
+class Hit(NamedTuple):
+    """A key in a content."""
+
+    offset: int
+    line: int
+    column: int
+    rule: Rule
+    key: KnownKey
+    forms: tuple[str, ...]
 
 
 class Place(NamedTuple):
@@ -56,9 +67,9 @@ def searching() -> ContentSearch:
 SEARCH = searching()
 
 
-def hits(*blocks: bytes | Hole) -> list[Hit]:
+def hits(*blocks: bytes | int) -> list[Hit]:
     """Return what is found in a content."""
-    return [*SEARCH.find(blocks)]
+    return [Hit(*each) for each in SEARCH.find(blocks)]
 
 
 def places(*blocks: bytes) -> list[Place]:
@@ -186,7 +197,7 @@ PAGES = st.builds(
     st.sampled_from([b".", b"\n", b"\0", b" "]),
     at_end=st.booleans(),
 )
-HOLES = st.integers(1, 40).map(lambda pages: Hole(pages * PAGE_BYTES))
+HOLES = st.integers(1, 40).map(lambda pages: pages * PAGE_BYTES)
 PIECES = st.sampled_from([*FORMS.values(), b"\n", b" ", b"x" * 300, b"\0\n" * 200, "é\n".encode() * 50, b"\xff" * 400])
 
 
@@ -239,10 +250,10 @@ class TestBlocks:
         assert all(start < each.offset < start + len(piece) for start, each in zip(sorted(starts), found, strict=True))
 
     @given(blocks=st.lists(PAGES | HOLES, max_size=12), mark=st.sampled_from([b"", "\ufeff".encode("utf-16-be")]))
-    def test_holes(self, blocks: list[bytes | Hole], mark: bytes) -> None:
+    def test_holes(self, blocks: list[bytes | int], mark: bytes) -> None:
         """Where a hole is the same is found as where its zero bytes are, at its edges too."""
         first = [mark.ljust(PAGE_BYTES)] if mark else []
-        zeros = [bytes(each.size) if isinstance(each, Hole) else each for each in blocks]
+        zeros = [bytes(each) for each in blocks]
         assert hits(*first, *blocks) == hits(*first, *zeros)
 
     @pytest.mark.parametrize("form", EDGES)
@@ -251,14 +262,14 @@ class TestBlocks:
         """A key that begins or ends there is found, beyond the first 64 GiB too."""
         data = EDGES[form].rjust(PAGE_BYTES) if at_end else EDGES[form].ljust(PAGE_BYTES)
         (expected,) = hits(data)
-        (hit,) = hits(b"\n" * PAGE_BYTES, Hole(64 << 30), data, Hole(1 << 30))
+        (hit,) = hits(b"\n" * PAGE_BYTES, 64 << 30, data, 1 << 30)
         before = PAGE_BYTES + (64 << 30)
         assert hit == expected._replace(offset=expected.offset + before, line=expected.line + PAGE_BYTES)
 
     def test_columns_of_utf_16_behind_a_hole(self) -> None:
         """Where a mark tells that a text is UTF-16, two zero bytes are a character."""
         data = "\ufeffab".encode("utf-16-le").ljust(PAGE_BYTES, b"\0")
-        (hit,) = hits(data, Hole(64 << 30), KEY1.encode("utf-16-le"))
+        (hit,) = hits(data, 64 << 30, KEY1.encode("utf-16-le"))
         assert hit[:3] == (PAGE_BYTES + (64 << 30), 1, (PAGE_BYTES + (64 << 30)) // 2)
 
     def test_what_is_held(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,5 +300,5 @@ class TestBlocks:
                 read.append(number)
                 yield (KEY1.encode() + b"\n").ljust(BLOCK_BYTES, b".")
 
-        assert next(SEARCH.find(blocks())).offset == 0
+        assert Hit(*next(SEARCH.find(blocks()))).offset == 0
         assert read == [0, 1]

@@ -8,14 +8,15 @@ import os
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from conftest import TIMEOUT, clean_environment
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.scan.content import BLOCK_BYTES, Hole
-from robodj_secretguard.scan.walk import SPECIAL, Entry, Kind, Unreadable, content, walk
+from robodj_secretguard.scan.content import BLOCK_BYTES
+from robodj_secretguard.scan.result import Where
+from robodj_secretguard.scan.walk import SPECIAL, content, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,35 +40,65 @@ HOSTILE_NAMES = (
 DENIED = f"it cannot be used: {os.strerror(errno.EACCES)}"
 READS_AS_ANOTHER = """
 import os, sys
-from robodj_secretguard.scan.content import UnreadError
-from robodj_secretguard.scan.walk import Kind, Unreadable, content, walk
+from robodj_secretguard.errors import UnreadError
+from robodj_secretguard.scan.result import Where
+from robodj_secretguard.scan.walk import content, walk
 os.setuid(12345)
-for each in walk([sys.argv[1]]):
-    if isinstance(each, Unreadable):
-        print(each.why)
-    elif each.kind is Kind.DIRECTORY:
-        print("DIRECTORY", each.path)
+for path, where, why, _ in walk([sys.argv[1]]):
+    if why:
+        print(why)
+    elif where is Where.NAME:
+        print("DIRECTORY", path)
     else:
         try:
-            print(b"".join(content(each)))
+            print(b"".join(content(path, where)))
         except UnreadError as error:
             print(error)
 """
 
 
+class Kind:
+    """What is at a path, as a place for a key."""
+
+    FILE = Where.FILE
+    LINK = Where.LINK
+    DIRECTORY = Where.NAME
+
+
+class Entry(NamedTuple):
+    """What is at a path."""
+
+    path: str
+    kind: Where
+
+
+class Unreadable(NamedTuple):
+    """What cannot be read."""
+
+    path: str
+    why: str
+    matters: bool = True
+
+
 def walked(*paths: Path | str) -> list[Entry | Unreadable]:
     """Return all that is at some paths."""
-    return [*walk([*map(str, paths)])]
+    return [*map(told, walk([*map(str, paths)]))]
 
 
-def read(path: Path, kind: Kind = Kind.FILE) -> bytes:
+def told(each: tuple[str, Where, str, bool]) -> Entry | Unreadable:
+    """Return what is told of a path."""
+    path, where, why, matters = each
+    return Unreadable(path, why, matters) if why else Entry(path, where)
+
+
+def read(path: Path, kind: Where = Kind.FILE) -> bytes:
     """Return a file's content."""
-    return filled(content(Entry(str(path), kind)))
+    return filled(content(str(path), kind))
 
 
-def filled(blocks: Iterable[bytes | Hole]) -> bytes:
+def filled(blocks: Iterable[bytes | int]) -> bytes:
     """Return a content with the zero bytes that its holes stand for."""
-    return b"".join(bytes(block.size) if isinstance(block, Hole) else block for block in blocks)
+    return b"".join(map(bytes, blocks))
 
 
 def has_holes(path: Path) -> bool:
@@ -165,7 +196,7 @@ class TestWalk:
         _, entry = walked(tmp_path)
         assert isinstance(entry, Entry)
         assert os.fsencode(entry.path) == path
-        assert filled(content(entry)) == b"content"
+        assert filled(content(*entry)) == b"content"
 
     def test_a_name_that_is_none(self, tmp_path: Path) -> None:
         """A path with a zero byte, or one longer than any, is told and nothing more."""
@@ -215,7 +246,7 @@ class TestWalk:
         """It is told, and the rest is looked at."""
         for name in ("a", "b"):
             (tmp_path / name).mkdir()
-        walking = walk([str(tmp_path)])
+        walking = map(told, walk([str(tmp_path)]))
         assert next(walking) == Entry(str(tmp_path), Kind.DIRECTORY)
         assert next(walking) == Entry(str(tmp_path / "a"), Kind.DIRECTORY)
         (tmp_path / "b").rmdir()
@@ -272,11 +303,11 @@ class TestContent:
         """It is all of it, in blocks of at most a mebibyte."""
         data = os.urandom(size)
         (tmp_path / "file").write_bytes(data)
-        blocks = [*content(Entry(str(tmp_path / "file"), Kind.FILE))]
+        blocks = [*content(str(tmp_path / "file"), Kind.FILE)]
         assert filled(blocks) == data
-        assert [*map(len, blocks)] == [BLOCK_BYTES] * (size // BLOCK_BYTES) + [size % BLOCK_BYTES] * (
-            size % BLOCK_BYTES > 0
-        )
+        assert [len(bytes(block)) for block in blocks] == [BLOCK_BYTES] * (size // BLOCK_BYTES) + [
+            size % BLOCK_BYTES
+        ] * (size % BLOCK_BYTES > 0)
 
     @pytest.mark.parametrize("target", [b"nothing", b"two\nlines", b"\xff"])
     def test_of_a_link(self, tmp_path: Path, target: bytes) -> None:
@@ -309,7 +340,7 @@ class TestContent:
         """A file that changes while it is read is told, after all that was read of it; one that grows has an end."""
         path = tmp_path / "file"
         path.write_bytes(bytes(2 * BLOCK_BYTES))
-        blocks = content(Entry(str(path), Kind.FILE))
+        blocks = content(str(path), Kind.FILE)
         assert next(blocks) == bytes(BLOCK_BYTES)
         if change == "grows":
             with open(path, "ab") as file:
@@ -335,7 +366,7 @@ class TestContent:
         """What a file has no data for is not read, and stands for as many zero bytes."""
         put_at(sparse, *(each * BLOCK_BYTES for each in offsets))
         os.truncate(sparse, size * BLOCK_BYTES - 7)
-        blocks = [*content(Entry(str(sparse), Kind.FILE))]
+        blocks = [*content(str(sparse), Kind.FILE)]
         assert filled(blocks) == sparse.read_bytes()
         assert sum(len(block) for block in blocks if isinstance(block, bytes)) in {
             len(offsets) * BLOCK_BYTES,
@@ -345,7 +376,7 @@ class TestContent:
     def test_a_file_that_is_one_hole(self, sparse: Path) -> None:
         """However large it is, there is nothing to read."""
         os.truncate(sparse, 64 << 30)
-        assert [*content(Entry(str(sparse), Kind.FILE))] == [Hole(64 << 30)]
+        assert [*content(str(sparse), Kind.FILE)] == [64 << 30]
 
     @pytest.mark.parametrize("platform", ["without-holes", "file-system-without-holes"])
     def test_holes_that_are_not_told(self, sparse: Path, monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
@@ -363,7 +394,7 @@ class TestContent:
                 return lseek(descriptor, at, how)
 
             monkeypatch.setattr(os, "lseek", without_holes)
-        blocks = [*content(Entry(str(sparse), Kind.FILE))]
+        blocks = [*content(str(sparse), Kind.FILE)]
         assert blocks == [bytes(BLOCK_BYTES), b"x" * BLOCK_BYTES, bytes(BLOCK_BYTES)]
 
     @pytest.mark.parametrize("change", ["grows", "shrinks", "is-emptied", "is-filled"])
@@ -372,7 +403,7 @@ class TestContent:
         put_at(sparse, 0)
         os.truncate(sparse, 9 * BLOCK_BYTES)
         os.utime(sparse, ns=(0, 0))
-        blocks = content(Entry(str(sparse), Kind.FILE))
+        blocks = content(str(sparse), Kind.FILE)
         assert next(blocks) == b"x" * BLOCK_BYTES
         if change == "is-filled":
             put_at(sparse, 3 * BLOCK_BYTES)
@@ -386,7 +417,7 @@ class TestContent:
         if not os.path.exists("/proc/self/environ"):
             pytest.skip("there is no /proc")
         with pytest.raises(UnreadError, match=r"^it changed while it was read$"):
-            [*content(Entry("/proc/self/environ", Kind.FILE))]
+            [*content("/proc/self/environ", Kind.FILE)]
 
     def test_the_descriptor_is_given_back(self, tmp_path: Path) -> None:
         """Whether all was read, or not."""
@@ -394,7 +425,7 @@ class TestContent:
         os.mkfifo(tmp_path / "fifo")
         before = os.open(tmp_path, os.O_RDONLY)
         os.close(before)
-        blocks = content(Entry(str(tmp_path / "file"), Kind.FILE))
+        blocks = content(str(tmp_path / "file"), Kind.FILE)
         next(blocks)
         blocks.close()  # type: ignore[attr-defined]
         read(tmp_path / "file")

@@ -39,7 +39,7 @@ ODD_NAMES = (
 
 def objects(repository: Repository, names: Iterable[str] | None = None) -> dict[str, tuple[str, bytes]]:
     """Return the kind and the content of objects."""
-    return {each.name: (each.kind, b"".join(each.content)) for each in repository.objects(names)}
+    return {name: (kind, b"".join(content)) for name, kind, content in repository.objects(names)}
 
 
 @pytest.fixture(autouse=True)
@@ -515,17 +515,17 @@ class TestObjects:
         every = objects(repository)
         assert {each: every[each] for each in expected} == expected
         assert sorted(kind for kind, _ in every.values()) == ["blob", "blob", "commit", "tree"]
-        assert all(len(block) <= BLOCK_BYTES for each in repository.objects() for block in each.content)
+        assert all(len(block) <= BLOCK_BYTES for _, _, content in repository.objects() for block in content)
 
     def test_what_is_not_read(self, top: Path) -> None:
         """A content that was not read, or in part, is passed over."""
         names = [put(top, str(number), os.urandom(BLOCK_BYTES + number)) for number in range(3)]
         for partly in (False, True):
             seen = []
-            for each in Repository(str(top), ()).objects(names):
-                seen.append(each.name)
+            for name, _, content in Repository(str(top), ()).objects(names):
+                seen.append(name)
                 if partly:
-                    next(each.content)
+                    next(content)
             assert seen == names
 
     def test_many(self, top: Path) -> None:

@@ -20,9 +20,9 @@ from repositories import NO_CONFIGURATION, commit, git, made, object_file, put
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import TOO_EARLY
-from robodj_secretguard.scan.known import KEYS_FROM, given_value, known_keys, live_values
-from robodj_secretguard.scan.result import KnownKey, parse
-from robodj_secretguard.scan.walk import Entry, content
+from robodj_secretguard.scan.result import KnownKey, Where, parse
+from robodj_secretguard.scan.search import KEYS_FROM, given_value, known_keys, live_values
+from robodj_secretguard.scan.walk import content
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.shapes import Event, draft, hash_of
 from robodj_secretguard.sources import MAX_FILE_BYTES, Environment, read, variables_read
@@ -30,8 +30,6 @@ from robodj_secretguard.sources import MAX_FILE_BYTES, Environment, read, variab
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    from robodj_secretguard.scan.content import Hole
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="FIFOs, links and such names are POSIX's")
 
@@ -122,7 +120,8 @@ class TestKnown:
             rotated(NOW, two, environment="dev"),
             rotated(NOW, one, environment="dev"),
         ]
-        assert known_keys(live, records, [three, one]) == {
+        recorded = [(each.fingerprint, each.secret, each.environment) for each in records]
+        assert known_keys(live, recorded, [three, one]) == {
             one: KnownKey(one, "secret.key", "prod", (KEYS_FROM, "operations log", "revocation list")),
             two: KnownKey(two, "secret.key", "dev", ("operations log",)),
             three: KnownKey(three, None, None, ("revocation list",)),
@@ -247,10 +246,10 @@ class TestHostileFiles:
         for name in ("a", "b", "c"):
             machine.put(name, machine.environ[V1].ljust(2 * BLOCK_BYTES))
 
-        def hostile(entry: Entry) -> Iterator[bytes | Hole]:
-            for block in content(entry):
+        def hostile(path: str, where: Where) -> Iterator[bytes | int]:
+            for block in content(path, where):
                 (machine.root / "c").unlink(missing_ok=True)
-                if entry.path.endswith("b"):
+                if path.endswith("b"):
                     machine.put("b", b"another")
                 yield block
 
@@ -287,6 +286,16 @@ class TestTracked:
                 ("tracked-key-file", "config/secret.key", "secret.key", fingerprint_of(unknown), "index"),
                 ("known-key", "config/secret.key", "secret.key", fingerprint_of(unknown), "file"),
             ],
+        )
+
+    def test_a_key_file_of_several_blocks(self, repository: Machine) -> None:
+        """Of a large one the beginning alone is read, and those after it are found."""
+        for name in ("a", "b"):
+            put(repository.root, f"config/{name}.key", b"x" * (2 * BLOCK_BYTES + 1))
+        status, result = scanned(repository)
+        assert (status, found(result, "rule", "path")) == (
+            FOUND,
+            [("tracked-key-file", "config/a.key"), ("tracked-key-file", "config/b.key")],
         )
 
     @pytest.mark.parametrize("size", [MAX_FILE_BYTES, MAX_FILE_BYTES + 1])

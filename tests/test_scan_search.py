@@ -8,7 +8,7 @@ import secrets
 import string
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pytest
 from conftest import V1, V2, good_keys
@@ -21,7 +21,7 @@ from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL, digest, finger
 from robodj_secretguard.policy import LEAST_MATERIAL, Generator
 from robodj_secretguard.scan import search
 from robodj_secretguard.scan.result import KnownKey
-from robodj_secretguard.scan.search import MOST_LAYERS, UTF_16, KeySearch, Occurrence, View, views
+from robodj_secretguard.scan.search import MOST_LAYERS, UTF_16, KeySearch, views
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
@@ -38,6 +38,23 @@ ALPHABET = (string.ascii_letters + string.digits + "+/-_").encode()
 OTHERS = bytes(each for each in range(256) if each not in ALPHABET)
 SMALL_TEXT = 1 << 16
 MIB = 1 << 20
+
+
+class View(NamedTuple):
+    """A stretch of bytes that is read as text."""
+
+    text: bytes
+    start: int = 0
+    step: int = 1
+    forms: tuple[str, ...] = ()
+
+
+class Occurrence(NamedTuple):
+    """A known key that was found."""
+
+    offset: int
+    key: KnownKey
+    forms: tuple[str, ...]
 
 
 def known(key: bytes) -> KnownKey:
@@ -62,8 +79,8 @@ def found(keys: KeySearch, data: bytes) -> set[Occurrence]:
     """Return what is found in bytes, in all that may be read as text there."""
     return {
         each._replace(offset=view.start + each.offset * view.step)
-        for view in views(data)
-        for each in keys.find(view.text, view.forms)
+        for view in (View(*each) for each in views(data))
+        for each in (Occurrence(*each) for each in keys.find(view.text, view.forms))
     }
 
 

@@ -1,4 +1,4 @@
-"""A net under a service's logs: live keys in what is logged are replaced by their names. Best effort: docs/logs.md."""
+"""Redact keys in log records: live keys are replaced by their names. Best effort: docs/logs.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from enum import Enum
 from numbers import Number
 from operator import is_
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from robodj_secretguard.errors import RedactedError
@@ -22,25 +22,27 @@ from robodj_secretguard.sealed import SealedStr, contain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
+
+    _Form: TypeAlias = tuple[SealedStr, tuple[SealedStr, ...], str]
+    """What all spellings of a key begin with in a form; the spellings, of one length; what takes the place of each."""
 
 MAX_CHARACTERS: Final = 2**20
 """How much text of one event is searched; texts too short to hold a key are not counted."""
 MAX_VALUES: Final = 10_000
-"""How many fields and items of one event are looked at."""
+"""How many fields and items of one event are searched."""
 MAX_DEPTH: Final = 32
-"""How deep what is nested is looked into."""
+"""How deep nested fields and items are searched."""
 TOO_LARGE: Final = "[cut: too large to search for secrets]"
 NOT_SEARCHED: Final = "[cut: could not be searched for secrets]"
 
 _PLAIN: Final = frozenset({int, float, bool, type(None)})
 _PATHS: Final = frozenset({PosixPath, PurePosixPath, PureWindowsPath, WindowsPath})
 _FIXED: Final = _PLAIN | _PATHS | {str, bytes, complex, date, datetime, time, timedelta, Decimal, UUID}
-"""Types whose values never show another text than the one that was searched."""
+"""Types whose values always show the text that was searched."""
 _KEPT: Final = (str, bytes, bytearray, Number, Enum)
-"""Renderers treat values of these types, and of types that are made from them, in a way of their own."""
-_MASK: Final = "**********"
+"""Renderers treat values of these types and their subtypes in a way of their own."""
 _SERIES: Final = (list, tuple, set, frozenset)
-_Result = TypeVar("_Result")
 
 
 class SecretRedactor(logging.Filter):
@@ -64,7 +66,7 @@ class SecretRedactor(logging.Filter):
             msg = "SecretRedactor takes the settings that guard() returned"
             raise TypeError(msg)
         super().__init__()
-        forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form.spellings[0]), reverse=True))
+        forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form[1][0]), reverse=True))
         if isinstance(forms, BaseException):
             raise forms
         self._forms = forms  # the longest first
@@ -79,47 +81,30 @@ class SecretRedactor(logging.Filter):
         return True
 
 
-class _Form(NamedTuple):
-    """A form in which a key is found.
-
-    Attributes:
-        stem: what all spellings of the key begin with in this form; it is searched for.
-        spellings: all of them, as long as each other.
-        name: what takes the place of each.
-    """
-
-    stem: SealedStr
-    spellings: tuple[SealedStr, ...]
-    name: str
-
-
 def _forms(secrets: SecretSettings) -> Iterator[_Form]:
     """Yield every form in which a key is found, sealed."""
     for field, policy in secrets.secret_policies.items():
         key = getattr(secrets, field).get_secret_value()
-        spellings = [key[:-1] + last for last in last_characters(key)]
-        for texts in dict.fromkeys(zip(*map(_texts, spellings), strict=True)):
-            stem = texts[0][:-2]  # a key's last character makes no more than two of any form
-            yield _Form(SealedStr(stem), tuple(map(SealedStr, texts)), f"[redacted {policy.name}]")
+        spellings = (_texts(key[:-1] + last) for last in last_characters(key))
+        for texts in dict.fromkeys(zip(*spellings, strict=True)):
+            # A key's last character makes no more than two of any form.
+            yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {policy.name}]"
 
 
 def _texts(key: str) -> Iterator[str]:
     """Yield a key as it is, in hexadecimal and in base64."""
     data = key.encode()
-    yield from (key, data.hex(), data.hex().upper())
-    if is_hexadecimal(key):
-        yield from (key.lower(), key.upper())
+    yield from (key, data.hex(), data.hex().upper(), *((key.lower(), key.upper()) if is_hexadecimal(key) else ()))
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for before, start in enumerate((0, 2, 3)):  # bytes of something else, as in a Basic header
-            text = encode(bytes(before) + data).decode()
-            # Less the characters that depend on what stands before and after.
-            yield text[start : (before + len(data)) * 8 // 6]
+            # Less the characters that depend on what is before and after.
+            yield encode(bytes(before) + data)[start : (before + len(data)) * 8 // 6].decode()
 
 
-def _attempt(action: Callable[[], _Result], otherwise: Callable[[], _Result]) -> _Result:
+def _attempt(action: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
     try:
         return action()
-    except Exception:  # noqa: BLE001 - an object may raise anything when it is looked at, and the event goes on
+    except Exception:  # noqa: BLE001 - an object may raise anything when it is read, and the event goes on
         return otherwise()
     except BaseException as ending:  # noqa: BLE001 - a signal's, for one: it gets out, without the search's frames
         raise ending.with_traceback(None) from None
@@ -130,18 +115,21 @@ class _Search:
 
     def __init__(self, forms: Sequence[_Form]) -> None:
         self._forms = forms
-        self._shortest, self._longest = len(forms[-1].spellings[0]), len(forms[0].spellings[0])
-        self._characters = MAX_CHARACTERS
-        self._values = MAX_VALUES
+        self._shortest, self._longest = len(forms[-1][1][0]), len(forms[0][1][0])
+        self._characters, self._values = MAX_CHARACTERS, MAX_VALUES
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """Return a value redacted: the same object where it is plain and holds no key."""
-        kind = type(value)
-        if kind in _PLAIN or (kind is str and len(value) < self._shortest):
+        if type(value) in _PLAIN or (type(value) is str and len(value) < self._shortest):
             return value
         if isinstance(value, logging.LogRecord):
             return self.record(value)
-        return self._container(value, depth) if isinstance(value, (dict, *_SERIES)) else self._shown(value)
+        if not isinstance(value, (dict, *_SERIES)):
+            return self._shown(value)
+        if depth > MAX_DEPTH or len(value) > self._values:
+            return TOO_LARGE if depth else _instead_of(value, TOO_LARGE)
+        self._values -= len(value)
+        return (self._mapping if isinstance(value, dict) else self._series)(value, depth + 1)
 
     def record(self, record: logging.LogRecord) -> logging.LogRecord:
         """Redact a record in place, and return it."""
@@ -154,32 +142,28 @@ class _Search:
             fields.clear()
             fields |= redacted
         if not isinstance(msg, dict):  # structlog's formatter renders a dict
-            message = _message(record, msg, args)
+            try:
+                message = record.getMessage()
+            except Exception:  # noqa: BLE001 - a stand-in may not fit the format
+                record.msg, record.args = msg, args
+                message = record.getMessage()
             searched = self._text(message)
-            if searched != message or not _is_fixed(record.msg, record.args):
+            shown = (record.msg, *record.args) if type(record.args) is tuple else (record.msg, record.args or None)
+            if searched != message or not all(type(each) in _FIXED for each in shown):
                 record.msg, record.args = searched, ()
         return record
 
     def _shown(self, value: Any) -> Any:
-        in_bytes = isinstance(value, (bytes, bytearray))
-        try:
-            texts = _texts_of(value)
-        except Exception:  # noqa: BLE001 - an object may raise anything when it is looked at
+        texts = _attempt(lambda: _texts_of(value), tuple)
+        if not texts:
             return NOT_SEARCHED
         for text in texts:
             redacted = self._text(text)
             if redacted != text:
-                return redacted.encode("latin-1") if in_bytes else redacted
+                return redacted.encode("latin-1") if isinstance(value, (bytes, bytearray)) else redacted
         return value if type(value) in _FIXED or isinstance(value, _KEPT) else _StandIn(value, texts)
 
-    def _container(self, value: Any, depth: int) -> Any:
-        if depth > MAX_DEPTH or len(value) > self._values:
-            return TOO_LARGE if depth else _instead_of(value, TOO_LARGE)
-        self._values -= len(value)
-        search = self._mapping if isinstance(value, dict) else self._series
-        return search(value, depth + 1)
-
-    def _mapping(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
+    def _mapping(self, value: Any, depth: int) -> dict[Any, Any]:
         redacted = {
             self.value(name, depth): self._exception(each, depth) if name == "exc_info" else self.value(each, depth)
             for name, each in value.items()
@@ -193,14 +177,13 @@ class _Search:
         if redacted != shown:
             # A stand-in that every renderer can format: without any, some would look for the exception by themselves.
             return RedactedError, RedactedError(redacted.rstrip("\n")), None
-        # A field of that name need not hold one.
+        # Otherwise a field of that name may hold something else.
         return exc_info if isinstance(exc_info, (BaseException, tuple)) else self.value(exc_info, depth)
 
     def _series(self, value: Any, depth: int) -> Any:
         redacted = [self.value(each, depth) for each in value]
-        if all(map(is_, redacted, value)):
-            return value
-        return next(kind(redacted) for kind in _SERIES if isinstance(value, kind))
+        kind = next(kind for kind in _SERIES if isinstance(value, kind))
+        return value if all(map(is_, redacted, value)) else kind(redacted)
 
     def _text(self, text: str) -> str:
         if len(text) < self._shortest:
@@ -219,18 +202,12 @@ class _Search:
 
 
 class _StandIn:
-    """Takes the place of an object: it shows the texts that were searched, and has the object's attributes.
-
-    Args:
-        value: the object, which could show another text the next time.
-        texts: its `str` and its `repr`.
-    """
+    """Shows the `str` and the `repr` of an object that were searched, and has the object's attributes."""
 
     __slots__ = ("_texts", "_value")
 
     def __init__(self, value: Any, texts: Sequence[str]) -> None:
-        self._value = value
-        self._texts = texts
+        self._value, self._texts = value, texts
 
     def __str__(self) -> str:
         return self._texts[0]
@@ -255,31 +232,14 @@ def _texts_of(value: Any) -> tuple[str, ...]:
         return (str.__str__(value),)
     if isinstance(value, (bytes, bytearray)):
         return (value[: MAX_CHARACTERS + 1].decode("latin-1"),)
-    if isinstance(value, SealedStr):  # which has no str
-        return _MASK, repr(value)
-    return str(value), repr(value)
-
-
-def _message(record: logging.LogRecord, msg: Any, args: Any) -> str:
-    """Return the message of a redacted record: formatted from the original arguments where stand-ins do not fit."""
-    try:
-        return record.getMessage()
-    except Exception:  # noqa: BLE001 - a stand-in is no number, for one
-        record.msg, record.args = msg, args
-        return record.getMessage()
-
-
-def _is_fixed(msg: Any, args: Any) -> bool:
-    """Whether a message and its arguments make the same text whenever a handler formats them."""
-    values = (msg, *args) if type(args) is tuple else (msg, args or None)
-    return all(type(each) in _FIXED for each in values)
+    return "**********" if isinstance(value, SealedStr) else str(value), repr(value)  # a SealedStr has no str()
 
 
 def _formatted(exc_info: Any) -> str:
     """Format what stands for an exception in structlog and logging: itself, its tuple, or true for the current one."""
     if isinstance(exc_info, BaseException):
-        return "".join(traceback.format_exception(exc_info))
-    if exc_info and not isinstance(exc_info, tuple):
+        exc_info = (exc_info,)
+    elif exc_info and not isinstance(exc_info, tuple):
         exc_info = sys.exc_info()
     return "".join(traceback.format_exception(*exc_info)) if exc_info else ""
 
@@ -293,10 +253,12 @@ def _instead_of(value: Any, constant: str = NOT_SEARCHED) -> Any:
     return constant.encode() if isinstance(value, bytes) else constant
 
 
-def _blank(record: logging.LogRecord) -> logging.LogRecord:
+def _blank(record: logging.LogRecord) -> None:
     """Take out of a record all that could hold a key."""
     fields = vars(record)
-    message = _instead_of(fields.get("msg"))
-    fields |= {name: NOT_SEARCHED for name, value in fields.items() if type(value) not in _PLAIN}
-    fields |= {"msg": message, "args": (), "exc_info": None, "exc_text": None, "stack_info": None}
-    return record
+    fields |= {
+        **{name: NOT_SEARCHED for name, value in fields.items() if type(value) not in _PLAIN},
+        **dict.fromkeys(("exc_info", "exc_text", "stack_info")),
+        "msg": _instead_of(fields.get("msg")),
+        "args": (),
+    }

@@ -23,7 +23,7 @@ from robodj_secretguard.cli import main
 from robodj_secretguard.cli.output import PASSED
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.material import fingerprint
-from robodj_secretguard.scan.text import CLEAN
+from robodj_secretguard.scan.render import CLEAN
 from robodj_secretguard.sealed import SealedStr
 
 ROOT = Path(__file__).parent.parent.parent

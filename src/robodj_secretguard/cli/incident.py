@@ -12,6 +12,7 @@ from robodj_secretguard.cli.output import EXIT_CLEAN, Answer, document, revocati
 from robodj_secretguard.cli.recorded import checked
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
+from robodj_secretguard.scan.render import lines as scan_lines
 from robodj_secretguard.scan.result import Scope, parse
 from robodj_secretguard.shapes import Event
 from robodj_secretguard.sources import iso_utc
@@ -188,7 +189,7 @@ def _markdown(incident: Incident, log: str) -> str:
     else:
         lines += ["Nothing is recorded of this time."]
     if incident.scan is not None:
-        lines += ["", "## Blast radius", "", "```text", *incident.scan.lines, "```"]
+        lines += ["", "## Blast radius", "", "```text", *scan_lines(incident.scan), "```"]
     lines += ["", "## Validation state", "", f"As checked at {iso_utc(report.checked_at)}:", "", "```text"]
     lines += [*(finding.line for finding in report.findings), *map(status_line, report.secrets)]
     lines += [revocation_line(report.revocation_list), "```"]

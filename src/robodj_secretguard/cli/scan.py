@@ -17,12 +17,10 @@ from robodj_secretguard.errors import UsageError
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.scan.git import work_tree_of
-from robodj_secretguard.scan.known import given_value, known_keys, live_values
-from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Scope, Unread, size_in_words
-from robodj_secretguard.scan.sarif import sarif
+from robodj_secretguard.scan.render import sarif, size_in_words, text
+from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Scope, Unread
 from robodj_secretguard.scan.scanner import Scanner
-from robodj_secretguard.scan.search import KeySearch
-from robodj_secretguard.scan.text import text
+from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, live_values
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.sources import Environment, read, variables_read, within_config_dir
 from robodj_secretguard.textfile import lines_of
@@ -36,8 +34,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.recorded import Evidence
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.git import Repository
-    from robodj_secretguard.scan.known import Live
     from robodj_secretguard.scan.result import KnownKey
+    from robodj_secretguard.scan.search import Live
     from robodj_secretguard.sources import Reading, Setup
 
 MAX_KEYS_BYTES: Final = 1 << 16
@@ -88,7 +86,8 @@ def _scan(arguments: argparse.Namespace) -> Answer:
     at_hand = [*live_values(readings), *_given(arguments.keys_from)]
     values = [] if arguments.fingerprints else at_hand
     live = [each for each in values if each.is_sound]
-    known = known_keys(live, recorded.log.records, setup.revocation.fingerprints)
+    records = [(each.fingerprint, each.secret, each.environment) for each in recorded.log.records]
+    known = known_keys(live, records, setup.revocation.fingerprints)
     directory, _ = directory_of(arguments, model)
     paths = [path for path in dict.fromkeys(arguments.paths or [os.curdir]) if os.path.lexists(path)]
     progress = Progress(getattr(sys, "stderr", None))

@@ -1,157 +1,146 @@
-"""One file's or object's content, of any size: what is found in it, and in which line and column."""
+"""One content of any size, of a file or an object: the keys in it, and the line and column of each."""
 
 from __future__ import annotations
 
+import binascii
+import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from typing import TYPE_CHECKING, Final, NamedTuple
+from contextlib import suppress
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.material import fingerprint
-from robodj_secretguard.scan.assignments import assignments
+from robodj_secretguard.material import fingerprint, is_sound
 from robodj_secretguard.scan.result import KnownKey, Rule
 from robodj_secretguard.scan.search import views
+from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     from robodj_secretguard.policy import SecretPolicy
-    from robodj_secretguard.scan.search import KeySearch
+    from robodj_secretguard.scan.search import Forms, KeySearch
+
+    Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, line and column, and the key
+    _Place: TypeAlias = tuple[int, int, int, str | None]
+    """What is before a place: bytes, whole lines, characters of its line; and the encoding by the byte order mark."""
 
 BLOCK_BYTES: Final = 1 << 20
-"""How much of a content is looked at together: what is held in memory does not grow with its size."""
+"""How much of a content is searched together: what is held in memory does not grow with its size."""
 OVERLAP_BYTES: Final = 1 << 15
-"""How much of a block is looked at again with the next: room for a key of a whole fallback file in any encoding."""
+"""How much of a block is searched again with the next: room for a key of a whole fallback file in any encoding."""
 
 _NO_CHARACTERS: Final = bytes([0, *range(0x80, 0xC0)])  # the second byte of UTF-16's ASCII, and UTF-8's further bytes
-_ENCODINGS: Final = {BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be"}
-
-
-class Hole(NamedTuple):
-    """Zero bytes that a sparse file has no data for: they are not read.
-
-    Attributes:
-        size: how many there are.
-    """
-
-    size: int
-
-
-class Hit(NamedTuple):
-    """A key in a content.
-
-    Attributes:
-        offset: where it, or the text that it is encoded in, begins, in bytes.
-        line: the line, from 1.
-        column: the character in the line, from 1.
-        rule: how it is known to be one.
-        key: which key.
-        forms: its encodings, from the outermost; none for a key as it is.
-    """
-
-    offset: int
-    line: int
-    column: int
-    rule: Rule
-    key: KnownKey
-    forms: tuple[str, ...]
+_ENCODINGS: Final = {BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be", BOM_UTF8: None}
+_NAME_GOES_ON: Final = re.compile(rb"[A-Za-z0-9_]")
+_GIVEN: Final = re.compile(
+    rb"""
+    \\?+ ["'`)\]}]*+                                        # the end of the name: "NAME":, env["NAME"] =
+    (?: \s*+ ,? \s*+ -? [ \t]*+ ["']? [Vv]alue ["']? \s*+ [:=]  # name: NAME, and value: in Kubernetes and compose
+      | -                                                   # ${NAME-value}
+      | \s*+ (?: => | :- | [:?+]?= | : \s*+ | [,>] )        # NAME=, NAME:, ${NAME:-value} and what else assigns
+      | [ \t] )                                             # ENV NAME value, setenv NAME value
+    [ \t]*+
+    (?: [|>][+-]? [ \t]*+ \r?\n [ \t]*+ | \\ \r?\n [ \t]*+ )?  # a block of YAML, a continued line
+    (?: [!&]{1,2} \w*+ [ \t]++ )?                           # a tag or an anchor of YAML
+    \\?+ \$? ["'`]?
+    (?P<value> [A-Za-z0-9+/_-]++ ={0,2}+ )
+    """,
+    re.VERBOSE,
+)
+_ENDED: Final = re.compile(rb"""["'`]?(?:[\s,;)\]}\#&<>|\\\x00]|/>|\Z)""")
 
 
 class ContentSearch:
-    """Looks for keys in contents.
-
-    Args:
-        search: the search for known keys.
-        policies: the declared secrets.
-    """
+    """Finds keys in contents: known ones, and those that are assigned to a declared variable."""
 
     def __init__(self, search: KeySearch, policies: Sequence[SecretPolicy]) -> None:
         self._search = search
         self._policies = policies
 
-    def find(self, blocks: Iterable[bytes | Hole]) -> Iterator[Hit]:
-        """Yield every key in a content, in the order of where they are.
+    def find(self, blocks: Iterable[bytes | int]) -> Iterator[Hit]:
+        """Yield every key in a content, in order. A block that is a number is a hole of that many zero bytes.
 
-        Args:
-            blocks: the content.
-
-        Raises:
-            UnreadError: it could not be read as a whole; what was read has been looked at.
+        Where reading fails, the `UnreadError` follows what was found until then.
         """
-        window, looked_at = b"", 0
-        place = _Place()
-        for block, is_last in _with_last(blocks):
-            if isinstance(block, Hole):
-                place = place.after(window).behind(block)
-                window, looked_at = b"", 0
+        window, searched = b"", 0
+        place: _Place = (0, 0, 0, None)
+        for block, following in pairwise(_with_end(blocks)):
+            if isinstance(block, int):
+                offset, lines, column, encoding = _after(place, window)
+                # Zero bytes are characters in UTF-16 alone.
+                place = offset + block, lines, column + (block // 2 if encoding else 0), encoding
+                window, searched = b"", 0
                 continue
             window += block
-            end = len(window) if is_last else max(looked_at, len(window) - OVERLAP_BYTES)
+            end = len(window) if isinstance(following, int) else max(searched, len(window) - OVERLAP_BYTES)
             found = self._in(window)
-            for start in sorted(each for each in found if looked_at <= each < end):
-                here = place.after(window[:start])
-                yield Hit(here.offset, here.lines + 1, here.column + 1, *found[start])
+            for start in sorted(each for each in found if searched <= each < end):
+                offset, lines, column, _ = _after(place, window[:start])
+                yield offset, lines + 1, column + 1, *found[start]
             kept_from = max(0, end - OVERLAP_BYTES) // 2 * 2  # between two characters of UTF-16
-            place = place.after(window[:kept_from])
-            window, looked_at = window[kept_from:], end - kept_from
+            place = _after(place, window[:kept_from])
+            window, searched = window[kept_from:], end - kept_from
 
-    def _in(self, window: bytes) -> dict[int, tuple[Rule, KnownKey, tuple[str, ...]]]:
+    def _in(self, window: bytes) -> dict[int, tuple[Rule, KnownKey, Forms]]:
         """Return what is found, by its offset."""
-        found: dict[int, tuple[Rule, KnownKey, tuple[str, ...]]] = {}
-        for view in views(window):
-            for each in assignments(view.text, self._policies):
-                key = KnownKey(fingerprint(each.key), each.policy.name)
-                self._search.seen[key.fingerprint] = each.key
-                found[view.start + each.offset * view.step] = Rule.ASSIGNED_KEY, key, (*view.forms, *each.forms)
-            for known in self._search.find(view.text, view.forms):
-                found[view.start + known.offset * view.step] = Rule.KNOWN_KEY, known.key, known.forms
+        found: dict[int, tuple[Rule, KnownKey, Forms]] = {}
+        for text, start, step, encoding in views(window):
+            for offset, policy, key, forms in assignments(text, self._policies):
+                assigned = KnownKey(fingerprint(key), policy.name)
+                self._search.seen[assigned.fingerprint] = key
+                found[start + offset * step] = Rule.ASSIGNED_KEY, assigned, (*encoding, *forms)
+            for offset, known, forms in self._search.find(text, encoding):
+                found[start + offset * step] = Rule.KNOWN_KEY, known, forms
         return found
 
 
-class _Place(NamedTuple):
-    """A place in a content.
-
-    Attributes:
-        offset: how many bytes stand before it.
-        lines: how many lines have ended before it.
-        column: how many characters of its line stand before it.
-        encoding: of the text, where a byte order mark tells it.
-    """
-
-    offset: int = 0
-    lines: int = 0
-    column: int = 0
-    encoding: str | None = None
-
-    def after(self, text: bytes) -> _Place:
-        """Return the place after some text that begins at this one."""
-        mark = next(filter(text.startswith, _ENCODINGS), b"") if not self.offset else b""
-        encoding = _ENCODINGS.get(mark, self.encoding)
-        if encoding is not None:
-            whole = text[len(mark) : len(mark) + (len(text) - len(mark)) // 2 * 2].decode(encoding, "replace")
-            lines, last = whole.count("\n"), len(whole) - whole.rfind("\n") - 1
-        else:
-            rest = text.removeprefix(BOM_UTF8) if not self.offset else text
-            lines, last = rest.count(b"\n"), len(rest[rest.rfind(b"\n") + 1 :].translate(None, _NO_CHARACTERS))
-        return _Place(self.offset + len(text), self.lines + lines, last + (0 if lines else self.column), encoding)
-
-    def behind(self, hole: Hole) -> _Place:
-        """Return the place behind a hole that begins at this one. Zero bytes are characters in UTF-16 alone."""
-        characters = 0 if self.encoding is None else hole.size // 2
-        return self._replace(offset=self.offset + hole.size, column=self.column + characters)
+def _after(place: _Place, text: bytes) -> _Place:
+    """Return the place after some text that begins at a place."""
+    offset, lines, column, encoding = place
+    mark = b"" if offset else next(filter(text.startswith, _ENCODINGS), b"")
+    encoding = _ENCODINGS.get(mark, encoding)
+    rest = text.removeprefix(mark)
+    if encoding is None:
+        ended, last = rest.count(b"\n"), len(rest[rest.rfind(b"\n") + 1 :].translate(None, _NO_CHARACTERS))
+    else:
+        whole = rest[: len(rest) // 2 * 2].decode(encoding, "replace")
+        ended, last = whole.count("\n"), len(whole) - whole.rfind("\n") - 1
+    return offset + len(text), lines + ended, last + (0 if ended else column), encoding
 
 
-def _with_last(blocks: Iterable[bytes | Hole]) -> Iterator[tuple[bytes | Hole, bool]]:
-    """Yield blocks, and whether each is the last one before a hole or the end: no key continues behind it."""
-    before: bytes | Hole | None = None
-    failure = None
+def _with_end(blocks: Iterable[bytes | int]) -> Iterator[bytes | int]:
+    """Yield blocks, and a hole of nothing behind the last one: no key continues behind a hole."""
     try:
-        for block in blocks:
-            if before is not None:
-                yield before, isinstance(block, Hole)
-            before = block
-    except UnreadError as error:  # what was read until then is looked at
-        failure = error
-    if before is not None:
-        yield before, True
-    if failure is not None:
-        raise failure
+        yield from blocks
+    except UnreadError:  # what was read until then is searched
+        yield 0
+        raise
+    yield 0
+
+
+def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple[int, SecretPolicy, SealedStr, Forms]]:
+    """Yield every sound key that a declared variable is given: where it begins, its secret, the key and its encoding.
+
+    Placeholders and templates are no keys.
+    """
+    for policy in policies:
+        name = policy.variable.encode()
+        start = text.find(name)
+        while start >= 0:
+            end = start + len(name)
+            if not (start and _NAME_GOES_ON.match(text, start - 1)) and (given := _GIVEN.match(text, end)):
+                end = given.end()
+                if _ENDED.match(text, end):
+                    readings = _readings(given["value"])
+                    sound = (each for each in readings if is_sound(each[0].get_secret_value(), policy.material))
+                    yield from ((given.start("value"), policy, *each) for each in islice(sound, 1))
+            start = text.find(name, end)
+
+
+def _readings(value: bytes) -> Iterator[tuple[SealedStr, Forms]]:
+    """Yield a value decoded, as in a Kubernetes secret, and as it is: base64 of a key may pass as a key itself."""
+    with suppress(ValueError):  # it is not base64, or not of ASCII
+        yield SealedStr(binascii.a2b_base64(value, strict_mode=True).rstrip(b"\r\n").decode("ascii")), ("base64",)
+    yield SealedStr(value.decode("ascii")), ()

@@ -7,7 +7,8 @@ import shutil
 import stat
 import subprocess
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from glob import escape, glob
+from typing import TYPE_CHECKING, Final, cast
 
 from robodj_secretguard.errors import GitError
 from robodj_secretguard.scan.content import BLOCK_BYTES
@@ -15,19 +16,20 @@ from robodj_secretguard.scan.content import BLOCK_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from io import BufferedReader, BufferedWriter
+    from typing import TypeAlias
+
+    Object: TypeAlias = tuple[str, str, Iterator[bytes]]
+    """The name of an object, its kind, and its content in blocks, to be read before the next object."""
 
 DOT_GIT: Final = ".git"
 """What a repository has in its work tree."""
 TOO_EARLY: Final = "git ended before all was read"
 MISSING: Final = "missing"
-"""In the place of the kind of an object of which git has the name alone."""
+"""The kind of an object of which git has the name alone."""
 
 _ANSWER_SECONDS: Final = 30.0
-"""How long git may take for what it answers at once: its settings may lead to a pipe, which it would wait for."""
-_NOT_RUN: Final = "git cannot be run"
+"""How long git may take for a short answer: its settings may lead to a pipe, which it would wait for."""
 _SUBMODULE: Final = b"160000"
-_MERGED: Final = b"0"
-_NO_OBJECT: Final = b"0"
 # Nothing that a repository's own configuration names is run, nothing is fetched, and nothing is written.
 _SETTINGS: Final = {
     "GIT_OPTIONAL_LOCKS": "0",
@@ -37,33 +39,15 @@ _SETTINGS: Final = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-# Which repository is meant says the path alone, whatever hook this runs in.
+# The path alone selects the repository, whatever hook this runs in.
 _WITHHELD: Final = ("ROBODJ_", "GIT_TRACE", "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX")
-_OPTIONS: Final = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
+_SAFE: Final = ("-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
 _RAW: Final = ("--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "-z")
 _COMMIT: Final = b"commit "
 
 
-class Object(NamedTuple):
-    """An object that git keeps.
-
-    Attributes:
-        name: its hash.
-        kind: `blob`, `commit`, `tag` or `tree`; or `MISSING`.
-        content: its content, block by block, to be read before the next object.
-    """
-
-    name: str
-    kind: str
-    content: Iterator[bytes]
-
-
 def work_tree_of(directory: str) -> str | None:
-    """Return the directory of the work tree that a directory is in, as far as can be told without git.
-
-    Args:
-        directory: the directory. Git's own is in none.
-    """
+    """Return the top of the work tree that a directory is in, without git; `None` for git's own directory."""
     here = os.path.realpath(directory)
     while not os.path.lexists(os.path.join(here, DOT_GIT)):
         here, before = os.path.dirname(here), here
@@ -73,62 +57,49 @@ def work_tree_of(directory: str) -> str | None:
 
 
 class Repository:
-    """A git repository. Whatever it yields may end in a `GitError`.
+    """The git repository that a directory is in. It, and whatever it yields, may end in a `GitError`.
 
-    Attributes:
-        directories: git's own directories of it, for a linked work tree that one first.
-        has_work_tree: whether the directory is in a work tree.
-
-    Args:
-        directory: a directory in it.
-        withheld: the variables that git is not given, besides those of RoboDJ: it needs no key.
-
-    Raises:
-        GitError: it is none, or git is not there.
+    `directories` are git's own, that of a linked work tree first. `top` is the work tree's directory, or git's own
+    where there is none. Git gets neither RoboDJ's variables nor the `withheld` ones: it needs no key.
     """
 
     def __init__(self, directory: str, withheld: Collection[str]) -> None:
         self._environment = {
             name: value for name, value in os.environ.items() if name not in withheld and not name.startswith(_WITHHELD)
         } | _SETTINGS
-        self._directory = directory
+        self.top = directory
         kept = (os.fsdecode(self._asked(each)) for each in ("--git-dir", "--git-common-dir"))
-        here = os.path.realpath(directory)
-        self.directories = tuple(dict.fromkeys(_near(os.path.normpath(os.path.join(here, each))) for each in kept))
+        paths = (os.path.normpath(os.path.join(os.path.realpath(directory), each)) for each in kept)
+        self.directories = tuple(dict.fromkeys(map(_near, paths)))
         if any(map(_keeps_waiting, self.directories)):
             msg = "a pipe or a device lies where git keeps its files, and git would wait for it"
             raise GitError(msg)
         self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
-        self._directory = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
-
-    @property
-    def top(self) -> str:
-        """The work tree's directory; git's own where there is none."""
-        return self._directory
+        self.top = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
 
     def limits(self) -> Iterator[str]:
         """Yield why its history may not be all here."""
         if self._asked("--is-shallow-repository") == b"true":
             yield "this is a shallow clone, without the rest of its history: git fetch --unshallow"
-        if any(os.path.isdir(os.path.join(directory, "reftable")) for directory in self.directories):
+        if any(os.path.isdir(os.path.join(each, "reftable")) for each in self.directories):
             yield "its reflogs are in reftables, which are compressed and were not looked into"
-        if any(name.endswith(".promisor") for directory in self.directories for name in _packs(directory)):
+        if any(glob(os.path.join(escape(each), "objects", "pack", "*.promisor")) for each in self.directories):
             yield "this is a partial clone, without all of its objects: git fetch --refetch --no-filter"
 
     def index(self) -> Iterator[tuple[str, str]]:
         """Yield every file in the index: its object's name, and its path."""
-        yield from ((name, path) for mode, name, _, path in self._entries() if mode != _SUBMODULE)
+        return ((name, path) for mode, name, _, path in self._entries() if mode != _SUBMODULE)
 
     def submodules(self) -> Iterator[str]:
         """Yield the path of every submodule."""
-        yield from (path for mode, _, _, path in self._entries() if mode == _SUBMODULE)
+        return (path for mode, _, _, path in self._entries() if mode == _SUBMODULE)
 
     def staged(self) -> Iterator[tuple[str, str]]:
         """Yield every file that the next commit adds or changes, or that is not merged: its object, and its path."""
         parts = self._parts("diff", "--cached", "--ignore-submodules=none", *_RAW)
         for meta in parts:
             yield from _put(meta, next(parts))
-        yield from ((name, path) for _, name, stage, path in self._entries() if stage != _MERGED)
+        yield from ((name, path) for _, name, stage, path in self._entries() if stage != b"0")
 
     def history(self) -> Iterator[tuple[str, str | None, str]]:
         """Yield every object that is put at a path: its name, the commit, which is `None` for the index, and the path.
@@ -144,23 +115,8 @@ class Repository:
             elif meta := part.lstrip(b"\n"):
                 yield from ((name, commit, path) for name, path in _put(meta, next(parts)))
 
-    def _entries(self) -> Iterator[tuple[bytes, str, bytes, str]]:
-        """Yield the entries of the index: the mode, the object's name, the stage and the path."""
-        if self.has_work_tree:
-            for entry in self._parts("ls-files", "--stage", "-z"):
-                meta, _, path = entry.partition(b"\t")
-                mode, name, stage = meta.split(b" ")
-                yield mode, name.decode(), stage, os.fsdecode(path)
-
     def objects(self, names: Iterable[str] | None = None) -> Iterator[Object]:
-        """Yield objects.
-
-        Args:
-            names: which; `None` for all that there are, whether anything leads to them or not.
-
-        Raises:
-            GitError: not all could be read.
-        """
+        """Yield the objects of some names; otherwise all that there are, whether anything leads to them or not."""
         every = ("--batch-all-objects", "--unordered", "--buffer") if names is None else ()
         with self._started("cat-file", "--batch", *every) as (stdout, stdin):
             if names is None:
@@ -171,6 +127,14 @@ class Repository:
                     stdin.write(f"{name}\n".encode())
                     stdin.flush()
                     yield from _object(stdout.readline(), stdout)
+
+    def _entries(self) -> Iterator[tuple[bytes, str, bytes, str]]:
+        """Yield the entries of the index: the mode, the object's name, the stage and the path."""
+        if self.has_work_tree:
+            for entry in self._parts("ls-files", "--stage", "-z"):
+                meta, _, path = entry.partition(b"\t")
+                mode, name, stage = meta.split(b" ")
+                yield mode, name.decode(), stage, os.fsdecode(path)
 
     def _asked(self, *options: str) -> bytes:
         with self._process("rev-parse", *options) as process:
@@ -195,21 +159,16 @@ class Repository:
 
     @contextmanager
     def _started(self, *arguments: str) -> Iterator[tuple[BufferedReader, BufferedWriter]]:
-        """Run git, and yield its stdout and its stdin.
-
-        Raises:
-            GitError: it cannot be run, or has failed.
-        """
+        """Run git, and yield its stdout and its stdin."""
         with self._process(*arguments) as process:
             stdin = cast("BufferedWriter", process.stdin)
             try:
                 yield cast("BufferedReader", process.stdout), stdin
                 stdin.close()
-            except OSError:  # a broken pipe; on Windows an invalid argument
+            except BaseException as error:
                 process.kill()
-                raise GitError(TOO_EARLY) from None
-            except BaseException:
-                process.kill()
+                if isinstance(error, OSError):  # a broken pipe; on Windows an invalid argument
+                    raise GitError(TOO_EARLY) from None
                 raise
             finally:
                 with suppress(OSError):
@@ -219,21 +178,19 @@ class Repository:
             raise GitError(msg)
 
     def _process(self, *arguments: str) -> subprocess.Popen[bytes]:
-        program = shutil.which("git")
-        if program is None:
-            raise GitError(_NOT_RUN)
-        try:
-            return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
-                ["git", *_OPTIONS, *arguments],  # noqa: S607 - which one says the next line
-                executable=os.path.abspath(program),  # it is looked for from here, not from the repository
-                cwd=_Unshown(self._directory),
-                env=self._environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-        except OSError:
-            raise GitError(_NOT_RUN) from None
+        with suppress(OSError):
+            if program := shutil.which("git"):
+                return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
+                    ["git", "--no-pager", *_SAFE, *arguments],  # noqa: S607 - the next line selects which one
+                    executable=os.path.abspath(program),  # it is searched for from here, not from the repository
+                    cwd=_Unshown(self.top),
+                    env=self._environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                )
+        msg = "git cannot be run"
+        raise GitError(msg)
 
 
 class _Unshown:
@@ -247,16 +204,15 @@ class _Unshown:
 
 
 def _near(path: str) -> str:
-    """Return a path from the working directory on, if it is below that, and as it is otherwise."""
-    try:
-        near = os.path.relpath(path)
-    except (OSError, ValueError):  # the working directory is gone, or on another drive of Windows
-        return path
-    return path if near.startswith(os.pardir) else near
+    """Return a path relative to the working directory if it is below that, otherwise as it is."""
+    with suppress(OSError, ValueError):  # the working directory is deleted, or on another drive of Windows
+        if not (near := os.path.relpath(path)).startswith(os.pardir):
+            return near
+    return path
 
 
 def _keeps_waiting(directory: str) -> bool:
-    """Whether a pipe or a device lies in a directory of git's, whose files it opens. Its own socket it leaves alone."""
+    """Whether a pipe or a device lies in a directory whose files git opens. Its own socket it does not open."""
     for here, _, names in os.walk(directory):
         for name in names:
             with suppress(OSError):
@@ -266,19 +222,11 @@ def _keeps_waiting(directory: str) -> bool:
     return False
 
 
-def _packs(directory: str) -> list[str]:
-    try:
-        return os.listdir(os.path.join(directory, "objects", "pack"))
-    except OSError:
-        return []
-
-
 def _put(meta: bytes, path: bytes) -> Iterator[tuple[str, str]]:
     """Yield the object that a change puts at a path, if it is a file's."""
     fields = meta.lstrip(b":").split(b" ")  # the modes and the names before and after, of several parents in a merge
-    after = len(fields) // 2 - 1
-    mode, name = fields[after], fields[-2]
-    if mode != _SUBMODULE and name.strip(_NO_OBJECT):
+    mode, name = fields[len(fields) // 2 - 1], fields[-2]
+    if mode != _SUBMODULE and name.strip(b"0"):
         yield name.decode(), os.fsdecode(path)
 
 
@@ -288,18 +236,16 @@ def _object(header: bytes, stream: BufferedReader) -> Iterator[Object]:
     if not name:
         raise GitError(TOO_EARLY)
     content = _content(stream, int(size[0])) if size else iter(())
-    yield Object(name, kind, content)
+    yield name, kind, content
     for _ in content:  # what was not read
         pass
-    if size:
-        stream.read(1)
 
 
 def _content(stream: BufferedReader, size: int) -> Iterator[bytes]:
-    left = size
-    while left:
-        block = stream.read(min(left, BLOCK_BYTES))
+    while size:
+        block = stream.read(min(size, BLOCK_BYTES))
         if not block:
             raise GitError(TOO_EARLY)
-        left -= len(block)
+        size -= len(block)
         yield block
+    stream.read(1)  # the end of the line

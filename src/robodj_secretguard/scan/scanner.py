@@ -1,65 +1,48 @@
-"""The scan: every place is looked at, and what is found or could not be read is collected."""
+"""The scan: search every place, and collect what is found and what could not be read."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from robodj_secretguard.checks import holds_key_material
 from robodj_secretguard.errors import GitError, UnreadError
 from robodj_secretguard.material import fingerprint, is_sound
 from robodj_secretguard.policy import LEAST_MATERIAL
-from robodj_secretguard.scan.content import ContentSearch, Hole
+from robodj_secretguard.scan.content import ContentSearch
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, Repository
 from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
 from robodj_secretguard.scan.search import KeySearch
-from robodj_secretguard.scan.walk import Kind, Unreadable, content, walk
+from robodj_secretguard.scan.walk import content, walk
 from robodj_secretguard.sources import MAX_FILE_BYTES
 from robodj_secretguard.textfile import TextFile, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
+    from typing import TypeAlias
 
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.content import Hit
     from robodj_secretguard.scan.git import Object
 
+    _Carried: TypeAlias = tuple[str | None, str]  # the commit that carries an object, `None` for the index; the path
+
 MOST_IN_ONE_PLACE: Final = 100
 """How many keys in one file or object are listed."""
 
 _Part = TypeVar("_Part")
-_Carried: TypeAlias = tuple[str | None, str]
-"""What carries an object: the commit, which is `None` for the index, and the path."""
 _NOT_THERE: Final = "git does not have it, or not whole"
 _KEY_FILE: Final = re.compile(r"(?:.*/)?config/[^/]+\.key", re.DOTALL)
 
 
-class _Finding(NamedTuple):
-    """A finding whose paths are as they are, not yet as they may be shown.
-
-    Attributes:
-        found: what was found.
-        path: its path.
-        carriers: the commits that put it there, and under which path.
-    """
-
-    found: Found
-    path: str | None
-    carriers: Sequence[_Carried]
-
-
 class Scanner:
-    """Looks at places one after the other.
+    """Searches one place after the other.
 
-    Args:
-        search: the search for known keys.
-        policies: the declared secrets.
-        fallback_files: the files where keys may be, unless git tracks them.
-        progress: what is told, again and again, how many files and objects were looked at, and how many bytes.
-        unread: what is known already not to be looked at.
+    The fallback files are where keys may be, unless git tracks them. `progress` is called again and again with the
+    numbers of files and objects, and of bytes, so far. `unread` lists what cannot be read, as known beforehand.
     """
 
     def __init__(
@@ -78,32 +61,26 @@ class Scanner:
         self._progress = progress
         self._work_trees: set[str] = set()
         self._learned = KeySearch({}, [], ())
-        self._found: list[_Finding] = []
-        self._unread: list[Unreadable] = []
-        self._unread_before = [*unread]
+        # Paths are kept as they are: a name may hold a key that is found after it.
+        self._found: list[tuple[Found, str | None, Sequence[_Carried]]] = []
+        self._missed: list[tuple[str, str, bool]] = []
+        self._unread = [*unread]
         self._files = self._objects = self._size = 0
 
     def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime) -> Scan:
-        """Return what was found.
-
-        Args:
-            scope: what was looked at.
-            known: the keys that were looked for.
-            scanned_at: when the scan began, in UTC.
-        """
-        # Only now: a name may hold a key that was found after it.
+        """Return what was found."""
         seen = self._search.seen
         self._learned = KeySearch({}, [(key, KnownKey(each)) for each, key in seen.items()], (), seen.values())
-        findings = [
+        findings = tuple(
             replace(
-                each.found,
-                path=None if each.path is None else self._shown(each.path),
-                carriers=tuple(Carrier(commit, self._shown(path)) for commit, path in each.carriers),
+                found,
+                path=None if path is None else self._shown(path),
+                carriers=tuple(Carrier(commit, self._shown(each)) for commit, each in carriers),
             )
-            for each in self._found
-        ]
-        missed = dict.fromkeys(Unread(self._shown(each.path), each.why, each.matters) for each in self._unread)
-        unread = (*self._unread_before, *missed)
+            for found, path, carriers in self._found
+        )
+        missed = dict.fromkeys(Unread(self._shown(path), why, matters) for path, why, matters in self._missed)
+        unread = (*self._unread, *missed)
         complete = not any(each.matters for each in unread)
         return Scan(
             ok=complete and not findings,
@@ -115,91 +92,70 @@ class Scanner:
             files=self._files,
             objects=self._objects,
             size=self._size,
-            findings=tuple(findings),
+            findings=findings,
             unread=unread,
         )
 
     def files(self, paths: Sequence[str]) -> None:
-        """Look at files, links and names.
-
-        Args:
-            paths: where, and all that is below.
-        """
-        for each in walk(paths):
-            self._name(each.path)
-            if isinstance(each, Unreadable):
-                self._unread.append(each)
+        """Search files, links and names at some paths and below them."""
+        for path, where, why, matters in walk(paths):
+            self._name(path)
+            if why:
+                self._miss(path, why, matters=matters)
                 continue
-            if os.path.basename(each.path) == DOT_GIT:
-                self._work_tree(os.path.dirname(each.path) or os.curdir)
-            if each.kind is Kind.FILE and self._is_fallback_file(each.path):
-                self._miss(each.path, "a fallback file, where its key may be", matters=False)
-            elif each.kind is not Kind.DIRECTORY:
+            if os.path.basename(path) == DOT_GIT:
+                self._work_tree(os.path.dirname(path) or os.curdir)
+            if where is Where.FILE and self._is_fallback_file(path):
+                self._miss(path, "a fallback file, where its key may be", matters=False)
+            elif where is not Where.NAME:
                 self._files += 1
-                where = Where.LINK if each.kind is Kind.LINK else Where.FILE
-                for hit in self._hits(content(each), each.path):
-                    self._add(hit, where, each.path)
+                self._add(self._hits(content(path, where), path), where, path)
 
     def repository(self, directory: str) -> Repository | None:
-        """Return the repository that a directory is in; `None`, and take note of it, where git finds none.
-
-        Args:
-            directory: the directory.
-        """
-        variables = {variable for policy in self._policies for variable in (policy.variable, policy.expiry_variable)}
+        """Return the repository that a directory is in; `None`, and report it as unread, if git finds none."""
+        withheld = {variable for policy in self._policies for variable in (policy.variable, policy.expiry_variable)}
         try:
-            return Repository(directory, variables)
+            return Repository(directory, withheld)
         except GitError as error:
-            self._miss("git", str(error))  # not where: a key may have been put in the place of a path
+            self._miss("git", str(error))  # not where: a path may be a key by mistake
             return None
 
     def tracked(self, repository: Repository, paths: Sequence[str]) -> None:
-        """Look at the key files that git tracks.
-
-        Args:
-            repository: the repository.
-            paths: where, and all that is below.
-        """
+        """Search the key files that git tracks at some paths and below them."""
         within = tuple(os.path.join(os.path.realpath(path), "") for path in paths)
-
-        def is_below(path: str) -> bool:
-            return os.path.join(_unfollowed(path), "").startswith(within)
-
-        tracked = self._tracked(repository)
-        below = [each for each in tracked if is_below(os.path.join(repository.top, each[1]))]
+        below = [
+            (name, path)
+            for name, path in self._tracked(repository)
+            if os.path.join(_unfollowed(os.path.join(repository.top, path)), "").startswith(within)
+        ]
         self._key_files(repository, below)
 
     def staged(self, repository: Repository) -> None:
-        """Look at what the next commit adds or changes.
-
-        Args:
-            repository: the repository.
-        """
+        """Search what the next commit adds or changes."""
         if not repository.has_work_tree:
             self._miss("git", "there is no work tree here, and so nothing is staged")
         staged = [*self._each(repository.staged())]
-        for path, each in self._put(repository, staged):
+        for (_, path), (name, _, blocks) in self._put(repository, staged):
             self._objects += 1
             self._name(path)
-            for hit in self._hits(each.content, path):
-                self._add(hit, Where.INDEX, path, object=each.name)
+            self._add(self._hits(blocks, path), Where.INDEX, path, object=name)
         self._key_files(repository, [each for each in staged if self._is_key_file(each[1])])
 
     def history(self, repository: Repository) -> None:
-        """Look at every object that git keeps.
-
-        Args:
-            repository: the repository.
-        """
-        self._limits(repository)
+        """Search every object that git keeps."""
+        for why in self._each(repository.limits()):
+            self._miss("git history", why)
+        for path in self._each(repository.submodules()):
+            self._name(path)
+            self._miss(path, "a submodule, whose history is another repository's", matters=False)
         self._tracked(repository)
         hits: dict[str, tuple[str, list[Hit]]] = {}
         kept: set[bytes] = set()
-        for each in self._objects_of(repository):
+        for name, kind, blocks in self._objects_of(repository):
             self._objects += 1
-            kept.add(bytes.fromhex(each.name))
-            if found := [*self._hits(each.content, f"{each.kind} {each.name}")]:
-                hits[each.name] = each.kind, found
+            kept.add(bytes.fromhex(name))
+            if found := [*self._hits(blocks, f"{kind} {name}")]:
+                hits[name] = kind, found
         carriers: dict[str, dict[_Carried, None]] = {}
         key_files: dict[str, str] = {}
         for name, commit, path in self._each(repository.history()):
@@ -210,20 +166,11 @@ class Scanner:
             if bytes.fromhex(name) not in kept:
                 self._miss(f"object {name}", _NOT_THERE)
         for name, (kind, found) in sorted(hits.items()):  # git's own order changes when it packs
-            for hit in found:
-                self._add(hit, Where.HISTORY, object=name, kind=kind, carriers=_commits_first(carriers.get(name, ())))
+            self._add(found, Where.HISTORY, None, _commits_first(carriers.get(name, ())), object=name, kind=kind)
         self._key_files(repository, [*key_files.items()], carriers)
 
-    def _limits(self, repository: Repository) -> None:
-        """Take note of what is not in a repository's history."""
-        for why in self._each(repository.limits()):
-            self._miss("git history", why)
-        for path in self._each(repository.submodules()):
-            self._name(path)
-            self._miss(path, "a submodule, whose history is another repository's", matters=False)
-
     def _tracked(self, repository: Repository) -> list[tuple[str, str]]:
-        """Return the key files that git tracks: a key may not be there, even if it is a fallback file's place."""
+        """Return the key files that git tracks: no key may be there, even if it is the place of a fallback file."""
         self._work_trees.add(os.path.realpath(repository.top))
         index = [*self._each(repository.index())]
         places = (os.path.join(repository.top, path) for _, path in index)
@@ -231,33 +178,36 @@ class Scanner:
         return [each for each in index if self._is_key_file(each[1])]
 
     def _is_fallback_file(self, path: str) -> bool:
-        names = map(os.path.basename, self._fallback_files)  # first, as it is quick
-        return os.path.basename(path) in names and _unfollowed(path) in self._fallback_files
+        return (
+            os.path.basename(path) in map(os.path.basename, self._fallback_files)  # first, as it is quick
+            and _unfollowed(path) in self._fallback_files
+        )
 
     def _work_tree(self, directory: str) -> None:
-        """Look at the key files that git tracks in a repository that was come across."""
+        """Search the key files that git tracks in a repository among the files."""
         if os.path.realpath(directory) not in self._work_trees and (repository := self.repository(directory)):
             self.tracked(repository, [directory])
 
     def _each(self, parts: Iterable[_Part], place: str = "git") -> Iterator[_Part]:
-        """Yield what there is at a place, and take note of why that is not all."""
+        """Yield what there is at a place, and record why that is not all."""
         try:
-            yield from parts
+            for part in parts:  # noqa: UP028 - "yield from" would close a content that is read in part: git still writes
+                yield part
         except UnreadError as error:
             self._miss(place, str(error))
 
     def _objects_of(self, repository: Repository, names: Iterable[str] | None = None) -> Iterator[Object]:
-        for each in self._each(repository.objects(names)):
-            if each.kind == MISSING:
-                self._miss(f"object {each.name}", _NOT_THERE)
-            yield each
+        for name, kind, blocks in self._each(repository.objects(names)):
+            if kind == MISSING:
+                self._miss(f"object {name}", _NOT_THERE)
+            yield name, kind, blocks
 
-    def _put(self, repository: Repository, put: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Object]]:
-        """Yield the paths at which objects are put, and the objects."""
-        yield from zip((path for _, path in put), self._objects_of(repository, [name for name, _ in put]), strict=False)
+    def _put(self, repository: Repository, put: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], Object]]:
+        """Yield objects that are put at paths, as they are given and as git has them."""
+        return zip(put, self._objects_of(repository, [name for name, _ in put]), strict=False)
 
     def _policy(self, path: str) -> SecretPolicy | None:
-        """Return the declared secret whose fallback file a path in a repository is."""
+        """Return the declared secret whose fallback file has this path in a repository."""
         return next((each for each in self._policies if f"/{path}".endswith(f"/{each.file}")), None)
 
     def _is_key_file(self, path: str) -> bool:
@@ -270,66 +220,66 @@ class Scanner:
         tracked: Sequence[tuple[str, str]],
         carriers: Mapping[str, Iterable[_Carried]] | None = None,
     ) -> None:
-        """Add a finding for each tracked file that holds key material: in the index, where no carriers are given."""
-        for path, each in self._put(repository, tracked):
-            beginning = next(self._each(each.content), b"")[: MAX_FILE_BYTES + 1]
+        """Add a finding for each tracked file that holds key material: in the index, if no carriers are given."""
+        for (_, path), (name, _, blocks) in self._put(repository, tracked):
+            beginning = next(self._each(blocks), b"")[: MAX_FILE_BYTES + 1]
             unreadable, lines = lines_of(beginning)
             if len(beginning) > MAX_FILE_BYTES or holds_key_material(TextFile(lines=lines, unreadable=unreadable)):
                 sound = [line for line in lines if is_sound(line.get_secret_value(), LEAST_MATERIAL)]
                 self._search.seen |= {fingerprint(key): key for key in sound}
-                put = () if carriers is None else _commits_first(carriers[each.name])
+                put = () if carriers is None else _commits_first(carriers[name])
                 policy = self._policy(put[0][1] if put else path)
                 found = Found(
                     rule=Rule.TRACKED_KEY_FILE,
                     where=Where.HISTORY if put else Where.INDEX,
                     secret=policy.name if policy else None,
                     fingerprint=fingerprint(lines[0]) if len(lines) == len(sound) == 1 else None,
-                    object=each.name,
+                    object=name,
                     kind="blob" if put else None,
                 )
-                self._found.append(_Finding(found, None if put else path, put))
+                self._found.append((found, None if put else path, put))
 
     def _name(self, path: str) -> None:
-        """Look at a name itself: its last part, since those before are looked at by themselves."""
-        for hit in self._content.find([os.fsencode(os.path.basename(path))]):
-            self._add(hit, Where.NAME, path)
+        """Search the last name in a path: those before it are searched by themselves."""
+        self._add(self._content.find([os.fsencode(os.path.basename(path))]), Where.NAME, path)
 
-    def _hits(self, blocks: Iterable[bytes | Hole], place: str) -> Iterator[Hit]:
-        """Yield what is found in a content, and take note of why it cannot be looked at as a whole."""
+    def _hits(self, blocks: Iterable[bytes | int], place: str) -> Iterator[Hit]:
+        """Yield what is found in a content, and record why not all of it is searched or listed."""
         for number, hit in enumerate(self._each(self._content.find(self._counted(blocks)), place)):
             if number == MOST_IN_ONE_PLACE:
                 self._miss(place, f"it has more keys than the first {MOST_IN_ONE_PLACE}, which are listed")
                 return
             yield hit
 
-    def _counted(self, blocks: Iterable[bytes | Hole]) -> Iterator[bytes | Hole]:
+    def _counted(self, blocks: Iterable[bytes | int]) -> Iterator[bytes | int]:
         self._progress(self._files + self._objects, self._size)
         for block in blocks:
-            self._size += block.size if isinstance(block, Hole) else len(block)
+            self._size += block if isinstance(block, int) else len(block)
             yield block
             self._progress(self._files + self._objects, self._size)
 
     def _add(
-        self, hit: Hit, where: Where, path: str | None = None, carriers: Sequence[_Carried] = (), **of_git: Any
+        self, hits: Iterable[Hit], where: Where, path: str | None, carriers: Sequence[_Carried] = (), **of_git: Any
     ) -> None:
         has_lines = where is not Where.NAME and of_git.get("kind") != "tree"
-        found = Found(
-            rule=hit.rule,
-            where=where,
-            secret=hit.key.secret,
-            environment=hit.key.environment,
-            fingerprint=hit.key.fingerprint,
-            known_by=hit.key.known_by,
-            form=" in ".join(reversed(hit.forms)) or "raw",
-            line=hit.line if has_lines else None,
-            column=hit.column if has_lines else None,
-            offset=hit.offset if has_lines else None,
-            **of_git,
-        )
-        self._found.append(_Finding(found, path, carriers))
+        for offset, line, column, rule, key, forms in hits:
+            found = Found(
+                rule=rule,
+                where=where,
+                secret=key.secret,
+                environment=key.environment,
+                fingerprint=key.fingerprint,
+                known_by=key.known_by,
+                form=" in ".join(reversed(forms)) or "raw",
+                line=line if has_lines else None,
+                column=column if has_lines else None,
+                offset=offset if has_lines else None,
+                **of_git,
+            )
+            self._found.append((found, path, carriers))
 
     def _miss(self, place: str, why: str, *, matters: bool = True) -> None:
-        self._unread.append(Unreadable(place, why, matters))
+        self._missed.append((place, why, matters))
 
     def _shown(self, path: str) -> str:
         """Return a path as it may be shown: in ASCII, in one line, and without a name that holds a key."""

@@ -1,64 +1,31 @@
-"""Where files are, and what is in them: whatever is in the way is told, and nothing is waited for."""
+"""Files and directories: where they are and what is in them. Obstacles are reported, and never waited for."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.files import NOT_REGULAR, open_unlinked, reason, regular_status
-from robodj_secretguard.scan.content import BLOCK_BYTES, Hole
+from robodj_secretguard.scan.content import BLOCK_BYTES
+from robodj_secretguard.scan.result import Where
 from robodj_secretguard.textfile import version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
+
+    Entry: TypeAlias = tuple[str, Where, str, bool]
+    """A path, and which part of it may hold a key: of a directory, the name alone. Then why that cannot be read, if it
+    cannot, and whether a key may be missed for that. A pipe keeps nothing."""
 
 SPECIAL: Final = NOT_REGULAR
 
 
-class Kind(Enum):
-    """What is at a path."""
-
-    FILE = auto()
-    LINK = auto()
-    DIRECTORY = auto()
-
-
-class Entry(NamedTuple):
-    """What is at a path.
-
-    Attributes:
-        path: the path.
-        kind: what is there. A link is not followed.
-    """
-
-    path: str
-    kind: Kind
-
-
-class Unreadable(NamedTuple):
-    """What could not be looked at.
-
-    Attributes:
-        path: where it is.
-        why: why.
-        matters: whether something may have been missed: not in what has no content that stays, as a pipe.
-    """
-
-    path: str
-    why: str
-    matters: bool = True
-
-
-def walk(paths: Sequence[str]) -> Iterator[Entry | Unreadable]:
-    """Yield all that is at some paths or below them.
-
-    Args:
-        paths: the paths. Where one of these is a link it is followed; no other is.
-    """
+def walk(paths: Sequence[str]) -> Iterator[Entry]:
+    """Yield what is at some paths and below them. A link among the paths is followed; no other is."""
     seen: set[tuple[int, int]] = set()
     ahead = [*reversed(paths)]
     while ahead:
@@ -66,45 +33,40 @@ def walk(paths: Sequence[str]) -> Iterator[Entry | Unreadable]:
         try:
             status = os.stat(here)
             if stat.S_ISREG(status.st_mode):
-                yield Entry(os.path.realpath(here) if os.path.islink(here) else here, Kind.FILE)
+                yield os.path.realpath(here) if os.path.islink(here) else here, Where.FILE, "", True
             elif not stat.S_ISDIR(status.st_mode):
-                yield Unreadable(here, SPECIAL)
-            elif (status.st_dev, status.st_ino) not in seen:  # else it is mounted within itself, or was named twice
+                yield here, Where.NAME, SPECIAL, True
+            elif (status.st_dev, status.st_ino) not in seen:  # otherwise mounted within itself, or named twice
                 seen.add((status.st_dev, status.st_ino))
-                yield Entry(here, Kind.DIRECTORY)
+                yield here, Where.NAME, "", True
                 with os.scandir(here) as entries:
                     within = sorted(entries, key=lambda entry: entry.name)
                 ahead += [entry.path for entry in reversed(within) if entry.is_dir(follow_symlinks=False)]
-                yield from filter(None, map(_entry, within))
+                yield from (_entry(entry) for entry in within if not entry.is_dir(follow_symlinks=False))
         except (OSError, ValueError) as error:
-            yield Unreadable(here, _why_unread(error))
+            yield here, Where.NAME, _why_unread(error), True
 
 
-def _entry(entry: os.DirEntry[str]) -> Entry | Unreadable | None:
-    """Return what is in a directory; `None` for a further one."""
+def _entry(entry: os.DirEntry[str]) -> Entry:
     if entry.is_symlink():
-        return Entry(entry.path, Kind.LINK)
+        return entry.path, Where.LINK, "", True
     if entry.is_file(follow_symlinks=False):
-        return Entry(entry.path, Kind.FILE)
-    return None if entry.is_dir(follow_symlinks=False) else Unreadable(entry.path, SPECIAL, matters=False)
+        return entry.path, Where.FILE, "", True
+    return entry.path, Where.NAME, SPECIAL, False
 
 
-def content(entry: Entry) -> Iterator[bytes | Hole]:
-    """Yield a file's content, block by block and without its holes; of a link, the path that it leads to.
+def content(path: str, where: Where) -> Iterator[bytes | int]:
+    """Yield the content of a file, block by block, with the size of each hole; or the target of a link.
 
-    Args:
-        entry: the file or the link.
-
-    Raises:
-        UnreadError: it cannot be read, it changed meanwhile, or is no regular file.
+    A content that cannot be read, or changes meanwhile, ends in an `UnreadError`.
     """
     try:
-        yield from [os.fsencode(os.readlink(entry.path))] if entry.kind is Kind.LINK else _blocks(entry.path)
+        yield from [os.fsencode(os.readlink(path))] if where is Where.LINK else _blocks(path)
     except OSError as error:
         raise UnreadError(_why_unread(error)) from None
 
 
-def _blocks(path: str) -> Iterator[bytes | Hole]:
+def _blocks(path: str) -> Iterator[bytes | int]:
     descriptor = open_unlinked(path, os.O_RDONLY)
     try:
         status = regular_status(descriptor)
@@ -112,7 +74,7 @@ def _blocks(path: str) -> Iterator[bytes | Hole]:
         while at < size:
             start, end = _data(descriptor, at, size)
             if start > at:
-                yield Hole(start - at)
+                yield start - at
             at = start
             while at < end and (block := os.read(descriptor, min(end - at, BLOCK_BYTES))):
                 at += len(block)
@@ -127,10 +89,9 @@ def _blocks(path: str) -> Iterator[bytes | Hole]:
 
 
 def _data(descriptor: int, at: int, size: int) -> tuple[int, int]:
-    """Return where the next data of a file begins and ends, and move there.
+    """Return where the next data of a file begins and ends, and move there: all that is left, if holes are unsupported.
 
-    Without support for holes, the whole rest is data. Both offsets are multiples of a block of the file system, or the
-    end of the file.
+    Both offsets are multiples of a block of the file system, or the end of the file.
     """
     start, end = at, size
     if hasattr(os, "SEEK_DATA"):  # not on Windows
@@ -138,7 +99,7 @@ def _data(descriptor: int, at: int, size: int) -> tuple[int, int]:
             start = min(os.lseek(descriptor, at, os.SEEK_DATA), size)
             end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # there is no data any more
+            if error.errno == errno.ENXIO:  # no more data
                 start = size
         os.lseek(descriptor, start, os.SEEK_SET)
     return start, end
