@@ -16,6 +16,8 @@ from unittest.mock import patch
 from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, without_model
 
 from robodj_secretguard.cli import main
+from robodj_secretguard.cli.gate import report_result
+from robodj_secretguard.cli.output import as_json, as_text
 from robodj_secretguard.fingerprint import fingerprint
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.records import Event, Record, Step, Validation, draft, hash_of
@@ -24,6 +26,8 @@ from robodj_secretguard.sealed import SealedStr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from robodj_secretguard.report import Report
 
 _Result = TypeVar("_Result")
 
@@ -62,6 +66,16 @@ def key_as_argument() -> str:
     while (key := good_keys()[V1]).startswith("-"):
         pass
     return key
+
+
+def report_text(report: Report, *, passed: bool, model: str) -> str:
+    """Return a report as `check` writes it, with a line that says which model was used."""
+    return as_text(report_result(report, passed=passed), {"name": model.removeprefix("model: "), "source": "option"})
+
+
+def report_json(report: Report, *, passed: bool, model: dict[str, str]) -> str:
+    """Return a report as `check --format json` writes it."""
+    return as_json(report_result(report, passed=passed), model)
 
 
 def without_objects(text: str) -> str:

@@ -7,20 +7,10 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.cli.options import (
-    LogPlace,
-    add_command,
-    directory_of,
-    given,
-    judged,
-    model_line,
-    model_of,
-    model_used,
-    policy_of,
-)
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, document
-from robodj_secretguard.cli.recorded import evidence, prepared
-from robodj_secretguard.errors import LogError, RevocationListError, SeveralEnvironmentsError, UsageError
+from robodj_secretguard.cli.log import prepared, recorded_log
+from robodj_secretguard.cli.options import add_command, directory_of, given, judged, model_of, policy_of
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail
+from robodj_secretguard.errors import LogError, RevocationListError, SeveralEnvironmentsError
 from robodj_secretguard.fingerprint import FORM, is_fingerprint
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.checklist import boxes
@@ -44,10 +34,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.cli.options import Commands, OperationsLog
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.report import Finding, Report
+    from robodj_secretguard.report import Report
 
 _WHERE: Final = (
     "which holds where it is: commit it and deliver it with every service, or add the fingerprint to"
@@ -57,7 +47,7 @@ _WHERE: Final = (
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(
+    add_command(
         commands,
         "revoke",
         _revoke,
@@ -66,102 +56,88 @@ def add(commands: Commands) -> None:
             *("--environment", "--operator", "--ticket"),
             *("--operations-log", "--config-dir", "--model", "--format"),
         ),
+        own={
+            "name": {
+                "nargs": "?",
+                "metavar": "NAME",
+                "help": "the secret whose key, as delivered here, is revoked",
+            },
+            "--fingerprint": {"metavar": "SGFP1", "help": "the key's fingerprint, instead of NAME"},
+            "--last-recorded": {
+                "action": "store_true",
+                "help": "revoke the key of NAME that was recorded before the one that is delivered here,"
+                " in --environment",
+            },
+            "--yes": {"action": "store_true", "help": "do it"},
+        },
         description="Revoke a key, so that no guarded service starts on it. It is put on the revocation list first,"
         " then recorded.",
         epilog="exit status: 0 revoked, 1 without --yes: nothing was revoked, 2 wrong usage, or it could not be revoked"
         " or recorded",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the secret whose key, as delivered here, is revoked")
-    parser.add_argument("--fingerprint", metavar="SGFP1", help="the key's fingerprint, instead of NAME")
-    parser.add_argument(
-        "--last-recorded",
-        action="store_true",
-        help="revoke the key of NAME that was recorded before the one that is delivered here, in --environment",
-    )
-    parser.add_argument("--yes", action="store_true", help="do it")
 
 
-def _revoke(arguments: argparse.Namespace) -> Answer:
+def _revoke(arguments: argparse.Namespace) -> Result:
     model = model_of(arguments)
     report = judged(arguments, model)
-    recorded = evidence(arguments, model)  # a revocation does not wait for a log that cannot be read
-    records = recorded.log.records
-    key = revoked_key(*_meant(arguments, model, report, records), report, records)
+    recorded = recorded_log(arguments, model)  # a revocation does not wait for a log that cannot be read
+    key = revoked_key(*_meant(arguments, model, report, recorded.records), report, recorded.records)
     if not arguments.yes:
-        told = "\n".join(filter(None, (recorded.told, f"{PROGRAM}: nothing was revoked: pass --yes to do it")))
-        text = "\n".join([f"To be revoked: {_described(key)}.", *_earlier_line(arguments, key, records)])
-        return Answer(EXIT_ALERTS, _shown(arguments, key, text, revoked=False, recorded=False, steps=[]), told)
+        lines = [f"To be revoked: {_described(key)}.", *_earlier_line(arguments, key, recorded.records), MODEL]
+        stderr = [*recorded.complaint, f"{PROGRAM}: nothing was revoked: pass --yes to do it"]
+        return Result(EXIT_ALERTS, lines, _document(key, revoked=False, recorded=False), stderr)
     directory, named_by = directory_of(arguments, model)
     the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
     list_file = look(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
     if setup_of(model).require_revocation_list and revocation_list([list_file]).absent:
-        msg = (
+        fail(
             f"nothing was revoked: {the_list} is missing or empty, and the model requires one, so nothing starts:"
             " restore it from version control, then run this again; a new project begins one with a comment"
         )
-        raise UsageError(msg)
-    is_new = _listed(directory, the_list, key, arguments.reason)
-    told, events = recorded.told, []
+    instead = f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
+    try:
+        is_new = add_to_list(directory, key, why=arguments.reason, now=datetime.now(UTC))
+    except RevocationListError as error:
+        fail(f"nothing was revoked: {the_list}: {error}; {instead}")
+    stderr, events = recorded.complaint, []
     if not key.recorded_as_revoked:
-        told = ""
+        stderr = []
         try:
-            events = _record(arguments, recorded.place, model, key)
+            events = _record(arguments, recorded, model, key)
         except (LogError, KeyboardInterrupt) as error:
             why = str(error) or "interrupted"
-            told = f"{PROGRAM}: the key IS revoked, but that was not recorded: {recorded.place.name}: {why}"
+            stderr.append(f"{PROGRAM}: the key IS revoked, but that was not recorded: {recorded.name}: {why}")
         try:  # once more: git may have replaced the list while the log was waited for
             is_new |= add_to_list(directory, key, why=arguments.reason, now=datetime.now(UTC))
         except RevocationListError as error:
-            why = f"the key was revoked, but {the_list} cannot be read any more: {error}; {_instead(key)}"
-            told = "\n".join(filter(None, (told, f"{PROGRAM}: {why}")))
-    done = steps(key, report, records, given(arguments, "config_dir", "model"), given(arguments, "operations_log"))
-    lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", f"It is on {the_list}, {_WHERE}"]
-    # What else is wrong with the list: it may hold nothing back.
-    lines += [finding.line for finding in judged(arguments, model).findings if _is_of_the_list(finding)]
-    text = "\n".join([*lines, *boxes(done, numbered=True)])
-    listed = [item.as_dict() for item in done]
-    result = _shown(arguments, key, text, revoked=True, recorded=not told, steps=listed)
-    return Answer(EXIT_USAGE if told else EXIT_CLEAN, result, told, events=events)
+            why = f"the key was revoked, but {the_list} cannot be read any more: {error}; {instead}"
+            stderr.append(f"{PROGRAM}: {why}")
+    options, log_options = given(arguments, "config_dir", "model"), given(arguments, "operations_log")
+    done = steps(key, report, recorded.records, options, log_options)
+    # What else is wrong with the list: the revocation may not be effective.
+    faults = [each.line for each in judged(arguments, model).findings if each.check is Check.REVOCATION_LIST]
+    lines = [f"Revoked{'' if is_new else ' already'}: {_described(key)}.", f"It is on {the_list}, {_WHERE}", *faults]
+    document = _document(key, revoked=True, recorded=not stderr, steps=[item.as_dict() for item in done])
+    status = EXIT_USAGE if stderr else EXIT_CLEAN
+    return Result(status, [*lines, *boxes(done, numbered=True), MODEL], document, stderr, events=events)
 
 
-def _listed(directory: str, the_list: str, key: RevokedKey, why: str) -> bool:
-    """Add a key to the revocation list, and return whether it was not there.
-
-    Raises:
-        UsageError: it could not be added.
-    """
-    try:
-        return add_to_list(directory, key, why=why, now=datetime.now(UTC))
-    except RevocationListError as error:
-        msg = f"nothing was revoked: {the_list}: {error}; {_instead(key)}"
-        raise UsageError(msg) from None
-
-
-def _instead(key: RevokedKey) -> str:
-    return f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
-
-
-def _is_of_the_list(finding: Finding) -> bool:
-    return finding.check is Check.REVOCATION_LIST
-
-
-def _shown(arguments: argparse.Namespace, key: RevokedKey, text: str, *, recorded: bool, **fields: Any) -> str:
-    if arguments.format == "text":
-        return f"{text}\n{model_line(arguments)}"
-    return document(ok=recorded, recorded=recorded, model=model_used(arguments), key=key.as_dict(), **fields)
+def _document(
+    key: RevokedKey, *, revoked: bool, recorded: bool, steps: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    return {"recorded": recorded, "model": MODEL, "key": key.as_dict(), "revoked": revoked, "steps": steps}
 
 
 def _described(key: RevokedKey) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded {iso_utc(key.recorded_at)}" if key.recorded_at else "not recorded as rotated"
-    here = (
-        f"the key that is delivered here as {', '.join(key.delivered_as)}" if key.delivered_as else "not delivered here"
-    )
+    delivered = ", ".join(key.delivered_as)
+    here = f"the key that is delivered here as {delivered}" if delivered else "not delivered here"
     return f"{key.fingerprint} ({of_whom}; {since}); it is {here}"
 
 
 def _earlier_line(arguments: argparse.Namespace, key: RevokedKey, records: Sequence[Record]) -> list[str]:
-    """Name the key that was recorded before the one in force, where the latter is meant by its name."""
+    """Return a line about the key that was recorded before the one in force, where a name was given."""
     if arguments.name is None or arguments.last_recorded or key.secret is None:
         return []
     with contextlib.suppress(SeveralEnvironmentsError):
@@ -172,13 +148,9 @@ def _earlier_line(arguments: argparse.Namespace, key: RevokedKey, records: Seque
 
 
 def _record(
-    arguments: argparse.Namespace, log_place: LogPlace, model: type[SecretSettings], key: RevokedKey
+    arguments: argparse.Namespace, where: OperationsLog, model: type[SecretSettings], key: RevokedKey
 ) -> list[dict[str, Any]]:
-    """Record the revocation, and return what was recorded.
-
-    Raises:
-        LogError: it was not.
-    """
+    """Record the revocation, and return what was recorded."""
     record = draft(
         Event.REVOKED,
         secret=key.secret,
@@ -189,7 +161,7 @@ def _record(
         reason=arguments.reason,
         fingerprint=key.fingerprint,
     )
-    with operations_log.opened(prepared(log_place)) as log:
+    with operations_log.opened(prepared(where)) as log:
         if is_recorded(key.fingerprint, log.log.records):
             return []  # somebody else has just recorded it
         return [entry.as_dict() for entry in log.append([record])]
@@ -200,34 +172,27 @@ def _meant(
 ) -> tuple[str, str | None]:
     """Return the fingerprint that is meant, and the name of the secret where one was given."""
     if arguments.last_recorded and (arguments.name is None or arguments.fingerprint is not None):
-        msg = "--last-recorded goes with NAME, and not with --fingerprint"
-        raise UsageError(msg)
+        fail("--last-recorded goes with NAME, and not with --fingerprint")
     if arguments.environment is not None and not arguments.last_recorded:
-        msg = "--environment goes with --last-recorded"
-        raise UsageError(msg)
+        fail("--environment goes with --last-recorded")
     if (arguments.name is None) == (arguments.fingerprint is None):
-        msg = "name either a secret, whose key as it is delivered here is meant, or a --fingerprint"
-        raise UsageError(msg)
+        fail("name either a secret, whose key as it is delivered here is meant, or a --fingerprint")
     if arguments.fingerprint is not None:
         if not is_fingerprint(arguments.fingerprint):
-            msg = f"--fingerprint must be {FORM}"
-            raise UsageError(msg)
+            fail(f"--fingerprint must be {FORM}")
         return arguments.fingerprint, None
     name = policy_of(model, arguments.name).name
     fingerprint = next((status.fingerprint for status in report.secrets if status.secret == name), None)
     if fingerprint is None:
-        msg = f"no sound key of {name} is delivered here: pass --fingerprint ({_recorded(name, records)})"
-        raise UsageError(msg)
+        fail(f"no sound key of {name} is delivered here: pass --fingerprint ({_recorded(name, records)})")
     if not arguments.last_recorded:
         return fingerprint, name
     try:
         earlier = before_key(fingerprint, name, records, arguments.environment)
     except SeveralEnvironmentsError:
-        msg = f"several environments have records of {name}: pass --environment ({_recorded(name, records)})"
-        raise UsageError(msg) from None
+        fail(f"several environments have records of {name}: pass --environment ({_recorded(name, records)})")
     if earlier is None or earlier.fingerprint is None:
-        msg = f"no key of {name} is recorded before the one that is delivered here ({_recorded(name, records)})"
-        raise UsageError(msg)
+        fail(f"no key of {name} is recorded before the one that is delivered here ({_recorded(name, records)})")
     return earlier.fingerprint, name
 
 
