@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 END_OF_OPTIONS: Final = "--"
+# Every command, and the module that adds it.
 COMMANDS: Final = {
     "check": "gate",
     "exec": "gate",
@@ -34,9 +35,6 @@ COMMANDS: Final = {
     "incident": "incident",
     "scan": "scan",
 }
-"""Every command, and the module that adds it."""
-
-_REQUIRED: Final = "the following arguments are required: "
 
 
 class _Information(Exception):  # noqa: N818 - no error: what --help and --version print
@@ -45,11 +43,10 @@ class _Information(Exception):  # noqa: N818 - no error: what --help and --versi
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        name = getattr(sys.exc_info()[1], "argument_name", None)  # of an argument of ours, never what was passed
-        reason = f"{name}: what was given is not accepted" if name else "an argument is unknown or misplaced"
-        if message.startswith(_REQUIRED):  # every other message repeats what was passed
-            reason = message
-        fail(f"{reason}; see {self.prog} --help")
+        if not message.startswith("the following arguments are required: "):  # all others repeat what was passed
+            name = getattr(sys.exc_info()[1], "argument_name", None)  # of an argument of ours, never what was passed
+            message = f"{name}: what was given is not accepted" if name else "an argument is unknown or misplaced"
+        fail(f"{message}; see {self.prog} --help")
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse passes none
         raise _Information(self.format_help().rstrip())
@@ -87,7 +84,9 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
     """Run a command, and return the stdout from before a model's module was imported, and the rendered result."""
     stdout = getattr(sys, "stdout", None)
     try:
-        options, command = _split(sys.argv[1:] if argv is None else argv)
+        argv = sys.argv[1:] if argv is None else argv
+        end = argv.index(END_OF_OPTIONS) if END_OF_OPTIONS in argv else len(argv)
+        options, command = argv[:end], argv[end + 1 :] if end < len(argv) else None
         arguments = _parser(options[0] if options else "").parse_args(options)
         if command is not None and not arguments.takes_command:
             fail(f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help")
@@ -104,14 +103,6 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
     except BaseException as error:  # noqa: BLE001 - its text may hold anything, and SystemExit(0) is no success
         result = Result(EXIT_USAGE, stderr=[f"{PROGRAM}: the command failed ({type_name(error)})"])
     return stdout, result
-
-
-def _split(argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str] | None]:
-    """Return the options, and what follows the first `--`, if there is one."""
-    if END_OF_OPTIONS not in argv:
-        return argv, None
-    place = argv.index(END_OF_OPTIONS)
-    return argv[:place], argv[place + 1 :]
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

@@ -6,15 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.options import (
-    PYPROJECT,
-    add_command,
-    given,
-    judged,
-    locate_log,
-    model_of,
-    passes,
-)
+from robodj_secretguard.cli.options import PYPROJECT, add_command, judged, locate_log, model_of, passes
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -28,13 +20,11 @@ from robodj_secretguard.cli.output import (
     status_line,
     tally,
 )
-from robodj_secretguard.examine import with_findings
 from robodj_secretguard.generator import ephemeral
 from robodj_secretguard.guard import REFUSED
-from robodj_secretguard.report import Check, Severity, about_setup
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, Environment
-from robodj_secretguard.texts import PROGRAM, command
+from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
     import argparse
@@ -45,13 +35,9 @@ if TYPE_CHECKING:
     from robodj_secretguard.report import Report
 
 _OPTIONS: Final = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log")
-_NOT_EXECUTABLE: Final = 126
+_NOT_EXECUTABLE: Final = 126  # the statuses of a shell for the same
 _NOT_FOUND: Final = 127
-"""The statuses of a shell for the same."""
-_WHY_NOT_STARTED: Final = {
-    _NOT_FOUND: "is not found, or its interpreter is not",
-    _NOT_EXECUTABLE: "cannot be executed",
-}
+_WHY_NOT_STARTED: Final = {_NOT_FOUND: "is not found, or its interpreter is not", _NOT_EXECUTABLE: "cannot be executed"}
 _IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
 
 
@@ -106,20 +92,9 @@ def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Repor
     where = locate_log(arguments, model)
     if where.named_by in {None, PYPROJECT} and not os.path.lexists(where.path):
         return judged(arguments, model)
-    from robodj_secretguard.cli.log import checked  # noqa: PLC0415 - slow to import, and few gates have a log
+    from robodj_secretguard.cli.log import checked_by_gate  # noqa: PLC0415 - slow to import, and few gates have a log
 
-    report, recorded = checked(arguments, model)
-    if recorded.defects:
-        message, severity = f"The operations log {recorded.verdict}.", Severity.WARNING
-    elif recorded.log and recorded.log.continues:
-        message = "The operations log continues an earlier file, whose records are not judged here."
-        severity = Severity.NOTE
-    else:
-        return report
-    policies = tuple(model.secret_policies.values())
-    remedy = f"Run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
-    finding = about_setup(policies, Check.SETTING, message, remedy, source="none", severity=severity)
-    return with_findings(report, [finding], policies)
+    return checked_by_gate(arguments, model)
 
 
 def _exec(arguments: argparse.Namespace) -> Result:

@@ -41,10 +41,7 @@ def add(commands: Commands) -> None:
         required=("--since",),
         options=("--until", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
         own={
-            "--scan": {
-                "metavar": "FILE",
-                "help": "the blast radius: what scan --format json has written; - for a pipe",
-            }
+            "--scan": {"metavar": "FILE", "help": "the blast radius: what scan --format json has written; - for a pipe"}
         },
         description="Print a Markdown document on the five steps of the incident response, filled from the operations"
         " log and a check of this moment.",

@@ -5,15 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.options import (
-    add_command,
-    add_group,
-    given,
-    judged,
-    locate_log,
-    model_of,
-    span_of,
-)
+from robodj_secretguard.cli.options import add_command, add_group, given, judged, locate_log, model_of, span_of
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.errors import LogError, NoLogError
 from robodj_secretguard.examine import with_findings
@@ -81,15 +73,25 @@ def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple
     """Return the check's report with what the operations log adds to it, and that log."""
     recorded = recorded_log(arguments, model)
     report = with_recorded(arguments, model, judged(arguments, model), recorded.records)
-    named = {"environment": OPERATIONS_LOG, "option": "--operations-log"}.get(recorded.named_by or "")
-    if not recorded.found and named:
+    named = recorded.named_by
+    if not recorded.found and named in {OPERATIONS_LOG, "--operations-log"}:
         message = f"{named} names a file that is not there."
         remedy = f"Set {named} to the operations log; leave it out only where the first record is still to come."
         source = "environment" if named == OPERATIONS_LOG else "none"
-        policies = tuple(model.secret_policies.values())
-        finding = about_setup(policies, Check.SETTING, message, remedy, source=source, severity=Severity.WARNING)
-        report = with_findings(report, [finding], policies)
+        report = _with_setting(report, model, message, remedy, source=source)
     return report, recorded
+
+
+def checked_by_gate(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
+    """Return the same report for the gate, with a finding about a log that was not judged as a whole."""
+    report, recorded = checked(arguments, model)
+    remedy = f"Run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
+    if recorded.defects:
+        return _with_setting(report, model, f"The operations log {recorded.verdict}.", remedy)
+    if recorded.log and recorded.log.continues:
+        message = "The operations log continues an earlier file, whose records are not judged here."
+        return _with_setting(report, model, message, remedy, severity=Severity.NOTE)
+    return report
 
 
 def with_recorded(
@@ -99,6 +101,20 @@ def with_recorded(
     policies = tuple(model.secret_policies.values())
     options = given(arguments, "operations_log", "config_dir", "model")
     return with_findings(report, recorded_findings(report, records, policies, options), policies)
+
+
+def _with_setting(
+    report: Report,
+    model: type[SecretSettings],
+    message: str,
+    remedy: str,
+    *,
+    source: str = "none",
+    severity: Severity = Severity.WARNING,
+) -> Report:
+    policies = tuple(model.secret_policies.values())
+    finding = about_setup(policies, Check.SETTING, message, remedy, source=source, severity=severity)
+    return with_findings(report, [finding], policies)
 
 
 def add(commands: Commands) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
 
 from robodj_secretguard.checks import expiry
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, fail, is_terminal
+from robodj_secretguard.cli.output import fail, is_terminal
 from robodj_secretguard.errors import ModelError
 from robodj_secretguard.examine import check
 from robodj_secretguard.loading import load_model
@@ -72,6 +72,7 @@ def _moment(name: str, text: str) -> datetime:
     return instant
 
 
+# The options that several commands share.
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--require-env-only": {"action": "store_true", "help": "ignore fallback files"},
     "--config-dir": {
@@ -86,11 +87,7 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "help": "the operations log (default: ROBODJ_OPERATIONS_LOG, otherwise the project's, otherwise"
         " logs/secret_operations.jsonl in the config directory)",
     },
-    "--environment": {
-        "metavar": "NAME",
-        "type": _environment,
-        "help": "where the keys are used: dev, staging, prod",
-    },
+    "--environment": {"metavar": "NAME", "type": _environment, "help": "where the keys are used: dev, staging, prod"},
     "--operator": {"metavar": "NAME", "type": partial(_free_text, "--operator"), "help": "who does it"},
     "--ticket": {"metavar": "ID", "type": partial(_free_text, "--ticket"), "help": "what it is done for"},
     "--reason": {
@@ -105,7 +102,6 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     },
     "--until": {"metavar": "TIME", "type": partial(_moment, "--until"), "help": "before then"},
 }
-"""The options that several commands share."""
 
 
 def add_command(
@@ -244,11 +240,6 @@ class OperationsLog(NamedTuple):
         """The line for stderr; none where the log is in order."""
         return [f"{PROGRAM}: {self.name} {self.verdict}"] if self.defects else []
 
-    @property
-    def status(self) -> int:
-        """The exit status that it calls for."""
-        return EXIT_USAGE if self.unreadable else EXIT_ALERTS if self.defects else EXIT_CLEAN
-
     def as_dict(self) -> dict[str, Any]:
         """Return its state in the plain types of JSON."""
         last = self.log and self.log.last
@@ -257,18 +248,21 @@ class OperationsLog(NamedTuple):
 
 def locate_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> OperationsLog:
     """Return where the operations log is, without reading it."""
-    if arguments.operations_log is not None:
-        return OperationsLog(arguments.operations_log, "the operations log that --operations-log names", "option")
-    if variable := Environment().get(OPERATIONS_LOG):
-        name = f"the operations log that {OPERATIONS_LOG} names"
-        return OperationsLog(variable.get_secret_value(), name, "environment")
-    if (path := arguments.project.operations_log) is not None:
-        name = f"the operations log that {PYPROJECT} names"
-        return OperationsLog(path, name, PYPROJECT, (os.path.dirname(path),))
-    directory, named_by = directory_of(arguments, model)
+    variable = Environment().get(OPERATIONS_LOG)
+    candidates = {
+        "--operations-log": arguments.operations_log,
+        OPERATIONS_LOG: variable and variable.get_secret_value(),
+        PYPROJECT: arguments.project.operations_log,
+    }
+    makes: tuple[str, ...]
+    for named_by, path in candidates.items():
+        if path is not None:
+            makes = (os.path.dirname(path),) if named_by == PYPROJECT else ()
+            return OperationsLog(path, f"the operations log that {named_by} names", named_by, makes)
+    directory, directory_named_by = directory_of(arguments, model)
     path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
-    makes = (os.path.dirname(path),) if named_by else (directory, os.path.dirname(path))
-    return OperationsLog(path, f"the operations log {place(OPERATIONS_FILE, named_by)}", makes=makes)
+    makes = (os.path.dirname(path),) if directory_named_by else (directory, os.path.dirname(path))
+    return OperationsLog(path, f"the operations log {place(OPERATIONS_FILE, directory_named_by)}", makes=makes)
 
 
 @contextmanager

@@ -28,17 +28,15 @@ EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1
 EXIT_USAGE: Final = 2
 
+# In a result, this stands for the model that was used: as a line, or as a value of the document.
 MODEL: Final = "\0model"
-"""In a result, this stands for the model that was used: as a line, or as a value of the document."""
+# The line that operators wait for before they release (policy section 7).
 PASSED: Final = "Secret integrity check passed (key material redacted)."
-"""The line that operators wait for before they release (policy section 7)."""
 WIDTH: Final = 80
-PROGRESS_SECONDS: Final = 0.2
-"""The interval between two updates of the progress line."""
+PROGRESS_SECONDS: Final = 0.2  # between two updates of the progress line
 
 _COLOURS: Final = {"red": 31, "green": 32, "yellow": 33}
-_INDENT: Final = " " * 2
-_LABEL: Final = 13
+_LABEL_WIDTH: Final = 15
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,8 @@ def as_text(result: Result, model: Mapping[str, str], stdout: TextIO | None = No
         text, colour = (line, "") if isinstance(line, str) else line
         text = _model_line(model) if text == MODEL else text
         if result.wraps:
-            text = wrapped(text, _INDENT if not text.startswith(_INDENT) else labelled("", ""))
-        lines.append(coloured(text, colour) if colour and shows_colour(stdout) else text)
+            text = wrapped(text, " " * (_LABEL_WIDTH if text.startswith(" ") else 2))
+        lines.append(f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if colour and shows_colour(stdout) else text)
     return "\n".join(lines)
 
 
@@ -142,8 +140,8 @@ def columns(rows: Iterable[Sequence[str]]) -> str:
 
 
 def labelled(label: str, text: str) -> str:
-    """Return an indented line with a label; where lines are wrapped, the text stays in its column."""
-    return f"{_INDENT}{label.ljust(_LABEL)}{text}"
+    """Return a line with a label. Where lines are wrapped, the text stays in its column."""
+    return f"  {label}".ljust(_LABEL_WIDTH) + text
 
 
 def wrapped(text: str, indent: str) -> str:
@@ -160,11 +158,6 @@ def shows_colour(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal that shows colour, unless `NO_COLOR` is set."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and os.name == "posix" and is_terminal(stream)
-
-
-def coloured(text: str, colour: str) -> str:
-    """Return text in a colour of terminals."""
-    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
 
 class Progress:

@@ -57,11 +57,7 @@ def add(commands: Commands) -> None:
             *("--operations-log", "--config-dir", "--model", "--format"),
         ),
         own={
-            "name": {
-                "nargs": "?",
-                "metavar": "NAME",
-                "help": "the secret whose key, as delivered here, is revoked",
-            },
+            "name": {"nargs": "?", "metavar": "NAME", "help": "the secret whose key, as delivered here, is revoked"},
             "--fingerprint": {"metavar": "SGFP1", "help": "the key's fingerprint, instead of NAME"},
             "--last-recorded": {
                 "action": "store_true",

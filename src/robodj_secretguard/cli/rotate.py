@@ -56,35 +56,16 @@ if TYPE_CHECKING:
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"
 _GATE_FAILED: Final = {None: "the gate failed"}
+# A CI system sets one of these, and keeps what is printed.
 CI_VARIABLES: Final = (
-    "CI",  # GitHub, GitLab, CircleCI, Travis, Bitbucket, Drone, Semaphore, Buildkite and most others
-    "CONTINUOUS_INTEGRATION",
-    "BUILD_NUMBER",  # Jenkins, TeamCity
-    "JENKINS_URL",
-    "HUDSON_URL",
-    "TEAMCITY_VERSION",
-    "TF_BUILD",  # Azure Pipelines
-    "CODEBUILD_BUILD_ID",  # AWS
-    "BUILDKITE",
-    "GITHUB_ACTIONS",
-    "GITLAB_CI",
-    "BITBUCKET_BUILD_NUMBER",
-    "APPVEYOR",
-    "bamboo_buildKey",
-    "GO_PIPELINE_NAME",  # GoCD
-    "HARNESS_BUILD_ID",
-    "PROW_JOB_ID",
-    "CM_BUILD_ID",  # Codemagic
-    "BUILDER_OUTPUT",  # Google Cloud Build
-    "BUILD_ID",  # Jenkins, Concourse, Google Cloud Build
-    "CODEBUILD_BUILD_ARN",
-    "ARGO_NODE_ID",
-    "JB_SPACE_API_URL",
-    "TASKCLUSTER_ROOT_URL",
-    "ZUUL_UUID",
-    "OCTOPUS_TASK_ID",
+    *("CI", "CONTINUOUS_INTEGRATION"),  # GitHub, GitLab, CircleCI, Travis, Bitbucket, Drone and most others
+    *("BUILD_NUMBER", "BUILD_ID", "JENKINS_URL", "HUDSON_URL", "TEAMCITY_VERSION"),  # Concourse and Google Cloud too
+    *("GITHUB_ACTIONS", "GITLAB_CI", "BITBUCKET_BUILD_NUMBER", "BUILDKITE", "APPVEYOR"),
+    *("CODEBUILD_BUILD_ID", "CODEBUILD_BUILD_ARN"),  # AWS
+    *("TF_BUILD", "BUILDER_OUTPUT", "GO_PIPELINE_NAME", "CM_BUILD_ID"),  # Azure, Google Cloud, GoCD, Codemagic
+    *("bamboo_buildKey", "HARNESS_BUILD_ID", "PROW_JOB_ID", "ARGO_NODE_ID", "JB_SPACE_API_URL"),
+    *("TASKCLUSTER_ROOT_URL", "ZUUL_UUID", "OCTOPUS_TASK_ID"),
 )
-"""A CI system sets one of these, and keeps what is printed."""
 
 
 def add(commands: Commands) -> None:
@@ -118,11 +99,7 @@ def add(commands: Commands) -> None:
         required=("--environment", "--operator"),
         options=shared,
         own={
-            "names": {
-                "nargs": "*",
-                "metavar": "NAME",
-                "help": "the secrets that were rotated (default: all new keys)",
-            },
+            "names": {"nargs": "*", "metavar": "NAME", "help": "the secrets that were rotated (default: all new keys)"},
             "--attest": {
                 "action": "append",
                 "choices": (STARTUP, FUNCTIONS),

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.scan.result import KnownKey
     from robodj_secretguard.sources import Reading, Setup
 
-MAX_KEYS_BYTES: Final = 1 << 16
-"""How much `--keys-from` reads."""
+MAX_KEYS_BYTES: Final = 1 << 16  # how much --keys-from reads
 
 
 def add(commands: Commands) -> None:
@@ -49,10 +48,7 @@ def add(commands: Commands) -> None:
         options=("--operations-log", "--config-dir", "--model"),
         own={
             "paths": {"nargs": "*", "metavar": "PATH", "help": "files and directories (default: the working one)"},
-            "--git-history": {
-                "action": "store_true",
-                "help": "and every object that git keeps, with its commits",
-            },
+            "--git-history": {"action": "store_true", "help": "and every object that git keeps, with its commits"},
             "--staged": {"action": "store_true", "help": "instead, what the next commit adds or changes"},
             "--fingerprints": {"action": "store_true", "help": "look by fingerprints alone: no key is needed"},
             "--keys-from": {"metavar": "FILE", "help": "and for these keys, one in each line; - for a pipe"},

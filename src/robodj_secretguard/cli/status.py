@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import add_command, given, model_of, passes
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, labelled, revocation_line, tally
+from robodj_secretguard.cli.output import (
+    EXIT_ALERTS,
+    EXIT_CLEAN,
+    EXIT_USAGE,
+    MODEL,
+    Result,
+    labelled,
+    revocation_line,
+    tally,
+)
 from robodj_secretguard.lifecycle.standing import standing
 from robodj_secretguard.report import State, iso_utc
 from robodj_secretguard.texts import PROGRAM, count
@@ -45,8 +54,9 @@ def _status(arguments: argparse.Namespace) -> Result:
         with_options = " (same options)" if given(arguments, "config_dir", "model") else ""
         summary += f": {PROGRAM} check says which{with_options}"
     last = [MODEL, f"operations log: {recorded.verdict}", revocation_line(report.revocation_list), summary]
+    failed = behind or recorded.defects or not passes(arguments, report)
     return Result(
-        max(EXIT_CLEAN if passes(arguments, report) and not behind else EXIT_ALERTS, recorded.status),
+        EXIT_USAGE if recorded.unreadable else EXIT_ALERTS if failed else EXIT_CLEAN,
         [*(line for each in standings for line in _lines(each)), *last],
         {
             "operations_log": recorded.as_dict(),
