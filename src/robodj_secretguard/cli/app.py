@@ -38,7 +38,7 @@ COMMANDS: Final = {
 
 
 class _Information(Exception):  # noqa: N818 - no error: what --help and --version print
-    """The result of an option that is a command of its own."""
+    """The text that one of these options prints."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -106,7 +106,7 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    """Return the parser of one command, so that the gate does not import the others; of all where none is named."""
+    """Return the parser of one command, as the gate imports no other, or of all where none is named."""
     parser = _Parser(prog=PROGRAM, description="RoboDJ's secret guard.", allow_abbrev=False)
     parser.set_defaults(takes_command=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")

@@ -136,7 +136,7 @@ def add_group(commands: Commands, name: str, description: str) -> Commands:
 
 
 def given(arguments: argparse.Namespace, *names: str) -> list[str]:
-    """Return those of some options that were given, for a command that an operator is told to run.
+    """Return those of some options that were given, for a command in a message.
 
     What could be a key, or forge a line, is replaced by the option's metavar.
     """
@@ -251,7 +251,7 @@ def locate_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> Op
     variable = Environment().get(OPERATIONS_LOG)
     candidates = {
         "--operations-log": arguments.operations_log,
-        OPERATIONS_LOG: variable and variable.get_secret_value(),
+        OPERATIONS_LOG: variable.get_secret_value() if variable else None,
         PYPROJECT: arguments.project.operations_log,
     }
     makes: tuple[str, ...]

@@ -44,10 +44,10 @@ class Result:
     """What a command returns. This module renders it in the format that `--format` names, and writes it."""
 
     status: int
-    lines: Sequence[str | tuple[str, str]] = field(default=(), repr=False)  # the text; or a line and its colour
+    lines: Sequence[str | tuple[str, str]] = field(default=(), repr=False)  # the text; a pair is a line and its colour
     document: Mapping[str, Any] | None = field(default=None, repr=False)  # the JSON, less schema, ok and model
     stderr: Sequence[str] = ()
-    table: Sequence[Sequence[str]] = ()  # rows, which stand before the lines
+    table: Sequence[Sequence[str]] = ()  # rows, written before the lines
     wraps: bool = False  # whether long lines are wrapped
     bare: bool = False  # whether the document is complete as it is
     end: str = "\n"

@@ -121,7 +121,7 @@ def _scan(arguments: argparse.Namespace) -> Result:
 
 def _unreliable(setup: Setup, recorded: OperationsLog) -> Iterator[Unread]:
     """Yield fingerprints that cannot be relied on."""
-    for why in recorded.defects:  # an end that is torn, or a clock, takes nothing away from who reads
+    for why in recorded.defects:  # a torn last line, or a clock, hides no record
         yield Unread(OPERATIONS_LOG, why, matters=bool(recorded.log is None or recorded.log.damage))
     if not recorded.found and recorded.named_by is not None:
         yield Unread(OPERATIONS_LOG, f"{recorded.name} is not there")
@@ -153,7 +153,7 @@ def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, m
 
 
 def _not_there(paths: Iterable[str]) -> Iterator[Unread]:
-    """Yield paths that are not there, by their numbers: a key may have been put in the place of one."""
+    """Yield paths that do not exist, by their numbers: a key may have been pasted as a path."""
     for number, path in enumerate(paths, start=1):
         if not os.path.lexists(path):
             yield Unread(f"PATH {number}", "it is not there")
