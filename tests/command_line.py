@@ -16,6 +16,8 @@ from unittest.mock import patch
 from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, without_model
 
 from robodj_secretguard.cli import main
+from robodj_secretguard.cli.gate import report_result
+from robodj_secretguard.cli.output import as_json, as_text
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
@@ -24,6 +26,8 @@ from robodj_secretguard.shapes import Event, Proof, Record, Validation, draft, h
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from robodj_secretguard.report import Report
 
 _Result = TypeVar("_Result")
 
@@ -55,6 +59,16 @@ def clock(now: datetime) -> Iterator[None]:
         for module in CLOCKS:
             stack.enter_context(patch(f"robodj_secretguard.{module}.datetime", Stopped))
         yield
+
+
+def report_text(report: Report, *, passed: bool, model: str) -> str:
+    """Return a report as `check` writes it, with a line that says which model was used."""
+    return as_text(report_result(report, passed=passed), {"name": model.removeprefix("model: "), "source": "option"})
+
+
+def report_json(report: Report, *, passed: bool, model: dict[str, str]) -> str:
+    """Return a report as `check --format json` writes it."""
+    return as_json(report_result(report, passed=passed), model)
 
 
 def key_as_argument() -> str:

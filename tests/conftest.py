@@ -19,7 +19,7 @@ from detector import leaks
 from hypothesis import settings
 
 from robodj_secretguard import Report, check
-from robodj_secretguard.cli.generate import CI_VARIABLES
+from robodj_secretguard.cli.rotate import CI_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

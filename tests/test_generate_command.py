@@ -19,7 +19,7 @@ from mounts import run_with_mounts
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check, files
-from robodj_secretguard.cli.generate import CI_VARIABLES
+from robodj_secretguard.cli.rotate import CI_VARIABLES
 from robodj_secretguard.lifecycle import key_files
 from robodj_secretguard.policy import Generator, Length, Material
 from robodj_secretguard.sources import MAX_FILE_BYTES

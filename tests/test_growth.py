@@ -48,9 +48,7 @@ OF_THE_GATE = {
     "robodj_secretguard.cli.output",
     "robodj_secretguard.cli.gate",
     "robodj_secretguard.cli.options",
-    "robodj_secretguard.cli.project",
     "robodj_secretguard.generator",
-    "robodj_secretguard.cli.process",
     "robodj_secretguard.texts",
     "robodj_secretguard.loading",
 }

@@ -14,7 +14,7 @@ from conftest import NOW, V1, V2, Ran, good_keys
 from detector import leaks
 
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.project import MAX_PYPROJECT_BYTES, Project, find_project
+from robodj_secretguard.cli.options import MAX_PYPROJECT_BYTES, Project, find_project
 
 if TYPE_CHECKING:
     from pathlib import Path

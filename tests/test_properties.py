@@ -14,6 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+from command_line import report_json, report_text
 from conftest import NOW, V1, good_keys, marker, process_environment
 from detector import without_fingerprints
 from hypothesis import assume, given
@@ -22,7 +23,6 @@ from pydantic import SecretStr, create_model
 
 from robodj_secretguard import Check, RuntimeSecrets, SecretPolicy, SecretSettings, check, guard
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, main
-from robodj_secretguard.cli.output import report_json, report_text
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.material import fingerprint, is_hexadecimal, weakness
 from robodj_secretguard.sealed import SealedStr

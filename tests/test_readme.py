@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import V1, good_keys, run
 
-from robodj_secretguard.cli.project import find_project
+from robodj_secretguard.cli.options import find_project
 from robodj_secretguard.sources import SETTINGS
 
 if TYPE_CHECKING:

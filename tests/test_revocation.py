@@ -7,13 +7,13 @@ import secrets
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import report_json, report_text
 from conftest import NOW, V1, Checker, found, good_keys, listed
 from detector import leaks
 from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard import Report, Severity, check
-from robodj_secretguard.cli.output import report_json, report_text
 from robodj_secretguard.material import fingerprint, is_fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import MAX_LIST_BYTES, revocation_list

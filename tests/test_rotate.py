@@ -22,10 +22,9 @@ from conftest import NOW, V1, V2, Ran, good_keys, marker
 from detector import leaks
 
 from robodj_secretguard import RuntimeSecrets, check, guard
+from robodj_secretguard.cli import log as recorded_at
 from robodj_secretguard.cli import main, rotate
-from robodj_secretguard.cli import recorded as recorded_at
-from robodj_secretguard.cli.options import LogPlace
-from robodj_secretguard.cli.output import findings_text
+from robodj_secretguard.cli.options import OperationsLog
 from robodj_secretguard.emit import PASSED_EVENT, emit_event
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.generator import ephemeral
@@ -308,7 +307,7 @@ class TestServiceLog:
 def test_revoked_while_the_log_was_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate is run once more when nobody else can record anything."""
 
-    def revoke(log: Any) -> str:
+    def revoke(log: OperationsLog) -> str:
         machine.write("revoked.fingerprints", machine.fingerprint())
         return recorded_at.prepared(log)
 
@@ -362,7 +361,7 @@ class TestRefused:
         spoil(machine)
         report = machine.within(lambda: check(require_env_only=True))
         assert not report.ok
-        assert refused(machine, *DONE) == [*findings_text(report).splitlines(), "REFUSED: the gate failed."]
+        assert refused(machine, *DONE) == [*(finding.line for finding in report.findings), "REFUSED: the gate failed."]
         assert not machine.log.parent.exists()
 
     def test_the_same_key(self, machine: Machine) -> None:
@@ -713,7 +712,9 @@ class TestPlace:
 
     def test_a_named_config_directory_that_is_gone(self, tmp_path: Path) -> None:
         """Where it was deleted since the gate ran, it is not made either."""
-        log = LogPlace(str(tmp_path / "nowhere/logs/log.jsonl"), "the log", makes=(str(tmp_path / "nowhere/logs"),))
+        log = OperationsLog(
+            str(tmp_path / "nowhere/logs/log.jsonl"), "the log", makes=(str(tmp_path / "nowhere/logs"),)
+        )
         with pytest.raises(FileError, match=r"\Aits directory does not exist and cannot be made\Z"):
             recorded_at.prepared(log)
         assert os.listdir(tmp_path) == []

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from command_line import report_json
 from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, run
 from detector import leaks
 from forks import Forks
 
 from robodj_secretguard import check
-from robodj_secretguard.cli.output import report_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

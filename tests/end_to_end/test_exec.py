@@ -28,7 +28,7 @@ from processes import (
     run_on,
 )
 
-from robodj_secretguard.cli.process import signed
+from robodj_secretguard.cli.gate import signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

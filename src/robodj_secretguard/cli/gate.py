@@ -3,48 +3,42 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import signal
+from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import Check, Problem, Severity
-from robodj_secretguard.cli.options import (
-    add_command,
-    given,
-    judged,
-    log_place,
-    model_line,
-    model_of,
-    model_used,
-    passes,
-    told_model,
-)
+from robodj_secretguard.cli.options import PYPROJECT, add_command, judged, locate_log, model_of, passes
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
     EXIT_USAGE,
-    Answer,
-    findings_text,
-    report_json,
-    report_text,
+    MODEL,
+    PASSED,
+    Result,
+    fail,
+    restore_stdout,
+    revocation_line,
+    status_line,
     tally,
 )
-from robodj_secretguard.cli.process import NOT_EXECUTABLE, NOT_FOUND, launch, restore_stdout
-from robodj_secretguard.cli.project import PYPROJECT
-from robodj_secretguard.errors import UsageError
 from robodj_secretguard.generator import ephemeral
 from robodj_secretguard.guard import REFUSED
-from robodj_secretguard.report import finding, with_findings
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, Environment
-from robodj_secretguard.texts import PROGRAM, command
+from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.models import SecretSettings
     from robodj_secretguard.report import Report
 
-_OPTIONS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log")
+_OPTIONS: Final = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log")
+_NOT_EXECUTABLE: Final = 126  # the statuses of a shell for the same
+_NOT_FOUND: Final = 127
+_WHY_NOT_STARTED: Final = {_NOT_FOUND: "is not found, or its interpreter is not", _NOT_EXECUTABLE: "cannot be executed"}
+_IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
 
 
 def add(commands: Commands) -> None:
@@ -57,98 +51,122 @@ def add(commands: Commands) -> None:
         description="Check every declared secret, the gate before a release. It shows nothing of any of them.",
         epilog="exit status: 0 clean (warnings are allowed unless --strict), 1 alerts, 2 wrong usage or no result",
     )
-    gate_and_run = add_command(
+    add_command(
         commands,
         "exec",
         _exec,
         options=_OPTIONS,
+        own={
+            "--ephemeral": {"action": "store_true", "help": "make temporary keys for COMMAND, an image build or a test"}
+        },
+        defaults={"takes_command": True},
         description="Check every declared secret, and run a command only if none is refused. It replaces this process"
         " with COMMAND, which never starts on an alert.",
         usage=f"{PROGRAM} exec [options] -- COMMAND ...",
         epilog="exit status: the command's own; 3 refused, 2 wrong usage, 126 not executable, 127 not found",
     )
-    gate_and_run.set_defaults(takes_command=True)
-    gate_and_run.add_argument(
-        "--ephemeral",
-        action="store_true",
-        help="make temporary keys for COMMAND, an image build or a test",
-    )
 
 
-def _check(arguments: argparse.Namespace) -> Answer:
+def _check(arguments: argparse.Namespace) -> Result:
     report = _report(arguments, model_of(arguments))
-    passed = passes(arguments, report)
-    return Answer(EXIT_CLEAN if passed else EXIT_ALERTS, _rendered(arguments, report, passed=passed))
+    return report_result(report, passed=passes(arguments, report))
+
+
+def report_result(report: Report, *, passed: bool) -> Result:
+    """Return a report's findings, each secret's status, the model and mode, and the gate's verdict last."""
+    mode = "environment only" if report.require_env_only else "environment, then fallback files"
+    lines = [
+        *(finding.line for finding in report.findings),
+        *(status_line(status) for status in report.secrets),
+        MODEL,
+        f"mode: {mode}",
+        revocation_line(report.revocation_list),
+        PASSED if passed else f"Secret integrity check FAILED: {tally(report)}. Do not release.",
+    ]
+    document = {**report.as_dict(), "ok": passed, "model": MODEL}
+    return Result(EXIT_CLEAN if passed else EXIT_ALERTS, lines, document)
 
 
 def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
     """Return the report with what an operations log adds to it."""
-    where = log_place(arguments, model)
+    where = locate_log(arguments, model)
     if where.named_by in {None, PYPROJECT} and not os.path.lexists(where.path):
         return judged(arguments, model)
-    from robodj_secretguard.cli.recorded import checked  # noqa: PLC0415 - slow to import, and few gates have a log
+    from robodj_secretguard.cli.log import checked_by_gate  # noqa: PLC0415 - slow to import, and few gates have a log
 
-    report, recorded = checked(arguments, model)
-    remedy = f"Run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
-    if recorded.defects:
-        message, severity = f"The operations log {recorded.worth}.", Severity.WARNING
-    elif recorded.log.continues or (recorded.log.head and not recorded.log.records):
-        message = "The operations log continues an earlier file, whose records are not judged here."
-        severity = Severity.NOTE
-    else:
-        return report
-    policies = tuple(model.secret_policies.values())
-    problem = Problem(message, remedy, severity=severity)
-    return with_findings(report, [finding(policies, Check.SETTING, problem)], policies)
+    return checked_by_gate(arguments, model)
 
 
-def _rendered(arguments: argparse.Namespace, report: Report, *, passed: bool) -> str:
-    if arguments.format == "json":
-        return report_json(report, passed=passed, model=model_used(arguments))
-    return report_text(report, passed=passed, model=model_line(arguments))
-
-
-def _exec(arguments: argparse.Namespace) -> Answer:
+def _exec(arguments: argparse.Namespace) -> Result:
     program = arguments.command
     if not program:
-        msg = f"the command goes after --; see {PROGRAM} exec --help"
-        raise UsageError(msg)
+        fail(f"the command goes after --; see {PROGRAM} exec --help")
     model = model_of(arguments)
     if arguments.ephemeral:
         policies = model.secret_policies.values()
         declared = [name for policy in policies for name in (policy.variable, policy.expiry_variable)]
         already_set = [name for name in declared if Environment().is_set(name)]
         if already_set:
-            return _refused(f"{', '.join(already_set)}: set already, and temporary keys replace nothing; unset it")
+            why = f"{', '.join(already_set)}: set already, and temporary keys replace nothing; unset it"
+            return Result(REFUSED, stderr=[_refused(why)])
         os.environ.update(ephemeral(policies) | {EPHEMERAL: ANNOUNCED})
     report = _report(arguments, model)
+    lines = [finding.line for finding in report.findings]
     passed = passes(arguments, report)
-    is_json = arguments.format == "json"
-    result = _rendered(arguments, report, passed=passed) if is_json else findings_text(report)
+    document = report_result(report, passed=passed).document
     if not passed:
-        return _refused(tally(report), result, told_model(arguments))
+        return Result(REFUSED, lines, document, [MODEL, _refused(tally(report))])
 
     def replace() -> int:
-        # What the gate was told holds for the guard in the command.
+        # The options of the gate hold for the guard in the command.
         if arguments.config_dir is not None:
             os.environ[CONFIG_DIR] = os.path.abspath(arguments.config_dir)
         if arguments.require_env_only:
             os.environ[PROTECTED_ENV] = "true"
         restore_stdout(arguments.stdout)
-        return launch(program)
+        return _launch(program)
 
-    # stdout is the command's.
-    shown = result if report.findings else ""
-    return Answer(EXIT_CLEAN, told=told_model(arguments, shown), then=lambda: _ended(contain(replace)))
+    return Result(EXIT_CLEAN, lines, document if lines else None, [MODEL], then=lambda: _ended(contain(replace)))
 
 
-def _refused(why: str, result: str = "", told: str = "") -> Answer:
-    refused = f"{PROGRAM}: refused, the command was not started: {why}"
-    return Answer(REFUSED, result, "\n".join(filter(None, (told, refused))))
+def _refused(why: str) -> str:
+    return f"{PROGRAM}: refused, the command was not started: {why}"
 
 
-def _ended(status: int | BaseException) -> Answer:
+def _ended(status: int | BaseException) -> Result:
     if isinstance(status, BaseException):
-        return Answer(EXIT_USAGE, told=f"{PROGRAM}: starting the command failed ({type_name(status)})")
-    why = {NOT_FOUND: "is not found, or its interpreter is not", NOT_EXECUTABLE: "cannot be executed"}.get(status)
-    return Answer(status, told=f"{PROGRAM}: the command after -- {why}" if why else "")
+        return Result(EXIT_USAGE, stderr=[f"{PROGRAM}: starting the command failed ({type_name(status)})"])
+    why = _WHY_NOT_STARTED.get(status)
+    return Result(status, stderr=[f"{PROGRAM}: the command after -- {why}"] if why else [])
+
+
+def _launch(program: Sequence[str]) -> int:
+    """Replace this process with a command, or on Windows run it, and return the exit status if this process goes on.
+
+    The command keeps the process id, the standard streams and every inherited descriptor.
+    """
+    try:
+        if os.name == "nt":
+            return _run(program)
+        for name in _IGNORED_BY_PYTHON:  # an ignored signal stays ignored in what replaces the process
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+        os.execvp(program[0], list(program))  # noqa: S606 - running what the operator names is the purpose
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # an empty name is a ValueError
+        return _NOT_FOUND
+    except OSError:
+        return _NOT_EXECUTABLE
+
+
+def _run(program: Sequence[str]) -> int:
+    import shutil  # noqa: PLC0415 - only where a process cannot be replaced
+    import subprocess  # noqa: PLC0415
+
+    signal.signal(signal.SIGINT, lambda *_: None)  # Control-C is sent to both, and the command decides
+    # By `which`, as CreateProcess alone finds no .cmd and .bat.
+    name = shutil.which(program[0]) or program[0]
+    return signed(subprocess.call([name, *program[1:]]))  # noqa: S603 - as above
+
+
+def signed(status: int) -> int:
+    """Return a Windows status, which is unsigned, as the signed one that `sys.exit` takes for the same."""
+    return (status + 2**31) % 2**32 - 2**31

@@ -1,32 +1,31 @@
-"""`log`: the operations log, shown and verified (policy section 3)."""
+"""The operations log as commands find it, and `log`, which shows and verifies it (policy section 3)."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.options import (
-    add_command,
-    add_group,
-    given,
-    log_place,
-    model_of,
-    model_used,
-    span_of,
-    told_model,
-)
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, Answer, columns, document
-from robodj_secretguard.cli.recorded import loaded
-from robodj_secretguard.errors import UsageError
-from robodj_secretguard.lifecycle.operations_log import find
+from robodj_secretguard.checks import Check, Problem, Severity
+from robodj_secretguard.cli.options import add_command, add_group, given, judged, locate_log, model_of, span_of
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
+from robodj_secretguard.errors import FileError, NoLogError
+from robodj_secretguard.files import make_directory
+from robodj_secretguard.lifecycle.operations_log import find, load
+from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.models import RuntimeSecrets
+from robodj_secretguard.report import finding, with_findings
 from robodj_secretguard.shapes import Event, is_hash
-from robodj_secretguard.sources import iso_utc
-from robodj_secretguard.texts import PROGRAM, ascii_text, command, count
+from robodj_secretguard.sources import OPERATIONS_LOG, iso_utc
+from robodj_secretguard.texts import PROGRAM, ascii_text, command, could_hold_key, count
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
-    from robodj_secretguard.cli.options import Commands, LogPlace
+    from robodj_secretguard.cli.options import Commands, OperationsLog
+    from robodj_secretguard.lifecycle.operations_log import Log
+    from robodj_secretguard.models import SecretSettings
+    from robodj_secretguard.report import Report
     from robodj_secretguard.shapes import Head, Record
 
 LIMITS: Final = (
@@ -37,33 +36,126 @@ LIMITS: Final = (
 _HEADER: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
 
 
+def prepared(where: OperationsLog) -> str:
+    """Return the path of the operations log, after making the directories that nobody named."""
+    if not os.path.lexists(where.path) and could_hold_key(os.path.basename(where.path)):
+        msg = "its file name looks like a key; use another name"
+        raise FileError(msg)
+    try:
+        for directory in where.makes:
+            make_directory(directory, others=directory is not where.makes[-1])
+    except OSError:
+        msg = "its directory does not exist and cannot be made"
+        raise FileError(msg) from None
+    return where.path
+
+
+def loaded(where: OperationsLog) -> Log:
+    """Return the content of a log that must exist."""
+    try:
+        return load(where.path)
+    except FileError as error:
+        fail(f"{where.name}: {error}")
+
+
+def recorded_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> OperationsLog:
+    """Return the operations log, read if it can be, for a command that does its work without one too."""
+    where = locate_log(arguments, model)
+    try:
+        return where._replace(log=load(where.path))
+    except NoLogError:
+        return where
+    except FileError as error:
+        return where._replace(unreadable=str(error))
+
+
+def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[Report, OperationsLog]:
+    """Return the check's report with what the operations log adds to it, and that log."""
+    recorded = recorded_log(arguments, model)
+    report = with_recorded(arguments, model, judged(arguments, model), recorded.records)
+    named = recorded.named_by
+    if not recorded.found and named in {OPERATIONS_LOG, "--operations-log"}:
+        message = f"{named} names a file that is not there."
+        remedy = f"Set {named} to the operations log; leave it out only where the first record is still to come."
+        source = "environment" if named == OPERATIONS_LOG else "none"
+        report = _with_setting(report, model, message, remedy, source=source)
+    return report, recorded
+
+
+def checked_by_gate(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
+    """Return the same report for the gate, with a finding about a log that was not judged as a whole."""
+    report, recorded = checked(arguments, model)
+    remedy = f"Run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
+    if recorded.defects:
+        return _with_setting(report, model, f"The operations log {recorded.verdict}.", remedy)
+    if recorded.log and recorded.log.continues:
+        message = "The operations log continues an earlier file, whose records are not judged here."
+        return _with_setting(report, model, message, remedy, severity=Severity.NOTE)
+    return report
+
+
+def with_recorded(
+    arguments: argparse.Namespace, model: type[SecretSettings], report: Report, records: Sequence[Record]
+) -> Report:
+    """Return a report with what the records of an operations log add to it."""
+    policies = tuple(model.secret_policies.values())
+    options = given(arguments, "operations_log", "config_dir", "model")
+    return with_findings(report, recorded_findings(report, records, policies, options), policies)
+
+
+def _with_setting(
+    report: Report,
+    model: type[SecretSettings],
+    message: str,
+    remedy: str,
+    *,
+    source: str = "none",
+    severity: Severity = Severity.WARNING,
+) -> Report:
+    policies = tuple(model.secret_policies.values())
+    problem = Problem(message, remedy, source, severity)
+    return with_findings(report, [finding(policies, Check.SETTING, problem)], policies)
+
+
 def add(commands: Commands) -> None:
     """Add both commands."""
     group = add_group(commands, "log", "Show or verify the operations log")
-    show = add_command(
+    shared = ("--operations-log", "--config-dir", "--model", "--format")
+    add_command(
         group,
         "show",
         _show,
-        options=("--operations-log", "--config-dir", "--model", "--format", "--environment", "--since", "--until"),
+        options=(*shared, "--environment", "--since", "--until"),
+        own={
+            "--secret": {"metavar": "NAME", "help": "only records of this secret"},
+            "--event": {"choices": [str(event) for event in Event], "help": "only records of this event"},
+        },
         description="Show the records of the operations log.",
         epilog="exit status: 0 shown, 1 shown, and the log does not verify, 2 wrong usage, or there is no log",
     )
-    show.add_argument("--secret", metavar="NAME", help="only records of this secret")
-    show.add_argument("--event", choices=[str(event) for event in Event], help="only records of this event")
-    verify = add_command(
+    add_command(
         group,
         "verify",
         _verify,
-        options=("--operations-log", "--config-dir", "--model", "--format"),
+        options=shared,
+        own={"--expect": {"metavar": "HASH", "help": "the hash of a record that must be there, with all before it"}},
         description="Verify the chain of the operations log.",
         epilog="exit status: 0 it verifies, 1 it does not, 2 wrong usage, or there is nothing to verify",
     )
-    verify.add_argument("--expect", metavar="HASH", help="the hash of a record that must be there, with all before it")
 
 
-def _show(arguments: argparse.Namespace) -> Answer:
+def _where(arguments: argparse.Namespace) -> OperationsLog:
+    """Return where the log is. The model is imported only where its config directory may decide that."""
+    return locate_log(arguments, RuntimeSecrets if arguments.operations_log is not None else model_of(arguments))
+
+
+def _model_on_stderr(arguments: argparse.Namespace) -> list[str]:
+    return [MODEL] if arguments.format == "text" else []  # the document has it
+
+
+def _show(arguments: argparse.Namespace) -> Result:
     since, until = span_of(arguments)
-    log = loaded(_place(arguments))
+    log = loaded(_where(arguments))
     wanted = {"secret": arguments.secret, "environment": arguments.environment, "event": arguments.event}
     records = [
         record
@@ -71,73 +163,62 @@ def _show(arguments: argparse.Namespace) -> Answer:
         if since <= record.recorded_at < until
         and all(value is None or getattr(record, name) == value for name, value in wanted.items())
     ]
-    status = EXIT_ALERTS if log.defects else EXIT_CLEAN
-    verify = command("log", "verify", *given(arguments, "operations_log", "config_dir", "model"))
-    told = f"{PROGRAM}: the operations log does not verify: {verify} says why" if status else ""
-    if arguments.format == "json":
-        shown = [record.as_dict() for record in records]
-        return Answer(status, document(ok=not status, model=model_used(arguments), records=shown), told)
-    text = columns([_HEADER, *map(_row, records)]) if records else "no such record"
-    return Answer(status, text, told_model(arguments, told))
-
-
-def _place(arguments: argparse.Namespace) -> LogPlace:
-    """Return where the log is: the model is imported only where its config directory may say so."""
-    return log_place(arguments, RuntimeSecrets if arguments.operations_log is not None else model_of(arguments))
+    stderr = _model_on_stderr(arguments)
+    if log.defects:
+        verify = command("log", "verify", *given(arguments, "operations_log", "config_dir", "model"))
+        stderr.append(f"{PROGRAM}: the operations log does not verify: {verify} says why")
+    return Result(
+        EXIT_ALERTS if log.defects else EXIT_CLEAN,
+        [] if records else ["no such record"],
+        {"records": [record.as_dict() for record in records]},
+        stderr,
+        table=[_HEADER, *map(_row, records)] if records else [],
+    )
 
 
 def _row(record: Record) -> tuple[str, ...]:
     cells = (record.event, record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
-    return (
-        str(record.sequence),
-        iso_utc(record.recorded_at),
-        *(ascii_text(cell) if cell else "-" for cell in cells),
-    )
+    texts = (ascii_text(cell) if cell else "-" for cell in cells)
+    return (str(record.sequence), iso_utc(record.recorded_at), *texts)
 
 
-def _verify(arguments: argparse.Namespace) -> Answer:
+def _verify(arguments: argparse.Namespace) -> Result:
     expected = arguments.expect
     if expected is not None and not is_hash(expected):
-        msg = "--expect must be the hash of a record: sha256: and 64 hexadecimal digits in lower case"
-        raise UsageError(msg)
-    where = _place(arguments)
+        fail("--expect must be the hash of a record: sha256: and 64 hexadecimal digits in lower case")
+    where = _where(arguments)
     log = loaded(where)
     if not log.records and not log.defects:
-        msg = f"{where.name}: it has no record, and nothing was verified"
-        if log.head:
-            msg += f". Record {log.head.sequence} was the last one of an earlier file. {_proof(log.head)}"
-        raise UsageError(msg)
+        of_earlier = (
+            f". Record {log.head.sequence} was the last one of an earlier file. {_proof(log.head)}" if log.head else ""
+        )
+        fail(f"{where.name}: it has no record, and nothing was verified{of_earlier}")
     number = find(log, expected) if expected is not None else None
     defects = list(log.defects)
     if expected is not None and number is None:
         defects.append("the expected record is not here: it, or one before it, was changed or taken away")
-    status = EXIT_ALERTS if defects else EXIT_CLEAN
-    last = log.last
-    if arguments.format == "json":
-        result = document(
-            ok=not defects,
-            model=model_used(arguments),
-            count=len(log.records),
-            last_hash=last and last.hash,
-            defects=defects,
-            notes=list(log.sealed),
-            expected_sequence=number,
-            continues=log.continues and log.continues.as_dict(),
-        )
-        return Answer(status, result)
-    lines = [f"ALERT: {defect}." for defect in defects]
-    lines += [f"note: {note}." for note in log.sealed]
-    lines += [f"{count(len(log.records), 'record')}, of which the last is {last.hash}."] if last else []
-    if earlier := log.continues:
+    last, earlier = log.last, log.continues
+    document = {
+        "count": len(log.records),
+        "last_hash": last and last.hash,
+        "defects": defects,
+        "notes": list(log.sealed),
+        "expected_sequence": number,
+        "continues": earlier and earlier.as_dict(),
+    }
+    lines = [*(f"ALERT: {defect}." for defect in defects), *(f"note: {note}." for note in log.sealed)]
+    if last:
+        lines.append(f"{count(len(log.records), 'record')}, of which the last is {last.hash}.")
+    if earlier:
         lines.append(f"This log continues after record {earlier.sequence} ({earlier.hash}).")
         lines.append(f"Records up to number {earlier.sequence} belong to an earlier file. {_proof(earlier)}")
-    where_before = " in this file" if earlier else ""
-    lines += [f"The expected record is number {number}, with all before it{where_before}."] if number else []
+    if number:
+        lines.append(f"The expected record is number {number}, with all before it{' in this file' if earlier else ''}.")
     lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
-    return Answer(status, "\n".join(lines), told_model(arguments))
+    return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, document, _model_on_stderr(arguments))
 
 
 def _proof(head: Head) -> str:
-    """Say how to prove that an earlier file has all records up to its last one."""
+    """Return how to prove that an earlier file has all records up to its last one."""
     words = ("log", "verify", "--operations-log", "EARLIER-FILE", "--expect", head.hash)
     return f"To prove that nothing was lost, run {command(*words)}"

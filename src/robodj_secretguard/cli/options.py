@@ -1,19 +1,20 @@
-"""What the commands share of their arguments: the options, how each is judged, and what it stands for."""
+"""What a command is given: its options, the project's pyproject.toml, and the files that an operator names."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import sys
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
 
-from robodj_secretguard.cli.project import PYPROJECT
-from robodj_secretguard.errors import ModelError, UsageError
+from robodj_secretguard.cli.output import fail, is_terminal
+from robodj_secretguard.errors import ModelError
 from robodj_secretguard.guard import check
 from robodj_secretguard.loading import load_model
 from robodj_secretguard.models import RuntimeSecrets, setup_of
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sealed import SealedStr, contain
 from robodj_secretguard.sources import (
     OPERATIONS_FILE,
     OPERATIONS_LOG,
@@ -27,29 +28,38 @@ from robodj_secretguard.texts import MOST_CHARACTERS, PROGRAM, ascii_text, is_en
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from robodj_secretguard.cli.output import Answer
+    from robodj_secretguard.cli.output import Result
+    from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.models import SecretSettings
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report
+    from robodj_secretguard.shapes import Record
     from robodj_secretguard.sources import NamedBy
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
+
+DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
+PYPROJECT: Final = "pyproject.toml"
+MAX_PYPROJECT_BYTES: Final = 1 << 20
+PIPE: Final = "-"
+
+_NAME: Final = "robodj-secretguard"
+_TABLE: Final = f"[tool.{_NAME}]"
+_KINDS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
 
 
 def _free_text(name: str, text: str) -> str:
     if not is_free_text(text):
         limits = f"one line of printable text, up to {MOST_CHARACTERS} characters, without anything like a key"
-        msg = f"{name} must be {limits}"
-        raise UsageError(msg)
+        fail(f"{name} must be {limits}")
     return text
 
 
 def _environment(text: str) -> str:
     if not is_environment(text):
-        msg = "--environment must be a name like dev, staging or prod: lower-case letters, digits, hyphen, underscore"
-        raise UsageError(msg)
+        fail("--environment must be a name like dev, staging or prod: lower-case letters, digits, hyphen, underscore")
     return text
 
 
@@ -60,12 +70,11 @@ def _moment(name: str, text: str) -> datetime:
         SealedStr(f"{given.get_secret_value()}T00:00Z")
     )  # of a date, its first
     if instant is None:
-        msg = f"{name} must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
-        raise UsageError(msg)
+        fail(f"{name} must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31")
     return instant
 
 
-DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
+# The options that several commands share.
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--require-env-only": {"action": "store_true", "help": "ignore fallback files"},
     "--config-dir": {
@@ -80,11 +89,7 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "help": "the operations log (default: ROBODJ_OPERATIONS_LOG, otherwise the project's, otherwise"
         " logs/secret_operations.jsonl in the config directory)",
     },
-    "--environment": {
-        "metavar": "NAME",
-        "type": _environment,
-        "help": "where the keys are used: dev, staging, prod",
-    },
+    "--environment": {"metavar": "NAME", "type": _environment, "help": "where the keys are used: dev, staging, prod"},
     "--operator": {"metavar": "NAME", "type": partial(_free_text, "--operator"), "help": "who does it"},
     "--ticket": {"metavar": "ID", "type": partial(_free_text, "--ticket"), "help": "what it is done for"},
     "--reason": {
@@ -104,54 +109,38 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
 def add_command(
     commands: Commands,
     name: str,
-    run: Callable[[argparse.Namespace], Answer],
+    run: Callable[[argparse.Namespace], Result],
     *,
-    options: Iterable[str],
-    required: Iterable[str] = (),
     description: str,
+    required: Iterable[str] = (),
+    options: Iterable[str] = (),
+    own: Mapping[str, dict[str, Any]] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     **more: Any,
-) -> argparse.ArgumentParser:
-    """Add a command, with those of the shared options that it takes.
-
-    Args:
-        commands: where it is added.
-        name: its name.
-        run: what it does.
-        options: the shared options.
-        required: those without which it does nothing.
-        description: what it does; the first sentence is shown in the list of commands.
-        more: further arguments of the parser.
-    """
+) -> None:
+    """Add a command with its shared options and its own arguments, and what its parser takes else."""
     short = description.partition(".")[0]
     parser = commands.add_parser(name, help=short, description=description, allow_abbrev=False, **more)
     parser.set_defaults(run=run, model=None, require_env_only=False, strict=False, uses_project_model=True)
+    parser.set_defaults(**(defaults or {}))
     for each in required:
         parser.add_argument(each, required=True, **_OPTIONS[each])
     for each in options:
         parser.add_argument(each, **_OPTIONS[each])
-    return parser
+    for each, settings in (own or {}).items():
+        parser.add_argument(each, **settings)
 
 
 def add_group(commands: Commands, name: str, description: str) -> Commands:
-    """Add a command whose first argument is a command.
-
-    Args:
-        commands: where it is added.
-        name: its name.
-        description: what it is about.
-    """
+    """Add a command whose first argument is a command."""
     parser = commands.add_parser(name, help=description, description=description, allow_abbrev=False)
     return parser.add_subparsers(required=True, metavar="COMMAND")
 
 
 def given(arguments: argparse.Namespace, *names: str) -> list[str]:
-    """Return those of some options that were given, for a command that is told to an operator.
+    """Return those of some options that were given, for a command in a message.
 
-    What could be a key, or forge a line, is not repeated: its place is kept by the option's own word for it.
-
-    Args:
-        arguments: those of the command.
-        names: the options' names in it.
+    What could be a key, or forge a line, is replaced by the option's metavar.
     """
     words = []
     for name in names:
@@ -162,20 +151,14 @@ def given(arguments: argparse.Namespace, *names: str) -> list[str]:
 
 
 def model_of(arguments: argparse.Namespace) -> type[SecretSettings]:
-    """Return the settings model that `--model` names, otherwise the project's, otherwise the policy's own.
-
-    Raises:
-        UsageError: there is no such model.
-    """
+    """Return the settings model that `--model` names, otherwise the project's, otherwise the policy's own."""
     try:
         if arguments.model is not None:
             return load_model(arguments.model)
         if arguments.project.model is not None:
             return load_model(arguments.project.model, arguments.project.directory)
     except ModelError as error:
-        named = "--model" if arguments.model is not None else f"model in {PYPROJECT}"
-        msg = f"{named}: {error}"
-        raise UsageError(msg) from None
+        fail(f"{'--model' if arguments.model is not None else f'model in {PYPROJECT}'}: {error}")
     return RuntimeSecrets
 
 
@@ -187,29 +170,11 @@ def model_used(arguments: argparse.Namespace) -> dict[str, str]:
     return {"name": DEFAULT_MODEL, "source": "default"}
 
 
-def model_line(arguments: argparse.Namespace) -> str:
-    """Return which model a command used, as one line."""
-    used = model_used(arguments)
-    return f"model: {used['name']}" + (f" ({used['source']})" if used["source"] != "option" else "")
-
-
-def told_model(arguments: argparse.Namespace, *more: str) -> str:
-    """Return which model a command used, and what else goes to stderr, where stdout is not for that."""
-    return "\n".join(filter(None, (f"{PROGRAM}: {model_line(arguments)}", *more)))
-
-
 def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
-    """Return the declared secret of a name, or of a variable.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """Return the declared secret with a name or a variable."""
     policies = model.secret_policies.values()
-    for policy in policies:
-        if name in {policy.name, policy.variable}:
-            return policy
-    msg = f"there is no such secret: the model declares {', '.join(policy.name for policy in policies)}"
-    raise UsageError(msg)
+    found = next((policy for policy in policies if name in {policy.name, policy.variable}), None)
+    return found or fail(f"there is no such secret: the model declares {', '.join(each.name for each in policies)}")
 
 
 def directory_of(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[str, NamedBy | None]:
@@ -217,51 +182,8 @@ def directory_of(arguments: argparse.Namespace, model: type[SecretSettings]) -> 
     return config_directory(Environment(), arguments.config_dir, setup_of(model))
 
 
-@dataclass(frozen=True, slots=True)
-class LogPlace:
-    """Where the operations log is.
-
-    Attributes:
-        path: its path.
-        name: what it is called, without a path that somebody gave.
-        named_by: what named it.
-        makes: the directories that are made for it: nobody named them.
-    """
-
-    path: str
-    name: str
-    named_by: str | None = None
-    makes: tuple[str, ...] = ()
-
-
-def log_place(arguments: argparse.Namespace, model: type[SecretSettings]) -> LogPlace:
-    """Return where the operations log is.
-
-    Args:
-        arguments: those of the command.
-        model: the settings model, which may name the config directory.
-    """
-    if arguments.operations_log is not None:
-        return LogPlace(arguments.operations_log, "the operations log that --operations-log names", "option")
-    if variable := Environment().get(OPERATIONS_LOG):
-        name = f"the operations log that {OPERATIONS_LOG} names"
-        return LogPlace(variable.get_secret_value(), name, "environment")
-    if arguments.project.operations_log is not None:
-        path = arguments.project.operations_log
-        return LogPlace(path, f"the operations log that {PYPROJECT} names", PYPROJECT, (os.path.dirname(path),))
-    directory, named_by = directory_of(arguments, model)
-    path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
-    makes = (os.path.dirname(path),) if named_by else (directory, os.path.dirname(path))
-    return LogPlace(path, f"the operations log {place(OPERATIONS_FILE, named_by)}", makes=makes)
-
-
 def judged(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
-    """Return the check's report, under the options that were given.
-
-    Args:
-        arguments: those of the command.
-        model: the settings model.
-    """
+    """Return the check's report, under the options that were given."""
     return check(model, config_dir=arguments.config_dir, require_env_only=arguments.require_env_only)
 
 
@@ -271,14 +193,188 @@ def passes(arguments: argparse.Namespace, report: Report) -> bool:
 
 
 def span_of(arguments: argparse.Namespace) -> tuple[datetime, datetime]:
-    """Return the time from `--since` to before `--until`, by default all time.
-
-    Raises:
-        UsageError: they are the wrong way round.
-    """
+    """Return the time from `--since` to before `--until`, by default all time."""
     since = arguments.since or datetime.min.replace(tzinfo=UTC)
     until = arguments.until or datetime.max.replace(tzinfo=UTC)
     if until <= since:
-        msg = "--until must be later than --since"
-        raise UsageError(msg)
+        fail("--until must be later than --since")
     return since, until
+
+
+class OperationsLog(NamedTuple):
+    """The operations log as a command finds it."""
+
+    path: str
+    name: str  # for messages, without a path that somebody gave
+    named_by: str | None = None
+    makes: tuple[str, ...] = ()  # the directories that are made for it: nobody named them
+    log: Log | None = None  # its content; None where there is none, it cannot be read, or it was not read yet
+    unreadable: str = ""  # why it cannot be read
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a log."""
+        return self.log is not None or bool(self.unreadable)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Every record that can be read."""
+        return self.log.records if self.log else ()
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        """All that is wrong with it."""
+        return (self.unreadable,) if self.unreadable else self.log.defects if self.log else ()
+
+    @property
+    def verdict(self) -> str:
+        """Whether it can be relied on, in words."""
+        if self.defects:
+            return f"cannot be relied on: {self.defects[0]}"
+        if self.log is None:
+            return "none"
+        if self.log.last:
+            return f"verifies, last record {self.log.last.hash}"
+        return "no record" + (f"; it continues after record {self.log.head.sequence}" if self.log.head else "")
+
+    @property
+    def complaint(self) -> list[str]:
+        """The line for stderr; none where the log is in order."""
+        return [f"{PROGRAM}: {self.name} {self.verdict}"] if self.defects else []
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return its state in the plain types of JSON."""
+        last = self.log and self.log.last
+        return {"found": self.found, "last_hash": last and last.hash, "defects": list(self.defects)}
+
+
+def locate_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> OperationsLog:
+    """Return where the operations log is, without reading it."""
+    variable = Environment().get(OPERATIONS_LOG)
+    candidates = {
+        "--operations-log": arguments.operations_log,
+        OPERATIONS_LOG: variable.get_secret_value() if variable else None,
+        PYPROJECT: arguments.project.operations_log,
+    }
+    makes: tuple[str, ...]
+    for named_by, path in candidates.items():
+        if path is not None:
+            makes = (os.path.dirname(path),) if named_by == PYPROJECT else ()
+            return OperationsLog(path, f"the operations log that {named_by} names", named_by, makes)
+    directory, directory_named_by = directory_of(arguments, model)
+    path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
+    makes = (os.path.dirname(path),) if directory_named_by else (directory, os.path.dirname(path))
+    return OperationsLog(path, f"the operations log {place(OPERATIONS_FILE, directory_named_by)}", makes=makes)
+
+
+@contextmanager
+def opened_input(name: str, path: str) -> Iterator[BinaryIO]:
+    """Open the regular file that an option names, or stdin for `-`.
+
+    A terminal is refused, since it would show a key that is typed. So are a pipe and a device, without any wait.
+    """
+    if path == PIPE and is_terminal(getattr(sys, "stdin", None)):
+        fail(f"{name} {PIPE} reads a pipe, not a terminal")
+    why = f"{name}: the file is missing, unreadable or not a regular file; use {PIPE} for a pipe"
+    try:
+        opened = nullcontext(sys.stdin.buffer) if path == PIPE else _regular(path)
+    except (OSError, ValueError, AttributeError):  # a name may be no path, and there may be no stdin
+        fail(why)
+    try:
+        with opened as file:
+            yield file
+    except (OSError, ValueError):  # stdin may be closed
+        fail(why)
+
+
+def read_input(name: str, path: str, *, most: int) -> bytes:
+    """Return the content of the regular file that an option names, or of stdin, up to a number of bytes."""
+    with opened_input(name, path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        fail(f"{name}: what it names is larger than {most} bytes")
+    return content
+
+
+def _regular(path: str) -> BinaryIO:
+    from robodj_secretguard.files import open_unlinked, regular_status  # noqa: PLC0415 - the gate opens none
+
+    file = open(os.path.realpath(path), "rb", opener=open_unlinked)  # noqa: SIM115 - the caller closes it
+    try:
+        regular_status(file.fileno())
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+class Project(NamedTuple):
+    """What `[tool.robodj-secretguard]` in pyproject.toml configures."""
+
+    directory: str = ""  # where pyproject.toml is; empty where there is none
+    model: str | None = None
+    operations_log: str | None = None
+    strict: bool = False
+    require_env_only: bool = False
+
+
+def configure(arguments: argparse.Namespace) -> None:
+    """Let the project's configuration say what the options do not. Its switches can only tighten."""
+    here = contain(os.getcwd)
+    project = find_project(here) if isinstance(here, str) else Project()  # it may have been deleted
+    arguments.project = project if arguments.uses_project_model else project._replace(model=None)
+    arguments.strict = arguments.strict or project.strict
+    arguments.require_env_only = arguments.require_env_only or project.require_env_only
+
+
+def find_project(directory: str) -> Project:
+    """Return the nearest configuration upward from an absolute path, not above its repository's root."""
+    while True:
+        path = os.path.join(directory, PYPROJECT)
+        if os.path.lexists(path) and (table := _table(path)) is not None:
+            return _project(directory, table)
+        above = os.path.dirname(directory)
+        if above == directory or os.path.lexists(os.path.join(directory, ".git")):
+            return Project()
+        directory = above
+
+
+def _table(path: str) -> Any:
+    """Return the library's table; `None` where a file has none."""
+    import tomllib  # noqa: PLC0415 - only where there is a file
+
+    from robodj_secretguard.textfile import read_trusted  # noqa: PLC0415
+
+    read = contain(lambda: read_trusted(path, most=MAX_PYPROJECT_BYTES))
+    if isinstance(read, BaseException):
+        fail(f"{PYPROJECT} cannot be read")
+    content, distrust = read
+    document = contain(lambda: tomllib.loads(content.decode()))
+    if isinstance(document, BaseException):
+        fail(f"{PYPROJECT} is not valid TOML")
+    tool = document.get("tool")
+    tools = tool if isinstance(tool, dict) else {}
+    if _NAME in document or any(each != _NAME and _plain(each) == _plain(_NAME) for each in (*document, *tools)):
+        fail(f"{PYPROJECT} has a table that is not read; did you mean {_TABLE}?")
+    table = tools.get(_NAME)
+    if table is not None and distrust:
+        fix = "run chmod go-w on it and on the directories above it, and run the command as its owner"
+        fail(f"{_TABLE} in {PYPROJECT} is not trusted: {'; '.join(distrust)}; {fix}")
+    return table
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+def _project(directory: str, table: Any) -> Project:
+    if not isinstance(table, dict):
+        fail(f"{_TABLE} in {PYPROJECT} must be a table")
+    if not table.keys() <= _KINDS.keys():
+        fail(f"{_TABLE} in {PYPROJECT} has an unknown key (choose from {', '.join(_KINDS)})")
+    for key, value in table.items():
+        if type(value) is not _KINDS[key]:
+            fail(f"{_TABLE} in {PYPROJECT}: {key} must be {'true or false' if _KINDS[key] is bool else 'a string'}")
+    project = Project(directory, **{key.replace("-", "_"): value for key, value in table.items()})
+    log = project.operations_log
+    return project if log is None else project._replace(operations_log=os.path.join(directory, log))

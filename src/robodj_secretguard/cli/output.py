@@ -1,36 +1,117 @@
-"""Findings and reports as text. Every line is ASCII and physically one line."""
+"""What a command answers, written as text, as a table or as JSON. Every line is ASCII and physically one line."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import sys
 import textwrap
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
+from robodj_secretguard.emit import emit_event, silence_broken_streams, write_line
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.report import JSON_SCHEMA
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.sources import REVOKED_FILE, REVOKED_FINGERPRINTS, iso_utc
-from robodj_secretguard.texts import count
+from robodj_secretguard.texts import PROGRAM, count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from robodj_secretguard.report import Report, RevocationStatus, SecretStatus
 
+EXIT_CLEAN: Final = 0
+EXIT_ALERTS: Final = 1
+EXIT_USAGE: Final = 2
+
+# In a result, this stands for the model that was used: as a line, or as a value of the document.
+MODEL: Final = "\0model"
+# The line that operators wait for before they release (policy section 7).
 PASSED: Final = "Secret integrity check passed (key material redacted)."
-"""The line that operators wait for before they release (policy section 7)."""
+WIDTH: Final = 80
+PROGRESS_SECONDS: Final = 0.2  # between two updates of the progress line
+
+_COLOURS: Final = {"red": 31, "green": 32, "yellow": 33}
+_LABEL_WIDTH: Final = 15
 
 
-def findings_text(report: Report) -> str:
-    """Return a report's findings as the lines that `guard()` writes."""
-    return "\n".join(finding.line for finding in report.findings)
+@dataclass(frozen=True)
+class Result:
+    """What a command returns. This module renders it in the format that `--format` names, and writes it."""
+
+    status: int
+    lines: Sequence[str | tuple[str, str]] = field(default=(), repr=False)  # the text; a pair is a line and its colour
+    document: Mapping[str, Any] | None = field(default=None, repr=False)  # the JSON, less schema, ok and model
+    stderr: Sequence[str] = ()
+    table: Sequence[Sequence[str]] = ()  # rows, written before the lines
+    wraps: bool = False  # whether long lines are wrapped
+    bare: bool = False  # whether the document is complete as it is
+    end: str = "\n"
+    events: Sequence[Mapping[str, Any]] = ()  # what was recorded, for the log system
+    then: Callable[[], Result] | None = None  # what runs afterwards; stdout is left to it
+
+
+def fail(why: str) -> NoReturn:
+    """Raise a usage error. It replaces the exception that is being handled, if any."""
+    raise UsageError(why) from None
+
+
+def rendered(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None) -> Result:
+    """Return a result as it is written: its text or its JSON is its only line."""
+    is_json = form != "text" and result.document is not None
+    text = as_json(result, model) if is_json else as_text(result, model, stdout)
+    stderr = [f"{PROGRAM}: {_model_line(model)}" if line == MODEL else line for line in result.stderr]
+    return replace(result, lines=(text,), table=(), wraps=False, document=None, stderr=stderr)
+
+
+def as_json(result: Result, model: Mapping[str, str]) -> str:
+    """Return a result's document as JSON. It begins with schema, ok and model, unless it has its own."""
+    own = {name: model if value == MODEL else value for name, value in (result.document or {}).items()}
+    head = {} if result.bare else {"schema": JSON_SCHEMA, "ok": not result.status, "model": model}
+    return json.dumps({**{name: value for name, value in head.items() if name not in own}, **own}, indent=2)
+
+
+def as_text(result: Result, model: Mapping[str, str], stdout: TextIO | None = None) -> str:
+    """Return a result's table and lines as text, with colour where stdout shows it."""
+    lines = [columns(result.table)] if result.table else []
+    for line in result.lines:
+        text, colour = (line, "") if isinstance(line, str) else line
+        text = _model_line(model) if text == MODEL else text
+        if result.wraps:
+            text = wrapped(text, " " * (_LABEL_WIDTH if text.startswith(" ") else 2))
+        lines.append(f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if colour and shows_colour(stdout) else text)
+    return "\n".join(lines)
+
+
+def _model_line(model: Mapping[str, str]) -> str:
+    return f"model: {model['name']}" + (f" ({model['source']})" if model["source"] != "option" else "")
+
+
+def say(result: Result, stdout: TextIO | None) -> int:
+    """Send the events of a rendered result, write it, run what follows, and return the exit status."""
+    for fields in result.events:
+        emit_event(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
+    status, shown, stderr = result.status, as_text(result, {}), list(result.stderr)
+    if result.then is not None:
+        stderr.append(shown)
+    elif shown and not write_line(stdout, shown, end=result.end):
+        if status == REFUSED:  # it stays refused, and its findings must be seen
+            stderr.insert(0, shown)
+        else:
+            status = EXIT_USAGE
+            stderr.append(f"{PROGRAM}: the result could not be written")
+    if any(stderr):
+        write_line(getattr(sys, "stderr", None), "\n".join(filter(None, stderr)))
+    silence_broken_streams()
+    return status if result.then is None else say(result.then(), stdout)
 
 
 def tally(report: Report) -> str:
-    """Say how many findings of each severity there are."""
+    """Return how many findings of each severity there are."""
     return f"{len(report.alerts)} alert(s), {len(report.warnings)} warning(s)"
 
 
@@ -50,84 +131,17 @@ def revocation_line(status: RevocationStatus | None) -> str:
     return f"revocation list: {where}, {count(status.entries, 'entry', 'entries')}"
 
 
-def report_text(report: Report, *, passed: bool, model: str) -> str:
-    """Return a report as text: its findings, a line for each secret, the model and mode, and the verdict last.
-
-    Args:
-        report: the report.
-        passed: the gate's verdict.
-        model: which model was used, as a line.
-    """
-    mode = "environment only" if report.require_env_only else "environment, then fallback files"
-    failed = f"Secret integrity check FAILED: {tally(report)}. Do not release."
-    lines = [
-        *(finding.line for finding in report.findings),
-        *(status_line(status) for status in report.secrets),
-        model,
-        f"mode: {mode}",
-        revocation_line(report.revocation_list),
-        PASSED if passed else failed,
-    ]
-    return "\n".join(lines)
-
-
-def report_json(report: Report, *, passed: bool, model: dict[str, str]) -> str:
-    """Return a report as one JSON document, whose `ok` is the gate's verdict.
-
-    Args:
-        report: the report.
-        passed: the gate's verdict.
-        model: which model was used, and what named it.
-    """
-    document: dict[str, Any] = {**report.as_dict(), "ok": passed, "model": model}
-    return json.dumps(document, indent=2)
-
-
-EXIT_CLEAN: Final = 0
-EXIT_ALERTS: Final = 1
-EXIT_USAGE: Final = 2
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command has to say.
-
-    Attributes:
-        status: the exit status.
-        result: what goes to stdout.
-        told: what goes to stderr.
-        end: what follows the result.
-        events: what was recorded, in the plain types of JSON; each goes to the log system, a fleet's shared record.
-        then: what is to be done after that, with an answer of its own.
-    """
-
-    status: int
-    result: str = field(default="", repr=False)
-    told: str = ""
-    end: str = "\n"
-    events: Sequence[dict[str, Any]] = ()
-    then: Callable[[], Answer] | None = None
-
-
-def document(*, ok: bool, **fields: Any) -> str:
-    """Return a result as one JSON document, with the version of its shape and its verdict first."""
-    return json.dumps({"schema": JSON_SCHEMA, "ok": ok, **fields}, indent=2)
-
-
-WIDTH: Final = 80
-
-PROGRESS_SECONDS: Final = 0.2
-"""How often what goes on is shown."""
-
-_COLOURS: Final = {"red": 31, "green": 32, "yellow": 33}
-
-
 def columns(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows as lines, with the cells of each column under each other."""
+    """Return rows as lines with aligned columns."""
     cells = list(rows)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def labelled(label: str, text: str) -> str:
+    """Return a line with a label. Where lines are wrapped, the text stays in its column."""
+    return f"  {label}".ljust(_LABEL_WIDTH) + text
 
 
 def wrapped(text: str, indent: str) -> str:
@@ -136,27 +150,18 @@ def wrapped(text: str, indent: str) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody looks at a stream."""
+    """Return whether a stream is a terminal."""
     return stream is not None and contain(stream.isatty) is True
 
 
 def shows_colour(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal that shows colour, and nobody has asked it not to (`NO_COLOR`)."""
+    """Return whether a stream is a terminal that shows colour, unless `NO_COLOR` is set."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and os.name == "posix" and is_terminal(stream)
 
 
-def coloured(text: str, colour: str) -> str:
-    """Return text in a colour of terminals."""
-    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
-
-
 class Progress:
-    """A line that says how far something is, where somebody looks at it.
-
-    Args:
-        stream: where it is shown, if it is a terminal.
-    """
+    """A line that shows the progress of a command, where the stream is a terminal."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream if is_terminal(stream) else None
@@ -164,14 +169,14 @@ class Progress:
         self._shown = False
 
     def show(self, text: str) -> None:
-        """Show how far it is, unless that was done just now."""
+        """Show the progress, unless that was done just now."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PROGRESS_SECONDS
             self._shown = True
             self._write(f"\r{text[: WIDTH - 1]:<{WIDTH - 1}}\r")
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._shown:
             self._write(f"{' ' * (WIDTH - 1)}\r")
 
@@ -180,3 +185,36 @@ class Progress:
             with contextlib.suppress(OSError, ValueError):  # not more: an interrupt is one
                 self._stream.write(text)
                 self._stream.flush()
+
+
+def divert_stdout() -> TextIO | None:
+    """Redirect stdout to stderr, at exit and for child processes too, and return the old stdout."""
+    silence_broken_streams()
+    stdout = sys.stdout
+    try:
+        _open_nowhere_if_closed(2)  # first, or the copy below would take its number
+        descriptor = os.dup(stdout.fileno())
+        os.dup2(2, stdout.fileno())
+    except (OSError, AttributeError):  # there is none, or one without a descriptor
+        pass
+    else:
+        stdout = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it stays open to the end
+    sys.stdout = sys.stderr
+    return stdout
+
+
+def restore_stdout(stdout: TextIO | None) -> None:
+    """Give the program that replaces this process the stdout that `divert_stdout` took away."""
+    silence_broken_streams()
+    if stdout is not None and stdout.fileno() != 1:
+        os.dup2(stdout.fileno(), 1)
+
+
+def _open_nowhere_if_closed(number: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != number:
+            os.dup2(nowhere, number)
+            os.close(nowhere)

@@ -1,27 +1,29 @@
-"""`rotate`: what is next to do, and the record that it was done (policy section 3)."""
+"""`generate` and `rotate`: a new key (policy section 1), the next steps with it, and the record of them (section 3)."""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.cli.inputs import opened_input
+from robodj_secretguard.cli.log import loaded, prepared, recorded_log, with_recorded
 from robodj_secretguard.cli.options import (
-    LogPlace,
+    OperationsLog,
     add_command,
     add_group,
+    directory_of,
     given,
     judged,
-    log_place,
-    model_line,
+    locate_log,
     model_of,
-    model_used,
+    opened_input,
     policy_of,
 )
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, Answer, document
-from robodj_secretguard.cli.recorded import evidence, loaded, prepared, with_recorded
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail, is_terminal
 from robodj_secretguard.errors import FileError, UsageError
+from robodj_secretguard.generator import generate
 from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
     compared,
@@ -31,80 +33,153 @@ from robodj_secretguard.lifecycle.rotation import (
     plan,
     started_on,
 )
+from robodj_secretguard.material import fingerprint
+from robodj_secretguard.models import setup_of
 from robodj_secretguard.shapes import Event, Proof
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.sources import Environment, are_files_off, iso_utc, place
 from robodj_secretguard.texts import count, option
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.lifecycle.operations_log import Log
+    from robodj_secretguard.models import SecretSettings
+    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.shapes import Record
 
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"
-
 _GATE_FAILED: Final = {None: "the gate failed"}
+# A CI system sets one of these, and keeps what is printed.
+CI_VARIABLES: Final = (
+    *("CI", "CONTINUOUS_INTEGRATION"),  # GitHub, GitLab, CircleCI, Travis, Bitbucket, Drone and most others
+    *("BUILD_NUMBER", "BUILD_ID", "JENKINS_URL", "HUDSON_URL", "TEAMCITY_VERSION"),  # Concourse and Google Cloud too
+    *("GITHUB_ACTIONS", "GITLAB_CI", "BITBUCKET_BUILD_NUMBER", "BUILDKITE", "APPVEYOR"),
+    *("CODEBUILD_BUILD_ID", "CODEBUILD_BUILD_ARN"),  # AWS
+    *("TF_BUILD", "BUILDER_OUTPUT", "GO_PIPELINE_NAME", "CM_BUILD_ID"),  # Azure, Google Cloud, GoCD, Codemagic
+    *("bamboo_buildKey", "HARNESS_BUILD_ID", "PROW_JOB_ID", "ARGO_NODE_ID", "JB_SPACE_API_URL"),
+    *("TASKCLUSTER_ROOT_URL", "ZUUL_UUID", "OCTOPUS_TASK_ID"),
+)
 
 
 def add(commands: Commands) -> None:
-    """Add both commands."""
+    """Add all three commands."""
+    add_command(
+        commands,
+        "generate",
+        _generate,
+        options=("--config-dir", "--model"),
+        own={
+            "name": {"nargs": "?", "metavar": "NAME", "help": "the secret, such as secret.key"},
+            "--format": {
+                "choices": ("text", "env", "json"),
+                "default": "text",
+                "help": "text: the bare key of NAME; env, json: the variables of all, or of NAME",
+            },
+            "--show": {"action": "store_true", "help": "print keys on a terminal, or in CI"},
+            "--write": {"action": "store_true", "help": "write to the fallback files instead (break-glass)"},
+            "--force": {"action": "store_true", "help": "with --write: replace a key that is there"},
+        },
+        description="Generate a new key by the approved generator. It is printed bare, without an end of line, for a"
+        " pipe into the secret manager's own command; on a terminal, or in CI, only with --show.",
+        epilog="exit status: 0 generated, 2 wrong usage, or nothing was generated",
+    )
     group = add_group(commands, "rotate", "Plan a rotation, or record that it was done")
     shared = ("--ticket", "--operations-log", "--config-dir", "--model", "--format")
-    record = add_command(
+    add_command(
         group,
         "record",
         _record,
         required=("--environment", "--operator"),
         options=shared,
+        own={
+            "names": {"nargs": "*", "metavar": "NAME", "help": "the secrets that were rotated (default: all new keys)"},
+            "--attest": {
+                "action": "append",
+                "choices": (STARTUP, FUNCTIONS),
+                "default": [],
+                "help": "you say that services started and their startup checks passed, or that what depends on"
+                " authentication and encryption operates",
+            },
+            "--service-log": {
+                "metavar": "FILE",
+                "help": "a service's log (- for stdin), in which guard()'s event shows that it started on the new key",
+            },
+            "--known": {
+                "action": "append",
+                "metavar": "FILE",
+                "default": [],
+                "help": "the operations log of another environment, whose keys must be others",
+            },
+        },
+        defaults={"require_env_only": True},
         description="Record a rotation in the operations log. The gate runs first, environment-only, and nothing is"
         " recorded of a key that fails it, is not new, or is used elsewhere.",
         epilog="exit status: 0 recorded, 1 refused, 2 wrong usage, or it could not be recorded",
     )
-    record.set_defaults(require_env_only=True)
-    record.add_argument(
-        "names", nargs="*", metavar="NAME", help="the secrets that were rotated (default: all new keys)"
-    )
-    record.add_argument(
-        "--attest",
-        action="append",
-        choices=(STARTUP, FUNCTIONS),
-        default=[],
-        help="you say that services started and their startup checks passed, or that what depends on"
-        " authentication and encryption operates",
-    )
-    record.add_argument(
-        "--service-log",
-        metavar="FILE",
-        help="a service's log (- for stdin), in which guard()'s event shows that it started on the new key",
-    )
-    record.add_argument(
-        "--known",
-        action="append",
-        metavar="FILE",
-        default=[],
-        help="the operations log of another environment, whose keys must be others",
-    )
-    planned = add_command(
+    add_command(
         group,
         "plan",
         _plan,
         options=("--environment", "--operator", *shared),
+        own={"name": {"metavar": "NAME", "help": "the secret, such as secret.key"}},
         description="Print the next commands of a rotation.",
         epilog="exit status: 0 printed, 2 wrong usage",
     )
-    planned.add_argument("name", metavar="NAME", help="the secret, such as secret.key")
 
 
-def _record(arguments: argparse.Namespace) -> Answer:
+def _generate(arguments: argparse.Namespace) -> Result:
+    model = model_of(arguments)
+    declared = tuple(model.secret_policies.values())
+    policies = declared if arguments.name is None else (policy_of(model, arguments.name),)
+    if arguments.force and not arguments.write:
+        fail("--force goes with --write")
+    if arguments.write:
+        if arguments.show or arguments.format != "text":
+            fail("--write shows no key: it goes with neither --show nor --format")
+        return _write(arguments, model, policies)
+    if arguments.format == "text" and len(policies) > 1:
+        names = ", ".join(policy.name for policy in declared)
+        fail(f"name one secret ({names}), or pass --format env or json for all of them")
+    seen = is_terminal(arguments.stdout)
+    if (seen or any(os.environ.get(name) for name in CI_VARIABLES)) and not arguments.show:
+        where = "on a terminal" if seen else "in CI, where the output is probably kept,"
+        fail(f"a key is not shown {where} without --show; pipe it into the secret manager's own command instead")
+    keys = {policy.variable: generate(policy).get_secret_value() for policy in policies}
+    return Result(
+        EXIT_CLEAN,
+        [f"{variable}={key}" for variable, key in keys.items()] if arguments.format == "env" else [*keys.values()],
+        keys if arguments.format == "json" else None,
+        [MODEL],
+        bare=True,
+        end="\n" if seen or arguments.format != "text" else "",
+    )
+
+
+def _write(arguments: argparse.Namespace, model: type[SecretSettings], policies: Sequence[SecretPolicy]) -> Result:
+    if arguments.require_env_only or are_files_off(Environment(), setup_of(model)):
+        fail("nothing was written: fallback files are off, and a key file would be refused; deliver variables")
+    directory, named_by = directory_of(arguments, model)
+    if not os.path.isdir(directory):
+        fail("nothing was written: there is no config directory; make it, or pass --config-dir")
+    keys = {policy: generate(policy) for policy in policies}
+    try:
+        write_keys(directory, keys, force=arguments.force)
+    except UsageError as error:
+        fail(f"not every key was written: {error}")
+    written = ((policy.name, place(policy.file, named_by), fingerprint(key)) for policy, key in keys.items())
+    return Result(EXIT_CLEAN, [f"{name}: written to {where} ({key})" for name, where, key in written], stderr=[MODEL])
+
+
+def _record(arguments: argparse.Namespace) -> Result:
     model = model_of(arguments)
     named = {policy_of(model, name).name for name in arguments.names}
     report = judged(arguments, model)
     if not report.ok:
-        return _refused(arguments, report, _GATE_FAILED, {}, "")
+        return _refused(report)
     statuses = [status for status in report.secrets if not named or status.secret in named]
     startup = _startup(arguments, statuses)
     functions = Proof.ATTESTED if FUNCTIONS in arguments.attest else Proof.NOT_DONE
@@ -112,12 +187,12 @@ def _record(arguments: argparse.Namespace) -> Answer:
     drafts = {each.secret: draft_rotation(each, startup[each.secret], functions, **who) for each in statuses}
     options, log_options = given(arguments, "config_dir", "model"), given(arguments, "operations_log")
     known = [_known(number, file) for number, file in enumerate(arguments.known, start=1)]
-    where = log_place(arguments, model)
+    where = locate_log(arguments, model)
     try:
         with operations_log.opened(prepared(where)) as log:
             report = judged(arguments, model)  # once more: a key may have been revoked while the log was waited for
             if not report.ok:
-                return _refused(arguments, report, _GATE_FAILED, {}, "")
+                return _refused(report)
             records = [record for each in (*known, log.log) for record in each.records]
             records.sort(key=lambda record: record.recorded_at)
             accepted, unchanged, refused = judge(
@@ -126,28 +201,19 @@ def _record(arguments: argparse.Namespace) -> Answer:
             comparison = compared(records)
             said = _comparison(comparison, arguments.environment, known)
             if refused:
-                return _refused(arguments, report, refused, comparison, said)
+                return _refused(report, refused, comparison, said)
             report = with_recorded(arguments, model, report, log.log.records)
             if not report.ok:
-                return _refused(arguments, report, _GATE_FAILED, {}, "")
+                return _refused(report)
             appended = log.append(accepted)
     except FileError as error:
-        msg = f"nothing was recorded: {where.name}: {error}"
-        raise UsageError(msg) from None
+        fail(f"nothing was recorded: {where.name}: {error}")
     events = [record.as_dict() for record in appended]
-    if arguments.format == "json":
-        fields = {"refusals": [], "unchanged": unchanged, "compared": comparison, "records": events}
-        fields["model"] = model_used(arguments)
-        result = document(ok=True, **fields, check=report.as_dict())
-    else:
-        lines = [
-            *_lines(appended, (*log_options, *options)),
-            *(f"{name}: unchanged, not recorded" for name in unchanged),
-        ]
-        if arguments.environment not in comparison:
-            lines.append(f"These are the first records of {arguments.environment}.")
-        result = "\n".join([*lines, said, model_line(arguments)])
-    return Answer(EXIT_CLEAN, result, events=events)
+    lines = [*_lines(appended, (*log_options, *options)), *(f"{name}: unchanged, not recorded" for name in unchanged)]
+    if arguments.environment not in comparison:
+        lines.append(f"These are the first records of {arguments.environment}.")
+    document = _document(report, comparison, unchanged=unchanged, records=events)
+    return Result(EXIT_CLEAN, [*lines, said, MODEL], document, events=events)
 
 
 def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) -> dict[str, Proof]:
@@ -162,78 +228,79 @@ def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) ->
 
 
 def _known(number: int, file: str) -> Log:
-    log = loaded(LogPlace(file, f"--known, number {number}"))
+    log = loaded(OperationsLog(file, f"--known, number {number}"))
     if not log.records:
-        msg = f"--known, number {number}: it has no record that can be read, and nothing can be compared with it"
-        raise UsageError(msg)
+        fail(f"--known, number {number}: it has no record that can be read, and nothing can be compared with it")
     return log
 
 
 def _comparison(counts: Mapping[str, int], environment: str, known: Sequence[Log]) -> str:
-    """Say with how many records of which environments the keys were compared, and what was missing."""
+    """Return with how many records of which environments the keys were compared, and what was missing."""
     each = ", ".join(f"{name} {number}" for name, number in counts.items())
     text = f"compared with {count(sum(counts.values()), 'record')}{f': {each}' if each else ''}"
     if not set(counts) - {environment, NO_ENVIRONMENT}:
         text += "; no other environment was compared: pass its log with --known FILE"
-    damaged = sum(bool(log.defects) for log in known)
-    if damaged:
+    if damaged := sum(bool(log.defects) for log in known):
         text += f"; {count(damaged, 'known log that does', 'known logs that do')} not verify, by what can be read"
     return f"{text}."
 
 
 def _refused(
-    arguments: argparse.Namespace,
     report: Report,
-    reasons: Mapping[str, str] | Mapping[None, str],
-    comparison: Mapping[str, int],
-    said: str,
-) -> Answer:
-    if arguments.format == "json":
-        refused = [{"secret": name, "reason": why} for name, why in reasons.items()]
-        fields = {"refusals": refused, "unchanged": [], "compared": comparison, "records": []}
-        fields["model"] = model_used(arguments)
-        return Answer(EXIT_ALERTS, document(ok=False, **fields, check=report.as_dict()))
+    reasons: Mapping[str, str] | Mapping[None, str] = _GATE_FAILED,
+    comparison: Mapping[str, int] | None = None,
+    said: str = "",
+) -> Result:
+    """Return a refusal by the gate, or for reasons against single secrets."""
     lines = [finding.line for finding in report.findings]
     lines += [f"REFUSED: {f'{name}: ' if name else ''}{why}." for name, why in reasons.items()]
-    return Answer(
-        EXIT_ALERTS, "\n".join([*lines, *filter(None, [said]), model_line(arguments), "Nothing was recorded."])
-    )
+    lines += [*filter(None, [said]), MODEL, "Nothing was recorded."]
+    refusals = [{"secret": name, "reason": why} for name, why in reasons.items()]
+    return Result(EXIT_ALERTS, lines, _document(report, comparison or {}, refusals=refusals))
 
 
-def _lines(records: Sequence[Record], options: Sequence[str]) -> list[str]:
-    """Return what was recorded, as text."""
-    lines = []
+def _document(
+    report: Report,
+    comparison: Mapping[str, int],
+    *,
+    refusals: Sequence[Mapping[str, Any]] = (),
+    unchanged: Sequence[str] = (),
+    records: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    outcome = {"refusals": refusals, "unchanged": unchanged, "compared": comparison, "records": records}
+    return {**outcome, "model": MODEL, "check": report.as_dict()}
+
+
+def _lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:
+    """Yield what was recorded, as text."""
     for record in records:
         if record.event is Event.CONTINUED:
             continue
         if record.event is Event.SEALED:
-            lines.append(f"record {record.sequence}: closed off what a cut write had left")
+            yield f"record {record.sequence}: closed off what a cut write had left"
             continue
         done = ", ".join(f"{name} {step}" for name, step in record.as_dict()["validation"].items())
-        lines += [
-            f"{record.secret}: {record.event} in {record.environment}, {record.fingerprint}",
-            f"  record {record.sequence} at {iso_utc(record.recorded_at)}: {done}",
-        ]
+        yield f"{record.secret}: {record.event} in {record.environment}, {record.fingerprint}"
+        yield f"  record {record.sequence} at {iso_utc(record.recorded_at)}: {done}"
         if record.event is Event.ROTATION_INCOMPLETE:
-            lines.append(f"  INCOMPLETE; when the rest is done: {completion(record, options)}")
+            yield f"  INCOMPLETE; when the rest is done: {completion(record, options)}"
     first = records[0]
     if first.event is Event.CONTINUED:
         earlier = f"record {first.sequence - 1} of an earlier file ({first.previous})"
-        lines.append(f"The operations log continues after {earlier}.")
+        yield f"The operations log continues after {earlier}."
     elif first.sequence == 1:
-        lines.append("These are the first records of a new operations log.")
-    return lines
+        yield "These are the first records of a new operations log."
 
 
-def _plan(arguments: argparse.Namespace) -> Answer:
+def _plan(arguments: argparse.Namespace) -> Result:
     model = model_of(arguments)
     policy = policy_of(model, arguments.name)
     report = judged(arguments, model)
-    recorded = evidence(arguments, model)
+    recorded = recorded_log(arguments, model)
     delivered = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
     steps = plan(
         policy,
-        recorded.log.records,
+        recorded.records,
         now=datetime.now(UTC),
         delivered=delivered,
         environment=arguments.environment,
@@ -241,13 +308,9 @@ def _plan(arguments: argparse.Namespace) -> Answer:
         options=given(arguments, "config_dir", "model"),
         log_options=given(arguments, "operations_log"),
     )
-    if arguments.format == "json":
-        listed = [{"text": step.text, "command": step.command} for step in steps]
-        result = document(ok=True, model=model_used(arguments), secret=policy.name, steps=listed)
-        return Answer(EXIT_CLEAN, result, recorded.told)
     lines = [f"Rotation of {policy.name}, every {policy.cadence.days} days by {policy.owner}"]
     for number, step in enumerate(steps, start=1):
         lines.append(f"{number}. {step.text}")
         lines += [f"     {step.command}"] if step.command else []
-    lines.append(model_line(arguments))
-    return Answer(EXIT_CLEAN, "\n".join(lines), recorded.told)
+    document = {"secret": policy.name, "steps": [{"text": step.text, "command": step.command} for step in steps]}
+    return Result(EXIT_CLEAN, [*lines, MODEL], document, recorded.complaint)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import revocation_list_problems, unusable_directories
-from robodj_secretguard.cli.inputs import read_input
-from robodj_secretguard.cli.options import add_command, directory_of, given, model_of, told_model
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, Answer, Progress
-from robodj_secretguard.cli.recorded import evidence
-from robodj_secretguard.errors import UsageError
+from robodj_secretguard.cli.log import recorded_log
+from robodj_secretguard.cli.options import add_command, directory_of, given, model_of, read_input
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.scan.git import work_tree_of
@@ -30,63 +27,61 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.cli.recorded import Evidence
+    from robodj_secretguard.cli.options import Commands, OperationsLog
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.git import Repository
     from robodj_secretguard.scan.result import KnownKey
     from robodj_secretguard.scan.search import Live
     from robodj_secretguard.sources import Reading, Setup
 
-MAX_KEYS_BYTES: Final = 1 << 16
-"""How much `--keys-from` reads."""
+MAX_KEYS_BYTES: Final = 1 << 16  # how much --keys-from reads
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(
+    add_command(
         commands,
         "scan",
         _scan,
         options=("--operations-log", "--config-dir", "--model"),
+        own={
+            "paths": {"nargs": "*", "metavar": "PATH", "help": "files and directories (default: the working one)"},
+            "--git-history": {"action": "store_true", "help": "and every object that git keeps, with its commits"},
+            "--staged": {"action": "store_true", "help": "instead, what the next commit adds or changes"},
+            "--fingerprints": {"action": "store_true", "help": "look by fingerprints alone: no key is needed"},
+            "--keys-from": {"metavar": "FILE", "help": "and for these keys, one in each line; - for a pipe"},
+            "--format": {"choices": ("text", "json", "sarif"), "default": "text", "help": "the form of the result"},
+        },
+        defaults={"uses_project_model": False},  # a repository that nobody trusts is scanned too
         description="Look for keys where they must not be. The keys that are delivered here, and those whose"
         " fingerprints are recorded or revoked, are looked for as they are, in hexadecimal and in base64; and so are"
         " assignments of the declared variables, and key files that git tracks. It shows nothing of any key.",
         epilog="exit status: 0 nothing found, 1 found, 2 wrong usage, or something could not be looked at (whatever was"
         " found elsewhere)",
     )
-    parser.set_defaults(uses_project_model=False)  # a repository that nobody trusts is scanned too
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="files and directories (default: the working one)")
-    parser.add_argument("--git-history", action="store_true", help="and every object that git keeps, with its commits")
-    parser.add_argument("--staged", action="store_true", help="instead, what the next commit adds or changes")
-    parser.add_argument("--fingerprints", action="store_true", help="look by fingerprints alone: no key is needed")
-    parser.add_argument("--keys-from", metavar="FILE", help="and for these keys, one in each line; - for a pipe")
-    parser.add_argument("--format", choices=("text", "json", "sarif"), default="text", help="the form of the result")
 
 
-def _scan(arguments: argparse.Namespace) -> Answer:
+def _scan(arguments: argparse.Namespace) -> Result:
     for one, other in (("staged", "git_history"), ("fingerprints", "keys_from")):
         if getattr(arguments, one) and getattr(arguments, other):
-            msg = f"--{one} and --{other.replace('_', '-')} exclude each other"
-            raise UsageError(msg)
+            fail(f"--{one} and --{other.replace('_', '-')} exclude each other")
     now = datetime.now(UTC)
-    environment = Environment()
     model = model_of(arguments)
     policies = tuple(model.secret_policies.values())
     readings = read(
         policies,
         variables_read(policies),
-        environment=environment,
+        environment=Environment(),
         model_setup=setup_of(model),
         config_dir=arguments.config_dir,
         now=now,
     )
     setup = readings[0].setup
-    recorded = evidence(arguments, model)
+    recorded = recorded_log(arguments, model)
     at_hand = [*live_values(readings), *_given(arguments.keys_from)]
     values = [] if arguments.fingerprints else at_hand
     live = [each for each in values if each.is_sound]
-    records = [(each.fingerprint, each.secret, each.environment) for each in recorded.log.records]
+    records = [(each.fingerprint, each.secret, each.environment) for each in recorded.records]
     known = known_keys(live, records, setup.revocation.fingerprints)
     directory, _ = directory_of(arguments, model)
     paths = [path for path in dict.fromkeys(arguments.paths or [os.curdir]) if os.path.lexists(path)]
@@ -111,27 +106,24 @@ def _scan(arguments: argparse.Namespace) -> Answer:
     scope = Scope.STAGED if arguments.staged else Scope.HISTORY if arguments.git_history else Scope.FILES
     repositories = _repositories(scanner, paths, needs_git=scope is not Scope.FILES)
     if len(repositories) > 1 and scope is not Scope.FILES:
-        msg = "--git-history and --staged take the paths of one repository"
-        raise UsageError(msg)
+        fail("--git-history and --staged take the paths of one repository")
     failure = contain(lambda: _look(scanner, paths, repositories, scope))
     progress.clear()
     if failure is not None:
         raise failure
     scan = scanner.result(scope, known.values(), now)
     status = EXIT_USAGE if not scan.complete else EXIT_CLEAN if scan.ok else EXIT_ALERTS
-    if arguments.format == "text":
-        result = text(scan, policies, given(arguments, "config_dir", "model"))
-    else:
-        result = json.dumps(sarif(scan) if arguments.format == "sarif" else scan.as_dict(), indent=2)
-    return Answer(status, result, told_model(arguments))
+    lines = [text(scan, policies, given(arguments, "config_dir", "model"))]
+    document = sarif(scan) if arguments.format == "sarif" else scan.as_dict()
+    return Result(status, lines, document, [MODEL], bare=True)
 
 
-def _unreliable(setup: Setup, recorded: Evidence) -> Iterator[Unread]:
+def _unreliable(setup: Setup, recorded: OperationsLog) -> Iterator[Unread]:
     """Yield fingerprints that cannot be relied on."""
-    for why in recorded.defects:  # an end that is torn, or a clock, takes nothing away from who reads
-        yield Unread(OPERATIONS_LOG, why, matters=bool(recorded.unreadable or recorded.log.damage))
-    if not recorded.found and recorded.place.named_by is not None:
-        yield Unread(OPERATIONS_LOG, f"{recorded.place.name} is not there")
+    for why in recorded.defects:  # a torn last line, or a clock, hides no record
+        yield Unread(OPERATIONS_LOG, why, matters=bool(recorded.log is None or recorded.log.damage))
+    if not recorded.found and recorded.named_by is not None:
+        yield Unread(OPERATIONS_LOG, f"{recorded.name} is not there")
     for problem in revocation_list_problems(setup):
         yield Unread(REVOCATION_LIST, problem.what)
     for problem in unusable_directories(setup):
@@ -161,7 +153,7 @@ def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, m
 
 
 def _not_there(paths: Iterable[str]) -> Iterator[Unread]:
-    """Yield paths that are not there, by their numbers: a key may have been put in the place of one."""
+    """Yield paths that do not exist, by their numbers: a key may have been pasted as a path."""
     for number, path in enumerate(paths, start=1):
         if not os.path.lexists(path):
             yield Unread(f"PATH {number}", "it is not there")
@@ -176,8 +168,7 @@ def _given(name: str | None) -> list[Live]:
     unsound = [number for number, each in enumerate(given, start=1) if not each.is_sound]
     if unreadable or unsound or not given:
         what = f"key {unsound[0]}, comments not counted, would not pass as one" if unsound else "it has no key"
-        msg = f"--keys-from, which has a key in each line: {unreadable[0] if unreadable else what}"
-        raise UsageError(msg)
+        fail(f"--keys-from, which has a key in each line: {unreadable[0] if unreadable else what}")
     return given
 
 

@@ -1,4 +1,4 @@
-"""`status`: where every secret stands (policy section 3)."""
+"""`status`: each secret against its cadence (policy section 3)."""
 
 from __future__ import annotations
 
@@ -6,33 +6,29 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import State
-from robodj_secretguard.cli.options import add_command, given, model_line, model_of, model_used, passes
+from robodj_secretguard.cli.log import checked
+from robodj_secretguard.cli.options import add_command, given, model_of, passes
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
-    Answer,
-    coloured,
-    document,
+    EXIT_USAGE,
+    MODEL,
+    Result,
+    labelled,
     revocation_line,
-    shows_colour,
     tally,
-    wrapped,
 )
-from robodj_secretguard.cli.recorded import checked
 from robodj_secretguard.lifecycle.standing import standing
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import PROGRAM, count
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.lifecycle.standing import Standing
-    from robodj_secretguard.report import Report
 
-_INDENT: Final = "  "
-_LABEL: Final = 13
 _DAY: Final = timedelta(days=1)
 
 
@@ -50,62 +46,41 @@ def add(commands: Commands) -> None:
     )
 
 
-def _status(arguments: argparse.Namespace) -> Answer:
+def _status(arguments: argparse.Namespace) -> Result:
     report, recorded = checked(arguments, model_of(arguments))
-    standings = [standing(status, report, recorded.log.records) for status in report.secrets]
+    standings = [standing(status, report, recorded.records) for status in report.secrets]
     behind = arguments.strict and any(each.is_behind for each in standings)
-    status = max(EXIT_CLEAN if passes(arguments, report) and not behind else EXIT_ALERTS, recorded.status)
-    if arguments.format == "json":
-        secrets = [each.as_dict() for each in standings]
-        result = document(
-            ok=not status,
-            model=model_used(arguments),
-            operations_log=recorded.as_dict(),
-            secrets=secrets,
-            check=report.as_dict(),
-        )
-    else:
-        with_options = bool(given(arguments, "config_dir", "model"))
-        colour = shows_colour(arguments.stdout)
-        lines = [model_line(arguments), f"operations log: {recorded.worth}"]
-        result = _text(report, standings, lines, with_options=with_options, colour=colour)
-    return Answer(status, result, recorded.told)
-
-
-def _text(
-    report: Report, standings: Sequence[Standing], lines: Sequence[str], *, with_options: bool, colour: bool
-) -> str:
     summary = tally(report)
     if report.findings:
-        summary += f": {PROGRAM} check says which{' (same options)' if with_options else ''}"
-    lines = [*lines, revocation_line(report.revocation_list), summary]
-    blocks = [_row(each, colour=colour) for each in standings]
-    return "\n\n".join([*blocks, "\n".join(wrapped(line, _INDENT) for line in lines)])
+        with_options = " (same options)" if given(arguments, "config_dir", "model") else ""
+        summary += f": {PROGRAM} check says which{with_options}"
+    last = [MODEL, f"operations log: {recorded.verdict}", revocation_line(report.revocation_list), summary]
+    failed = behind or recorded.defects or not passes(arguments, report)
+    return Result(
+        EXIT_USAGE if recorded.unreadable else EXIT_ALERTS if failed else EXIT_CLEAN,
+        [*(line for each in standings for line in _lines(each)), *last],
+        {
+            "operations_log": recorded.as_dict(),
+            "secrets": [each.as_dict() for each in standings],
+            "check": report.as_dict(),
+        },
+        recorded.complaint,
+        wraps=True,
+    )
 
 
-def _row(each: Standing, *, colour: bool) -> str:
+def _lines(each: Standing) -> Iterator[str | tuple[str, str]]:
+    """Yield the lines about one secret, each with its colour, if it has one."""
     status = each.status
     # The other states say by themselves why.
     refused = f", refused: {', '.join(each.alerts)}" if each.alerts and status.state is State.PRESENT else ""
     old = ", an old key" if each.superseded else ""
-    head = wrapped(f"{status.secret}: {status.state} ({status.source}){refused}{old}", _INDENT)
-    rotated = _line("rotated", _rotation(each))
-    if colour:
-        head = coloured(head, "red" if each.alerts else "green")
-        rotated = coloured(rotated, "yellow") if each.is_behind else rotated
-    return "\n".join(
-        [
-            head,
-            _line("fingerprint", status.fingerprint or "none: there is no sound key"),
-            rotated,
-            _line("expires", iso_utc(status.expires_at) if status.expires_at else "no expiry marker"),
-            _line("owner", f"{status.owner}, backup {status.backup_owner}"),
-        ]
-    )
-
-
-def _line(label: str, text: str) -> str:
-    return wrapped(f"{_INDENT}{label.ljust(_LABEL)}{text}", " " * (_LABEL + len(_INDENT)))
+    yield f"{status.secret}: {status.state} ({status.source}){refused}{old}", "red" if each.alerts else "green"
+    yield labelled("fingerprint", status.fingerprint or "none: there is no sound key")
+    yield labelled("rotated", _rotation(each)), "yellow" if each.is_behind else ""
+    yield labelled("expires", iso_utc(status.expires_at) if status.expires_at else "no expiry marker")
+    yield labelled("owner", f"{status.owner}, backup {status.backup_owner}")
+    yield ""
 
 
 def _rotation(each: Standing) -> str:
