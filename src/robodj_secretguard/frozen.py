@@ -36,15 +36,13 @@ class Frozen(tuple[Any, ...], metaclass=_FrozenType):  # noqa: SLOT001 - the met
     @classmethod
     def _completed(cls, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         by_name, given = cls._fields[len(values) :], cls._defaults | named
-        if values and (cls._kw_only or len(values) > len(cls._fields)):
-            msg = f"{cls.__name__}: too many positional arguments"  # never what was given
-        elif missing := [name for name in by_name if name not in given]:
-            msg = f"{cls.__name__}: missing {', '.join(missing)}"
-        elif named.keys() - {*by_name}:
-            msg = f"{cls.__name__}: unknown argument; its fields are {', '.join(cls._fields)}"
-        else:
-            return values + tuple(map(given.__getitem__, by_name))
-        raise TypeError(msg)
+        if not named.keys() <= {*by_name} <= given.keys() or len(values) > (0 if cls._kw_only else len(cls._fields)):
+            missing = ", ".join(name for name in by_name if name not in given)
+            why = f"missing {missing}" if missing else f"its fields are {', '.join(cls._fields)}"
+            how = ", by name, not positional" if cls._kw_only and values else ""
+            msg = f"{cls.__name__}: {why}{how}"  # never what was given
+            raise TypeError(msg)
+        return values + tuple(map(given.__getitem__, by_name))
 
     def _asdict(self) -> dict[str, Any]:
         return dict(zip(self._fields, self, strict=True))

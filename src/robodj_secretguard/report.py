@@ -5,7 +5,7 @@ For JSON use `as_dict`: `json.dumps` makes bare lists of the records.
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.checks import CHECKS, SEVERITIES, Check, Problem, Severity, State
@@ -231,13 +231,10 @@ class Judgement:
 
 def _of_secret(reading: Reading) -> list[Finding]:
     """Run the rules for one secret: of those about the value itself, up to the first that has a finding."""
-    findings: list[Finding] = []
-    for check, rule in _OF_VALUE:
-        findings += [_about(reading, check, problem) for problem in rule(reading)]
-        if findings:
-            break
+    of_value = ((check, problem) for check, rule in _OF_VALUE for problem in rule(reading))
     rules = _OF_SECRET if reading.marker is None else _OF_SECRET + _OF_MARKER
-    return findings + [_about(reading, check, problem) for check, rule in rules for problem in rule(reading)]
+    of_secret = [(check, problem) for check, rule in rules for problem in rule(reading)]
+    return [_about(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
 
 
 def _about(reading: Reading, check: Check, problem: Problem) -> Finding:
