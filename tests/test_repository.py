@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_no_literal_passes_as_a_key() -> None:
     ]
     assert passing == []
     assert len(tracked()) > 40
+
+
+def test_the_structure_of_the_source() -> None:
+    """Modules import only what docs/architecture.md lists above them, and the source does not grow by itself."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "house.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 def test_every_promise_names_its_tests() -> None:

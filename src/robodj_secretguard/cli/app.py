@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.cli.options import configure, model_used
 from robodj_secretguard.cli.output import EXIT_CLEAN, EXIT_USAGE, Result, divert_stdout, fail, rendered, say
-from robodj_secretguard.errors import UsageError
+from robodj_secretguard.errors import SecretGuardError, UsageError
 from robodj_secretguard.sealed import type_name
 from robodj_secretguard.texts import PROGRAM
 
@@ -37,7 +37,7 @@ COMMANDS: Final = {
 }
 
 
-class _Information(Exception):  # noqa: N818 - no error: what --help and --version print
+class _Information(SecretGuardError):  # noqa: N818 - no error: what --help and --version print
     """The text that one of these options prints."""
 
 
