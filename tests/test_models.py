@@ -399,6 +399,11 @@ class TestInstance:
         with pytest.raises(ValidationError) as raised:
             RuntimeSecrets()
         assert [entry["type"] for entry in raised.value.errors()] == ["format"]
+        monkeypatch.setenv(V1, keys[V1])
+        monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", fingerprint(SealedStr(keys[V1])))
+        with pytest.raises(ValidationError) as raised:
+            RuntimeSecrets()
+        assert [entry["type"] for entry in raised.value.errors()] == ["expired"]
 
     def test_a_revocation_list_that_cannot_be_read(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         """Nor is it made where a revoked key could pass; a key that was pasted there is not shown."""

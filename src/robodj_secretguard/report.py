@@ -234,7 +234,8 @@ def _of_secret(reading: Reading) -> list[Finding]:
     of_value = ((check, problem) for check, rule in _OF_VALUE for problem in rule(reading))
     rules = _OF_SECRET if reading.marker is None else _OF_SECRET + _OF_MARKER
     of_secret = [(check, problem) for check, rule in rules for problem in rule(reading)]
-    return [_about(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
+    found = sorted((*islice(of_value, 1), *of_secret), key=lambda each: _ORDER[each[0]])
+    return [_about(reading, check, problem) for check, problem in found]
 
 
 def _about(reading: Reading, check: Check, problem: Problem) -> Finding:
