@@ -24,7 +24,6 @@ from robodj_secretguard.material import (
 from robodj_secretguard.sources import (
     CONFIG_DIR,
     EPHEMERAL,
-    MAX_FILE_BYTES,
     REVOKED_FILE,
     REVOKED_FINGERPRINTS,
     chmod,
@@ -119,13 +118,7 @@ def _missing(reading: Reading) -> Problems:
 
 def _file_unsafe(reading: Reading) -> Problems:
     if reading.used is not None and (why := reading.used.text.unsafe):
-        where, exposed_fix = reading.used.place, reading.used.exposed_fix
-        fix = (
-            f"Deliver the key as {reading.policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
-            f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {where}"
-        )
-        fix += f"; {exposed_fix}." if exposed_fix else "."
-        yield Problem(f"{where} may not be used: {'; '.join(why)}.", fix)
+        yield Problem(f"{reading.used.place} may not be used: {'; '.join(why)}.", reading.used.fix)
 
 
 def _placeholder(reading: Reading) -> Problems:
@@ -256,7 +249,7 @@ def _file_fallback(reading: Reading) -> Problems:
 
 
 def _file_permissions(reading: Reading) -> Problems:
-    if reading.used is None or not reading.used.is_break_glass or not reading.found:
+    if reading.used is None or not reading.found:
         return
     where, text = reading.used.place, reading.used.text
     if lax := (*text.lax, *text.lax_way):
@@ -272,7 +265,8 @@ def _file_present(reading: Reading) -> Problems:
 
 
 def _file_stale(reading: Reading) -> Problems:
-    yield from _left_behind(reading, f"while {reading.policy.variable} delivers the key", is_off=False)
+    if reading.used is not None:
+        yield from _left_behind(reading, f"while {reading.used.place} delivers the key", is_off=False)
 
 
 def _left_behind(reading: Reading, why: str, *, is_off: bool) -> Problems:
@@ -291,7 +285,7 @@ def holds_key_material(file: TextFile) -> bool:
 def _near_miss(reading: Reading) -> Problems:
     yield from _misspelled(reading.setup, reading.policy)
     for offer in reading.offers:
-        if offer.text.misnamed:
+        if offer.is_break_glass and offer.text.misnamed:
             fix = f"If it holds the key, deliver that as {reading.policy.variable}; then delete the file."
             yield from _misnamed(reading.setup, reading.policy.file, fix, Severity.WARNING)
 

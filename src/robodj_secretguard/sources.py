@@ -28,7 +28,11 @@ if TYPE_CHECKING:
         """A place where values come from: the environment, key files, a secret manager."""
 
         def offer(self, policy: SecretPolicy) -> Offer:
-            """Return what there is for a secret. It reads at most once, and never raises for what it finds."""
+            """Return what there is for a secret: it is called once for each, inside `contain()`, and never raises.
+
+            An offer with a line delivers it. One with a reason in `text.unreadable` refuses, and no later source is
+            asked. Any other one has nothing, and the next source is asked.
+            """
 
 
 REVOKED_FILE: Final = "config/revoked.fingerprints"
@@ -74,8 +78,8 @@ class Offer(Frozen):
         text: the value as one line, and what is wrong with the file that holds it.
         absent: why there is no value, for the alert `missing`.
         is_off: whether the source may not deliver a value here.
-        is_break_glass: whether it is for emergencies: a value that is left there is reported.
-        exposed_fix: the command that makes its place safe.
+        is_break_glass: whether it is for emergencies: its use is a warning, and a value that is left there is reported.
+        fix: what to do where the text may not be used.
     """
 
     source: str
@@ -84,7 +88,7 @@ class Offer(Frozen):
     absent: str
     is_off: bool = False
     is_break_glass: bool = False
-    exposed_fix: str = ""
+    fix: str = ""
 
 
 class Environment:
@@ -154,8 +158,12 @@ class KeyFiles:
             absent = f"{where} has nothing but blanks and comments"
         else:
             absent = f"there is no file {where}{'' if self._named_by else ' under the working directory'}"
-        fix = chmod(text, self._named_by) if text.exposed else ""
-        return Offer(f"file:{policy.file}", where, text, absent, self._is_off, is_break_glass=True, exposed_fix=fix)
+        fix = (
+            f"Deliver the key as {policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
+            f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {where}"
+            f"{f'; {chmod(text, self._named_by)}' if text.exposed else ''}."
+        )
+        return Offer(f"file:{policy.file}", where, text, absent, self._is_off, is_break_glass=True, fix=fix)
 
 
 class RevocationList(Frozen):
