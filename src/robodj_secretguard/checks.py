@@ -380,10 +380,9 @@ def _lists_of_others(setup: Setup) -> Problems:
             yield Problem(what, fix, f"file:{REVOKED_FILE}")
 
 
-def revocation_list_problems(setup: Setup) -> Problems:
-    """Yield all that is wrong with the revocation list."""
-    yield from _revocation_list(setup)
-    yield from _lists_of_others(setup)
+def revocation_list_problems(setup: Setup) -> list[Problem]:
+    """Return all that is wrong with the revocation list, what is wrong with its variable last."""
+    return sorted((*_revocation_list(setup), *_lists_of_others(setup)), key=lambda each: each.source == "environment")
 
 
 def _place_of_list(setup: Setup, number: int) -> str:
