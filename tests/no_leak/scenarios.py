@@ -8,21 +8,25 @@ import os
 import secrets
 import string
 import subprocess
+import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from actions import HOSTS
 from command_line import rotated
 from conftest import V1, V2, good_keys, marker
 
+from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.shapes import hash_of
+from robodj_secretguard.testing import KINDS, bad_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 EXPIRES, EXPIRES2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
@@ -104,6 +108,17 @@ def one(shape: Callable[[str], str], length: int = 43, variable: str = V1, **mor
     planted.environ[variable] = shape(value)
     planted.secret.append(value)
     return planted
+
+
+def of_kind(check: str) -> Planted:
+    """Plant the bad secret that a check finds, as the pytest plugin makes it."""
+    policies = tuple(RuntimeSecrets.secret_policies.values())
+    with tempfile.TemporaryDirectory() as directory:
+        variables = bad_secret(check, policies[0], policies, directory)
+        paths = [path for path in Path(directory).rglob("*") if path.is_file()]
+        files = {f"config/{path.relative_to(directory)}": path.read_bytes() for path in paths}
+    environ = {name: value for name, value in variables.items() if value and name != "ROBODJ_CONFIG_DIR"}
+    return Planted(environ, [environ[name] for name in (V1, V2) if name in environ], files)
 
 
 def named(shape: Callable[[str], str]) -> Planted:
@@ -759,4 +774,11 @@ SCENARIOS: dict[str, Scenario] = {
     "scan-on-a-terminal": Scenario(of_scan(), "run_commands_on_a_terminal"),
     "scan-reported": Scenario(of_scan(), "report_scans"),
     "scan-reported-edited": Scenario(edited, "run_commands"),
+}
+UNDER_OTHER_NAMES = {"file-unsafe", "file-fallback", "setting", "revocation-list"}
+"""Checks whose scenarios above are not called after them."""
+SCENARIOS |= {
+    kind: Scenario(partial(of_kind, kind))
+    for kind in KINDS
+    if kind not in UNDER_OTHER_NAMES and not any(f"{name}-".startswith(f"{kind}-") for name in SCENARIOS)
 }
