@@ -63,7 +63,9 @@ def clock(now: datetime) -> Iterator[None]:
 
 def report_text(report: Report, *, passed: bool, model: str) -> str:
     """Return a report as `check` writes it, with a line that says which model was used."""
-    return as_text(report_result(report, passed=passed), {"name": model.removeprefix("model: "), "source": "option"})
+    return as_text(
+        report_result(report, passed=passed), {"name": model.removeprefix("model: "), "source": "option"}, None
+    )
 
 
 def report_json(report: Report, *, passed: bool, model: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from mounts import run_with_mounts
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check, files
+from robodj_secretguard.cli import main
 from robodj_secretguard.cli.rotate import CI_VARIABLES
 from robodj_secretguard.lifecycle import key_files
 from robodj_secretguard.policy import Generator, Length, Material
@@ -141,6 +143,25 @@ class TestPrinted:
         stdout.close()
         ran = machine.call("generate", "secret.key", stdout=stdout)
         assert (ran.status, ran.err) == (2, "robodj-secretguard: the result could not be written\n")
+
+    def test_an_interrupt_while_it_is_written(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """No frame of the program holds the key where a traceback with locals would show it."""
+        for name in CI_VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr("robodj_secretguard.cli.output.silence_broken_streams", interrupt)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            main(["generate", "secret.key"])
+        key = capsys.readouterr().out
+        frames = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack
+        shown = "".join(str(frame.locals) for frame in frames if "robodj_secretguard" in frame.filename)
+        assert (len(key), leaks(shown, [key])) == (43, [])
+
+
+def interrupt() -> None:
+    """Stand in for an operator who interrupts."""
+    raise KeyboardInterrupt
 
 
 class TestShown:

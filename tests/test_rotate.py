@@ -25,7 +25,8 @@ from robodj_secretguard import RuntimeSecrets, check, guard
 from robodj_secretguard.cli import log as recorded_at
 from robodj_secretguard.cli import main, rotate
 from robodj_secretguard.cli.options import OperationsLog
-from robodj_secretguard.emit import PASSED_EVENT, emit_event
+from robodj_secretguard.cli.output import emit_event
+from robodj_secretguard.emit import PASSED_EVENT
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.generator import ephemeral
 from robodj_secretguard.shapes import Event, Proof, draft, hash_of

@@ -14,9 +14,10 @@ import pytest
 from conftest import TIMEOUT, clean_environment
 
 from robodj_secretguard.errors import UnreadError
+from robodj_secretguard.files import NOT_REGULAR
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.result import Where
-from robodj_secretguard.scan.walk import SPECIAL, content, walk
+from robodj_secretguard.scan.walk import content, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -223,15 +224,15 @@ class TestWalk:
         with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
             server.bind("socket")
             assert walked(tmp_path)[1:] == [
-                Unreadable(str(tmp_path / "fifo"), SPECIAL, matters=False),
-                Unreadable(str(tmp_path / "socket"), SPECIAL, matters=False),
+                Unreadable(str(tmp_path / "fifo"), NOT_REGULAR, matters=False),
+                Unreadable(str(tmp_path / "socket"), NOT_REGULAR, matters=False),
             ]
-            assert walked(tmp_path / "fifo") == [Unreadable(str(tmp_path / "fifo"), SPECIAL)]
+            assert walked(tmp_path / "fifo") == [Unreadable(str(tmp_path / "fifo"), NOT_REGULAR)]
 
     @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
     def test_devices(self, device: str) -> None:
         """They are never read."""
-        assert walked(device) == [Unreadable(device, SPECIAL)]
+        assert walked(device) == [Unreadable(device, NOT_REGULAR)]
 
     def test_a_repository(self, tmp_path: Path) -> None:
         """What git keeps is looked at as files too: what only looks like a repository hides nothing."""
@@ -321,8 +322,8 @@ class TestContent:
         (tmp_path / "link").symlink_to("file")
         (tmp_path / "file").touch()
         for name, kind, why in (
-            ("fifo", Kind.FILE, SPECIAL),
-            ("", Kind.FILE, SPECIAL),
+            ("fifo", Kind.FILE, NOT_REGULAR),
+            ("", Kind.FILE, NOT_REGULAR),
             ("link", Kind.FILE, "it is a link, and nothing is read or written through one"),
             ("file", Kind.LINK, f"it cannot be used: {os.strerror(errno.EINVAL)}"),
         ):

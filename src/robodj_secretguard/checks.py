@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, dataclass_transform
 
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.material import (
@@ -417,7 +417,12 @@ def internal(error_type: str) -> Problem:
     return Problem(f"The check itself failed ({error_type}): nothing is verified.", fix, "none")
 
 
-class CheckEntry(SimpleNamespace):
+@dataclass_transform(kw_only_default=True)
+class _Entry(SimpleNamespace):
+    """Lets a type checker know the fields of an entry. A record of another kind would cost a start more."""
+
+
+class CheckEntry(_Entry):
     """One check.
 
     Attributes:
@@ -688,4 +693,3 @@ CHECKS: Final = (
     ),
 )
 """Every check, in the order in which the findings of a secret are reported."""
-SEVERITIES: Final = {entry.check: entry.severity for entry in CHECKS}

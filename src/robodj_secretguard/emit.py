@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 from robodj_secretguard.checks import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from robodj_secretguard.report import Finding, Report
 
@@ -26,33 +26,13 @@ def emit(report: Report, logger: Any = None) -> bool:
 
     `logger` is the host's structlog logger; `None` for the pipeline that the host has configured, if it has.
     """
-    if getattr(_this_thread, "is_emitting", False):  # the pipeline calls guard() itself, and would for ever
+    if getattr(_this_thread, "is_emitting", False):  # the pipeline calls guard() itself, and would forever
         return _say_plainly(report.findings, "stderr", "stdout")
     _this_thread.is_emitting = True
     try:
-        return _emit(report, _configured_pipeline() if logger is None else logger)
+        return _emit(report, configured_pipeline() if logger is None else logger)
     finally:
         _this_thread.is_emitting = False
-
-
-def emit_event(event: str, fields: Mapping[str, Any]) -> None:
-    """Write one event of the secret lifecycle as JSON to stderr, and send it to the host's pipeline if there is one."""
-    # Plainly, whatever the pipeline does: a level filter cannot be told from delivery. And the record stands, so that
-    # no trouble here matters, nor that there is no pipeline.
-    for logger in (_json_lines, _configured_pipeline):
-        with contextlib.suppress(BaseException):
-            logger().info(event, **fields)
-
-
-def _json_lines() -> Any:
-    import structlog  # noqa: PLC0415 - only when there is something to say
-
-    return structlog.wrap_logger(
-        _PlainStream("stderr", "stderr"),
-        processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.BoundLogger,
-        context_class=dict,
-    )
 
 
 def _emit(report: Report, pipeline: Any) -> bool:
@@ -102,7 +82,8 @@ def _behind_structlog(plain: _PlainStream) -> Any:
         return plain
 
 
-def _configured_pipeline() -> Any:
+def configured_pipeline() -> Any:
+    """Return the structlog pipeline that the host has configured; `None` where it has none."""
     try:
         structlog = sys.modules["structlog"]  # a host that has not imported it has not configured it
         return structlog.get_logger(LOGGER_NAME) if structlog.is_configured() else None

@@ -6,23 +6,21 @@ import os
 import sys
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from pydantic import ValidationError
 
 from robodj_secretguard.checks import Check, internal
 from robodj_secretguard.emit import emit, silence_broken_streams, write_line
-from robodj_secretguard.models import RuntimeSecrets, SecretSettings, declares_secrets, require_values, setup_of
+from robodj_secretguard.models import Model, RuntimeSecrets, SecretSettings, declares_secrets, read_of, require_values
 from robodj_secretguard.report import Judgement, Report, finding, with_findings
 from robodj_secretguard.sealed import contain, type_name
-from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, Environment, read
+from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, Environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robodj_secretguard.policy import SecretPolicy
-
-Model = TypeVar("Model", bound=SecretSettings)
 
 
 def check(
@@ -35,7 +33,7 @@ def check(
 ) -> Report:
     """Run every check that `guard()` runs, and return what they found (policy sections 6 and 7).
 
-    It prints and logs nothing, exits never, and raises for no finding.
+    It prints and logs nothing, never exits, and raises for no finding.
 
     Args:
         model: the settings model that declares the secrets.
@@ -89,20 +87,11 @@ def examine(
         del model, config_dir, require_env_only, now
         msg = "now must have a timezone"
         raise ValueError(msg)
-    policies = tuple(model.secret_policies.values())
     now = (datetime.now(UTC) if now is None else now).astimezone(UTC)
 
     def run() -> tuple[Judgement, Report]:
         judgement = Judgement(
-            read(
-                policies,
-                model._variables_read,  # noqa: SLF001 - a host's field may have any name without an underscore
-                environment=environment,
-                model_setup=setup_of(model),
-                config_dir=config_dir,
-                require_env_only=require_env_only,
-                now=now,
-            )
+            read_of(model, environment, now=now, config_dir=config_dir, require_env_only=require_env_only)
         )
         return judgement, judgement.report()
 
@@ -116,16 +105,11 @@ def examine(
     judgement, report = checked
     if not report.ok:
         return report, None
-    secrets = contain(lambda: _build(model, judgement))
+    # Required once more: an `__init__` of the host's need not have called ours.
+    secrets = contain(lambda: require_values(model(_judgement=judgement), judgement))
     if isinstance(secrets, BaseException):
         return _failed(report, model.secret_policies, secrets)
     return report, secrets
-
-
-def _build(model: type[Model], judgement: Judgement) -> Model:
-    secrets = model(_judgement=judgement)
-    require_values(secrets, judgement)  # once more: an `__init__` of the host's need not have called ours
-    return secrets
 
 
 def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseException) -> tuple[Report, None]:
@@ -138,11 +122,11 @@ def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseE
         location = failure.errors()[0]["loc"]
         policy = declared.get(str(location[0])) if location else None
     failed = finding(policies, Check.INTERNAL, internal(type_name(failure)), policy)
-    return with_findings(report, [failed], policies), None
+    return with_findings(report, [failed]), None
 
 
 REFUSED: Final = 3
-"""At this status gunicorn and uvicorn stop, instead of starting their workers again for ever."""
+"""At this status gunicorn and uvicorn stop, instead of starting their workers again forever."""
 REFUSED_UNDER_RELOADER: Final = 4
 """In the child of Werkzeug's, Django's or Bottle's autoreloader, where 3 means "reload"."""
 FLUSH_SECONDS: Final = 2.0
@@ -277,7 +261,8 @@ def _valid_status(given: int | None) -> int | None:
 def _end_where_it_could_be_swallowed(status: int) -> None:
     """End the process at once where a `SystemExit` could be swallowed, and the service go on to serve."""
     swallowed = threading.current_thread() is not threading.main_thread() or _is_event_loop_running()
-    if swallowed and not _is_pytest_running():
+    # Not in a run of pytest with our plugin: there, a test looks at the `SystemExit`.
+    if swallowed and contain(lambda: sys.modules["pytest_robodj_secretguard"].is_running()) is not True:  # noqa: PLW0108
         try:
             _flush_at_most(FLUSH_SECONDS)
         finally:
@@ -291,11 +276,6 @@ def _is_event_loop_running() -> bool:
     twisted = contain(lambda: sys.modules["twisted.internet.reactor"].running)  # the reactor itself
     in_greenlet = contain(lambda: sys.modules["greenlet"].getcurrent().parent is not None)  # eventlet's, gevent's
     return True in (twisted, in_greenlet) or not all(isinstance(loop, BaseException) for loop in (asyncio, trio))
-
-
-def _is_pytest_running() -> bool:
-    """Whether this is a run of pytest with our plugin: there, a test looks at the `SystemExit`."""
-    return contain(lambda: sys.modules["pytest_robodj_secretguard"].is_running()) is True  # noqa: PLW0108 - as above
 
 
 def _flush_at_most(seconds: float) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import chain
 from types import MappingProxyType, NoneType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -113,15 +113,7 @@ class SecretSettings(BaseSettings, defer_build=True):
         policies = self.secret_policies
 
         def build() -> ValidationError | None:
-            judgement = _judgement or Judgement(
-                read(
-                    tuple(policies.values()),
-                    self._variables_read,
-                    environment=Environment(),
-                    model_setup=self._setup,
-                    now=datetime.now(UTC),
-                )
-            )
+            judgement = _judgement or Judgement(read_of(type(self), Environment(), now=datetime.now(UTC)))
             try:
                 # One source of our own: the stock ones copy the whole environment, unsealed.
                 super(SecretSettings, self).__init__(_build_sources=((lambda: {_JUDGEMENT: judgement},), {}))  # type: ignore[arg-type]
@@ -192,9 +184,32 @@ for _entrance in (
     setattr(SecretSettings, _entrance, SecretSettings.__dict__["model_construct"])
 
 
+Model = TypeVar("Model", bound=SecretSettings)
+
+
 def _refuse_values(model: type[SecretSettings]) -> NoReturn:
     msg = f"{model.__name__} takes no values: it reads the environment and the fallback files"
     raise TypeError(msg)
+
+
+def read_of(
+    model: type[SecretSettings],
+    environment: Environment,
+    *,
+    now: datetime,
+    config_dir: str | os.PathLike[str] | None = None,
+    require_env_only: bool = False,
+) -> tuple[Reading, ...]:
+    """Read every secret that a model declares."""
+    return read(
+        tuple(model.secret_policies.values()),
+        model._variables_read,  # noqa: SLF001 - ours, as below
+        environment=environment,
+        model_setup=model._setup,  # noqa: SLF001
+        config_dir=config_dir,
+        require_env_only=require_env_only,
+        now=now,
+    )
 
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:
@@ -207,8 +222,8 @@ def declares_secrets(model: object) -> "TypeIs[type[SecretSettings]]":
     return isinstance(model, type) and issubclass(model, SecretSettings) and bool(model.secret_policies)
 
 
-def require_values(secrets: SecretSettings, judgement: Judgement) -> None:
-    """Make sure that a model holds the very values that were read, whatever the host's own validators returned.
+def require_values(secrets: Model, judgement: Judgement) -> Model:
+    """Return a model that holds the very values that were read, whatever the host's own validators returned.
 
     Raises:
         CheckFailedError: it does not.
@@ -220,6 +235,7 @@ def require_values(secrets: SecretSettings, judgement: Judgement) -> None:
     if vars(secrets).keys() != secrets.secret_policies.keys():  # vars() would show what a hook has put there
         what = "an attribute was put on the settings"
         raise CheckFailedError(what)
+    return secrets
 
 
 def _refuse(findings: Iterable[Finding]) -> None:

@@ -68,7 +68,6 @@ class Generator(Frozen):
         return self.size * 2 if self.function == "token_hex" else -(-self.size * 4 // 3)
 
 
-LEAST_GENERATOR: Final = Generator("token_urlsafe", MIN_KEY_BYTES)
 LEAST_MATERIAL: Final = Material(base64url=Length(43), hexadecimal=Length(64))
 """What carries `MIN_KEY_BYTES`: every key that any policy accepts is of this material."""
 
@@ -107,7 +106,7 @@ class SecretPolicy(Frozen, kw_only=True):
     backup_owner: str
     cadence: timedelta
     warn_before: timedelta
-    generator: Generator = LEAST_GENERATOR
+    generator: Generator = Generator("token_urlsafe", MIN_KEY_BYTES)
     material: Material = LEAST_MATERIAL
     file: str = ""
     expiry_variable: str = ""

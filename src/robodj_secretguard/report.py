@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.checks import CHECKS, SEVERITIES, Check, Problem, Severity, State
+from robodj_secretguard.checks import CHECKS, Check, Problem, Severity, State
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sources import iso_utc
@@ -27,10 +27,11 @@ _ORDER: Final = {check: place for place, check in enumerate(Check)}
 _RULES: Final = [(each.scope, each.check, each.of_secret) for each in CHECKS if each.of_secret]
 _OF_VALUE: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "value"])
 _OF_MARKER: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "marker"])
-_OF_SECRET: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "secret"])
+# Any other scope: a rule whose scope is misspelled runs.
+_OF_SECRET: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope not in ("value", "marker")])
 _OF_ALL: Final = tuple([(each.check, each.of_all) for each in CHECKS if each.of_all])
 _OF_SETUP: Final = tuple([(each.check, each.of_setup) for each in CHECKS if each.of_setup])
-_STATES: Final = {entry.check: entry.state for entry in CHECKS}
+_ENTRIES: Final = {entry.check: entry for entry in CHECKS}
 
 
 class Finding(Frozen):
@@ -167,7 +168,7 @@ class Report(Frozen):
 
 
 class Judgement:
-    """What the rules say of everything that was read. To make one is to run them all, once.
+    """The findings of all rules, which no caller can change. Constructing one runs each rule once.
 
     Args:
         readings: what was found, for every declared secret in declared order, at least one.
@@ -204,21 +205,21 @@ class Judgement:
 
     def report(self) -> Report:
         """Return the report of it."""
-        setup = self._readings[0].setup
+        setup = self.readings[0].setup
         report = Report(
             checked_at=setup.now,
             require_env_only=setup.files_off,
             revocation_list=RevocationStatus(setup.revocation.sources, setup.revocation.fingerprints),
-            secrets=tuple(map(self._status, self._readings, self._alone)),
+            secrets=tuple(map(self._status, self.readings, self.alone)),
             findings=(),
         )
-        findings = [*self._together, *chain.from_iterable(self._alone)]
-        return with_findings(report, findings, setup.policies) if findings else report
+        findings = [*self.together, *chain.from_iterable(self.alone)]
+        return with_findings(report, findings) if findings else report
 
     def _status(self, reading: Reading, findings: Sequence[Finding]) -> SecretStatus:
         policy, state = reading.policy, State.PRESENT
         if findings:
-            states = {state, *[_STATES[each.check] for each in findings]}
+            states = {state, *[_ENTRIES[each.check].state for each in findings]}
             state = next(filter(states.__contains__, State))
         key = reading.value if state in (State.PRESENT, State.EXPIRED) else None
         known_by = None if key is None else fingerprint(key)
@@ -234,7 +235,8 @@ def _of_secret(reading: Reading) -> list[Finding]:
     of_value = ((check, problem) for check, rule in _OF_VALUE for problem in rule(reading))
     rules = _OF_SECRET if reading.marker is None else _OF_SECRET + _OF_MARKER
     of_secret = [(check, problem) for check, rule in rules for problem in rule(reading)]
-    found = sorted((*islice(of_value, 1), *of_secret), key=lambda each: _ORDER[each[0]])
+    found = [*islice(of_value, 1), *of_secret]
+    found.sort(key=lambda each: _ORDER[each[0]])
     return [_about(reading, check, problem) for check, problem in found]
 
 
@@ -250,7 +252,7 @@ def finding(
     concerned = policies if policy is None else (policy,)
     return Finding(
         check=check,
-        severity=problem.severity or SEVERITIES[check],
+        severity=problem.severity or _ENTRIES[check].severity,
         secret=policy.name if policy else None,
         source=problem.source or "none",
         message=problem.what,
@@ -259,13 +261,12 @@ def finding(
     )
 
 
-def with_findings(report: Report, further: Iterable[Finding], policies: Iterable[SecretPolicy]) -> Report:
+def with_findings(report: Report, further: Iterable[Finding]) -> Report:
     """Return a report with further findings in their places, and the secrets that they refuse not usable."""
-    rank = {policy.name: place for place, policy in enumerate(policies)}
-    setup = -1
+    rank = {status.secret: place for place, status in enumerate(report.secrets)}
     findings = sorted(
         (*report.findings, *further),
-        key=lambda each: (setup if each.secret is None else rank[each.secret], _ORDER[each.check]),
+        key=lambda each: (rank.get(each.secret or "", -1), _ORDER[each.check]),
     )
     if refused := {each.secret for each in findings if each.severity is Severity.ALERT}:
         secrets = tuple(each._replace(usable=each.usable and each.secret not in refused) for each in report.secrets)

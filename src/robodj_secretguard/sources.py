@@ -56,7 +56,6 @@ DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
 """How large a fallback file may be."""
 
-_NOT_THERE: Final = "does not exist"
 _UNKNOWN: Final = "unknown"
 _SWITCHES: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -159,9 +158,13 @@ class KeyFiles:
         else:
             absent = f"there is no file {where}{'' if self._named_by else ' under the working directory'}"
         fix = (
-            f"Deliver the key as {policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
-            f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {where}"
-            f"{f'; {chmod(text, self._named_by)}' if text.exposed else ''}."
+            ""
+            if not text.unsafe
+            else (
+                f"Deliver the key as {policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
+                f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {where}"
+                f"{f'; {chmod(text, self._named_by)}' if text.exposed else ''}."
+            )
         )
         return Offer(f"file:{policy.file}", where, text, absent, self._is_off, is_break_glass=True, fix=fix)
 
@@ -312,7 +315,7 @@ def read(
         files_off=files_off,
         unknown_switches=tuple([name for name, value in switches.items() if value == _UNKNOWN]),
         directory_named_by=named_by,
-        directory_fault=_NOT_THERE if fault == "" and named_by else fault or "",
+        directory_fault="does not exist" if fault == "" and named_by else fault or "",
         model_directory_fault=model_fault or "",
         near_misses=variables_read.near_misses(
             environment.names(), is_set=environment.is_set, any_case=environment.distinguishes_case

@@ -191,7 +191,7 @@ def judge_way(path: str, status: os.stat_result | None = None) -> Way:
         what = ITS_DIRECTORY if os.path.samestat(folder, last) else A_DIRECTORY_ABOVE
         if _is_replaceable(step, folder):
             # As a ConfigMap's: whoever may write the source of a bind mount still can.
-            is_volume = folder.st_uid == 0 and _is_read_only(os.path.dirname(step))
+            is_volume = folder.st_uid == 0 and bool(os.statvfs(os.path.dirname(step)).f_flag & os.ST_RDONLY)
             (way.lax if is_volume else way.exposed)[f"{what} is writable by others"] = None
         if not _is_ours(folder):
             way.foreign[f"{what} is owned by another ordinary user"] = None
@@ -204,11 +204,6 @@ def foreign_owners(directory: str) -> tuple[str, ...]:
         return tuple(judge_way(directory, os.stat(directory)).foreign)
     except OSError:
         return ()
-
-
-def _is_read_only(path: str) -> bool:
-    """Whether nobody can write through a path, since its file system is mounted read-only."""
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _steps(path: str) -> Iterator[str]:

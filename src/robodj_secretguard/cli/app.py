@@ -97,7 +97,7 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         arguments.stdout, arguments.command = stdout, command
         result = rendered(arguments.run(arguments), arguments.format, model_used(arguments), stdout)
     except _Information as information:
-        result = Result(EXIT_CLEAN, [str(information)])
+        result = Result(EXIT_CLEAN, text=str(information))
     except UsageError as error:
         result = Result(EXIT_USAGE, stderr=[f"{PROGRAM}: {error}"])
     except BaseException as error:  # noqa: BLE001 - its text may hold anything, and SystemExit(0) is no success

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.cli.options import add_command, add_group, given, judged, locate_log, model_of, span_of
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, columns, fail
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.files import make_directory
 from robodj_secretguard.lifecycle.operations_log import find, load
@@ -100,7 +100,7 @@ def with_recorded(
     """Return a report with what the records of an operations log add to it."""
     policies = tuple(model.secret_policies.values())
     options = given(arguments, "operations_log", "config_dir", "model")
-    return with_findings(report, recorded_findings(report, records, policies, options), policies)
+    return with_findings(report, recorded_findings(report, records, policies, options))
 
 
 def _with_setting(
@@ -114,7 +114,7 @@ def _with_setting(
 ) -> Report:
     policies = tuple(model.secret_policies.values())
     problem = Problem(message, remedy, source, severity)
-    return with_findings(report, [finding(policies, Check.SETTING, problem)], policies)
+    return with_findings(report, [finding(policies, Check.SETTING, problem)])
 
 
 def add(commands: Commands) -> None:
@@ -169,10 +169,9 @@ def _show(arguments: argparse.Namespace) -> Result:
         stderr.append(f"{PROGRAM}: the operations log does not verify: {verify} says why")
     return Result(
         EXIT_ALERTS if log.defects else EXIT_CLEAN,
-        [] if records else ["no such record"],
+        [columns([_HEADER, *map(_row, records)]) if records else "no such record"],
         {"records": [record.as_dict() for record in records]},
         stderr,
-        table=[_HEADER, *map(_row, records)] if records else [],
     )
 
 

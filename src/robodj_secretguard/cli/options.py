@@ -45,8 +45,7 @@ PYPROJECT: Final = "pyproject.toml"
 MAX_PYPROJECT_BYTES: Final = 1 << 20
 PIPE: Final = "-"
 
-_NAME: Final = "robodj-secretguard"
-_TABLE: Final = f"[tool.{_NAME}]"
+_TABLE: Final = f"[tool.{PROGRAM}]"
 _KINDS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
 
 
@@ -354,9 +353,9 @@ def _table(path: str) -> Any:
         fail(f"{PYPROJECT} is not valid TOML")
     tool = document.get("tool")
     tools = tool if isinstance(tool, dict) else {}
-    if _NAME in document or any(each != _NAME and _plain(each) == _plain(_NAME) for each in (*document, *tools)):
+    if PROGRAM in document or any(each != PROGRAM and _plain(each) == _plain(PROGRAM) for each in (*document, *tools)):
         fail(f"{PYPROJECT} has a table that is not read; did you mean {_TABLE}?")
-    table = tools.get(_NAME)
+    table = tools.get(PROGRAM)
     if table is not None and distrust:
         fix = "run chmod go-w on it and on the directories above it, and run the command as its owner"
         fail(f"{_TABLE} in {PYPROJECT} is not trusted: {'; '.join(distrust)}; {fix}")

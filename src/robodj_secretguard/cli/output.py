@@ -1,4 +1,4 @@
-"""What a command answers, written as text, as a table or as JSON. Every line is ASCII and physically one line."""
+"""The result of a command, written as text, as a table or as JSON. Every line is ASCII and physically one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
-from robodj_secretguard.emit import emit_event, silence_broken_streams, write_line
+from robodj_secretguard.emit import configured_pipeline, silence_broken_streams, write_line
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.report import JSON_SCHEMA
@@ -47,12 +47,12 @@ class Result:
     lines: Sequence[str | tuple[str, str]] = field(default=(), repr=False)  # the text; a pair is a line and its colour
     document: Mapping[str, Any] | None = field(default=None, repr=False)  # the JSON, less schema, ok and model
     stderr: Sequence[str] = ()
-    table: Sequence[Sequence[str]] = ()  # rows, written before the lines
     wraps: bool = False  # whether long lines are wrapped
     bare: bool = False  # whether the document is complete as it is
     end: str = "\n"
     events: Sequence[Mapping[str, Any]] = ()  # what was recorded, for the log system
     then: Callable[[], Result] | None = None  # what runs afterwards; stdout is left to it
+    text: str = field(default="", repr=False)  # what is written to stdout, once it is rendered
 
 
 def fail(why: str) -> NoReturn:
@@ -61,11 +61,11 @@ def fail(why: str) -> NoReturn:
 
 
 def rendered(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None) -> Result:
-    """Return a result as it is written: its text or its JSON is its only line."""
+    """Return a result with the text or the JSON that is written."""
     is_json = form != "text" and result.document is not None
     text = as_json(result, model) if is_json else as_text(result, model, stdout)
     stderr = [f"{PROGRAM}: {_model_line(model)}" if line == MODEL else line for line in result.stderr]
-    return replace(result, lines=(text,), table=(), wraps=False, document=None, stderr=stderr)
+    return replace(result, text=text, stderr=stderr)
 
 
 def as_json(result: Result, model: Mapping[str, str]) -> str:
@@ -75,9 +75,9 @@ def as_json(result: Result, model: Mapping[str, str]) -> str:
     return json.dumps({**{name: value for name, value in head.items() if name not in own}, **own}, indent=2)
 
 
-def as_text(result: Result, model: Mapping[str, str], stdout: TextIO | None = None) -> str:
-    """Return a result's table and lines as text, with colour where stdout shows it."""
-    lines = [columns(result.table)] if result.table else []
+def as_text(result: Result, model: Mapping[str, str], stdout: TextIO | None) -> str:
+    """Return a result's lines as text, with colour where stdout shows it."""
+    lines = []
     for line in result.lines:
         text, colour = (line, "") if isinstance(line, str) else line
         text = _model_line(model) if text == MODEL else text
@@ -95,12 +95,13 @@ def say(result: Result, stdout: TextIO | None) -> int:
     """Send the events of a rendered result, write it, run what follows, and return the exit status."""
     for fields in result.events:
         emit_event(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
-    status, shown, stderr = result.status, as_text(result, {}), list(result.stderr)
+    # The text is in no local: it may be a new key, and an interrupt would show this frame.
+    status, stderr = result.status, list(result.stderr)
     if result.then is not None:
-        stderr.append(shown)
-    elif shown and not write_line(stdout, shown, end=result.end):
+        stderr.append(result.text)
+    elif result.text and not write_line(stdout, result.text, end=result.end):
         if status == REFUSED:  # it stays refused, and its findings must be seen
-            stderr.insert(0, shown)
+            stderr.insert(0, result.text)
         else:
             status = EXIT_USAGE
             stderr.append(f"{PROGRAM}: the result could not be written")
@@ -108,6 +109,16 @@ def say(result: Result, stdout: TextIO | None) -> int:
         write_line(getattr(sys, "stderr", None), "\n".join(filter(None, stderr)))
     silence_broken_streams()
     return status if result.then is None else say(result.then(), stdout)
+
+
+def emit_event(event: str, fields: Mapping[str, Any]) -> None:
+    """Write one event of the secret lifecycle as JSON to stderr, and send it to the host's pipeline if there is one."""
+    # Plainly, whatever the pipeline does: a level filter cannot be told from delivery. And the record stands, so that
+    # no trouble here matters.
+    with contextlib.suppress(Exception):
+        write_line(getattr(sys, "stderr", None), json.dumps({**fields, "event": event, "level": "info"}))
+    with contextlib.suppress(BaseException):
+        configured_pipeline().info(event, **fields)
 
 
 def tally(report: Report) -> str:

@@ -12,14 +12,14 @@ from robodj_secretguard.cli.log import recorded_log
 from robodj_secretguard.cli.options import add_command, directory_of, given, model_of, read_input
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
 from robodj_secretguard.material import fingerprint
-from robodj_secretguard.models import setup_of
+from robodj_secretguard.models import read_of
 from robodj_secretguard.scan.git import work_tree_of
 from robodj_secretguard.scan.render import sarif, size_in_words, text
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Scope, Unread
 from robodj_secretguard.scan.scanner import Scanner
 from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, live_values
 from robodj_secretguard.sealed import contain
-from robodj_secretguard.sources import Environment, read, variables_read, within_config_dir
+from robodj_secretguard.sources import Environment, within_config_dir
 from robodj_secretguard.textfile import lines_of
 from robodj_secretguard.texts import PROGRAM
 
@@ -68,14 +68,7 @@ def _scan(arguments: argparse.Namespace) -> Result:
     now = datetime.now(UTC)
     model = model_of(arguments)
     policies = tuple(model.secret_policies.values())
-    readings = read(
-        policies,
-        variables_read(policies),
-        environment=Environment(),
-        model_setup=setup_of(model),
-        config_dir=arguments.config_dir,
-        now=now,
-    )
+    readings = read_of(model, Environment(), now=now, config_dir=arguments.config_dir)
     setup = readings[0].setup
     recorded = recorded_log(arguments, model)
     at_hand = [*live_values(readings), *_given(arguments.keys_from)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.files import NOT_REGULAR, open_unlinked, reason, regular_status
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     """A path, and which part of it may hold a key: of a directory, the name alone. Then why that cannot be read, if it
     cannot, and whether a key may be missed for that. A pipe keeps nothing."""
 
-SPECIAL: Final = NOT_REGULAR
-
 
 def walk(paths: Sequence[str]) -> Iterator[Entry]:
     """Yield what is at some paths and below them. A link among the paths is followed; no other is."""
@@ -35,7 +33,7 @@ def walk(paths: Sequence[str]) -> Iterator[Entry]:
             if stat.S_ISREG(status.st_mode):
                 yield os.path.realpath(here) if os.path.islink(here) else here, Where.FILE, "", True
             elif not stat.S_ISDIR(status.st_mode):
-                yield here, Where.NAME, SPECIAL, True
+                yield here, Where.NAME, NOT_REGULAR, True
             elif (status.st_dev, status.st_ino) not in seen:  # otherwise mounted within itself, or named twice
                 seen.add((status.st_dev, status.st_ino))
                 yield here, Where.NAME, "", True
@@ -52,7 +50,7 @@ def _entry(entry: os.DirEntry[str]) -> Entry:
         return entry.path, Where.LINK, "", True
     if entry.is_file(follow_symlinks=False):
         return entry.path, Where.FILE, "", True
-    return entry.path, Where.NAME, SPECIAL, False
+    return entry.path, Where.NAME, NOT_REGULAR, False
 
 
 def content(path: str, where: Where) -> Iterator[bytes | int]:
