@@ -24,10 +24,10 @@ COMMON_BASE: Final = "SecretGuardError"
 # What there is now: it may shrink, and grows only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1620,
-    "statements": 4860,
-    "lines": 9250,
-    "record types": 31,
+    "statements of a start": 1600,
+    "statements": 4845,
+    "lines": 9210,
+    "record types": 32,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,
