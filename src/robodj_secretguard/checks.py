@@ -207,19 +207,22 @@ def _expiry_marker(reading: Reading) -> Problems:
 
 
 def _clock(reading: Reading) -> Problems:
-    now = reading.setup.now
-    if reading.found and now < EARLIEST_CLOCK:
-        name = reading.policy.expiry_variable
+    if reading.found and _is_clock_wrong(reading):
+        now, name = reading.setup.now, reading.policy.expiry_variable
         what = f"The clock says {iso_utc(now)}, which is before this program was made: {name} cannot be judged."
         yield Problem(what, "Set the clock of this machine, then start again.")
 
 
+def _is_clock_wrong(reading: Reading) -> bool:
+    return reading.setup.now < EARLIEST_CLOCK
+
+
 def _time_left(reading: Reading) -> timedelta | None:
     """Return how long a key is still valid; `None` where it has expired, or where that is not known."""
-    now = reading.setup.now
-    if not reading.found or reading.expires_at is None or reading.expires_at <= now or now < EARLIEST_CLOCK:
+    if not reading.found or reading.expires_at is None or _is_clock_wrong(reading):
         return None
-    return reading.expires_at - now
+    left = reading.expires_at - reading.setup.now
+    return left if left > timedelta(0) else None
 
 
 def _expiring(reading: Reading) -> Problems:
