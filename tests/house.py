@@ -24,8 +24,8 @@ COMMON_BASE: Final = "SecretGuardError"
 # What there is now: it may shrink, and grows only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1600,
-    "statements": 4845,
+    "statements of a start": 1605,
+    "statements": 4850,
     "lines": 9210,
     "record types": 32,
     "exceptions without the common base": 0,

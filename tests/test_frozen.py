@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from inspect import signature
 
 import pytest
 
@@ -26,6 +27,11 @@ def test_values_by_place_and_by_name() -> None:
     """Defaults fill in what is not given."""
     assert Point(1) == Point(1, 2) == Point(x=1, y=2) == Point(1, y=2)
     assert (Point(1).x, Point(1).y, [*Point(3, 4)]) == (1, 2, [3, 4])
+
+
+def test_its_signature() -> None:
+    """`help()` and editors name the fields and their defaults."""
+    assert (str(signature(Point)), str(signature(Named))) == ("(x, y=2)", "(*, x)")
 
 
 def test_its_text() -> None:
