@@ -70,7 +70,9 @@ def report_text(report: Report, *, passed: bool, model: str) -> str:
 
 def report_json(report: Report, *, passed: bool, model: dict[str, str]) -> str:
     """Return a report as `check --format json` writes it."""
-    return as_json(report_result(report, passed=passed), model)
+    result = report_result(report, passed=passed)
+    assert result.document is not None
+    return as_json(result, result.document(), model)
 
 
 def key_as_argument() -> str:

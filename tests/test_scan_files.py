@@ -14,10 +14,10 @@ import pytest
 from conftest import TIMEOUT, clean_environment
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.files import NOT_REGULAR
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.result import Where
 from robodj_secretguard.scan.walk import content, walk
+from robodj_secretguard.textfile import NOT_REGULAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,6 +44,7 @@ import os, sys
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.result import Where
 from robodj_secretguard.scan.walk import content, walk
+from robodj_secretguard.textfile import NOT_REGULAR
 os.setuid(12345)
 for path, where, why, _ in walk([sys.argv[1]]):
     if why:

@@ -24,6 +24,7 @@ from robodj_secretguard.material import (
 from robodj_secretguard.sources import (
     CONFIG_DIR,
     EPHEMERAL,
+    NOTHING,
     REVOKED_FILE,
     REVOKED_FINGERPRINTS,
     chmod,
@@ -111,23 +112,23 @@ Problems: TypeAlias = "Iterator[Problem]"
 
 
 def _missing(reading: Reading) -> Problems:
-    if reading.used is None:
+    if reading.used is NOTHING:
         absent = ", and ".join([offer.absent for offer in reading.offers])
         yield Problem(f"{absent}.", _deliver_or_generate(reading.policy))
 
 
 def _file_unsafe(reading: Reading) -> Problems:
-    if reading.used is not None and (why := reading.used.text.unsafe):
+    if why := reading.used.text.unsafe:
         yield Problem(f"{reading.used.place} may not be used: {'; '.join(why)}.", reading.used.fix)
 
 
 def _placeholder(reading: Reading) -> Problems:
-    if reading.used is not None and reading.value is not None and is_placeholder(reading.value.get_secret_value()):
+    if reading.value is not None and is_placeholder(reading.value.get_secret_value()):
         yield Problem(f"{reading.used.place} holds a placeholder, not a key.", _deliver_or_generate(reading.policy))
 
 
 def _format(reading: Reading) -> Problems:
-    if reading.used is None or not reading.found:
+    if not reading.found:
         return
     where, lines = reading.used.place, reading.used.text.lines
     if reading.value is None:
@@ -146,7 +147,7 @@ def _deliver_or_generate(policy: SecretPolicy) -> str:
 
 
 def _weak(reading: Reading) -> Problems:
-    if reading.used is not None and reading.value is not None and (why := weakness(reading.value.get_secret_value())):
+    if reading.value is not None and (why := weakness(reading.value.get_secret_value())):
         fix = f"No approved generator makes such a key. Rotate to a generated one: {reading.policy.generator.command}"
         yield Problem(f"{reading.used.place} holds a key that is plainly not random: {why}.", fix)
 
@@ -246,13 +247,13 @@ def _cadence(reading: Reading) -> Problems:
 
 
 def _file_fallback(reading: Reading) -> Problems:
-    if reading.used is not None and reading.used.is_break_glass and reading.found:
+    if reading.used.is_break_glass and reading.found:
         what = f"The value comes from the break-glass file {reading.used.place}."
         yield Problem(what, f"Deliver the key as {reading.policy.variable}, then delete the file.")
 
 
 def _file_permissions(reading: Reading) -> Problems:
-    if reading.used is None or not reading.found:
+    if not reading.found:
         return
     where, text = reading.used.place, reading.used.text
     if lax := (*text.lax, *text.lax_way):
@@ -268,8 +269,7 @@ def _file_present(reading: Reading) -> Problems:
 
 
 def _file_stale(reading: Reading) -> Problems:
-    if reading.used is not None:
-        yield from _left_behind(reading, f"while {reading.used.place} delivers the key", is_off=False)
+    yield from _left_behind(reading, f"while {reading.used.place} delivers the key", is_off=False)
 
 
 def _left_behind(reading: Reading, why: str, *, is_off: bool) -> Problems:
@@ -436,8 +436,8 @@ class CheckEntry(_Entry):
         fix: what an operator does.
         otherwise: the other severity, and when that is used.
         state: what a secret is where the check has a finding on it.
-        scope: what it is about: `value`, of which a secret has the first finding only; `marker`, run where one is set;
-            `secret`; `set-up`; `log`, run by the commands that read the operations log; `none`.
+        scope: what it is about. Of the scope `value`, a secret has the first finding only. A rule of `marker` runs
+            where a marker is set. A check of `log` runs in the commands that read the operations log.
         of_secret: its rule for each secret.
         of_all: its rule for all secrets together.
         of_setup: its rule for the set-up.

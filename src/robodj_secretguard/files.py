@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import ChangedError, FileError
-from robodj_secretguard.textfile import read_most
+from robodj_secretguard.textfile import NOT_REGULAR, read_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,6 @@ LOCK_SECONDS: Final = 10.0
 """How long another process is waited for."""
 LOCK_FILE: Final = ".secretguard.lock"
 """In the config directory: held while key files there are judged and replaced."""
-NOT_REGULAR: Final = "it is not a regular file"
-
 SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Less the umask: a group of operators is trusted with the log and the lock, which hold no key."""
 

@@ -1,4 +1,4 @@
-"""The base of small records: a tuple with names, which costs a start a tenth of what a `NamedTuple` costs."""
+"""The base of small records: a tuple with names. To define one costs a fifth of the time of a `NamedTuple`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one run of all checks that the guard and the command line share."""
+"""`check()` reports what is wrong with the secrets; `guard()` refuses to start (policy section 6)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from robodj_secretguard.policy import SecretPolicy
+
+REFUSED: Final = 3
+"""At this status gunicorn and uvicorn stop, instead of starting their workers again forever."""
+REFUSED_UNDER_RELOADER: Final = 4
+"""In the child of Werkzeug's, Django's or Bottle's autoreloader, where 3 means "reload"."""
+FLUSH_SECONDS: Final = 2.0
+"""How long a refusal that ends the process at once waits for the logging handlers."""
+
+_RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN", "BOTTLE_CHILD")
+_MAX_STATUS: Final = 255
+_LAST_WORD: Final = "ALERT: internal: The check or its report could not be finished: nothing is verified."
 
 
 def check(
@@ -123,18 +134,6 @@ def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseE
         policy = declared.get(str(location[0])) if location else None
     failed = finding(policies, Check.INTERNAL, internal(type_name(failure)), policy)
     return with_findings(report, [failed]), None
-
-
-REFUSED: Final = 3
-"""At this status gunicorn and uvicorn stop, instead of starting their workers again forever."""
-REFUSED_UNDER_RELOADER: Final = 4
-"""In the child of Werkzeug's, Django's or Bottle's autoreloader, where 3 means "reload"."""
-FLUSH_SECONDS: Final = 2.0
-"""How long a refusal that ends the process at once waits for the logging handlers."""
-
-_RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN", "BOTTLE_CHILD")
-_MAX_STATUS: Final = 255
-_LAST_WORD: Final = "ALERT: internal: The check or its report could not be finished: nothing is verified."
 
 
 @overload

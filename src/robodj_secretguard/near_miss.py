@@ -88,12 +88,12 @@ class VariablesRead:
         near = [name for name in near if name not in targets and is_set(name)]
         if not near:
             return ()
-        order = {target: place for place, target in enumerate(targets.values())}
+        names_read = [*targets]
         found = {
             _first_match(name, targets.values(), any_case=any_case) or _of_a_family(name, targets.values(), is_set)
             for name in near
         }
-        return tuple(sorted(filter(None, found), key=lambda miss: (order[miss[0]], miss[1])))
+        return tuple(sorted(filter(None, found), key=lambda miss: (names_read.index(miss[0].name), miss[1])))
 
 
 def _first_match(name: str, targets: Iterable[VariableRead], *, any_case: bool) -> NearMiss | None:

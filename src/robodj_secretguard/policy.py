@@ -127,9 +127,8 @@ class SecretPolicy(Frozen, kw_only=True):
         if not all(isinstance(each, str) for each in texts):
             msg = "SecretPolicy: name, variable, expiry_variable, file, owner and backup_owner are strings"
             raise TypeError(msg)
-        fewest = {"base64url": -(-generator.size * 4 // 3), "hexadecimal": generator.size * 2}
-        made = "hexadecimal" if generator.function == "token_hex" else "base64url"
-        lengths = {"base64url": material.base64url, "hexadecimal": material.hexadecimal}
+        needed = material.hexadecimal if generator.function == "token_hex" else material.base64url
+        fewest = Material(Length(-(-generator.size * 4 // 3)), Length(generator.size * 2))
         # A subclass could judge in another way, and yet be equal.
         are_ours = [type(each) for each in (generator, material, *material)] == [Generator, Material, Length, Length]
         variable = "a letter, then four or more of A-Z, 0-9 and underscore"
@@ -145,9 +144,9 @@ class SecretPolicy(Frozen, kw_only=True):
             (are_ours, "generator and material: a Generator, and a Material of two Lengths"),
             (generator.function in {"token_urlsafe", "token_hex"}, "generator: an approved one"),
             (generator.size >= MIN_KEY_BYTES, f"generator: at least {MIN_KEY_BYTES} bytes"),
-            (lengths[made].accepts(fewest[made]), "material: must accept what the generator makes"),
+            (needed.accepts(generator.characters), "material: must accept what the generator makes"),
             (
-                all(lengths[kind].minimum >= fewest[kind] for kind in fewest),
+                all(length.minimum >= least.minimum for length, least in zip(material, fewest, strict=True)),
                 "material: a key must carry the bytes that its generator makes",
             ),
         ):

@@ -26,9 +26,9 @@ JSON_SCHEMA: Final = 1
 _ORDER: Final = {check: place for place, check in enumerate(Check)}
 _RULES: Final = [(each.scope, each.check, each.of_secret) for each in CHECKS if each.of_secret]
 _OF_VALUE: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "value"])
-_OF_MARKER: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "marker"])
 # Any other scope: a rule whose scope is misspelled runs.
 _OF_SECRET: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope not in ("value", "marker")])
+_WITH_MARKER: Final = _OF_SECRET + tuple([(check, rule) for scope, check, rule in _RULES if scope == "marker"])
 _OF_ALL: Final = tuple([(each.check, each.of_all) for each in CHECKS if each.of_all])
 _OF_SETUP: Final = tuple([(each.check, each.of_setup) for each in CHECKS if each.of_setup])
 _ENTRIES: Final = {entry.check: entry for entry in CHECKS}
@@ -204,7 +204,7 @@ class Judgement:
         return self._together
 
     def report(self) -> Report:
-        """Return the report of it."""
+        """Return these findings as a report."""
         setup = self.readings[0].setup
         report = Report(
             checked_at=setup.now,
@@ -226,14 +226,24 @@ class Judgement:
         usable = policy.name not in self._sharing
         owners, days = (policy.owner, policy.backup_owner), policy.cadence.days
         return SecretStatus(
-            *(policy.name, policy.variable, reading.source, state, usable, reading.expires_at, *owners, days, known_by)
+            *(
+                policy.name,
+                policy.variable,
+                reading.used.source,
+                state,
+                usable,
+                reading.expires_at,
+                *owners,
+                days,
+                known_by,
+            )
         )
 
 
 def _of_secret(reading: Reading) -> list[Finding]:
     """Run the rules for one secret: of those about the value itself, up to the first that has a finding."""
     of_value = ((check, problem) for check, rule in _OF_VALUE for problem in rule(reading))
-    rules = _OF_SECRET if reading.marker is None else _OF_SECRET + _OF_MARKER
+    rules = _OF_SECRET if reading.marker is None else _WITH_MARKER
     of_secret = [(check, problem) for check, rule in rules for problem in rule(reading)]
     found = [*islice(of_value, 1), *of_secret]
     found.sort(key=lambda each: _ORDER[each[0]])
@@ -241,7 +251,7 @@ def _of_secret(reading: Reading) -> list[Finding]:
 
 
 def _about(reading: Reading, check: Check, problem: Problem) -> Finding:
-    problem = problem._replace(source=problem.source or reading.source)
+    problem = problem._replace(source=problem.source or reading.used.source)
     return finding(reading.setup.policies, check, problem, reading.policy)
 
 

@@ -1,4 +1,4 @@
-"""The shapes of what is recorded: each field is held to what can be no key and forge no line."""
+"""The records that are written as JSON. No field can hold a key or forge a line."""
 
 from __future__ import annotations
 

@@ -90,6 +90,10 @@ class Offer(Frozen):
     fix: str = ""
 
 
+NOTHING: Final = Offer("none", "", NO_TEXT, "")
+"""Where no source has a value."""
+
+
 class Environment:
     """Single variables of a mapping or of `os.environ`: never a copy, and a repr without content."""
 
@@ -157,15 +161,13 @@ class KeyFiles:
             absent = f"{where} has nothing but blanks and comments"
         else:
             absent = f"there is no file {where}{'' if self._named_by else ' under the working directory'}"
-        fix = (
-            ""
-            if not text.unsafe
-            else (
+        fix = ""
+        if text.unsafe:
+            fix = (
                 f"Deliver the key as {policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
                 f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {where}"
                 f"{f'; {chmod(text, self._named_by)}' if text.exposed else ''}."
             )
-        )
         return Offer(f"file:{policy.file}", where, text, absent, self._is_off, is_break_glass=True, fix=fix)
 
 
@@ -259,7 +261,7 @@ class Reading(Frozen):
         marker: the expiry marker; `None` when unset or empty.
         expires_at: its instant, in UTC; `None` when there is no valid one.
         offers: what each source has, in the order in which they are asked.
-        used: the offer that delivers the secret: the first that has anything; `None` where none has.
+        used: the offer that delivers the secret: the first that has anything; `NOTHING` where none has.
         found: whether there is a value, whatever its shape, from where it may come.
         value: the one value that was found, if there is one.
     """
@@ -269,14 +271,9 @@ class Reading(Frozen):
     marker: SealedStr | None
     expires_at: datetime | None
     offers: tuple[Offer, ...]
-    used: Offer | None
+    used: Offer
     found: bool
     value: SealedStr | None
-
-    @property
-    def source(self) -> str:
-        """Where it came from: `environment`, `file:` and the declared path, or `none`."""
-        return "none" if self.used is None else self.used.source
 
 
 def read(
@@ -330,9 +327,9 @@ def read(
 def _reading(policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source]) -> Reading:
     offers = tuple([source.offer(policy) for source in sources])
     has_value = (each for each in offers if not each.is_off and (each.text.lines or each.text.unreadable))
-    used = next(has_value, None)
-    found = used is not None and not used.text.unsafe
-    value = used.text.lines[0] if used is not None and found and len(used.text.lines) == 1 else None
+    used = next(has_value, NOTHING)
+    found = used is not NOTHING and not used.text.unsafe
+    value = used.text.lines[0] if found and len(used.text.lines) == 1 else None
     marker = environment.get(policy.expiry_variable) or None
     return Reading(policy, setup, marker, parse_marker(marker), offers, used, found, value)
 

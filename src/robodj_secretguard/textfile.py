@@ -19,6 +19,8 @@ _MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 # Named so that the tests can take the other platform's side.
 POSIX = os.name == "posix"
 
+NOT_REGULAR: Final = "it is not a regular file"
+CHANGED: Final = "it changed while it was read"
 _CANNOT_BE_READ: Final = ("it cannot be read",)
 ITS_DIRECTORY: Final = "its directory"
 A_DIRECTORY_ABOVE: Final = "a directory on the way to it"
@@ -116,10 +118,10 @@ def _examined(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tu
 def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[str, ...], bytes]:
     """Return why a file's content cannot be used, and the content."""
     if not stat.S_ISREG(status.st_mode):
-        return ("it is not a regular file",), b""
+        return (NOT_REGULAR,), b""
     content = read_most(descriptor, most + 1)
     if version(os.fstat(descriptor)) != version(status):
-        return ("it changed while it was read",), b""
+        return (CHANGED,), b""
     if len(content) > most:
         return (f"it is larger than {most} bytes",), b""
     return (), content

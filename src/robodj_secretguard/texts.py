@@ -1,4 +1,4 @@
-"""What operators type."""
+"""Commands and counts in messages, and the texts that operators type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from robodj_secretguard.policy import LEAST_MATERIAL
 
 PROGRAM: Final = "robodj-secretguard"
 MANAGER: Final = "YOUR-SECRET-MANAGER"
-"""In the place of the command that stores a key."""
+"""Stands for the command that stores a key."""
+MOST_CHARACTERS: Final = 500
+
+_ENVIRONMENT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
+_BASE64URL: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{_SHORTEST}}}))")  # every such part, the overlapping ones too
+_HEXADECIMAL: Final = re.compile(rf"(?:[0-9A-Fa-f][:\s-]?){{{LEAST_MATERIAL.hexadecimal.minimum}}}")
+# Not str.isprintable(), which changes with the interpreter: what one has recorded, every other must be able to read.
+_UNPRINTABLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
 
 
 def command(*words: str) -> str:
@@ -22,20 +32,6 @@ def command(*words: str) -> str:
 def option(name: str, value: str) -> list[str]:
     """Return an option of a command with its value, in one word where two would be taken for two options."""
     return [f"{name}={value}"] if value.startswith("-") else [name, value]
-
-
-MOST_CHARACTERS: Final = 500
-
-_ENVIRONMENT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-_SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
-_BASE64URL: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{_SHORTEST}}}))")  # every such part, the overlapping ones too
-_HEXADECIMAL: Final = re.compile(rf"(?:[0-9A-Fa-f][:\s-]?){{{LEAST_MATERIAL.hexadecimal.minimum}}}")
-
-
-# Not str.isprintable(), which changes with the interpreter: what one has recorded, every other must be able to read.
-_UNPRINTABLE: Final = re.compile(
-    r"[\x00-\x1f\x7f-\xa0\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
 
 
 def is_environment(text: str) -> bool:

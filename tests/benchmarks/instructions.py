@@ -17,6 +17,8 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Final
 
+from variables import FEW, environment
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,18 +26,15 @@ PROGRAMS: Final = ("floor", "floor_structlog", "guarded", "fastapi_alone", "fast
 VALGRIND: Final = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
 
 _HERE: Final = os.path.dirname(os.path.abspath(__file__))
-_VARIABLES: Final = 35
 _COUNT: Final = re.compile(r"Collected : (\d+)")
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of each program: as many variables as the benchmark's, the same in every run."""
-    digests = [hashlib.sha512(name).digest() for name in (b"first", b"second")]
-    key = base64.urlsafe_b64encode(digests[0][:32]).decode().rstrip("=")
-    keys = {"ROBODJ_SECRET_KEY": key, "ROBODJ_SECRET_V2_KEY": digests[1].hex()}
-    of_python = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
-    more = {f"CATALOG_{number}_SERVICE_HOST": "10.0.0.2" for number in range(_VARIABLES - len(keys) - len(of_python))}
-    return of_python | more | keys
+def _environment() -> dict[str, str]:
+    """Return the environment of each program, the same in every run."""
+    first, second = (hashlib.sha512(name).digest() for name in (b"first", b"second"))
+    key = base64.urlsafe_b64encode(first[:32]).decode().rstrip("=")
+    keys = {"ROBODJ_SECRET_KEY": key, "ROBODJ_SECRET_V2_KEY": second.hex()}
+    return environment(FEW, keys) | {"PYTHONHASHSEED": "0"}
 
 
 def counted(python: str, program: str, *, rounds: int) -> float:
@@ -47,12 +46,8 @@ def counted(python: str, program: str, *, rounds: int) -> float:
 def _run(command: Sequence[str]) -> str:
     """Run a program in an empty directory, and return what it wrote to stderr."""
     with tempfile.TemporaryDirectory() as directory:
-        done = subprocess.run(command, env=environment(), cwd=directory, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, env=_environment(), cwd=directory, capture_output=True, text=True, check=True)
         return done.stderr
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,11 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     taken = {}
     for name in PROGRAMS:
         taken[name] = counted(python, os.path.join(os.path.abspath(given.programs), f"{name}.py"), rounds=given.rounds)
-        _say(f"{name:<16} {taken[name] / 1e6:>8,.1f} million")
+        print(f"{name:<16} {taken[name] / 1e6:>8,.1f} million")
     cold, beside_structlog = (taken["guarded"] / taken[floor] for floor in ("floor", "floor_structlog"))
     floor, guarded = (taken[name] - taken["fastapi_alone"] for name in ("fastapi_floor", "fastapi_guarded"))
-    _say(f"cold start: {cold:.3f} of a bare BaseSettings process ({beside_structlog:.3f} of one with structlog)")
-    _say(f"added to a FastAPI service: {guarded / floor:.3f} of what a bare BaseSettings adds")
+    print(f"cold start: {cold:.3f} of a bare BaseSettings process ({beside_structlog:.3f} of one with structlog)")
+    print(f"added to a FastAPI service: {guarded / floor:.3f} of what a bare BaseSettings adds")
     return 0
 
 

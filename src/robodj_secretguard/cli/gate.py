@@ -83,8 +83,8 @@ def report_result(report: Report, *, passed: bool) -> Result:
         revocation_line(report.revocation_list),
         PASSED if passed else f"Secret integrity check FAILED: {tally(report)}. Do not release.",
     ]
-    document = {**report.as_dict(), "ok": passed, "model": MODEL}
-    return Result(EXIT_CLEAN if passed else EXIT_ALERTS, lines, document)
+    status = EXIT_CLEAN if passed else EXIT_ALERTS
+    return Result(status, lines, lambda: {**report.as_dict(), "ok": passed, "model": MODEL})
 
 
 def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:

@@ -86,18 +86,22 @@ def _report(arguments: argparse.Namespace) -> Result:
     lines += ["", "## Validation state", "", f"As checked at {iso_utc(report.checked_at)}:", "", "```text"]
     lines += [*(finding.line for finding in report.findings), *map(status_line, report.secrets)]
     lines += [revocation_line(report.revocation_list), "```"]
-    document = {
-        "ok": report.ok,
-        "model": MODEL,
-        "operations_log": recorded.as_dict(),
-        "since": iso_utc(since),
-        "until": iso_utc(until),
-        "timeline": [record.as_dict() for record in within],
-        "check": report.as_dict(),
-        "blast_radius": scan and scan.as_dict(),
-        "steps": {name: [item.as_dict() for item in items] for name, items in steps.items()},
-    }
-    return Result(EXIT_CLEAN, lines, document, [MODEL, *recorded.complaint])
+    return Result(
+        EXIT_CLEAN,
+        lines,
+        lambda: {
+            "ok": report.ok,
+            "model": MODEL,
+            "operations_log": recorded.as_dict(),
+            "since": iso_utc(since),
+            "until": iso_utc(until),
+            "timeline": [record.as_dict() for record in within],
+            "check": report.as_dict(),
+            "blast_radius": scan and scan.as_dict(),
+            "steps": {name: [item.as_dict() for item in items] for name, items in steps.items()},
+        },
+        [MODEL, *recorded.complaint],
+    )
 
 
 def _revocations(within: Sequence[Record], records: Sequence[Record]) -> list[Step]:

@@ -170,7 +170,7 @@ def _show(arguments: argparse.Namespace) -> Result:
     return Result(
         EXIT_ALERTS if log.defects else EXIT_CLEAN,
         [columns([_HEADER, *map(_row, records)]) if records else "no such record"],
-        {"records": [record.as_dict() for record in records]},
+        lambda: {"records": [record.as_dict() for record in records]},
         stderr,
     )
 
@@ -214,7 +214,7 @@ def _verify(arguments: argparse.Namespace) -> Result:
     if number:
         lines.append(f"The expected record is number {number}, with all before it{' in this file' if earlier else ''}.")
     lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
-    return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, document, _model_on_stderr(arguments))
+    return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, lambda: document, _model_on_stderr(arguments))
 
 
 def _proof(head: Head) -> str:

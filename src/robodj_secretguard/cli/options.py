@@ -1,4 +1,4 @@
-"""What a command is given: its options, the project's pyproject.toml, and the files that an operator names."""
+"""The options that commands share, the project's pyproject.toml, and the input files that an operator names."""
 
 from __future__ import annotations
 
@@ -65,9 +65,8 @@ def _environment(text: str) -> str:
 def _moment(name: str, text: str) -> datetime:
     given = SealedStr(text)
     del text
-    instant = parse_marker(given) or parse_marker(
-        SealedStr(f"{given.get_secret_value()}T00:00Z")
-    )  # of a date, its first
+    first_of_date = SealedStr(f"{given.get_secret_value()}T00:00Z")
+    instant = parse_marker(given) or parse_marker(first_of_date)
     if instant is None:
         fail(f"{name} must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31")
     return instant
@@ -117,7 +116,7 @@ def add_command(
     defaults: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> None:
-    """Add a command with its shared options and its own arguments, and what its parser takes else."""
+    """Add a command with its shared options, its own arguments, and further arguments of its parser."""
     short = description.partition(".")[0]
     parser = commands.add_parser(name, help=short, description=description, allow_abbrev=False, **more)
     parser.set_defaults(run=run, model=None, require_env_only=False, strict=False, uses_project_model=True)

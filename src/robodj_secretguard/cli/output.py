@@ -45,7 +45,7 @@ class Result:
 
     status: int
     lines: Sequence[str | tuple[str, str]] = field(default=(), repr=False)  # the text; a pair is a line and its colour
-    document: Mapping[str, Any] | None = field(default=None, repr=False)  # the JSON, less schema, ok and model
+    document: Callable[[], Mapping[str, Any]] | None = field(default=None, repr=False)  # makes the JSON; may hold keys
     stderr: Sequence[str] = ()
     wraps: bool = False  # whether long lines are wrapped
     bare: bool = False  # whether the document is complete as it is
@@ -62,15 +62,15 @@ def fail(why: str) -> NoReturn:
 
 def rendered(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None) -> Result:
     """Return a result with the text or the JSON that is written."""
-    is_json = form != "text" and result.document is not None
-    text = as_json(result, model) if is_json else as_text(result, model, stdout)
+    make = result.document if form != "text" else None
+    text = as_json(result, make(), model) if make else as_text(result, model, stdout)
     stderr = [f"{PROGRAM}: {_model_line(model)}" if line == MODEL else line for line in result.stderr]
     return replace(result, text=text, stderr=stderr)
 
 
-def as_json(result: Result, model: Mapping[str, str]) -> str:
+def as_json(result: Result, document: Mapping[str, Any], model: Mapping[str, str]) -> str:
     """Return a result's document as JSON. It begins with schema, ok and model, unless it has its own."""
-    own = {name: model if value == MODEL else value for name, value in (result.document or {}).items()}
+    own = {name: model if value == MODEL else value for name, value in document.items()}
     head = {} if result.bare else {"schema": JSON_SCHEMA, "ok": not result.status, "model": model}
     return json.dumps({**{name: value for name, value in head.items() if name not in own}, **own}, indent=2)
 

@@ -89,7 +89,7 @@ def _revoke(arguments: argparse.Namespace) -> Result:
     if not arguments.yes:
         lines = [f"To be revoked: {_described(key, known)}.", *_earlier_line(arguments, key, recorded.records), MODEL]
         stderr = [*recorded.complaint, f"{PROGRAM}: nothing was revoked: pass --yes to do it"]
-        return Result(EXIT_ALERTS, lines, _document(known, revoked=False, recorded=False), stderr)
+        return Result(EXIT_ALERTS, lines, lambda: _document(known, revoked=False, recorded=False), stderr)
     directory, named_by = directory_of(arguments, model)
     the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
     list_file = look(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
@@ -127,7 +127,7 @@ def _revoke(arguments: argparse.Namespace) -> Result:
     ]
     document = _document(known, revoked=True, recorded=not stderr, steps=[item.as_dict() for item in done])
     status = EXIT_USAGE if stderr else EXIT_CLEAN
-    return Result(status, [*lines, *boxes(done, numbered=True), MODEL], document, stderr, events=events)
+    return Result(status, [*lines, *boxes(done, numbered=True), MODEL], lambda: document, stderr, events=events)
 
 
 def _document(

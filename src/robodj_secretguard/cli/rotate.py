@@ -152,7 +152,7 @@ def _generate(arguments: argparse.Namespace) -> Result:
     return Result(
         EXIT_CLEAN,
         [f"{variable}={key}" for variable, key in keys.items()] if arguments.format == "env" else [*keys.values()],
-        keys if arguments.format == "json" else None,
+        (lambda: keys) if arguments.format == "json" else None,
         [MODEL],
         bare=True,
         end="\n" if seen or arguments.format != "text" else "",
@@ -213,7 +213,7 @@ def _record(arguments: argparse.Namespace) -> Result:
     if arguments.environment not in comparison:
         lines.append(f"These are the first records of {arguments.environment}.")
     document = _document(report, comparison, unchanged=unchanged, records=events)
-    return Result(EXIT_CLEAN, [*lines, said, MODEL], document, events=events)
+    return Result(EXIT_CLEAN, [*lines, said, MODEL], lambda: document, events=events)
 
 
 def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) -> dict[str, Proof]:
@@ -256,7 +256,7 @@ def _refused(
     lines += [f"REFUSED: {f'{name}: ' if name else ''}{why}." for name, why in reasons.items()]
     lines += [*filter(None, [said]), MODEL, "Nothing was recorded."]
     refusals = [{"secret": name, "reason": why} for name, why in reasons.items()]
-    return Result(EXIT_ALERTS, lines, _document(report, comparison or {}, refusals=refusals))
+    return Result(EXIT_ALERTS, lines, lambda: _document(report, comparison or {}, refusals=refusals))
 
 
 def _document(
@@ -313,4 +313,4 @@ def _plan(arguments: argparse.Namespace) -> Result:
         lines.append(f"{number}. {step.text}")
         lines += [f"     {step.command}"] if step.command else []
     document = {"secret": policy.name, "steps": [{"text": step.text, "command": step.command} for step in steps]}
-    return Result(EXIT_CLEAN, [*lines, MODEL], document, recorded.complaint)
+    return Result(EXIT_CLEAN, [*lines, MODEL], lambda: document, recorded.complaint)

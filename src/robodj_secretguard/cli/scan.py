@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import revocation_list_problems, unusable_directories
@@ -106,8 +107,9 @@ def _scan(arguments: argparse.Namespace) -> Result:
         raise failure
     scan = scanner.result(scope, known.values(), now)
     status = EXIT_USAGE if not scan.complete else EXIT_CLEAN if scan.ok else EXIT_ALERTS
-    lines = [text(scan, policies, given(arguments, "config_dir", "model"))]
-    document = sarif(scan) if arguments.format == "sarif" else scan.as_dict()
+    options = given(arguments, "config_dir", "model")
+    lines = [text(scan, policies, options)] if arguments.format == "text" else []
+    document = partial(sarif, scan) if arguments.format == "sarif" else scan.as_dict
     return Result(status, lines, document, [MODEL], bare=True)
 
 

@@ -59,7 +59,7 @@ def _status(arguments: argparse.Namespace) -> Result:
     return Result(
         EXIT_USAGE if recorded.unreadable else EXIT_ALERTS if failed else EXIT_CLEAN,
         [*(line for each in standings for line in _lines(each)), *last],
-        {
+        lambda: {
             "operations_log": recorded.as_dict(),
             "secrets": [each.as_dict() for each in standings],
             "check": report.as_dict(),

@@ -8,10 +8,10 @@ import stat
 from typing import TYPE_CHECKING
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.files import NOT_REGULAR, open_unlinked, reason, regular_status
+from robodj_secretguard.files import open_unlinked, reason, regular_status
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.result import Where
-from robodj_secretguard.textfile import version
+from robodj_secretguard.textfile import CHANGED, NOT_REGULAR, version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,8 +80,7 @@ def _blocks(path: str) -> Iterator[bytes | int]:
             if at < end:
                 break
         if os.read(descriptor, 1) or version(os.fstat(descriptor)) != version(status):
-            msg = "it changed while it was read"
-            raise UnreadError(msg)
+            raise UnreadError(CHANGED)
     finally:
         os.close(descriptor)
 
