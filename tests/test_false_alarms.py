@@ -33,13 +33,13 @@ def test_a_sample(generator: str) -> None:
     assert refused(*GENERATORS[generator], 10_000) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_million_of_sixteen_bytes() -> None:
     """None of a million short keys is a placeholder."""
     assert sum(is_placeholder(secrets.token_urlsafe(16)) for _ in range(1_000_000)) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_a_million(generator: str) -> None:
     """None of a million of each kind."""

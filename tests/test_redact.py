@@ -734,7 +734,7 @@ def test_the_pages_numbers() -> None:
     assert f"{MAX_CHARACTERS:,} characters, {MAX_VALUES:,} values and {MAX_DEPTH} levels" in PAGE
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_it_costs(redact: SecretRedactor) -> None:
     """An ordinary event of ten fields takes less than ten microseconds."""
     event: dict[str, Any] = {f"field{number}": "an ordinary text" for number in range(7)}

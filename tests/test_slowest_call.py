@@ -1,4 +1,4 @@
-"""No input makes the guard slow: what it costs at the worst, in milliseconds (`python -m pytest -m slow -s`)."""
+"""No input makes the guard slow: what it costs at the worst, in milliseconds (`python -m pytest -m full -s`)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ FILES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_slowest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No call takes a second, whatever is in the environment and in the files."""
     file = tmp_path / "config" / "secret.key"
@@ -119,7 +119,7 @@ def test_the_slowest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert max(took.values()) < SECONDS
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("line", [b"\n", b"x\n", b'{"schema":1,"sequence":1,\n'])
 def test_a_log_of_nothing(line: bytes) -> None:
     """Nor does an operations log of which nothing can be read: a revocation does not wait for it."""
