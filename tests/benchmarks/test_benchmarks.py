@@ -28,6 +28,8 @@ from robodj_secretguard import check
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.full
+
 BENCHMARKS = os.path.dirname(os.path.abspath(__file__))
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 REQUIRED = "SECRETGUARD_BENCH_REQUIRED"

@@ -18,6 +18,8 @@ from running import GOOD, Seen, refused, started
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.full  # tests/end_to_end/test_guard_process.py has the two servers in production use
+
 REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
 """The variable with which a host that is not installed is a failure."""
 RESULTS = "SECRETGUARD_HOSTS_RESULTS"

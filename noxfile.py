@@ -1,0 +1,120 @@
+"""The project's tasks: `nox` runs the fast ones, `nox -l` lists all, `nox -s NAME` runs one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv|venv"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "no"
+nox.options.sessions = ["lint", "types", "coverage"]
+
+PYTHONS: Final = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
+FIRST: Final = PYTHONS[0]
+RUNTIME: Final = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+PROCESSES: Final = f"-n{2 * (os.cpu_count() or 1)}"
+"""Tests that wait for the processes they start: more at once than there are cores."""
+
+
+@nox.session(python=FIRST)
+def lint(session: nox.Session) -> None:
+    """Check the style, and the workflows."""
+    session.install(".[lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("zizmor", "--offline", "--no-progress", "--pedantic", ".github")
+    workflows = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    if shutil.which("actionlint"):  # no package index has it
+        session.run("actionlint", external=True)
+
+
+@nox.session(python=FIRST)
+def types(session: nox.Session) -> None:
+    """Check the types of the source, the tests and the examples."""
+    session.install(".[test,lint]")
+    session.run("mypy")
+
+
+@nox.session(python=FIRST)
+def build(session: nox.Session) -> None:
+    """Build the wheel and the source distribution into dist, and the bill of materials beside them."""
+    session.install("build", "cyclonedx-bom>=7", "pip")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", "dist", silent=True)
+    clean = Path(session.create_tmp()).resolve() / "runtime"
+    session.run("python", "-m", "venv", "--clear", "--without-pip", str(clean))
+    python = str(clean / ("Scripts" if os.name == "nt" else "bin") / "python")
+    (wheel,) = Path("dist").glob("*.whl")
+    session.run("python", "-m", "pip", "--python", python, "install", "-q", str(wheel))
+    bill = ["--output-reproducible", "--output-format", "JSON", "--output-file", f"dist/{wheel.stem}.cdx.json"]
+    session.run("cyclonedx-py", "environment", "--pyproject", "pyproject.toml", *bill, python)
+
+
+@nox.session(python=PYTHONS, venv_backend="venv")
+def tests(session: nox.Session) -> None:
+    """Run the README's own test command in a clean environment."""
+    session.run("python", "-m", "pip", "install", "-q", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=FIRST)
+def coverage(session: nox.Session) -> None:
+    """Run the fast tests on the built wheel, and require that they cover every line and branch."""
+    session.install(".[test]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report")
+
+
+@nox.session(python=PYTHONS)
+def lowest(session: nox.Session) -> None:
+    """Run the fast tests with the oldest run-time dependencies that are allowed."""
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints.write_text("\n".join(each.replace(">=", "==") for each in RUNTIME), encoding="utf-8")
+    session.install("-c", str(constraints), ".[test]")
+    session.run("python", "-m", "pytest", "-q", *session.posargs)
+
+
+@nox.session(python=FIRST)
+def full(session: nox.Session) -> None:
+    """Run what the fast run leaves out: cross products, crashes and races by the thousand, a million keys."""
+    session.install(".[test]")
+    which = session.posargs or ["--ignore=tests/hosts"]
+    session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *which)
+
+
+@nox.session(python=FIRST)
+def hosts(session: nox.Session) -> None:
+    """Run every host and every checker of the deployment files; none may be missing."""
+    session.install(".[test,hosts]")
+    session.env["SECRETGUARD_HOSTS_REQUIRED"] = "1"
+    which = session.posargs or [
+        "tests/hosts",
+        *(f"tests/test_{each}.py" for each in ("deploy", "pre_commit", "render")),
+    ]
+    session.run("python", "-m", "pytest", "-q", "-m", "full or not full", PROCESSES, *which)
+
+
+@nox.session(python=FIRST)
+def benchmarks(session: nox.Session) -> None:
+    """Measure what a start costs, next to other libraries."""
+    session.install(".[test,bench]")
+    session.env["SECRETGUARD_BENCH_REQUIRED"] = "1"
+    session.run("python", "-m", "pytest", "-q", "-m", "full", "tests/benchmarks")
+    session.run("python", "tests/benchmarks", *session.posargs)
+
+
+@nox.session(python=FIRST)
+def mutation(session: nox.Session) -> None:
+    """Change the source in one place after the other, and require that a test fails each time."""
+    session.install("-e", ".[test]", "cosmic-ray==8.7.0")
+    session.run("python", ".ci/mutation.py", *session.posargs)
