@@ -298,9 +298,14 @@ def sentry_attach_stacktrace(action: Action) -> None:
     _report_to_sentry(action, attach_stacktrace=True)
 
 
+@functools.cache
+def _print_once(text: str) -> None:
+    print(text)
+
+
 def _print_frames(frame: FrameType | None) -> None:
     while frame is not None:
-        print(frame.f_code.co_qualname, {name: _repr(value) for name, value in frame.f_locals.items()})
+        _print_once(f"{frame.f_code.co_qualname} { {name: _repr(value) for name, value in frame.f_locals.items()} }")
         frame = frame.f_back
 
 
@@ -343,6 +348,29 @@ def stack_at_a_line(action: Action) -> None:
     """Look at the locals of every frame below what is written to stdout."""
     sys.stdout = _Looking(sys.stdout)
     run(action)
+
+
+def everything(action: Action) -> None:
+    """Look at every frame below an event and below a line, at what was raised or returned, and at all that it holds.
+
+    It is the strongest observer of those that cost one process: the ordinary run shows it every scenario.
+    """
+    kept: list[object] = []
+    out, sys.stdout = sys.stdout, _Looking(sys.stdout)
+    stack_at_an_event(functools.partial(_keep, action, kept))
+    sys.stdout = out
+    for observe in (exception_chain, traceback_with_locals, attributes):
+        observe(functools.partial(_again, kept))
+
+
+def _keep(action: Action, kept: list[object]) -> None:
+    kept.append(run(action))
+
+
+def _again(kept: list[Any]) -> object:
+    if isinstance(kept[0], BaseException):
+        raise kept[0]
+    return kept[0]
 
 
 # Test runners
@@ -541,6 +569,7 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
         (sentry_attach_stacktrace, "leak_by_line"),
         (stack_at_an_event, "leak_by_line"),
         (stack_at_a_line, "leak_by_line"),
+        (everything, "leak_by_local"),
         (pytest_plain, "leak_by_text"),
         (pytest_showlocals, "leak_by_local"),
         (pytest_collecting, "leak_by_local"),
@@ -556,6 +585,10 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
     )
 }
 """Every observer, and a guard that leaks where it looks: the narrowest leak that it sees."""
+
+STRONGEST = "everything"
+SEEN_BY_THE_STRONGEST = ("leak_by_text", "leak_by_chain", "leak_by_line", "leak_by_result")
+"""Guards that leak in other ways than the one above, all of which that observer sees."""
 
 
 def advised_sentry(action: Action) -> None:
