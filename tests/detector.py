@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 RUN = 6
 """How many characters of a key, in a row, are a leak."""
@@ -35,15 +35,17 @@ def leaks(text: str, keys: Sequence[str], *, folded: int = RUN + 2) -> list[str]
         folded: how many characters count where only the case differs. Chance finds six case-folded characters of a
             few hundred keys in ordinary words: who looks for six must look again with other keys.
     """
-    text = _without_addresses(without_fingerprints(text))
-    views = list(dict.fromkeys(_views(text)))
-    folded_views = [view.casefold() for view in views]
-    found = set()
-    for key in keys:
-        found |= {run for run in _forms(key, RUN) if any(run in view for view in views)}
-        folded_runs = {run.casefold() for run in _forms(key, folded)}
-        found |= {run for run in folded_runs if any(run in view for view in folded_views)}
-    return sorted(found)
+    views = list(dict.fromkeys(_views(_without_addresses(without_fingerprints(text)))))
+    runs = {run for key in dict.fromkeys(keys) for run in _forms(key, RUN)}
+    found = {run for view in views for run in _shown(view, runs)}
+    runs = {run.casefold() for key in dict.fromkeys(keys) for run in _forms(key, folded)}
+    return sorted(found.union(*(_shown(view, runs) for view in dict.fromkeys(view.casefold() for view in views))))
+
+
+def _shown(view: str, runs: Iterable[str]) -> list[str]:
+    """Return which of many runs stand in a text; where each begins is looked up before it is searched for."""
+    beginnings = {view[at : at + RUN] for at in range(len(view) - RUN + 1)}
+    return [run for run in runs if run[:RUN] in beginnings and run in view]
 
 
 def _views(text: str) -> Iterator[str]:
