@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import found, listed
+from conftest import V1, found, listed
 
 from robodj_secretguard import Report, RuntimeSecrets, check
+from robodj_secretguard.sources import MAX_FILE_BYTES
 from robodj_secretguard.testing import KINDS, bad_secret, put_list
 
 if TYPE_CHECKING:
@@ -36,6 +39,38 @@ def test_each_kind(tmp_path: Path, kind: str, secret: str) -> None:
     findings = dict(found(make_bad({}, tmp_path, kind, secret)))
     assert findings.pop(kind) in {None, K2 if kind == "shared" else secret}
     assert findings.keys() <= {"file-fallback"}
+
+
+def test_how_bad_they_are(tmp_path: Path) -> None:
+    """A bad value is beyond its boundary by so much that neither a new key nor a slow test changes what is found."""
+    marker = POLICIES[K1].expiry_variable
+
+    def value(kind: str, name: str = marker) -> str:
+        return str(bad_secret(kind, POLICIES[K1], tuple(POLICIES.values()), str(tmp_path))[name])
+
+    assert len(value("format", V1)) == 23
+    for kind, days in (("expired", 0), ("expiring", 7), ("cadence", 180)):
+        ahead = datetime.fromisoformat(value(kind)) - datetime.now(UTC)
+        assert abs(ahead - timedelta(days=days)) < timedelta(minutes=1)
+    assert "T" in value("near-miss", marker[:-1])
+    value("file-unsafe")
+    assert (tmp_path / "secret.key").stat().st_size == MAX_FILE_BYTES + 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_modes(tmp_path: Path) -> None:
+    """A key's file and its directory are private, except where that is what is bad; anybody may read a list."""
+    below = POLICIES[K1]._replace(file="config/keys/secret.key")
+    for kind, path, mode in (
+        ("file-fallback", "keys/secret.key", 0o600),
+        ("file-fallback", "keys", 0o700),
+        ("file-permissions", "keys/secret.key", 0o644),
+        ("revocation-list", "revoked.fingerprints", 0o644),
+    ):
+        bad_secret(kind, below, (below,), str(tmp_path))
+        assert stat.S_IMODE((tmp_path / path).stat().st_mode) == mode
+    put_list(str(tmp_path))
+    assert stat.S_IMODE((tmp_path / "revoked.fingerprints").stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("secret", POLICIES)
