@@ -7,9 +7,7 @@ import copy
 import io
 import json
 import logging
-import logging.handlers
 import pickle
-import queue
 import re
 import sys
 import timeit
@@ -180,10 +178,10 @@ class TestAnEvent:
         monkeypatch.setenv(V2, good_keys()[V2])
         assert SecretRedactor(guard())(None, "info", f"<{KEY2[:64]}>") == f"<{NAME1}>"
 
-    @pytest.mark.parametrize(("user", "left"), [("", 4), ("a", 7), ("ab", 7), ("abc", 8)])
-    def test_base64_within_something_longer(self, redact: SecretRedactor, user: str, left: int) -> None:
+    def test_base64_within_something_longer(self, redact: SecretRedactor) -> None:
         """No character is left that the key alone makes."""
-        assert len(redact(None, "info", in_basic_header(user)).replace(NAME1, "")) == left
+        written = [redact(None, "info", in_basic_header(user)).replace(NAME1, "") for user in ("", "a", "ab", "abc")]
+        assert list(map(len, written)) == [4, 7, 7, 8]
 
     @pytest.mark.parametrize(
         ("value", "becomes"),
@@ -205,22 +203,15 @@ class TestAnEvent:
         ids=lambda value: type(value).__name__,
     )
     def test_nested(self, redact: SecretRedactor, value: Any, becomes: Any) -> None:
-        """It is found in whatever is nested, and in what an object shows."""
+        """A key is found in anything that is nested, and in what an object shows."""
         before = repr(value)
-        assert redact(None, "info", {"event": "x", "value": value, "other": 1}) == {
-            "event": "x",
-            "value": becomes,
-            "other": 1,
-        }
+        event = {"event": "x", "value": value, "other": 1}
+        assert redact(None, "info", event) == event | {"value": becomes}
         assert repr(value) == before  # nothing of the host's was changed
 
     @pytest.mark.parametrize(
         "event",
-        [
-            {"event": "x", "n": 10**5000, "at": Path("a" * 60), "in": [("a" * 60, b"b" * 60, {"c"})]},
-            "a" * 60,
-            b"a" * 60,
-        ],
+        [{"event": "x", "n": 10**5000, "in": [("a" * 60, b"b" * 60, {"c"}, Path("a" * 60))]}, "a" * 60, b"a" * 60],
         ids=["dict", "text", "bytes"],
     )
     def test_without_a_key(self, redact: SecretRedactor, event: Any) -> None:
@@ -316,19 +307,6 @@ def log_an_exception(logger: logging.Logger) -> None:
         logger.exception("failed")
 
 
-def queued(redact: SecretRedactor, log: Callable[[logging.Logger], None], *, prepare: bool) -> list[logging.LogRecord]:
-    """Return the records that wait in a queue, prepared by its handler or not."""
-    waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    handler = logging.handlers.QueueHandler(waiting)
-    if not prepare:
-        handler.prepare = lambda record: record  # type: ignore[method-assign]
-    handler.addFilter(redact)
-    logger = logging.Logger("host")  # noqa: LOG001 - of this test alone
-    logger.addHandler(handler)
-    log(logger)
-    return [waiting.get() for _ in range(waiting.qsize())]
-
-
 ARGUMENTS: dict[str, tuple[Callable[[Any], tuple[Any, ...]], str]] = {
     "message": (lambda value: (value,), "{0}"),
     "argument": (lambda value: ("%s of %d", value, 3), "{0} of 3"),
@@ -408,18 +386,13 @@ class TestARecord:
     def test_a_list_that_is_changed_later(self, redact: SecretRedactor) -> None:
         """A record that waits in a queue shows what its arguments held when it was searched."""
         values, by_name = ["x"], {"key": "x"}
-
-        def log(logger: logging.Logger) -> None:
-            logger.info("%s", values)
-            logger.info("%(key)s", by_name)
-
-        records = queued(redact, log, prepare=False)
+        records = [
+            logging.makeLogRecord({"msg": message, "args": given})
+            for message, given in (("%s", (values,)), ("%(key)s", by_name))
+        ]
+        assert all(map(redact.filter, records))
         values[0] = by_name["key"] = KEY1
         assert [record.getMessage() for record in records] == ["['x']", "x"]
-
-    def test_a_queue(self, redact: SecretRedactor) -> None:
-        """A record is changed in place: whoever takes it off a queue gets no key."""
-        assert leaks(repr(vars(queued(redact, log_an_exception, prepare=True)[0])), list(KEYS.values())) == []
 
     def test_an_extra_field(self, redact: SecretRedactor) -> None:
         """A field of a formatter shows the text that was searched, and keeps what else the object has."""
