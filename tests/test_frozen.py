@@ -72,7 +72,7 @@ def test_nothing_is_changed_or_attached(name: str) -> None:
     ],
 )
 def test_wrong_arguments(record: type[Frozen], values: tuple[int, ...], named: dict[str, int], why: str) -> None:
-    """The error names fields, and never what was given."""
+    """The error names fields, and never shows a value."""
     with pytest.raises(TypeError) as raised:
         record(*values, **named)
     assert str(raised.value) == why

@@ -48,12 +48,12 @@ class TestFalseAlarms:
         ids=["token_urlsafe(32)", "token_hex(64)", "token_urlsafe(64)"],
     )
     def test_by_any_rule_of_material(self, policy: SecretPolicy, function: str, size: int, count: int) -> None:
-        """A key is no placeholder, has the right format and is not weak."""
+        """A key has the right format, and is neither a placeholder nor weak."""
         material, draw = policy.material, getattr(secrets, function)
         for key in (draw(size) for _ in range(count)):
             refused = is_placeholder(key) or format_defects(key, material) or weakness(key)
             assert not refused
 
     def test_short_keys(self, count: int) -> None:
-        """A key of sixteen bytes is no placeholder."""
+        """A key of sixteen bytes is not a placeholder."""
         assert not any(is_placeholder(secrets.token_urlsafe(16)) for _ in range(count))

@@ -64,7 +64,7 @@ OF_A_START = {
         )
     ),
 }
-"""What a service imports for its guard beside what a bare `BaseSettings` imports: a further one must be worth it."""
+"""What a guard imports in addition to a bare `BaseSettings`: another module must be worth it."""
 OF_THE_GATE = {
     *("robodj_secretguard.cli", "robodj_secretguard.generator", "robodj_secretguard.texts"),
     *(f"robodj_secretguard.cli.{name}" for name in ("app", "output", "gate", "options")),

@@ -144,7 +144,7 @@ class TestSecretPolicy:
         ],
     )
     def test_refused(self, field: str, value: Any) -> None:
-        """The error names the field, and repeats nothing of what was given."""
+        """The error names the field, and shows nothing of the value."""
         with pytest.raises(ValueError, match=rf"^SecretPolicy .*{field}|^SecretPolicy material") as raised:
             POLICY._replace(**{field: value})
         assert not isinstance(value, str) or len(value) < 4 or value not in str(raised.value)
@@ -178,6 +178,6 @@ class TestSecretPolicy:
 
     @pytest.mark.parametrize("field", ["name", "variable", "file", "expiry_variable", "owner", "backup_owner"])
     def test_what_is_no_text(self, field: str) -> None:
-        """A field that is a text is no other thing."""
+        """A field that is a text accepts no other type."""
         with pytest.raises(TypeError, match="are strings"):
             POLICY._replace(**{field: 5})

@@ -1,4 +1,4 @@
-"""The net under a service's logs, in the real structlog and logging."""
+"""Redacting keys in logs, with the real structlog and logging."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class ChangingNumber(Again, int):
 
 
 class ChangingMember(Again, Enum):
-    """An enumeration with a text of its own."""
+    """An enumeration that shows itself as a key."""
 
     ONE = 1
 
@@ -534,7 +534,7 @@ class TestWhateverFails:
     """Nothing that goes wrong is raised into the host, and nothing that was not searched is passed on."""
 
     def test_a_value(self, redact: SecretRedactor) -> None:
-        """An object that fails is a constant, and what is beside it is redacted as ever."""
+        """An object that fails becomes a constant, and the values next to it are redacted."""
         event = {"event": "x", "key": KEY1, "broken": Broken()}
         assert redact(None, "info", event) == {"event": "x", "key": NAME1, "broken": NOT_SEARCHED}
 

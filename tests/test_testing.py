@@ -1,4 +1,4 @@
-"""The bad secrets for tests: each is what one check finds, and nothing beside it."""
+"""The bad secrets for tests: one check finds each of them, and no other check does."""
 
 from __future__ import annotations
 
