@@ -34,7 +34,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from robodj_secretguard import Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
+from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import declares_secrets, setup_of
@@ -124,6 +124,40 @@ SHOWING: dict[str, dict[str, Any]] = {
     "schema": in_type(GetPydanticSchema(lambda kind, handler: handler(kind))),
     "cached": {"__base__": (Cached, RuntimeSecrets)},
 }
+
+
+def test_secret_key() -> None:
+    """Every cell of the policy's row of `secret.key` is data on the model."""
+    assert RuntimeSecrets.secret_policies["secret_key"] == SecretPolicy(
+        name="secret.key",
+        variable="ROBODJ_SECRET_KEY",
+        file="config/secret.key",
+        material=Material(base64url=Length(43), hexadecimal=Length(64)),
+        generator=Generator("token_urlsafe", 32),
+        expiry_variable="ROBODJ_SECRET_KEY_EXPIRES_AT",
+        owner="Security Operations",
+        backup_owner="Release Manager",
+        cadence=timedelta(days=90),
+        warn_before=timedelta(days=14),
+        overlap=timedelta(days=14),
+    )
+
+
+def test_secret_v2_key() -> None:
+    """Every cell of the policy's row of `secret_v2.key` is data on the model."""
+    assert RuntimeSecrets.secret_policies["secret_v2_key"] == SecretPolicy(
+        name="secret_v2.key",
+        variable="ROBODJ_SECRET_V2_KEY",
+        file="config/secret_v2.key",
+        material=Material(base64url=Length(86), hexadecimal=Length(128, 128)),
+        generator=Generator("token_hex", 64),
+        expiry_variable="ROBODJ_SECRET_V2_KEY_EXPIRES_AT",
+        owner="Security Operations",
+        backup_owner="Release Manager",
+        cadence=timedelta(days=30),
+        warn_before=timedelta(days=7),
+        overlap=timedelta(days=7),
+    )
 
 
 class TestDeclaration:
@@ -259,7 +293,8 @@ class TestDeclaration:
         assert (found(report), listed(report)) == ([("file-fallback", "webhook.key")], ((), 0))
 
     def test_what_declares_secrets(self) -> None:
-        """Only a subclass of `SecretSettings` with a secret does."""
+        """Only a subclass of `SecretSettings` with a secret does; the base builds no validator."""
+        assert (SecretSettings.__pydantic_complete__, RuntimeSecrets.__pydantic_complete__) == (False, True)
         models = [RuntimeSecrets, SecretSettings, int, None, RuntimeSecrets.secret_policies]
         assert [declares_secrets(each) for each in models] == [True, False, False, False, False]
 
@@ -337,7 +372,7 @@ class TestInstance:
             RuntimeSecrets(_judgement=judgement)  # type: ignore[call-arg]
 
     def test_it_takes_no_other_rules(self, keys: Keys) -> None:
-        """A judgement of other rules is not accepted, and one of the rules cannot be changed."""
+        """A judgement of other rules or secrets is not accepted, and one of the rules cannot be changed."""
 
         class Lenient(Judgement):
             findings = together = ()
@@ -349,6 +384,9 @@ class TestInstance:
             RuntimeSecrets(_judgement=Lenient(readings))  # type: ignore[call-arg]
         with pytest.raises(ValidationError, match="plainly not random"):
             RuntimeSecrets(_judgement=Judgement(readings))  # type: ignore[call-arg]
+        with pytest.raises(ValidationError) as raised:
+            model_of(policy())(_judgement=Judgement(readings))
+        assert [entry["loc"] for entry in raised.value.errors()] == [()]
         for name in ("secrets", "together", "findings", "setup", "other"):
             with pytest.raises(AttributeError):
                 setattr(Judgement(readings), name, ())

@@ -1,4 +1,4 @@
-"""What a declared secret is, and that the two in the policy's scope are declared as it says."""
+"""What a declared secret is."""
 
 from __future__ import annotations
 
@@ -23,40 +23,6 @@ class AcceptsAll(Length):
 
     def accepts(self, length: int) -> bool:  # noqa: ARG002
         return True
-
-
-def test_secret_key() -> None:
-    """Every cell of the policy's row of `secret.key` is data on the model."""
-    assert DECLARED["secret_key"] == SecretPolicy(
-        name="secret.key",
-        variable="ROBODJ_SECRET_KEY",
-        file="config/secret.key",
-        material=Material(base64url=Length(43), hexadecimal=Length(64)),
-        generator=Generator("token_urlsafe", 32),
-        expiry_variable="ROBODJ_SECRET_KEY_EXPIRES_AT",
-        owner="Security Operations",
-        backup_owner="Release Manager",
-        cadence=timedelta(days=90),
-        warn_before=timedelta(days=14),
-        overlap=timedelta(days=14),
-    )
-
-
-def test_secret_v2_key() -> None:
-    """Every cell of the policy's row of `secret_v2.key` is data on the model."""
-    assert DECLARED["secret_v2_key"] == SecretPolicy(
-        name="secret_v2.key",
-        variable="ROBODJ_SECRET_V2_KEY",
-        file="config/secret_v2.key",
-        material=Material(base64url=Length(86), hexadecimal=Length(128, 128)),
-        generator=Generator("token_hex", 64),
-        expiry_variable="ROBODJ_SECRET_V2_KEY_EXPIRES_AT",
-        owner="Security Operations",
-        backup_owner="Release Manager",
-        cadence=timedelta(days=30),
-        warn_before=timedelta(days=7),
-        overlap=timedelta(days=7),
-    )
 
 
 def test_the_order_of_fields() -> None:
