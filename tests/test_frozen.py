@@ -23,15 +23,21 @@ class Named(Frozen, kw_only=True):
     x: int
 
 
+class Empty(Frozen):
+    """A record without fields."""
+
+
 def test_values_by_place_and_by_name() -> None:
     """Defaults fill in what is not given."""
     assert Point(1) == Point(1, 2) == Point(x=1, y=2) == Point(1, y=2)
-    assert (Point(1).x, Point(1).y, [*Point(3, 4)]) == (1, 2, [3, 4])
+    assert (Point(1).x, Point(1).y, [*Point(3, 4)], Empty()) == (1, 2, [3, 4], ())
 
 
 def test_its_signature() -> None:
-    """`help()` and editors name the fields and their defaults."""
+    """`help()`, editors and type checkers read the fields and their defaults, and that they are frozen."""
     assert (str(signature(Point)), str(signature(Named))) == ("(x, y=2)", "(*, x)")
+    declared = vars(Frozen)["__dataclass_transform__"]
+    assert (declared | declared["kwargs"])["frozen_default"] is True  # in `kwargs` before 3.12
 
 
 def test_its_text() -> None:
@@ -39,37 +45,34 @@ def test_its_text() -> None:
     assert repr(Point(1)) == "Point(x=1, y=2)"
 
 
-def test_it_is_copied() -> None:
+@pytest.mark.parametrize("record", [Point(1, 3), Named(x=1)], ids=repr)
+def test_a_copy(record: Frozen) -> None:
     """A copy is equal, and of the same type."""
-    for each in (Point(1, 3), Named(x=1)):
-        for again in (copy.copy(each), copy.deepcopy(each), each._replace()):
-            assert (again, type(again)) == (each, type(each))
+    for again in (copy.copy(record), copy.deepcopy(record), record._replace()):
+        assert (again, type(again)) == (record, type(record))
 
 
-def test_nothing_is_changed_or_attached() -> None:
+@pytest.mark.parametrize("name", ["x", "z"])
+def test_nothing_is_changed_or_attached(name: str) -> None:
     """It has no attribute but its fields."""
-    for name in ("x", "z"):
-        with pytest.raises(AttributeError):
-            setattr(Point(1), name, 2)
+    with pytest.raises(AttributeError):
+        setattr(Point(1), name, 2)
 
 
 @pytest.mark.parametrize(
-    ("values", "named", "why"),
+    ("record", "values", "named", "why"),
     [
-        ((), {}, "Point: missing x"),
-        ((1, 2, 3), {}, "Point: its fields are x, y"),
-        ((1,), {"x": 1}, "Point: its fields are x, y"),
-        ((1,), {"z": 1}, "Point: its fields are x, y"),
+        (Point, (), {}, "Point: missing x"),
+        (Point, (1, 2, 3), {}, "Point: its fields are x, y"),
+        (Point, (1,), {"x": 1}, "Point: its fields are x, y"),
+        (Point, (1,), {"z": 1}, "Point: its fields are x, y"),
+        (Point, (1, 2), {"z": 1}, "Point: its fields are x, y"),
+        (Named, (1,), {}, "Named: its fields are x, by name, not positional"),
+        (Empty, (1,), {}, "Empty: its fields are "),
     ],
 )
-def test_what_is_given_wrong(values: tuple[int, ...], named: dict[str, int], why: str) -> None:
-    """The error names fields, and never what was given."""
+def test_wrong_arguments(record: type[Frozen], values: tuple[int, ...], named: dict[str, int], why: str) -> None:
+    """The error names fields, and never shows a value."""
     with pytest.raises(TypeError) as raised:
-        Point(*values, **named)
+        record(*values, **named)
     assert str(raised.value) == why
-
-
-def test_fields_that_are_given_by_name_alone() -> None:
-    """Their places say nothing."""
-    with pytest.raises(TypeError, match="positional"):
-        Named(1)  # type: ignore[call-arg]

@@ -11,14 +11,13 @@ import pickle
 import traceback
 import types
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
-from io import StringIO
+from functools import cached_property, partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pytest
-import rich
-from conftest import NOW, V1, V2, Checker, found, good_keys, listed, marker
+from conftest import NOW, V1, V2, Checker, found, good_keys, listed, marker, process_environment
 from detector import leaks
 from pydantic import (
     BaseModel,
@@ -34,43 +33,60 @@ from pydantic import (
     model_serializer,
 )
 from pydantic_core import PydanticCustomError
-from pydantic_settings import SettingsConfigDict
 
-from robodj_secretguard import Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
+from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.material import fingerprint
-from robodj_secretguard.models import setup_of
+from robodj_secretguard.models import declares_secrets, setup_of
 from robodj_secretguard.report import Judgement
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import Environment, ModelSetup, read, variables_read
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
+EXPIRES = f"{V1}_EXPIRES_AT"
+Keys = dict[str, str]
 
 
 def policy(name: str = "webhook.key", variable: str = "WEBHOOK_KEY", **fields: Any) -> SecretPolicy:
-    """Declare one more secret."""
-    return SecretPolicy(
-        name=name,
-        variable=variable,
-        owner="Integrations",
-        backup_owner="Release Manager",
-        cadence=timedelta(days=90),
-        warn_before=timedelta(days=14),
-        **fields,
-    )
+    """Declare another secret."""
+    fields |= {"cadence": timedelta(days=90), "warn_before": timedelta(days=14)}
+    return SecretPolicy(name=name, variable=variable, owner="Integrations", backup_owner="Us", **fields)
+
+
+def model_of(*policies: SecretPolicy, base: type[SecretSettings] = RuntimeSecrets) -> type[SecretSettings]:
+    """Declare a model of these secrets beside those of another model."""
+    fields: Any = {f"key_{number}": (Annotated[SecretStr, each], ...) for number, each in enumerate(policies)}
+    return create_model("Model", __base__=base, **fields)
 
 
 @pytest.fixture
-def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """Put generated keys into this process's environment."""
-    for name in [name for name in os.environ if name.startswith("ROBODJ_")]:
-        monkeypatch.delenv(name)
-    made = good_keys()
-    for name, key in made.items():
-        monkeypatch.setenv(name, key)
+def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Keys]:
+    """Put generated keys into this process's environment, and work in an empty directory."""
     monkeypatch.chdir(tmp_path)
-    return made
+    made = good_keys()
+    with process_environment(made):
+        yield made
+
+
+def frames(error: BaseException) -> list[str]:
+    """Show the locals of an error's frames, but the first, which is the test's own."""
+    stack = traceback.TracebackException.from_exception(error, capture_locals=True).stack
+    return [repr(frame.locals) for frame in stack[1:]]
+
+
+def write(name: str, text: str) -> None:
+    """Write a private file below the working directory's config directory."""
+    Path("config").mkdir(mode=0o700, exist_ok=True)
+    Path("config", name).write_text(text, encoding="utf-8")
+    Path("config", name).chmod(0o600)
+
+
+def printed(key: str) -> str:
+    """Return a key's fingerprint."""
+    return fingerprint(SealedStr(key))
 
 
 class Cached:
@@ -81,74 +97,71 @@ class Cached:
         return ""
 
 
-def _computed() -> None:
-    class Shows(RuntimeSecrets):
-        @computed_field  # type: ignore[prop-decorator]
-        @property
-        def derived(self) -> str:
-            return ""
-
-
-def _by_field() -> None:
-    class Shows(RuntimeSecrets):
-        @field_serializer("secret_key")
-        def shown(self, value: SecretStr) -> str:
-            return value.get_secret_value()
-
-
-def _whole() -> None:
-    class Shows(RuntimeSecrets):
-        @model_serializer
-        def shown(self) -> dict[str, str]:
-            return {}
-
-
-def _encoder() -> None:
-    with pytest.warns(DeprecationWarning, match="json_encoders"):
-
-        class Shows(RuntimeSecrets):
-            model_config = SettingsConfigDict(json_encoders={SecretStr: SecretStr.get_secret_value})
-
-
-def _annotated() -> None:
-    class Shows(RuntimeSecrets):
-        own: Annotated[SecretStr, policy(), PlainSerializer(SecretStr.get_secret_value)]
-
-
-def _cached() -> None:
-    class Shows(Cached, RuntimeSecrets):
-        pass
-
-
-SHOWING = {"computed": _computed, "field": _by_field, "model": _whole, "encoder": _encoder, "type": _annotated}
-
-
 class SubPlain(PlainSerializer):
     """A serializer by another name."""
 
 
-def _subclass() -> None:
-    class Shows(RuntimeSecrets):
-        own: Annotated[SecretStr, policy(), SubPlain(SecretStr.get_secret_value)]
+def in_type(metadata: object) -> dict[str, Any]:
+    """Declare a field with more metadata."""
+    return {"own": (Annotated[SecretStr, policy(), metadata], ...)}
 
 
-def _schema() -> None:
-    class Shows(RuntimeSecrets):
-        own: Annotated[SecretStr, policy(), GetPydanticSchema(lambda kind, handler: handler(kind))]
+def in_class(**names: Any) -> dict[str, Any]:
+    """Declare names of the class."""
+    return {"__validators__": names}
 
 
-def _of_the_model() -> None:
-    class Shows(RuntimeSecrets):
-        @classmethod
-        def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-            return handler(source)
+SHOWING: dict[str, dict[str, Any]] = {
+    "computed": in_class(derived=computed_field(return_type=str)(property(lambda _self: ""))),
+    "field": in_class(shown=field_serializer("secret_key")(lambda value: value.get_secret_value())),
+    "model": in_class(shown=model_serializer(lambda self: {**vars(self)})),
+    "encoder": in_class(model_config={"json_encoders": {SecretStr: SecretStr.get_secret_value}}),
+    "schema of the model": in_class(
+        __get_pydantic_core_schema__=classmethod(lambda _cls, source, handler: handler(source))
+    ),
+    "type": in_type(PlainSerializer(SecretStr.get_secret_value)),
+    "subclass": in_type(SubPlain(SecretStr.get_secret_value)),
+    "schema": in_type(GetPydanticSchema(lambda kind, handler: handler(kind))),
+    "cached": {"__base__": (Cached, RuntimeSecrets)},
+}
 
 
-SHOWING |= {"cached": _cached, "subclass": _subclass, "schema": _schema, "of the model": _of_the_model}
+def test_secret_key() -> None:
+    """Every cell of the policy's row of `secret.key` is data on the model."""
+    assert RuntimeSecrets.secret_policies["secret_key"] == SecretPolicy(
+        name="secret.key",
+        variable="ROBODJ_SECRET_KEY",
+        file="config/secret.key",
+        material=Material(base64url=Length(43), hexadecimal=Length(64)),
+        generator=Generator("token_urlsafe", 32),
+        expiry_variable="ROBODJ_SECRET_KEY_EXPIRES_AT",
+        owner="Security Operations",
+        backup_owner="Release Manager",
+        cadence=timedelta(days=90),
+        warn_before=timedelta(days=14),
+        overlap=timedelta(days=14),
+    )
+
+
+def test_secret_v2_key() -> None:
+    """Every cell of the policy's row of `secret_v2.key` is data on the model."""
+    assert RuntimeSecrets.secret_policies["secret_v2_key"] == SecretPolicy(
+        name="secret_v2.key",
+        variable="ROBODJ_SECRET_V2_KEY",
+        file="config/secret_v2.key",
+        material=Material(base64url=Length(86), hexadecimal=Length(128, 128)),
+        generator=Generator("token_hex", 64),
+        expiry_variable="ROBODJ_SECRET_V2_KEY_EXPIRES_AT",
+        owner="Security Operations",
+        backup_owner="Release Manager",
+        cadence=timedelta(days=30),
+        warn_before=timedelta(days=7),
+        overlap=timedelta(days=7),
+    )
 
 
 class TestDeclaration:
-    """Every field is one declared secret; whatever else is refused when the class is made."""
+    """Every field is one declared secret; anything else is an error when the class is made."""
 
     @pytest.mark.parametrize(
         "field",
@@ -167,27 +180,23 @@ class TestDeclaration:
         ],
     )
     def test_not_a_declared_secret(self, field: Any) -> None:
-        """Defaults, optionals, aliases, undeclared secrets and ordinary settings are a TypeError."""
-        with pytest.raises(TypeError, match="must be declared as"):
-            create_model("Refused", __base__=SecretSettings, field=field)
-
-    def test_an_inherited_secret_cannot_be_loosened(self) -> None:
-        """A subclass does not turn a declared secret into something else."""
-        with pytest.raises(TypeError, match=r"Loose\.secret_key must be declared as"):
-            create_model("Loose", __base__=RuntimeSecrets, secret_key=(SecretStr, SecretStr("dev")))
+        """Defaults, optionals, aliases, undeclared secrets and ordinary settings are a TypeError, inherited or not."""
+        for base, name in ((SecretSettings, "field"), (RuntimeSecrets, "secret_key")):
+            fields = {name: field}
+            with pytest.raises(TypeError, match=rf"^Refused\.{name} must be declared as"):
+                create_model("Refused", __base__=base, **fields)
 
     def test_an_inherited_secret_keeps_its_policy(self) -> None:
-        """Nor is it given another policy, or hidden by a class variable; declared again as it is, it stays."""
+        """An inherited secret is declared again as it is, but not with another policy or as a class variable."""
         own = policy()
-        base = create_model("Base", __base__=RuntimeSecrets, own=(Annotated[SecretStr, own], ...))
-        create_model("Same", __base__=base, own=(Annotated[SecretStr, own], ...))
-        changed = policy(material=Material(base64url=Length(43), hexadecimal=Length(66)))
-        with pytest.raises(TypeError, match=r"^Other must keep every secret that it inherits, with its policy$"):
-            create_model("Other", __base__=base, own=(Annotated[SecretStr, changed], ...))
+        base = model_of(own)
+        assert model_of(own, base=base).secret_policies == base.secret_policies
+        with pytest.raises(TypeError, match=r"^Model must keep every secret that it inherits, with its policy$"):
+            model_of(policy(material=Material(base64url=Length(43), hexadecimal=Length(66))), base=base)
         with pytest.raises(TypeError, match=r"^Hidden must keep every secret that it inherits"):
 
-            class Hidden(base):
-                own: ClassVar[SecretStr] = SecretStr("dev")
+            class Hidden(base):  # type: ignore[misc, valid-type]
+                key_0: ClassVar[SecretStr] = SecretStr("dev")
 
     def test_no_hidden_attributes(self) -> None:
         """A name that begins with an underscore would be no field, and so no declared secret."""
@@ -196,43 +205,38 @@ class TestDeclaration:
             class Hidden(RuntimeSecrets):
                 _own: Annotated[SecretStr, policy()]
 
+    @pytest.mark.filterwarnings("ignore:`json_encoders` is deprecated")
     @pytest.mark.parametrize("declaration", SHOWING)
     def test_nothing_that_could_show_a_key(self, declaration: str) -> None:
         """A computed field, a cached property or a serializer, declared or inherited, is a TypeError."""
         with pytest.raises(TypeError, match=r"^Shows has a computed field, a cached property or a serializer"):
-            SHOWING[declaration]()
+            create_model("Shows", **{"__base__": RuntimeSecrets, **SHOWING[declaration]})
 
     @pytest.mark.parametrize("directory", ["config", "", b"config", 5], ids=str)
     def test_a_directory_that_depends_on_where_it_is_started(self, directory: Any) -> None:
         """The config directory of a model is an absolute path."""
         with pytest.raises(TypeError, match=r"^Loose: config_dir must be an absolute path"):
-
-            class Loose(RuntimeSecrets, config_dir=directory):
-                pass
+            types.new_class("Loose", (RuntimeSecrets,), {"config_dir": directory})
 
     def test_the_set_up_can_only_be_tightened(self, tmp_path: Path) -> None:
         """A subclass keeps what it inherits, may say it again, and may not loosen it."""
-
-        class Strict(RuntimeSecrets, config_dir=tmp_path, file_fallback=False, require_revocation_list=True):
-            pass
-
-        class Same(Strict, config_dir=str(tmp_path), file_fallback=False, require_revocation_list=True):
-            pass
-
-        assert setup_of(Same) == setup_of(Strict) == ModelSetup(str(tmp_path), False, True)  # noqa: FBT003
+        tight = {"file_fallback": False, "require_revocation_list": True}
+        strict = types.new_class("Strict", (RuntimeSecrets,), {"config_dir": tmp_path, **tight})
+        same = types.new_class("Same", (strict,), {"config_dir": str(tmp_path), **tight})
+        assert setup_of(same) == setup_of(strict) == ModelSetup(str(tmp_path), **tight)
         assert setup_of(RuntimeSecrets) == ModelSetup()
-        for name, value in (
-            ("config_dir", tmp_path / "other"),
-            ("file_fallback", True),
-            ("require_revocation_list", False),
-        ):
+        for name, value in {
+            "config_dir": tmp_path / "other",
+            "file_fallback": True,
+            "require_revocation_list": False,
+        }.items():
             with pytest.raises(TypeError, match=rf"^Loose can only tighten .*: its {name} conflicts$"):
-                types.new_class("Loose", (Strict,), {name: value})
+                types.new_class("Loose", (strict,), {name: value})
         with pytest.raises(TypeError, match="are true or false"):
-            types.new_class("Loose", (Strict,), {"file_fallback": "no"})
+            types.new_class("Loose", (strict,), {"file_fallback": "no"})
 
     def test_two_set_ups(self, tmp_path: Path) -> None:
-        """Of several models the strictest counts; two directories are one too many."""
+        """Of several inherited set-ups the strictest counts."""
 
         class One(SecretSettings, file_fallback=False):
             one: Annotated[SecretStr, policy("one.key", "ONE_KEY")]
@@ -243,41 +247,34 @@ class TestDeclaration:
         class Both(One, Two):
             pass
 
-        assert setup_of(Both) == ModelSetup(str(tmp_path), False, True)  # noqa: FBT003
+        assert setup_of(Both) == ModelSetup(str(tmp_path), file_fallback=False, require_revocation_list=True)
         assert tuple(Both.secret_policies) == ("two", "one")
 
     def test_none_at_all(self) -> None:
         """A model that declares nothing would pass unset."""
         with pytest.raises(TypeError, match="declares no secret"):
-            create_model("Empty", __base__=SecretSettings)
+            model_of(base=SecretSettings)
 
     @pytest.mark.parametrize(
         ("other", "shared"),
         [
             (policy("secret.key"), "a name"),
             (policy(variable=V1), "a variable"),
-            (policy(variable=f"{V1}_EXPIRES_AT"), "a variable"),
+            (policy(variable=EXPIRES), "a variable"),
             (policy(expiry_variable=f"{V2}_EXPIRES_AT"), "a variable"),
             (policy(variable="ROBODJ_PROTECTED_ENV"), "a variable"),
-            (policy(variable="ROBODJ_REVOKED_FINGERPRINTS"), "a variable"),
-            (policy(expiry_variable="ROBODJ_REVOKED_FINGERPRINTS"), "a variable"),
-            (policy(variable="ROBODJ_OPERATIONS_LOG"), "a variable"),
+            (policy(variable=REVOKED), "a variable"),
             (policy(expiry_variable="ROBODJ_OPERATIONS_LOG"), "a variable"),
             (policy(file="config/Secret.key"), "a file"),
-            (policy(file="config/revoked.fingerprints"), "a file"),
             (policy(file="config/Revoked.Fingerprints"), "a file"),
-            (policy(file="config/logs/secret_operations.jsonl"), "a file"),
             (policy(file="config/Logs/secret_operations.JSONL"), "a file"),
             (policy("revoked.fingerprints"), "a file"),
         ],
     )
     def test_two_that_share(self, other: SecretPolicy, shared: str) -> None:
-        """Two declared secrets have their own names, variables and files, on file systems without case too.
-
-        Those of the library's own are nobody's.
-        """
+        """Two secrets, or one and the library, have no name, variable or file in common, in any case of the file."""
         with pytest.raises(TypeError, match=f"two secrets that share {shared}"):
-            create_model("Sharing", __base__=RuntimeSecrets, other=(Annotated[SecretStr, other], ...))
+            model_of(other)
 
     @pytest.mark.parametrize(
         "file",
@@ -290,144 +287,92 @@ class TestDeclaration:
     )
     def test_a_file_that_is_nearly_reserved(self, checker: Checker, file: str) -> None:
         """A secret may have any other file, and that is no misnamed revocation list."""
-        other = policy(file=file)
-        near = create_model("Near", __base__=RuntimeSecrets, other=(Annotated[SecretStr, other], ...))
-        path = checker.config.parent / file
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        path.write_text(good_keys()[V1])
-        path.chmod(0o600)
-        report = check(near, environ=good_keys(), config_dir=checker.config, now=NOW)
-        assert found(report) == [("file-fallback", "webhook.key")]
-        assert listed(report) == ((), 0)
+        (checker.config.parent / file).parent.mkdir(mode=0o700, exist_ok=True)
+        checker.write(file.removeprefix("config/"), good_keys()[V1])
+        report = check(model_of(policy(file=file)), environ=good_keys(), config_dir=checker.config, now=NOW)
+        assert (found(report), listed(report)) == ([("file-fallback", "webhook.key")], ((), 0))
 
-    @pytest.mark.parametrize("model", [SecretSettings, int, None, RuntimeSecrets.secret_policies])
-    def test_what_is_no_model_is_not_checked(self, model: Any) -> None:
-        """`check` raises for a programming error: it has nothing to report on."""
-        with pytest.raises(TypeError, match="must be a subclass of SecretSettings"):
-            check(model)
+    def test_what_declares_secrets(self) -> None:
+        """Only a subclass of `SecretSettings` with a secret does; the base builds no validator."""
+        assert (SecretSettings.__pydantic_complete__, RuntimeSecrets.__pydantic_complete__) == (False, True)
+        models = [RuntimeSecrets, SecretSettings, int, None, RuntimeSecrets.secret_policies]
+        assert [declares_secrets(each) for each in models] == [True, False, False, False, False]
 
 
 class TestInstance:
     """An instance exists only of values that passed."""
 
-    def test_made_from_the_environment(self, keys: dict[str, str]) -> None:
-        """It holds the values, under the names of its fields."""
+    def test_what_it_holds(self, keys: Keys) -> None:
+        """It holds the values of the environment or of a fallback file, whatever other keys are revoked."""
+        os.environ[REVOKED] = printed(good_keys()[V1])
+        write("secret.key", os.environ.pop(V1))
         made = RuntimeSecrets()
-        assert made.secret_key.get_secret_value() == keys[V1]
-        assert made.secret_v2_key.get_secret_value() == keys[V2]
-
-    def test_made_from_a_file(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """The fallback file delivers what the environment does not, as for `guard()`."""
-        monkeypatch.delenv(V1)
-        (tmp_path / "config").mkdir(mode=0o700)
-        (tmp_path / "config" / "secret.key").write_text(keys[V1])
-        (tmp_path / "config" / "secret.key").chmod(0o600)
-        assert RuntimeSecrets().secret_key.get_secret_value() == keys[V1]
-        monkeypatch.setenv("ROBODJ_PROTECTED_ENV", "true")
+        assert [made.secret_key.get_secret_value(), made.secret_v2_key.get_secret_value()] == [*keys.values()]
+        os.environ["ROBODJ_PROTECTED_ENV"] = "true"
         with pytest.raises(ValidationError, match="fallback files are off"):
             RuntimeSecrets()
 
     @pytest.mark.parametrize(
-        ("change", "check_id"),
+        ("change", "errors"),
         [
-            ({V1: None}, "missing"),
-            ({V1: "changeme"}, "placeholder"),
-            ({V1: "short"}, "format"),
-            ({V1: "Zy" * 30}, "weak"),
-            ({f"{V1}_EXPIRES_AT": marker(-timedelta(days=90))}, "expired"),
-            ({"ROBODJ_PROTECTED_ENV": "maybe"}, "setting"),
-            ({V1: V2}, "shared"),
+            (lambda _: {V1: ""}, [("missing", "secret_key")]),
+            (lambda _: {V1: "changeme"}, [("placeholder", "secret_key")]),
+            (lambda _: {V1: "Zy" * 30, V2: "short"}, [("weak", "secret_key"), ("format", "secret_v2_key")]),
+            (lambda _: {EXPIRES: "2020-01-01T00:00Z"}, [("expired", "secret_key")]),
+            (lambda keys: {V1: keys[V2]}, [("shared",)]),
+            (lambda _: {"ROBODJ_PROTECTED_ENV": "maybe"}, [("setting",)]),
+            (lambda keys: {REVOKED: keys[V1]}, [("revocation-list",)]),
+            (lambda keys: {REVOKED: printed(keys[V1])}, [("revoked", "secret_key")]),
+            (lambda keys: {"revoked.fingerprints": printed(keys[V2])}, [("revoked", "secret_v2_key")]),
+            # A warning before an alert hides nothing; the first alert of a secret, as in a report, is its error.
+            (
+                lambda keys: {V1: "", "secret.key": keys[V1], REVOKED: printed(keys[V1])},
+                [("revoked", "secret_key")],
+            ),
+            (lambda keys: {V1: keys[V1][:20], EXPIRES: "2020-01-01T00:00Z"}, [("format", "secret_key")]),
+            (lambda keys: {REVOKED: printed(keys[V1]), EXPIRES: "2020-01-01T00:00Z"}, [("expired", "secret_key")]),
         ],
     )
-    def test_the_same_rules(
-        self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, change: dict[str, str | None], check_id: str
-    ) -> None:
+    def test_the_same_rules(self, keys: Keys, change: Callable[[Keys], Keys], errors: list[tuple[str, ...]]) -> None:
         """Made directly it applies what `guard()` applies, and its error shows no value."""
-        for name, value in change.items():
-            if value is None:
-                monkeypatch.delenv(name)
+        for name, value in change(keys).items():
+            if name.isupper():
+                os.environ[name] = value
             else:
-                monkeypatch.setenv(name, keys.get(value, value))
+                write(name, value)
         with pytest.raises(ValidationError) as raised:
             RuntimeSecrets()
         error = raised.value
-        assert check_id in [entry["type"] for entry in error.errors()]
-        assert "input_value" not in str(error)
-        shown = [str(error), repr(error), str(error.errors()), error.json(), repr(vars(error))]
-        frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
-        shown += [repr(frame.locals) for frame in frames[1:]]  # the first is this test's own
-        assert leaks("\n".join(shown), list(keys.values())) == []
+        assert [(entry["type"], *entry["loc"]) for entry in error.errors()] == errors
+        shown = [str(error), repr(error), str(error.errors()), error.json(), repr(vars(error)), *frames(error)]
         with contextlib.suppress(TypeError):  # what holds a value is not pickled
-            assert leaks(repr(pickle.dumps(error.errors())), list(keys.values())) == []
+            shown.append(repr(pickle.dumps(error.errors())))
+        assert leaks("\n".join(shown), list(keys.values())) == []
+        assert "input_value" not in str(error)
 
-    @pytest.mark.parametrize(("variable", "field"), [(V1, "secret_key"), (V2, "secret_v2_key")])
-    @pytest.mark.parametrize("place", ["file", "variable"])
-    def test_a_revoked_key(
-        self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, variable: str, field: str, place: str
-    ) -> None:
-        """Made directly it refuses a revoked key, of that secret alone."""
-        listed = fingerprint(SealedStr(keys[variable]))
-        if place == "file":
-            os.mkdir("config", 0o700)
-            with open("config/revoked.fingerprints", "w", encoding="utf-8") as file:
-                file.write(listed)
-        else:
-            monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", listed)
-        with pytest.raises(ValidationError) as raised:
-            RuntimeSecrets()
-        assert [(entry["type"], entry["loc"], entry["msg"]) for entry in raised.value.errors()] == [
-            ("revoked", (field,), f"The key is revoked: {listed} is on the revocation list.")
-        ]
-        assert leaks(f"{raised.value.errors()} {raised.value!r}", list(keys.values())) == []
-
-    def test_a_warning_hides_no_alert(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """What is said of a secret before the alert, as that it comes from a file, lets no instance be made."""
-        monkeypatch.delenv(V1)
-        os.mkdir("config", 0o700)
-        with open("config/secret.key", "w", encoding="utf-8") as file:
-            file.write(keys[V1])
-        os.chmod("config/secret.key", 0o600)
-        monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", fingerprint(SealedStr(keys[V1])))
-        with pytest.raises(ValidationError) as raised:
-            RuntimeSecrets()
-        assert [(entry["type"], entry["loc"]) for entry in raised.value.errors()] == [("revoked", ("secret_key",))]
-
-    def test_the_first_of_its_alerts_is_its_error(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """Of several on one secret it is the first in the order of the checks, as in a report."""
-        monkeypatch.setenv(V1, keys[V1][:20])
-        monkeypatch.setenv(f"{V1}_EXPIRES_AT", "2020-01-01T00:00Z")
-        with pytest.raises(ValidationError) as raised:
-            RuntimeSecrets()
-        assert [entry["type"] for entry in raised.value.errors()] == ["format"]
-        monkeypatch.setenv(V1, keys[V1])
-        monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", fingerprint(SealedStr(keys[V1])))
-        with pytest.raises(ValidationError) as raised:
-            RuntimeSecrets()
-        assert [entry["type"] for entry in raised.value.errors()] == ["expired"]
-
-    def test_a_revocation_list_that_cannot_be_read(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nor is it made where a revoked key could pass; a key that was pasted there is not shown."""
-        monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", keys[V1])
-        with pytest.raises(ValidationError) as raised:
-            RuntimeSecrets()
-        assert [(entry["type"], entry["loc"]) for entry in raised.value.errors()] == [("revocation-list", ())]
-        assert leaks(f"{raised.value.errors()} {raised.value!r}", list(keys.values())) == []
-
-    def test_a_list_of_other_keys(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """Other keys that are revoked do not matter."""
-        other = fingerprint(SealedStr(good_keys()[V1]))
-        monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", other)
-        assert RuntimeSecrets().secret_key.get_secret_value() == keys[V1]
-
-    def test_it_takes_no_values(self, keys: dict[str, str]) -> None:
-        """A value that is passed would not have been delivered as the policy says; it is not repeated."""
+    @pytest.mark.parametrize(
+        "entrance",
+        [
+            *("__call__", "model_construct", "model_validate", "model_validate_json", "model_validate_strings"),
+            *("construct", "parse_obj", "parse_raw", "parse_file", "from_orm", "validate"),
+        ],
+    )
+    def test_it_takes_no_values(self, keys: Keys, entrance: str) -> None:
+        """Every entrance of pydantic's, with an old name too, is closed to values, and its frames show none."""
+        enter = RuntimeSecrets if entrance == "__call__" else getattr(RuntimeSecrets, entrance)
         with pytest.raises(TypeError, match="takes no values") as raised:
-            RuntimeSecrets.model_validate({"secret_key": keys[V1]})
-        last = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack[-1]
-        assert leaks(repr(last.locals), list(keys.values())) == []
+            enter(secret_key=SecretStr(keys[V1]), secret_v2_key=keys[V2])
+        assert leaks("".join(frames(raised.value)), list(keys.values())) == []
 
-    def test_it_takes_no_judgement_but_that_of_the_rules(self, keys: dict[str, str]) -> None:
-        """One that says nothing of a weak key is not taken, and one of the rules is not changed."""
+    @pytest.mark.parametrize("judgement", ["", "a key", {}, ((), ()), SimpleNamespace(together=(), secrets=())])
+    @pytest.mark.usefixtures("keys")
+    def test_it_takes_no_judgement_but_its_own(self, judgement: object) -> None:
+        """Anything that is passed in place of a judgement is a value, also if it is empty or has the same shape."""
+        with pytest.raises(TypeError, match="takes no values"):
+            RuntimeSecrets(_judgement=judgement)  # type: ignore[call-arg]
+
+    def test_it_takes_no_other_rules(self, keys: Keys) -> None:
+        """A judgement of other rules or secrets is not accepted, and one of the rules cannot be changed."""
 
         class Lenient(Judgement):
             findings = together = ()
@@ -439,31 +384,14 @@ class TestInstance:
             RuntimeSecrets(_judgement=Lenient(readings))  # type: ignore[call-arg]
         with pytest.raises(ValidationError, match="plainly not random"):
             RuntimeSecrets(_judgement=Judgement(readings))  # type: ignore[call-arg]
+        with pytest.raises(ValidationError) as raised:
+            model_of(policy())(_judgement=Judgement(readings))
+        assert [entry["loc"] for entry in raised.value.errors()] == [()]
         for name in ("secrets", "together", "findings", "setup", "other"):
             with pytest.raises(AttributeError):
                 setattr(Judgement(readings), name, ())
 
-    @pytest.mark.parametrize(
-        "entrance",
-        [
-            *("__call__", "model_construct", "model_validate", "model_validate_json", "model_validate_strings"),
-            *("construct", "parse_obj", "parse_raw", "parse_file", "from_orm", "validate"),
-        ],
-    )
-    def test_it_is_not_made_of_values(self, keys: dict[str, str], entrance: str) -> None:
-        """Every entrance of pydantic's, those of its old names too, is closed to values: they were not delivered."""
-        enter = RuntimeSecrets if entrance == "__call__" else getattr(RuntimeSecrets, entrance)
-        with pytest.raises(TypeError, match="takes no values"):
-            enter(secret_key=SecretStr(keys[V1]))
-
-    @pytest.mark.parametrize("judgement", ["", "a key", {}, ((), ()), SimpleNamespace(together=(), secrets=())])
-    def test_it_takes_no_judgement_but_its_own(self, keys: dict[str, str], judgement: object) -> None:
-        """What is passed in the place of what was read and judged is a value, empty or of the same shape too."""
-        assert RuntimeSecrets().secret_key.get_secret_value() == keys[V1]
-        with pytest.raises(TypeError, match="takes no values"):
-            RuntimeSecrets(_judgement=judgement)  # type: ignore[call-arg]
-
-    def test_it_is_a_field_of_another_model(self, keys: dict[str, str]) -> None:
+    def test_it_is_a_field_of_another_model(self, keys: Keys) -> None:
         """Another model may hold an instance, and makes none of values."""
 
         class Application(BaseModel):
@@ -474,33 +402,30 @@ class TestInstance:
         for value in ({"secret_key": keys[V1]}, keys[V1], None):
             with pytest.raises(TypeError, match="takes no values") as raised:
                 Application.model_validate({"secrets": value})
-            ours = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack[-2:]
-            assert leaks(repr([frame.locals for frame in ours]), list(keys.values())) == []
+            assert leaks("".join(frames(raised.value)[-2:]), list(keys.values())) == []
 
-    def test_it_is_not_changed_without_checks(self, keys: dict[str, str]) -> None:
-        """Nor is a copy an unchecked change of it."""
+    def test_it_is_not_changed(self, keys: Keys) -> None:
+        """Nothing is assigned to it or taken out of it, and a copy is no unchecked change of it."""
         made = RuntimeSecrets()
-        with pytest.raises(TypeError, match="not changed without its checks"):
-            made.model_copy(update={"secret_key": SecretStr(keys[V2])})
+        other = {"secret_key": SecretStr(keys[V2])}
+        for change in (
+            partial(made.model_copy, update=other),
+            partial(made.copy, update=other, include=None),
+            partial(made.copy, exclude={"secret_key"}),
+        ):
+            with pytest.raises(TypeError, match=r"^RuntimeSecrets is not changed without its checks$"):
+                change()
         assert made.model_copy() is made.copy(deep=True) is made
-
-    def test_it_is_frozen(self, keys: dict[str, str]) -> None:
-        """Assignment is refused, with a constant text."""
         with pytest.raises(AttributeError, match=r"^RuntimeSecrets is frozen$"):
-            RuntimeSecrets().secret_key = SecretStr(keys[V2])  # type: ignore[misc]
-
-    def test_nothing_is_taken_out_of_it(self, keys: dict[str, str]) -> None:
-        """A secret that was checked stays there."""
-        made = RuntimeSecrets()
+            made.secret_key = SecretStr(keys[V2])  # type: ignore[misc]
         with pytest.raises(ValidationError, match="frozen"):
             del made.secret_key
         assert made.secret_key.get_secret_value() == keys[V1]
 
-    def test_env_files_are_never_read(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """A `.env` file in the working directory, and one that a subclass names, are not sources."""
-        monkeypatch.delenv(V1)
-        with open(".env", "w", encoding="utf-8") as file:
-            file.write(f"{V1}={keys[V1]}\n")
+    @pytest.mark.usefixtures("keys")
+    def test_env_files_are_never_read(self) -> None:
+        """A `.env` file in the working directory is not a source, even if a subclass names it."""
+        Path(".env").write_text(f"{V1}={os.environ.pop(V1)}\n", encoding="utf-8")
 
         class WithEnvFile(RuntimeSecrets, env_file=".env"):
             pass
@@ -508,209 +433,128 @@ class TestInstance:
         with pytest.raises(ValidationError, match="missing"):
             WithEnvFile()
 
-    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # looking at every member meets pydantic's old names
-    def test_nothing_of_the_environment_shows(self, keys: dict[str, str]) -> None:
-        """No repr, dump, copy, encoder, inspection or schema has a value."""
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # getmembers() reads pydantic's old names
+    def test_it_shows_nothing(self, keys: Keys) -> None:
+        """No repr, dump, copy, encoder, inspection or schema has a value, and nothing is pickled."""
         made = RuntimeSecrets()
-        rendered = StringIO()
-        rich.inspect(made, private=True, dunder=True, console=rich.console.Console(file=rendered, width=200))
-        rich.inspect(made.secret_key, private=True, dunder=True, console=rich.console.Console(file=rendered, width=200))
+        shown = [
+            repr(made.model_dump()),
+            made.model_dump_json(),
+            repr(dict(made)),
+            json.dumps(made.model_json_schema()),
+        ]
         for each in (made, copy.copy(made), copy.deepcopy(made), made.model_copy(deep=True), made.secret_key):
-            shown = [repr(each), repr(vars(each)), repr(inspect.getmembers(each))]
-            shown.append(json.dumps(each, default=vars))
-            assert leaks("\n".join(shown), list(keys.values())) == []
+            shown += [repr(each), repr(vars(each)), repr(inspect.getmembers(each)), json.dumps(each, default=vars)]
             with pytest.raises(TypeError, match="secrets are not pickled"):
                 pickle.dumps(each)
-        shown = [repr(made.model_dump()), made.model_dump_json(), repr(dict(made)), rendered.getvalue()]
-        shown.append(json.dumps(RuntimeSecrets.model_json_schema()))
         assert leaks("\n".join(shown), list(keys.values())) == []
-
-    def test_the_debug_variable_of_pydantic_settings_shows_nothing(
-        self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Its log of every source's values has sealed ones."""
-        monkeypatch.setenv("PYDANTIC_SETTINGS_DEBUG", "1")
-        with caplog.at_level("DEBUG"):
-            RuntimeSecrets()
-        assert leaks(caplog.text, list(keys.values())) == []
 
 
 class TestModelOfTheHost:
-    """A service declares secrets of its own, beside the two or alone."""
+    """A service declares its own secrets, with the two or alone."""
 
-    class Own(SecretSettings):
-        """Declares one secret."""
+    def test_a_single_secret(self, keys: Keys) -> None:
+        """A model of one secret is checked and made."""
+        own = model_of(policy(), base=SecretSettings)
+        assert found(check(own)) == [("missing", "webhook.key")]
+        with pytest.raises(ValidationError, match="WEBHOOK_KEY is unset"):
+            own()
+        os.environ["WEBHOOK_KEY"] = keys[V1]
+        assert ([status.secret for status in check(own).secrets], found(check(own))) == (["webhook.key"], [])
+        assert own().key_0.get_secret_value() == keys[V1]  # type: ignore[attr-defined]
 
-        webhook_key: Annotated[SecretStr, policy()]
-
-    def test_a_single_secret_is_checked(self, tmp_path: Path) -> None:
-        """A model of one secret is a model."""
-        key = good_keys()[V1]
-        good = check(self.Own, environ={"WEBHOOK_KEY": key}, config_dir=tmp_path, now=NOW)
-        assert (good.ok, found(good)) == (True, [])
-        assert [status.secret for status in good.secrets] == ["webhook.key"]
-        assert found(check(self.Own, environ={}, config_dir=tmp_path, now=NOW)) == [("missing", "webhook.key")]
-
-    def test_each_that_shares_is_told(self, tmp_path: Path) -> None:
-        """Of three that are one, the second and the third are; a missing or a placeholder before them hides nothing."""
+    def test_each_that_shares(self, tmp_path: Path) -> None:
+        """Of three equal secrets the second and the third are reported, whatever is wrong with one before them."""
         key = good_keys()[V2]
         environ = {V1: key, V2: key, "WEBHOOK_KEY": key}
-        three = create_model("Three", __base__=RuntimeSecrets, webhook_key=(Annotated[SecretStr, policy()], ...))
-        report = check(three, environ=environ, config_dir=tmp_path, now=NOW)
-        assert found(report) == [("shared", "secret_v2.key"), ("shared", "webhook.key")]
-        assert "that of secret.key, secret_v2.key are equal" in report.findings[1].message
-        for first, check_id in (("", "missing"), ("changeme", "placeholder")):
-            report = check(three, environ=environ | {V1: first}, config_dir=tmp_path, now=NOW)
-            assert found(report) == [(check_id, "secret.key"), ("shared", "webhook.key")]
-            assert "that of secret_v2.key are equal" in report.findings[1].message
-
-    def test_each_owner_is_told_what_is_theirs(self, tmp_path: Path) -> None:
-        """A finding about a secret names its owner, one about the set-up all of them."""
-        both = create_model("Both", __base__=RuntimeSecrets, webhook_key=(Annotated[SecretStr, policy()], ...))
-        environ = good_keys() | {"WEBHOOK_KEYS": "x", f"{V1}S": "x", "ROBODJ_PROTECTED_ENV": "maybe"}
-        environ["ROBODJ_REVOKED_FINGERPRINTS"] = f"{fingerprint(SealedStr(environ[V1]))},wrong"
-        report = check(both, environ=environ, config_dir=tmp_path, now=NOW)
-        assert [(str(finding.check), finding.secret, finding.owner) for finding in report.findings] == [
-            ("setting", None, "Security Operations, Integrations"),
-            ("revocation-list", None, "Security Operations, Integrations"),
-            ("revoked", "secret.key", "Security Operations"),
-            ("near-miss", "secret.key", "Security Operations"),
-            ("missing", "webhook.key", "Integrations"),
-            ("near-miss", "webhook.key", "Integrations"),
-        ]
+        for more, before, equal in (
+            ({}, ("shared", "secret_v2.key"), "secret.key, secret_v2.key"),
+            ({V1: ""}, ("missing", "secret.key"), "secret_v2.key"),
+            ({V1: "changeme"}, ("placeholder", "secret.key"), "secret_v2.key"),
+        ):
+            report = check(model_of(policy()), environ=environ | more, config_dir=tmp_path, now=NOW)
+            assert found(report) == [before, ("shared", "webhook.key")]
+            assert f"that of {equal} are equal" in report.findings[1].message
 
     def test_a_typo_of_two_names(self, tmp_path: Path) -> None:
-        """It is told of the first that is read: of the library's own before a secret's, and of these as declared."""
+        """It is reported for the first that is read: the library's own before a secret's, and these as declared."""
         variables = ["WEBHOOK_KEY_A", "WEBHOOK_KEY_B", "ROBODJ_PROTECTED_ENW"]
-        declared = {f"key_{at}": policy(f"{at}.key", variable) for at, variable in enumerate(variables)}
-        fields: Any = {name: (Annotated[SecretStr, each], ...) for name, each in declared.items()}
-        near = create_model("Near", __base__=SecretSettings, **fields)
+        near = model_of(*(policy(f"{at}.key", each) for at, each in enumerate(variables)), base=SecretSettings)
         environ = {variable: good_keys()[V1] for variable in variables}
         environ |= {"WEBHOOK_KEY_C": "x", "ROBODJ_PROTECTED_EN": "x"}
         report = check(near, environ=environ, config_dir=tmp_path, now=NOW)
-        assert found(report) == [("near-miss", None), ("near-miss", "0.key")]
-        assert not report.ok
+        assert (found(report), report.ok) == ([("near-miss", None), ("near-miss", "0.key")], False)
 
-    def test_a_single_secret_is_made(self, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """Its instance holds that one, and is not made without it."""
-        with pytest.raises(ValidationError, match="WEBHOOK_KEY is unset"):
-            self.Own()
-        monkeypatch.setenv("WEBHOOK_KEY", keys[V1])
-        assert self.Own().webhook_key.get_secret_value() == keys[V1]
+
+def after(judge: Callable[[str], Any], *fields: str) -> type[RuntimeSecrets]:
+    """Declare a model with a validator of the host's, which is given each key that passed."""
+    names = fields or ("secret_v2_key",)
+    validator = field_validator(*names, mode="after")(lambda value: judge(value.get_secret_value()))
+    return create_model("Host", __base__=RuntimeSecrets, **in_class(_judge=validator))
+
+
+def refuse(key: str) -> None:
+    """Refuse a key with a text that shows it."""
+    raise ValueError(key)
+
+
+def imitate(key: str) -> None:
+    """Refuse a key as a check of ours would, with a text that shows it."""
+    kind = "format"
+    raise PydanticCustomError(kind, "{key}", {"key": key})
+
+
+def leave(_key: str) -> None:
+    """End the process with a success."""
+    raise SystemExit(0)
 
 
 class TestValidatorOfTheHost:
-    """A subclass may judge its secrets further."""
+    """A subclass may judge its secrets further, and cannot get around the checks."""
 
-    class Stricter(RuntimeSecrets):
-        """Refuses every key."""
-
-        @field_validator("secret_v2_key", mode="after")
-        @classmethod
-        def _refuse(cls, value: SecretStr) -> SecretStr:
-            msg = f"not {value.get_secret_value()}"
-            raise ValueError(msg)
-
-    class Exiting(RuntimeSecrets):
-        """Ends the process with a success."""
-
-        @field_validator("secret_v2_key", mode="after")
-        @classmethod
-        def _exit(cls, _value: SecretStr) -> SecretStr:
-            raise SystemExit(0)
-
-    def test_it_is_an_alert_without_its_text(self) -> None:
-        """The error's type and the secret are told, its text is not."""
-        keys = good_keys()
-        report = check(self.Stricter, environ=keys, now=NOW)
-        assert [(str(finding.check), finding.secret) for finding in report.findings] == [("internal", "secret_v2.key")]
-        assert not report.ok
-        assert "ValidationError" in report.findings[0].message
-        assert leaks(repr(report), list(keys.values())) == []
-
-    class Replacing(RuntimeSecrets):
-        """Returns another value than the one that was checked."""
-
-        @field_validator("secret_v2_key", mode="after")
-        @classmethod
-        def _replace(cls, value: SecretStr) -> SecretStr:
-            return SecretStr(value.get_secret_value())
-
-    def test_another_value_is_not_taken(self, keys: dict[str, str]) -> None:
-        """What a validator puts in the place of the checked value is refused, were it the same text."""
-        report = check(self.Replacing, environ=keys, now=NOW)
-        assert found(report) == [("internal", None)]
-        assert report.findings[0].message.startswith(
-            "The check itself failed (a validator replaced the value of secret_v2.key): "
-        )
-        with pytest.raises(CheckFailedError, match="a validator replaced the value of"):
-            self.Replacing()
-
-    class Imitating(RuntimeSecrets):
-        """Refuses with a key in the text of what looks like a check of ours."""
-
-        @field_validator("secret_v2_key", mode="after")
-        @classmethod
-        def _refuse(cls, value: SecretStr) -> SecretStr:
-            kind = "format"
-            raise PydanticCustomError(kind, "{key}", {"key": value.get_secret_value()})
-
-    @pytest.mark.parametrize("model", [Stricter, Imitating])
-    def test_its_text_is_in_no_error(self, keys: dict[str, str], model: type[RuntimeSecrets]) -> None:
-        """An instance that is made directly fails with an error that says which secret, and nothing of the text."""
-        with pytest.raises(ValidationError) as raised:
+    @pytest.mark.parametrize(
+        ("model", "secret", "why"),
+        [
+            (after(refuse), "secret_v2.key", "(ValidationError)"),
+            (after(imitate), "secret_v2.key", "(ValidationError)"),
+            (after(refuse, "secret_key", "secret_v2_key"), "secret.key", "(ValidationError)"),
+            (after(leave), None, "(SystemExit)"),
+            (after(SecretStr), None, "(a validator replaced the value of secret_v2.key)"),
+        ],
+        ids=["refuses", "imitates", "refuses-both", "exits", "replaces"],
+    )
+    def test_it_is_an_alert(self, keys: Keys, model: type[RuntimeSecrets], secret: str | None, why: str) -> None:
+        """What it refuses, replaces or ends is an alert, on the first secret that it refuses, without its text."""
+        report = check(model, environ=keys, now=NOW)
+        assert (found(report), report.ok) == ([("internal", secret)], False)
+        assert report.findings[0].message.startswith(f"The check itself failed {why}: ")
+        with pytest.raises((ValidationError, CheckFailedError)) as raised:
             model()
-        assert [(entry["type"], entry["loc"]) for entry in raised.value.errors()] == [("internal", ("secret_v2_key",))]
-        assert leaks(f"{raised.value.errors()} {raised.value!r}", list(keys.values())) == []
+        error = raised.value
+        if isinstance(error, ValidationError):
+            assert [each["type"] for each in error.errors()] == ["internal"] * len(error.errors())
+            assert error.errors()[0]["loc"] == (secret and secret.replace(".", "_"),)
+        shown = [repr(report), repr(error), str(error), *frames(error)]
+        assert leaks("\n".join(shown), list(keys.values())) == []
 
-    def test_the_first_that_it_refuses_is_told(self) -> None:
-        """A validator that refuses several secrets is one alert, on the first of them."""
-
-        class Strictest(RuntimeSecrets):
-            @field_validator("secret_key", "secret_v2_key", mode="after")
-            @classmethod
-            def _refuse(cls, _value: SecretStr) -> SecretStr:
-                raise ValueError
-
-        assert found(check(Strictest, environ=good_keys(), now=NOW)) == [("internal", "secret.key")]
-
-    def test_what_the_checks_found_is_told_beside_it(self) -> None:
+    def test_what_the_checks_found_is_reported_beside_it(self) -> None:
         """Their warnings stay in the report, and all of it is in order."""
         environ = good_keys() | {f"{name}_EXPIRES_AT": marker(timedelta(days=3)) for name in (V1, V2)}
         first, second = ("expiring", "secret.key"), ("expiring", "secret_v2.key")
-        assert found(check(RuntimeSecrets, environ=environ, now=NOW)) == [first, second]
-        assert found(check(self.Exiting, environ=environ, now=NOW)) == [("internal", None), first, second]
-        assert found(check(self.Stricter, environ=environ, now=NOW)) == [first, ("internal", "secret_v2.key"), second]
+        for model, findings in (
+            (RuntimeSecrets, [first, second]),
+            (after(leave), [("internal", None), first, second]),
+            (after(refuse), [first, ("internal", "secret_v2.key"), second]),
+        ):
+            assert found(check(model, environ=environ, now=NOW)) == findings
 
-    def test_it_cannot_end_the_process(self) -> None:
-        """A `SystemExit` inside is no way out of the checks."""
-        report = check(self.Exiting, environ=good_keys(), now=NOW)
-        assert [(str(finding.check), finding.secret) for finding in report.findings] == [("internal", None)]
-        assert "SystemExit" in report.findings[0].message
+    def test_what_a_hook_puts_on_an_instance(self, keys: Keys) -> None:
+        """An attribute would show in `vars()`: the settings are refused."""
 
+        class Puts(RuntimeSecrets):
+            def model_post_init(self, _context: object) -> None:
+                vars(self)["derived"] = keys[V1]
 
-def test_what_a_hook_puts_on_an_instance(keys: dict[str, str]) -> None:
-    """It would show in `vars()`: the settings are refused."""
-
-    class Puts(RuntimeSecrets):
-        def model_post_init(self, _context: object) -> None:
-            vars(self)["derived"] = keys[V1]
-
-    assert found(check(Puts)) == [("internal", None)]
-    with pytest.raises(CheckFailedError, match="an attribute was put on the settings"):
-        Puts()
-
-
-def test_a_marker_of_the_services_own_secret() -> None:
-    """A marker without the last word of its variable is found; another variable of that service is none."""
-
-    class Service(SecretSettings):
-        own: Annotated[SecretStr, policy("own.key", "ROBODJ_WEBHOOK_KEY")]
-
-    environ = {"ROBODJ_WEBHOOK_KEY": good_keys()[V1]}
-    for name, fired in (
-        ("ROBODJ_WEBHOOK_EXPIRES_AT", [("near-miss", "own.key")]),
-        ("ROBODJ_WEBHOOK_TOKEN_EXPIRE_MINUTES", []),
-        ("ROBODJ_EXPIRES_AT", []),
-    ):
-        assert found(check(Service, environ=environ | {name: "2020-01-01T00:00:00Z"}, now=NOW)) == fired
+        assert found(check(Puts)) == [("internal", None)]
+        with pytest.raises(CheckFailedError, match="an attribute was put on the settings"):
+            Puts()

@@ -15,7 +15,7 @@ from detector import leaks
 from pydantic import SecretStr
 
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.sealed import SealedStr, contain
+from robodj_secretguard.sealed import SealedStr, contain, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class TestSealedStr:
 
     @pytest.mark.parametrize("shown", [str, "{}".format, "%s".__mod__, lambda sealed: f"{sealed}"], ids=range(4))
     def test_it_has_no_text(self, shown: Callable[[SealedStr], str]) -> None:
-        """A framework that takes `str()` of a secret for a key is refused; the repr is masked."""
+        """A framework that uses `str()` of a secret as a key gets an error; the repr is masked."""
         sealed = SealedStr(secrets.token_urlsafe(32))
         with pytest.raises(TypeError, match=r"a secret has no str\(\): call get_secret_value\(\)"):
             shown(sealed)
@@ -47,7 +47,7 @@ class TestSealedStr:
 
     @pytest.mark.parametrize("pickler", [pickle, cloudpickle, dill], ids=lambda module: module.__name__)
     def test_its_attributes_are_not_pickled(self, pickler: ModuleType) -> None:
-        """Nor is what `vars()` finds, by what pickles functions too; a copy of that is the object itself."""
+        """Not even libraries that pickle functions pickle what `vars()` returns; its copy is the same object."""
         attributes = vars(SealedStr(secrets.token_urlsafe(32)))
         for each in (attributes, *attributes.values()):
             with pytest.raises(TypeError, match="secrets are not pickled"):
@@ -61,11 +61,25 @@ class TestSealedStr:
         assert hash(SealedStr(text)) == hash(SealedStr(text)) != hash(text)
 
 
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (ValueError("text"), "ValueError"),
+        (CheckFailedError("the kept type"), "the kept type"),
+        (type("\N{GREEK SMALL LETTER ALPHA}", (Exception,), {})(), "an error"),
+        (type("a\nALERT: forged", (Exception,), {})(), "an error"),
+    ],
+)
+def test_the_name_of_a_type(error: Exception, name: str) -> None:
+    """A type's name is shown where it is an ASCII identifier, which cannot break or forge a line."""
+    assert type_name(error) == name
+
+
 class TestContain:
     """No frame and no text of what goes wrong inside gets out."""
 
     def test_a_result(self) -> None:
-        """What is returned is returned."""
+        """A result is returned as it is."""
         assert contain(lambda: 42) == 42
 
     @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Importing a settings model by its name."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from robodj_secretguard.errors import ModelError
+from robodj_secretguard.loading import load_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODULES = {
+    "of_a_model": "from robodj_secretguard import RuntimeSecrets\nclass Own(RuntimeSecrets): pass\n",
+    "of_a_guard": "raise SystemExit('what only the module knows')",
+    "of_an_error": "raise ValueError('what only the module knows')",
+    "of_nothing": "import what_only_the_module_knows",
+    "json": "raise AssertionError",
+}
+NO_NAME = "must be package.module:Class"
+NOT_FOUND = (
+    "importing it failed (ModuleNotFoundError);"
+    " it is neither installed nor in the working directory, or imports what is neither"
+)
+NO_MODEL = "what it names is not a SecretSettings model that declares a secret"
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a directory of modules that is not on the import path."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name, text in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+        if name != "json":
+            monkeypatch.setitem(sys.modules, name, sys)  # so that it is forgotten after the test
+            monkeypatch.delitem(sys.modules, name)
+    return str(tmp_path)
+
+
+def test_a_model_of_a_directory(directory: str) -> None:
+    """The class is imported from the directory."""
+    model = load_model("of_a_model:Own", directory)
+    assert (model.__module__, model.__name__) == ("of_a_model", "Own")
+
+
+def test_a_model_of_the_working_directory(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a directory it is the working directory."""
+    monkeypatch.chdir(directory)
+    assert load_model("of_a_model:Own").__name__ == "Own"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", NO_NAME),
+        ("of_a_model", NO_NAME),
+        ("of_a_model:", NO_NAME),
+        ("of_a_model:Own.inner", NO_NAME),
+        (".of_a_model:Own", NO_NAME),
+        ("of-a-model:Own", NO_NAME),
+        ("nowhere:Own", NOT_FOUND),
+        ("of_nothing:Own", NOT_FOUND),
+        ("of_a_model:Other", "importing it failed (AttributeError); its module has no such name"),
+        ("of_a_guard:Own", "importing it failed (SystemExit); its module must import without calling guard()"),
+        ("of_an_error:Own", "importing it failed (ValueError)"),
+        ("json:JSONEncoder", NO_MODEL),  # the library's own: the directory comes last on the path
+        ("robodj_secretguard:SecretSettings", NO_MODEL),
+        ("robodj_secretguard:guard", NO_MODEL),
+    ],
+)
+def test_what_cannot_be_loaded(directory: str, name: str, why: str) -> None:
+    """The error says why, and shows nothing of the name or of what the module says."""
+    with pytest.raises(ModelError) as raised:
+        load_model(name, directory)
+    assert str(raised.value) == why

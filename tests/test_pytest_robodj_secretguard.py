@@ -1,0 +1,333 @@
+"""pytest's plugin: runs of pytest on a guarded service, and the fixtures.
+
+Most runs are in this process, by pytest's own `pytester`: the plugin knows runs within runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import re
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import TIMEOUT, V1, V2, Ran, clean_environment, found, good_keys, process_environment, run
+from detector import leaks
+
+from pytest_robodj_secretguard import DEFAULT_MODEL
+from robodj_secretguard import RuntimeSecrets, check, guard
+from robodj_secretguard.testing import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_robodj_secretguard import BadSecret
+    from robodj_secretguard import SecretSettings
+
+pytest_plugins = ["pytester"]
+
+SERVICE = "from robodj_secretguard import guard\nSECRETS = guard()\n"
+TEST = "import service\ndef test_it():\n    assert service.SECRETS\n"
+PASSES = "def test_it(): pass"
+EPHEMERAL = "robodj_ephemeral_secrets = true"
+HINT = "For temporary keys in tests, set robodj_ephemeral_secrets = true in pytest's configuration."
+REFUSED = f"guard() refused: secret.key: missing, secret_v2.key: missing. {HINT}"
+SETTINGS = """
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+from pydantic import SecretStr
+from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings
+DAY = timedelta(1)
+POLICY = SecretPolicy(
+    name="ephemeral.key", variable="OWN_KEY", owner="A", backup_owner="B", cadence=DAY * 9, warn_before=DAY
+)
+CONFIG = Path(__file__).parent / "config"
+class Own(SecretSettings):
+    own_key: Annotated[SecretStr, POLICY]
+class Strict(RuntimeSecrets, config_dir=CONFIG, file_fallback=False, require_revocation_list=True):
+    pass
+"""
+
+
+def project(directory: Path, files: Mapping[str, str], ini: Sequence[str]) -> None:
+    """Write a project: its files, a guarded service, its models, and pytest's configuration."""
+    texts = {"service.py": SERVICE, "lib/settings.py": SETTINGS, "pytest.ini": "\n".join(["[pytest]", *ini, ""])}
+    for name, text in (texts | dict(files)).items():
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(text, encoding="utf-8")
+
+
+def pytest_process(cwd: Path, files: Mapping[str, str], *options: str, ini: Sequence[str] = ()) -> Ran:
+    """Run pytest in a project, in a separate process."""
+    project(cwd, files, ini)
+    return run(["-m", "pytest", "-q", *options], env=clean_environment() | {"COLUMNS": "300"}, cwd=cwd)
+
+
+class Runner:
+    """Runs pytest in this process."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self._pytester, self._cwd = pytester, pytester.path
+
+    def __call__(self, files: Mapping[str, str], *options: str, ini: Sequence[str] = (), **more: str) -> Ran:
+        """Run pytest in a project with these variables, and make sure that it left the environment as it was."""
+        project(self._cwd, files, ini)
+        given = clean_environment() | {"COLUMNS": "300"} | more
+        with process_environment(given):
+            done = self._pytester.runpytest_inprocess("-q", *options)
+            assert {**os.environ, "PYTEST_CURRENT_TEST": ""} == {**given, "PYTEST_CURRENT_TEST": ""}
+        ran = Ran(int(done.ret), done.stdout.str(), done.stderr.str())
+        assert leaks(ran.out + ran.err, [value for name, value in more.items() if name in {V1, V2}]) == []
+        return ran
+
+
+@pytest.fixture
+def pytest_on(pytester: pytest.Pytester) -> Runner:
+    """Run pytest in this process, in a new project."""
+    return Runner(pytester)
+
+
+class TestEphemeralRun:
+    """The ini option: temporary keys for a run."""
+
+    @pytest.mark.parametrize(
+        "options", [(), ("-p", "no:django"), ("--import-mode=importlib", "-o", "pythonpath=.")], ids=" ".join
+    )
+    def test_a_guarded_service(self, pytest_on: Runner, options: Sequence[str]) -> None:
+        """A conftest.py imports a guarded service with temporary keys, whatever keys a developer's shell has."""
+        test = f"import os\n{TEST}    assert os.environ['{V1}'] != os.environ['BEFORE']\n"
+        keys = good_keys()
+        files = {"conftest.py": "import service", "test_it.py": test}
+        ran = pytest_on(files, *options, ini=[EPHEMERAL], BEFORE=keys[V1], **keys)
+        assert (ran.status, "1 passed" in ran.out) == (0, True)
+
+    @pytest.mark.parametrize(("place", "more"), [("lib", ["pythonpath = lib"]), (".", [])])
+    def test_a_model_of_ones_own(self, pytest_on: Runner, place: str, more: Sequence[str]) -> None:
+        """The keys are those of the project's own model; the import path stays as pytest made it."""
+        test = (
+            "import os, pytest, sys\n"
+            "PATH = sys.path.copy()\n"
+            "def test_keys(robodj_secrets):\n"
+            "    assert len(os.environ['OWN_KEY']) == 43\n"
+            "    assert sys.path == PATH\n"
+            "def test_one_secret_shares_with_none(bad_robodj_secret):\n"
+            "    bad_robodj_secret('missing')\n"
+            "    with pytest.raises(ValueError, match='two are shared'):\n"
+            "        bad_robodj_secret('shared')\n"
+        )
+        ini = [EPHEMERAL, "robodj_secrets_model = settings:Own", *more]
+        ran = pytest_on({"test_it.py": test, f"{place}/settings.py": SETTINGS}, ini=ini)
+        assert (ran.status, "2 passed" in ran.out) == (0, True)
+
+    def test_no_such_model(self, pytest_on: Runner) -> None:
+        """A model that cannot be loaded is a usage error of one line."""
+        ran = pytest_on({"test_it.py": TEST}, ini=[EPHEMERAL, "robodj_secrets_model = nothing:Here"])
+        assert (ran.status, ran.err.strip().count("\n")) == (4, 0)
+        assert ran.err.startswith("ERROR: robodj_secrets_model: importing it failed (ModuleNotFoundError)")
+
+    def test_every_alert_of_the_keys(self, pytest_on: Runner) -> None:
+        """Refused temporary keys are a usage error of one line with every alert, before anything is imported."""
+        ran = pytest_on({"conftest.py": "1 / 0"}, ini=[EPHEMERAL], ROBODJ_PROTECTED_ENV="maybe")
+        assert (ran.status, ran.err.strip().count("\n")) == (4, 0)
+        assert ran.err.startswith("ERROR: robodj_ephemeral_secrets: the keys are refused: ALERT: ")
+        assert re.findall(r"ALERT: ([a-z-]+): ", ran.err) == ["setting", "ephemeral"]
+
+    def test_with_pytest_django(self, tmp_path: Path) -> None:
+        """A Django project's settings, which pytest-django imports first, are guarded like any service."""
+        settings = "from robodj_secretguard import guard\nfrom settings import Own\nguard(Own)\nSECRET_KEY = 'a'\n"
+        test = "def test_it(settings):\n    assert settings.SECRET_KEY == 'a'\n"
+        ini = ["DJANGO_SETTINGS_MODULE = project", "pythonpath = . lib", "robodj_secrets_model = settings:Own"]
+        ran = pytest_process(tmp_path, {"project.py": settings, "test_it.py": test}, ini=[EPHEMERAL, *ini])
+        assert (ran.status, "1 passed" in ran.out) == (0, True)
+
+
+class TestRefusedImport:
+    """A guarded import that is refused: one line says so, and what to do."""
+
+    @pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["one process", "xdist"])
+    def test_in_collection(self, pytest_on: Runner, options: Sequence[str]) -> None:
+        """A refusal is an error of its module, with the ALERT lines and a hint; other modules pass."""
+        imports = "from robodj_secretguard import guard\n"
+        files = {
+            "test_it.py": TEST,
+            "test_another_model.py": f"{imports}from settings import Own\nguard(Own)\n",
+            "test_protected.py": f"{imports}guard(require_env_only=True)\n",
+        }
+        ini = [EPHEMERAL, "pythonpath = . lib"]
+        ran = pytest_on(files, "--continue-on-collection-errors", *options, ini=ini)
+        another = f"The temporary keys are those of {DEFAULT_MODEL}: name another in robodj_secrets_model."
+        assert f"\nguard() refused: ephemeral.key: missing. {another}\n" in ran.out
+        protected = "The environment is protected, where temporary keys are refused."
+        assert f"\nguard() refused: set-up: ephemeral. {protected}\n" in ran.out
+        assert "\nALERT: ephemeral.key: missing: " in ran.out
+        assert "\nERROR test_protected.py - guard() refused: " in ran.out
+        assert (ran.status, "1 passed, 2 errors" in ran.out) == (1, True)
+
+    @pytest.mark.parametrize(
+        ("name", "text", "options"),
+        [
+            ("conftest.py", "import service", ()),
+            ("conftest.py", "def pytest_sessionstart(session): import service", ()),
+            ("conftest.py", "def pytest_collection_modifyitems(items): import service", ()),
+            ("package/__init__.py", "import service", ("--pyargs", "package.test_it", "-o", "pythonpath=.")),
+        ],
+        ids=["conftest", "sessionstart", "modifyitems", "pyargs"],
+    )
+    def test_elsewhere(self, pytest_on: Runner, name: str, text: str, options: Sequence[str]) -> None:
+        """In a conftest.py, in a hook and in a package that is found by its name a refusal is a usage error."""
+        ran = pytest_on({name: text, "test_it.py": PASSES, "package/test_it.py": PASSES}, *options)
+        assert (ran.status, f"ERROR: {REFUSED}\n" in ran.err, "INTERNALERROR" in ran.out + ran.err) == (4, True, False)
+        assert "ALERT: secret.key: missing: " in ran.out
+
+    def test_another_exit_of_a_module(self, pytest_on: Runner) -> None:
+        """A SystemExit of another origin does what it does without the plugin."""
+        files = {"test_other.py": PASSES, "test_it.py": "raise SystemExit(7)"}
+        with_plugin, without = (pytest_on(files, *more) for more in ((), ("-p", "no:robodj_secretguard")))
+        assert with_plugin.status == without.status
+        assert "guard() refused" not in with_plugin.out + with_plugin.err
+
+    def test_another_exit_of_a_conftest(self, pytester: pytest.Pytester) -> None:
+        """A SystemExit of another origin in a conftest.py ends the process, as it does without the plugin."""
+        project(pytester.path, {"conftest.py": "raise SystemExit(7)"}, [])
+        with pytest.raises(SystemExit, match=r"^7$"):
+            pytester.inline_run()
+
+    def test_a_run_that_does_not_use_it(self, tmp_path: Path) -> None:
+        """The plugin imports nothing of the package until it is used."""
+        names = "{'robodj_secretguard', 'pydantic', 'structlog'}"
+        test = f"import sys\ndef test_it():\n    assert {names}.isdisjoint(sys.modules)\n"
+        assert pytest_process(tmp_path, {"test_it.py": test}).status == 0
+
+
+def serve_in_a_thread() -> None:
+    """Call the guard in a thread, and go on."""
+    thread = threading.Thread(target=guard)
+    thread.start()
+    thread.join()
+
+
+class TestRefusalInATest:
+    """Under the plugin a refusal is always a SystemExit, which a test can expect."""
+
+    def test_in_a_thread(self, bad_robodj_secret: BadSecret) -> None:
+        """A thread does not end the run."""
+        bad_robodj_secret("missing")
+        statuses = []
+
+        def serve() -> None:
+            with pytest.raises(SystemExit) as refusal:
+                guard()
+            statuses.append(refusal.value.code)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        thread.join()
+        assert statuses == [3]
+
+    def test_in_an_event_loop(self, bad_robodj_secret: BadSecret) -> None:
+        """An event loop does not end the run."""
+        bad_robodj_secret("missing")
+
+        async def serve() -> None:
+            guard()
+
+        with pytest.raises(SystemExit, match=r"refused: secret\.key: missing"):
+            asyncio.run(serve())
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+    def test_in_a_forked_process(self, bad_robodj_secret: BadSecret) -> None:
+        """A process that a test forked is a service's, and ends at once where a refusal could be swallowed."""
+        bad_robodj_secret("missing")
+        child = multiprocessing.get_context("fork").Process(target=serve_in_a_thread)
+        child.start()
+        child.join(TIMEOUT)
+        assert child.exitcode == 3
+
+    def test_in_no_run_of_pytest(self, tmp_path: Path) -> None:
+        """A process that has imported the plugin, and in which no run of pytest goes on, ends at once."""
+        script = "import pytest_robodj_secretguard, threading\nfrom robodj_secretguard import guard\n"
+        script += "thread = threading.Thread(target=guard)\nthread.start()\nthread.join()\nprint('served')\n"
+        ran = run(["-c", script], env=clean_environment(), cwd=tmp_path)
+        assert (ran.status, "served" in ran.out) == (3, False)
+
+
+class TestSecretsFixture:
+    """`robodj_secrets`: keys for one test."""
+
+    seen: set[str] = set()  # noqa: RUF012 - what the tests of this class have seen
+
+    @pytest.mark.parametrize("_time", range(2))
+    def test_fresh_keys(self, robodj_secrets: SecretSettings, _time: int) -> None:
+        """Each test has other keys, in the environment and as the model."""
+        assert isinstance(robodj_secrets, RuntimeSecrets)
+        assert robodj_secrets == guard()
+        fingerprint = check().secrets[0].fingerprint
+        assert fingerprint is not None
+        assert fingerprint not in self.seen
+        self.seen.add(fingerprint)
+
+    def test_they_are_gone_afterwards(self) -> None:
+        """After the test, nothing is left of them."""
+        assert os.environ.keys().isdisjoint({V1, V2, "ROBODJ_SECRETS_EPHEMERAL"})
+
+
+class TestBadSecretFixture:
+    """`bad_robodj_secret`: the bad secrets of test_testing.py, where the service reads them."""
+
+    def test_the_first_secret(self, bad_robodj_secret: BadSecret, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without a name it is the first; the last call counts, and a developer's own list does not."""
+        monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", "wrong")
+        for kind in (*KINDS, "expired"):
+            bad_robodj_secret(kind)
+        assert found(check()) == [("expired", "secret.key")]
+        bad_robodj_secret("format")
+        with pytest.raises(SystemExit, match=r"^3\nrefused: secret\.key: format$"):
+            guard()
+
+    def test_a_strict_model(self, pytest_on: Runner) -> None:
+        """A model without files and with a required list is refused by each check, for the secret that is named."""
+        test = """
+import pytest
+from robodj_secretguard import check
+from robodj_secretguard.testing import KINDS
+from settings import Strict
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it(bad_robodj_secret, kind):
+    bad_robodj_secret(kind, "secret_v2.key")
+    found = [(str(each.check), each.secret) for each in check(Strict).findings]
+    assert (kind, "secret_v2.key") in found or (kind, None) in found
+    assert {name for name, _ in found} <= {"file-fallback", kind}
+"""
+        files = {"test_it.py": test, "lib/config/revoked.fingerprints": "# none\n"}
+        ran = pytest_on(files, ini=["robodj_secrets_model = settings:Strict", "pythonpath = lib"])
+        assert f"{len(KINDS)} passed" in ran.out, ran.out
+
+    def test_keys_that_cannot_be_put(self, pytest_on: Runner) -> None:
+        """The report of a test whose bad secret cannot be made shows nothing of the generated keys."""
+        test = (
+            "import os\ndef test_it(bad_robodj_secret, monkeypatch):\n"
+            "    monkeypatch.setattr(os, 'chmod', None)\n    bad_robodj_secret('file-stale')\n"
+        )
+        ran = pytest_on({"test_it.py": test}, "--showlocals")
+        assert (ran.status, "CheckFailedError: the check itself failed: TypeError" in ran.out) == (1, True)
+        words = re.findall(r"[A-Za-z0-9_-]{43,}", ran.out)
+        assert [word for word in words if len(set(word)) >= 10 and not word.replace("_", "").isalpha()] == []
+
+    @pytest.mark.parametrize(("kind", "secret"), [("clock", None), ("expird", None), ("expired", "other.key")])
+    def test_what_does_not_exist(self, bad_robodj_secret: BadSecret, kind: str, secret: str | None) -> None:
+        """An unknown kind or secret is an error that lists the known ones."""
+        with pytest.raises(
+            ValueError, match=r"the checks are missing, .*; the secrets are secret\.key, secret_v2\.key"
+        ):
+            bad_robodj_secret(kind, secret)
+
+    def test_where_the_service_passes_a_directory(self, bad_robodj_secret: BadSecret, tmp_path: Path) -> None:
+        """The test's directory replaces a config_dir of the service's own."""
+        bad_robodj_secret("file-present", "secret_v2.key")
+        with pytest.raises(SystemExit, match=r"refused: secret_v2\.key: file-present$"):
+            guard(config_dir=tmp_path)

@@ -1,0 +1,94 @@
+"""The bad secrets for tests: one check finds each of them, and no other check does."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import V1, found, listed
+
+from robodj_secretguard import Report, RuntimeSecrets, check
+from robodj_secretguard.sources import MAX_FILE_BYTES
+from robodj_secretguard.testing import KINDS, bad_secret, put_list
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POLICIES = {policy.name: policy for policy in RuntimeSecrets.secret_policies.values()}
+K1, K2 = POLICIES
+
+
+def make_bad(environ: dict[str, str], directory: Path, kind: str, secret: str) -> Report:
+    """Make a secret of an environment bad, and check it."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    for name, value in bad_secret(kind, POLICIES[secret], tuple(POLICIES.values()), str(directory)).items():
+        environ.pop(name, None)
+        environ |= {} if value is None else {name: value}
+    return check(environ=environ)
+
+
+@pytest.mark.parametrize("secret", POLICIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind(tmp_path: Path, kind: str, secret: str) -> None:
+    """The check finds something, about that secret where it is about one; at most a fallback file is found as well."""
+    if kind == "file-permissions" and os.name != "posix":
+        pytest.skip("modes are not judged here")
+    findings = dict(found(make_bad({}, tmp_path, kind, secret)))
+    assert findings.pop(kind) in {None, K2 if kind == "shared" else secret}
+    assert findings.keys() <= {"file-fallback"}
+
+
+def test_how_bad_they_are(tmp_path: Path) -> None:
+    """A bad value is beyond its boundary by so much that neither a new key nor a slow test changes what is found."""
+    marker = POLICIES[K1].expiry_variable
+
+    def value(kind: str, name: str = marker) -> str:
+        return str(bad_secret(kind, POLICIES[K1], tuple(POLICIES.values()), str(tmp_path))[name])
+
+    assert len(value("format", V1)) == 23
+    for kind, days in (("expired", 0), ("expiring", 7), ("cadence", 180)):
+        ahead = datetime.fromisoformat(value(kind)) - datetime.now(UTC)
+        assert abs(ahead - timedelta(days=days)) < timedelta(minutes=1)
+    assert "T" in value("near-miss", marker[:-1])
+    value("file-unsafe")
+    assert (tmp_path / "secret.key").stat().st_size == MAX_FILE_BYTES + 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_modes(tmp_path: Path) -> None:
+    """A key's file and its directory are private, except where that is what is bad; anybody may read a list."""
+    below = POLICIES[K1]._replace(file="config/keys/secret.key")
+    for kind, path, mode in (
+        ("file-fallback", "keys/secret.key", 0o600),
+        ("file-fallback", "keys", 0o700),
+        ("file-permissions", "keys/secret.key", 0o644),
+        ("revocation-list", "revoked.fingerprints", 0o644),
+    ):
+        bad_secret(kind, below, (below,), str(tmp_path))
+        assert stat.S_IMODE((tmp_path / path).stat().st_mode) == mode
+    put_list(str(tmp_path))
+    assert stat.S_IMODE((tmp_path / "revoked.fingerprints").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("secret", POLICIES)
+def test_a_revoked_one(tmp_path: Path, secret: str) -> None:
+    """The list is in the environment, and has that key alone."""
+    report = make_bad({}, tmp_path, "revoked", secret)
+    assert (found(report), listed(report)) == ([("revoked", secret)], (("environment",), 1))
+
+
+def test_one_after_the_other(tmp_path: Path) -> None:
+    """A secret that was made bad in each way, and then in another, is bad in the last alone."""
+    environ = {"ROBODJ_REVOKED_FINGERPRINTS": "wrong"}
+    for number, kind in enumerate(KINDS):
+        make_bad(environ, tmp_path / str(number), kind, K1)
+    assert found(make_bad(environ, tmp_path / "last", "expired", K1)) == [("expired", K1)]
+
+
+def test_a_required_list(tmp_path: Path) -> None:
+    """The list that is written for a model that requires one has no entry."""
+    put_list(str(tmp_path))
+    assert listed(make_bad({}, tmp_path, "missing", K1)) == (("file:config/revoked.fingerprints",), 0)
