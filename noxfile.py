@@ -88,7 +88,7 @@ def lowest(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run what the fast run leaves out: cross products, crashes and races by the thousand, a million keys."""
     session.install(".[test]")
-    which = session.posargs or ["--ignore=tests/hosts"]
+    which = session.posargs or ["--ignore=tests/hosts", "--ignore=tests/benchmarks"]
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *which)
 
 
@@ -109,7 +109,7 @@ def benchmarks(session: nox.Session) -> None:
     """Measure what a start costs, next to other libraries."""
     session.install(".[test,bench]")
     session.env["SECRETGUARD_BENCH_REQUIRED"] = "1"
-    session.run("python", "-m", "pytest", "-q", "-m", "full", "tests/benchmarks")
+    session.run("python", "-m", "pytest", "-q", "-n0", "-s", "-m", "full", "tests/benchmarks")
     session.run("python", "tests/benchmarks", *session.posargs)
 
 

@@ -10,7 +10,6 @@ import logging
 import pickle
 import re
 import sys
-import timeit
 import traceback
 from decimal import Decimal
 from enum import Enum
@@ -643,13 +642,3 @@ def test_the_page(clean_env: dict[str, str], tmp_path: Path) -> None:
     ran = run(["-c", f"{script}\n{loggings}\nlogging.info('said %s', KEY)"], env=clean_env | KEYS, cwd=tmp_path)
     assert (ran.status, NAME1 in ran.out, ran.err) == (0, True, f"INFO:root:said {NAME1}\n")
     assert f"{MAX_CHARACTERS:,} characters, {MAX_VALUES:,} values and {MAX_DEPTH} levels" in PAGE
-
-
-@pytest.mark.full
-def test_what_it_costs(redact: SecretRedactor) -> None:
-    """An ordinary event of ten fields takes less than ten microseconds."""
-    event: dict[str, Any] = {f"field{number}": "an ordinary text" for number in range(7)}
-    event |= {"event": "a request was answered, which takes a somewhat longer text", "status": 200, "duration": 0.25}
-    times = timeit.repeat(lambda: redact(None, "info", event), number=10_000, repeat=5)
-    print(f"{min(times) / 10_000 * 1e6:.1f} microseconds for an event of {len(event)} fields")  # noqa: T201
-    assert min(times) / 10_000 < 10e-6
