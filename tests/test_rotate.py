@@ -32,7 +32,7 @@ from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, mark
 from detector import leaks
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
-from robodj_secretguard import SecretPolicy, SecretSettings, check, guard
+from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
 from robodj_secretguard.cli import log as recorded_at
 from robodj_secretguard.cli import main, rotate
 from robodj_secretguard.cli.rotate import CI_VARIABLES
@@ -44,14 +44,6 @@ if TYPE_CHECKING:
 
 NAME = "secret.key"
 SHAPES = {V1: r"[A-Za-z0-9_-]{43}", V2: r"[0-9a-f]{128}"}
-POLICY = SecretPolicy(
-    name="own.key",
-    variable="ROBODJ_OWN_KEY",
-    owner="Us",
-    backup_owner="Them",
-    cadence=timedelta(days=9),
-    warn_before=timedelta(days=1),
-)
 STARTUP, FUNCTIONS = ("--attest", "startup"), ("--attest", "functions")
 DONE = (*STARTUP, *FUNCTIONS)
 AT, BEFORE = "2026-12-01T12:00:00Z", NOW - timedelta(days=30)
@@ -67,7 +59,7 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, links an
 class One(SecretSettings):
     """A service with a single secret."""
 
-    own: Annotated[SecretStr, POLICY]
+    own: Annotated[SecretStr, RuntimeSecrets.secret_policies["secret_key"]]
 
 
 @pytest.fixture
