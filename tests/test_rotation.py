@@ -221,7 +221,7 @@ class TestJudge:
     def test_an_unchanged_key(self) -> None:
         """A key that is recorded already is ignored if another key is new, unless its secret was named."""
         other = rotated(NOW, OLD, secret=OTHER)
-        assert self.judged(NEW) == ([], [NAME], {NAME: self.UNCHANGED})
+        assert self.judged(recorded(1, KEY, startup=NOT_DONE), NEW) == ([], [NAME], {NAME: self.UNCHANGED})
         assert self.judged(NEW, new=(NEW, other)) == ([other], [NAME], {})
         assert self.judged(NEW, new=(NEW, other), named=True) == ([other], [NAME], {NAME: self.UNCHANGED})
         assert self.judged(NEW, other, new=(NEW, other))[2] == {NAME: self.UNCHANGED, OTHER: self.UNCHANGED}
