@@ -82,8 +82,10 @@ class TestStanding:
     def test_no_key_is_delivered(self, report: Report) -> None:
         """Without a key, as on an operator's machine, the key that was recorded last counts."""
         status = report.secrets[0]._replace(fingerprint=None)
-        found = standing(status, report, [recorded(9 * DAY), recorded(8 * DAY, LATER), recorded(7 * DAY, LATER)])
-        assert (found.rotated_at, found.status) == (NOW - 8 * DAY, status)
+        found = standing(
+            status, report, [recorded(9 * DAY, LATER), recorded(DAY), recorded(DAY, GONE), recorded(DAY, LATER)]
+        )
+        assert (found.rotated_at, found.status) == (NOW - 9 * DAY, status)
         assert standing(status, report, []).rotated_at is None
 
     @pytest.mark.parametrize(
@@ -158,9 +160,10 @@ class TestRevocations:
         }
 
     def test_several(self, report: Report) -> None:
-        """The first is named, and the others are counted, each key once."""
-        (found,) = findings(report, revocation(GONE), revocation(KEY), revocation(LATER), revocation(GONE))
-        assert found.message == f"A recorded revocation is not on the revocation list: {GONE} and 2 more."
+        """The first is named, in the command too, and the others are counted, each key once."""
+        (found,) = findings(report, revocation(GONE), revocation(KEY), revocation(GONE))
+        assert found.message == f"A recorded revocation is not on the revocation list: {GONE} and 1 more."
+        assert f" revoke --fingerprint {GONE} " in found.remedy
 
     def test_a_listed_one(self, report: Report) -> None:
         """What is on the list is in order; without a list that was looked for, nothing is."""
