@@ -1,4 +1,4 @@
-"""Each secret against its cadence, and what the operations log shows to be wrong."""
+"""What the operations log shows to be wrong: a revocation that is not listed, and a key that came back."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from command_line import OTHER, rotated
 from conftest import NOW, Checker, good_keys
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.lifecycle.standing import recorded_findings, standing
-from robodj_secretguard.report import with_findings
-from robodj_secretguard.shapes import Event, Proof, draft
+from robodj_secretguard.lifecycle.standing import recorded_findings
+from robodj_secretguard.shapes import Event, draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,98 +47,6 @@ def revocation(key: str) -> Record:
 def findings(report: Report, *records: Record) -> list[Finding]:
     """Return what the log shows to be wrong."""
     return [*recorded_findings(report, records, POLICIES, ("--config-dir", "x"))]
-
-
-class TestStanding:
-    """One secret against its cadence."""
-
-    NOT_RECORDED = (None, None, None, ())
-
-    @pytest.mark.parametrize(
-        ("records", "expected"),
-        [
-            ([], NOT_RECORDED),
-            ([recorded(DAY, LATER)], NOT_RECORDED),
-            ([recorded(DAY, secret=OTHER)], NOT_RECORDED),
-            ([recorded(DAY)], (NOW - DAY, "prod", DAY, ())),
-            ([recorded(2 * DAY, startup=Proof.NOT_DONE)], (NOW - 2 * DAY, "prod", 2 * DAY, ("startup",))),
-            (
-                [recorded(2 * DAY, startup=Proof.NOT_DONE), recorded(DAY), recorded(SECOND, LATER)],
-                (NOW - 2 * DAY, "prod", 2 * DAY, ()),
-            ),
-            (
-                [recorded(3 * DAY, LATER), recorded(2 * DAY, environment="dev"), recorded(DAY, secret=OTHER)],
-                (NOW - 2 * DAY, "dev", 2 * DAY, ()),
-            ),
-        ],
-        ids=["no log", "another key", "another secret", "recorded", "incomplete", "completed", "several"],
-    )
-    def test_the_record_of_the_key(self, report: Report, records: Sequence[Record], expected: object) -> None:
-        """A key's age counts from its first record, and its open steps from its last one."""
-        found = standing(report.secrets[0], report, records)
-        assert (found.rotated_at, found.environment, found.age, found.open_steps) == expected
-
-    def test_no_key_is_delivered(self, report: Report) -> None:
-        """Without a key, as on an operator's machine, the key that was recorded last counts."""
-        status = report.secrets[0]._replace(fingerprint=None)
-        found = standing(
-            status, report, [recorded(9 * DAY, LATER), recorded(DAY), recorded(DAY, GONE), recorded(DAY, LATER)]
-        )
-        assert (found.rotated_at, found.status) == (NOW - 9 * DAY, status)
-        assert standing(status, report, []).rotated_at is None
-
-    @pytest.mark.parametrize(
-        ("age", "startup", "is_overdue", "is_behind"),
-        [
-            (-SECOND, Proof.ATTESTED, False, False),
-            (90 * DAY, Proof.ATTESTED, False, False),
-            (90 * DAY + SECOND, Proof.ATTESTED, True, True),
-            (DAY, Proof.NOT_DONE, False, True),
-            (None, Proof.ATTESTED, False, True),
-        ],
-        ids=["ahead", "at the cadence", "overdue", "incomplete", "not recorded"],
-    )
-    def test_behind(
-        self,
-        report: Report,
-        age: timedelta | None,
-        startup: Proof,
-        is_overdue: bool,  # noqa: FBT001
-        is_behind: bool,  # noqa: FBT001
-    ) -> None:
-        """A rotation is behind if it is overdue, incomplete or not recorded; it is overdue after its cadence."""
-        found = standing(report.secrets[0], report, [] if age is None else [recorded(age, startup=startup)])
-        assert (found.cadence, found.is_overdue, found.is_behind) == (90 * DAY, is_overdue, is_behind)
-
-    def test_findings(self, report: Report) -> None:
-        """The alerts about a secret, and whether it has an old key, come from the report."""
-        old = [recorded(9 * DAY), recorded(8 * DAY, LATER)]
-        alert = findings(report, revocation(GONE))[0]._replace(secret=OTHER)
-        first, second = report.secrets
-        report = with_findings(report, [*findings(report, *old), alert])
-        found, other = standing(first, report, old), standing(second, report, old)
-        assert (found.alerts, found.superseded) == ((), True)
-        assert (other.alerts, other.superseded) == (("revocation-list",), False)
-
-    def test_as_data(self, report: Report) -> None:
-        """Every field is there, times as text and an age in whole days."""
-        status = report.secrets[0]
-        overdue = standing(status, report, [recorded(90 * DAY + SECOND, startup=Proof.NOT_DONE)])
-        common = {"alerts": [], "superseded": False}
-        assert overdue.as_dict() == status.as_dict() | common | {
-            "rotated_at": "2026-09-02T11:59:59Z",
-            "environment": "prod",
-            "age_days": 90,
-            "overdue": True,
-            "open_steps": ["startup"],
-        }
-        assert standing(status, report, []).as_dict() == status.as_dict() | common | {
-            "rotated_at": None,
-            "environment": None,
-            "age_days": None,
-            "overdue": False,
-            "open_steps": [],
-        }
 
 
 class TestRevocations:

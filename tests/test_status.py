@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, machine_at, on_terminal, rotated
@@ -135,34 +136,92 @@ class TestText:
         text = re.sub(r"\n {15}", " ", machine.call("status").out)
         assert f"  rotated      {at:%Y-%m-%dT%H:%M:%SZ} in prod, {said_of_it}\n" in text
 
-    def test_an_old_key(self, machine: Machine) -> None:
-        """A key that a later record supersedes is marked."""
-        later = rotated(NOW - DAY, fingerprint_of(good_keys()[V1]))
-        machine.record(rotated(NOW - 2 * DAY, machine.fingerprint()), later)
-        assert machine.call("status").out.startswith("secret.key: present (environment), an old key\n")
 
+class TestJson:
+    """One document, with each secret against its cadence."""
 
-def test_json(machine: Machine) -> None:
-    """The document has every field of each secret, the state of the log, and the whole report of the check."""
-    *_, last = machine.record(rotated(NOW - 91 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE))
-    del machine.environ[V2]
-    ran = machine.call("status", "--format", "json", stdout=Terminal())
-    report = machine.within(check).as_dict()
-    first, second = report["secrets"]
-    recorded = {"rotated_at": "2026-09-01T12:00:00Z", "environment": "prod", "age_days": 91, "overdue": True}
-    not_recorded = {"rotated_at": None, "environment": None, "age_days": None, "overdue": False}
-    assert (ran.status, ran.err) == (1, "")
-    assert json.loads(ran.out) == {
-        "schema": 1,
-        "ok": False,
-        "model": DEFAULT_MODEL,
-        "operations_log": {"found": True, "last_hash": last.hash, "defects": []},
-        "secrets": [
-            first | recorded | {"alerts": [], "superseded": False, "open_steps": ["startup"]},
-            second | not_recorded | {"alerts": ["missing"], "superseded": False, "open_steps": []},
-        ],
-        "check": report,
+    KEY, OTHERS = (f"sgfp1:{digit * 32}" for digit in "ab")
+    NOT_RECORDED: ClassVar[dict[str, object]] = {
+        "rotated_at": None,
+        "environment": None,
+        "age_days": None,
+        "overdue": False,
+        "open_steps": [],
+        "alerts": [],
+        "superseded": False,
     }
+
+    def test_all_of_it(self, machine: Machine) -> None:
+        """The document has the state of the log, the whole report of the check, and its alerts by secret."""
+        *_, last = machine.record(rotated(NOW - 91 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE))
+        del machine.environ[V2]
+        ran = machine.call("status", "--format", "json", stdout=Terminal())
+        report = machine.within(check).as_dict()
+        first, second = report["secrets"]
+        recorded = {"rotated_at": "2026-09-01T12:00:00Z", "environment": "prod", "age_days": 91, "overdue": True}
+        assert (ran.status, ran.err) == (1, "")
+        assert json.loads(ran.out) == {
+            "schema": 1,
+            "ok": False,
+            "model": DEFAULT_MODEL,
+            "operations_log": {"found": True, "last_hash": last.hash, "defects": []},
+            "secrets": [
+                first | self.NOT_RECORDED | recorded | {"open_steps": ["startup"]},
+                second | self.NOT_RECORDED | {"alerts": ["missing"]},
+            ],
+            "check": report,
+        }
+
+    @pytest.mark.parametrize(
+        ("records", "expected"),
+        [
+            ([], {}),
+            ([rotated(NOW - DAY, OTHERS)], {}),
+            ([rotated(NOW - DAY, KEY, secret=OTHER)], {}),
+            (
+                [
+                    rotated(NOW - 3 * DAY, OTHERS),
+                    rotated(NOW - 2 * DAY, KEY, startup=Proof.NOT_DONE, environment="dev"),
+                    rotated(NOW - DAY, KEY),
+                ],
+                {"rotated_at": "2026-11-29T12:00:00Z", "environment": "dev", "age_days": 2},
+            ),
+            (
+                [rotated(NOW - 90 * DAY, KEY), rotated(NOW - DAY, KEY, startup=Proof.NOT_DONE)],
+                {
+                    "rotated_at": "2026-09-02T12:00:00Z",
+                    "environment": "prod",
+                    "age_days": 90,
+                    "open_steps": ["startup"],
+                },
+            ),
+            (
+                [rotated(NOW - 90 * DAY - SECOND, KEY), rotated(NOW, OTHERS)],
+                {
+                    "rotated_at": "2026-09-02T11:59:59Z",
+                    "environment": "prod",
+                    "age_days": 90,
+                    "overdue": True,
+                    "superseded": True,
+                },
+            ),
+        ],
+        ids=["no record", "another key", "another secret", "completed", "incomplete", "overdue"],
+    )
+    def test_the_records_of_a_key(self, machine: Machine, records: list[Record], expected: dict[str, object]) -> None:
+        """A key's age counts from its first record, its open steps from its last; it is overdue after the cadence."""
+        key = machine.fingerprint()
+        machine.record(*(replace(each, fingerprint=key) if each.fingerprint == self.KEY else each for each in records))
+        (first, _) = json.loads(machine.call("status", "--format", "json").out)["secrets"]
+        assert {name: first[name] for name in self.NOT_RECORDED} == self.NOT_RECORDED | expected
+
+    def test_no_key_is_delivered(self, machine: Machine) -> None:
+        """Without a key, as on an operator's machine, the key that was recorded last counts."""
+        del machine.environ[V1]
+        keys = [f"sgfp1:{digit * 32}" for digit in "cabc"]
+        machine.record(*(rotated(NOW - number * DAY, key) for number, key in zip((9, 8, 7, 1), keys, strict=True)))
+        (first, _) = json.loads(machine.call("status", "--format", "json").out)["secrets"]
+        assert (first["fingerprint"], first["rotated_at"]) == (None, "2026-11-22T12:00:00Z")
 
 
 @pytest.mark.parametrize(
@@ -258,11 +317,12 @@ class TestColour:
     """Colour is for a terminal that shows it."""
 
     def test_which(self, machine: Machine) -> None:
-        """A secret is green if no alert concerns it, otherwise red; a rotation that is behind is yellow."""
+        """A secret is green, or red if an alert concerns it; a rotation that is behind is yellow."""
         del machine.environ[V2]
-        machine.record(rotated(NOW - 99 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE))
+        later = rotated(NOW - DAY, fingerprint_of(good_keys()[V1]))
+        machine.record(rotated(NOW - 99 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE), later)
         lines = machine.call("status", stdout=Terminal()).out.splitlines()
-        assert lines[0] == f"{GREEN}secret.key: present (environment){PLAIN}"
+        assert lines[0] == f"{GREEN}secret.key: present (environment), an old key{PLAIN}"
         assert lines[2].startswith(f"{YELLOW}  rotated      2026-")
         assert lines[3] == f"               INCOMPLETE: startup not done{PLAIN}"
         assert lines[7] == f"{RED}secret_v2.key: missing (none){PLAIN}"
