@@ -209,7 +209,7 @@ class TestTemplates:
         environ: dict[str, str],
         checks: set[str],
     ) -> None:
-        """The model turns fallback files off, and a protected host too, even beside good variables."""
+        """The model turns fallback files off, and a protected host too, even with good variables."""
         copy_templates(repository, good_keys())
         status, findings = self.findings(clean_env | environ, repository, elsewhere)
         assert (status, {check for check, _, _ in findings}) == (1, checks)
@@ -277,7 +277,7 @@ class TestGitignore:
         assert tuple(ignored.splitlines()) == self.LIVE + self.LEFT
 
     def test_templates_go_in(self, clean_env: dict[str, str], repository: Path) -> None:
-        """`git add .` adds the service and its templates, and no key beside them."""
+        """`git add .` adds the service and its templates, and no key next to them."""
         copy_templates(repository, good_keys())
         self.git("init", "--quiet", env=clean_env, cwd=repository)
         self.git("add", ".", env=clean_env, cwd=repository)

@@ -1,4 +1,4 @@
-"""The recipes of `examples/recipes`, each in processes of its own, with its framework and with temporary keys.
+"""The recipes of `examples/recipes`, each in separate processes, with its framework and with temporary keys.
 
 The fast run lets each recipe make a token and read it in a second process; what holds for all it tries on one of them.
 Only the full sessions try it on every recipe, and what is Django's, sessions after a rotation, and secrets as keys.

@@ -77,7 +77,7 @@ def machine(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def staging(tmp_path: Path) -> Machine:
-    """Another environment's machine, with keys of its own."""
+    """The machine of another environment, with separate keys."""
     (tmp_path / "staging").mkdir()
     return machine_at(tmp_path / "staging")
 
@@ -507,7 +507,7 @@ class TestLog:
         assert content(machine) == damaged
 
     def test_torn(self, machine: Machine) -> None:
-        """The rest of a write that was cut is closed off by a record of its own, and the result says so."""
+        """The rest of a write that was cut is closed off by a separate record, and the result says so."""
         recorded(machine, NAME, *DONE)
         machine.log.write_bytes(content(machine) + b'{"schema":1')
         sealed, rotation, *_ = recorded(machine, *DONE)
@@ -560,7 +560,7 @@ class TestPlan:
         assert (len(lines), lines[2]) == (16, f"     {record_it}")
 
     def test_without_a_log(self, machine: Machine) -> None:
-        """A rotation does not wait for the log: what is not known is left out."""
+        """A rotation does not wait for the log: what is unknown is left out."""
         machine.record()
         machine.log.write_bytes(b"none\n")
         assert "8. Disable the old version in the secret manager.\n" in self.plan(machine, NAME).out

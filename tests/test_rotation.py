@@ -253,7 +253,7 @@ class TestJudge:
 
 
 def test_completion() -> None:
-    """The command names each open step, quotes the operator, and leaves out what is not known."""
+    """The command names each open step, quotes the operator, and leaves out what is unknown."""
     open_one = validated(rotated(NOW, KEY, operator="dana o'neil"), NOT_DONE, NOT_DONE)
     begin = f"{PROGRAM} rotate record {NAME} --environment prod --operator"
     assert completion(open_one, ("--model", "m:C")) == f"{begin} 'dana o'\"'\"'neil' {DONE} --model m:C"
@@ -330,7 +330,7 @@ class TestPlan:
 
     @pytest.mark.parametrize("delivered", [KEY, None])
     def test_the_first(self, delivered: str | None) -> None:
-        """Without records, every command is there, in order, with placeholders for what is not known."""
+        """Without records, every command is there, in order, with placeholders for what is unknown."""
         who = "--operator 'dana o'\"'\"'neil'"
         record = f"{PROGRAM} rotate record {NAME} --environment ENVIRONMENT {who} {DONE} --log x --model m:C"
         assert self.steps(delivered=delivered) == [
