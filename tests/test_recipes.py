@@ -270,16 +270,13 @@ class TestEveryRecipe:
     @pytest.mark.parametrize(
         ("name", "kept"),
         [
-            pytest.param(
-                "flask_sessions",
-                "app.secret_key = KEPT = secrets.secret_key.get_secret_value()",
-                marks=pytest.mark.full,
-            ),
+            ("flask_sessions", "app.secret_key = KEPT = secrets.secret_key.get_secret_value()"),
             ("itsdangerous_tokens", "KEPT = serializer()"),
             ("pyjwt_tokens", "KEPT = secrets.secret_v2_key.get_secret_value().encode()"),
         ],
-        ids=["full: text", "object", "bytes"],
+        ids=["text", "object", "bytes"],
     )
+    @pytest.mark.full
     def test_a_kept_key_would_be_found(self, name: str, kept: str, tmp_path: Path) -> None:
         """The test above finds text, bytes, and a key in a framework's object."""
         cwd = edited(name, lambda text: f"{text}\n{kept}\n", tmp_path)

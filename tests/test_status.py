@@ -218,10 +218,10 @@ class TestJson:
     def test_no_key_is_delivered(self, machine: Machine) -> None:
         """Without a key, as on an operator's machine, the key that was recorded last counts."""
         del machine.environ[V1]
-        keys = [f"sgfp1:{digit * 32}" for digit in "cabc"]
-        machine.record(*(rotated(NOW - number * DAY, key) for number, key in zip((9, 8, 7, 1), keys, strict=True)))
+        keys = [f"sgfp1:{digit * 32}" for digit in "abcdc"]
+        machine.record(*(rotated(NOW - number * DAY, key) for number, key in zip((9, 8, 7, 6, 1), keys, strict=True)))
         (first, _) = json.loads(machine.call("status", "--format", "json").out)["secrets"]
-        assert (first["fingerprint"], first["rotated_at"]) == (None, "2026-11-22T12:00:00Z")
+        assert (first["fingerprint"], first["rotated_at"]) == (None, "2026-11-24T12:00:00Z")
 
 
 @pytest.mark.parametrize(
