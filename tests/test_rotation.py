@@ -326,7 +326,7 @@ class TestPlan:
             options=("--model", "m:C"),
             log_options=("--log", "x"),
         )
-        return [(step.text, step.command) for step in steps]
+        return [(text, command) for text, *_, command in steps]
 
     @pytest.mark.parametrize("delivered", [KEY, None])
     def test_the_first(self, delivered: str | None) -> None:
