@@ -1,4 +1,7 @@
-"""The deployment files: each goes through the checkers that are here, and its commands are run for real."""
+"""The deployment files: the checkers of their formats accept them, and their commands are run for real.
+
+Only the full sessions run these tests: they need the extra `hosts`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 YAML = pytest.importorskip("ruamel.yaml", reason="the extra `hosts` is not installed").YAML
 
@@ -45,9 +48,10 @@ KEYS = {V1, V2}
 HANDED_ON = KEYS | {f"{variable}_EXPIRES_AT" for variable in KEYS} | {"ROBODJ_REVOKED_FINGERPRINTS"}
 PORT = "8000"
 
-pytestmark = pytest.mark.skipif(
-    os.name == "nt", reason="these files, and the shells that run them here, are of POSIX hosts"
-)
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(os.name == "nt", reason="these files, and the shells that run them here, are of POSIX hosts"),
+]
 
 
 def text_of(name: str) -> str:
@@ -61,7 +65,7 @@ def documents(name: str) -> list[Any]:
 
 
 def here(text: str, *, service: Path, port: int) -> str:
-    """Put this machine's paths and port into what a deployment file says of the host's."""
+    """Replace the host's paths and port by this machine's."""
     text = text.replace(PORT, str(port)).replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - it is taken out
     return text.replace(f"{ON_THE_HOST}/venv/bin/", f"{PROGRAMS}/").replace(f"{ON_THE_HOST}/service", str(service))
 
@@ -146,6 +150,18 @@ def bad_keys(keys: Mapping[str, str]) -> dict[str, str]:
     return {**keys, V1: keys[V1][:20]}
 
 
+def write_key(path: Path, key: str) -> None:
+    """Write a key file."""
+    path.write_text(key, encoding="utf-8")
+    path.chmod(0o600)
+
+
+def revoke(config: Path, key: str) -> None:
+    """Put a key on the service's revocation list."""
+    with (config / "revoked.fingerprints").open("a", encoding="utf-8") as file:
+        file.write(f"{fingerprint(SealedStr(key))}\n")
+
+
 class TestEveryFile:
     """What holds for all of `examples/deploy`."""
 
@@ -154,15 +170,15 @@ class TestEveryFile:
         assert sorted([*STARTS, "github-actions.yml", "launcher.bat"]) == FILES
 
     @pytest.mark.parametrize("name", FILES)
-    def test_rules_key_files_out(self, name: str) -> None:
-        """It sets `ROBODJ_PROTECTED_ENV` to true, outside of comments."""
+    def test_key_files_are_off(self, name: str) -> None:
+        """Each file sets `ROBODJ_PROTECTED_ENV` to true, outside of comments."""
         lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith(("#", ";", "rem"))]
         settings = re.findall(rf"{PROTECTED}\W+(?:value: )?\W*(\w+)", "\n".join(lines))
         assert settings == ["true"]
 
     @pytest.mark.parametrize("name", [*FILES, "deployment.md"])
     def test_holds_no_key(self, name: str, tmp_path: Path) -> None:
-        """Nothing in it would pass as a key of either kind."""
+        """No word of a file or of the page would pass as a key of either kind."""
         text = DOCS if name == "deployment.md" else text_of(name)
         words = set(re.findall(r"[A-Za-z0-9_-]+", text))
         environs = [{V1: word, V2: word} for word in words]
@@ -170,13 +186,9 @@ class TestEveryFile:
         assert {secret.state for report in reports for secret in report.secrets} == {"invalid-format"}
 
     @starts
-    def test_names_the_keys_and_gives_no_value(self, name: str) -> None:
-        """The keys and their markers come from outside."""
+    def test_command(self, name: str) -> None:
+        """Keys and markers come from outside; nothing but `exec --` is between the gate and the server."""
         assert (STARTS[name].handed_on, set(STARTS[name].settings)) == (HANDED_ON, {PROTECTED})
-
-    @starts
-    def test_the_gate_stands_before_the_server(self, name: str) -> None:
-        """Between the gate and the server there is `exec --` and nothing else."""
         words = [os.path.basename(word) for word in STARTS[name].command]
         assert words[words.index("robodj-secretguard") :][:4] == ["robodj-secretguard", "exec", "--", "uvicorn"]
 
@@ -216,29 +228,26 @@ def checked(name: str, path: Path) -> list[Ran]:
 class TestCheckers:
     """The checkers of each format, none of which needs a network."""
 
-    MISTAKES = (
-        ("compose.yaml", "restart: on-failure:3", "restarts: on-failure:3"),
-        ("compose.yaml", "core: 0", "core: [0]"),
-        ("kubernetes.yaml", "maxUnavailable: 0", "maxUnavailble: 0"),
-        ("kubernetes.yaml", "secretKeyRef:", "secretRef:"),
-        ("github-actions.yml", "runs-on:", "run-on:"),
-        ("github-actions.yml", "run: python -m pip", "run: echo ${{ github.event.head_commit.message }} #"),
-        ("Dockerfile", "USER 10001", "USER root"),
+    @pytest.mark.parametrize(
+        ("name", "right", "wrong"),
+        [
+            *[(name, "", "") for name in ("compose.yaml", "kubernetes.yaml", "github-actions.yml", "Dockerfile")],
+            ("compose.yaml", "restart: on-failure:3", "restarts: on-failure:3"),
+            ("compose.yaml", "core: 0", "core: [0]"),
+            ("kubernetes.yaml", "maxUnavailable: 0", "maxUnavailble: 0"),
+            ("kubernetes.yaml", "secretKeyRef:", "secretRef:"),
+            ("github-actions.yml", "runs-on:", "run-on:"),
+            ("github-actions.yml", "run: python -m pip", "run: echo ${{ github.event.head_commit.message }} #"),
+            ("Dockerfile", "USER 10001", "USER root"),
+        ],
     )
-
-    @pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml", "github-actions.yml", "Dockerfile"])
-    def test_pass(self, name: str, tmp_path: Path) -> None:
-        """The file is what its format's schema and linters want."""
-        copy = Path(shutil.copy(DEPLOY / name, tmp_path))
-        assert [(ran.status, ran.out + ran.err) for ran in checked(name, copy) if ran.status] == []
-
-    @pytest.mark.parametrize(("name", "right", "wrong"), MISTAKES)
-    def test_notice_a_mistake(self, name: str, right: str, wrong: str, tmp_path: Path) -> None:
-        """With one mistake in it, the file does not pass."""
+    def test_checkers(self, name: str, right: str, wrong: str, tmp_path: Path) -> None:
+        """The schema and the linters of its format accept each file, and not with a mistake in it."""
         copy = tmp_path / name
         assert right in text_of(name)
         copy.write_text(text_of(name).replace(right, wrong), encoding="utf-8")
-        assert any(ran.status for ran in checked(name, copy))
+        complaints = [ran.out + ran.err for ran in checked(name, copy) if ran.status]
+        assert bool(complaints) is bool(wrong), complaints
 
     def test_actionlint(self) -> None:
         """The workflow passes actionlint, where that is installed."""
@@ -278,10 +287,10 @@ class TestSystemd:
         )
         assert ran.status == 0, ran.out
 
-    @pytest.mark.parametrize("line", ["Restart=on-failure", "RestartPreventExitStatus=3", "LimitCORE=0"])
-    def test_says(self, line: str) -> None:
+    def test_lines(self) -> None:
         """A refusal is not tried again, and leaves no core dump."""
-        assert line in text_of("robodj.service").splitlines()
+        lines = {"Restart=on-failure", "RestartPreventExitStatus=3", "LimitCORE=0"}
+        assert lines <= set(text_of("robodj.service").splitlines())
 
 
 @contextlib.contextmanager
@@ -350,58 +359,50 @@ class TestStarts:
         return [here(word, service=service, port=port) for word in STARTS[name].command]
 
     @starts
-    def test_refused(self, name: str, service: Path) -> None:
-        """With a bad key it ends with status 3 and the ALERT line, and the server is never started."""
+    @pytest.mark.parametrize(
+        ("spoil", "alert"),
+        [
+            (lambda _, keys: keys.update(bad_keys(keys)), "secret.key: format:"),
+            (lambda config, keys: write_key(config / "secret.key", keys[V1]), "secret.key: file-present:"),
+            (lambda config, keys: revoke(config, keys[V1]), "secret.key: revoked:"),
+            (lambda config, _: (config / "revoked.fingerprints").unlink(), "revocation-list:"),
+        ],
+        ids=["bad key", "key file", "revoked", "no list"],
+    )
+    def test_refused(
+        self, name: str, service: Path, spoil: Callable[[Path, dict[str, str]], object], alert: str
+    ) -> None:
+        """A bad or revoked key, a key file or a missing list has status 3 and one ALERT, and starts no server."""
         keys = good_keys()
-        env = STARTS[name].env(bad_keys(keys))
+        shown = list(keys.values())
+        spoil(service / "config", keys)
         command = self.command(name, service, free_port())
-        ran = run(command, env=env, cwd=service, keys=list(keys.values()), python=False)
-        assert ran.status == 3
-        assert [line.split()[:3] for line in ran.alerts] == [["ALERT:", "secret.key:", "format:"]]
-        assert "uvicorn" not in (ran.out + ran.err).lower()
-
-    @starts
-    def test_a_key_file_is_refused(self, name: str, service: Path) -> None:
-        """Good keys beside a key file are refused: the file's own setting rules key files out."""
-        keys = good_keys()
-        (service / "config" / "secret.key").write_text(keys[V1], encoding="utf-8")
-        (service / "config" / "secret.key").chmod(0o600)
-        command = self.command(name, service, free_port())
-        ran = run(command, env=STARTS[name].env(keys), cwd=service, keys=list(keys.values()), python=False)
-        assert (ran.status, [line.split()[2] for line in ran.alerts]) == (3, ["file-present:"])
-
-    @starts
-    def test_a_revoked_key_is_refused(self, name: str, service: Path) -> None:
-        """The list that is delivered with the service holds: the gate refuses, and the server is never started."""
-        keys = good_keys()
-        with (service / "config" / "revoked.fingerprints").open("a", encoding="utf-8") as file:
-            file.write(f"{fingerprint(SealedStr(keys[V1]))}\n")
-        command = self.command(name, service, free_port())
-        ran = run(command, env=STARTS[name].env(keys), cwd=service, keys=list(keys.values()), python=False)
-        assert (ran.status, [line.split()[2] for line in ran.alerts]) == (3, ["revoked:"])
-        assert "uvicorn" not in (ran.out + ran.err).lower()
-
-    @starts
-    def test_a_missing_list_is_refused(self, name: str, service: Path) -> None:
-        """The gate checks the service's own model, which requires the list: without one the server is never started."""
-        (service / "config" / "revoked.fingerprints").unlink()
-        keys = good_keys()
-        command = self.command(name, service, free_port())
-        ran = run(command, env=STARTS[name].env(keys), cwd=service, keys=list(keys.values()), python=False)
-        assert (ran.status, [line.split()[1] for line in ran.alerts]) == (3, ["revocation-list:"])
+        ran = run(command, env=STARTS[name].env(keys), cwd=service, keys=shown, python=False)
+        (line,) = ran.alerts
+        assert (ran.status, line.startswith(f"ALERT: {alert}")) == (3, True)
         assert "uvicorn" not in (ran.out + ran.err).lower()
 
     @pytest.mark.parametrize("name", ["compose.yaml", "Dockerfile", "robodj.service", "kubernetes.yaml"])
     def test_serves(self, name: str, service: Path) -> None:
-        """With good keys the service answers where the file's probe asks, and no key shows."""
+        """With good keys the service answers where the file's probe asks, and no key shows; compose's health check
+        succeeds while it answers, and fails when nobody does.
+        """
         keys, port = good_keys(), free_port()
-        with running(self.command(name, service, port), STARTS[name].env(keys), service) as lines:
+        env = STARTS[name].env(keys)
+        kind, *probe = documents("compose.yaml")[0]["services"]["backend"]["healthcheck"]["test"]
+        probe = [here(word, service=service, port=port) for word in probe]
+        with running(self.command(name, service, port), env, service) as lines:
             written = until(lines, "Application startup complete")
             assert answer(port) == 200
+            if name == "compose.yaml":
+                healthy = run(probe, env=env, cwd=service, python=False)
+                assert (kind, healthy.status, healthy.out + healthy.err) == ("CMD", 0, "")
+        if name == "compose.yaml":
+            assert run(probe, env=env, cwd=service, python=False).status == 1
         assert leaks("".join(written), list(keys.values())) == []
 
-    def test_kubernetes_rules_core_dumps_out(self, service: Path) -> None:
-        """What the pod runs behind the gate has a limit of no core dump."""
+    def test_kubernetes_core_dumps(self, service: Path) -> None:
+        """The pod's command behind the gate can write no core dump."""
         start = STARTS["kubernetes.yaml"]
         allowed = ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)" && exec "$@"', "sh"]
         command = [*start.command[: start.command.index("--") + 1], "sh", "-c", "ulimit -c"]
@@ -409,34 +410,15 @@ class TestStarts:
         assert (ran.status, ran.out) == (0, "0\n")
 
 
-class TestProbes:
-    """How the hosts ask whether the service is well: by HTTP."""
-
-    def test_composes_health_check(self, service: Path) -> None:
-        """Its command succeeds while the service answers, and fails when nobody does."""
-        backend = documents("compose.yaml")[0]["services"]["backend"]
-        kind, *command = backend["healthcheck"]["test"]
-        port, start = free_port(), STARTS["compose.yaml"]
-        command = [here(word, service=service, port=port) for word in command]
-        env = start.env(good_keys())
-        with running([here(word, service=service, port=port) for word in start.command], env, service) as lines:
-            until(lines, "Application startup complete")
-            assert answer(port) == 200
-            healthy = run(command, env=env, cwd=service, python=False)
-        assert (kind, healthy.status, healthy.out + healthy.err) == ("CMD", 0, "")
-        assert run(command, env=env, cwd=service, python=False).status == 1
-
-    @pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
-    def test_kubernetes_asks_by_http(self, probe: str) -> None:
-        """It asks for the path that the service answers, on the port that it listens on."""
-        (container,) = documents("kubernetes.yaml")[0]["spec"]["template"]["spec"]["containers"]
+def test_kubernetes() -> None:
+    """Both probes ask by HTTP for the path and on the port that the service answers; the manifest has no secret."""
+    deployment, other = documents("kubernetes.yaml")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    for probe in ("readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/ready", "port": "http"}
-        assert container["ports"] == [{"name": "http", "containerPort": int(PORT)}]
-        assert f"--port={PORT}" in container["command"]
-
-    def test_kubernetes_has_no_secret_of_its_own(self) -> None:
-        """The manifest only refers to one."""
-        assert [each["kind"] for each in documents("kubernetes.yaml")] == ["Deployment", "Service"]
+    assert container["ports"] == [{"name": "http", "containerPort": int(PORT)}]
+    assert f"--port={PORT}" in container["command"]
+    assert (deployment["kind"], other["kind"]) == ("Deployment", "Service")
 
 
 class TestImage:
@@ -494,7 +476,7 @@ class TestSupervisord:
         return running(command, clean_environment() | dict(keys), conf.parent)
 
     def test_refused_once(self, conf: Path) -> None:
-        """A refusal is left alone: one process was started, its ALERT line shows, and the state stays EXITED."""
+        """A refused service is not started again: its ALERT line shows once, and the state stays EXITED."""
         keys = good_keys()
         with self.supervisord(conf, bad_keys(keys)) as lines:
             written = until(lines, "exited: robodj")
@@ -543,7 +525,7 @@ class TestGitHubActions:
             name: re.sub(r"\$\{\{ (?:secrets|vars)\.(\w+) \}\}", lambda found: variables.get(found[1], ""), value)
             for name, value in step["env"].items()
         }
-        keys = [variables[name] for name in KEYS & set(variables)]
+        keys = [variables[name] for name in KEYS if variables[name]]
         return run(["sh", "-ec", step["run"]], env=env | {"PATH": path}, cwd=service, keys=keys, python=False)
 
     def test_one_step_has_the_secrets(self) -> None:
@@ -554,29 +536,22 @@ class TestGitHubActions:
         assert ["secrets." in str(step) for step in job["steps"]] == [False, False, False, True]
         assert "secrets." not in str({**job, "steps": []})
 
-    def test_passes(self, service: Path) -> None:
-        """With good keys and no markers it passes."""
-        ran = self.gate(service, good_keys())
-        assert (ran.status, ran.out.splitlines()[-1]) == (0, PASSED)
-
-    def test_fails(self, service: Path) -> None:
-        """With a secret that is not set it fails, and says that it is empty."""
-        keys = good_keys()
-        ran = self.gate(service, {V2: keys[V2]})
-        assert (ran.status, len(ran.alerts)) == (1, 1)
-        assert "missing" in ran.alerts[0]
-
-    def test_checks_the_services_own_model(self, service: Path) -> None:
-        """It fails where the checkout has no revocation list."""
-        (service / "config" / "revoked.fingerprints").unlink()
-        ran = self.gate(service, good_keys())
-        assert (ran.status, [line.split()[1] for line in ran.alerts]) == (1, ["revocation-list:"])
-
-    def test_fails_on_a_warning(self, service: Path) -> None:
-        """A marker further ahead than the cadence is a warning, and stops a release."""
-        ran = self.gate(service, {**good_keys(), f"{V1}_EXPIRES_AT": "9000-01-01T00:00:00Z"})
-        assert (ran.status, ran.alerts) == (1, [])
-        assert "WARNING: secret.key: cadence: " in ran.out
+    @pytest.mark.parametrize(
+        ("environ", "has_list", "status", "line"),
+        [
+            ({}, True, 0, PASSED),
+            ({V1: ""}, True, 1, "ALERT: secret.key: missing:"),
+            ({}, False, 1, "ALERT: revocation-list:"),
+            ({f"{V1}_EXPIRES_AT": "9000-01-01T00:00:00Z"}, True, 1, "WARNING: secret.key: cadence:"),
+        ],
+        ids=["good", "not set", "no list", "warning"],
+    )
+    def test_gate(self, service: Path, environ: dict[str, str], has_list: bool, status: int, line: str) -> None:  # noqa: FBT001
+        """The gate checks the service's own model; an unset secret, a missing list and a warning stop a release."""
+        if not has_list:
+            (service / "config" / "revoked.fingerprints").unlink()
+        ran = self.gate(service, good_keys() | environ)
+        assert (ran.status, any(each.startswith(line) for each in ran.out.splitlines())) == (status, True)
 
 
 class TestLauncher:
@@ -659,7 +634,7 @@ class TestPage:
 
     @pytest.mark.parametrize("block", range(len(BLOCKS)))
     def test_parses(self, block: int, tmp_path: Path) -> None:
-        """A shell reads it without a complaint, the script that it gives to another shell included."""
+        """A shell parses each script, and the script that one gives to another shell."""
         inner = re.findall(r"sh -euc '(.*?)'$", BLOCKS[block], re.MULTILINE | re.DOTALL)
         for text in (BLOCKS[block], *inner):
             ran = run(["sh", "-nc", text], env=clean_environment(), cwd=tmp_path, python=False)
@@ -667,7 +642,7 @@ class TestPage:
 
     @pytest.mark.parametrize("client", CLIENTS)
     def test_first_keys_come_back(self, client: str, stand_ins: Path) -> None:
-        """Keys that the one script makes pass the gate in the other; no argument and no output has a part of them."""
+        """Keys that one script stores pass the gate in the other; no argument and no output has a part of them."""
         self.install(stand_ins, client.split(maxsplit=1)[0], STAND_IN)
         made = self.run(stand_ins, script(client, "generate"))
         stored = [(stand_ins / name).read_bytes().decode() for name in ("v1", "v2")]
@@ -681,7 +656,7 @@ class TestPage:
 
     @pytest.mark.parametrize("client", CLIENTS)
     def test_no_key_nothing_is_stored(self, client: str, stand_ins: Path) -> None:
-        """Where no key is made, as in CI, the client is not started: it would store an empty one."""
+        """Without a key, as in CI, the client is not started: it would store an empty one."""
         self.install(stand_ins, client.split(maxsplit=1)[0], STAND_IN)
         ran = self.run(stand_ins, script(client, "generate"), CI="true")
         assert (ran.status, ran.out, "--show" in ran.err) == (2, "", True)
@@ -689,7 +664,7 @@ class TestPage:
 
     @pytest.mark.parametrize("client", CLIENTS)
     def test_no_keys_no_command(self, client: str, stand_ins: Path) -> None:
-        """Where the client fails, or hands out no key, the command is not started."""
+        """If the client fails or returns no key, the command is not started."""
         self.install(stand_ins, client.split(maxsplit=1)[0], STAND_IN)
         failed = self.run(stand_ins, script(client, "exec --"), "echo", "started", FAILS="1")
         assert (failed.status, failed.out) == (1, "")
@@ -708,7 +683,7 @@ class TestPage:
 
     @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
     def test_a_clone_under_umask_0(self, service: Path, tmp_path: Path) -> None:
-        """The gate is refused in it, since others can write there; after the page's commands it passes."""
+        """The gate refuses it, since others can write there; after the page's commands it passes."""
         clone = tmp_path / "clone"
         keys = good_keys()
         git = "git -c user.name=dana -c user.email=dana@robodj.invalid"
@@ -771,12 +746,12 @@ class TestPage:
         return own
 
     def test_kubernetes_secret(self, stand_ins: Path, keys: dict[str, str]) -> None:
-        """A line for each key goes to kubectl, and no key is an argument."""
+        """Kubectl gets a line for each key, and no key as an argument."""
         own = self.send(stand_ins, "kubectl", script("kubectl create"), list(keys.values()))
         sent = (own / "v1").read_text(encoding="utf-8")
         assert sent == "".join(f"{name}={key}\n" for name, key in keys.items())
 
     def test_github_secrets(self, stand_ins: Path, keys: dict[str, str]) -> None:
-        """Each key goes to gh as it is, and no key is an argument."""
+        """Gh gets each key as it is, and no key as an argument."""
         own = self.send(stand_ins, "gh", script("gh secret set"), list(keys.values()))
         assert [(own / name).read_text(encoding="utf-8") for name in ("v1", "v2")] == list(keys.values())

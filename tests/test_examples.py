@@ -1,4 +1,8 @@
-"""The examples, run for real: the quickstart, and a copy of the RoboDJ-shaped service with its gate and its app."""
+"""The examples, run for real: the quickstart, and a copy of the RoboDJ-shaped service with its gate and its app.
+
+The fast run has one process of each program. Only the full sessions run the same ones from other working directories,
+with Python's other options, and what the service does with each kind of bad set-up.
+"""
 
 from __future__ import annotations
 
@@ -74,38 +78,35 @@ class TestQuickstart:
     """`examples/quickstart.py`."""
 
     def test_shows_a_start_a_refusal_and_the_gate(self, clean_env: dict[str, str], elsewhere: Path) -> None:
-        """From any working directory it shows a start, a refusal with its ALERT lines and status, and the gate; what it
-        shows does not depend on the keys in the environment.
+        """From any working directory it shows a start, a refusal with its status, and the gate, and no part of a key.
+        Keys in the environment change nothing.
         """
-        ran = run([str(EXAMPLES / "quickstart.py")], env=clean_env | {V1: "unused"}, cwd=elsewhere)
+        keys = good_keys()
+        program = (
+            "import os, runpy, secrets, sys\n"
+            "secrets.token_urlsafe = lambda size: os.environ['URLSAFE']\n"
+            "secrets.token_hex = lambda size: os.environ['HEX']\n"
+            "runpy.run_path(sys.argv[1], run_name='__main__')\n"
+        )
+        env = clean_env | {V1: "unused", "URLSAFE": keys[V1], "HEX": keys[V2]}
+        command = ["-c", program, str(EXAMPLES / "quickstart.py")]
+        ran = run(command, env=env, cwd=elsewhere, keys=list(keys.values()))
         assert (ran.status, ran.err) == (0, "")
         start, refusal, passed, failed = ran.out.strip().split("\n\n")
         assert start.splitlines()[1:] == ["The service is up.", "exit status: 0"]
         alerts = refusal.splitlines()[1:-1]
-        assert [" ".join(line.split()[:3]) for line in alerts] == [
-            "ALERT: secret.key: placeholder:",
-            "ALERT: secret_v2.key: expired:",
+        assert [line.split()[1:3] for line in alerts] == [
+            ["secret.key:", "placeholder:"],
+            ["secret_v2.key:", "expired:"],
         ]
         assert refusal.splitlines()[-1] == "exit status: 3"
         assert passed.splitlines()[-2:] == [PASSED, "exit status: 0"]
         assert failed.splitlines()[1:3] == alerts
         assert failed.splitlines()[-1] == "exit status: 1"
 
-    def test_shows_no_key(self, clean_env: dict[str, str], elsewhere: Path) -> None:
-        """It shows no part of the keys that it makes, which here are known."""
-        keys = good_keys()
-        program = (
-            "import os, runpy, secrets, sys\n"
-            f"secrets.token_urlsafe = lambda size: os.environ['{V1}']\n"
-            f"secrets.token_hex = lambda size: os.environ['{V2}']\n"
-            "runpy.run_path(sys.argv[1], run_name='__main__')\n"
-        )
-        command = ["-c", program, str(EXAMPLES / "quickstart.py")]
-        ran = run(command, env=clean_env | keys, cwd=elsewhere, keys=list(keys.values()))
-        assert ran.status == 0
-
+    @pytest.mark.full
     def test_fails_when_what_it_shows_did_not_happen(self, clean_env: dict[str, str], elsewhere: Path) -> None:
-        """Its status is 1 when a child ends otherwise than it says: under an autoreloader a refusal is 4."""
+        """Its status is 1 when a child has another status than it says: under an autoreloader a refusal has 4."""
         ran = run([str(EXAMPLES / "quickstart.py")], env=clean_env | {"RUN_MAIN": "true"}, cwd=elsewhere)
         assert ran.status == 1
         assert "exit status: 4 (it should have been 3)" in ran.out
@@ -120,60 +121,41 @@ class TestGate:
             text = f"raise SystemExit('config/{name}.py was imported')\n"
             (repository / "config" / f"{name}.py").write_text(text, encoding="utf-8")
 
-    def test_passes_from_the_root(self, clean_env: dict[str, str], repository: Path) -> None:
-        """From the root it passes on good keys, although config/ has a secrets.py and a logging.py."""
+    @pytest.fixture(params=["root", pytest.param("elsewhere", marks=pytest.mark.full), "own folder"])
+    def cwd(self, request: pytest.FixtureRequest, repository: Path, elsewhere: Path) -> Path:
+        """The working directory: the repository's root, config/, and one outside only in the full sessions."""
+        return {"root": repository, "elsewhere": elsewhere, "own folder": (repository / GATE).parent}[request.param]
+
+    @pytest.mark.parametrize("option", ["-B", *(pytest.param(each, marks=pytest.mark.full) for each in ("-P", "-I"))])
+    def test_passes(self, clean_env: dict[str, str], repository: Path, cwd: Path, option: str) -> None:
+        """It passes on good keys, whether or not Python puts the script's folder, with its secrets.py, on the path."""
         keys = good_keys()
-        ran = run([str(GATE), ENV_ONLY], env=clean_env | keys, cwd=repository, keys=list(keys.values()))
-        assert (ran.status, ran.err) == (0, "")
-        assert ran.out.splitlines()[-1] == PASSED
+        command = [option, str(repository / GATE), ENV_ONLY]
+        ran = run(command, env=clean_env | keys, cwd=cwd, keys=list(keys.values()))
+        assert (ran.status, ran.err, ran.out.splitlines()[-1]) == (0, "", PASSED)
 
-    @pytest.mark.parametrize("option", ["-B", "-P", "-I"])
-    def test_passes_from_elsewhere(
-        self, clean_env: dict[str, str], repository: Path, elsewhere: Path, option: str
-    ) -> None:
-        """It passes from any working directory, whether or not Python puts the script's folder on `sys.path`."""
-        ran = run([option, str(repository / GATE), ENV_ONLY], env=clean_env | good_keys(), cwd=elsewhere)
-        assert (ran.status, ran.err) == (0, "")
-        assert ran.out.splitlines()[-1] == PASSED
-
-    def test_passes_from_its_own_folder(self, clean_env: dict[str, str], repository: Path) -> None:
-        """It passes from its own folder, which is then the working directory too."""
-        gate = repository / GATE
-        ran = run([gate.name, ENV_ONLY], env=clean_env | good_keys(), cwd=gate.parent)
-        assert (ran.status, ran.out.splitlines()[-1]) == (0, PASSED)
-
-    @pytest.mark.parametrize("root", [True, False], ids=["root", "elsewhere"])
-    def test_fails(self, clean_env: dict[str, str], repository: Path, elsewhere: Path, *, root: bool) -> None:
-        """With a key missing it ends with status 1, the ALERT line, and not the line that operators wait for."""
+    def test_fails(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+        """It checks the service's own model and list, with status 1 and without the line that operators wait for."""
         keys = good_keys()
+        revoke(repository, keys[V2])
         env = clean_env | {V2: keys[V2]}
-        cwd = repository if root else elsewhere
-        ran = run([str(GATE if root else repository / GATE), ENV_ONLY], env=env, cwd=cwd, keys=[keys[V2]])
-        assert (ran.status, ran.err) == (1, "")
-        assert [line.split()[:3] for line in ran.alerts] == [["ALERT:", "secret.key:", "missing:"]]
-        assert PASSED not in ran.out
-
-    @pytest.mark.parametrize("root", [True, False], ids=["root", "elsewhere"])
-    def test_checks_the_services_own_model(
-        self, clean_env: dict[str, str], repository: Path, elsewhere: Path, *, root: bool
-    ) -> None:
-        """From any working directory it checks the model of the service, with the service's revocation list."""
-        keys = good_keys()
-        revoke(repository, keys[V1])
-        cwd = repository if root else elsewhere
-        ran = run([str(GATE if root else repository / GATE), ENV_ONLY], env=clean_env | keys, cwd=cwd)
-        assert (ran.status, [line.split()[:3] for line in ran.alerts]) == (1, [["ALERT:", "secret.key:", "revoked:"]])
+        ran = run([str(repository / GATE), ENV_ONLY], env=env, cwd=elsewhere, keys=[keys[V2]])
+        assert (ran.status, ran.err, PASSED in ran.out) == (1, "", False)
+        assert [line.split()[1:3] for line in ran.alerts] == [
+            ["secret.key:", "missing:"],
+            ["secret_v2.key:", "revoked:"],
+        ]
         assert "model: app.settings:ServiceSecrets (pyproject.toml)" in ran.out.splitlines()
 
     def test_requires_the_list(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
-        """Where the revocation list was not delivered, it fails, whatever directory has another list."""
+        """Without the service's revocation list it fails, whatever directory has another list."""
         (elsewhere / "config").mkdir()
         (repository / "config" / "revoked.fingerprints").rename(elsewhere / "config" / "revoked.fingerprints")
         ran = run([str(repository / GATE), ENV_ONLY], env=clean_env | good_keys(), cwd=elsewhere)
         assert (ran.status, [line.split()[1] for line in ran.alerts]) == (1, ["revocation-list:"])
 
     def test_passes_arguments_on(self, clean_env: dict[str, str], repository: Path) -> None:
-        """It takes the arguments of the command line's `check`, and its statuses: a wrong argument is 2."""
+        """Run from the root as the policy writes it, it takes the arguments of `check`: a wrong one is status 2."""
         ran = run([str(GATE), "--no-such-option"], env=clean_env | good_keys(), cwd=repository)
         assert (ran.status, ran.out) == (2, "")
 
@@ -191,48 +173,46 @@ class TestTemplates:
         assert leaks(ran.out, list((keys or {}).values())) == []
         return ran.status, findings
 
-    def test_templates_alone_are_no_keys(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+    @pytest.mark.full
+    def test_templates_alone(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
         """A template that was never copied delivers nothing."""
         status, findings = self.findings(clean_env, repository, elsewhere)
         assert (status, [check for check, _, _ in findings]) == (1, ["missing", "missing"])
 
-    def test_untouched_copy_is_a_placeholder(
-        self, clean_env: dict[str, str], repository: Path, elsewhere: Path
-    ) -> None:
+    def test_untouched_copies(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
         """An untouched copy is the finding `placeholder`."""
         copy_templates(repository)
         status, findings = self.findings(clean_env, repository, elsewhere)
-        assert status == 1
-        assert [each for each in findings if each[1] == "alert"] == [
-            ("placeholder", "alert", "secret.key"),
-            ("placeholder", "alert", "secret_v2.key"),
-        ]
+        alerts = [each for each in findings if each[1] == "alert"]
+        assert (status, alerts) == (1, [("placeholder", "alert", name) for name in FILES.values()])
 
-    def test_filled_copy_works(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+    def test_filled_copies(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
         """A copy with its placeholder line replaced by a key passes, with a warning that it is break-glass."""
         keys = good_keys()
         copy_templates(repository, keys)
-        assert self.findings(clean_env, repository, elsewhere, keys) == (
-            0,
-            [("file-fallback", "warning", "secret.key"), ("file-fallback", "warning", "secret_v2.key")],
-        )
+        warnings = [("file-fallback", "warning", name) for name in FILES.values()]
+        assert self.findings(clean_env, repository, elsewhere, keys) == (0, warnings)
 
-    def test_filled_copy_is_an_alert_by_default(
-        self, clean_env: dict[str, str], repository: Path, elsewhere: Path
+    @pytest.mark.parametrize(
+        ("environ", "checks"),
+        [
+            (dict.fromkeys(FILES_ON, ""), {"missing", "file-present"}),
+            pytest.param(good_keys() | {"ROBODJ_PROTECTED_ENV": "true"}, {"file-present"}, marks=pytest.mark.full),
+        ],
+        ids=["by default", "protected"],
+    )
+    def test_files_are_off(
+        self,
+        clean_env: dict[str, str],
+        repository: Path,
+        elsewhere: Path,
+        environ: dict[str, str],
+        checks: set[str],
     ) -> None:
-        """The model turns fallback files off: without `ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true` none is used."""
+        """The model turns fallback files off, and a protected host too, even with good variables."""
         copy_templates(repository, good_keys())
-        status, findings = self.findings(clean_env | dict.fromkeys(FILES_ON, ""), repository, elsewhere)
-        assert (status, {check for check, _, _ in findings}) == (1, {"missing", "file-present"})
-
-    def test_filled_copy_is_an_alert_in_a_deployment(
-        self, clean_env: dict[str, str], repository: Path, elsewhere: Path
-    ) -> None:
-        """`ROBODJ_PROTECTED_ENV=true` makes a key file an alert, even beside good variables."""
-        copy_templates(repository, good_keys())
-        env = clean_env | good_keys() | {"ROBODJ_PROTECTED_ENV": "true"}
-        status, findings = self.findings(env, repository, elsewhere)
-        assert (status, {check for check, _, _ in findings}) == (1, {"file-present"})
+        status, findings = self.findings(clean_env | environ, repository, elsewhere)
+        assert (status, {check for check, _, _ in findings}) == (1, checks)
 
 
 class TestOwnTests:
@@ -243,8 +223,9 @@ class TestOwnTests:
         ran = run(["-m", "pytest", "-q", "-W", "error"], env=clean_env, cwd=repository)
         assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "14 passed")
 
+    @pytest.mark.full
     def test_they_fail_with_keys_of_a_protected_environment(self, clean_env: dict[str, str], repository: Path) -> None:
-        """Where services serve, temporary keys are refused, in one line."""
+        """On a protected host temporary keys are refused, in one line."""
         ran = run(["-m", "pytest", "-q"], env=clean_env | {"ROBODJ_PROTECTED_ENV": "true"}, cwd=repository)
         assert (ran.status, ran.out) == (4, "")
         assert ran.err.startswith("ERROR: robodj_ephemeral_secrets: the keys are refused: ALERT: ephemeral: ")
@@ -258,23 +239,8 @@ class TestGitignore:
         f"config/{copy.format(name)}"
         for name in FILES.values()
         for copy in (
-            "{}",
-            "{}~",
-            "{}.bak",
-            "{}.old",
-            "{}.orig",
-            "{}.save",
-            "{}.txt",
-            "{}.tmp.1234",
-            "{}.example.swp",
-            "{}.example~",
-            ".{}.swp",
-            ".{}.swo",
-            ".{}.un~",
-            ".{}.kate-swp",
-            ".#{}",
-            "#{}#",
-            "{} (copy)",
+            *("{}", "{}~", "{}.bak", "{}.old", "{}.orig", "{}.save", "{}.txt", "{}.tmp.1234", "{}.example.swp"),
+            *("{}.example~", ".{}.swp", ".{}.swo", ".{}.un~", ".{}.kate-swp", ".#{}", "#{}#", "{} (copy)"),
             "{}.0123456789abcdef.new",
         )
     )
@@ -305,15 +271,13 @@ class TestGitignore:
         return ran.out
 
     def test_live_keys_stay_out(self, clean_env: dict[str, str], repository: Path) -> None:
-        """Every live key file, its editor and backup copies, and what the commands leave on a machine is ignored, and
-        nothing that is versioned.
-        """
+        """Live key files, their editor and backup copies, and what the commands write are ignored, and nothing else."""
         self.git("init", "--quiet", env=clean_env, cwd=repository)
         ignored = self.git("check-ignore", *self.LIVE, *self.LEFT, *self.VERSIONED, env=clean_env, cwd=repository)
         assert tuple(ignored.splitlines()) == self.LIVE + self.LEFT
 
     def test_templates_go_in(self, clean_env: dict[str, str], repository: Path) -> None:
-        """`git add .` takes the service and its templates, and no key that lies beside them."""
+        """`git add .` adds the service and its templates, and no key next to them."""
         copy_templates(repository, good_keys())
         self.git("init", "--quiet", env=clean_env, cwd=repository)
         self.git("add", ".", env=clean_env, cwd=repository)
@@ -396,7 +360,7 @@ class TestService:
     """`uvicorn app.main:app`."""
 
     def test_serves_with_good_keys(self, clean_env: dict[str, str], repository: Path) -> None:
-        """The service is ready; its status wants the token, is 401 for all else, and shows no key."""
+        """The service is ready; its status needs the token, is 401 for anything else, and shows no key."""
         keys = good_keys()
         good = token(keys[V1])
         with serve(repository, clean_env | keys | {"ROBODJ_PROTECTED_ENV": "true"}) as server:
@@ -430,11 +394,12 @@ class TestService:
         assert [each["state"] for each in report["secrets"]] == ["present", "present"]
         assert leaks(status.body + written, list(keys.values())) == []
 
-    def test_is_ready_as_it_started(self, clean_env: dict[str, str], repository: Path) -> None:
-        """When the secrets turn bad later the status says so, and the service stays ready."""
+    @pytest.mark.full
+    def test_is_ready_as_it_started(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+        """When the secrets turn bad later the status says so, and the service stays ready, in any working directory."""
         keys = good_keys()
         copy_templates(repository, keys)
-        with serve(repository, clean_env | FILES_ON) as server:
+        with serve(repository, clean_env | FILES_ON, elsewhere) as server:
             server.wait_until(opened=True)
             for name in FILES.values():
                 (repository / "config" / name).unlink()
@@ -445,33 +410,19 @@ class TestService:
         assert written.count("file-fallback") == 2
         assert leaks(written, list(keys.values())) == []
 
-    def test_refused_start(self, clean_env: dict[str, str], repository: Path) -> None:
-        """With a bad key the service ends with status 3 and an ALERT line, and its port was never open."""
+    @pytest.mark.parametrize("bad", ["format", pytest.param("revoked", marks=pytest.mark.full)])
+    def test_refused_start(self, clean_env: dict[str, str], repository: Path, elsewhere: Path, bad: str) -> None:
+        """With a bad key, or one that the service's own list has, it ends with status 3 and never opens its port."""
         keys = good_keys()
-        with serve(repository, clean_env | keys | {V1: keys[V1][:20]}) as server:
+        if bad == "revoked":
+            revoke(repository, keys[V1])
+        environ = keys | ({V1: keys[V1][:20]} if bad == "format" else {})
+        with serve(repository, clean_env | environ, elsewhere) as server:
             server.wait_until(opened=False)
             status, written = server.process.returncode, server.text()
-        assert status == 3
         alerts = [line.split()[:3] for line in written.splitlines() if line.startswith("ALERT:")]
-        assert alerts == [["ALERT:", "secret.key:", "format:"]]
+        assert (status, alerts) == (3, [["ALERT:", "secret.key:", f"{bad}:"]])
         assert leaks(written, list(keys.values())) == []
-
-    @pytest.mark.parametrize("root", [True, False], ids=["root", "elsewhere"])
-    def test_revoked_key(self, clean_env: dict[str, str], repository: Path, elsewhere: Path, *, root: bool) -> None:
-        """A revoked key starts the service from no working directory: the model names the list."""
-        keys = good_keys()
-        revoke(repository, keys[V1])
-        with serve(repository, clean_env | keys, repository if root else elsewhere) as server:
-            server.wait_until(opened=False)
-            status, written = server.process.returncode, server.text()
-        alerts = [line.split()[:3] for line in written.splitlines() if line.startswith("ALERT:")]
-        assert (status, alerts) == (3, [["ALERT:", "secret.key:", "revoked:"]])
-
-    def test_serves_from_elsewhere(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
-        """With good keys it starts from another working directory: the list that it requires is found."""
-        with serve(repository, clean_env | good_keys(), elsewhere) as server:
-            server.wait_until(opened=True)
-            assert server.get("/ready") == Answer(200, '{"ready":true}')
 
     def test_operator_computes_the_token(self, clean_env: dict[str, str], repository: Path) -> None:
         """The README's command prints the token."""

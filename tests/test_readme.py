@@ -1,7 +1,9 @@
-"""The README's commands and examples are what a new user pastes: they are run, and its tables are complete."""
+"""The README: its commands and examples work as they are shown, and its tables are complete."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
 import re
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import V1, good_keys, run
 
+from robodj_secretguard.cli import main
 from robodj_secretguard.cli.options import find_project
 from robodj_secretguard.sources import SETTINGS
 
@@ -50,7 +53,7 @@ def service(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("code", "with_webhook"), [(EMBED, False), (REPORT, False), (ADD, True)])
 def test_the_examples_run(code: str, with_webhook: bool, clean_env: dict[str, str], service: Path) -> None:  # noqa: FBT001
-    """Each starts with good keys, and the first and the last are refused without."""
+    """Each example starts with good keys; those with a guard are refused without."""
     keys = good_keys() | ({"ROBODJ_WEBHOOK_KEY": good_keys()[V1]} if with_webhook else {})
     started = run(["-c", code], env=clean_env | keys, cwd=service, keys=list(keys.values()))
     assert (started.status, started.err) == (0, "")
@@ -61,7 +64,7 @@ def test_the_examples_run(code: str, with_webhook: bool, clean_env: dict[str, st
 
 @pytest.mark.parametrize("there", [True, False])
 def test_the_set_up_of_the_model(there: bool, clean_env: dict[str, str], service: Path, tmp_path: Path) -> None:  # noqa: FBT001
-    """From another working directory the service uses its own revocation list, and does not start without one."""
+    """From any working directory the service uses its own revocation list, and does not start without one."""
     if not there:
         (service / "config" / "revoked.fingerprints").unlink()
     env = clean_env | good_keys() | {"PYTHONPATH": str(service)}
@@ -70,7 +73,7 @@ def test_the_set_up_of_the_model(there: bool, clean_env: dict[str, str], service
 
 
 def test_the_project_configuration(clean_env: dict[str, str], service: Path) -> None:
-    """It names the model, and every key that there is has a row."""
+    """The configuration that is shown names the model, and every key has a row in the table."""
     ran = run(["-m", "robodj_secretguard", "check"], env=clean_env | good_keys(), cwd=service)
     assert "model: app.settings:ServiceSecrets (pyproject.toml)" in ran.out.splitlines()
     rows = "".join(re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \| (?:as `--|true: )", README, re.MULTILINE))
@@ -79,58 +82,43 @@ def test_the_project_configuration(clean_env: dict[str, str], service: Path) -> 
 
 
 def test_a_secret_is_added_in_ten_lines() -> None:
-    """The declaration, imports aside."""
+    """The declaration of a further secret has at most ten lines, without its imports."""
     declaration = ADD[ADD.index("WEBHOOK = ") : ADD.index("secrets = ")]
     assert len([line for line in declaration.splitlines() if line]) <= 10
 
 
 def test_the_refusal_that_is_shown_is_the_one_that_is_written(clean_env: dict[str, str], service: Path) -> None:
-    """To the letter."""
+    """The text of the refusal is the one that the example writes."""
     refused = run(["-c", EMBED], env=clean_env | good_keys() | {V1: "changeme"}, cwd=service)
     assert blocks("text") == [refused.out]
 
 
-def test_the_two_commands() -> None:
-    """They install this project, then run the quickstart and the tests; the second is what CI runs."""
+def test_the_commands() -> None:
+    """The commands install this project and run the quickstart, the tests as CI does, and the gate of the policy."""
     assert QUICKSTART == "python -m pip install . && python examples/quickstart.py\n"
     assert TESTS == 'python -m pip install ".[test]" && python -m pytest\n'
     steps = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert all(f"- run: {command}\n" in steps for command in TESTS.strip().split(" && "))
     assert (ROOT / shlex.split(QUICKSTART)[-1]).is_file()
-
-
-def test_the_gates_command() -> None:
-    """It is the policy's, and the script is where it says."""
     assert GATE == "python config/check_runtime_secrets.py --require-env-only\n"
     assert (ROOT / "examples" / "robodj_service" / shlex.split(GATE)[1]).is_file()
 
 
 @pytest.mark.parametrize("command", [EXEC, BUILD])
 def test_the_commands_behind_the_gate(command: str, clean_env: dict[str, str], service: Path) -> None:
-    """Each gets to its command with good keys or without any, and a bad key keeps the first from it."""
+    """Each runs its command, with good keys or with temporary ones; a bad key, or a protected host, prevents that."""
     gate, after = shlex.split(command)[1:], shlex.split(command).index("--")
     argv = ["-m", "robodj_secretguard", *gate[:after], sys.executable, "-c", "import app.main"]
     keys = good_keys() if command == EXEC else {}
     started = run(argv, env=clean_env | keys, cwd=service, keys=list(keys.values()))
     assert (started.status, started.out.splitlines()[-1]) == (0, "served")
-    refused = run(argv, env=clean_env | good_keys() | {V1: "changeme"}, cwd=service)
+    prevents = good_keys() | {V1: "changeme"} if command == EXEC else {"ROBODJ_PROTECTED_ENV": "true"}
+    refused = run(argv, env=clean_env | prevents, cwd=service)
     assert (refused.status, "served" in refused.out) == (3, False)
 
 
-@pytest.mark.parametrize("protected", [True, False])
-def test_temporary_keys_serve_where_nothing_protects(
-    protected: bool,  # noqa: FBT001
-    clean_env: dict[str, str],
-    service: Path,
-) -> None:
-    """`exec --ephemeral` in a container's command serves, unless `ROBODJ_PROTECTED_ENV=true`."""
-    argv = ["-m", "robodj_secretguard", "exec", "--ephemeral", "--", sys.executable, "-c", "import app.main"]
-    ran = run(argv, env=clean_env | ({"ROBODJ_PROTECTED_ENV": "true"} if protected else {}), cwd=service)
-    assert (ran.status, "served" in ran.out) == ((3, False) if protected else (0, True))
-
-
 def test_the_tests_of_a_refusal(clean_env: dict[str, str], tmp_path: Path) -> None:
-    """They pass, with the configuration that is shown, in a project that has a guarded main."""
+    """The tests that are shown pass with the configuration that is shown, in a project with a guarded main."""
     (tmp_path / "pyproject.toml").write_text(TESTING, encoding="utf-8")
     (tmp_path / "main.py").write_text("from robodj_secretguard import guard\nguard()\n", encoding="utf-8")
     (tmp_path / "test_main.py").write_text(f"import main\n{REFUSAL}", encoding="utf-8")
@@ -139,7 +127,7 @@ def test_the_tests_of_a_refusal(clean_env: dict[str, str], tmp_path: Path) -> No
 
 
 def test_the_json_document(clean_env: dict[str, str], service: Path) -> None:
-    """Its shape is what the gate gives."""
+    """The document that is shown has the shape of the gate's."""
     (shown,) = (json.loads(block) for block in blocks("json"))
     argv = ["-m", "robodj_secretguard", "check", "--format", "json"]
     document = json.loads(run(argv, env=clean_env | good_keys() | {V1: "changeme"}, cwd=service).out)
@@ -148,42 +136,38 @@ def test_the_json_document(clean_env: dict[str, str], service: Path) -> None:
         assert list(shown[key][0]) == list(document[key][0])
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_the_table_of_variables(name: str) -> None:
-    """Every setting has a row."""
-    assert re.search(rf"^\| .*`{name}`", README, re.MULTILINE)
+def help_of(*command: str) -> str:
+    """Return what a command prints with --help."""
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        assert main([*command, "--help"]) == 0
+    return shown.getvalue()
 
 
-def test_the_table_of_the_policy(clean_env: dict[str, str], tmp_path: Path) -> None:
-    """Every section of the policy has a row, in order, and every command of the program is in one."""
+def commands(*group: str) -> Iterator[tuple[str, ...]]:
+    """Yield every command of the program, or of a group."""
+    shown = help_of(*group)
+    names = re.findall(r"^    ([a-z]+) ", shown, re.MULTILINE) if "\n  COMMAND\n" in shown else ()
+    if not names:
+        yield group
+    for name in names:
+        yield from commands(*group, name)
 
-    def commands(*group: str) -> Iterator[tuple[str, ...]]:
-        shown = run(["-m", "robodj_secretguard", *group, "--help"], env=clean_env, cwd=tmp_path).out
-        if "\n  COMMAND\n" not in shown:
-            yield group
-        for name in re.findall(r"^    ([a-z]+) ", shown, re.MULTILINE) if "\n  COMMAND\n" in shown else ():
-            yield from commands(*group, name)
 
+def test_the_tables() -> None:
+    """Every setting, every option of the gate, every section of the policy in order, and every command has a row."""
+    assert [name for name in SETTINGS if not re.search(rf"^\| .*`{name}`", README, re.MULTILINE)] == []
+    options = {"--require-env-only", "--config-dir", "--model", "--strict", "--format"}
+    assert set(re.findall(r"--[a-z-]+", help_of("check"))) - {"--help", "--operations-log"} == options
+    assert [option for option in options if f"| `{option}" not in README] == []
     rows = re.findall(r"^\| (\d? ?\w*?) ?\| `robodj-secretguard ([^`]+)` \|", README, re.MULTILINE)
     assert [section.split()[0] for section, _ in rows if section] == [str(number) for number in range(1, 8)]
-    shown = {tuple(itertools.takewhile(str.isalpha, command.split())) for _, command in rows}
-    assert shown == set(commands())
+    assert {tuple(itertools.takewhile(str.isalpha, command.split())) for _, command in rows} == set(commands())
 
 
 def test_links() -> None:
-    """What it links to in this repository is there."""
+    """The targets of all links within this repository exist."""
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
     assert targets
     headings = re.findall("^## (.*)", README, re.MULTILINE)
     anchors = {"#" + re.sub("[^a-z ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert [target for target in targets if target not in anchors and not (ROOT / target).exists()] == []
-
-
-@pytest.mark.parametrize("option", ["--require-env-only", "--config-dir", "--model", "--strict", "--format"])
-def test_options(option: str, clean_env: dict[str, str], tmp_path: Path) -> None:
-    """Every option of the gate is in the README and in its help."""
-    shown = run(["-m", "robodj_secretguard", "check", "--help"], env=clean_env, cwd=tmp_path)
-    assert shown.status == 0
-    assert f"| `{option}" in README
-    assert option in shown.out
-    assert sys.executable not in shown.out

@@ -1,4 +1,8 @@
-"""The recipes of `examples/recipes`, each in processes of its own, with its framework and with temporary keys."""
+"""The recipes of `examples/recipes`, each in separate processes, with its framework and with temporary keys.
+
+The fast run lets each recipe make a token and read it in a second process; what holds for all it tries on one of them.
+Only the full sessions try it on every recipe, and what is Django's, sessions after a rotation, and secrets as keys.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ import pytest
 from conftest import V1, V2, clean_environment, good_keys, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from conftest import Ran
 
@@ -226,7 +230,10 @@ def documented(name: str) -> list[str]:
     return arguments if program == "python" else ["-m", program, *arguments]
 
 
-every_recipe = pytest.mark.parametrize("name", DRIVERS)
+def every_recipe(fast: str, *, but: Sequence[str] = ()) -> pytest.MarkDecorator:
+    """Run a test for each recipe but some; in the fast run, for one."""
+    marks = {name: () if name == fast else (pytest.mark.full,) for name in DRIVERS if name not in but}
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=each) for name, each in marks.items()])
 
 
 class TestEveryRecipe:
@@ -238,32 +245,27 @@ class TestEveryRecipe:
         assert files == sorted(DRIVERS)
         assert sorted(re.findall(r"^\| .*\(\.\./examples/recipes/(\w+)\.py\)", PAGE, re.MULTILINE)) == files
 
-    @every_recipe
+    @pytest.mark.parametrize("name", DRIVERS)
     def test_works(self, name: str) -> None:
-        """It reads what it made, in another process too, and refuses what was changed."""
+        """It reads what another process made, refuses what was changed, and keeps no key as it was delivered in its
+        module: neither under a name nor in an attribute, such as a framework's configuration.
+        """
         token = used(name).token
-        read = use(name, token, *tampered(token), "", "none", keys=KEYS).read
-        assert read == ["jazz", *["none"] * 5]
+        again = use(name, token, *tampered(token), "", "none", keys=KEYS)
+        assert (again.read, again.holders) == (["jazz", *["none"] * 5], [])
 
-    @every_recipe
+    @every_recipe("itsdangerous_tokens")
     def test_refuses_what_another_key_made(self, name: str) -> None:
         """With other keys it refuses what it made with these."""
         assert use(name, used(name).token, keys=new_keys()).read == ["none"]
 
-    @every_recipe
+    @every_recipe("pyjwt_tokens")
     def test_str_of_a_secret_is_refused(self, name: str, tmp_path: Path) -> None:
-        """With `str(secret)` instead of the value it signs nothing: everybody knows the masked text."""
+        """With `str(secret)` instead of the value it signs nothing: the masked text is public."""
         cwd = edited(name, lambda text: text.replace(".get_secret_value()", ".__str__()"), tmp_path)
         ran = python(DRIVERS[name] + USE, keys=KEYS, cwd=cwd)
         assert (ran.status, ran.out) == (1, "")
         assert ran.err.endswith("TypeError: a secret has no str(): call get_secret_value() where the key is used\n")
-
-    @every_recipe
-    def test_keeps_no_key(self, name: str) -> None:
-        """No name in its module holds a key as it was delivered, nor does an attribute of what is there, such as a
-        framework's configuration: that has a derived one.
-        """
-        assert used(name).holders == []
 
     @pytest.mark.parametrize(
         ("name", "kept"),
@@ -272,14 +274,16 @@ class TestEveryRecipe:
             ("itsdangerous_tokens", "KEPT = serializer()"),
             ("pyjwt_tokens", "KEPT = secrets.secret_v2_key.get_secret_value().encode()"),
         ],
+        ids=["text", "object", "bytes"],
     )
+    @pytest.mark.full
     def test_a_kept_key_would_be_found(self, name: str, kept: str, tmp_path: Path) -> None:
-        """Text, bytes, and what a framework's object keeps."""
+        """The test above finds text, bytes, and a key in a framework's object."""
         cwd = edited(name, lambda text: f"{text}\n{kept}\n", tmp_path)
         expected = ["app", "KEPT"] if "app" in kept else ["KEPT"]
         assert use(name, keys=KEYS, cwd=cwd).holders == expected
 
-    @every_recipe
+    @every_recipe("fernet_encryption")
     def test_is_refused_with_bad_keys(self, name: str) -> None:
         """Started as its first line says, it ends with status 3 and a line for each bad key."""
         bad = KEYS | {V1: KEYS[V1][:20], V2: KEYS[V2][:100]}
@@ -287,7 +291,7 @@ class TestEveryRecipe:
         assert ran.status == 3
         assert [line.split()[1:3] for line in ran.alerts] == [["secret.key:", "format:"], ["secret_v2.key:", "format:"]]
 
-    @pytest.mark.parametrize("name", [name for name in DRIVERS if name not in {"flask_sessions", "starlette_sessions"}])
+    @every_recipe("fernet_encryption", but=("flask_sessions", "starlette_sessions"))
     def test_runs_as_it_says(self, name: str) -> None:
         """Started as its first line says, it ends well; the two that serve are asked in the tests above."""
         assert command(*documented(name), keys=KEYS).status == 0
@@ -305,7 +309,7 @@ class TestSessions:
 
     @pytest.mark.parametrize("name", SESSIONS)
     def test_cookie(self, name: str) -> None:
-        """It goes over HTTPS only, to no script, and not along with another site's requests."""
+        """The cookie is sent over HTTPS only, to no script, and not with another site's requests."""
         attributes = {each.strip().lower() for each in used(name).made.split(";")[1:]}
         assert attributes >= {"secure", "httponly", "samesite=lax"}
 
@@ -313,12 +317,14 @@ class TestSessions:
 class TestDjango:
     """`django_secret_key.py`."""
 
+    @pytest.mark.full
     def test_its_own_check_is_content_with_the_key(self) -> None:
-        """`check --deploy` has nothing to say of `SECRET_KEY`, which it has of a short one."""
+        """`check --deploy` does not complain about `SECRET_KEY`, as it does about a short one."""
         ran = command(*documented("django_secret_key"), keys=KEYS)
         assert "security.W009" not in ran.err
         assert "(security.W004)" in ran.err  # of something else: the checks were run
 
+    @pytest.mark.full
     @pytest.mark.parametrize(("reloader", "status"), [(False, 3), (True, 4)])
     def test_every_command_is_refused(self, *, reloader: bool, status: int) -> None:
         """Every command reads the settings: status 3, and 4 in the autoreloader's child."""
@@ -326,6 +332,7 @@ class TestDjango:
         ran = command(*arguments, keys={V1: KEYS[V1]}, reloader=reloader)
         assert (ran.status, [line.split()[1:3] for line in ran.alerts]) == (status, [["secret_v2.key:", "missing:"]])
 
+    @pytest.mark.full
     def test_debug_page_hides_the_key(self) -> None:
         """The page of an error hides `SECRET_KEY` and shows no key; it shows other settings, and locals."""
         program = (
@@ -370,9 +377,7 @@ class TestPyjwt:
     """`pyjwt_tokens.py`."""
 
     def test_refuses(self) -> None:
-        """Refused are an expired token, one for another audience or of another issuer, one without a claim, and one by
-        another algorithm or by none, with the right key too.
-        """
+        """An expired token, another audience or issuer, a missing claim, and another algorithm or none are refused."""
         program = (
             PYJWT
             + """
@@ -403,7 +408,7 @@ class TestRotation:
         return new_keys(**{PREVIOUS: KEYS[V1]})
 
     def test_fernet_reads_what_the_previous_key_encrypted(self) -> None:
-        """After a rotation all is readable; after the next one, what was rotated in between, and nothing else."""
+        """After one rotation everything is readable; after the next one, only what was encrypted again in between."""
         old, once = used("fernet_encryption").token, self.rotated()
         program = f"{FERNET}\nimport sys\nprint(read(sys.argv[1]), recipe.BOX.rotate(sys.argv[1].encode()).decode())"
         ran = python(program, old, keys=once)
@@ -412,9 +417,10 @@ class TestRotation:
         twice = new_keys(**{PREVIOUS: once[V1]})
         assert use("fernet_encryption", old, anew, keys=twice).read == ["none", "jazz"]
 
+    @pytest.mark.full
     @pytest.mark.parametrize("name", ["flask_sessions", "django_secret_key"])
     def test_sessions_outlive_it(self, name: str, tmp_path: Path) -> None:
-        """With the page's line a session of before goes on; a new one is signed with the current key."""
+        """With the page's line an old session stays valid; a new one is signed with the current key."""
         lines = re.findall(r"^```python\n(.*SECRET_KEY_FALLBACKS.*)\n```$", PAGE, re.MULTILINE)
         (line,) = (line for line in lines if line.startswith("app.") == (name == "flask_sessions"))
 
@@ -427,6 +433,7 @@ class TestRotation:
         assert use(name, used(name).token, after.token, keys=keys).read == ["none", "jazz"]
 
 
+@pytest.mark.full
 def test_what_never_to_pass() -> None:
     """Each framework of the page raises a `TypeError` when it uses a secret itself."""
     program = """

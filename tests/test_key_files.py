@@ -1,0 +1,310 @@
+"""`write_keys`: new keys go into the fallback files, all of them or none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import V1, V2, Checker, clean_environment, found, good_keys
+from detector import leaks
+from mounts import run_with_mounts
+
+from robodj_secretguard import RuntimeSecrets, SecretPolicy, files
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.lifecycle import key_files
+from robodj_secretguard.lifecycle.key_files import write_keys
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import MAX_FILE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FIRST, SECOND = RuntimeSecrets.secret_policies.values()
+BELOW = SecretPolicy(
+    name="own.key",
+    variable="ROBODJ_OWN_KEY",
+    file="config/keys/own.key",
+    owner="Us",
+    backup_owner="Them",
+    cadence=timedelta(days=9),
+    warn_before=timedelta(days=1),
+)
+HOLDS_A_KEY = "holds a key already, and is only replaced with --force"
+CANNOT_BE_JUDGED = "config/secret.key cannot be judged, and is only replaced with --force"
+UNUSABLE = ["# why\n".encode("utf-16"), b"# \xff\n", b"#" * (MAX_FILE_BYTES + 1)]
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and links are POSIX's")
+
+
+def write(checker: Checker, *policies: SecretPolicy, force: bool = False) -> dict[str, str]:
+    """Write new keys, and return each by the name of its secret."""
+    keys = {policy: SealedStr(good_keys()[V2 if policy is SECOND else V1]) for policy in policies}
+    write_keys(str(checker.config), keys, force=force)
+    return {policy.name: key.get_secret_value() for policy, key in keys.items()}
+
+
+def names(checker: Checker) -> list[str]:
+    """Return the names of what is in the config directory, except the lock file."""
+    return sorted(path.name for path in checker.config.iterdir() if path.name != files.LOCK_FILE)
+
+
+def snapshot(checker: Checker) -> list[object]:
+    """Return what differs where a file was written to, or replaced."""
+    paths = [checker.config / name for name in names(checker)]
+    status = [(path.name, path.lstat().st_mode, path.lstat().st_ino, path.lstat().st_mtime_ns) for path in paths]
+    return [*status, *(path.read_bytes() for path in paths if path.is_file() and os.access(path, os.R_OK))]
+
+
+def refused(checker: Checker, *policies: SecretPolicy, force: bool = False) -> str:
+    """Write keys, which must fail and leave every file as it was, and return why."""
+    before = snapshot(checker)
+    with pytest.raises(UsageError) as raised:
+        write(checker, *policies, force=force)
+    assert snapshot(checker) == before
+    return str(raised.value)
+
+
+def text_of(checker: Checker, key: str) -> str:
+    """Return the text of the first secret's file with `KEY` in the key's place."""
+    text = (checker.config / "secret.key").read_bytes().decode()
+    assert text.count(key) == 1
+    return text.replace(key, "KEY")
+
+
+class TestWritten:
+    """Each key is in its file, with the comments that were there."""
+
+    def test_all(self, checker: Checker) -> None:
+        """Each file holds its key and one end of line, and the check accepts it."""
+        keys = write(checker, FIRST, SECOND)
+        assert {name: (checker.config / name).read_bytes().decode() for name in names(checker)} == {
+            name: f"{key}\n" for name, key in keys.items()
+        }
+        assert found(checker({})) == [("file-fallback", "secret.key"), ("file-fallback", "secret_v2.key")]
+
+    def test_one(self, checker: Checker) -> None:
+        """Only the file of a secret that is written is read: the other one may hold a key."""
+        other = checker.write("secret_v2.key", good_keys()[V2]).stat()
+        write(checker, FIRST)
+        assert (checker.config / "secret_v2.key").stat() == other
+
+    def test_a_file_in_a_subdirectory(self, checker: Checker) -> None:
+        """A policy's file may be in a subdirectory, which is not made."""
+        assert refused(checker, BELOW) == "config/keys/own.key: it cannot be used: No such file or directory"
+        (checker.config / "keys").mkdir(mode=0o700)
+        keys = write(checker, BELOW)
+        assert (checker.config / "keys" / "own.key").read_bytes().decode() == f"{keys['own.key']}\n"
+
+    @posix_only
+    @pytest.mark.parametrize("mode", [None, 0o666])
+    def test_the_mode(self, checker: Checker, mode: int | None) -> None:
+        """A key file is readable by its owner alone, whatever mode the copy of the template had."""
+        if mode is not None:
+            checker.write("secret.key", "REPLACE_WITH_A_KEY\n", mode)
+        write(checker, FIRST)
+        assert (checker.config / "secret.key").stat().st_mode == 0o100600
+
+    @pytest.mark.parametrize(
+        ("template", "written"),
+        [
+            ("", "KEY\n"),
+            ("# why\n# how\nREPLACE_WITH_A_KEY\n", "# why\n# how\nKEY\n"),
+            ("# why\nREPLACE_WITH_A_KEY", "# why\nKEY\n"),
+            ("# why\r\n\r\nREPLACE_WITH_A_KEY\r\n# how\r\n", "# why\n\nKEY\n# how\n"),
+            ("\ufeff# why\n REPLACE_WITH_A_KEY \n", "# why\nKEY\n"),
+            ("  # why\n\tREPLACE_WITH_A_KEY\n\n # how", "  # why\nKEY\n\n # how\n"),
+            ("REPLACE_WITH_A_KEY\n# why\nchangeme\n# how\nnull\n", "KEY\n# why\n# how\n"),
+            ("# why", "# why\nKEY\n"),
+            ("# why\n\n", "# why\n\nKEY\n"),
+            ("\n", "\nKEY\n"),
+            ("# caf\u00e9\nREPLACE_WITH_A_KEY\n", "# caf\u00e9\nKEY\n"),
+        ],
+        ids=range(11),
+    )
+    @pytest.mark.parametrize("name", ["secret.key", "secret.key.example"])
+    def test_comments_are_kept(self, checker: Checker, name: str, template: str, written: str) -> None:
+        """The key replaces the first line that is no comment, or follows the last line; other values are removed."""
+        checker.write(name, template)
+        assert text_of(checker, write(checker, FIRST)["secret.key"]) == written
+        assert found(checker({V2: good_keys()[V2]})) == [("file-fallback", "secret.key")]
+
+    def test_a_copy_is_used_before_its_template(self, checker: Checker) -> None:
+        """The comments of an existing file are kept, and its template is only read."""
+        checker.write("secret.key", "# ours\nREPLACE_WITH_A_KEY\n")
+        template = checker.write("secret.key.example", "# theirs\nREPLACE_WITH_A_KEY\n")
+        assert text_of(checker, write(checker, FIRST)["secret.key"]) == "# ours\nKEY\n"
+        assert template.read_text(encoding="utf-8") == "# theirs\nREPLACE_WITH_A_KEY\n"
+
+    @posix_only
+    def test_a_template_is_read_through_no_link(self, checker: Checker) -> None:
+        """Text from behind a link never gets into a key file: its readers may not be allowed to read it."""
+        private = checker.config.parent / "private"
+        private.write_text("# private\nchangeme\n", encoding="utf-8")
+        (checker.config / "secret.key.example").symlink_to(private)
+        assert text_of(checker, write(checker, FIRST)["secret.key"]) == "KEY\n"
+
+    @pytest.mark.parametrize("content", UNUSABLE, ids=range(3))
+    def test_what_cannot_be_judged(self, checker: Checker, content: bytes) -> None:
+        """Such a file is only replaced with force, and none of its text, or of such a template's, is kept."""
+        checker.write("secret.key.example", content)
+        checker.write("secret.key", content)
+        assert refused(checker, FIRST, SECOND) == CANNOT_BE_JUDGED
+        assert text_of(checker, write(checker, FIRST, force=True)["secret.key"]) == "KEY\n"
+
+
+class TestForce:
+    """A key is only replaced with force."""
+
+    @pytest.mark.parametrize(
+        ("text", "written"),
+        [
+            ("{key}\n", "KEY\n"),
+            ("# why\n{key}", "# why\nKEY\n"),
+            ("{key}\r\n{other}\n", "KEY\n"),
+            ("REPLACE_WITH_A_KEY\n{key}\n", "KEY\n"),
+            ("# why\n{key}=\n# how\n{other}\nREPLACE_WITH_A_KEY\n", "# why\nKEY\n# how\n"),
+            ("short\n", "KEY\n"),
+        ],
+        ids=range(6),
+    )
+    def test_a_key(self, checker: Checker, text: str, written: str) -> None:
+        """Any line except blanks, comments and placeholders counts as a key; no old key stays in the file."""
+        keys = good_keys()[V1], good_keys()[V1]
+        old = text.format(key=keys[0], other=keys[1])
+        path = checker.write("secret.key", old)
+        assert refused(checker, FIRST, SECOND) == f"config/secret.key {HOLDS_A_KEY}"
+        assert names(checker) == ["secret.key"]
+        with path.open(newline="", encoding="utf-8") as opened:
+            new = write(checker, FIRST, force=True)["secret.key"]
+            assert opened.read() == old  # the file was replaced, not written to
+        text = text_of(checker, new)
+        assert (text, leaks(text, keys)) == (written, [])
+
+    def test_every_refusal_is_reported(self, checker: Checker) -> None:
+        """All files that are refused are named at once, and one of them is enough to write none."""
+        checker.write("secret_v2.key", good_keys()[V2])
+        assert refused(checker, FIRST, SECOND) == f"config/secret_v2.key {HOLDS_A_KEY}"
+        assert names(checker) == ["secret_v2.key"]
+        checker.write("secret.key", good_keys()[V1])
+        both = f"config/secret.key {HOLDS_A_KEY}; config/secret_v2.key {HOLDS_A_KEY}"
+        assert refused(checker, FIRST, SECOND) == both
+
+
+@posix_only
+class TestRefused:
+    """Where no key is written."""
+
+    @pytest.mark.parametrize("force", [False, True])
+    @pytest.mark.parametrize("target", ["elsewhere", "nothing", "secret.key", ".", "/dev/zero"])
+    def test_a_link(self, checker: Checker, target: str, force: bool) -> None:  # noqa: FBT001
+        """A link is neither followed nor replaced, wherever it leads."""
+        elsewhere = checker.write("elsewhere", "REPLACE_WITH_A_KEY\n")
+        (checker.config / "secret.key").symlink_to(target)
+        why = "config/secret.key is a link, and a key is written through none"
+        assert refused(checker, FIRST, SECOND, force=force) == why
+        assert os.readlink(checker.config / "secret.key") == target
+        assert elsewhere.read_text(encoding="utf-8") == "REPLACE_WITH_A_KEY\n"
+        assert names(checker) == ["elsewhere", "secret.key"]
+
+    @pytest.mark.parametrize("force", [False, True])
+    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+    def test_no_regular_file(self, checker: Checker, make: Callable[[Path], None], force: bool) -> None:  # noqa: FBT001
+        """A directory and a FIFO are refused, without any wait for the FIFO's other end."""
+        make(checker.config / "secret.key")
+        assert refused(checker, FIRST, SECOND, force=force) == "config/secret.key is not a regular file"
+
+    def test_a_directory_that_others_can_write_to(self, checker: Checker) -> None:
+        """No service would accept a key from there, so none is left there, with force either."""
+        checker.config.chmod(0o777)
+        why = "config/secret.key would not be accepted there: its directory is writable by others"
+        assert refused(checker, FIRST, force=True) == why
+        assert names(checker) == []
+
+    @pytest.mark.parametrize(
+        ("template", "why"),
+        [
+            ("\f# why\n", "it would hold more than the key"),
+            ("#" * MAX_FILE_BYTES, f"it is larger than {MAX_FILE_BYTES} bytes"),
+        ],
+        ids=["blank", "large"],
+    )
+    @pytest.mark.parametrize("name", ["secret.key", "secret_v2.key"])
+    def test_a_template_that_leaves_no_room(self, checker: Checker, name: str, template: str, why: str) -> None:
+        """A file that no service would accept is not put in place, and the other key is not written either."""
+        checker.write(f"{name}.example", template)
+        assert refused(checker, FIRST, SECOND) == f"config/{name} would not be accepted there: {why}"
+        assert names(checker) == [f"{name}.example"]
+
+    def test_a_lock_that_is_held(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Keys are written under the lock of the directory, and the wait for it ends."""
+        monkeypatch.setattr(files, "LOCK_SECONDS", 0)
+        with files.locked_directory(str(checker.config)):
+            said = refused(checker, FIRST)
+        assert said == "the config directory: another process does not let go of it: try again"
+        write(checker, FIRST)
+
+    def test_a_file_that_appears_meanwhile(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file that appears after the check is not replaced."""
+        prepared_file = files.prepared_file
+
+        def prepared_beside_another(*arguments: object) -> object:
+            checker.write("secret.key", "somebody else's")
+            return prepared_file(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(key_files, "prepared_file", prepared_beside_another)
+        with pytest.raises(UsageError, match=r"\Aa file was put there just now: look at it, and try again\Z"):
+            write(checker, FIRST)
+        assert (names(checker), (checker.config / "secret.key").read_bytes()) == (["secret.key"], b"somebody else's")
+
+
+class TestInPlace:
+    """The last step of each file."""
+
+    def test_the_second_one_fails(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The message names what was written before: that file is whole, and of the other nothing is left."""
+        put_in_place = files.put_in_place
+
+        def put_the_first(prepared: str, path: str, *, replace: bool) -> None:
+            if names(checker).count("secret.key"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            put_in_place(prepared, path, replace=replace)
+
+        monkeypatch.setattr(key_files, "put_in_place", put_the_first)
+        with pytest.raises(UsageError) as raised:
+            write(checker, FIRST, SECOND)
+        why = "the config directory: it cannot be used: Input/output error"
+        assert str(raised.value) == f"{why}; written before that: secret.key"
+        assert names(checker) == ["secret.key"]
+        assert re.fullmatch(rb"[A-Za-z0-9_-]{43}\n", (checker.config / "secret.key").read_bytes())
+
+    @pytest.mark.parametrize(
+        ("policy", "before"),
+        [
+            pytest.param(FIRST, "", id="full: the first", marks=pytest.mark.full),
+            pytest.param(SECOND, "; written before that: secret.key", id="the second"),
+        ],
+    )
+    def test_a_mount_point(self, checker: Checker, policy: SecretPolicy, before: str) -> None:
+        """A key file that is mounted cannot be replaced: the message says where to write the key."""
+        mounted = checker.config.parent / "mounted"
+        mounted.write_text("# theirs\n", encoding="utf-8")
+        checker.write(policy.name, "# ours\n")
+        ran = run_with_mounts(
+            [f"mount --bind mounted {policy.file}"],
+            [sys.executable, "-m", "robodj_secretguard", "generate", "--write"],
+            env=clean_environment(),
+            cwd=mounted.parent,
+        )
+        said = (
+            f"robodj-secretguard: not every key was written: {policy.file} is a mount point and cannot be replaced:"
+            f" write the key to the file that is mounted there, or deliver {policy.variable}{before}\n"
+        )
+        assert (ran.status, ran.out, ran.err) == (2, "", said)
+        assert mounted.read_text(encoding="utf-8") == "# theirs\n"
+        assert [each for each in names(checker) if each.endswith(".new")] == []

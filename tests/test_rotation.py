@@ -1,0 +1,408 @@
+"""A rotation: whether it may be recorded, the evidence of its validation, and the commands of the next one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_line import OTHER, rotated
+from conftest import NOW, V1, Checker, good_keys, marker
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.emit import PASSED_EVENT
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.lifecycle.rotation import (
+    NO_ENVIRONMENT,
+    Step,
+    before_key,
+    boxes,
+    compared,
+    completion,
+    draft_rotation,
+    is_replaced,
+    judge,
+    plan,
+    recorded_keys,
+    revoked,
+    rotations,
+    started_on,
+)
+from robodj_secretguard.shapes import Event, Proof, Validation, draft
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from robodj_secretguard.shapes import Record
+
+NAME = "secret.key"
+KEY, OLD, OLDER = (f"sgfp1:{digit * 32}" for digit in "cba")
+DAY = timedelta(days=1)
+NEW = rotated(NOW, KEY)
+DONE = "--attest startup --attest functions"
+PROGRAM = "robodj-secretguard"
+VERIFIED, ATTESTED, NOT_DONE = Proof.VERIFIED, Proof.ATTESTED, Proof.NOT_DONE
+
+
+def recorded(days: int, key: str = OLD, **fields: Any) -> Record:
+    """Return the record of a rotation some days ago."""
+    return rotated(NOW - days * DAY, key, **fields)
+
+
+def revocation(days: int, key: str = OLD) -> Record:
+    """Return the record of a revocation some days ago."""
+    return replace(draft(Event.REVOKED, reason="leaked", fingerprint=key), recorded_at=NOW - days * DAY)
+
+
+def validated(record: Record, startup: Proof, functions: Proof) -> Record:
+    """Return the record of a rotation with these steps of its validation."""
+    validation = Validation(gate=VERIFIED, startup=startup, functions=functions, log=VERIFIED)
+    event = Event.ROTATION_INCOMPLETE if NOT_DONE in {startup, functions} else Event.ROTATED
+    return replace(record, event=event, validation=validation)
+
+
+class TestRecords:
+    """What the records of a log say about the keys of a secret."""
+
+    def test_rotations(self) -> None:
+        """The rotations of one secret are found in order, incomplete ones too, in all environments or in one."""
+        dev, open_one, prod = recorded(4, environment="dev"), recorded(3, startup=NOT_DONE), recorded(1, KEY)
+        records = [dev, open_one, recorded(2, secret=OTHER), revocation(2), prod]
+        assert rotations(records, NAME) == [dev, open_one, prod]
+        assert rotations(records, NAME, "prod") == [open_one, prod]
+
+    def test_revoked(self) -> None:
+        """Each revoked key is returned once, in order."""
+        records = [revocation(4), recorded(3, OLDER), revocation(2, KEY), revocation(1)]
+        assert revoked(records) == [OLD, KEY]
+
+    def test_recorded_keys(self) -> None:
+        """Each key is listed once, as it was recorded last."""
+        records = [recorded(5), recorded(4, KEY), recorded(3, environment="dev"), recorded(2, OLDER, secret=OTHER)]
+        said = f"{OLD} dev 2026-11-28T12:00:00Z; {KEY} prod 2026-11-27T12:00:00Z"
+        assert (recorded_keys(records, NAME), recorded_keys(records[3:], NAME)) == (said, "none is recorded")
+
+    def test_compared(self) -> None:
+        """Only records of keys count, in the order of the environments' names."""
+        records = [recorded(3), recorded(2, KEY), revocation(1), recorded(1, environment="dev"), draft(Event.SEALED)]
+        assert [*compared(records).items()] == [("dev", 1), (NO_ENVIRONMENT, 1), ("prod", 2)]
+
+    @pytest.mark.parametrize(
+        ("records", "environment", "found"),
+        [
+            ([], None, None),
+            ([recorded(1, KEY)], None, None),
+            ([recorded(2), recorded(1, secret=OTHER)], None, 0),
+            ([recorded(3, OLDER), recorded(2), recorded(1, KEY)], None, 1),
+            ([recorded(3), recorded(2, KEY), recorded(1, OLDER)], None, 2),
+            ([recorded(3), recorded(2, environment="dev"), recorded(1, KEY)], None, 0),
+            ([recorded(3), recorded(2, environment="dev")], "prod", 0),
+            ([recorded(3), recorded(2, environment="dev"), recorded(1, KEY)], "dev", 1),
+            (
+                [recorded(4), recorded(3, KEY), recorded(2, environment="dev"), recorded(1, KEY, environment="dev")],
+                None,
+                2,
+            ),
+        ],
+        ids=range(9),
+    )
+    def test_before_key(self, records: Sequence[Record], environment: str | None, found: int | None) -> None:
+        """The key before another one is the last other key in the environment where that one was recorded last."""
+        earlier = before_key(KEY, NAME, records, environment)
+        assert earlier == (None if found is None else records[found])
+
+    def test_before_key_in_several_environments(self) -> None:
+        """Without an environment, records of several environments are ambiguous."""
+        records = [recorded(2), recorded(1, OLDER, environment="dev")]
+        with pytest.raises(UsageError) as raised:
+            before_key(KEY, NAME, records)
+        known = f"{OLD} prod 2026-11-29T12:00:00Z; {OLDER} dev 2026-11-30T12:00:00Z"
+        assert str(raised.value) == f"several environments have records of {NAME}: pass --environment ({known})"
+
+    @pytest.mark.parametrize(
+        ("records", "replaced"),
+        [
+            ([recorded(2)], False),
+            ([recorded(2), recorded(1, KEY)], True),
+            ([recorded(2), recorded(1, KEY, startup=NOT_DONE)], False),
+            ([recorded(2), recorded(1, KEY, environment="dev")], False),
+            ([recorded(2), recorded(1, KEY, secret=OTHER)], False),
+            ([recorded(3), recorded(2, KEY), recorded(1)], False),
+            ([recorded(2), recorded(1, KEY), revocation(0, KEY)], False),
+            ([recorded(2), recorded(1, KEY), revocation(0)], True),
+            ([recorded(2, environment=None), recorded(1, KEY, environment=None)], False),
+            ([recorded(2, environment=None), recorded(1, KEY)], False),
+        ],
+        ids=range(10),
+    )
+    def test_is_replaced(self, records: Sequence[Record], replaced: bool) -> None:  # noqa: FBT001
+        """A key is replaced when the last rotation in its environment is complete and to another, unrevoked key."""
+        assert is_replaced(records[0], records) is replaced
+
+
+def test_steps() -> None:
+    """A step is an open or a checked box of a list, which may be numbered."""
+    steps = [Step("One", done=True), Step("Two")]
+    assert boxes(steps) == ["- [x] One", "- [ ] Two"]
+    assert boxes(steps, numbered=True) == ["1. [x] One", "2. [ ] Two"]
+
+
+@pytest.mark.parametrize(
+    ("startup", "functions", "event"),
+    [
+        (NOT_DONE, ATTESTED, Event.ROTATION_INCOMPLETE),
+        (VERIFIED, NOT_DONE, Event.ROTATION_INCOMPLETE),
+        (VERIFIED, ATTESTED, Event.ROTATED),
+    ],
+)
+def test_a_draft(checker: Checker, startup: Proof, functions: Proof, event: Event) -> None:
+    """A rotation is recorded with the gate's result, and as incomplete while a step is not done."""
+    status = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(9 * DAY)}).secrets[0]
+    assert draft_rotation(status, startup, functions, environment="prod", operator="Ada", ticket="OPS-1") == draft(
+        event,
+        secret=NAME,
+        environment="prod",
+        owner="Security Operations",
+        operator="Ada",
+        ticket="OPS-1",
+        fingerprint=status.fingerprint,
+        expires_at=NOW + 9 * DAY,
+        validation=Validation(gate=VERIFIED, startup=startup, functions=functions, log=VERIFIED),
+    )
+
+
+class TestJudge:
+    """Whether a rotation may be recorded."""
+
+    UNCHANGED = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
+
+    @staticmethod
+    def judged(
+        *records: Record, new: Sequence[Record] = (NEW,), named: bool = False
+    ) -> tuple[list[Record], list[str], dict[str, str]]:
+        drafts = {each.secret or "": each for each in new}
+        return judge(drafts, records, are_named=named, options=("--model", "m:C"), log_options=("--log", "x"))
+
+    @pytest.mark.parametrize("records", [[], [recorded(2), revocation(1)], [recorded(1, secret=OTHER)]], ids=range(3))
+    def test_a_new_key(self, records: Sequence[Record]) -> None:
+        """A key without a record may be recorded."""
+        assert self.judged(*records) == ([NEW], [], {})
+
+    @pytest.mark.parametrize(
+        ("records", "why"),
+        [
+            (
+                [recorded(3, KEY, environment="dev"), revocation(1, KEY)],
+                "the key was revoked at 2026-11-30T12:00:00Z",
+            ),
+            ([recorded(3, KEY), revocation(1, KEY)], "the key was revoked at 2026-11-30T12:00:00Z"),
+            (
+                [recorded(3, KEY), recorded(2, KEY, environment="dev", startup=NOT_DONE)],
+                "the key stands under the environment dev, and each needs its own",
+            ),
+            (
+                [recorded(3, KEY), recorded(2, KEY, secret=OTHER)],
+                f"the key stands under {OTHER}, and each secret needs its own",
+            ),
+            (
+                [recorded(3, KEY), recorded(2, KEY), recorded(1)],
+                "the key was used before, since 2026-11-28T12:00:00Z",
+            ),
+        ],
+        ids=["revoked elsewhere", "revoked", "environment", "secret", "used before"],
+    )
+    def test_a_key_that_has_records(self, records: Sequence[Record], why: str) -> None:
+        """A key that was revoked, is used elsewhere or was used before is refused, with what to do."""
+        remedy = f"deliver the new key; only if there is none yet, generate it: {PROGRAM} generate {NAME} --model m:C"
+        assert self.judged(*records) == ([], [], {NAME: f"{why}; {remedy}"})
+
+    def test_an_unchanged_key(self) -> None:
+        """A key that is recorded already is ignored if another key is new, unless its secret was named."""
+        other = rotated(NOW, OLD, secret=OTHER)
+        assert self.judged(recorded(1, KEY, startup=NOT_DONE), NEW) == ([], [NAME], {NAME: self.UNCHANGED})
+        assert self.judged(NEW, new=(NEW, other)) == ([other], [NAME], {})
+        assert self.judged(NEW, new=(NEW, other), named=True) == ([other], [NAME], {NAME: self.UNCHANGED})
+        assert self.judged(NEW, other, new=(NEW, other))[2] == {NAME: self.UNCHANGED, OTHER: self.UNCHANGED}
+
+    @pytest.mark.parametrize(
+        ("before", "now", "after"),
+        [
+            ((NOT_DONE, NOT_DONE), (ATTESTED, ATTESTED), (ATTESTED, ATTESTED)),
+            ((NOT_DONE, NOT_DONE), (NOT_DONE, ATTESTED), (NOT_DONE, ATTESTED)),
+            ((NOT_DONE, ATTESTED), (ATTESTED, NOT_DONE), (ATTESTED, ATTESTED)),
+            ((ATTESTED, NOT_DONE), (NOT_DONE, ATTESTED), (ATTESTED, ATTESTED)),
+            ((ATTESTED, NOT_DONE), (VERIFIED, NOT_DONE), (VERIFIED, NOT_DONE)),
+            ((VERIFIED, NOT_DONE), (ATTESTED, ATTESTED), (VERIFIED, ATTESTED)),
+        ],
+        ids=range(6),
+    )
+    def test_completed(self, before: tuple[Proof, Proof], now: tuple[Proof, Proof], after: tuple[Proof, Proof]) -> None:
+        """An incomplete rotation is completed by later steps: the better proof of each step stays."""
+        earlier = validated(recorded(1, KEY), *before)
+        expected = validated(NEW, *after)
+        assert self.judged(earlier, new=(validated(NEW, *now),)) == ([expected], [], {})
+
+    @pytest.mark.parametrize("now", [(NOT_DONE, NOT_DONE), (ATTESTED, NOT_DONE)])
+    def test_no_further_step(self, now: tuple[Proof, Proof]) -> None:
+        """An incomplete rotation without a further step is refused, with the command that completes it."""
+        earlier = validated(recorded(1, KEY), ATTESTED, NOT_DONE)
+        why = "it is recorded as incomplete since 2026-11-30T12:00:00Z, and no further step is done; when one is: "
+        again = f"rotate record {NAME} --environment prod --operator Ada --attest functions --log x --model m:C"
+        assert self.judged(earlier, new=(validated(NEW, *now),)) == ([], [], {NAME: f"{why}{PROGRAM} {again}"})
+
+
+def test_completion() -> None:
+    """The command names each open step, quotes the operator, and leaves out what is unknown."""
+    open_one = validated(rotated(NOW, KEY, operator="dana o'neil"), NOT_DONE, NOT_DONE)
+    begin = f"{PROGRAM} rotate record {NAME} --environment prod --operator"
+    assert completion(open_one, ("--model", "m:C")) == f"{begin} 'dana o'\"'\"'neil' {DONE} --model m:C"
+    assert completion(replace(NEW, operator="-x"), ()) == f"{begin}=-x"
+
+
+class TestStartedOn:
+    """A service's own log is the evidence that it started on a key."""
+
+    @staticmethod
+    def lines(form: str) -> list[bytes]:
+        return [b"\xff\xfe\n", form.format(event=PASSED_EVENT, name=NAME, key=KEY).encode(), b"serving\n"]
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            "{event} secrets=[{{'secret': '{name}', 'state': 'present', 'fingerprint': '{key}'}}]",
+            '{{"event": "{event}", "secrets": [{{"fingerprint": "{key}", "secret": "{name}", "state": "present"}}]}}',
+            r'{event} secrets="[{{\"secret\": \"{name}\", \"state\": \"present\", \"fingerprint\": \"{key}\"}}]"',
+        ],
+        ids=["python", "json", "escaped"],
+    )
+    def test_evidence(self, form: str) -> None:
+        """The event is found in any form that a pipeline gives it, for the secret on whose key the service started."""
+        assert started_on(self.lines(form), {NAME: KEY, OTHER: OLD}) == {NAME}
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            "GET /?x={event} {key}",
+            "{event} {{secret={name} state=expired fingerprint={key}}}",
+            "{event} {{secret=secret_v2.key state=present fingerprint={key}}}",
+            "{event} {{secret={name}s state=present fingerprint={key}}}",
+            "{event} {{secret={name} state=present fingerprint={key}0}}",
+            "{event} {{secret={name} state=present}} {{fingerprint={key}}}",
+            "{{secret={name} state=present fingerprint={key}}}",
+            "{event}\n",
+        ],
+        ids=range(8),
+    )
+    def test_no_evidence(self, form: str) -> None:
+        """A line that is not the event of this secret, present and on this key, proves nothing."""
+        assert started_on(self.lines(form), {NAME: KEY}) == set()
+
+
+class TestPlan:
+    """The next steps of a rotation."""
+
+    POLICY = RuntimeSecrets.secret_policies["secret_key"]
+    IN_FORCE = (
+        "Record the key in force, in the environment that has it, before it is replaced: only a recorded key can be"
+        " revoked by name later:"
+    )
+    GENERATE = (
+        "Generate a new key for this environment alone, straight into the secret manager (the part after | is its own"
+        " command):"
+    )
+
+    @classmethod
+    def steps(
+        cls, *records: Record, delivered: str | None = KEY, environment: str | None = None
+    ) -> list[tuple[str, str | None]]:
+        steps = plan(
+            cls.POLICY,
+            records,
+            now=NOW,
+            delivered=delivered,
+            environment=environment,
+            who=("--operator", "dana o'neil"),
+            options=("--model", "m:C"),
+            log_options=("--log", "x"),
+        )
+        return [(text, command) for text, *_, command in steps]
+
+    @pytest.mark.parametrize("delivered", [KEY, None])
+    def test_the_first(self, delivered: str | None) -> None:
+        """Without records, every command is there, in order, with placeholders for what is unknown."""
+        who = "--operator 'dana o'\"'\"'neil'"
+        record = f"{PROGRAM} rotate record {NAME} --environment ENVIRONMENT {who} {DONE} --log x --model m:C"
+        assert self.steps(delivered=delivered) == [
+            (self.IN_FORCE, record),
+            (
+                self.GENERATE,
+                f"{PROGRAM} generate {NAME} --model m:C | YOUR-SECRET-MANAGER",
+            ),
+            (
+                "Set its expiry marker, 90 days from now, where the key is delivered:",
+                "ROBODJ_SECRET_KEY_EXPIRES_AT=2027-03-01T12:00:00Z",
+            ),
+            (
+                "Deliver the key as ROBODJ_SECRET_KEY, and run the gate in the environment that has it:",
+                f"{PROGRAM} check --require-env-only --model m:C",
+            ),
+            ("Start the services, and confirm that their startup integrity checks pass.", None),
+            ("Verify that authentication- and encryption-dependent functions still operate.", None),
+            ("Record it, in the environment that has the key:", record),
+            ("Disable the old version in the secret manager.", None),
+            (
+                "Only if the old key may be known to others, revoke it:",
+                f"{PROGRAM} revoke {NAME} --last-recorded --reason WHY {who} --log x --model m:C",
+            ),
+        ]
+
+    @pytest.mark.parametrize(
+        ("records", "given", "environment", "since", "old"),
+        [
+            ([recorded(1, KEY)], {}, "prod", 1, (KEY, 1)),
+            ([recorded(3, KEY, startup=NOT_DONE), recorded(1, KEY)], {}, "prod", 3, (KEY, 1)),
+            ([recorded(1, KEY)], {"environment": "prod"}, "prod", 1, (KEY, 1)),
+            ([recorded(3, KEY), recorded(2, KEY, environment="dev")], {}, "dev", 2, (KEY, 2)),
+            ([recorded(3, KEY), recorded(1)], {}, "prod", None, None),
+            ([recorded(1)], {}, "ENVIRONMENT", None, None),
+            ([recorded(1)], {"environment": "prod"}, "prod", None, None),
+            ([recorded(3), recorded(2, KEY, environment="dev")], {"environment": "prod"}, "prod", None, (OLD, 3)),
+            ([recorded(3, OLDER), recorded(2)], {"environment": "prod", "delivered": None}, "prod", None, (OLD, 2)),
+            ([recorded(1)], {"delivered": None}, "ENVIRONMENT", None, None),
+            (
+                [recorded(3, KEY, environment="dev"), recorded(2, KEY, secret=OTHER), revocation(1, KEY)],
+                {"environment": "prod"},
+                "prod",
+                None,
+                None,
+            ),
+        ],
+        ids=[
+            *("recorded", "completed", "environment given", "two environments", "another later", "not recorded"),
+            *("only another", "elsewhere", "not delivered", "nothing known", "other records"),
+        ],
+    )
+    def test_the_next(
+        self,
+        records: Sequence[Record],
+        given: dict[str, Any],
+        environment: str,
+        since: int | None,
+        old: tuple[str, int] | None,
+    ) -> None:
+        """The records tell the environment, since when the key in force is recorded, and which key is the old one."""
+        first, *_, (_, record), (disable, _), (_, revoke) = self.steps(*records, **given)
+        if since is None:
+            assert first == (self.IN_FORCE, record)
+        else:
+            when = f"{NOW - since * DAY:%Y-%m-%dT%H:%M:%SZ}"
+            assert first == (f"The key in force is recorded already: {KEY}, since {when}.", None)
+        assert f" --environment {environment} " in str(record)
+        which, key = "", f"{NAME} --last-recorded"
+        if old is not None:
+            fingerprint, days = old
+            which = f" ({fingerprint}, recorded {NOW - days * DAY:%Y-%m-%dT%H:%M:%SZ})"
+            key = f"--fingerprint {fingerprint}"
+        assert disable == f"Disable the old version in the secret manager{which}."
+        assert str(revoke).startswith(f"{PROGRAM} revoke {key} --reason WHY ")

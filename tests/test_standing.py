@@ -1,0 +1,141 @@
+"""What the operations log shows to be wrong: a revocation that is not listed, and a key that came back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_line import OTHER, rotated
+from conftest import NOW, Checker, good_keys
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.lifecycle.standing import recorded_findings
+from robodj_secretguard.shapes import Event, draft
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from robodj_secretguard import Report
+    from robodj_secretguard.report import Finding
+    from robodj_secretguard.shapes import Record
+
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
+KEY, KEY_OF_OTHER, LATER, GONE = (f"sgfp1:{digit * 32}" for digit in "abcd")
+
+
+@pytest.fixture
+def report(checker: Checker) -> Report:
+    """A report on two sound keys with known fingerprints."""
+    report = checker(good_keys())
+    first, second = report.secrets
+    return report._replace(secrets=(first._replace(fingerprint=KEY), second._replace(fingerprint=KEY_OF_OTHER)))
+
+
+def recorded(age: timedelta, key: str = KEY, **fields: Any) -> Record:
+    """Return the record of a rotation of this age."""
+    return rotated(NOW - age, key, **fields)
+
+
+def revocation(key: str) -> Record:
+    """Return the record of a revocation."""
+    return replace(draft(Event.REVOKED, reason="leaked", fingerprint=key), recorded_at=NOW - DAY)
+
+
+def findings(report: Report, *records: Record) -> list[Finding]:
+    """Return what the log shows to be wrong."""
+    return [*recorded_findings(report, records, POLICIES, ("--config-dir", "x"))]
+
+
+class TestRevocations:
+    """A recorded revocation must be on the revocation list."""
+
+    def test_one_that_is_not_listed(self, report: Report) -> None:
+        """It is an alert for the owners of all secrets, with the command that lists it again."""
+        (found,) = findings(report, revocation(GONE))
+        assert found._asdict() == {
+            "check": "revocation-list",
+            "severity": "alert",
+            "secret": None,
+            "source": "file:config/revoked.fingerprints",
+            "message": f"A recorded revocation is not on the revocation list: {GONE}.",
+            "remedy": "Restore the list from version control, or put the fingerprint on it again: robodj-secretguard"
+            f" revoke --fingerprint {GONE} --reason 'recorded as revoked' --yes --config-dir x",
+            "owner": "Security Operations",
+        }
+
+    def test_several(self, report: Report) -> None:
+        """The first is named, in the command too, and the others are counted, each key once."""
+        (found,) = findings(report, revocation(GONE), revocation(KEY), revocation(GONE))
+        assert found.message == f"A recorded revocation is not on the revocation list: {GONE} and 1 more."
+        assert f" revoke --fingerprint {GONE} " in found.remedy
+
+    def test_a_listed_one(self, report: Report) -> None:
+        """What is on the list is in order; without a list that was looked for, nothing is."""
+        assert report.revocation_list is not None
+        listed = report._replace(revocation_list=report.revocation_list._replace(fingerprints=frozenset({GONE})))
+        assert findings(listed, revocation(GONE)) == []
+        assert len(findings(listed, revocation(GONE), revocation(KEY))) == 1
+        assert len(findings(report._replace(revocation_list=None), revocation(GONE))) == 1
+
+
+class TestSuperseded:
+    """A key that is delivered although a later one is recorded in its environment."""
+
+    @pytest.mark.parametrize(
+        ("age", "severity", "remedy"),
+        [
+            (
+                14 * DAY,
+                "note",
+                f"Roll {LATER} out before 2026-12-01T12:00:00Z: from then on this is a warning.",
+            ),
+            (
+                14 * DAY + SECOND,
+                "warning",
+                "Set ROBODJ_SECRET_KEY to its current value from the secret manager, then restart.",
+            ),
+        ],
+        ids=["in the overlap", "after it"],
+    )
+    def test_an_old_key(self, report: Report, age: timedelta, severity: str, remedy: str) -> None:
+        """Within the overlap it is a note, and a warning after it."""
+        (found,) = findings(report, recorded(40 * DAY), recorded(age, LATER), recorded(DAY, GONE))
+        assert found._asdict() == {
+            "check": "superseded",
+            "severity": severity,
+            "secret": "secret.key",
+            "source": "environment",
+            "message": f"ROBODJ_SECRET_KEY is an old key: {LATER} was recorded after it, at"
+            f" {NOW - age:%Y-%m-%dT%H:%M:%SZ} in prod.",
+            "remedy": remedy,
+            "owner": "Security Operations",
+        }
+
+    @pytest.mark.parametrize(
+        "records",
+        [
+            [recorded(2 * DAY), recorded(DAY, LATER, environment="dev")],
+            [recorded(2 * DAY), recorded(DAY, LATER, secret=OTHER)],
+            [recorded(2 * DAY, GONE), recorded(DAY, LATER)],
+            [recorded(3 * DAY), recorded(2 * DAY, LATER), recorded(DAY)],
+            [recorded(3 * DAY), recorded(2 * DAY, environment="dev"), recorded(DAY, LATER)],
+        ],
+        ids=["another environment", "another secret", "not recorded", "recorded again", "delivered elsewhere since"],
+    )
+    def test_no_old_key(self, report: Report, records: Sequence[Record]) -> None:
+        """A key is old only where another one is recorded after its own last record, in the same environment."""
+        assert findings(report, *records) == []
+
+    def test_no_key_is_delivered(self, report: Report) -> None:
+        """Without a key there is no old one."""
+        first, second = report.secrets
+        missing = report._replace(secrets=(first._replace(fingerprint=None), second))
+        assert findings(missing, recorded(DAY, None), recorded(SECOND, LATER)) == []  # type: ignore[arg-type]
+
+    def test_each_secret(self, report: Report) -> None:
+        """Each secret is compared with its own records."""
+        records = [recorded(2 * DAY, key, secret=OTHER) for key in (KEY_OF_OTHER, LATER)]
+        assert [each.secret for each in findings(report, *records)] == [OTHER]
