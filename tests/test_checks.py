@@ -206,7 +206,7 @@ def unwrapped(text: str) -> list[str]:
 
 
 class TestLines:
-    """The line of each check, to the letter: it is what somebody reads at three in the morning."""
+    """The line of each check, to the letter."""
 
     @pytest.mark.parametrize(("environ", "line"), [*zip(VARIABLES, unwrapped(LINES), strict=True)], ids=range(15))
     def test_of_a_variable(self, checker: Checker, environ: dict[str, str], line: str) -> None:
@@ -216,14 +216,14 @@ class TestLines:
     @pytest.mark.parametrize(("file", "line"), [*zip(FILES, unwrapped(LINES_OF_FILES), strict=True)], ids=range(12))
     @posix_only
     def test_of_a_file(self, checker: Checker, file: tuple[Any, ...], line: str) -> None:
-        """What is wrong with a file, and what to do; a file in use is also said to be one."""
+        """What is wrong with a file, and what to do; a file in use has its own warning."""
         name, content, mode, environ = file
         checker.write(name, content, mode)
         lines = [each.line for each in checker(good_keys() | environ).findings]
         assert [each for each in lines if each == line or "file-fallback" not in each] == [line]
 
     def test_of_the_clock(self, checker: Checker) -> None:
-        """It is the machine's clock, and no secret's."""
+        """The message is about the clock of the machine."""
         (finding,) = checker(good_keys() | {E1: marker(DAY)}, now=EARLIEST_CLOCK - DAY).findings
         assert (finding.message, finding.remedy) == (
             f"The clock says 2026-10-31T00:00:00Z, which is before this program was made: {E1} cannot be judged.",
@@ -240,7 +240,7 @@ class TestLines:
         ],
     )
     def test_of_a_directory(self, named_by: str | None, what: str, fix: str) -> None:
-        """Whoever named the directory is told, and the path is not."""
+        """The message names who set the directory, and not its path."""
         what = f"The config directory that {what} names" if named_by else "config under the working directory"
         source = "environment" if named_by == "environment" else "none"
         expected = Problem(f"{what} fails.", f"It may hold the revocation list or key files. {fix}", source)
@@ -249,7 +249,7 @@ class TestLines:
             assert problems(Check.SETTING, a_setup(model_directory_fault="fails")) == [expected]
 
     def test_of_a_check_that_failed(self) -> None:
-        """An error is told by its type alone."""
+        """An error is reported by its type alone."""
         assert internal("TypeError") == Problem(
             "The check itself failed (TypeError): nothing is verified.",
             "If the service passes arguments or has validators of its own, ask its developers; else report a bug.",
@@ -285,7 +285,7 @@ class TestValue:
         ],
     )
     def test_the_first(self, checker: Checker, value: str | None, fired: str | None, state: State) -> None:
-        """A value that is no sound key is not looked for on the revocation list, whatever is on it."""
+        """Only a sound key is looked up on the revocation list, whatever is on it."""
         keys = good_keys()
         given = keys | ({} if value is None else {V1: value})
         report = checker(given | {REVOKED: listed(secrets.token_urlsafe(32), *filter(str.isascii, [value or "x"]))})
@@ -326,7 +326,7 @@ class TestShared:
 
     @pytest.mark.parametrize("size", [32, 64])
     def test_in_any_spelling(self, checker: Checker, size: int) -> None:
-        """A key that equals or contains another one is told on the later secret, also respelled in unused bits."""
+        """A key that equals or contains another one is reported on the later secret, also respelled in unused bits."""
         key, more = secrets.token_urlsafe(size), secrets.token_urlsafe(32)
         for first, second in [pair for other in (key, *respelled(key)[:3]) for pair in ((key, other), (other, key))]:
             for value in (second, more + second, second + more):
@@ -376,7 +376,7 @@ class TestMarker:
         assert secret.state is (State.EXPIRED if fired == "expired" else State.PRESENT)
 
     def test_only_of_a_value_that_was_found(self, checker: Checker) -> None:
-        """A malformed or revoked key expires, a missing one does not. Temporary keys are not said to expire soon."""
+        """A malformed or revoked key expires, and a missing one does not. Temporary keys do not expire soon."""
         keys = good_keys()
         for text in (marker(-DAY), "never"):
             assert found(checker({V2: keys[V2], E1: text}, now=EARLIEST_CLOCK - DAY)) == [("missing", K1)]
@@ -405,7 +405,7 @@ class TestMarker:
         assert found(checker(good_keys() | {E1: text}, now=now)) == [(each, K1) for each in fired]
 
     def test_the_earliest_clock(self) -> None:
-        """It is no later than this source, or a clock that is right would be refused; it moves with releases alone."""
+        """It is not later than this source, or a correct clock would be refused; only a release moves it."""
         assert datetime(2026, 11, 1, tzinfo=UTC) == EARLIEST_CLOCK
 
 
@@ -461,8 +461,8 @@ class TestRevocationList:
             (40, "entries 1, 2, 3, 4, 5 and 35 more"),
         ],
     )
-    def test_how_many_entries_are_told(self, wrong: int, said: str) -> None:
-        """The first five are told, and how many more there are, of the file and of the variable."""
+    def test_how_many_entries_are_reported(self, wrong: int, said: str) -> None:
+        """The first five are reported, and how many more there are, of the file and of the variable."""
         text = "wrong " * wrong
         file = TextFile(exists=True, lines=tuple(map(SealedStr, text.split())))
         in_file, in_variable = revocation_list_problems(a_setup(revocation=revocation_list([file], SealedStr(text))))
@@ -470,7 +470,7 @@ class TestRevocationList:
         assert f"fingerprints: {said}." in in_variable.what
 
     def test_of_the_models_directory(self) -> None:
-        """Of two lists, that of the model is said to be in the model's directory."""
+        """The second list is described as the one in the model's directory."""
         exposed = TextFile(exists=True, lines=(SealedStr("wrong"),), exposed=("it is open",), foreign=("it is theirs",))
         dangling = TextFile(dangling=True)
         setup = a_setup(revocation=revocation_list([dangling, exposed], SealedStr("wrong")))
@@ -498,7 +498,7 @@ class TestRevocationList:
         ids=range(5),
     )
     def test_a_required_list(self, files: list[TextFile], changes: dict[str, Any], places: Sequence[str]) -> None:
-        """A model that requires a list needs one that has a line; a directory that is missing is told instead."""
+        """A model that requires a list needs one that has a line; a directory that is missing is reported instead."""
         setup = a_setup(revocation=revocation_list(files), **{"list_required": True} | changes)
         assert [(each.what, each.fix) for each in problems(Check.REVOCATION_LIST, setup)] == [
             (
@@ -543,10 +543,10 @@ class TestNearMiss:
         assert [(*each, report.findings[0].severity) for each in found(report)] == [("near-miss", secret, severity)]
 
     def test_a_second_ending_that_another_secret_has(self) -> None:
-        """A file that another secret declares is no typo."""
+        """A file that another secret declares is not a typo."""
         named = POLICIES[1]._replace(file="config/secret.key.txt")
         list_too = POLICIES[1]._replace(file=f"config/{LIST}.txt")
         files = [TextFile(misnamed=True)]
-        for policies, told in ((POLICIES, 1), ((POLICIES[0], list_too), 0), ((POLICIES[0], named), 1)):
+        for policies, number in ((POLICIES, 1), ((POLICIES[0], list_too), 0), ((POLICIES[0], named), 1)):
             setup = a_setup(policies=policies, revocation=revocation_list(files))
-            assert len(problems(Check.NEAR_MISS, setup)) == told
+            assert len(problems(Check.NEAR_MISS, setup)) == number

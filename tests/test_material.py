@@ -72,7 +72,7 @@ class TestPlaceholder:
 
     @pytest.mark.parametrize("near", ["xxxxxxx", "replacewit", "exampl", "change-m", "<>", "%%", "${}", "{{}}"])
     def test_one_character_less(self, near: str) -> None:
-        """One character less, and brackets with nothing in them, are no placeholder."""
+        """One character less, and brackets with nothing in them, are not placeholders."""
         assert not is_placeholder(f"{good_keys()[V1]}-{near}")
 
     @pytest.mark.parametrize("whole", ["null", "None", "nil", "TODO", "tbd", "dummy", "secret", "Test", "x", "XXX"])
@@ -153,7 +153,7 @@ class TestPlaceholder:
         assert is_placeholder(value) or weakness(value)
 
     def test_how_long_encoded_text_is(self) -> None:
-        """From 24 bytes on, encoded text that is no key is a placeholder; shorter text must be one by itself."""
+        """Encoded text of 24 bytes or more is a placeholder unless it is a key; shorter text must itself be one."""
         text = b"qW8 zX3 vB7 nM2 kJ9 hG4 f"
         assert [is_placeholder(base64.b64encode(text[:size]).decode()) for size in (23, 24)] == [False, True]
         assert is_placeholder(base64.b64encode(b"changeme").decode())
@@ -166,7 +166,7 @@ class TestPlaceholder:
         assert not is_placeholder(bytes(range(128, 151)).hex())
 
     def test_an_encoded_key(self) -> None:
-        """A generated key that was encoded once more is no placeholder, nor is text that a decoder refuses."""
+        """A generated key that was encoded again, and text that a decoder refuses, are not placeholders."""
         assert not is_placeholder(base64.b64encode(b"changeme").decode().replace("W", "!W"))
         assert not is_placeholder(base64.b64encode(secrets.token_hex(32).encode()).decode())
         assert not is_placeholder(base64.b64encode(secrets.token_urlsafe(32).encode()).decode())
@@ -188,7 +188,7 @@ class TestPlaceholder:
 
 
 class TestFormat:
-    """The accepted material, and what is said of other text."""
+    """The accepted material, and what is wrong with other text."""
 
     @pytest.mark.parametrize(
         ("variable", "alphabet", "length", "needed"),
@@ -215,8 +215,8 @@ class TestFormat:
             assert format_defects(each, MATERIAL[variable]) == said
 
     @pytest.mark.parametrize(("length", "said"), [(15, "fewer than 16"), (16, "16")])
-    def test_a_short_length_is_not_told(self, length: int, said: str) -> None:
-        """A length below 16 characters is not told."""
+    def test_a_short_length_is_not_reported(self, length: int, said: str) -> None:
+        """A length below 16 characters is not reported."""
         (defect,) = format_defects(random_text(BASE64URL, length), MATERIAL[V1])
         assert defect == f"it has {said} base64url characters where at least 43 are needed"
 
@@ -295,8 +295,8 @@ class TestWeak:
         assert weakness(runs + rest) == weakness(rest + runs) == self.RUNS
         assert weakness(f"{runs}{rest}-") is weakness(f"-{rest}{runs}") is None
 
-    def test_a_run_of_three_is_no_run(self) -> None:
-        """Three neighbours are chance."""
+    def test_a_run_of_three(self) -> None:
+        """Three neighbours are not a run."""
         text = "-".join(f"abC deF ghI jkL mnO pqR stU vwX yz0 {123} {567}".split())
         assert len(text) == 43
         assert weakness(text) is None
@@ -308,7 +308,7 @@ class TestWeak:
             assert weakness(change(secrets.token_hex(32))) is None
 
     def test_sound(self) -> None:
-        """A sound key is no placeholder, is well-formed and is not weak."""
+        """A sound key is well-formed, is not a placeholder and is not weak."""
         key = good_keys()[V1]
         values = (key, f"{key}-changeme", f"{key}=", "Zy" * 30)
         assert [is_sound(value, MATERIAL[V1]) for value in values] == [True, False, False, False]
@@ -318,7 +318,7 @@ class TestFingerprint:
     """The one derivation of a key that may be shown."""
 
     def test_its_definition(self) -> None:
-        """It is BLAKE2b-128 with a personalisation of its own; a hexadecimal key is lower-cased first."""
+        """It is BLAKE2b-128 with a separate personalisation; a hexadecimal key is lower-cased first."""
         text, digits = secrets.token_urlsafe(32), secrets.token_hex(64)
         for key, form in ((text, text), (digits, digits), (digits.upper(), digits)):
             digest = blake2b(form.encode(), digest_size=16, person=b"robodj-sgfp1").hexdigest()
@@ -366,6 +366,6 @@ class TestFingerprint:
         ],
         ids=range(14),
     )
-    def test_what_is_none(self, spoil: Callable[[str], str]) -> None:
-        """Any other text than the library writes is no fingerprint."""
+    def test_other_text(self, spoil: Callable[[str], str]) -> None:
+        """Only text as the library writes it is a fingerprint."""
         assert not is_fingerprint(spoil(of(f"{good_keys()[V1]}")))

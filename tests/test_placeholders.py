@@ -1,4 +1,4 @@
-"""The lists of what templates have in the place of a key, and how rarely chance makes a key that looks like that."""
+"""The lists of what templates have instead of a key, and how rarely a generated key looks like that."""
 
 from __future__ import annotations
 

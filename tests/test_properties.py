@@ -88,7 +88,7 @@ def for_any(**strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., Non
 
 
 def fill(config: Path, files: Mapping[str, bytes]) -> None:
-    """Make the config directory anew, with these files."""
+    """Make the config directory again, with these files."""
     shutil.rmtree(config, ignore_errors=True)
     config.mkdir(mode=0o700)
     for name, data in files.items():
@@ -231,7 +231,7 @@ class TestNonInterference:
 
 
 def verdict(report: Report, value: str) -> object:
-    """Return what may be said of a value: which checks fire, its kind, why it is weak, its times and the mode."""
+    """Return what may be shown of a value: which checks fire, its kind, why it is weak, its times and the mode."""
     fired = [(finding.check, finding.secret) for finding in report.findings]
     times = [status.expires_at for status in report.secrets]
     kind = is_hexadecimal(value.strip("\r\n").strip().strip("\"'").rstrip("="))

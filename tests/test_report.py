@@ -87,7 +87,7 @@ class TestOrder:
         assert checker(dict(reversed(environ.items()))) == report
 
     def test_further_findings(self, checker: Checker) -> None:
-        """A finding that is added later stands in its place, and an alert makes its secret unusable."""
+        """A finding that is added later is sorted into its place, and an alert makes its secret unusable."""
         report = checker(good_keys() | {f"{V1}S": "x", f"{V2}S": "x"})
         further = [(Check.INTERNAL, Severity.ALERT, K2), (Check.SETTING, Severity.ALERT, None)]
         more = with_findings(report, [*(a_finding(*each) for each in further), a_finding(Check.CADENCE, Severity.NOTE)])
@@ -183,7 +183,7 @@ class TestReport:
 
     @pytest.mark.skipif(not hasattr(time, "tzset"), reason="a process's timezone cannot be set on Windows")
     def test_the_machines_timezone_does_not_matter(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Every time in a report is in UTC, wherever the machine stands."""
+        """Every time in a report is in UTC, whatever the timezone of the machine."""
         environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(days=30))}
         expected = checker(environ)
         with monkeypatch.context() as patched:

@@ -125,7 +125,7 @@ class TestEnvironment:
 
     @pytest.mark.parametrize(("environ", "absent"), [({}, f"{V1} is unset"), ({V1: ""}, f"{V1} is set but empty")])
     def test_an_offer_without_a_value(self, environ: dict[str, str], absent: str) -> None:
-        """An empty variable is no value, and is said to be empty."""
+        """An empty variable is not a value, and is described as empty."""
         assert Environment(environ).offer(POLICIES[0]) == Offer("environment", V1, NO_TEXT, absent)
 
     def test_an_offer_of_a_value(self) -> None:
@@ -146,7 +146,7 @@ class TestKeyFiles:
         ],
     )
     def test_an_offer(self, config: Path, content: str | None, absent: str, *, is_off: bool) -> None:
-        """An offer names the declared file, and says why there is no value."""
+        """An offer names the declared file, and says why a value is missing."""
         if content:
             put(config / "secret.key", content)
         offer = KeyFiles(str(config), "argument", is_off=is_off).offer(POLICIES[0])
@@ -156,7 +156,7 @@ class TestKeyFiles:
 
     @posix_only
     def test_a_link_to_nothing(self, config: Path) -> None:
-        """A mount whose target is gone is not said not to be there."""
+        """A link to a target that is gone has its own message."""
         (config / "secret.key").symlink_to("..data/secret.key")
         offer = KeyFiles(str(config), None, is_off=False).offer(POLICIES[0])
         assert offer.absent == "config/secret.key is a link to a file that is not there"
@@ -323,7 +323,7 @@ class TestSwitches:
 
     @pytest.mark.parametrize("value", ["2", "maybe", " true", "ye", "\n"])
     def test_unknown(self, value: str) -> None:
-        """An unknown value is told, and the stricter side holds."""
+        """An unknown value is reported, and the stricter side holds."""
         found = setup({PROTECTED: value})
         assert (found.protected, found.files_off, found.unknown_switches) == (True, True, (PROTECTED,))
         found = setup({ALLOW: value})
@@ -373,7 +373,7 @@ class TestNames:
         ],
     )
     def test_typos(self, name: str, meant: str, secret: str | None, *, loosens: bool) -> None:
-        """Of each typo is known what is meant, whose it is, and whether ignoring it loosens a check."""
+        """Each typo has the variable that is meant, its secret, and whether ignoring it loosens a check."""
         ((target, shown),) = setup({name: "x"}).near_misses
         assert (shown, target.name, target.loosens) == (name, meant, loosens)
         assert (target.policy.name if target.policy else None) == secret
@@ -415,13 +415,13 @@ class TestRevocationList:
         ],
     )
     def test_the_variable(self, value: str, entries: int, invalid: tuple[int, ...]) -> None:
-        """Commas and blanks separate entries, and may stand around them; comments are no entries."""
+        """Commas and blanks separate entries, and may surround them; comments are not entries."""
         found = revocation_list([NO_TEXT], SealedStr(spelled(value)))
         assert (len(found.fingerprints), found.invalid_in_variable) == (entries, invalid)
         assert (found.invalid_in_files, found.sources) == (((),), ("environment",))
 
     def test_where_it_is(self) -> None:
-        """A file that is there or a link to nothing is a list, also without an entry; an empty variable is none."""
+        """A file that exists or a link to nothing is a list, also without an entry; an empty variable is not."""
         both = revocation_list([TextFile(exists=True, lines=(SealedStr("x"),)), NO_TEXT], SealedStr("x"))
         assert (both.sources, both.invalid_in_files) == ((LIST_SOURCE, "environment"), ((1,), ()))
         assert revocation_list([NO_TEXT]).sources == ()
@@ -474,7 +474,7 @@ class TestRevocationList:
 
     @root_only
     def test_no_list(self, config: Path) -> None:
-        """Whoever owns the directory may have taken the list away; a list that is there is judged by itself."""
+        """The owner of the directory may have removed the list; a list that exists is judged alone."""
         os.chown(config, 65534, -1)
         assert setup({}, config_dir=config).revocation.files[0].foreign == ("it is owned by another ordinary user",)
         put(config / LIST, "# none")
@@ -513,10 +513,10 @@ class TestMarker:
         ],
     )
     def test_refused(self, text: str) -> None:
-        """Any other text, and an instant that is not in the calendar, is none."""
+        """Any other text, and an instant that is not in the calendar, is invalid."""
         assert parse_marker(SealedStr(text)) is None
 
-    def test_a_time_is_told_in_utc(self) -> None:
-        """To the second, with `Z`."""
+    def test_a_time_in_utc(self) -> None:
+        """A time is written in UTC to the second, with `Z`."""
         assert iso_utc(datetime.fromisoformat("2026-11-24T23:30:00.999+01:00")) == "2026-11-24T22:30:00Z"
         assert parse_marker(None) is None

@@ -87,7 +87,7 @@ class TestLines:
         ],
     )
     def test_what_remains(self, content: str, expected: list[str]) -> None:
-        """Only a newline ends a line; a comment with another line break in it is no comment."""
+        """Only a newline ends a line; text with another line break in it is not a comment."""
         assert lines(content) == expected
 
     @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ class TestContent:
         assert (file.unreadable, len(file.lines)) == (unreadable, 0 if unreadable else 1)
 
     def test_nothing_there(self, path: Path) -> None:
-        """No file, and a path below a plain file, are nothing at all."""
+        """A missing file, and a path below a plain file, have nothing."""
         assert seen(path) == seen(put(path) / "file") == NO_TEXT
 
     def test_a_second_ending(self, path: Path) -> None:
@@ -236,8 +236,8 @@ class TestModes:
         assert [*seen(path).exposed] == exposed
         assert [*judge_way(str(path.parent)).exposed] == []
 
-    def test_every_reason_is_told(self, path: Path) -> None:
-        """Each reason is told once, the content's first."""
+    def test_every_reason(self, path: Path) -> None:
+        """Each reason is reported once, that of the content first."""
         put(path, b"\xff", 0o666).parent.chmod(0o777)
         assert seen(path).unsafe == ("it is not UTF-8", WRITABLE, NEXT_TO_IT)
 
@@ -342,7 +342,7 @@ class TestOwners:
         ],
     )
     def test_of_its_directories(self, path: Path, tmp_path: Path, owned: str, foreign: str) -> None:
-        """Another user's directory is told; what is read from it is trusted nevertheless."""
+        """A directory of another user is reported; a file in it is trusted nevertheless."""
         put(path)
         os.chown(tmp_path / owned, NOBODY, -1)
         assert seen(path).foreign == (foreign,)
@@ -351,7 +351,7 @@ class TestOwners:
         assert read_trusted(str(path), most=MOST) == (b"text", (FOREIGN,))
 
     def test_of_a_directory(self, path: Path) -> None:
-        """Whose a directory is, is told as for a file, and nothing of one that is not there."""
+        """Another owner of a directory is reported; a missing directory has none."""
         assert foreign_owners(str(path.parent)) == foreign_owners(str(path)) == ()
         os.chown(path.parent, NOBODY, -1)
         assert foreign_owners(str(path.parent)) == (FOREIGN,)
