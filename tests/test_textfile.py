@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,6 +130,7 @@ class TestContent:
     def test_nothing_there(self, path: Path) -> None:
         """A missing file, and a path below a plain file, have nothing."""
         assert seen(path) == seen(put(path) / "file") == NO_TEXT
+        assert (NO_TEXT.exists, NO_TEXT.dangling, NO_TEXT.empty, NO_TEXT.misnamed) == (False, False, True, False)
 
     def test_a_second_ending(self, path: Path) -> None:
         """A file of that name and `.txt` is seen, whatever the file itself is."""
@@ -277,11 +279,13 @@ class TestModes:
         (tmp_path / "there").chmod(0o777)
         assert seen(path).exposed == (ABOVE,)
 
-    def test_of_links_without_an_end(self, tmp_path: Path) -> None:
-        """Links that are made while they are followed come to an end."""
-        (tmp_path / "loop").symlink_to("loop")
+    def test_of_too_many_links(self, tmp_path: Path) -> None:
+        """40 links are followed, as Linux does, and no more: somebody may make them while they are followed."""
+        for number in range(41):
+            (tmp_path / f"link{number}").symlink_to(f"link{number - 1}" if number else "nowhere")
+        assert not judge_way(str(tmp_path / "link39")).exposed
         with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
-            judge_way(str(tmp_path / "loop"))
+            judge_way(str(tmp_path / "link40"))
 
     def test_of_a_relative_path(self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The working directory, and those above it, are on the way to a path that begins there."""
@@ -299,6 +303,16 @@ class TestModes:
         mounts = [f"mount --bind {path.parent} {path.parent}", f"mount -o remount,bind,ro {path.parent}"]
         ran = run_with_mounts(mounts, [sys.executable, "-c", script], env=clean_environment(), cwd=tmp_path)
         assert ran.out == f"() ('{NEXT_TO_IT}',)\n"
+
+    @root_only
+    @pytest.mark.parametrize("owner", [0, 1, NOBODY])
+    def test_whose_read_only_mount_it_is(self, path: Path, monkeypatch: pytest.MonkeyPatch, owner: int) -> None:
+        """The owner of a directory can write its source elsewhere: only root's is lax."""
+        put(path).parent.chmod(0o777)
+        os.chown(path.parent, owner, -1)
+        monkeypatch.setattr("robodj_secretguard.textfile.os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+        expected = ((NEXT_TO_IT,), ()) if owner else ((), (NEXT_TO_IT,))
+        assert (seen(path).exposed, seen(path).lax_way) == expected
 
     def test_modes_are_not_judged_on_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """POSIX modes and owners mean nothing there."""
