@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import NOW, V1, V2, good_keys, process_environment
+from conftest import NOW, V1, V2, found, good_keys, process_environment
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import (
@@ -195,6 +195,18 @@ class TestKeyFiles:
         above = TextFile(exposed=("x", "a directory on the way to it is writable by others"))
         assert chmod(above, None).endswith("config; and chmod go-w for every directory above it that others may write")
 
+    @posix_only
+    def test_the_commands_are_enough(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A clone under umask 0 is safe after the commands, and the next look says which are left."""
+        monkeypatch.chdir(config.parent)
+        for path, mode in ((put(config / LIST, ""), 0o666), (config, 0o777), (config.parent, 0o777)):
+            path.chmod(mode)
+        above = "; and chmod go-w for every directory above it that others may write"
+        for command, fix in (("true", above), ("chmod -R go-w config", above), ("chmod go-w .", "")):
+            os.system(command)  # noqa: S605 - as the message says
+            (file,) = setup({}).revocation.files
+            assert (chmod(file, None), bool(file.exposed)) == (f"chmod -R go-w config{fix}", bool(fix))
+
 
 class TestReading:
     """Which offer delivers a secret."""
@@ -350,6 +362,19 @@ class TestSwitches:
     def test_temporary_keys(self) -> None:
         """Keys are temporary where the variable is set to anything."""
         assert [setup({"ROBODJ_SECRETS_EPHEMERAL": value}).ephemeral for value in ("0", "")] == [True, False]
+
+
+def test_the_set_up_of_a_model(config: Path) -> None:
+    """What a model declares reaches the checks, and an instance that is made without guard()."""
+
+    class Strict(RuntimeSecrets, config_dir=config, file_fallback=False, require_revocation_list=True):
+        pass
+
+    put(config / "secret.key", good_keys()[V1])
+    report = check(Strict, environ={V2: good_keys()[V2]}, now=NOW)
+    assert found(report) == [("revocation-list", None), ("missing", "secret.key"), ("file-present", "secret.key")]
+    with process_environment(good_keys()), pytest.raises(ValueError, match="the model requires one"):
+        Strict()
 
 
 class TestNames:
