@@ -99,6 +99,12 @@ class TestOrder:
         assert (report.ok, more.ok) == (True, False)
         assert with_findings(report, [a_finding(Check.CADENCE, Severity.NOTE)]).ok
 
+    def test_one_secret(self) -> None:
+        """A secret can be judged alone; of the checks of its value, the first that finds something is reported."""
+        given = Environment({V1: "changeme", f"{V1}_EXPIRES_AT": "never"})
+        readings = read(POLICIES[:1], variables_read(POLICIES), environment=given, config_dir="/", now=NOW)
+        assert found(Judgement(readings).report()) == [("placeholder", K1), ("expiry-marker", K1)]
+
 
 class TestStatus:
     """Each secret as it was found."""
@@ -167,8 +173,9 @@ class TestReport:
         assert {type(value) for value in values} == {str, int, bool, type(None)}
         assert [[*each] for each in findings] == [[*Finding._fields]] * 2
         assert {type(value) for each in findings for value in each.values()} == {str}
-        assert [(each["check"], each["severity"], each["secret"]) for each in findings] == [
-            *(("expired", "alert", K1), ("file-fallback", "warning", K2))
+        assert [(each["check"], each["severity"], each["secret"], each["source"]) for each in findings] == [
+            ("expired", "alert", K1, "environment"),
+            ("file-fallback", "warning", K2, "file:config/secret_v2.key"),
         ]
         assert json.loads(json.dumps(findings)) == findings
 

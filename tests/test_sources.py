@@ -312,6 +312,7 @@ class TestDirectory:
     def test_no_default(self) -> None:
         """A service without a config directory starts."""
         assert setup({}).directory_fault == setup({}).model_directory_fault == ""
+        assert not setup({}).list_required
 
     @posix_only
     def test_a_working_directory_that_was_deleted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -453,6 +454,7 @@ class TestRevocationList:
         for file in (TextFile(exists=True), TextFile(dangling=True)):
             assert revocation_list([file]).sources == (LIST_SOURCE,)
         assert setup({REVOKED: ""}).revocation.sources == ()
+        assert setup({REVOKED: "x"}).revocation.sources == ("environment",)
 
     @pytest.mark.parametrize(
         ("files", "absent"),
