@@ -1,400 +1,57 @@
-"""The one run of all checks: order, combinations, repeatability, and failing closed."""
+"""Each check: its text to the letter, both sides of its boundary, and that only that check fires."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
-from datetime import datetime, timedelta
-from types import MappingProxyType
+import secrets
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 from generated import README, SCHEMA, readme_with_table, schema_of_report
+from spellings import respelled
 
-from robodj_secretguard import Check, Report, RuntimeSecrets, check
-from robodj_secretguard.checks import CHECKS
+from robodj_secretguard import Check, RuntimeSecrets, Severity, State, check
+from robodj_secretguard.checks import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import Environment, iso_utc, read, variables_read
+from robodj_secretguard.sources import Environment, Setup, read, revocation_list, variables_read
 from robodj_secretguard.testing import KINDS
+from robodj_secretguard.textfile import TextFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Sequence
 
 K1, K2 = "secret.key", "secret_v2.key"
+E1, E2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
+REVOKED, LIST = "ROBODJ_REVOKED_FINGERPRINTS", "revoked.fingerprints"
+PROTECTED, EPHEMERAL = "ROBODJ_PROTECTED_ENV", "ROBODJ_SECRETS_EPHEMERAL"
+MICROSECOND, DAY = timedelta(microseconds=1), timedelta(days=1)
+WEAK = "Zy" * 30
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes and links are POSIX's")
 
 
-class TestOrder:
-    """The set-up first, then secrets in declared order, then the order of the table."""
-
-    def test_everything_at_once(self, checker: Checker) -> None:
-        """All findings come in one run, in order."""
-        key = good_keys()[V1]
-        checker.write("secret.key", good_keys()[V1])
-        checker.write("secret_v2.key.txt", "")
-        checker.write("revoked.fingerprints", f"wrong\n{fingerprint(SealedStr(key))}", 0o666)
-        checker.write("revoked.fingerprints.txt", "")
-        report = checker(
-            {
-                f"{V2}_FILE": "x",
-                f"{V2}_EXPIRES_AT": "soon",
-                V2: key[:-1],
-                f"{V1}_EXPIRES_AT": marker(timedelta(days=200)),
-                V1: key,
-                "ROBODJ_PROTECTED_EN": "true",
-                "ROBODJ_PROTECTED_ENV": "maybe",
-                "ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "perhaps",
-                "robodj_config_dir": "x",
-                "ROBODJ_REVOKED_FINGERPRINTS": "wrong",
-                "ROBODJ_REVOKED_FINGERPRINT": "x",
-                "ROBODJ_OPERATIONS_LO": "x",
-            }
-        )
-        unsafe = [("revocation-list", None)] * (os.name == "posix")
-        assert found(report) == [
-            ("setting", None),
-            ("setting", None),
-            *unsafe,
-            ("revocation-list", None),
-            ("revocation-list", None),
-            *([("near-miss", None)] * 5),
-            ("file-present", K1),
-            ("revoked", K1),
-            ("cadence", K1),
-            ("format", K2),
-            ("shared", K2),
-            ("expiry-marker", K2),
-            ("near-miss", K2),
-            ("near-miss", K2),
-        ]
-        typos = [finding for finding in report.findings if (finding.check, finding.secret) == (Check.NEAR_MISS, None)]
-        assert [finding.message.split(" ")[0] for finding in typos] == [
-            *(
-                "ROBODJ_PROTECTED_EN",
-                "robodj_config_dir",
-                "ROBODJ_REVOKED_FINGERPRINT",
-                "ROBODJ_OPERATIONS_LO",
-                "Beside",
-            )
-        ]
-        order = list(Check)
-        assert [order.index(finding.check) for finding in report.findings if finding.secret == K2] == sorted(
-            order.index(finding.check) for finding in report.findings if finding.secret == K2
-        )
-
-    def test_the_environments_order_does_not_matter(self, checker: Checker) -> None:
-        """The same input gives the same report."""
-        environ = good_keys() | {"ROBODJ_SECRET_KEYS": "x", "ROBODJ_SECRE_KEY": "x", "ROBODJ_SECRET_KEY_EXP": "x"}
-        backwards = dict(reversed(environ.items()))
-        assert checker(environ) == checker(environ) == checker(backwards)
-        assert len(checker(environ).findings) == 3
+def listed(*keys: str) -> str:
+    """Write a revocation list of these keys."""
+    return "".join(f"{fingerprint(SealedStr(key))}\n" for key in keys)
 
 
-class TestEnvironment:
-    """Which variables are read, where none are passed."""
-
-    @pytest.fixture(autouse=True)
-    def _keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in [name for name in os.environ if name.upper().startswith("ROBODJ_")]:
-            monkeypatch.delenv(name)
-        for name, key in good_keys().items():
-            monkeypatch.setenv(name, key)
-
-    def test_the_processes_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Those of the process are."""
-        assert found(check(config_dir=tmp_path, now=NOW)) == []
-        monkeypatch.delenv(V1)
-        assert found(check(config_dir=tmp_path, now=NOW)) == [("missing", K1)]
-
-    @pytest.mark.skipif(os.name != "posix", reason="on Windows names that differ in case are one")
-    def test_another_case_is_another_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """On POSIX a process's variable in another case is a typo."""
-        monkeypatch.setenv(V1.lower(), "x")
-        assert found(check(config_dir=tmp_path, now=NOW)) == [("near-miss", K1)]
-
-    def test_case_on_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """There a process's variables are the same in any case; those that are passed are not."""
-        with monkeypatch.context() as patched:
-            patched.setattr("robodj_secretguard.sources.os.name", "nt")
-            distinguishes = (Environment().distinguishes_case, Environment({}).distinguishes_case)
-        assert distinguishes == (False, True)
+def a_setup(**changes: Any) -> Setup:
+    """Return the set-up of two good keys, with changes."""
+    environment = Environment(good_keys())
+    reading, _ = read(POLICIES, variables_read(POLICIES), environment=environment, config_dir="/", now=NOW)
+    return reading.setup._replace(**changes)
 
 
-class TestConfigDirectory:
-    """Where the fallback files are."""
-
-    def test_the_argument_before_the_variable_before_the_default(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The first that names a directory decides."""
-        monkeypatch.chdir(tmp_path)
-        keys = {}
-        for name in ("argument", "variable", "config"):
-            (tmp_path / name).mkdir(mode=0o700)
-            keys[name] = good_keys()[V1]
-            (tmp_path / name / "secret.key").write_text(keys[name])
-            (tmp_path / name / "secret.key").chmod(0o600)
-        environ = {V2: good_keys()[V2]}
-
-        def fingerprint(report: Report) -> str | None:
-            assert report.secrets[0].source == "file:config/secret.key"
-            return report.secrets[0].fingerprint
-
-        expected = {name: check(environ=environ | {V1: key}).secrets[0].fingerprint for name, key in keys.items()}
-        assert fingerprint(check(environ=environ)) == expected["config"]
-        assert fingerprint(check(environ=environ | {"ROBODJ_CONFIG_DIR": ""})) == expected["config"]
-        named = environ | {"ROBODJ_CONFIG_DIR": str(tmp_path / "variable")}
-        assert fingerprint(check(environ=named)) == expected["variable"]
-        assert fingerprint(check(environ=named, config_dir=tmp_path / "argument")) == expected["argument"]
-
-    @pytest.mark.parametrize("named", ["nowhere", "", "a\0b", "a-file"])
-    def test_a_named_one_that_does_not_exist(self, tmp_path: Path, named: str) -> None:
-        """It is an alert, whether or not a file is needed, and the path is not shown."""
-        (tmp_path / "a-file").touch()
-        report = check(environ=good_keys(), config_dir=named and str(tmp_path / named), now=NOW)
-        assert found(report) == [("setting", None)]
-        assert report.findings[0].source == "none"
-        assert not named or named not in repr(report)
-
-    def test_a_variable_that_names_none(self, tmp_path: Path) -> None:
-        """The same for the variable."""
-        environ = good_keys() | {"ROBODJ_CONFIG_DIR": str(tmp_path / "nowhere")}
-        report = check(environ=environ, now=NOW)
-        assert found(report) == [("setting", None)]
-        assert report.findings[0].source == "environment"
-        assert report.findings[0].message.startswith("The config directory that ROBODJ_CONFIG_DIR names does not exist")
-
-    @pytest.mark.skipif(os.name != "posix", reason="links are POSIX's")
-    @pytest.mark.parametrize("target", ["nowhere", "config"], ids=["to-nothing", "to-itself"])
-    def test_a_default_that_leads_nowhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
-        """Somebody has put it there: the revocation list may be where it should lead."""
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "config").symlink_to(target)
-        report = check(environ=good_keys(), now=NOW)
-        assert found(report) == [("setting", None)]
-        assert report.findings[0].message.startswith("config under the working directory ")
-
-    def test_the_default_need_not_exist(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nobody named it; the message says where was looked."""
-        monkeypatch.chdir(tmp_path)
-        report = check(environ={V2: good_keys()[V2]}, now=NOW)
-        assert found(report) == [("missing", K1)]
-        assert "there is no file config/secret.key under the working directory" in report.findings[0].message
-
-
-class TestReport:
-    """What `check` returns."""
-
-    def test_as_dict(self, checker: Checker) -> None:
-        """It is the document that the README shows, in plain types."""
-        keys = good_keys()
-        checker.write("secret_v2.key", keys[V2])
-        document = checker({V1: keys[V1], f"{V1}_EXPIRES_AT": "2026-11-01T02:00:00.5+02:00"}).as_dict()
-        fingerprints = [entry.pop("fingerprint") for entry in document["secrets"]]
-        assert all(each.startswith("sgfp1:") and len(each) == 38 for each in fingerprints)
-        findings = document.pop("findings")
-        assert {type(value) for entry in document["secrets"] for value in entry.values()} == {
-            str,
-            int,
-            bool,
-            type(None),
-        }
-        assert document == {
-            "schema": 1,
-            "ok": False,
-            "checked_at": "2026-12-01T12:00:00Z",
-            "require_env_only": False,
-            "revocation_list": {"sources": [], "entries": 0},
-            "secrets": [
-                {
-                    "secret": K1,
-                    "variable": V1,
-                    "source": "environment",
-                    "state": "expired",
-                    "usable": False,
-                    "expires_at": "2026-11-01T00:00:00Z",
-                    "owner": "Security Operations",
-                    "backup_owner": "Release Manager",
-                    "rotation_days": 90,
-                },
-                {
-                    "secret": K2,
-                    "variable": V2,
-                    "source": "file:config/secret_v2.key",
-                    "state": "present",
-                    "usable": True,
-                    "expires_at": None,
-                    "owner": "Security Operations",
-                    "backup_owner": "Release Manager",
-                    "rotation_days": 30,
-                },
-            ],
-        }
-        assert [list(finding) for finding in findings] == [
-            ["check", "severity", "secret", "source", "message", "remedy", "owner"]
-        ] * 2
-        assert {type(value) for finding in findings for value in finding.values()} == {str}
-        assert json.loads(json.dumps(findings)) == findings
-        assert [(finding["check"], finding["severity"], finding["secret"]) for finding in findings] == [
-            ("expired", "alert", K1),
-            ("file-fallback", "warning", K2),
-        ]
-
-    def test_alerts_and_warnings(self, checker: Checker) -> None:
-        """Every finding is one or the other, and only alerts make it not ok."""
-        keys = good_keys()
-        checker.write("secret.key", keys[V1])
-        report = checker({V2: "changeme"})
-        assert [str(finding.check) for finding in report.alerts] == ["placeholder"]
-        assert [str(finding.check) for finding in report.warnings] == ["file-fallback"]
-        assert not report.ok
-        assert checker({V2: keys[V2]}).ok
-
-    @pytest.mark.skipif(not hasattr(time, "tzset"), reason="a process's timezone cannot be set on Windows")
-    def test_the_machines_timezone_does_not_matter(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Every time in a report is in UTC, wherever the machine stands."""
-        environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(days=30))}
-        expected = checker(environ)
-        with monkeypatch.context() as patched:
-            patched.setenv("TZ", "JST-9")
-            time.tzset()
-            report = checker(environ)
-        time.tzset()
-        assert report.as_dict() == expected.as_dict()
-        assert repr(report) == repr(expected)
-
-    def test_a_time_is_told_in_utc(self) -> None:
-        """To the second, with `Z`."""
-        assert iso_utc(datetime.fromisoformat("2026-11-24T23:30:00.999+01:00")) == "2026-11-24T22:30:00Z"
-
-
-class TestImmutable:
-    """What is returned is what was checked."""
-
-    def test_nothing_can_be_changed_or_attached(self, checker: Checker) -> None:
-        """Neither what was declared, nor what was read, nor what was found about it."""
-        checker.write("secret.key", good_keys()[V1])
-        environ = good_keys() | {f"{V1}S": "x"}
-        report = checker(environ)
-        policies = tuple(RuntimeSecrets.secret_policies.values())
-        (reading, _) = read(
-            policies,
-            variables_read(policies),
-            environment=Environment(environ),
-            config_dir=checker.config,
-            now=NOW,
-        )
-        ((meant, _),) = reading.setup.near_misses
-        policy = reading.policy
-        assert report.revocation_list is not None
-        declared: list[Any] = [policy.generator, policy.material, policy.material.base64url]
-        was_read = [reading, reading.setup, reading.setup.revocation, *reading.offers, reading.offers[1].text, meant]
-        was_found = [report, report.revocation_list, report.findings[0], report.secrets[0]]
-        named = [(each, each._fields) for each in (*declared, *was_read, *was_found)]
-        for each, names in (*named, (policy, policy._fields)):
-            for name in names:
-                with pytest.raises(AttributeError):
-                    setattr(each, name, None)
-            with pytest.raises(AttributeError):
-                object.__setattr__(each, "attached", "x")
-
-
-class TestFailure:
-    """A check that fails by itself refuses."""
-
-    @pytest.mark.parametrize("environ", [{V1: 5}, {V1: None}, MappingProxyType({5: "x"})])
-    def test_an_environment_that_is_none(self, environ: dict[str, str]) -> None:
-        """The error's type is an alert; nothing of its text is shown, and no secret is called verified."""
-        report = check(environ=environ, now=NOW)
-        assert [str(finding.check) for finding in report.findings] == ["internal"]
-        assert not report.ok
-        assert report.secrets == ()
-        assert report.revocation_list is None
-
-    @pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER ALPHA}", "a\nALERT: forged"])
-    def test_an_error_type_that_would_break_the_line(self, name: str) -> None:
-        """A type's name that is more than a name is not shown."""
-        error = type(name, (Exception,), {})
-
-        class Hostile(dict[str, str]):
-            def __contains__(self, _key: object) -> bool:
-                raise error
-
-        assert "(an error)" in check(environ=Hostile({V1: "x"}), now=NOW).findings[0].message
-
-    def test_an_interrupt_is_one(self) -> None:
-        """Control-C during a check stays what it is."""
-
-        class Interrupted(dict[str, str]):
-            def __contains__(self, _key: object) -> bool:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt) as raised:
-            check(environ=Interrupted({V1: "x"}), now=NOW)
-        assert raised.value.__context__ is None
-
-    def test_a_mapping_that_does_not_list_what_it_has(self, checker: Checker) -> None:
-        """Every variable that is read is asked for by its name: what is merely not listed loosens no check."""
-
-        class Unlisted(dict[str, str]):
-            def __iter__(self) -> Iterator[str]:
-                return iter((V1, V2))
-
-        checker.write("secret.key", good_keys()[V1])
-        given = good_keys() | {"ROBODJ_PROTECTED_ENV": "true", f"{V2}_EXPIRES_AT": "2020-01-01T00:00:00Z"}
-        assert found(checker(Unlisted(given))) == [("file-present", K1), ("expired", K2)]
-
-    def test_what_was_asked_for_is_reported(self) -> None:
-        """Environment-only is told as it was asked for, where nothing could be read."""
-        environ: dict[str, Any] = {V1: 5}
-        assert [check(environ=environ, require_env_only=only, now=NOW).require_env_only for only in (False, True)] == [
-            False,
-            True,
-        ]
-
-    def test_its_time_is_in_utc(self) -> None:
-        """After a failure too."""
-        report = check(environ={V1: 5}, now=datetime.fromisoformat("2026-12-01T12:00:00+05:00"))  # type: ignore[dict-item]
-        assert report.checked_at.isoformat() == "2026-12-01T07:00:00+00:00"
-
-    def test_a_naive_time(self) -> None:
-        """A time without a timezone is a programming error."""
-        with pytest.raises(ValueError, match=r"^now must have a timezone$"):
-            check(environ={}, now=datetime(2026, 12, 1))  # noqa: DTZ001 - the point
-
-
-class TestUsable:
-    """Whether no alert concerns a secret."""
-
-    @pytest.mark.parametrize(
-        ("more", "usable"),
-        [
-            ({}, [True, True]),
-            ({f"{V1}_EXPIRES_AT": "2026-11-01T00:00:00Z"}, [False, True]),
-            ({f"{V2}S": "a warning"}, [True, True]),
-            ({f"{V2}_EXPIRES_A": "an alert"}, [True, False]),
-            ({"ROBODJ_PROTECTED_ENV": "an alert about the set-up"}, [True, True]),
-            ({V2: ""}, [True, False]),
-        ],
-    )
-    def test_by_findings(self, checker: Checker, more: dict[str, str], usable: list[bool]) -> None:
-        """A warning and an alert about the set-up leave it so."""
-        assert [status.usable for status in checker(good_keys() | more).secrets] == usable
-
-    def test_a_revoked_key(self, checker: Checker) -> None:
-        """It is present, and not usable."""
-        keys = good_keys()
-        listed = {"ROBODJ_REVOKED_FINGERPRINTS": fingerprint(SealedStr(keys[V1]))}
-        report = checker(keys | listed)
-        assert [(status.state, status.usable) for status in report.secrets] == [("present", False), ("present", True)]
-
-    def test_shared(self, checker: Checker) -> None:
-        """Of two secrets that share a key nobody knows whose it is."""
-        key = good_keys()[V2]
-        assert [status.usable for status in checker({V1: key, V2: key}).secrets] == [False, False]
+def problems(of: Check, setup: Setup) -> list[Problem]:
+    """Return what the rule of a check finds about a set-up."""
+    (rule,) = (entry.of_setup for entry in CHECKS if entry.check is of)
+    assert rule is not None
+    return [*rule(setup)]
 
 
 class TestTable:
@@ -421,10 +78,7 @@ class TestTable:
         ]
 
     def test_the_documentation(self) -> None:
-        """The README's table and the JSON Schema are those of the table: python tests/generated.py writes them.
-
-        So no id is renamed, moved or lost without a change of both, which are read by others.
-        """
+        """The README's table and the JSON Schema are up to date: `python tests/generated.py` writes them."""
         assert readme_with_table() == README.read_text(encoding="utf-8")
         assert schema_of_report() == SCHEMA.read_text(encoding="utf-8")
 
@@ -434,3 +88,468 @@ class TestTable:
         assert [*schema["properties"]] == [*report]
         for part in ("secrets", "findings"):
             assert {*schema["properties"][part]["items"]["properties"]} == {*report[part][0]}
+
+
+KEY = good_keys()[V1]
+HERE, LIST_HERE = f"{K1} in the configured directory", f"{LIST} in the configured directory"
+ONE, TWO = (f'python -c "import secrets; print(secrets.{each})"' for each in ("token_urlsafe(32)", "token_hex(64)"))
+DELIVER = f"""To mend it, deliver the existing value from the secret manager as {V1}; only for a first key or a
+deliberate rotation, generate one: {ONE}"""
+ROTATION = f"""generate a new key ({ONE}), deliver it as {V1}, set {E1} to at most 90 days from then, and restart;
+moving the marker alone is not a rotation."""
+NOT_RANDOM = f"""holds a key that is plainly not random: it has fewer than 16 distinct characters. No approved generator
+makes such a key. Rotate to a generated one: {ONE}"""
+TEMPORARY = f"{EPHEMERAL} is set: the keys are temporary, for an image build or a test"
+SERVE = f"To serve, leave out exec --ephemeral, unset {EPHEMERAL}, and deliver the keys from the manager;"
+DELETE = "Make sure that the secret manager has the key, then delete the file; if it was exposed, rotate."
+FORM = "sgfp1: and 32 hexadecimal digits in lower case"
+US, FILE, LIST_FILE = (
+    f"({source}; Security Operations)" for source in ("environment", f"file:config/{K1}", f"file:config/{LIST}")
+)
+
+# What is set, and the line of it, in the same order. A line is wrapped here alone.
+VARIABLES: list[dict[str, str]] = [
+    *({V1: value} for value in ("", "changeme", "short=", WEAK)),
+    *({E1: text} for text in (marker(-DAY), "never", marker(5 * DAY), marker(300 * DAY))),
+    *({PROTECTED: "maybe"}, {f"{V1}_FILE": "x"}, {REVOKED: "wrong," * 7}, {V1: KEY, REVOKED: listed(KEY)}),
+    *({EPHEMERAL: "1"}, {EPHEMERAL: "0", PROTECTED: "1"}, {V1: KEY, V2: KEY + "a" * 43}),
+]
+LINES = f"""
+ALERT: secret.key: missing: {V1} is set but empty, and there is no file {HERE}. {DELIVER} (none; Security Operations)
+
+ALERT: secret.key: placeholder: {V1} holds a placeholder, not a key. {DELIVER} {US}
+
+ALERT: secret.key: format: {V1} does not hold a well-formed key: it ends with = padding; it has fewer than 16 base64url
+characters where at least 43 are needed. {DELIVER} {US}
+
+ALERT: secret.key: weak: {V1} {NOT_RANDOM} {US}
+
+ALERT: secret.key: expired: The key expired at 2026-11-30T12:00:00Z ({E1}). Rotate: {ROTATION} {US}
+
+ALERT: secret.key: expiry-marker: {E1} is set, but not to an instant in ISO-8601 with a timezone. Write it like
+2027-01-31T00:00:00Z, the instant by which the key must be rotated, or unset it. {US}
+
+WARNING: secret.key: expiring: The key expires at 2026-12-06T12:00:00Z ({E1}), within 5 days. Rotate before then:
+{ROTATION} {US}
+
+WARNING: secret.key: cadence: {E1} is 2027-09-27T12:00:00Z, further ahead than the cadence of 90 days. Set it to the
+last rotation's date plus 90 days. {US}
+
+ALERT: setting: {PROTECTED} is neither true nor false, so fallback files are off. Set it to one of 1, true, yes, on, 0,
+false, no, off, or unset it. {US}
+
+WARNING: secret.key: near-miss: {V1}_FILE is set, and nothing reads it: {V1} is probably meant. If it holds what {V1}
+should hold, rename it; otherwise remove it. {US}
+
+ALERT: revocation-list: {REVOKED} has entries that are not fingerprints: entries 1, 2, 3, 4, 5 and 2 more. Correct it:
+{FORM} each, separated by commas or blanks. {US}
+
+ALERT: secret.key: revoked: The key is revoked: {listed(KEY)} is on the revocation list. Deliver its replacement from
+the secret manager as {V1}; if there is none yet, rotate: {ONE} {US}
+
+WARNING: ephemeral: {TEMPORARY}. {SERVE} a build or a test needs nothing. {US}
+
+ALERT: ephemeral: {TEMPORARY}, and the environment is protected. {SERVE} to build or test, do so outside of the
+protected environment. {US}
+
+ALERT: secret_v2.key: shared: Its value and that of secret.key are equal, or one contains the other. Every secret needs
+its own key. Rotate secret_v2.key: {TWO} {US}
+"""
+FILES: list[tuple[str, str | bytes, int, dict[str, str]]] = [
+    *(
+        (K1, *file, {V1: ""})
+        for file in ((KEY, 0o600), ("a\nb\n", 0o600), (WEAK, 0o600), (KEY, 0o644), (b"\xff", 0o666))
+    ),
+    *((K1, KEY, 0o600, {}), (K1, b"\xff", 0o600, {PROTECTED: "1"}), (f"{K1}.txt", "", 0o600, {})),
+    *((LIST, *file, {}) for file in ((b"\xff", 0o600), ("", 0o666), ("wrong\n", 0o600))),
+    (f"{LIST}.txt", "", 0o600, {PROTECTED: "1"}),
+]
+LINES_OF_FILES = f"""
+WARNING: secret.key: file-fallback: The value comes from the break-glass file {HERE}. Deliver the key as {V1}, then
+delete the file. {FILE}
+
+ALERT: secret.key: format: {HERE} has 2 lines besides blanks and comments where exactly one is needed. {DELIVER} {FILE}
+
+ALERT: secret.key: weak: {HERE} {NOT_RANDOM} {FILE}
+
+WARNING: secret.key: file-permissions: {HERE} is open too wide: it is readable by others. Make the service's user its
+owner, and run: chmod 600 {HERE} {FILE}
+
+ALERT: secret.key: file-unsafe: {HERE} may not be used: it is not UTF-8; it is writable by others. Deliver the key as
+{V1} instead; or make it a UTF-8 file of the key alone, at most 4096 bytes, that nobody else can write: chmod 600
+{HERE}; chmod -R go-w on the directory that the argument names. {FILE}
+
+WARNING: secret.key: file-stale: {HERE} holds key material, while {V1} delivers the key. {DELETE} {FILE}
+
+ALERT: secret.key: file-present: {HERE} cannot be judged, while fallback files are off. {DELETE} {FILE}
+
+WARNING: secret.key: near-miss: Beside {HERE} there is a file of that name and .txt, and nothing reads it. If it holds
+the key, deliver that as {V1}; then delete the file. {FILE}
+
+ALERT: revocation-list: The revocation list {LIST_HERE} cannot be relied on: it is not UTF-8. Restore it from version
+control. {LIST_FILE}
+
+ALERT: revocation-list: The revocation list {LIST_HERE} cannot be relied on: it is writable by others. Compare it with
+version control, and run: chmod -R go-w on the directory that the argument names. {LIST_FILE}
+
+ALERT: revocation-list: The revocation list {LIST_HERE} has lines that are not fingerprints: entry 1, comments and blank
+lines not counted. Restore them from version control: each is {FORM}; keep the fingerprints. {LIST_FILE}
+
+ALERT: near-miss: Beside {LIST_HERE} there is a file of that name and .txt, and nothing reads it. Add its lines to
+{LIST_HERE}, then delete it. {LIST_FILE}
+"""
+
+
+def unwrapped(text: str) -> list[str]:
+    """Return the lines of a text in which each is a paragraph."""
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+
+
+class TestLines:
+    """The line of each check, to the letter."""
+
+    @pytest.mark.parametrize(("environ", "line"), [*zip(VARIABLES, unwrapped(LINES), strict=True)], ids=range(15))
+    def test_of_a_variable(self, checker: Checker, environ: dict[str, str], line: str) -> None:
+        """What is wrong with a variable, and what to do."""
+        assert [each.line for each in checker(good_keys() | environ).findings] == [line]
+
+    @pytest.mark.parametrize(("file", "line"), [*zip(FILES, unwrapped(LINES_OF_FILES), strict=True)], ids=range(12))
+    @posix_only
+    def test_of_a_file(self, checker: Checker, file: tuple[Any, ...], line: str) -> None:
+        """What is wrong with a file, and what to do; a file in use has its own warning."""
+        name, content, mode, environ = file
+        checker.write(name, content, mode)
+        lines = [each.line for each in checker(good_keys() | environ).findings]
+        assert [each for each in lines if each == line or "file-fallback" not in each] == [line]
+
+    def test_of_the_clock(self, checker: Checker) -> None:
+        """The message is about the clock of the machine."""
+        (finding,) = checker(good_keys() | {E1: marker(DAY)}, now=EARLIEST_CLOCK - DAY).findings
+        assert (finding.message, finding.remedy) == (
+            f"The clock says 2026-10-31T00:00:00Z, which is before this program was made: {E1} cannot be judged.",
+            "Set the clock of this machine, then start again.",
+        )
+
+    @pytest.mark.parametrize(
+        ("named_by", "what", "fix"),
+        [
+            (None, "", "Start in the service's own directory, and restore config as a directory from version control."),
+            ("environment", "ROBODJ_CONFIG_DIR", "Correct ROBODJ_CONFIG_DIR, or restore that directory."),
+            ("argument", "the config_dir argument", "Correct the config_dir argument, or restore that directory."),
+            ("model", "the model", "Restore that directory from version control or the deployment."),
+        ],
+    )
+    def test_of_a_directory(self, named_by: str | None, what: str, fix: str) -> None:
+        """The message names who set the directory, and not its path."""
+        what = f"The config directory that {what} names" if named_by else "config under the working directory"
+        source = "environment" if named_by == "environment" else "none"
+        expected = Problem(f"{what} fails.", f"It may hold the revocation list or key files. {fix}", source)
+        assert problems(Check.SETTING, a_setup(directory_named_by=named_by, directory_fault="fails")) == [expected]
+        if named_by == "model":
+            assert problems(Check.SETTING, a_setup(model_directory_fault="fails")) == [expected]
+
+    def test_of_a_check_that_failed(self) -> None:
+        """An error is reported by its type alone."""
+        assert internal("TypeError") == Problem(
+            "The check itself failed (TypeError): nothing is verified.",
+            "If the service passes arguments or has validators of its own, ask its developers; else report a bug.",
+            "none",
+        )
+
+    @pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER ALPHA}", "a\nALERT: forged"])
+    def test_of_an_error_whose_type_would_break_the_line(self, name: str) -> None:
+        """A type's name that is more than a name is not shown."""
+        error = type(name, (Exception,), {})
+
+        class Hostile(dict[str, str]):
+            def __contains__(self, _key: object) -> bool:
+                raise error
+
+        assert "(an error)" in check(environ=Hostile({V1: "x"}), now=NOW).findings[0].message
+
+
+class TestValue:
+    """Checks of the value itself: a secret has the first finding only."""
+
+    @pytest.mark.parametrize(
+        ("value", "fired", "state"),
+        [
+            ("", "missing", State.MISSING),
+            ("changeme", "placeholder", State.INVALID_FORMAT),
+            ("short", "format", State.INVALID_FORMAT),
+            ("=", "format", State.INVALID_FORMAT),
+            ("é" * 43, "format", State.INVALID_FORMAT),
+            ("\udcff" * 43, "format", State.INVALID_FORMAT),
+            (WEAK, "weak", State.INVALID_FORMAT),
+            (None, None, State.PRESENT),
+        ],
+    )
+    def test_the_first(self, checker: Checker, value: str | None, fired: str | None, state: State) -> None:
+        """Only a sound key is looked up on the revocation list, whatever is on it."""
+        keys = good_keys()
+        given = keys | ({} if value is None else {V1: value})
+        report = checker(given | {REVOKED: listed(secrets.token_urlsafe(32), *filter(str.isascii, [value or "x"]))})
+        assert found(report) == ([(fired, K1)] if fired else [])
+        assert report.secrets[0].state is state
+
+    @pytest.mark.parametrize("require_env_only", [False, True])
+    def test_revoked(self, checker: Checker, *, require_env_only: bool) -> None:
+        """A key on either list is revoked, in environment-only too, also as another secret; no other key is."""
+        keys = good_keys()
+        revoked = listed(keys[V2]).strip()
+        near = revoked[:-1] + ("0" if revoked[-1] != "0" else "1")
+        assert found(checker(keys | {REVOKED: near}, require_env_only=require_env_only)) == []
+        report = checker(keys | {REVOKED: f"{near},{revoked}"}, require_env_only=require_env_only)
+        assert (found(report), report.secrets[1].state) == ([("revoked", K2)], State.PRESENT)
+        checker.write(LIST, f"{near}\n{revoked}\n")
+        assert found(checker(keys, require_env_only=require_env_only)) == [("revoked", K2)]
+        assert found(checker({V1: keys[V2].upper(), V2: good_keys()[V2]})) == [("revoked", K1)]
+
+    @posix_only
+    def test_of_files(self, checker: Checker) -> None:
+        """A key from a file is judged, and neither one that may not be used nor one that is not needed."""
+        keys = good_keys()
+        checker.write(K1, keys[V1])
+        revoked = {V2: keys[V2], REVOKED: listed(keys[V1])}
+        assert found(checker(revoked)) == [("revoked", K1), ("file-fallback", K1)]
+        assert found(checker(good_keys() | {REVOKED: listed(keys[V1])})) == [("file-stale", K1)]
+        checker.write(K1, keys[V1], 0o666)
+        report = checker(revoked)
+        assert found(report) == [("file-unsafe", K1)]
+        assert (report.secrets[0].state, report.secrets[0].fingerprint) == (State.INVALID_FORMAT, None)
+        checker.write(K1, "# none", 0o666)
+        assert found(checker(revoked)) == [("missing", K1)]
+
+
+class TestShared:
+    """Two declared secrets are one."""
+
+    @pytest.mark.parametrize("size", [32, 64])
+    def test_in_any_spelling(self, checker: Checker, size: int) -> None:
+        """A key that equals or contains another one is reported on the later secret, also respelled in unused bits."""
+        key, more = secrets.token_urlsafe(size), secrets.token_urlsafe(32)
+        for first, second in [pair for other in (key, *respelled(key)[:3]) for pair in ((key, other), (other, key))]:
+            for value in (second, more + second, second + more):
+                for pair in ({V1: first, V2: value}, {V1: value, V2: first}):
+                    assert ("shared", K2) in found(checker(pair))
+
+    def test_case(self, checker: Checker) -> None:
+        """Hexadecimal is compared in lower case, base64url as it is; another digit makes another key."""
+        key, text = secrets.token_hex(64), secrets.token_urlsafe(64)
+        assert found(checker({V1: key.upper(), V2: key})) == [("shared", K2)]
+        assert found(checker({V1: text.swapcase(), V2: text})) == []
+        for one, at in ((key, -1), (text, -2)):
+            other = [*one]
+            other[at] = "0" if one[at] != "0" else "1"
+            assert found(checker({V1: "".join(other), V2: one})) == []
+
+    def test_malformed_values(self, checker: Checker) -> None:
+        """Every value but a placeholder is compared, and both findings are reported."""
+        key = secrets.token_urlsafe(30)
+        assert found(checker({V1: key, V2: key})) == [("format", K1), ("format", K2), ("shared", K2)]
+        assert found(checker({V1: "changeme", V2: "changeme"})) == [("placeholder", K1), ("placeholder", K2)]
+
+
+class TestMarker:
+    """The optional expiry marker, and the clock that it is compared with."""
+
+    @pytest.mark.parametrize(
+        ("name", "ahead", "fired", "said"),
+        [
+            (E1, -DAY, "expired", ""),
+            (E1, 0 * DAY, "expired", ""),
+            (E1, MICROSECOND, "expiring", "within 1 day."),
+            (E1, DAY, "expiring", "within 1 day."),
+            (E1, DAY + MICROSECOND, "expiring", "within 2 days."),
+            (E1, 14 * DAY, "expiring", "within 14 days."),
+            (E1, 14 * DAY + MICROSECOND, None, ""),
+            (E1, 91 * DAY, None, ""),
+            (E1, 91 * DAY + MICROSECOND, "cadence", ""),
+            (E2, 7 * DAY, "expiring", "within 7 days."),
+            (E2, 7 * DAY + MICROSECOND, None, ""),
+            (E2, 31 * DAY + MICROSECOND, "cadence", ""),
+        ],
+    )
+    def test_windows(self, checker: Checker, name: str, ahead: timedelta, fired: str | None, said: str) -> None:
+        """Now or past is expired, the warn window is inclusive, the cadence has a day of grace; each has its own."""
+        report = checker(good_keys() | {name: marker(ahead)})
+        secret = report.secrets[name == E2]
+        assert found(report) == ([(fired, secret.secret)] if fired else [])
+        assert not said or report.findings[0].message.endswith(said)
+        assert secret.state is (State.EXPIRED if fired == "expired" else State.PRESENT)
+
+    def test_only_of_a_value_that_was_found(self, checker: Checker) -> None:
+        """A malformed or revoked key expires, and a missing one does not. Temporary keys do not expire soon."""
+        keys = good_keys()
+        for text in (marker(-DAY), "never"):
+            assert found(checker({V2: keys[V2], E1: text}, now=EARLIEST_CLOCK - DAY)) == [("missing", K1)]
+        report = checker(keys | {V1: "short", E1: marker(-DAY)})
+        assert found(report) == [("format", K1), ("expired", K1)]
+        assert report.secrets[0].state is State.INVALID_FORMAT
+        report = checker(keys | {E1: marker(-DAY), REVOKED: listed(keys[V1])})
+        assert found(report) == [("expired", K1), ("revoked", K1)]
+        assert found(checker(keys | {E1: marker(DAY), EPHEMERAL: "1"})) == [("ephemeral", None)]
+
+    @pytest.mark.parametrize(
+        ("now", "text", "fired"),
+        [
+            (EARLIEST_CLOCK, marker(20 * DAY, now=EARLIEST_CLOCK), []),
+            (EARLIEST_CLOCK - MICROSECOND, marker(20 * DAY, now=EARLIEST_CLOCK), ["clock"]),
+            (EARLIEST_CLOCK - DAY, marker(DAY, now=EARLIEST_CLOCK - DAY), ["clock"]),
+            (EARLIEST_CLOCK - DAY, marker(400 * DAY, now=EARLIEST_CLOCK), ["clock"]),
+            (EARLIEST_CLOCK - DAY, marker(-2 * DAY, now=EARLIEST_CLOCK), ["expired", "clock"]),
+            (EARLIEST_CLOCK - DAY, "never", ["expiry-marker", "clock"]),
+            (EARLIEST_CLOCK - DAY, "", []),
+        ],
+        ids=range(7),
+    )
+    def test_the_clock(self, checker: Checker, now: datetime, text: str, fired: list[str]) -> None:
+        """A clock earlier than the source is an alert that silences `expiring` and `cadence`, where a marker is set."""
+        assert found(checker(good_keys() | {E1: text}, now=now)) == [(each, K1) for each in fired]
+
+    def test_the_earliest_clock(self) -> None:
+        """It is not later than this source, or a correct clock would be refused; only a release moves it."""
+        assert datetime(2026, 11, 1, tzinfo=UTC) == EARLIEST_CLOCK
+
+
+class TestFiles:
+    """A fallback file in use, and one that is not needed."""
+
+    @pytest.mark.parametrize(
+        ("content", "holds"),
+        [
+            ("", False),
+            ("# template\nREPLACE_WITH_A_KEY\nCHANGEME\n", False),
+            ("leftover", True),
+            ("REPLACE_WITH_A_KEY\nleftover", True),
+            (b"\xff\xfe", True),
+        ],
+    )
+    def test_left_behind(self, checker: Checker, content: str | bytes, *, holds: bool) -> None:
+        """Anything but blanks, comments and placeholders is key material, and so is what cannot be judged."""
+        checker.write(K1, content, 0o666)
+        stale, present = checker(good_keys()), checker(good_keys(), require_env_only=True)
+        assert (found(stale), found(present)) == ([("file-stale", K1)] * holds, [("file-present", K1)] * holds)
+        keys = good_keys()
+        missing = checker({V2: keys[V2]}, require_env_only=True)
+        assert found(missing) == [("missing", K1)] + [("file-present", K1)] * holds
+
+    def test_on_a_read_only_mount(self) -> None:
+        """No chmod is advised where it would fail."""
+        policy, variables = POLICIES[0], {V1: good_keys()[V1]}
+        offer = Environment(variables).offer(policy)
+        offer = offer._replace(text=offer.text._replace(lax=("it is lax",), lax_way=("its directory is lax",)))
+        reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(variables), now=NOW)
+        (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
+        assert rule is not None
+        assert [*rule(reading._replace(used=offer))] == [
+            Problem(
+                f"{V1} is open too wide: it is lax; its directory is lax.",
+                f"Deliver the key as {V1} instead: the mount is read-only, and chmod fails there.",
+            )
+        ]
+        assert [*rule(reading._replace(used=offer, found=False))] == []
+
+
+class TestRevocationList:
+    """What is wrong with the list."""
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            (1, "entry 1"),
+            (2, "entries 1, 2"),
+            (5, "entries 1, 2, 3, 4, 5"),
+            (6, "entries 1, 2, 3, 4, 5 and 1 more"),
+            (40, "entries 1, 2, 3, 4, 5 and 35 more"),
+        ],
+    )
+    def test_how_many_entries_are_reported(self, wrong: int, said: str) -> None:
+        """The first five are reported, and how many more there are, of the file and of the variable."""
+        text = "wrong " * wrong
+        file = TextFile(exists=True, lines=tuple(map(SealedStr, text.split())))
+        in_file, in_variable = revocation_list_problems(a_setup(revocation=revocation_list([file], SealedStr(text))))
+        assert f"fingerprints: {said}, comments" in in_file.what
+        assert f"fingerprints: {said}." in in_variable.what
+
+    def test_of_the_models_directory(self) -> None:
+        """The second list is described as the one in the model's directory."""
+        exposed = TextFile(exists=True, lines=(SealedStr("wrong"),), exposed=("it is open",), foreign=("it is theirs",))
+        dangling = TextFile(dangling=True)
+        setup = a_setup(revocation=revocation_list([dangling, exposed], SealedStr("wrong")))
+        where = f"The revocation list {LIST} in the model's directory"
+        found = revocation_list_problems(setup)
+        assert [each.what.partition(": ")[0] for each in found] == [
+            f"The revocation list {LIST} in the configured directory cannot be relied on",
+            f"{where} cannot be relied on",
+            f"{where} has lines that are not fingerprints",
+            f"{where} could be changed by others",
+            f"{REVOKED} has entries that are not fingerprints",
+        ]
+        assert found[0].fix == "Restore it from version control."
+        assert found[1].fix.endswith("run: chmod -R go-w on the directory that the model names.")
+
+    @pytest.mark.parametrize(
+        ("files", "changes", "places"),
+        [
+            ([TextFile()], {}, [f"{LIST} in the configured directory"]),
+            ([TextFile(), TextFile(exists=True)], {}, [f"{LIST} in the model's directory"]),
+            ([TextFile(exists=True, empty=False)], {}, []),
+            ([TextFile()], {"list_required": False}, []),
+            ([TextFile()], {"directory_fault": "does not exist"}, []),
+        ],
+        ids=range(5),
+    )
+    def test_a_required_list(self, files: list[TextFile], changes: dict[str, Any], places: Sequence[str]) -> None:
+        """A model that requires a list needs one that has a line; a directory that is missing is reported instead."""
+        setup = a_setup(revocation=revocation_list(files), **{"list_required": True} | changes)
+        assert [(each.what, each.fix) for each in problems(Check.REVOCATION_LIST, setup)] == [
+            (
+                f"There is no revocation list {place}, or it is empty, and the model requires one.",
+                f"Restore {place} from version control; a new project begins one with a comment as its only line.",
+            )
+            for place in places
+        ]
+
+    @pytest.mark.parametrize(
+        ("file", "which"),
+        [
+            (TextFile(exists=True, lax_way=("a",), foreign=("b",)), "revocation list"),
+            (TextFile(lax_way=("a",), foreign=("b",)), "directory of the revocation list"),
+        ],
+    )
+    def test_of_others(self, file: TextFile, which: str) -> None:
+        """Who else could change a list, or the directory of one that is not there, is a warning."""
+        (problem,) = problems(Check.FILE_PERMISSIONS, a_setup(revocation=revocation_list([file])))
+        assert problem == Problem(
+            f"The {which} {LIST} in the configured directory could be changed by others: a; b.",
+            "Make root or this user the owner of it, of its directory and of those above, and the only writer.",
+            f"file:config/{LIST}",
+        )
+
+
+class TestNearMiss:
+    """A set variable or a file that is a typo of one that is read."""
+
+    @pytest.mark.parametrize(
+        ("name", "secret", "severity"),
+        [
+            (f"{V1}S", K1, Severity.WARNING),
+            (f"{V2}_EXPIRES", K2, Severity.ALERT),
+            (f"{PROTECTED}S", None, Severity.ALERT),
+            ("ROBODJ_CONFIG_DIRS", None, Severity.WARNING),
+        ],
+    )
+    def test_a_variable(self, checker: Checker, name: str, secret: str | None, severity: Severity) -> None:
+        """A typo is an alert where ignoring it loosens a check, and a warning where a key is merely missed."""
+        report = checker(good_keys() | {name: "true"})
+        assert [(*each, report.findings[0].severity) for each in found(report)] == [("near-miss", secret, severity)]
+
+    def test_a_second_ending_that_another_secret_has(self) -> None:
+        """A file that another secret declares is not a typo."""
+        named = POLICIES[1]._replace(file="config/secret.key.txt")
+        list_too = POLICIES[1]._replace(file=f"config/{LIST}.txt")
+        files = [TextFile(misnamed=True)]
+        for policies, number in ((POLICIES, 1), ((POLICIES[0], list_too), 0), ((POLICIES[0], named), 1)):
+            setup = a_setup(policies=policies, revocation=revocation_list(files))
+            assert len(problems(Check.NEAR_MISS, setup)) == number

@@ -1,57 +1,166 @@
-"""Near-misses against a plain definition of one edit."""
+"""Misspelled variables: how close to a name that is read they are, and how they are shown."""
 
 from __future__ import annotations
 
+import secrets
 import string
+from functools import cache
 
 import pytest
-from hypothesis import given
+from conftest import V1, V2
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robodj_secretguard.near_miss import VariableRead, VariablesRead
 
 TARGET = "ROBODJ_SECRET_V2_KEY"
 ALPHABET = string.ascii_uppercase + string.digits + "_"
+E1, E2, OTHER = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT", "WEBHOOK_SIGNING_KEY_EXPIRES_AT"
+SWITCH, LIST = "ROBODJ_PROTECTED_ENV", "ROBODJ_REVOKED_FINGERPRINTS"
+READ = VariablesRead(
+    [
+        VariableRead(SWITCH, beginning="ROBODJ_PROTECTED"),
+        VariableRead(LIST, mistaken=f"{LIST}_FILE"),
+        *(VariableRead(name, mistaken=f"{name}_FILE") for name in (V1, V2)),
+        *(VariableRead(name, expires=name.removesuffix("_EXPIRES_AT")) for name in (E1, E2, OTHER, "A_KEY_EXPIRES_AT")),
+    ]
+)
 
 
-def one_edit_away(target: str) -> set[str]:
+def near(*names: str, unset: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """List which variables are meant, and how those that are set are shown."""
+    found = READ.near_misses(names, is_set=lambda name: name in names and name not in unset, any_case=True)
+    return [(meant.name, shown) for meant, shown in found]
+
+
+@cache
+def one_edit_away(target: str) -> frozenset[str]:
     """List every name one insertion, deletion, replacement or swap away, none of them on a digit."""
     letters = ALPHABET.translate({ord(digit): None for digit in string.digits})
-    places = range(len(target))
+    places = [at for at in range(len(target)) if not target[at].isdigit()]
     names = {target[:at] + char + target[at:] for at in range(len(target) + 1) for char in letters}
-    names |= {target[:at] + target[at + 1 :] for at in places if not target[at].isdigit()}
-    names |= {target[:at] + char + target[at + 1 :] for at in places for char in letters if not target[at].isdigit()}
-    names |= {
-        target[:at] + target[at + 1] + target[at] + target[at + 2 :]
-        for at in places[:-1]
-        if not (target[at] + target[at + 1]).isdecimal() and not any(c.isdigit() for c in target[at : at + 2])
-    }
-    return names - {target}
+    names |= {target[:at] + target[at + 1 :] for at in places}
+    names |= {target[:at] + char + target[at + 1 :] for at in places for char in letters}
+    names |= {target[:at] + target[at + 1] + target[at] + target[at + 2 :] for at in places if at + 1 in places}
+    return frozenset(names - {target})
 
 
-def found(names: list[str], *, target: str = TARGET, any_case: bool = True) -> list[str]:
-    """List what is found near the one target."""
+def near_target(names: list[str], *, target: str = TARGET, any_case: bool = True) -> list[str]:
+    """List what is found near one target."""
     read = VariablesRead([VariableRead(target)])
-    return [found for _, found in read.near_misses(names, is_set=lambda _: True, any_case=any_case)]
+    return [shown for _, shown in read.near_misses(names, is_set=lambda _: True, any_case=any_case)]
 
 
-@pytest.mark.parametrize("target", [TARGET, "ROBODJ_SECRET_KEY", "KEY_ID", "A_KEY"])
-def test_every_name_one_edit_away_is_found(target: str) -> None:
-    """All of them, and each is shown, of names of an odd and an even length, down to the shortest."""
-    names = one_edit_away(target)
-    assert found(sorted(names), target=target) == sorted(names)
-    assert len(names) > 45 * len(target)
+class TestOneEdit:
+    """One insertion, deletion, replacement or swap."""
+
+    @pytest.mark.parametrize("target", [TARGET, V1, "KEY_ID", "A_KEY"])
+    def test_every_name_one_edit_away_is_found(self, target: str) -> None:
+        """Every such name is found and shown, for targets of odd and even length."""
+        names = one_edit_away(target)
+        assert near_target(sorted(names), target=target) == sorted(names)
+        assert len(names) > 45 * len(target)
+
+    @settings(max_examples=100)
+    @given(
+        st.text(ALPHABET, min_size=1, max_size=24) | st.sampled_from(sorted(one_edit_away(TARGET))), st.integers(0, 23)
+    )
+    def test_nothing_else_is_found(self, name: str, at: int) -> None:
+        """A name is found when, and only when, it is one edit away."""
+        for each in (name, name[:at] + "Q" + name[at:], name[:at] + name[at + 1 :]):
+            if each not in {"", TARGET}:
+                assert bool(near_target([each])) is (each in one_edit_away(TARGET))
+
+    def test_case(self) -> None:
+        """A name in another case is a typo, unless names are the same in any case (Windows)."""
+        assert near_target(["robodj_Secret_v2_key"]) == ["robodj_Secret_v2_key"]
+        assert near_target(["robodj_Secret_v2_key"], any_case=False) == []
+
+    @pytest.mark.parametrize(
+        "name", ["ROBODJ_SECRET_V1_KEY", "ROBODJ_SECRET_V_KEY", "ROBODJ_SECRET_KEY2", "ROBODJ_SERCET_V2_KYE"]
+    )
+    def test_other_names(self, name: str) -> None:
+        """An edit of a digit and two edits are no typos."""
+        assert near(name) == []
 
 
-def test_case() -> None:
-    """A name in another case is a typo, unless names are the same in any case (Windows)."""
-    assert found(["robodj_Secret_v2_key"]) == ["robodj_Secret_v2_key"]
-    assert found(["robodj_Secret_v2_key"], any_case=False) == []
+class TestFamilies:
+    """Names that begin like one that is read, and a mistake that is declared."""
 
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            (f"{V1}_FILE", V1),
+            (f"{LIST}_FILE", LIST),
+            ("ROBODJ_PROTECTED", SWITCH),
+            ("ROBODJ_PROTECTED_MODE", SWITCH),
+            ("robodj_protected_environment", SWITCH),
+            ("ROBODJ_PROTECTED_ENV_FILE", SWITCH),
+            ("ROBODJ_SECRET_EXPIRES_AT", E1),
+            ("ROBODJ_SECRET_KEY_VALID_UNTIL", E1),
+            ("robodj_secret_valid_until", E1),
+            ("ROBODJ_SECRET_KEY_EXPIRY", E1),
+            ("ROBODJ_SECRET_KEY_EXP", E1),
+            ("ROBODJ_SECRET_KEY_NOT_AFTER", E1),
+            ("ROBODJ_SECRET_KEY_V2_EXPIRES_AT", E2),
+            ("ROBODJ_SECRET_V2_EXPIRATION_DATE", E2),
+        ],
+    )
+    def test_of_listed_words(self, name: str, meant: str) -> None:
+        """A name of listed words that begins like a switch, or speaks of expiry, is a typo and is shown."""
+        assert near(name) == [(meant, name)]
+        assert near(name, unset=(name,)) == []
 
-@given(st.text(ALPHABET, min_size=1, max_size=24) | st.sampled_from(sorted(one_edit_away(TARGET))), st.integers(0, 23))
-def test_nothing_else_is_found(name: str, at: int) -> None:
-    """A name is found when, and only when, it is one edit away."""
-    for each in (name, name[:at] + "Q" + name[at:], name[:at] + name[at + 1 :]):
-        if each not in {"", TARGET}:
-            assert bool(found([each])) is (each in one_edit_away(TARGET))
+    @pytest.mark.parametrize("end", ["EXPIERS_ON", "NOTAFTER", "ROTATE_BY", "EXPRIES", "EXP{key}", "{key}_EXPIRED"])
+    def test_of_other_words(self, end: str) -> None:
+        """Any other word could hold a key: such a name is described by how it begins."""
+        said = (E1, f"A name that begins with {V1} and speaks of expiry")
+        names = [f"{V1}_{end.format(key=secrets.token_hex(16).upper())}" for _ in range(3)]
+        assert near(*names) == [said]
+
+    def test_how_a_name_is_described(self) -> None:
+        """The longest known beginning is shown, such as a variable without its last word."""
+        assert near("ROBODJ_SECRET_EXPIRES_X") == [
+            (E1, "A name that begins with ROBODJ_SECRET and speaks of expiry"),
+        ]
+        for name in ("WEBHOOK_SIGNING_EXPIRES_AT", "WEBHOOK_SIGNING_VALID_UNTIL"):
+            assert near(name) == [(OTHER, "A name that begins with WEBHOOK_SIGNING and speaks of expiry")]
+        assert near("ROBODJ_PROTECTED_X") == [(SWITCH, "A name that begins with ROBODJ_PROTECTED")]
+
+    @pytest.mark.parametrize("name", [f"{V1}\n", "ROBODJ_SECRET-KEY", "ROBODJ_\N{LATIN SMALL LETTER LONG S}ECRET_KEY"])
+    def test_another_character(self, name: str) -> None:
+        """A name with any other character than A-Z a-z 0-9 _ is not shown."""
+        assert near(name) == [(V1, "A name that is one character away")]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "ROBODJ_ACCESS_TOKEN_EXPIRE_MINUTES",
+            *(
+                f"ROBODJ_SECRET_KEY_EXPIRY_{link}"
+                for link in (
+                    *("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_8080_TCP"),
+                    *("PORT_8080_TCP_ADDR", "PORT_53_UDP_PROTO", "PORT_9_SCTP_PORT"),
+                )
+            ),
+            "ROBODJ_PROTECTED_ENV_PROXY_SERVICE_HOST",
+            *("ROBODJ_SECRET_KEY_EXPORTER_URL", "ROBODJ_SECRET_EXPRESS_TOKEN", "ROBODJ_SECRET_KEY_EXPOSURE"),
+            *("ROBODJ_SECRET_MANAGER_VALID_TOKEN", "ROBODJ_SECRETARY_EXPENSES", "WEBHOOK_SIGNING_TOKEN_EXPIRES_AT"),
+            *("ROBODJ_SECRET_KEY_ID", "MY_ROBODJ_SECRET_KEY", "ROBODJ_REVOKED", "A_EXPIRES_AT", "K", V1, SWITCH),
+        ],
+    )
+    def test_an_innocent_name(self, name: str) -> None:
+        """Kubernetes service links, other words and the names that are read are no typos."""
+        assert near(name) == []
+
+    def test_the_marker_of_another_service(self) -> None:
+        """A marker whose variable is set belongs to a secret that another model declares."""
+        name = "ROBODJ_SECRET_SCHEDULER_EXPIRES_AT"
+        assert near(name, "ROBODJ_SECRET_SCHEDULER") == []
+        assert [meant for meant, _ in near(name)] == [E1]
+
+    def test_order(self) -> None:
+        """Typos come in the order of what is meant, then by name, however the environment is ordered."""
+        names = (f"{V2}S", f"{V1}X", f"{V1}S", f"{SWITCH}S")
+        expected = [(SWITCH, f"{SWITCH}S"), (V1, f"{V1}S"), (V1, f"{V1}X"), (V2, f"{V2}S")]
+        assert near(*names) == near(*reversed(names)) == expected

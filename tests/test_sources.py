@@ -1,327 +1,549 @@
-"""Where the set-up comes from: the model, the switches, the config directory, and whose writes are trusted."""
+"""Where values and the set-up come from, and what is read of them."""
 
 from __future__ import annotations
 
 import os
-import sys
-from typing import TYPE_CHECKING
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import NOW, V1, V2, Checker, clean_environment, found, good_keys, listed
-from mounts import run_with_mounts
+from conftest import NOW, V1, V2, found, good_keys, process_environment
 
-from robodj_secretguard import Report, RuntimeSecrets, SecretSettings, Severity, check
+from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import (
+    MAX_FILE_BYTES,
+    MAX_LIST_BYTES,
+    NOTHING,
+    Environment,
+    KeyFiles,
+    ModelSetup,
+    Offer,
+    Reading,
+    Setup,
+    are_files_off,
+    chmod,
+    config_directory,
+    iso_utc,
+    parse_marker,
+    place,
+    read,
+    revocation_list,
+    variables_read,
+)
+from robodj_secretguard.textfile import NO_TEXT, TextFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-K1, K2 = "secret.key", "secret_v2.key"
+    from robodj_secretguard.policy import SecretPolicy
+
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 LIST = "revoked.fingerprints"
-ALLOW = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"
-PROTECTED = "ROBODJ_PROTECTED_ENV"
-CONFIG_DIR = "ROBODJ_CONFIG_DIR"
+LIST_SOURCE = f"file:config/{LIST}"
+REVOKED, CONFIG_DIR = "ROBODJ_REVOKED_FINGERPRINTS", "ROBODJ_CONFIG_DIR"
+ALLOW, PROTECTED = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK", "ROBODJ_PROTECTED_ENV"
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners and links are POSIX's")
 root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 
 
-def revoked(key: str) -> str:
-    """Write a revocation list with one key."""
-    return f"{fingerprint(SealedStr(key))}\n"
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """An empty config directory."""
+    (tmp_path / "config").mkdir(mode=0o700)
+    return tmp_path / "config"
 
 
-def strict(directory: Path) -> type[SecretSettings]:
-    """Declare a model that names its directory, turns files off and requires a list."""
-
-    class Strict(RuntimeSecrets, config_dir=directory, file_fallback=False, require_revocation_list=True):
-        pass
-
-    return Strict
+@pytest.fixture
+def _in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
-class TestDirectory:
-    """Whatever there is instead of a config directory could hide a revocation list."""
+def put(path: Path, content: str, mode: int = 0o600) -> Path:
+    """Write a file."""
+    path.write_text(content, encoding="utf-8")
+    path.chmod(mode)
+    return path
 
-    @pytest.fixture(autouse=True)
-    def _elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.chdir(tmp_path)
 
-    def test_a_plain_file(self, tmp_path: Path) -> None:
-        """A checkout without symlinks leaves a file that holds the link's target."""
-        (tmp_path / "config").write_text("../shared/config")
-        report = check(environ=good_keys(), now=NOW)
-        assert found(report) == [("setting", None)]
-        assert report.findings[0].message == "config under the working directory is not a directory."
+def first(environ: dict[str, str], **more: Any) -> Reading:
+    """Read the two secrets, and return the first reading."""
+    return read(POLICIES, variables_read(POLICIES), environment=Environment(environ), now=NOW, **more)[0]
+
+
+def setup(environ: dict[str, str], **more: Any) -> Setup:
+    """Read the two secrets, and return the set-up."""
+    return first(environ, **more).setup
+
+
+def new_fingerprint() -> str:
+    """Make the fingerprint of a key that no other test has."""
+    return fingerprint(SealedStr(secrets.token_urlsafe(32)))
+
+
+def spelled(text: str) -> str:
+    """Write two fingerprints for `{a}` and `{b}`, and the first one in upper case for `{A}`."""
+    a = new_fingerprint()
+    return text.format(a=a, b=new_fingerprint(), A=a.upper())
+
+
+class TestEnvironment:
+    """Single variables, of a mapping or of the process."""
+
+    def test_the_processes_own(self) -> None:
+        """Without a mapping, the variables of the process are read."""
+        with process_environment({V1: "x", V2: ""}):
+            environment = Environment()
+            assert {*environment.names()} == {V1, V2}
+            assert [environment.is_set(name) for name in (V1, V2, "OTHER")] == [True, False, False]
+            assert environment.get(V1) == SealedStr("x")
+            assert environment.get("OTHER") is None
+
+    def test_case(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The variables of a process on Windows are the same in any case; those of a mapping are not."""
+        near = {V1.lower(): "x"}
+        assert [shown for _, shown in setup(near).near_misses] == [*near]
+        with monkeypatch.context() as patched:
+            for name in ("nt", "posix"):
+                patched.setattr("robodj_secretguard.sources.os.name", name)
+                distinguishes = [each.distinguishes_case for each in (Environment(), Environment({}))]
+                assert distinguishes == [name == "posix", True]
+
+    def test_a_mapping_that_does_not_list_what_it_has(self) -> None:
+        """Each variable is asked for by its name: one that is merely not listed loosens no check."""
+
+        class Unlisted(dict[str, str]):
+            def __iter__(self) -> Iterator[str]:
+                return iter(())
+
+        reading = first(Unlisted({V1: "x", f"{V1}_EXPIRES_AT": "never", PROTECTED: "true"}))
+        assert (reading.found, reading.setup.protected, reading.marker) == (True, True, SealedStr("never"))
+
+    @pytest.mark.parametrize(("environ", "absent"), [({}, f"{V1} is unset"), ({V1: ""}, f"{V1} is set but empty")])
+    def test_an_offer_without_a_value(self, environ: dict[str, str], absent: str) -> None:
+        """An empty variable is not a value, and is described as empty."""
+        assert Environment(environ).offer(POLICIES[0]) == Offer("environment", V1, NO_TEXT, absent)
+
+    def test_an_offer_of_a_value(self) -> None:
+        """A value is one line, as it is."""
+        assert Environment({V1: " \n"}).offer(POLICIES[0]).text == TextFile(lines=(SealedStr(" \n"),))
+
+
+class TestKeyFiles:
+    """The fallback files of a config directory."""
+
+    @pytest.mark.parametrize(
+        ("content", "is_off", "absent"),
+        [
+            (None, False, "there is no file secret.key in the configured directory"),
+            ("# none", False, "secret.key in the configured directory has nothing but blanks and comments"),
+            ("# none", True, "fallback files are off: secret.key in the configured directory is not used"),
+            ("x", True, "fallback files are off: secret.key in the configured directory is not used"),
+        ],
+    )
+    def test_an_offer(self, config: Path, content: str | None, absent: str, *, is_off: bool) -> None:
+        """An offer names the declared file, and says why a value is missing."""
+        if content:
+            put(config / "secret.key", content)
+        offer = KeyFiles(str(config), "argument", is_off=is_off).offer(POLICIES[0])
+        where = ("file:config/secret.key", "secret.key in the configured directory")
+        assert offer._replace(text=NO_TEXT) == Offer(*where, NO_TEXT, absent, is_off, is_break_glass=True)
+        assert [line.get_secret_value() for line in offer.text.lines] == ["x"] * (content == "x")
 
     @posix_only
-    def test_below_a_plain_file(self, tmp_path: Path) -> None:
-        """The same of a directory on the way to it."""
-        (tmp_path / "service").write_text("")
-        report = check(environ=good_keys(), config_dir=tmp_path / "service" / "config", now=NOW)
-        assert report.findings[0].message.endswith("the config_dir argument names cannot be examined.")
+    def test_a_link_to_nothing(self, config: Path) -> None:
+        """A link to a target that is gone has its own message."""
+        (config / "secret.key").symlink_to("..data/secret.key")
+        offer = KeyFiles(str(config), None, is_off=False).offer(POLICIES[0])
+        assert offer.absent == "config/secret.key is a link to a file that is not there"
+
+    def test_no_directory(self) -> None:
+        """Where nothing names the directory, the file is looked for under the working directory."""
+        offer = KeyFiles(None, None, is_off=False).offer(POLICIES[0])
+        assert offer.absent == "there is no file config/secret.key under the working directory"
+        assert offer.text is NO_TEXT
+
+    @posix_only
+    @pytest.mark.parametrize(
+        ("content", "mode", "end"),
+        [
+            ("\0" * (MAX_FILE_BYTES + 1), 0o600, "."),
+            ("x", 0o602, "; chmod -R go-w on the directory that the argument names."),
+        ],
+    )
+    def test_the_fix_of_an_unsafe_file(self, config: Path, content: str, mode: int, end: str) -> None:
+        """The fix says what the file must be, and how to take it from others who can write it."""
+        put(config / "secret.key", content, mode)
+        offer = KeyFiles(str(config), "argument", is_off=False).offer(POLICIES[0])
+        assert offer.fix == (
+            f"Deliver the key as {V1} instead; or make it a UTF-8 file of the key alone, at most 4096 bytes, that"
+            f" nobody else can write: chmod 600 secret.key in the configured directory{end}"
+        )
+
+    @posix_only
+    def test_the_command_for_a_directory(self) -> None:
+        """The command names the directory as the operator knows it, and the directories above where they matter."""
+        assert [chmod(TextFile(), named_by) for named_by in (None, "environment", "model")] == [
+            "chmod -R go-w config",
+            'chmod -R go-w "$ROBODJ_CONFIG_DIR"',
+            "chmod -R go-w on the directory that the model names",
+        ]
+        above = TextFile(exposed=("x", "a directory on the way to it is writable by others"))
+        assert chmod(above, None).endswith("config; and chmod go-w for every directory above it that others may write")
+
+    @posix_only
+    def test_the_commands_are_enough(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A clone under umask 0 is safe after the commands, and the next look says which are left."""
+        monkeypatch.chdir(config.parent)
+        for path, mode in ((put(config / LIST, ""), 0o666), (config, 0o777), (config.parent, 0o777)):
+            path.chmod(mode)
+        above = "; and chmod go-w for every directory above it that others may write"
+        for command, fix in (("true", above), ("chmod -R go-w config", above), ("chmod go-w .", "")):
+            os.system(command)  # noqa: S605 - as the message says
+            (file,) = setup({}).revocation.files
+            assert (chmod(file, None), bool(file.exposed)) == (f"chmod -R go-w config{fix}", bool(fix))
+
+
+class TestReading:
+    """Which offer delivers a secret."""
+
+    class Vault:
+        """A source of a test's own."""
+
+        def __init__(self, **text: Any) -> None:
+            self._text = TextFile(**text)
+
+        def offer(self, policy: SecretPolicy) -> Offer:
+            return Offer("vault", policy.name, self._text, "none")
+
+    def test_the_first_that_has_a_value(self, config: Path) -> None:
+        """Sources are asked in order: those that are passed, the environment, the file."""
+        key, vault = good_keys()[V1], self.Vault(lines=(SealedStr("v"),))
+        put(config / "secret.key", key)
+        for environ, sources, source, value in (
+            ({V1: "x"}, [vault], "vault", "v"),
+            ({V1: "x"}, [self.Vault()], "environment", "x"),
+            ({V1: ""}, [], "file:config/secret.key", key),
+        ):
+            reading = first(environ, config_dir=config, sources=sources)
+            assert (reading.used.source, reading.value, reading.found) == (source, SealedStr(value), True)
+            assert [each.source for each in reading.offers[-2:]] == ["environment", "file:config/secret.key"]
+
+    @pytest.mark.parametrize("text", [{"unreadable": ("it is locked",)}, {"lines": ("v",), "exposed": ("it is open",)}])
+    def test_a_source_that_refuses(self, text: dict[str, Any]) -> None:
+        """No later source is asked where a source has a value that may not be used."""
+        reading = first({V1: "x"}, sources=[self.Vault(**text)])
+        assert (reading.used.source, reading.found, reading.value) == ("vault", False, None)
+
+    def test_no_value(self, config: Path) -> None:
+        """A file that is off delivers nothing; of two lines neither is the value."""
+        put(config / "secret.key", "x")
+        reading = first({}, config_dir=config, require_env_only=True)
+        assert (reading.used, reading.found, reading.value) == (NOTHING, False, None)
+        put(config / "secret.key", "x\ny")
+        reading = first({}, config_dir=config)
+        assert (reading.used.source, reading.found, reading.value) == ("file:config/secret.key", True, None)
+
+    def test_the_marker(self) -> None:
+        """The expiry marker is read from the environment; an empty one is unset."""
+        name = f"{V1}_EXPIRES_AT"
+        assert first({name: "2027-01-15T00:00Z"}).expires_at == datetime(2027, 1, 15, tzinfo=UTC)
+        assert first({name: "never"}).expires_at is None
+        assert first({name: ""}).marker is None
+        assert first({name: "never"}).marker == SealedStr("never")
+
+
+@pytest.mark.usefixtures("_in_directory")
+class TestDirectory:
+    """The config directory, and why it cannot be used: whatever is there instead could hide a revocation list."""
+
+    @pytest.mark.parametrize(
+        ("argument", "variable", "model", "expected"),
+        [
+            ("a", "b", "c", ("a", "argument")),
+            ("", "b", "c", ("", "argument")),
+            (None, "b", "c", ("b", "environment")),
+            (None, "", "c", ("c", "model")),
+            (None, "", None, ("config", None)),
+        ],
+    )
+    def test_what_names_it(
+        self, argument: str | None, variable: str, model: str | None, expected: tuple[str, str | None]
+    ) -> None:
+        """The argument comes before the variable, and that before the model."""
+        found = config_directory(Environment({CONFIG_DIR: variable}), argument, ModelSetup(config_dir=model))
+        assert found == expected
+
+    @pytest.mark.parametrize(
+        ("named", "fault"),
+        [
+            ("nowhere", "does not exist"),
+            ("", "does not exist"),
+            ("file", "is not a directory"),
+            ("a\0b", "cannot be examined"),
+            ("directory", ""),
+            pytest.param("file/config", "cannot be examined", marks=posix_only),
+            pytest.param("link", "is a link to nothing", marks=posix_only),
+            pytest.param("loop", "cannot be examined", marks=posix_only),
+        ],
+    )
+    def test_a_fault(self, tmp_path: Path, named: str, fault: str) -> None:
+        """A named directory must be there; the default one need not be, but nothing else may be in its place."""
+        (tmp_path / "file").touch()
+        (tmp_path / "directory").mkdir()
+        if os.name == "posix":
+            (tmp_path / "link").symlink_to("nowhere")
+            (tmp_path / "loop").symlink_to("loop")
+        found = setup({}, config_dir=named)
+        assert (found.directory_named_by, found.directory_fault) == ("argument", fault)
+        (tmp_path / "argument").mkdir()
+        beside = setup({}, config_dir="argument", model_setup=ModelSetup(config_dir=named))
+        assert beside.model_directory_fault == ("" if fault == "does not exist" else fault)
+        assert setup({}, model_setup=ModelSetup(config_dir=named)).directory_fault == fault
+        if named in {"file", "link", "loop"}:
+            (tmp_path / named).rename(tmp_path / "config")
+            assert setup({}).directory_named_by is None
+            assert setup({}).directory_fault == (fault if named == "file" else "is a link to nothing")
+
+    def test_no_default(self) -> None:
+        """A service without a config directory starts."""
+        assert setup({}).directory_fault == setup({}).model_directory_fault == ""
+        assert not setup({}).list_required
 
     @posix_only
     def test_a_working_directory_that_was_deleted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing is found under it, whatever was there."""
+        """Nothing is found under a deleted working directory, whatever was there."""
         (tmp_path / "gone").mkdir()
         monkeypatch.chdir(tmp_path / "gone")
         (tmp_path / "gone").rmdir()
-        report = check(environ=good_keys(), now=NOW)
-        assert found(report) == [("setting", None)]
-        assert "the working directory was deleted" in report.findings[0].message
-
-    def test_none_at_all(self) -> None:
-        """A service that has none starts."""
-        assert found(check(environ=good_keys(), now=NOW)) == []
+        assert setup({}).directory_fault == "cannot be found, since the working directory was deleted"
 
 
-class TestModel:
-    """The set-up that a model declares."""
+class TestSwitches:
+    """Where fallback files are off, and where temporary keys are refused."""
 
-    def test_its_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The list is found from every working directory."""
-        keys = good_keys()
-        (tmp_path / "config").mkdir(mode=0o700)
-        (tmp_path / "elsewhere").mkdir()
-        Checker(tmp_path / "config").write(LIST, revoked(keys[V1]), 0o644)
-        monkeypatch.chdir(tmp_path / "elsewhere")
-        assert found(check(environ=keys, now=NOW)) == []
-        assert found(check(strict(tmp_path / "config"), environ=keys, now=NOW)) == [("revoked", K1)]
+    @pytest.mark.parametrize("value", ["1", "true", "YES", "On", "0", "False", "no", "OFF", ""])
+    def test_known(self, value: str) -> None:
+        """The two switches point in opposite directions; empty is unset."""
+        on = value.lower() in {"1", "true", "yes", "on"}
+        protected, allowed = setup({PROTECTED: value}), setup({ALLOW: value})
+        assert (protected.protected, protected.files_off, protected.unknown_switches) == (on, on, ())
+        assert (allowed.protected, allowed.files_off, allowed.unknown_switches) == (False, not on and bool(value), ())
 
-    def test_the_argument_and_the_variable_come_first(self, tmp_path: Path) -> None:
-        """Each replaces the model's directory, and adds its own list to the model's."""
-        keys = good_keys()
-        for name, key in (("model", keys[V1]), ("other", keys[V2])):
-            (tmp_path / name).mkdir(mode=0o700)
-            Checker(tmp_path / name).write(LIST, revoked(key), 0o644)
-        model, other = strict(tmp_path / "model"), str(tmp_path / "other")
-        assert found(check(model, environ=keys, config_dir=other, now=NOW)) == [("revoked", K1), ("revoked", K2)]
-        both = check(model, environ=keys | {CONFIG_DIR: other}, now=NOW)
-        assert found(both) == [("revoked", K1), ("revoked", K2)]
-        assert listed(both) == ((f"file:config/{LIST}",), 2)
-        same = check(model, environ=keys | {CONFIG_DIR: str(tmp_path / "model")}, now=NOW)
-        assert listed(same) == ((f"file:config/{LIST}",), 1)
+    @pytest.mark.parametrize("value", ["2", "maybe", " true", "ye", "\n"])
+    def test_unknown(self, value: str) -> None:
+        """An unknown value is reported, and the stricter side holds."""
+        found = setup({PROTECTED: value})
+        assert (found.protected, found.files_off, found.unknown_switches) == (True, True, (PROTECTED,))
+        found = setup({ALLOW: value})
+        assert (found.protected, found.files_off, found.unknown_switches) == (False, True, (ALLOW,))
 
-    def test_faults_of_either_list(self, tmp_path: Path) -> None:
-        """Each is reported for the directory that it is in; a model's directory that is not there is no fault then."""
-        keys = good_keys()
+    @pytest.mark.parametrize(
+        ("environ", "off", "off_by_model"),
+        [
+            ({}, False, True),
+            ({ALLOW: "true"}, False, False),
+            ({ALLOW: "false"}, True, True),
+            ({ALLOW: "true", PROTECTED: "true"}, True, True),
+            ({ALLOW: "true", PROTECTED: "0"}, False, False),
+        ],
+    )
+    def test_any_is_enough(self, environ: dict[str, str], *, off: bool, off_by_model: bool) -> None:
+        """The switch turns on what the model turned off, and nothing what a protected environment or a caller did."""
+        for model_setup, expected in ((ModelSetup(), off), (ModelSetup(file_fallback=False), off_by_model)):
+            assert setup(environ, model_setup=model_setup).files_off is expected
+            assert are_files_off(Environment(environ), model_setup) is expected
+            assert setup(environ, model_setup=model_setup, require_env_only=True).files_off
+        assert setup(environ, require_env_only=True).protected
+
+    def test_temporary_keys(self) -> None:
+        """Keys are temporary where the variable is set to anything."""
+        assert [setup({"ROBODJ_SECRETS_EPHEMERAL": value}).ephemeral for value in ("0", "")] == [True, False]
+
+
+def test_the_set_up_of_a_model(config: Path) -> None:
+    """What a model declares reaches the checks, and an instance that is made without guard()."""
+
+    class Strict(RuntimeSecrets, config_dir=config, file_fallback=False, require_revocation_list=True):
+        pass
+
+    put(config / "secret.key", good_keys()[V1])
+    report = check(Strict, environ={V2: good_keys()[V2]}, now=NOW)
+    assert found(report) == [("revocation-list", None), ("missing", "secret.key"), ("file-present", "secret.key")]
+    with process_environment(good_keys()), pytest.raises(ValueError, match="the model requires one"):
+        Strict()
+
+
+class TestNames:
+    """Which variables are read, and what is mistaken for them."""
+
+    @pytest.mark.parametrize(
+        ("name", "meant", "secret", "loosens"),
+        [
+            (f"{V1}S", V1, "secret.key", False),
+            (f"{V1}_FILE", V1, "secret.key", False),
+            (f"{V1}_EXPIRE_AT", f"{V1}_EXPIRES_AT", "secret.key", True),
+            (f"{V2}_EXPIRES", f"{V2}_EXPIRES_AT", "secret_v2.key", True),
+            ("ROBODJ_PROTECTED_EN", PROTECTED, None, True),
+            ("ROBODJ_PROTECTED_MODE", PROTECTED, None, True),
+            ("ROBODJ_ALLOW_FILE_SECRETS_FALLBACK", ALLOW, None, True),
+            ("ROBODJ_ALLOW_FILES", ALLOW, None, True),
+            ("ROBODJ_CONFIG_DIRS", CONFIG_DIR, None, False),
+            ("ROBODJ_SECRET_EPHEMERAL", "ROBODJ_SECRETS_EPHEMERAL", None, True),
+            (f"{REVOKED}_FILE", REVOKED, None, True),
+            ("ROBODJ_OPERATION_LOG", "ROBODJ_OPERATIONS_LOG", None, False),
+        ],
+    )
+    def test_typos(self, name: str, meant: str, secret: str | None, *, loosens: bool) -> None:
+        """Each typo has the variable that is meant, its secret, and whether ignoring it loosens a check."""
+        ((target, shown),) = setup({name: "x"}).near_misses
+        assert (shown, target.name, target.loosens) == (name, meant, loosens)
+        assert (target.policy.name if target.policy else None) == secret
+        assert setup({name: ""}).near_misses == setup({meant: "x"}).near_misses == ()
+
+    def test_places(self) -> None:
+        """A file is named by its declared path, or within the directory that somebody named."""
+        assert place("config/a/b.key", None) == "config/a/b.key"
+        assert place("config/a/b.key", "model") == "a/b.key in the configured directory"
+
+
+class TestRevocationList:
+    """What is an entry, and where lists are."""
+
+    @pytest.mark.parametrize(
+        ("line", "entries"),
+        [
+            *((line, 1) for line in ("{a}", "{a} # leaked", "{a}\t#", "{a}# {b} is another one")),
+            *((line, 0) for line in ("{A}", "{a} {b}", "{a},{b}", "{a}\r{b}", "{a}\0", "key: {a}", "{a} leaked", "\f")),
+            *((f"{{b}} # why{end}{{a}}", 0) for end in "\r\x0b\x0c\x1e\x85\u2028\u2029"),
+        ],
+    )
+    def test_a_line_of_the_file(self, line: str, entries: int) -> None:
+        """A line is a fingerprint, with or without a comment; a comment hides no further line of an editor's."""
+        found = revocation_list([TextFile(exists=True, lines=(SealedStr(spelled(line)),))])
+        assert len(found.fingerprints) == entries
+        assert found.invalid_in_files == (() if entries else (1,),)
+        assert (found.invalid_in_variable, found.sources) == ((), (LIST_SOURCE,))
+
+    @pytest.mark.parametrize(
+        ("value", "entries", "invalid"),
+        [
+            *((value, 1, ()) for value in ("{a}", "{a},{a}")),
+            *((value, 2, ()) for value in ("{a},{b}", "{a}\n{b}\n", ",,{a}, ,\t{b}\r\n,", "\x0b{a}\xa0{b}\u2028")),
+            *((value, 0, (1,)) for value in ("none", "{A}", "{a};{b}", '"{a}"', "{a}#")),
+            (" , \n", 0, ()),
+            ("{a},wrong,,{b} wrong", 2, (2, 4)),
+            ("{a} # why", 1, (2, 3)),
+        ],
+    )
+    def test_the_variable(self, value: str, entries: int, invalid: tuple[int, ...]) -> None:
+        """Commas and blanks separate entries, and may surround them; comments are not entries."""
+        found = revocation_list([NO_TEXT], SealedStr(spelled(value)))
+        assert (len(found.fingerprints), found.invalid_in_variable) == (entries, invalid)
+        assert (found.invalid_in_files, found.sources) == (((),), ("environment",))
+
+    def test_where_it_is(self) -> None:
+        """A file that exists or a link to nothing is a list, also without an entry; an empty variable is not."""
+        both = revocation_list([TextFile(exists=True, lines=(SealedStr("x"),)), NO_TEXT], SealedStr("x"))
+        assert (both.sources, both.invalid_in_files) == ((LIST_SOURCE, "environment"), ((1,), ()))
+        assert revocation_list([NO_TEXT]).sources == ()
+        for file in (TextFile(exists=True), TextFile(dangling=True)):
+            assert revocation_list([file]).sources == (LIST_SOURCE,)
+        assert setup({REVOKED: ""}).revocation.sources == ()
+        assert setup({REVOKED: "x"}).revocation.sources == ("environment",)
+
+    @pytest.mark.parametrize(
+        ("files", "absent"),
+        [
+            ([NO_TEXT], (0,)),
+            ([TextFile(exists=True)], (0,)),
+            ([TextFile(exists=True, empty=False)], ()),
+            ([TextFile(exists=True, unreadable=("it cannot be read",))], ()),
+            ([TextFile(dangling=True)], ()),
+            ([NO_TEXT, TextFile(exists=True, empty=False)], ()),
+            ([TextFile(exists=True), NO_TEXT], (0, 1)),
+        ],
+    )
+    def test_what_a_model_that_requires_one_finds_absent(self, files: list[TextFile], absent: tuple[int, ...]) -> None:
+        """Its own list must be there, any list must have a line, and what cannot be read has another alert."""
+        assert revocation_list(files).absent == absent
+
+    def test_of_two_directories(self, tmp_path: Path) -> None:
+        """The argument and the variable add a list to the model's; one directory has one list."""
+        listed = {}
         for name in ("model", "other"):
             (tmp_path / name).mkdir(mode=0o700)
-            Checker(tmp_path / name).write(LIST, "wrong\n", 0o644)
-        environ = keys | {CONFIG_DIR: str(tmp_path / "other")}
-        report = check(strict(tmp_path / "model"), environ=environ, now=NOW)
-        places = ["in the configured directory", "in the model's directory"]
-        assert [each.message.partition(" has ")[0] for each in report.findings] == [
-            f"The revocation list {LIST} {place}" for place in places
-        ]
-        gone = check(strict(tmp_path / "nowhere"), environ=environ, now=NOW)
-        assert found(gone) == [("revocation-list", None)]
-        (tmp_path / "file").write_text("")
-        spoilt = check(strict(tmp_path / "file"), environ=environ, now=NOW)
-        assert found(spoilt) == [("setting", None), ("revocation-list", None)]
-        assert spoilt.findings[0].message == "The config directory that the model names is not a directory."
-        assert spoilt.findings[0].remedy.endswith("Restore that directory from version control or the deployment.")
+            listed[name] = new_fingerprint()
+            put(tmp_path / name / LIST, listed[name])
+        model_setup = ModelSetup(config_dir=str(tmp_path / "model"))
+        for environ, named, both in (
+            ({}, "other", True),
+            ({CONFIG_DIR: str(tmp_path / "other")}, None, True),
+            ({}, None, False),
+            ({}, "model", False),
+            ({}, "nowhere", False),
+        ):
+            found = setup(environ, config_dir=named and tmp_path / named, model_setup=model_setup).revocation
+            assert found.fingerprints == ({*listed.values()} if both else {listed["model"]})
+            assert len(found.files) == 2 if named != "model" and (both or named) else 1
+            assert found.sources == (LIST_SOURCE,)
 
-    def test_one_fault_is_one_alert(self, tmp_path: Path) -> None:
-        """A list that leads nowhere is not said to be missing as well; an empty one beside a full one is."""
-        for name in ("model", "other"):
-            (tmp_path / name).mkdir(mode=0o700)
-        environ = good_keys() | {CONFIG_DIR: str(tmp_path / "other")}
-        Checker(tmp_path / "model").write(LIST, "# none\n", 0o644)
-        Checker(tmp_path / "other").write(LIST, "", 0o644)
-        model = strict(tmp_path / "model")
-        assert found(check(model, environ=environ, now=NOW)) == [("revocation-list", None)]
-        (tmp_path / "other" / LIST).unlink()
-        assert found(check(model, environ=environ, now=NOW)) == []
-        Checker(tmp_path / "other").write(LIST, "# none\n", 0o644)
-        (tmp_path / "model" / LIST).rename(tmp_path / "kept")
-        (absent,) = check(model, environ=environ, now=NOW).findings
-        assert absent.remedy.startswith(f"Restore {LIST} in the model's directory from version control")
-        (tmp_path / "kept").rename(tmp_path / "model" / LIST)
-        if os.name == "posix":
-            (tmp_path / "model" / LIST).unlink()
-            (tmp_path / "model" / LIST).symlink_to("nowhere")
-            report = check(model, environ=good_keys(), now=NOW)
-            assert found(report) == [("revocation-list", None)]
-            assert "cannot be relied on" in report.findings[0].message
-
-    @posix_only
-    def test_the_fix_names_the_list_that_is_meant(self, tmp_path: Path) -> None:
-        """Of the model's list it is not the directory that the variable names."""
-        for name, mode in (("model", 0o646), ("other", 0o644)):
-            (tmp_path / name).mkdir(mode=0o700)
-            Checker(tmp_path / name).write(LIST, "# none\n", mode)
-        environ = good_keys() | {CONFIG_DIR: str(tmp_path / "other")}
-        (finding,) = check(strict(tmp_path / "model"), environ=environ, now=NOW).findings
-        assert finding.remedy.endswith("run: chmod -R go-w on the directory that the model names.")
-
-    def test_its_directory_must_be_there(self, tmp_path: Path) -> None:
-        """Where nothing replaces it, a directory that the model names and that is missing is an alert."""
-        report = check(strict(tmp_path / "nowhere"), environ=good_keys(), now=NOW)
-        assert found(report) == [("setting", None)]
-
-    @pytest.mark.parametrize(
-        ("content", "passes"), [(None, False), ("", False), ("\n \n", False), ("# none\n", True), ("# none", True)]
-    )
-    def test_a_required_list(self, tmp_path: Path, content: str | None, passes: bool) -> None:  # noqa: FBT001
-        """It has at least one line: a checkout that is under way leaves an empty file."""
-        (tmp_path / "config").mkdir(mode=0o700)
-        if content is not None:
-            Checker(tmp_path / "config").write(LIST, content, 0o644)
-        report = check(strict(tmp_path / "config"), environ=good_keys(), now=NOW)
-        assert found(report) == ([] if passes else [("revocation-list", None)])
-
-    @pytest.mark.parametrize(
-        ("environ", "files_off"),
-        [
-            ({}, True),
-            ({ALLOW: "true"}, False),
-            ({ALLOW: "false"}, True),
-            ({ALLOW: "true", PROTECTED: "true"}, True),
-            ({ALLOW: "", PROTECTED: ""}, True),
-        ],
-    )
-    def test_files_that_are_off(self, tmp_path: Path, environ: dict[str, str], files_off: bool) -> None:  # noqa: FBT001
-        """The switch turns them on again, unless the environment is protected."""
-        (tmp_path / "config").mkdir(mode=0o700)
-        checker = Checker(tmp_path / "config")
-        checker.write(LIST, "# none\n", 0o644)
-        keys = good_keys()
-        checker.write(K1, keys[V1])
-        report = check(strict(tmp_path / "config"), environ={V2: keys[V2]} | environ, now=NOW)
-        assert report.require_env_only is files_off
-        off = [("missing", K1), ("file-present", K1)]
-        assert found(report) == (off if files_off else [("file-fallback", K1)])
-
-    def test_an_instance(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An instance that is made without guard() is held to the same set-up."""
-        for name in [name for name in os.environ if name.startswith("ROBODJ_")]:
-            monkeypatch.delenv(name)
-        for name, key in good_keys().items():
-            monkeypatch.setenv(name, key)
-        with pytest.raises(ValueError, match="the model requires one"):
-            strict(tmp_path)()
-
-
-class TestProtected:
-    """Temporary keys are refused where the environment is protected, and allowed where files are merely off."""
-
-    @pytest.mark.parametrize(
-        ("environ", "severity"),
-        [
-            ({}, Severity.WARNING),
-            ({ALLOW: "false"}, Severity.WARNING),
-            ({ALLOW: "perhaps"}, Severity.WARNING),
-            ({PROTECTED: "true"}, Severity.ALERT),
-            ({PROTECTED: "perhaps"}, Severity.ALERT),
-        ],
-    )
-    def test_temporary_keys(self, checker: Checker, environ: dict[str, str], severity: Severity) -> None:
-        """One line, once: a temporary key is not said to expire soon as well."""
-        soon = {f"{V1}_EXPIRES_AT": "2026-12-01T12:30:00Z"}
-        report = checker(good_keys() | soon | {"ROBODJ_SECRETS_EPHEMERAL": "1"} | environ)
-        (finding,) = (each for each in report.findings if each.check == "ephemeral")
-        assert finding.severity is severity
-        assert ("expiring", K1) not in found(report)
-
-
-class TestOwners:
-    """Another ordinary user who owns the list or a directory on the way to it can replace it."""
+    def test_size(self, config: Path) -> None:
+        """A list may be larger than a key file: 256 KiB."""
+        for size, fits in ((MAX_LIST_BYTES, True), (MAX_LIST_BYTES + 1, False)):
+            put(config / LIST, f"#{'-' * (size - 2)}\n")
+            assert (setup({}, config_dir=config).revocation.files[0].unreadable == ()) is fits
+        assert (MAX_LIST_BYTES, MAX_FILE_BYTES) == (262144, 4096)
 
     @root_only
+    def test_no_list(self, config: Path) -> None:
+        """The owner of the directory may have removed the list; a list that exists is judged alone."""
+        os.chown(config, 65534, -1)
+        assert setup({}, config_dir=config).revocation.files[0].foreign == ("it is owned by another ordinary user",)
+        put(config / LIST, "# none")
+        foreign = ("its directory is owned by another ordinary user",)
+        assert setup({}, config_dir=config).revocation.files[0].foreign == foreign
+
+
+class TestMarker:
+    """An instant in ISO-8601 to the minute, second or fraction, with a timezone."""
+
     @pytest.mark.parametrize(
-        ("owned", "phrase"),
+        ("text", "microsecond"),
         [
-            ("list", "it is owned by another ordinary user"),
-            ("config", "its directory is owned by another ordinary user"),
-            ("parent", "a directory on the way to it is owned by another ordinary user"),
+            ("2027-01-15T00:00Z", 0),
+            ("2027-01-15T00:00:00Z", 0),
+            ("2027-01-15T02:00+02:00", 0),
+            ("2027-01-15T05:45+05:45", 0),
+            ("2027-01-14T19:00:00.5-05:00", 500_000),
+            ("2027-01-15T00:00:00.000001Z", 1),
+            ("2027-01-15T00:00:00.123456Z", 123_456),
+            ("2027-01-15T00:00:00.1234569Z", 123_456),
         ],
     )
-    def test_a_list(self, checker: Checker, tmp_path: Path, owned: str, phrase: str) -> None:
-        """It is a warning, and says which of them."""
-        path = checker.write(LIST, "# none\n", 0o644)
-        os.chown({"list": path, "config": checker.config, "parent": tmp_path}[owned], 65534, -1)
-        report = checker(good_keys())
-        assert found(report) == [("file-permissions", None)]
-        assert report.ok
-        assert report.findings[0].message == (
-            f"The revocation list {LIST} in the configured directory could be changed by others: {phrase}."
-        )
+    def test_accepted(self, text: str, microsecond: int) -> None:
+        """A fraction counts to the microsecond, and what is finer is cut off."""
+        assert parse_marker(SealedStr(text)) == datetime(2027, 1, 15, microsecond=microsecond, tzinfo=UTC)
 
-    @root_only
-    def test_no_list(self, checker: Checker) -> None:
-        """Whoever owns the directory may have taken the list away."""
-        os.chown(checker.config, 65534, -1)
-        report = checker(good_keys())
-        assert found(report) == [("file-permissions", None)]
-        assert report.findings[0].message.startswith("The directory of the revocation list")
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("20270101", "1767225600", "0", "-1", "never", "2027-01-15", "2027-01-15T00:00", "2027-01-15 00:00Z"),
+            *("2027-01-15T00:00z", "2027-01-15T00:00:00+0200", "2027-01-15T00:00:00+24:00", "2027-01-15T00:00+02:60"),
+            *("2027-01-15T24:00Z", "2027-01-15T00:00:60Z", "2027-02-29T00:00Z", "0000-01-01T00:00Z"),
+            *("0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "2027-01-15T00:00:00.Z", " 2027-01-15T00:00Z"),
+            *("2027-01-15T00:00Z\n", "\N{FULLWIDTH DIGIT TWO}027-01-15T00:00Z"),
+        ],
+    )
+    def test_refused(self, text: str) -> None:
+        """Any other text, and an instant that is not in the calendar, is invalid."""
+        assert parse_marker(SealedStr(text)) is None
 
-    @posix_only
-    def test_a_directory_that_cannot_be_judged(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing is said of owners that are unknown."""
-        monkeypatch.setattr("robodj_secretguard.textfile.judge_way", _raise)
-        assert found(checker(good_keys())) == []
-
-
-def _raise(*_: object) -> None:
-    raise PermissionError
-
-
-class TestModes:
-    """A directory that others may write."""
-
-    @posix_only
-    def test_the_fix_of_a_clone_under_umask_0(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The commands of the line are enough, and the next start passes."""
-        root = tmp_path / "clone"
-        (root / "config").mkdir(parents=True)
-        (root / "config" / LIST).write_text("# none\n")
-        for path, mode in ((root, 0o777), (root / "config", 0o777), (root / "config" / LIST, 0o666)):
-            path.chmod(mode)
-        monkeypatch.chdir(root)
-
-        def remedy(report: Report) -> str:
-            assert found(report) == [("revocation-list", None)]
-            return report.findings[0].remedy
-
-        said = remedy(check(environ=good_keys(), now=NOW))
-        assert "chmod -R go-w config" in said
-        assert "every directory above it that others may write" in said
-        os.system("chmod -R go-w config")  # noqa: S605, S607 - as the line says
-        assert "every directory above it" in remedy(check(environ=good_keys(), now=NOW))
-        os.system("chmod go-w .")  # noqa: S605, S607
-        assert found(check(environ=good_keys(), now=NOW)) == []
-
-    @posix_only
-    def test_a_key_file_on_a_read_only_mount(self, tmp_path: Path) -> None:
-        """No chmod is advised: it would fail there."""
-        volume = tmp_path / "config"
-        volume.mkdir()
-        volume.chmod(0o777)
-        (volume / "secret.key").write_text(good_keys()[V1])
-        (volume / "secret.key").chmod(0o600)
-        script = "from robodj_secretguard import check; print(*[f.remedy for f in check().findings], sep='\\n')"
-        env = clean_environment() | good_keys()
-        del env[V1]
-        mounts = [f"mount --bind {volume} {volume}", f"mount -o remount,bind,ro {volume}"]
-        ran = run_with_mounts(mounts, [sys.executable, "-c", script], env=env, cwd=tmp_path)
-        assert ran.out.splitlines()[1:] == [
-            f"Deliver the key as {V1} instead: the mount is read-only, and chmod fails there."
-        ]
-
-    @posix_only
-    @pytest.mark.parametrize(("option", "expected"), [("ro", "file-permissions"), ("rw", "revocation-list")])
-    def test_a_volume_that_is_read_only(self, tmp_path: Path, option: str, expected: str) -> None:
-        """A ConfigMap's directory is root's 0777: nobody can write through a read-only mount, so it is a warning."""
-        volume = tmp_path / "config"
-        volume.mkdir()
-        volume.chmod(0o777)
-        (volume / LIST).write_text("# none\n")
-        (volume / LIST).chmod(0o644)
-        script = "from robodj_secretguard import check; r = check(); print([str(f.check) for f in r.findings], r.ok)"
-        mounts = [f"mount --bind {volume} {volume}", f"mount -o remount,bind,{option} {volume}"]
-        env = clean_environment() | good_keys()
-        ran = run_with_mounts(mounts, [sys.executable, "-c", script], env=env, cwd=tmp_path)
-        assert (ran.status, ran.out, ran.err) == (0, f"['{expected}'] {option == 'ro'}\n", "")
+    def test_a_time_in_utc(self) -> None:
+        """A time is written in UTC to the second, with `Z`."""
+        assert iso_utc(datetime.fromisoformat("2026-11-24T23:30:00.999+01:00")) == "2026-11-24T22:30:00Z"
+        assert parse_marker(None) is None

@@ -1,0 +1,365 @@
+"""Whether text may be a key, and the fingerprint of one."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import string
+from hashlib import blake2b
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+from conftest import V1, V2, good_keys
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from spellings import respelled
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.material import (
+    canonical,
+    default_digest,
+    fingerprint,
+    format_defects,
+    is_fingerprint,
+    is_hexadecimal,
+    is_placeholder,
+    is_sound,
+    last_characters,
+    weakness,
+)
+from robodj_secretguard.sealed import SealedStr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BASE64URL = string.ascii_letters + string.digits + "-_"
+HEX = "0123456789abcdef"
+NEWLINE, BLANK, QUOTES = "it ends with a newline", "it begins or ends with a blank", "it carries quotes"
+PADDING, CHARACTER = "it ends with = padding", "it holds a character outside A-Z a-z 0-9 - _"
+MATERIAL = {policy.variable: policy.material for policy in RuntimeSecrets.secret_policies.values()}
+
+
+def random_text(alphabet: str, length: int, distinct: int = 0) -> str:
+    """Make text with letters of both cases, where the alphabet has both; of so many distinct characters, if given."""
+    while True:
+        chosen = secrets.SystemRandom().sample(alphabet, distinct) if distinct else []
+        text = "".join([*chosen, *(secrets.choice(chosen or alphabet) for _ in range(length - distinct))])
+        if alphabet is HEX or (text != text.lower() and text != text.upper()):
+            return text
+
+
+def of(key: str) -> str:
+    """Return the fingerprint of a key."""
+    return fingerprint(SealedStr(key))
+
+
+class TestPlaceholder:
+    """A template's value instead of a key."""
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            *("replace_with", "Change_Me", "CHANGEME", "example", "undefined", "placeholder", "x" * 8),
+            *("<key>", "${KEY}", "{{ key }}", "%KEY%"),
+        ],
+    )
+    def test_anywhere(self, part: str) -> None:
+        """A listed phrase or a template's brackets make a placeholder anywhere in a value, in any case."""
+        key = good_keys()[V1]
+        assert is_placeholder(key[:20] + part + key[20:])
+
+    @pytest.mark.parametrize("near", ["xxxxxxx", "replacewit", "exampl", "change-m", "<>", "%%", "${}", "{{}}"])
+    def test_one_character_less(self, near: str) -> None:
+        """One character less, and brackets with nothing in them, are not placeholders."""
+        assert not is_placeholder(f"{good_keys()[V1]}-{near}")
+
+    @pytest.mark.parametrize("whole", ["null", "None", "nil", "TODO", "tbd", "dummy", "secret", "Test", "x", "XXX"])
+    def test_the_whole_value(self, whole: str) -> None:
+        """Some words are placeholders only as the whole value."""
+        assert is_placeholder(whole)
+        assert not is_placeholder(good_keys()[V1] + whole[:3])
+
+    @pytest.mark.parametrize("whole", ["{}ecret", "te{}t"])
+    def test_in_ascii_alone(self, whole: str) -> None:
+        """A character that Unicode folds to a letter of a placeholder is not that letter."""
+        assert is_placeholder(whole.format("s"))
+        assert not is_placeholder(whole.format("\N{LATIN SMALL LETTER LONG S}"))
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "Change-Me-Before-Deploying-To-Production-Please",
+            "YourSuperSecretKeyThatIsAtLeast32CharactersLong",
+            "Insert_Your_Secret_Key_Here_0000000000000000000000",
+            "PASTE_KEY_HERE_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "this.is.only.for.local.development.and.testing.purposes",
+            "una-clave-secreta-muy-larga-para-el-entorno-de-desarrollo",
+            "votre-cle-secrete-tres-longue-pour-la-production-2027",
+            "ein-sehr-geheimer-schluessel-fuer-die-entwicklung-12",
+            "minha-chave-secreta-muito-segura-para-desenvolvimento",
+            "cok-gizli-bir-anahtar-uretim-ortaminda-degistirin-00",
+            "s3cr3t-k3y-f0r-t3st1ng-4nd-d3v3l0pm3nt-0nly-ch4ng3-1t",
+        ],
+    )
+    def test_words(self, value: str) -> None:
+        """Listed words that cover enough of a value are a placeholder, in any case and with any separators."""
+        assert is_placeholder(value)
+
+    def test_words_in_a_long_text(self) -> None:
+        """Words must cover one character in four of a long text: chance finds some words there."""
+        word = "cryptographically"
+        assert is_placeholder(word + "7" * (71 - len(word)))
+        assert not is_placeholder(word + "7" * (72 - len(word)))
+
+    def test_words_in_a_short_text(self) -> None:
+        """Words must cover twelve characters of a short text; a word of four characters counts as three."""
+        assert [is_placeholder(f"zq-{words}-zq") for words in ("password-your", "secret-please")] == [False, True]
+        assert [is_placeholder(f"zz-your-qq-long-jj-test-7{end}") for end in ("", "-demo")] == [False, True]
+
+    def test_overlapping_words(self) -> None:
+        """Where words overlap, each character counts once, and the words that cover most count."""
+        assert not is_placeholder("zq-passwords-zq")
+        assert is_placeholder("zq-passwordsecret-zq")
+
+    ENCODINGS: ClassVar[dict[str, Callable[[bytes], str]]] = {
+        "base64": lambda text: base64.b64encode(text).decode(),
+        "base64url": lambda text: base64.urlsafe_b64encode(text).decode().rstrip("="),
+        "twice": lambda text: base64.b64encode(base64.b64encode(text)).decode(),
+        "hexadecimal": bytes.hex,
+        "UTF-16": lambda text: base64.b64encode(text.decode().encode("utf-16-le")).decode(),
+        "UTF-16 with a mark": lambda text: base64.b64encode(b"\xfe\xff" + text.decode().encode("utf-16-be")).decode(),
+        "UTF-32": lambda text: base64.b64encode(text.decode().encode("utf-32-le")).decode(),
+    }
+
+    @pytest.mark.parametrize("encoding", ENCODINGS)
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"replace_with_a_long_random_value",
+            b"${ROBODJ_SECRET_KEY_OF_THE_STAGE}",
+            b"this is a development secret, change it\n",
+            b"correct horse battery staple, forty more",
+            b"0123456789012345678901234567890123456789",
+        ],
+    )
+    def test_encoded_text(self, encoding: str, text: bytes) -> None:
+        """Typed text is refused in every encoding; the hexadecimal form of digits is weak instead."""
+        value = self.ENCODINGS[encoding](text)
+        assert is_placeholder(value) or weakness(value)
+
+    def test_how_long_encoded_text_is(self) -> None:
+        """Encoded text of 24 bytes or more is a placeholder unless it is a key; shorter text must itself be one."""
+        text = b"qW8 zX3 vB7 nM2 kJ9 hG4 f"
+        assert [is_placeholder(base64.b64encode(text[:size]).decode()) for size in (23, 24)] == [False, True]
+        assert is_placeholder(base64.b64encode(b"changeme").decode())
+
+    def test_bytes_that_count(self) -> None:
+        """24 bytes or more that count up or down are a placeholder."""
+        for data in (bytes(range(24)), bytes(range(250, 256)) + bytes(range(30)), bytes(range(64))[::-1]):
+            assert is_placeholder(data.hex())
+            assert is_placeholder(base64.urlsafe_b64encode(data).decode().rstrip("="))
+        assert not is_placeholder(bytes(range(128, 151)).hex())
+
+    def test_an_encoded_key(self) -> None:
+        """A generated key that was encoded again, and text that a decoder refuses, are not placeholders."""
+        assert not is_placeholder(base64.b64encode(b"changeme").decode().replace("b", "!!!!b"))
+        assert not is_placeholder(base64.b64encode(secrets.token_hex(32).encode()).decode())
+        assert not is_placeholder(base64.b64encode(secrets.token_urlsafe(32).encode()).decode())
+
+    def test_a_default_in_every_spelling(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Padding, blanks, the alphabet of base64 and the case of hexadecimal do not hide a well-known default."""
+        data = bytes(range(200, 232))
+        standard = base64.b64encode(data).decode()
+        assert "+" in standard or "/" in standard
+        listed = {default_digest(standard), default_digest(data.hex())}
+        monkeypatch.setattr("robodj_secretguard.material.DEFAULTS", listed)
+        url_safe = base64.urlsafe_b64encode(data).decode()
+        for value in (standard, url_safe, url_safe.rstrip("="), f" {standard}\n", data.hex(), data.hex().upper()):
+            assert is_placeholder(value)
+        assert not is_placeholder(url_safe.swapcase())
+        assert (
+            default_digest("\ud800=") == blake2b("\ud800".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        )
+
+
+class TestFormat:
+    """The accepted material, and what is wrong with other text."""
+
+    @pytest.mark.parametrize(
+        ("variable", "alphabet", "length", "needed"),
+        [
+            (V1, BASE64URL, 42, "base64url characters where at least 43"),
+            (V1, BASE64URL, 43, ""),
+            (V1, BASE64URL, 500, ""),
+            (V1, HEX, 63, "hexadecimal characters where at least 64"),
+            (V1, HEX, 64, ""),
+            (V1, HEX, 65, ""),
+            (V2, BASE64URL, 85, "base64url characters where at least 86"),
+            (V2, BASE64URL, 86, ""),
+            (V2, BASE64URL, 500, ""),
+            (V2, HEX, 127, "hexadecimal characters where exactly 128"),
+            (V2, HEX, 128, ""),
+            (V2, HEX, 129, "hexadecimal characters where exactly 128"),
+        ],
+    )
+    def test_length(self, variable: str, alphabet: str, length: int, needed: str) -> None:
+        """A key carries the bytes that its generator makes; hexadecimal text is recognized in any case."""
+        text = random_text(alphabet, length)
+        for each in (text, text.upper()) if alphabet is HEX else (text,):
+            said = [f"it has {length} {needed} are needed"] if needed else []
+            assert format_defects(each, MATERIAL[variable]) == said
+
+    @pytest.mark.parametrize(("length", "said"), [(15, "fewer than 16"), (16, "16")])
+    def test_a_short_length_is_not_reported(self, length: int, said: str) -> None:
+        """A length below 16 characters is not reported."""
+        (defect,) = format_defects(random_text(BASE64URL, length), MATERIAL[V1])
+        assert defect == f"it has {said} base64url characters where at least 43 are needed"
+
+    @pytest.mark.parametrize(
+        ("spoil", "defects"),
+        [
+            *[(spoil, [NEWLINE]) for spoil in ("{}\n", "{}\r\n")],
+            *[(spoil, [BLANK]) for spoil in (" {}", "{}\t")],
+            *[(spoil, [QUOTES]) for spoil in ('"{}"', "'{}'", '"{}', "{}'")],
+            *[(spoil, [CHARACTER]) for spoil in ("{}+", "{}é", "{}\N{FULLWIDTH DIGIT ONE}", "\ud800{}")],
+            ("{}=", [PADDING]),
+            ("{} \n", [NEWLINE, BLANK]),
+            ('"{}="\n', [NEWLINE, QUOTES, PADDING]),
+        ],
+    )
+    def test_what_surrounds_a_key(self, spoil: str, defects: list[str]) -> None:
+        """Everything that surrounds a key is named at once, from the outside in, and no character is shown."""
+        assert format_defects(spoil.format(good_keys()[V1]), MATERIAL[V1]) == defects
+
+    @pytest.mark.parametrize(
+        ("value", "defect"), [("", None), (" ", BLANK), ("\n", NEWLINE), ('""', QUOTES), ("=", PADDING)]
+    )
+    def test_nothing_left(self, value: str, defect: str | None) -> None:
+        """A value of nothing but blanks, quotes or padding has nothing else left."""
+        assert format_defects(value, MATERIAL[V1]) == [*filter(None, [defect]), "nothing else is left"]
+
+    def test_hexadecimal(self) -> None:
+        """Text is hexadecimal when every character is a digit of either case, and there is one."""
+        assert [is_hexadecimal(text) for text in ("0aF", "0aG", "")] == [True, False, False]
+
+
+class TestWeak:
+    """A key that is plainly not random."""
+
+    ONE_BLOCK, ONE_CASE = "it repeats one block", "it has no upper-case or no lower-case letter"
+    RUNS = "half of it or more is runs of neighbouring letters, digits or keys"
+
+    @pytest.mark.parametrize(("alphabet", "fewest", "length"), [(BASE64URL, 16, 43), (HEX, 10, 64)])
+    def test_distinct_characters(self, alphabet: str, fewest: int, length: int) -> None:
+        """16 distinct characters are needed, in hexadecimal 10; the case of hexadecimal does not count."""
+        weak, fine = (random_text(alphabet, length, count) for count in (fewest - 1, fewest))
+        said = f"it has fewer than {fewest} distinct characters"
+        assert [weakness(weak), weakness(fine)] == [said, None]
+        if alphabet is HEX:
+            assert weakness("".join(secrets.choice((char, char.upper())) for char in weak)) == said
+
+    @pytest.mark.parametrize(("length", "said"), [(44, ONE_BLOCK), (43, None), (60, ONE_BLOCK)])
+    def test_period(self, length: int, said: str | None) -> None:
+        """A block is repeated when its period is at most half of the length, also where the last one is cut short."""
+        assert weakness((random_text(BASE64URL, 22, 22) * 3)[:length]) == said
+
+    BLOCK = "aB3dE6gH9jK2mN5pQ"
+
+    @settings(max_examples=100)
+    @given(
+        order=st.lists(st.sampled_from([BLOCK, f"{BLOCK}-", BLOCK[::-1], "r"]), min_size=2, max_size=8),
+        cut=st.integers(0, 20),
+    )
+    def test_any_period(self, order: list[str], cut: int) -> None:
+        """A block is repeated if and only if the text is itself when it is moved by such a period."""
+        text = "".join(order)[cut:]
+        assume(len(set(text)) >= 16)  # fewer are weak for that reason
+        repeats = any(text[period:] == text[: len(text) - period] for period in range(1, len(text) // 2 + 1))
+        assert (weakness(text) == self.ONE_BLOCK) == repeats
+
+    @pytest.mark.parametrize(
+        "runs",
+        ["abcdefghijkLMNOPQRSTUV", "9876543210zyxwvutsrqPO", "qwertyuiopASDFghjkLKJH", "4567890Poiuytrewqlkjhg"],
+    )
+    def test_runs(self, runs: str) -> None:
+        """Half or more in ascending, descending or keyboard runs of four or more is weak; one less is not."""
+        rest = "-aQ5_bR7-cS9_dT1-eU3_f"
+        assert len(runs) == len(rest) == 22
+        assert weakness(runs + rest) == weakness(rest + runs) == self.RUNS
+        assert weakness(f"{runs}{rest}-") is weakness(f"-{rest}{runs}") is None
+
+    def test_a_run_of_three(self) -> None:
+        """Three neighbours are not a run."""
+        text = "-".join(f"abC deF ghI jkL mnO pqR stU vwX yz0 {123} {567}".split())
+        assert len(text) == 43
+        assert weakness(text) is None
+
+    def test_one_case(self) -> None:
+        """Base64url without an upper-case or without a lower-case letter is weak; hexadecimal is not."""
+        for change in (str.lower, str.upper):
+            assert weakness(change(random_text(BASE64URL, 60)) + "-") == self.ONE_CASE
+            assert weakness(change(secrets.token_hex(32))) is None
+
+    def test_sound(self) -> None:
+        """A sound key is well-formed, is not a placeholder and is not weak."""
+        key = good_keys()[V1]
+        values = (key, f"{key}-changeme", f"{key}=", "Zy" * 30)
+        assert [is_sound(value, MATERIAL[V1]) for value in values] == [True, False, False, False]
+
+
+class TestFingerprint:
+    """The one derivation of a key that may be shown."""
+
+    def test_its_definition(self) -> None:
+        """It is BLAKE2b-128 with a separate personalisation; a hexadecimal key is lower-cased first."""
+        text, digits = secrets.token_urlsafe(32), secrets.token_hex(64)
+        for key, form in ((text, text), (digits, digits), (digits.upper(), digits)):
+            digest = blake2b(form.encode(), digest_size=16, person=b"robodj-sgfp1").hexdigest()
+            assert of(key) == f"sgfp1:{digest}"
+            assert is_fingerprint(of(key))
+
+    @pytest.mark.parametrize(("size", "spellings"), [(32, 4), (64, 16), (33, 1)])
+    def test_respelled(self, size: int, spellings: int) -> None:
+        """The unused bits of a base64url key's last character make no difference; a generated key has none set."""
+        key = secrets.token_urlsafe(size)
+        others = respelled(key)
+        assert len(others) == spellings - 1
+        assert {of(other) for other in others} <= {of(key)}
+        assert {canonical(other) for other in others} <= {key}
+
+    @pytest.mark.parametrize("digits", [66, 67, 128])
+    def test_hexadecimal_has_no_unused_bits(self, digits: int) -> None:
+        """Hexadecimal text has no unused bits: each last digit makes another key."""
+        key = secrets.token_hex(64)[: digits - 1]
+        assert len({of(key + last) for last in HEX}) == 16
+
+    @pytest.mark.parametrize(
+        ("text", "last"),
+        [
+            ("", ""),
+            *((f"{'x' * size}A", "A") for size in (3, 4)),
+            *((f"xx{last}", "IJKL") for last in "IJKL"),
+            ("xxA", "ABCD"),
+            *((f"x{last}", "QRSTUVWXYZabcdef") for last in "QRaf"),
+            *((f"{text}=", "=") for text in ("x", "xx", "xxx", "xxxx")),
+            ("aaA", "A"),
+        ],
+    )
+    def test_last_characters(self, text: str, last: str) -> None:
+        """The spellings of a last character come in order; text that no decoder accepts has one spelling."""
+        assert last_characters(text) == last
+        assert canonical(text) == (text.lower() if is_hexadecimal(text) else text[:-1] + last[:1])
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            *(str.upper, str.title, lambda text: text[:-1], lambda text: f"{text}0", lambda text: text * 2),
+            *(lambda text: f"{text[:-1]}g", lambda text: f"{text[:-1]}F", lambda _: ""),
+            *(lambda text: f"{text[:-1]}\N{FULLWIDTH DIGIT ONE}", lambda text: f"{text}\n", lambda text: f" {text}"),
+            *(lambda text: text[6:], lambda text: text.replace("p1", "p2"), lambda text: text.replace(":", ": ")),
+        ],
+        ids=range(14),
+    )
+    def test_other_text(self, spoil: Callable[[str], str]) -> None:
+        """Only text as the library writes it is a fingerprint."""
+        assert not is_fingerprint(spoil(of(f"{good_keys()[V1]}")))

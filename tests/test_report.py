@@ -1,0 +1,218 @@
+"""The outcome of the checks: findings in their order, each secret's status, and both as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from conftest import NOW, V1, V2, Checker, found, good_keys, marker
+
+from robodj_secretguard import Check, Finding, Report, RuntimeSecrets, Severity, State
+from robodj_secretguard.checks import Problem
+from robodj_secretguard.material import fingerprint
+from robodj_secretguard.report import Judgement, finding, with_findings
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import Environment, read, variables_read
+
+K1, K2 = "secret.key", "secret_v2.key"
+REVOKED, LIST = "ROBODJ_REVOKED_FINGERPRINTS", "revoked.fingerprints"
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+
+
+def a_finding(check: Check, severity: Severity, secret: str | None = K1) -> Finding:
+    """Make a finding."""
+    return Finding(check, severity, secret, "environment", "It expired.", "Rotate it.", "Us")
+
+
+class TestFinding:
+    """One thing that is wrong."""
+
+    @pytest.mark.parametrize(
+        ("made", "line"),
+        [
+            (a_finding(Check.EXPIRED, Severity.ALERT), "ALERT: secret.key: expired: It expired."),
+            (a_finding(Check.CLOCK, Severity.WARNING), "WARNING: secret.key: clock: It expired."),
+            (a_finding(Check.SETTING, Severity.NOTE, None), "NOTE: setting: It expired."),
+        ],
+    )
+    def test_its_line(self, made: Finding, line: str) -> None:
+        """Severity, the secret if it is about one, check, message, remedy, source and owner."""
+        assert made.line == f"{line} Rotate it. (environment; Us)"
+
+    def test_whose_it_is(self) -> None:
+        """A finding about the set-up concerns the owners of all secrets, each named once."""
+        policies = [POLICIES[0]._replace(owner=owner) for owner in ("Us", "Them", "Us")]
+        made = finding(policies, Check.CADENCE, Problem("What.", "Fix."))
+        assert (made.owner, made.severity, made.secret, made.source) == ("Us, Them", Severity.WARNING, None, "none")
+        made = finding(policies, Check.CADENCE, Problem("What.", "Fix.", "x", Severity.NOTE), policies[1])
+        assert (made.owner, made.severity, made.secret, made.source) == ("Them", Severity.NOTE, K1, "x")
+
+
+class TestOrder:
+    """The set-up first, then secrets in declared order, then the order of the table."""
+
+    def test_everything_at_once(self, checker: Checker) -> None:
+        """All findings come in one run, in order, whatever the order of the environment."""
+        key = good_keys()[V1]
+        checker.write("secret.key", good_keys()[V1])
+        checker.write("secret_v2.key.txt", "")
+        checker.write(LIST, f"wrong\n{fingerprint(SealedStr(key))}", 0o666)
+        checker.write(f"{LIST}.txt", "")
+        environ = {
+            f"{V2}_FILE": "x",
+            f"{V2}_EXPIRES_AT": "soon",
+            V2: key[:-1],
+            f"{V1}_EXPIRES_AT": marker(timedelta(days=200)),
+            V1: key,
+            "ROBODJ_PROTECTED_EN": "true",
+            "ROBODJ_PROTECTED_ENV": "maybe",
+            "ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "perhaps",
+            "robodj_config_dir": "x",
+            REVOKED: "wrong",
+            "ROBODJ_OPERATIONS_LO": "x",
+        }
+        report = checker(environ)
+        assert found(report) == [
+            *(("setting", None), ("setting", None)),
+            *([("revocation-list", None)] * (3 if os.name == "posix" else 2)),
+            *([("near-miss", None)] * 4),
+            *(("file-present", K1), ("revoked", K1), ("cadence", K1)),
+            *(("format", K2), ("shared", K2), ("expiry-marker", K2), ("near-miss", K2), ("near-miss", K2)),
+        ]
+        assert checker(dict(reversed(environ.items()))) == report
+
+    def test_further_findings(self, checker: Checker) -> None:
+        """A finding that is added later is sorted into its place, and an alert makes its secret unusable."""
+        report = checker(good_keys() | {f"{V1}S": "x", f"{V2}S": "x"})
+        further = [(Check.INTERNAL, Severity.ALERT, K2), (Check.SETTING, Severity.ALERT, None)]
+        more = with_findings(report, [*(a_finding(*each) for each in further), a_finding(Check.CADENCE, Severity.NOTE)])
+        assert found(more) == [
+            *(("setting", None), ("near-miss", K1), ("cadence", K1), ("near-miss", K2), ("internal", K2)),
+        ]
+        assert [status.usable for status in more.secrets] == [True, False]
+        assert [len(each) for each in (more.alerts, more.warnings, report.alerts)] == [2, 2, 0]
+        assert (report.ok, more.ok) == (True, False)
+        assert with_findings(report, [a_finding(Check.CADENCE, Severity.NOTE)]).ok
+
+    def test_one_secret(self) -> None:
+        """A secret can be judged alone; of the checks of its value, the first that finds something is reported."""
+        given = Environment({V1: "changeme", f"{V1}_EXPIRES_AT": "never"})
+        readings = read(POLICIES[:1], variables_read(POLICIES), environment=given, config_dir="/", now=NOW)
+        assert found(Judgement(readings).report()) == [("placeholder", K1), ("expiry-marker", K1)]
+
+
+class TestStatus:
+    """Each secret as it was found."""
+
+    @pytest.mark.parametrize(
+        ("more", "usable"),
+        [
+            ({}, [True, True]),
+            ({f"{V1}_EXPIRES_AT": "2026-11-01T00:00:00Z"}, [False, True]),
+            ({f"{V2}S": "a warning"}, [True, True]),
+            ({f"{V2}_EXPIRES_A": "an alert"}, [True, False]),
+            ({"ROBODJ_PROTECTED_ENV": "an alert about the set-up"}, [True, True]),
+            ({V2: ""}, [True, False]),
+        ],
+    )
+    def test_usable(self, checker: Checker, more: dict[str, str], usable: list[bool]) -> None:
+        """A warning and an alert about the set-up leave a secret usable."""
+        assert [status.usable for status in checker(good_keys() | more).secrets] == usable
+
+    def test_a_revoked_key(self, checker: Checker) -> None:
+        """A revoked key is present, and not usable."""
+        keys = good_keys()
+        report = checker(keys | {REVOKED: fingerprint(SealedStr(keys[V1]))})
+        assert [(status.state, status.usable) for status in report.secrets] == [("present", False), ("present", True)]
+
+    def test_a_shared_key(self, checker: Checker) -> None:
+        """Of two secrets that share a key neither is usable, and both have its fingerprint."""
+        key = good_keys()[V2]
+        shown = fingerprint(SealedStr(key))
+        report = checker({V1: key, V2: key})
+        assert [(status.usable, status.fingerprint) for status in report.secrets] == [(False, shown)] * 2
+
+    def test_its_fingerprint(self, checker: Checker) -> None:
+        """Only a key that passed format and strength has one: it could reveal a passphrase."""
+        for value in ("", "changeme", "short", "Zy" * 30, good_keys()[V1] + "\n"):
+            assert checker(good_keys() | {V1: value}).secrets[0].fingerprint is None
+        (expired, _) = checker(good_keys() | {f"{V1}_EXPIRES_AT": "2026-01-01T00:00Z"}).secrets
+        assert (expired.state, expired.fingerprint is None) == (State.EXPIRED, False)
+
+
+class TestReport:
+    """What `check` returns."""
+
+    def test_as_dict(self, checker: Checker) -> None:
+        """It is the document that the README shows, in plain types."""
+        keys = good_keys()
+        checker.write("secret_v2.key", keys[V2])
+        document = checker({V1: keys[V1], f"{V1}_EXPIRES_AT": "2026-11-01T02:00:00.5+02:00"}).as_dict()
+        owners = {"owner": "Security Operations", "backup_owner": "Release Manager"}
+        shown = [fingerprint(SealedStr(keys[name])) for name in (V1, V2)]
+        findings = document.pop("findings")
+        assert document == {
+            "schema": 1,
+            "ok": False,
+            "checked_at": "2026-12-01T12:00:00Z",
+            "require_env_only": False,
+            "revocation_list": {"sources": [], "entries": 0},
+            "secrets": [
+                {"secret": K1, "variable": V1, "source": "environment", "state": "expired", "usable": False}
+                | {"expires_at": "2026-11-01T00:00:00Z", **owners, "rotation_days": 90, "fingerprint": shown[0]},
+                {"secret": K2, "variable": V2, "source": "file:config/secret_v2.key", "state": "present"}
+                | {"usable": True, "expires_at": None, **owners, "rotation_days": 30, "fingerprint": shown[1]},
+            ],
+        }
+        values = [value for each in document["secrets"] for value in each.values()]
+        assert {type(value) for value in values} == {str, int, bool, type(None)}
+        assert [[*each] for each in findings] == [[*Finding._fields]] * 2
+        assert {type(value) for each in findings for value in each.values()} == {str}
+        assert [(each["check"], each["severity"], each["secret"], each["source"]) for each in findings] == [
+            ("expired", "alert", K1, "environment"),
+            ("file-fallback", "warning", K2, "file:config/secret_v2.key"),
+        ]
+        assert json.loads(json.dumps(findings)) == findings
+
+    def test_its_revocation_list(self, checker: Checker) -> None:
+        """It says where there is a list, and counts each fingerprint once."""
+        others = [fingerprint(SealedStr(secrets.token_urlsafe(32))) for _ in range(2)]
+        checker.write(LIST, "\n".join(others))
+        document = checker(good_keys() | {REVOKED: others[0]}).as_dict()
+        assert document["revocation_list"] == {"sources": [f"file:config/{LIST}", "environment"], "entries": 2}
+        empty = Report(NOW, require_env_only=True, revocation_list=None, secrets=(), findings=())
+        assert (empty.as_dict()["revocation_list"], empty.ok) == (None, True)
+
+    @pytest.mark.skipif(not hasattr(time, "tzset"), reason="a process's timezone cannot be set on Windows")
+    def test_the_machines_timezone_does_not_matter(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every time in a report is in UTC, whatever the timezone of the machine."""
+        environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(days=30))}
+        expected = checker(environ)
+        with monkeypatch.context() as patched:
+            patched.setenv("TZ", "JST-9")
+            time.tzset()
+            report = checker(environ)
+        time.tzset()
+        assert (report.as_dict(), repr(report)) == (expected.as_dict(), repr(expected))
+
+    def test_nothing_can_be_changed_or_attached(self, checker: Checker) -> None:
+        """Neither what was declared, nor what was read, nor what was found about it."""
+        checker.write("secret.key", good_keys()[V1])
+        given = Environment(good_keys() | {f"{V1}S": "x"})
+        readings = read(POLICIES, variables_read(POLICIES), environment=given, config_dir=checker.config, now=NOW)
+        report, (reading, _) = Judgement(readings).report(), readings
+        ((meant, _),) = reading.setup.near_misses
+        declared: list[Any] = [POLICIES[0], POLICIES[0].generator, POLICIES[0].material, POLICIES[0].material.base64url]
+        was_read = [reading, reading.setup, reading.setup.revocation, *reading.offers, reading.offers[1].text, meant]
+        was_found = [report, report.revocation_list, report.findings[0], report.secrets[0]]
+        for each in (*declared, *was_read, *was_found):
+            for name in each._fields:
+                with pytest.raises(AttributeError):
+                    setattr(each, name, None)
+            with pytest.raises(AttributeError):
+                object.__setattr__(each, "attached", "x")

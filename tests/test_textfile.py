@@ -1,0 +1,371 @@
+"""One bounded read of a small file, and who could have written it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import clean_environment
+from mounts import run_with_mounts
+
+from robodj_secretguard.textfile import (
+    NO_TEXT,
+    TextFile,
+    foreign_owners,
+    judge_way,
+    lines_of,
+    look,
+    read_most,
+    read_trusted,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST = 64
+NOBODY = 65534
+WRITABLE, FOREIGN = "it is writable by others", "it is owned by another ordinary user"
+NEXT_TO_IT, ABOVE = "its directory is writable by others", "a directory on the way to it is writable by others"
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners, FIFOs and links are POSIX's")
+root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a file is put, in a directory that nobody else can write."""
+    (tmp_path / "config").mkdir(mode=0o755)
+    return tmp_path / "config" / "file"
+
+
+def put(path: Path, content: str | bytes = "text", mode: int = 0o600) -> Path:
+    """Write a file."""
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(mode)
+    return path
+
+
+def seen(path: Path) -> TextFile:
+    """Look at a file."""
+    return look(str(path), most=MOST)
+
+
+def lines(content: str) -> list[str]:
+    """Return the lines of a file that can be read."""
+    unreadable, found = lines_of(content.encode())
+    assert unreadable == ()
+    return [line.get_secret_value() for line in found]
+
+
+class TestLines:
+    """What is a line."""
+
+    @pytest.mark.parametrize(
+        "content", ["a", "a\n", "a\r\n", "\ufeffa\n", "# b\n\n  a\t \r\n# c", "\ufeff# b\r\na\r\n\t# c\r\n", " \n a"]
+    )
+    def test_one_line_remains(self, content: str) -> None:
+        """Comments, blanks, a byte-order mark and Windows line ends do not matter."""
+        assert lines(content) == ["a"]
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            ("", []),
+            ("\n\n", []),
+            ("# b\n  \n\t# c\r\n", []),
+            ("a\nb", ["a", "b"]),
+            ("a\r\r\n", ["a\r"]),
+            ("a # b", ["a # b"]),
+            ("a\0", ["a\0"]),
+            ("\f\n", ["\f"]),
+            ("\ufeff\ufeffa", ["\ufeffa"]),
+            *((f"# b{end}a", [f"# b{end}a"]) for end in "\r\x0b\x0c\x1e\x85\u2028\u2029"),
+        ],
+    )
+    def test_what_remains(self, content: str, expected: list[str]) -> None:
+        """Only a newline ends a line; text with another line break in it is not a comment."""
+        assert lines(content) == expected
+
+    @pytest.mark.parametrize(
+        ("content", "why"),
+        [
+            ("a".encode("utf-16"), "it is UTF-16, which PowerShell's > writes, and not UTF-8"),
+            (b"\xfe\xff\0a", "it is UTF-16, which PowerShell's > writes, and not UTF-8"),
+            (b"a\xff", "it is not UTF-8"),
+        ],
+    )
+    def test_other_encodings(self, content: bytes, why: str) -> None:
+        """Other bytes than UTF-8 are refused, and UTF-16 is named where its byte-order mark tells."""
+        assert lines_of(content) == ((why,), ())
+
+
+class TestContent:
+    """What one look returns."""
+
+    def test_a_good_file(self, path: Path) -> None:
+        """A file that only its owner can write has its lines, and nothing against it."""
+        file = seen(put(path, "# b\na\n"))
+        assert [line.get_secret_value() for line in file.lines] == ["a"]
+        assert file._replace(lines=()) == TextFile(exists=True, empty=False)
+        assert file.unsafe == ()
+
+    @pytest.mark.parametrize(
+        ("content", "empty"), [("", True), ("\n \t\r\n", True), ("\ufeff", True), ("#", False), ("a", False)]
+    )
+    def test_an_empty_file(self, path: Path, content: str, *, empty: bool) -> None:
+        """A file of nothing but blanks is empty; a comment is a line."""
+        assert seen(put(path, content)).empty is empty
+
+    @pytest.mark.parametrize(("size", "unreadable"), [(MOST, ()), (MOST + 1, (f"it is larger than {MOST} bytes",))])
+    def test_size(self, path: Path, size: int, unreadable: tuple[str, ...]) -> None:
+        """A file of the most bytes is read, and a larger one is not."""
+        file = seen(put(path, "a" * size))
+        assert (file.unreadable, len(file.lines)) == (unreadable, 0 if unreadable else 1)
+
+    def test_nothing_there(self, path: Path) -> None:
+        """A missing file, and a path below a plain file, have nothing."""
+        assert seen(path) == seen(put(path) / "file") == NO_TEXT
+        assert (NO_TEXT.exists, NO_TEXT.dangling, NO_TEXT.empty, NO_TEXT.misnamed) == (False, False, True, False)
+
+    def test_a_second_ending(self, path: Path) -> None:
+        """A file of that name and `.txt` is seen, whatever the file itself is."""
+        put(path.with_name("file.txt"))
+        assert seen(path) == TextFile(misnamed=True)
+        assert seen(put(path)).misnamed
+        path.with_name("file.txt").unlink()
+        assert not seen(path).misnamed
+
+    @posix_only
+    def test_a_second_ending_of_links(self, path: Path) -> None:
+        """Either of the two may be a link that leads nowhere."""
+        path.symlink_to("nowhere")
+        path.with_name("file.txt").symlink_to("nowhere")
+        assert seen(path) == TextFile(dangling=True, misnamed=True)
+
+    @posix_only
+    def test_not_a_regular_file(self, path: Path) -> None:
+        """A directory, a FIFO without a writer and an endless device are refused at once."""
+        path.mkdir()
+        assert seen(path).unreadable == ("it is not a regular file",)
+        path.rmdir()
+        os.mkfifo(path, 0o600)
+        assert seen(path).unreadable == ("it is not a regular file",)
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        assert seen(path).unsafe[:2] == ("it is not a regular file", WRITABLE)
+
+    @posix_only
+    def test_what_cannot_be_opened(self, path: Path) -> None:
+        """A link to itself exists and cannot be read."""
+        path.symlink_to("file")
+        assert seen(path) == TextFile(exists=True, unreadable=("it cannot be read",))
+        with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+            read_trusted(str(path), most=MOST)
+
+    @posix_only
+    def test_a_way_that_cannot_be_judged(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file that was opened, and whose way is then gone, cannot be read."""
+        path.symlink_to(put(path.with_name("target")))
+
+        def fail(_path: object) -> str:
+            raise PermissionError
+
+        monkeypatch.setattr("robodj_secretguard.textfile.os.readlink", fail)
+        assert seen(path) == TextFile(exists=True, unreadable=("it cannot be read",))
+
+    @pytest.mark.parametrize("more", ["b", ""])
+    def test_a_change_while_it_is_read(self, path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
+        """A file that is written between two reads is refused, also where its size stays the same."""
+        put(path)
+        read = os.read
+
+        def read_and_write(descriptor: int, size: int) -> bytes:
+            content = read(descriptor, size)
+            os.utime(put(path, f"xext{more}"), (1, 1))
+            return content
+
+        monkeypatch.setattr("robodj_secretguard.textfile.os.read", read_and_write)
+        file = seen(path)
+        assert (file.unreadable, file.lines) == (("it changed while it was read",), ())
+
+    def test_short_reads(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A read that returns less than was asked for is continued, up to the most bytes."""
+        with put(path, "0123456789").open("rb") as file:
+            read = os.read
+            monkeypatch.setattr("robodj_secretguard.textfile.os.read", lambda number, most: read(number, min(most, 3)))
+            assert [read_most(file.fileno(), most) for most in (7, 9)] == [b"0123456", b"789"]
+
+    def test_a_trusted_file(self, path: Path) -> None:
+        """The content comes with the reasons not to trust it; content that cannot be used is an error."""
+        assert read_trusted(str(put(path)), most=MOST) == (b"text", ())
+        with pytest.raises(OSError, match=r"^$"):
+            read_trusted(str(path), most=3)
+        if os.name == "posix":
+            assert read_trusted(str(put(path, mode=0o602)), most=MOST) == (b"text", (WRITABLE,))
+
+
+@posix_only
+class TestModes:
+    """Who, by the modes of a file and of its directories, could have written it."""
+
+    @pytest.mark.parametrize(
+        ("mode", "exposed", "lax"),
+        [
+            (0o600, [], []),
+            (0o400, [], []),
+            (0o640, [], []),
+            (0o602, [WRITABLE], []),
+            (0o620, [], ["it is writable by its group"]),
+            (0o604, [], ["it is readable by others"]),
+            (0o666, [WRITABLE], ["it is readable by others", "it is writable by its group"]),
+        ],
+    )
+    def test_of_the_file(self, path: Path, mode: int, exposed: list[str], lax: list[str]) -> None:
+        """A file that others can write is exposed; one that others can read, or its group write, is lax."""
+        file = seen(put(path, mode=mode))
+        assert ([*file.exposed], [*file.lax]) == (exposed, lax)
+        assert file.unsafe == file.exposed
+
+    @pytest.mark.parametrize(("mode", "exposed"), [(0o777, [NEXT_TO_IT]), (0o1777, []), (0o775, [])])
+    def test_of_its_directory(self, path: Path, mode: int, exposed: list[str]) -> None:
+        """Others can replace a file in a directory that they can write, unless it is sticky."""
+        put(path).parent.chmod(mode)
+        assert [*seen(path).exposed] == exposed
+        assert [*judge_way(str(path.parent)).exposed] == []
+
+    def test_every_reason(self, path: Path) -> None:
+        """Each reason is reported once, that of the content first."""
+        put(path, b"\xff", 0o666).parent.chmod(0o777)
+        assert seen(path).unsafe == ("it is not UTF-8", WRITABLE, NEXT_TO_IT)
+
+    @pytest.mark.parametrize("place", ["parent", "link", "middle", "there", "absolute"])
+    def test_of_every_directory_on_the_way(self, path: Path, tmp_path: Path, place: str) -> None:
+        """Who can rename a directory above a file, or replace a link on the way to it, has written it."""
+        for name in ("there", "middle"):
+            (tmp_path / name).mkdir(mode=0o755)
+        target = put(tmp_path / "there" / "file")
+        (tmp_path / "middle" / "link").symlink_to(target if place == "absolute" else "../there/file")
+        path.symlink_to("../middle/link")
+        open_to_all = {"parent": tmp_path, "link": path.parent, "middle": tmp_path / "middle"}.get(place, target.parent)
+        for mode, exposed in ((0o755, ()), (0o777, (NEXT_TO_IT if place == "link" else ABOVE,)), (0o1777, ())):
+            open_to_all.chmod(mode)
+            assert seen(path).exposed == exposed
+
+    def test_of_a_link_to_the_directory(self, path: Path, tmp_path: Path) -> None:
+        """A directory in which a link to the config directory can be replaced counts too."""
+        put(path)
+        (tmp_path / "middle").mkdir(mode=0o755)
+        (tmp_path / "middle" / "second").symlink_to("../config/../config/.")
+        (tmp_path / "first").symlink_to("middle/second")
+        assert seen(tmp_path / "first" / "file").exposed == ()
+        (tmp_path / "middle").chmod(0o777)
+        assert seen(tmp_path / "first" / "file").exposed == (ABOVE,)
+
+    def test_of_many_links(self, path: Path, tmp_path: Path) -> None:
+        """Every link that the system follows is followed, and what the last one leads to is judged."""
+        (tmp_path / "there").mkdir(mode=0o755)
+        chain = [put(tmp_path / "there" / "file")]
+        with contextlib.suppress(OSError):
+            while chain[-1].read_bytes():
+                chain.append(tmp_path / f"link{len(chain)}")
+                chain[-1].symlink_to(chain[-2])
+        path.symlink_to(chain[-3])  # the last was one too many
+        assert seen(path).exposed == ()
+        (tmp_path / "there").chmod(0o777)
+        assert seen(path).exposed == (ABOVE,)
+
+    def test_of_too_many_links(self, tmp_path: Path) -> None:
+        """40 links are followed, as Linux does, and no more: somebody may make them while they are followed."""
+        for number in range(41):
+            (tmp_path / f"link{number}").symlink_to(f"link{number - 1}" if number else "nowhere")
+        assert not judge_way(str(tmp_path / "link39")).exposed
+        with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+            judge_way(str(tmp_path / "link40"))
+
+    def test_of_a_relative_path(self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The working directory, and those above it, are on the way to a path that begins there."""
+        put(path)
+        monkeypatch.chdir(path.parent)
+        assert look("file", most=MOST).exposed == ()
+        tmp_path.chmod(0o777)
+        assert look("file", most=MOST).exposed == (ABOVE,)
+
+    def test_of_a_read_only_mount(self, path: Path, tmp_path: Path) -> None:
+        """Nobody can write through a read-only mount of root's: a directory of mode 0777, as a ConfigMap's, is lax."""
+        put(path).parent.chmod(0o777)
+        shown = "f = look('config/file', most=9); print(f.exposed, f.lax_way)"
+        script = f"from robodj_secretguard.textfile import look; {shown}"
+        mounts = [f"mount --bind {path.parent} {path.parent}", f"mount -o remount,bind,ro {path.parent}"]
+        ran = run_with_mounts(mounts, [sys.executable, "-c", script], env=clean_environment(), cwd=tmp_path)
+        assert ran.out == f"() ('{NEXT_TO_IT}',)\n"
+
+    @root_only
+    @pytest.mark.parametrize("owner", [0, 1, NOBODY])
+    def test_whose_read_only_mount_it_is(self, path: Path, monkeypatch: pytest.MonkeyPatch, owner: int) -> None:
+        """The owner of a directory can write its source elsewhere: only root's is lax."""
+        put(path).parent.chmod(0o777)
+        os.chown(path.parent, owner, -1)
+        monkeypatch.setattr("robodj_secretguard.textfile.os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+        expected = ((NEXT_TO_IT,), ()) if owner else ((), (NEXT_TO_IT,))
+        assert (seen(path).exposed, seen(path).lax_way) == expected
+
+    def test_modes_are_not_judged_on_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """POSIX modes and owners mean nothing there."""
+        monkeypatch.setattr("robodj_secretguard.textfile.POSIX", False)
+        file = seen(put(path, mode=0o666))
+        assert (file.unsafe, file.lax) == ((), ())
+
+
+@root_only
+class TestOwners:
+    """Whose a file and its directories are."""
+
+    @pytest.mark.parametrize(
+        ("owner", "user", "is_ours"), [(12345, 0, False), (12345, 12346, False), (12345, 12345, True), (0, 12345, True)]
+    )
+    def test_of_the_file(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, user: int, *, is_ours: bool
+    ) -> None:
+        """A file belongs to root or to this user, or is lax and foreign."""
+        os.chown(put(path), owner, -1)
+        monkeypatch.setattr("robodj_secretguard.textfile.os.geteuid", lambda: user)
+        file = seen(path)
+        assert file.lax == (() if is_ours else ("it is owned by neither root nor this user",))
+        assert file.foreign == (() if is_ours else (FOREIGN,))
+
+    @pytest.mark.parametrize("what", ["file", "directory"])
+    def test_in_a_sticky_directory(self, path: Path, what: str) -> None:
+        """A sticky directory protects what is ours; others can replace what another user put there."""
+        put(path)
+        sticky, given = (path.parent, path) if what == "file" else (path.parent.parent, path.parent)
+        sticky.chmod(0o1777)
+        assert seen(path).exposed == ()
+        os.chown(given, NOBODY, -1)
+        assert seen(path).exposed == (NEXT_TO_IT if what == "file" else ABOVE,)
+
+    @pytest.mark.parametrize(
+        ("owned", "foreign"),
+        [
+            ("config", "its directory is owned by another ordinary user"),
+            (".", "a directory on the way to it is owned by another ordinary user"),
+        ],
+    )
+    def test_of_its_directories(self, path: Path, tmp_path: Path, owned: str, foreign: str) -> None:
+        """A directory of another user is reported; a file in it is trusted nevertheless."""
+        put(path)
+        os.chown(tmp_path / owned, NOBODY, -1)
+        assert seen(path).foreign == (foreign,)
+        assert read_trusted(str(path), most=MOST) == (b"text", ())
+        os.chown(path, NOBODY, -1)
+        assert read_trusted(str(path), most=MOST) == (b"text", (FOREIGN,))
+
+    def test_of_a_directory(self, path: Path) -> None:
+        """Another owner of a directory is reported; a missing directory has none."""
+        assert foreign_owners(str(path.parent)) == foreign_owners(str(path)) == ()
+        os.chown(path.parent, NOBODY, -1)
+        assert foreign_owners(str(path.parent)) == (FOREIGN,)
