@@ -15,6 +15,7 @@ from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_a
 from conftest import NOW, V1, Ran, good_keys
 
 from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.cli import main
 from robodj_secretguard.cli.log import LIMITS, prepared
 from robodj_secretguard.cli.options import OperationsLog
 from robodj_secretguard.errors import FileError
@@ -320,12 +321,15 @@ def test_unreadable_log(machine: Machine, command: str, make: Callable[[Path], N
     assert not machine.log.is_file()
 
 
-def test_model(machine: Machine) -> None:
-    """The model is imported only where its directory may decide where the log is."""
+def test_model(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """The model is imported only where its directory may decide where the log is; stderr names it, unless JSON does."""
     machine.record(rotated(NOW, NEW))
     argv = ("log", "verify", "--model", "no_such_module:Model")
     assert machine.call(*argv).status == 2
     assert machine.call(*argv, "--operations-log", str(machine.log)).status == 0
+    for words in (("verify",), ("show",), ("verify", "--format", "json")):
+        assert machine.within(lambda words=words: main(("log", *words))) == 0  # type: ignore[misc]
+        assert ("model: " in capsys.readouterr().err) is (len(words) == 1)
 
 
 class TestGate:

@@ -373,11 +373,11 @@ class TestKey:
     """What is known about a key, and the steps after its revocation."""
 
     def test_owner_of_the_key(self) -> None:
-        """The secret is the recorded one, else the named one, else the one that the key is delivered as."""
+        """The secret is the last recorded one, otherwise the named one, otherwise that of the delivered key."""
         keys = good_keys()
         report = check(environ=keys, now=NOW)
         one = fingerprint_of(keys[V1])
-        records = [rotated(NOW - 2 * HOUR, one, secret=OTHER), rotated(NOW, one, secret=OTHER, environment="dev")]
+        records = [rotated(NOW - 2 * HOUR, one), rotated(NOW, one, secret=OTHER, environment="dev")]
 
         def known(fingerprint: str, name: str | None, records: list[Record]) -> tuple[object, ...]:
             key = draft_revocation(fingerprint, name, report, records, POLICIES, operator="Ada", reason="leaked")
@@ -391,6 +391,7 @@ class TestKey:
 
         revoked = key_of(one, secret=None)
         assert known(one, "secret.key", records) == (OTHER, "dev", "2026-12-01T10:00:00Z", ["secret.key"])
+        assert known(one, OTHER, records[:1]) == ("secret.key", "prod", "2026-12-01T10:00:00Z", ["secret.key"])
         assert known(one, OTHER, [revoked]) == (OTHER, None, None, ["secret.key"])
         assert known(one, None, [revoked]) == ("secret.key", None, None, ["secret.key"])
         assert known(another(), None, records) == (None, None, None, [])
