@@ -232,13 +232,16 @@ class TestRead:
         """A record is found by its hash only where all records before it follow each other."""
         assert find(read(content), expected) == number
 
-    def test_continued(self) -> None:
+    @pytest.mark.parametrize("number", [1, 4])
+    def test_continued(self, number: int) -> None:
         """A log may begin with a record that continues an earlier file, and both files together verify as one log."""
-        log, both = read(joined(CONTINUED)), read(joined(LINES + CONTINUED))
-        assert (log.damage, log.torn, log.continues) == ((), None, LAST)
-        assert [record.sequence for record in log.records] == [5, 6, 7]
-        assert (both.damage, len(both.records), both.continues) == ((), 7, None)
-        assert read(b"", LAST).continues == LAST
+        earlier, last = LINES[:number], Head(sequence=number, hash=hash_of(LINES[number - 1]))
+        lines = chain(draft(Event.CONTINUED), *some(2), after=last)
+        log, both = read(joined(lines)), read(joined(earlier + lines))
+        assert (log.damage, log.torn, log.continues) == ((), None, last)
+        assert [record.sequence for record in log.records] == [number + 1, number + 2, number + 3]
+        assert (both.damage, len(both.records), both.continues) == ((), number + 3, None)
+        assert read(b"", last).continues == last
 
     @pytest.mark.parametrize(
         "fields",
@@ -420,7 +423,7 @@ class TestAppend:
         assert (log.damage, log.records) == ((), appended)
 
 
-FULL = f"it is full, with {MAX_LOG_BYTES} bytes: keep it under another name; the next record begins a new one"
+FULL = "it is full, with 67108864 bytes: keep it under another name; the next record begins a new one"
 
 
 def log_at(path: Path, mode: int = 0o600, size: int = len(WHOLE)) -> Path:
@@ -598,8 +601,8 @@ class TestHead:
 
     @pytest.mark.parametrize(
         ("content", "sequence"),
-        [(b"", 1), (b" " * 1024 + LAST.line(), 1), (LAST.line() + b" " * 1024 + b"x", 6)],
-        ids=["empty", "too far behind", "more than is read"],
+        [(b"", 1), (LAST.line().rjust(1024), 6), (LAST.line().rjust(1025), 1), (LAST.line().ljust(1024) + b"x", 6)],
+        ids=["empty", "just read", "too long", "longer than is read"],
     )
     def test_malformed(self, path: Path, content: bytes, sequence: int) -> None:
         """A head file whose first 1,024 bytes are not a head is ignored, and replaced by the next append."""
