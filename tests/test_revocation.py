@@ -1,483 +1,435 @@
-"""The revocation list: where it is, what is an entry of it, and when it cannot be relied on."""
+"""The revocation list as it is read and added to, and what is known about a key that is revoked."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING
+import sys
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_line import report_json, report_text
-from conftest import NOW, V1, Checker, found, good_keys, listed
+from command_line import OTHER, fingerprint_of, report_json, report_text, rotated
+from conftest import NOW, V1, V2, Checker, clean_environment, found, good_keys, listed, marker
 from detector import leaks
-from hypothesis import given
-from hypothesis import strategies as st
+from mounts import run_with_mounts
+from races import just_before
 
-from robodj_secretguard import Report, Severity, check
-from robodj_secretguard.material import fingerprint, is_fingerprint
-from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import MAX_LIST_BYTES, revocation_list
-from robodj_secretguard.textfile import TextFile
+from robodj_secretguard import RuntimeSecrets, check, files
+from robodj_secretguard.errors import FileError
+from robodj_secretguard.lifecycle import revocation as list_module
+from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, steps
+from robodj_secretguard.shapes import Event, Proof, Record, draft
+from robodj_secretguard.sources import MAX_LIST_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 NAME = "revoked.fingerprints"
-SOURCE = f"file:config/{NAME}"
 VARIABLE = "ROBODJ_REVOKED_FINGERPRINTS"
-PLACE = f"{NAME} in the configured directory"
+HOUR = timedelta(hours=1)
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and links are POSIX's")
 
 
-def revoked() -> str:
+def another() -> str:
     """Make the fingerprint of a key that no other test has."""
-    return fingerprint(SealedStr(secrets.token_urlsafe(32)))
+    return fingerprint_of(secrets.token_urlsafe(32))
 
 
-def spelt(text: str) -> str:
-    """Write a list of two fingerprints, `{a}` and `{b}`, or of the first in upper case, `{A}`."""
-    first = revoked()
-    return text.format(a=first, b=revoked(), A=first.upper())
+class TestReport:
+    """The list in the report of a check."""
 
-
-def unreadable(report: Report) -> list[str]:
-    """Say which entries cannot be read, where that is all that is wrong."""
-    beginning, of_the_file = " that are not fingerprints: ", ", comments and blank lines not counted"
-    assert {(str(finding.check), finding.secret) for finding in report.findings} <= {("revocation-list", None)}
-    said = [finding.message.partition(beginning)[2].removesuffix(".") for finding in report.findings]
-    assert [each.endswith(of_the_file) for each in said] == [each.source == SOURCE for each in report.findings]
-    return [each.removesuffix(of_the_file) for each in said]
-
-
-class TestForm:
-    """What is a fingerprint."""
-
-    def test_as_the_library_writes_it(self) -> None:
-        """That of any key is one."""
-        assert all(is_fingerprint(fingerprint(SealedStr(key))) for key in good_keys().values())
-
-    @pytest.mark.parametrize(
-        "spoil",
-        [
-            str.upper,
-            str.title,
-            lambda text: text[:-1],
-            lambda text: f"{text}0",
-            lambda text: f"{text[:-1]}g",
-            lambda text: f"{text[:-1]}F",
-            lambda text: f"{text[:-1]}\N{FULLWIDTH DIGIT ONE}",
-            lambda text: f"{text}\n",
-            lambda text: f" {text}",
-            lambda text: text.removeprefix("sgfp1:"),
-            lambda text: text.replace("sgfp1", "sgfp2"),
-            lambda text: text.replace(":", ": "),
-            lambda text: text * 2,
-            lambda _: "",
-        ],
-        ids=range(14),
-    )
-    def test_what_is_none(self, spoil: object) -> None:
-        """Anything else is none."""
-        assert callable(spoil)
-        assert not is_fingerprint(spoil(revoked()))
-
-
-class TestEntriesOfTheFile:
-    """What is an entry of the file."""
-
-    @pytest.mark.parametrize(
-        ("content", "entries"),
-        [
-            ("", 0),
-            ("\n \t\n\r\n", 0),
-            ("# {a}\n  # {b}\r\n#", 0),
-            ("\ufeff", 0),
-            ("{a}", 1),
-            ("{a}\n", 1),
-            ("\ufeff{a}\n", 1),
-            ("  {a}\t \n", 1),
-            ("{a}\n{a}\n", 1),
-            ("{a} # leaked\n", 1),
-            ("{a}\t#", 1),
-            ("{a}# {b} is another one\n", 1),
-            ("{a}\n{b}", 2),
-            ("# why\r\n{a}\r\n\r\n{b}\t# why\r\n", 2),
-        ],
-    )
-    def test_what_can_be_read(self, checker: Checker, content: str, entries: int) -> None:
-        """One to a line; blanks, comments, a byte-order mark and Windows line ends do not matter."""
-        checker.write(NAME, spelt(content))
-        report = checker(good_keys())
-        assert found(report) == []
-        assert listed(report) == ((SOURCE,), entries)
-
-    @pytest.mark.parametrize(
-        ("content", "said", "entries"),
-        [
-            ("{A}", "entry 1", 0),
-            ("{a} {b}", "entry 1", 0),
-            ("{a},{b}", "entry 1", 0),
-            ("{a}\r{b}", "entry 1", 0),
-            ("{a}\0", "entry 1", 0),
-            ("secret.key: {a}", "entry 1", 0),
-            ("{a} leaked", "entry 1", 0),
-            ("{a}\n\f\n", "entry 2", 1),
-            ("# {b}\n\n{a}\nwrong\n\n# {b}\n{b} # why\nwrong # why\n", "entries 2, 4", 2),
-        ],
-    )
-    def test_what_cannot_be_read(self, checker: Checker, content: str, said: str, entries: int) -> None:
-        """A line that is anything else is an alert, by its number among the entries; the others count."""
-        checker.write(NAME, spelt(content))
-        report = checker(good_keys())
-        assert unreadable(report) == [said]
-        assert report.findings[0].source == SOURCE
-        assert listed(report) == ((SOURCE,), entries)
-
-    def test_no_file(self, checker: Checker) -> None:
-        """Without one there is no list, and nothing is wrong."""
-        report = checker(good_keys())
-        assert found(report) == []
-        assert listed(report) == ((), 0)
-
-
-class TestEntriesOfTheVariable:
-    """What is an entry of the variable."""
-
-    @pytest.mark.parametrize(
-        ("value", "entries"),
-        [
-            ("{a}", 1),
-            ("{a},{a}", 1),
-            ("{a},{b}", 2),
-            ("{a} {b}", 2),
-            ("{a}\n{b}\n", 2),
-            (" {a} ,\t{b}\r\n", 2),
-            (",,{a}, ,{b},", 2),
-            ("\x0b{a}\xa0{b}\u2028", 2),
-            (" , \n", 0),
-        ],
-    )
-    def test_what_can_be_read(self, checker: Checker, value: str, entries: int) -> None:
-        """Commas and blanks separate entries, as many as there are, and may stand before and after them."""
-        report = checker(good_keys() | {VARIABLE: spelt(value)})
-        assert found(report) == []
-        assert listed(report) == (("environment",), entries)
-
-    @pytest.mark.parametrize(
-        ("value", "said", "entries"),
-        [
-            ("none", "entry 1", 0),
-            ("{A}", "entry 1", 0),
-            ("{a};{b}", "entry 1", 0),
-            ('"{a}"', "entry 1", 0),
-            ("{a}#", "entry 1", 0),
-            ("{a},wrong,,{b} wrong", "entries 2, 4", 2),
-            ("{a} # why", "entries 2, 3", 1),
-        ],
-    )
-    def test_what_cannot_be_read(self, checker: Checker, value: str, said: str, entries: int) -> None:
-        """Anything else, comments too, is an alert, by its number; the others count."""
-        report = checker(good_keys() | {VARIABLE: spelt(value)})
-        assert unreadable(report) == [said]
-        assert report.findings[0].source == "environment"
-        assert listed(report) == (("environment",), entries)
-
-    def test_an_empty_one_is_unset(self, checker: Checker) -> None:
-        """It is no list."""
-        report = checker(good_keys() | {VARIABLE: ""})
-        assert found(report) == []
-        assert listed(report) == ((), 0)
-
-
-class TestBoth:
-    """The variable adds to the file."""
-
-    def test_what_is_in_one_of_them(self, checker: Checker) -> None:
-        """An entry is in the list when it is in one of them, and is counted once when it is in both."""
-        both, one, other = revoked(), revoked(), revoked()
-        checker.write(NAME, f"{both}\n{one}\n")
-        report = checker(good_keys() | {VARIABLE: f"{other},{both}"})
-        assert found(report) == []
-        assert listed(report) == ((SOURCE, "environment"), 3)
-
-    def test_each_is_told_what_cannot_be_read(self, checker: Checker) -> None:
-        """The file's first."""
-        checker.write(NAME, f"wrong\n{revoked()}\nwrong\n")
-        report = checker(good_keys() | {VARIABLE: f"{revoked()},wrong"})
-        assert unreadable(report) == ["entries 1, 3", "entry 2"]
-        assert [finding.source for finding in report.findings] == [SOURCE, "environment"]
-        assert [finding.severity for finding in report.findings] == [Severity.ALERT] * 2
-
-    @pytest.mark.parametrize("place", ["file", "variable"])
-    @pytest.mark.parametrize("require_env_only", [False, True])
-    def test_environment_only(self, checker: Checker, place: str, require_env_only: bool) -> None:  # noqa: FBT001
-        """Where key files are ruled out the list is read as ever."""
-        environ = good_keys()
-        if place == "file":
-            checker.write(NAME, "wrong")
-        else:
-            environ[VARIABLE] = "wrong"
-        assert unreadable(checker(environ, require_env_only=require_env_only)) == ["entry 1"]
-
-    @pytest.mark.parametrize(
-        ("wrong", "said"),
-        [
-            (1, "entry 1"),
-            (2, "entries 1, 2"),
-            (5, "entries 1, 2, 3, 4, 5"),
-            (6, "entries 1, 2, 3, 4, 5 and 1 more"),
-            (40, "entries 1, 2, 3, 4, 5 and 35 more"),
-        ],
-    )
-    def test_how_many_are_told(self, checker: Checker, wrong: int, said: str) -> None:
-        """The first five, and how many more there are."""
-        checker.write(NAME, "wrong\n" * wrong)
-        assert unreadable(checker(good_keys() | {VARIABLE: "wrong," * wrong})) == [said, said]
-
-    @pytest.mark.parametrize("shape", ["{}", "{} # {}", "secret.key={}", "sgfp1:{}"])
-    def test_a_key_that_was_pasted(self, checker: Checker, shape: str) -> None:
-        """Nothing of an entry that cannot be read is shown, nor of a comment: it may be the key itself."""
+    @pytest.mark.parametrize("shape", ["{}", "{} # {}", "secret.key={}", "sgfp1:{}", "# {}", "{a} # {}"])
+    def test_pasted_key(self, checker: Checker, shape: str) -> None:
+        """Neither an invalid entry nor a comment is shown: it may be a key."""
         key = secrets.token_urlsafe(32)
-        checker.write(NAME, shape.replace("{}", key))
-        report = checker(good_keys() | {VARIABLE: shape.replace("{}", key)})
-        assert found(report) == [("revocation-list", None)] * 2
-        texts = (report_text(report, passed=False, model="model: m:M"), report_json(report, passed=False, model={}))
-        shown = f"{report!r}{''.join(texts)}"
-        assert leaks(shown, [key]) == []
-
-    @pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1e", "\x85", "\u2028", "\u2029"])
-    @pytest.mark.parametrize("shape", ["# why{end}{a}", "{b} # why{end}{a}"])
-    def test_an_entry_behind_another_kind_of_line_break(self, checker: Checker, end: str, shape: str) -> None:
-        """What an editor shows as a line of its own is not passed over as a part of a comment: it cannot be read."""
-        checker.write(NAME, shape.format(a=revoked(), b=revoked(), end=end) + "\n#\n")
-        assert unreadable(checker(good_keys())) == ["entry 1"]
-
-    def test_a_key_in_a_comment(self, checker: Checker) -> None:
-        """It is no entry, and is not shown."""
-        key = secrets.token_urlsafe(32)
-        checker.write(NAME, f"# {key}\n{revoked()} # {key}\n")
-        report = checker(good_keys())
-        assert found(report) == []
-        assert leaks(f"{report!r}{report_text(report, passed=True, model='model: m:M')}", [key]) == []
-
-    @given(
-        kinds=st.lists(st.sampled_from(["fingerprint", "wrong"])),
-        between=st.text(" ,\t\r\n", min_size=1, max_size=4),
-        around=st.text(" ,\t\r\n", max_size=3),
-    )
-    def test_every_entry_is_read_or_told(self, kinds: list[str], between: str, around: str) -> None:
-        """Each is in the list or among those that cannot be read, however many there are and whatever is between."""
-        entries = [revoked() if kind == "fingerprint" else "wrong" for kind in kinds]
-        fingerprints = frozenset(entry for entry in entries if entry != "wrong")
-        numbers = tuple(place for place, entry in enumerate(entries, start=1) if entry == "wrong")
-        in_file = revocation_list([TextFile(exists=True, lines=tuple(map(SealedStr, entries)))], None)
-        assert (in_file.fingerprints, in_file.invalid_in_files) == (fingerprints, (numbers,))
-        assert (in_file.invalid_in_variable, in_file.sources) == ((), (SOURCE,))
-        if entries:
-            variable = SealedStr(f"{around}{between.join(entries)}{around}")
-            in_variable = revocation_list([TextFile()], variable)
-            assert (in_variable.fingerprints, in_variable.invalid_in_variable) == (fingerprints, numbers)
-            assert (in_variable.invalid_in_files, in_variable.sources) == (((),), ("environment",))
-
-
-class TestUnsafe:
-    """A list that cannot be relied on: a revoked key could pass."""
-
-    REPLACEABLE = "its directory is writable by others"
-
-    @staticmethod
-    def refused(checker: Checker, why: str, *, entries: int = 0) -> None:
-        report = checker(good_keys())
-        assert found(report) == [("revocation-list", None)]
-        (finding,) = report.findings
-        assert finding.message == f"The revocation list {PLACE} cannot be relied on: {why}."
-        assert (finding.severity, finding.source) == (Severity.ALERT, SOURCE)
-        assert listed(report) == ((SOURCE,), entries)
-        assert all(status.fingerprint for status in report.secrets)
-
-    @staticmethod
-    def used(checker: Checker, *, entries: int = 1) -> None:
-        report = checker(good_keys())
-        assert found(report) == []
-        assert listed(report) == ((SOURCE,), entries)
-
-    @pytest.mark.parametrize(("size", "fits"), [(MAX_LIST_BYTES, True), (MAX_LIST_BYTES + 1, False)])
-    def test_size(self, checker: Checker, size: int, fits: bool) -> None:  # noqa: FBT001
-        """A list of 256 KiB is read, a larger one is not."""
-        entry = revoked()
-        checker.write(NAME, f"#{'-' * (size - len(entry) - 2)}\n{entry}")
-        if fits:
-            self.used(checker)
-        else:
-            self.refused(checker, "it is larger than 262144 bytes")
-
-    @pytest.mark.parametrize("fingerprints", [108, 3000])
-    def test_it_may_be_larger_than_a_key_file(self, checker: Checker, fingerprints: int) -> None:
-        """4 KiB would be too few: they are a hundred fingerprints."""
-        content = "".join(f"{revoked()}\n" for _ in range(fingerprints))
-        assert len(content) > 4096
+        content = shape.replace("{}", key).replace("{a}", another())
         checker.write(NAME, content)
-        self.used(checker, entries=fingerprints)
-
-    def test_utf_16(self, checker: Checker) -> None:
-        """What PowerShell's > writes is said to be that."""
-        checker.write(NAME, revoked().encode("utf-16"))
-        self.refused(checker, "it is UTF-16, which PowerShell's > writes, and not UTF-8")
-
-    def test_not_utf_8(self, checker: Checker) -> None:
-        """Other bytes are refused."""
-        checker.write(NAME, revoked().encode() + b"\n# \xff")
-        self.refused(checker, "it is not UTF-8")
+        report = checker(good_keys() | {VARIABLE: content})
+        texts = (report_text(report, passed=False, model="model: m:M"), report_json(report, passed=False, model={}))
+        assert leaks(f"{report!r}{''.join(texts)}", [key]) == []
 
     @posix_only
-    def test_not_a_regular_file(self, checker: Checker) -> None:
-        """A directory, a FIFO without a writer and an endless device are refused, at once."""
-        path = checker.config / NAME
-        path.mkdir()
-        self.refused(checker, "it is not a regular file")
-        path.rmdir()
-        os.mkfifo(path, 0o600)
-        self.refused(checker, "it is not a regular file")
-        path.unlink()
-        path.symlink_to("/dev/zero")
-        self.refused(checker, "it is not a regular file; it is writable by others")
-
-    @posix_only
-    def test_what_cannot_be_opened(self, checker: Checker) -> None:
-        """A link to itself is refused."""
-        (checker.config / NAME).symlink_to(NAME)
-        self.refused(checker, "it cannot be read")
-
-    @posix_only
-    def test_a_directory_that_cannot_be_judged(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What cannot be judged after it was opened is refused too."""
-        (checker.config / NAME).symlink_to(checker.write("list", revoked()))
-
-        def fail(_path: object) -> str:
-            raise PermissionError
-
-        monkeypatch.setattr("robodj_secretguard.textfile.os.readlink", fail)
-        self.refused(checker, "it cannot be read")
-
-    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-    def test_what_may_not_be_read(self, checker: Checker) -> None:
-        """A list that this user may not read is refused."""
-        checker.write(NAME, revoked(), 0o200)
-        self.refused(checker, "it cannot be read")
-
-    @posix_only
-    def test_a_link_to_nothing(self, checker: Checker) -> None:
-        """A mount whose target is gone is no list that is not there."""
-        (checker.config / NAME).symlink_to("..data/revoked.fingerprints")
-        self.refused(checker, "it is a link to a file that is not there")
-
-    @posix_only
-    def test_a_link_to_a_list(self, checker: Checker) -> None:
-        """Kubernetes mounts are links: they are followed."""
-        (checker.config / "..data").mkdir(mode=0o755)
-        checker.write(f"..data/{NAME}", revoked())
-        (checker.config / NAME).symlink_to(f"..data/{NAME}")
-        self.used(checker)
-        (checker.config / "..data").chmod(0o777)
-        self.refused(checker, "a directory on the way to it is writable by others", entries=1)
-
-    @posix_only
-    @pytest.mark.parametrize(
-        ("mode", "safe"), [(0o602, False), (0o646, False), (0o400, True), (0o644, True), (0o664, True)]
-    )
-    def test_writable_by_others(self, checker: Checker, mode: int, safe: bool) -> None:  # noqa: FBT001
-        """Others could take an entry out of it; who may read it does not matter."""
-        checker.write(NAME, revoked(), mode)
-        if safe:
-            self.used(checker)
-        else:
-            self.refused(checker, "it is writable by others", entries=1)
-
-    @posix_only
-    @pytest.mark.parametrize(("mode", "safe"), [(0o777, False), (0o1777, True), (0o755, True)])
-    def test_directory_writable_by_others(self, checker: Checker, mode: int, safe: bool) -> None:  # noqa: FBT001
-        """Others could put another list in its place, unless the directory is sticky."""
-        checker.write(NAME, revoked())
-        checker.config.chmod(mode)
-        if safe:
-            self.used(checker)
-        else:
-            self.refused(checker, self.REPLACEABLE, entries=1)
-
-    @posix_only
-    def test_every_reason_is_told(self, checker: Checker) -> None:
-        """In one finding."""
-        checker.write(NAME, b"\xff", 0o666)
-        checker.config.chmod(0o777)
-        self.refused(checker, f"it is not UTF-8; it is writable by others; {self.REPLACEABLE}")
-
-    @posix_only
-    def test_what_is_in_it_is_told_too(self, checker: Checker) -> None:
-        """That others can write it comes first, then what of it cannot be read; the revoked key is one in any case."""
+    def test_unsafe(self, checker: Checker) -> None:
+        """A list that others may write is an alert, and its entries still revoke keys, without fallback files too."""
         keys = good_keys()
-        checker.write(NAME, f"wrong\n{fingerprint(SealedStr(keys[V1]))}\n", 0o666)
-        report = checker(keys)
+        checker.write(NAME, f"wrong\n{fingerprint_of(keys[V1])}\n", 0o666)
+        report = checker(keys, require_env_only=True)
         assert found(report) == [("revocation-list", None), ("revocation-list", None), ("revoked", "secret.key")]
-        assert "cannot be relied on" in report.findings[0].message
-        assert "has lines that are not fingerprints: entry 1," in report.findings[1].message
+        assert report.findings[0].message.endswith(" cannot be relied on: it is writable by others.")
+        assert " has lines that are not fingerprints: entry 1," in report.findings[1].message
 
-    @posix_only
-    def test_the_variable_counts_nevertheless(self, checker: Checker) -> None:
-        """What the file would have said is not known, what the variable says is."""
+    def test_unreadable(self, checker: Checker) -> None:
+        """A list that cannot be read is an alert, and the variable still revokes keys."""
         (checker.config / NAME).mkdir()
         keys = good_keys()
-        report = checker(keys | {VARIABLE: fingerprint(SealedStr(keys[V1]))})
+        report = checker(keys | {VARIABLE: fingerprint_of(keys[V1])})
         assert found(report) == [("revocation-list", None), ("revoked", "secret.key")]
-        assert listed(report) == ((SOURCE, "environment"), 1)
+        assert listed(report) == ((f"file:config/{NAME}", "environment"), 1)
 
-    def test_an_empty_file_that_others_can_write(self, checker: Checker) -> None:
-        """It is a list that somebody may have emptied."""
-        checker.write(NAME, "", 0o666)
-        if os.name == "posix":
-            self.refused(checker, "it is writable by others")
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """An empty config directory."""
+    config = tmp_path / "config"
+    config.mkdir(mode=0o700)
+    return config
+
+
+def key_of(fingerprint: str | None = None, **fields: Any) -> Record:
+    """Return the draft of a revocation."""
+    fields = {"secret": "secret.key", "reason": "leaked"} | fields
+    return draft(Event.REVOKED, fingerprint=fingerprint or another(), **fields)
+
+
+def entry(key: Record) -> str:
+    """Return what a revocation adds to the list."""
+    return f"# 2026-12-01T12:00:00Z {key.subject}: {key.reason}\n{key.fingerprint}\n"
+
+
+def add(config: Path, key: Record) -> bool:
+    """Add a key to the list."""
+    return add_to_list(str(config), key, now=NOW)
+
+
+def refused(config: Path, key: Record | None = None) -> str:
+    """Add a key to the list, which must be refused, and return the reason."""
+    with pytest.raises(FileError) as caught:
+        add(config, key or key_of())
+    return str(caught.value)
+
+
+def content(config: Path) -> str:
+    """Return the list."""
+    return (config / NAME).read_bytes().decode()
+
+
+class TestAdd:
+    """An entry is added to the list, and no other content is lost."""
+
+    def test_new(self, config: Path) -> None:
+        """A new list begins with its header; a second entry follows the first, and a listed one is not added again."""
+        first, second = key_of(), key_of(secret=None)
+        assert [add(config, key) for key in (first, second, first)] == [True, True, False]
+        assert content(config) == HEADER + entry(first) + entry(second)
+        assert entry(second).startswith("# 2026-12-01T12:00:00Z a secret that is not known: leaked\n")
+        assert os.listdir(config) == [NAME]
+
+    @pytest.mark.parametrize("before", ["# ours\n\n{} # leaked\nno fingerprint\n# end", "\ufeff{}\r\n# café\r\n"])
+    @pytest.mark.parametrize("end", ["\n", ""])
+    def test_content_is_kept(self, config: Path, before: str, end: str) -> None:
+        """Comments, invalid entries and line ends stay, and a last line without an end gets one."""
+        before, key = before.format(another()).removesuffix("\n"), key_of()
+        (config / NAME).write_bytes((before + end).encode())
+        assert add(config, key)
+        assert content(config) == f"{before}\n{entry(key)}"
+
+    @pytest.mark.parametrize("line", ["{}\n", "{} # by hand", "\ufeff{}"])
+    def test_listed(self, config: Path, line: str) -> None:
+        """An entry that somebody else has added is left as it is."""
+        key = key_of()
+        (config / NAME).write_text(line.format(key.fingerprint), encoding="utf-8")
+        assert not add(config, key)
+        assert content(config) == line.format(key.fingerprint)
+
+    def test_empty(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An empty list is waited for half a second, since a checkout may be writing it, then begun like a new one."""
+        slept: list[float] = []
+        monkeypatch.setattr(time, "sleep", slept.append)
+        (config / NAME).touch(0o600)
+        key = key_of()
+        assert add(config, key)
+        assert content(config) == HEADER + entry(key)
+        assert sum(slept) == pytest.approx(0.5)
+
+    @posix_only
+    @pytest.mark.parametrize(("before", "after"), [(None, 0o644), (0o600, 0o600), (0o664, 0o664)])
+    def test_mode(self, config: Path, before: int | None, after: int) -> None:
+        """Everybody may read a new list, whatever the umask; an existing one keeps its mode."""
+        if before is not None:
+            (config / NAME).write_text("# ours\n")
+            (config / NAME).chmod(before)
+        umask = os.umask(0o377)
+        try:
+            add(config, key_of())
+        finally:
+            os.umask(umask)
+        assert (config / NAME).stat().st_mode == 0o100000 | after
+
+    def test_in_place(self, config: Path) -> None:
+        """The file is appended to in place: a reader that has opened it sees the entry."""
+        (config / NAME).write_text("# ours\n")
+        key = key_of()
+        with (config / NAME).open(encoding="utf-8") as file:
+            add(config, key)
+            assert file.read() == "# ours\n" + entry(key)
+        assert os.listdir(config) == [NAME]
+
+
+ADDS = """
+import sys
+from robodj_secretguard.lifecycle.revocation import add_to_list
+from robodj_secretguard.shapes import Event, draft
+from datetime import datetime, UTC
+try:
+    add_to_list("config", draft(Event.REVOKED, reason="leaked", fingerprint=sys.argv[1]), now=datetime.now(UTC))
+except OSError as error:
+    print(error)
+"""
+
+
+def added_with_mounts(config: Path, *mounts: str) -> str:
+    """Add to the list in a process with mounts, and return the reason why that was refused."""
+    ran = run_with_mounts(mounts, [sys.executable, "-c", ADDS, another()], env=clean_environment(), cwd=config.parent)
+    assert (ran.status, ran.err) == (0, "")
+    return ran.out.removesuffix("\n")
+
+
+@posix_only
+class TestRefused:
+    """A list that cannot be added to: the reason, and the list as it was."""
+
+    @pytest.mark.parametrize("target", ["elsewhere", "nothing"])
+    def test_link(self, config: Path, target: str) -> None:
+        """A link is neither followed nor replaced."""
+        (config / "elsewhere").write_text("# ours\n")
+        (config / NAME).symlink_to(target)
+        assert refused(config) == "it is a link, and nothing is read or written through one"
+        assert os.readlink(config / NAME) == target
+        assert (config / "elsewhere").read_text() == "# ours\n"
+
+    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+    def test_not_a_regular_file(self, config: Path, make: Callable[[Path], None]) -> None:
+        """A directory and a FIFO are refused at once."""
+        make(config / NAME)
+        assert refused(config) == "it is not a regular file"
+
+    def test_encoding(self, config: Path) -> None:
+        """A list that is not UTF-8 is refused, since its entries are unknown."""
+        (config / NAME).write_bytes(b"\xff\n")
+        assert refused(config) == "it is not UTF-8"
+        assert (config / NAME).read_bytes() == b"\xff\n"
+
+    @pytest.mark.parametrize("reason", ["leaked", "\N{LATIN SMALL LETTER E WITH ACUTE}" * 400])
+    @pytest.mark.parametrize("is_listed", [False, True])
+    def test_full(self, config: Path, reason: str, *, is_listed: bool) -> None:
+        """A list stays smaller than the size up to which it is read."""
+        key = key_of(reason=reason)
+        start = f"{key.fingerprint}\n" if is_listed else ""
+        room = MAX_LIST_BYTES - len(start) - (0 if is_listed else len(entry(key).encode()))
+        before = start + "#" * (room - 1) + "\n"
+        (config / NAME).write_text(before)
+        assert refused(config, key) == "it is full, with 262144 bytes"
+        assert content(config) == before
+        (config / NAME).write_text(before[:-2] + "\n")
+        assert add(config, key) is not is_listed
+
+    def test_no_directory(self, config: Path) -> None:
+        """No config directory is made."""
+        config.rmdir()
+        assert refused(config) == "the config directory is not there: make it, or name another with --config-dir"
+        assert os.listdir(config.parent) == []
+
+    def test_locked(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another process that holds the lock is waited for, and not forever."""
+        monkeypatch.setattr(files, "LOCK_SECONDS", 0)
+        (config / NAME).write_text("# ours\n")
+        with (config / NAME).open("rb") as file, files.locked(file.fileno()):
+            assert refused(config) == "another process does not let go of it: try again"
+
+    def test_read_only_file_system(self, config: Path) -> None:
+        """On a read-only file system, the message says where to add the entry."""
+        (config / NAME).write_text("# ours\n")
+        place = f"config/{NAME}"
+        assert added_with_mounts(config, f"mount --bind {place} {place}", f"mount -o remount,bind,ro {place}") == (
+            "its file system is read-only: add the entry where the list is deployed from, and deploy it"
+        )
+
+    @pytest.mark.full
+    def test_mount_point(self, config: Path) -> None:
+        """A list that is a mount point is appended to: only the full sessions mount one, since it takes a second."""
+        for name, text in ((NAME, "# ours\n"), ("mounted", "# theirs\n")):
+            (config / name).write_text(text)
+        assert added_with_mounts(config, f"mount --bind config/mounted config/{NAME}") == ""
+        assert (content(config), len((config / "mounted").read_text().splitlines())) == ("# ours\n", 3)
+
+    def test_not_permitted(self, config: Path) -> None:
+        """A user that may not write the list reads which mode to change."""
+        (config / NAME).write_text("# ours\n")
+        (config / NAME).chmod(0o444)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            said = refused(config)
+        finally:
+            os.seteuid(user)
+        assert (
+            said == "this user may not write it: run chmod u+w on it as its owner, then run this command as its owner"
+        )
+        assert content(config) == "# ours\n"
+
+
+CHANGES: dict[str, Callable[[Path, str], object]] = {
+    "replaced, as git does": lambda path, text: path.rename(path.with_name("old")).with_name(NAME).write_text(text),
+    "written in place, as cp does": lambda path, text: path.write_text(text),
+    "appended to, as >> does": lambda path, text: path.write_text(path.read_text() + text),
+}
+MOMENTS = {
+    "before the lock": (list_module, "locked"),
+    "before it is read": (list_module, "content_of"),
+    "after it was read": (list_module, "lines_of"),
+    "before the write": (os, "write"),
+    "before it is synced": (os, "fsync"),
+    "before it is verified": (list_module, "is_at"),
+}
+
+
+@posix_only
+class TestRaces:
+    """git or a deployment changes the list while an entry is added: both contents are kept."""
+
+    @pytest.fixture
+    def theirs(self) -> str:
+        """The content that another program writes."""
+        return f"# theirs\n{another()}\n"
+
+    @pytest.mark.parametrize("before", ["new", "there", "listed"])
+    @pytest.mark.parametrize("moment", MOMENTS)
+    @pytest.mark.parametrize("how", CHANGES)
+    def test_changed(  # noqa: PLR0917 - the columns of the table
+        self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str, how: str, moment: str, before: str
+    ) -> None:
+        """The entry and the other program's content are both in the list in the end."""
+        key, path = key_of(), config / NAME
+        ours = {"new": "", "there": "# ours\n", "listed": f"{key.fingerprint}\n"}[before]
+        if ours:
+            path.write_text(ours)
+        just_before(monkeypatch, *MOMENTS[moment], lambda: CHANGES[how](path, theirs))
+        is_new = add(config, key)
+        if before == "listed" and (how.startswith("appended") or MOMENTS[moment][0] is os):
+            assert (is_new, content(config).replace(theirs, "")) == (False, ours)
+        elif how.startswith("appended"):
+            lines = content(config).removeprefix(HEADER).splitlines()
+            assert sorted(lines) == sorted((ours + theirs + entry(key)).splitlines())
         else:
-            self.used(checker, entries=0)
+            assert (is_new, content(config)) == (True, theirs + entry(key))
 
-    def test_modes_are_not_judged_on_windows(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
-        """POSIX modes mean nothing there."""
-        monkeypatch.setattr("robodj_secretguard.textfile.POSIX", False)
-        checker.write(NAME, revoked(), 0o666)
-        self.used(checker)
+    def test_deleted(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A list that is deleted meanwhile is begun again."""
+        key, path = key_of(), config / NAME
+        path.write_text("# ours\n")
+        just_before(monkeypatch, list_module, "is_at", path.unlink)
+        assert add(config, key)
+        assert content(config) == HEADER + entry(key)
+
+    def test_being_written(self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
+        """An empty list is waited for, and added to when it is whole."""
+        key, path = key_of(), config / NAME
+        path.touch(0o600)
+        just_before(monkeypatch, time, "sleep", lambda: path.write_text(theirs))
+        assert add(config, key)
+        assert content(config) == theirs + entry(key)
+
+    def test_two_begin_it(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The process that made the list does not wait for itself, and adds to the other one's content."""
+        key, other = key_of(), key_of()
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        just_before(monkeypatch, list_module, "locked", lambda: add(config, other))
+        assert add(config, key)
+        assert content(config) == HEADER + entry(other) + entry(key)
+
+    def test_again_and_again(self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
+        """A list that is replaced again and again is given up after 20 attempts."""
+        path, attempts = config / NAME, list[int]()
+
+        def replace() -> None:
+            just_before(monkeypatch, list_module, "is_at", replace)
+            attempts.append(path.stat().st_ino)
+            CHANGES["replaced, as git does"](path, theirs)
+
+        path.write_text("# ours\n")
+        just_before(monkeypatch, list_module, "is_at", replace)
+        assert refused(config) == (
+            "another program replaced or changed it again and again: stop that program, and try again"
+        )
+        assert (content(config), len(attempts)) == (theirs, 20)
 
 
-class TestPlace:
-    """Where it is looked for, and what is said of that."""
+STEPS = (
+    "Disable workloads using the key: those that run go on, and no guarded one starts with this list.",
+    "Issue a replacement via the secret manager: robodj-secretguard generate {} | YOUR-SECRET-MANAGER",
+    "Remove or disable the old version in the secret manager.",
+    "Restart services with the new value, and record it: robodj-secretguard rotate plan {}",
+    "Invalidate sessions and tokens derived from the key.",
+)
 
-    def test_the_default_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It is named as it is declared."""
-        monkeypatch.chdir(tmp_path)
-        assert listed(check(environ=good_keys(), now=NOW)) == ((), 0)
-        (tmp_path / "config").mkdir(mode=0o700)
-        Checker(tmp_path / "config").write(NAME, "wrong")
-        report = check(environ=good_keys(), now=NOW)
-        assert unreadable(report) == ["entry 1"]
-        assert report.findings[0].message.startswith(f"The revocation list config/{NAME} has ")
 
-    @pytest.mark.parametrize("named_by", ["variable", "argument"])
-    def test_a_named_directory(self, tmp_path: Path, named_by: str) -> None:
-        """It is the one that is read, and its path, which may be anything, is not shown."""
-        named = secrets.token_urlsafe(32)
-        (tmp_path / named).mkdir(mode=0o700)
-        Checker(tmp_path / named).write(NAME, "wrong", 0o666)
-        Checker(tmp_path / named).write(f"{NAME}.txt", "")
-        path = str(tmp_path / named)
-        environ = good_keys() | ({"ROBODJ_CONFIG_DIR": path} if named_by == "variable" else {})
-        report = check(environ=environ, config_dir=path if named_by == "argument" else None, now=NOW)
-        unsafe = [("revocation-list", None)] * (os.name == "posix")
-        assert found(report) == [*unsafe, ("revocation-list", None), ("near-miss", None)]
-        assert all(PLACE in finding.message for finding in report.findings)
-        assert leaks(repr(report), [named]) == []
+class TestKey:
+    """What is known about a key, and the steps after its revocation."""
 
-    def test_a_directory_that_does_not_exist(self, tmp_path: Path) -> None:
-        """There is no file in it; the variable counts."""
+    def test_owner_of_the_key(self) -> None:
+        """The secret is the last recorded one, otherwise the named one, otherwise that of the delivered key."""
         keys = good_keys()
-        environ = keys | {VARIABLE: fingerprint(SealedStr(keys[V1]))}
-        report = check(environ=environ, config_dir=tmp_path / "nowhere", now=NOW)
-        assert found(report) == [("setting", None), ("revoked", "secret.key")]
-        assert listed(report) == (("environment",), 1)
+        report = check(environ=keys, now=NOW)
+        one = fingerprint_of(keys[V1])
+        records = [rotated(NOW - 2 * HOUR, one), rotated(NOW, one, secret=OTHER, environment="dev")]
+
+        def known(fingerprint: str, name: str | None, records: list[Record]) -> tuple[object, ...]:
+            key = draft_revocation(fingerprint, name, report, records, POLICIES, operator="Ada", reason="leaked")
+            assert (key.event, key.operator, key.reason, key.ticket) == (Event.REVOKED, "Ada", "leaked", None)
+            assert (key.fingerprint, key.owner) == (fingerprint, "Security Operations" if key.secret else None)
+            described = known_of(key, report, records)
+            assert [described[name] for name in ("fingerprint", "secret", "environment")] == [
+                *(fingerprint, key.secret, key.environment)
+            ]
+            return key.secret, key.environment, described["recorded_at"], described["delivered_as"]
+
+        revoked = key_of(one, secret=None)
+        assert known(one, "secret.key", records) == (OTHER, "dev", "2026-12-01T10:00:00Z", ["secret.key"])
+        assert known(one, OTHER, records[:1]) == ("secret.key", "prod", "2026-12-01T10:00:00Z", ["secret.key"])
+        assert known(one, OTHER, [revoked]) == (OTHER, None, None, ["secret.key"])
+        assert known(one, None, [revoked]) == ("secret.key", None, None, ["secret.key"])
+        assert known(another(), None, records) == (None, None, None, [])
+
+    @pytest.mark.parametrize(
+        ("environ", "later", "done"),
+        [
+            ({}, None, ()),
+            ({V1: "NEW"}, None, (2,)),
+            ({V1: "NEW", V2: "changeme"}, None, (2,)),
+            ({V1: "NEW", f"{V1}_EXPIRES_AT": marker(-HOUR)}, None, ()),
+            ({V1: "NEW", f"{V1}_EXPIRES_AT": "soon"}, None, ()),
+            ({V1: "NEW", VARIABLE: "NEW"}, None, ()),
+            ({V1: ""}, None, ()),
+            ({}, {}, (4,)),
+            ({V1: "NEW"}, {}, (2, 4)),
+            ({}, {"environment": "dev"}, ()),
+            ({}, {"secret": OTHER}, ()),
+            ({}, {"startup": Proof.NOT_DONE}, ()),
+        ],
+    )
+    def test_done(self, environ: dict[str, str], later: dict[str, Any] | None, done: tuple[int, ...]) -> None:
+        """A step is done where another key of the secret is delivered and sound, or recorded in its environment."""
+        keys, new = good_keys(), secrets.token_urlsafe(32)
+        more = {name: new if text == "NEW" and name == V1 else text for name, text in environ.items()}
+        more |= {VARIABLE: fingerprint_of(new)} if VARIABLE in more else {}
+        key = key_of(fingerprint_of(keys[V1]), environment="prod")
+        records = [rotated(NOW - 2 * HOUR, fingerprint_of(keys[V1]))]
+        records += [] if later is None else [rotated(NOW - HOUR, another(), **later)]
+        items = steps(key, check(environ=keys | more, now=NOW), records, options=[], log_options=[])
+        assert [item.text for item in items] == [text.format("secret.key") for text in STEPS]
+        assert tuple(number for number, item in enumerate(items, start=1) if item.done) == done
+
+    def test_options(self) -> None:
+        """The commands of the steps repeat the options; an unknown secret is NAME."""
+        report = check(environ={}, now=NOW)
+        items = steps(
+            key_of(secret=None), report, [], options=["--model", "m:M"], log_options=["--operations-log", "x"]
+        )
+        assert items[1].text == STEPS[1].format("NAME --model m:M")
+        assert items[3].text == STEPS[3].format("NAME --operations-log x --model m:M")

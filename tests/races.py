@@ -1,0 +1,22 @@
+"""A change that another program makes in the middle of a call, at a moment that is always the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+
+def just_before(monkeypatch: pytest.MonkeyPatch, module: object, name: str, change: Callable[[], object]) -> None:
+    """Make a change once, just before the next call of a module's function."""
+    real = getattr(module, name)
+
+    def changed(*arguments: Any, **more: Any) -> Any:
+        monkeypatch.setattr(module, name, real)
+        change()
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(module, name, changed)
