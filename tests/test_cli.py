@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import threading
@@ -35,35 +36,11 @@ class Interrupting(RuntimeSecrets):
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine with good keys, and with models of its own that no other test has imported."""
+    """A machine with good keys, and with separate models that no other test has imported."""
     machine = machine_at(tmp_path)
     machine.put("own_models.py", MODEL)
     monkeypatch.delitem(sys.modules, "own_models", raising=False)
     return machine
-
-
-def test_streams(machine: Machine) -> None:
-    """The result is on the caller's stdout. What a model's module prints is not."""
-    for argv, err in ((["check"], ""), (["check", "--model", "own_models:Own"], "noise\n")):
-        ran = machine.call(*argv)
-        assert (ran.status, ran.out.splitlines()[-1], ran.err) == (EXIT_CLEAN, PASSED, err)
-    machine.put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "own_models:Own"\n').chmod(0o644)
-    del sys.modules["own_models"]
-    assert machine.call("check").err == "noise\n"
-
-
-def test_arguments(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without arguments, those of the process are parsed."""
-    del machine.environ[V1]
-    monkeypatch.setattr(sys, "argv", ["program", "check"])
-    assert machine.within(main) == EXIT_ALERTS
-
-
-def test_interrupt(machine: Machine) -> None:
-    """An interrupt is one line: the command could not do its work."""
-    assert machine.call("check", "--model", "own_models:Interrupting") == Ran(
-        EXIT_USAGE, "", "noise\nrobodj-secretguard: the command failed (KeyboardInterrupt)\n"
-    )
 
 
 @pytest.mark.parametrize(
@@ -85,6 +62,46 @@ def test_usage_error(machine: Machine, argv: tuple[str, ...], why: str, command:
     """A usage error names the option, and never what was passed. No option is abbreviated."""
     see = f"see robodj-secretguard{command} --help"
     assert machine.call(*argv) == Ran(EXIT_USAGE, "", f"robodj-secretguard: {why}; {see}\n")
+
+
+def test_streams(machine: Machine) -> None:
+    """The result is on the caller's stdout. What a model's module prints is not."""
+    for argv, err in ((["check"], ""), (["check", "--model", "own_models:Own"], "noise\n")):
+        ran = machine.call(*argv)
+        assert (ran.status, ran.out.splitlines()[-1], ran.err) == (EXIT_CLEAN, PASSED, err)
+    machine.put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "own_models:Own"\n').chmod(0o644)
+    del sys.modules["own_models"]
+    assert machine.call("check").err == "noise\n"
+
+
+def test_arguments(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without arguments, those of the process are parsed."""
+    del machine.environ[V1]
+    monkeypatch.setattr(sys, "argv", ["program", "check"])
+    assert machine.within(main) == EXIT_ALERTS
+
+
+def test_command(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is after the first `--` is a command. A value before it may be the name of another command."""
+    programs = []
+
+    def execute(*program: object) -> None:
+        programs.append(program)
+        raise FileNotFoundError
+
+    monkeypatch.setattr("os.execvp", execute)
+    with contextlib.redirect_stdout(None):
+        argv = ["exec", "--config-dir", "status", "--", "program", "--", "-x"]
+        machine.put("status/x", "")
+        assert machine.within(lambda: main(argv)) == 127
+    assert programs == [("program", ["program", "--", "-x"])]
+
+
+def test_interrupt(machine: Machine) -> None:
+    """An interrupt is one line: the command could not do its work."""
+    assert machine.call("check", "--model", "own_models:Interrupting") == Ran(
+        EXIT_USAGE, "", "noise\nrobodj-secretguard: the command failed (KeyboardInterrupt)\n"
+    )
 
 
 def test_help(machine: Machine) -> None:

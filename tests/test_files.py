@@ -184,7 +184,7 @@ class TestOpen:
         assert target.exists() is there
 
     def test_fifo(self, tmp_path: Path) -> None:
-        """A FIFO is opened without a wait for its other end, and is no regular file."""
+        """A FIFO is opened without a wait for its other end, and is not a regular file."""
         os.mkfifo(tmp_path / "fifo")
         with pytest.raises(FileError, match="not a regular file"):
             read_unlinked(str(tmp_path / "fifo"), 1)
@@ -380,7 +380,7 @@ class TestReplace:
         assert (synced, after) == (["file", "directory"], before)
 
     def test_unsynced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A directory that cannot be synced is no error, and Windows opens none."""
+        """A directory that cannot be synced is not an error, and Windows opens none."""
         sync_directory(str(tmp_path / "nowhere"))
         pretend_windows(monkeypatch)
         monkeypatch.setattr("robodj_secretguard.files.os.open", None)

@@ -37,12 +37,13 @@ MODES = {False: "mode: environment, then fallback files", True: "mode: environme
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """A machine with good keys. The signals and the stdout that `exec` changes are as before afterwards."""
     stdout = os.dup(1)
-    signals = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
+    signals = {number: signal.getsignal(number) for number in numbers}
     machine = machine_at(tmp_path)
     machine.environ["PATH"] = os.environ["PATH"]
     yield machine
-    for name, handler in signals.items():
-        signal.signal(name, handler)
+    for number, handler in signals.items():
+        signal.signal(number, handler)
     os.dup2(stdout, 1)
     os.close(stdout)
 

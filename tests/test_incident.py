@@ -385,7 +385,7 @@ class TestBlastRadius:
         assert piped == report(machine, "--scan", "scan.json")
 
     def test_invalid(self, machine: Machine) -> None:
-        """A file that cannot be read, is too large or is no scan is a usage error, and nothing of it is shown."""
+        """A file that cannot be read, is too large or is not a scan is a usage error, and nothing of it is shown."""
         why = "--scan: the file is missing, unreadable or not a regular file; use - for a pipe"
         refused(machine, *SINCE, "--scan", key_as_argument(), why=why)
         self.scanned(machine)

@@ -75,7 +75,7 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners, FIFOs
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A repository with a model of its own, which no other test has imported."""
+    """A repository with a separate model, which no other test has imported."""
     monkeypatch.delitem(sys.modules, "own_settings", raising=False)
     machine = machine_at(tmp_path)
     machine.put("own_settings.py", MODEL)

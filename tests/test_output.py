@@ -18,6 +18,7 @@ from conftest import V2, good_keys
 
 from robodj_secretguard import check
 from robodj_secretguard.cli.output import (
+    EXIT_ALERTS,
     EXIT_CLEAN,
     EXIT_USAGE,
     MODEL,
@@ -56,6 +57,13 @@ class Broken(io.StringIO):
 
     def write(self, _: str) -> int:
         raise OSError
+
+
+def test_result() -> None:
+    """A status is one of three. No text of a result is in its representation: it may be a key."""
+    assert (EXIT_CLEAN, EXIT_ALERTS, EXIT_USAGE) == (0, 1, 2)
+    shown = repr(Result(7, ["a line"], dict, text="a text"))
+    assert [text in shown for text in ("status=7", "a line", "dict", "a text")] == [True, False, False, False]
 
 
 class TestRender:
@@ -117,7 +125,7 @@ class TestRender:
             assert not shows_colour(Terminal())
 
     def test_terminal(self) -> None:
-        """A stream that is missing, closed or a file is no terminal."""
+        """A stream that is missing, closed or a file is not a terminal."""
         closed = io.StringIO()
         closed.close()
         streams = (None, io.StringIO(), closed, Terminal())
@@ -153,10 +161,12 @@ class TestRender:
         assert columns([("#", "WHEN", "WHO"), ("10", "now", ""), ("1", "yesterday", "Ada")]) == (
             "#   WHEN       WHO\n10  now\n1   yesterday  Ada"
         )
+        with pytest.raises(ValueError, match="shorter"):
+            columns([("#", "WHEN"), ("10",)])
 
     def test_wrapped(self) -> None:
         """Lines have at most 80 characters and break at blanks, not at hyphens. A longer word is cut."""
-        assert wrapped(f"  {'word ' * 15}well-known", "    ") == f"  {'word ' * 15}".rstrip() + "\n    well-known"
+        assert wrapped(f"  {'word ' * 14}well-known", "    ") == f"  {'word ' * 14}".rstrip() + "\n    well-known"
         assert wrapped("x" * 90, "  ") == f"{'x' * 80}\n  {'x' * 10}"
 
 
@@ -181,7 +191,7 @@ class TestSay:
         """A result that cannot be written is an error. The findings of a refusal are then on stderr."""
         lost = "robodj-secretguard: the result could not be written\n"
         assert self.said(Result(1, text="a"), stdout) == (EXIT_USAGE, lost)
-        assert self.said(Result(REFUSED, text="a", stderr=["b"]), stdout) == (REFUSED, "a\nb\n")
+        assert self.said(Result(REFUSED, text="a", stderr=["b", "c"]), stdout) == (REFUSED, "a\nb\nc\n")
 
     def test_then(self) -> None:
         """Where a command follows, stdout is left to it, and the status is the command's."""
@@ -237,7 +247,7 @@ class TestProgress:
         assert self.shown(Terminal(), *steps) == "".join(map(self.line, "bde")) + " " * (WIDTH - 1) + "\r"
 
     def test_nothing(self) -> None:
-        """Nothing is written where nothing was shown, and to a stream that is no terminal."""
+        """Nothing is written where nothing was shown, and to a stream that is not a terminal."""
         assert (self.shown(Terminal(), (0, "a")), self.shown(io.StringIO(), (1, "a"))) == ("", "")
 
     def test_long(self) -> None:
@@ -303,6 +313,8 @@ class TestDivert:
             os.write(2, b"noise")
             assert os.path.samestat(os.fstat(2), os.stat(os.devnull))
             assert (out.read_text(), stdout.fileno() == 0) == ("", 0 in closed)  # the first that is free
+            restore_stdout(stdout)
+            assert os.path.samestat(os.fstat(1), out.stat())
             os.close(stdout.fileno())
 
     @pytest.mark.parametrize("stdout", [None, io.StringIO()])

@@ -260,7 +260,7 @@ class TestPreCommit:
 
     @pytest.mark.parametrize("arguments", [["--all"], ["deploy.env"], ["--include", "deploy.env"]], ids=" ".join)
     def test_staged_by_commit(self, leaking: Repository, arguments: Sequence[str]) -> None:
-        """What `git commit` stages by itself, in another index, is read."""
+        """What `git commit` stages, in another index, is read."""
         leaking.refused(leaking.commit(*arguments), FOUND("deploy.env:1:19"))
 
     def test_left_staged(self, leaking: Repository) -> None:

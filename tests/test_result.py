@@ -1,4 +1,4 @@
-"""The document that `scan --format json` has written, read again: what is no scan is refused, and keys are redacted."""
+"""The document that `scan --format json` has written, read again: anything else is refused, and keys are redacted."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_invalid_finding(document: dict[str, Any], edit: dict[str, Any]) -> None
 
 
 def test_key_in_path(document: dict[str, Any]) -> None:
-    """A name in a path that could be a key is redacted, whoever wrote the document. The names beside it are kept."""
+    """A name in a path that could be a key is redacted, whoever wrote the document. The other names are kept."""
     path, shown = f"/music/{key_as_argument()}/a.txt", "/music/[redacted]/a.txt"
     history = {"where": "history", "path": path, "carriers": [{"commit": "b" * 40, "path": path}]}
     document["findings"] = [document["findings"][0] | each for each in ({"path": path}, history, {"path": None})]
