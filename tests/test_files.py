@@ -116,6 +116,22 @@ class TestLock:
         with locked_directory(str(tmp_path)), pytest.raises(FileError), locked_directory(str(tmp_path)):
             pass
 
+    def test_timeout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A lock is waited for during ten seconds, with short pauses."""
+        slept: list[float] = []
+        monkeypatch.setattr("time.monotonic", lambda: float(len(slept)))
+        monkeypatch.setattr("time.sleep", slept.append)
+        with locked_directory(str(tmp_path)), pytest.raises(FileError), locked_directory(str(tmp_path)):
+            pass
+        assert (len(slept), 0 < min(slept) <= max(slept) < 1) == (11, True)
+
+    def test_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On Windows every release locks the same byte, which is behind all content: locked bytes cannot be read."""
+        pretend_windows(monkeypatch)
+        with locked_directory(str(tmp_path)):
+            held = sys.modules["msvcrt"].held
+            assert held == {((tmp_path / LOCK_FILE).stat().st_ino, 2**30)}
+
     @pytest.mark.parametrize(
         ("processes", "times"),
         [(2, 10), pytest.param(4, 50, marks=pytest.mark.full)],
@@ -369,7 +385,7 @@ class TestReplace:
         synced: list[str] = []
 
         def sync(descriptor: int) -> None:
-            synced.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+            synced.append("directory" if os.path.samestat(os.fstat(descriptor), tmp_path.stat()) else "file")
 
         before = os.open(tmp_path, os.O_RDONLY)
         os.close(before)
@@ -398,13 +414,13 @@ class TestOwner:
         monkeypatch.setattr(os, "fchown", lambda _, user, group: owners.append((user, group)))
         return owners
 
-    @pytest.mark.parametrize(("others", "mode"), [(False, 0o770), (True, 0o755)])
-    def test_new(self, tmp_path: Path, given: list[tuple[int, int]], *, others: bool, mode: int) -> None:
+    @pytest.mark.parametrize(("options", "mode"), [({}, 0o770), ({"others": True}, 0o755)], ids=["default", "others"])
+    def test_new(self, tmp_path: Path, given: list[tuple[int, int]], options: dict[str, bool], mode: int) -> None:
         """A new file or directory is its directory's owner's. Others may enter a directory where that is wanted."""
         owner = (tmp_path.stat().st_uid, tmp_path.stat().st_gid)
         with umask(0):
             for _ in range(2):
-                make_directory(str(tmp_path / "logs"), others=others)
+                make_directory(str(tmp_path / "logs"), **options)
                 os.close(open_or_make(str(tmp_path / "log"), os.O_RDWR)[0])
         assert (given, mode_of(tmp_path / "logs")) == ([owner, owner], mode)
 
