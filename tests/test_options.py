@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import socket
 import sys
 from datetime import UTC, datetime
@@ -21,10 +22,10 @@ from detector import leaks
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.options import (
-    MAX_PYPROJECT_BYTES,
     OperationsLog,
     Project,
     add_command,
+    add_group,
     configure,
     directory_of,
     find_project,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from robodj_secretguard.cli.options import Commands
+
 MODEL = """
 from datetime import timedelta
 from typing import Annotated
@@ -61,6 +64,7 @@ TABLE = "[tool.robodj-secretguard]\n"
 OWN = 'model = "own_settings:Own"\n'
 DEFAULT = "model: robodj_secretguard:RuntimeSecrets (default)"
 STDERR = "robodj-secretguard: "
+EVERY_KEY = 'model = "a:B"\noperations-log = "log"\nstrict = true\nrequire-env-only = true\n'
 FREE_TEXT = "must be one line of printable text, up to 500 characters, without anything like a key"
 TIME = "must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
 ENVIRONMENT = "must be a name like dev, staging or prod: lower-case letters, digits, hyphen, underscore"
@@ -96,13 +100,17 @@ def configured(machine: Machine, text: str = OWN, *, mode: int = 0o644) -> None:
     machine.put("pyproject.toml", text if text.startswith("[") else TABLE + text).chmod(mode)
 
 
+def add(parser: argparse.ArgumentParser, **defaults: Any) -> Commands:
+    """Add a command with every shared option."""
+    commands = parser.add_subparsers()
+    options = (*TEXTS, *OTHERS)
+    add_command(commands, "x", lambda _: Result(0), description="Do it. Now.", options=options, defaults=defaults)
+    return commands
+
+
 def parse(*argv: str, **defaults: Any) -> argparse.Namespace:
     """Parse the shared options of a command."""
-    commands = argparse.ArgumentParser().add_subparsers()
-    add_command(
-        commands, "x", lambda _: Result(0), description="Do it. Now.", options=(*TEXTS, *OTHERS), defaults=defaults
-    )
-    return commands.choices["x"].parse_args(argv)
+    return add(argparse.ArgumentParser(), **defaults).choices["x"].parse_args(argv)
 
 
 def error(do: Callable[..., object], *arguments: Any, **options: Any) -> str:
@@ -122,6 +130,14 @@ class TestValues:
             *("run", "require_env_only", "strict", "uses_project_model", "format")
         }
         assert (arguments["require_env_only"], arguments["strict"], arguments["format"]) == (False, False, "text")
+
+    def test_help(self) -> None:
+        """A command has the first sentence of its description in the list. A group of commands requires one of them."""
+        parser = argparse.ArgumentParser()
+        commands = add(parser)
+        group = add_group(commands, "y", "Do more.")
+        assert re.search(r"^    x +Do it\n", parser.format_help(), re.MULTILINE)
+        assert (group.required, [each.allow_abbrev for each in commands.choices.values()]) == (True, [False, False])
 
     @pytest.mark.parametrize(
         ("option", "value", "limits"),
@@ -273,7 +289,7 @@ class TestFile:
             ("[tool]\nrobodj-secretguard = 5\n", f"{TABLE[:-1]} in pyproject.toml must be a table"),
             ("[tool", "pyproject.toml is not valid TOML"),
             (b"\xff", "pyproject.toml is not valid TOML"),
-            ("#" * (MAX_PYPROJECT_BYTES + 1), "pyproject.toml cannot be read"),
+            ("#" * (2**20 + 1), "pyproject.toml cannot be read"),
             *(
                 (text, f"pyproject.toml has a table that is not read; did you mean {TABLE[:-1]}?")
                 for text in ("[tool.robodj_secretguard]", "[robodj-secretguard]", "[Tool]\n[tool.RoboDJ-secret-guard]")
@@ -286,9 +302,9 @@ class TestFile:
         assert error(find_project, str(tmp_path)) == why
 
     def test_largest(self, tmp_path: Path) -> None:
-        """A configuration may have up to 1 MiB."""
-        (tmp_path / "pyproject.toml").write_bytes(f"{TABLE}strict = true\n".encode().ljust(MAX_PYPROJECT_BYTES))
-        assert (find_project(str(tmp_path)).strict, MAX_PYPROJECT_BYTES) == (True, 2**20)
+        """A configuration may have every key, and up to 1 MiB."""
+        (tmp_path / "pyproject.toml").write_bytes((TABLE + EVERY_KEY).encode().ljust(2**20))
+        assert find_project(str(tmp_path))[1:] == ("a:B", str(tmp_path / "log"), True, True)
 
     def test_key(self, machine: Machine) -> None:
         """Nothing of a configuration is shown: a key may have been pasted there."""
@@ -387,14 +403,14 @@ class TestLog:
             (Log(), "", True, "no record"),
             (Log(head=head), "", True, "no record; it continues after record 7"),
             (Log((record,)), "", True, f"verifies, last record {record.hash}"),
-            (Log((record,), damage=("line 2 is bad",)), "", True, "cannot be relied on: line 2 is bad"),
+            (Log((record,), damage=("line 2 is bad", "line 3 too")), "", True, "cannot be relied on: line 2 is bad"),
         ):
             state = OperationsLog("path", "the log", log=log, unreadable=why)
-            records, bad = log.records if log else (), verdict.partition("cannot be relied on: ")[2]
+            records, bad = (log.records, [*log.damage]) if log else ((), [why] if why else [])
             assert (state.verdict, state.records) == (verdict, records)
             assert state.complaint == ([f"{STDERR}the log {verdict}"] if bad else [])
             last_hash = record.hash if records else None
-            assert state.as_dict() == {"found": found, "last_hash": last_hash, "defects": [bad] if bad else []}
+            assert state.as_dict() == {"found": found, "last_hash": last_hash, "defects": bad}
 
     def test_key_as_path(self, machine: Machine) -> None:
         """A key is refused as the path of a log, and does not become the name of a file."""
