@@ -1,113 +1,139 @@
-"""The command line called in a process that goes on: `main` returns a status and never raises."""
+"""`main`: parse the arguments, run one command, write its result. It returns a status and never raises."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 import sys
+import threading
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import good_keys
-from pydantic import field_validator
+from command_line import Machine, machine_at
+from conftest import V1, Ran
 
-from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.cli import EXIT_CLEAN, EXIT_USAGE, main
+from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, main
 from robodj_secretguard.cli.output import PASSED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pydantic import SecretStr
-
-
+MODEL = """
+import sys, threading
+from pydantic import field_validator
+from robodj_secretguard import RuntimeSecrets
+print("noise")
+class Own(RuntimeSecrets):
+    pass
 class Interrupting(RuntimeSecrets):
-    """Is interrupted while it judges."""
-
     @field_validator("secret_key", mode="after")
     @classmethod
-    def _interrupt(cls, _value: SecretStr) -> SecretStr:
+    def _interrupt(cls, _value):
         raise KeyboardInterrupt
+"""
 
 
-@pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    for name, key in good_keys().items():
-        monkeypatch.setenv(name, key)
-
-
-def call(*argv: str) -> tuple[int, str, str]:
-    """Call `main` with streams of the caller's, which have no descriptor."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(argv)
-    return status, out.getvalue(), err.getvalue()
-
-
-def test_streams_of_the_callers() -> None:
-    """The result goes to the stdout that the caller has set, with a model of one's own too."""
-    for argv in (["check"], ["check", "--model", "robodj_secretguard:RuntimeSecrets"]):
-        status, out, err = call(*argv)
-        assert (status, out.splitlines()[-1], err) == (EXIT_CLEAN, PASSED, "")
-
-
-def test_an_interrupt_is_one_line() -> None:
-    """Control-C is no traceback: the command could not do its work."""
-    assert call("check", "--model", f"{__name__}:Interrupting") == (
-        EXIT_USAGE,
-        "",
-        "robodj-secretguard: the command failed (KeyboardInterrupt)\n",
-    )
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with good keys, and with separate models that no other test has imported."""
+    machine = machine_at(tmp_path)
+    machine.put("own_models.py", MODEL)
+    monkeypatch.delitem(sys.modules, "own_models", raising=False)
+    return machine
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "why", "command"),
     [
-        ((), "the following arguments are required: COMMAND"),
-        (("check", "--unknown"), "an argument is unknown or misplaced"),
-        (("check", "--strict=yes"), "--strict: what was given is not accepted"),
-        (("check", "--format", "xml"), "--format: what was given is not accepted"),
-        (("check", "--model"), "--model: what was given is not accepted"),
+        ((), "the following arguments are required: COMMAND", ""),
+        (("check", "--unknown"), "an argument is unknown or misplaced", ""),
+        (("--vers", "check"), "an argument is unknown or misplaced", ""),
+        (("check", "--stric"), "an argument is unknown or misplaced", ""),
+        (("check", "--strict=yes"), "--strict: what was given is not accepted", " check"),
+        (("check", "--format", "xml"), "--format: what was given is not accepted", " check"),
+        (("check", "--model"), "--model: what was given is not accepted", " check"),
+        (("check", "--", "true"), "only exec takes a command after --", " exec"),
+        (("check", "--"), "only exec takes a command after --", " exec"),
     ],
+    ids=range(9),
 )
-def test_a_usage_error_names_the_option_where_there_is_one(argv: tuple[str, ...], said: str) -> None:
-    """It is ours by name, and never what was given."""
-    program = " ".join(["robodj-secretguard", *argv[: "what was given" in said]])
-    assert call(*argv) == (EXIT_USAGE, "", f"robodj-secretguard: {said}; see {program} --help\n")
+def test_usage_error(machine: Machine, argv: tuple[str, ...], why: str, command: str) -> None:
+    """A usage error names the option, and never what was passed. No option is abbreviated."""
+    see = f"see robodj-secretguard{command} --help"
+    assert machine.call(*argv) == Ran(EXIT_USAGE, "", f"robodj-secretguard: {why}; {see}\n")
 
 
-@pytest.mark.parametrize("argv", [("--vers",), ("--hel",), ("check", "--stric")])
-def test_no_option_is_abbreviated(argv: tuple[str, ...]) -> None:
-    """What is short for one option today is short for two tomorrow."""
-    status, out, _ = call(*argv)
-    assert (status, out) == (EXIT_USAGE, "")
+def test_streams(machine: Machine) -> None:
+    """The result is on the caller's stdout. What a model's module prints is not."""
+    for argv, err in ((["check"], ""), (["check", "--model", "own_models:Own"], "noise\n")):
+        ran = machine.call(*argv)
+        assert (ran.status, ran.out.splitlines()[-1], ran.err) == (EXIT_CLEAN, PASSED, err)
+    machine.put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "own_models:Own"\n').chmod(0o644)
+    del sys.modules["own_models"]
+    assert machine.call("check").err == "noise\n"
 
 
-@pytest.mark.parametrize(
-    "name", ["", ":", "json", "json:", ":loads", "../json:loads", "js on:loads", "json:a.b", ".:a"]
-)
-def test_what_is_no_model_name_is_not_imported(name: str) -> None:
-    """A module of names and a class of one, before anything is looked for."""
-    assert call("check", "--model", name) == (
-        EXIT_USAGE,
-        "",
-        "robodj-secretguard: --model: must be package.module:Class\n",
+def test_arguments(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without arguments, those of the process are parsed."""
+    del machine.environ[V1]
+    monkeypatch.setattr(sys, "argv", ["program", "check"])
+    assert machine.within(main) == EXIT_ALERTS
+
+
+def test_command(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is after the first `--` is a command. A value before it may be the name of another command."""
+    programs = []
+
+    def execute(*program: object) -> None:
+        programs.append(program)
+        raise FileNotFoundError
+
+    monkeypatch.setattr("os.execvp", execute)
+    with contextlib.redirect_stdout(None):
+        argv = ["exec", "--config-dir", "status", "--", "program", "--", "-x"]
+        machine.put("status/x", "")
+        assert machine.within(lambda: main(argv)) == 127
+    assert programs == [("program", ["program", "--", "-x"])]
+
+
+def test_interrupt(machine: Machine) -> None:
+    """An interrupt is one line: the command could not do its work."""
+    assert machine.call("check", "--model", "own_models:Interrupting") == Ran(
+        EXIT_USAGE, "", "noise\nrobodj-secretguard: the command failed (KeyboardInterrupt)\n"
     )
 
 
-def test_help_has_every_command() -> None:
-    """Where none is named all are listed, the gate first and then in the order of a secret's life."""
-    status, out, err = call("--help")
-    assert (status, err) == (EXIT_CLEAN, "")
+def test_help(machine: Machine) -> None:
+    """The help lists every command: the gate first, then in the order of a secret's life."""
+    ran = machine.call("--help")
+    assert (ran.status, ran.err) == (EXIT_CLEAN, "")
     listed = ["check", "exec", "status", "generate", "rotate", "revoke", "log", "incident", "scan"]
-    assert re.findall(r"^    ([a-z]+) ", out, re.MULTILINE) == listed
+    assert re.findall(r"^    ([a-z]+) ", ran.out, re.MULTILINE) == listed
 
 
-def test_version() -> None:
-    """The program's name and its version."""
-    status, out, err = call("--version")
-    assert (status, out, err) == (EXIT_CLEAN, f"robodj-secretguard {version('robodj-secretguard')}\n", "")
+def test_version(machine: Machine) -> None:
+    """The version is printed with the program's name."""
+    text = f"robodj-secretguard {version('robodj-secretguard')}\n"
+    assert machine.call("--version") == Ran(EXIT_CLEAN, text, "")
+    assert machine.call("--version", "check").status == EXIT_CLEAN
+
+
+@pytest.mark.parametrize(
+    ("started", "daemon", "ends"),
+    [("before", False, False), ("meanwhile", True, False), ("meanwhile", False, True)],
+    ids=["of-the-caller", "daemon", "of-the-model"],
+)
+def test_thread(machine: Machine, monkeypatch: pytest.MonkeyPatch, *, started: str, daemon: bool, ends: bool) -> None:
+    """A thread that a model's module has started, and that nobody ends, does not keep the process alive."""
+    stop, statuses = threading.Event(), list[int]()
+    monkeypatch.setattr("os._exit", statuses.append)
+    thread = threading.Thread(target=stop.wait, daemon=daemon)
+    machine.put("own_models.py", f"{MODEL}\nif not sys.own_thread.is_alive():\n    sys.own_thread.start()\n")
+    monkeypatch.setattr(sys, "own_thread", thread, raising=False)
+    if started == "before":
+        thread.start()
+    assert machine.call("check", "--model", "own_models:Own").status == EXIT_CLEAN
+    stop.set()
+    thread.join()
+    assert statuses == [EXIT_CLEAN] * ends

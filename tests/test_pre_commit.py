@@ -1,11 +1,11 @@
-"""The pre-commit hook, as pre-commit itself installs and runs it: what it refuses to commit, and what it lets pass."""
+"""The pre-commit hook: what its manifest runs, and, with the full tests, as pre-commit installs and runs it."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import re
-import secrets
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import Machine, fingerprint_of, machine_at, rotated
-from conftest import NOW, V1, V2, Ran, clean_environment, good_keys, run
+from command_line import fingerprint_of, machine_at, rotated
+from conftest import NOW, V1, Ran, clean_environment, good_keys, run
 from repositories import NO_CONFIGURATION
-
-from robodj_secretguard.scan.result import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,14 +27,23 @@ REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
 MANIFEST = ".pre-commit-hooks.yaml"
 BUILT_FROM = ("src", "pyproject.toml", "README.md", "LICENSE", MANIFEST)
 """What pre-commit clones, and builds the hook's environment of."""
-DAY = timedelta(days=1)
 HOOK = "robodj-secretguard-scan"
+CONFIGURATION = ".pre-commit-config.yaml"
 INSTALL_SECONDS = 600
 IDENTITY = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "Ada"), ("EMAIL", "ada@robodj.example"))
 }
+FOUND = (
+    "ALERT: secret.key: assigned-key: {} in the index: the variable is given what would pass as the key, raw (FP)"
+).format
+KNOWN = "ALERT: {}: known-key: {} in the index: the key, raw (known by: {}; FP)".format
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="its paths of programs are of POSIX"),
+    pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
+]
 
 
 @dataclass(frozen=True)
@@ -62,17 +69,16 @@ class Repository:
         ran = run(["-m", "pre_commit", *arguments], env=self.environ, cwd=self.root, timeout=INSTALL_SECONDS)
         assert ran.status == 0, ran.out + ran.err
 
-    def key(self, variable: str = V1) -> str:
+    def key(self) -> str:
         """Make a key that must not show."""
-        self.keys.append(good_keys()[variable])
+        self.keys.append(good_keys()[V1])
         return self.keys[-1]
 
-    def write(self, name: str, text: str) -> Path:
+    def write(self, name: str, text: str) -> None:
         """Put a file into the work tree."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        return path
 
     def stage(self, name: str, text: str) -> None:
         """Put a file into the work tree and the index, whatever is ignored."""
@@ -82,6 +88,19 @@ class Repository:
     def commit(self, *arguments: str, cwd: Path | None = None) -> Ran:
         """Let git commit, with the hook."""
         return self.git("commit", "--message", "a change", *arguments, cwd=cwd)
+
+    def refused(self, ran: Ran, *expected: str, commits: int = 1) -> None:
+        """Make sure that a commit was refused, for these findings alone, whose fingerprints are left out."""
+        alerts = [re.sub(r"sgfp1:[0-9a-f]{32}", "FP", line) for line in ran.alerts]
+        assert (ran.status, alerts) == (1, list(expected)), ran.out + ran.err
+        assert f"- hook id: {HOOK}\n- exit code: 1\n" in ran.out + ran.err
+        assert self.commits == commits
+
+    def passed(self, ran: Ran, *, commits: int = 2) -> None:
+        """Make sure that there is a further commit, which the hook has looked at."""
+        assert (ran.status, ran.alerts) == (0, []), ran.out + ran.err
+        assert re.search(r"^keys in what is committed\.+Passed$", ran.out + ran.err, re.MULTILINE)
+        assert self.commits == commits
 
     @property
     def commits(self) -> int:
@@ -97,25 +116,40 @@ def initialised(root: Path, environ: dict[str, str]) -> Repository:
     return repository
 
 
-def copy_of(repository: Repository, root: Path) -> Repository:
-    """Copy a repository, with its hooks and without its keys."""
-    shutil.copytree(repository.root, root, symlinks=True)
-    return Repository(root, dict(repository.environ))
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository without a commit, into which pre-commit has installed the hook of this very source."""
-    if importlib.util.find_spec("pre_commit") is None or shutil.which("git") is None:
-        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("pre-commit or git is not installed")
-    base = tmp_path_factory.mktemp("pre-commit")
+def environment() -> dict[str, str]:
+    """Return the variables of a git that is nobody's."""
     own = {
         name: value
         for name, value in clean_environment().items()
         if not name.startswith(("GIT_", "PRE_COMMIT")) and name not in {"SKIP", "PYTHONPATH"}
     }
-    environ = own | IDENTITY | NO_CONFIGURATION
-    environ |= {"PRE_COMMIT_HOME": str(base / "home"), "PRE_COMMIT_COLOR": "never"}
+    return own | IDENTITY | NO_CONFIGURATION
+
+
+def test_entry(tmp_path: Path) -> None:
+    """The manifest has one hook, whose command refuses a staged key and passes without one."""
+    manifest = (ROOT / MANIFEST).read_text(encoding="utf-8")
+    assert re.findall(r"^- id: (.*)$", manifest, re.MULTILINE) == [HOOK]
+    (program, *arguments) = shlex.split(*re.findall(r"^  entry: (.*)$", manifest, re.MULTILINE))
+    assert program == "robodj-secretguard"
+    repository = initialised(tmp_path / "repository", environment())
+    key = repository.key()
+    command = ["-m", "robodj_secretguard", *arguments]
+    statuses = []
+    for text in (f"{V1}={key}\n", f"{V1}=${{{V1}}}\n"):
+        repository.stage("deploy.env", text)
+        ran = run(command, env=repository.environ, cwd=repository.root, keys=repository.keys)
+        statuses.append((ran.status, len(ran.alerts)))
+    assert statuses == [(1, 1), (0, 0)]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A repository without a commit, into which pre-commit has installed the hook of this very source."""
+    if importlib.util.find_spec("pre_commit") is None:
+        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("pre-commit is not installed")
+    base = tmp_path_factory.mktemp("pre-commit")
+    environ = environment() | {"PRE_COMMIT_HOME": str(base / "home"), "PRE_COMMIT_COLOR": "never"}
     source = initialised(base / "source", environ)
     for name in BUILT_FROM:
         if (ROOT / name).is_dir():
@@ -126,8 +160,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     assert source.commit().status == 0
     made = initialised(base / "template", environ)
     revision = source.git("rev-parse", "HEAD").out.strip()
-    hooks = f"repos:\n- repo: {source.root}\n  rev: {revision}\n  hooks:\n  - id: {HOOK}\n"
-    made.stage(".pre-commit-config.yaml", hooks)
+    made.stage(CONFIGURATION, f"repos:\n- repo: {source.root}\n  rev: {revision}\n  hooks:\n  - id: {HOOK}\n")
     made.pre_commit("install", "--install-hooks")
     return made
 
@@ -135,145 +168,61 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 @pytest.fixture
 def fresh(template: Repository, tmp_path: Path) -> Repository:
     """A repository with the hook, and without a commit."""
-    return copy_of(template, tmp_path / "repository")
+    shutil.copytree(template.root, tmp_path / "repository", symlinks=True)
+    return Repository(tmp_path / "repository", dict(template.environ))
 
 
 @pytest.fixture
 def repository(fresh: Repository) -> Repository:
     """A repository with the hook and one commit."""
-    fresh.write("app.py", "print('hello')\n")
-    fresh.git("add", ".")
+    fresh.stage("deploy.env", "\n")
     assert fresh.commit("--no-verify").status == 0
     return fresh
 
 
-def alerts(ran: Ran) -> list[str]:
-    """Return what was found, without the fingerprints."""
-    return [re.sub(r"sgfp1:[0-9a-f]{32}", "FP", line) for line in ran.alerts]
+@pytest.fixture
+def leaking(repository: Repository) -> Repository:
+    """A repository with a tracked file that has got a key since its last commit."""
+    repository.write("deploy.env", f"{V1}={repository.key()}\n")
+    return repository
 
 
-def refused(repository: Repository, ran: Ran, *expected: str) -> None:
-    """Make sure that a commit was refused, for these findings alone."""
-    assert (ran.status, alerts(ran)) == (1, list(expected)), ran.out + ran.err
-    assert f"- hook id: {HOOK}\n- exit code: 1\n" in ran.out + ran.err
-    assert repository.commits == 1
+@pytest.mark.full
+class TestPreCommit:
+    """With the real pre-commit, of the extra `hosts`: its environment for the hook, its stash and git's indexes."""
 
+    def test_installed(self, template: Repository) -> None:
+        """Pre-commit accepts the manifest. The hook runs in a separate environment, without packages of the tests."""
+        template.pre_commit("validate-manifest", str(ROOT / MANIFEST))
+        (program,) = Path(template.environ["PRE_COMMIT_HOME"]).glob("repo*/py_env-*/bin/robodj-secretguard")
+        command = ["-m", "pip", "--python", str(program.parent / "python"), "list"]
+        packages = run(command, env=template.environ, cwd=ROOT).out
+        assert ("robodj-secretguard" in packages, "pytest" in packages) == (True, False)
 
-def passed(repository: Repository, ran: Ran, *, commits: int = 2) -> None:
-    """Make sure that there is a further commit, which the hook has looked at."""
-    assert (ran.status, ran.alerts) == (0, []), ran.out + ran.err
-    assert re.search(r"^keys in what is committed\.+Passed$", ran.out + ran.err, re.MULTILINE)
-    assert repository.commits == commits
-
-
-def assigned(place: str, variable: str = V1) -> str:
-    """Return the line of an assignment that was found."""
-    name = {V1: "secret.key", V2: "secret_v2.key"}[variable]
-    what = "the variable is given what would pass as the key, raw"
-    return f"ALERT: {name}: {Rule.ASSIGNED_KEY}: {place} in the index: {what} (FP)"
-
-
-def test_the_manifest(template: Repository) -> None:
-    """Pre-commit accepts it, and it has the one hook."""
-    template.pre_commit("validate-manifest", str(ROOT / MANIFEST))
-    assert re.findall(r"^- id: (.*)$", (ROOT / MANIFEST).read_text(encoding="utf-8"), re.MULTILINE) == [HOOK]
-
-
-def test_the_hook_is_what_was_built(template: Repository) -> None:
-    """It runs in an environment of its own, which has no package of the tests."""
-    (program,) = Path(template.environ["PRE_COMMIT_HOME"]).glob("repo*/py_env-*/bin/robodj-secretguard")
-    packages = run(["-m", "pip", "--python", str(program.parent / "python"), "list"], env=template.environ, cwd=ROOT)
-    assert ("robodj-secretguard" in packages.out, "pytest" in packages.out) == (True, False)
-
-
-class TestRefused:
-    """A commit that would put a key into history."""
-
-    @pytest.mark.parametrize("variable", [V1, V2])
-    def test_an_assignment(self, repository: Repository, variable: str) -> None:
-        """A declared variable that is given a key which nobody has recorded."""
-        repository.stage("deploy.env", f"# production\n{variable}={repository.key(variable)}\n")
-        refused(repository, repository.commit(), assigned(f"deploy.env:2:{len(variable) + 2}", variable))
-
-    def test_a_revoked_key(self, repository: Repository) -> None:
-        """Its text, anywhere, while the list has its fingerprint."""
-        key = repository.key()
-        repository.stage("config/revoked.fingerprints", fingerprint_of(key))
-        repository.stage("docs/incident.md", f"# Notes\n\nSomebody pasted `{key}` into the chat.\n")
-        what = "the key, raw (known by: revocation list; FP)"
-        refused(
-            repository,
-            repository.commit(),
-            f"ALERT: a key: {Rule.KNOWN_KEY}: docs/incident.md:3:18 in the index: {what}",
-        )
-
-    def test_a_recorded_key(self, repository: Repository) -> None:
-        """Its text, anywhere, while the operations log on this machine has its fingerprint."""
-        key = repository.key(V2)
-        (repository.root / "config").mkdir(mode=0o700)
-        Machine(repository.root).record(rotated(NOW - 99 * DAY, fingerprint_of(key), secret="secret_v2.key"))  # noqa: S106 - a name
-        repository.stage("tests/data.json", f'{{"signed with": "{key}"}}\n')
-        what = "the key, raw (known by: operations log; FP)"
-        refused(
-            repository,
-            repository.commit(),
-            f"ALERT: secret_v2.key (prod): {Rule.KNOWN_KEY}: tests/data.json:1:18 in the index: {what}",
-        )
-
-    @pytest.mark.parametrize(("file", "secret"), [("secret.key", "secret.key"), ("other.key", "a key")])
-    def test_a_key_file(self, repository: Repository, file: str, secret: str) -> None:
-        """Of a declared secret, or any other in `config`."""
-        repository.stage(f"config/{file}", repository.key())
-        what = "git tracks this key file, and it holds more than a template (FP)"
-        refused(
-            repository,
-            repository.commit(),
-            f"ALERT: {secret}: {Rule.TRACKED_KEY_FILE}: config/{file} in the index: {what}",
-        )
-
-    def test_the_options_of_a_repository(self, repository: Repository) -> None:
-        """What its configuration adds as `args` is passed on: where the operations log and the revocation list are."""
-        recorded, revoked = repository.key(), repository.key()
+    @pytest.mark.parametrize("options", [(), ("--config-dir", "deploy/config")], ids=["default", "args"])
+    def test_known_keys(self, repository: Repository, options: Sequence[str]) -> None:
+        """A recorded or revoked key is refused. The configuration's `args` say where the log and the list are."""
         (repository.root / "deploy").mkdir()
-        elsewhere = machine_at(repository.root / "deploy")
-        elsewhere.record(rotated(NOW - 99 * DAY, fingerprint_of(recorded)))
-        elsewhere.write("revoked.fingerprints", fingerprint_of(revoked))
-        name = ".pre-commit-config.yaml"
-        hooks = (repository.root / name).read_text(encoding="utf-8")
-        repository.stage(name, f"{hooks}    args: [--config-dir, deploy/config]\n")
+        machine = machine_at(repository.root / "deploy" if options else repository.root)
+        recorded, revoked = repository.key(), repository.key()
+        machine.record(rotated(NOW - timedelta(days=99), fingerprint_of(recorded)))
+        machine.write("revoked.fingerprints", fingerprint_of(revoked))
+        hooks = (repository.root / CONFIGURATION).read_text(encoding="utf-8")
+        repository.stage(CONFIGURATION, f"{hooks}    args: [{', '.join(options)}]\n")
         repository.stage("notes.txt", f"{recorded}\n{revoked}\n")
+        recorded_at = KNOWN("secret.key (prod)", "notes.txt:1:1", "operations log")
+        repository.refused(repository.commit(), recorded_at, KNOWN("a key", "notes.txt:2:1", "revocation list"))
+
+    def test_key_file(self, repository: Repository) -> None:
+        """A key file is refused, and the user sees the commands that fix it."""
+        repository.stage("config/secret.key", repository.key())
         ran = repository.commit()
-        assert [line.partition(" in the index")[0] for line in ran.alerts] == [
-            f"ALERT: secret.key (prod): {Rule.KNOWN_KEY}: notes.txt:1:1",
-            f"ALERT: a key: {Rule.KNOWN_KEY}: notes.txt:2:1",
-        ]
-        assert (ran.status, repository.commits) == (1, 1)
+        what = "git tracks this key file, and it holds more than a template (FP)"
+        repository.refused(ran, f"ALERT: secret.key: tracked-key-file: config/secret.key in the index: {what}")
+        fix = "- git rm --cached -- PATH, and put it into .gitignore: version control takes templates alone"
+        assert fix in (ran.out + ran.err).splitlines()
 
-    def test_what_is_done_about_it_is_said(self, repository: Repository) -> None:
-        """Who is refused is told how to revoke, to rotate and to take the file out."""
-        key = repository.key()
-        repository.stage("config/secret.key", key)
-        said = repository.commit()
-        for line in (
-            f"- robodj-secretguard revoke --fingerprint {fingerprint_of(key)} --reason 'found by a scan'",
-            "- robodj-secretguard rotate plan secret.key",
-            "- git rm --cached -- PATH, and put it into .gitignore: version control takes templates alone",
-        ):
-            assert line in (said.out + said.err).splitlines()
-
-    def test_the_name_of_a_file(self, repository: Repository) -> None:
-        """A key there is found, and the name is not shown."""
-        key = repository.key()
-        repository.stage("config/revoked.fingerprints", fingerprint_of(key))
-        repository.stage(f"backup/{key}", "nothing\n")
-        what = "the key, raw (known by: revocation list; FP)"
-        refused(
-            repository,
-            repository.commit(),
-            f"ALERT: a key: {Rule.KNOWN_KEY}: backup/[redacted], in the name itself: {what}",
-        )
-
-    def test_what_cannot_be_looked_at(self, repository: Repository) -> None:
+    def test_incomplete(self, repository: Repository) -> None:
         """A damaged operations log may hide a recorded key: nothing is committed."""
         repository.write("config/logs/secret_operations.jsonl", "{}\n")
         ran = repository.commit("--allow-empty")
@@ -281,113 +230,71 @@ class TestRefused:
         assert "INCOMPLETE: operations log: line 1 cannot be read" in ran.out + ran.err
         assert repository.commits == 1
 
-
-class TestPassed:
-    """A commit without a key."""
-
     def test_clean(self, repository: Repository) -> None:
-        """Ordinary text, and a variable that is given none."""
-        repository.stage("deploy.env", f"{V1}=${{{V1}}}\n{V2}=changeme\n")
-        passed(repository, repository.commit())
-
-    def test_a_template(self, repository: Repository) -> None:
-        """Templates of key files are what version control is for, whatever their placeholder."""
+        """Ordinary text, a placeholder, a template of a key file and an unrecorded key elsewhere pass."""
+        repository.environ[V1] = repository.key()
+        repository.stage("deploy.env", f"{V1}=${{{V1}}}\n")
         repository.stage("config/secret.key.example", "REPLACE_WITH_SECRET_KEY\n")
-        repository.stage("config/secret_v2.key", "# python -m secrets\nchangeme\n")
-        passed(repository, repository.commit())
+        repository.stage("notes.txt", f"{repository.environ[V1]}\n")
+        repository.passed(repository.commit())
 
-    def test_the_part_that_is_not_staged(self, repository: Repository) -> None:
-        """What the next commit does not take may hold a key, and is as it was afterwards."""
-        repository.stage("notes.txt", "first\n")
-        path = repository.write("notes.txt", f"first\n{V1}={repository.key()}\n")
-        after = path.read_bytes()
-        passed(repository, repository.commit())
-        assert path.read_bytes() == after
-        assert repository.git("show", "HEAD:notes.txt").out == "first\n"
+    def test_deleted(self, leaking: Repository) -> None:
+        """The commit that deletes a key passes."""
+        assert leaking.git("commit", "--all", "--no-verify", "--message", "a leak").status == 0
+        leaking.git("rm", "--quiet", "deploy.env")
+        leaking.passed(leaking.commit(), commits=3)
 
-    def test_a_key_that_is_taken_away(self, repository: Repository) -> None:
-        """The commit that deletes it is no further leak: it is let through."""
-        repository.stage("notes.txt", f"{V1}={repository.key()}\n")
-        assert repository.git("commit", "--no-verify", "--message", "a leak").status == 0
-        repository.git("rm", "--quiet", "notes.txt")
-        passed(repository, repository.commit(), commits=3)
+    def test_not_staged(self, leaking: Repository) -> None:
+        """A key that is not staged passes, and is in its file as before."""
+        leaking.stage("app.py", "print('hello')\n")
+        leaking.passed(leaking.commit())
+        assert (leaking.root / "deploy.env").read_text(encoding="utf-8") == f"{V1}={leaking.keys[0]}\n"
+        assert leaking.git("show", "HEAD:deploy.env").out == "\n"
 
-    def test_a_key_of_the_environment(self, repository: Repository) -> None:
-        """The hook uses no key, so one that is delivered to it and recorded nowhere is not looked for."""
-        key = repository.key()
-        repository.environ[V1] = key
-        repository.stage("notes.txt", f"{key}\n")
-        passed(repository, repository.commit())
-
-
-class TestHowGitCommits:
-    """The index that git commits is the one that is looked at, however it is asked to."""
-
-    @pytest.fixture
-    def leaking(self, repository: Repository) -> Repository:
-        """A repository with a tracked file that has got a key since its last commit."""
-        repository.stage("deploy.env", "\n")
-        repository.git("commit", "--quiet", "--no-verify", "--amend", "--no-edit")
-        repository.git("reflog", "expire", "--expire=now", "--all")
-        repository.write("deploy.env", f"{V1}={repository.key()}\n")
-        return repository
-
-    FOUND = assigned("deploy.env:1:19")
-
-    def test_the_first_commit(self, fresh: Repository) -> None:
-        """There is nothing that it could be compared with: all of it is looked at."""
-        passed(fresh, fresh.commit(), commits=1)
-
-    def test_a_first_commit_with_a_key(self, fresh: Repository) -> None:
-        """It is refused, and there is still none."""
+    def test_first_commit(self, fresh: Repository) -> None:
+        """All of a first commit is read."""
         fresh.stage("deploy.env", f"{V1}={fresh.key()}\n")
-        ran = fresh.commit()
-        assert (ran.status, alerts(ran), fresh.commits) == (1, [self.FOUND], 0)
+        fresh.refused(fresh.commit(), FOUND("deploy.env:1:19"), commits=0)
+        fresh.stage("deploy.env", "\n")
+        fresh.passed(fresh.commit(), commits=1)
 
     @pytest.mark.parametrize("arguments", [["--all"], ["deploy.env"], ["--include", "deploy.env"]], ids=" ".join)
-    def test_what_was_not_staged(self, leaking: Repository, arguments: Sequence[str]) -> None:
-        """What `commit` stages by itself, in an index of its own, is looked at."""
-        refused(leaking, leaking.commit(*arguments), self.FOUND)
+    def test_staged_by_commit(self, leaking: Repository, arguments: Sequence[str]) -> None:
+        """What `git commit` stages, in another index, is read."""
+        leaking.refused(leaking.commit(*arguments), FOUND("deploy.env:1:19"))
 
-    def test_what_stays_staged(self, leaking: Repository) -> None:
-        """A commit of one path takes nothing else: what is staged beside it is for the next one."""
+    def test_left_staged(self, leaking: Repository) -> None:
+        """A commit of one path leaves the other staged files for the next commit."""
+        leaking.stage("app.py", "print('hello')\n")
         leaking.git("add", "deploy.env")
-        leaking.write("app.py", "print('bye')\n")
-        passed(leaking, leaking.commit("app.py"))
-        ran = leaking.commit()
-        assert (ran.status, alerts(ran), leaking.commits) == (1, [self.FOUND], 2)
+        leaking.passed(leaking.commit("app.py"))
+        leaking.refused(leaking.commit(), FOUND("deploy.env:1:19"), commits=2)
 
-    def test_in_a_subdirectory(self, leaking: Repository) -> None:
-        """What is committed from there is the whole index, with the revocation list of the repository."""
+    def test_subdirectory(self, leaking: Repository) -> None:
+        """A commit from a subdirectory is read as a whole, with the repository's revocation list."""
         key = leaking.key()
         leaking.stage("config/revoked.fingerprints", fingerprint_of(key))
         leaking.stage("src/deep/notes.txt", f"{key}\n")
         ran = leaking.commit("--all", cwd=leaking.root / "src" / "deep")
-        known = f"ALERT: a key: {Rule.KNOWN_KEY}: src/deep/notes.txt:1:1 in the index"
-        refused(leaking, ran, self.FOUND, f"{known}: the key, raw (known by: revocation list; FP)")
+        known = KNOWN("a key", "src/deep/notes.txt:1:1", "revocation list")
+        leaking.refused(ran, FOUND("deploy.env:1:19"), known)
 
-    def test_in_a_linked_work_tree(self, repository: Repository, tmp_path: Path) -> None:
-        """Its index and its files are looked at, and not those of the first."""
-        linked = tmp_path / "linked"
-        assert repository.git("worktree", "add", "--quiet", str(linked)).status == 0
-        there = Repository(linked, repository.environ, repository.keys)
-        repository.stage("deploy.env", f"{V1}={repository.key()}\n")
+    def test_linked_work_tree(self, leaking: Repository, tmp_path: Path) -> None:
+        """A linked work tree has a separate index and separate files."""
+        assert leaking.git("worktree", "add", "--quiet", str(tmp_path / "linked")).status == 0
+        leaking.git("add", ".")
+        there = Repository(tmp_path / "linked", leaking.environ, leaking.keys)
         there.stage("other.env", f"\n{V1}={there.key()}\n")
-        refused(there, there.commit(), assigned("other.env:2:19"))
+        there.refused(there.commit(), FOUND("other.env:2:19"))
         there.stage("other.env", "\n")
-        passed(there, there.commit())
+        there.passed(there.commit())
 
-    def test_a_merge(self, repository: Repository) -> None:
-        """What another branch brings with it is looked at, once it is committed here."""
-        repository.git("switch", "--quiet", "--create", "other")
-        repository.stage("deploy.env", f"{V1}={repository.key()}\n")
-        assert repository.commit("--no-verify").status == 0
-        repository.git("switch", "--quiet", "-")
-        repository.stage("app.py", f"print('{secrets.randbelow(10)}')\n")
-        assert repository.commit().status == 0
-        assert repository.git("merge", "--no-commit", "other").status == 0
-        ran = repository.commit()
-        assert (ran.status, alerts(ran), repository.commits) == (1, [self.FOUND], 3)
-
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its paths of programs are of POSIX")
+    def test_merge(self, leaking: Repository) -> None:
+        """What a merge brings from another branch is read when the merge is committed."""
+        leaking.git("switch", "--quiet", "--create", "other")
+        assert leaking.commit("--all", "--no-verify").status == 0
+        leaking.git("switch", "--quiet", "-")
+        leaking.stage("app.py", "print('hello')\n")
+        assert leaking.commit().status == 0
+        assert leaking.git("merge", "--no-commit", "other").status == 0
+        leaking.refused(leaking.commit(), FOUND("deploy.env:1:19"), commits=3)

@@ -1,0 +1,490 @@
+"""Files that are shared and replaced: one holder of a lock at a time, and a file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import TIMEOUT, clean_environment
+from windows import pretend_windows
+
+from robodj_secretguard import files
+from robodj_secretguard.errors import ChangedError, FileError
+from robodj_secretguard.files import (
+    LOCK_FILE,
+    append_content,
+    content_of,
+    is_at,
+    locked_directory,
+    make_directory,
+    open_or_make,
+    open_unlinked,
+    prepared_file,
+    put_in_place,
+    read_unlinked,
+    reason,
+    sync_directory,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, FIFOs, links and limits are POSIX's")
+
+COUNTS = """
+import os, sys
+from robodj_secretguard.files import locked_directory, prepared_file, put_in_place
+directory, times = sys.argv[1], int(sys.argv[2])
+path = os.path.join(directory, "count")
+for _ in range(times):
+    with locked_directory(directory):
+        with open(path, encoding="ascii") as file:
+            count = int(file.read())
+        with prepared_file(path, str(count + 1).encode(), 0o600) as prepared:
+            put_in_place(prepared, path, replace=True)
+"""
+
+
+@contextlib.contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Have this umask."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    """Return a file's permissions."""
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Have a disk on which no file becomes larger."""
+    import resource  # noqa: PLC0415 - it is POSIX's
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def write(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o600) -> None:
+    """Write a file as the commands do."""
+    with prepared_file(str(path), content, mode) as prepared:
+        put_in_place(prepared, str(path), replace=replace)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ChangedError(), str(ChangedError())),
+        (IsADirectoryError(errno.EISDIR, "path"), "it is not a regular file"),
+        (OSError(errno.ELOOP, "path"), "it is a link, and nothing is read or written through one"),
+        (OSError(errno.EACCES, "path", "path"), "it cannot be used: Permission denied"),
+        (OSError("path"), f"it cannot be used: {os.strerror(0)}"),
+    ],
+    ids=range(5),
+)
+def test_reason(error: OSError, text: str) -> None:
+    """The reason has no path: the system's text is replaced by our own."""
+    assert reason(error) == text
+
+
+class TestLock:
+    """`locked_directory`."""
+
+    @pytest.mark.parametrize("windows", [False, True], ids=["posix", "windows"])
+    def test_one_holder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, windows: bool) -> None:
+        """A lock has one holder at a time, and is free again after an error."""
+        if windows:
+            pretend_windows(monkeypatch)
+        monkeypatch.setattr(files, "LOCK_SECONDS", 0)
+        with pytest.raises(ZeroDivisionError), locked_directory(str(tmp_path)):
+            raise ZeroDivisionError
+        with locked_directory(str(tmp_path)), pytest.raises(FileError), locked_directory(str(tmp_path)):
+            pass
+
+    def test_timeout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A lock is waited for during ten seconds, with short pauses."""
+        slept: list[float] = []
+        monkeypatch.setattr("time.monotonic", lambda: float(len(slept)))
+        monkeypatch.setattr("time.sleep", slept.append)
+        with locked_directory(str(tmp_path)), pytest.raises(FileError), locked_directory(str(tmp_path)):
+            pass
+        assert (len(slept), 0 < min(slept) <= max(slept) < 1) == (11, True)
+
+    def test_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On Windows every release locks the same byte, which is behind all content: locked bytes cannot be read."""
+        pretend_windows(monkeypatch)
+        with locked_directory(str(tmp_path)):
+            held = sys.modules["msvcrt"].held
+            assert held == {((tmp_path / LOCK_FILE).stat().st_ino, 2**30)}
+
+    @pytest.mark.parametrize(
+        ("processes", "times"),
+        [(2, 10), pytest.param(4, 50, marks=pytest.mark.full)],
+        ids=["few", "more processes, more often"],
+    )
+    def test_several_processes(self, tmp_path: Path, processes: int, times: int) -> None:
+        """No change that a process makes under the lock is lost, and no temporary file is left."""
+        (tmp_path / "count").write_text("0", encoding="ascii")
+        command = [sys.executable, "-c", COUNTS, str(tmp_path), str(times)]
+        running = [subprocess.Popen(command, env=clean_environment(), stderr=subprocess.PIPE) for _ in range(processes)]
+        assert [(process.communicate(timeout=TIMEOUT)[1], process.returncode) for process in running] == [
+            (b"", 0)
+        ] * processes
+        assert (tmp_path / "count").read_text(encoding="ascii") == str(processes * times)
+        assert sorted(os.listdir(tmp_path)) == sorted([LOCK_FILE, "count"])
+
+    @posix_only
+    def test_lock_file(self, tmp_path: Path) -> None:
+        """The lock file is its owner's, and the group's where the umask allows it. No link is followed."""
+        with umask(0o007), locked_directory(str(tmp_path)):
+            assert mode_of(tmp_path / LOCK_FILE) == 0o660
+        (tmp_path / LOCK_FILE).unlink()
+        (tmp_path / LOCK_FILE).symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(FileError, match=os.strerror(errno.ELOOP)), locked_directory(str(tmp_path)):
+            pass
+        assert os.listdir(tmp_path) == [LOCK_FILE]
+        with pytest.raises(FileError, match="No such file"), locked_directory(str(tmp_path / "nowhere")):
+            pass
+
+    @posix_only
+    @pytest.mark.parametrize("deleted", [False, True], ids=["there", "deleted"])
+    def test_wait(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, deleted: bool) -> None:
+        """The lock is taken when its holder lets go of it, but not on a lock file that was deleted meanwhile."""
+        import fcntl  # noqa: PLC0415 - it is POSIX's
+
+        path = tmp_path / LOCK_FILE
+        with open(path, "wb") as holder, contextlib.ExitStack() as expected:
+            fcntl.flock(holder, fcntl.LOCK_EX)
+
+            def let_go(_: float) -> None:
+                if deleted:
+                    path.unlink()
+                fcntl.flock(holder, fcntl.LOCK_UN)
+
+            monkeypatch.setattr("time.sleep", let_go)
+            if deleted:
+                expected.enter_context(pytest.raises(FileError, match="try again"))
+            with locked_directory(str(tmp_path)):
+                assert not deleted
+
+
+@posix_only
+class TestOpen:
+    """`open_unlinked`, `open_or_make` and what reads an open file."""
+
+    @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_APPEND | os.O_CREAT])
+    @pytest.mark.parametrize("there", [True, False], ids=["there", "dangling"])
+    def test_link(self, tmp_path: Path, flags: int, *, there: bool) -> None:
+        """A link is not followed, whether its target exists or not."""
+        target, link = tmp_path / "target", tmp_path / "link"
+        if there:
+            target.write_bytes(b"content")
+        link.symlink_to(target)
+        with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+            open_unlinked(str(link), flags)
+        assert target.exists() is there
+
+    def test_fifo(self, tmp_path: Path) -> None:
+        """A FIFO is opened without a wait for its other end, and is not a regular file."""
+        os.mkfifo(tmp_path / "fifo")
+        with pytest.raises(FileError, match="not a regular file"):
+            read_unlinked(str(tmp_path / "fifo"), 1)
+        with pytest.raises(OSError, match=os.strerror(errno.ENXIO)):
+            open_unlinked(str(tmp_path / "fifo"), os.O_WRONLY)
+
+    def test_content(self, tmp_path: Path) -> None:
+        """A file is read from its beginning up to a number of bytes, with the status of that very file."""
+        (tmp_path / "file").write_bytes(b"content")
+        content, status = read_unlinked(str(tmp_path / "file"), 4)
+        assert (content, status) == (b"cont", os.stat(tmp_path / "file"))
+        with open(tmp_path / "file", "rb") as file:
+            file.seek(5)
+            assert content_of(file.fileno(), 99) == b"content"
+
+    @pytest.mark.parametrize(("mode", "expected"), [(None, 0o640), (0o644, 0o644), (0o666, 0o666)])
+    def test_open_or_make(self, tmp_path: Path, mode: int | None, expected: int) -> None:
+        """A new file has its mode whatever the umask, or the shared mode less the umask. One that exists is opened."""
+        made = []
+        with umask(0o027):
+            for _ in range(2):
+                descriptor, is_made = open_or_make(str(tmp_path / "file"), os.O_RDWR, mode)
+                made.append((is_made, is_at(descriptor, str(tmp_path / "file"))))
+                os.close(descriptor)
+        assert (made, mode_of(tmp_path / "file")) == ([(True, True), (False, True)], expected)
+
+    def test_is_at(self, tmp_path: Path) -> None:
+        """Another file at the path, or none, is not the one that is open."""
+        with open(tmp_path / "file", "wb") as file:
+            (tmp_path / "file").rename(tmp_path / "moved")
+            assert not is_at(file.fileno(), str(tmp_path / "file"))
+            (tmp_path / "file").touch()
+            assert not is_at(file.fileno(), str(tmp_path / "file"))
+
+
+class TestAppend:
+    """`append_content`."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        """A file of six bytes."""
+        path = tmp_path / "file"
+        path.write_bytes(b"first\n")
+        return path
+
+    @staticmethod
+    def append(path: Path, content: bytes, size: int = 6) -> None:
+        """Append to a file that had a size when it was read."""
+        with open(path, "ab") as file:
+            append_content(file.fileno(), content, size=size)
+
+    def test_whole(self, path: Path) -> None:
+        """Content is added at the end."""
+        self.append(path, b"second\n")
+        assert path.read_bytes() == b"first\nsecond\n"
+
+    @pytest.mark.parametrize("size", [5, 7])
+    def test_changed_before(self, path: Path, size: int) -> None:
+        """Nothing is appended to a file that has changed since it was read."""
+        with pytest.raises(ChangedError):
+            self.append(path, b"second\n", size)
+        assert path.read_bytes() == b"first\n"
+
+    @posix_only
+    def test_full_disk(self, path: Path) -> None:
+        """The part that was written is taken back where the disk has no room for the whole."""
+        with largest_file(9), pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            self.append(path, b"second\n")
+        assert path.read_bytes() == b"first\n"
+
+    @pytest.mark.parametrize("function", ["write", "lseek", "fsync"])
+    def test_interrupt(self, path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+        """An interrupt right after any step takes the content back."""
+        do: Callable[..., object] = getattr(os, function)
+
+        def interrupt(*arguments: object) -> None:
+            do(*arguments)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, function, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            self.append(path, b"second\n")
+        assert path.read_bytes() == b"first\n"
+
+    @pytest.mark.parametrize(
+        ("mode", "left"), [("ab", b"first\nsecond\nthird\n"), ("wb", b"third\n")], ids=["appended", "truncated"]
+    )
+    def test_changed_meanwhile(self, path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, left: bytes) -> None:
+        """Where another program writes at the same time, that is an error, and its content is left as it is."""
+
+        def other(_: int) -> None:
+            with open(path, mode) as file:
+                file.write(b"third\n")
+
+        monkeypatch.setattr(os, "fsync", other)
+        with pytest.raises(ChangedError):
+            self.append(path, b"second\n")
+        assert path.read_bytes() == left
+
+
+class TestReplace:
+    """`prepared_file` and `put_in_place`."""
+
+    def test_new_and_existing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An existing file is replaced on request alone; no temporary file is left. A bare name is a path too."""
+        monkeypatch.chdir(tmp_path)
+        path = Path("file")
+        write(path, b"first", replace=False)
+        with pytest.raises(FileExistsError):
+            write(path, b"second", replace=False)
+        assert path.read_bytes() == b"first"
+        write(path, b"third")
+        assert (os.listdir(tmp_path), path.read_bytes()) == (["file"], b"third")
+
+    def test_prepared(self, tmp_path: Path) -> None:
+        """A prepared file is whole, in the same directory, and gone afterwards, also after an interrupt."""
+        path = tmp_path / "file"
+        path.write_bytes(b"as it was")
+        with prepared_file(str(path), b"new", 0o600) as prepared:
+            assert (os.path.dirname(prepared), Path(prepared).read_bytes()) == (str(tmp_path), b"new")
+        with pytest.raises(KeyboardInterrupt), prepared_file(str(path), b"new", 0o600):
+            raise KeyboardInterrupt
+        assert (os.listdir(tmp_path), path.read_bytes()) == (["file"], b"as it was")
+
+    @posix_only
+    @pytest.mark.parametrize("mask", [0, 0o077, 0o777], ids=oct)
+    @pytest.mark.parametrize("mode", [0o600, 0o644], ids=oct)
+    def test_mode(self, tmp_path: Path, mode: int, mask: int) -> None:
+        """The mode is the requested one, whatever the umask and the mode of the file that is replaced."""
+        path = tmp_path / "file"
+        path.write_bytes(b"")
+        path.chmod(0o666)
+        with umask(mask):
+            write(path, b"content", mode=mode)
+        assert mode_of(path) == mode
+
+    @posix_only
+    @pytest.mark.parametrize("there", [True, False], ids=["there", "dangling"])
+    def test_link(self, tmp_path: Path, *, there: bool) -> None:
+        """The link itself is replaced; its target is not written."""
+        target, link = tmp_path / "target", tmp_path / "link"
+        if there:
+            target.write_bytes(b"as it was")
+        link.symlink_to(target)
+        with pytest.raises(FileExistsError):
+            write(link, b"new", replace=False)
+        assert link.is_symlink()
+        write(link, b"new")
+        assert (link.is_symlink(), link.read_bytes()) == (False, b"new")
+        assert [path.read_bytes() for path in (target,) if path.exists()] == [b"as it was"] * there
+
+    @posix_only
+    def test_full_disk(self, tmp_path: Path) -> None:
+        """Where the disk has no room, the file is as it was."""
+        path = tmp_path / "file"
+        path.write_bytes(b"as it was")
+        with largest_file(1000), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+            write(path, bytes(2000))
+        assert (os.listdir(tmp_path), path.read_bytes()) == (["file"], b"as it was")
+
+    @pytest.mark.parametrize("replace", [True, False])
+    def test_failing_step(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, replace: bool) -> None:
+        """Where the last step fails, a file is as it was. A new file is claimed by an empty one, which is deleted."""
+        path = tmp_path / "file"
+        content = [b"as it was"] * replace
+        for each in content:
+            write(path, each)
+        seen: list[tuple[bytes, int]] = []
+
+        def fail(*_: object) -> None:
+            seen.append((path.read_bytes(), mode_of(path) & 0o077))
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(os, "replace", fail)
+        with umask(0o077 * replace), pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            write(path, b"new", replace=replace)
+        assert [*seen, *(each.read_bytes() for each in tmp_path.iterdir())] == [(b"".join(content), 0), *content]
+
+    @posix_only
+    def test_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The content reaches the disk before the name does, and every descriptor is closed."""
+        synced: list[str] = []
+
+        def sync(descriptor: int) -> None:
+            synced.append("directory" if os.path.samestat(os.fstat(descriptor), tmp_path.stat()) else "file")
+
+        before = os.open(tmp_path, os.O_RDONLY)
+        os.close(before)
+        monkeypatch.setattr(os, "fsync", sync)
+        write(tmp_path / "file", b"content")
+        after = os.open(tmp_path, os.O_RDONLY)
+        os.close(after)
+        assert (synced, after) == (["file", "directory"], before)
+
+    def test_unsynced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A directory that cannot be synced is not an error, and Windows opens none."""
+        sync_directory(str(tmp_path / "nowhere"))
+        pretend_windows(monkeypatch)
+        monkeypatch.setattr("robodj_secretguard.files.os.open", None)
+        sync_directory(str(tmp_path))
+
+
+@posix_only
+class TestOwner:
+    """Root gives what it makes to whom it is for."""
+
+    @pytest.fixture
+    def given(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+        """The owners that files were given to, as root can."""
+        owners: list[tuple[int, int]] = []
+        monkeypatch.setattr(os, "fchown", lambda _, user, group: owners.append((user, group)))
+        return owners
+
+    @pytest.mark.parametrize(("options", "mode"), [({}, 0o770), ({"others": True}, 0o755)], ids=["default", "others"])
+    def test_new(self, tmp_path: Path, given: list[tuple[int, int]], options: dict[str, bool], mode: int) -> None:
+        """A new file or directory is its directory's owner's. Others may enter a directory where that is wanted."""
+        owner = (tmp_path.stat().st_uid, tmp_path.stat().st_gid)
+        with umask(0):
+            for _ in range(2):
+                make_directory(str(tmp_path / "logs"), **options)
+                os.close(open_or_make(str(tmp_path / "log"), os.O_RDWR)[0])
+        assert (given, mode_of(tmp_path / "logs")) == ([owner, owner], mode)
+
+    @pytest.mark.parametrize(("mode", "kept"), [(0o755, True), (0o1777, False), (0o702, False), (0o770, False)])
+    def test_replaced(
+        self,
+        tmp_path: Path,
+        given: list[tuple[int, int]],
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        mode: int,
+        kept: bool,
+    ) -> None:
+        """A file that is replaced stays its owner's, unless others could have put it there."""
+        (tmp_path / "file").touch()
+        tmp_path.chmod(mode)
+        before = os.lstat(tmp_path / "file")
+        other = os.stat_result((*before[:4], 12345, 12345, *before[6:]))
+        monkeypatch.setattr(os, "lstat", lambda _: other)
+        write(tmp_path / "file", b"content")
+        assert given == [(12345, 12345) if kept else (before.st_uid, before.st_gid)]
+
+    def test_replaced_directory(
+        self, tmp_path: Path, given: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A directory that holds a file is not the one that was made, and is given to nobody."""
+        make = os.mkdir
+
+        def swap(path: str, mode: int) -> None:
+            make(path, mode)
+            (tmp_path / "logs" / "somebody's").touch()
+
+        monkeypatch.setattr(os, "mkdir", swap)
+        make_directory(str(tmp_path / "logs"))
+        assert given == []
+
+    def test_race(self, tmp_path: Path, given: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file that another process makes at the same time is opened, and stays theirs."""
+        opened = os.open
+
+        def race(path: str, flags: int, mode: int = 0o777) -> int:
+            if flags & os.O_EXCL:
+                (tmp_path / "log").touch()
+            return opened(path, flags, mode)
+
+        monkeypatch.setattr(os, "open", race)
+        descriptor, is_made = open_or_make(str(tmp_path / "log"), os.O_RDWR)
+        os.close(descriptor)
+        assert (given, is_made) == ([], False)
+
+    def test_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On Windows nothing is given away: there, a directory's permissions hold for the files in it."""
+        pretend_windows(monkeypatch)
+        monkeypatch.delattr("robodj_secretguard.files.os.fchown")
+        make_directory(str(tmp_path / "logs"))
+        write(tmp_path / "file", b"content")
+        assert sorted(os.listdir(tmp_path)) == ["file", "logs"]
+
+    def test_not_root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Anybody else keeps what they make."""
+
+        def refuse(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "fchown", refuse)
+        make_directory(str(tmp_path / "logs"))
+        assert (tmp_path / "logs").stat().st_uid == os.geteuid()

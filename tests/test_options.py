@@ -1,0 +1,489 @@
+"""The options that commands share, `[tool.robodj-secretguard]` in pyproject.toml, and the files that options name."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import re
+import socket
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import pytest
+from command_line import DEFAULT_MODEL, Machine, Terminal, key_as_argument, machine_at, rotated
+from conftest import NOW, V1, V2, Ran, good_keys, run
+from detector import leaks
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.cli import main
+from robodj_secretguard.cli.options import (
+    OperationsLog,
+    Project,
+    add_command,
+    add_group,
+    configure,
+    directory_of,
+    find_project,
+    given,
+    locate_log,
+    model_of,
+    model_used,
+    policy_of,
+    read_input,
+    span_of,
+)
+from robodj_secretguard.cli.output import Result
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.lifecycle.operations_log import Log
+from robodj_secretguard.shapes import Head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from robodj_secretguard.cli.options import Commands
+
+MODEL = """
+from datetime import timedelta
+from typing import Annotated
+from pydantic import SecretStr
+from robodj_secretguard import RuntimeSecrets, SecretPolicy
+print("imported")
+POLICY = SecretPolicy(
+    name="own.key", variable="OWN_KEY", owner="A", backup_owner="B", cadence=timedelta(days=9), warn_before=timedelta(1)
+)
+class Own(RuntimeSecrets):
+    own_key: Annotated[SecretStr, POLICY]
+"""
+TABLE = "[tool.robodj-secretguard]\n"
+OWN = 'model = "own_settings:Own"\n'
+DEFAULT = "model: robodj_secretguard:RuntimeSecrets (default)"
+STDERR = "robodj-secretguard: "
+EVERY_KEY = 'model = "a:B"\noperations-log = "log"\nstrict = true\nrequire-env-only = true\n'
+FREE_TEXT = "must be one line of printable text, up to 500 characters, without anything like a key"
+TIME = "must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
+ENVIRONMENT = "must be a name like dev, staging or prod: lower-case letters, digits, hyphen, underscore"
+TEXTS = ("--environment", "--operator", "--ticket", "--reason", "--since", "--until")
+OTHERS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log")
+RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Ada")
+KEYS = "model, operations-log, strict, require-env-only"
+UNREADABLE = "--scan: the file is missing, unreadable or not a regular file; use - for a pipe"
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners, FIFOs, sockets and devices are POSIX's")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A repository with a separate model, which no other test has imported."""
+    monkeypatch.delitem(sys.modules, "own_settings", raising=False)
+    machine = machine_at(tmp_path)
+    machine.put("own_settings.py", MODEL)
+    machine.put(".git/HEAD", "")
+    return machine
+
+
+def call(machine: Machine, *argv: str) -> Ran:
+    """Run a command in this process, with every line that it writes."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = machine.within(lambda: main(argv))
+    return Ran(status, out.getvalue(), err.getvalue())
+
+
+def configured(machine: Machine, text: str = OWN, *, mode: int = 0o644) -> None:
+    """Write a project's configuration."""
+    machine.put("pyproject.toml", text if text.startswith("[") else TABLE + text).chmod(mode)
+
+
+def add(parser: argparse.ArgumentParser, **defaults: Any) -> Commands:
+    """Add a command with every shared option."""
+    commands = parser.add_subparsers()
+    options = (*TEXTS, *OTHERS)
+    add_command(commands, "x", lambda _: Result(0), description="Do it. Now.", options=options, defaults=defaults)
+    return commands
+
+
+def parse(*argv: str, **defaults: Any) -> argparse.Namespace:
+    """Parse the shared options of a command."""
+    return add(argparse.ArgumentParser(), **defaults).choices["x"].parse_args(argv)
+
+
+def error(do: Callable[..., object], *arguments: Any, **options: Any) -> str:
+    """Return the text of a usage error."""
+    with pytest.raises(UsageError) as raised:
+        do(*arguments, **options)
+    return str(raised.value)
+
+
+class TestValues:
+    """What the options accept."""
+
+    def test_defaults(self) -> None:
+        """No option is required, and every switch is off."""
+        arguments = vars(parse())
+        assert {name for name, value in arguments.items() if value is not None} == {
+            *("run", "require_env_only", "strict", "uses_project_model", "format")
+        }
+        assert (arguments["require_env_only"], arguments["strict"], arguments["format"]) == (False, False, "text")
+
+    def test_help(self) -> None:
+        """A command has the first sentence of its description in the list. A group of commands requires one of them."""
+        parser = argparse.ArgumentParser()
+        commands = add(parser)
+        group = add_group(commands, "y", "Do more.")
+        assert re.search(r"^    x +Do it\n", parser.format_help(), re.MULTILINE)
+        assert (group.required, [each.allow_abbrev for each in commands.choices.values()]) == (True, [False, False])
+
+    @pytest.mark.parametrize(
+        ("option", "value", "limits"),
+        [
+            ("--environment", "Prod", ENVIRONMENT),
+            ("--operator", "two\nlines", FREE_TEXT),
+            ("--ticket", "", FREE_TEXT),
+            ("--reason", "{key}", FREE_TEXT),
+            *(("--since", text, TIME) for text in ("", "yesterday", "2026-11-31", "2026-11", "20261130")),
+            *(("--until", f"2026-11-30{text}", TIME) for text in ("T10:00", "Z", "T10:00Z\n", "T25:00Z", "{key}")),
+            ("--until", "0001-01-01T00:00+01:00", TIME),
+        ],
+    )
+    def test_invalid(self, option: str, value: str, limits: str) -> None:
+        """An invalid value is a usage error that states the limits. The value may be a key, and is not shown."""
+        assert error(parse, f"{option}={value.format(key=key_as_argument())}") == f"{option} {limits}"
+
+    def test_span(self) -> None:
+        """A date is its first instant in UTC; without the options a span is all time. It must not be empty."""
+        first, last = span_of(parse())
+        assert (first.year, last.year, first.tzinfo, last.tzinfo) == (1, 9999, UTC, UTC)
+        since = "--since=2026-11-30T02:00+02:00"
+        assert span_of(parse(since, "--until=2026-11-30T00:00:01Z")) == (
+            datetime(2026, 11, 30, tzinfo=UTC),
+            datetime(2026, 11, 30, 0, 0, 1, tzinfo=UTC),
+        )
+        for until in ("2026-11-30", "2026-11-29"):
+            assert error(span_of, parse(since, f"--until={until}")) == "--until must be later than --since"
+
+    def test_given(self) -> None:
+        """The options that were given are repeated in messages, without what could be a key or forge a line."""
+        arguments = parse("--config-dir=-deploy", f"--model={key_as_argument()}", "--operations-log=caf\xe9")
+        assert given(arguments, "config_dir", "model", "operations_log", "reason") == [
+            *("--config-dir=-deploy", "--model", "M:C", "--operations-log", "FILE")
+        ]
+
+    def test_policy(self) -> None:
+        """A secret has its name or its variable. The name of no secret may be a key, and is not shown."""
+        (first, second) = RuntimeSecrets.secret_policies.values()
+        assert [policy_of(RuntimeSecrets, name) for name in (V1, second.name)] == [first, second]
+        why = "there is no such secret: the model declares secret.key, secret_v2.key"
+        assert error(policy_of, RuntimeSecrets, key_as_argument()) == why
+
+
+class TestModel:
+    """Which model is used, and that every command says so."""
+
+    @pytest.mark.parametrize("below", ["", "a/b"])
+    def test_project(self, machine: Machine, below: str) -> None:
+        """The model of the project is used, also below its directory. What its module prints is on stderr."""
+        configured(machine)
+        (machine.root / below).mkdir(parents=True, exist_ok=True)
+        ran = call(Machine(machine.root / below, machine.environ), "check")
+        assert (ran.status, ran.out.count("ALERT: own.key: missing"), ran.err) == (1, 1, "imported\n")
+        assert "model: own_settings:Own (pyproject.toml)" in ran.out.splitlines()
+
+    @pytest.mark.parametrize("name", ["", ":", "json", "json:", ":loads", "../json:loads", "js on:loads", "json:a.b"])
+    def test_invalid_name(self, name: str) -> None:
+        """A name that is not a module and a class is a usage error, and nothing is imported."""
+        assert error(model_of, parse(f"--model={name}")) == "--model: must be package.module:Class"
+
+    def test_used(self, machine: Machine) -> None:
+        """The option wins over the project. The name is shown in ASCII, with what named it."""
+        for argv, project, name, source in (
+            (["--model=caf\xe9:Own"], Project(model="a:B"), "caf\\xe9:Own", "option"),
+            ([], Project(model="a:B"), "a:B", "pyproject.toml"),
+            ([], Project(), DEFAULT_MODEL["name"], "default"),
+        ):
+            assert model_used(parse(*argv, project=project)) == {"name": name, "source": source}
+        assert model_of(parse("--model=robodj_secretguard:RuntimeSecrets", project=Project(model="a:B")))
+        assert model_of(parse(project=Project())) is RuntimeSecrets
+        configured(machine, 'model = "nowhere:Own"\n')
+        why = "model in pyproject.toml: importing it failed (ModuleNotFoundError)"
+        assert call(machine, "check").err.startswith(f"{STDERR}{why}")
+
+    @pytest.mark.parametrize(
+        ("argv", "where"),
+        [
+            (("check",), "out"),
+            (("status",), "out"),
+            (("generate", "secret.key"), "err"),
+            (("generate", "--write"), "err"),
+            (("rotate", "plan", "secret.key"), "out"),
+            (RECORD, "out"),
+            (("revoke", "secret.key", "--reason", "leaked"), "out"),
+            (("log", "show"), "err"),
+            (("log", "verify"), "err"),
+            (("incident", "report", "--since", "2026-11-01"), "err"),
+            (("scan",), "err"),
+        ],
+        ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else value,
+    )
+    def test_every_command(self, machine: Machine, argv: tuple[str, ...], where: str) -> None:
+        """Every command names the model once, on stderr where stdout is a key or a document. `exec`: test_gate.py."""
+        machine.record(rotated(NOW, machine.fingerprint()))
+        line = DEFAULT if where == "out" else f"{STDERR}{DEFAULT}"
+        assert getattr(call(machine, *argv), where).splitlines().count(line) == 1
+        if argv[0] not in {"generate", "scan"}:
+            assert json.loads(call(machine, *argv, "--format", "json").out)["model"] == DEFAULT_MODEL
+
+    def test_scan(self, machine: Machine) -> None:
+        """A scan does not import the model of the project: it also reads repositories that nobody trusts."""
+        configured(machine)
+        (machine.root / ".git" / "HEAD").unlink()
+        (machine.root / ".git").rmdir()
+        ran = call(machine, "scan")
+        assert (ran.status, ran.err) == (0, f"{STDERR}{DEFAULT}\n")
+        named = call(machine, "scan", "--model", "own_settings:Own")
+        assert named.err == f"imported\n{STDERR}model: own_settings:Own\n"
+
+
+@pytest.mark.parametrize("name", ["strict", "require-env-only"])
+def test_switch(machine: Machine, name: str) -> None:
+    """A switch is on where the project or the option says so: the project can tighten, and never loosen."""
+    machine.environ[f"{V1}S"] = "a typo"
+    machine.write("secret.key", machine.environ.pop(V1))
+    assert call(machine, "check").status == 0
+    assert call(machine, "check", f"--{name}").status == 1
+    configured(machine, f"{name} = true\n")
+    assert call(machine, "check").status == 1
+    configured(machine, f"{name} = false\n")
+    assert call(machine, "check").status == 0
+    assert call(machine, "check", f"--{name}").status == 1
+
+
+class TestFile:
+    """Which pyproject.toml is read, and which is refused."""
+
+    def test_nearest(self, tmp_path: Path) -> None:
+        """The nearest file that has the table is read, not above the root of the repository."""
+        below = tmp_path / "repository" / "package"
+        below.mkdir(parents=True)
+        (tmp_path / "pyproject.toml").write_text(f"{TABLE}strict = true\n")
+        (below / "pyproject.toml").write_text("[project]\nname = 'x'\n[tool]\nother = 1\n")
+        assert find_project(str(below)) == Project(directory=str(tmp_path), strict=True)
+        (tmp_path / "repository" / ".git").write_text("gitdir: elsewhere\n")
+        assert find_project(str(below)) == Project()
+        (below.parent / "pyproject.toml").write_text(f'{TABLE}model = "a:B"\noperations-log = "x"\n')
+        assert find_project(str(below)) == Project(str(below.parent), "a:B", str(below.parent / "x"))
+        (below / "pyproject.toml").write_text("tool = 5\n")
+        assert find_project(str(below)).model == "a:B"
+
+    @pytest.mark.parametrize(
+        ("content", "why"),
+        [
+            (f"{TABLE}modle = 'a:B'\n", f"{TABLE[:-1]} in pyproject.toml has an unknown key (choose from {KEYS})"),
+            (f"{TABLE}model = 5\n", f"{TABLE[:-1]} in pyproject.toml: model must be a string"),
+            (f"{TABLE}strict = 1\n", f"{TABLE[:-1]} in pyproject.toml: strict must be true or false"),
+            ("[tool]\nrobodj-secretguard = 5\n", f"{TABLE[:-1]} in pyproject.toml must be a table"),
+            ("[tool", "pyproject.toml is not valid TOML"),
+            (b"\xff", "pyproject.toml is not valid TOML"),
+            ("#" * (2**20 + 1), "pyproject.toml cannot be read"),
+            *(
+                (text, f"pyproject.toml has a table that is not read; did you mean {TABLE[:-1]}?")
+                for text in ("[tool.robodj_secretguard]", "[robodj-secretguard]", "[Tool]\n[tool.RoboDJ-secret-guard]")
+            ),
+        ],
+    )
+    def test_invalid(self, tmp_path: Path, content: str | bytes, why: str) -> None:
+        """A configuration that is not understood is a usage error."""
+        (tmp_path / "pyproject.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
+        assert error(find_project, str(tmp_path)) == why
+
+    def test_largest(self, tmp_path: Path) -> None:
+        """A configuration may have every key, and up to 1 MiB."""
+        (tmp_path / "pyproject.toml").write_bytes((TABLE + EVERY_KEY).encode().ljust(2**20))
+        assert find_project(str(tmp_path))[1:] == ("a:B", str(tmp_path / "log"), True, True)
+
+    def test_key(self, machine: Machine) -> None:
+        """Nothing of a configuration is shown: a key may have been pasted there."""
+        key = key_as_argument()
+        for text in (f'{key} = "x"\n', f'model = "{key}"\n', f'model = "{key}:{key}"\n', f"strict = '{key}'\n"):
+            configured(machine, text)
+            ran = call(machine, "check")
+            assert (ran.status, ran.out, leaks(ran.err, [key])) == (2, "", [])
+
+    @posix_only
+    @pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
+    def test_no_file(self, tmp_path: Path, kind: str) -> None:
+        """A FIFO, a directory or a device is not read, and not waited for."""
+        path = tmp_path / "pyproject.toml"
+        {"fifo": os.mkfifo, "directory": os.mkdir, "device": lambda there: os.symlink("/dev/zero", there)}[kind](path)
+        assert error(find_project, str(tmp_path)) == "pyproject.toml cannot be read"
+
+    @posix_only
+    def test_untrusted(self, machine: Machine) -> None:
+        """A file that others can write is refused where it has the table: its model is code."""
+        configured(machine, mode=0o646)
+        ran = call(machine, "check")
+        assert (ran.status, ran.out) == (2, "")
+        why = "[tool.robodj-secretguard] in pyproject.toml is not trusted: it is writable by others"
+        assert ran.err.startswith(f"{STDERR}{why}")
+        configured(machine, "[project]\nname = 'x'\n", mode=0o666)
+        assert call(machine, "check").status == 0
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+    def test_another_owner(self, tmp_path: Path) -> None:
+        """A file that another ordinary user owns is refused. Who owns its directory does not matter."""
+        path = tmp_path / "pyproject.toml"
+        path.write_text(f"{TABLE}strict = true\n")
+        os.chown(tmp_path, 65534, -1)
+        assert find_project(str(tmp_path)).strict
+        os.chown(path, 65534, -1)
+        assert "it is owned by another ordinary user" in error(find_project, str(tmp_path))
+
+    @posix_only
+    def test_deleted_directory(self, tmp_path: Path) -> None:
+        """A working directory that was deleted has no configuration."""
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        arguments = parse()
+        with contextlib.chdir(gone):
+            gone.rmdir()
+            configure(arguments)
+        assert arguments.project == Project()
+
+
+class TestLog:
+    """Where the operations log is, and in which state."""
+
+    def test_location(self, machine: Machine) -> None:
+        """The option wins over the variable, the variable over the project, and the project over the config directory.
+        Only directories that nobody named are made.
+        """
+        machine.environ["ROBODJ_OPERATIONS_LOG"] = "variable"
+        project = Project(str(machine.root), operations_log=os.path.join(machine.root, "records", "log"))
+
+        def located(*argv: str, project: Project = project) -> tuple[object, ...]:
+            return tuple(machine.within(lambda: locate_log(parse(*argv, project=project), RuntimeSecrets)))[:4]
+
+        for argv, path, named_by in (
+            (["--operations-log=option"], "option", "--operations-log"),
+            ([], "variable", "ROBODJ_OPERATIONS_LOG"),
+        ):
+            assert located(*argv) == (path, f"the operations log that {named_by} names", named_by, ())
+        del machine.environ["ROBODJ_OPERATIONS_LOG"]
+        named_by, directory = "pyproject.toml", os.path.join(machine.root, "records")
+        path = os.path.join(directory, "log")
+        assert located() == (path, f"the operations log that {named_by} names", named_by, (directory,))
+        file = os.path.join("logs", "secret_operations.jsonl")
+        assert located(project=Project()) == (
+            os.path.join("config", file),
+            "the operations log config/logs/secret_operations.jsonl",
+            None,
+            ("config", os.path.join("config", "logs")),
+        )
+        machine.environ["ROBODJ_CONFIG_DIR"] = "deploy"
+        assert machine.within(lambda: directory_of(parse(), RuntimeSecrets)) == ("deploy", "environment")
+        assert located(project=Project()) == (
+            os.path.join("deploy", file),
+            "the operations log logs/secret_operations.jsonl in the configured directory",
+            None,
+            (os.path.join("deploy", "logs"),),
+        )
+
+    def test_state(self) -> None:
+        """A log verifies, or cannot be relied on, or has no record, or does not exist."""
+        record = rotated(datetime(2020, 1, 1, tzinfo=UTC), f"sgfp1:{'0' * 32}").hashed(b"a line")
+        head = Head(sequence=7, hash=record.hash)
+        for log, why, found, verdict in (
+            (None, "", False, "none"),
+            (None, "it is a link", True, "cannot be relied on: it is a link"),
+            (Log(), "", True, "no record"),
+            (Log(head=head), "", True, "no record; it continues after record 7"),
+            (Log((record,)), "", True, f"verifies, last record {record.hash}"),
+            (Log((record,), damage=("line 2 is bad", "line 3 too")), "", True, "cannot be relied on: line 2 is bad"),
+        ):
+            state = OperationsLog("path", "the log", log=log, unreadable=why)
+            records, bad = (log.records, [*log.damage]) if log else ((), [why] if why else [])
+            assert (state.verdict, state.records) == (verdict, records)
+            assert state.complaint == ([f"{STDERR}the log {verdict}"] if bad else [])
+            last_hash = record.hash if records else None
+            assert state.as_dict() == {"found": found, "last_hash": last_hash, "defects": bad}
+
+    def test_key_as_path(self, machine: Machine) -> None:
+        """A key is refused as the path of a log, and does not become the name of a file."""
+        key = good_keys()[V2]
+        for path in (key, f"logs/{key}.jsonl", key_as_argument()):
+            before = {each.name for each in machine.root.rglob("*")}
+            ran = call(machine, *RECORD, "--operations-log", path)
+            assert (ran.status, {each.name for each in machine.root.rglob("*")} - {"logs"}) == (2, before - {"logs"})
+            assert "its file name looks like a key" in ran.err
+            assert leaks(ran.out + ran.err, [key]) == []
+
+
+class TestInput:
+    """Files that options name."""
+
+    def test_size(self, tmp_path: Path) -> None:
+        """A file, or stdin for `-`, is read up to the limit."""
+        (tmp_path / "file").write_bytes(b"content")
+        assert read_input("--scan", str(tmp_path / "file"), most=7) == b"content"
+        with patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"content"))):
+            assert read_input("--scan", "-", most=7) == b"content"
+        why = "--scan: what it names is larger than 6 bytes"
+        assert error(read_input, "--scan", str(tmp_path / "file"), most=6) == why
+
+    def test_stdin(self) -> None:
+        """A terminal is refused: it would show what is typed. So is a stdin that is closed or missing."""
+        closed = io.TextIOWrapper(io.BytesIO())
+        closed.close()
+        terminal = "--scan - reads a pipe, not a terminal"
+        for stdin, why in ((Terminal(), terminal), (closed, UNREADABLE), (None, UNREADABLE)):
+            with patch.object(sys, "stdin", stdin):
+                assert error(read_input, "--scan", "-", most=7) == why
+
+    @pytest.mark.parametrize("name", ["nowhere", "", "\0", "{key}"], ids=range(4))
+    def test_missing(self, name: str) -> None:
+        """A file that does not exist is a usage error. Its name may be a key, and is not shown."""
+        path = name.format(key=key_as_argument())
+        assert error(read_input, "--scan", path, most=7) == UNREADABLE
+
+    @posix_only
+    def test_no_regular_file(self, tmp_path: Path, clean_env: dict[str, str]) -> None:
+        """No command waits for a FIFO, a socket, a terminal or a device, or a link to one. It is refused at once."""
+        with no_regular_files(tmp_path) as names:
+            before = sorted(tmp_path.iterdir())
+            keys = good_keys()
+            ran = run(["-c", EVERY_OPTION, *names], env=clean_env | keys, cwd=tmp_path, keys=[*keys.values()])
+            assert ran.out.splitlines()[-1:] == [f"refused {6 * len(names)}"], ran.err
+            assert sorted(tmp_path.iterdir()) == before
+
+
+EVERY_OPTION = f"""
+import sys
+from robodj_secretguard.cli import main
+record = {RECORD}
+options = [
+    (*record, "--service-log"), (*record, "--known"), (*record, "--operations-log"), ("scan", "--keys-from"),
+    ("log", "verify", "--operations-log"), ("incident", "report", "--since", "2026-12-01", "--scan"),
+]
+print("refused", sum(main([*argv, name]) == 2 for argv in options for name in sys.argv[1:]))
+"""
+
+
+@contextlib.contextmanager
+def no_regular_files(directory: Path) -> Iterator[list[str]]:
+    """Make one of each kind of thing that is not a regular file, and a link to each."""
+    os.mkfifo(directory / "fifo")
+    (directory / "directory").mkdir()
+    leader, terminal = os.openpty()
+    with contextlib.chdir(directory), socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        targets = ["fifo", "directory", "socket", "/dev/zero", os.ttyname(terminal)]
+        for number, target in enumerate(targets):
+            os.symlink(target, f"link{number}")
+        yield [*targets, *(f"link{number}" for number, _ in enumerate(targets))]
+    os.close(leader)
+    os.close(terminal)

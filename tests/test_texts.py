@@ -1,0 +1,105 @@
+"""Commands and counts in messages, and what operators may type: one line, no word of which could be a key."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+
+import pytest
+from conftest import V1, V2, good_keys
+
+from robodj_secretguard.texts import MOST_CHARACTERS, ascii_text, command, count, is_environment, is_free_text, option
+
+
+@pytest.mark.parametrize("text", ["dev", "staging", "prod", "prod-eu_2", "1", "a" * 32])
+def test_environment(text: str) -> None:
+    """The name of an environment has lower-case letters, digits, hyphens and underscores."""
+    assert is_environment(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Prod", "PROD", " prod", "prod\n", "prod eu", "-prod", "_prod", "prod.eu", "pröd", "a" * 33]
+)
+def test_invalid_environment(text: str) -> None:
+    """Any other character is invalid in the name of an environment, and so is the length of a key."""
+    assert not is_environment(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ada Lovelace <ada@robodj.example>",
+        "SEC-1234: laptop stolen, see https://tracker.example/SEC-1234#note_5",
+        "Zoë 李 🔑",
+        "a3c6f0e2-9d51-4b7e-8f42-1c0d9e8b7a65",
+        "the-words-of-a-long-slug-that-are-joined-by-hyphens-are-no-key",
+        "x" * MOST_CHARACTERS,
+        "0" * 63,
+    ],
+)
+def test_free_text(text: str) -> None:
+    """Names in any script, addresses, identifiers, and fewer hexadecimal digits than a key has are allowed."""
+    assert is_free_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "two\nlines",
+        "a\ttab",
+        "\x1b[2J",
+        "\u202eright to left",
+        "zero\u200bwidth",
+        "line\u2028separator",
+        "no text: \udc80",
+        "nul\0",
+        "x " * (MOST_CHARACTERS // 2) + "x",
+        "0" * 64,
+    ],
+)
+def test_invalid_free_text(text: str) -> None:
+    """Empty text, a second line, an unprintable character, too many characters and a key's digits are refused."""
+    assert not is_free_text(text)
+
+
+@pytest.mark.parametrize("around", ["{}", "it was {}.", "(key={})", "key-{}", "{}\u00e9", "https://host/?k={}&x"])
+def test_key_in_free_text(around: str) -> None:
+    """A key is refused wherever it is in the text, and however long it is."""
+    keys = good_keys()
+    for key in (keys[V1], keys[V2], keys[V2].upper(), secrets.token_hex(32), secrets.token_urlsafe(64)):
+        assert not is_free_text(around.format(key))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("Ada", "Ada"), ("Zoë", "Zo\\xeb"), ("李", "\\u674e"), ("🔑", "\\U0001f511"), ("\udc80", "\\udc80")],
+)
+def test_ascii_text(text: str, shown: str) -> None:
+    """Every character that is not ASCII is escaped."""
+    assert ascii_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [("prod", ["--reason", "prod"]), ("-x", ["--reason=-x"]), ("a b", ["--reason", "a b"])]
+)
+def test_command(value: str, words: list[str]) -> None:
+    """A command is quoted for a shell; a value that begins with a hyphen stays in the word of its option."""
+    assert option("--reason", value) == words
+    assert shlex.split(command("revoke", *option("--reason", value))) == ["robodj-secretguard", "revoke", *words]
+
+
+@pytest.mark.parametrize(
+    ("number", "many", "text"),
+    [
+        (0, "", "0 keys"),
+        (1, "", "1 key"),
+        (2, "", "2 keys"),
+        (1, "sets of keys", "1 key"),
+        (2, "sets of keys", "2 sets of keys"),
+    ],
+)
+def test_count(number: int, many: str, text: str) -> None:
+    """One thing is in the singular; any other number has an s, or the plural that is given."""
+    assert count(number, "key", many) == text
