@@ -12,20 +12,16 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
-from command_line import Machine, fingerprint_of, machine_at, rotated, without_objects
-from conftest import NOW, V1, V2, good_keys
+from command_line import Machine, fingerprint_of, machine_at, without_objects
+from conftest import V1, V2, good_keys
 from detector import leaks
 from repositories import NO_CONFIGURATION, commit, git, made, object_file, put
 
-from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import TOO_EARLY
-from robodj_secretguard.scan.result import KnownKey, Where, parse
-from robodj_secretguard.scan.search import KEYS_FROM, given_value, known_keys, live_values
+from robodj_secretguard.scan.result import Where, parse
 from robodj_secretguard.scan.walk import content
-from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.shapes import Event, draft, hash_of
-from robodj_secretguard.sources import MAX_FILE_BYTES, Environment, read, variables_read
+from robodj_secretguard.sources import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,53 +75,6 @@ def found(result: dict[str, Any], *fields: str) -> list[tuple[Any, ...]]:
 def missed(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Reduce what was not looked at to that of which something may have been missed."""
     return [(each["place"], each["why"]) for each in result["unread"] if each["matters"]]
-
-
-class TestKnown:
-    """Which keys are looked for, and how they are known."""
-
-    def test_values_at_hand(self, tmp_path: Path) -> None:
-        """Each variable's is one, and each line of a fallback file, but no placeholder."""
-        machine = machine_at(tmp_path)
-        lines = [secrets.token_urlsafe(32), secrets.token_urlsafe(32), "CHANGE_ME"]
-        machine.write("secret.key", "\n".join(lines))
-        machine.environ[V2] = "replace_with_a_key"
-        policies = tuple(RuntimeSecrets.secret_policies.values())
-        readings = read(
-            policies,
-            variables_read(policies),
-            environment=Environment(machine.environ),
-            config_dir=machine.config,
-            now=NOW,
-        )
-        assert [(each.key.get_secret_value(), *each[1:]) for each in live_values(readings)] == [
-            (machine.environ[V1], "secret.key", "environment", True),
-            *((line, "secret.key", "file:config/secret.key", True) for line in lines[:2]),
-        ]
-
-    @pytest.mark.parametrize(("key", "is_sound"), [(secrets.token_urlsafe(32), True), ("short", False)], ids=["a", "b"])
-    def test_a_value_that_is_passed(self, key: str, *, is_sound: bool) -> None:
-        """Of which secret it is, is not known; it is looked for if it would pass as some key."""
-        assert given_value(SealedStr(key))[1:] == (None, KEYS_FROM, is_sound)
-
-    def test_all_that_is_known_of_one(self) -> None:
-        """What each source knows is put together, and the first word of each counts."""
-        keys = [secrets.token_urlsafe(32) for _ in range(3)]
-        one, two, three = map(fingerprint_of, keys)
-        live = [given_value(SealedStr(keys[0])), given_value(SealedStr(keys[0]))]
-        sealed = draft(Event.SEALED, sealed=hash_of(b"torn"))  # which is about no key
-        records = [
-            sealed,
-            rotated(NOW, one),
-            rotated(NOW, two, environment="dev"),
-            rotated(NOW, one, environment="dev"),
-        ]
-        recorded = [(each.fingerprint, each.secret, each.environment) for each in records]
-        assert known_keys(live, recorded, [three, one]) == {
-            one: KnownKey(one, "secret.key", "prod", (KEYS_FROM, "operations log", "revocation list")),
-            two: KnownKey(two, "secret.key", "dev", ("operations log",)),
-            three: KnownKey(three, None, None, ("revocation list",)),
-        }
 
 
 class TestFiles:
