@@ -225,6 +225,12 @@ class TestFiles:
         assert found(scan, "path") == [("a",), ("b",)]
         assert unread(scan) == [("b", "it changed while it was read"), ("c", "it is not there")]
 
+    def test_holes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The hole of a sparse file is counted as a part of its size."""
+        write("a", "")
+        monkeypatch.setattr(scanner_module, "content", lambda *_: iter([1 << 36, KEY.encode()]))
+        assert scanned().size == (1 << 36) + len(KEY)
+
     @pytest.mark.parametrize("more", [0, 1])
     def test_many_keys_in_one_place(self, more: int) -> None:
         """Of one place the first hundred keys are listed, and that there are more is reported."""
