@@ -12,6 +12,8 @@ from conftest import TIMEOUT
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 GIT = shutil.which("git") or ""
 NO_CONFIGURATION = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 SETTINGS = NO_CONFIGURATION | {
@@ -69,3 +71,16 @@ def object_file(directory: Path, name: str) -> Path:
     path = directory / ".git" / "objects" / name[:2] / name[2:]
     path.chmod(0o600)
     return path
+
+
+def program(path: Path, script: str) -> Path:
+    """Write a shell script that can be run."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\nGIT={GIT}\n{script}\n", "ascii")
+    path.chmod(0o700)
+    return path
+
+
+def replace_git(monkeypatch: pytest.MonkeyPatch, directory: Path, script: str) -> None:
+    """Run a shell script instead of git, which it knows as $GIT."""
+    monkeypatch.setenv("PATH", f"{program(directory / 'bin' / 'git', script).parent}:{os.environ['PATH']}")

@@ -256,12 +256,6 @@ class TestRules:
         """A known key that is assigned is found once, as a known key."""
         assert [hit[3] for hit in hits(f"{V1}={value}".encode())] == [Rule.KNOWN_KEY]
 
-    @pytest.mark.parametrize(("key", "rule"), [(KEY1, Rule.KNOWN_KEY), (UNKNOWN, Rule.ASSIGNED_KEY)], ids=["a", "b"])
-    def test_a_respelled_key(self, key: str, rule: Rule) -> None:
-        """An assigned key that is respelled has the fingerprint of the key, and is known where the key is."""
-        found = [hit for spelling in respelled(key) for hit in hits(f"{V1}={spelling}".encode())]
-        assert [(hit[3], hit[4].fingerprint) for hit in found] == [(rule, fingerprint_of(key))] * len(respelled(key))
-
     def test_the_order(self) -> None:
         """What is found is in the order of the content."""
         text = f"{KEY2}\n{V1}={UNKNOWN}\n{KEY1.encode().hex()}\n{KEY1}\n{V2}={KEY2}\n"
@@ -324,16 +318,6 @@ class TestBlocks:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(content, "OVERLAP_BYTES", SMALL_OVERLAP)
             assert hits(*split(data, cuts)) == hits(data)
-
-    @settings(max_examples=50)
-    @given(before=st.binary(max_size=3000), after=st.binary(max_size=3000), cuts=st.lists(st.integers(0, 6000)))
-    def test_any_bytes(self, before: bytes, after: bytes, cuts: list[int]) -> None:
-        """In any bytes the key is found, and nothing but the key."""
-        data = before + b"!" + KEY1.encode() + b"!" + after
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(content, "OVERLAP_BYTES", SMALL_OVERLAP)
-            assert [(hit[0], hit[4]) for hit in hits(*split(data, cuts))] == [(len(before) + 1, known(KEY1))]
-        assert hits(*split(before + b"!!" + after, cuts)) == []
 
     @pytest.mark.parametrize("form", ["raw", *(pytest.param(each, marks=FULL) for each in FORMS if each != "raw")])
     def test_the_real_size(self, form: str) -> None:

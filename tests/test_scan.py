@@ -6,7 +6,6 @@ import io
 import json
 import os
 import secrets
-import subprocess
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 from command_line import OTHER, Machine, Terminal, fingerprint_of, machine_at, rotated
-from conftest import NOW, TIMEOUT, V1, V2, Ran, clean_environment, without_model
+from conftest import NOW, V1, V2, Ran, clean_environment, run, without_model
 from detector import leaks
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from repositories import NO_CONFIGURATION, commit, git, made
@@ -22,7 +21,7 @@ from repositories import NO_CONFIGURATION, commit, git, made
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
 from robodj_secretguard.cli.scan import MAX_KEYS_BYTES
 from robodj_secretguard.scan.render import CLEAN
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.scan.result import KnownKey, Scope, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,14 +29,11 @@ if TYPE_CHECKING:
 
 PROGRAM = "robodj-secretguard"
 V3 = "ROBODJ_PLAYER_KEY"
-NOT_THERE = "PATH 1: it is not there"
 NOTHING_KNOWN = (
     "keys: none is delivered, recorded or revoked here: assignments and tracked key files alone are looked for"
 )
 NO_KEY_OF_IT = "no key of it is known here, and none is looked for"
 UNSOUND = "would not pass as a key, and is not looked for"
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="needs terminals of POSIX")
 
 
 class Further(RuntimeSecrets):
@@ -155,54 +151,22 @@ class TestResult:
         assert scan(machine).out.splitlines()[-1] == CLEAN
 
     def test_json(self, machine: Machine) -> None:
-        """The JSON document has every field of the scan, and nothing of any key."""
-        machine.put("a.txt", f"{machine.environ[V1]}\n")
+        """The JSON document is the scan, with the time of its start and what is known of each key."""
+        machine.put("a.txt", machine.environ[V1])
         machine.record(rotated(NOW, machine.fingerprint()))
-        size = (machine.root / "a.txt").stat().st_size + machine.log.stat().st_size
-        by = ["environment", "operations log"]
-        one = {"secret": "secret.key", "environment": "prod", "fingerprint": machine.fingerprint(), "known_by": by}
-        other = {"secret": OTHER, "environment": None, "fingerprint": machine.fingerprint(V2), "known_by": by[:1]}
-        place = {"rule": "known-key", "where": "file", "path": "a.txt", "line": 1, "column": 1, "offset": 0}
-        assert document(machine) == {
-            "schema": 1,
-            "ok": False,
-            "complete": True,
-            "scanned_at": iso_utc(NOW),
-            "scope": "files",
-            "looked_for": [one, other],
-            "variables": [V1, V2],
-            "files": 2,
-            "objects": 0,
-            "size": size,
-            "findings": [one | place | {"form": "raw", "object": None, "kind": None, "carriers": []}],
-            "unread": [],
-        }
+        scan_ = parse(scan(machine, "--format", "json").out.encode())
+        assert scan_ is not None
+        assert (scan_.scanned_at, scan_.scope, scan_.variables, scan_.files) == (NOW, Scope.FILES, (V1, V2), 2)
+        one = KnownKey(machine.fingerprint(), "secret.key", "prod", ("environment", "operations log"))
+        assert scan_.looked_for == (one, KnownKey(machine.fingerprint(V2), OTHER, None, ("environment",)))
+        assert [each.fingerprint for each in scan_.findings] == [one.fingerprint]
 
     def test_a_real_process(self, machine: Machine) -> None:
-        """Run as its users run it, a scan prints the same. A key goes through a pipe, and is in no argument."""
-        key = new_key()
-        machine.put("a.txt", f"{machine.environ[V1]}\n{key}\n")
-        command = [sys.executable, "-m", "robodj_secretguard", "scan", "--keys-from", "-"]
-        done = subprocess.run(
-            command,
-            env=clean_environment() | machine.environ,
-            cwd=machine.root,
-            input=key,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-        ran = Ran(done.returncode, done.stdout, without_model(done.stderr))
-        assert ran == scan(machine, "--keys-from", "-", keys=[key], stdin=key.encode())
-        assert len(ran.alerts) == 2
-
-    def test_a_result_that_cannot_be_written(self, machine: Machine) -> None:
-        """A result that is lost is not taken for a clean scan."""
-        stdout = io.StringIO()
-        stdout.close()
-        ran = machine.call("scan", stdout=stdout)
-        assert (ran.status, ran.err) == (2, f"{PROGRAM}: the result could not be written\n")
+        """Run as its users run it, a scan prints the same."""
+        machine.put("a.txt", machine.environ[V1])
+        env = clean_environment() | machine.environ
+        ran = run(["-m", "robodj_secretguard", "scan"], env=env, cwd=machine.root, keys=[machine.environ[V1]])
+        assert ran == scan(machine)
 
     def test_an_interrupt(self, machine: Machine) -> None:
         """Of an interrupted scan, nothing is reported."""
@@ -346,30 +310,26 @@ class TestKeysFrom:
         refused(ran, f"--keys-from, which has a key in each line: {why}")
 
     def test_how_much(self, laptop: Machine) -> None:
-        """Keys are read up to a number of bytes. A key in place of a file's name is not shown."""
+        """Keys are read up to a number of bytes."""
         key = new_key()
         most = f"{key}\n".encode().ljust(MAX_KEYS_BYTES, b"\n")
         assert scan(laptop, "--keys-from", "-", stdin=most).status == 0
         said = f"--keys-from: what it names is larger than {MAX_KEYS_BYTES} bytes"
         refused(scan(laptop, "--keys-from", "-", stdin=most + b"\n", keys=[key]), said)
-        said = "--keys-from: the file is missing, unreadable or not a regular file; use - for a pipe"
-        refused(scan(laptop, "--keys-from", key, keys=[key]), said)
 
 
 class TestFingerprints:
     """Keys that are not at hand."""
 
     @pytest.mark.parametrize("options", [(), ("--fingerprints",)])
-    @pytest.mark.parametrize("by", ["log", "list", "variable"])
+    @pytest.mark.parametrize("by", ["log", "list"])
     def test_where_they_come_from(self, laptop: Machine, by: str, options: tuple[str, ...]) -> None:
         """Fingerprints of the operations log and of the revocation list are searched for."""
         key = new_key()
         if by == "log":
             laptop.record(rotated(NOW, fingerprint_of(key), environment="staging"))
-        elif by == "list":
-            laptop.write("revoked.fingerprints", f"# leaked\n{fingerprint_of(key)}\n")
         else:
-            laptop.environ["ROBODJ_REVOKED_FINGERPRINTS"] = fingerprint_of(key)
+            laptop.write("revoked.fingerprints", f"# leaked\n{fingerprint_of(key)}\n")
         laptop.put("sub/a.txt", f"key: {key}\n")
         ran = scan(laptop, *options, keys=[key])
         whose, source = ("secret.key (staging)", "operations log") if by == "log" else ("a key", "revocation list")
@@ -416,26 +376,19 @@ class TestFingerprints:
         laptop.log.mkdir(parents=True)
         assert incomplete(scan(laptop)) == ["operations log: it is not a regular file", NOTHING_KNOWN]
 
-    @pytest.mark.parametrize("by", ["option", "variable"])
-    def test_a_named_log(self, laptop: Machine, by: str) -> None:
+    def test_a_named_log(self, laptop: Machine) -> None:
         """The log that is named is read in place of the other. One that is not there is reported."""
         key = new_key()
         laptop.record(rotated(NOW, fingerprint_of(key)))
         laptop.log.rename(laptop.root / "kept.jsonl")
         laptop.put("a.txt", key)
+        ran = scan(laptop, "--operations-log", "kept.jsonl", "a.txt", keys=[key])
+        assert found(ran) == ["secret.key (prod): a.txt:1:1"]
+        why = "operations log: the operations log that --operations-log names is not there"
+        ran = scan(laptop, "--operations-log", "nowhere.jsonl", "a.txt", keys=[key])
+        assert incomplete(ran) == [why, NOTHING_KNOWN]
 
-        def named(name: str) -> Ran:
-            if by == "variable":
-                laptop.environ["ROBODJ_OPERATIONS_LOG"] = name
-            return scan(laptop, "a.txt", *(("--operations-log", name) if by == "option" else ()), keys=[key])
-
-        assert found(named("kept.jsonl")) == ["secret.key (prod): a.txt:1:1"]
-        what = {"option": "--operations-log", "variable": "ROBODJ_OPERATIONS_LOG"}[by]
-        why = f"operations log: the operations log that {what} names is not there"
-        assert incomplete(named("nowhere.jsonl")) == [why, NOTHING_KNOWN]
-
-    @pytest.mark.parametrize("by", ["option", "variable"])
-    def test_a_named_config_directory(self, laptop: Machine, by: str) -> None:
+    def test_a_named_config_directory(self, laptop: Machine) -> None:
         """A config directory that is named has the list, the log and the fallback files. A missing one is reported."""
         revoked, recorded = new_key(), new_key()
         elsewhere = machine_at(laptop.root / "config")
@@ -443,20 +396,11 @@ class TestFingerprints:
         elsewhere.write("secret.key", revoked)
         elsewhere.record(rotated(NOW, fingerprint_of(recorded)))
         laptop.write("secret.key", recorded)
-
-        def named(name: str) -> Ran:
-            if by == "variable":
-                laptop.environ["ROBODJ_CONFIG_DIR"] = name
-            options = ("--config-dir", name) if by == "option" else ()
-            return scan(laptop, "--fingerprints", *options, keys=[revoked, recorded])
-
-        ran = named("config/config")
+        ran = scan(laptop, "--fingerprints", "--config-dir", "config/config", keys=[revoked, recorded])
         assert found(ran) == ["secret.key (prod): config/secret.key:1:1"]
-        fallback = "config/config/secret.key: a fallback file, where its key may be"
-        assert notes(ran) == [f"{OTHER}: {NO_KEY_OF_IT}", fallback][-1:]
-        what = {"option": "the config_dir argument", "variable": "ROBODJ_CONFIG_DIR"}[by]
-        why = f"set-up: The config directory that {what} names does not exist."
-        assert incomplete(named("nowhere")) == [why, NOTHING_KNOWN]
+        assert notes(ran) == ["config/config/secret.key: a fallback file, where its key may be"]
+        why = "set-up: The config directory that the config_dir argument names does not exist."
+        assert incomplete(scan(laptop, "--config-dir", "nowhere", keys=[revoked])) == [why, NOTHING_KNOWN]
 
     def test_a_revocation_list_that_is_invalid(self, laptop: Machine) -> None:
         """What can be read of a revocation list is searched for, and what is wrong with it is reported."""
@@ -489,14 +433,6 @@ class TestValues:
         fallback = "config/secret.key: a fallback file, where its key may be"
         assert (ran.status, notes(ran)) == (0, [f"{OTHER}: {NO_KEY_OF_IT}", fallback])
         assert notes(scan(laptop, "--keys-from", "-", stdin=new_key().encode())) == [fallback]
-
-    def test_placeholders(self, laptop: Machine) -> None:
-        """A placeholder is not searched for."""
-        laptop.environ.update({V1: "changeme", V2: "todo"})
-        laptop.write("secret.key", "# a template\nchangeme\n")
-        laptop.put("a.txt", f"changeme\n{V1}=changeme\n")
-        ran = scan(laptop)
-        assert (incomplete(ran), ran.alerts) == ([NOTHING_KNOWN], [])
 
     @pytest.mark.parametrize("value", ["hunter2", '"%s"', "%s\n"], ids=["password", "quoted", "with newline"])
     def test_a_weak_value(self, machine: Machine, value: str) -> None:

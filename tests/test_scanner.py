@@ -13,12 +13,12 @@ import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, V2
 from detector import leaks
-from repositories import SETTINGS, commit, git, made, object_file, put
+from repositories import SETTINGS, commit, git, made, object_file, put, replace_git
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import scanner as scanner_module
 from robodj_secretguard.scan.content import BLOCK_BYTES
-from robodj_secretguard.scan.git import DOT_GIT, TOO_EARLY
+from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import KnownKey, Rule, Scope, Unread, Where, parse
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner
 from robodj_secretguard.scan.search import KeySearch
@@ -168,11 +168,12 @@ class TestFiles:
             (ASSIGNED, "secret_v2.key", None, assigned, (), "raw", Where.FILE),
         ]
 
-    def test_parts_of_keys_in_paths(self) -> None:
-        """A name that has a part of a key is not shown."""
+    @pytest.mark.parametrize("live", [(KEY, OTHER), ()], ids=["live", "by fingerprint"])
+    def test_parts_of_keys_in_paths(self, live: tuple[str, ...]) -> None:
+        """A name that has a part of a key is not shown, also where its key was unknown until it was found."""
         for name in (KEY[:10], f"{KEY[20:26].swapcase()}-x", KEY[::-1][5:15]):
             write(f"{name}/file", KEY)
-        assert {*found(scanned(), "path")} == {("[redacted]/file",)}
+        assert found(scanned(live=live), "path") == [("[redacted]/file",)] * 3
 
     @pytest.mark.parametrize("name", UNUSUAL, ids=ascii)
     def test_unusual_names(self, name: str) -> None:
@@ -373,28 +374,21 @@ class TestHistory:
         kinds = sorted((kind, line is None) for kind, line in found(scanned(HISTORY), "kind", "line"))
         assert kinds == [("blob", False), ("commit", False), ("tag", False), ("tree", True)]
 
-    @pytest.mark.parametrize(("path", "secret"), [("config/x.key", None), ("config/secret.key", "secret.key")])
-    def test_key_files(self, repository: Path, path: str, secret: str | None) -> None:
-        """A key file that was tracked once is found, with the commit that put it there and its secret."""
+    @pytest.mark.parametrize(
+        ("paths", "secret"),
+        [(["config/x.key"], None), (["config/secret.key"], "secret.key"), (["a/config/x.key", "config/y.key"], None)],
+        ids=range(3),
+    )
+    def test_key_files(self, repository: Path, paths: list[str], secret: str | None) -> None:
+        """A key file that git ever tracked is found, with its secret. Its commits come before the index."""
         unknown = secrets.token_urlsafe(32)
-        name = put(repository, path, unknown.encode())
+        names = {put(repository, path, unknown.encode()) for path in paths}
         here = commit(repository)
-        git(repository, "rm", "-q", path)
-        commit(repository)
         scan = scanned(HISTORY, keys=(unknown,))
         assert found(scan, "rule", "secret", "fingerprint", "path", "kind", "object") == [
-            (TRACKED, secret, fingerprint_of(unknown), None, "blob", name)
+            (TRACKED, secret, fingerprint_of(unknown), None, "blob", *names)
         ]
-        assert carriers(scan) == [[(here, path)]]
-
-    def test_an_object_with_several_paths(self, repository: Path) -> None:
-        """The commits come before the index. The secret of a key file is that of its first path."""
-        for path in ("a/config/other.key", "config/secret.key"):
-            put(repository, path, b"one\ntwo\n")
-        here = commit(repository)
-        scan = scanned(HISTORY)
-        expected = [(commit, path) for commit in (here, None) for path in ("a/config/other.key", "config/secret.key")]
-        assert (carriers(scan), found(scan, "secret")) == ([expected], [(None,)])
+        assert carriers(scan) == [[(each, path) for each in (here, None) for path in paths]]
 
     def test_fallback_files(self, repository: Path) -> None:
         """A fallback file that git tracks is no place for a key any more, and is read with the files."""
@@ -448,21 +442,6 @@ class TestUnknownKeys:
         put(repository, f"config/{kept}.key", kept.encode())
         assert {rule for (rule,) in found(scanned(scope, keys=(assigned, kept)), "rule")} >= {ASSIGNED, TRACKED}
 
-    def test_by_fingerprint(self) -> None:
-        """A part of a key that is known by its fingerprint is not shown, also in a name that came before it."""
-        for name in (f"a{KEY[5:25]}/x", f"b{KEY[::-1]}/x", "z"):
-            write(name, KEY)
-        assert len(scanned(live=()).findings) == 3
-
-
-def replace_git(monkeypatch: pytest.MonkeyPatch, directory: Path, only: str, script: str) -> None:
-    """Run a shell script instead of some commands of git."""
-    directory.mkdir()
-    real = shutil.which("git")
-    (directory / "git").write_text(f'#!/bin/sh\ncase "$*" in {only}) {script};; *) exec {real} "$@";; esac\n', "ascii")
-    (directory / "git").chmod(0o700)
-    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
-
 
 class TestWhatGitLacks:
     """What git does not have, or does not return, is reported, and the rest is read."""
@@ -501,17 +480,5 @@ class TestWhatGitLacks:
     ) -> None:
         """A git that fails between one command and the next is reported."""
         put(repository, "file", KEY.encode())
-        replace_git(monkeypatch, tmp_path / "bin", "*ls-files*|*diff*|*log*|*cat-file*", "exit 3")
+        replace_git(monkeypatch, tmp_path, 'case "$*" in *rev-parse*) exec "$GIT" "$@";; esac; exit 3')
         assert {place for place, _ in unread(scanned(scope))} == {"git"}
-
-    def test_a_git_that_stops_reading(self, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A git that takes no further name is reported."""
-        for name in "ab":
-            put(repository, name, name.encode())
-        replace_git(monkeypatch, tmp_path / "bin", "*cat-file*", "exec 0<&-; echo abc missing")
-        assert unread(scanned(STAGED))[-1] == ("git", TOO_EARLY)
-
-    def test_no_repository(self) -> None:
-        """Where there is no repository, that is reported."""
-        none = "there is no repository, or git refuses it (status 128): git status says why"
-        assert unread(scanned(STAGED)) == [("git", none)]

@@ -299,13 +299,6 @@ class TestRespelled:
                 assert found(keys, before + spelling + after) == {(len(before), known(KEY1), ())}
             assert len(found(keys, b"xy" + spelling + b"x")) == (keys is LIVE)
 
-    def test_any_other_last_character(self, keys: KeySearch) -> None:
-        """With other used bits in its last character, it is another key."""
-        spellings = {KEY1.decode(), *respelled(KEY1.decode())}
-        for last in string.ascii_letters + string.digits + "-_":
-            text = KEY1.decode()[:-1] + last
-            assert bool(found(keys, text.encode())) == (text in spellings)
-
     def test_the_spelling_that_is_kept(self, keys: KeySearch) -> None:
         """A found key is kept in the form in which keys are compared."""
         search = searching(KEY1, live=keys is LIVE)
