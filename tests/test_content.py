@@ -110,7 +110,7 @@ class TestAssignments:
 
     @pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=ascii)
     def test_a_kubernetes_secret(self, end: str) -> None:
-        """A value in base64 is decoded, and a line ending in it is no part of the key, whatever the length."""
+        """A value in base64 is decoded, and its line ending is not a part of the key, whatever the length."""
         for policy, key in ((POLICY1, KEY1), (POLICY2, KEY2), (POLICY1, KEY2), (POLICY1, secrets.token_urlsafe(48))):
             text = f"data:\n  {policy.variable}: {encoded(key + end)}\n"
             assert assigned(text) == [(text.index(": ") + 2, policy, SealedStr(key), ("base64",))]
@@ -131,7 +131,7 @@ class TestAssignments:
     @settings(max_examples=100)
     @given(before=st.text(string.printable, max_size=60), after=st.sampled_from(list(" \t\r\n,;)]}#&<>|\0")))
     def test_any_text_around_it(self, before: str, after: str) -> None:
-        """An assignment is found in a line of its own after any text, and before any character that ends a value."""
+        """An assignment is found in a separate line after any text, and before any character that ends a value."""
         text = f"{before}\n{V1}={KEY1}"
         assert (len(text) - len(KEY1), POLICY1, SealedStr(KEY1), ()) in assigned(text + after)
 
@@ -245,7 +245,7 @@ class TestRules:
     """Why something counts as a key."""
 
     def test_an_assigned_key(self) -> None:
-        """Of an assigned key that is not known, the fingerprint and the secret are reported."""
+        """Of an assigned key that is unknown, the fingerprint and the secret are reported."""
         expected = KnownKey(fingerprint_of(UNKNOWN), "secret.key")
         assert hits(f"{V1}={UNKNOWN}".encode()) == [(18, 1, 19, Rule.ASSIGNED_KEY, expected, ())]
         text = f"{V1}: {encoded(UNKNOWN)}".encode("utf-16-le")

@@ -74,7 +74,7 @@ class TestRepository:
             assert [*map(os.path.realpath, repository.directories)] == [os.path.realpath(top / ".git")]
 
     def test_a_linked_worktree(self, top: Path) -> None:
-        """A linked worktree has a directory of its own, and shares the one that has the objects."""
+        """A linked worktree has a separate directory, and shares the one that has the objects."""
         name = put(top, "file", b"content")
         commit(top)
         git(top, "worktree", "add", "-q", "../linked")
@@ -231,7 +231,7 @@ class TestSafety:
 
     @pytest.mark.parametrize("settings", [DISPLAY, *(pytest.param(each, marks=FULL) for each in DISPLAY.split())])
     def test_display_settings(self, top: Path, settings: str) -> None:
-        """Settings of how git shows things change nothing. Only the full run tries each one by itself."""
+        """Settings of how git shows things change nothing. Only the full run tries each one alone."""
         name = put(top, "a/é\n", b"content")
         first = commit(top)
         git(top, "mv", "a/é\n", "b")

@@ -37,7 +37,7 @@ UNSOUND = "would not pass as a key, and is not looked for"
 
 
 class Further(RuntimeSecrets):
-    """A service with a secret of its own."""
+    """A service with a third secret."""
 
     player: Annotated[
         SecretStr,
@@ -200,7 +200,7 @@ class TestScope:
     """Files, what the next commit takes, or all that git keeps."""
 
     def test_paths(self, machine: Machine) -> None:
-        """The paths that are named are searched, each once, and nothing beside them."""
+        """The paths that are named are searched, each once, and nothing else."""
         for name in ("a.txt", "sub/b.txt", "sub/deep/c.txt", "d.txt"):
             machine.put(name, machine.environ[V1])
         result = document(machine, "d.txt", "sub", "d.txt")

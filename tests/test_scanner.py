@@ -391,7 +391,7 @@ class TestHistory:
         assert carriers(scan) == [[(each, path) for each in (here, None) for path in paths]]
 
     def test_fallback_files(self, repository: Path) -> None:
-        """A fallback file that git tracks is no place for a key any more, and is read with the files."""
+        """A fallback file that git tracks may not hold a key any more, and is read with the files."""
         put(repository, "config/secret.key", KEY.encode())
         scanning = scanner(KEY)
         within = scanning.repository(".")

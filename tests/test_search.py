@@ -164,7 +164,7 @@ class TestViews:
     @pytest.mark.parametrize(("length", "count"), [(43, 2), (42, 1)])
     @pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
     def test_the_shortest(self, order: str, length: int, count: int) -> None:
-        """UTF-16 that is shorter than the shortest key is not a view of its own."""
+        """UTF-16 that is shorter than the shortest key is not a separate view."""
         assert len([*views(("x" * length).encode(order))]) == count
 
     def test_several(self) -> None:
