@@ -19,7 +19,6 @@ from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from repositories import NO_CONFIGURATION, commit, git, made
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
-from robodj_secretguard.cli.scan import MAX_KEYS_BYTES
 from robodj_secretguard.scan.render import CLEAN
 from robodj_secretguard.scan.result import KnownKey, Scope, parse
 
@@ -312,9 +311,9 @@ class TestKeysFrom:
     def test_how_much(self, laptop: Machine) -> None:
         """Keys are read up to a number of bytes."""
         key = new_key()
-        most = f"{key}\n".encode().ljust(MAX_KEYS_BYTES, b"\n")
+        most = f"{key}\n".encode().ljust(1 << 16, b"\n")
         assert scan(laptop, "--keys-from", "-", stdin=most).status == 0
-        said = f"--keys-from: what it names is larger than {MAX_KEYS_BYTES} bytes"
+        said = "--keys-from: what it names is larger than 65536 bytes"
         refused(scan(laptop, "--keys-from", "-", stdin=most + b"\n", keys=[key]), said)
 
 
@@ -464,3 +463,8 @@ class TestValues:
         ]
         assert notes(ran) == ["config/player.key: a fallback file, where its key may be"]
         assert scan(machine, keys=[other]).status == 0
+
+    def test_an_untrusted_model(self, machine: Machine) -> None:
+        """A model that the repository configures is not imported: nobody may trust the repository."""
+        machine.put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "nowhere:Model"\n')
+        assert scan(machine).status == 0

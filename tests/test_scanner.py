@@ -331,7 +331,13 @@ class TestStaged:
         write("not-staged", KEY)
         put(repository, f"z-{OTHER}", b"content")
         put(repository, "config/x.key", OTHER[::-1].encode())
-        scan = scanned(STAGED, keys=(OTHER[::-1],))
+        numbers: list[tuple[int, int]] = []
+        scanning = scanner(KEY, OTHER, progress=numbers)
+        within = scanning.repository(".")
+        assert within is not None
+        scanning.staged(within)
+        scan = result(scanning, STAGED, (OTHER[::-1],))
+        assert (numbers[0], numbers[-1]) == ((1, 0), (3, scan.size))
         assert found(scan, "rule", "where", "path", "line", "column", "object") == [
             (KNOWN_KEY, Where.INDEX, "file", 2, 2, name),
             (KNOWN_KEY, Where.NAME, "[redacted]", None, None, None),
