@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,27 +13,26 @@ from conftest import TIMEOUT
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 GIT = shutil.which("git") or ""
 NO_CONFIGURATION = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 SETTINGS = NO_CONFIGURATION | {
-    "GIT_AUTHOR_NAME": "Ada",
-    "GIT_AUTHOR_EMAIL": "ada@example.org",
-    "GIT_AUTHOR_DATE": "2026-12-01T12:00:00Z",
-    "GIT_COMMITTER_NAME": "Ada",
-    "GIT_COMMITTER_EMAIL": "ada@example.org",
-    "GIT_COMMITTER_DATE": "2026-12-01T12:00:00Z",
+    **{f"GIT_{role}_NAME": "Ada" for role in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{role}_EMAIL": "ada@example.org" for role in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{role}_DATE": "2026-12-01T12:00:00Z" for role in ("AUTHOR", "COMMITTER")},
     "LC_ALL": "C",
     "PATH": os.environ["PATH"],
 }
 """The whole environment of git."""
 
 
-def git(directory: Path, *arguments: str | bytes, given: bytes = b"", **environment: str) -> str:
+def git(directory: Path, *arguments: str | bytes, given: bytes = b"") -> str:
     """Run git in a directory, and return what it wrote."""
     done = subprocess.run(
         [GIT, *arguments],
         cwd=directory,
-        env=SETTINGS | {"GIT_LITERAL_PATHSPECS": "1"} | environment,
+        env=SETTINGS | {"GIT_LITERAL_PATHSPECS": "1"},
         input=given,
         capture_output=True,
         timeout=TIMEOUT,
@@ -49,13 +49,12 @@ def made(directory: Path, *options: str) -> Path:
 
 
 def put(directory: Path, name: str | bytes, data: bytes) -> str:
-    """Put a file into the work tree and the index, and return its object's name."""
-    path = os.path.join(os.fsencode(directory), os.fsencode(name))
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
+    """Put a file into the work tree and the index of a repository with SHA-1, and return its object's name."""
+    path = directory / os.fsdecode(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
     git(directory, "add", "-f", "--", os.fsencode(name))
-    return git(directory, "hash-object", "--stdin", given=data)
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def commit(directory: Path, message: str = "a change") -> str:
@@ -69,3 +68,16 @@ def object_file(directory: Path, name: str) -> Path:
     path = directory / ".git" / "objects" / name[:2] / name[2:]
     path.chmod(0o600)
     return path
+
+
+def program(path: Path, script: str) -> Path:
+    """Write a shell script that can be run."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\nGIT={GIT}\n{script}\n", "ascii")
+    path.chmod(0o700)
+    return path
+
+
+def replace_git(monkeypatch: pytest.MonkeyPatch, directory: Path, script: str) -> None:
+    """Run a shell script instead of git, which it knows as $GIT."""
+    monkeypatch.setenv("PATH", f"{program(directory / 'bin' / 'git', script).parent}:{os.environ['PATH']}")

@@ -1,4 +1,7 @@
-"""A scan finds every planted key, where it is, and nothing in files that hold none."""
+"""A scan finds every planted key, where it is, and nothing in files that hold none.
+
+Only the full run has every planted key, what git keeps, thousands of real files, and the measurements.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
-from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,212 +16,137 @@ import pytest
 from command_line import Machine, machine_at, rotated
 from conftest import NOW, V1, V2, clean_environment, run
 from scanning.history import GIT_SETTINGS, PLACES, holding, plant_history
-from scanning.plants import NAMED, PLANTS, key_fingerprint, new_keys, plant_files
+from scanning.plants import PLANTS, key_fingerprint, new_keys, plant_files
 from scanning.real import LEAST_FILES, real_directories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable
 
-    from scanning.history import Kept
-    from scanning.plants import Place
+    from scanning.plants import Place, Plant
 
-LIVE, BY_FINGERPRINT = "live", "fingerprints"
-MODES = (LIVE, BY_FINGERPRINT)
-FILES = [f"{each.group}: {each.name}" for each in PLANTS] + [
-    f"{'links' if ' link ' in each else 'names'}: {each}" for each in (NAMED if os.name != "nt" else ())
-]
-STAGED = [each for each in PLACES if each.startswith("staged")]
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-
-Report = dict[str, Any]
+FULL = pytest.mark.full
+LIVE, BY_FINGERPRINT = "live", "by fingerprint"
+MODES = pytest.mark.parametrize("mode", [LIVE, BY_FINGERPRINT])
+PER_GROUP = 3
 
 
-def _keyed(report: Report) -> list[tuple[Any, ...]]:
-    """Return what is said of each finding, without where it is."""
-    return [(each["rule"], each["where"], each["fingerprint"], each["form"]) for each in report["findings"]]
+def machine_that_knows(keys: dict[str, str], root: Path, mode: str) -> Machine:
+    """Return a machine to which keys are delivered, or one that knows their fingerprints alone."""
+    root.mkdir()
+    machine = machine_at(root)
+    machine.environ.clear()
+    machine.environ.update(GIT_SETTINGS | {"PATH": os.environ["PATH"]})
+    if mode == LIVE:
+        machine.environ.update(keys)
+    else:
+        machine.record(rotated(NOW, key_fingerprint(keys[V1])))
+        machine.write("revoked.fingerprints", f"{key_fingerprint(keys[V2])}\n")
+    return machine
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """Planted keys, and a machine to which they are delivered, and one that knows their fingerprints alone."""
-
-    root: Path
-    keys: dict[str, str]
-    machines: dict[str, Machine]
-
-    @property
-    def files(self) -> Path:
-        return self.root / "files"
-
-    @property
-    def repository(self) -> Path:
-        return self.root / "repository"
-
-    @cached_property
-    def places(self) -> dict[str, Place]:
-        return plant_files(self.files, self.keys)
-
-    @cached_property
-    def kept(self) -> dict[str, Kept]:
-        return plant_history(self.repository, self.keys)
-
-    def scan(self, mode: str, *arguments: str) -> Report:
-        """Scan, and return the result, less the part of the paths that is not the corpus's."""
-        options = ("--fingerprints",) if mode == BY_FINGERPRINT else ()
-        ran = self.machines[mode].call("scan", "--format", "json", *options, *arguments)
-        report: Report = json.loads(ran.out)
-        # Beside this test others run, and compile what they import.
-        missed = [each["place"] for each in report["unread"] if each["matters"]]
-        assert [place for place in missed if "/__pycache__/" not in place] == []
-        assert ran.status == (2 if not report["complete"] else 1 if report["findings"] else 0)
-        for each in report["findings"]:
-            each["path"] = each["path"] and each["path"].removeprefix(f"{self.root.as_posix()}/")
-        return report
+def scan(machine: Machine, *arguments: str) -> dict[str, Any]:
+    """Scan, and return the JSON document."""
+    options = () if V1 in machine.environ else ("--fingerprints",)
+    ran = machine.call("scan", "--format", "json", *options, *arguments)
+    report: dict[str, Any] = json.loads(ran.out)
+    missed = [each["place"] for each in report["unread"] if each["matters"]]
+    # Other tests run at the same time, and compile what they import.
+    assert [place for place in missed if "/__pycache__/" not in place] == []
+    assert ran.status == (2 if missed else 1 if report["findings"] else 0)
+    return report
 
 
-@pytest.fixture(scope="module")
-def corpus() -> Iterator[Corpus]:
-    """The planted keys. They are made anew for each run, and taken away after it."""
-    keys = new_keys()
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory).resolve()
-        machines = {}
-        for mode in MODES:
-            (root / mode).mkdir()
-            machines[mode] = machine_at(root / mode)
-            machines[mode].environ.clear()
-            machines[mode].environ.update(GIT_SETTINGS | {"PATH": os.environ["PATH"]})
-        machines[LIVE].environ.update(keys)
-        machines[BY_FINGERPRINT].record(rotated(NOW, key_fingerprint(keys[V1])))
-        machines[BY_FINGERPRINT].write("revoked.fingerprints", f"{key_fingerprint(keys[V2])}\n")
-        yield Corpus(root, keys, machines)
+def a_few(root: Path, keys: dict[str, str]) -> list[Place]:
+    """Plant a few keys of each group, in small files."""
+    groups: dict[str, list[Plant]] = {}
+    for each in PLANTS:
+        if not each.lead and each.group != "long lines":
+            groups.setdefault(each.group, []).append(each)
+    return [each.plant(root, keys) for group in groups.values() for each in group[:PER_GROUP]]
 
 
-@pytest.fixture(scope="module")
-def in_files(corpus: Corpus) -> dict[str, Report]:
-    """One scan in each mode."""
-    assert len(corpus.places) >= 300
-    return {mode: corpus.scan(mode, str(corpus.files)) for mode in MODES}
+def all_of_them(root: Path, keys: dict[str, str]) -> Iterable[Place]:
+    """Plant all keys that are in files, names and links."""
+    places = plant_files(root, keys).values()
+    assert len(places) >= 300
+    assert {each.group for each in places if not each.by_fingerprint} == {"glued with letters"}
+    return places
 
 
-@pytest.fixture(scope="module")
-def in_history(corpus: Corpus) -> dict[str, Report]:
-    """One scan of the history in each mode."""
-    assert set(corpus.kept) == set(PLACES)
-    return {mode: corpus.scan(mode, "--git-history", str(corpus.repository)) for mode in MODES}
+@MODES
+@pytest.mark.parametrize("plant", [a_few, pytest.param(all_of_them, marks=FULL)])
+def test_planted_files(tmp_path: Path, mode: str, plant: Callable[[Path, dict[str, str]], Iterable[Place]]) -> None:
+    """Each planted key is found once, at its file, line, column and offset, and as what it is encoded.
+
+    By its fingerprint alone a key is not found among letters, where nothing shows where it begins or ends.
+    """
+    keys, root = new_keys(), tmp_path / "files"
+    places = {each.path: each for each in plant(root, keys) if mode == LIVE or each.by_fingerprint}
+    found = {}
+    findings = scan(machine_that_knows(keys, tmp_path / "machine", mode), str(root))["findings"]
+    for each in findings:
+        path = each["path"].removeprefix(f"{root.as_posix()}/")
+        if not places[path].column:
+            each["column"] = None
+        found[path] = each
+    fields = ("rule", "where", "form", "fingerprint", "line", "column", "offset", *["secret"] * (mode == LIVE))
+    assert len(findings) == len(found)
+    assert {path: [each[name] for name in fields] for path, each in found.items()} == {
+        path: [getattr(each, name) for name in fields] for path, each in places.items()
+    }
 
 
-@pytest.fixture(scope="module")
-def in_index(corpus: Corpus) -> dict[str, Report]:
-    """One scan of what is staged in each mode."""
-    assert corpus.kept
-    return {mode: corpus.scan(mode, "--staged", str(corpus.repository)) for mode in MODES}
-
-
-class TestFiles:
-    """Keys in files, in their names and in links."""
-
-    @pytest.mark.parametrize("mode", MODES)
-    @pytest.mark.parametrize("name", FILES)
-    def test_a_planted_key_is_found(self, name: str, mode: str, corpus: Corpus, in_files: dict[str, Report]) -> None:
-        """Once, at its file, line, column and offset, and as what it is encoded."""
-        place = corpus.places[name]
-        found = [each for each in in_files[mode]["findings"] if each["path"].startswith(f"files/{place.path}")]
-        if mode == BY_FINGERPRINT and not place.by_fingerprint:
-            assert len(found) == 0, "a form that is said not to be found by its fingerprint is found"
-            return
-        (only,) = found
-        assert only["path"] == f"files/{place.path}"
-        assert (only["rule"], only["where"], only["form"]) == (place.rule, place.where, place.form)
-        assert (only["fingerprint"] == place.fingerprint) is True
-        at = (only["line"], only["column"] if place.column else None, only["offset"])
-        assert at == (place.line, place.column, place.offset)
-        if mode == LIVE:
-            assert only["secret"] == place.secret
-
-    @pytest.mark.parametrize("mode", MODES)
-    def test_nothing_else_is_found(self, mode: str, corpus: Corpus, in_files: dict[str, Report]) -> None:
-        """Nothing is reported in a file where nothing is planted, and nothing twice."""
-        planted = Counter(
-            f"files/{each.path}" for each in corpus.places.values() if mode == LIVE or each.by_fingerprint
+@FULL
+@MODES
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_what_git_keeps(tmp_path: Path, mode: str) -> None:
+    """Each key that git keeps is found once in its object, with every commit that put it there, and its path."""
+    keys, root = new_keys(), tmp_path / "repository"
+    kept = {each.object: each for each in plant_history(root, keys).values()}
+    assert len(kept) == len(PLACES)
+    machine = machine_that_knows(keys, tmp_path / "machine", mode)
+    findings = scan(machine, "--git-history", str(root))["findings"]
+    objects = [each for each in findings if each["where"] == "history"]
+    assert len(objects) == len(kept)
+    for found in objects:
+        expected = kept[found["object"]]
+        assert (found["rule"], found["kind"], found["form"]) == ("known-key", expected.kind, expected.form)
+        assert found["fingerprint"] == expected.fingerprint
+        assert expected.line is None or (found["line"], found["column"]) == (expected.line, expected.column)
+        assert sorted(map(str, found["carriers"])) == sorted(
+            str({"commit": commit, "path": path}) for commit, path in expected.carriers
         )
-        assert Counter(each["path"] for each in in_files[mode]["findings"]) == planted
+    # Everything else is in the work tree, or in a file of git's own in which it wrote a message.
+    files = {each["path"].removeprefix(f"{root.as_posix()}/") for each in findings if each["where"] != "history"}
+    own = {each.replace(os.sep, "/") for each in holding(root, keys)}
+    assert {each for each in files if not each.startswith(".git/")} == {"here.txt", "now here.txt"}
+    assert {each for each in files if each.startswith(".git/")} >= own
 
-    def test_what_a_fingerprint_cannot_find_is_one_group(self, corpus: Corpus) -> None:
-        """All that needs the key itself is one that is glued with letters: nothing shows where it begins or ends."""
-        assert {each.group for each in corpus.places.values() if not each.by_fingerprint} == {"glued with letters"}
-
-
-@needs_git
-class TestHistory:
-    """Keys that git keeps."""
-
-    @pytest.mark.parametrize("mode", MODES)
-    @pytest.mark.parametrize("name", PLACES)
-    def test_a_key_that_git_keeps_is_found(
-        self, name: str, mode: str, corpus: Corpus, in_history: dict[str, Report]
-    ) -> None:
-        """Once in its object, with every commit that put it there, and under which path."""
-        kept = corpus.kept[name]
-        (found,) = (each for each in in_history[mode]["findings"] if each["object"] == kept.object)
-        assert (found["rule"], found["where"], found["kind"]) == ("known-key", "history", kept.kind)
-        assert found["form"] == kept.form
-        assert (found["fingerprint"] == kept.fingerprint) is True
-        if kept.line:
-            assert (found["line"], found["column"]) == (kept.line, kept.column)
-        assert {(each["commit"], each["path"]) for each in found["carriers"]} == kept.carriers
-        assert len(found["carriers"]) == len(kept.carriers)
-
-    @pytest.mark.parametrize("mode", MODES)
-    def test_nothing_else_is_found(self, mode: str, corpus: Corpus, in_history: dict[str, Report]) -> None:
-        """What is not in an object is in the work tree, or in a file of git's own in which git wrote a message."""
-        findings = in_history[mode]["findings"]
-        objects = {each.object for each in corpus.kept.values()}
-        assert {each["object"] for each in findings if each["where"] == "history"} == objects
-        files = {each["path"].removeprefix("repository/") for each in findings if each["where"] != "history"}
-        own = {each.replace(os.sep, "/") for each in holding(corpus.repository, corpus.keys)}
-        assert {each for each in files if not each.startswith(".git/")} == {"here.txt", "now here.txt"}
-        assert {each for each in files if each.startswith(".git/")} >= own
-
-    @pytest.mark.parametrize("mode", MODES)
-    @pytest.mark.parametrize("name", STAGED)
-    def test_a_staged_key_is_found(self, name: str, mode: str, corpus: Corpus, in_index: dict[str, Report]) -> None:
-        """It is in the index, and no longer in the work tree."""
-        kept = corpus.kept[name]
-        ((_, path),) = kept.carriers
-        (found,) = (each for each in in_index[mode]["findings"] if each["path"] == path)
-        assert (found["rule"], found["where"], found["object"]) == ("known-key", "index", kept.object)
-        assert (found["form"], found["line"], found["column"]) == (kept.form, kept.line, kept.column)
-        assert (found["fingerprint"] == kept.fingerprint) is True
-
-    @pytest.mark.parametrize("mode", MODES)
-    def test_nothing_that_is_not_staged_is_found(self, mode: str, in_index: dict[str, Report]) -> None:
-        """A scan for a hook looks at what the next commit adds, and not at what was there before."""
-        assert len(in_index[mode]["findings"]) == len(STAGED)
+    staged = scan(machine, "--staged", str(root))["findings"]
+    fields = ("object", "form", "line", "column", "fingerprint")
+    expected_staged = [[getattr(each, name) for name in fields] for each in kept.values() if each.is_staged]
+    assert sorted([each[name] for name in fields] for each in staged) == sorted(expected_staged)
+    assert {(each["rule"], each["where"]) for each in staged} == {("known-key", "index")}
 
 
-class TestNoFalseAlarm:
-    """Real text and code."""
-
-    @pytest.mark.parametrize("mode", MODES)
-    def test_files_without_a_key(self, mode: str, corpus: Corpus) -> None:
-        """Thousands of files of Python and its packages hold no key, and none is reported."""
-        directories, count = real_directories()
-        if count < LEAST_FILES:
-            pytest.skip(f"this Python comes with {count} files of text alone")
-        report = corpus.scan(mode, *directories)
-        assert _keyed(report) == []
-        assert report["files"] >= LEAST_FILES
+@MODES
+@pytest.mark.parametrize("least", [100, pytest.param(LEAST_FILES, marks=FULL)])
+def test_real_files(tmp_path: Path, mode: str, least: int) -> None:
+    """In the files of Python and of its packages, which hold no key, nothing is found."""
+    directories, count = real_directories(least)
+    if count < least:
+        pytest.skip(f"this Python comes with {count} files of text alone")
+    report = scan(machine_that_knows(new_keys(), tmp_path / "machine", mode), *directories)
+    assert [(each["rule"], each["where"], each["fingerprint"], each["form"]) for each in report["findings"]] == []
+    assert report["files"] >= least
 
 
-class TestProgram:
-    """`python tests/scanning`, which makes the tables of `docs/scan.md`."""
-
-    @pytest.mark.parametrize("part", ["speed", "memory", "history"])
-    def test_a_little_of_it(self, part: str) -> None:
-        """Every part ends, and has a row of the scan; where other scanners are missing it says so."""
-        program = [str(Path(__file__).parent / "scanning"), "--smoke", "--part", part]
-        ran = run(program, env=clean_environment(), cwd=Path(__file__).parent)
-        assert (ran.status, ran.err) == (0, "")
-        assert re.search(r"^\| .*`scan`.* \|", ran.out, re.MULTILINE)
-        assert "A smoke run: no figure here is a measurement." in ran.out
+@FULL
+@pytest.mark.parametrize("part", ["speed", "memory", "history"])
+def test_the_measurements(part: str) -> None:
+    """Each part of `python tests/scanning`, which makes the tables of `docs/scan.md`, has a row of the scan."""
+    program = [str(Path(__file__).parent / "scanning"), "--smoke", "--part", part]
+    ran = run(program, env=clean_environment(), cwd=Path(__file__).parent)
+    assert (ran.status, ran.err) == (0, "")
+    assert re.search(r"^\| .*`scan`.* \|", ran.out, re.MULTILINE)
+    assert "A smoke run: no figure here is a measurement." in ran.out

@@ -1,0 +1,390 @@
+"""One content of any size: the keys in it and the variables that it assigns, once each, with line and column."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import secrets
+import string
+from typing import TYPE_CHECKING
+
+import pytest
+from command_line import fingerprint_of
+from conftest import V1, V2, good_keys
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spellings import respelled
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.scan import content
+from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, assignments
+from robodj_secretguard.scan.result import KnownKey, Rule
+from robodj_secretguard.scan.search import UTF_16, KeySearch
+from robodj_secretguard.sealed import SealedStr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.scan.content import Hit
+    from robodj_secretguard.scan.search import Forms
+
+POLICY1, POLICY2 = POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+KEYS = good_keys()
+KEY1, KEY2 = KEYS[V1], KEYS[V2]
+UNKNOWN = secrets.token_urlsafe(32)
+FULL = pytest.mark.full
+
+
+def encoded(text: str) -> str:
+    """Encode text in base64."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def assigned(text: str | bytes) -> list[tuple[int, SecretPolicy, SealedStr, Forms]]:
+    """Return the assignments in text."""
+    return [*assignments(text.encode() if isinstance(text, str) else text, POLICIES)]
+
+
+def filled(text: str, name: str, key: str) -> str:
+    """Put a name and a key into a text."""
+    return text.replace("NAME", "\1").replace("KEY", key).replace("\1", name)
+
+
+ASSIGNED = {
+    "env file": ("NAME=KEY", 'NAME="KEY"', "NAME='KEY'", "NAME = KEY # until March", "A=b\r\nNAME=KEY\r\nB=c\r\n"),
+    "shell": ("export NAME=KEY && run", 'export NAME="KEY"; run', "A=b NAME=KEY python -m service", "(NAME=KEY)"),
+    "shell on": ("NAME+=KEY", "NAME=\\\n  KEY", "NAME=KEY|tee", "A=b\nNAME=KEY"),
+    "shell default": ('${NAME:-KEY}"', '"${NAME:-"KEY"}"', ": ${NAME:=KEY}", "${NAME-KEY}"),
+    "options": ("docker run -e NAME=KEY image", "docker run --env=NAME=KEY image", "docker run -e 'NAME=KEY' image"),
+    "other shells": ("setenv NAME KEY", "set -gx NAME KEY", "set NAME=KEY", 'setx NAME "KEY"', '$env:NAME = "KEY"'),
+    "make": ("NAME := KEY", "NAME ?= KEY"),
+    "YAML": ("NAME: KEY", "NAME: 'KEY'", '"NAME": "KEY"', "  NAME: KEY   # until March\n", "{A: b, NAME: KEY}"),
+    "YAML block": ("NAME: |\n  KEY\n", "NAME: >-\r\n  KEY\r\n", "NAME:\n  KEY", "? NAME\n: KEY"),
+    "YAML tag": ("NAME: !!str KEY", "NAME: !vault KEY", "NAME: &anchor KEY"),
+    "JSON": ('{"NAME": "KEY"}', '{"NAME":"KEY","A":"b"}', '{"NAME" :\n    "KEY"\n}', '"{\\"NAME\\": \\"KEY\\"}"'),
+    "Dockerfile": ("ENV NAME=KEY", 'ENV A=b NAME="KEY" B=c', "ENV NAME KEY", "ENV A=b \\\n    NAME=KEY \\\n    B=c"),
+    "compose": ("environment:\n  NAME: KEY\n", "  - NAME=KEY\n  - A=b\n", '  - "NAME=KEY"\n', "  NAME: ${NAME:-KEY}\n"),
+    "Kubernetes": ("- name: NAME\n  value: KEY\n", '- name: "NAME"\n  value: "KEY"\n', '{name: NAME, value: "KEY"}'),
+    "Kubernetes in JSON": ('{"name": "NAME", "value": "KEY"}', '{\n  "name" : "NAME",\n  "value" : "KEY"\n}'),
+    "systemd and INI": ('Environment="NAME=KEY" "A=b"', "[env]\nNAME = KEY ; until March", 'NAME = "KEY"'),
+    "XML": ("<NAME>KEY</NAME>", "<service NAME='KEY'/>", '<add key="NAME" value="KEY"/>'),
+    "Python": ('os.environ["NAME"] = "KEY"', 'os.environ.setdefault("NAME", "KEY")', '{"NAME": "KEY",}'),
+    "Ruby and JavaScript": ("ENV['NAME'] = 'KEY'", "{'NAME' => 'KEY'}", "process.env.NAME = `KEY`"),
+    "other": ("?NAME=KEY&a=b", "A=b\0NAME=KEY\0B=c"),
+}
+"""`NAME` is the variable, and `KEY` the key."""
+NOT_ASSIGNED = {
+    "nothing": ("NAME=", "NAME=\n", 'NAME=""', "NAME=null", "NAME=test", "NAME=\nOTHER=KEY", "NAME\nKEY"),
+    "template": ("NAME=<replace-with-token_urlsafe>", "NAME=%NAME%", "NAME=$OTHER", "NAME: ${{ secrets.NAME }}"),
+    "shell template": ("NAME=${NAME}", "NAME=${NAME:-}", "NAME=${NAME:?not set}", "NAME=$(openssl rand -base64 32)"),
+    "Ansible": ("NAME={{ lookup('env', 'NAME') }}", "NAME: !vault |\n  $ANSIBLE_VAULT;1.1;AES256"),
+    "Kubernetes": ("NAME: {valueFrom: {secretKeyRef: {name: radio, key: NAME}}}",),
+    "placeholder": ("NAME=CHANGE_ME_CHANGE_ME_CHANGE_ME_Change_Me_0123456", "NAME=replace_with_a_generated_value"),
+    "example": ("NAME=EXAMPLE-VALUE-THAT-IS-LONG-ENOUGH-for-any-rule-0123456789", f"NAME={'x' * 52}"),
+    "little variety": ("NAME=abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", f"NAME={'aB3' * 16}"),
+    "prose": ('python -c "import secrets" > NAME', "NAME is the variable that delivers the key, and never in a file"),
+    "another name": ("OTHER=KEY", "MY_NAME=KEY", "XNAME=KEY", "NAME_EXPIRES_AT=KEY", "NAME_FILE=KEY"),
+    "another value": ("NAME=/run/secrets/KEY", "NAME=https://example.org/KEY", "NAME=KEY$MORE", "NAME=KEY()"),
+    "no assignment": ("NAME=KEY.more", "NAME == KEY", "NAME=KEY==="),
+}
+HOSTILE = [
+    *(("", each) for each in ("NAME", "NAME=", "NAME" + "\n" * 200)),
+    *(("NAME", each) for each in (" ", "\n ", '"', "])}", " ,", "=")),
+    *(("NAME=", each) for each in ("\\\n", "a", "aB3dE5gH7-", "QUJD")),
+    *(("NAME: ", "!a "), ("NAME: !", "a"), ("NAME: |", " "), ("NAME\n", "-"), ("NAME\nvalue", " ")),
+    *(pytest.param("", each, marks=FULL) for each in ("NAME ", "NAME:NAME,")),
+]
+"""What comes first, and what is repeated."""
+
+
+class TestAssignments:
+    """Which assignments of a declared variable are found."""
+
+    @pytest.mark.parametrize("forms", ASSIGNED.values(), ids=ASSIGNED)
+    def test_forms(self, forms: tuple[str, ...]) -> None:
+        """In every form in which a variable is assigned, the key is found where the value begins."""
+        for form, (policy, key) in itertools.product(forms, ((POLICY1, KEY1), (POLICY2, KEY2))):
+            text = filled(form, policy.variable, key)
+            assert assigned(text) == [(text.index(key), policy, SealedStr(key), ())]
+
+    @pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=ascii)
+    def test_a_kubernetes_secret(self, end: str) -> None:
+        """A value in base64 is decoded, and its line ending is not a part of the key, whatever the length."""
+        for policy, key in ((POLICY1, KEY1), (POLICY2, KEY2), (POLICY1, KEY2), (POLICY1, secrets.token_urlsafe(48))):
+            text = f"data:\n  {policy.variable}: {encoded(key + end)}\n"
+            assert assigned(text) == [(text.index(": ") + 2, policy, SealedStr(key), ("base64",))]
+            text = text.replace(": ", ": QUJD-")  # which base64 has not
+            assert not any(forms for *_, forms in assigned(text))
+
+    def test_each_variable_has_its_own_policy(self) -> None:
+        """What passes as the key of one secret may not pass as that of another."""
+        assert assigned(f"{V2}={KEY1}") == []
+        assert [policy for _, policy, *_ in assigned(f"{V1}={KEY2}\n{V2}={KEY2}")] == [POLICY1, POLICY2]
+        assert [*assignments(f"{V1}={KEY1}".encode(), ())] == []
+
+    def test_several(self) -> None:
+        """Every assignment is found, in the order of the secrets and then of the text; an empty one takes nothing."""
+        keys = [secrets.token_urlsafe(32) for _ in range(3)]
+        text = f"{V2}={KEY2}\n{V1}=\n{V1}: <set it>\n" + "\n".join(f"export {V1}={key}" for key in keys)
+        assert [key for *_, key, _ in assigned(text)] == [*map(SealedStr, keys), SealedStr(KEY2)]
+        assert [text[offset:].split("\n")[0] for offset, *_ in assigned(text)] == [*keys, KEY2]
+
+    @settings(max_examples=100)
+    @given(before=st.text(string.printable, max_size=60), after=st.sampled_from(list(" \t\r\n,;)]}#&<>|\0")))
+    def test_any_text_around_it(self, before: str, after: str) -> None:
+        """An assignment is found in a separate line after any text, and before any character that ends a value."""
+        text = f"{before}\n{V1}={KEY1}"
+        assert (len(text) - len(KEY1), POLICY1, SealedStr(KEY1), ()) in assigned(text + after)
+
+    @pytest.mark.parametrize("forms", NOT_ASSIGNED.values(), ids=NOT_ASSIGNED)
+    def test_no_assignment(self, forms: tuple[str, ...]) -> None:
+        """A template, a placeholder, and a key that is not the variable's value are not assignments of a key."""
+        for form, (name, key) in itertools.product(forms, KEYS.items()):
+            assert assigned(filled(form, name, key)) == []
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *(KEY1[:-1], "é" * 50, f"é{KEY1}", KEY1.lower(), KEY2[:50], encoded(KEY1[:-2])),
+            *(encoded(each) + "=" for each in ("é" * 30, f"{KEY1} {KEY1}", "", "replace_with_" + "aB3dE" * 10)),
+            base64.b64encode(b"\xff" * 33).decode(),
+        ],
+        ids=range(11),
+    )
+    def test_a_weak_value(self, value: str) -> None:
+        """A value that would not pass as a key is not found, as it is and in base64."""
+        assert assigned(f"{V1}={value}") == []
+
+    @settings(max_examples=50)
+    @given(text=st.text(max_size=200) | st.lists(st.sampled_from([V1, V2, "=", ":", '"', " ", "\n", "a"])).map("".join))
+    def test_any_text(self, text: str) -> None:
+        """Where no key is, none is assigned."""
+        assert assigned(text) == []
+
+    @pytest.mark.parametrize(("first", "unit"), HOSTILE)
+    def test_hostile_text(self, first: str, unit: str) -> None:
+        """Text that makes a search go back over it is read once. Only the full run has what takes a second."""
+        unit = filled(unit, V1, KEY1)
+        assert assigned(filled(first, V1, KEY1) + unit * (BLOCK_BYTES // len(unit)) + ".") == []
+
+
+PAGE_BYTES = 4096
+"""The smallest hole. The size of any other is a multiple of it."""
+SMALL_OVERLAP = 2000
+"""Room for the longest text that these tests search for."""
+
+
+def known(key: str) -> KnownKey:
+    """Return what is known of a key."""
+    return KnownKey(fingerprint_of(key), known_by=("environment",))
+
+
+LIVE = [(SealedStr(key), known(key)) for key in (KEY1, KEY2)]
+SEARCH = ContentSearch(
+    KeySearch({each.fingerprint: each for _, each in LIVE}, LIVE, [policy.generator for policy in POLICIES]), POLICIES
+)
+
+
+def hits(*blocks: bytes | int) -> list[Hit]:
+    """Return what is found in a content."""
+    return [*SEARCH.find(blocks)]
+
+
+def places(*blocks: bytes | int) -> list[tuple[int, int, int]]:
+    """Return the offset, the line and the column of what is found in a content."""
+    return [hit[:3] for hit in hits(*blocks)]
+
+
+def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    """Cut bytes into blocks, some of them empty."""
+    at = sorted(min(cut, len(data)) for cut in cuts)
+    return [data[start:end] for start, end in zip([0, *at], [*at, len(data)], strict=True)]
+
+
+class TestPlaces:
+    """The line and the column of a key."""
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=ascii)
+    @pytest.mark.parametrize(("lines", "before"), [(0, ""), (0, "key: "), (1, ""), (3, "\t\x7f"), (1000, "a" * 1000)])
+    def test_ascii(self, end: str, lines: int, before: str) -> None:
+        """Lines and columns are counted from one. A control character is a column, whatever ends the lines."""
+        text = f"some line{end}" * lines + before
+        assert places(f"{text}{KEY1}{end}".encode()) == [(len(text), lines + 1, len(before) + 1)]
+
+    @pytest.mark.parametrize("before", ["é", "ключ ", "鍵は", "🔑 ", "上", "Ċ", "e\u0301"])
+    @pytest.mark.parametrize("lines", [0, 2])
+    def test_unicode(self, before: str, lines: int) -> None:
+        """A column is a character, of however many bytes. A byte order mark is none."""
+        for mark in ("", "\ufeff"):
+            text = mark + f"{before}\n" * lines + f"{before} "
+            assert places((text + KEY1).encode()) == [(len(text.encode()), lines + 1, len(before) + 2)]
+
+    @pytest.mark.parametrize("before", ["", "é", "ключ", "上", "🔑"])
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+    def test_marked_text(self, encoding: str, before: str) -> None:
+        """In UTF-16 with a byte order mark, half of a character is not taken for the end of a line."""
+        for lines in (0, 1):
+            data = ("\ufeff" + f"{before}\n" * lines + f"{before} {KEY1}").encode(encoding)
+            assert [each[1:] for each in places(data)] == [(lines + 1, len(before) + 2)]
+
+    def test_a_later_byte_order_mark(self) -> None:
+        """A byte order mark that is not at the beginning is a character."""
+        assert places(f"a\n\ufeff{KEY1}".encode()) == [(5, 2, 2)]
+
+    def test_encoded_keys(self) -> None:
+        """An encoded key is at the line and the character of the encoded text that holds its first byte."""
+        data = b"\n  " + base64.b64encode(f"::::{KEY1}".encode())
+        assert hits(data) == [(8, 2, 8, Rule.KNOWN_KEY, known(KEY1), ("base64",))]
+        assert [each[1:] for each in places(b"data:\n" + base64.encodebytes(b":" * 60 + KEY1.encode()))] == [(3, 5)]
+
+    def test_binary_data(self) -> None:
+        """In binary data, a newline ends a line, and the bytes of UTF-8 make the columns."""
+        assert places(b"\xfd\xfe\xff\n\x80\x81\xc0" + KEY1.encode() + b"\xff") == [(7, 2, 2)]
+
+
+class TestRules:
+    """Why something counts as a key."""
+
+    def test_an_assigned_key(self) -> None:
+        """Of an assigned key that is unknown, the fingerprint and the secret are reported."""
+        expected = KnownKey(fingerprint_of(UNKNOWN), "secret.key")
+        assert hits(f"{V1}={UNKNOWN}".encode()) == [(18, 1, 19, Rule.ASSIGNED_KEY, expected, ())]
+        text = f"{V1}: {encoded(UNKNOWN)}".encode("utf-16-le")
+        assert hits(text) == [(38, 1, 20, Rule.ASSIGNED_KEY, expected, (UTF_16, "base64"))]
+
+    @pytest.mark.parametrize("value", [KEY1, encoded(KEY1)], ids=["raw", "base64"])
+    def test_a_known_key_that_is_assigned(self, value: str) -> None:
+        """A known key that is assigned is found once, as a known key."""
+        assert [hit[3] for hit in hits(f"{V1}={value}".encode())] == [Rule.KNOWN_KEY]
+
+    def test_the_order(self) -> None:
+        """What is found is in the order of the content."""
+        text = f"{KEY2}\n{V1}={UNKNOWN}\n{KEY1.encode().hex()}\n{KEY1}\n{V2}={KEY2}\n"
+        assert [line for _, line, _ in places(text.encode())] == [1, 2, 3, 4, 5]
+
+    def test_nothing(self) -> None:
+        """Nothing is found in an empty content, or in one without a key."""
+        assert [*hits(), *hits(b""), *hits(b"", b""), *hits(b"\n"), *hits(b"a" * 100)] == []
+
+
+FORMS = {
+    "raw": KEY1.encode(),
+    "hexadecimal key": KEY2.encode(),
+    "hexadecimal": KEY1.encode().hex().encode(),
+    "base64": base64.b64encode(b":::" + KEY2.encode() + b":"),
+    "base64 in base64": encoded(encoded(KEY1)).encode(),
+    "wrapped": base64.encodebytes(b":" * 200 + KEY2.encode()),
+    "UTF-16": f"\n{KEY1}\n".encode("utf-16-be"),
+    "assigned": f"{V1}={UNKNOWN}".encode(),
+    "assigned in UTF-16": f"{V2}: {KEY2}".encode("utf-16-le"),
+    "Kubernetes": f"- name: {V1}\n  value: '{UNKNOWN}'".encode(),
+}
+EDGES = {
+    **FORMS,
+    "UTF-16 BE": KEY1.encode("utf-16-be"),
+    "UTF-16 LE": KEY2.encode("utf-16-le"),
+    "UTF-16 BE without its first byte": KEY1.encode("utf-16-be")[1:],
+    "UTF-16 LE without its last byte": KEY2.encode("utf-16-le")[:-1],
+    "respelled": respelled(KEY1)[0].encode(),
+}
+PAGES = st.builds(
+    lambda form, filler, *, at_end: form.rjust(PAGE_BYTES, filler) if at_end else form.ljust(PAGE_BYTES, filler),
+    st.sampled_from([*EDGES.values()]),
+    st.sampled_from([b".", b"\n", b"\0", b" "]),
+    at_end=st.booleans(),
+)
+HOLES = st.integers(1, 9).map(lambda pages: pages * PAGE_BYTES)
+PIECES = st.sampled_from([*FORMS.values(), b"\n", b" ", b"x" * 300, b"\0\n" * 200, "é\n".encode() * 50, b"\xff" * 400])
+
+
+class TestBlocks:
+    """A content comes in blocks, and is searched in windows that overlap."""
+
+    @pytest.mark.parametrize("form", FORMS)
+    def test_the_end_of_a_window(self, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+        """Wherever a window ends, the same is found in the same place."""
+        monkeypatch.setattr(content, "OVERLAP_BYTES", SMALL_OVERLAP)
+        data = b"a\nb" * 1000 + b" " + FORMS[form] + b" " + b"a\nb" * 1000
+        expected = hits(data)
+        assert len(expected) == 1
+        for size in (*range(500, 500 + len(FORMS[form]) + 2, 7), len(data)):
+            assert hits(*split(data, range(size, len(data), size))) == expected
+        assert hits(*split(data, [3003])) == expected
+
+    @settings(max_examples=50)
+    @given(pieces=st.lists(PIECES, max_size=20), cuts=st.lists(st.integers(0, 8000), max_size=12))
+    def test_any_blocks(self, pieces: list[bytes], cuts: list[int]) -> None:
+        """However a content is cut into blocks, the same is found as in one."""
+        data = b" ".join(pieces)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(content, "OVERLAP_BYTES", SMALL_OVERLAP)
+            assert hits(*split(data, cuts)) == hits(data)
+
+    @pytest.mark.parametrize("form", ["raw", *(pytest.param(each, marks=FULL) for each in FORMS if each != "raw")])
+    def test_the_real_size(self, form: str) -> None:
+        """Across the ends of real blocks, each key is found once. Only the full run has all forms."""
+        size = 3 * BLOCK_BYTES + 17
+        piece = b" " + FORMS[form] + b" "
+        data = bytearray(b"." * size)
+        ends = [each * BLOCK_BYTES - back for each in (1, 2, 3) for back in (0, OVERLAP_BYTES, 2 * OVERLAP_BYTES)]
+        starts = sorted(end - len(piece) // 2 for end in ends)
+        for start in starts:
+            data[start : start + len(piece)] = piece
+        found = [offset for offset, *_ in hits(*split(bytes(data), range(BLOCK_BYTES, size, BLOCK_BYTES)))]
+        assert [start < each < start + len(piece) for start, each in zip(starts, found, strict=True)] == [True] * 9
+
+    @settings(max_examples=50)
+    @given(blocks=st.lists(PAGES | HOLES, max_size=9), mark=st.sampled_from([b"", "\ufeff".encode("utf-16-be")]))
+    def test_holes(self, blocks: list[bytes | int], mark: bytes) -> None:
+        """The same is found around a hole as around its zero bytes."""
+        first = [mark.ljust(PAGE_BYTES)] if mark else []
+        assert hits(*first, *blocks) == hits(*first, *map(bytes, blocks))
+
+    @pytest.mark.parametrize("form", EDGES)
+    @pytest.mark.parametrize("at_end", [False, True])
+    def test_the_edge_of_a_hole(self, form: str, *, at_end: bool) -> None:
+        """A key that begins or ends at a hole is found, also beyond the first 64 GiB."""
+        data = EDGES[form].rjust(PAGE_BYTES) if at_end else EDGES[form].ljust(PAGE_BYTES)
+        ((offset, line, *expected),) = hits(data)
+        before = PAGE_BYTES + (64 << 30)
+        found = hits(b"\n" * PAGE_BYTES, 64 << 30, data, 1 << 30)
+        assert found == [(offset + before, line + PAGE_BYTES, *expected)]
+
+    def test_columns_of_utf_16_after_a_hole(self) -> None:
+        """In marked UTF-16, two zero bytes of a hole are a character."""
+        data = "\ufeffab".encode("utf-16-le").ljust(PAGE_BYTES, b"\0")
+        before = PAGE_BYTES + (64 << 30)
+        assert places(data, 64 << 30, KEY1.encode("utf-16-le")) == [(before, 1, before // 2)]
+
+    @pytest.mark.parametrize("blocks", [3, pytest.param(100, marks=FULL)])
+    def test_a_long_line(self, monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
+        """However long a line is, no more than a block and two overlaps is searched together. Its columns are right.
+
+        Only the full run has one of 100 MiB.
+        """
+        searched: list[int] = []
+        find = KeySearch.find
+
+        def remembered(search: KeySearch, text: bytes, forms: Forms) -> Iterator[tuple[int, KnownKey, Forms]]:
+            searched.append(len(text))
+            return find(search, text, forms)
+
+        monkeypatch.setattr(KeySearch, "find", remembered)
+        assert places(*[b"." * BLOCK_BYTES] * blocks, KEY1.encode()) == [
+            (blocks * BLOCK_BYTES, 1, blocks * BLOCK_BYTES + 1)
+        ]
+        assert max(searched) == BLOCK_BYTES + 2 * OVERLAP_BYTES == (1 << 20) + (1 << 16)
+        assert sum(searched) <= 1.1 * (blocks + 1) * BLOCK_BYTES
+
+    def test_nothing_is_held_back(self) -> None:
+        """A key is reported before the end of the content is read."""
+        read: list[int] = []
+
+        def blocks() -> Iterator[bytes]:
+            for number in range(10):
+                read.append(number)
+                yield (KEY1.encode() + b"\n").ljust(BLOCK_BYTES, b".")
+
+        assert next(SEARCH.find(blocks()))[0] == 0
+        assert read == [0, 1]

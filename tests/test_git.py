@@ -1,0 +1,510 @@
+"""What git keeps, and where it is put. Nothing that a repository names is run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import pytest
+from conftest import V1, good_keys
+from repositories import GIT, SETTINGS, commit, git, made, object_file, program, put, replace_git
+
+from robodj_secretguard.errors import GitError
+from robodj_secretguard.scan.content import BLOCK_BYTES
+from robodj_secretguard.scan.git import MISSING, TOO_EARLY, Repository, work_tree_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(os.name != "posix" or not GIT, reason="needs git, and names that POSIX permits")
+
+ODD_NAMES = (b"a\ttab\n", b"\x1b[2J", b"   ", b'"quoted"', b":100644", b"back\\slash", b"commit 0", b"\xff\xfe")
+FULL = pytest.mark.full
+NO_REPOSITORY = r"^there is no repository, or git refuses it \(status 128\): git status says why$"
+NO_GIT = "^git cannot be run$"
+WAITS = "^a pipe or a device lies where git keeps its files, and git would wait for it$"
+NO_ANSWER = "^git has not answered for 0.5 seconds: a pipe may lie where its settings are$"
+
+
+def of(directory: Path) -> Repository:
+    """Return the repository that a directory is in."""
+    return Repository(str(directory), ())
+
+
+def objects(repository: Repository, names: Iterable[str] | None = None) -> dict[str, tuple[str, bytes]]:
+    """Return the kind and the content of objects."""
+    return {name: (kind, b"".join(content)) for name, kind, content in repository.objects(names)}
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    """A repository without a commit."""
+    return made(tmp_path / "repository")
+
+
+class TestRepository:
+    """Which repository a directory is in."""
+
+    def test_the_work_tree_without_git(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The work tree is found at its top, below it and through a link; git's own directory is in none."""
+        (top / "a" / "b").mkdir(parents=True)
+        (top.parent / "link").symlink_to(top / "a")
+        monkeypatch.setenv("PATH", "")
+        assert [work_tree_of(str(each)) for each in (top, top / "a" / "b", top.parent / "link")] == [str(top)] * 3
+        assert [work_tree_of(str(each)) for each in (top.parent, "/", top / ".git")] == [None] * 3
+
+    def test_its_directories(self, top: Path) -> None:
+        """The top of the work tree and git's own directory are found from any directory, also through a link."""
+        (top / "a").mkdir()
+        (top.parent / "link").symlink_to(top / "a")
+        for each in (top, top / "a", top.parent / "link"):
+            repository = of(each)
+            assert repository.top == os.path.realpath(top)
+            assert [*map(os.path.realpath, repository.directories)] == [os.path.realpath(top / ".git")]
+
+    def test_a_linked_worktree(self, top: Path) -> None:
+        """A linked worktree has a separate directory, and shares the one that has the objects."""
+        name = put(top, "file", b"content")
+        commit(top)
+        git(top, "worktree", "add", "-q", "../linked")
+        repository = of(top.parent / "linked")
+        assert repository.top == work_tree_of(repository.top) == os.path.realpath(top.parent / "linked")
+        assert repository.directories == (str(top / ".git" / "worktrees" / "linked"), str(top / ".git"))
+        assert ([*repository.index()], name in objects(repository)) == ([(name, "file")], True)
+
+    def test_a_bare_repository(self, tmp_path: Path) -> None:
+        """A bare repository has objects, but no work tree and no index."""
+        bare = made(tmp_path / "bare", "--bare")
+        name = git(bare, "hash-object", "-w", "--stdin", given=b"content")
+        repository = of(bare)
+        assert (repository.top, repository.directories, repository.has_work_tree) == (str(bare), (str(bare),), False)
+        assert [*repository.index(), *repository.history(), *repository.staged(), *repository.submodules()] == []
+        assert objects(repository) == {name: ("blob", b"content")}
+
+    @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+    def test_names(self, tmp_path: Path, name: bytes) -> None:
+        """The directory of a repository may have any name."""
+        path = tmp_path / os.fsdecode(name)
+        made(path)
+        assert of(path).top == os.path.realpath(path)
+
+    @pytest.mark.parametrize("kind", ["nothing", "directory", "file", "link to itself"])
+    def test_no_repository(self, tmp_path: Path, kind: str) -> None:
+        """A `.git` that is not a repository is reported, without what git says about it."""
+        path = tmp_path / ".git"
+        if kind == "directory":
+            path.mkdir()
+        elif kind == "file":
+            path.touch()
+        elif kind != "nothing":
+            path.symlink_to(".git")
+        with pytest.raises(GitError, match=NO_REPOSITORY):
+            of(tmp_path)
+
+    @pytest.mark.parametrize("git_is", ["missing", "not executable", "started in a missing directory"])
+    def test_no_git(self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, git_is: str) -> None:
+        """A git that cannot be started is reported."""
+        if git_is == "not executable":
+            (tmp_path / "git").touch()
+        if git_is == "started in a missing directory":
+            top = tmp_path / "missing"
+        else:
+            monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(GitError, match=NO_GIT):
+            of(top)
+
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("HEAD", NO_ANSWER),
+            ("refs/x", WAITS),
+        ],
+    )
+    def test_a_pipe_among_its_files(self, top: Path, name: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A pipe that git would wait for is reported: before git opens it, or when git does not answer in time."""
+        monkeypatch.setattr("robodj_secretguard.scan.git._ANSWER_SECONDS", 0.5)
+        (top / ".git" / name).unlink(missing_ok=True)
+        os.mkfifo(top / ".git" / name)
+        with pytest.raises(GitError, match=why):
+            of(top)
+
+    def test_a_socket_among_its_files(self, top: Path) -> None:
+        """The socket of git's own file watcher is not opened, and not waited for."""
+        os.mknod(top / ".git" / "fsmonitor--daemon.ipc", 0o140600)
+        assert of(top).top == os.path.realpath(top)
+
+    def test_the_path_selects_it(self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The variables that git gives to a hook of another repository are not used."""
+        other = made(tmp_path / "other")
+        monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+        monkeypatch.setenv("GIT_WORK_TREE", str(other))
+        assert of(top).top == os.path.realpath(top)
+
+    def test_from_another_drive(self, top: Path) -> None:
+        """On Windows no path leads from one drive to another: the absolute path is used."""
+        with patch("os.path.relpath", side_effect=ValueError):
+            assert of(top).directories == (os.path.realpath(top / ".git"),)
+
+
+OWN_PROGRAMS = (
+    *("core.fsmonitor", "diff.external", "gpg.program", "core.pager", "pager.log", "pager.diff", "core.editor"),
+    *("diff.own.textconv", "diff.own.command", "filter.own.clean", "filter.own.smudge", "filter.own.process"),
+    *("merge.own.driver", "core.sshCommand", "core.askPass", "credential.helper", "interactive.diffFilter"),
+    *("core.gitProxy", "core.alternateRefsCommand", "alias.log", "alias.cat-file", "uploadpack.packObjectsHook"),
+)
+"""The settings of git that name a program."""
+DISPLAY = (
+    "color.ui=always diff.renames=copies diff.noprefix=true diff.relative=true log.showRoot=false log.follow=true"
+    " log.diffMerges=off log.abbrevCommit=true core.abbrev=4 core.quotePath=true core.logAllRefUpdates=false"
+    " format.pretty=oneline diff.ignoreSubmodules=all log.decorate=full"
+)
+"""Settings that change what git writes."""
+
+
+class TestSafety:
+    """What git is given, and what it runs and writes."""
+
+    def test_no_key(self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Git gets no variable that delivers a key or that makes it write a trace."""
+        monkeypatch.setenv(V1, good_keys()[V1])
+        monkeypatch.setenv("OTHER", good_keys()[V1])
+        monkeypatch.setenv("GIT_TRACE", str(tmp_path / "trace"))
+        monkeypatch.setenv("GIT_TRACE2_EVENT", str(tmp_path / "trace"))
+        commit(top)
+        replace_git(monkeypatch, tmp_path, f'env >> {tmp_path}/seen; exec "$GIT" "$@"')
+        assert len(objects(Repository(str(top), ("OTHER",)))) == 2
+        seen = {line.partition("=")[0] for line in (tmp_path / "seen").read_text("ascii").splitlines()}
+        assert (seen & {"PATH", V1, "OTHER"}, (tmp_path / "trace").exists()) == ({"PATH"}, False)
+
+    def test_nothing_that_a_repository_names_is_run(self, top: Path, tmp_path: Path) -> None:
+        """Whatever its configuration and its attributes say, no program is run but git."""
+        put(top, "file", b"first")
+        put(top, ".gitattributes", b"* diff=own filter=own merge=own\n")
+        commit(top)
+        put(top, "file", b"second")
+        git(top, "stash")
+        commit(top)
+        put(top, "file", b"third")
+        own = program(tmp_path / "own", f"echo ran >> {tmp_path}/ran")
+        (tmp_path / "hooks").mkdir()
+        for name in ("post-index-change", "reference-transaction", "fsmonitor-watchman", "pre-auto-gc"):
+            (tmp_path / "hooks" / name).symlink_to(own)
+        for name in OWN_PROGRAMS:
+            git(top, "config", name, f"!{own}" if name.startswith("alias") else str(own))
+        git(top, "config", "log.showSignature", "true")
+        git(top, "config", "core.hooksPath", str(tmp_path / "hooks"))
+        os.utime(top / "file", (0, 0))
+        (tmp_path / "ran").unlink(missing_ok=True)  # the last settings were written under the first
+        repository = of(top)
+        assert ([*repository.limits()], len([*repository.staged()])) == ([], 1)
+        assert len([*repository.history()]) > 4
+        assert len(objects(repository)) > 8
+        assert not (tmp_path / "ran").exists()
+
+    def test_nothing_is_written(self, top: Path) -> None:
+        """A repository stays as it was, byte for byte."""
+        put(top, "file", b"content")
+        commit(top)
+        os.utime(top / "file", (0, 0))  # git would refresh its index
+
+        def everything() -> dict[Path, tuple[int, bytes]]:
+            paths = (top / ".git").rglob("*")
+            return {each: (each.lstat().st_mtime_ns, each.read_bytes() if each.is_file() else b"") for each in paths}
+
+        before = everything()
+        repository = of(top)
+        assert ([*repository.limits()], [*repository.staged()]) == ([], [])
+        assert [*repository.history()]
+        assert objects(repository)
+        assert everything() == before
+
+    @pytest.mark.parametrize("settings", [DISPLAY, *(pytest.param(each, marks=FULL) for each in DISPLAY.split())])
+    def test_display_settings(self, top: Path, settings: str) -> None:
+        """Settings of how git shows things change nothing. Only the full run tries each one alone."""
+        name = put(top, "a/é\n", b"content")
+        first = commit(top)
+        git(top, "mv", "a/é\n", "b")
+        second = commit(top)
+        put(top, "c", b"content")
+        for each in settings.split():
+            git(top, "config", *each.split("="))
+        in_index, in_commits = [(name, None, "b"), (name, None, "c")], [(name, second, "b"), (name, first, "a/é\n")]
+        assert ([*of(top).staged()], [*of(top).history()]) == ([(name, "c")], in_index + in_commits)
+
+
+class TestIndex:
+    """What is in the index, and what the next commit adds or changes."""
+
+    def test_an_unborn_branch(self, top: Path) -> None:
+        """Before the first commit, everything in the index is new. A path may have any bytes."""
+        assert [*of(top).index(), *of(top).staged(), *of(top).history()] == []
+        expected = [(put(top, name, name), os.fsdecode(name)) for name in sorted(ODD_NAMES)]
+        assert [*of(top).staged()] == [*of(top).index()] == expected
+        assert [*of(top).history()] == [(blob, None, name) for blob, name in expected]
+        here = commit(top)
+        assert [*of(top).history()] == [(blob, each, name) for each in (None, here) for blob, name in expected]
+
+    def test_changes(self, top: Path) -> None:
+        """A file is staged that is added, changed, renamed or made a link; not one that is deleted or unchanged."""
+        for name in ("same", "changed", "deleted", "renamed", "link"):
+            put(top, name, name.encode())
+        commit(top)
+        changed, added = put(top, "changed", b"new"), put(top, "added", b"added")
+        renamed = git(top, "rev-parse", "HEAD:renamed")
+        git(top, "rm", "-q", "deleted")
+        git(top, "mv", "renamed", "other")
+        (top / "link").unlink()
+        (top / "link").symlink_to("target")
+        git(top, "add", "link")
+        (top / "same").write_bytes(b"not staged")
+        link = git(top, "rev-parse", ":link")
+        expected = [(added, "added"), (changed, "changed"), (link, "link"), (renamed, "other")]
+        assert [*of(top).staged()] == expected
+
+    def test_intent_to_add(self, top: Path) -> None:
+        """A file that is to be added later has no content yet and is not staged."""
+        (top / "file").write_bytes(b"content")
+        git(top, "add", "-N", "file")
+        repository = of(top)
+        assert [*repository.staged()] == []
+        ((name, path),) = repository.index()
+        assert (path, objects(repository, [name])) == ("file", {name: ("blob", b"")})
+
+    def test_a_conflict(self, top: Path) -> None:
+        """Each side of a conflict is in the index, and is staged."""
+        sides = [put(top, "file", b"base\n")]
+        commit(top)
+        for branch in ("main", "other"):
+            git(top, "checkout", "-q", *(("-b", branch, "HEAD~") if branch == "other" else (branch,)))
+            sides.append(put(top, "file", branch.encode()))
+            commit(top)
+        git(top, "checkout", "-q", "main")
+        with pytest.raises(subprocess.CalledProcessError):
+            git(top, "merge", "-q", "other")
+        expected = [(name, "file") for name in sides]
+        assert [*of(top).index()] == [*of(top).staged()] == expected
+
+    def test_a_submodule(self, top: Path) -> None:
+        """A submodule is a commit of another repository, and not an object of this one."""
+        git(top, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},within")
+        name = put(top, "file", b"content")
+        repository = of(top)
+        assert [*repository.submodules()] == ["within"]
+        assert [*repository.index()] == [*repository.staged()] == [(name, "file")]
+        here = commit(top)
+        assert [*repository.history()] == [(name, None, "file"), (name, here, "file")]
+
+
+class TestHistory:
+    """Every commit that puts an object at a path."""
+
+    def test_what_leads_to_a_commit(self, top: Path) -> None:
+        """Commits of branches, merges, stashes, reflogs and no branch are listed. A dropped stash is an object."""
+        expected = []
+
+        def put_by_commit(name: str) -> None:
+            blob = put(top, name, name.encode())
+            expected.append((blob, commit(top), name))
+
+        put_by_commit("main")
+        put_by_commit("reset away")
+        git(top, "reset", "-q", "--hard", "HEAD~")
+        git(top, "checkout", "-q", "-b", "other")
+        put_by_commit("other")
+        git(top, "checkout", "-q", "main")
+        put_by_commit("more")
+        git(top, "merge", "-q", "--no-commit", "other")
+        put_by_commit("by the merge alone")
+        git(top, "checkout", "-q", "--detach", "HEAD")
+        put_by_commit("detached")
+        git(top, "checkout", "-q", "main")
+        (top / "main").write_bytes(b"stashed")
+        (top / "untracked").write_bytes(b"untracked")
+        git(top, "stash", "-u")
+        expected += [
+            (git(top, "rev-parse", "stash:main"), git(top, "rev-parse", "stash"), "main"),
+            (git(top, "rev-parse", "stash^3:untracked"), git(top, "rev-parse", "stash^3"), "untracked"),
+        ]
+        assert {*expected} <= {*of(top).history()}
+        git(top, "stash", "drop")
+        stashed = expected[-2][0]
+        assert objects(of(top))[stashed] == ("blob", b"stashed")
+        assert stashed not in {name for name, *_ in of(top).history()}
+
+    def test_a_replaced_object(self, top: Path) -> None:
+        """An object is read with its own content, also where git would show another one in its place."""
+        name = put(top, "file", b"as it was")
+        git(top, "replace", name, git(top, "hash-object", "-w", "--stdin", given=b"harmless"))
+        assert objects(of(top), [name]) == {name: ("blob", b"as it was")}
+        assert objects(of(top))[name] == ("blob", b"as it was")
+
+    def test_sha_256(self, tmp_path: Path) -> None:
+        """The name of an object may have 64 digits."""
+        top = made(tmp_path / "long", "--object-format=sha256")
+        (top / "file").write_bytes(b"content")
+        git(top, "add", "file")
+        here = commit(top)
+        (name, _, _), committed = of(top).history()
+        assert (len(name), committed) == (64, (name, here, "file"))
+        assert objects(of(top), [name]) == {name: ("blob", b"content")}
+
+
+class TestLimits:
+    """Why a history may be incomplete."""
+
+    def test_a_whole_repository(self, top: Path) -> None:
+        """A whole repository has no limits, with and without a directory for packs."""
+        commit(top)
+        assert [*of(top).limits()] == []
+        shutil.rmtree(top / ".git" / "objects" / "pack")
+        assert [*of(top).limits()] == []
+
+    def test_a_shallow_clone(self, top: Path) -> None:
+        """A shallow clone is reported. Its commits are read."""
+        commit(top)
+        name = put(top, "file", b"content")
+        here = commit(top)
+        git(top.parent, "clone", "-q", "--depth=1", f"file://{top}", "shallow")
+        repository = of(top.parent / "shallow")
+        assert [why.partition(",")[0] for why in repository.limits()] == ["this is a shallow clone"]
+        assert [*repository.history()] == [(name, None, "file"), (name, here, "file")]
+
+    def test_a_partial_clone(self, top: Path, tmp_path: Path) -> None:
+        """A partial clone is reported. An object that it lacks is missing, and is not fetched."""
+        name = put(top, "file", b"content")
+        commit(top)
+        git(top, "config", "uploadpack.allowFilter", "true")
+        git(tmp_path, "clone", "-q", "--bare", "--filter=blob:none", f"file://{top}", "partial")
+        own = program(tmp_path / "own", f"echo ran >> {tmp_path}/ran")
+        git(tmp_path / "partial", "config", "remote.origin.uploadpack", str(own))
+        repository = of(tmp_path / "partial")
+        assert [why.partition(",")[0] for why in repository.limits()] == ["this is a partial clone"]
+        assert [(each, path) for each, _, path in repository.history()] == [(name, "file")]
+        assert objects(repository, [name]) == {name: (MISSING, b"")}
+        assert (name in objects(repository), (tmp_path / "ran").exists()) == (False, False)
+
+    def test_reftables(self, tmp_path: Path) -> None:
+        """Reflogs in reftables are reported, as they are not read."""
+        top = made(tmp_path / "tables", "--ref-format=reftable")
+        assert [why.partition(",")[0] for why in of(top).limits()] == ["its reflogs are in reftables"]
+
+
+class TestObjects:
+    """The content of objects."""
+
+    @pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
+    def test_sizes(self, top: Path, *, packed: bool) -> None:
+        """An object is read as a whole, in blocks of at most a mebibyte."""
+        contents = [os.urandom(size) for size in (0, 1, BLOCK_BYTES, BLOCK_BYTES + 1)]
+        expected = {put(top, str(number), each): ("blob", each) for number, each in enumerate(contents)}
+        commit(top)
+        if packed:
+            git(top, "-c", "pack.compression=0", "gc", "-q")
+        repository = of(top)
+        assert objects(repository, expected) == expected
+        every = objects(repository)
+        assert {each: every.pop(each) for each in expected} == expected
+        assert sorted(kind for kind, _ in every.values()) == ["commit", "tree"]
+        sizes = [[len(block) for block in content] for _, _, content in repository.objects(expected)]
+        assert sizes == [[], [1], [BLOCK_BYTES], [BLOCK_BYTES, 1]]
+
+    @pytest.mark.parametrize("partly", [False, True])
+    def test_a_content_that_is_not_read(self, top: Path, *, partly: bool) -> None:
+        """A content that is not read, or read in part, does not disturb the next one."""
+        names = [put(top, str(number), bytes(BLOCK_BYTES + number)) for number in range(3)]
+        seen = []
+        for name, _, content in of(top).objects(names):
+            seen.append(name)
+            if partly:
+                next(content)
+        assert seen == names
+
+    def test_how_many(self, top: Path) -> None:
+        """Without objects nothing is returned. However many there are, neither side waits for the other."""
+        assert (objects(of(top)), objects(of(top), [])) == ({}, {})
+        name = put(top, "file", bytes(1000))
+        assert sum(1 for _ in of(top).objects([name] * 2000)) == 2000
+
+    def test_a_missing_object(self, top: Path) -> None:
+        """A missing object is reported, and the next one is read."""
+        gone, other = put(top, "file", b"content"), put(top, "other", b"other")
+        object_file(top, gone).unlink()
+        assert objects(of(top), [gone, other]) == {gone: (MISSING, b""), other: ("blob", b"other")}
+
+    @pytest.mark.parametrize("by_name", [True, False], ids=["by name", "all"])
+    @pytest.mark.parametrize("damage", ["empty", "not an object", "cut short"])
+    def test_a_damaged_object(self, top: Path, damage: str, *, by_name: bool) -> None:
+        """A damaged object is missing. Where git gives up in the middle of one, that is reported."""
+        name = put(top, "file", os.urandom(BLOCK_BYTES))
+        path = object_file(top, name)
+        if damage == "cut short":
+            os.truncate(path, BLOCK_BYTES // 2)
+            with pytest.raises(GitError):
+                objects(of(top), [name] if by_name else None)
+        else:
+            path.write_bytes(b"" if damage == "empty" else damage.encode())
+            assert objects(of(top), [name] if by_name else None)[name] == (MISSING, b"")
+
+    @pytest.mark.parametrize(
+        ("script", "why"),
+        [
+            ("", None),
+            ("exit 3", r"git cat-file has failed \(status 3\): git fsck says why"),
+            ("kill -9 $$", r"git cat-file has failed \(status -9\): git fsck says why"),
+            ("read name", None),
+            ("read name; exec 0<&-; echo abc missing; exec sleep 600", None),
+            (r"printf 'abc blob 10\n12345'", TOO_EARLY),
+            (r"printf 'abc blob 3\n'", TOO_EARLY),
+        ],
+    )
+    def test_a_git_that_ends(
+        self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str | None
+    ) -> None:
+        """A git that ends too early is reported and not waited for, also where it was asked for all objects."""
+        repository = of(top)
+        replace_git(monkeypatch, tmp_path, script)
+        with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
+            objects(repository, ["0" * 40] * 3)
+        if why is not None:
+            with pytest.raises(GitError, match=f"^{why}$"):
+                objects(repository)
+
+    def test_a_broken_pipe_of_windows(self, top: Path) -> None:
+        """On Windows the write to a git that has ended fails with an invalid argument."""
+
+        def names() -> Iterator[str]:
+            yield "0" * 40
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+        with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
+            objects(of(top), names())
+
+    def test_a_reader_that_stops(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Git is killed when its reader stops, or fails."""
+        put(top, "file", bytes(4 * BLOCK_BYTES))
+        started: list[subprocess.Popen[bytes]] = []
+        popen = subprocess.Popen
+
+        def remembered(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
+            started.append(popen(*arguments, **options))  # type: ignore[call-overload]
+            return started[-1]
+
+        repository = of(top)
+        monkeypatch.setattr(subprocess, "Popen", remembered)
+        reading = repository.objects()
+        next(reading)
+        reading.close()  # type: ignore[attr-defined]
+        with pytest.raises(ZeroDivisionError):
+            next(repository.objects(str(1 // 0) for _ in range(1)))
+        assert [each.poll() for each in started] == [-9, -9]

@@ -1,0 +1,470 @@
+"""`scan`: its options and scopes, which keys it searches for, what it cannot read, and its exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+from unittest.mock import patch
+
+import pytest
+from command_line import OTHER, Machine, Terminal, fingerprint_of, machine_at, rotated
+from conftest import NOW, V1, V2, Ran, clean_environment, run, without_model
+from detector import leaks
+from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
+from repositories import NO_CONFIGURATION, commit, git, made
+
+from robodj_secretguard import RuntimeSecrets, SecretPolicy
+from robodj_secretguard.scan.render import CLEAN
+from robodj_secretguard.scan.result import KnownKey, Scope, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+PROGRAM = "robodj-secretguard"
+V3 = "ROBODJ_PLAYER_KEY"
+NOTHING_KNOWN = (
+    "keys: none is delivered, recorded or revoked here: assignments and tracked key files alone are looked for"
+)
+NO_KEY_OF_IT = "no key of it is known here, and none is looked for"
+UNSOUND = "would not pass as a key, and is not looked for"
+
+
+class Further(RuntimeSecrets):
+    """A service with a third secret."""
+
+    player: Annotated[
+        SecretStr,
+        SecretPolicy(
+            name="player.key",
+            variable=V3,
+            owner="Audio",
+            backup_owner="Release Manager",
+            cadence=timedelta(days=90),
+            warn_before=timedelta(days=7),
+        ),
+    ]
+
+
+FURTHER = ("--model", f"{__name__}:Further")
+
+
+def new_key(size: int = 32) -> str:
+    """Make a key that is not hexadecimal: git writes many names that are."""
+    return f"k{secrets.token_urlsafe(size)[1:]}"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with good keys, of which nothing is recorded, and nothing in its working directory."""
+    machine = machine_at(tmp_path)
+    machine.environ.update({V1: new_key(), V2: new_key(64)})
+    machine.environ.update(NO_CONFIGURATION, PATH=os.environ["PATH"])
+    return machine
+
+
+@pytest.fixture
+def laptop(machine: Machine) -> Machine:
+    """A machine without a key."""
+    del machine.environ[V1], machine.environ[V2]
+    return machine
+
+
+def scan(machine: Machine, *arguments: str, keys: Sequence[str] = (), stdin: bytes | None = None) -> Ran:
+    """Run a scan, and make sure that it showed no part of a key."""
+    pipe = None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
+    with patch.object(sys, "stdin", pipe):
+        ran = machine.call("scan", *arguments)
+    delivered = [machine.environ[name] for name in (V1, V2, V3) if name in machine.environ]
+    assert leaks(ran.out + ran.err, [*delivered, *keys]) == []
+    return ran
+
+
+def document(machine: Machine, *arguments: str) -> dict[str, Any]:
+    """Return a scan's JSON document."""
+    result: dict[str, Any] = json.loads(scan(machine, "--format", "json", *arguments).out)
+    return result
+
+
+def found(ran: Ran) -> list[str]:
+    """Return the secret and the place of each finding."""
+    return [line.removeprefix("ALERT: ").partition(": the ")[0].replace(" known-key:", "") for line in ran.alerts]
+
+
+def lines(ran: Ran, label: str) -> list[str]:
+    """Return what is listed under a label."""
+    return [line.removeprefix(f"{label}: ") for line in ran.out.splitlines() if line.startswith(f"{label}: ")]
+
+
+def incomplete(ran: Ran) -> list[str]:
+    """Return what an incomplete scan has not read."""
+    assert ran.status == 2
+    assert ran.out.splitlines()[-1].startswith("Scan INCOMPLETE: ")
+    return lines(ran, "INCOMPLETE")
+
+
+def notes(ran: Ran) -> list[str]:
+    """Return what was not read and does not matter."""
+    return lines(ran, "note")
+
+
+def refused(ran: Ran, said: str) -> None:
+    """Make sure that a command did nothing, and said why."""
+    assert (ran.status, ran.out, ran.err) == (2, "", f"{PROGRAM}: {said}\n")
+
+
+class TestResult:
+    """What is printed, and the exit status."""
+
+    @pytest.mark.parametrize(
+        ("prepare", "status"),
+        [
+            (lambda _: None, 0),
+            (lambda machine: machine.put("a.txt", machine.environ[V1]), 1),
+            (lambda machine: machine.environ.update({V1: "short"}), 2),
+        ],
+        ids=["clean", "found", "incomplete"],
+    )
+    def test_the_status(self, machine: Machine, prepare: Callable[[Machine], None], status: int) -> None:
+        """The exit status is the same in every output format, and the result is on stdout alone."""
+        prepare(machine)
+        for form in ("text", "json", "sarif"):
+            ran = scan(machine, "--format", form)
+            assert (ran.status, ran.err, bool(ran.out)) == (status, "", True)
+
+    def test_text(self, machine: Machine) -> None:
+        """Text has the findings, what to do with the options of the scan, and the verdict."""
+        machine.put("a.txt", f"one\n  two {machine.environ[V1]}\n")
+        (machine.root / "conf").mkdir()
+        ran = scan(machine, "--config-dir", "conf", *FURTHER)
+        key = f"the key, raw (known by: environment; {machine.fingerprint()})"
+        assert ran.out.splitlines()[0] == f"ALERT: secret.key: known-key: a.txt:2:7: {key}"
+        assert f"- {PROGRAM} rotate plan secret.key --config-dir conf --model {__name__}:Further\n" in ran.out
+        assert ran.out.splitlines()[-1] == "Scan FAILED: 1 finding."
+        machine.put("a.txt", "nothing")
+        assert scan(machine).out.splitlines()[-1] == CLEAN
+
+    def test_json(self, machine: Machine) -> None:
+        """The JSON document is the scan, with the time of its start and what is known of each key."""
+        machine.put("a.txt", machine.environ[V1])
+        machine.record(rotated(NOW, machine.fingerprint()))
+        scan_ = parse(scan(machine, "--format", "json").out.encode())
+        assert scan_ is not None
+        assert (scan_.scanned_at, scan_.scope, scan_.variables, scan_.files) == (NOW, Scope.FILES, (V1, V2), 2)
+        one = KnownKey(machine.fingerprint(), "secret.key", "prod", ("environment", "operations log"))
+        assert scan_.looked_for == (one, KnownKey(machine.fingerprint(V2), OTHER, None, ("environment",)))
+        assert [each.fingerprint for each in scan_.findings] == [one.fingerprint]
+
+    def test_a_real_process(self, machine: Machine) -> None:
+        """Run as its users run it, a scan prints the same."""
+        machine.put("a.txt", machine.environ[V1])
+        env = clean_environment() | machine.environ
+        ran = run(["-m", "robodj_secretguard", "scan"], env=env, cwd=machine.root, keys=[machine.environ[V1]])
+        assert ran == scan(machine)
+
+    def test_an_interrupt(self, machine: Machine) -> None:
+        """Of an interrupted scan, nothing is reported."""
+        machine.put("a.txt", machine.environ[V1])
+        with patch("robodj_secretguard.scan.scanner.walk", side_effect=KeyboardInterrupt):
+            refused(scan(machine), "the command failed (KeyboardInterrupt)")
+
+    @pytest.mark.parametrize("staged", [True, False])
+    def test_progress(self, machine: Machine, *, staged: bool) -> None:
+        """On a terminal, the number of files or objects is shown, and taken away. No name is."""
+        machine.put(f"{machine.environ[V1]}/a.txt", "nothing")
+        git(made(machine.root), "add", ".")
+        screen = Terminal()
+        with (
+            patch("robodj_secretguard.cli.output.PROGRESS_SECONDS", 0),
+            patch("contextlib.redirect_stderr", lambda _: patch.object(sys, "stderr", screen)),
+        ):
+            machine.call("scan", *["--staged"] * staged, f"./{machine.environ[V1]}")
+        shown = without_model(screen.getvalue()).split("\r")
+        assert [each.rstrip() for each in shown if each.strip()] == [f"{PROGRAM}: 1 looked at, 0.0 MiB"] * 2
+        assert (shown[-2], shown[-1]) == (" " * 79, "")
+
+    def test_help(self, machine: Machine) -> None:
+        """The help lists every option and every exit status."""
+        ran = scan(machine, "--help")
+        words = ("PATH", "--git-history", "--staged", "--fingerprints", "--keys-from", "--format {text,json,sarif}")
+        assert [word for word in (*words, "exit status: 0 nothing found, 1 found, 2 ") if word not in ran.out] == []
+
+
+class TestScope:
+    """Files, what the next commit takes, or all that git keeps."""
+
+    def test_paths(self, machine: Machine) -> None:
+        """The paths that are named are searched, each once, and nothing else."""
+        for name in ("a.txt", "sub/b.txt", "sub/deep/c.txt", "d.txt"):
+            machine.put(name, machine.environ[V1])
+        result = document(machine, "d.txt", "sub", "d.txt")
+        assert [each["path"] for each in result["findings"]] == ["d.txt", "sub/b.txt", "sub/deep/c.txt"]
+        assert result["files"] == 3
+
+    def test_a_path_that_is_a_key(self, machine: Machine) -> None:
+        """A path that does not exist is reported by its number, since it may be a key; one that exists is searched."""
+        machine.put("a.txt", "nothing")
+        for key in (machine.environ[V1], f"./{machine.environ[V1]}", f"{machine.environ[V1]}/a.txt"):
+            assert incomplete(scan(machine, "a.txt", key)) == ["PATH 2: it is not there"]
+        machine.put(machine.environ[V1], "nothing")
+        assert found(scan(machine, f"./{machine.environ[V1]}")) == ["secret.key: [redacted], in the name itself"]
+
+    def test_staged(self, machine: Machine) -> None:
+        """With --staged, what is in the index and not in the last commit is searched, and no file."""
+        commit(made(machine.root))
+        machine.put("a.txt", machine.environ[V1])
+        ran = scan(machine, "--staged")
+        assert (ran.status, found(ran)) == (0, [])
+        git(machine.root, "add", "a.txt")
+        machine.put("a.txt", "nothing")
+        for path in ([], ["a.txt"], ["config"]):
+            assert found(scan(machine, "--staged", *path)) == ["secret.key: a.txt:1:1 in the index"]
+        assert document(machine, "--staged")["scope"] == "staged"
+
+    def test_history(self, machine: Machine) -> None:
+        """With --git-history, objects are searched, and the files, also those in git's own directory."""
+        made(machine.root)
+        machine.put("a.txt", f"\n{machine.environ[V1]}")
+        git(machine.root, "add", "a.txt")
+        leak = commit(machine.root)
+        git(machine.root, "rm", "-q", "a.txt")
+        machine.put("sub/b.txt", machine.environ[V1])
+        machine.put(".git/info/notes", machine.environ[V1])
+        assert found(scan(machine, "--git-history", "sub")) == [
+            f"secret.key: a.txt:2:1 in commit {leak}",
+            "secret.key: sub/b.txt:1:1",
+            "secret.key: .git/info/notes:1:1",
+        ]
+        assert document(machine, "--git-history")["scope"] == "git-history"
+
+    def test_tracked_key_files(self, machine: Machine) -> None:
+        """The key files that git tracks at the paths are found. In git's own directory it tracks none."""
+        made(machine.root)
+        machine.write("secret.key", machine.environ[V1])
+        git(machine.root, "add", "--force", "config/secret.key")
+        for path in ([], ["config"], ["config/secret.key"]):
+            result = document(machine, *path)
+            assert [each["rule"] for each in result["findings"]] == ["tracked-key-file", "known-key"]
+        machine.put(".git/info/notes", machine.environ[V1])
+        assert found(scan(machine, ".git/info/notes")) == ["secret.key: .git/info/notes:1:1"]
+
+    @pytest.mark.parametrize("option", ["--staged", "--git-history"])
+    def test_git(self, machine: Machine, option: str) -> None:
+        """The commits of one scan are those of one repository. Where there is none, that is reported."""
+        for name in ("one", "two"):
+            (machine.root / name / "sub").mkdir(parents=True)
+            made(machine.root / name)
+        refused(scan(machine, option, "one", "two"), "--git-history and --staged take the paths of one repository")
+        assert scan(machine, option, "one", "one/sub").status == scan(machine, "one", "two").status == 0
+        none = "git: there is no repository, or git refuses it (status 128): git status says why"
+        assert incomplete(scan(machine, option)) == [none]
+
+    @pytest.mark.parametrize(("one", "other"), [("--staged", "--git-history"), ("--fingerprints", "--keys-from")])
+    def test_options_that_exclude_each_other(self, machine: Machine, one: str, other: str) -> None:
+        """Of two options that exclude each other, neither is followed."""
+        ran = scan(machine, other, *["nowhere"] * (other == "--keys-from"), one)
+        refused(ran, f"{one} and {other} exclude each other")
+
+
+class TestKeysFrom:
+    """Keys that an operator passes, one in each line."""
+
+    def test_a_pipe(self, laptop: Machine) -> None:
+        """The keys in a pipe are searched for, also within longer text. Their secrets are unknown."""
+        first, second = new_key(45), secrets.token_hex(64)
+        laptop.put("a.txt", f"AAAA{first}AAAA\n{second.upper()}\n")
+        ran = scan(laptop, "--keys-from", "-", stdin=f"# old\n\n{first}\r\n{second}".encode(), keys=[first, second])
+        assert (ran.status, found(ran)) == (1, ["a key: a.txt:1:5", "a key: a.txt:2:1"])
+        assert f"(known by: keys-from; {fingerprint_of(first)})" in ran.out
+
+    def test_a_file(self, machine: Machine) -> None:
+        """A file of keys is searched itself. What is recorded of a key says whose it is."""
+        key = new_key()
+        machine.put("old", key)
+        machine.record(rotated(NOW, fingerprint_of(key), secret=OTHER, environment="staging"))
+        assert found(scan(machine, "--keys-from", "old", keys=[key])) == ["secret_v2.key (staging): old:1:1"]
+
+    @pytest.mark.parametrize(
+        ("content", "why"),
+        [
+            (b"", "it has no key"),
+            (b"\n# nothing\n", "it has no key"),
+            (b"%s\nchangeme\nshort\n", "key 2, comments not counted, would not pass as one"),
+            (b"# mine\n\n%s=\n", "key 1, comments not counted, would not pass as one"),
+            (b"ROBODJ_SECRET_KEY=%s\n", "key 1, comments not counted, would not pass as one"),
+            (b"\xff\xfe%s", "it is UTF-16, which PowerShell's > writes, and not UTF-8"),
+            (b"\xff%s", "it is not UTF-8"),
+        ],
+        ids=["empty", "comments", "second", "padded", "assignment", "UTF-16", "binary"],
+    )
+    def test_what_is_not_a_key(self, machine: Machine, content: bytes, why: str) -> None:
+        """A line that would not pass as a key is a mistake: nothing is searched, and the line's number is shown."""
+        key = new_key()
+        ran = scan(machine, "--keys-from", "-", stdin=content.replace(b"%s", key.encode()), keys=[key])
+        refused(ran, f"--keys-from, which has a key in each line: {why}")
+
+    def test_how_much(self, laptop: Machine) -> None:
+        """Keys are read up to a number of bytes."""
+        key = new_key()
+        most = f"{key}\n".encode().ljust(1 << 16, b"\n")
+        assert scan(laptop, "--keys-from", "-", stdin=most).status == 0
+        said = "--keys-from: what it names is larger than 65536 bytes"
+        refused(scan(laptop, "--keys-from", "-", stdin=most + b"\n", keys=[key]), said)
+
+
+class TestFingerprints:
+    """Keys that are not at hand."""
+
+    @pytest.mark.parametrize("options", [(), ("--fingerprints",)])
+    @pytest.mark.parametrize("by", ["log", "list"])
+    def test_where_they_come_from(self, laptop: Machine, by: str, options: tuple[str, ...]) -> None:
+        """Fingerprints of the operations log and of the revocation list are searched for."""
+        key = new_key()
+        if by == "log":
+            laptop.record(rotated(NOW, fingerprint_of(key), environment="staging"))
+        else:
+            laptop.write("revoked.fingerprints", f"# leaked\n{fingerprint_of(key)}\n")
+        laptop.put("sub/a.txt", f"key: {key}\n")
+        ran = scan(laptop, *options, keys=[key])
+        whose, source = ("secret.key (staging)", "operations log") if by == "log" else ("a key", "revocation list")
+        assert (ran.status, found(ran)) == (1, [f"{whose}: sub/a.txt:1:6"])
+        assert f"(known by: {source}; {fingerprint_of(key)})" in ran.out
+
+    def test_no_key_is_used(self, machine: Machine) -> None:
+        """With --fingerprints, a key that is delivered is neither searched for nor judged."""
+        machine.put("a.txt", machine.environ[V1])
+        machine.environ[V2] = "short"
+        machine.write("secret.key", new_key())
+        ran = scan(machine, "--fingerprints", "a.txt")
+        assert (incomplete(ran), found(ran)) == ([NOTHING_KNOWN], [])
+
+    def test_nothing_is_known(self, laptop: Machine) -> None:
+        """Without any key, only assignments are searched: this is incomplete, unless a hook asks for no more."""
+        made(laptop.root)
+        for options in ((), ("--fingerprints",), ("--staged",)):
+            assert incomplete(scan(laptop, *options)) == [NOTHING_KNOWN]
+        hook = ("--fingerprints", "--staged")
+        ran = scan(laptop, *hook)
+        assert (ran.status, notes(ran)) == (0, [NOTHING_KNOWN])
+        key = new_key()
+        laptop.put("a.env", f"{V1}={key}\n")
+        git(laptop.root, "add", "a.env")
+        assert [scan(laptop, *options, keys=[key]).status for options in ((), hook)] == [2, 1]
+
+    def test_a_damaged_log(self, laptop: Machine) -> None:
+        """What can be read of a damaged log is searched for, and the damage matters. A torn last line does not."""
+        keys = [new_key(), new_key()]
+        laptop.record(*(rotated(NOW, fingerprint_of(each)) for each in (*keys, new_key())))
+        laptop.put("a.txt", "\n".join(keys))
+        laptop.log.write_bytes(laptop.log.read_bytes()[:-9])
+        ran = scan(laptop, "--fingerprints", "a.txt", keys=keys)
+        assert [each.partition(":")[0] for each in notes(ran)] == ["operations log", OTHER]
+        assert (ran.status, len(ran.alerts)) == (1, 2)
+        laptop.log.write_bytes(laptop.log.read_bytes().replace(b'"Ada"', b'"Eve"', 1))
+        ran = scan(laptop, "--fingerprints", "a.txt", keys=keys)
+        assert {each.partition(":")[0] for each in incomplete(ran)} == {"operations log"}
+        assert len(ran.alerts) == 2
+
+    def test_a_log_that_cannot_be_read(self, laptop: Machine) -> None:
+        """A log that cannot be read is reported."""
+        laptop.log.mkdir(parents=True)
+        assert incomplete(scan(laptop)) == ["operations log: it is not a regular file", NOTHING_KNOWN]
+
+    def test_a_named_log(self, laptop: Machine) -> None:
+        """The log that is named is read in place of the other. One that is not there is reported."""
+        key = new_key()
+        laptop.record(rotated(NOW, fingerprint_of(key)))
+        laptop.log.rename(laptop.root / "kept.jsonl")
+        laptop.put("a.txt", key)
+        ran = scan(laptop, "--operations-log", "kept.jsonl", "a.txt", keys=[key])
+        assert found(ran) == ["secret.key (prod): a.txt:1:1"]
+        why = "operations log: the operations log that --operations-log names is not there"
+        ran = scan(laptop, "--operations-log", "nowhere.jsonl", "a.txt", keys=[key])
+        assert incomplete(ran) == [why, NOTHING_KNOWN]
+
+    def test_a_named_config_directory(self, laptop: Machine) -> None:
+        """A config directory that is named has the list, the log and the fallback files. A missing one is reported."""
+        revoked, recorded = new_key(), new_key()
+        elsewhere = machine_at(laptop.root / "config")
+        elsewhere.write("revoked.fingerprints", fingerprint_of(revoked))
+        elsewhere.write("secret.key", revoked)
+        elsewhere.record(rotated(NOW, fingerprint_of(recorded)))
+        laptop.write("secret.key", recorded)
+        ran = scan(laptop, "--fingerprints", "--config-dir", "config/config", keys=[revoked, recorded])
+        assert found(ran) == ["secret.key (prod): config/secret.key:1:1"]
+        assert notes(ran) == ["config/config/secret.key: a fallback file, where its key may be"]
+        why = "set-up: The config directory that the config_dir argument names does not exist."
+        assert incomplete(scan(laptop, "--config-dir", "nowhere", keys=[revoked])) == [why, NOTHING_KNOWN]
+
+    def test_a_revocation_list_that_is_invalid(self, laptop: Machine) -> None:
+        """What can be read of a revocation list is searched for, and what is wrong with it is reported."""
+        key = new_key()
+        laptop.write("revoked.fingerprints", f"nothing\n{fingerprint_of(key)}\n")
+        laptop.put("a.txt", key)
+        ran = scan(laptop, "a.txt", keys=[key])
+        assert [each.partition(":")[0] for each in incomplete(ran)] == ["revocation list"]
+        assert found(ran) == ["a key: a.txt:1:1"]
+
+
+class TestValues:
+    """Keys that are at hand, whatever a service would do with them."""
+
+    def test_the_environment_and_a_file(self, machine: Machine) -> None:
+        """A fallback file is searched for, also where it has another key than the variable, or may not be used."""
+        key = new_key()
+        machine.write("secret.key", key)
+        machine.environ["ROBODJ_PROTECTED_ENV"] = "1"
+        machine.put("a.txt", f"{machine.environ[V1]}\n{key}\n")
+        ran = scan(machine, keys=[key])
+        assert found(ran) == ["secret.key: a.txt:1:1", "secret.key: a.txt:2:1"]
+        assert f"(known by: file:config/secret.key; {fingerprint_of(key)})" in ran.out
+
+    def test_a_file_alone(self, laptop: Machine) -> None:
+        """A fallback file is not searched itself. A secret of which no key is known is a note."""
+        key = new_key()
+        laptop.write("secret.key", key)
+        ran = scan(laptop, keys=[key])
+        fallback = "config/secret.key: a fallback file, where its key may be"
+        assert (ran.status, notes(ran)) == (0, [f"{OTHER}: {NO_KEY_OF_IT}", fallback])
+        assert notes(scan(laptop, "--keys-from", "-", stdin=new_key().encode())) == [fallback]
+
+    @pytest.mark.parametrize("value", ["hunter2", '"%s"', "%s\n"], ids=["password", "quoted", "with newline"])
+    def test_a_weak_value(self, machine: Machine, value: str) -> None:
+        """A value that would not pass as a key is not searched for, which makes the scan incomplete."""
+        key = new_key()
+        machine.environ[V1] = value.replace("%s", key)
+        machine.write("secret_v2.key", f"short\n{new_key(64)}\n")
+        machine.put("a.txt", f"hunter2\n{key}\n")
+        ran = scan(machine, keys=[key])
+        assert incomplete(ran) == [
+            f"secret.key: its value (environment) {UNSOUND}",
+            f"{OTHER}: its value (file:config/secret_v2.key) {UNSOUND}",
+        ]
+
+    def test_a_file_that_cannot_be_read(self, machine: Machine) -> None:
+        """The key in a fallback file that cannot be read may be missed, which is reported."""
+        machine.write("secret.key", f"# \xe9\n{new_key()}\n".encode("latin-1"))
+        assert incomplete(scan(machine)) == ["secret.key: the key in config/secret.key: it is not UTF-8"]
+
+    def test_a_model(self, machine: Machine) -> None:
+        """The secrets of a model are searched for, and its variables and fallback files are known."""
+        machine.environ[V3], other = new_key(), new_key()
+        machine.write("player.key", machine.environ[V3])
+        machine.put("a.txt", f"{machine.environ[V3]}\n{V3}: {other}\n")
+        ran = scan(machine, *FURTHER, keys=[other])
+        assert found(ran) == [
+            "player.key: a.txt:1:1",
+            "player.key: assigned-key: a.txt:2:20",
+        ]
+        assert notes(ran) == ["config/player.key: a fallback file, where its key may be"]
+        assert scan(machine, keys=[other]).status == 0
+
+    def test_an_untrusted_model(self, machine: Machine) -> None:
+        """A model that the repository configures is not imported: nobody may trust the repository."""
+        machine.put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "nowhere:Model"\n')
+        assert scan(machine).status == 0

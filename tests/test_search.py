@@ -1,0 +1,472 @@
+"""Known keys: which there are, and where each is in bytes: as it is, encoded, wrapped and within longer text."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import secrets
+import string
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from command_line import fingerprint_of, rotated
+from conftest import NOW, V1, V2, good_keys
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spellings import respelled
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL
+from robodj_secretguard.policy import LEAST_MATERIAL, Generator
+from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
+from robodj_secretguard.scan.search import (
+    KEYS_FROM,
+    MOST_LAYERS,
+    PART,
+    UTF_16,
+    KeySearch,
+    given_value,
+    known_keys,
+    live_values,
+    views,
+)
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.shapes import Event, draft, hash_of
+from robodj_secretguard.sources import Environment, read, variables_read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import FrameType
+
+    from robodj_secretguard.scan.search import Forms, Occurrence
+
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+GENERATORS = [policy.generator for policy in POLICIES]
+KEYS = good_keys()
+KEY1, KEY2 = KEYS[V1].encode(), KEYS[V2].encode()
+KEY3 = secrets.token_urlsafe(48).encode()  # of a length that no approved generator makes
+ALPHABET = (string.ascii_letters + string.digits + "+/-_").encode()
+OTHERS = bytes(each for each in range(256) if each not in ALPHABET)
+SMALL_TEXT, WINDOW = 1 << 13, 1 << 20
+
+
+def known(key: bytes) -> KnownKey:
+    """Return what is known of a key."""
+    return KnownKey(fingerprint_of(key.decode()))
+
+
+def searching(*keys: bytes, live: bool) -> KeySearch:
+    """Search for keys: for themselves, or for their fingerprints alone."""
+    at_hand = [(SealedStr(key.decode()), known(key)) for key in keys] if live else []
+    by_fingerprint = {each.fingerprint: each for each in map(known, keys)}
+    return KeySearch(by_fingerprint, at_hand, GENERATORS, [key for key, _ in at_hand])
+
+
+LIVE, BY_FINGERPRINT = searching(KEY1, KEY2, KEY3, live=True), searching(KEY1, KEY2, KEY3, live=False)
+BOTH = pytest.mark.parametrize("keys", [LIVE, BY_FINGERPRINT], ids=["live", "by fingerprint"])
+EACH_KEY = pytest.mark.parametrize("key", [KEY1, KEY2, KEY3], ids=["base64url", "hexadecimal", "of another length"])
+
+
+def found(keys: KeySearch, data: bytes) -> set[Occurrence]:
+    """Return what is found in bytes, in all that may be text there."""
+    return {
+        (start + offset * step, key, encodings)
+        for text, start, step, forms in views(data)
+        for offset, key, encodings in keys.find(text, forms)
+    }
+
+
+def in_hexadecimal(data: bytes) -> bytes:
+    """Encode bytes in hexadecimal."""
+    return data.hex().encode()
+
+
+def in_utf_16(data: bytes) -> bytes:
+    """Encode ASCII in UTF-16."""
+    return data.decode().encode("utf-16-le")
+
+
+def wrapped(text: bytes, width: int, end: bytes) -> bytes:
+    """Break text into lines."""
+    return end.join(text[at : at + width] for at in range(0, len(text), width))
+
+
+in_base64 = base64.b64encode
+ENCODINGS: dict[str, tuple[Callable[[bytes], bytes], Forms]] = {
+    "raw": (bytes, ()),
+    "hexadecimal": (in_hexadecimal, ("hex",)),
+    "hexadecimal in capitals": (lambda data: in_hexadecimal(data).upper(), ("hex",)),
+    "base64": (in_base64, ("base64",)),
+    "base64url": (base64.urlsafe_b64encode, ("base64",)),
+    "base64 in base64": (lambda data: in_base64(in_base64(data)), ("base64", "base64")),
+    "hexadecimal in base64": (lambda data: in_base64(in_hexadecimal(data)), ("base64", "hex")),
+    "base64 in hexadecimal": (lambda data: in_hexadecimal(in_base64(data)), ("hex", "base64")),
+    "UTF-16 in base64": (lambda data: in_base64(in_utf_16(data)), ("base64", UTF_16)),
+    "UTF-16 in hexadecimal": (lambda data: in_hexadecimal(in_utf_16(data)), ("hex", UTF_16)),
+}
+ENCODED = pytest.mark.parametrize(("encode", "forms"), ENCODINGS.values(), ids=ENCODINGS)
+
+
+class TestKnownKeys:
+    """Which keys are searched for, and what is known of each."""
+
+    def test_values_at_hand(self, tmp_path: Path) -> None:
+        """Each variable's value is searched for, and each line of a fallback file, but no placeholder."""
+        lines = [secrets.token_urlsafe(32), secrets.token_urlsafe(32), "CHANGE_ME"]
+        (tmp_path / "config").mkdir(0o700)
+        (tmp_path / "config" / "secret.key").write_text("\n".join(lines), "ascii")
+        environment = Environment({V1: KEYS[V1], V2: "replace_with_a_key"})
+        config_dir = tmp_path / "config"
+        readings = read(POLICIES, variables_read(POLICIES), environment=environment, config_dir=config_dir, now=NOW)
+        assert [(each.key.get_secret_value(), *each[1:]) for each in live_values(readings)] == [
+            (KEYS[V1], "secret.key", "environment", True),
+            *((line, "secret.key", "file:config/secret.key", True) for line in lines[:2]),
+        ]
+
+    @pytest.mark.parametrize("is_sound", [True, False])
+    def test_a_given_value(self, *, is_sound: bool) -> None:
+        """The secret of a value that an operator passes is unknown; the value may pass as the key of any."""
+        key = SealedStr(secrets.token_urlsafe(32) if is_sound else "short")
+        assert given_value(key) == (key, None, KEYS_FROM, is_sound)
+
+    def test_what_the_sources_know(self) -> None:
+        """What each source knows of a key is combined. Of two secrets or environments, the first counts."""
+        keys = [secrets.token_urlsafe(32) for _ in range(3)]
+        one, two, three = map(fingerprint_of, keys)
+        records = [
+            draft(Event.SEALED, sealed=hash_of(b"torn")),  # of no key
+            rotated(NOW, one),
+            rotated(NOW, two, environment="dev"),
+            rotated(NOW, one, environment="dev"),
+        ]
+        recorded = [(each.fingerprint, each.secret, each.environment) for each in records]
+        assert known_keys([given_value(SealedStr(keys[0]))] * 2, recorded, [three, one]) == {
+            one: KnownKey(one, "secret.key", "prod", (KEYS_FROM, OPERATIONS_LOG, REVOCATION_LIST)),
+            two: KnownKey(two, "secret.key", "dev", (OPERATIONS_LOG,)),
+            three: KnownKey(three, None, None, (REVOCATION_LIST,)),
+        }
+
+
+class TestViews:
+    """What may be text in bytes."""
+
+    @pytest.mark.parametrize(("order", "shift"), [("utf-16-le", 0), ("utf-16-be", 1)])
+    @pytest.mark.parametrize("before", [b"", b"\xff\xfe", b"\xfe\xff", b"\xff\xff\xff", b"\0\0\0"])
+    def test_utf_16(self, order: str, shift: int, before: bytes) -> None:
+        """All bytes are a view. So are printable characters in UTF-16, in either order and wherever they begin."""
+        text = f"{string.printable[:95]}\t\r\n"
+        data = before + text.encode(order) + b"\xff\xff"
+        assert next(views(data)) == (data, 0, 1, ())
+        assert (text.encode(), len(before) + shift, 2, (UTF_16,)) in [*views(data)]
+
+    @pytest.mark.parametrize(("length", "count"), [(43, 2), (42, 1)])
+    @pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+    def test_the_shortest(self, order: str, length: int, count: int) -> None:
+        """UTF-16 that is shorter than the shortest key is not a separate view."""
+        assert len([*views(("x" * length).encode(order))]) == count
+
+    def test_several(self) -> None:
+        """Each stretch of UTF-16 is a view, and a character beyond ASCII ends it. Without zero bytes there is none."""
+        one, other = "a" * 50, "b" * 60
+        assert [*views(f"{one}é{other}é".encode("utf-16-le"))][1:] == [
+            (one.encode(), 0, 2, (UTF_16,)),
+            (other.encode(), 2 * len(one) + 2, 2, (UTF_16,)),
+        ]
+        assert [*views(KEY1)] == [(KEY1, 0, 1, ())]
+
+
+@BOTH
+class TestForms:
+    """In which forms a key is found, and where."""
+
+    @EACH_KEY
+    @ENCODED
+    def test_a_key_by_itself(self, keys: KeySearch, encode: Callable[[bytes], bytes], forms: Forms, key: bytes) -> None:
+        """A key between characters that no key has is found where it begins."""
+        assert found(keys, b"before: " + encode(key) + b" after") == {(8, known(key), forms)}
+
+    @pytest.mark.parametrize("before", range(5))
+    def test_the_alignment_of_base64(self, keys: KeySearch, before: int) -> None:
+        """A key is found at the character that holds its first byte, however much is encoded around it."""
+        for after in range(4):
+            data = in_base64(b":" * before + KEY1 + b":" * after).rstrip(b"=")
+            assert found(keys, b"> " + data) == {(2 + before * 4 // 3, known(KEY1), ("base64",))}
+
+    @pytest.mark.parametrize("before", range(6))
+    def test_encodings_after_more_of_their_characters(self, keys: KeySearch, before: int) -> None:
+        """Base64 and hexadecimal are decoded from wherever they begin in a run of their characters."""
+        data = b"/" * before + in_base64(b":" + KEY1 + b":")
+        assert found(keys, data) == {(before + 1, known(KEY1), ("base64",))}
+        data = b"f" * before + in_hexadecimal(b":" + KEY1 + b":")
+        assert found(keys, data) == {(before + 2, known(KEY1), ("hex",))}
+
+    @pytest.mark.parametrize("change", [str.upper, str.swapcase, str.title])
+    def test_case(self, keys: KeySearch, change: Callable[[str], str]) -> None:
+        """A hexadecimal key is the same in any case. A base64url key is not."""
+        shortest = secrets.token_hex(LEAST_MATERIAL.hexadecimal.minimum // 2).encode()
+        search = searching(shortest, KEY2, KEY1, live=keys is LIVE)
+        for key in (shortest, KEY2):
+            assert found(search, change(key.decode()).encode()) == {(0, known(key), ())}
+        assert found(search, change(KEY1.decode()).encode()) == set()
+
+    @pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+    @pytest.mark.parametrize("before", ["", "x", "é", "key: "])
+    def test_utf_16(self, keys: KeySearch, order: str, before: str) -> None:
+        """A key in UTF-16 is found at the first byte of it that is not zero."""
+        data = f"{before}\n{KEY1.decode()}é".encode(order)
+        assert found(keys, data) == {(2 * len(before) + 2 + (order == "utf-16-be"), known(KEY1), (UTF_16,))}
+
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n    ", b"\r\n\t", b"=\n", b"=\r\n", b"\\\n", b"\\\n  "])
+    @pytest.mark.parametrize(("width", "before"), [(64, 0), (64, 40), (76, 1), (76, 50)])
+    def test_wrapped_base64(self, keys: KeySearch, end: bytes, width: int, before: int) -> None:
+        """Base64 over several lines is one text, also where it is indented or a mark continues a line."""
+        data = b"data: " + wrapped(in_base64(b":" * before + KEY2 + b":::"), width, end)
+        at = before * 4 // 3
+        assert found(keys, data) == {(6 + at + at // width * len(end), known(KEY2), ("base64",))}
+
+    def test_other_wrapped_text(self, keys: KeySearch) -> None:
+        """A key may be wrapped itself, and so may hexadecimal."""
+        assert found(keys, wrapped(KEY2, 64, b"\n")) == {(0, known(KEY2), ())}
+        assert found(keys, wrapped(in_hexadecimal(KEY1), 60, b"\n")) == {(0, known(KEY1), ("hex",))}
+
+    @pytest.mark.parametrize("lines", [8, 9])
+    def test_how_many_lines(self, keys: KeySearch, lines: int) -> None:
+        """By its fingerprint a key is found over up to eight lines: more joined lines are not a key."""
+        data = b"\n".join([KEY2[:60], *(KEY2[60 + at : 61 + at] for at in range(lines - 2)), KEY2[58 + lines :]])
+        assert (found(keys, data) == {(0, known(KEY2), ())}) is (keys is LIVE or lines == 8)
+
+    def test_how_many_encodings(self, keys: KeySearch) -> None:
+        """A key is found in two encodings within each other, and not in three."""
+        data = KEY1
+        for _ in range(MOST_LAYERS):
+            data = in_base64(data)
+        assert len(found(keys, data)) == 1
+        assert found(keys, in_base64(data)) == set()
+
+    def test_utf_16_is_not_counted(self, keys: KeySearch) -> None:
+        """UTF-16 is not counted as an encoding: PowerShell writes files in it, and encodes commands in it."""
+        data = in_utf_16(b"key: " + in_base64(in_base64(KEY1)))
+        assert found(keys, data) == {(10, known(KEY1), (UTF_16, "base64", "base64"))}
+        data = in_base64(in_utf_16(b"key: " + in_base64(KEY1) + b" #"))
+        assert found(keys, data) == {(10 * 4 // 3, known(KEY1), ("base64", UTF_16, "base64"))}
+
+    @EACH_KEY
+    @pytest.mark.parametrize("between", [b" ", b"+", b"/", b"\n", b"=", b'","', b"\\n", b"\0", b"\xc3\xa9"], ids=ascii)
+    def test_twice(self, keys: KeySearch, key: bytes, between: bytes) -> None:
+        """A key is found as often as it is there."""
+        expected = {(at, known(key), ()) for at in (1, 1 + len(key + between))}
+        if between == b"\\n" and keys is BY_FINGERPRINT and key is KEY3:
+            expected = {(1, known(key), ())}  # the n is before the second, whose length is no generator's
+        assert found(keys, b" " + key + between + key) == expected
+
+    @settings(max_examples=100)
+    @given(
+        encoding=st.sampled_from([*ENCODINGS.values()]),
+        around=st.tuples(st.binary(max_size=80), *[st.sampled_from(OTHERS)] * 2, st.binary(max_size=80)),
+    )
+    def test_any_bytes_around_it(
+        self,
+        keys: KeySearch,
+        encoding: tuple[Callable[[bytes], bytes], Forms],
+        around: tuple[bytes, int, int, bytes],
+    ) -> None:
+        """In every form a key is found among any bytes, and nothing else is."""
+        (encode, forms), (before, first, last, after) = encoding, around
+        data = before + bytes([first]) + encode(KEY1) + bytes([last]) + after
+        assert found(keys, data) == {(len(before) + 1, known(KEY1), forms)}
+
+
+@BOTH
+class TestRespelled:
+    """A base64url key is the same key whatever the unused bits of its last character are."""
+
+    @pytest.mark.parametrize("size", [32, pytest.param(64, marks=pytest.mark.full)])
+    @ENCODED
+    def test_it_is_found(self, keys: KeySearch, encode: Callable[[bytes], bytes], forms: Forms, size: int) -> None:
+        """Whichever spelling is known, each one is found. Only the full run has the longer keys, of 16 spellings."""
+        key = secrets.token_urlsafe(size)
+        for known_as in (key, respelled(key)[0]):
+            search = searching(known_as.encode(), live=keys is LIVE)
+            for spelling in (key, *respelled(key)):
+                assert found(search, b"before: " + encode(spelling.encode())) == {(8, known(key.encode()), forms)}
+
+    def test_within_longer_text(self, keys: KeySearch) -> None:
+        """By its fingerprint a key is found where a generated key can be, and a live one anywhere."""
+        for spelling in map(str.encode, respelled(KEY1.decode())):
+            for before, after in ((b"", b"xyz"), (b"a_b_", b"_c"), (b"xyz", b""), (b"\\n", b"x")):
+                assert found(keys, before + spelling + after) == {(len(before), known(KEY1), ())}
+            assert len(found(keys, b"xy" + spelling + b"x")) == (keys is LIVE)
+
+    def test_the_spelling_that_is_kept(self, keys: KeySearch) -> None:
+        """A found key is kept in the form in which keys are compared."""
+        search = searching(KEY1, live=keys is LIVE)
+        assert found(search, respelled(KEY1.decode())[0].encode())
+        assert search.seen == {known(KEY1).fingerprint: SealedStr(KEY1.decode())}
+
+
+class TestWithinLongerText:
+    """A key among further characters of its alphabet."""
+
+    @settings(max_examples=50)
+    @given(before=st.lists(st.sampled_from(ALPHABET), max_size=80).map(bytes), key=st.sampled_from([KEY1, KEY2, KEY3]))
+    def test_a_key_at_hand(self, before: bytes, key: bytes) -> None:
+        """A key that is at hand is found in any characters of its alphabet, and in base64 of them."""
+        assert (len(before), known(key), ()) in found(LIVE, before + key + before)
+        encoded = in_base64(before + key + before)
+        assert (len(before) * 4 // 3, known(key), ("base64",)) in found(LIVE, encoded)
+
+    @pytest.mark.parametrize(
+        ("before", "key", "after"),
+        [
+            (b"", KEY1, b"xyz"),
+            (b"xyz", KEY1, b""),
+            (b"a-", KEY1, b"-b"),
+            (b"a_b_", KEY1, b"_c"),
+            (b"sk-", KEY1, b"xyz"),
+            (b"--", KEY1, b"--"),
+            (b"\\n", KEY1, b"x"),
+            (b"a" * 64 + b"-", KEY1, b""),
+            *((before, KEY2, after) for before, after in [(b"", b"xyz"), (b"xyz", b""), (b"", b"abc"), (b"abc", b"")]),
+        ],
+        ids=range(12),
+    )
+    def test_by_fingerprint(self, before: bytes, key: bytes, after: bytes) -> None:
+        """By fingerprint, a generated key is found at either end of a text, after a separator or an escaped letter."""
+        assert found(BY_FINGERPRINT, before + key + after) == {(len(before), known(key), ())}
+
+    def test_not_by_fingerprint(self) -> None:
+        """By its fingerprint a key is not found where nothing shows where it begins, or how long it is."""
+        assert found(BY_FINGERPRINT, b"xy" + KEY1 + b"x") == found(BY_FINGERPRINT, b"x" + KEY3) == set()
+
+    def test_overlapping_keys(self) -> None:
+        """Of two keys that overlap, both are found."""
+        one, other = KEY1, KEY1[20:] + secrets.token_urlsafe(15).encode()
+        expected = {(0, known(one), ()), (20, known(other), ())}
+        assert found(searching(one, other, live=True), one + other[-20:]) == expected
+
+    @pytest.mark.parametrize("generator", [*GENERATORS, Generator("token_urlsafe", 36), Generator("token_hex", 48)])
+    @pytest.mark.parametrize("encode", [in_hexadecimal, in_base64, bytes], ids=["hexadecimal", "base64", "raw"])
+    def test_a_list_of_generated_keys(self, encode: Callable[[bytes], bytes], generator: Generator) -> None:
+        """Each key of a list is found by its fingerprint, also in base64 that no padding ends."""
+        keys = [str(getattr(secrets, generator.function)(generator.size)).encode() for _ in range(9)]
+        lines = [encode(key) for key in keys]
+        expected = {sum(map(len, lines[:at])) + at: known(key) for at, key in enumerate(keys)}
+        search = KeySearch({each.fingerprint: each for each in expected.values()}, [], [generator])
+        assert {offset: key for offset, key, _ in found(search, b"\n".join(lines))} == expected
+
+    def test_the_least_variety(self) -> None:
+        """A key with the fewest different characters that one may have is found by its fingerprint."""
+        characters = secrets.SystemRandom().sample("0123456789abcdef", MIN_DISTINCT_HEXADECIMAL)
+        key = "".join([*characters, *(secrets.choice(characters) for _ in range(118))]).encode()
+        assert found(searching(key, live=False), key) == {(0, known(key), ())}
+
+
+@BOTH
+class TestNothing:
+    """Where there is no key, none is found."""
+
+    @EACH_KEY
+    def test_near_misses(self, keys: KeySearch, key: bytes) -> None:
+        """A key that lacks a character, or has another one in any place, is not found."""
+        others = (key[:at] + (b"A" if key[at] in b"0123" else b"1") + key[at + 1 :] for at in range(len(key)))
+        assert [each for each in (key[1:], key[:-1], *others) if found(keys, each)] == []
+
+    @settings(max_examples=100)
+    @given(
+        data=st.binary(max_size=500)
+        | st.text(max_size=300).map(str.encode)
+        | st.lists(st.sampled_from(ALPHABET + b"=\n\r\\ \t\0"), max_size=500).map(bytes)
+    )
+    def test_any_bytes(self, keys: KeySearch, data: bytes) -> None:
+        """Nothing is found in other bytes, or in text of the characters of keys and their encodings."""
+        assert found(keys, data) == set()
+
+    def test_no_keys(self, keys: KeySearch) -> None:
+        """Without a key to search for, nothing is found."""
+        data = KEY1 + b" " + in_base64(KEY2)
+        assert (found(KeySearch({}, [], []), data), len(found(keys, data))) == (set(), 2)
+
+
+class TestParts:
+    """Whether text shows a part of a hidden key."""
+
+    @pytest.mark.parametrize("key", [KEY1, KEY2], ids=["base64url", "hexadecimal"])
+    @pytest.mark.parametrize("change", [bytes, bytes.upper, bytes.lower, lambda part: part[::-1]])
+    def test_six_characters(self, key: bytes, change: Callable[[bytes], bytes]) -> None:
+        """Six characters in a row are a part, in any case and reversed. Five are not."""
+        parts = [change(key[at : at + PART]) for at in range(len(key) - PART + 1)]
+        assert all(LIVE.shows_part(b"a " + part + b" b") for part in parts)
+        assert not any(LIVE.shows_part(b"~" + part[1:] + b"~") for part in parts)
+
+    def test_nothing_is_hidden(self) -> None:
+        """Nothing is a part of a key that is not at hand, or that is shorter than six characters."""
+        assert not LIVE.shows_part(b"")
+        assert not BY_FINGERPRINT.shows_part(KEY1)
+        for value in ("", "a", "abcde"):
+            assert not KeySearch({}, [], (), [SealedStr(value)]).shows_part(b"abcdefghijkl")
+
+    def test_the_end_of_a_respelled_key(self) -> None:
+        """The last six characters are a part in every spelling, whichever of them is at hand."""
+        keys = [KEY1.decode(), *respelled(KEY1.decode())]
+        for at_hand in keys:
+            search = searching(at_hand.encode(), live=True)
+            assert all(search.shows_part(f"~{key[-6:]}~".encode()) for key in keys)
+            assert not search.shows_part(f"~{at_hand[-5:]}~".encode())
+
+
+HOSTILE = {
+    "one character": b"a",
+    "separators": b"-a-b_c-d-e_f-g-h-i-j-k",
+    "hexadecimal": b"0123456789abcdef",
+    "base64 of separators": in_base64(b"-a-b_c-d-e_f-g-h-i-j-k--"),
+    "base64 in base64": in_base64(in_base64(in_base64(bytes(range(81))))),
+    "hexadecimal in hexadecimal": bytes(range(64)).hex().encode().hex().encode(),
+    "short lines": b"abc\n",
+    "long indents": b"x" * 43 + b"\n" + b" " * 500,
+    "ends of lines": b"\\\n=\r\n",
+    "UTF-16": in_utf_16(b"abc-defghijk "),
+    "UTF-16 cut short": in_utf_16(b"x" * 42) + b"\xff",
+    "zeros": b"\0",
+    "almost long enough": b"x" * 42 + b" ",
+    "keys in lines": KEY1 + b"\n",
+    "keys without an end": KEY1,
+    "keys as words": KEY1 + b" ",
+}
+SLOW = {"short lines", "separators", "base64 of separators", "keys in lines", "keys without an end", "keys as words"}
+WINDOWS = [pytest.param(unit, id=name, marks=[pytest.mark.full] * (name in SLOW)) for name, unit in HOSTILE.items()]
+
+
+def found_in_repeated(unit: bytes, size: int) -> int:
+    """Search text that repeats a unit, and return how many lines of Python were run for it."""
+    count, before = itertools.count(), sys.gettrace()
+
+    def traced(_frame: FrameType, _event: str, _argument: object) -> object:
+        next(count)
+        return traced
+
+    times = size // len(unit)
+    sys.settrace(traced)  # type: ignore[arg-type]
+    try:
+        offsets = sorted(offset for offset, *_ in found(LIVE, unit * times))
+    finally:
+        sys.settrace(before)
+    assert offsets == ([at * len(unit) for at in range(times)] if KEY1 in unit else [])
+    return next(count)
+
+
+class TestHostileText:
+    """Text that somebody made to slow a scan down."""
+
+    @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)
+    def test_how_much_is_done(self, unit: bytes) -> None:
+        """For twice as much text twice as much is done."""
+        once, twice = (found_in_repeated(unit, size) for size in (SMALL_TEXT, 2 * SMALL_TEXT))
+        assert once <= 50 * SMALL_TEXT
+        assert twice <= 2.1 * once + 100
+
+    @pytest.mark.parametrize("unit", WINDOWS)
+    def test_a_whole_window(self, unit: bytes) -> None:
+        """As much as is searched together is searched at once. Only the full run has the texts that take a second."""
+        assert bool(found(LIVE, b"x" * 43 + unit * (WINDOW // len(unit)) + b"!")) is (KEY1 in unit)

@@ -1,0 +1,354 @@
+"""Files and directories, and what is in them: an obstacle is reported and never waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from robodj_secretguard.errors import UnreadError
+from robodj_secretguard.scan.content import BLOCK_BYTES
+from robodj_secretguard.scan.result import Where
+from robodj_secretguard.scan.walk import content, walk
+from robodj_secretguard.textfile import CHANGED, NOT_REGULAR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from robodj_secretguard.scan.walk import Entry
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs FIFOs, devices and such names")
+
+NOT_THERE = "it is not there"
+HOSTILE_NAMES = (b"two\nlines", b"\x1b[2J", b"\xff\xfe", b"   ", b"back\\slash", b"-rf", b"\xe2\x80\xae", b"a" * 255)
+
+
+def why(error: int) -> str:
+    """Return why something cannot be read, for an error of the system."""
+    return f"it cannot be used: {os.strerror(error)}"
+
+
+def walked(*paths: Path | str) -> list[Entry]:
+    """Return all that is at some paths."""
+    return [*walk([*map(str, paths)])]
+
+
+def entry(path: Path | str, where: Where) -> Entry:
+    """Return an entry that can be read."""
+    return str(path), where, "", True
+
+
+def unread(path: Path | str, why: str, *, matters: bool = True) -> Entry:
+    """Return an entry that cannot be read."""
+    return str(path), Where.NAME, why, matters
+
+
+def joined(blocks: Iterable[bytes | int]) -> bytes:
+    """Return a content, with the zero bytes of its holes."""
+    return b"".join(map(bytes, blocks))
+
+
+def read(path: Path, where: Where = Where.FILE) -> bytes:
+    """Return the content of a file, or the target of a link."""
+    return joined(content(str(path), where))
+
+
+class TestWalk:
+    """What is at a path, and below it."""
+
+    def test_a_tree(self, tmp_path: Path) -> None:
+        """What is in a directory follows it, sorted, with its directories last. A FIFO or a socket does not matter."""
+        for name in ("b/two", "b/one", ".hidden", "a/deep/deeper/x", "z"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        (tmp_path / "link").symlink_to("a")
+        os.mkfifo(tmp_path / "b" / "fifo")
+        with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
+            server.bind("b/socket")
+        assert walked(tmp_path) == [
+            entry(tmp_path, Where.NAME),
+            entry(tmp_path / ".hidden", Where.FILE),
+            entry(tmp_path / "link", Where.LINK),
+            entry(tmp_path / "z", Where.FILE),
+            entry(tmp_path / "a", Where.NAME),
+            entry(tmp_path / "a/deep", Where.NAME),
+            entry(tmp_path / "a/deep/deeper", Where.NAME),
+            entry(tmp_path / "a/deep/deeper/x", Where.FILE),
+            entry(tmp_path / "b", Where.NAME),
+            unread(tmp_path / "b/fifo", NOT_REGULAR, matters=False),
+            entry(tmp_path / "b/one", Where.FILE),
+            unread(tmp_path / "b/socket", NOT_REGULAR, matters=False),
+            entry(tmp_path / "b/two", Where.FILE),
+        ]
+
+    def test_the_order_is_not_that_of_the_file_system(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Names are sorted, in whatever order the file system lists them."""
+        for name in "cab":
+            (tmp_path / name).touch()
+        expected, scandir = walked(tmp_path), os.scandir
+
+        @contextlib.contextmanager
+        def reversed_scandir(path: str) -> Iterator[list[os.DirEntry[str]]]:
+            with scandir(path) as entries:
+                yield sorted(entries, key=lambda entry: entry.name, reverse=True)
+
+        monkeypatch.setattr(os, "scandir", reversed_scandir)
+        assert walked(tmp_path) == expected
+
+    def test_a_directory_that_is_named_twice(self, tmp_path: Path) -> None:
+        """A directory is read once, also when a path names it again, by a link, or within another one."""
+        (tmp_path / "within").mkdir()
+        (tmp_path / "within" / "file").touch()
+        link = tmp_path.parent / f"{tmp_path.name}-link"
+        link.symlink_to(tmp_path)
+        assert walked(tmp_path, tmp_path, tmp_path / "within", link) == walked(tmp_path)
+
+    def test_links(self, tmp_path: Path) -> None:
+        """A link that is met is not followed, wherever it leads. A link among the paths is."""
+        targets = {"itself": "itself", "up": "..", "nowhere": "nothing", "root": "/", "device": "/dev/zero"}
+        for name, target in targets.items():
+            (tmp_path / name).symlink_to(target)
+        assert walked(tmp_path)[1:] == [entry(tmp_path / name, Where.LINK) for name in sorted(targets)]
+        (tmp_path / "file").touch()
+        (tmp_path / "there").symlink_to("file")
+        assert walked(tmp_path / "there") == [entry(os.path.realpath(tmp_path / "file"), Where.FILE)]
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("missing", NOT_THERE),
+            ("nowhere", NOT_THERE),
+            ("itself", "it is a link, and nothing is read or written through one"),
+            ("a\0b", "it is no path"),
+            ("a" * 256, why(errno.ENAMETOOLONG)),
+            ("fifo", NOT_REGULAR),
+            ("/dev/null", NOT_REGULAR),
+            ("/dev/zero", NOT_REGULAR),
+        ],
+    )
+    def test_a_path_that_cannot_be_read(self, tmp_path: Path, name: str, expected: str) -> None:
+        """A path that leads to no file and no directory matters, and the next path is read."""
+        (tmp_path / "itself").symlink_to("itself")
+        (tmp_path / "nowhere").symlink_to("nothing")
+        (tmp_path / "file").touch()
+        os.mkfifo(tmp_path / "fifo")
+        path, file = os.path.join(tmp_path, name), tmp_path / "file"
+        assert walked(path, file) == [unread(path, expected), entry(file, Where.FILE)]
+
+    def test_no_path(self) -> None:
+        """Without a path there is nothing."""
+        assert walked() == []
+
+    @pytest.mark.parametrize("name", HOSTILE_NAMES, ids=ascii)
+    def test_names(self, tmp_path: Path, name: bytes) -> None:
+        """A name may have any bytes."""
+        path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
+        with open(path, "wb") as file:
+            file.write(b"content")
+        assert walked(tmp_path)[1:] == [entry(path, Where.FILE)]
+        assert joined(content(path, Where.FILE)) == b"content"
+
+    def test_a_directory_deeper_than_any_path(self, tmp_path: Path) -> None:
+        """What lies deeper than a path can name is reported, without a deep recursion."""
+        here = os.open(tmp_path, os.O_RDONLY)
+        for _ in range(30):
+            os.mkdir("d" * 200, dir_fd=here)
+            here, before = os.open("d" * 200, os.O_RDONLY, dir_fd=here), here
+            os.close(before)
+        os.close(here)
+        assert walked(tmp_path)[-1][2:] == (why(errno.ENAMETOOLONG), True)
+        shutil.rmtree(tmp_path / ("d" * 200))
+
+    def test_a_directory_that_vanishes(self, tmp_path: Path) -> None:
+        """A directory that is deleted before it is read is reported."""
+        (tmp_path / "a").mkdir()
+        walking = walk([str(tmp_path)])
+        assert next(walking) == entry(tmp_path, Where.NAME)
+        assert next(walking) == entry(tmp_path / "a", Where.NAME)
+        (tmp_path / "a").rmdir()
+        assert [*walking] == [unread(tmp_path / "a", NOT_THERE)]
+
+    @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="it takes root to become somebody else")
+    def test_missing_permissions(self, tmp_path: Path) -> None:
+        """A directory or a file that the user may not read is reported, and the rest is read."""
+        for name, mode in {"closed": 0o700, "file": 0o600, "open": 0o644}.items():
+            (tmp_path / name).touch()
+            (tmp_path / name).chmod(mode)
+        (tmp_path / "closed").unlink()
+        (tmp_path / "closed").mkdir(0o700)
+        tmp_path.chmod(0o755)
+        with contextlib.chdir(tmp_path):
+            os.seteuid(12345)
+            try:
+                found = walked(".")
+                with pytest.raises(UnreadError, match=f"^{why(errno.EACCES)}$"):
+                    [*content("./file", Where.FILE)]
+                assert [*content("./open", Where.FILE)] == []
+            finally:
+                os.seteuid(0)
+        assert found == [
+            entry(".", Where.NAME),
+            entry("./file", Where.FILE),
+            entry("./open", Where.FILE),
+            entry("./closed", Where.NAME),
+            unread("./closed", why(errno.EACCES)),
+        ]
+
+
+class TestContent:
+    """What is in a file, and where a link leads."""
+
+    @pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES])
+    def test_a_file(self, tmp_path: Path, size: int) -> None:
+        """A file is read as a whole, in blocks of at most a mebibyte."""
+        data = os.urandom(size)
+        (tmp_path / "file").write_bytes(data)
+        expected = [data[at : at + BLOCK_BYTES] for at in range(0, size, BLOCK_BYTES)]
+        assert [*content(str(tmp_path / "file"), Where.FILE)] == expected
+
+    @pytest.mark.parametrize("target", [b"nothing", b"two\nlines", b"\xff"])
+    def test_a_link(self, tmp_path: Path, target: bytes) -> None:
+        """The content of a link is the path that it leads to."""
+        os.symlink(target, os.fsencode(tmp_path / "link"))
+        assert read(tmp_path / "link", Where.LINK) == target
+
+    @pytest.mark.parametrize(
+        ("name", "where", "expected"),
+        [
+            ("fifo", Where.FILE, NOT_REGULAR),
+            ("", Where.FILE, NOT_REGULAR),
+            ("link", Where.FILE, "it is a link, and nothing is read or written through one"),
+            ("file", Where.LINK, why(errno.EINVAL)),
+            ("gone", Where.FILE, NOT_THERE),
+            ("gone", Where.LINK, NOT_THERE),
+        ],
+    )
+    def test_what_is_no_longer_there(self, tmp_path: Path, name: str, where: Where, expected: str) -> None:
+        """A FIFO that replaced a file is not waited for, and a link that replaced one is not followed."""
+        os.mkfifo(tmp_path / "fifo")
+        (tmp_path / "link").symlink_to("file")
+        (tmp_path / "file").touch()
+        with pytest.raises(UnreadError, match=f"^{expected}$"):
+            read(tmp_path / name, where)
+
+    @pytest.mark.parametrize("change", ["grows", "shrinks", "is rewritten", "is emptied"])
+    def test_a_file_that_changes(self, tmp_path: Path, change: str) -> None:
+        """A change is reported after what could still be read; a file that grows is not read beyond its first size."""
+        path = tmp_path / "file"
+        path.write_bytes(bytes(2 * BLOCK_BYTES))
+        blocks = content(str(path), Where.FILE)
+        assert next(blocks) == bytes(BLOCK_BYTES)
+        if change == "is rewritten":
+            path.write_bytes(b"new".ljust(2 * BLOCK_BYTES, b"\0"))
+            os.utime(path, ns=(0, 0))
+        else:
+            os.truncate(path, {"grows": 12 * BLOCK_BYTES, "shrinks": BLOCK_BYTES + 1, "is emptied": 0}[change])
+        left = {"grows": BLOCK_BYTES, "shrinks": 1, "is rewritten": BLOCK_BYTES, "is emptied": 0}[change]
+        assert left == 0 or bytes(next(blocks)) == bytes(left)
+        with pytest.raises(UnreadError, match=f"^{CHANGED}$"):
+            next(blocks)
+
+    def test_a_file_without_a_size(self) -> None:
+        """A file of /proc claims to be empty: it is reported as changed and does not count as read."""
+        if not os.path.exists("/proc/self/environ"):
+            pytest.skip("there is no /proc")
+        with pytest.raises(UnreadError, match=f"^{CHANGED}$"):
+            [*content("/proc/self/environ", Where.FILE)]
+
+    def test_the_descriptor_is_closed(self, tmp_path: Path) -> None:
+        """No descriptor stays open, whether a file was read as a whole, in part, or not at all."""
+        (tmp_path / "file").write_bytes(bytes(3 * BLOCK_BYTES))
+        before = os.dup(0)
+        os.close(before)
+        blocks = content(str(tmp_path / "file"), Where.FILE)
+        next(blocks)
+        blocks.close()  # type: ignore[attr-defined]
+        read(tmp_path / "file")
+        with pytest.raises(UnreadError):
+            read(tmp_path)
+        after = os.dup(0)
+        os.close(after)
+        assert after == before
+
+
+@pytest.fixture
+def sparse(tmp_path: Path) -> Path:
+    """An empty file, where the file system reports holes."""
+    path = tmp_path / "file"
+    path.touch()
+    os.truncate(path, BLOCK_BYTES)
+    with open(path, "rb") as file:
+        if not hasattr(os, "SEEK_HOLE") or file.seek(0, os.SEEK_HOLE) != 0:
+            pytest.skip("this file system reports no holes")
+    os.truncate(path, 0)
+    return path
+
+
+def write_at(path: Path, *blocks: int) -> None:
+    """Write a block and a half of data at the beginning of some blocks of a file."""
+    with open(path, "r+b") as file:
+        for block in blocks:
+            file.seek(block * BLOCK_BYTES)
+            file.write(b"x" * (BLOCK_BYTES * 3 // 2))
+
+
+class TestHoles:
+    """Sparse files."""
+
+    @pytest.mark.parametrize(
+        ("data", "size"),
+        [((), 5), ((0,), 3), ((4,), 5), ((0, 4), 5), ((2,), 5), ((0, 1, 3, 6, 7, 9), 12)],
+        ids=["one hole", "at the end", "at the start", "between", "around", "several"],
+    )
+    def test_holes(self, sparse: Path, data: tuple[int, ...], size: int) -> None:
+        """A hole is not read. It stands for as many zero bytes."""
+        write_at(sparse, *data)
+        os.truncate(sparse, size * BLOCK_BYTES - 7)
+        blocks = [*content(str(sparse), Where.FILE)]
+        assert joined(blocks) == sparse.read_bytes()
+        assert b"".join(block for block in blocks if isinstance(block, bytes)).strip(b"x") == b""
+
+    def test_a_file_that_is_one_hole(self, sparse: Path) -> None:
+        """Of a file that is one hole nothing is read, however large it is."""
+        os.truncate(sparse, 64 << 30)
+        assert [*content(str(sparse), Where.FILE)] == [64 << 30]
+
+    @pytest.mark.parametrize("missing", ["in Python", "in the file system"])
+    def test_no_support_for_holes(self, sparse: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+        """Where holes are not reported, a file is read as a whole."""
+        write_at(sparse, 1)
+        os.truncate(sparse, 3 * BLOCK_BYTES)
+        lseek = os.lseek
+
+        def without_holes(descriptor: int, at: int, how: int) -> int:
+            if how != os.SEEK_SET:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return lseek(descriptor, at, how)
+
+        if missing == "in Python":
+            monkeypatch.delattr(os, "SEEK_DATA")
+        else:
+            monkeypatch.setattr(os, "lseek", without_holes)
+        blocks = [*content(str(sparse), Where.FILE)]
+        assert (joined(blocks), [*map(type, blocks)]) == (sparse.read_bytes(), [bytes] * 3)
+
+    @pytest.mark.parametrize("change", ["grows", "shrinks", "is emptied", "is filled"])
+    def test_a_hole_that_changes(self, sparse: Path, change: str) -> None:
+        """A change of a sparse file is reported as that of any other."""
+        write_at(sparse, 0)
+        os.truncate(sparse, 9 * BLOCK_BYTES)
+        os.utime(sparse, ns=(0, 0))
+        blocks = content(str(sparse), Where.FILE)
+        assert next(blocks) == b"x" * BLOCK_BYTES
+        if change == "is filled":
+            write_at(sparse, 3)
+        else:
+            os.truncate(sparse, {"grows": 20, "shrinks": 5, "is emptied": 0}[change] * BLOCK_BYTES)
+        with pytest.raises(UnreadError, match=f"^{CHANGED}$"):
+            joined(blocks)
