@@ -5,12 +5,9 @@ A program: it forks its writers itself, looks at the log, and prints in the end 
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -19,33 +16,24 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard import files
-from robodj_secretguard.cli import main
 from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, Log, find, load, opened, read
 from robodj_secretguard.shapes import Event, draft
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from robodj_secretguard.shapes import Record
 
 PATH: Final = "log.jsonl"
 FILLER: Final = "filler"
-TRIALS: Final = 1000
 TRIALS_PER_LOG: Final = 50
 """Each append reads the whole log."""
 LONGEST: Final = 0.006
 """Seconds, in which a writer appends some records."""
 WRITERS: Final = 8
-EACH: Final = 25
-ROTATIONS: Final = 200
 PER_ROTATION: Final = 3
 """Records of each of two writers."""
-PLACES: Final = 20
-RECORD: Final = (
-    *("rotate", "record", "--environment", "prod", "--operator", "Ada", "--operations-log", PATH),
-    *("--attest", "startup", "--attest", "functions"),
-)
 files.LOCK_SECONDS = 120.0  # type: ignore[misc] # with a slow disk, one of many writers waits long
 CHANCE: Final = Random()  # noqa: S311 - of when and where a writer is stopped, which is no secret
 
@@ -151,10 +139,10 @@ def appends_and_is_cut(append_and_acknowledge: Callable[[], None]) -> None:
     append_and_acknowledge()
 
 
-def killed() -> dict[str, int]:
+def killed(trials: int) -> dict[str, int]:
     """Kill writers, one after the other: from outside at any moment, or within a write."""
     seen = dict.fromkeys(("trials", "acknowledged", "torn", "sealed"), 0)
-    for _ in range(TRIALS // TRIALS_PER_LOG):
+    for _ in range(trials // TRIALS_PER_LOG):
         watched = Watched(by_number(append("watcher")))
         for _ in range(TRIALS_PER_LOG):
             from_outside = CHANCE.random() < 0.5
@@ -175,7 +163,7 @@ def killed() -> dict[str, int]:
     return seen
 
 
-def together() -> dict[str, Any]:
+def together(each: int) -> dict[str, Any]:
     """Let writers append at once, and read meanwhile."""
     watched = Watched(by_number(append("watcher")))
     waits, starts = os.pipe()
@@ -183,12 +171,12 @@ def together() -> dict[str, Any]:
     def append_each(append_and_acknowledge: Callable[[], None]) -> None:
         os.close(starts)
         os.read(waits, 1)
-        for _ in range(EACH):
+        for _ in range(each):
             append_and_acknowledge()
 
     writers = [forked(append_each) for _ in range(WRITERS)]
     os.close(starts)
-    for _ in range(WRITERS * EACH):
+    for _ in range(WRITERS * each):
         found = load(PATH)
         assert (found.damage, found.sealed, found.torn) == ((), (), None)
     for child, reader in writers:
@@ -237,11 +225,11 @@ def gaps(earlier: Sequence[bytes], live: Log) -> tuple[set[int], int]:
     return lost, found
 
 
-def truncated() -> dict[str, int]:
+def truncated(rotations: int) -> dict[str, int]:
     """Let writers append while the log is copied and truncated, a rotation to each round."""
     known = by_number(append("watcher"))
     copies: list[bytes] = []
-    for _ in range(ROTATIONS):
+    for _ in range(rotations):
 
         def append_some(append_and_acknowledge: Callable[[], None]) -> None:
             for _ in range(PER_ROTATION):
@@ -266,13 +254,13 @@ def truncated() -> dict[str, int]:
     return seen | {"not reported": len(gone - reported)}
 
 
-def full() -> dict[str, int]:
+def full(refusals: int) -> dict[str, int]:
     """Append until the disk is full, which is small, and again when there is room."""
     watched = Watched(by_number(append("watcher")))
     with open(FILLER, "wb") as file:
         file.write(bytes(32 << 10))
     refused = 0
-    while refused < 3:
+    while refused < refusals:
         try:
             watched.acknowledge(by_number(append("watcher")))
         except FileError:
@@ -283,61 +271,6 @@ def full() -> dict[str, int]:
     return {"acknowledged": len(watched.known), "torn": torn, "sealed": len(watched.append().sealed)}
 
 
-@contextlib.contextmanager
-def room(size: int) -> Iterator[None]:
-    """Let no file be written beyond a size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def called(*argv: str) -> tuple[int, str, str]:
-    """Call the command line, and return its status, and what it wrote to stdout and stderr."""
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        status = main(argv)
-    return status, out.getvalue(), err.getvalue()
-
-
-def limited() -> list[dict[str, Any]]:
-    """Record two rotations where there is room for a part of that alone, then where there is room."""
-    append("watcher")
-    with open(PATH, "rb") as file:
-        before = file.read()
-    called(*RECORD)
-    with open(PATH, "rb") as file:
-        written = file.read().removeprefix(before)
-    first = written.index(b"\n")
-    places = {0, 1, first - 1, first, first + 1, first + 2, len(written) - 2, len(written) - 1}
-    seen = []
-    for place in sorted({*places, *CHANCE.sample(range(len(written)), PLACES)}):
-        with open(PATH, "wb") as file:
-            file.write(before)
-        os.unlink(PATH + HEAD_FILE)
-        watched = Watched(content=before)
-        watched.acknowledge(by_number(watched.look().records))
-        with room(len(before) + place):
-            status, out, err = called(*RECORD)
-        left = watched.look()
-        again, _, _ = called(*RECORD)
-        log = watched.look()
-        seen.append(
-            {
-                "place": place,
-                "refused": (status, out, err),
-                "recorded": len(left.records) - 1,
-                "torn": left.torn is not None,
-                "again": again,
-                "rotated": [entry.secret for entry in log.records[1:] if entry.event is Event.ROTATED],
-                "sealed": len(log.sealed),
-                "verified": called("log", "verify", "--operations-log", PATH)[0],
-            }
-        )
-    return seen
-
-
 if __name__ == "__main__":
-    programs = {"killed": killed, "together": together, "truncated": truncated, "full": full, "limited": limited}
-    sys.stdout.write(json.dumps(programs[sys.argv[1]]()))
+    programs = {"killed": killed, "together": together, "truncated": truncated, "full": full}
+    sys.stdout.write(json.dumps(programs[sys.argv[1]](int(sys.argv[2]))))

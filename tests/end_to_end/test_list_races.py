@@ -19,7 +19,7 @@ pytestmark = [
 PROGRAM = str(Path(__file__).with_name("list_writers.py"))
 
 
-@pytest.mark.parametrize(("rounds", "patience"), [(50, 60), pytest.param(1000, 1200, marks=pytest.mark.full)])
+@pytest.mark.parametrize(("rounds", "patience"), [(10, 60), pytest.param(1000, 1200, marks=pytest.mark.full)])
 def test_git_and_two_that_revoke(tmp_path: Path, rounds: int, patience: int) -> None:
     """An acknowledged revocation is missing only where the checkout came later, and no passing report is of a part."""
     env = {name: value for name, value in host_env(GOOD).items() if not name.startswith("COVERAGE")}
