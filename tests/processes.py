@@ -11,13 +11,14 @@ import functools
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
 import traceback
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from command_line import report_json
@@ -28,7 +29,7 @@ from forks import Forks
 from robodj_secretguard import check
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def _cut_short(keys: Mapping[str, str]) -> dict[str, str]:
@@ -112,12 +113,42 @@ def run_forked(script: str, keys: Mapping[str, str], cwd: Path, **more: str) -> 
     return Ran(ran.status, ran.out, without_model(ran.err))
 
 
+def fork() -> int:
+    """Fork this process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pytest-xdist has a thread
+        return os.fork()
+
+
+class Killed:
+    """A fork of this process that does something, and is killed when it has done it, or before.
+
+    Args:
+        act: what it does, with a stream for what it has to say.
+    """
+
+    def __init__(self, act: Callable[[IO[bytes]], object]) -> None:
+        self._reader, writer = os.pipe()
+        self.process = fork()
+        if not self.process:
+            os.close(self._reader)
+            with open(writer, "wb", buffering=0) as says:
+                act(says)
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.close(writer)
+
+    def said(self) -> str:
+        """Wait for its end, and return what it has said."""
+        with open(self._reader, encoding="ascii") as pipe:
+            said = pipe.read()
+        assert os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1]) == -signal.SIGKILL
+        return said
+
+
 def run_copy(script: str, keys: Mapping[str, str], cwd: Path, **more: str) -> Ran:
     """Run a script in a fork of this process. What runs at the end of an interpreter does not run."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # pytest-xdist has a thread
-            child = os.fork()
+        child = fork()
         if not child:
             _run_and_exit(script, host_env(keys, **more), cwd, (out.fileno(), err.fileno()))
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
