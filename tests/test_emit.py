@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import types
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import pytest
 import structlog
@@ -57,18 +57,12 @@ def stdlib(log: io.StringIO, *renderers: Any, level: str = "INFO") -> None:
     )
 
 
-def bound(log: io.StringIO) -> Any:
-    """Return a bound logger of a configured pipeline."""
-    configured(log)
-    return structlog.get_logger().bind()
-
-
 # Each configures a pipeline that writes to a file, or returns the logger that the host passes.
 DELIVERING: dict[str, Callable[[io.StringIO], Any]] = {
     "json": configured,
     "stdlib": stdlib,
     "explicit": lambda log: structlog.wrap_logger(structlog.PrintLogger(file=log), processors=JSON),
-    "explicit-bound": bound,
+    "explicit-bound": lambda log: (configured(log), structlog.get_logger().bind())[1],  # type: ignore[func-returns-value]
 }
 RAISING: dict[str, Callable[[io.StringIO], Any]] = {
     "exception": lambda log: configured(log, raising(RuntimeError("of the pipeline"))),
@@ -111,14 +105,8 @@ class Sent(NamedTuple):
         return [json.loads(line) for line in self.log.splitlines()]
 
 
-class Send(Protocol):
-    """Emits the report of a set of keys, after a host has configured its pipeline."""
-
-    def __call__(self, keys: str, host: Callable[[io.StringIO], Any] = ...) -> Sent: ...
-
-
 @pytest.fixture
-def send(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Send]:
+def send(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Sent]]:
     """A function that emits a report, and returns what came of it."""
     before = LIBRARY.handlers[:], LIBRARY.propagate, LIBRARY.level
 
@@ -140,7 +128,7 @@ class TestPipelines:
 
     @pytest.mark.parametrize("keys", ["good", "warned", "bad"])
     @pytest.mark.parametrize("host", EVERY)
-    def test_lines(self, send: Send, host: str, keys: str) -> None:
+    def test_lines(self, send: Callable[..., Sent], host: str, keys: str) -> None:
         """A refusal is on stderr whatever the pipeline does; warnings alone are there where the pipeline raises."""
         sent = send(keys, EVERY[host])
         expected = sent.lines if keys == "bad" or host in RAISING else []
@@ -148,7 +136,7 @@ class TestPipelines:
 
     @pytest.mark.parametrize("keys", ["good", "warned", "both"])
     @pytest.mark.parametrize("host", DELIVERING)
-    def test_events(self, send: Send, host: str, keys: str) -> None:
+    def test_events(self, send: Callable[..., Sent], host: str, keys: str) -> None:
         """Each finding is an event with its fields; a start is one more, with each secret's state and fingerprint."""
         sent = send(keys, DELIVERING[host])
         names = ("check", "severity", "secret", "source", "remedy", "owner")
@@ -166,16 +154,23 @@ class TestPipelines:
         assert without_fingerprints == expected
 
     @pytest.mark.parametrize("host", ["drop-event", "level-filter"])
-    def test_dropped_events(self, send: Send, host: str) -> None:
+    def test_dropped_events(self, send: Callable[..., Sent], host: str) -> None:
         """The host may drop warnings and the event of a start."""
         assert send("warned", TAKING[host]).log == ""
+
+    def test_lines_come_first(self, send: Callable[..., Sent], capsys: pytest.CaptureFixture[str]) -> None:
+        """The lines of a refusal are on stderr before the pipeline has the first event, which may block."""
+        before: list[str] = []
+        send("bad", lambda log: configured(log, lambda *given: before.append(capsys.readouterr().err) or given[2]))  # type: ignore[func-returns-value]
+        assert_alert_lines("".join(before))
+        assert before[1] == ""
 
     def test_its_name(self) -> None:
         """The host's logger factory is called with the library's name."""
         structlog.configure(logger_factory=lambda *names: names)
         assert configured_pipeline().bind()._logger == ("robodj_secretguard",)  # noqa: SLF001 - no other way
 
-    def test_a_pipeline_that_emits(self, send: Send, tmp_path: Path) -> None:
+    def test_a_pipeline_that_emits(self, send: Callable[..., Sent], tmp_path: Path) -> None:
         """What a pipeline emits itself is plain lines on stderr, or it would be called forever."""
         report = check(environ=WARNED, config_dir=tmp_path, now=NOW)
 
@@ -188,7 +183,7 @@ class TestPipelines:
             assert (sent.taken, sent.out, sent.err.splitlines()) == (True, "", sent.lines * 2)
             assert [event["level"] for event in sent.events] == ["warning", "info"]
 
-    def test_another_thread_emits(self, send: Send, tmp_path: Path) -> None:
+    def test_another_thread_emits(self, send: Callable[..., Sent], tmp_path: Path) -> None:
         """What another thread emits meanwhile goes to the pipeline."""
         report = check(environ=SETS["good"], config_dir=tmp_path, now=NOW)
 
@@ -218,7 +213,7 @@ class TestWithoutAPipeline:
 
     @pytest.mark.parametrize("keys", ["good", "warned", "bad"])
     @pytest.mark.parametrize("absent", [*ABSENT, "not-imported"])
-    def test_lines(self, send: Send, absent: str, keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_lines(self, send: Callable[..., Sent], absent: str, keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """The plain lines are on stdout alone, where structlog is unconfigured, not imported or unusable."""
         monkeypatch.setitem(sys.modules, "structlog", ABSENT.get(absent))
         if absent not in ABSENT:
@@ -228,7 +223,7 @@ class TestWithoutAPipeline:
 
     @pytest.mark.parametrize(("keys", "calls"), [("good", 0), ("warned", 1), ("bad", 1)])
     def test_they_go_through_structlog(
-        self, send: Send, keys: str, calls: int, monkeypatch: pytest.MonkeyPatch
+        self, send: Callable[..., Sent], keys: str, calls: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A structlog logger of the library's own writes the lines, and is made only when there are any."""
         made, wrap = [], structlog.wrap_logger
@@ -243,7 +238,9 @@ class TestWithoutAPipeline:
 
 @pytest.mark.parametrize("keys", ["good", "warned", "bad"])
 @pytest.mark.parametrize("configure", [lambda _: None, configured], ids=["unconfigured", "configured"])
-def test_nothing_of_the_hosts_is_configured(send: Send, keys: str, configure: Callable[[io.StringIO], Any]) -> None:
+def test_nothing_of_the_hosts_is_configured(
+    send: Callable[..., Sent], keys: str, configure: Callable[[io.StringIO], Any]
+) -> None:
     """Neither structlog nor logging is configured by the library, whatever it has to say."""
 
     def state() -> list[object]:
@@ -258,23 +255,9 @@ def test_nothing_of_the_hosts_is_configured(send: Send, keys: str, configure: Ca
     assert state() == before
 
 
-class NoFlush(io.StringIO):
-    """A stream that has lost its `flush`."""
-
-    flush: Any = None
-
-
-class Broken(io.StringIO):
-    """A stream that fails as it is flushed."""
-
-    flush: Any = raising(OSError())
-
-
-class Exiting(io.StringIO):
-    """A stream that raises `SystemExit(0)`."""
-
-    write: Any = raising(SystemExit(0))
-    flush: Any = raising(SystemExit(0))
+def spoiled(**methods: Any) -> io.StringIO:
+    """Return a stream with other methods."""
+    return type("Spoiled", (io.StringIO,), methods)()  # type: ignore[no-any-return]
 
 
 def closed() -> io.TextIOWrapper:
@@ -286,9 +269,9 @@ def closed() -> io.TextIOWrapper:
 
 STREAMS: dict[str, Callable[[], Any]] = {
     "closed": closed,
-    "broken": Broken,
-    "no-flush": NoFlush,
-    "exiting": Exiting,
+    "broken": lambda: spoiled(flush=raising(OSError())),
+    "no-flush": lambda: spoiled(flush=None),
+    "exiting": lambda: spoiled(write=raising(SystemExit(0)), flush=raising(SystemExit(0))),
     "no-stream": object,
     "none": lambda: None,
 }
@@ -310,7 +293,9 @@ class TestStreams:
     @TROUBLE
     @pytest.mark.parametrize("name", ["stdout", "stderr"])
     @PIPELINES
-    def test_one_is(self, send: Send, trouble: str, name: str, pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_is(
+        self, send: Callable[..., Sent], trouble: str, name: str, pipeline: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Every line is on the other stream."""
         put(monkeypatch, name, trouble)
         sent = send("bad", pipeline)
@@ -319,7 +304,9 @@ class TestStreams:
 
     @TROUBLE
     @PIPELINES
-    def test_both_are(self, send: Send, trouble: str, pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_both_are(
+        self, send: Callable[..., Sent], trouble: str, pipeline: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Nothing was taken, and the streams are replaced by ones that the interpreter can flush."""
         for name in ("stdout", "stderr"):
             put(monkeypatch, name, trouble)
@@ -332,14 +319,11 @@ class TestStreams:
                 assert stream.write("text") == 4
                 stream.flush()
 
-    def test_a_sound_one_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_sound_one_stays(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A stream that can be flushed is not replaced, and nothing is written to it."""
-        streams = io.StringIO(), io.StringIO()
-        for name, stream in zip(("stdout", "stderr"), streams, strict=True):
-            monkeypatch.setattr(sys, name, stream)
+        streams = sys.stdout, sys.stderr
         silence_broken_streams()
-        assert (sys.stdout, sys.stderr) == streams
-        assert [stream.getvalue() for stream in streams] == ["", ""]
+        assert ((sys.stdout, sys.stderr), *capsys.readouterr()) == (streams, "", "")
 
     def test_a_line(self) -> None:
         """A line is written with its end, and flushed; a stream that is not there takes none."""

@@ -8,10 +8,10 @@ import json
 import sys
 import traceback
 from datetime import timedelta, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from conftest import NOW, V1, V2, found, process_environment
+from conftest import NOW, V1, V2, Ran, found, process_environment
 from detector import leaks
 from processes import (
     BAD,
@@ -36,6 +36,7 @@ from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
 from robodj_secretguard.guard import FLUSH_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pydantic import SecretStr
@@ -58,15 +59,9 @@ class Ended(NamedTuple):
         return self.refusal and self.refusal.code
 
 
-class Call(Protocol):
-    """Calls the guard with a set of keys, further variables and arguments."""
-
-    def __call__(self, keys: str, *model: Any, more: dict[str, str] = ..., **arguments: Any) -> Ended: ...
-
-
 @pytest.fixture
-def call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    """A function that calls the guard in this process, as a service in an empty directory."""
+def call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """A function that calls the guard in this process, with a set of keys, in an empty directory."""
 
     def call(keys: str, *model: Any, more: dict[str, str] | None = None, **arguments: Any) -> Ended:
         secrets = refusal = None
@@ -122,7 +117,7 @@ class Breaking:
 class TestStarts:
     """No alert: the guard returns."""
 
-    def test_good_keys(self, call: Call) -> None:
+    def test_good_keys(self, call: Callable[..., Ended]) -> None:
         """The values that were given are returned, and nothing is written."""
         ended = call("good")
         assert type(ended.secrets) is RuntimeSecrets
@@ -130,13 +125,13 @@ class TestStarts:
         assert ended.secrets.secret_v2_key.get_secret_value() == GOOD[V2]
         assert (ended.out, ended.err) == ("", "")
 
-    def test_a_warning(self, call: Call) -> None:
+    def test_a_warning(self, call: Callable[..., Ended]) -> None:
         """A warning alone is one line on stdout, and the guard returns."""
         ended = call("warned")
         assert (ended.status, ended.err, ended.out.count("\n")) == (None, "", 1)
         assert ended.out.startswith(WARNING_START)
 
-    def test_a_logger(self, call: Call) -> None:
+    def test_a_logger(self, call: Callable[..., Ended]) -> None:
         """The logger that is passed gets the findings."""
         lines = []
 
@@ -149,7 +144,7 @@ class TestStarts:
         assert [line.startswith(WARNING_START) for line in lines] == [True]
 
     @pytest.mark.parametrize(("value", "said"), [("true", ["ephemeral", "near-miss"]), ("announced", ["near-miss"])])
-    def test_temporary_keys_that_were_announced(self, call: Call, value: str, said: list[str]) -> None:
+    def test_temporary_keys_that_were_announced(self, call: Callable[..., Ended], value: str, said: list[str]) -> None:
         """What `exec` has already said of temporary keys is not repeated, and all else is said."""
         ended = call("warned", more={EPHEMERAL: value})
         assert [name for name in ("ephemeral", "near-miss") if f" {name}: " in ended.out] == said
@@ -164,7 +159,7 @@ class TestStarts:
         ],
     )
     def test_its_arguments_reach_the_checks(
-        self, call: Call, tmp_path: Path, arguments: dict[str, Any], directory: str, fired: str
+        self, call: Callable[..., Ended], tmp_path: Path, arguments: dict[str, Any], directory: str, fired: str
     ) -> None:
         """`config_dir` says where the fallback files are, and `require_env_only` that there are none."""
         (tmp_path / directory).mkdir(mode=0o700)
@@ -191,7 +186,9 @@ class TestRefuses:
             ({"exit_status": 78}, {"RUN_MAIN": "true"}, 78),
         ],
     )
-    def test_its_status(self, call: Call, arguments: dict[str, int], more: dict[str, str], status: int) -> None:
+    def test_its_status(
+        self, call: Callable[..., Ended], arguments: dict[str, int], more: dict[str, str], status: int
+    ) -> None:
         """The status is 4 in an autoreloader's child, where 3 means "reload", and `exit_status` replaces either."""
         ended = call("bad", more=more, **arguments)
         assert (ended.status, ended.err) == (status, "")
@@ -199,25 +196,25 @@ class TestRefuses:
 
     @pytest.mark.parametrize("given", [True, False, 0, -1, 256, "3", 3.0])
     @pytest.mark.parametrize("keys", ["good", "bad"])
-    def test_a_status_that_could_be_a_success(self, call: Call, keys: str, given: object) -> None:
+    def test_a_status_that_could_be_a_success(self, call: Callable[..., Ended], keys: str, given: object) -> None:
         """An `exit_status` that is no int from 1 to 255, or a bool, is a ValueError whatever the keys are."""
         with pytest.raises(ValueError, match=r"^exit_status must be an int from 1 to 255$"):
             call(keys, exit_status=given)
 
     @pytest.mark.parametrize("model", [SecretSettings, int, None])
-    def test_what_is_no_model(self, call: Call, model: Any) -> None:
+    def test_what_is_no_model(self, call: Callable[..., Ended], model: Any) -> None:
         """What declares no secret is a TypeError, and not a pass."""
         with pytest.raises(TypeError, match=r"^the model must be a subclass of SecretSettings that declares a secret$"):
             call("good", model)
 
-    def test_its_note(self, call: Call) -> None:
+    def test_its_note(self, call: Callable[..., Ended]) -> None:
         """A note of the SystemExit says which alerts there were, of a secret or of the set-up."""
         refusal = call("bad", more={"ROBODJ_PROTECTED_ENV": "perhaps"}).refusal
         assert refusal is not None
         assert refusal.__notes__ == ["refused: set-up: setting, secret.key: format, secret_v2.key: format"]
 
     @pytest.mark.parametrize("keys", ["bad", "none"])
-    def test_it_carries_nothing(self, call: Call, keys: str) -> None:
+    def test_it_carries_nothing(self, call: Callable[..., Ended], keys: str) -> None:
         """The SystemExit has no context, no cause and no frame of the library with a value, in a handler too."""
         refusals = [call(keys).refusal]
         try:
@@ -232,7 +229,7 @@ class TestRefuses:
             assert leaks(repr([frame.locals for frame in frames]), SECRET) == []
 
     @pytest.mark.parametrize(("model", "secret"), [(Failing, "secret.key: "), (FailingTogether, "")])
-    def test_a_validator_that_fails(self, call: Call, model: Any, secret: str) -> None:
+    def test_a_validator_that_fails(self, call: Callable[..., Ended], model: Any, secret: str) -> None:
         """A model of the host's that cannot be made is an `internal` alert about its secret, beside the warnings."""
         ended = call("warned", model)
         assert (ended.status, ended.err) == (3, "")
@@ -240,20 +237,20 @@ class TestRefuses:
         assert sorted(line.split("The ")[0] for line in lines if "internal" in line) == [f"ALERT: {secret}internal: "]
         assert len(lines) == 2
 
-    def test_an_interrupt(self, call: Call) -> None:
+    def test_an_interrupt(self, call: Callable[..., Ended]) -> None:
         """An operator who gives up before there is a verdict gets a KeyboardInterrupt."""
         with pytest.raises(KeyboardInterrupt) as raised:
             call("good", Interrupted)
         assert raised.value.__context__ is None
 
-    def test_nothing_could_be_checked(self, call: Call) -> None:
+    def test_nothing_could_be_checked(self, call: Callable[..., Ended]) -> None:
         """What fails before there is a report is a refusal whose one line is on stderr."""
         ended = call("good", Breaking())
         assert (ended.status, ended.out, ended.err) == (3, "", LAST_WORD)
         assert ended.refusal is not None
         assert ended.refusal.__notes__ == [LAST_WORD.rstrip()]
 
-    def test_nothing_was_taken(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_nothing_was_taken(self, call: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
         """Where no stream takes the findings, the last word is tried on stderr."""
 
         class Choosy(io.StringIO):
@@ -269,7 +266,7 @@ class TestRefuses:
         assert [stream.getvalue() for stream in streams] == ["", LAST_WORD]
 
     @pytest.mark.parametrize("keys", ["warned", "bad"])
-    def test_broken_streams(self, call: Call, keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_broken_streams(self, call: Callable[..., Ended], keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A stream that cannot be flushed is replaced, after a start too: the interpreter would end with 120."""
         monkeypatch.setattr(sys, "stdout", object())
         call(keys)
@@ -278,20 +275,6 @@ class TestRefuses:
 
 class TestCheck:
     """`check` reports what the guard refuses."""
-
-    def test_its_arguments(self, tmp_path: Path) -> None:
-        """The variables, the directory, the mode and the time are those that are passed."""
-        (tmp_path / "secret.key").write_text(GOOD[V1], encoding="utf-8")
-        (tmp_path / "secret.key").chmod(0o600)
-        environ = {V2: GOOD[V2], f"{V2}_EXPIRES_AT": "2026-12-02T00:00:00Z"}
-        report = check(environ=environ, config_dir=tmp_path, now=NOW)
-        assert (found(report), report.checked_at, report.require_env_only) == (
-            [("file-fallback", "secret.key"), ("expiring", "secret_v2.key")],
-            NOW,
-            False,
-        )
-        report = check(environ=environ, config_dir=tmp_path, require_env_only=True, now=NOW)
-        assert found(report)[0] == ("missing", "secret.key")
 
     @pytest.mark.parametrize("only", [False, True])
     def test_a_check_that_fails(self, only: bool) -> None:  # noqa: FBT001
@@ -398,8 +381,13 @@ class TestEndsAtOnce:
 
     @pytest.mark.parametrize("host", HOSTS | STAND_INS)
     def test_without_a_pipeline(self, tmp_path: Path, host: str) -> None:
-        """In another thread, in a greenlet and under a running loop, the status is 3 and the lines are on stdout."""
-        assert_refused(run_copy(f"{GUARD}{(HOSTS | STAND_INS)[host]}{SERVED}", BAD, tmp_path))
+        """In another thread, in a greenlet and under a running loop, the status is 3 and the lines are on stdout.
+
+        Good keys: the host goes on.
+        """
+        script = f"{GUARD}{(HOSTS | STAND_INS)[host]}{SERVED}"
+        assert_refused(run_copy(script, BAD, tmp_path))
+        assert run_copy(script, GOOD, tmp_path) == Ran(0, "served\n", "")
 
     @pytest.mark.parametrize("host", HOSTS)
     def test_with_a_queue_in_the_pipeline(self, tmp_path: Path, host: str) -> None:
@@ -439,12 +427,6 @@ class TestEndsAtOnce:
         """The status of an end at once follows the same rules as that of a SystemExit."""
         script = f"{GUARD}import functools\nguard = functools.partial(guard, {argument})\n{THREAD}"
         assert run_copy(script, BAD, tmp_path, **more).status == 4
-
-    @pytest.mark.parametrize("host", HOSTS)
-    def test_good_keys_start(self, tmp_path: Path, host: str) -> None:
-        """Good keys: the host goes on, in a thread and under a loop too."""
-        ran = run_copy(f"{GUARD}{HOSTS[host]}{SERVED}", GOOD, tmp_path)
-        assert (ran.status, ran.out, ran.err) == (0, "served\n", "")
 
     def test_it_cannot_be_seen_where_it_is(self, tmp_path: Path) -> None:
         """Where threading is broken, the process ends at once too."""

@@ -141,7 +141,6 @@ for field in "secret_key", "secret_v2_key":
     "config",
     [
         "extra='allow', populate_by_name=True",
-        "env_file='.env', extra='ignore'",
         "secrets_dir='.'",
         "env_prefix='X_'",
         "case_sensitive=False, env_ignore_empty=True",

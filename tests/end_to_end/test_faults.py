@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import inspect
 import os
-import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import TIMEOUT, V1
-from detector import leaks
+from conftest import V1
 from processes import (
     BAD,
     GOOD,
     GUARD,
-    SECRET,
     SERVED,
     SERVICE,
     SETS,
@@ -26,7 +22,6 @@ from processes import (
     assert_alert_lines,
     checks,
     config_files,
-    host_env,
     needs_fork,
     run_copy,
     run_forked,
@@ -207,37 +202,6 @@ def test_a_signal_while_a_variable_is_read(tmp_path: Path, name: str, error: str
     assert ran.out.splitlines()[-1] == f"{3 if name == 'RUN_MAIN' or error == 'TimeoutError' else error} False"
 
 
-WAITS = f"""{GUARD}
-import sys, structlog
-def processor(logger, method, event):
-    sys.stdin.readline()
-    raise structlog.DropEvent
-structlog.configure(processors=[processor])
-guard()
-{SERVED}"""
-
-
-def test_a_pipeline_that_blocks_does_not_hold_the_lines_back(tmp_path: Path) -> None:
-    """The lines of a refusal are on stderr while the pipeline still has the first event, and the status comes after."""
-    pipe, command = subprocess.PIPE, [sys.executable, "-c", WAITS]
-    with subprocess.Popen(
-        command, env=host_env(BAD), cwd=tmp_path, text=True, stdin=pipe, stdout=pipe, stderr=pipe
-    ) as process:
-        bound = threading.Timer(TIMEOUT, process.kill)
-        bound.start()
-        try:
-            assert process.stderr is not None
-            lines = process.stderr.readline() + process.stderr.readline()
-            assert process.poll() is None
-            out, err = process.communicate("go on\ngo on\n")
-        finally:
-            bound.cancel()
-            process.kill()
-    assert (process.returncode, out, err) == (3, "", "")
-    assert_alert_lines(lines)
-    assert leaks(lines, SECRET) == []
-
-
 FORKS = f"""{SERVICE}
 import os, sys
 child = os.fork()
@@ -292,17 +256,6 @@ for room in range(1, 90, {}):  # no comprehension, which would be one call deepe
     statuses.add(status(down, depth - room, guard))
 print(sorted(statuses))
 """
-TINY = """
-def limited(limit, call):
-    sys.setrecursionlimit(limit)
-    call()
-limit = 1
-while status(limited, limit, leaf) != 0:
-    limit += 1
-for room in range(1, 90, {}):
-    statuses.add(status(limited, limit + room, guard))
-print(sorted(statuses))
-"""
 THREAD = f"""
 import threading
 def serve():
@@ -321,15 +274,14 @@ class TestStack:
     @pytest.mark.skipif(
         not inspect.isbuiltin(os._exit), reason="coverage ends a process by a function that needs a frame"
     )
-    @pytest.mark.parametrize("script", [DEEP, TINY], ids=["deep", "tiny"])
     @pytest.mark.parametrize(("keys", "statuses"), [("good", [0, 3]), ("bad", [3])])
     @pytest.mark.parametrize("step", [11, pytest.param(1, marks=full)], ids=["some-depths", "every-depth"])
-    def test_in_the_main_thread(self, tmp_path: Path, script: str, keys: str, statuses: list[int], step: int) -> None:
+    def test_in_the_main_thread(self, tmp_path: Path, keys: str, statuses: list[int], step: int) -> None:
         """Wherever the guard, and one call in it, have room, bad keys are refused, and good keys start or are refused.
 
         With less room it is as if it were not called: Python raises a RecursionError.
         """
-        ran = run_forked(f"{GUARD}{STACK}{script.format(step)}", SETS[keys], tmp_path)
+        ran = run_forked(f"{GUARD}{STACK}{DEEP.format(step)}", SETS[keys], tmp_path)
         assert ran.out.splitlines()[-1] == str(statuses)
 
     def test_in_a_thread(self, tmp_path: Path) -> None:

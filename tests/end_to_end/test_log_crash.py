@@ -281,7 +281,8 @@ def fill() -> dict[str, int]:
 
 def test_a_full_disk(tmp_path: Path) -> None:
     """What was acknowledged before is whole, and where there is room again, the next record follows it."""
-    env = clean_environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    clean = {name: value for name, value in clean_environment().items() if not name.startswith("COVERAGE")}
+    env = clean | {"PYTHONPATH": os.pathsep.join(sys.path)}
     program = "import json, test_log_crash; print(json.dumps(test_log_crash.fill()))"
     ran = run_with_mounts([SMALL_DISK], [sys.executable, "-c", program], env=env, cwd=tmp_path)
     assert (ran.status, ran.err) == (0, "")
