@@ -145,8 +145,16 @@ class Killed:
         return said
 
 
-def run_copy(script: str, keys: Mapping[str, str], cwd: Path, **more: str) -> Ran:
-    """Run a script in a fork of this process. What runs at the end of an interpreter does not run."""
+def run_copy(script: str, keys: Mapping[str, str], cwd: Path, *, secret: Sequence[str] = SECRET, **more: str) -> Ran:
+    """Run a script in a fork of this process. What runs at the end of an interpreter does not run.
+
+    Args:
+        script: its text.
+        keys: the keys in its environment.
+        cwd: where it runs.
+        secret: what it must not show; six characters of it stand by chance in new keys, where those are printed.
+        more: further variables.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = fork()
         if not child:
@@ -155,7 +163,7 @@ def run_copy(script: str, keys: Mapping[str, str], cwd: Path, **more: str) -> Ra
         out.seek(0)
         err.seek(0)
         ran = Ran(status, *(each.read().decode("utf-8", "surrogateescape") for each in (out, err)))
-    assert leaks(ran.out + ran.err, SECRET) == []
+    assert leaks(ran.out + ran.err, secret) == []
     return Ran(ran.status, ran.out, without_model(ran.err))
 
 

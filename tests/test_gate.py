@@ -71,7 +71,7 @@ def program(argv: Sequence[str], before: str = "") -> str:
 
 def call(argv: Sequence[str], keys: Mapping[str, str], cwd: Path, before: str = "", **more: str) -> Ran:
     """Run a command in a copy of this process, with descriptors of its own."""
-    return run_copy(program(argv, before), keys, cwd, **more)
+    return run_copy(program(argv, before), keys, cwd, secret=SECRET if keys else (), **more)
 
 
 def gated(command: str, keys: Mapping[str, str], cwd: Path, *options: str, **more: str) -> Ran:
@@ -349,23 +349,24 @@ class TestPassed:
 class TestRefused:
     """An alert: the command never starts."""
 
-    def test_the_lines(self, tmp_path: Path) -> None:
-        """The lines are those of `guard()`, and the status is the one that supervisors stop at."""
-        ran = call(["exec", *TOUCH], BAD, tmp_path)
-        assert (ran.status, ran.err) == (3, f"{REFUSED}2 alert(s), 0 warning(s)\n")
-        assert_alert_lines(ran.out)
-        assert not (tmp_path / "started").exists()
-
-    def test_json(self, tmp_path: Path) -> None:
-        """With `--format json` the refusal is one document."""
-        ran = call(["exec", "--format", "json", *TOUCH], BAD, tmp_path)
-        assert (ran.status, json.loads(ran.out)["ok"], (tmp_path / "started").exists()) == (3, False, False)
-
-    def test_strict(self, tmp_path: Path) -> None:
-        """With `--strict` a warning refuses too."""
-        ran = call(["exec", "--strict", *TOUCH], WARNED, tmp_path)
-        assert (ran.status, ran.err) == (3, f"{REFUSED}0 alert(s), 1 warning(s)\n")
-        assert ran.out.startswith(WARNING_START)
+    @pytest.mark.parametrize(
+        ("keys", "options", "tally"),
+        [
+            ("bad", (), "2 alert(s), 0 warning(s)"),
+            ("warned", ("--strict",), "0 alert(s), 1 warning(s)"),
+            ("bad", ("--format", "json"), "2 alert(s), 0 warning(s)"),
+        ],
+    )
+    def test_the_lines(self, tmp_path: Path, keys: str, options: tuple[str, ...], tally: str) -> None:
+        """The lines are those of `guard()`, or one document, and the status is the one that supervisors stop at."""
+        ran = call(["exec", *options, *TOUCH], SETS[keys], tmp_path)
+        assert (ran.status, ran.err) == (3, f"{REFUSED}{tally}\n")
+        if "json" in options:
+            assert json.loads(ran.out)["ok"] is False
+        elif keys == "bad":
+            assert_alert_lines(ran.out)
+        else:
+            assert ran.out.startswith(WARNING_START)
         assert not (tmp_path / "started").exists()
 
     def test_a_file_in_environment_only(self, tmp_path: Path) -> None:
@@ -393,23 +394,22 @@ class TestRefused:
 class TestNotStarted:
     """A command that cannot be started: the statuses of a shell, and nothing of its name."""
 
-    @pytest.mark.parametrize("name", ["no-such-program", "./no-such-program", "file/program", "", "./moved", "KEY"])
-    def test_not_found(self, tmp_path: Path, name: str) -> None:
-        """127: it is not found, or its interpreter is not."""
-        (tmp_path / "file").touch()
-        (tmp_path / "moved").write_text("#!/no/such/interpreter\n")
-        (tmp_path / "moved").chmod(0o700)
+    @pytest.mark.parametrize(
+        ("name", "status"),
+        [
+            *((each, 127) for each in ("no-such-program", "./no-such-program", "plain/program", "", "./moved", "KEY")),
+            *((each, 126) for each in (".", "./plain", "./no-program")),
+        ],
+    )
+    def test_it_cannot_be_started(self, tmp_path: Path, name: str, status: int) -> None:
+        """127: it is not found, or its interpreter is not; 126: a directory, a plain file or what is no program."""
+        (tmp_path / "plain").touch()
+        for script, text in (("moved", "#!/no/such/interpreter\n"), ("no-program", "nothing\n")):
+            (tmp_path / script).write_text(text)
+            (tmp_path / script).chmod(0o700)
+        why = {127: "is not found, or its interpreter is not", 126: "cannot be executed"}[status]
         ran = call(["exec", "--require-env-only", "--", GOOD[V1] if name == "KEY" else name], GOOD, tmp_path)
-        assert ran == Ran(127, "", "robodj-secretguard: the command after -- is not found, or its interpreter is not\n")
-
-    @pytest.mark.parametrize("name", [".", "./not-executable", "./no-program"])
-    def test_not_executable(self, tmp_path: Path, name: str) -> None:
-        """126: a directory, a file without the permission, or one that is no program."""
-        (tmp_path / "not-executable").touch()
-        (tmp_path / "no-program").write_text("nothing\n")
-        (tmp_path / "no-program").chmod(0o700)
-        ran = call(["exec", "--", name], GOOD, tmp_path)
-        assert ran == Ran(126, "", "robodj-secretguard: the command after -- cannot be executed\n")
+        assert ran == Ran(status, "", f"robodj-secretguard: the command after -- {why}\n")
 
     def test_nowhere(self, tmp_path: Path) -> None:
         """From a directory that is gone, a relative one cannot be handed on: one line, and status 2."""
