@@ -112,6 +112,23 @@ class TestCheck:
             assert ("mode: environment only" in ran.out) is ("--require-env-only" in options)
 
     @pytest.mark.parametrize(
+        ("there", "options", "said"),
+        [
+            (None, (), False),
+            ("config/logs/secret_operations.jsonl", (), True),
+            ("log.jsonl", ("--operations-log", "log.jsonl"), True),
+            (None, ("--operations-log", "log.jsonl"), True),
+        ],
+    )
+    def test_the_operations_log(self, tmp_path: Path, there: str | None, options: Sequence[str], said: bool) -> None:  # noqa: FBT001
+        """A log that is there, or is named, is judged too; test_status_command.py has what is said of it."""
+        (tmp_path / "config" / "logs").mkdir(mode=0o700, parents=True)
+        if there:
+            (tmp_path / there).write_text("damaged\n")
+        ran = call(["check", *options], GOOD, tmp_path)
+        assert ("operations log" in ran.out) is said
+
+    @pytest.mark.parametrize(
         ("keys", "arguments", "status"), [("bad", ("check", "--format", "json"), 1), ("good", ("chekc",), 2)]
     )
     def test_the_script_and_the_module_are_one(
@@ -482,7 +499,12 @@ class TestWindows:
 
     @pytest.mark.parametrize(
         ("command", "status"),
-        [(["sh", "-c", "exit 0"], 0), (["sh", "-c", "exit 7"], 7), (["false", "true"], 1), (["no-such-program"], 127)],
+        [
+            (["sh", "-c", "exit 0"], 0),
+            (["sh", "-c", "exit 7"], 7),
+            (["false", "true"], 1),
+            (["no-such-program", "true"], 127),
+        ],
     )
     def test_its_status_is_passed_on(self, tmp_path: Path, command: list[str], status: int) -> None:
         """The status is that of the first word, the program, which may not be found there either."""

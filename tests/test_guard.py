@@ -351,7 +351,7 @@ class Slow(logging.FileHandler):
 handler = logging.handlers.QueueHandler(queue.Queue())
 listener = logging.handlers.QueueListener(handler.queue, Slow("host.log"))
 listener.start()
-logging.basicConfig(handlers=[handler], level=logging.INFO, format="%(message)s")
+logging.basicConfig(handlers=[logging.NullHandler(), handler], level=logging.INFO, format="%(message)s")
 structlog.configure(logger_factory=structlog.stdlib.LoggerFactory(), wrapper_class=structlog.stdlib.BoundLogger,
     processors=[structlog.stdlib.add_log_level, structlog.processors.JSONRenderer()])
 """
