@@ -37,7 +37,7 @@ def _cut_short(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def _keys_unlike_all_output() -> dict[str, str]:
-    """Make good keys of which no six characters stand by chance in a fingerprint of them, or in an ALERT's text."""
+    """Make good keys that share no six characters with a fingerprint of them, or with an ALERT's text."""
     while True:
         keys = good_keys()
         text = "".join(report_json(check(environ=each), passed=False, model={}) for each in (keys, _cut_short(keys)))
@@ -50,7 +50,7 @@ GOOD = _keys_unlike_all_output()
 BAD = _cut_short(GOOD)
 """Good keys that were pasted short: an alert each."""
 WARNED = GOOD | {f"{V1}S": "1"}
-"""Good keys, and a typo beside them: a warning, and a start."""
+"""Good keys and a typo: a warning, and a start."""
 SETS = {"good": GOOD, "warned": WARNED, "bad": BAD, "none": {}}
 """All of them by name: a test that has the name as its parameter shows no key when it fails."""
 SECRET = tuple(GOOD.values())
@@ -152,7 +152,7 @@ def run_copy(script: str, keys: Mapping[str, str], cwd: Path, *, secret: Sequenc
         script: its text.
         keys: the keys in its environment.
         cwd: where it runs.
-        secret: what it must not show; six characters of it stand by chance in new keys, where those are printed.
+        secret: what it must not show; new keys that are printed share six characters with it by chance.
         more: further variables.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

@@ -280,7 +280,7 @@ PIPELINES = pytest.mark.parametrize("pipeline", [lambda _: None, configured], id
 
 
 def put(monkeypatch: pytest.MonkeyPatch, name: str, trouble: str) -> None:
-    """Put a stream in trouble in the place of one of `sys`."""
+    """Replace a stream of `sys` by one in trouble."""
     if trouble == "deleted":
         monkeypatch.delattr(sys, name)
     else:

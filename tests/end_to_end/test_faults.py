@@ -125,7 +125,7 @@ os.read = changing
     ids=["rewritten", "grown", "truncated"],
 )
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path, change: str) -> None:
-    """What was read of two contents is no key: the file is unsafe."""
+    """What was read of two contents is not a key: the file is unsafe."""
     config_files(tmp_path, GOOD)
     ran = run_copy(f"{CHANGES.format(change)}{START}", {}, tmp_path)
     assert (ran.status, ran.err, checks(ran)) == (3, "", ["file-unsafe", "file-fallback"])
@@ -217,7 +217,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 def test_a_fork_has_the_values_and_a_refusal_of_its_own(tmp_path: Path) -> None:
-    """A child that is forked after the guard has its values, repeats no line, and is refused by itself."""
+    """A child that is forked after the guard has its values, repeats no line, and is refused separately."""
     ran = run_forked(FORKS, WARNED, tmp_path)
     first, alert, again, status = ran.out.splitlines()
     assert (ran.status, ran.err, status) == (0, "", "3")

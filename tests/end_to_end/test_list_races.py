@@ -38,7 +38,7 @@ pytestmark = [
 
 LIST: Final = Path(REVOKED_FILE)
 COMMITTED: Final = 300
-"""Entries: more than a page of memory, so that a file system may show a part of a write."""
+"""Entries: more than a page of memory, so a file system may show a part of a write."""
 LONGEST: Final = 0.03
 """Seconds, in which a key is revoked."""
 READS: Final = 40
@@ -88,7 +88,7 @@ def checkout() -> tuple[bool, float]:
 
 
 def race(actions: list[Callable[[], Any]]) -> list[Any]:
-    """Do all at once, each in a process of its own, and return what they return."""
+    """Do all at once, each in a separate process, and return what they return."""
     waits, starts = os.pipe()
 
     def run(act: Callable[[], Any], says: IO[bytes]) -> None:

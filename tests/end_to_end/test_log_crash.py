@@ -153,7 +153,9 @@ def test_writers_that_are_killed(logs: int) -> None:
                 os.kill(writer.process, signal.SIGKILL)
             acknowledged += watched.acknowledge(writer.acknowledged())
             torn += watched.look().torn is not None
-            if CHANCE.random() < 0.5:  # else the next writer closes off what this one has left, and may be cut at it
+            if (
+                CHANCE.random() < 0.5
+            ):  # otherwise the next writer closes off what this one has left, and may be cut at it
                 watched.append()
         sealed += len(watched.append().sealed)
         for path in Path.cwd().glob(f"{PATH}*"):
@@ -240,7 +242,7 @@ def test_a_log_that_is_truncated_meanwhile(rotations: int) -> None:
 def test_no_room_for_a_rotation(tmp_path: Path) -> None:
     """Wherever its two records are cut, `rotate record` says so in a line, and later records what is missing.
 
-    That nothing was recorded is only said where no record stands in the log.
+    Only where no record is in the log, it says that nothing was recorded.
     """
     machine = machine_at(tmp_path)
     machine.call(*RECORD)

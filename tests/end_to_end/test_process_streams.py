@@ -1,7 +1,7 @@
 """No trouble with a standard stream changes how a process starts or ends.
 
 tests/test_emit.py has what is written where. Here are real descriptors, and interpreters that flush them as they end,
-most of them forked from a warm one. The full run has every combination for the commands, and starts more of them anew.
+most of them forked from a warm one. The full run has every combination for the commands, and more new interpreters.
 """
 
 from __future__ import annotations
