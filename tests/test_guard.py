@@ -279,7 +279,9 @@ class TestCheck:
     @pytest.mark.parametrize("only", [False, True])
     def test_a_check_that_fails(self, only: bool) -> None:  # noqa: FBT001
         """The report has the one alert, no secret and no list, and says which mode was asked for."""
-        report = check(environ={V1: 5}, require_env_only=only, now=NOW.astimezone(timezone(timedelta(hours=5))))  # type: ignore[dict-item]
+        environ: Any = {V1: 5}
+        given: Any = {"require_env_only": True} if only else {}
+        report = check(environ=environ, now=NOW.astimezone(timezone(timedelta(hours=5))), **given)
         assert (found(report), report.secrets, report.revocation_list) == ([("internal", None)], (), None)
         assert (report.require_env_only, str(report.checked_at)) == (only, "2026-12-01 12:00:00+00:00")
 
