@@ -1,201 +1,528 @@
-"""`check` and `exec` in this process. tests/end_to_end/test_exec.py is about the process that a command replaces."""
+"""`check`, the gate before a release, and `exec`, the gate before a command."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
+import re
+import shutil
 import signal
+import subprocess
 import sys
-import tempfile
-from datetime import UTC, datetime
-from types import SimpleNamespace
+import sysconfig
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import DEFAULT_MODEL, Machine, machine_at
-from conftest import NOW, V1, V2, Ran, without_model
+from conftest import TIMEOUT, V1, V2, Ran, run, without_model
+from processes import (
+    ALERT_STARTS,
+    BAD,
+    GOOD,
+    SECRET,
+    SERVICE,
+    SETS,
+    WARNED,
+    WARNING_START,
+    assert_alert_lines,
+    checks,
+    config_files,
+    host_env,
+    needs_fork,
+    redirected,
+    run_copy,
+    run_forked,
+)
 
-from robodj_secretguard.cli import main
 from robodj_secretguard.cli.gate import signed
 from robodj_secretguard.cli.output import PASSED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-GOOD = [
-    "secret.key: present (source: environment; no expiry marker)",
-    "secret_v2.key: present (source: environment; no expiry marker)",
-]
+pytestmark = needs_fork
+
+MODULE = ("-m", "robodj_secretguard")
+SCRIPT = shutil.which("robodj-secretguard", path=sysconfig.get_path("scripts")) or ""
 REFUSED = "robodj-secretguard: refused, the command was not started: "
-MODES = {False: "mode: environment, then fallback files", True: "mode: environment only"}
+TOUCH = ("--", "touch", "started")
+OWN_MODEL = """
+from datetime import timedelta
+from typing import Annotated
+from pydantic import SecretStr
+from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings
+POLICY = SecretPolicy(
+    name="webhook.key", variable="WEBHOOK_KEY", owner="A", backup_owner="B", cadence=timedelta(days=9),
+    warn_before=timedelta(days=1), generator=Generator("token_hex", 48),
+    material=Material(base64url=Length(64), hexadecimal=Length(96)),
+)
+class Own(RuntimeSecrets):
+    webhook_key: Annotated[SecretStr, POLICY]
+class Same(RuntimeSecrets):
+    pass
+"""
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A machine with good keys. The signals and the stdout that `exec` changes are as before afterwards."""
-    stdout = os.dup(1)
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
-    signals = {number: signal.getsignal(number) for number in numbers}
-    machine = machine_at(tmp_path)
-    machine.environ["PATH"] = os.environ["PATH"]
-    yield machine
-    for number, handler in signals.items():
-        signal.signal(number, handler)
-    os.dup2(stdout, 1)
-    os.close(stdout)
+def program(argv: Sequence[str], before: str = "") -> str:
+    """Write a script that imports the program, does something, and runs a command."""
+    return f"import os, sys\nfrom robodj_secretguard.cli import main\n{before}\nsys.exit(main({[*argv]!r}))\n"
 
 
-def execute(machine: Machine, *argv: str, now: datetime = NOW, first: Callable[[], object] = int) -> Ran:
-    """Run `exec` in this process, with a stdout that a command can inherit."""
-    err = io.StringIO()
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as out:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = machine.within(lambda: (first(), main(["exec", *argv]))[1], now=now)
-        out.seek(0)
-        return Ran(status, out.read(), without_model(err.getvalue()))
+def call(argv: Sequence[str], keys: Mapping[str, str], cwd: Path, before: str = "", **more: str) -> Ran:
+    """Run a command in a copy of this process, with separate descriptors."""
+    return run_copy(program(argv, before), keys, cwd, secret=SECRET if keys else (), **more)
 
 
-@pytest.mark.parametrize("env_only", [False, True])
-def test_clean(machine: Machine, *, env_only: bool) -> None:
-    """A clean check has a line for each secret, the mode, the list, and last the line that operators wait for."""
-    ran = machine.call("check", *["--require-env-only"] * env_only)
-    assert (ran.status, ran.err) == (0, "")
-    assert ran.out.splitlines() == [*GOOD, MODES[env_only], "revocation list: none", PASSED]
+def gated(command: str, keys: Mapping[str, str], cwd: Path, *options: str, **more: str) -> Ran:
+    """Run a command of the shell behind the gate."""
+    return call(["exec", *options, "--", "sh", "-c", command], keys, cwd, **more)
 
 
-@pytest.mark.parametrize("options", [(), ("--strict",)])
-def test_warning(machine: Machine, options: tuple[str, ...]) -> None:
-    """A warning passes the gate unless it is strict. It is the first line, and in the document."""
-    machine.environ[f"{V1}S"] = "a typo"
-    ran = machine.call("check", *options)
-    failed = "Secret integrity check FAILED: 0 alert(s), 1 warning(s). Do not release."
-    assert (ran.status, ran.out.splitlines()[-1]) == ((1, failed) if options else (0, PASSED))
-    assert ran.out.startswith("WARNING: secret.key: near-miss: ")
-    document = json.loads(machine.call("check", "--format", "json", *options).out)
-    assert (document["ok"], document["model"]) == (not options, DEFAULT_MODEL)
-    assert [finding["check"] for finding in document["findings"]] == ["near-miss"]
+def with_model(cwd: Path, code: str = "") -> Path:
+    """Write a module with a model of the service's own, and more code."""
+    (cwd / "ours.py").write_text(f"{OWN_MODEL}import atexit, os, signal, subprocess, sys\n{code}\n", encoding="utf-8")
+    return cwd
 
 
-def test_log(machine: Machine) -> None:
-    """The check reads the log where it is by default or where the project names it. A log that is named must exist."""
-    damaged = "WARNING: setting: The operations log cannot be relied on"
+class TestCheck:
+    """The gate before a release."""
 
-    def starts(*options: str, text: str = GOOD[0]) -> bool:
-        return machine.call("check", *options).out.startswith(text)
-
-    named = ("--operations-log", str(machine.log))
-    assert starts()
-    assert starts(*named, text="WARNING: setting: --operations-log names a file that is not there.")
-    machine.record()
-    machine.log.write_text("{}\n")
-    assert starts(text=damaged)
-    assert starts(*named, text=damaged)
-    machine.put("pyproject.toml", '[tool.robodj-secretguard]\noperations-log = "log.jsonl"\n').chmod(0o644)
-    assert starts()
-    machine.put("log.jsonl", "{}\n").chmod(0o600)
-    assert starts(text=damaged)
-
-
-class TestExec:
-    """`exec`."""
-
-    @pytest.mark.parametrize("argv", [(), ("--",)], ids=range(2))
-    def test_no_command(self, machine: Machine, argv: tuple[str, ...]) -> None:
-        """The command must be given."""
-        why = "the command goes after --; see robodj-secretguard exec --help"
-        assert execute(machine, *argv) == Ran(2, "", f"robodj-secretguard: {why}\n")
-
-    def test_refused(self, machine: Machine) -> None:
-        """An alert is on stdout, as text or JSON; stderr says that nothing was started."""
-        machine.environ[V2] = "changeme"
-        ran = execute(machine, "--", "no-such-program")
-        assert (ran.status, ran.err) == (3, f"{REFUSED}1 alert(s), 0 warning(s)\n")
-        (line,) = ran.out.splitlines()
-        assert line.startswith("ALERT: secret_v2.key: placeholder: ")
-        ran = execute(machine, "--format", "json", "--", "no-such-program")
-        assert (ran.status, json.loads(ran.out)["ok"]) == (3, False)
-
-    def test_warning(self, machine: Machine) -> None:
-        """A warning is on stderr, as text or JSON, and refuses with `--strict` alone."""
-        not_found = "robodj-secretguard: the command after -- is not found, or its interpreter is not\n"
-        assert execute(machine, "--format", "json", "--", "no-such-program") == Ran(127, "", not_found)
-        machine.environ[f"{V1}S"] = "a typo"
-        ran = execute(machine, "--", "no-such-program")
-        assert (ran.status, ran.out, ran.err.startswith("WARNING: secret.key: near-miss: ")) == (127, "", True)
-        assert ran.err.endswith(f"\n{not_found}")
-        ran = execute(machine, "--format", "json", "--", "no-such-program")
-        assert (ran.out, json.loads(ran.err.removesuffix(not_found))["ok"]) == ("", True)
-        ran = execute(machine, "--strict", "--", "no-such-program")
-        assert (ran.status, ran.err) == (3, f"{REFUSED}0 alert(s), 1 warning(s)\n")
-
-    @pytest.mark.skipif(os.name != "posix", reason="a process is replaced on POSIX alone")
     @pytest.mark.parametrize(
-        ("program", "status", "why"),
+        ("keys", "options", "status"),
         [
-            ("no-such-program", 127, "is not found, or its interpreter is not"),
-            ("", 127, "is not found, or its interpreter is not"),
-            ("file/program", 127, "is not found, or its interpreter is not"),
-            ("./file", 126, "cannot be executed"),
-            (".", 126, "cannot be executed"),
+            ("good", (), 0),
+            ("good", ("--strict", "--require-env-only"), 0),
+            ("warned", (), 0),
+            ("warned", ("--strict",), 1),
+            ("bad", (), 1),
+            ("none", ("--strict",), 1),
         ],
     )
-    def test_not_started(self, machine: Machine, program: str, status: int, why: str) -> None:
-        """A command that cannot be started has the statuses of a shell, and its name is not shown."""
-        machine.put("file", "")
-        err = f"robodj-secretguard: the command after -- {why}\n"
-        assert execute(machine, "--", program) == Ran(status, "", err)
-        assert {signal.getsignal(name) for name in (signal.SIGPIPE, signal.SIGXFSZ)} == {signal.SIG_DFL}
+    @pytest.mark.parametrize("form", ["text", "json"])
+    def test_its_verdict(self, tmp_path: Path, keys: str, options: Sequence[str], status: int, form: str) -> None:
+        """Alerts fail it, and with `--strict` warnings do; the last line, or `ok`, says whether it passed."""
+        ran = call(["check", *options, "--format", form], SETS[keys], tmp_path)
+        assert (ran.status, ran.err) == (status, "")
+        if form == "json":
+            document = json.loads(ran.out)
+            assert (document["ok"], document["require_env_only"]) == (not status, "--require-env-only" in options)
+        else:
+            assert (ran.out.splitlines()[-1] == PASSED, PASSED in ran.out) == (not status, not status)
+            assert ("mode: environment only" in ran.out) is ("--require-env-only" in options)
 
-    def test_handed_on(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The command gets the options of the gate as variables, and only those that were given."""
-        got: dict[str, str] = {}
-        monkeypatch.setattr("os.execvp", lambda *_: got.update(os.environ))
-        execute(machine, "--", "program")
-        assert got == machine.environ
-        execute(machine, "--config-dir", "config", "--require-env-only", "--", "program")
-        given = {"ROBODJ_CONFIG_DIR": str(machine.config), "ROBODJ_PROTECTED_ENV": "true"}
-        assert got == machine.environ | given
+    @pytest.mark.parametrize(
+        ("there", "options", "said"),
+        [
+            (None, (), False),
+            ("config/logs/secret_operations.jsonl", (), True),
+            ("log.jsonl", ("--operations-log", "log.jsonl"), True),
+            (None, ("--operations-log", "log.jsonl"), True),
+        ],
+    )
+    def test_the_operations_log(self, tmp_path: Path, there: str | None, options: Sequence[str], said: bool) -> None:  # noqa: FBT001
+        """A log that is there, or is named, is judged too; test_status.py tests what is reported."""
+        (tmp_path / "config" / "logs").mkdir(mode=0o700, parents=True)
+        if there:
+            (tmp_path / there).write_text("damaged\n")
+        ran = call(["check", *options], GOOD, tmp_path)
+        assert ("operations log" in ran.out) is said
 
-    @pytest.mark.skipif(os.name != "posix", reason="Windows deletes no working directory")
-    def test_deleted_directory(self, machine: Machine) -> None:
-        """A relative directory cannot be handed on from a directory that was deleted."""
-        gone = machine.root / "gone"
-        gone.mkdir()
-        ran = execute(Machine(gone, machine.environ), "--config-dir", ".", "--", "true", first=gone.rmdir)
+    @pytest.mark.parametrize(
+        ("keys", "arguments", "status"), [("bad", ("check", "--format", "json"), 1), ("good", ("chekc",), 2)]
+    )
+    def test_the_script_and_the_module_are_one(
+        self, tmp_path: Path, keys: str, arguments: tuple[str, ...], status: int
+    ) -> None:
+        """The console script and the module write the same, and end with the same status."""
+        commands = [SCRIPT, *arguments], [sys.executable, *MODULE, *arguments]
+        script, module = (
+            run(each, env=host_env(SETS[keys]), cwd=tmp_path, keys=SECRET, python=False) for each in commands
+        )
+        same = [(re.sub('"checked_at": "[^"]*"', "", ran.out), ran.err) for ran in (script, module)]
+        assert (script.status, module.status, same[0]) == (status, status, same[1])
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (),
+            ("check", "check"),
+            (GOOD[V1],),
+            ("check", GOOD[V2]),
+            ("check", f"--{GOOD[V1]}"),
+            ("check", f"--format={GOOD[V2]}"),
+            ("check", f"--strict={GOOD[V1]}"),
+            ("check", "--model", GOOD[V1]),
+            ("check", "--model", f"k{GOOD[V2]}:Model"),
+            ("check", "--stri"),
+            ("check", "--ephemeral"),
+            ("check", *TOUCH),
+            ("exec",),
+            ("exec", "--"),
+            ("exec", *TOUCH[1:]),
+            ("exec", "--skip", *TOUCH),
+            ("exec", "--stric", *TOUCH),
+            ("exec", "--model", *TOUCH),
+            ("exec", "--model", "nothing:Here", *TOUCH),
+            ("--", "exec", *TOUCH[1:]),
+        ],
+        ids=range(20),
+    )
+    def test_wrong_usage(self, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+        """Wrong usage is status 2 and one line on stderr that echoes nothing, and no command starts."""
+        ran = call(arguments, GOOD, tmp_path)
+        assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert ran.err.startswith("robodj-secretguard: ")
+        assert ("the command goes after --; see robodj-secretguard exec --help" in ran.err) is (
+            arguments in {("exec",), ("exec", "--")}
+        )
+        assert not (tmp_path / "started").exists()
+
+
+CHATTER = f"""
+print({PASSED!r})
+os.system("echo '{PASSED}'")
+subprocess.run(["echo", {PASSED!r}])
+os.write(1, b"{PASSED}\\n")
+"""
+
+
+class TestModel:
+    """--model runs code that is not ours."""
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "signal.signal(signal.SIGINT, signal.default_int_handler); os.kill(os.getpid(), signal.SIGINT)",
+            "from robodj_secretguard import guard; guard(Same)",
+            "class Nothing(SecretSettings): pass",
+            "this is no Python",
+        ],
+    )
+    def test_a_module_that_gives_no_model(self, tmp_path: Path, code: str) -> None:
+        """A module that gives no model is status 2, with nothing on stdout and one line of ours."""
+        ran = call(["check", "--model", "ours:Same"], BAD, with_model(tmp_path, code))
+        assert (ran.status, ran.out) == (2, "")
+        *others, last = ran.err.splitlines()
+        assert [line for line in others if not line.startswith("ALERT: ")] == []
+        assert last.startswith("robodj-secretguard: --model: ")
+
+    def test_its_secrets_are_checked(self, tmp_path: Path) -> None:
+        """A service's own secret is checked as well as inherited ones, in a package of the working directory."""
+        (tmp_path / "package").mkdir()
+        with_model(tmp_path / "package")
+        ran = call(["check", "--model", "package.ours:Own"], GOOD, tmp_path)
+        assert (ran.status, [line.split(": ")[1:3] for line in ran.alerts]) == (1, [["webhook.key", "missing"]])
+
+    @pytest.mark.parametrize("before", ["", "os.close(2); sys.stderr = None"], ids=["stderr", "no-stderr"])
+    def test_what_it_prints(self, tmp_path: Path, before: str) -> None:
+        """What a module prints, and programs that it starts, goes to stderr, or is lost where there is none."""
+        ran = call(["check", "--model", "ours:Same"], BAD, with_model(tmp_path, CHATTER), before)
+        assert (ran.status, PASSED in ran.out) == (1, False)
+        assert ran.err.splitlines() == ([] if before else [PASSED] * 4)
+        assert_alert_lines("".join(ran.out.splitlines(keepends=True)[:2]))
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            f"sys.__stdout__.write({PASSED!r})",
+            f"atexit.register(print, {PASSED!r})",
+            f"atexit.register(lambda stream=sys.__stdout__: stream.write({PASSED!r}))",
+        ],
+        ids=["late-flush", "at-exit", "at-exit-on-the-first-stdout"],
+    )
+    def test_what_it_prints_later(self, tmp_path: Path, code: str) -> None:
+        """What a module leaves in a buffer, or prints when the interpreter exits, is not a part of the document."""
+        ran = run_forked(
+            program(["check", "--format", "json", "--model", "ours:Same"]), BAD, with_model(tmp_path, code)
+        )
+        assert (ran.status, json.loads(ran.out)["ok"]) == (1, False)
+
+    def test_without_stdin_and_stderr(self, tmp_path: Path) -> None:
+        """Started without them, nothing that a module prints becomes part of the result."""
+        command = redirected("<&- 2>&-", [*MODULE, "check", "--model", "ours:Same"])
+        ran = run(command, env=host_env(BAD), cwd=with_model(tmp_path, CHATTER), keys=SECRET, python=False)
+        assert (ran.status, PASSED in ran.out, len(ran.alerts)) == (1, False, 2)
+
+    def test_without_stdout(self, tmp_path: Path) -> None:
+        """Without a stdout there is no result."""
+        argv = ["check", "--model", "ours:Same"]
+        ran = call(argv, GOOD, with_model(tmp_path), "os.close(1); sys.stdout = None")
+        assert (ran.status, ran.err) == (2, "robodj-secretguard: the result could not be written\n")
+
+    def test_an_exit_is_no_success(self, tmp_path: Path) -> None:
+        """A `SystemExit(0)` that comes out of the work is status 2."""
+        exits = "class Exits(dict):\n    def values(self): raise SystemExit(0)\nSame.secret_policies = Exits(a=1)"
+        ran = call(["check", "--model", "ours:Same"], GOOD, with_model(tmp_path, exits))
+        assert (ran.status, ran.out, ran.err) == (2, "", "robodj-secretguard: the command failed (SystemExit)\n")
+
+    def test_a_file_does_not_stand_in_for_a_library(self, tmp_path: Path) -> None:
+        """The console script looks in the working directory last, and the development mode warns of nothing."""
+        (tmp_path / "fractions.py").write_text("raise RuntimeError\n", encoding="utf-8")
+        command = ["-X", "dev", SCRIPT, "check", "--model", "ours:Same"]
+        ran = run(command, env=host_env(GOOD), cwd=with_model(tmp_path, "import fractions"), keys=SECRET)
+        assert (ran.status, ran.out.splitlines()[-1], ran.err) == (0, PASSED, "")
+
+    @pytest.mark.parametrize(
+        ("arguments", "keys", "status"),
+        [
+            (("check", "--model", "ours:Same"), "good", 0),
+            (("check", "--model", "ours:No"), "good", 2),
+            (("exec", "--model", "ours:Same", *TOUCH), "bad", 3),
+            (("exec", "--model", "ours:Same", "--", "no-such-program"), "good", 127),
+        ],
+    )
+    def test_it_starts_a_thread(self, tmp_path: Path, arguments: Sequence[str], keys: str, status: int) -> None:
+        """The gate ends with its status and its lines, though a thread of the module goes on."""
+        thread = "import threading\nthreading.Thread(target=threading.Event().wait).start()"
+        ran = run_forked(program(arguments), SETS[keys], with_model(tmp_path, thread))
+        assert (ran.status, ran.out + ran.err == "") == (status, False)
+
+    def test_it_starts_none(self, tmp_path: Path) -> None:
+        """What a module left to be done at exit is done, and is not on stdout."""
+        ran = run_forked(
+            program(["check", "--model", "ours:Same"]), GOOD, with_model(tmp_path, "atexit.register(print, 'left')")
+        )
+        assert (ran.status, ran.err) == (0, "left\n")
+
+
+class TestPassed:
+    """Nothing is refused: the command runs as if there were no gate."""
+
+    @pytest.mark.parametrize("status", [0, 7])
+    def test_its_status(self, tmp_path: Path, status: int) -> None:
+        """The status is the command's own, and the gate is silent."""
+        assert gated(f"exit {status}", GOOD, tmp_path) == Ran(status, "", "")
+
+    def test_its_arguments(self, tmp_path: Path) -> None:
+        """Arguments reach it as they are, another `--` and options of the gate's name too."""
+        arguments = ["", "two words", "--", "--strict", "*", "'"]
+        ran = call(["exec", "--", "printf", "%s\n", *arguments], GOOD, tmp_path)
+        assert ran == Ran(0, "".join(f"{each}\n" for each in arguments), "")
+
+    def test_its_process(self, tmp_path: Path) -> None:
+        """It has the process id of the gate, whom a supervisor watches, and ends by the signal that it is sent."""
+        command = [sys.executable, *MODULE, "exec", "--", "sh", "-c", "echo $$; read line"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=host_env(GOOD), cwd=tmp_path, stdin=pipe, stdout=pipe) as process:
+            assert process.stdout is not None
+            assert int(process.stdout.readline()) == process.pid
+            process.terminate()
+            assert process.wait(timeout=TIMEOUT) == -signal.SIGTERM
+
+    def test_its_descriptors(self, tmp_path: Path) -> None:
+        """It inherits what the gate did, such as a socket from systemd, and no descriptor of the gate's."""
+        reader, writer = os.pipe()
+        os.set_inheritable(writer, True)  # noqa: FBT003
+        command = f"echo here > /dev/fd/{writer}; ls /dev/fd"
+        alone = f"import os\nos.execvp('sh', ['sh', '-c', {command!r}])"
+        with_model(tmp_path)
+        outputs = [run_copy(alone, GOOD, tmp_path).out]
+        outputs += [gated(command, GOOD, tmp_path, *options).out for options in ((), ("--model", "ours:Same"))]
+        os.close(writer)
+        with open(reader, encoding="ascii") as written:
+            assert written.read() == "here\n" * 3
+        assert outputs[0] == outputs[1] == outputs[2]
+
+    @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="signals are told by /proc")
+    def test_its_signals(self, tmp_path: Path) -> None:
+        """A signal that Python ignores is not ignored in the command."""
+        command = ["grep", "^SigIgn:", "/proc/self/status"]
+        alone = run(command, env=host_env({}), cwd=tmp_path, python=False)
+        assert call(["exec", "--", *command], GOOD, tmp_path) == alone
+
+    @pytest.mark.parametrize("options", [(), ("--format", "json")])
+    def test_a_warning(self, tmp_path: Path, options: Sequence[str]) -> None:
+        """A warning goes to stderr: stdout is the command's."""
+        ran = gated("echo served", WARNED, tmp_path, *options)
+        assert (ran.status, ran.out) == (0, "served\n")
+        if options:
+            assert json.loads(ran.err)["ok"] is True
+        else:
+            assert (ran.err.startswith(WARNING_START), ran.err.count("\n")) == (True, 1)
+
+    def test_its_options_hold_for_the_command(self, tmp_path: Path) -> None:
+        """A service behind the gate looks where the gate did, from another directory too."""
+        (tmp_path / "keys").mkdir(mode=0o700)
+        show = 'cd /; echo "$ROBODJ_CONFIG_DIR,$ROBODJ_PROTECTED_ENV"'
+        assert gated(show, GOOD, tmp_path).out == ",\n"
+        assert gated(show, GOOD, tmp_path, "--config-dir", "keys").out == f"{tmp_path.resolve()}/keys,\n"
+        assert gated(show, GOOD, tmp_path, "--require-env-only").out == ",true\n"
+
+    def test_a_model_that_prints(self, tmp_path: Path) -> None:
+        """What a model's module prints is not in the command's output, which goes where it was meant to."""
+        ran = gated("echo served", GOOD, with_model(tmp_path, "print('imported')"), "--model", "ours:Same")
+        assert ran == Ran(0, "served\n", "imported\n")
+
+
+class TestRefused:
+    """An alert: the command never starts."""
+
+    @pytest.mark.parametrize(
+        ("keys", "options", "tally"),
+        [
+            ("bad", (), "2 alert(s), 0 warning(s)"),
+            ("warned", ("--strict",), "0 alert(s), 1 warning(s)"),
+            ("bad", ("--format", "json"), "2 alert(s), 0 warning(s)"),
+        ],
+    )
+    def test_the_lines(self, tmp_path: Path, keys: str, options: tuple[str, ...], tally: str) -> None:
+        """The lines are those of `guard()`, or one document, and the status is the one that supervisors stop at."""
+        ran = call(["exec", *options, *TOUCH], SETS[keys], tmp_path)
+        assert (ran.status, ran.err) == (3, f"{REFUSED}{tally}\n")
+        if "json" in options:
+            assert json.loads(ran.out)["ok"] is False
+        elif keys == "bad":
+            assert_alert_lines(ran.out)
+        else:
+            assert ran.out.startswith(WARNING_START)
+        assert not (tmp_path / "started").exists()
+
+    def test_a_file_in_environment_only(self, tmp_path: Path) -> None:
+        """With `--require-env-only` a fallback file is not enough."""
+        config_files(tmp_path, GOOD)
+        assert gated("", {}, tmp_path).status == 0
+        assert call(["exec", "--require-env-only", *TOUCH], {}, tmp_path).status == 3
+        assert not (tmp_path / "started").exists()
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+    def test_a_stdout_that_takes_nothing(self, tmp_path: Path) -> None:
+        """The lines are then on stderr, and it stays a refusal."""
+        ran = call(["exec", *TOUCH], BAD, tmp_path, "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)")
+        assert (ran.status, (tmp_path / "started").exists()) == (3, False)
+        assert [start for start in ALERT_STARTS if f"\n{start}" not in f"\n{ran.err}"] == []
+
+    @pytest.mark.parametrize("keys", ["good", "bad"])
+    def test_a_closed_stdout(self, tmp_path: Path, keys: str) -> None:
+        """Started without a stdout, the gate decides as ever."""
+        argv = ["exec", "--model", "robodj_secretguard:RuntimeSecrets", *TOUCH]
+        ran = call(argv, SETS[keys], tmp_path, "os.close(1); sys.stdout = None")
+        assert (ran.status, (tmp_path / "started").exists()) == ((0, True) if keys == "good" else (3, False))
+
+
+class TestNotStarted:
+    """A command that cannot be started: the statuses of a shell, and nothing of its name."""
+
+    @pytest.mark.parametrize(
+        ("name", "status"),
+        [
+            *((each, 127) for each in ("no-such-program", "./no-such-program", "plain/program", "", "./moved", "KEY")),
+            *((each, 126) for each in (".", "./plain", "./no-program")),
+        ],
+    )
+    def test_it_cannot_be_started(self, tmp_path: Path, name: str, status: int) -> None:
+        """127: it is not found, or its interpreter is not; 126: a directory, a plain file, or not a program."""
+        (tmp_path / "plain").touch()
+        for script, text in (("moved", "#!/no/such/interpreter\n"), ("no-program", "nothing\n")):
+            (tmp_path / script).write_text(text)
+            (tmp_path / script).chmod(0o700)
+        why = {127: "is not found, or its interpreter is not", 126: "cannot be executed"}[status]
+        ran = call(["exec", "--require-env-only", "--", GOOD[V1] if name == "KEY" else name], GOOD, tmp_path)
+        assert ran == Ran(status, "", f"robodj-secretguard: the command after -- {why}\n")
+
+    def test_nowhere(self, tmp_path: Path) -> None:
+        """From a directory that is gone, a relative one cannot be handed on: one line, and status 2."""
+        gone = "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')"
+        ran = call(["exec", "--config-dir", ".", "--", "true"], GOOD, tmp_path, gone)
         assert ran == Ran(2, "", "robodj-secretguard: starting the command failed (FileNotFoundError)\n")
 
-    def test_ephemeral(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Temporary keys replace no variable that is set. They pass with a warning, and the command gets them."""
-        got: dict[str, str] = {}
-        for name in (V1, f"{V2}_EXPIRES_AT"):
-            machine.environ.clear()
-            machine.environ[name] = "x"
-            why = f"{name}: set already, and temporary keys replace nothing; unset it"
-            assert execute(machine, "--ephemeral", "--", "no-such-program") == Ran(3, "", f"{REFUSED}{why}\n")
-        machine.environ.clear()
-        monkeypatch.setattr("os.execvp", lambda *_: got.update(os.environ))
-        ran = execute(machine, "--ephemeral", "--", "program", now=datetime.now(UTC))
-        assert ran.err.startswith("WARNING: ephemeral: ")
-        assert set(got) == {V1, V2, f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT", "ROBODJ_SECRETS_EPHEMERAL"}
+
+SHOW_KEYS = f'echo "${V1} ${V2} ${V1}_EXPIRES_AT"'
+
+
+class TestEphemeral:
+    """`--ephemeral`: temporary keys for an image build or a test."""
+
+    def test_a_guarded_import_works(self, tmp_path: Path) -> None:
+        """A command that imports a guarded service runs without a key, and only the gate says what the keys are."""
+        script = f"{SERVICE}from robodj_secretguard import check; print([each.line for each in check().findings])"
+        ran = call(["exec", "--ephemeral", "--", sys.executable, "-c", script], {}, tmp_path)
+        (line,) = ran.err.splitlines()
+        assert (ran.status, ran.out, line.split(":")[:2]) == (0, f"{[line]}\n", ["WARNING", " ephemeral"])
+
+    def test_fresh_keys(self, tmp_path: Path) -> None:
+        """Each command has its own keys, which end within the hour, also where fallback files are merely off."""
+        before = datetime.now(UTC)
+        more = {"ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "false"}
+        first, second = (gated(SHOW_KEYS, {}, tmp_path, "--ephemeral", **more).out.split() for _ in range(2))
+        assert len({*first[:2], *second[:2]}) == 4
+        assert (len(first[0]), len(first[1])) == (43, 128)
+        ends = datetime.fromisoformat(first[2])
+        assert before < ends + timedelta(seconds=1) <= datetime.now(UTC) + timedelta(hours=1, seconds=1)
+
+    @pytest.mark.parametrize("name", [V1, V2, f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"])
+    def test_beside_a_declared_variable(self, tmp_path: Path, name: str) -> None:
+        """They take the place of nothing that is set; set but empty is unset."""
+        ran = call(["exec", "--ephemeral", *TOUCH], {name: GOOD.get(name, "2099-01-01T00:00:00Z")}, tmp_path)
+        assert ran == Ran(3, "", f"{REFUSED}{name}: set already, and temporary keys replace nothing; unset it\n")
+        assert not (tmp_path / "started").exists()
+        assert gated("", {name: ""}, tmp_path, "--ephemeral").status == 0
+
+    @pytest.mark.parametrize(
+        ("options", "more"),
+        [
+            (("--require-env-only",), {}),
+            ((), {"ROBODJ_PROTECTED_ENV": "true"}),
+            ((), {"ROBODJ_PROTECTED_ENV": "perhaps"}),
+        ],
+    )
+    def test_in_a_protected_environment(self, tmp_path: Path, options: Sequence[str], more: dict[str, str]) -> None:
+        """Where services serve there are no temporary keys."""
+        ran = call(["exec", "--ephemeral", *options, *TOUCH], {}, tmp_path, **more)
+        assert (ran.status, checks(ran)[-1], (tmp_path / "started").exists()) == (3, "ephemeral", False)
+
+    def test_a_model_of_ones_own(self, tmp_path: Path) -> None:
+        """Every secret that a model declares has a key."""
+        ran = gated("echo ${#WEBHOOK_KEY}", {}, with_model(tmp_path), "--ephemeral", "--model", "ours:Own")
+        assert (ran.status, ran.out) == (0, "96\n")
+
+
+STOPPED = """
+import os, signal, sys
+def stop(*_): os.write(1, b'stopping\\n'); sys.stdin.readline(); sys.exit(9)
+signal.signal(signal.SIGINT, stop)
+os.write(1, b'ready\\n')
+while True: signal.pause()
+"""
 
 
 class TestWindows:
     """Where a process cannot be replaced, the gate runs the command and waits."""
 
-    @pytest.mark.parametrize(("script", "status"), [("raise SystemExit(7)", 7), ("", 0)])
-    def test_status(self, machine: Machine, monkeypatch: pytest.MonkeyPatch, script: str, status: int) -> None:
-        """The status is the command's. Control-C is the command's too: the gate goes on waiting."""
-        windows = SimpleNamespace(**{**vars(os), "name": "nt"})
-        monkeypatch.setattr("robodj_secretguard.cli.gate.os", windows)
-        assert execute(machine, "--", sys.executable, "-c", script) == Ran(status, "", "")
-        signal.raise_signal(signal.SIGINT)
-        assert execute(machine, "--", "no-such-program", sys.executable).status == 127
+    @pytest.mark.parametrize(
+        ("command", "status"),
+        [
+            (["sh", "-c", "exit 0"], 0),
+            (["sh", "-c", "exit 7"], 7),
+            (["false", "true"], 1),
+            (["no-such-program", "true"], 127),
+        ],
+    )
+    def test_its_status_is_passed_on(self, tmp_path: Path, command: list[str], status: int) -> None:
+        """The status is that of the first word, the program, which may not be found there either."""
+        assert call(["exec", "--", *command], GOOD, tmp_path, "os.name = 'nt'").status == status
 
     @pytest.mark.parametrize(("status", "passed_on"), [(0, 0), (3, 3), (0xC000013A, -0x3FFFFEC6), (2**31, -(2**31))])
-    def test_signed(self, status: int, passed_on: int) -> None:
-        """A status has 32 bits there, and keeps them."""
+    def test_large_statuses(self, status: int, passed_on: int) -> None:
+        """A status is 32 bits wide there, and keeps them: those of Control-C and of a crash begin with a one."""
         assert signed(status) == passed_on
         assert passed_on % 2**32 == status
+
+    def test_control_c_is_the_commands(self, tmp_path: Path) -> None:
+        """Control-C reaches both; the gate goes on waiting for what the command makes of it."""
+        gate = program(["exec", "--", sys.executable, "-c", STOPPED], "os.name = 'nt'")
+        with subprocess.Popen(
+            [sys.executable, "-c", gate],
+            env=host_env(GOOD),
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.stdout.readline() == b"stopping\n"
+            _, err = process.communicate(b"\n", timeout=TIMEOUT)
+        assert (process.returncode, without_model(err.decode())) == (9, "")

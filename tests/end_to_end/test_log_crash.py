@@ -2,88 +2,291 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import resource
+import signal
 import sys
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import IO, TYPE_CHECKING, Final
 
 import pytest
-from conftest import run
+from command_line import machine_at
+from conftest import clean_environment
 from mounts import run_with_mounts
-from processes import GOOD, host_env
+from processes import Killed, needs_fork
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+from robodj_secretguard import files
+from robodj_secretguard.errors import ChangedError, FileError
+from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.operations_log import Log, find, load, opened, read
+from robodj_secretguard.shapes import Event, draft
 
-PROGRAM = str(Path(__file__).with_name("log_writers.py"))
-PATIENCE = 300
-"""Seconds: each of some thousand records is synced, and a disk may be slow."""
-SMALL_DISK = 'mount -t tmpfs -o size=64k tmpfs "$0"'
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from robodj_secretguard.shapes import Record
+
+pytestmark = needs_fork
+
+PATH: Final = "log.jsonl"
+LONGEST: Final = 0.006
+"""Seconds, in which a writer appends some records."""
+TRIALS_PER_LOG: Final = 50
+"""Each append reads the whole log."""
+RECORD: Final = (
+    *("rotate", "record", "--environment", "prod", "--operator", "Ada"),
+    *("--attest", "startup", "--attest", "functions"),
+)
+NAMES: Final = ["secret.key", "secret_v2.key"]
+FILLER: Final = "filler"
+SMALL_DISK: Final = 'mount -t tmpfs -o size=64k tmpfs "$0"'
+CHANCE: Final = Random()  # noqa: S311 - of when and where a writer is stopped, which is no secret
 
 
-def unmeasured() -> dict[str, str]:
-    """Return an environment without coverage: what is killed as it writes that down leaves it torn."""
-    return {name: value for name, value in host_env(GOOD).items() if not name.startswith("COVERAGE")}
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "LOCK_SECONDS", 120.0)  # with a slow disk, one of many writers waits long
 
 
-def seen(what: str, cwd: Path) -> Any:
-    """Run the writers, and return what they have seen."""
-    ran = run([PROGRAM, what], env=unmeasured(), cwd=cwd, keys=tuple(GOOD.values()), timeout=PATIENCE)
-    assert (ran.status, ran.err) == (0, "")
-    return json.loads(ran.out)
+def append(operator: str) -> tuple[Record, ...]:
+    """Append a record as the commands do."""
+    with opened(PATH) as log:
+        return log.append([draft(Event.ROTATED, operator=operator)])
 
 
-def test_writers_that_are_killed(tmp_path: Path) -> None:
-    """A thousand times over, at any moment and within a write: what is torn is closed off, and nothing joined to it."""
-    trials = seen("killed", tmp_path)
-    assert trials["trials"] == 1000
-    assert trials["acknowledged"] > 400
-    assert trials["torn"] >= trials["sealed"] > 100
+def by_number(entries: Sequence[Record]) -> dict[int, str]:
+    """Return the hashes of records by their numbers."""
+    return {entry.sequence: entry.hash for entry in entries}
 
 
-def test_several_writers_at_once(tmp_path: Path) -> None:
+@dataclass
+class Watched:
+    """A log: the hashes of the records that were acknowledged, by number, and what was last in it."""
+
+    known: dict[int, str] = field(default_factory=lambda: by_number(append("watcher")))
+    content: bytes = b""
+
+    def acknowledge(self, new: dict[int, str]) -> int:
+        """Note what a writer was told, and return how many records these are."""
+        assert not self.known.keys() & new.keys()
+        self.known |= new
+        return len(new)
+
+    def look(self) -> Log:
+        """Make sure that all that was acknowledged is there and whole, and that nothing was changed."""
+        content, log = Path(PATH).read_bytes(), load(PATH)
+        assert content.startswith(self.content)
+        assert log.damage == ()
+        assert self.known.items() <= by_number(log.records).items()
+        self.content = content
+        return log
+
+    def append(self) -> Log:
+        """Append a record, and make sure that the log verifies, and that what was torn is closed off."""
+        before = self.look()
+        told = append("watcher")
+        self.acknowledge(by_number(told))
+        log = self.look()
+        torn = before.torn is not None
+        assert [entry.event for entry in told] == [Event.SEALED] * torn + [Event.ROTATED]
+        assert (log.torn, len(log.sealed)) == (None, len(before.sealed) + torn)
+        return log
+
+
+class Writer(Killed):
+    """A process that appends records, and acknowledges each."""
+
+    def __init__(self, write: Callable[[Callable[[], None]], None]) -> None:
+        send = os.write
+
+        def act(says: IO[bytes]) -> None:
+            def append_and_acknowledge() -> None:
+                told = by_number(append(f"writer {os.getpid()}"))
+                send(says.fileno(), "".join(f"{number} {its_hash}\n" for number, its_hash in told.items()).encode())
+
+            write(append_and_acknowledge)
+
+        super().__init__(act)
+
+    def acknowledged(self) -> dict[int, str]:
+        """Wait until it was killed, and return what it has acknowledged."""
+        return {int(number): its_hash for number, its_hash in map(str.split, self.said().splitlines())}
+
+
+def append_forever(append_and_acknowledge: Callable[[], None]) -> None:
+    """Append one record after the other."""
+    while True:
+        append_and_acknowledge()
+
+
+def append_a_part(append_and_acknowledge: Callable[[], None]) -> None:
+    """Append some records, then a part of one."""
+    write = os.write
+
+    def cut(descriptor: int, content: bytes) -> None:
+        write(descriptor, content[: CHANCE.randint(0, len(content))])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    for _ in range(CHANCE.randrange(3)):
+        append_and_acknowledge()
+    os.write = cut  # type: ignore[assignment]
+    append_and_acknowledge()
+
+
+@pytest.mark.parametrize("logs", [1, pytest.param(20, marks=pytest.mark.full)])
+def test_writers_that_are_killed(logs: int) -> None:
+    """At any moment and within a write: what is torn is closed off, and nothing is joined to it."""
+    acknowledged = torn = sealed = 0
+    for _ in range(logs):
+        watched = Watched()
+        for _ in range(TRIALS_PER_LOG):
+            from_outside = CHANCE.random() < 0.5
+            writer = Writer(append_forever if from_outside else append_a_part)
+            if from_outside:
+                time.sleep(CHANCE.uniform(0, LONGEST))
+                os.kill(writer.process, signal.SIGKILL)
+            acknowledged += watched.acknowledge(writer.acknowledged())
+            torn += watched.look().torn is not None
+            if (
+                CHANCE.random() < 0.5
+            ):  # otherwise the next writer closes off what this one has left, and may be cut at it
+                watched.append()
+        sealed += len(watched.append().sealed)
+        for path in Path.cwd().glob(f"{PATH}*"):
+            path.unlink()
+    assert acknowledged > (400 if logs == 20 else 5)
+    assert torn >= sealed > 5 * logs
+
+
+@pytest.mark.parametrize("each", [5, pytest.param(25, marks=pytest.mark.full)])
+def test_several_writers_at_once(each: int) -> None:
     """None waits in vain, no record is lost or torn, and who reads meanwhile sees a log that verifies."""
-    assert seen("together", tmp_path) == {"records": 201, "acknowledged": 201, "of each": [25] * 8}
+    watched, (waits, starts) = Watched(), os.pipe()
+
+    def append_each(append_and_acknowledge: Callable[[], None]) -> None:
+        os.close(starts)
+        os.read(waits, 1)
+        for _ in range(each):
+            append_and_acknowledge()
+
+    writers = [Writer(append_each) for _ in range(8)]
+    os.close(starts)
+    os.close(waits)
+    for _ in range(8 * each):
+        found = load(PATH)
+        assert (found.damage, found.sealed, found.torn) == ((), (), None)
+    for writer in writers:
+        assert watched.acknowledge(writer.acknowledged()) == each
+    operators = [entry.operator for entry in watched.look().records]
+    assert [operators.count(f"writer {writer.process}") for writer in writers] == [each] * 8
+    assert len(operators) == 8 * each + 1
 
 
-def test_a_log_that_is_truncated_meanwhile(tmp_path: Path) -> None:
-    """Every record that was acknowledged is in the log or in a copy of it, or is reported as lost."""
-    rotated = seen("truncated", tmp_path)
-    assert (rotated["rotations"], rotated["not reported"]) == (200, 0)
-    assert rotated["acknowledged"] > 200 * 7
+def append_three(append_and_acknowledge: Callable[[], None]) -> None:
+    """Append records, and try again where the log was truncated meanwhile."""
+    left = 3
+    while left:
+        try:
+            append_and_acknowledge()
+        except FileError as error:
+            assert str(error) == files.reason(ChangedError())  # noqa: PT017 - of a writer
+        else:
+            left -= 1
 
 
-@pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What was seen where there was room for a part of what was to be recorded."""
-    outcomes: list[dict[str, Any]] = seen("limited", tmp_path_factory.mktemp("limited"))
-    assert len(outcomes) > 20
-    return outcomes
+def gaps(earlier: Sequence[bytes], live: Log) -> set[int]:
+    """Return which records are reported as lost, by the files that do not end where the next one continues.
+
+    Args:
+        earlier: the copies, the first one first.
+        live: the log itself.
+    """
+    lost: set[int] = set()
+    logs = [log for log in map(read, earlier) if log.records] + [live]
+    for before, after in itertools.pairwise(logs):
+        assert after.continues is not None
+        assert before.last is not None
+        if find(before, after.continues.hash) is None:
+            lost |= {*range(before.last.sequence + 1, after.continues.sequence + 1)}
+    return lost
 
 
-def test_no_room_for_a_rotation(limited: list[dict[str, Any]]) -> None:
-    """One line and a status; where there is room again, both keys are recorded once, and the log verifies."""
-    for each in limited:
-        status, out, err = each["refused"]
-        assert (status, out, err.count("\n")) == (2, "", 1)
-        assert err.startswith("robodj-secretguard: ")
-        assert sorted(each["rotated"]) == ["secret.key", "secret_v2.key"]
-        assert (each["verified"], each["sealed"]) == (0, each["torn"])
-        if not each["recorded"]:
-            assert each["again"] == 0
+@pytest.mark.parametrize("rotations", [15, pytest.param(200, marks=pytest.mark.full)])
+def test_a_log_that_is_truncated_meanwhile(rotations: int) -> None:
+    """Copied and truncated without its lock, every acknowledged record is kept, in a copy too, or reported as lost."""
+    known, copies = by_number(append("watcher")), list[bytes]()
+    for _ in range(rotations):
+        writers = [Writer(append_three) for _ in range(2)]
+        time.sleep(CHANCE.uniform(0, 3 * LONGEST))
+        with open(PATH, "rb+", buffering=0) as file:
+            copies.append(file.readall())
+            time.sleep(CHANCE.choice((0, CHANCE.uniform(0, LONGEST))))
+            file.truncate(0)
+        for new in (*(writer.acknowledged() for writer in writers), by_number(append("watcher"))):
+            assert not known.keys() & new.keys()
+            known |= new
+        assert load(PATH).defects == ()
+    logs = [*map(read, copies), load(PATH)]
+    assert all(log.damage == () for log in logs)
+    kept = {entry.hash for log in logs for entry in log.records}
+    assert {number for number, its_hash in known.items() if its_hash not in kept} <= gaps(copies, logs[-1])
+    assert len(known) > rotations * 7
 
 
-def test_what_is_said_of_it(limited: list[dict[str, Any]]) -> None:
-    """That nothing was recorded is only said where no record stands in the log."""
-    said = {each["place"]: "nothing was recorded" in each["refused"][2] for each in limited}
-    assert said == {each["place"]: each["recorded"] == 0 for each in limited}
+def test_no_room_for_a_rotation(tmp_path: Path) -> None:
+    """Wherever its two records are cut, `rotate record` says so in a line, and later records what is missing.
+
+    Only where no record is in the log, it says that nothing was recorded.
+    """
+    machine = machine_at(tmp_path)
+    machine.call(*RECORD)
+    written = machine.log.read_bytes()
+    first, last = written.index(b"\n"), len(written)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for place in (0, 1, first // 2, first - 1, first, first + 1, first + 2, last // 2, last - 2, last - 1):
+        for path in machine.log.parent.iterdir():
+            path.unlink()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (place, hard))
+        try:
+            ran = machine.call(*RECORD)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        left = operations_log.load(str(machine.log))
+        assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert ran.err.startswith("robodj-secretguard: ")
+        assert ("nothing was recorded" in ran.err) is (left.records == ())
+        assert machine.call(*RECORD).status == 0 or left.records
+        assert sorted(str(each.secret) for each in machine.records if each.event is Event.ROTATED) == NAMES
+        assert machine.call("log", "verify").status == 0
+
+
+def fill() -> dict[str, int]:
+    """Append until the disk is full, which is small, and again when there is room."""
+    watched, refused = Watched(), 0
+    Path(FILLER).write_bytes(bytes(32 << 10))
+    while refused < 3:
+        try:
+            watched.acknowledge(by_number(append("watcher")))
+        except FileError:
+            refused += 1
+            watched.look()
+    torn = watched.look().torn is not None
+    os.unlink(FILLER)
+    return {"acknowledged": len(watched.known), "torn": torn, "sealed": len(watched.append().sealed)}
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
     """What was acknowledged before is whole, and where there is room again, the next record follows it."""
-    ran = run_with_mounts(
-        [SMALL_DISK], [sys.executable, PROGRAM, "full"], env=unmeasured(), cwd=tmp_path, keys=tuple(GOOD.values())
-    )
+    clean = {name: value for name, value in clean_environment().items() if not name.startswith("COVERAGE")}
+    env = clean | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    program = "import json, test_log_crash; print(json.dumps(test_log_crash.fill()))"
+    ran = run_with_mounts([SMALL_DISK], [sys.executable, "-c", program], env=env, cwd=tmp_path)
     assert (ran.status, ran.err) == (0, "")
     outcome = json.loads(ran.out)
     assert outcome["acknowledged"] > 50

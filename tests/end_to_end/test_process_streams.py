@@ -1,200 +1,151 @@
-"""No trouble with a standard stream changes how a process starts or ends."""
+"""No trouble with a standard stream changes how a process starts or ends.
+
+tests/test_emit.py has what is written where. Here are real descriptors, and interpreters that flush them as they end,
+most of them forked from a warm one. The full run has every combination for the commands, and more new interpreters.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import run
 from processes import (
     BAD,
-    GOOD,
     GUARD,
+    SECRET,
     SERVICE,
     SETS,
+    WARNED,
     WARNING_START,
     assert_alert_lines,
-    broken_pipe,
-    full_device,
     host_env,
-    run_on,
+    needs_fork,
+    redirected,
+    run_forked,
     run_script,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from conftest import Ran
+pytestmark = [needs_fork, pytest.mark.skipif(sys.platform != "linux", reason="needs sh and /dev/full")]
+full = pytest.mark.full
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs sh, /dev/full and POSIX descriptors")
-
-NUMBERS = {"stdout": 1, "stderr": 2}
-DEVICES: dict[str, Callable[[], contextlib.AbstractContextManager[int]]] = {"full": full_device, "broken": broken_pipe}
+TROUBLES = {
+    "absent": "os.close({number})\nsys.{name} = None\n",
+    "closed": "sys.{name}.close()\n",
+    "full": "os.dup2(os.open('/dev/full', os.O_WRONLY), {number})\n",
+    "broken": "ends = os.pipe()\nos.dup2(ends[1], {number})\n_ = [os.close(each) for each in ends]\n",
+}
+"""What a script does that brings one of its streams into trouble."""
 PIPELINE = "import structlog\nstructlog.configure(processors=[structlog.processors.JSONRenderer()])\n"
 """A configured pipeline, which writes to whatever stdout is."""
-
 WHICH = pytest.mark.parametrize(
     "which", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=["stdout", "stderr", "both"]
 )
-PIPELINES = pytest.mark.parametrize("pipeline", ["", PIPELINE], ids=["plain", "structlog"])
 
 
-def run_in_trouble(
-    trouble: str, which: Sequence[str], command: Sequence[str], keys: Mapping[str, str], cwd: Path
-) -> Ran:
-    """Run Python with streams that are `absent` from the start, `full` or `broken`."""
-    with contextlib.ExitStack() as stack:
-        ends = {}
-        if trouble in DEVICES:
-            end = stack.enter_context(DEVICES[trouble]())
-            ends = dict.fromkeys(which, end)
-        closed = [NUMBERS[name] for name in which] if trouble == "absent" else []
-        return run_on(command, env=host_env(keys), cwd=cwd, ends=ends, closed=closed)
+def in_trouble(trouble: str, which: tuple[str, ...], script: str) -> str:
+    """Write a script that brings its streams into trouble first."""
+    numbers = {"stdout": 1, "stderr": 2}
+    before = "".join(TROUBLES[trouble].format(name=name, number=numbers[name]) for name in which)
+    return f"import os, sys\n{before}{script}"
 
 
-def write_app(cwd: Path, trouble: str, which: Sequence[str], pipeline: str, script: str) -> None:
-    """Write a script, which closes its streams itself when that is the trouble."""
-    closing = "".join(f"sys.{name}.close()\n" for name in which) if trouble == "closed" else ""
-    (cwd / "app.py").write_text(f"import sys\n{pipeline}{closing}{script}", encoding="utf-8")
-
-
+@pytest.mark.parametrize("trouble", TROUBLES)
+@WHICH
 class TestGuard:
     """A script whose streams are in trouble."""
 
-    @pytest.mark.parametrize(
-        ("trouble", "options"),
-        [("absent", ()), ("closed", ()), ("full", ()), ("full", ("-u",)), ("broken", ()), ("broken", ("-u",))],
-        ids=["absent", "closed", "full", "full-unbuffered", "broken", "broken-unbuffered"],
-    )
-    @WHICH
-    @PIPELINES
-    def test_a_refusal_is_status_3(
-        self, tmp_path: Path, trouble: str, which: tuple[str, ...], pipeline: str, options: tuple[str, ...]
-    ) -> None:
+    @pytest.mark.parametrize("pipeline", ["", PIPELINE], ids=["plain", "structlog"])
+    def test_a_refusal_is_status_3(self, tmp_path: Path, trouble: str, which: tuple[str, ...], pipeline: str) -> None:
         """A refusal is exactly status 3, and its lines are on whichever stream is left, and come first there."""
-        write_app(tmp_path, trouble, which, pipeline, SERVICE)
-        ran = run_in_trouble(trouble, which, [*options, "app.py"], BAD, tmp_path)
+        ran = run_forked(in_trouble(trouble, which, f"{pipeline}{SERVICE}"), BAD, tmp_path)
         assert ran.status == 3
-        if which == ("stdout",):
-            assert ran.out == ""
-            assert_alert_lines(ran.err)
-        elif which == ("stderr",):
-            assert ran.err == ""
-            assert_alert_lines("".join(ran.out.splitlines(keepends=True)[:2]))
-        else:
+        if len(which) == 2:
             assert (ran.out, ran.err) == ("", "")
+        else:
+            in_it, left = (ran.out, ran.err) if which == ("stdout",) else (ran.err, ran.out)
+            assert in_it == ""
+            assert_alert_lines("".join(left.splitlines(keepends=True)[:2]))
 
-    @pytest.mark.parametrize("trouble", ["absent", "closed", "full", "broken"])
-    @WHICH
-    @pytest.mark.parametrize(
-        ("pipeline", "keys"),
-        [("", "good"), ("", "warned"), (PIPELINE, "warned")],
-        ids=["good", "warned", "warned-structlog"],
-    )
-    def test_a_start_is_a_start(
-        self, tmp_path: Path, trouble: str, which: tuple[str, ...], pipeline: str, keys: str
-    ) -> None:
-        """Good keys start a script that writes nothing itself, which then ends with status 0, warnings or not."""
-        write_app(tmp_path, trouble, which, pipeline, f"{SERVICE}open('served', 'x').close()\n")
-        ran = run_in_trouble(trouble, which, ["app.py"], SETS[keys], tmp_path)
-        assert ran.status == 0
-        assert (tmp_path / "served").exists()
-        if keys == "warned" and which == ("stdout",) and not pipeline:
+    @pytest.mark.parametrize("keys", ["good", "warned"])
+    def test_a_start_is_a_start(self, tmp_path: Path, trouble: str, which: tuple[str, ...], keys: str) -> None:
+        """Good keys start a script, which then ends with status 0, warnings or not."""
+        ran = run_forked(in_trouble(trouble, which, f"{SERVICE}open('served', 'x').close()\n"), SETS[keys], tmp_path)
+        assert (ran.status, (tmp_path / "served").exists()) == (0, True)
+        if (keys, which) == ("warned", ("stdout",)):
             assert ran.err.startswith(WARNING_START)
-
-    @pytest.mark.parametrize(
-        "broken",
-        ["del sys.stdout", "sys.stdout = object()", "sys.stdout = sys.stderr = object()", "sys.stdout.flush = None"],
-    )
-    def test_what_is_no_stream_is_a_broken_one(self, tmp_path: Path, broken: str) -> None:
-        """A host that deleted a stream, or put something else in its place, is refused like any other."""
-        script = f"import sys\ntry:\n    {broken}\n    {GUARD}    guard()\nexcept Exception:\n    pass\n"
-        ran = run_script(script, BAD, tmp_path)
-        assert ran.status == 3
-        if "stderr" not in broken:
-            assert len(ran.alerts) >= 2
-
-
-@PIPELINES
-@pytest.mark.parametrize("closed", [(1,), (1, 2)], ids=["stdout", "both"])
-def test_a_file_that_took_the_number_of_a_closed_stream_gets_no_line(
-    tmp_path: Path, pipeline: str, closed: tuple[int, ...]
-) -> None:
-    """A file of the host's that was given the number of a standard stream never gets an ALERT."""
-    opening = "".join(f"file{number} = open('host{number}.log', 'w')\n" for number in closed)
-    numbers = "".join(f"assert file{number}.fileno() == {number}\n" for number in closed)
-    (tmp_path / "app.py").write_text(f"{opening}{numbers}{pipeline}{SERVICE}", encoding="utf-8")
-    ran = run_on(["app.py"], env=host_env(BAD), cwd=tmp_path, ends={}, closed=closed)
-    assert ran.status == 3
-    assert [(tmp_path / f"host{number}.log").read_text(encoding="utf-8") for number in closed] == [""] * len(closed)
-    if closed == (1,):
-        assert_alert_lines(ran.err)
 
 
 @pytest.mark.parametrize(
-    "locale",
+    "trouble", ["absent", "full", pytest.param("closed", marks=full), pytest.param("broken", marks=full)]
+)
+@WHICH
+@pytest.mark.parametrize(("argument", "status"), [("check", 1), ("chekc", 2), ("--help", 0), ("--version", 0)])
+def test_a_command(tmp_path: Path, trouble: str, which: tuple[str, ...], argument: str, status: int) -> None:
+    """A result that cannot be written is status 2, said on stderr where there is one; nothing else changes a status."""
+    script = f"from robodj_secretguard.cli import main\nsys.exit(main([{argument!r}]))\n"
+    ran = run_forked(in_trouble(trouble, which, script), BAD, tmp_path)
+    assert ran.status == (2 if "stdout" in which else status)
+    assert ran.err.count("\n") == ("stderr" not in which and ran.status == 2)
+    assert (ran.out == "") is (ran.status == 2)
+
+
+@pytest.mark.parametrize(
+    ("how", "command"),
     [
-        {"PYTHONIOENCODING": "ascii"},
-        {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        (">&-", ["app.py"]),
+        ("> /dev/full", ["-u", "app.py"]),
+        (">&-", ["-m", "robodj_secretguard", "check"]),
+        pytest.param("> /dev/full", ["app.py"], marks=full),
+        pytest.param(">&- 2>&-", ["-u", "app.py"], marks=full),
+        pytest.param("> /dev/full", ["-u", "-m", "robodj_secretguard", "check"], marks=full),
+    ],
+)
+def test_from_the_start(tmp_path: Path, how: str, command: list[str]) -> None:
+    """A process that is started with streams in trouble refuses, on stderr if it is there; the gate has no result."""
+    (tmp_path / "app.py").write_text(SERVICE, encoding="utf-8")
+    ran = run(redirected(how, command), env=host_env(BAD), cwd=tmp_path, keys=SECRET, python=False)
+    assert (ran.status, ran.out) == (3 if "app.py" in command else 2, "")
+    if ran.status == 3 and "2>" not in how:
+        assert_alert_lines(ran.err)
+
+
+@pytest.mark.parametrize("closed", [("stdout",), ("stdout", "stderr")], ids=["stdout", "both"])
+def test_a_file_that_took_the_number_of_a_closed_stream(tmp_path: Path, closed: tuple[str, ...]) -> None:
+    """A file of the host's that was given the number of a standard stream never gets an ALERT."""
+    opening = "".join(
+        f"{name} = open('{name}', 'w')\nassert {name}.fileno() == {at}\n" for at, name in enumerate(closed, 1)
+    )
+    ran = run_forked(in_trouble("absent", closed, f"{opening}{PIPELINE}{SERVICE}"), BAD, tmp_path)
+    assert (ran.status, len(ran.alerts)) == (3, 2 if closed == ("stdout",) else 0)
+    assert [(tmp_path / name).read_text(encoding="utf-8") for name in closed] == [""] * len(closed)
+
+
+@pytest.mark.parametrize(
+    ("locale", "pipeline"),
+    [
+        ({"PYTHONIOENCODING": "ascii"}, PIPELINE),
+        ({"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, ""),
     ],
     ids=["ascii", "C"],
 )
-@PIPELINES
 def test_streams_that_take_ascii_alone(tmp_path: Path, locale: dict[str, str], pipeline: str) -> None:
     """Streams that encode ASCII alone get every line, also where the host's own names are not ASCII."""
-    script = f"{pipeline}{GUARD}guard(config_dir='sch\\u00fcssel')\n"
-    ran = run_script(script, BAD, tmp_path, **locale)
-    assert ran.status == 3
-    plain = ran.err if pipeline else ran.out
-    assert plain.startswith("ALERT: setting: ")
-    assert_alert_lines(plain.partition("\n")[2])
-
-
-@pytest.mark.parametrize("trouble", ["absent", "full", "broken"])
-class TestCommandLine:
-    """The gate, when its streams are in trouble."""
-
-    @WHICH
-    @pytest.mark.parametrize(
-        ("keys", "options"),
-        [("good", ()), ("good", ("-u",)), ("bad", ())],
-        ids=["good", "good-unbuffered", "bad"],
-    )
-    def test_a_result_that_cannot_be_written_is_status_2(
-        self, tmp_path: Path, trouble: str, which: tuple[str, ...], keys: str, options: tuple[str, ...]
-    ) -> None:
-        """Without a stdout the status is 2, said on stderr where there is one; without a stderr nothing changes."""
-        ran = run_in_trouble(trouble, which, [*options, "-m", "robodj_secretguard", "check"], SETS[keys], tmp_path)
-        if "stdout" in which:
-            assert (ran.status, ran.out) == (2, "")
-            assert ran.err.count("\n") == (1 if "stderr" not in which else 0)
-        else:
-            assert ran.status == (0 if keys == "good" else 1)
-            assert ran.out.splitlines()[-1].startswith("Secret integrity check ")
-
-    @pytest.mark.parametrize("which", [("stderr",), ("stdout", "stderr")], ids=["stderr", "both"])
-    def test_a_usage_error_is_status_2(self, tmp_path: Path, trouble: str, which: tuple[str, ...]) -> None:
-        """A usage error is status 2 whether or not it can be said."""
-        ran = run_in_trouble(trouble, which, ["-m", "robodj_secretguard", "chekc"], GOOD, tmp_path)
-        assert (ran.status, ran.out) == (2, "")
-
-
-@pytest.mark.parametrize("trouble", ["full", "broken"])
-@pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_help_that_cannot_be_written_is_status_2(tmp_path: Path, trouble: str, argument: str) -> None:
-    """What --help and --version write is a result too."""
-    ran = run_in_trouble(trouble, ["stdout"], ["-m", "robodj_secretguard", argument], GOOD, tmp_path)
-    assert ran.status == 2
+    ran = run_script(f"{pipeline}{GUARD}guard(config_dir='sch\\u00fcssel')\n", BAD, tmp_path, **locale)
+    setting, _, alerts = (ran.err if pipeline else ran.out).partition("\n")
+    assert (ran.status, setting.startswith("ALERT: setting: ")) == (3, True)
+    assert_alert_lines(alerts)
 
 
 @pytest.mark.parametrize("trouble", ["full", "broken"])
 def test_no_descriptor_left_is_a_refusal(tmp_path: Path, trouble: str) -> None:
     """Where nothing can be opened any more, not even in place of a broken stream, the status is still the guard's."""
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
-    (tmp_path / "app.py").write_text(f"import robodj_secretguard.guard\n{limit}{SERVICE}", encoding="utf-8")
-    ran = run_in_trouble(trouble, ["stdout"], ["app.py"], BAD, tmp_path)
+    ran = run_forked(in_trouble(trouble, ("stdout",), f"{limit}{SERVICE}"), BAD, tmp_path)
     assert (ran.status, len(ran.alerts)) == (3, 2)
 
 
@@ -202,7 +153,5 @@ def test_no_descriptor_left_is_a_refusal(tmp_path: Path, trouble: str) -> None:
 def test_a_start_goes_on_after_a_broken_stream(tmp_path: Path, trouble: str) -> None:
     """What the service prints after a warning that could not be written is lost, and does not end it."""
     script = f"{SERVICE}print('served')\nopen('served', 'x').close()\n"
-    (tmp_path / "app.py").write_text(script, encoding="utf-8")
-    ran = run_in_trouble(trouble, ["stdout"], ["app.py"], SETS["warned"], tmp_path)
+    ran = run_forked(in_trouble(trouble, ("stdout",), script), WARNED, tmp_path)
     assert (ran.status, (tmp_path / "served").exists()) == (0, True)
-    assert ran.err.startswith(WARNING_START)

@@ -1,0 +1,221 @@
+"""Processes that tests look at from outside: their keys, their scripts, and three ways to start them.
+
+`run_script` starts Python, which costs 0.3 s. `run_forked` forks a process that has imported the library, and its child
+ends as every interpreter does. `run_copy` forks this process: mutants are there too, and it costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+import warnings
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+import pytest
+from command_line import report_json
+from conftest import V1, V2, Ran, clean_environment, good_keys, run, without_model
+from detector import leaks
+from forks import Forks
+
+from robodj_secretguard import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+def _cut_short(keys: Mapping[str, str]) -> dict[str, str]:
+    return {V1: keys[V1][:20], V2: keys[V2][:100]}
+
+
+def _keys_unlike_all_output() -> dict[str, str]:
+    """Make good keys that share no six characters with a fingerprint of them, or with an ALERT's text."""
+    while True:
+        keys = good_keys()
+        text = "".join(report_json(check(environ=each), passed=False, model={}) for each in (keys, _cut_short(keys)))
+        if not leaks(text, tuple(keys.values())):
+            return keys
+
+
+GOOD = _keys_unlike_all_output()
+"""Made once in a run: every process is given these, whole or cut short, and must not show six characters of them."""
+BAD = _cut_short(GOOD)
+"""Good keys that were pasted short: an alert each."""
+WARNED = GOOD | {f"{V1}S": "1"}
+"""Good keys and a typo: a warning, and a start."""
+SETS = {"good": GOOD, "warned": WARNED, "bad": BAD, "none": {}}
+"""All of them by name: a test that has the name as its parameter shows no key when it fails."""
+SECRET = tuple(GOOD.values())
+
+ALERT_STARTS = ("ALERT: secret.key: format: ", "ALERT: secret_v2.key: format: ")
+"""How the lines begin that `BAD` is refused with, in order."""
+WARNING_START = "WARNING: secret.key: near-miss: "
+"""How the line begins that `WARNED` starts with."""
+
+GUARD = "from robodj_secretguard import guard\n"
+SERVICE = f"{GUARD}SECRETS = guard()\n"
+SERVED = "print('served')\n"
+START = f"{SERVICE}{SERVED}"
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+
+
+def host_env(keys: Mapping[str, str], **more: str) -> dict[str, str]:
+    """Make a process's whole environment: this one's, less all that changes what is tested, with keys."""
+    return clean_environment() | dict(keys) | more
+
+
+def config_files(cwd: Path, keys: Mapping[str, str]) -> None:
+    """Put keys into the fallback files of a service."""
+    config = cwd / "config"
+    config.mkdir(mode=0o700)
+    for variable, name in ((V1, "secret.key"), (V2, "secret_v2.key")):
+        (config / name).write_text(f"{keys[variable]}\n", encoding="utf-8")
+        (config / name).chmod(0o600)
+
+
+def run_script(script: str, keys: Mapping[str, str], cwd: Path, *, options: Sequence[str] = (), **more: str) -> Ran:
+    """Run a script in a new interpreter, given keys of which it must not show any part.
+
+    Args:
+        script: its text.
+        keys: the keys in its environment.
+        cwd: where it is written, and runs.
+        options: the interpreter's options.
+        more: further variables.
+    """
+    (cwd / "app.py").write_text(script, encoding="utf-8")
+    return run([*options, "app.py"], env=host_env(keys, **more), cwd=cwd, keys=SECRET)
+
+
+@functools.cache
+def _forks() -> Forks:
+    started = Forks(Path(__file__).with_name("script.py"), host_env({}))
+    atexit.register(started.stop)
+    return started
+
+
+def run_forked(script: str, keys: Mapping[str, str], cwd: Path, **more: str) -> Ran:
+    """Run a script in a process that is forked from one that has imported the library, as `run_script` would."""
+    (cwd / "app.py").write_text(script, encoding="utf-8")
+    for name in ("out", "err"):
+        (cwd / name).unlink(missing_ok=True)
+    ran = _forks().run(cwd, host_env(keys, **more))
+    assert leaks(ran.out + ran.err, SECRET) == []
+    return Ran(ran.status, ran.out, without_model(ran.err))
+
+
+def fork() -> int:
+    """Fork this process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pytest-xdist has a thread
+        return os.fork()
+
+
+class Killed:
+    """A fork of this process that does something, and is killed when it has done it, or before.
+
+    Args:
+        act: what it does, with a stream for what it has to say.
+    """
+
+    def __init__(self, act: Callable[[IO[bytes]], object]) -> None:
+        self._reader, writer = os.pipe()
+        self.process = fork()
+        if not self.process:
+            os.close(self._reader)
+            with open(writer, "wb", buffering=0) as says:
+                act(says)
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.close(writer)
+
+    def said(self) -> str:
+        """Wait for its end, and return what it has said."""
+        with open(self._reader, encoding="ascii") as pipe:
+            said = pipe.read()
+        assert os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1]) == -signal.SIGKILL
+        return said
+
+
+def run_copy(script: str, keys: Mapping[str, str], cwd: Path, *, secret: Sequence[str] = SECRET, **more: str) -> Ran:
+    """Run a script in a fork of this process. What runs at the end of an interpreter does not run.
+
+    Args:
+        script: its text.
+        keys: the keys in its environment.
+        cwd: where it runs.
+        secret: what it must not show; new keys that are printed share six characters with it by chance.
+        more: further variables.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = fork()
+        if not child:
+            _run_and_exit(script, host_env(keys, **more), cwd, (out.fileno(), err.fileno()))
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0)
+        err.seek(0)
+        ran = Ran(status, *(each.read().decode("utf-8", "surrogateescape") for each in (out, err)))
+    assert leaks(ran.out + ran.err, secret) == []
+    return Ran(ran.status, ran.out, without_model(ran.err))
+
+
+def _run_and_exit(script: str, environ: Mapping[str, str], cwd: Path, ends: Sequence[int]) -> NoReturn:
+    status = 1
+    try:
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(environ)
+        for number, end in enumerate((os.open(os.devnull, os.O_RDONLY), *ends)):
+            os.dup2(end, number)
+        streams: Any = [open(number, "w" if number else "r", closefd=False) for number in range(3)]  # noqa: SIM115
+        sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
+        sys.path.insert(0, str(cwd))
+        logging.root.handlers.clear()  # of pytest's, as all that follow
+        threading.excepthook = threading.__excepthook__
+        warnings.simplefilter("ignore")
+        try:
+            exec(compile(script, "app.py", "exec", dont_inherit=True), {"__name__": "__main__"})  # noqa: S102
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        except BaseException:  # noqa: BLE001 - as an interpreter does
+            traceback.print_exc()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    finally:
+        os._exit(status)
+
+
+def assert_alert_lines(text: str) -> None:
+    """Make sure that text is the ALERT lines for `BAD`, each a physical ASCII line, and nothing else."""
+    *lines, last = text.split("\n")
+    assert (len(lines), last) == (len(ALERT_STARTS), "")
+    for line, start in zip(lines, ALERT_STARTS, strict=True):
+        assert line.startswith(start)
+        assert line.isascii()
+        assert line.isprintable()
+
+
+def assert_refused(ran: Ran) -> None:
+    """Make sure that a process ended as a refusal of `BAD` does, and did nothing else."""
+    assert (ran.status, ran.err) == (3, "")
+    assert_alert_lines(ran.out)
+
+
+def checks(ran: Ran) -> list[str]:
+    """Reduce the lines on stdout to which check fired, in order."""
+    return re.findall(r"^(?:ALERT|WARNING): (?:\S+\.key: )?([a-z-]+): ", ran.out, re.MULTILINE)
+
+
+def redirected(how: str, command: Sequence[str]) -> list[str]:
+    """Return the command of Python with streams that the shell redirects, such as `>&-`."""
+    return ["sh", "-c", f'exec "$@" {how}', "sh", sys.executable, *command]

@@ -1,0 +1,333 @@
+"""Findings on the standard streams and in the host's structlog pipeline, whatever either of them does."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import sys
+import threading
+import types
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+
+import pytest
+import structlog
+from conftest import NOW
+from detector import leaks
+from processes import BAD, SECRET, SETS, WARNED, assert_alert_lines
+
+from robodj_secretguard import check
+from robodj_secretguard.emit import PASSED_EVENT, configured_pipeline, emit, silence_broken_streams, write_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from robodj_secretguard import Finding
+
+LIBRARY: Final = logging.getLogger("robodj_secretguard")
+JSON: Any = (structlog.processors.add_log_level, structlog.processors.JSONRenderer())
+
+
+def raising(error: BaseException) -> Any:
+    """Return a function that raises an error, whatever it is called with."""
+
+    def processor(*_: object) -> NoReturn:
+        raise error
+
+    return processor
+
+
+def configured(log: io.StringIO, *first: Any, **more: Any) -> None:
+    """Configure a pipeline that writes each event as a line of JSON."""
+    given: Any = {"processors": [*first, *JSON], "logger_factory": structlog.PrintLoggerFactory(file=log)} | more
+    structlog.configure(**given)
+
+
+def stdlib(log: io.StringIO, *renderers: Any, level: str = "INFO") -> None:
+    """Configure a pipeline that ends in a logger of the standard library."""
+    LIBRARY.handlers[:], LIBRARY.propagate = [logging.StreamHandler(log)], False
+    LIBRARY.setLevel(level)
+    first = (structlog.stdlib.filter_by_level, structlog.stdlib.PositionalArgumentsFormatter())
+    structlog.configure(
+        processors=[*first, *(renderers or JSON)],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
+# Each configures a pipeline that writes to a file, or returns the logger that the host passes.
+DELIVERING: dict[str, Callable[[io.StringIO], Any]] = {
+    "json": configured,
+    "stdlib": stdlib,
+    "explicit": lambda log: structlog.wrap_logger(structlog.PrintLogger(file=log), processors=JSON),
+    "explicit-bound": lambda log: (configured(log), structlog.get_logger().bind())[1],  # type: ignore[func-returns-value]
+}
+RAISING: dict[str, Callable[[io.StringIO], Any]] = {
+    "exception": lambda log: configured(log, raising(RuntimeError("of the pipeline"))),
+    "system-exit-0": lambda log: configured(log, raising(SystemExit(0))),
+    "keyboard-interrupt": lambda log: configured(log, raising(KeyboardInterrupt())),
+    "factory": lambda log: configured(log, logger_factory=raising(RuntimeError())),
+    "closed-file": lambda log: (configured(log), log.close())[0],  # type: ignore[func-returns-value]
+    "logging-logger": lambda _: logging.getLogger("host"),
+    "no-logger": lambda _: object(),
+}
+TAKING: dict[str, Callable[[io.StringIO], Any]] = {
+    "drop-event": lambda log: configured(log, raising(structlog.DropEvent())),
+    "level-filter": lambda log: stdlib(log, level="ERROR"),
+    "console": lambda log: configured(log, processors=[structlog.dev.ConsoleRenderer()]),
+    "render-to-log-kwargs": lambda log: stdlib(log, structlog.stdlib.render_to_log_kwargs),
+    "dict-tracebacks": lambda log: configured(
+        log, structlog.processors.CallsiteParameterAdder(), structlog.processors.dict_tracebacks
+    ),
+}
+EVERY = DELIVERING | RAISING | TAKING
+
+
+class Sent(NamedTuple):
+    """What came of a report: whether it was taken, and what was written where."""
+
+    findings: tuple[Finding, ...]
+    taken: bool
+    out: str
+    err: str
+    log: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The line of each finding."""
+        return [each.line for each in self.findings]
+
+    @property
+    def events(self) -> list[Any]:
+        """The events of a pipeline that writes JSON."""
+        return [json.loads(line) for line in self.log.splitlines()]
+
+
+@pytest.fixture
+def send(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Sent]]:
+    """A function that emits a report, and returns what came of it."""
+    before = LIBRARY.handlers[:], LIBRARY.propagate, LIBRARY.level
+
+    def send(keys: str, host: Callable[[io.StringIO], Any] = lambda _: None) -> Sent:
+        log = io.StringIO()
+        report = check(environ=(SETS | {"both": WARNED | BAD})[keys], config_dir=tmp_path, now=NOW)
+        taken = emit(report, host(log))
+        text = "" if log.closed else log.getvalue()
+        sent = Sent(report.findings, taken, *capsys.readouterr(), text)
+        assert leaks(sent.out + sent.err + sent.log, SECRET) == []
+        return sent
+
+    yield send
+    LIBRARY.handlers[:], LIBRARY.propagate, LIBRARY.level = before
+
+
+class TestPipelines:
+    """The host has a pipeline."""
+
+    @pytest.mark.parametrize("keys", ["good", "warned", "bad"])
+    @pytest.mark.parametrize("host", EVERY)
+    def test_lines(self, send: Callable[..., Sent], host: str, keys: str) -> None:
+        """A refusal is on stderr whatever the pipeline does; warnings alone are there where the pipeline raises."""
+        sent = send(keys, EVERY[host])
+        expected = sent.lines if keys == "bad" or host in RAISING else []
+        assert (sent.taken, sent.out, sent.err.splitlines()) == (True, "", expected)
+
+    @pytest.mark.parametrize("keys", ["good", "warned", "both"])
+    @pytest.mark.parametrize("host", DELIVERING)
+    def test_events(self, send: Callable[..., Sent], host: str, keys: str) -> None:
+        """Each finding is an event with its fields; a start is one more, with each secret's state and fingerprint."""
+        sent = send(keys, DELIVERING[host])
+        names = ("check", "severity", "secret", "source", "remedy", "owner")
+        levels = {"alert": "critical", "warning": "warning"}
+        expected: list[dict[str, Any]] = [
+            {"event": each.line, "level": levels[each.severity]} | {name: getattr(each, name) for name in names}
+            for each in sent.findings
+        ]
+        if keys != "both":
+            secrets = [{"secret": name, "state": "present"} for name in ("secret.key", "secret_v2.key")]
+            expected.append({"event": PASSED_EVENT, "level": "info", "secrets": secrets})
+            shown = [each.pop("fingerprint") for each in sent.events[-1]["secrets"]]
+            assert all(re.fullmatch("sgfp1:[0-9a-f]{32}", each) for each in shown)
+        without_fingerprints = json.loads(re.sub(r', "fingerprint": "[^"]+"', "", json.dumps(sent.events)))
+        assert without_fingerprints == expected
+
+    @pytest.mark.parametrize("host", ["drop-event", "level-filter"])
+    def test_dropped_events(self, send: Callable[..., Sent], host: str) -> None:
+        """The host may drop warnings and the event of a start."""
+        assert send("warned", TAKING[host]).log == ""
+
+    def test_lines_come_first(self, send: Callable[..., Sent], capsys: pytest.CaptureFixture[str]) -> None:
+        """The lines of a refusal are on stderr before the pipeline has the first event, which may block."""
+        before: list[str] = []
+        send("bad", lambda log: configured(log, lambda *given: before.append(capsys.readouterr().err) or given[2]))  # type: ignore[func-returns-value]
+        assert_alert_lines("".join(before))
+        assert before[1] == ""
+
+    def test_its_name(self) -> None:
+        """The host's logger factory is called with the library's name."""
+        structlog.configure(logger_factory=lambda *names: names)
+        assert configured_pipeline().bind()._logger == ("robodj_secretguard",)  # noqa: SLF001 - no other way
+
+    def test_a_pipeline_that_emits(self, send: Callable[..., Sent], tmp_path: Path) -> None:
+        """What a pipeline emits itself is plain lines on stderr, or it would be called forever."""
+        report = check(environ=WARNED, config_dir=tmp_path, now=NOW)
+
+        def processor(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+            assert emit(report)
+            return event
+
+        for _ in range(2):
+            sent = send("warned", lambda log: configured(log, processor))
+            assert (sent.taken, sent.out, sent.err.splitlines()) == (True, "", sent.lines * 2)
+            assert [event["level"] for event in sent.events] == ["warning", "info"]
+
+    def test_another_thread_emits(self, send: Callable[..., Sent], tmp_path: Path) -> None:
+        """What another thread emits meanwhile goes to the pipeline."""
+        report = check(environ=SETS["good"], config_dir=tmp_path, now=NOW)
+
+        def processor(_logger: object, method: str, event: dict[str, Any]) -> dict[str, Any]:
+            if method == "critical":
+                thread = threading.Thread(target=emit, args=[report])
+                thread.start()
+                thread.join()
+            return event
+
+        sent = send("bad", lambda log: configured(log, processor))
+        assert [event["level"] for event in sent.events] == ["info", "critical"] * 2
+
+
+ABSENT: dict[str, Any] = {
+    "unconfigured": structlog,
+    "not-importable": None,
+    "unusable": types.SimpleNamespace(is_configured=lambda: False, wrap_logger=lambda *_, **__: None),
+    "half-imported": types.ModuleType("structlog"),
+    "without-loggers": types.SimpleNamespace(is_configured=lambda: False),
+}
+"""What `sys.modules` has as structlog in a host without a pipeline."""
+
+
+class TestWithoutAPipeline:
+    """The host has none."""
+
+    @pytest.mark.parametrize("keys", ["good", "warned", "bad"])
+    @pytest.mark.parametrize("absent", [*ABSENT, "not-imported"])
+    def test_lines(self, send: Callable[..., Sent], absent: str, keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The plain lines are on stdout alone, where structlog is unconfigured, not imported or unusable."""
+        monkeypatch.setitem(sys.modules, "structlog", ABSENT.get(absent))
+        if absent not in ABSENT:
+            del sys.modules["structlog"]
+        sent = send(keys)
+        assert (sent.taken, sent.out.splitlines(), sent.err) == (True, sent.lines, "")
+
+    @pytest.mark.parametrize(("keys", "calls"), [("good", 0), ("warned", 1), ("bad", 1)])
+    def test_they_go_through_structlog(
+        self, send: Callable[..., Sent], keys: str, calls: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A structlog logger of the library's own writes the lines, and is made only when there are any."""
+        made, wrap = [], structlog.wrap_logger
+
+        def wrap_logger(*given: Any, **named: Any) -> Any:
+            made.append(wrap(*given, **named))
+            return made[-1]
+
+        monkeypatch.setattr(structlog, "wrap_logger", wrap_logger)
+        assert (send(keys).taken, len(made)) == (True, calls)
+
+
+@pytest.mark.parametrize("keys", ["good", "warned", "bad"])
+@pytest.mark.parametrize("configure", [lambda _: None, configured], ids=["unconfigured", "configured"])
+def test_nothing_of_the_hosts_is_configured(
+    send: Callable[..., Sent], keys: str, configure: Callable[[io.StringIO], Any]
+) -> None:
+    """Neither structlog nor logging is configured by the library, whatever it has to say."""
+
+    def state() -> list[object]:
+        loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+        handlers = [(logger, [*getattr(logger, "handlers", ())]) for logger in loggers]
+        hooks = [logging.lastResort, logging.raiseExceptions, sys.excepthook, sys.unraisablehook]
+        return [structlog.is_configured(), {**structlog.get_config()}, handlers, logging.root.level, *hooks]
+
+    configure(io.StringIO())
+    before = state()
+    send(keys)
+    assert state() == before
+
+
+def spoiled(**methods: Any) -> io.StringIO:
+    """Return a stream with other methods."""
+    return type("Spoiled", (io.StringIO,), methods)()  # type: ignore[no-any-return]
+
+
+def closed() -> io.TextIOWrapper:
+    """Return a stream that is closed."""
+    stream = io.TextIOWrapper(io.BytesIO())
+    stream.close()
+    return stream
+
+
+STREAMS: dict[str, Callable[[], Any]] = {
+    "closed": closed,
+    "broken": lambda: spoiled(flush=raising(OSError())),
+    "no-flush": lambda: spoiled(flush=None),
+    "exiting": lambda: spoiled(write=raising(SystemExit(0)), flush=raising(SystemExit(0))),
+    "no-stream": object,
+    "none": lambda: None,
+}
+TROUBLE = pytest.mark.parametrize("trouble", [*STREAMS, "deleted"])
+PIPELINES = pytest.mark.parametrize("pipeline", [lambda _: None, configured], ids=["plain", "structlog"])
+
+
+def put(monkeypatch: pytest.MonkeyPatch, name: str, trouble: str) -> None:
+    """Replace a stream of `sys` by one in trouble."""
+    if trouble == "deleted":
+        monkeypatch.delattr(sys, name)
+    else:
+        monkeypatch.setattr(sys, name, STREAMS[trouble]())
+
+
+class TestStreams:
+    """A standard stream is in trouble."""
+
+    @TROUBLE
+    @pytest.mark.parametrize("name", ["stdout", "stderr"])
+    @PIPELINES
+    def test_one_is(
+        self, send: Callable[..., Sent], trouble: str, name: str, pipeline: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Every line is on the other stream."""
+        put(monkeypatch, name, trouble)
+        sent = send("bad", pipeline)
+        assert sent.taken is True
+        assert_alert_lines(sent.err if name == "stdout" else sent.out)
+
+    @TROUBLE
+    @PIPELINES
+    def test_both_are(
+        self, send: Callable[..., Sent], trouble: str, pipeline: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing was taken, and the streams are replaced by ones that the interpreter can flush."""
+        for name in ("stdout", "stderr"):
+            put(monkeypatch, name, trouble)
+        sent = send("bad", pipeline)
+        assert (sent.taken, len(sent.events)) == (False, 2 if pipeline is configured else 0)
+        silence_broken_streams()
+        for stream in (sys.stdout, sys.stderr):
+            assert (stream is None) is (trouble == "none")
+            if stream is not None:
+                assert stream.write("text") == 4
+                stream.flush()
+
+    def test_a_sound_one_stays(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A stream that can be flushed is not replaced, and nothing is written to it."""
+        streams = sys.stdout, sys.stderr
+        silence_broken_streams()
+        assert ((sys.stdout, sys.stderr), *capsys.readouterr()) == (streams, "", "")
+
+    def test_a_line(self) -> None:
+        """A line is written with its end, and flushed; a stream that is not there takes none."""
+        written = io.BytesIO()
+        stream = io.TextIOWrapper(written, newline="")
+        assert (write_line(stream, "one"), write_line(stream, "two", end="")) == (True, True)
+        assert (written.getvalue(), write_line(None, "three")) == (b"one\ntwo", False)
