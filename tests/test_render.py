@@ -10,11 +10,10 @@ import pytest
 from command_line import report_json, report_text
 from conftest import V1, V2, Checker, good_keys, marker
 
-from robodj_secretguard import Check, Finding, SecretStatus, Severity, State, check
+from robodj_secretguard import Check, Finding, RevocationStatus, SecretStatus, Severity, State, check
 from robodj_secretguard.checks import EARLIEST_CLOCK
 from robodj_secretguard.cli.output import PASSED, revocation_line, status_line
 from robodj_secretguard.material import fingerprint
-from robodj_secretguard.report import RevocationStatus
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.texts import count
 

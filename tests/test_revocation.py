@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from robodj_secretguard import Report, Severity, check
 from robodj_secretguard.material import fingerprint, is_fingerprint
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import MAX_LIST_BYTES, revocation_list
+from robodj_secretguard.sources import MAX_LIST_BYTES, entries_in, entries_of, revocation_list
 from robodj_secretguard.textfile import TextFile
 
 if TYPE_CHECKING:
@@ -270,15 +270,14 @@ class TestBoth:
         """Each is in the list or among those that cannot be read, however many there are and whatever is between."""
         entries = [revoked() if kind == "fingerprint" else "wrong" for kind in kinds]
         fingerprints = frozenset(entry for entry in entries if entry != "wrong")
-        numbers = tuple(place for place, entry in enumerate(entries, start=1) if entry == "wrong")
-        in_file = revocation_list([TextFile(exists=True, lines=tuple(map(SealedStr, entries)))], None)
-        assert (in_file.fingerprints, in_file.invalid_in_files) == (fingerprints, (numbers,))
-        assert (in_file.invalid_in_variable, in_file.sources) == ((), (SOURCE,))
+        file = TextFile(exists=True, lines=tuple(map(SealedStr, entries)))
+        in_file = revocation_list([file], None)
+        assert (in_file.fingerprints, in_file.sources, entries_of(file)) == (fingerprints, (SOURCE,), entries)
         if entries:
             variable = SealedStr(f"{around}{between.join(entries)}{around}")
             in_variable = revocation_list([TextFile()], variable)
-            assert (in_variable.fingerprints, in_variable.invalid_in_variable) == (fingerprints, numbers)
-            assert (in_variable.invalid_in_files, in_variable.sources) == (((),), ("environment",))
+            assert (in_variable.fingerprints, in_variable.sources) == (fingerprints, ("environment",))
+            assert entries_in(variable) == entries
 
 
 class TestUnsafe:

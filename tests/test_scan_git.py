@@ -14,7 +14,7 @@ import pytest
 from conftest import V1, good_keys
 from repositories import GIT, SETTINGS, commit, git, made, object_file, put
 
-from robodj_secretguard.errors import GitError
+from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import MISSING, TOO_EARLY, Repository, work_tree_of
 
@@ -128,7 +128,7 @@ class TestRepository:
             (tmp_path, r"^there is no repository, or git refuses it \(status 128\): git status says why$"),
             (tmp_path / "missing", "^git cannot be run$"),
         ):
-            with pytest.raises(GitError, match=why):
+            with pytest.raises(UnreadError, match=why):
                 Repository(str(directory), ())
 
     def test_what_only_looks_like_one(self, tmp_path: Path) -> None:
@@ -143,16 +143,16 @@ class TestRepository:
             else:
                 (directory / ".git").symlink_to(".git")
             assert work_tree_of(str(directory)) is not None
-            with pytest.raises(GitError):
+            with pytest.raises(UnreadError):
                 Repository(str(directory), ())
 
     def test_without_git(self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where there is no git, or it may not be run, that is told."""
         monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(GitError, match=r"^git cannot be run$"):
+        with pytest.raises(UnreadError, match=r"^git cannot be run$"):
             Repository(str(top), ())
         (tmp_path / "git").touch()
-        with pytest.raises(GitError, match=r"^git cannot be run$"):
+        with pytest.raises(UnreadError, match=r"^git cannot be run$"):
             Repository(str(top), ())
 
     @pytest.mark.parametrize("name", ["HEAD", "config", "index", "packed-refs", "objects/info/alternates", "refs/x"])
@@ -161,7 +161,7 @@ class TestRepository:
         monkeypatch.setattr("robodj_secretguard.scan.git._ANSWER_SECONDS", 0.5)
         (top / ".git" / name).unlink(missing_ok=True)
         os.mkfifo(top / ".git" / name)
-        with pytest.raises(GitError):
+        with pytest.raises(UnreadError):
             Repository(str(top), ())
 
     def test_which_one_is_meant(self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -558,7 +558,7 @@ class TestObjects:
         if harm != "cut-short":
             assert objects(repository, [name] if names else None)[name] == (MISSING, b"")
         else:
-            with pytest.raises(GitError):
+            with pytest.raises(UnreadError):
                 objects(repository, [name] if names else None)
 
     @pytest.mark.parametrize(
@@ -581,13 +581,13 @@ class TestObjects:
         (tmp_path / "bin" / "git").chmod(0o700)
         repository._environment["PATH"] = f"{tmp_path}/bin:{os.environ['PATH']}"  # noqa: SLF001 - as it was made
         monkeypatch.setenv("PATH", repository._environment["PATH"])  # noqa: SLF001
-        with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
+        with pytest.raises(UnreadError, match=f"^{TOO_EARLY}$"):
             objects(repository, ["0" * 40] * 3)
         if says.startswith("printf"):
-            with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
+            with pytest.raises(UnreadError, match=f"^{TOO_EARLY}$"):
                 objects(repository)
         if says == "exit 3":
-            with pytest.raises(GitError, match=r"^git cat-file has failed \(status 3\): git fsck says why$"):
+            with pytest.raises(UnreadError, match=r"^git cat-file has failed \(status 3\): git fsck says why$"):
                 objects(repository)
         assert stat.S_ISDIR((top / ".git").stat().st_mode)
 
@@ -598,7 +598,7 @@ class TestObjects:
             yield "0" * 40
             raise OSError(errno.EINVAL, "Invalid argument")
 
-        with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
+        with pytest.raises(UnreadError, match=f"^{TOO_EARLY}$"):
             objects(Repository(str(top), ()), names())
 
     def test_who_stops_reading(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:

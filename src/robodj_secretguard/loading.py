@@ -6,7 +6,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.errors import ModelError
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.models import declares_secrets
 from robodj_secretguard.sealed import contain, type_name
 
@@ -28,14 +28,14 @@ def load_model(name: str, directory: str = "") -> type[SecretSettings]:
     if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         del module, attribute
         msg = "must be package.module:Class"
-        raise ModelError(msg)
+        raise UsageError(msg)
     sys.path.append(directory)  # last: a file there must not replace a library's
     model = contain(lambda: getattr(importlib.import_module(module), attribute))
     if isinstance(model, BaseException):
         name = type_name(model)
         msg = f"importing it failed ({name}){_HINTS.get(name, '')}"
-        raise ModelError(msg)
+        raise UsageError(msg)
     if not declares_secrets(model):
         msg = "what it names is not a SecretSettings model that declares a secret"
-        raise ModelError(msg)
+        raise UsageError(msg)
     return model

@@ -8,7 +8,7 @@ from itertools import chain
 from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self, TypeVar
 
-from pydantic import BaseModel, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -134,8 +134,9 @@ class SecretSettings(BaseSettings, defer_build=True):
             del values
             _refuse_values(cls)
         judgement: Judgement = values[_JUDGEMENT]
-        _refuse(judgement.together)
-        judged = zip(judgement.readings, judgement.alone, strict=True)
+        findings = judgement.report().findings
+        _refuse(each for each in findings if each.secret is None or each.check is Check.SHARED)
+        judged = ((each, [one for one in findings if one.secret == each.policy.name]) for each in judgement.readings)
         return dict(zip(cls.secret_policies, judged, strict=True))
 
     @field_validator("*", mode="before")
@@ -308,14 +309,15 @@ def _declared_setup(
 def _refuse_what_shows(model: type[SecretSettings]) -> None:
     """Refuse what a model could show of a key in a repr, a dump or `vars()`."""
     declared = model.__pydantic_decorators__
+    own = [base for base in model.__mro__ if base not in SecretSettings.__mro__]
     if (
         declared.computed_fields
         or declared.field_serializers
         or declared.model_serializers
         or model.model_config.get("json_encoders")
         or any(map(_makes_a_schema, chain.from_iterable(field.metadata for field in model.model_fields.values())))
-        or any(_SCHEMA in vars(base) for base in model.__mro__ if base is not BaseModel)
-        or any(isinstance(each, cached_property) for base in model.__mro__ for each in vars(base).values())
+        or any(_SCHEMA in vars(base) for base in own)
+        or any(isinstance(each, cached_property) for base in own for each in vars(base).values())
     ):
         msg = (
             f"{model.__name__} has a computed field, a cached property or a serializer, which could show a key: derive"

@@ -171,35 +171,21 @@ class KeyFiles:
         return Offer(f"file:{policy.file}", where, text, absent, self._is_off, is_break_glass=True, fix=fix)
 
 
-class RevocationList(Frozen):
-    """What the files and the variable that adds to them say.
+class RevocationStatus(Frozen):
+    """The revocation list as it was found (policy section 4).
 
     Attributes:
-        files: the file in the config directory; also the one in the model's, where something else names another.
-        sources: where there is a list.
-        fingerprints: every revoked key's fingerprint.
-        invalid_in_files: which entries of each file are not fingerprints, counted from 1.
-        invalid_in_variable: which entries of the variable are not fingerprints, counted from 1.
+        sources: where there is one: `file:` and its path, `environment`, both or neither.
+        fingerprints: every fingerprint on it.
     """
 
-    files: tuple[TextFile, ...]
     sources: tuple[str, ...]
     fingerprints: frozenset[str]
-    invalid_in_files: tuple[tuple[int, ...], ...]
-    invalid_in_variable: tuple[int, ...]
 
     @property
-    def absent(self) -> tuple[int, ...]:
-        """Which files a model that requires a list finds absent: its own or the only one, and any that is empty.
-
-        An empty file may be a checkout that is under way. What cannot be read has another alert.
-        """
-        last = len(self.files) - 1
-        return tuple(
-            number
-            for number, file in enumerate(self.files)
-            if file.empty and not file.unreadable and not file.dangling and (file.exists or number == last)
-        )
+    def entries(self) -> int:
+        """How many fingerprints it has."""
+        return len(self.fingerprints)
 
 
 class ModelSetup(Frozen):
@@ -234,6 +220,9 @@ class Setup(Frozen):
         model_directory_fault: the same for the model's, where a variable or an argument names another.
         near_misses: set variables that are typos of one that is read.
         ephemeral: whether the keys are temporary.
+        lists: the revocation list in the config directory; also the one in the model's, where something else names
+            another.
+        added: the variable that adds to them; `None` when unset or empty.
         revocation: the keys that may not be used any more.
         list_required: whether there must be a revocation list.
     """
@@ -248,7 +237,9 @@ class Setup(Frozen):
     model_directory_fault: str
     near_misses: tuple[NearMiss, ...]
     ephemeral: bool
-    revocation: RevocationList
+    lists: tuple[TextFile, ...]
+    added: SealedStr | None
+    revocation: RevocationStatus
     list_required: bool
 
 
@@ -305,6 +296,7 @@ def read(
     if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
         # The variable and the argument add a list, and take none away.
         lists.append(KeyFiles(model_directory, "model", is_off=files_off).look(REVOKED_FILE, MAX_LIST_BYTES))
+    added = environment.get(REVOKED_FINGERPRINTS) or None
     setup = Setup(
         now=now,
         policies=tuple(policies),
@@ -318,7 +310,9 @@ def read(
             environment.names(), is_set=environment.is_set, any_case=environment.distinguishes_case
         ),
         ephemeral=environment.is_set(EPHEMERAL),
-        revocation=revocation_list(lists, environment.get(REVOKED_FINGERPRINTS) or None),
+        lists=tuple(lists),
+        added=added,
+        revocation=revocation_list(lists, added),
         list_required=model_setup.require_revocation_list,
     )
     return tuple([_reading(policy, setup, environment, (*sources, environment, key_files)) for policy in policies])
@@ -422,29 +416,37 @@ def _each_read(policies: Iterable[SecretPolicy]) -> Iterator[VariableRead]:
         yield VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable)
 
 
-def revocation_list(files: Iterable[TextFile], variable: SealedStr | None = None) -> RevocationList:
+def revocation_list(files: Sequence[TextFile], variable: SealedStr | None = None) -> RevocationStatus:
     """Return what the revocation list says."""
-    files = tuple(files)
     is_there = any(file.exists or file.dangling for file in files)
     found = {f"file:{REVOKED_FILE}": is_there, "environment": bool(variable)}
-    in_files = [[_entry(line.get_secret_value()) for line in file.lines] for file in files]
-    in_variable = [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))] if variable else []
-    return RevocationList(
-        files=files,
-        sources=tuple(source for source, is_there in found.items() if is_there),
-        fingerprints=frozenset(filter(is_fingerprint, chain(*in_files, in_variable))),
-        invalid_in_files=tuple(map(_invalid, in_files)),
-        invalid_in_variable=_invalid(in_variable),
+    entries = chain(*map(entries_of, files), entries_in(variable))
+    sources = tuple([source for source, is_there in found.items() if is_there])
+    return RevocationStatus(sources, frozenset(filter(is_fingerprint, entries)))
+
+
+def entries_of(file: TextFile) -> list[str]:
+    """Return the entries of a file, without the comments that may follow them: not where one could hide an entry."""
+    lines = (line.get_secret_value() for line in file.lines)
+    return [line.partition("#")[0].rstrip() if is_one_line(line) else line for line in lines]
+
+
+def entries_in(variable: SealedStr | None) -> list[str]:
+    """Return the entries of the variable."""
+    return [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))] if variable else []
+
+
+def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:
+    """Return which files a model that requires a list finds absent: its own or the only one, and any that is empty.
+
+    An empty file may be a checkout that is under way. What cannot be read has another alert.
+    """
+    last = len(files) - 1
+    return tuple(
+        number
+        for number, file in enumerate(files)
+        if file.empty and not file.unreadable and not file.dangling and (file.exists or number == last)
     )
-
-
-def _entry(line: str) -> str:
-    """Return a line without the comment that may follow an entry: not where one could hide a further entry."""
-    return line.partition("#")[0].rstrip() if is_one_line(line) else line
-
-
-def _invalid(entries: Iterable[str]) -> tuple[int, ...]:
-    return tuple(number for number, entry in enumerate(entries, start=1) if not is_fingerprint(entry))
 
 
 def parse_marker(marker: SealedStr | None) -> datetime | None:

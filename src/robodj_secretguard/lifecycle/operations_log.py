@@ -250,7 +250,7 @@ def opened(path: str) -> Iterator[OpenLog]:
     `FileError` says that it cannot be used, is damaged, or that another process does not let go of it.
     """
     with _errors_without_paths(missing=FileError("its directory is not there")):
-        if not os.path.lexists(path) and judge_way(os.path.dirname(path) or os.curdir).exposed:
+        if not os.path.lexists(path) and judge_way(os.path.dirname(path) or os.curdir)[0]:
             msg = "others may put it there: a directory on the way to it, or a link, is theirs to change"
             raise FileError(msg)
         descriptor, _ = open_or_make(path, os.O_RDWR | os.O_APPEND)
@@ -276,8 +276,9 @@ def opened(path: str) -> Iterator[OpenLog]:
 
 def _content(descriptor: int, path: str) -> bytes:
     content = content_of(descriptor, MAX_LOG_BYTES + 1)
-    if why := judge_way(path, os.fstat(descriptor)).exposed:
-        msg = f"others may have changed it or put it there: {'; '.join(why)}"
+    exposed, _, _ = judge_way(path, os.fstat(descriptor))
+    if exposed:
+        msg = f"others may have changed it or put it there: {'; '.join(exposed)}"
         raise FileError(msg)
     if len(content) > MAX_LOG_BYTES:
         raise FileError(_FULL)
@@ -289,7 +290,7 @@ def _head(path: str) -> Head | None:
     path += HEAD_FILE
     try:
         content, status = read_unlinked(path, _MAX_HEAD_BYTES)
-        return None if judge_way(path, status).exposed else parse_head(content)
+        return None if judge_way(path, status)[0] else parse_head(content)
     except OSError:
         return None
 

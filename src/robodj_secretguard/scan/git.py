@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from glob import escape, glob
 from typing import TYPE_CHECKING, Final, cast
 
-from robodj_secretguard.errors import GitError
+from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def work_tree_of(directory: str) -> str | None:
 
 
 class Repository:
-    """The git repository that a directory is in. It, and whatever it yields, may end in a `GitError`.
+    """The git repository that a directory is in. It, and whatever it yields, may end in an `UnreadError`.
 
     `directories` are git's own, that of a linked work tree first. `top` is the work tree's directory, or git's own
     where there is none. Git gets neither RoboDJ's variables nor the `withheld` ones: it needs no key.
@@ -73,7 +73,7 @@ class Repository:
         self.directories = tuple(dict.fromkeys(map(_near, paths)))
         if any(map(_keeps_waiting, self.directories)):
             msg = "a pipe or a device lies where git keeps its files, and git would wait for it"
-            raise GitError(msg)
+            raise UnreadError(msg)
         self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
         self.top = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
 
@@ -143,10 +143,10 @@ class Repository:
             except subprocess.TimeoutExpired:
                 process.kill()
                 msg = f"git has not answered for {_ANSWER_SECONDS:g} seconds: a pipe may lie where its settings are"
-                raise GitError(msg) from None
+                raise UnreadError(msg) from None
         if process.returncode:
             msg = f"there is no repository, or git refuses it (status {process.returncode}): git status says why"
-            raise GitError(msg)
+            raise UnreadError(msg)
         return answer.removesuffix(b"\n")
 
     def _parts(self, *arguments: str) -> Iterator[bytes]:
@@ -168,14 +168,14 @@ class Repository:
             except BaseException as error:
                 process.kill()
                 if isinstance(error, OSError):  # a broken pipe; on Windows an invalid argument
-                    raise GitError(TOO_EARLY) from None
+                    raise UnreadError(TOO_EARLY) from None
                 raise
             finally:
                 with suppress(OSError):
                     stdin.close()
         if process.returncode:
             msg = f"git {arguments[0]} has failed (status {process.returncode}): git fsck says why"
-            raise GitError(msg)
+            raise UnreadError(msg)
 
     def _process(self, *arguments: str) -> subprocess.Popen[bytes]:
         with suppress(OSError):
@@ -190,7 +190,7 @@ class Repository:
                     stderr=subprocess.DEVNULL,
                 )
         msg = "git cannot be run"
-        raise GitError(msg)
+        raise UnreadError(msg)
 
 
 class _Unshown:
@@ -234,7 +234,7 @@ def _object(header: bytes, stream: BufferedReader) -> Iterator[Object]:
     """Yield the object whose header was read, and leave the stream behind it."""
     name, kind, *size = header.decode().split() or ("", "")
     if not name:
-        raise GitError(TOO_EARLY)
+        raise UnreadError(TOO_EARLY)
     content = _content(stream, int(size[0])) if size else iter(())
     yield name, kind, content
     for _ in content:  # what was not read
@@ -245,7 +245,7 @@ def _content(stream: BufferedReader, size: int) -> Iterator[bytes]:
     while size:
         block = stream.read(min(size, BLOCK_BYTES))
         if not block:
-            raise GitError(TOO_EARLY)
+            raise UnreadError(TOO_EARLY)
         size -= len(block)
         yield block
     stream.read(1)  # the end of the line
