@@ -98,7 +98,7 @@ class TestKnown:
             config_dir=machine.config,
             now=NOW,
         )
-        assert [(each.key.get_secret_value(), *each[1:]) for each in live_values(readings)] == [
+        assert [(key.get_secret_value(), *rest) for key, *rest in live_values(readings)] == [
             (machine.environ[V1], "secret.key", "environment", True),
             *((line, "secret.key", "file:config/secret.key", True) for line in lines[:2]),
         ]

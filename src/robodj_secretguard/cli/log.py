@@ -11,7 +11,7 @@ from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.files import make_directory
 from robodj_secretguard.lifecycle.operations_log import find, load
-from robodj_secretguard.lifecycle.standing import recorded_findings
+from robodj_secretguard.lifecycle.recorded import recorded_findings
 from robodj_secretguard.models import RuntimeSecrets
 from robodj_secretguard.report import finding, with_findings
 from robodj_secretguard.shapes import Event, is_hash

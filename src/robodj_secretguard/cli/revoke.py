@@ -125,7 +125,7 @@ def _revoke(arguments: argparse.Namespace) -> Result:
         f"It is on {the_list}, {_WHERE}",
         *faults,
     ]
-    document = _document(known, revoked=True, recorded=not stderr, steps=[item.as_dict() for item in done])
+    document = _document(known, revoked=True, recorded=not stderr, steps=[item._asdict() for item in done])
     status = EXIT_USAGE if stderr else EXIT_CLEAN
     return Result(status, [*lines, *boxes(done, numbered=True), MODEL], lambda: document, stderr, events=events)
 

@@ -74,7 +74,7 @@ def _scan(arguments: argparse.Namespace) -> Result:
     recorded = recorded_log(arguments, model)
     at_hand = [*live_values(readings), *_given(arguments.keys_from)]
     values = [] if arguments.fingerprints else at_hand
-    live = [each for each in values if each.is_sound]
+    live = [each for each in values if each[-1]]
     records = [(each.fingerprint, each.secret, each.environment) for each in recorded.records]
     known = known_keys(live, records, setup.revocation.fingerprints)
     directory, _ = directory_of(arguments, model)
@@ -83,9 +83,9 @@ def _scan(arguments: argparse.Namespace) -> Result:
     scanner = Scanner(
         KeySearch(
             known,
-            [(each.key, known[fingerprint(each.key)]) for each in live],
+            [(key, known[fingerprint(key)]) for key, *_ in live],
             [policy.generator for policy in policies],
-            [each.key for each in at_hand],
+            [key for key, *_ in at_hand],
         ),
         policies,
         fallback_files=[os.path.join(directory, within_config_dir(policy.file)) for policy in policies],
@@ -131,9 +131,9 @@ def _not_looked_for(readings: Iterable[Reading], values: Iterable[Live]) -> Iter
         for offer in reading.offers:
             for why in offer.text.unreadable:
                 yield Unread(reading.policy.name, f"the key in {offer.place}: {why}")
-    for each in values:
-        if not each.is_sound:
-            yield Unread(str(each.secret), f"its value ({each.source}) would not pass as a key, and is not looked for")
+    for _, secret, source, is_sound in values:
+        if not is_sound:
+            yield Unread(str(secret), f"its value ({source}) would not pass as a key, and is not looked for")
 
 
 def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, matters: bool) -> Iterator[Unread]:
@@ -160,7 +160,7 @@ def _given(name: str | None) -> list[Live]:
         return []
     unreadable, lines = lines_of(read_input("--keys-from", name, most=MAX_KEYS_BYTES))
     given = [*map(given_value, lines)]
-    unsound = [number for number, each in enumerate(given, start=1) if not each.is_sound]
+    unsound = [number for number, (*_, is_sound) in enumerate(given, start=1) if not is_sound]
     if unreadable or unsound or not given:
         what = f"key {unsound[0]}, comments not counted, would not pass as one" if unsound else "it has no key"
         fail(f"--keys-from, which has a key in each line: {unreadable[0] if unreadable else what}")

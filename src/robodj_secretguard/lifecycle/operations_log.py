@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from pydantic import ValidationError
+
 from robodj_secretguard.checks import EARLIEST_CLOCK
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.files import (
@@ -26,7 +28,7 @@ from robodj_secretguard.files import (
     reason,
     sync_directory,
 )
-from robodj_secretguard.shapes import Event, Head, Record, draft, hash_of, parse_head, parse_record
+from robodj_secretguard.shapes import HEAD, Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.textfile import judge_way
 
@@ -290,8 +292,8 @@ def _head(path: str) -> Head | None:
     path += HEAD_FILE
     try:
         content, status = read_unlinked(path, _MAX_HEAD_BYTES)
-        return None if judge_way(path, status)[0] else parse_head(content)
-    except OSError:
+        return None if judge_way(path, status)[0] else HEAD.validate_json(content)
+    except (OSError, ValidationError):
         return None
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import binascii
 import re
 from bisect import bisect_right
-from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.material import (
     MIN_DISTINCT_HEXADECIMAL,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import Generator
     from robodj_secretguard.sources import Reading
 
+    Live: TypeAlias = tuple[SealedStr, str | None, str, bool]  # a value, its secret and source, whether it may be a key
     Forms: TypeAlias = tuple[str, ...]  # encodings, from the outermost; none for a key as it is
     Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # where the key, or the text that it is encoded in, begins
 
@@ -77,28 +77,19 @@ _CLEARED: Final = [
 """The last byte of base64url text in canonical form, by the length of the text modulo 4."""
 
 
-class Live(NamedTuple):
-    """A value that is at hand, the name of its secret, its source, and whether it would pass as a key."""
-
-    key: SealedStr
-    secret: str | None
-    source: str
-    is_sound: bool
-
-
 def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
     """Yield the values of every declared secret except placeholders, fallback files that are not in use included."""
     for reading in readings:
         policy = reading.policy
-        sources = [(offer.source, line) for offer in reading.offers for line in offer.text.lines]
-        for source, key in sources:
-            if not is_placeholder(key.get_secret_value()):
-                yield Live(key, policy.name, source, is_sound(key.get_secret_value(), policy.material))
+        for offer in reading.offers:
+            for key in offer.text.lines:
+                if not is_placeholder(key.get_secret_value()):
+                    yield key, policy.name, offer.source, is_sound(key.get_secret_value(), policy.material)
 
 
 def given_value(key: SealedStr) -> Live:
     """Return a value that an operator passes, whose secret is unknown."""
-    return Live(key, None, KEYS_FROM, is_sound(key.get_secret_value(), LEAST_MATERIAL))
+    return key, None, KEYS_FROM, is_sound(key.get_secret_value(), LEAST_MATERIAL)
 
 
 def known_keys(
@@ -108,20 +99,15 @@ def known_keys(
 
     `recorded` has the fingerprint, the secret and the environment of each record.
     """
-    known: dict[str, KnownKey] = {}
-    for key in (
-        *(KnownKey(fingerprint(each.key), each.secret, None, (each.source,)) for each in live),
-        *(KnownKey(each, secret, where, (OPERATIONS_LOG,)) for each, secret, where in recorded if each),
-        *(KnownKey(each, known_by=(REVOCATION_LIST,)) for each in sorted(revoked)),
+    known: dict[str, tuple[str | None, str | None, dict[str, None]]] = {}
+    for each, secret, environment, source in (
+        *((fingerprint(key), secret, None, source) for key, secret, source, _ in live),
+        *((each, secret, environment, OPERATIONS_LOG) for each, secret, environment in recorded if each),
+        *((each, None, None, REVOCATION_LIST) for each in sorted(revoked)),
     ):
-        before = known.get(key.fingerprint, key)
-        known[key.fingerprint] = replace(
-            before,
-            secret=before.secret or key.secret,
-            environment=before.environment or key.environment,
-            known_by=tuple(dict.fromkeys(before.known_by + key.known_by)),
-        )
-    return known
+        first_secret, first_environment, sources = known.get(each, (None, None, {}))
+        known[each] = first_secret or secret, first_environment or environment, {**sources, source: None}
+    return {each: KnownKey(each, secret, where, tuple(sources)) for each, (secret, where, sources) in known.items()}
 
 
 def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
