@@ -35,9 +35,6 @@ class ChangedError(FileError):
 class NoLogError(FileError):
     """There is no operations log."""
 
-    def __init__(self) -> None:
-        super().__init__("there is none")
-
 
 class UnreadError(SecretGuardError):
     """Something could not be read, or not as a whole. Its text says why, and shows no path and no output of git."""

@@ -73,13 +73,7 @@ def _status(arguments: argparse.Namespace) -> Result:
 def _standing(
     status: SecretStatus, report: Report, records: Iterable[Record]
 ) -> tuple[dict[str, Any], list[str | tuple[str, str]], bool]:
-    """Compare a secret with its cadence.
-
-    Returns:
-        What the operations log says of the key that it has now, or had last where it has none here, in the plain types
-        of JSON; the same as lines, each with its colour, if it has one; and whether its rotation is overdue, incomplete
-        or not recorded.
-    """
+    """Compare a secret with its cadence: as plain types of JSON, as lines, and whether its rotation is behind."""
     alerts = [str(finding.check) for finding in report.alerts if finding.secret == status.secret]
     superseded = any((each.secret, each.check) == (status.secret, Check.SUPERSEDED) for each in report.findings)
     of_this_secret = rotations(records, status.secret)
