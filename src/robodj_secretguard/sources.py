@@ -16,7 +16,7 @@ from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.textfile import A_DIRECTORY_ABOVE, NO_TEXT, TextFile, foreign_owners, is_one_line, look
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from robodj_secretguard.near_miss import NearMiss
     from robodj_secretguard.policy import SecretPolicy
@@ -49,9 +49,15 @@ ANNOUNCED: Final = "announced"
 """Its value where `exec` has shown already that the keys are temporary: the guard does not repeat it."""
 OPERATIONS_LOG: Final = "ROBODJ_OPERATIONS_LOG"
 OPERATIONS_FILE: Final = "config/logs/secret_operations.jsonl"
-SETTINGS: Final = (
-    *(PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK, CONFIG_DIR, EPHEMERAL, REVOKED_FINGERPRINTS, OPERATIONS_LOG),
+_SETTINGS_READ: Final = (
+    VariableRead(PROTECTED_ENV, loosens=True, beginning="ROBODJ_PROTECTED"),
+    VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE"),
+    VariableRead(CONFIG_DIR),
+    VariableRead(EPHEMERAL, loosens=True),
+    VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE"),
+    VariableRead(OPERATIONS_LOG),
 )
+SETTINGS: Final = tuple([each.name for each in _SETTINGS_READ])
 DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
 """How large a fallback file may be."""
@@ -401,19 +407,11 @@ def within_config_dir(file: str) -> str:
 
 def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
     """Return the variables that are read for some secrets, and how each is mistaken."""
-    return VariablesRead(_each_read(policies))
-
-
-def _each_read(policies: Iterable[SecretPolicy]) -> Iterator[VariableRead]:
-    yield VariableRead(PROTECTED_ENV, loosens=True, beginning="ROBODJ_PROTECTED")
-    yield VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE")
-    yield VariableRead(CONFIG_DIR)
-    yield VariableRead(EPHEMERAL, loosens=True)
-    yield VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE")
-    yield VariableRead(OPERATIONS_LOG)
+    read = [*_SETTINGS_READ]
     for policy in policies:
-        yield VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE")
-        yield VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable)
+        read.append(VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE"))
+        read.append(VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable))
+    return VariablesRead(read)
 
 
 def revocation_list(files: Sequence[TextFile], variable: SealedStr | None = None) -> RevocationStatus:

@@ -11,7 +11,7 @@ from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.files import make_directory, unusable
 from robodj_secretguard.lifecycle.operations_log import find, load
-from robodj_secretguard.lifecycle.recorded import recorded_findings
+from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.models import RuntimeSecrets
 from robodj_secretguard.report import finding, with_findings
 from robodj_secretguard.shapes import Event, is_hash
@@ -110,9 +110,8 @@ def _with_setting(
     source: str = "none",
     severity: Severity = Severity.WARNING,
 ) -> Report:
-    policies = tuple(model.secret_policies.values())
     problem = Problem(message, remedy, source, severity)
-    return with_findings(report, [finding(policies, Check.SETTING, problem)])
+    return with_findings(report, [finding(model.secret_policies.values(), Check.SETTING, problem)])
 
 
 def add(commands: Commands) -> None:
