@@ -196,10 +196,11 @@ def _judged(readings: Sequence[Reading]) -> Report:
     return with_findings(report, findings) if findings else report
 
 
-def _status(reading: Reading, findings: Iterable[Finding], *, is_usable: bool) -> SecretStatus:
-    policy = reading.policy
-    states = {State.PRESENT, *[_ENTRIES[each.check].state for each in findings]}
-    state = next(filter(states.__contains__, State))
+def _status(reading: Reading, findings: Sequence[Finding], *, is_usable: bool) -> SecretStatus:
+    policy, state = reading.policy, State.PRESENT
+    if findings:
+        states = {state, *[_ENTRIES[each.check].state for each in findings]}
+        state = next(filter(states.__contains__, State))
     key = reading.value if state in (State.PRESENT, State.EXPIRED) else None
     return SecretStatus(
         policy.name,
