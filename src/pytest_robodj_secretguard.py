@@ -185,13 +185,13 @@ def _set_ephemeral(patch: pytest.MonkeyPatch, model: type[SecretSettings]) -> No
 
 
 def _model(config: pytest.Config) -> type[SecretSettings]:
-    from robodj_secretguard.errors import ModelError
+    from robodj_secretguard.errors import UsageError
     from robodj_secretguard.loading import load_model
 
     try:
         with pytest.MonkeyPatch.context() as patch:  # of ours alone: pytest may not have come to it yet
             patch.setattr(sys, "path", [*map(str, config.getini("pythonpath")), *sys.path])
             return load_model(config.getini(MODEL_OPTION))
-    except ModelError as error:
+    except UsageError as error:
         msg = f"{MODEL_OPTION}: {error}"
     raise pytest.UsageError(msg)

@@ -24,10 +24,10 @@ COMMON_BASE: Final = "SecretGuardError"
 # What there is now: it may shrink, and grows only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1605,
-    "statements": 4850,
-    "lines": 9210,
-    "record types": 32,
+    "statements of a start": 1565,
+    "statements": 4755,
+    "lines": 9115,
+    "record types": 30,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

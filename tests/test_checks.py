@@ -17,7 +17,7 @@ from robodj_secretguard import Check, RuntimeSecrets, Severity, State, check
 from robodj_secretguard.checks import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import Environment, Setup, read, revocation_list, variables_read
+from robodj_secretguard.sources import Environment, Setup, read, variables_read
 from robodj_secretguard.testing import KINDS
 from robodj_secretguard.textfile import TextFile
 
@@ -468,7 +468,7 @@ class TestRevocationList:
         """The first five are reported, and how many more there are, of the file and of the variable."""
         text = "wrong " * wrong
         file = TextFile(exists=True, lines=tuple(map(SealedStr, text.split())))
-        in_file, in_variable = revocation_list_problems(a_setup(revocation=revocation_list([file], SealedStr(text))))
+        in_file, in_variable = revocation_list_problems(a_setup(lists=(file,), added=SealedStr(text)))
         assert f"fingerprints: {said}, comments" in in_file.what
         assert f"fingerprints: {said}." in in_variable.what
 
@@ -476,7 +476,7 @@ class TestRevocationList:
         """The second list is described as the one in the model's directory."""
         exposed = TextFile(exists=True, lines=(SealedStr("wrong"),), exposed=("it is open",), foreign=("it is theirs",))
         dangling = TextFile(dangling=True)
-        setup = a_setup(revocation=revocation_list([dangling, exposed], SealedStr("wrong")))
+        setup = a_setup(lists=(dangling, exposed), added=SealedStr("wrong"))
         where = f"The revocation list {LIST} in the model's directory"
         found = revocation_list_problems(setup)
         assert [each.what.partition(": ")[0] for each in found] == [
@@ -502,7 +502,7 @@ class TestRevocationList:
     )
     def test_a_required_list(self, files: list[TextFile], changes: dict[str, Any], places: Sequence[str]) -> None:
         """A model that requires a list needs one that has a line; a directory that is missing is reported instead."""
-        setup = a_setup(revocation=revocation_list(files), **{"list_required": True} | changes)
+        setup = a_setup(lists=tuple(files), **{"list_required": True} | changes)
         assert [(each.what, each.fix) for each in problems(Check.REVOCATION_LIST, setup)] == [
             (
                 f"There is no revocation list {place}, or it is empty, and the model requires one.",
@@ -520,7 +520,7 @@ class TestRevocationList:
     )
     def test_of_others(self, file: TextFile, which: str) -> None:
         """Who else could change a list, or the directory of one that is not there, is a warning."""
-        (problem,) = problems(Check.FILE_PERMISSIONS, a_setup(revocation=revocation_list([file])))
+        (problem,) = problems(Check.FILE_PERMISSIONS, a_setup(lists=(file,)))
         assert problem == Problem(
             f"The {which} {LIST} in the configured directory could be changed by others: a; b.",
             "Make root or this user the owner of it, of its directory and of those above, and the only writer.",
@@ -551,5 +551,5 @@ class TestNearMiss:
         list_too = POLICIES[1]._replace(file=f"config/{LIST}.txt")
         files = [TextFile(misnamed=True)]
         for policies, number in ((POLICIES, 1), ((POLICIES[0], list_too), 0), ((POLICIES[0], named), 1)):
-            setup = a_setup(policies=policies, revocation=revocation_list(files))
+            setup = a_setup(policies=policies, lists=tuple(files))
             assert len(problems(Check.NEAR_MISS, setup)) == number

@@ -257,7 +257,7 @@ class TestGitignore:
         "config/secret_v2.key.example",
         "pyproject.toml",
         "pytest.ini",
-        "tests/test_app.py",
+        "tests/test_service.py",
     )
 
     def git(self, *arguments: str, env: Mapping[str, str], cwd: Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 from conftest import V1, good_keys
 from repositories import GIT, SETTINGS, commit, git, made, object_file, program, put, replace_git
 
-from robodj_secretguard.errors import GitError
+from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import MISSING, TOO_EARLY, Repository, work_tree_of
 
@@ -109,7 +109,7 @@ class TestRepository:
             path.touch()
         elif kind != "nothing":
             path.symlink_to(".git")
-        with pytest.raises(GitError, match=NO_REPOSITORY):
+        with pytest.raises(UnreadError, match=NO_REPOSITORY):
             of(tmp_path)
 
     @pytest.mark.parametrize("git_is", ["missing", "not executable", "started in a missing directory"])
@@ -121,7 +121,7 @@ class TestRepository:
             top = tmp_path / "missing"
         else:
             monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(GitError, match=NO_GIT):
+        with pytest.raises(UnreadError, match=NO_GIT):
             of(top)
 
     @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ class TestRepository:
         monkeypatch.setattr("robodj_secretguard.scan.git._ANSWER_SECONDS", 0.5)
         (top / ".git" / name).unlink(missing_ok=True)
         os.mkfifo(top / ".git" / name)
-        with pytest.raises(GitError, match=why):
+        with pytest.raises(UnreadError, match=why):
             of(top)
 
     def test_a_socket_among_its_files(self, top: Path) -> None:
@@ -450,7 +450,7 @@ class TestObjects:
         path = object_file(top, name)
         if damage == "cut short":
             os.truncate(path, BLOCK_BYTES // 2)
-            with pytest.raises(GitError):
+            with pytest.raises(UnreadError):
                 objects(of(top), [name] if by_name else None)
         else:
             path.write_bytes(b"" if damage == "empty" else damage.encode())
@@ -474,10 +474,10 @@ class TestObjects:
         """A git that ends too early is reported and not waited for, also where it was asked for all objects."""
         repository = of(top)
         replace_git(monkeypatch, tmp_path, script)
-        with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
+        with pytest.raises(UnreadError, match=f"^{TOO_EARLY}$"):
             objects(repository, ["0" * 40] * 3)
         if why is not None:
-            with pytest.raises(GitError, match=f"^{why}$"):
+            with pytest.raises(UnreadError, match=f"^{why}$"):
                 objects(repository)
 
     def test_a_broken_pipe_of_windows(self, top: Path) -> None:
@@ -487,7 +487,7 @@ class TestObjects:
             yield "0" * 40
             raise OSError(errno.EINVAL, "Invalid argument")
 
-        with pytest.raises(GitError, match=f"^{TOO_EARLY}$"):
+        with pytest.raises(UnreadError, match=f"^{TOO_EARLY}$"):
             objects(of(top), names())
 
     def test_a_reader_that_stops(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from robodj_secretguard.errors import ModelError
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.loading import load_model
 
 if TYPE_CHECKING:
@@ -73,6 +73,6 @@ def test_a_model_of_the_working_directory(directory: str, monkeypatch: pytest.Mo
 )
 def test_what_cannot_be_loaded(directory: str, name: str, why: str) -> None:
     """The error says why, and shows nothing of the name or of what the module says."""
-    with pytest.raises(ModelError) as raised:
+    with pytest.raises(UsageError) as raised:
         load_model(name, directory)
     assert str(raised.value) == why

@@ -43,7 +43,7 @@ from robodj_secretguard.cli.output import (
     wrapped,
 )
 from robodj_secretguard.guard import REFUSED
-from robodj_secretguard.report import RevocationStatus
+from robodj_secretguard.sources import RevocationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,6 +12,7 @@ from conftest import V1, V2, good_keys
 from detector import leaks
 from pydantic import ValidationError
 
+from robodj_secretguard.shapes import HEAD as ADAPTER
 from robodj_secretguard.shapes import (
     Event,
     Head,
@@ -20,7 +21,6 @@ from robodj_secretguard.shapes import (
     draft,
     hash_of,
     is_hash,
-    parse_head,
     parse_record,
 )
 
@@ -177,7 +177,7 @@ class TestHead:
         fields = {"sequence": 1, "hash": hash_of(b"line")}
         assert HEAD.as_dict() == fields
         assert HEAD.line() == json.dumps({"schema": 1} | fields, separators=(",", ":")).encode()
-        assert parse_head(HEAD.line() + b"\n") == HEAD
+        assert ADAPTER.validate_json(HEAD.line() + b"\n") == HEAD
 
     @pytest.mark.parametrize(
         ("old", "new"),
@@ -196,4 +196,5 @@ class TestHead:
     )
     def test_malformed(self, old: bytes, new: bytes) -> None:
         """A line with another schema, number, hash or field is not a head."""
-        assert parse_head(HEAD.line().replace(old, new)) is None
+        with pytest.raises(ValidationError):
+            ADAPTER.validate_json(HEAD.line().replace(old, new))

@@ -23,9 +23,12 @@ from robodj_secretguard.sources import (
     Offer,
     Reading,
     Setup,
+    absent_lists,
     are_files_off,
     chmod,
     config_directory,
+    entries_in,
+    entries_of,
     iso_utc,
     parse_marker,
     place,
@@ -204,7 +207,7 @@ class TestKeyFiles:
         above = "; and chmod go-w for every directory above it that others may write"
         for command, fix in (("true", above), ("chmod -R go-w config", above), ("chmod go-w .", "")):
             os.system(command)  # noqa: S605 - as the message says
-            (file,) = setup({}).revocation.files
+            (file,) = setup({}).lists
             assert (chmod(file, None), bool(file.exposed)) == (f"chmod -R go-w config{fix}", bool(fix))
 
 
@@ -424,32 +427,32 @@ class TestRevocationList:
     )
     def test_a_line_of_the_file(self, line: str, entries: int) -> None:
         """A line is a fingerprint, with or without a comment; a comment hides no further line of an editor's."""
-        found = revocation_list([TextFile(exists=True, lines=(SealedStr(spelled(line)),))])
-        assert len(found.fingerprints) == entries
-        assert found.invalid_in_files == (() if entries else (1,),)
-        assert (found.invalid_in_variable, found.sources) == ((), (LIST_SOURCE,))
+        file = TextFile(exists=True, lines=(SealedStr(spelled(line)),))
+        found = revocation_list([file])
+        assert (len(found.fingerprints), found.sources, len(entries_of(file))) == (entries, (LIST_SOURCE,), 1)
 
     @pytest.mark.parametrize(
-        ("value", "entries", "invalid"),
+        ("value", "valid", "entries"),
         [
-            *((value, 1, ()) for value in ("{a}", "{a},{a}")),
-            *((value, 2, ()) for value in ("{a},{b}", "{a}\n{b}\n", ",,{a}, ,\t{b}\r\n,", "\x0b{a}\xa0{b}\u2028")),
-            *((value, 0, (1,)) for value in ("none", "{A}", "{a};{b}", '"{a}"', "{a}#")),
-            (" , \n", 0, ()),
-            ("{a},wrong,,{b} wrong", 2, (2, 4)),
-            ("{a} # why", 1, (2, 3)),
+            ("{a}", 1, 1),
+            ("{a},{a}", 1, 2),
+            *((value, 2, 2) for value in ("{a},{b}", "{a}\n{b}\n", ",,{a}, ,\t{b}\r\n,", "\x0b{a}\xa0{b}\u2028")),
+            *((value, 0, 1) for value in ("none", "{A}", "{a};{b}", '"{a}"', "{a}#")),
+            (" , \n", 0, 0),
+            ("{a},wrong,,{b} wrong", 2, 4),
+            ("{a} # why", 1, 3),
         ],
     )
-    def test_the_variable(self, value: str, entries: int, invalid: tuple[int, ...]) -> None:
+    def test_the_variable(self, value: str, valid: int, entries: int) -> None:
         """Commas and blanks separate entries, and may surround them; comments are not entries."""
-        found = revocation_list([NO_TEXT], SealedStr(spelled(value)))
-        assert (len(found.fingerprints), found.invalid_in_variable) == (entries, invalid)
-        assert (found.invalid_in_files, found.sources) == (((),), ("environment",))
+        variable = SealedStr(spelled(value))
+        found = revocation_list([NO_TEXT], variable)
+        assert (len(found.fingerprints), len(entries_in(variable)), found.sources) == (valid, entries, ("environment",))
 
     def test_where_it_is(self) -> None:
         """A file that exists or a link to nothing is a list, also without an entry; an empty variable is not."""
         both = revocation_list([TextFile(exists=True, lines=(SealedStr("x"),)), NO_TEXT], SealedStr("x"))
-        assert (both.sources, both.invalid_in_files) == ((LIST_SOURCE, "environment"), ((1,), ()))
+        assert (both.sources, both.entries) == ((LIST_SOURCE, "environment"), 0)
         assert revocation_list([NO_TEXT]).sources == ()
         for file in (TextFile(exists=True), TextFile(dangling=True)):
             assert revocation_list([file]).sources == (LIST_SOURCE,)
@@ -470,7 +473,7 @@ class TestRevocationList:
     )
     def test_what_a_model_that_requires_one_finds_absent(self, files: list[TextFile], absent: tuple[int, ...]) -> None:
         """Its own list must be there, any list must have a line, and what cannot be read has another alert."""
-        assert revocation_list(files).absent == absent
+        assert absent_lists(files) == absent
 
     def test_of_two_directories(self, tmp_path: Path) -> None:
         """The argument and the variable add a list to the model's; one directory has one list."""
@@ -487,26 +490,26 @@ class TestRevocationList:
             ({}, "model", False),
             ({}, "nowhere", False),
         ):
-            found = setup(environ, config_dir=named and tmp_path / named, model_setup=model_setup).revocation
-            assert found.fingerprints == ({*listed.values()} if both else {listed["model"]})
-            assert len(found.files) == 2 if named != "model" and (both or named) else 1
-            assert found.sources == (LIST_SOURCE,)
+            found = setup(environ, config_dir=named and tmp_path / named, model_setup=model_setup)
+            assert found.revocation.fingerprints == ({*listed.values()} if both else {listed["model"]})
+            assert len(found.lists) == 2 if named != "model" and (both or named) else 1
+            assert found.revocation.sources == (LIST_SOURCE,)
 
     def test_size(self, config: Path) -> None:
         """A list may be larger than a key file: 256 KiB."""
         for size, fits in ((MAX_LIST_BYTES, True), (MAX_LIST_BYTES + 1, False)):
             put(config / LIST, f"#{'-' * (size - 2)}\n")
-            assert (setup({}, config_dir=config).revocation.files[0].unreadable == ()) is fits
+            assert (setup({}, config_dir=config).lists[0].unreadable == ()) is fits
         assert (MAX_LIST_BYTES, MAX_FILE_BYTES) == (262144, 4096)
 
     @root_only
     def test_no_list(self, config: Path) -> None:
         """The owner of the directory may have removed the list; a list that exists is judged alone."""
         os.chown(config, 65534, -1)
-        assert setup({}, config_dir=config).revocation.files[0].foreign == ("it is owned by another ordinary user",)
+        assert setup({}, config_dir=config).lists[0].foreign == ("it is owned by another ordinary user",)
         put(config / LIST, "# none")
         foreign = ("its directory is owned by another ordinary user",)
-        assert setup({}, config_dir=config).revocation.files[0].foreign == foreign
+        assert setup({}, config_dir=config).lists[0].foreign == foreign
 
 
 class TestMarker:

@@ -17,6 +17,7 @@ from robodj_secretguard.material import (
     canonical,
     fingerprint,
     format_defects,
+    is_fingerprint,
     is_placeholder,
     last_characters,
     weakness,
@@ -27,7 +28,10 @@ from robodj_secretguard.sources import (
     NOTHING,
     REVOKED_FILE,
     REVOKED_FINGERPRINTS,
+    absent_lists,
     chmod,
+    entries_in,
+    entries_of,
     iso_utc,
     place,
     within_config_dir,
@@ -295,7 +299,7 @@ def _near_miss(reading: Reading) -> Problems:
 
 def _near_miss_of_setup(setup: Setup) -> Problems:
     yield from _misspelled(setup, None)
-    if any(file.misnamed for file in setup.revocation.files):
+    if any(file.misnamed for file in setup.lists):
         fix = f"Add its lines to {place(REVOKED_FILE, setup.directory_named_by)}, then delete it."
         yield from _misnamed(setup, REVOKED_FILE, fix, None)
 
@@ -350,8 +354,8 @@ def unusable_directories(setup: Setup) -> Problems:
 
 
 def _revocation_list(setup: Setup) -> Problems:
-    revocation, source = setup.revocation, f"file:{REVOKED_FILE}"
-    for number, (file, invalid) in enumerate(zip(revocation.files, revocation.invalid_in_files, strict=True)):
+    source = f"file:{REVOKED_FILE}"
+    for number, file in enumerate(setup.lists):
         where = _place_of_list(setup, number)
         if unsafe := ("it is a link to a file that is not there",) if file.dangling else file.unsafe:
             fix = "Restore it from version control."
@@ -360,22 +364,22 @@ def _revocation_list(setup: Setup) -> Problems:
                 fix = f"Compare it with version control, and run: {chmod(file, named_by)}."
             yield Problem(f"The revocation list {where} cannot be relied on: {'; '.join(unsafe)}.", fix, source)
         # Where the directory itself is missing, that is what is to be fixed.
-        if setup.list_required and number in revocation.absent and not setup.directory_fault:
+        if setup.list_required and number in absent_lists(setup.lists) and not setup.directory_fault:
             what = f"There is no revocation list {where}, or it is empty, and the model requires one."
             fix = f"Restore {where} from version control; a new project begins one with a comment as its only line."
             yield Problem(what, fix, source)
-        if invalid:
-            entries = f"{_entries(invalid)}, comments and blank lines not counted"
+        if invalid := _invalid(entries_of(file)):
+            entries = f"{invalid}, comments and blank lines not counted"
             what = f"The revocation list {where} has lines that are not fingerprints: {entries}."
             fix = f"Restore them from version control: each is {FORM}; keep the fingerprints."
             yield Problem(what, fix, source)
-    if numbers := revocation.invalid_in_variable:
-        what = f"{REVOKED_FINGERPRINTS} has entries that are not fingerprints: {_entries(numbers)}."
+    if invalid := _invalid(entries_in(setup.added)):
+        what = f"{REVOKED_FINGERPRINTS} has entries that are not fingerprints: {invalid}."
         yield Problem(what, f"Correct it: {FORM} each, separated by commas or blanks.", "environment")
 
 
 def _lists_of_others(setup: Setup) -> Problems:
-    for number, file in enumerate(setup.revocation.files):
+    for number, file in enumerate(setup.lists):
         if why := (*file.lax_way, *file.foreign):
             which = "revocation list" if file.exists else "directory of the revocation list"
             what = f"The {which} {_place_of_list(setup, number)} could be changed by others: {'; '.join(why)}."
@@ -395,7 +399,11 @@ def _place_of_list(setup: Setup, number: int) -> str:
     return place(REVOKED_FILE, setup.directory_named_by)
 
 
-def _entries(numbers: Sequence[int]) -> str:
+def _invalid(entries: Sequence[str]) -> str:
+    """Say which entries are not fingerprints, counted from 1."""
+    numbers = [number for number, entry in enumerate(entries, start=1) if not is_fingerprint(entry)]
+    if not numbers:
+        return ""
     first = ", ".join(map(str, numbers[:_MOST_NUMBERS]))
     more = f" and {len(numbers) - _MOST_NUMBERS} more" if len(numbers) > _MOST_NUMBERS else ""
     return f"{'entry' if len(numbers) == 1 else 'entries'} {first}{more}"

@@ -13,10 +13,6 @@ class CheckFailedError(SecretGuardError):
         self.error_type = error_type
 
 
-class ModelError(SecretGuardError):
-    """There is no such model. The text shows nothing of the name: a key may have been put there."""
-
-
 class UsageError(SecretGuardError):
     """A usage error, or work that could not be done. Its text is ours alone: what was passed may be a key."""
 
@@ -39,13 +35,6 @@ class ChangedError(FileError):
 class NoLogError(FileError):
     """There is no operations log."""
 
-    def __init__(self) -> None:
-        super().__init__("there is none")
-
 
 class UnreadError(SecretGuardError):
-    """Something could not be read, or not as a whole. Its text says why, and shows nothing of a path."""
-
-
-class GitError(UnreadError):
-    """Git could not do its part. The text shows nothing of what it said."""
+    """Something could not be read, or not as a whole. Its text says why, and shows no path and no output of git."""

@@ -9,7 +9,7 @@ import os
 import secrets
 import stat
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.textfile import NOT_REGULAR, read_most
@@ -29,6 +29,11 @@ _OPEN_DIRECTORY_MODE: Final = 0o755
 _POLL_SECONDS: Final = 0.02
 _WINDOWS_LOCK_AT: Final = 1 << 30  # bytes: a locked range cannot be read there, so it lies behind all content
 _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
+
+
+def unusable(why: str) -> NoReturn:
+    """Raise why a file cannot be used, instead of the exception that is being handled, if any."""
+    raise FileError(why) from None
 
 
 def reason(error: OSError) -> str:
@@ -67,7 +72,7 @@ def regular_status(descriptor: int) -> os.stat_result:
     """Return the status of an open file; raise `FileError` for a directory, a pipe or a device."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise FileError(NOT_REGULAR)
+        unusable(NOT_REGULAR)
     return status
 
 
@@ -158,7 +163,7 @@ def locked(descriptor: int) -> Iterator[None]:
     end = time.monotonic() + LOCK_SECONDS
     while not _lock(descriptor, take=True):
         if time.monotonic() > end:
-            raise FileError(_BUSY)
+            unusable(_BUSY)
         time.sleep(_POLL_SECONDS)
     try:
         yield
@@ -189,12 +194,11 @@ def locked_directory(directory: str) -> Iterator[None]:
     try:
         descriptor, _ = open_or_make(path, os.O_RDONLY)
     except OSError as error:
-        msg = f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}"
-        raise FileError(msg) from None
+        unusable(f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}")
     try:
         with locked(descriptor):
             if not is_at(descriptor, path):
-                raise FileError(_BUSY)  # it was deleted while it was waited for, and is no longer what others wait for
+                unusable(_BUSY)  # it was deleted while it was waited for, and is no longer what others wait for
             yield
     finally:
         os.close(descriptor)

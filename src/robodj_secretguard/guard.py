@@ -100,20 +100,18 @@ def examine(
         raise ValueError(msg)
     now = (datetime.now(UTC) if now is None else now).astimezone(UTC)
 
-    def run() -> tuple[Judgement, Report]:
-        judgement = Judgement(
+    judgement = contain(
+        lambda: Judgement(
             read_of(model, environment, now=now, config_dir=config_dir, require_env_only=require_env_only)
         )
-        return judgement, judgement.report()
-
-    checked = contain(run)
-    if isinstance(checked, BaseException):
+    )
+    if isinstance(judgement, BaseException):
         # Not bool(): what was passed may be what failed.
         empty = Report(
             checked_at=now, require_env_only=require_env_only is True, revocation_list=None, secrets=(), findings=()
         )
-        return _failed(empty, model.secret_policies, checked)
-    judgement, report = checked
+        return _failed(empty, model.secret_policies, judgement)
+    report = judgement.report()
     if not report.ok:
         return report, None
     # Required once more: an `__init__` of the host's need not have called ours.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from robodj_secretguard.errors import ModelError
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.models import declares_secrets
 from robodj_secretguard.sealed import contain, type_name
 
@@ -21,21 +21,22 @@ _HINTS: Final = {
 }
 
 
+def _fail(why: str) -> NoReturn:
+    raise UsageError(why)
+
+
 def load_model(name: str, directory: str = "") -> type[SecretSettings]:
     """Import a settings model, named `package.module:Class`, from a directory too; empty is the working directory."""
     module, _, attribute = name.partition(":")
     del name
     if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         del module, attribute
-        msg = "must be package.module:Class"
-        raise ModelError(msg)
+        _fail("must be package.module:Class")
     sys.path.append(directory)  # last: a file there must not replace a library's
     model = contain(lambda: getattr(importlib.import_module(module), attribute))
     if isinstance(model, BaseException):
         name = type_name(model)
-        msg = f"importing it failed ({name}){_HINTS.get(name, '')}"
-        raise ModelError(msg)
+        _fail(f"importing it failed ({name}){_HINTS.get(name, '')}")
     if not declares_secrets(model):
-        msg = "what it names is not a SecretSettings model that declares a secret"
-        raise ModelError(msg)
+        _fail("what it names is not a SecretSettings model that declares a secret")
     return model

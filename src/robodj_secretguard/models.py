@@ -8,7 +8,7 @@ from itertools import chain
 from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self, TypeVar
 
-from pydantic import BaseModel, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -96,14 +96,12 @@ class SecretSettings(BaseSettings, defer_build=True):
         _require_distinct(cls.__name__, cls.secret_policies.values())
         cls._variables_read = variables_read(cls.secret_policies.values())
         if cls.__private_attributes__:
-            msg = f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field"
-            raise TypeError(msg)
+            _fail(f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field")
         _refuse_what_shows(cls)
         for base in cls.__mro__[1:]:
             inherited = getattr(base, "secret_policies", {})
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
-                msg = f"{cls.__name__} must keep every secret that it inherits, with its policy"
-                raise TypeError(msg)
+                _fail(f"{cls.__name__} must keep every secret that it inherits, with its policy")
 
     def __init__(self, *, _judgement: Judgement | None = None, **values: Any) -> None:
         if values or type(_judgement) not in (Judgement, NoneType):
@@ -134,8 +132,9 @@ class SecretSettings(BaseSettings, defer_build=True):
             del values
             _refuse_values(cls)
         judgement: Judgement = values[_JUDGEMENT]
-        _refuse(judgement.together)
-        judged = zip(judgement.readings, judgement.alone, strict=True)
+        findings = judgement.report().findings
+        _refuse(each for each in findings if each.secret is None or each.check is Check.SHARED)
+        judged = ((each, [one for one in findings if one.secret == each.policy.name]) for each in judgement.readings)
         return dict(zip(cls.secret_policies, judged, strict=True))
 
     @field_validator("*", mode="before")
@@ -157,16 +156,14 @@ class SecretSettings(BaseSettings, defer_build=True):
         """Return itself, which is frozen. An update is refused: it would not be checked."""
         if update:
             del update
-            msg = f"{type(self).__name__} is not changed without its checks"
-            raise TypeError(msg)
+            _fail(f"{type(self).__name__} is not changed without its checks")
         return self
 
     def copy(self, *, deep: bool = False, **changes: Any) -> Self:  # noqa: ARG002
         """Return itself: pydantic's old name of `model_copy`, under the same rule. Nor may a part be left out."""
         if any(changes.values()):
             changes.clear()
-            msg = f"{type(self).__name__} is not changed without its checks"
-            raise TypeError(msg)
+            _fail(f"{type(self).__name__} is not changed without its checks")
         return self
 
     @classmethod
@@ -187,9 +184,12 @@ for _entrance in (
 Model = TypeVar("Model", bound=SecretSettings)
 
 
+def _fail(why: str) -> NoReturn:
+    raise TypeError(why)
+
+
 def _refuse_values(model: type[SecretSettings]) -> NoReturn:
-    msg = f"{model.__name__} takes no values: it reads the environment and the fallback files"
-    raise TypeError(msg)
+    _fail(f"{model.__name__} takes no values: it reads the environment and the fallback files")
 
 
 def read_of(
@@ -261,11 +261,10 @@ def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
     policies = [entry for entry in field.metadata if isinstance(entry, SecretPolicy)]
     plain = field.is_required() and field.alias is None and field.validation_alias is None
     if len(policies) != 1 or field.annotation is not SecretStr or not plain:
-        msg = (
+        _fail(
             f"{model}.{name} must be declared as Annotated[SecretStr, SecretPolicy(...)], required, without a default"
             " or an alias, with both names imported at run time; other settings belong in a model of their own"
         )
-        raise TypeError(msg)
     return policies[0]
 
 
@@ -280,13 +279,11 @@ def _declared_setup(
     bases = [setup_of(base) for base in model.__mro__[1:] if issubclass(base, SecretSettings)]
     switches = [file_fallback, require_revocation_list]
     if not all(each is None or isinstance(each, bool) for each in switches):
-        msg = f"{model.__name__}: file_fallback and require_revocation_list are true or false"
-        raise TypeError(msg)
+        _fail(f"{model.__name__}: file_fallback and require_revocation_list are true or false")
     directories = {base.config_dir for base in bases if base.config_dir is not None}
     if config_dir is not None:
         if not isinstance(config_dir, (str, os.PathLike)) or not os.path.isabs(config_dir):
-            msg = f"{model.__name__}: config_dir must be an absolute path, such as Path(__file__).parent / 'config'"
-            raise TypeError(msg)
+            _fail(f"{model.__name__}: config_dir must be an absolute path, such as Path(__file__).parent / 'config'")
         directories.add(os.path.normpath(os.fsdecode(config_dir)))
     files_are_on = all(base.file_fallback for base in bases)
     list_is_required = any(base.require_revocation_list for base in bases)
@@ -296,8 +293,7 @@ def _declared_setup(
         ("require_revocation_list", require_revocation_list is False and list_is_required),
     ):
         if is_looser:
-            msg = f"{model.__name__} can only tighten the set-up that it inherits: its {name} conflicts"
-            raise TypeError(msg)
+            _fail(f"{model.__name__} can only tighten the set-up that it inherits: its {name} conflicts")
     return ModelSetup(
         config_dir=next(iter(directories), None),
         file_fallback=files_are_on if file_fallback is None else file_fallback,
@@ -308,20 +304,20 @@ def _declared_setup(
 def _refuse_what_shows(model: type[SecretSettings]) -> None:
     """Refuse what a model could show of a key in a repr, a dump or `vars()`."""
     declared = model.__pydantic_decorators__
+    own = [base for base in model.__mro__ if base not in SecretSettings.__mro__]
     if (
         declared.computed_fields
         or declared.field_serializers
         or declared.model_serializers
         or model.model_config.get("json_encoders")
         or any(map(_makes_a_schema, chain.from_iterable(field.metadata for field in model.model_fields.values())))
-        or any(_SCHEMA in vars(base) for base in model.__mro__ if base is not BaseModel)
-        or any(isinstance(each, cached_property) for base in model.__mro__ for each in vars(base).values())
+        or any(_SCHEMA in vars(base) for base in own)
+        or any(isinstance(each, cached_property) for base in own for each in vars(base).values())
     ):
-        msg = (
+        _fail(
             f"{model.__name__} has a computed field, a cached property or a serializer, which could show a key: derive"
             " what you need in a function of the service"
         )
-        raise TypeError(msg)
 
 
 def _makes_a_schema(metadata: object) -> bool:
@@ -332,8 +328,7 @@ def _makes_a_schema(metadata: object) -> bool:
 def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
     declared = tuple(policies)
     if not declared:
-        msg = f"{model} declares no secret"
-        raise TypeError(msg)
+        _fail(f"{model} declares no secret")
     variables = [variable for policy in declared for variable in (policy.variable, policy.expiry_variable)]
     variables += SETTINGS
     for what, given in (
@@ -342,8 +337,7 @@ def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
         ("a file", [policy.file.casefold() for policy in declared] + [REVOKED_FILE, OPERATIONS_FILE]),
     ):
         if len(set(given)) < len(given):
-            msg = f"{model} declares two secrets that share {what}, or one with the library's own"
-            raise TypeError(msg)
+            _fail(f"{model} declares two secrets that share {what}, or one with the library's own")
 
 
 class RuntimeSecrets(SecretSettings):

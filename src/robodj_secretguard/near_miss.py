@@ -90,14 +90,11 @@ class VariablesRead:
             return ()
         names_read = [*targets]
         found = {
-            _first_match(name, targets.values(), any_case=any_case) or _of_a_family(name, targets.values(), is_set)
+            next(filter(None, (_match(name, target, any_case=any_case) for target in targets.values())), None)
+            or _of_a_family(name, targets.values(), is_set)
             for name in near
         }
         return tuple(sorted(filter(None, found), key=lambda miss: (names_read.index(miss[0].name), miss[1])))
-
-
-def _first_match(name: str, targets: Iterable[VariableRead], *, any_case: bool) -> NearMiss | None:
-    return next((miss for target in targets if (miss := _match(name, target, any_case=any_case))), None)
 
 
 def _match(name: str, target: VariableRead, *, any_case: bool) -> NearMiss | None:

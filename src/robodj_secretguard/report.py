@@ -5,13 +5,13 @@ For JSON use `as_dict`: `json.dumps` makes bare lists of the records.
 
 from __future__ import annotations
 
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.checks import CHECKS, Check, Problem, Severity, State
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.material import fingerprint
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.sources import RevocationStatus, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -101,23 +101,6 @@ class SecretStatus(Frozen):
         }
 
 
-class RevocationStatus(Frozen):
-    """The revocation list as it was found (policy section 4).
-
-    Attributes:
-        sources: where there is one: `file:` and its path, `environment`, both or neither.
-        fingerprints: every fingerprint on it.
-    """
-
-    sources: tuple[str, ...]
-    fingerprints: frozenset[str]
-
-    @property
-    def entries(self) -> int:
-        """How many fingerprints it has."""
-        return len(self.fingerprints)
-
-
 class Report(Frozen):
     """The outcome of one check of every declared secret.
 
@@ -168,76 +151,69 @@ class Report(Frozen):
 
 
 class Judgement:
-    """The findings of all rules, which no caller can change. Constructing one runs each rule once.
+    """What was found, and the report on it, which no caller can change. Constructing one runs each rule once.
 
     Args:
         readings: what was found, for every declared secret in declared order, at least one.
     """
 
-    __slots__ = ("_alone", "_readings", "_sharing", "_together")
+    __slots__ = ("_readings", "_report")
 
     def __init__(self, readings: Sequence[Reading]) -> None:
-        setup = readings[0].setup
         self._readings = readings
-        self._alone = [_of_secret(reading) for reading in readings]
-        together = [finding(setup.policies, check, problem) for check, rule in _OF_SETUP for problem in rule(setup)]
-        self._sharing: set[str] = set()
-        for check, rule in _OF_ALL:
-            for reading, problem, names in rule(readings):
-                together.append(_about(reading, check, problem))
-                self._sharing |= {*names}
-        self._together = tuple(together)
+        self._report = _judged(readings)
 
     @property
     def readings(self) -> Sequence[Reading]:
         """What was found, for every declared secret in declared order."""
         return self._readings
 
-    @property
-    def alone(self) -> Sequence[Sequence[Finding]]:
-        """The findings on each secret that can be made without the other ones, in declared order."""
-        return self._alone
-
-    @property
-    def together(self) -> tuple[Finding, ...]:
-        """The findings about the set-up, and about one secret beside another."""
-        return self._together
-
     def report(self) -> Report:
-        """Return these findings as a report."""
-        setup = self.readings[0].setup
-        report = Report(
-            checked_at=setup.now,
-            require_env_only=setup.files_off,
-            revocation_list=RevocationStatus(setup.revocation.sources, setup.revocation.fingerprints),
-            secrets=tuple(map(self._status, self.readings, self.alone)),
-            findings=(),
-        )
-        findings = [*self.together, *chain.from_iterable(self.alone)]
-        return with_findings(report, findings) if findings else report
+        """Return the findings of all rules as a report."""
+        return self._report
 
-    def _status(self, reading: Reading, findings: Sequence[Finding]) -> SecretStatus:
-        policy, state = reading.policy, State.PRESENT
-        if findings:
-            states = {state, *[_ENTRIES[each.check].state for each in findings]}
-            state = next(filter(states.__contains__, State))
-        key = reading.value if state in (State.PRESENT, State.EXPIRED) else None
-        known_by = None if key is None else fingerprint(key)
-        usable = policy.name not in self._sharing
-        owners, days = (policy.owner, policy.backup_owner), policy.cadence.days
-        return SecretStatus(
-            *(
-                policy.name,
-                policy.variable,
-                reading.used.source,
-                state,
-                usable,
-                reading.expires_at,
-                *owners,
-                days,
-                known_by,
-            )
-        )
+
+def _judged(readings: Sequence[Reading]) -> Report:
+    setup = readings[0].setup
+    findings = [finding(setup.policies, check, problem) for check, rule in _OF_SETUP for problem in rule(setup)]
+    sharing = set[str]()
+    for check, rule in _OF_ALL:
+        for reading, problem, names in rule(readings):
+            findings.append(_about(reading, check, problem))
+            sharing |= {*names}
+    secrets = []
+    for reading in readings:
+        alone = _of_secret(reading)
+        findings += alone
+        secrets.append(_status(reading, alone, is_usable=reading.policy.name not in sharing))
+    report = Report(
+        checked_at=setup.now,
+        require_env_only=setup.files_off,
+        revocation_list=setup.revocation,
+        secrets=tuple(secrets),
+        findings=(),
+    )
+    return with_findings(report, findings) if findings else report
+
+
+def _status(reading: Reading, findings: Sequence[Finding], *, is_usable: bool) -> SecretStatus:
+    policy, state = reading.policy, State.PRESENT
+    if findings:
+        states = {state, *[_ENTRIES[each.check].state for each in findings]}
+        state = next(filter(states.__contains__, State))
+    key = reading.value if state in (State.PRESENT, State.EXPIRED) else None
+    return SecretStatus(
+        policy.name,
+        policy.variable,
+        reading.used.source,
+        state,
+        is_usable,
+        reading.expires_at,
+        policy.owner,
+        policy.backup_owner,
+        policy.cadence.days,
+        None if key is None else fingerprint(key),
+    )
 
 
 def _of_secret(reading: Reading) -> list[Finding]:
@@ -245,18 +221,19 @@ def _of_secret(reading: Reading) -> list[Finding]:
     of_value = ((check, problem) for check, rule in _OF_VALUE for problem in rule(reading))
     rules = _OF_SECRET if reading.marker is None else _WITH_MARKER
     of_secret = [(check, problem) for check, rule in rules for problem in rule(reading)]
-    found = [*islice(of_value, 1), *of_secret]
-    found.sort(key=lambda each: _ORDER[each[0]])
-    return [_about(reading, check, problem) for check, problem in found]
+    return [_about(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
 
 
 def _about(reading: Reading, check: Check, problem: Problem) -> Finding:
-    problem = problem._replace(source=problem.source or reading.used.source)
-    return finding(reading.setup.policies, check, problem, reading.policy)
+    return finding(reading.setup.policies, check, problem, reading.policy, reading.used.source)
 
 
 def finding(
-    policies: Iterable[SecretPolicy], check: Check, problem: Problem, policy: SecretPolicy | None = None
+    policies: Iterable[SecretPolicy],
+    check: Check,
+    problem: Problem,
+    policy: SecretPolicy | None = None,
+    source: str = "none",
 ) -> Finding:
     """Return a finding about one secret, or about the set-up, which concerns the owners of all secrets."""
     concerned = policies if policy is None else (policy,)
@@ -264,7 +241,7 @@ def finding(
         check=check,
         severity=problem.severity or _ENTRIES[check].severity,
         secret=policy.name if policy else None,
-        source=problem.source or "none",
+        source=problem.source or source,
         message=problem.what,
         remedy=problem.fix,
         owner=", ".join(dict.fromkeys(each.owner for each in concerned)),

@@ -169,24 +169,17 @@ class Head:
 
     def line(self) -> bytes:
         """Return the head as the line of its file, without the line's end."""
-        return _HEAD.dump_json(self)
+        return HEAD.dump_json(self)
 
 
 _RECORD: Final = TypeAdapter(Record)
-_HEAD: Final = TypeAdapter(Head)
+HEAD: Final = TypeAdapter(Head)
 
 
 def parse_record(line: bytes) -> Record | None:
     """Return the record that a line of the log is, without the line's end; `None` where it is none."""
     with contextlib.suppress(ValidationError):
         return _RECORD.validate_json(line).hashed(line)
-    return None
-
-
-def parse_head(line: bytes) -> Head | None:
-    """Return the head that a line is; `None` where it is none."""
-    with contextlib.suppress(ValidationError):
-        return _HEAD.validate_json(line)
     return None
 
 

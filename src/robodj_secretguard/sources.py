@@ -16,7 +16,7 @@ from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.textfile import A_DIRECTORY_ABOVE, NO_TEXT, TextFile, foreign_owners, is_one_line, look
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from robodj_secretguard.near_miss import NearMiss
     from robodj_secretguard.policy import SecretPolicy
@@ -49,9 +49,15 @@ ANNOUNCED: Final = "announced"
 """Its value where `exec` has shown already that the keys are temporary: the guard does not repeat it."""
 OPERATIONS_LOG: Final = "ROBODJ_OPERATIONS_LOG"
 OPERATIONS_FILE: Final = "config/logs/secret_operations.jsonl"
-SETTINGS: Final = (
-    *(PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK, CONFIG_DIR, EPHEMERAL, REVOKED_FINGERPRINTS, OPERATIONS_LOG),
+_SETTINGS_READ: Final = (
+    VariableRead(PROTECTED_ENV, loosens=True, beginning="ROBODJ_PROTECTED"),
+    VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE"),
+    VariableRead(CONFIG_DIR),
+    VariableRead(EPHEMERAL, loosens=True),
+    VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE"),
+    VariableRead(OPERATIONS_LOG),
 )
+SETTINGS: Final = tuple([each.name for each in _SETTINGS_READ])
 DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
 """How large a fallback file may be."""
@@ -171,35 +177,21 @@ class KeyFiles:
         return Offer(f"file:{policy.file}", where, text, absent, self._is_off, is_break_glass=True, fix=fix)
 
 
-class RevocationList(Frozen):
-    """What the files and the variable that adds to them say.
+class RevocationStatus(Frozen):
+    """The revocation list as it was found (policy section 4).
 
     Attributes:
-        files: the file in the config directory; also the one in the model's, where something else names another.
-        sources: where there is a list.
-        fingerprints: every revoked key's fingerprint.
-        invalid_in_files: which entries of each file are not fingerprints, counted from 1.
-        invalid_in_variable: which entries of the variable are not fingerprints, counted from 1.
+        sources: where there is one: `file:` and its path, `environment`, both or neither.
+        fingerprints: every fingerprint on it.
     """
 
-    files: tuple[TextFile, ...]
     sources: tuple[str, ...]
     fingerprints: frozenset[str]
-    invalid_in_files: tuple[tuple[int, ...], ...]
-    invalid_in_variable: tuple[int, ...]
 
     @property
-    def absent(self) -> tuple[int, ...]:
-        """Which files a model that requires a list finds absent: its own or the only one, and any that is empty.
-
-        An empty file may be a checkout that is under way. What cannot be read has another alert.
-        """
-        last = len(self.files) - 1
-        return tuple(
-            number
-            for number, file in enumerate(self.files)
-            if file.empty and not file.unreadable and not file.dangling and (file.exists or number == last)
-        )
+    def entries(self) -> int:
+        """How many fingerprints it has."""
+        return len(self.fingerprints)
 
 
 class ModelSetup(Frozen):
@@ -234,6 +226,9 @@ class Setup(Frozen):
         model_directory_fault: the same for the model's, where a variable or an argument names another.
         near_misses: set variables that are typos of one that is read.
         ephemeral: whether the keys are temporary.
+        lists: the revocation list in the config directory; also the one in the model's, where something else names
+            another.
+        added: the variable that adds to them; `None` when unset or empty.
         revocation: the keys that may not be used any more.
         list_required: whether there must be a revocation list.
     """
@@ -248,7 +243,9 @@ class Setup(Frozen):
     model_directory_fault: str
     near_misses: tuple[NearMiss, ...]
     ephemeral: bool
-    revocation: RevocationList
+    lists: tuple[TextFile, ...]
+    added: SealedStr | None
+    revocation: RevocationStatus
     list_required: bool
 
 
@@ -305,6 +302,7 @@ def read(
     if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
         # The variable and the argument add a list, and take none away.
         lists.append(KeyFiles(model_directory, "model", is_off=files_off).look(REVOKED_FILE, MAX_LIST_BYTES))
+    added = environment.get(REVOKED_FINGERPRINTS) or None
     setup = Setup(
         now=now,
         policies=tuple(policies),
@@ -318,7 +316,9 @@ def read(
             environment.names(), is_set=environment.is_set, any_case=environment.distinguishes_case
         ),
         ephemeral=environment.is_set(EPHEMERAL),
-        revocation=revocation_list(lists, environment.get(REVOKED_FINGERPRINTS) or None),
+        lists=tuple(lists),
+        added=added,
+        revocation=revocation_list(lists, added),
         list_required=model_setup.require_revocation_list,
     )
     return tuple([_reading(policy, setup, environment, (*sources, environment, key_files)) for policy in policies])
@@ -407,44 +407,44 @@ def within_config_dir(file: str) -> str:
 
 def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
     """Return the variables that are read for some secrets, and how each is mistaken."""
-    return VariablesRead(_each_read(policies))
-
-
-def _each_read(policies: Iterable[SecretPolicy]) -> Iterator[VariableRead]:
-    yield VariableRead(PROTECTED_ENV, loosens=True, beginning="ROBODJ_PROTECTED")
-    yield VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE")
-    yield VariableRead(CONFIG_DIR)
-    yield VariableRead(EPHEMERAL, loosens=True)
-    yield VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE")
-    yield VariableRead(OPERATIONS_LOG)
+    read = [*_SETTINGS_READ]
     for policy in policies:
-        yield VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE")
-        yield VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable)
+        read.append(VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE"))
+        read.append(VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable))
+    return VariablesRead(read)
 
 
-def revocation_list(files: Iterable[TextFile], variable: SealedStr | None = None) -> RevocationList:
+def revocation_list(files: Sequence[TextFile], variable: SealedStr | None = None) -> RevocationStatus:
     """Return what the revocation list says."""
-    files = tuple(files)
     is_there = any(file.exists or file.dangling for file in files)
     found = {f"file:{REVOKED_FILE}": is_there, "environment": bool(variable)}
-    in_files = [[_entry(line.get_secret_value()) for line in file.lines] for file in files]
-    in_variable = [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))] if variable else []
-    return RevocationList(
-        files=files,
-        sources=tuple(source for source, is_there in found.items() if is_there),
-        fingerprints=frozenset(filter(is_fingerprint, chain(*in_files, in_variable))),
-        invalid_in_files=tuple(map(_invalid, in_files)),
-        invalid_in_variable=_invalid(in_variable),
+    entries = chain(*map(entries_of, files), entries_in(variable))
+    sources = tuple([source for source, is_there in found.items() if is_there])
+    return RevocationStatus(sources, frozenset(filter(is_fingerprint, entries)))
+
+
+def entries_of(file: TextFile) -> list[str]:
+    """Return the entries of a file, without the comments that may follow them: not where one could hide an entry."""
+    lines = (line.get_secret_value() for line in file.lines)
+    return [line.partition("#")[0].rstrip() if is_one_line(line) else line for line in lines]
+
+
+def entries_in(variable: SealedStr | None) -> list[str]:
+    """Return the entries of the variable."""
+    return [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))] if variable else []
+
+
+def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:
+    """Return which files a model that requires a list finds absent: its own or the only one, and any that is empty.
+
+    An empty file may be a checkout that is under way. What cannot be read has another alert.
+    """
+    last = len(files) - 1
+    return tuple(
+        number
+        for number, file in enumerate(files)
+        if file.empty and not file.unreadable and not file.dangling and (file.exists or number == last)
     )
-
-
-def _entry(line: str) -> str:
-    """Return a line without the comment that may follow an entry: not where one could hide a further entry."""
-    return line.partition("#")[0].rstrip() if is_one_line(line) else line
-
-
-def _invalid(entries: Iterable[str]) -> tuple[int, ...]:
-    return tuple(number for number, entry in enumerate(entries, start=1) if not is_fingerprint(entry))
 
 
 def parse_marker(marker: SealedStr | None) -> datetime | None:

@@ -13,6 +13,9 @@ from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeAlias
+
+    Way: TypeAlias = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 _MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 
@@ -73,11 +76,10 @@ def look(path: str, *, most: int) -> TextFile:
 
 def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
     """Return a file's content, and why it is not to be trusted: others may write it, or another user owns it."""
-    _, unreadable, content, way = _examined(os.open(path, _READ_FLAGS), path, most)
+    _, unreadable, content, (exposed, _, foreign) = _examined(os.open(path, _READ_FLAGS), path, most)
     if unreadable:
         raise OSError
-    foreign = [each for each in way.foreign if not each.startswith((ITS_DIRECTORY, A_DIRECTORY_ABOVE))]
-    return content, (*way.exposed, *foreign)
+    return content, (*exposed, *[each for each in foreign if not each.startswith((ITS_DIRECTORY, A_DIRECTORY_ABOVE))])
 
 
 def _look(path: str, most: int) -> TextFile:
@@ -88,7 +90,7 @@ def _look(path: str, most: int) -> TextFile:
     except OSError:
         return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
     try:
-        status, unreadable, content, way = _examined(descriptor, path, most)
+        status, unreadable, content, (exposed, lax_way, foreign) = _examined(descriptor, path, most)
     except OSError:
         return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
     lines: tuple[SealedStr, ...] = ()
@@ -99,10 +101,10 @@ def _look(path: str, most: int) -> TextFile:
         empty=not content.removeprefix(BOM_UTF8).strip(),
         lines=lines,
         unreadable=unreadable,
-        exposed=tuple(way.exposed),
+        exposed=exposed,
         lax=_lax(status) if POSIX else (),
-        lax_way=tuple(way.lax),
-        foreign=tuple(way.foreign),
+        lax_way=lax_way,
+        foreign=foreign,
     )
 
 
@@ -158,52 +160,37 @@ def version(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-class Way:
-    """Who, apart from root and this user, can put something else at a path: by its own mode, or on the way to it.
-
-    Each is an ordered set of phrases.
-
-    Attributes:
-        exposed: what others can write.
-        lax: what others could write if its file system were not read-only.
-        foreign: what another ordinary user owns.
-    """
-
-    __slots__ = ("exposed", "foreign", "lax")
-
-    def __init__(self) -> None:
-        self.exposed: dict[str, None] = {}
-        self.lax: dict[str, None] = {}
-        self.foreign: dict[str, None] = {}
-
-
 def judge_way(path: str, status: os.stat_result | None = None) -> Way:
-    """Judge a path and every directory and link on the way to it."""
-    way = Way()
+    """Say who, apart from root and this user, can put something else at a path: by its own mode, or on the way to it.
+
+    Returns:
+        What others can write; what they could if its file system were not read-only; what another ordinary user owns.
+    """
+    exposed, lax, foreign = list[str](), list[str](), list[str]()
     if not POSIX:
-        return way
+        return (), (), ()
     last = os.stat(os.path.dirname(path) or os.curdir)
     if status is not None:
         if status.st_mode & stat.S_IWOTH:
-            way.exposed["it is writable by others"] = None
+            exposed.append("it is writable by others")
         if not _is_ours(status):
-            way.foreign["it is owned by another ordinary user"] = None
+            foreign.append("it is owned by another ordinary user")
     for step in _steps(path):
         folder = os.stat(os.path.dirname(step))
         what = ITS_DIRECTORY if os.path.samestat(folder, last) else A_DIRECTORY_ABOVE
         if _is_replaceable(step, folder):
             # As a ConfigMap's: whoever may write the source of a bind mount still can.
             is_volume = folder.st_uid == 0 and bool(os.statvfs(os.path.dirname(step)).f_flag & os.ST_RDONLY)
-            (way.lax if is_volume else way.exposed)[f"{what} is writable by others"] = None
+            (lax if is_volume else exposed).append(f"{what} is writable by others")
         if not _is_ours(folder):
-            way.foreign[f"{what} is owned by another ordinary user"] = None
-    return way
+            foreign.append(f"{what} is owned by another ordinary user")
+    return tuple(dict.fromkeys(exposed)), tuple(dict.fromkeys(lax)), tuple(dict.fromkeys(foreign))
 
 
 def foreign_owners(directory: str) -> tuple[str, ...]:
     """Say what another ordinary user owns of a directory and of the way to it: nothing where that is unknown."""
     try:
-        return tuple(judge_way(directory, os.stat(directory)).foreign)
+        return judge_way(directory, os.stat(directory))[2]
     except OSError:
         return ()
 

@@ -98,7 +98,7 @@ def _report(arguments: argparse.Namespace) -> Result:
             "timeline": [record.as_dict() for record in within],
             "check": report.as_dict(),
             "blast_radius": scan and scan.as_dict(),
-            "steps": {name: [item.as_dict() for item in items] for name, items in steps.items()},
+            "steps": {name: [item._asdict() for item in items] for name, items in steps.items()},
         },
         [MODEL, *recorded.complaint],
     )

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
 
 from robodj_secretguard.cli.output import fail, is_terminal
-from robodj_secretguard.errors import ModelError
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.guard import check
 from robodj_secretguard.loading import load_model
 from robodj_secretguard.models import RuntimeSecrets, setup_of
@@ -155,7 +155,7 @@ def model_of(arguments: argparse.Namespace) -> type[SecretSettings]:
             return load_model(arguments.model)
         if arguments.project.model is not None:
             return load_model(arguments.project.model, arguments.project.directory)
-    except ModelError as error:
+    except UsageError as error:
         fail(f"{'--model' if arguments.model is not None else f'model in {PYPROJECT}'}: {error}")
     return RuntimeSecrets
 

@@ -22,7 +22,8 @@ from robodj_secretguard.texts import PROGRAM, count
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from robodj_secretguard.report import Report, RevocationStatus, SecretStatus
+    from robodj_secretguard.report import Report, SecretStatus
+    from robodj_secretguard.sources import RevocationStatus
 
 EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1

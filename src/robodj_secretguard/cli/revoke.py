@@ -21,9 +21,9 @@ from robodj_secretguard.sources import (
     MAX_LIST_BYTES,
     REVOKED_FILE,
     REVOKED_FINGERPRINTS,
+    absent_lists,
     iso_utc,
     place,
-    revocation_list,
     within_config_dir,
 )
 from robodj_secretguard.textfile import look
@@ -93,7 +93,7 @@ def _revoke(arguments: argparse.Namespace) -> Result:
     directory, named_by = directory_of(arguments, model)
     the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
     list_file = look(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
-    if setup_of(model).require_revocation_list and revocation_list([list_file]).absent:
+    if setup_of(model).require_revocation_list and absent_lists([list_file]):
         fail(
             f"nothing was revoked: {the_list} is missing or empty, and the model requires one, so nothing starts:"
             " restore it from version control, then run this again; a new project begins one with a comment"
@@ -125,7 +125,7 @@ def _revoke(arguments: argparse.Namespace) -> Result:
         f"It is on {the_list}, {_WHERE}",
         *faults,
     ]
-    document = _document(known, revoked=True, recorded=not stderr, steps=[item.as_dict() for item in done])
+    document = _document(known, revoked=True, recorded=not stderr, steps=[item._asdict() for item in done])
     status = EXIT_USAGE if stderr else EXIT_CLEAN
     return Result(status, [*lines, *boxes(done, numbered=True), MODEL], lambda: document, stderr, events=events)
 

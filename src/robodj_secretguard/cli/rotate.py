@@ -309,8 +309,7 @@ def _plan(arguments: argparse.Namespace) -> Result:
         log_options=given(arguments, "operations_log"),
     )
     lines = [f"Rotation of {policy.name}, every {policy.cadence.days} days by {policy.owner}"]
-    for number, step in enumerate(steps, start=1):
-        lines.append(f"{number}. {step.text}")
-        lines += [f"     {step.command}"] if step.command else []
-    document = {"secret": policy.name, "steps": [{"text": step.text, "command": step.command} for step in steps]}
+    for number, (text, step) in enumerate(steps, start=1):
+        lines += [f"{number}. {text}", *([f"     {step}"] if step else [])]
+    document = {"secret": policy.name, "steps": [{"text": text, "command": step} for text, step in steps]}
     return Result(EXIT_CLEAN, [*lines, MODEL], lambda: document, recorded.complaint)

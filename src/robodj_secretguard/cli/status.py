@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.checks import State
+from robodj_secretguard.checks import Check, State
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import add_command, given, model_of, passes
 from robodj_secretguard.cli.output import (
@@ -18,16 +18,17 @@ from robodj_secretguard.cli.output import (
     revocation_line,
     tally,
 )
-from robodj_secretguard.lifecycle.standing import standing
+from robodj_secretguard.lifecycle.rotation import rotations
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import PROGRAM, count
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.lifecycle.standing import Standing
+    from robodj_secretguard.report import Report, SecretStatus
+    from robodj_secretguard.shapes import Record
 
 _DAY: Final = timedelta(days=1)
 
@@ -48,8 +49,8 @@ def add(commands: Commands) -> None:
 
 def _status(arguments: argparse.Namespace) -> Result:
     report, recorded = checked(arguments, model_of(arguments))
-    standings = [standing(status, report, recorded.records) for status in report.secrets]
-    behind = arguments.strict and any(each.is_behind for each in standings)
+    standings = [_standing(status, report, recorded.records) for status in report.secrets]
+    behind = arguments.strict and any(is_behind for _, _, is_behind in standings)
     summary = tally(report)
     if report.findings:
         with_options = " (same options)" if given(arguments, "config_dir", "model") else ""
@@ -58,10 +59,10 @@ def _status(arguments: argparse.Namespace) -> Result:
     failed = behind or recorded.defects or not passes(arguments, report)
     return Result(
         EXIT_USAGE if recorded.unreadable else EXIT_ALERTS if failed else EXIT_CLEAN,
-        [*(line for each in standings for line in _lines(each)), *last],
+        [*(line for _, lines, _ in standings for line in lines), *last],
         lambda: {
             "operations_log": recorded.as_dict(),
-            "secrets": [each.as_dict() for each in standings],
+            "secrets": [document for document, _, _ in standings],
             "check": report.as_dict(),
         },
         recorded.complaint,
@@ -69,29 +70,50 @@ def _status(arguments: argparse.Namespace) -> Result:
     )
 
 
-def _lines(each: Standing) -> Iterator[str | tuple[str, str]]:
-    """Yield the lines about one secret, each with its colour, if it has one."""
-    status = each.status
+def _standing(
+    status: SecretStatus, report: Report, records: Iterable[Record]
+) -> tuple[dict[str, Any], list[str | tuple[str, str]], bool]:
+    """Compare a secret with its cadence: as plain types of JSON, as lines, and whether its rotation is behind."""
+    alerts = [str(finding.check) for finding in report.alerts if finding.secret == status.secret]
+    superseded = any((each.secret, each.check) == (status.secret, Check.SUPERSEDED) for each in report.findings)
+    of_this_secret = rotations(records, status.secret)
+    # Where the key is not delivered, as on an operator's machine, the last one that was recorded is meant.
+    fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
+    of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
+    first = of_this_key[0] if of_this_key else None
+    open_steps = of_this_key[-1].open_steps if of_this_key else ()
+    cadence = timedelta(days=status.rotation_days)
+    age = report.checked_at - first.recorded_at if first else None
+    is_overdue = age is not None and age > cadence
+    rotation = f"not recorded; cadence {cadence.days} days"
+    if first and age is not None:
+        rotation = f"{iso_utc(first.recorded_at)} in {first.environment}, "
+        if age.days < 0:
+            rotation += "which is ahead of this machine's clock"
+        else:
+            rotation += f"{age.days} of {cadence.days} days"
+            rotation += f": OVERDUE by {count(-(-(age - cadence) // _DAY), 'day')}" if is_overdue else ""
+            rotation += f"; INCOMPLETE: {', '.join(open_steps)} not done" if open_steps else ""
+    is_behind = first is None or is_overdue or bool(open_steps)
     # The other states say by themselves why.
-    refused = f", refused: {', '.join(each.alerts)}" if each.alerts and status.state is State.PRESENT else ""
-    old = ", an old key" if each.superseded else ""
-    yield f"{status.secret}: {status.state} ({status.source}){refused}{old}", "red" if each.alerts else "green"
-    yield labelled("fingerprint", status.fingerprint or "none: there is no sound key")
-    yield labelled("rotated", _rotation(each)), "yellow" if each.is_behind else ""
-    yield labelled("expires", iso_utc(status.expires_at) if status.expires_at else "no expiry marker")
-    yield labelled("owner", f"{status.owner}, backup {status.backup_owner}")
-    yield ""
-
-
-def _rotation(each: Standing) -> str:
-    if each.rotated_at is None or each.age is None:
-        return f"not recorded; cadence {each.cadence.days} days"
-    at = f"{iso_utc(each.rotated_at)} in {each.environment}, "
-    if each.age.days < 0:
-        return f"{at}which is ahead of this machine's clock"
-    text = f"{at}{each.age.days} of {each.cadence.days} days"
-    if each.is_overdue:
-        text += f": OVERDUE by {count(-(-(each.age - each.cadence) // _DAY), 'day')}"
-    if each.open_steps:
-        text += f"; INCOMPLETE: {', '.join(each.open_steps)} not done"
-    return text
+    refused = f", refused: {', '.join(alerts)}" if alerts and status.state is State.PRESENT else ""
+    old = ", an old key" if superseded else ""
+    lines: list[str | tuple[str, str]] = [
+        (f"{status.secret}: {status.state} ({status.source}){refused}{old}", "red" if alerts else "green"),
+        labelled("fingerprint", status.fingerprint or "none: there is no sound key"),
+        (labelled("rotated", rotation), "yellow" if is_behind else ""),
+        labelled("expires", iso_utc(status.expires_at) if status.expires_at else "no expiry marker"),
+        labelled("owner", f"{status.owner}, backup {status.backup_owner}"),
+        "",
+    ]
+    document = {
+        **status.as_dict(),
+        "alerts": alerts,
+        "superseded": superseded,
+        "rotated_at": first and iso_utc(first.recorded_at),
+        "environment": first and first.environment,
+        "age_days": None if age is None else age.days,
+        "overdue": is_overdue,
+        "open_steps": list(open_steps),
+    }
+    return document, lines, is_behind

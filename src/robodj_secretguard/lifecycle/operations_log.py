@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from pydantic import ValidationError
+
 from robodj_secretguard.checks import EARLIEST_CLOCK
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.files import (
@@ -25,8 +27,9 @@ from robodj_secretguard.files import (
     read_unlinked,
     reason,
     sync_directory,
+    unusable,
 )
-from robodj_secretguard.shapes import Event, Head, Record, draft, hash_of, parse_head, parse_record
+from robodj_secretguard.shapes import HEAD, Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.textfile import judge_way
 
@@ -199,11 +202,10 @@ class OpenLog:
         now = datetime.now(UTC).replace(microsecond=0)
         not_before = log.last.recorded_at if log.last else EARLIEST_CLOCK
         if now < not_before:
-            msg = (
+            unusable(
                 f"the clock says {iso_utc(now)}, and it cannot be before {iso_utc(not_before)}: set it, or if a record"
                 " has a wrong time, keep the log under another name, for --known"
             )
-            raise FileError(msg)
         torn = None if log.torn is None else hash_of(log.torn)
         if log.last is None and log.head is not None:
             records = [draft(Event.CONTINUED, sealed=torn), *records]
@@ -219,7 +221,7 @@ class OpenLog:
             content += line + b"\n"
             appended.append(last := chained.hashed(line))
         if self._size + len(content) > MAX_LOG_BYTES:
-            raise FileError(_FULL)
+            unusable(_FULL)
         append_content(self._descriptor, content, size=self._size)
         self._size += len(content)
         _write_head(self._path, self._descriptor, appended[-1])
@@ -229,7 +231,7 @@ class OpenLog:
 
 def load(path: str) -> Log:
     """Read a log as it is now; `FileError` says why it cannot be read, `NoLogError` that there is none."""
-    with _errors_without_paths(missing=NoLogError()):
+    with _errors_without_paths(missing=NoLogError("there is none")):
         head = _head(path)  # first: a log that grows meanwhile is ahead of it, and never behind
         descriptor = open_unlinked(path, os.O_RDONLY)
         try:
@@ -250,25 +252,22 @@ def opened(path: str) -> Iterator[OpenLog]:
     `FileError` says that it cannot be used, is damaged, or that another process does not let go of it.
     """
     with _errors_without_paths(missing=FileError("its directory is not there")):
-        if not os.path.lexists(path) and judge_way(os.path.dirname(path) or os.curdir).exposed:
-            msg = "others may put it there: a directory on the way to it, or a link, is theirs to change"
-            raise FileError(msg)
+        if not os.path.lexists(path) and judge_way(os.path.dirname(path) or os.curdir)[0]:
+            unusable("others may put it there: a directory on the way to it, or a link, is theirs to change")
         descriptor, _ = open_or_make(path, os.O_RDWR | os.O_APPEND)
         try:
             with locked(descriptor):
                 if not is_at(descriptor, path):
-                    msg = "it was moved away just now: try again"
-                    raise FileError(msg)
+                    unusable("it was moved away just now: try again")
                 content = _content(descriptor, path)
                 if not content:
                     sync_directory(os.path.dirname(path))  # it may be new
                 log = read(content, _head(path))
                 if log.damage:
-                    msg = (
+                    unusable(
                         f"it does not verify ({log.damage[0]}): keep it under another name, as evidence and for"
                         " --known; the next record begins a new one"
                     )
-                    raise FileError(msg)
                 yield OpenLog(descriptor, path, len(content), log)
         finally:
             os.close(descriptor)
@@ -276,11 +275,11 @@ def opened(path: str) -> Iterator[OpenLog]:
 
 def _content(descriptor: int, path: str) -> bytes:
     content = content_of(descriptor, MAX_LOG_BYTES + 1)
-    if why := judge_way(path, os.fstat(descriptor)).exposed:
-        msg = f"others may have changed it or put it there: {'; '.join(why)}"
-        raise FileError(msg)
+    exposed, _, _ = judge_way(path, os.fstat(descriptor))
+    if exposed:
+        unusable(f"others may have changed it or put it there: {'; '.join(exposed)}")
     if len(content) > MAX_LOG_BYTES:
-        raise FileError(_FULL)
+        unusable(_FULL)
     return content
 
 
@@ -289,8 +288,8 @@ def _head(path: str) -> Head | None:
     path += HEAD_FILE
     try:
         content, status = read_unlinked(path, _MAX_HEAD_BYTES)
-        return None if judge_way(path, status).exposed else parse_head(content)
-    except OSError:
+        return None if judge_way(path, status)[0] else HEAD.validate_json(content)
+    except (OSError, ValidationError):
         return None
 
 

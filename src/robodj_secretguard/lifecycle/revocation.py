@@ -9,7 +9,16 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.errors import ChangedError, FileError
-from robodj_secretguard.files import append_content, content_of, is_at, locked, open_or_make, reason, sync_directory
+from robodj_secretguard.files import (
+    append_content,
+    content_of,
+    is_at,
+    locked,
+    open_or_make,
+    reason,
+    sync_directory,
+    unusable,
+)
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced
 from robodj_secretguard.shapes import Event, Record, draft
 from robodj_secretguard.sources import MAX_LIST_BYTES, REVOKED_FILE, iso_utc, revocation_list, within_config_dir
@@ -116,7 +125,7 @@ def _append(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool
             if len(content) + len(addition) >= MAX_LIST_BYTES:
                 unreadable = (f"it is full, with {MAX_LIST_BYTES} bytes",)
             if unreadable:
-                raise FileError("; ".join(unreadable))
+                unusable("; ".join(unreadable))
             if addition:
                 append_content(descriptor, addition, size=len(content))
                 content += addition

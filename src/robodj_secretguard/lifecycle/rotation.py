@@ -35,12 +35,6 @@ class Step(NamedTuple):
     text: str
     done: bool = False
     """Whether the program has seen that it was done."""
-    command: str | None = None
-    """The command for it; `None` where there is none of ours."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it in the plain types of JSON, without a command."""
-        return {"text": self.text, "done": self.done}
 
 
 def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
@@ -226,8 +220,10 @@ def plan(
     who: Sequence[str],
     options: Sequence[str],
     log_options: Sequence[str],
-) -> list[Step]:
-    """Return the steps of a secret's rotation. The fingerprint of the key in force is known where it is delivered.
+) -> list[tuple[str, str | None]]:
+    """Return the steps of a secret's rotation, each with the command for it, if there is one of ours.
+
+    The fingerprint of the key in force is known where it is delivered.
 
     `who` are the options that say who rotates it, and what for. `log_options` are for commands that read or write the
     log, `options` for every command.
@@ -244,37 +240,41 @@ def plan(
     in_force = [each for each in here if delivered and each.fingerprint == delivered]
     if in_force and in_force[-1] is here[-1]:
         since = iso_utc(in_force[0].recorded_at)
-        first = Step(f"The key in force is recorded already: {delivered}, since {since}.")
+        first: tuple[str, str | None] = f"The key in force is recorded already: {delivered}, since {since}.", None
     else:
-        first = Step(
-            "Record the key in force, in the environment that has it, before it is replaced: only a recorded key can be"
-            " revoked by name later:",
-            command=record,
+        first = (
+            (
+                "Record the key in force, in the environment that has it, before it is replaced: only a recorded key"
+                " can be revoked by name later:"
+            ),
+            record,
         )
     old = here[-1] if here and delivered in {None, here[-1].fingerprint} else None
     which_old = f" ({old.fingerprint}, recorded {iso_utc(old.recorded_at)})" if old else ""
     key = ("--fingerprint", old.fingerprint) if old and old.fingerprint else (policy.name, "--last-recorded")
     return [
         first,
-        Step(
-            "Generate a new key for this environment alone, straight into the secret manager"
-            " (the part after | is its own command):",
-            command=f"{command('generate', policy.name, *options)} | {MANAGER}",
+        (
+            (
+                "Generate a new key for this environment alone, straight into the secret manager"
+                " (the part after | is its own command):"
+            ),
+            f"{command('generate', policy.name, *options)} | {MANAGER}",
         ),
-        Step(
+        (
             f"Set its expiry marker, {policy.cadence.days} days from now, where the key is delivered:",
-            command=f"{policy.expiry_variable}={iso_utc(now + policy.cadence)}",
+            f"{policy.expiry_variable}={iso_utc(now + policy.cadence)}",
         ),
-        Step(
+        (
             f"Deliver the key as {policy.variable}, and run the gate in the environment that has it:",
-            command=command("check", "--require-env-only", *options),
+            command("check", "--require-env-only", *options),
         ),
-        Step("Start the services, and confirm that their startup integrity checks pass."),
-        Step("Verify that authentication- and encryption-dependent functions still operate."),
-        Step("Record it, in the environment that has the key:", command=record),
-        Step(f"Disable the old version in the secret manager{which_old}."),
-        Step(
+        ("Start the services, and confirm that their startup integrity checks pass.", None),
+        ("Verify that authentication- and encryption-dependent functions still operate.", None),
+        ("Record it, in the environment that has the key:", record),
+        (f"Disable the old version in the secret manager{which_old}.", None),
+        (
             "Only if the old key may be known to others, revoke it:",
-            command=command("revoke", *key, "--reason", "WHY", *who, *log_options, *options),
+            command("revoke", *key, "--reason", "WHY", *who, *log_options, *options),
         ),
     ]

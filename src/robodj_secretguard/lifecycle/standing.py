@@ -1,10 +1,8 @@
-"""Each secret against its cadence, and what the operations log shows to be wrong (policy section 3)."""
+"""What the operations log shows to be wrong with the keys that are delivered (policy sections 3 and 4)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
@@ -19,64 +17,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.shapes import Record
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """One secret, and what the operations log says of the key that it has now, or had last where it has none here."""
-
-    status: SecretStatus
-    alerts: tuple[str, ...]
-    superseded: bool
-    """Whether a later key is recorded in its environment."""
-    rotated_at: datetime | None = None
-    """When this key was first recorded; `None` where it is not."""
-    environment: str | None = None
-    age: timedelta | None = None
-    open_steps: tuple[str, ...] = ()
-
-    @property
-    def cadence(self) -> timedelta:
-        """How often it is to be rotated."""
-        return timedelta(days=self.status.rotation_days)
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether this key is older than the cadence."""
-        return self.age is not None and self.age > self.cadence
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether its rotation is overdue, incomplete or not recorded."""
-        return self.rotated_at is None or self.is_overdue or bool(self.open_steps)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it in the plain types of JSON."""
-        return {
-            **self.status.as_dict(),
-            "alerts": list(self.alerts),
-            "superseded": self.superseded,
-            "rotated_at": self.rotated_at and iso_utc(self.rotated_at),
-            "environment": self.environment,
-            "age_days": None if self.age is None else self.age.days,
-            "overdue": self.is_overdue,
-            "open_steps": list(self.open_steps),
-        }
-
-
-def standing(status: SecretStatus, report: Report, records: Iterable[Record]) -> Standing:
-    """Compare a secret of a report with its cadence."""
-    alerts = tuple(str(finding.check) for finding in report.alerts if finding.secret == status.secret)
-    superseded = any((each.secret, each.check) == (status.secret, Check.SUPERSEDED) for each in report.findings)
-    of_this_secret = rotations(records, status.secret)
-    # Where the key is not delivered, as on an operator's machine, the last one that was recorded is meant.
-    fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
-    of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
-    if not of_this_key:
-        return Standing(status, alerts, superseded)
-    first, last = of_this_key[0], of_this_key[-1]
-    age = report.checked_at - first.recorded_at
-    return Standing(status, alerts, superseded, first.recorded_at, first.environment, age, last.open_steps)
 
 
 def recorded_findings(

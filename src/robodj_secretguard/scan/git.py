@@ -8,9 +8,9 @@ import stat
 import subprocess
 from contextlib import contextmanager, suppress
 from glob import escape, glob
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
-from robodj_secretguard.errors import GitError
+from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def work_tree_of(directory: str) -> str | None:
 
 
 class Repository:
-    """The git repository that a directory is in. It, and whatever it yields, may end in a `GitError`.
+    """The git repository that a directory is in. It, and whatever it yields, may end in an `UnreadError`.
 
     `directories` are git's own, that of a linked work tree first. `top` is the work tree's directory, or git's own
     where there is none. Git gets neither RoboDJ's variables nor the `withheld` ones: it needs no key.
@@ -72,8 +72,7 @@ class Repository:
         paths = (os.path.normpath(os.path.join(os.path.realpath(directory), each)) for each in kept)
         self.directories = tuple(dict.fromkeys(map(_near, paths)))
         if any(map(_keeps_waiting, self.directories)):
-            msg = "a pipe or a device lies where git keeps its files, and git would wait for it"
-            raise GitError(msg)
+            _fail("a pipe or a device lies where git keeps its files, and git would wait for it")
         self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
         self.top = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
 
@@ -142,11 +141,9 @@ class Repository:
                 answer, _ = process.communicate(timeout=_ANSWER_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-                msg = f"git has not answered for {_ANSWER_SECONDS:g} seconds: a pipe may lie where its settings are"
-                raise GitError(msg) from None
+                _fail(f"git has not answered for {_ANSWER_SECONDS:g} seconds: a pipe may lie where its settings are")
         if process.returncode:
-            msg = f"there is no repository, or git refuses it (status {process.returncode}): git status says why"
-            raise GitError(msg)
+            _fail(f"there is no repository, or git refuses it (status {process.returncode}): git status says why")
         return answer.removesuffix(b"\n")
 
     def _parts(self, *arguments: str) -> Iterator[bytes]:
@@ -168,14 +165,13 @@ class Repository:
             except BaseException as error:
                 process.kill()
                 if isinstance(error, OSError):  # a broken pipe; on Windows an invalid argument
-                    raise GitError(TOO_EARLY) from None
+                    _fail(TOO_EARLY)
                 raise
             finally:
                 with suppress(OSError):
                     stdin.close()
         if process.returncode:
-            msg = f"git {arguments[0]} has failed (status {process.returncode}): git fsck says why"
-            raise GitError(msg)
+            _fail(f"git {arguments[0]} has failed (status {process.returncode}): git fsck says why")
 
     def _process(self, *arguments: str) -> subprocess.Popen[bytes]:
         with suppress(OSError):
@@ -190,7 +186,11 @@ class Repository:
                     stderr=subprocess.DEVNULL,
                 )
         msg = "git cannot be run"
-        raise GitError(msg)
+        raise UnreadError(msg)
+
+
+def _fail(why: str) -> NoReturn:
+    raise UnreadError(why) from None
 
 
 class _Unshown:
@@ -234,7 +234,7 @@ def _object(header: bytes, stream: BufferedReader) -> Iterator[Object]:
     """Yield the object whose header was read, and leave the stream behind it."""
     name, kind, *size = header.decode().split() or ("", "")
     if not name:
-        raise GitError(TOO_EARLY)
+        _fail(TOO_EARLY)
     content = _content(stream, int(size[0])) if size else iter(())
     yield name, kind, content
     for _ in content:  # what was not read
@@ -245,7 +245,7 @@ def _content(stream: BufferedReader, size: int) -> Iterator[bytes]:
     while size:
         block = stream.read(min(size, BLOCK_BYTES))
         if not block:
-            raise GitError(TOO_EARLY)
+            _fail(TOO_EARLY)
         size -= len(block)
         yield block
     stream.read(1)  # the end of the line

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from robodj_secretguard.checks import holds_key_material
-from robodj_secretguard.errors import GitError, UnreadError
+from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.material import fingerprint, is_sound
 from robodj_secretguard.policy import LEAST_MATERIAL
 from robodj_secretguard.scan.content import ContentSearch
@@ -116,7 +116,7 @@ class Scanner:
         withheld = {variable for policy in self._policies for variable in (policy.variable, policy.expiry_variable)}
         try:
             return Repository(directory, withheld)
-        except GitError as error:
+        except UnreadError as error:
             self._miss("git", str(error))  # not where: a path may be a key by mistake
             return None
 

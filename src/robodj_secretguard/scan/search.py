@@ -5,7 +5,6 @@ from __future__ import annotations
 import binascii
 import re
 from bisect import bisect_right
-from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -90,10 +89,10 @@ def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
     """Yield the values of every declared secret except placeholders, fallback files that are not in use included."""
     for reading in readings:
         policy = reading.policy
-        sources = [(offer.source, line) for offer in reading.offers for line in offer.text.lines]
-        for source, key in sources:
-            if not is_placeholder(key.get_secret_value()):
-                yield Live(key, policy.name, source, is_sound(key.get_secret_value(), policy.material))
+        for offer in reading.offers:
+            for key in offer.text.lines:
+                if not is_placeholder(key.get_secret_value()):
+                    yield Live(key, policy.name, offer.source, is_sound(key.get_secret_value(), policy.material))
 
 
 def given_value(key: SealedStr) -> Live:
@@ -108,20 +107,15 @@ def known_keys(
 
     `recorded` has the fingerprint, the secret and the environment of each record.
     """
-    known: dict[str, KnownKey] = {}
-    for key in (
-        *(KnownKey(fingerprint(each.key), each.secret, None, (each.source,)) for each in live),
-        *(KnownKey(each, secret, where, (OPERATIONS_LOG,)) for each, secret, where in recorded if each),
-        *(KnownKey(each, known_by=(REVOCATION_LIST,)) for each in sorted(revoked)),
+    known: dict[str, tuple[str | None, str | None, dict[str, None]]] = {}
+    for each, secret, environment, source in (
+        *((fingerprint(each.key), each.secret, None, each.source) for each in live),
+        *((each, secret, environment, OPERATIONS_LOG) for each, secret, environment in recorded if each),
+        *((each, None, None, REVOCATION_LIST) for each in sorted(revoked)),
     ):
-        before = known.get(key.fingerprint, key)
-        known[key.fingerprint] = replace(
-            before,
-            secret=before.secret or key.secret,
-            environment=before.environment or key.environment,
-            known_by=tuple(dict.fromkeys(before.known_by + key.known_by)),
-        )
-    return known
+        first_secret, first_environment, sources = known.get(each, (None, None, {}))
+        known[each] = first_secret or secret, first_environment or environment, {**sources, source: None}
+    return {each: KnownKey(each, secret, where, tuple(sources)) for each, (secret, where, sources) in known.items()}
 
 
 def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
