@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -72,12 +73,14 @@ def largest_file(size: int) -> Iterator[None]:
     """Have a disk on which no file becomes larger."""
     import resource  # noqa: PLC0415 - it is POSIX's
 
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as Python does, unless a test of `exec` has restored it
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def write(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o600) -> None:
