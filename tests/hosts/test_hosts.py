@@ -18,10 +18,10 @@ from running import GOOD, Seen, refused, started
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.full  # tests/end_to_end/test_guard_process.py has the two servers in production use
-
 REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
 """The variable with which a host that is not installed is a failure."""
+IN_PRODUCTION = ("gunicorn, sync: at import", "uvicorn: at import")
+"""The hosts of the fast run."""
 RESULTS = "SECRETGUARD_HOSTS_RESULTS"
 """The variable that names the file to add the results to, for `table.py`."""
 
@@ -56,7 +56,11 @@ def keep(host: Host, run: table.Run, seen: Seen, versions: dict[str, str]) -> No
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="most of the hosts, and process groups, are of POSIX")
-@pytest.mark.parametrize("host", HOSTS, ids=str)
+@pytest.mark.parametrize(
+    "host",
+    [pytest.param(each, marks=[] if str(each) in IN_PRODUCTION else pytest.mark.full) for each in HOSTS],
+    ids=str,
+)
 class TestHosts:
     """A service in a real host."""
 
