@@ -45,6 +45,12 @@ def test_the_structure_of_the_source() -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
+def test_each_module_has_a_test_module() -> None:
+    """The tests of a module are in `tests/test_<module>.py`; exceptions are raised, and tested, elsewhere."""
+    names = [path.stem for path in (ROOT / "src").rglob("*.py") if not path.stem.startswith("__")]
+    assert [name for name in names if not (ROOT / "tests" / f"test_{name}.py").exists()] == ["errors"]
+
+
 def test_every_promise_names_its_tests() -> None:
     """Every row of the promises in SECURITY.md names tests, and they are there."""
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
