@@ -213,15 +213,6 @@ class TestPreCommit:
         recorded_at = KNOWN("secret.key (prod)", "notes.txt:1:1", "operations log")
         repository.refused(repository.commit(), recorded_at, KNOWN("a key", "notes.txt:2:1", "revocation list"))
 
-    def test_key_file(self, repository: Repository) -> None:
-        """A key file is refused, and the user sees the commands that fix it."""
-        repository.stage("config/secret.key", repository.key())
-        ran = repository.commit()
-        what = "git tracks this key file, and it holds more than a template (FP)"
-        repository.refused(ran, f"ALERT: secret.key: tracked-key-file: config/secret.key in the index: {what}")
-        fix = "- git rm --cached -- PATH, and put it into .gitignore: version control takes templates alone"
-        assert fix in (ran.out + ran.err).splitlines()
-
     def test_incomplete(self, repository: Repository) -> None:
         """A damaged operations log may hide a recorded key: nothing is committed."""
         repository.write("config/logs/secret_operations.jsonl", "{}\n")
@@ -229,27 +220,6 @@ class TestPreCommit:
         assert (ran.status, "- exit code: 2\n" in ran.out + ran.err) == (1, True)
         assert "INCOMPLETE: operations log: line 1 cannot be read" in ran.out + ran.err
         assert repository.commits == 1
-
-    def test_clean(self, repository: Repository) -> None:
-        """Ordinary text, a placeholder, a template of a key file and an unrecorded key elsewhere pass."""
-        repository.environ[V1] = repository.key()
-        repository.stage("deploy.env", f"{V1}=${{{V1}}}\n")
-        repository.stage("config/secret.key.example", "REPLACE_WITH_SECRET_KEY\n")
-        repository.stage("notes.txt", f"{repository.environ[V1]}\n")
-        repository.passed(repository.commit())
-
-    def test_deleted(self, leaking: Repository) -> None:
-        """The commit that deletes a key passes."""
-        assert leaking.git("commit", "--all", "--no-verify", "--message", "a leak").status == 0
-        leaking.git("rm", "--quiet", "deploy.env")
-        leaking.passed(leaking.commit(), commits=3)
-
-    def test_not_staged(self, leaking: Repository) -> None:
-        """A key that is not staged passes, and is in its file as before."""
-        leaking.stage("app.py", "print('hello')\n")
-        leaking.passed(leaking.commit())
-        assert (leaking.root / "deploy.env").read_text(encoding="utf-8") == f"{V1}={leaking.keys[0]}\n"
-        assert leaking.git("show", "HEAD:deploy.env").out == "\n"
 
     def test_first_commit(self, fresh: Repository) -> None:
         """All of a first commit is read."""
@@ -263,13 +233,6 @@ class TestPreCommit:
         """What `git commit` stages, in another index, is read."""
         leaking.refused(leaking.commit(*arguments), FOUND("deploy.env:1:19"))
 
-    def test_left_staged(self, leaking: Repository) -> None:
-        """A commit of one path leaves the other staged files for the next commit."""
-        leaking.stage("app.py", "print('hello')\n")
-        leaking.git("add", "deploy.env")
-        leaking.passed(leaking.commit("app.py"))
-        leaking.refused(leaking.commit(), FOUND("deploy.env:1:19"), commits=2)
-
     def test_subdirectory(self, leaking: Repository) -> None:
         """A commit from a subdirectory is read as a whole, with the repository's revocation list."""
         key = leaking.key()
@@ -278,23 +241,3 @@ class TestPreCommit:
         ran = leaking.commit("--all", cwd=leaking.root / "src" / "deep")
         known = KNOWN("a key", "src/deep/notes.txt:1:1", "revocation list")
         leaking.refused(ran, FOUND("deploy.env:1:19"), known)
-
-    def test_linked_work_tree(self, leaking: Repository, tmp_path: Path) -> None:
-        """A linked work tree has a separate index and separate files."""
-        assert leaking.git("worktree", "add", "--quiet", str(tmp_path / "linked")).status == 0
-        leaking.git("add", ".")
-        there = Repository(tmp_path / "linked", leaking.environ, leaking.keys)
-        there.stage("other.env", f"\n{V1}={there.key()}\n")
-        there.refused(there.commit(), FOUND("other.env:2:19"))
-        there.stage("other.env", "\n")
-        there.passed(there.commit())
-
-    def test_merge(self, leaking: Repository) -> None:
-        """What a merge brings from another branch is read when the merge is committed."""
-        leaking.git("switch", "--quiet", "--create", "other")
-        assert leaking.commit("--all", "--no-verify").status == 0
-        leaking.git("switch", "--quiet", "-")
-        leaking.stage("app.py", "print('hello')\n")
-        assert leaking.commit().status == 0
-        assert leaking.git("merge", "--no-commit", "other").status == 0
-        leaking.refused(leaking.commit(), FOUND("deploy.env:1:19"), commits=3)
