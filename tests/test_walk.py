@@ -236,6 +236,13 @@ class TestContent:
         with pytest.raises(UnreadError, match=f"^{CHANGED}$"):
             next(blocks)
 
+    def test_a_file_without_a_size(self) -> None:
+        """A file of /proc claims to be empty: it is reported as changed and does not count as read."""
+        if not os.path.exists("/proc/self/environ"):
+            pytest.skip("there is no /proc")
+        with pytest.raises(UnreadError, match=f"^{CHANGED}$"):
+            [*content("/proc/self/environ", Where.FILE)]
+
     def test_the_descriptor_is_closed(self, tmp_path: Path) -> None:
         """No descriptor stays open, whether a file was read as a whole, in part, or not at all."""
         (tmp_path / "file").write_bytes(bytes(3 * BLOCK_BYTES))
