@@ -288,13 +288,6 @@ EDGES = {
     "UTF-16 LE without its last byte": KEY2.encode("utf-16-le")[:-1],
     "respelled": respelled(KEY1)[0].encode(),
 }
-PAGES = st.builds(
-    lambda form, filler, *, at_end: form.rjust(PAGE_BYTES, filler) if at_end else form.ljust(PAGE_BYTES, filler),
-    st.sampled_from([*EDGES.values()]),
-    st.sampled_from([b".", b"\n", b"\0", b" "]),
-    at_end=st.booleans(),
-)
-HOLES = st.integers(1, 9).map(lambda pages: pages * PAGE_BYTES)
 PIECES = st.sampled_from([*FORMS.values(), b"\n", b" ", b"x" * 300, b"\0\n" * 200, "é\n".encode() * 50, b"\xff" * 400])
 
 
@@ -320,26 +313,6 @@ class TestBlocks:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(content, "OVERLAP_BYTES", SMALL_OVERLAP)
             assert hits(*split(data, cuts)) == hits(data)
-
-    @pytest.mark.parametrize("form", ["raw", *(pytest.param(each, marks=FULL) for each in FORMS if each != "raw")])
-    def test_the_real_size(self, form: str) -> None:
-        """Across the ends of real blocks, each key is found once. Only the full run has all forms."""
-        size = 3 * BLOCK_BYTES + 17
-        piece = b" " + FORMS[form] + b" "
-        data = bytearray(b"." * size)
-        ends = [each * BLOCK_BYTES - back for each in (1, 2, 3) for back in (0, OVERLAP_BYTES, 2 * OVERLAP_BYTES)]
-        starts = sorted(end - len(piece) // 2 for end in ends)
-        for start in starts:
-            data[start : start + len(piece)] = piece
-        found = [offset for offset, *_ in hits(*split(bytes(data), range(BLOCK_BYTES, size, BLOCK_BYTES)))]
-        assert [start < each < start + len(piece) for start, each in zip(starts, found, strict=True)] == [True] * 9
-
-    @settings(max_examples=50)
-    @given(blocks=st.lists(PAGES | HOLES, max_size=9), mark=st.sampled_from([b"", "\ufeff".encode("utf-16-be")]))
-    def test_holes(self, blocks: list[bytes | int], mark: bytes) -> None:
-        """The same is found around a hole as around its zero bytes."""
-        first = [mark.ljust(PAGE_BYTES)] if mark else []
-        assert hits(*first, *blocks) == hits(*first, *map(bytes, blocks))
 
     @pytest.mark.parametrize("form", EDGES)
     @pytest.mark.parametrize("at_end", [False, True])

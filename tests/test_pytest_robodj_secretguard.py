@@ -5,7 +5,6 @@ Most runs are in this process, by pytest's own `pytester`: the plugin knows runs
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 import re
@@ -227,16 +226,6 @@ class TestRefusalInATest:
         thread.start()
         thread.join()
         assert statuses == [3]
-
-    def test_in_an_event_loop(self, bad_robodj_secret: BadSecret) -> None:
-        """An event loop does not end the run."""
-        bad_robodj_secret("missing")
-
-        async def serve() -> None:
-            guard()
-
-        with pytest.raises(SystemExit, match=r"refused: secret\.key: missing"):
-            asyncio.run(serve())
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
     def test_in_a_forked_process(self, bad_robodj_secret: BadSecret) -> None:

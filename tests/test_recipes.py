@@ -190,10 +190,10 @@ def python(program: str, *arguments: str, keys: Mapping[str, str], cwd: Path = R
     return command("-W", "error", "-c", program, *arguments, keys=keys, cwd=cwd)
 
 
-def command(*arguments: str, keys: Mapping[str, str], cwd: Path = RECIPES, reloader: bool = False) -> Ran:
+def command(*arguments: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Ran:
     """Run Python where the recipes are, or with them on its path, and make sure that it shows no key."""
     env = clean_environment() | {"PYTHONPATH": str(RECIPES), "PYTHONDONTWRITEBYTECODE": "1"} | dict(keys)
-    return run(arguments, env=env | {"RUN_MAIN": "true"} if reloader else env, cwd=cwd, keys=list(keys.values()))
+    return run(arguments, env=env, cwd=cwd, keys=list(keys.values()))
 
 
 def use(name: str, *tokens: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Used:
@@ -259,29 +259,12 @@ class TestEveryRecipe:
         """With other keys it refuses what it made with these."""
         assert use(name, used(name).token, keys=new_keys()).read == ["none"]
 
-    @every_recipe("pyjwt_tokens")
-    def test_str_of_a_secret_is_refused(self, name: str, tmp_path: Path) -> None:
-        """With `str(secret)` instead of the value it signs nothing: the masked text is public."""
-        cwd = edited(name, lambda text: text.replace(".get_secret_value()", ".__str__()"), tmp_path)
-        ran = python(DRIVERS[name] + USE, keys=KEYS, cwd=cwd)
-        assert (ran.status, ran.out) == (1, "")
-        assert ran.err.endswith("TypeError: a secret has no str(): call get_secret_value() where the key is used\n")
-
-    @pytest.mark.parametrize(
-        ("name", "kept"),
-        [
-            ("flask_sessions", "app.secret_key = KEPT = secrets.secret_key.get_secret_value()"),
-            ("itsdangerous_tokens", "KEPT = serializer()"),
-            ("pyjwt_tokens", "KEPT = secrets.secret_v2_key.get_secret_value().encode()"),
-        ],
-        ids=["text", "object", "bytes"],
-    )
     @pytest.mark.full
-    def test_a_kept_key_would_be_found(self, name: str, kept: str, tmp_path: Path) -> None:
-        """The test above finds text, bytes, and a key in a framework's object."""
-        cwd = edited(name, lambda text: f"{text}\n{kept}\n", tmp_path)
-        expected = ["app", "KEPT"] if "app" in kept else ["KEPT"]
-        assert use(name, keys=KEYS, cwd=cwd).holders == expected
+    def test_a_kept_key_would_be_found(self, tmp_path: Path) -> None:
+        """The test above finds a key under a name and in a framework's object."""
+        kept = "app.secret_key = KEPT = secrets.secret_key.get_secret_value()"
+        cwd = edited("flask_sessions", lambda text: f"{text}\n{kept}\n", tmp_path)
+        assert use("flask_sessions", keys=KEYS, cwd=cwd).holders == ["app", "KEPT"]
 
     @every_recipe("fernet_encryption")
     def test_is_refused_with_bad_keys(self, name: str) -> None:
@@ -323,14 +306,6 @@ class TestDjango:
         ran = command(*documented("django_secret_key"), keys=KEYS)
         assert "security.W009" not in ran.err
         assert "(security.W004)" in ran.err  # of something else: the checks were run
-
-    @pytest.mark.full
-    @pytest.mark.parametrize(("reloader", "status"), [(False, 3), (True, 4)])
-    def test_every_command_is_refused(self, *, reloader: bool, status: int) -> None:
-        """Every command reads the settings: status 3, and 4 in the autoreloader's child."""
-        arguments = ("-m", "django", "runserver", "--settings", "django_secret_key")
-        ran = command(*arguments, keys={V1: KEYS[V1]}, reloader=reloader)
-        assert (ran.status, [line.split()[1:3] for line in ran.alerts]) == (status, [["secret_v2.key:", "missing:"]])
 
     @pytest.mark.full
     def test_debug_page_hides_the_key(self) -> None:

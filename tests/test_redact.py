@@ -12,7 +12,6 @@ import re
 import sys
 import traceback
 from decimal import Decimal
-from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
@@ -107,26 +106,12 @@ class Changes:
         return f"<{KEY1 if self.shown.count(way) > 1 else way}>"
 
 
-class Again:
-    """Shows a key as text when it is shown again."""
+class ChangingText(str):  # noqa: SLOT000 - it keeps whether it was shown
+    """A text that shows itself as a key when it is shown again."""
 
     def __str__(self) -> str:
         self.shown = hasattr(self, "shown")
         return KEY1 if self.shown else "<str>"
-
-
-class ChangingText(Again, str):  # noqa: SLOT000 - it keeps whether it was shown
-    """A text that shows itself as a key."""
-
-
-class ChangingNumber(Again, int):
-    """A number that shows itself as a key."""
-
-
-class ChangingMember(Again, Enum):
-    """An enumeration that shows itself as a key."""
-
-    ONE = 1
 
 
 class Strange(dict[str, Any]):
@@ -170,12 +155,6 @@ class TestAnEvent:
             text = encoded if isinstance(encoded, str) else encoded.decode()
             written = redact(None, "info", f"<{text}>")
             assert re.fullmatch(rf"<{re.escape(NAME1)}[A-Za-z0-9]?={{0,2}}>", written)
-
-    def test_hexadecimal_keys_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Keys that have one spelling each are found as well."""
-        monkeypatch.setenv(V1, KEY2[:64])
-        monkeypatch.setenv(V2, good_keys()[V2])
-        assert SecretRedactor(guard())(None, "info", f"<{KEY2[:64]}>") == f"<{NAME1}>"
 
     def test_base64_within_something_longer(self, redact: SecretRedactor) -> None:
         """No character is left that the key alone makes."""
@@ -239,14 +218,12 @@ class TestAnEvent:
 
 
 PIPELINES: dict[str, list[Any]] = {
-    "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
     "json-bytes": [
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(lambda event, **_: json.dumps(event, default=repr).encode()),
     ],
     "dict-tracebacks": [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()],
     "console": [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)],
-    "key-value": [structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
     "logging": [structlog.processors.format_exc_info, structlog.stdlib.render_to_log_kwargs],
 }
 
@@ -350,12 +327,6 @@ class TestARecord:
         """An object that is formatted as a number, or out of a mapping that is no dict, is shown once."""
         assert logged(redact, lambda logger: logger.info(*arguments), logging.Formatter()) == expected
 
-    def test_an_object_as_message_and_format(self, redact: SecretRedactor) -> None:
-        """A message that is an object, with an argument, is shown once."""
-        template = type("Template", (Changes,), {"__str__": lambda self: f"{Changes.__str__(self)}%.0s"})()
-        written = logged(redact, lambda logger: logger.info(template, Shown()), logging.Formatter())
-        assert (written, template.shown) == ("<str>\n", ["str", "repr"])
-
     @pytest.mark.parametrize(
         ("log", "expected"),
         [
@@ -374,11 +345,10 @@ class TestARecord:
         assert leaks(written, [KEY1]) == []
         assert NAME1 in written
 
-    @pytest.mark.parametrize(
-        "value", [ChangingText("x" * 50), ChangingText("x"), ChangingNumber(1), ChangingMember.ONE], ids=repr
-    )
-    def test_a_type_made_from_a_plain_one(self, redact: SecretRedactor, value: Any) -> None:
-        """A member of an enumeration and a subclass of `str` or `int` can show anything."""
+    @pytest.mark.parametrize("length", [1, 50])
+    def test_a_type_made_from_a_plain_one(self, redact: SecretRedactor, length: int) -> None:
+        """A subclass of a plain type, such as `str`, can show anything, however short its value is."""
+        value = ChangingText("x" * length)
         written = logged(redact, lambda logger: logger.info("%s", value), logging.Formatter())
         assert leaks(written, [KEY1]) == []
 
@@ -439,24 +409,6 @@ class TestARecord:
         assert leaks(f"{record.exc_text} {record.exc_info!r}", [KEY1]) == []
         assert (record.exc_info is exc_info) is (not error.args)
         assert record.exc_text == (str(record.exc_info[1]) if error.args else f"in short: {NAME1}")  # type: ignore[index]
-
-    @pytest.mark.parametrize("place", ["first", "last"])
-    def test_structlogs_bound_logger(self, redact: SecretRedactor, place: str) -> None:
-        """An exception that structlog sends to logging stays one, wherever in the pipeline it is redacted."""
-        processors: list[Any] = [structlog.stdlib.render_to_log_kwargs]
-        processors.insert(place == "last", redact)
-
-        def log(logger: logging.Logger) -> None:
-            bound = structlog.wrap_logger(logger, processors, wrapper_class=structlog.stdlib.BoundLogger)
-            try:
-                fail(ValueError(KEY1))
-            except ValueError:
-                bound.exception("said", key=KEY2, broken=Broken())
-
-        written = logged(logging.Filter(), log, Everything())
-        assert leaks(written, list(KEYS.values())) == []
-        assert written.startswith("said\nrobodj_secretguard.errors.RedactedError: Traceback")
-        assert f"ValueError: {NAME1}" in written
 
     @pytest.mark.parametrize("place", ["first", "last", "filter"])
     def test_structlogs_formatter(self, redact: SecretRedactor, place: str) -> None:

