@@ -378,9 +378,17 @@ FULL = "it is full, with 67108864 bytes: keep it under another name; the next re
 
 LINK = "it is a link, and nothing is read or written through one"
 OTHERS = "others may have changed it or put it there: "
+
+
+def make_writable_by_others(path: Path) -> None:
+    """Make an empty log that others may write."""
+    path.touch()
+    path.chmod(0o602)
+
+
 UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "directory": (os.mkdir, "it is not a regular file"),
-    "writable": (lambda path: path.touch() or path.chmod(0o602), f"{OTHERS}it is writable by others"),
+    "writable": (make_writable_by_others, f"{OTHERS}it is writable by others"),
     "link": (lambda path: path.symlink_to("nowhere"), LINK),
 }
 
