@@ -267,25 +267,6 @@ class TestLog:
         last_hash = last.hash if is_read else None
         assert document["operations_log"] == {"found": True, "last_hash": last_hash, "defects": [why]}
 
-    @pytest.mark.parametrize(
-        ("arguments", "told"),
-        [
-            (("incident", "report", "--since", "2026-11-01"), (0, "")),
-            (("rotate", "plan", "secret.key"), (0, "")),
-            (
-                ("revoke", "secret.key", "--reason", "leaked"),
-                (1, "robodj-secretguard: nothing was revoked: pass --yes to do it\n"),
-            ),
-        ],
-        ids=["incident", "plan", "revoke"],
-    )
-    def test_other_commands(self, machine: Machine, arguments: tuple[str, ...], told: tuple[int, str]) -> None:
-        """Every command that does its work without a log reports one that cannot be relied on."""
-        two_recorded(machine)
-        edited(machine)
-        ran = machine.call(*arguments, "--format", "json")
-        assert (ran.status, ran.err, bool(ran.out)) == (told[0], f"{SAID}{CUT}\n{told[1]}", True)
-
 
 class TestColour:
     """Colour is for a terminal that shows it."""
