@@ -18,7 +18,6 @@ from conftest import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from races import just_before
-from windows import pretend_windows
 
 from robodj_secretguard import files
 from robodj_secretguard.checks import EARLIEST_CLOCK
@@ -271,23 +270,6 @@ class TestAppend:
         assert (after.damage, after.sealed, after.torn) == ((), (), None)
         assert path.read_bytes().startswith(WHOLE)
 
-    def test_one_write_that_is_synced(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Records are appended in one write and are on the disk before the head file is written."""
-        path.write_bytes(WHOLE)
-        done: list[str] = []
-
-        def watch(module: object, name: str) -> None:
-            def note() -> None:
-                done.append(name)
-                watch(module, name)
-
-            just_before(monkeypatch, module, name, note)
-
-        for module, name in ((os, "write"), (os, "fsync"), (operations_log, "prepared_file")):
-            watch(module, name)
-        append(path, *some(3))
-        assert done[:3] == ["write", "fsync", "prepared_file"]
-
     @pytest.mark.parametrize(
         "every_size",
         [False, pytest.param(True, marks=pytest.mark.full)],
@@ -441,16 +423,6 @@ class TestFile:
             log.append(some(1))
         assert len(load(path.name).records) == 1
 
-    def test_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """On Windows too, records follow each other, and a second process is refused."""
-        pretend_windows(monkeypatch)
-        appended = append(path, *some(1)) + append(path, *some(1))
-        log = load(str(path))
-        assert (log.damage, log.records) == ((), appended)
-        monkeypatch.setattr(files, "LOCK_SECONDS", 0)
-        with opened(str(path)):
-            assert "another process" in refused(path)
-
     def test_largest(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A log may have the largest size and no byte more."""
         path.write_bytes(joined(LINES[:3]))
@@ -566,15 +538,12 @@ class TestCopytruncate:
         assert path.read_bytes() == b""
         self.continues(path, last)
 
-    @pytest.mark.parametrize("moment", ["before the head", "after the head"])
-    def test_acknowledged_record_is_lost(self, path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    def test_acknowledged_record_is_lost(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The next record continues after a lost record, and the earlier file does not have it: that is the gap."""
         append(path, *some(2))
         earlier = path.read_bytes()
-        if moment == "before the head":
-            just_before(monkeypatch, operations_log, "prepared_file", lambda: os.truncate(path, 0))
+        just_before(monkeypatch, operations_log, "prepared_file", lambda: os.truncate(path, 0))
         (lost,) = append(path, *some(1))
-        os.truncate(path, 0)
         assert load(str(path)).continues == Head(sequence=3, hash=lost.hash)
         self.continues(path, lost)
         assert find(read(earlier), lost.hash) is None
