@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
-from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, machine_at, on_terminal, rotated
-from conftest import NOW, V1, V2, clean_environment, good_keys, marker, run
+from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, machine_at, rotated
+from conftest import NOW, V1, V2, good_keys, marker
 
 from robodj_secretguard import check
 from robodj_secretguard.shapes import Proof
@@ -283,16 +283,3 @@ class TestColour:
         assert lines[7] == f"{RED}secret_v2.key: missing (none){PLAIN}"
         assert lines[9] == f"{YELLOW}{NOT_RECORDED}{PLAIN}"
         assert sum("\x1b" in line for line in lines) == 5
-
-    @posix_only
-    def test_a_process(self, machine: Machine) -> None:
-        """A real terminal gets colour, and a pipe the same text without any."""
-        env = {name: value for name, value in clean_environment().items() if name != "NO_COLOR"}
-        env |= machine.environ | {"TERM": "xterm"}
-        shown = on_terminal(["status", "--strict"], env=env, cwd=machine.root)
-        piped = run(["-m", "robodj_secretguard", "status"], env=env, cwd=machine.root)
-        assert (shown.status, shown.err, piped.status, piped.err) == (1, "", 0, "")
-        assert shown.out.startswith(f"{GREEN}secret.key: present (environment){PLAIN}\n")
-        assert re.sub(r"model: .*\n", "", re.sub(r"\x1b\[[0-9]+m", "", shown.out)) == re.sub(
-            r"model: .*\n", "", piped.out
-        )
