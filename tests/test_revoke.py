@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, V2, clean_environment, found, good_keys, run
+from conftest import NOW, V1, V2, found, good_keys
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from races import just_before
 
@@ -189,17 +189,6 @@ class TestRevoked:
             in (machine.root / "log.jsonl").read_text()
         )
         assert list(machine.config.iterdir()) == []
-
-    def test_a_process(self, machine: Machine) -> None:
-        """After a revocation, a service does not start with the key, and starts with another one."""
-        env = clean_environment() | machine.environ
-        command = ["-m", "robodj_secretguard", *REVOKE]
-        revoked = run(command, env=env, cwd=machine.root, keys=(env[V1],))
-        assert (revoked.status, json.loads(revoked.err)["event"]) == (0, "secret revoked")
-        service = ["-c", "from robodj_secretguard import guard; guard(); print('served')"]
-        ran = run(service, env=env, cwd=machine.root, keys=(env[V1],))
-        assert (ran.status, [line.split(": ")[:3] for line in ran.alerts]) == (3, [["ALERT", "secret.key", "revoked"]])
-        assert run(service, env=env | {V1: good_keys()[V1]}, cwd=machine.root).out == "served\n"
 
 
 class TestRefused:
