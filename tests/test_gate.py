@@ -29,7 +29,6 @@ from processes import (
     config_files,
     host_env,
     needs_fork,
-    redirected,
     run_copy,
     run_forked,
 )
@@ -96,7 +95,6 @@ class TestCheck:
             ("warned", (), 0),
             ("warned", ("--strict",), 1),
             ("bad", (), 1),
-            ("none", ("--strict",), 1),
         ],
     )
     @pytest.mark.parametrize("form", ["text", "json"])
@@ -110,23 +108,6 @@ class TestCheck:
         else:
             assert (ran.out.splitlines()[-1] == PASSED, PASSED in ran.out) == (not status, not status)
             assert ("mode: environment only" in ran.out) is ("--require-env-only" in options)
-
-    @pytest.mark.parametrize(
-        ("there", "options", "said"),
-        [
-            (None, (), False),
-            ("config/logs/secret_operations.jsonl", (), True),
-            ("log.jsonl", ("--operations-log", "log.jsonl"), True),
-            (None, ("--operations-log", "log.jsonl"), True),
-        ],
-    )
-    def test_the_operations_log(self, tmp_path: Path, there: str | None, options: Sequence[str], said: bool) -> None:  # noqa: FBT001
-        """A log that is there, or is named, is judged too; test_status.py tests what is reported."""
-        (tmp_path / "config" / "logs").mkdir(mode=0o700, parents=True)
-        if there:
-            (tmp_path / there).write_text("damaged\n")
-        ran = call(["check", *options], GOOD, tmp_path)
-        assert ("operations log" in ran.out) is said
 
     @pytest.mark.parametrize(
         ("keys", "arguments", "status"), [("bad", ("check", "--format", "json"), 1), ("good", ("chekc",), 2)]
@@ -145,28 +126,17 @@ class TestCheck:
     @pytest.mark.parametrize(
         "arguments",
         [
-            (),
-            ("check", "check"),
             (GOOD[V1],),
-            ("check", GOOD[V2]),
             ("check", f"--{GOOD[V1]}"),
-            ("check", f"--format={GOOD[V2]}"),
-            ("check", f"--strict={GOOD[V1]}"),
             ("check", "--model", GOOD[V1]),
-            ("check", "--model", f"k{GOOD[V2]}:Model"),
-            ("check", "--stri"),
             ("check", "--ephemeral"),
-            ("check", *TOUCH),
             ("exec",),
             ("exec", "--"),
             ("exec", *TOUCH[1:]),
-            ("exec", "--skip", *TOUCH),
-            ("exec", "--stric", *TOUCH),
             ("exec", "--model", *TOUCH),
-            ("exec", "--model", "nothing:Here", *TOUCH),
             ("--", "exec", *TOUCH[1:]),
         ],
-        ids=range(20),
+        ids=range(9),
     )
     def test_wrong_usage(self, tmp_path: Path, arguments: tuple[str, ...]) -> None:
         """Wrong usage is status 2 and one line on stderr that echoes nothing, and no command starts."""
@@ -195,8 +165,6 @@ class TestModel:
         [
             "signal.signal(signal.SIGINT, signal.default_int_handler); os.kill(os.getpid(), signal.SIGINT)",
             "from robodj_secretguard import guard; guard(Same)",
-            "class Nothing(SecretSettings): pass",
-            "this is no Python",
         ],
     )
     def test_a_module_that_gives_no_model(self, tmp_path: Path, code: str) -> None:
@@ -226,10 +194,9 @@ class TestModel:
         "code",
         [
             f"sys.__stdout__.write({PASSED!r})",
-            f"atexit.register(print, {PASSED!r})",
             f"atexit.register(lambda stream=sys.__stdout__: stream.write({PASSED!r}))",
         ],
-        ids=["late-flush", "at-exit", "at-exit-on-the-first-stdout"],
+        ids=["late-flush", "at-exit-on-the-first-stdout"],
     )
     def test_what_it_prints_later(self, tmp_path: Path, code: str) -> None:
         """What a module leaves in a buffer, or prints when the interpreter exits, is not a part of the document."""
@@ -237,18 +204,6 @@ class TestModel:
             program(["check", "--format", "json", "--model", "ours:Same"]), BAD, with_model(tmp_path, code)
         )
         assert (ran.status, json.loads(ran.out)["ok"]) == (1, False)
-
-    def test_without_stdin_and_stderr(self, tmp_path: Path) -> None:
-        """Started without them, nothing that a module prints becomes part of the result."""
-        command = redirected("<&- 2>&-", [*MODULE, "check", "--model", "ours:Same"])
-        ran = run(command, env=host_env(BAD), cwd=with_model(tmp_path, CHATTER), keys=SECRET, python=False)
-        assert (ran.status, PASSED in ran.out, len(ran.alerts)) == (1, False, 2)
-
-    def test_without_stdout(self, tmp_path: Path) -> None:
-        """Without a stdout there is no result."""
-        argv = ["check", "--model", "ours:Same"]
-        ran = call(argv, GOOD, with_model(tmp_path), "os.close(1); sys.stdout = None")
-        assert (ran.status, ran.err) == (2, "robodj-secretguard: the result could not be written\n")
 
     def test_an_exit_is_no_success(self, tmp_path: Path) -> None:
         """A `SystemExit(0)` that comes out of the work is status 2."""
@@ -262,21 +217,6 @@ class TestModel:
         command = ["-X", "dev", SCRIPT, "check", "--model", "ours:Same"]
         ran = run(command, env=host_env(GOOD), cwd=with_model(tmp_path, "import fractions"), keys=SECRET)
         assert (ran.status, ran.out.splitlines()[-1], ran.err) == (0, PASSED, "")
-
-    @pytest.mark.parametrize(
-        ("arguments", "keys", "status"),
-        [
-            (("check", "--model", "ours:Same"), "good", 0),
-            (("check", "--model", "ours:No"), "good", 2),
-            (("exec", "--model", "ours:Same", *TOUCH), "bad", 3),
-            (("exec", "--model", "ours:Same", "--", "no-such-program"), "good", 127),
-        ],
-    )
-    def test_it_starts_a_thread(self, tmp_path: Path, arguments: Sequence[str], keys: str, status: int) -> None:
-        """The gate ends with its status and its lines, though a thread of the module goes on."""
-        thread = "import threading\nthreading.Thread(target=threading.Event().wait).start()"
-        ran = run_forked(program(arguments), SETS[keys], with_model(tmp_path, thread))
-        assert (ran.status, ran.out + ran.err == "") == (status, False)
 
     def test_it_starts_none(self, tmp_path: Path) -> None:
         """What a module left to be done at exit is done, and is not on stdout."""
@@ -406,8 +346,8 @@ class TestNotStarted:
     @pytest.mark.parametrize(
         ("name", "status"),
         [
-            *((each, 127) for each in ("no-such-program", "./no-such-program", "plain/program", "", "./moved", "KEY")),
-            *((each, 126) for each in (".", "./plain", "./no-program")),
+            *((each, 127) for each in ("no-such-program", "plain/program", "", "./moved", "KEY")),
+            *((each, 126) for each in ("./plain", "./no-program")),
         ],
     )
     def test_it_cannot_be_started(self, tmp_path: Path, name: str, status: int) -> None:
@@ -450,7 +390,7 @@ class TestEphemeral:
         ends = datetime.fromisoformat(first[2])
         assert before < ends + timedelta(seconds=1) <= datetime.now(UTC) + timedelta(hours=1, seconds=1)
 
-    @pytest.mark.parametrize("name", [V1, V2, f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"])
+    @pytest.mark.parametrize("name", [V1, f"{V2}_EXPIRES_AT"])
     def test_beside_a_declared_variable(self, tmp_path: Path, name: str) -> None:
         """They take the place of nothing that is set; set but empty is unset."""
         ran = call(["exec", "--ephemeral", *TOUCH], {name: GOOD.get(name, "2099-01-01T00:00:00Z")}, tmp_path)

@@ -111,12 +111,8 @@ class TestShow:
             (("--secret", "secret.key"), [1, 3]),
             (("--environment", "dev"), [2]),
             (("--event", "rotation-incomplete"), [2]),
-            (("--event", "sealed"), []),
             (("--since", "2026-11-29T14:00:00+02:00"), [2, 3, 4]),
-            (("--since", "2026-11-29T12:00:01Z"), [3, 4]),
-            (("--until", "2026-11-29T12:00:01Z"), [1, 2]),
             (("--until", "2026-11-29T12:00:00Z"), [1]),
-            (("--since", "2026-11-28", "--until", "2026-11-30", "--secret", "secret.key"), [1]),
         ],
     )
     def test_filters(self, machine: Machine, options: Sequence[str], numbers: list[int]) -> None:
@@ -132,32 +128,16 @@ class TestShow:
         assert (ran.status, ran.out, ran.err) == (0, "no such record\n", "")
 
     @pytest.mark.usefixtures("entries")
-    @pytest.mark.parametrize(("spoil", "shown"), [(edited, [1, 2, 3, 4]), (torn, [1, 2, 3])])
-    def test_damaged(self, machine: Machine, spoil: Callable[[Machine], None], shown: list[int]) -> None:
+    def test_damaged(self, machine: Machine) -> None:
         """The readable records of a damaged log are shown, and stderr says that the log does not verify."""
-        spoil(machine)
+        torn(machine)
         ran = machine.call("log", "show")
-        assert (ran.status, ran.err, ran.out.count("\n")) == (1, DOES_NOT, 1 + len(shown))
+        assert (ran.status, ran.err, ran.out.count("\n")) == (1, DOES_NOT, 4)
         ran = machine.call("log", "show", "--format", "json", "--operations-log", str(machine.log))
         document = json.loads(ran.out)
         verify = f"log verify --operations-log {machine.log} says"
         assert (ran.status, ran.err, document["ok"]) == (1, DOES_NOT.replace("log verify says", verify), False)
-        assert [each["sequence"] for each in document["records"]] == shown
-
-    @pytest.mark.parametrize(
-        ("options", "said"),
-        [
-            (
-                (f"--since={key_as_argument()}",),
-                "--since must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31",
-            ),
-            (("--since", "2026-11-29", "--until", "2026-11-29"), "--until must be later than --since"),
-        ],
-        ids=["key", "until"],
-    )
-    def test_invalid_time(self, machine: Machine, options: Sequence[str], said: str) -> None:
-        """An invalid time is refused and not repeated."""
-        assert error(machine.call("log", "show", *options)) == said
+        assert [each["sequence"] for each in document["records"]] == [1, 2, 3]
 
 
 class TestVerify:
@@ -195,14 +175,6 @@ class TestVerify:
             "continues": None,
         }
 
-    def test_limits(self) -> None:
-        """The result says what it cannot prove, and how to prove that."""
-        assert LIMITS == (
-            "It finds damage and careless edits. Somebody who can write the log and its head file can change the last"
-            " record, remove the last ones, or write the whole log anew, and it still verifies. To find that, compare"
-            " with the last hash in your log system (log verify --expect HASH)."
-        )
-
     @pytest.mark.parametrize(("spoil", "defect", "count"), [(edited, EDITED, 4), (torn, TORN, 3)])
     def test_defect(
         self,
@@ -237,7 +209,7 @@ class TestVerify:
 
     @pytest.mark.parametrize(
         ("spoil", "expected", "number"),
-        [(None, 1, 1), (None, 4, 4), (edited, 1, 1), (edited, 4, None), (torn, 4, None)],
+        [(None, 4, 4), (edited, 1, 1), (edited, 4, None)],
     )
     def test_expect(
         self,
@@ -257,10 +229,9 @@ class TestVerify:
         assert (missing in document["defects"]) is (number is None)
         assert document["expected_sequence"] == number
 
-    @pytest.mark.parametrize("taken", [1, 3])
-    def test_expect_finds_a_cut_log(self, machine: Machine, entries: Sequence[Record], taken: int) -> None:
+    def test_expect_finds_a_cut_log(self, machine: Machine, entries: Sequence[Record]) -> None:
         """A log without its last records, or one that was written again, verifies and fails with --expect."""
-        machine.record(*entries[:-taken])
+        machine.record(*entries[:-1])
         assert len(self.verify(machine, passes=True)[0]) == 1
         self.verify(machine, "--expect", entries[-1].hash, passes=False)
         machine.record(*[replace(entry, operator="Eve") for entry in entries])
@@ -296,11 +267,10 @@ class TestVerify:
         earlier.write_bytes(earlier.read_bytes().splitlines(keepends=True)[0])
         assert machine.call(*words).status == 1
 
-    @pytest.mark.parametrize("given", [hash_of(b"").upper(), hash_of(b"")[:-1], "", key_as_argument()], ids=range(4))
-    def test_expect_without_a_hash(self, machine: Machine, given: str) -> None:
+    def test_expect_without_a_hash(self, machine: Machine) -> None:
         """A value of --expect that is not a hash is refused and not repeated."""
         said = "--expect must be the hash of a record: sha256: and 64 hexadecimal digits in lower case"
-        assert error(machine.call("log", "verify", f"--expect={given}")) == said
+        assert error(machine.call("log", "verify", f"--expect={key_as_argument()}")) == said
 
     def test_empty_log(self, machine: Machine) -> None:
         """An empty log is an error: nothing was verified."""
@@ -309,16 +279,10 @@ class TestVerify:
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [(lambda _: None, "there is none"), (lambda path: path.mkdir(parents=True), "it is not a regular file")],
-    ids=["none", "directory"],
-)
-def test_unreadable_log(machine: Machine, command: str, make: Callable[[Path], None], said: str) -> None:
-    """Without a readable log, both commands fail and make none."""
-    make(machine.log)
-    assert error(machine.call("log", command)) == f"{THE_LOG}: {said}"
-    assert not machine.log.is_file()
+def test_no_log(machine: Machine, command: str) -> None:
+    """Without a log, both commands fail and make none."""
+    assert error(machine.call("log", command)) == f"{THE_LOG}: there is none"
+    assert not machine.log.exists()
 
 
 def test_model(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -372,10 +336,9 @@ class TestGate:
         ("spoil", "why"),
         [
             (edited, EDITED),
-            (torn, TORN),
             (lambda machine: machine.log.unlink() or machine.log.mkdir(), "it is not a regular file"),
         ],
-        ids=["edited", "torn", "directory"],
+        ids=["edited", "directory"],
     )
     def test_not_reliable(self, machine: Machine, spoil: Callable[[Machine], None], why: str) -> None:
         """A log with a defect is a warning, with the command that explains it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, V2, clean_environment, found, good_keys, run
+from conftest import NOW, V1, V2, found, good_keys
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from races import just_before
 
@@ -18,7 +18,6 @@ from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.shapes import Event, Proof, draft
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 NAME, VARIABLE = "revoked.fingerprints", "ROBODJ_REVOKED_FINGERPRINTS"
@@ -40,7 +39,6 @@ BOXES = [f"{number}. [ ] {text}" for number, text in enumerate(STEPS, start=1)]
 PREVIEW = ("revoke", "secret.key", "--reason", "leaked")
 REVOKE = (*PREVIEW, "--yes")
 BY_FINGERPRINT = ("revoke", "--reason", "leaked", "--yes", "--fingerprint")
-FREE_TEXT = "must be one line of printable text, up to 500 characters, without anything like a key"
 LAST_RECORDED = "--last-recorded goes with NAME, and not with --fingerprint"
 NAME_OR_FINGERPRINT = "name either a secret, whose key as it is delivered here is meant, or a --fingerprint"
 
@@ -192,26 +190,6 @@ class TestRevoked:
         )
         assert list(machine.config.iterdir()) == []
 
-    def test_free_text(self, machine: Machine) -> None:
-        """The operator's texts are in the list and in the record as they were given."""
-        text = "-- # <b>bold</b> | `code` \\ \"quoted\" 'too' ${HOME} %PATH% 日 🔑"
-        texts = (f"--{each}={text}" for each in ("reason", "operator", "ticket"))
-        assert machine.call("revoke", "secret.key", "--yes", *texts).status == 0
-        assert listed(machine) == HEADER + entry(machine.fingerprint()).replace("leaked", text)
-        record = machine.records[-1]
-        assert (record.reason, record.operator, record.ticket) == (text, text, text)
-
-    def test_a_process(self, machine: Machine) -> None:
-        """After a revocation, a service does not start with the key, and starts with another one."""
-        env = clean_environment() | machine.environ
-        command = ["-m", "robodj_secretguard", *REVOKE]
-        revoked = run(command, env=env, cwd=machine.root, keys=(env[V1],))
-        assert (revoked.status, json.loads(revoked.err)["event"]) == (0, "secret revoked")
-        service = ["-c", "from robodj_secretguard import guard; guard(); print('served')"]
-        ran = run(service, env=env, cwd=machine.root, keys=(env[V1],))
-        assert (ran.status, [line.split(": ")[:3] for line in ran.alerts]) == (3, [["ALERT", "secret.key", "revoked"]])
-        assert run(service, env=env | {V1: good_keys()[V1]}, cwd=machine.root).out == "served\n"
-
 
 class TestRefused:
     """Wrong usage revokes nothing, and no argument is repeated: it may be a key."""
@@ -223,28 +201,18 @@ class TestRefused:
             ((), NAME_OR_FINGERPRINT),
             (("--last-recorded",), LAST_RECORDED),
             (("--last-recorded", "--fingerprint", another()), LAST_RECORDED),
-            (("secret.key", "--last-recorded", "--fingerprint", another()), LAST_RECORDED),
             (("secret.key", "--environment", "prod"), "--environment goes with --last-recorded"),
             (
                 ("--fingerprint", key_as_argument()),
                 "--fingerprint must be sgfp1: and 32 hexadecimal digits in lower case",
             ),
-            ((key_as_argument(),), "there is no such secret: the model declares secret.key, secret_v2.key"),
-            (("secret.key", f"--operator={key_as_argument()}"), f"--operator {FREE_TEXT}"),
-            (("secret.key", f"--ticket={key_as_argument()}"), f"--ticket {FREE_TEXT}"),
-            (("secret.key", f"--reason={key_as_argument()}"), f"--reason {FREE_TEXT}"),
         ],
-        ids=range(11),
+        ids=range(6),
     )
     def test_usage(self, machine: Machine, words: tuple[str, ...], said: str) -> None:
-        """Exactly one key must be named, and each text must be valid."""
+        """Exactly one key must be named, by its name or a valid fingerprint."""
         assert refused(machine, "revoke", "--reason", "leaked", "--yes", *words) == said
         assert list(machine.config.iterdir()) == []
-
-    def test_no_reason(self, machine: Machine) -> None:
-        """A reason is required."""
-        said = "the following arguments are required: --reason; see robodj-secretguard revoke --help"
-        assert refused(machine, "revoke", "secret.key", "--yes") == said
 
     @pytest.mark.parametrize(("value", "words"), [("", ()), ("changeme", ("--last-recorded",))], ids=range(2))
     def test_no_sound_key(self, machine: Machine, value: str, words: tuple[str, ...]) -> None:
@@ -414,30 +382,16 @@ NOT_RECORDED = (
 )
 
 
-def edit(machine: Machine) -> None:
-    """Damage the log."""
-    machine.record(rotated(NOW - HOUR, another()))
-    machine.log.write_bytes(machine.log.read_bytes().replace(b'"Ada"', b'"Eve"') * 2)
-
-
 class TestLog:
     """A log that cannot be used: the key is revoked, and the status is 2."""
 
     @pytest.mark.parametrize("form", ["text", "json"])
-    @pytest.mark.parametrize(
-        ("spoil", "why"),
-        [
-            (lambda machine: machine.log.mkdir(parents=True), "it is not a regular file"),
-            (edit, "it does not verify ("),
-        ],
-        ids=["directory", "edited"],
-    )
-    def test_not_recorded(self, machine: Machine, spoil: Callable[[Machine], object], why: str, form: str) -> None:
+    def test_not_recorded(self, machine: Machine, form: str) -> None:
         """The key is on the list, and the message says that it was not recorded."""
-        spoil(machine)
+        machine.log.mkdir(parents=True)
         ran = machine.call(*REVOKE, "--format", form)
         assert (ran.status, ran.err.count("\n")) == (2, 1)
-        assert ran.err.startswith(f"{NOT_RECORDED}{why}")
+        assert ran.err == f"{NOT_RECORDED}it is not a regular file\n"
         assert listed(machine) == HEADER + entry(machine.fingerprint())
         if form == "json":
             document = json.loads(ran.out)

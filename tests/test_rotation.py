@@ -91,13 +91,8 @@ class TestRecords:
     @pytest.mark.parametrize(
         ("records", "environment", "found"),
         [
-            ([], None, None),
             ([recorded(1, KEY)], None, None),
-            ([recorded(2), recorded(1, secret=OTHER)], None, 0),
-            ([recorded(3, OLDER), recorded(2), recorded(1, KEY)], None, 1),
             ([recorded(3), recorded(2, KEY), recorded(1, OLDER)], None, 2),
-            ([recorded(3), recorded(2, environment="dev"), recorded(1, KEY)], None, 0),
-            ([recorded(3), recorded(2, environment="dev")], "prod", 0),
             ([recorded(3), recorded(2, environment="dev"), recorded(1, KEY)], "dev", 1),
             (
                 [recorded(4), recorded(3, KEY), recorded(2, environment="dev"), recorded(1, KEY, environment="dev")],
@@ -105,7 +100,7 @@ class TestRecords:
                 2,
             ),
         ],
-        ids=range(9),
+        ids=range(4),
     )
     def test_before_key(self, records: Sequence[Record], environment: str | None, found: int | None) -> None:
         """The key before another one is the last other key in the environment where that one was recorded last."""
@@ -123,18 +118,14 @@ class TestRecords:
     @pytest.mark.parametrize(
         ("records", "replaced"),
         [
-            ([recorded(2)], False),
             ([recorded(2), recorded(1, KEY)], True),
             ([recorded(2), recorded(1, KEY, startup=NOT_DONE)], False),
             ([recorded(2), recorded(1, KEY, environment="dev")], False),
-            ([recorded(2), recorded(1, KEY, secret=OTHER)], False),
             ([recorded(3), recorded(2, KEY), recorded(1)], False),
             ([recorded(2), recorded(1, KEY), revocation(0, KEY)], False),
-            ([recorded(2), recorded(1, KEY), revocation(0)], True),
             ([recorded(2, environment=None), recorded(1, KEY, environment=None)], False),
-            ([recorded(2, environment=None), recorded(1, KEY)], False),
         ],
-        ids=range(10),
+        ids=range(6),
     )
     def test_is_replaced(self, records: Sequence[Record], replaced: bool) -> None:  # noqa: FBT001
         """A key is replaced when the last rotation in its environment is complete and to another, unrevoked key."""
@@ -150,11 +141,7 @@ def test_steps() -> None:
 
 @pytest.mark.parametrize(
     ("startup", "functions", "event"),
-    [
-        (NOT_DONE, ATTESTED, Event.ROTATION_INCOMPLETE),
-        (VERIFIED, NOT_DONE, Event.ROTATION_INCOMPLETE),
-        (VERIFIED, ATTESTED, Event.ROTATED),
-    ],
+    [(NOT_DONE, ATTESTED, Event.ROTATION_INCOMPLETE), (VERIFIED, ATTESTED, Event.ROTATED)],
 )
 def test_a_draft(checker: Checker, startup: Proof, functions: Proof, event: Event) -> None:
     """A rotation is recorded with the gate's result, and as incomplete while a step is not done."""
@@ -184,10 +171,9 @@ class TestJudge:
         drafts = {each.secret or "": each for each in new}
         return judge(drafts, records, are_named=named, options=("--model", "m:C"), log_options=("--log", "x"))
 
-    @pytest.mark.parametrize("records", [[], [recorded(2), revocation(1)], [recorded(1, secret=OTHER)]], ids=range(3))
-    def test_a_new_key(self, records: Sequence[Record]) -> None:
+    def test_a_new_key(self) -> None:
         """A key without a record may be recorded."""
-        assert self.judged(*records) == ([NEW], [], {})
+        assert self.judged(recorded(2), revocation(1), recorded(1, secret=OTHER)) == ([NEW], [], {})
 
     @pytest.mark.parametrize(
         ("records", "why"),
@@ -196,7 +182,6 @@ class TestJudge:
                 [recorded(3, KEY, environment="dev"), revocation(1, KEY)],
                 "the key was revoked at 2026-11-30T12:00:00Z",
             ),
-            ([recorded(3, KEY), revocation(1, KEY)], "the key was revoked at 2026-11-30T12:00:00Z"),
             (
                 [recorded(3, KEY), recorded(2, KEY, environment="dev", startup=NOT_DONE)],
                 "the key stands under the environment dev, and each needs its own",
@@ -210,7 +195,7 @@ class TestJudge:
                 "the key was used before, since 2026-11-28T12:00:00Z",
             ),
         ],
-        ids=["revoked elsewhere", "revoked", "environment", "secret", "used before"],
+        ids=["revoked", "environment", "secret", "used before"],
     )
     def test_a_key_that_has_records(self, records: Sequence[Record], why: str) -> None:
         """A key that was revoked, is used elsewhere or was used before is refused, with what to do."""
@@ -228,14 +213,12 @@ class TestJudge:
     @pytest.mark.parametrize(
         ("before", "now", "after"),
         [
-            ((NOT_DONE, NOT_DONE), (ATTESTED, ATTESTED), (ATTESTED, ATTESTED)),
             ((NOT_DONE, NOT_DONE), (NOT_DONE, ATTESTED), (NOT_DONE, ATTESTED)),
             ((NOT_DONE, ATTESTED), (ATTESTED, NOT_DONE), (ATTESTED, ATTESTED)),
-            ((ATTESTED, NOT_DONE), (NOT_DONE, ATTESTED), (ATTESTED, ATTESTED)),
             ((ATTESTED, NOT_DONE), (VERIFIED, NOT_DONE), (VERIFIED, NOT_DONE)),
             ((VERIFIED, NOT_DONE), (ATTESTED, ATTESTED), (VERIFIED, ATTESTED)),
         ],
-        ids=range(6),
+        ids=range(4),
     )
     def test_completed(self, before: tuple[Proof, Proof], now: tuple[Proof, Proof], after: tuple[Proof, Proof]) -> None:
         """An incomplete rotation is completed by later steps: the better proof of each step stays."""
@@ -243,13 +226,16 @@ class TestJudge:
         expected = validated(NEW, *after)
         assert self.judged(earlier, new=(validated(NEW, *now),)) == ([expected], [], {})
 
-    @pytest.mark.parametrize("now", [(NOT_DONE, NOT_DONE), (ATTESTED, NOT_DONE)])
-    def test_no_further_step(self, now: tuple[Proof, Proof]) -> None:
+    def test_no_further_step(self) -> None:
         """An incomplete rotation without a further step is refused, with the command that completes it."""
         earlier = validated(recorded(1, KEY), ATTESTED, NOT_DONE)
         why = "it is recorded as incomplete since 2026-11-30T12:00:00Z, and no further step is done; when one is: "
         again = f"rotate record {NAME} --environment prod --operator Ada --attest functions --log x --model m:C"
-        assert self.judged(earlier, new=(validated(NEW, *now),)) == ([], [], {NAME: f"{why}{PROGRAM} {again}"})
+        assert self.judged(earlier, new=(validated(NEW, NOT_DONE, NOT_DONE),)) == (
+            [],
+            [],
+            {NAME: f"{why}{PROGRAM} {again}"},
+        )
 
 
 def test_completion() -> None:
@@ -271,10 +257,9 @@ class TestStartedOn:
         "form",
         [
             "{event} secrets=[{{'secret': '{name}', 'state': 'present', 'fingerprint': '{key}'}}]",
-            '{{"event": "{event}", "secrets": [{{"fingerprint": "{key}", "secret": "{name}", "state": "present"}}]}}',
             r'{event} secrets="[{{\"secret\": \"{name}\", \"state\": \"present\", \"fingerprint\": \"{key}\"}}]"',
         ],
-        ids=["python", "json", "escaped"],
+        ids=["python", "escaped"],
     )
     def test_evidence(self, form: str) -> None:
         """The event is found in any form that a pipeline gives it, for the secret on whose key the service started."""
@@ -290,9 +275,8 @@ class TestStartedOn:
             "{event} {{secret={name} state=present fingerprint={key}0}}",
             "{event} {{secret={name} state=present}} {{fingerprint={key}}}",
             "{{secret={name} state=present fingerprint={key}}}",
-            "{event}\n",
         ],
-        ids=range(8),
+        ids=range(7),
     )
     def test_no_evidence(self, form: str) -> None:
         """A line that is not the event of this secret, present and on this key, proves nothing."""
@@ -328,12 +312,11 @@ class TestPlan:
         )
         return [(text, command) for text, *_, command in steps]
 
-    @pytest.mark.parametrize("delivered", [KEY, None])
-    def test_the_first(self, delivered: str | None) -> None:
+    def test_the_first(self) -> None:
         """Without records, every command is there, in order, with placeholders for what is unknown."""
         who = "--operator 'dana o'\"'\"'neil'"
         record = f"{PROGRAM} rotate record {NAME} --environment ENVIRONMENT {who} {DONE} --log x --model m:C"
-        assert self.steps(delivered=delivered) == [
+        assert self.steps() == [
             (self.IN_FORCE, record),
             (
                 self.GENERATE,
@@ -360,28 +343,14 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("records", "given", "environment", "since", "old"),
         [
-            ([recorded(1, KEY)], {}, "prod", 1, (KEY, 1)),
             ([recorded(3, KEY, startup=NOT_DONE), recorded(1, KEY)], {}, "prod", 3, (KEY, 1)),
-            ([recorded(1, KEY)], {"environment": "prod"}, "prod", 1, (KEY, 1)),
             ([recorded(3, KEY), recorded(2, KEY, environment="dev")], {}, "dev", 2, (KEY, 2)),
             ([recorded(3, KEY), recorded(1)], {}, "prod", None, None),
             ([recorded(1)], {}, "ENVIRONMENT", None, None),
-            ([recorded(1)], {"environment": "prod"}, "prod", None, None),
             ([recorded(3), recorded(2, KEY, environment="dev")], {"environment": "prod"}, "prod", None, (OLD, 3)),
             ([recorded(3, OLDER), recorded(2)], {"environment": "prod", "delivered": None}, "prod", None, (OLD, 2)),
-            ([recorded(1)], {"delivered": None}, "ENVIRONMENT", None, None),
-            (
-                [recorded(3, KEY, environment="dev"), recorded(2, KEY, secret=OTHER), revocation(1, KEY)],
-                {"environment": "prod"},
-                "prod",
-                None,
-                None,
-            ),
         ],
-        ids=[
-            *("recorded", "completed", "environment given", "two environments", "another later", "not recorded"),
-            *("only another", "elsewhere", "not delivered", "nothing known", "other records"),
-        ],
+        ids=["completed", "two environments", "another later", "not recorded", "elsewhere", "not delivered"],
     )
     def test_the_next(
         self,
