@@ -18,13 +18,14 @@ from conftest import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from races import just_before
+from windows import pretend_windows
 
 from robodj_secretguard import files
 from robodj_secretguard.checks import EARLIEST_CLOCK
-from robodj_secretguard.errors import FileError, NoLogError
+from robodj_secretguard.errors import ChangedError, FileError, NoLogError
 from robodj_secretguard.files import locked
 from robodj_secretguard.lifecycle import operations_log
-from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, Log, find, load, opened, read
+from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, Log, find, load, opened, read
 from robodj_secretguard.shapes import Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.sources import iso_utc
 
@@ -90,35 +91,51 @@ TORN = B[:100]
 FIFTH = chain(*some(5))[4]
 LAST = Head(sequence=4, hash=hash_of(D))
 CLOSED = chain(*some(1), seal(TORN), *some(1))
+CLOSED_TWICE = chain(*some(1), seal(TORN + b"\n" + TORN), *some(1))
 ADDED = draft(Event.ROTATED, fingerprint=f"sgfp1:{'0a' * 16}")
 CONTINUED = chain(draft(Event.CONTINUED), *some(2), after=LAST)
 
 DAMAGE: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "changed": (joined([A, B.replace(b"operator 1", b"operator 9"), C, D]), (breaks(3, 2),)),
+    "changed by a blank": (joined([A, B + b" ", C, D]), (breaks(3, 2),)),
     "removed": (joined([A, C, D]), (breaks(2, 1),)),
     "removed, the first": (joined([B, C, D]), (breaks(1, 0),)),
     "removed, and the last line's end": (joined([A, C, D])[:-1], (breaks(2, 1),)),
+    "removed, all but the last, and the end": (D, (breaks(1, 0),)),
+    "added, the same": (joined([A, B, B, C, D]), (breaks(3, 2),)),
     "added, with the next number": (joined([*LINES, replace(ADDED, sequence=5).line()]), (breaks(5, 4),)),
     "added, with the right hash": (joined([*LINES, replace(ADDED, previous=LAST.hash).line()]), (breaks(5, 4),)),
     "swapped": (joined([A, C, B, D]), (breaks(2, 1), breaks(3, 2), breaks(4, 3))),
     "unreadable": (joined([A, TORN, C, D]), ("line 2 cannot be read", breaks(3, 1))),
     "unreadable, two lines": (joined([A, TORN, TORN, D]), ("lines 2 to 3 cannot be read", breaks(4, 1))),
+    "unreadable, added": (joined([A, TORN, B, C]), ("line 2 cannot be read",)),
+    "unreadable, added, and no end": (joined([A, TORN, B])[:-1], ("line 2 cannot be read",)),
     "unreadable, the last two": (joined([A, B, C[1:], D[1:]]), ("lines 3 to 4 cannot be read",)),
+    "unreadable, all": (WHOLE.decode().encode("utf-16"), ("lines 1 to 5 cannot be read",)),
+    "blank": (joined([A, B, b"", C]), ("line 3 cannot be read",)),
+    "CRLF": (WHOLE.replace(b"\n", b"\r\n"), (breaks(2, 1), breaks(3, 2), breaks(4, 3))),
     "sealed, and gone": (joined(CLOSED), ("line 2: what it closed off is gone",)),
     "sealed, and changed": (joined([A, TORN[:-1], *CLOSED[1:]]), ("line 2 cannot be read",)),
+    "sealed, and more of it": (joined([A, TORN, TORN, *CLOSED[1:]]), ("lines 2 to 3 cannot be read",)),
+    "sealed, and less of it": (joined([A, TORN, *CLOSED_TWICE[1:]]), ("line 2 cannot be read",)),
     "a clock that went back": (
         joined(chain(*some(4), second=[9, 9, 8, 8].__getitem__)),
         ("line 3 is of an earlier time than line 2",),
     ),
     **{
         f"a last line that is {end!r}": (WHOLE + end, ("line 5 cannot be read",))
-        for end in (b"null\n", D[:-1], FIFTH[1:], FIFTH.replace(b"rotated", b"x"))
+        for end in (b"\xff\xfe", b"}", b"null\n", b"[]", D[:-1], FIFTH[1:], FIFTH.replace(b"rotated", b"x"))
     },
 }
 
 
 class TestRead:
     """What the chain shows, and what it cannot show."""
+
+    def test_nothing(self) -> None:
+        """An empty log has no record and no defect."""
+        assert read(b"") == Log()
+        assert (Log().last, Log().defects, Log().continues) == (None, (), None)
 
     def test_every_record(self) -> None:
         """The records are returned in order, each with the hash of its line."""
@@ -133,13 +150,22 @@ class TestRead:
         log = read(content)
         assert (log.damage, log.sealed, log.torn, log.defects) == (damage, (), None, damage)
 
+    def test_damage_hides_no_record(self) -> None:
+        """Every readable record of a damaged log is returned."""
+        first, _, *last = read(WHOLE).records
+        assert read(joined([A, TORN, C, D])).records == (first, *last)
+
+    def test_end_is_not_proved(self) -> None:
+        """A log without its last records verifies, like one to which they were not yet appended."""
+        assert read(joined(LINES[:2])) == Log(read(WHOLE).records[:2])
+
     def test_records_of_the_same_second(self) -> None:
         """Records of the same second are in order."""
         assert read(joined(chain(*some(3), second=lambda _: 0))).damage == ()
 
     @pytest.mark.parametrize(
         ("torn", "lines"),
-        [(b"", "line 2"), (TORN + b"\n" + TORN, "lines 2 to 3")],
+        [(TORN, "line 2"), (TORN + b"\n" + TORN, "lines 2 to 3"), (b"", "line 2"), (b"\n\0", "lines 2 to 3")],
     )
     def test_closed_off(self, torn: bytes, lines: str) -> None:
         """The rest of a cut write that a later record closed off is a note and no damage."""
@@ -152,13 +178,15 @@ class TestRead:
         "end",
         [
             b"\n",
+            b"\n\n",
+            b" ",
             b"\0" * 4096,
-            b"\r\n \t",
+            b"\r\n",
             FIFTH[:-9] + b"\n",
             FIFTH[:15] + b"\0" * 9,
             FIFTH[:27] + b"[" * 9999,
         ],
-        ids=range(6),
+        ids=range(8),
     )
     def test_torn_end(self, end: bytes) -> None:
         """An end that a cut write of the next record may have left is torn, and no damage."""
@@ -190,27 +218,36 @@ class TestRead:
         ("content", "expected", "number"),
         [
             (WHOLE, hash_of(A), 1),
+            (WHOLE, hash_of(D), 4),
             (WHOLE, hash_of(FIFTH), None),
+            (joined([A, C, D]), hash_of(A), 1),
             (joined([A, C, D]), hash_of(D), None),
             (joined(CONTINUED), hash_of(CONTINUED[2]), 7),
+            (joined(CONTINUED), LAST.hash, None),
+            (b"", hash_of(A), None),
         ],
-        ids=range(4),
+        ids=range(8),
     )
     def test_find(self, content: bytes, expected: str, number: int | None) -> None:
         """A record is found by its hash only where all records before it follow each other."""
         assert find(read(content), expected) == number
 
-    def test_continued(self) -> None:
+    @pytest.mark.parametrize("number", [1, 4])
+    def test_continued(self, number: int) -> None:
         """A log may begin with a record that continues an earlier file, and both files together verify as one log."""
-        last = Head(sequence=1, hash=hash_of(A))
+        earlier, last = LINES[:number], Head(sequence=number, hash=hash_of(LINES[number - 1]))
         lines = chain(draft(Event.CONTINUED), *some(2), after=last)
-        log, both = read(joined(lines)), read(joined([A, *lines]))
+        log, both = read(joined(lines)), read(joined(earlier + lines))
         assert (log.damage, log.torn, log.continues) == ((), None, last)
-        assert [record.sequence for record in log.records] == [2, 3, 4]
-        assert (both.damage, len(both.records), both.continues) == ((), 4, None)
+        assert [record.sequence for record in log.records] == [number + 1, number + 2, number + 3]
+        assert (both.damage, len(both.records), both.continues) == ((), number + 3, None)
         assert read(b"", last).continues == last
 
-    @pytest.mark.parametrize("fields", [{"sequence": 1}, {"previous": None}, {"event": Event.ROTATED}], ids=range(3))
+    @pytest.mark.parametrize(
+        "fields",
+        [{"sequence": 1}, {"sequence": 1, "previous": None}, {"previous": None}, {"event": Event.ROTATED}],
+        ids=range(4),
+    )
     def test_other_first_record(self, fields: dict[str, Any]) -> None:
         """Any other first record is damage, and continues nothing."""
         (record,) = read(joined(CONTINUED[:1])).records
@@ -223,10 +260,11 @@ class TestRead:
             (WHOLE, 5, "record 5 is missing: the head file names {} as the last record"),
             (WHOLE, 9, "records 5 to 9 are missing: the head file names {} as the last record"),
             (WHOLE, 4, "record 4 was changed: the head file names it as {}"),
+            (WHOLE, 2, "record 2 was changed: the head file names it as {}"),
             (joined(CONTINUED), 3, None),
             (b"", 3, None),
         ],
-        ids=range(5),
+        ids=range(6),
     )
     def test_head_names_another_record(self, content: bytes, sequence: int, damage: str | None) -> None:
         """A record that the head file names, and that is missing or has another hash, is damage."""
@@ -257,6 +295,17 @@ class TestAppend:
         assert path.read_bytes() == joined([record.line()])
         assert load(str(path)).records == (record,)
 
+    @posix_only
+    @pytest.mark.parametrize(("umask", "mode"), [(0, 0o660), (0o022, 0o640), (0o077, 0o600)])
+    def test_mode_of_a_new_log(self, path: Path, umask: int, mode: int) -> None:
+        """A new log is for its owner, for its group where the umask allows it, and never for others."""
+        before = os.umask(umask)
+        try:
+            append(path, *some(1))
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
     def test_several_records(self, path: Path) -> None:
         """Records follow each other, in one call, in two, and in a log that is opened again."""
         path.write_bytes(WHOLE)
@@ -269,6 +318,23 @@ class TestAppend:
         assert [record.operator for record in appended] == [f"operator {number}" for number in (0, 1, 0, 0)]
         assert (after.damage, after.sealed, after.torn) == ((), (), None)
         assert path.read_bytes().startswith(WHOLE)
+
+    def test_one_write_that_is_synced(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Records are appended in one write and are on the disk before the head file is written."""
+        path.write_bytes(WHOLE)
+        done: list[str] = []
+
+        def watch(module: object, name: str) -> None:
+            def note() -> None:
+                done.append(name)
+                watch(module, name)
+
+            just_before(monkeypatch, module, name, note)
+
+        for module, name in ((os, "write"), (os, "fsync"), (operations_log, "prepared_file")):
+            watch(module, name)
+        append(path, *some(3))
+        assert done[:3] == ["write", "fsync", "prepared_file"]
 
     @pytest.mark.parametrize(
         "every_size",
@@ -340,7 +406,7 @@ class TestAppend:
         with clock(earliest):
             assert append(path, *some(1))[0].recorded_at == earliest
 
-    @pytest.mark.parametrize("how", ["truncated", "moved"])
+    @pytest.mark.parametrize("how", ["truncated", "moved", "moved and made again"])
     def test_rotated_log(self, path: Path, how: str) -> None:
         """After a log rotation of either kind, the chain continues where the earlier file ends."""
         earlier = append(path, *some(3))
@@ -348,6 +414,8 @@ class TestAppend:
             os.truncate(path, 0)
         else:
             path.rename(path.with_name("log.jsonl.1"))
+        if how == "moved and made again":
+            path.touch(0o600)
         begun, record = appended = append(path, *some(1))
         assert (begun.event, begun.sequence, begun.previous) == (Event.CONTINUED, 4, earlier[-1].hash)
         assert (record.event, record.sequence, record.previous) == (Event.ROTATED, 5, begun.hash)
@@ -358,21 +426,34 @@ class TestAppend:
 FULL = "it is full, with 67108864 bytes: keep it under another name; the next record begins a new one"
 
 
+def log_at(path: Path, mode: int = 0o600, size: int = len(WHOLE)) -> Path:
+    """Make a log of this mode and size."""
+    path.write_bytes(WHOLE)
+    os.truncate(path, size)
+    path.chmod(mode)
+    return path
+
+
 LINK = "it is a link, and nothing is read or written through one"
 OTHERS = "others may have changed it or put it there: "
-
-
-def make_writable_by_others(path: Path) -> None:
-    """Make an empty log that others may write."""
-    path.touch()
-    path.chmod(0o602)
-
-
 UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "directory": (os.mkdir, "it is not a regular file"),
-    "writable": (make_writable_by_others, f"{OTHERS}it is writable by others"),
-    "link": (lambda path: path.symlink_to("nowhere"), LINK),
+    "FIFO": (lambda path: os.mkfifo(path), "it is not a regular file"),  # noqa: PLW0108 - it is POSIX's
+    "writable": (lambda path: log_at(path, 0o602), f"{OTHERS}it is writable by others"),
+    "writable directory": (
+        lambda path: log_at(path).parent.chmod(0o777),
+        f"{OTHERS}its directory is writable by others",
+    ),
+    "link": (lambda path: path.symlink_to(log_at(path.with_name("target"))), LINK),
+    "dangling link": (lambda path: path.symlink_to("nowhere"), LINK),
+    "too large": (lambda path: log_at(path, size=MAX_LOG_BYTES + 1), FULL),
 }
+
+
+def seen(directory: Path) -> dict[str, tuple[int, ...]]:
+    """Return what shows whether a file of a directory was written, replaced or made."""
+    status = {path.name: path.lstat() for path in directory.iterdir()}
+    return {name: (each.st_ino, each.st_mode, each.st_size, each.st_mtime_ns) for name, each in status.items()}
 
 
 class TestFile:
@@ -390,10 +471,11 @@ class TestFile:
     def test_unusable(self, path: Path, make: Callable[[Path], Any], reason: str) -> None:
         """A path that is not a log of this user's is neither read nor appended to."""
         make(path)
+        before = seen(path.parent)
         with pytest.raises(FileError) as caught:
             load(str(path))
         assert (str(caught.value), refused(path)) == (reason, reason)
-        assert os.listdir(path.parent) == [path.name]
+        assert seen(path.parent) == before
 
     @posix_only
     def test_system_error(self, path: Path) -> None:
@@ -423,6 +505,16 @@ class TestFile:
             log.append(some(1))
         assert len(load(path.name).records) == 1
 
+    def test_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On Windows too, records follow each other, and a second process is refused."""
+        pretend_windows(monkeypatch)
+        appended = append(path, *some(1)) + append(path, *some(1))
+        log = load(str(path))
+        assert (log.damage, log.records) == ((), appended)
+        monkeypatch.setattr(files, "LOCK_SECONDS", 0)
+        with opened(str(path)):
+            assert "another process" in refused(path)
+
     def test_largest(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A log may have the largest size and no byte more."""
         path.write_bytes(joined(LINES[:3]))
@@ -449,7 +541,7 @@ class TestFile:
         assert path.read_bytes() == WHOLE
 
     @posix_only
-    @pytest.mark.parametrize("new", [None, WHOLE], ids=["nothing", "another"])
+    @pytest.mark.parametrize("new", [None, b"", WHOLE], ids=["nothing", "empty", "another"])
     def test_moved_away_while_waiting(self, path: Path, monkeypatch: pytest.MonkeyPatch, new: bytes | None) -> None:
         """Nothing is appended to a file that is no longer the log."""
         path.write_bytes(joined([A, B]))
@@ -467,6 +559,20 @@ class TestFile:
             assert refused(path) == "it was moved away just now: try again"
         assert away.read_bytes() == joined([A, B])
         assert (path.read_bytes() if path.exists() else None) == new
+
+    @posix_only
+    def test_no_room(self, path: Path) -> None:
+        """Where there is no room for a whole record, the log stays as it was."""
+        import resource  # noqa: PLC0415 - it is POSIX's
+
+        path.write_bytes(WHOLE)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(WHOLE) + 100, hard))
+        try:
+            assert refused(path) == "it cannot be used: No space left on device"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert path.read_bytes() == WHOLE
 
 
 class TestHead:
@@ -495,8 +601,8 @@ class TestHead:
 
     @pytest.mark.parametrize(
         ("content", "sequence"),
-        [(b"", 1), (LAST.line().rjust(1024), 6), (LAST.line().rjust(1025), 1)],
-        ids=["empty", "just read", "too long"],
+        [(b"", 1), (LAST.line().rjust(1024), 6), (LAST.line().rjust(1025), 1), (LAST.line().ljust(1024) + b"x", 6)],
+        ids=["empty", "just read", "too long", "longer than is read"],
     )
     def test_malformed(self, path: Path, content: bytes, sequence: int) -> None:
         """A head file whose first 1,024 bytes are not a head is ignored, and replaced by the next append."""
@@ -512,6 +618,15 @@ class TestHead:
         assert append(path, *some(1))[0].sequence == 1
         assert stat.S_IMODE(head_of(path).stat().st_mode) == stat.S_IMODE(path.stat().st_mode)
 
+    @posix_only
+    def test_link(self, path: Path) -> None:
+        """A link in place of the head file is neither read nor written through: the next append replaces it."""
+        target = path.with_name("target")
+        target.write_bytes(LAST.line())
+        head_of(path).symlink_to(target)
+        assert append(path, *some(1))[0].sequence == 1
+        assert (head_of(path).is_symlink(), target.read_bytes()) == (False, LAST.line())
+
     def test_cannot_be_written(self, path: Path) -> None:
         """A record is acknowledged although the head file cannot be written."""
         head_of(path).mkdir()
@@ -524,26 +639,47 @@ CHANGED = "another program truncated or changed it just now (logrotate's copytru
 class TestCopytruncate:
     """logrotate's copytruncate copies and truncates the log at any moment of an append, without its lock."""
 
+    def copy(self, path: Path) -> Path:
+        copy = path.with_name("log.jsonl.1")
+        copy.write_bytes(path.read_bytes())
+        os.truncate(path, 0)
+        return copy
+
     def continues(self, path: Path, last: Record) -> None:
         """Append again, and verify that the log continues after its last record."""
         begun, _ = append(path, *some(1))
         assert (begun.event, begun.previous) == (Event.CONTINUED, last.hash)
         assert load(str(path)).damage == ()
 
-    def test_before_the_write(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_before_the_size_is_compared(self, path: Path) -> None:
+        """Nothing is written to a log whose size is not the one that was read."""
+        *_, last = append(path, *some(2))
+        with opened(str(path)) as log:
+            copy = self.copy(path)
+            with pytest.raises(ChangedError):
+                log.append(some(1))
+        assert path.read_bytes() == b""
+        self.continues(path, last)
+        assert find(read(copy.read_bytes()), last.hash) == 2
+
+    @pytest.mark.parametrize("call", ["write", "fsync"])
+    def test_around_the_write(self, path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
         """A record that was written into a truncated log is taken back, and not acknowledged."""
         *_, last = append(path, *some(2))
-        just_before(monkeypatch, os, "write", lambda: os.truncate(path, 0))
+        just_before(monkeypatch, os, call, lambda: self.copy(path))
         assert refused(path) == CHANGED
         assert path.read_bytes() == b""
         self.continues(path, last)
 
-    def test_acknowledged_record_is_lost(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("moment", ["before the head", "after the head"])
+    def test_acknowledged_record_is_lost(self, path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
         """The next record continues after a lost record, and the earlier file does not have it: that is the gap."""
         append(path, *some(2))
         earlier = path.read_bytes()
-        just_before(monkeypatch, operations_log, "prepared_file", lambda: os.truncate(path, 0))
+        if moment == "before the head":
+            just_before(monkeypatch, operations_log, "prepared_file", lambda: os.truncate(path, 0))
         (lost,) = append(path, *some(1))
+        os.truncate(path, 0)
         assert load(str(path)).continues == Head(sequence=3, hash=lost.hash)
         self.continues(path, lost)
         assert find(read(earlier), lost.hash) is None
