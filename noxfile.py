@@ -18,6 +18,13 @@ nox.options.sessions = ["lint", "types", "coverage"]
 PYTHONS: Final = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 FIRST: Final = PYTHONS[0]
 RUNTIME: Final = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+SLOW: Final = (
+    "tests/end_to_end/test_list_races.py",
+    "tests/end_to_end/test_log_crash.py",
+    "tests/test_generator.py",
+    "tests/test_properties.py",
+)
+"""Where the full run takes minutes; a commit need not wait for it."""
 PROCESSES: Final = f"-n{2 * (os.cpu_count() or 1)}"
 """Tests that wait for the processes they start: more at once than there are cores."""
 
@@ -86,10 +93,18 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def full(session: nox.Session) -> None:
-    """Run what the fast run leaves out: cross products, crashes and races by the thousand, a million keys."""
+    """Run the rest of each cross product, of which the fast run has a few members."""
     session.install(".[test]")
-    which = session.posargs or ["--ignore=tests/hosts", "--ignore=tests/benchmarks"]
+    elsewhere = ("tests/hosts", "tests/benchmarks", *SLOW)
+    which = session.posargs or [f"--ignore={each}" for each in elsewhere]
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *which)
+
+
+@nox.session(python=FIRST)
+def slow(session: nox.Session) -> None:
+    """Run crashes and races by the thousand, and draw a million keys of each kind."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *(session.posargs or SLOW))
 
 
 @nox.session(python=FIRST)
