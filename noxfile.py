@@ -39,6 +39,8 @@ def lint(session: nox.Session) -> None:
     workflows = sorted(map(str, Path(".github/workflows").glob("*.yml")))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    forms = (".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/feature.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
     if shutil.which("actionlint"):  # no package index has it
         session.run("actionlint", external=True)
 
@@ -130,6 +132,6 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def mutation(session: nox.Session) -> None:
-    """Change the source in one place after the other, and require that a test fails each time."""
+    """Change a module in one place after the other, and print each change for which no test fails (`-- checks`)."""
     session.install("-e", ".[test]", "cosmic-ray==8.7.0")
     session.run("python", ".ci/mutation.py", *session.posargs)

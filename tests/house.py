@@ -143,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         listed = last if given.check and is_over and isinstance(last, list) else []
         columns = [f"{what:<36}", *(f"{number:>8,}" for number in numbers), f"  {limit}"]
         print("\n    ".join([" ".join(columns).rstrip(), *listed]))  # noqa: T201 - it is a program
+    if broken:
+        print("where that is meant: raise LIMITS in tests/house.py, in the same commit")  # noqa: T201
     return int(given.check and broken)
 
 

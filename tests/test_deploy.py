@@ -33,7 +33,8 @@ from robodj_secretguard.cli.output import PASSED
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-YAML = pytest.importorskip("ruamel.yaml", reason="the extra `hosts` is not installed").YAML
+pytest.importorskip("supervisor", reason="the extra `hosts` is not installed: nox -s hosts -- tests/test_deploy.py")
+YAML = pytest.importorskip("ruamel.yaml").YAML
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "examples" / "deploy"
