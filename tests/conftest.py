@@ -127,7 +127,7 @@ class Ran:
 
 
 def without_model(text: str) -> str:
-    """Take out the line that says which model a command used: test_project.py is about that."""
+    """Take out the line that says which model a command used: test_options.py is about that."""
     return re.sub(r"(?m)(?:^|(?<=\r))(?:robodj-secretguard: )?model: .*\r?\n?", "", text)
 
 

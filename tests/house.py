@@ -24,10 +24,10 @@ COMMON_BASE: Final = "SecretGuardError"
 # What there is now: it may shrink, and grows only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1565,
-    "statements": 4760,
-    "lines": 9125,
-    "record types": 30,
+    "statements of a start": 1575,
+    "statements": 4765,
+    "lines": 9135,
+    "record types": 31,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

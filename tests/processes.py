@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from command_line import report_json
-from conftest import V1, V2, Ran, clean_environment, good_keys, run, without_model
+from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, run, without_model
 from detector import leaks
 from forks import Forks
 
@@ -132,9 +133,13 @@ class Killed:
         self.process = fork()
         if not self.process:
             os.close(self._reader)
-            with open(writer, "wb", buffering=0) as says:
-                act(says)
+            try:
+                act(open(writer, "wb", buffering=0))  # noqa: SIM115 - it ends with the process
                 os.kill(os.getpid(), signal.SIGKILL)
+            except BaseException:  # noqa: BLE001 - or pytest would go on in two processes
+                traceback.print_exc()
+            finally:
+                os._exit(1)
         os.close(writer)
 
     def said(self) -> str:
@@ -159,12 +164,22 @@ def run_copy(script: str, keys: Mapping[str, str], cwd: Path, *, secret: Sequenc
         child = fork()
         if not child:
             _run_and_exit(script, host_env(keys, **more), cwd, (out.fileno(), err.fileno()))
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        status = _ended(child)
         out.seek(0)
         err.seek(0)
         ran = Ran(status, *(each.read().decode("utf-8", "surrogateescape") for each in (out, err)))
     assert leaks(ran.out + ran.err, secret) == []
     return Ran(ran.status, ran.out, without_model(ran.err))
+
+
+def _ended(child: int) -> int:
+    """Wait for a child that ends, and return its status; kill one that does not."""
+    descriptor = os.pidfd_open(child) if sys.platform == "linux" else None
+    if descriptor is not None:
+        if not select.select([descriptor], [], [], TIMEOUT)[0]:
+            os.kill(child, signal.SIGKILL)
+        os.close(descriptor)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _run_and_exit(script: str, environ: Mapping[str, str], cwd: Path, ends: Sequence[int]) -> NoReturn:
@@ -185,7 +200,7 @@ def _run_and_exit(script: str, environ: Mapping[str, str], cwd: Path, ends: Sequ
             exec(compile(script, "app.py", "exec", dont_inherit=True), {"__name__": "__main__"})  # noqa: S102
             status = 0
         except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
+            status = end.code if isinstance(end.code, int) else end.code is not None
         except BaseException:  # noqa: BLE001 - as an interpreter does
             traceback.print_exc()
         for stream in (sys.stdout, sys.stderr):

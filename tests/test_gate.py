@@ -262,6 +262,7 @@ class TestPassed:
         os.close(writer)
         with open(reader, encoding="ascii") as written:
             assert written.read() == "here\n" * 3
+        assert outputs[0]
         assert outputs[0] == outputs[1] == outputs[2]
 
     @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="signals are told by /proc")

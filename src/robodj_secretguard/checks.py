@@ -17,7 +17,6 @@ from robodj_secretguard.material import (
     canonical,
     fingerprint,
     format_defects,
-    is_fingerprint,
     is_placeholder,
     last_characters,
     weakness,
@@ -30,8 +29,7 @@ from robodj_secretguard.sources import (
     REVOKED_FINGERPRINTS,
     absent_lists,
     chmod,
-    entries_in,
-    entries_of,
+    invalid_entries,
     iso_utc,
     place,
     within_config_dir,
@@ -368,12 +366,12 @@ def _revocation_list(setup: Setup) -> Problems:
             what = f"There is no revocation list {where}, or it is empty, and the model requires one."
             fix = f"Restore {where} from version control; a new project begins one with a comment as its only line."
             yield Problem(what, fix, source)
-        if invalid := _invalid(entries_of(file)):
+        if invalid := _numbered(invalid_entries(file)):
             entries = f"{invalid}, comments and blank lines not counted"
             what = f"The revocation list {where} has lines that are not fingerprints: {entries}."
             fix = f"Restore them from version control: each is {FORM}; keep the fingerprints."
             yield Problem(what, fix, source)
-    if invalid := _invalid(entries_in(setup.added)):
+    if invalid := _numbered(invalid_entries(setup.added)):
         what = f"{REVOKED_FINGERPRINTS} has entries that are not fingerprints: {invalid}."
         yield Problem(what, f"Correct it: {FORM} each, separated by commas or blanks.", "environment")
 
@@ -399,9 +397,8 @@ def _place_of_list(setup: Setup, number: int) -> str:
     return place(REVOKED_FILE, setup.directory_named_by)
 
 
-def _invalid(entries: Sequence[str]) -> str:
-    """Say which entries are not fingerprints, counted from 1."""
-    numbers = [number for number, entry in enumerate(entries, start=1) if not is_fingerprint(entry)]
+def _numbered(numbers: Sequence[int]) -> str:
+    """Name entries by their numbers."""
     if not numbers:
         return ""
     first = ", ".join(map(str, numbers[:_MOST_NUMBERS]))

@@ -14,7 +14,7 @@ class CheckFailedError(SecretGuardError):
 
 
 class UsageError(SecretGuardError):
-    """A usage error, or work that could not be done. Its text is ours alone: what was passed may be a key."""
+    """A usage error, or work that could not be done. Its text never contains the argument, which may be a key."""
 
 
 class RedactedError(SecretGuardError):

@@ -32,7 +32,7 @@ _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_
 
 
 def unusable(why: str) -> NoReturn:
-    """Raise why a file cannot be used, instead of the exception that is being handled, if any."""
+    """Raise a `FileError` without a cause."""
     raise FileError(why) from None
 
 

@@ -10,12 +10,13 @@ class _FrozenType(type):
     """Makes a property of each annotation of a class, and a default of what the class gives it."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, kw_only: bool = False) -> type:
-        fields = tuple(each for each in namespace.get("__annotations__", ()) if not each.startswith("_"))
-        if fields:
-            defaults = {each: namespace[each] for each in fields if each in namespace}
-            namespace |= {each: property(itemgetter(place)) for place, each in enumerate(fields)}
-            namespace |= {"_fields": fields, "_defaults": defaults, "_kw_only": kw_only}
-        return super().__new__(cls, name, bases, {"__slots__": (), **namespace})
+        made: Any = super().__new__(cls, name, bases, {"__slots__": (), **namespace})
+        if fields := tuple(each for each in made.__annotations__ if not each.startswith("_")):
+            made._fields, made._kw_only = fields, kw_only  # noqa: SLF001 - this makes the class
+            made._defaults = {each: namespace[each] for each in fields if each in namespace}  # noqa: SLF001
+            for place, each in enumerate(fields):
+                setattr(made, each, property(itemgetter(place)))
+        return made  # type: ignore[no-any-return]
 
     @property
     def __signature__(cls: Any) -> Any:

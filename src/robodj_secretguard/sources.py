@@ -418,20 +418,25 @@ def revocation_list(files: Sequence[TextFile], variable: SealedStr | None = None
     """Return what the revocation list says."""
     is_there = any(file.exists or file.dangling for file in files)
     found = {f"file:{REVOKED_FILE}": is_there, "environment": bool(variable)}
-    entries = chain(*map(entries_of, files), entries_in(variable))
+    entries = chain(*map(_entries_of, files), _entries_in(variable))
     sources = tuple([source for source, is_there in found.items() if is_there])
     return RevocationStatus(sources, frozenset(filter(is_fingerprint, entries)))
 
 
-def entries_of(file: TextFile) -> list[str]:
+def _entries_of(file: TextFile) -> list[str]:
     """Return the entries of a file, without the comments that may follow them: not where one could hide an entry."""
     lines = (line.get_secret_value() for line in file.lines)
     return [line.partition("#")[0].rstrip() if is_one_line(line) else line for line in lines]
 
 
-def entries_in(variable: SealedStr | None) -> list[str]:
-    """Return the entries of the variable."""
+def _entries_in(variable: SealedStr | None) -> list[str]:
     return [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))] if variable else []
+
+
+def invalid_entries(lists: TextFile | SealedStr | None) -> list[int]:
+    """Return which entries of a file, or of the variable, are not fingerprints, counted from 1: one may be a key."""
+    entries = _entries_of(lists) if isinstance(lists, TextFile) else _entries_in(lists)
+    return [number for number, entry in enumerate(entries, start=1) if not is_fingerprint(entry)]
 
 
 def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:

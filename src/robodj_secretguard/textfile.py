@@ -13,9 +13,6 @@ from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TypeAlias
-
-    Way: TypeAlias = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 _MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 
@@ -76,10 +73,11 @@ def look(path: str, *, most: int) -> TextFile:
 
 def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
     """Return a file's content, and why it is not to be trusted: others may write it, or another user owns it."""
-    _, unreadable, content, (exposed, _, foreign) = _examined(os.open(path, _READ_FLAGS), path, most)
+    _, unreadable, content, way = _examined(os.open(path, _READ_FLAGS), path, most)
     if unreadable:
         raise OSError
-    return content, (*exposed, *[each for each in foreign if not each.startswith((ITS_DIRECTORY, A_DIRECTORY_ABOVE))])
+    foreign = [each for each in way.foreign if not each.startswith((ITS_DIRECTORY, A_DIRECTORY_ABOVE))]
+    return content, (*way.exposed, *foreign)
 
 
 def _look(path: str, most: int) -> TextFile:
@@ -90,7 +88,7 @@ def _look(path: str, most: int) -> TextFile:
     except OSError:
         return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
     try:
-        status, unreadable, content, (exposed, lax_way, foreign) = _examined(descriptor, path, most)
+        status, unreadable, content, way = _examined(descriptor, path, most)
     except OSError:
         return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
     lines: tuple[SealedStr, ...] = ()
@@ -101,10 +99,10 @@ def _look(path: str, most: int) -> TextFile:
         empty=not content.removeprefix(BOM_UTF8).strip(),
         lines=lines,
         unreadable=unreadable,
-        exposed=exposed,
+        exposed=way.exposed,
         lax=_lax(status) if POSIX else (),
-        lax_way=lax_way,
-        foreign=foreign,
+        lax_way=way.lax,
+        foreign=way.foreign,
     )
 
 
@@ -160,15 +158,25 @@ def version(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def judge_way(path: str, status: os.stat_result | None = None) -> Way:
-    """Say who, apart from root and this user, can put something else at a path: by its own mode, or on the way to it.
+class Way(Frozen):
+    """Who, apart from root and this user, can put something else at a path: by its own mode, or on the way to it.
 
-    Returns:
-        What others can write; what they could if its file system were not read-only; what another ordinary user owns.
+    Attributes:
+        exposed: what others can write.
+        lax: what others could write if its file system were not read-only.
+        foreign: what another ordinary user owns.
     """
+
+    exposed: tuple[str, ...] = ()
+    lax: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+
+def judge_way(path: str, status: os.stat_result | None = None) -> Way:
+    """Judge a path and every directory and link on the way to it."""
     exposed, lax, foreign = list[str](), list[str](), list[str]()
     if not POSIX:
-        return (), (), ()
+        return Way()
     last = os.stat(os.path.dirname(path) or os.curdir)
     if status is not None:
         if status.st_mode & stat.S_IWOTH:
@@ -184,13 +192,13 @@ def judge_way(path: str, status: os.stat_result | None = None) -> Way:
             (lax if is_volume else exposed).append(f"{what} is writable by others")
         if not _is_ours(folder):
             foreign.append(f"{what} is owned by another ordinary user")
-    return tuple(dict.fromkeys(exposed)), tuple(dict.fromkeys(lax)), tuple(dict.fromkeys(foreign))
+    return Way(*(tuple(dict.fromkeys(each)) for each in (exposed, lax, foreign)))
 
 
 def foreign_owners(directory: str) -> tuple[str, ...]:
     """Say what another ordinary user owns of a directory and of the way to it: nothing where that is unknown."""
     try:
-        return judge_way(directory, os.stat(directory))[2]
+        return judge_way(directory, os.stat(directory)).foreign
     except OSError:
         return ()
 

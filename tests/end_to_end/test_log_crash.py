@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -153,9 +152,8 @@ def test_writers_that_are_killed(logs: int) -> None:
                 os.kill(writer.process, signal.SIGKILL)
             acknowledged += watched.acknowledge(writer.acknowledged())
             torn += watched.look().torn is not None
-            if (
-                CHANCE.random() < 0.5
-            ):  # otherwise the next writer closes off what this one has left, and may be cut at it
+            # Otherwise the next writer closes off what this one has left, and may be cut at it.
+            if CHANCE.random() < 0.5:
                 watched.append()
         sealed += len(watched.append().sealed)
         for path in Path.cwd().glob(f"{PATH}*"):
@@ -248,6 +246,8 @@ def test_no_room_for_a_rotation(tmp_path: Path) -> None:
     machine.call(*RECORD)
     written = machine.log.read_bytes()
     first, last = written.index(b"\n"), len(written)
+    import resource  # noqa: PLC0415 - it is POSIX's
+
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     for place in (0, 1, first // 2, first - 1, first, first + 1, first + 2, last // 2, last - 2, last - 1):
         for path in machine.log.parent.iterdir():

@@ -309,7 +309,7 @@ def _plan(arguments: argparse.Namespace) -> Result:
         log_options=given(arguments, "operations_log"),
     )
     lines = [f"Rotation of {policy.name}, every {policy.cadence.days} days by {policy.owner}"]
-    for number, (text, step) in enumerate(steps, start=1):
-        lines += [f"{number}. {text}", *([f"     {step}"] if step else [])]
-    document = {"secret": policy.name, "steps": [{"text": text, "command": step} for text, step in steps]}
+    for number, (text, command) in enumerate(steps, start=1):
+        lines += [f"{number}. {text}", *([f"     {command}"] if command else [])]
+    document = {"secret": policy.name, "steps": [{"text": text, "command": command} for text, command in steps]}
     return Result(EXIT_CLEAN, [*lines, MODEL], lambda: document, recorded.complaint)

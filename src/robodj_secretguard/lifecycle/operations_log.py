@@ -252,7 +252,7 @@ def opened(path: str) -> Iterator[OpenLog]:
     `FileError` says that it cannot be used, is damaged, or that another process does not let go of it.
     """
     with _errors_without_paths(missing=FileError("its directory is not there")):
-        if not os.path.lexists(path) and judge_way(os.path.dirname(path) or os.curdir)[0]:
+        if not os.path.lexists(path) and judge_way(os.path.dirname(path) or os.curdir).exposed:
             unusable("others may put it there: a directory on the way to it, or a link, is theirs to change")
         descriptor, _ = open_or_make(path, os.O_RDWR | os.O_APPEND)
         try:
@@ -275,9 +275,8 @@ def opened(path: str) -> Iterator[OpenLog]:
 
 def _content(descriptor: int, path: str) -> bytes:
     content = content_of(descriptor, MAX_LOG_BYTES + 1)
-    exposed, _, _ = judge_way(path, os.fstat(descriptor))
-    if exposed:
-        unusable(f"others may have changed it or put it there: {'; '.join(exposed)}")
+    if why := judge_way(path, os.fstat(descriptor)).exposed:
+        unusable(f"others may have changed it or put it there: {'; '.join(why)}")
     if len(content) > MAX_LOG_BYTES:
         unusable(_FULL)
     return content
@@ -288,7 +287,7 @@ def _head(path: str) -> Head | None:
     path += HEAD_FILE
     try:
         content, status = read_unlinked(path, _MAX_HEAD_BYTES)
-        return None if judge_way(path, status)[0] else HEAD.validate_json(content)
+        return None if judge_way(path, status).exposed else HEAD.validate_json(content)
     except (OSError, ValidationError):
         return None
 
