@@ -40,6 +40,7 @@ KNOWN = {
     fingerprint_of(KEY): KnownKey(fingerprint_of(KEY), "secret.key", "prod", ("environment",)),
     fingerprint_of(OTHER): KnownKey(fingerprint_of(OTHER), "secret_v2.key"),
 }
+KEY_FILE = "config/secret.key"
 UNUSUAL = ("two\nlines", "\x1b[2J", "\udcff", "   ", "back\\slash", "a\ttab", "é", "a:b", "%41", "\u202e")
 NOT_THERE = "git does not have it, or not whole"
 KNOWN_KEY, ASSIGNED, TRACKED = Rule.KNOWN_KEY, Rule.ASSIGNED_KEY, Rule.TRACKED_KEY_FILE
@@ -376,11 +377,11 @@ class TestHistory:
 
     @pytest.mark.parametrize(
         ("paths", "secret"),
-        [(["config/x.key"], None), (["config/secret.key"], "secret.key"), (["a/config/x.key", "config/y.key"], None)],
+        [(["config/x.key"], None), ([KEY_FILE], "secret.key"), (["a/config/x.key", KEY_FILE], None)],
         ids=range(3),
     )
     def test_key_files(self, repository: Path, paths: list[str], secret: str | None) -> None:
-        """A key file that git ever tracked is found, with its secret. Its commits come before the index."""
+        """A key file that git ever tracked is found, with the secret of its first path. The index comes last."""
         unknown = secrets.token_urlsafe(32)
         names = {put(repository, path, unknown.encode()) for path in paths}
         here = commit(repository)
@@ -470,11 +471,20 @@ class TestWhatGitLacks:
         assert not scan.complete
         assert (("a",) in found(scan, "path")) is (scope is FILES)
 
-    @pytest.mark.parametrize("scope", [HISTORY, STAGED])
+    @pytest.mark.parametrize(
+        ("scope", "script"),
+        [
+            (HISTORY, "exit 3"),
+            (STAGED, "exit 3"),
+            (STAGED, 'case "$*" in *cat-file*) echo abc missing;; *) exec "$GIT" "$@";; esac'),
+        ],
+        ids=range(3),
+    )
     def test_a_git_that_fails(
-        self, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: Scope
+        self, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: Scope, script: str
     ) -> None:
-        """A git that fails between one command and the next is reported."""
-        put(repository, "file", KEY.encode())
-        replace_git(monkeypatch, tmp_path, 'case "$*" in *rev-parse*) exec "$GIT" "$@";; esac; exit 3')
-        assert {place for place, _ in unread(scanned(scope))} == {"git"}
+        """A git that fails between one command and the next, or ends before all objects are read, is reported."""
+        for name in "ab":
+            put(repository, name, name.encode())
+        replace_git(monkeypatch, tmp_path, f'case "$*" in *rev-parse*) exec "$GIT" "$@";; esac; {script}')
+        assert "git" in [place for place, _ in unread(scanned(scope))]
