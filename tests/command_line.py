@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -80,11 +79,6 @@ def key_as_argument() -> str:
     while (key := good_keys()[V1]).startswith("-"):
         pass
     return key
-
-
-def without_objects(text: str) -> str:
-    """Take out the names of git's objects: six digits of one stand in a hexadecimal key by chance, now and then."""
-    return re.sub(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b", "", text)
 
 
 def fingerprint_of(key: str) -> str:
