@@ -110,6 +110,23 @@ class TestCheck:
             assert ("mode: environment only" in ran.out) is ("--require-env-only" in options)
 
     @pytest.mark.parametrize(
+        ("there", "options", "said"),
+        [
+            (None, (), False),
+            ("config/logs/secret_operations.jsonl", (), True),
+            ("log.jsonl", ("--operations-log", "log.jsonl"), True),
+            (None, ("--operations-log", "log.jsonl"), True),
+        ],
+    )
+    def test_the_operations_log(self, tmp_path: Path, there: str | None, options: Sequence[str], said: bool) -> None:  # noqa: FBT001
+        """A log that is there, or is named, is judged too; test_standing.py tests what is reported."""
+        (tmp_path / "config" / "logs").mkdir(mode=0o700, parents=True)
+        if there:
+            (tmp_path / there).write_text("damaged\n")
+        ran = call(["check", *options], GOOD, tmp_path)
+        assert ("operations log" in ran.out) is said
+
+    @pytest.mark.parametrize(
         ("keys", "arguments", "status"), [("bad", ("check", "--format", "json"), 1), ("good", ("chekc",), 2)]
     )
     def test_the_script_and_the_module_are_one(
