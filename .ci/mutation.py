@@ -171,7 +171,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("modules", nargs="+", metavar="MODULE", help="for instance checks, or scan.git")
     parser.add_argument("--tests", nargs="+", metavar="PATH", help="tests to run instead of the module's own")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes at once (%(default)s)")
     given = parser.parse_args()
     os.chdir(ROOT)
     warnings.simplefilter("ignore", SyntaxWarning)  # a mutant's

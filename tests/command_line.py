@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from unittest.mock import patch
 
-from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, without_model
+from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, put, without_model
 
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.gate import report_result
@@ -130,10 +130,7 @@ class Machine:
 
     def write(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
         """Put a file into the config directory."""
-        path = self.config / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        path.chmod(mode)
-        return path
+        return put(self.config / name, content, mode)
 
     def put(self, name: str, content: str | bytes) -> Path:
         """Put a file anywhere below the working directory."""

@@ -32,9 +32,18 @@ settings.load_profile("ours")
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"
 TIMEOUT = 60
+posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners, links, FIFOs and terminals are POSIX's")
+root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 CHANGES_STREAMS = {"PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE"}
 CHANGES_PYTEST = {"PYTEST_ADDOPTS"}
 CHANGES_GENERATE = {*CI_VARIABLES}
+
+
+def put(path: Path, content: str | bytes = "text", mode: int = 0o600) -> Path:
+    """Write a file."""
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(mode)
+    return path
 
 
 def marker(ahead: timedelta, *, now: datetime = NOW) -> str:
@@ -69,10 +78,7 @@ class Checker:
 
     def write(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
         """Put a fallback file into the config directory."""
-        path = self.config / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        path.chmod(mode)
-        return path
+        return put(self.config / name, content, mode)
 
 
 @pytest.fixture

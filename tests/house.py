@@ -25,9 +25,9 @@ COMMON_BASE: Final = "SecretGuardError"
 LIMITS: Final = {
     "modules of a start": 15,
     "statements of a start": 1575,
-    "statements": 4765,
-    "lines": 9135,
-    "record types": 31,
+    "statements": 4775,
+    "lines": 9145,
+    "record types": 32,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import NOW, V1, V2, Checker, found, good_keys, marker
+from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
 from generated import README, SCHEMA, readme_with_table, schema_of_report
 from spellings import respelled
 
@@ -31,8 +30,6 @@ PROTECTED, EPHEMERAL = "ROBODJ_PROTECTED_ENV", "ROBODJ_SECRETS_EPHEMERAL"
 MICROSECOND, DAY = timedelta(microseconds=1), timedelta(days=1)
 WEAK = "Zy" * 30
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes and links are POSIX's")
 
 
 def listed(*keys: str) -> str:

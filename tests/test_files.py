@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import TIMEOUT, clean_environment
+from conftest import TIMEOUT, clean_environment, posix_only
 from windows import pretend_windows
 
 from robodj_secretguard import files
@@ -37,7 +37,6 @@ from robodj_secretguard.files import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, FIFOs, links and limits are POSIX's")
 
 COUNTS = """
 import os, sys

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import V1, V2, Checker, clean_environment, found, good_keys
+from conftest import V1, V2, Checker, clean_environment, found, good_keys, posix_only
 from detector import leaks
 from mounts import run_with_mounts
 
@@ -38,8 +38,6 @@ BELOW = SecretPolicy(
 HOLDS_A_KEY = "holds a key already, and is only replaced with --force"
 CANNOT_BE_JUDGED = "config/secret.key cannot be judged, and is only replaced with --force"
 UNUSABLE = ["# why\n".encode("utf-16"), b"# \xff\n", b"#" * (MAX_FILE_BYTES + 1)]
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and links are POSIX's")
 
 
 def write(checker: Checker, *policies: SecretPolicy, force: bool = False) -> dict[str, str]:

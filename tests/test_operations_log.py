@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import clock
-from conftest import NOW
+from conftest import NOW, posix_only
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from races import just_before
@@ -32,8 +32,6 @@ from robodj_secretguard.sources import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and links are POSIX's")
 
 
 def some(count: int) -> list[Record]:

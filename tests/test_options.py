@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import pytest
 from command_line import DEFAULT_MODEL, Machine, Terminal, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, Ran
+from conftest import NOW, V1, Ran, posix_only
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
@@ -72,7 +72,6 @@ RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Ada")
 KEYS = "model, operations-log, strict, require-env-only"
 UNREADABLE = "--scan: the file is missing, unreadable or not a regular file; use - for a pipe"
 
-posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners, FIFOs, sockets and devices are POSIX's")
 
 IRREGULAR: list[Callable[[Path], None]] = [
     lambda path: os.mkfifo(path),  # noqa: PLW0108 - it is POSIX's

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import OTHER, fingerprint_of, report_json, report_text, rotated
-from conftest import NOW, V1, Checker, clean_environment, found, good_keys
+from conftest import NOW, V1, Checker, clean_environment, found, good_keys, posix_only
 from detector import leaks
 from mounts import run_with_mounts
 from races import just_before
@@ -31,8 +31,6 @@ NAME = "revoked.fingerprints"
 VARIABLE = "ROBODJ_REVOKED_FINGERPRINTS"
 HOUR = timedelta(hours=1)
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, FIFOs and links are POSIX's")
 
 
 def another() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import shlex
 import traceback
@@ -26,7 +25,7 @@ from command_line import (
     on_terminal,
     rotated,
 )
-from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, run
+from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, posix_only, run
 from detector import leaks
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 
@@ -50,8 +49,6 @@ PROGRAM = "robodj-secretguard"
 UNCHANGED = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
 UNKNOWN = "there is no such secret: the model declares secret.key, secret_v2.key"
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes, links and terminals are POSIX's")
 
 
 class One(SecretSettings):

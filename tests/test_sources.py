@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import NOW, V1, V2, found, good_keys, process_environment
+from conftest import NOW, V1, V2, found, good_keys, posix_only, process_environment, put, root_only
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.material import fingerprint
@@ -49,9 +49,6 @@ LIST_SOURCE = f"file:config/{LIST}"
 REVOKED, CONFIG_DIR = "ROBODJ_REVOKED_FINGERPRINTS", "ROBODJ_CONFIG_DIR"
 ALLOW, PROTECTED = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK", "ROBODJ_PROTECTED_ENV"
 
-posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners and links are POSIX's")
-root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
@@ -63,13 +60,6 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 def _in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def put(path: Path, content: str, mode: int = 0o600) -> Path:
-    """Write a file."""
-    path.write_text(content, encoding="utf-8")
-    path.chmod(mode)
-    return path
 
 
 def first(environ: dict[str, str], **more: Any) -> Reading:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, machine_at, rotated
-from conftest import NOW, V1, V2, good_keys, marker
+from conftest import NOW, V1, V2, good_keys, marker, posix_only
 
 from robodj_secretguard import check
 from robodj_secretguard.shapes import Proof
@@ -29,8 +28,6 @@ NOT_RECORDED = "  rotated      not recorded; cadence 30 days"
 GREEN, RED, YELLOW, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 CUT = "line 2 does not follow line 1: one was changed, or one between was taken away"
 SAID = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl cannot be relied on: "
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="terminals and modes are POSIX's")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import clean_environment
+from conftest import clean_environment, posix_only, put, root_only
 from mounts import run_with_mounts
 
 from robodj_secretguard.textfile import (
@@ -32,22 +32,12 @@ NOBODY = 65534
 WRITABLE, FOREIGN = "it is writable by others", "it is owned by another ordinary user"
 NEXT_TO_IT, ABOVE = "its directory is writable by others", "a directory on the way to it is writable by others"
 
-posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners, FIFOs and links are POSIX's")
-root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where a file is put, in a directory that nobody else can write."""
     (tmp_path / "config").mkdir(mode=0o755)
     return tmp_path / "config" / "file"
-
-
-def put(path: Path, content: str | bytes = "text", mode: int = 0o600) -> Path:
-    """Write a file."""
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    path.chmod(mode)
-    return path
 
 
 def seen(path: Path) -> TextFile:

@@ -31,7 +31,7 @@ _WINDOWS_LOCK_AT: Final = 1 << 30  # bytes: a locked range cannot be read there,
 _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
-def unusable(why: str) -> NoReturn:
+def raise_file_error(why: str) -> NoReturn:
     """Raise a `FileError` without a cause."""
     raise FileError(why) from None
 
@@ -72,7 +72,7 @@ def regular_status(descriptor: int) -> os.stat_result:
     """Return the status of an open file; raise `FileError` for a directory, a pipe or a device."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        unusable(NOT_REGULAR)
+        raise_file_error(NOT_REGULAR)
     return status
 
 
@@ -163,7 +163,7 @@ def locked(descriptor: int) -> Iterator[None]:
     end = time.monotonic() + LOCK_SECONDS
     while not _lock(descriptor, take=True):
         if time.monotonic() > end:
-            unusable(_BUSY)
+            raise_file_error(_BUSY)
         time.sleep(_POLL_SECONDS)
     try:
         yield
@@ -194,11 +194,11 @@ def locked_directory(directory: str) -> Iterator[None]:
     try:
         descriptor, _ = open_or_make(path, os.O_RDONLY)
     except OSError as error:
-        unusable(f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}")
+        raise_file_error(f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}")
     try:
         with locked(descriptor):
             if not is_at(descriptor, path):
-                unusable(_BUSY)  # it was deleted while it was waited for, and is no longer what others wait for
+                raise_file_error(_BUSY)  # it was deleted while it was waited for, and is no longer what others wait for
             yield
     finally:
         os.close(descriptor)

@@ -21,7 +21,7 @@ _HINTS: Final = {
 }
 
 
-def _fail(why: str) -> NoReturn:
+def _raise_usage_error(why: str) -> NoReturn:
     raise UsageError(why)
 
 
@@ -31,12 +31,12 @@ def load_model(name: str, directory: str = "") -> type[SecretSettings]:
     del name
     if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         del module, attribute
-        _fail("must be package.module:Class")
+        _raise_usage_error("must be package.module:Class")
     sys.path.append(directory)  # last: a file there must not replace a library's
     model = contain(lambda: getattr(importlib.import_module(module), attribute))
     if isinstance(model, BaseException):
         name = type_name(model)
-        _fail(f"importing it failed ({name}){_HINTS.get(name, '')}")
+        _raise_usage_error(f"importing it failed ({name}){_HINTS.get(name, '')}")
     if not declares_secrets(model):
-        _fail("what it names is not a SecretSettings model that declares a secret")
+        _raise_usage_error("what it names is not a SecretSettings model that declares a secret")
     return model

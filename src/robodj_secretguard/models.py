@@ -17,7 +17,7 @@ from robodj_secretguard.checks import Check, Severity, internal
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.near_miss import VariablesRead
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
-from robodj_secretguard.report import Finding, Judgement, finding
+from robodj_secretguard.report import ABOUT_ALL, Finding, Judgement, finding
 from robodj_secretguard.sealed import contain, refuse_pickle, type_name
 from robodj_secretguard.sources import (
     NO_SETUP,
@@ -96,12 +96,14 @@ class SecretSettings(BaseSettings, defer_build=True):
         _require_distinct(cls.__name__, cls.secret_policies.values())
         cls._variables_read = variables_read(cls.secret_policies.values())
         if cls.__private_attributes__:
-            _fail(f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field")
+            _raise_type_error(
+                f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field"
+            )
         _refuse_what_shows(cls)
         for base in cls.__mro__[1:]:
             inherited = getattr(base, "secret_policies", {})
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
-                _fail(f"{cls.__name__} must keep every secret that it inherits, with its policy")
+                _raise_type_error(f"{cls.__name__} must keep every secret that it inherits, with its policy")
 
     def __init__(self, *, _judgement: Judgement | None = None, **values: Any) -> None:
         if values or type(_judgement) not in (Judgement, NoneType):
@@ -133,7 +135,7 @@ class SecretSettings(BaseSettings, defer_build=True):
             _refuse_values(cls)
         judgement: Judgement = values[_JUDGEMENT]
         findings = judgement.report().findings
-        _refuse(each for each in findings if each.secret is None or each.check is Check.SHARED)
+        _refuse(each for each in findings if each.secret is None or each.check in ABOUT_ALL)
         judged = ((each, [one for one in findings if one.secret == each.policy.name]) for each in judgement.readings)
         return dict(zip(cls.secret_policies, judged, strict=True))
 
@@ -156,14 +158,14 @@ class SecretSettings(BaseSettings, defer_build=True):
         """Return itself, which is frozen. An update is refused: it would not be checked."""
         if update:
             del update
-            _fail(f"{type(self).__name__} is not changed without its checks")
+            _raise_type_error(f"{type(self).__name__} is not changed without its checks")
         return self
 
     def copy(self, *, deep: bool = False, **changes: Any) -> Self:  # noqa: ARG002
         """Return itself: pydantic's old name of `model_copy`, under the same rule. Nor may a part be left out."""
         if any(changes.values()):
             changes.clear()
-            _fail(f"{type(self).__name__} is not changed without its checks")
+            _raise_type_error(f"{type(self).__name__} is not changed without its checks")
         return self
 
     @classmethod
@@ -184,12 +186,12 @@ for _entrance in (
 Model = TypeVar("Model", bound=SecretSettings)
 
 
-def _fail(why: str) -> NoReturn:
+def _raise_type_error(why: str) -> NoReturn:
     raise TypeError(why)
 
 
 def _refuse_values(model: type[SecretSettings]) -> NoReturn:
-    _fail(f"{model.__name__} takes no values: it reads the environment and the fallback files")
+    _raise_type_error(f"{model.__name__} takes no values: it reads the environment and the fallback files")
 
 
 def read_of(
@@ -261,7 +263,7 @@ def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
     policies = [entry for entry in field.metadata if isinstance(entry, SecretPolicy)]
     plain = field.is_required() and field.alias is None and field.validation_alias is None
     if len(policies) != 1 or field.annotation is not SecretStr or not plain:
-        _fail(
+        _raise_type_error(
             f"{model}.{name} must be declared as Annotated[SecretStr, SecretPolicy(...)], required, without a default"
             " or an alias, with both names imported at run time; other settings belong in a model of their own"
         )
@@ -279,11 +281,13 @@ def _declared_setup(
     bases = [setup_of(base) for base in model.__mro__[1:] if issubclass(base, SecretSettings)]
     switches = [file_fallback, require_revocation_list]
     if not all(each is None or isinstance(each, bool) for each in switches):
-        _fail(f"{model.__name__}: file_fallback and require_revocation_list are true or false")
+        _raise_type_error(f"{model.__name__}: file_fallback and require_revocation_list are true or false")
     directories = {base.config_dir for base in bases if base.config_dir is not None}
     if config_dir is not None:
         if not isinstance(config_dir, (str, os.PathLike)) or not os.path.isabs(config_dir):
-            _fail(f"{model.__name__}: config_dir must be an absolute path, such as Path(__file__).parent / 'config'")
+            _raise_type_error(
+                f"{model.__name__}: config_dir must be an absolute path, such as Path(__file__).parent / 'config'"
+            )
         directories.add(os.path.normpath(os.fsdecode(config_dir)))
     files_are_on = all(base.file_fallback for base in bases)
     list_is_required = any(base.require_revocation_list for base in bases)
@@ -293,7 +297,7 @@ def _declared_setup(
         ("require_revocation_list", require_revocation_list is False and list_is_required),
     ):
         if is_looser:
-            _fail(f"{model.__name__} can only tighten the set-up that it inherits: its {name} conflicts")
+            _raise_type_error(f"{model.__name__} can only tighten the set-up that it inherits: its {name} conflicts")
     return ModelSetup(
         config_dir=next(iter(directories), None),
         file_fallback=files_are_on if file_fallback is None else file_fallback,
@@ -314,7 +318,7 @@ def _refuse_what_shows(model: type[SecretSettings]) -> None:
         or any(_SCHEMA in vars(base) for base in own)
         or any(isinstance(each, cached_property) for base in own for each in vars(base).values())
     ):
-        _fail(
+        _raise_type_error(
             f"{model.__name__} has a computed field, a cached property or a serializer, which could show a key: derive"
             " what you need in a function of the service"
         )
@@ -328,7 +332,7 @@ def _makes_a_schema(metadata: object) -> bool:
 def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
     declared = tuple(policies)
     if not declared:
-        _fail(f"{model} declares no secret")
+        _raise_type_error(f"{model} declares no secret")
     variables = [variable for policy in declared for variable in (policy.variable, policy.expiry_variable)]
     variables += SETTINGS
     for what, given in (
@@ -337,7 +341,7 @@ def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
         ("a file", [policy.file.casefold() for policy in declared] + [REVOKED_FILE, OPERATIONS_FILE]),
     ):
         if len(set(given)) < len(given):
-            _fail(f"{model} declares two secrets that share {what}, or one with the library's own")
+            _raise_type_error(f"{model} declares two secrets that share {what}, or one with the library's own")
 
 
 class RuntimeSecrets(SecretSettings):

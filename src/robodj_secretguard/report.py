@@ -31,6 +31,8 @@ _OF_SECRET: Final = tuple([(check, rule) for scope, check, rule in _RULES if sco
 _WITH_MARKER: Final = _OF_SECRET + tuple([(check, rule) for scope, check, rule in _RULES if scope == "marker"])
 _OF_ALL: Final = tuple([(each.check, each.of_all) for each in CHECKS if each.of_all])
 _OF_SETUP: Final = tuple([(each.check, each.of_setup) for each in CHECKS if each.of_setup])
+ABOUT_ALL: Final = frozenset([check for check, _ in _OF_ALL])
+"""The checks of one secret next to another."""
 _ENTRIES: Final = {entry.check: entry for entry in CHECKS}
 
 

@@ -1,6 +1,6 @@
 """Nothing shows a key. Every scenario before every observer, each cell in a process of its own.
 
-The ordinary run has every scenario before the strongest observer, and every observer with a few scenarios.
+The ordinary run has every scenario with the strongest observer, and every observer with a few scenarios.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.cli.options import add_command, add_group, given, judged, locate_log, model_of, span_of
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, columns, fail
 from robodj_secretguard.errors import FileError, NoLogError
-from robodj_secretguard.files import make_directory, unusable
+from robodj_secretguard.files import make_directory, raise_file_error
 from robodj_secretguard.lifecycle.operations_log import find, load
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.models import RuntimeSecrets
@@ -39,12 +39,12 @@ _HEADER: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TI
 def prepared(where: OperationsLog) -> str:
     """Return the path of the operations log, after making the directories that nobody named."""
     if not os.path.lexists(where.path) and could_hold_key(os.path.basename(where.path)):
-        unusable("its file name looks like a key; use another name")
+        raise_file_error("its file name looks like a key; use another name")
     try:
         for directory in where.makes:
             make_directory(directory, others=directory is not where.makes[-1])
     except OSError:
-        unusable("its directory does not exist and cannot be made")
+        raise_file_error("its directory does not exist and cannot be made")
     return where.path
 
 

@@ -85,15 +85,6 @@ def _standing(
     cadence = timedelta(days=status.rotation_days)
     age = report.checked_at - first.recorded_at if first else None
     is_overdue = age is not None and age > cadence
-    rotation = f"not recorded; cadence {cadence.days} days"
-    if first and age is not None:
-        rotation = f"{iso_utc(first.recorded_at)} in {first.environment}, "
-        if age.days < 0:
-            rotation += "which is ahead of this machine's clock"
-        else:
-            rotation += f"{age.days} of {cadence.days} days"
-            rotation += f": OVERDUE by {count(-(-(age - cadence) // _DAY), 'day')}" if is_overdue else ""
-            rotation += f"; INCOMPLETE: {', '.join(open_steps)} not done" if open_steps else ""
     is_behind = first is None or is_overdue or bool(open_steps)
     # The other states say by themselves why.
     refused = f", refused: {', '.join(alerts)}" if alerts and status.state is State.PRESENT else ""
@@ -101,7 +92,7 @@ def _standing(
     lines: list[str | tuple[str, str]] = [
         (f"{status.secret}: {status.state} ({status.source}){refused}{old}", "red" if alerts else "green"),
         labelled("fingerprint", status.fingerprint or "none: there is no sound key"),
-        (labelled("rotated", rotation), "yellow" if is_behind else ""),
+        (labelled("rotated", _rotation(first, age, cadence, open_steps)), "yellow" if is_behind else ""),
         labelled("expires", iso_utc(status.expires_at) if status.expires_at else "no expiry marker"),
         labelled("owner", f"{status.owner}, backup {status.backup_owner}"),
         "",
@@ -117,3 +108,15 @@ def _standing(
         "open_steps": list(open_steps),
     }
     return document, lines, is_behind
+
+
+def _rotation(first: Record | None, age: timedelta | None, cadence: timedelta, open_steps: Iterable[str]) -> str:
+    """Return when a key was first recorded, and how that compares with the cadence."""
+    if first is None or age is None:
+        return f"not recorded; cadence {cadence.days} days"
+    at = f"{iso_utc(first.recorded_at)} in {first.environment}, "
+    if age.days < 0:
+        return f"{at}which is ahead of this machine's clock"
+    overdue = f": OVERDUE by {count(-(-(age - cadence) // _DAY), 'day')}" if age > cadence else ""
+    incomplete = f"; INCOMPLETE: {', '.join(open_steps)} not done" if open_steps else ""
+    return f"{at}{age.days} of {cadence.days} days{overdue}{incomplete}"

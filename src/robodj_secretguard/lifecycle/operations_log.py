@@ -24,10 +24,10 @@ from robodj_secretguard.files import (
     open_unlinked,
     prepared_file,
     put_in_place,
+    raise_file_error,
     read_unlinked,
     reason,
     sync_directory,
-    unusable,
 )
 from robodj_secretguard.shapes import HEAD, Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.sources import iso_utc
@@ -202,7 +202,7 @@ class OpenLog:
         now = datetime.now(UTC).replace(microsecond=0)
         not_before = log.last.recorded_at if log.last else EARLIEST_CLOCK
         if now < not_before:
-            unusable(
+            raise_file_error(
                 f"the clock says {iso_utc(now)}, and it cannot be before {iso_utc(not_before)}: set it, or if a record"
                 " has a wrong time, keep the log under another name, for --known"
             )
@@ -221,7 +221,7 @@ class OpenLog:
             content += line + b"\n"
             appended.append(last := chained.hashed(line))
         if self._size + len(content) > MAX_LOG_BYTES:
-            unusable(_FULL)
+            raise_file_error(_FULL)
         append_content(self._descriptor, content, size=self._size)
         self._size += len(content)
         _write_head(self._path, self._descriptor, appended[-1])
@@ -253,18 +253,18 @@ def opened(path: str) -> Iterator[OpenLog]:
     """
     with _errors_without_paths(missing=FileError("its directory is not there")):
         if not os.path.lexists(path) and judge_way(os.path.dirname(path) or os.curdir).exposed:
-            unusable("others may put it there: a directory on the way to it, or a link, is theirs to change")
+            raise_file_error("others may put it there: a directory on the way to it, or a link, is theirs to change")
         descriptor, _ = open_or_make(path, os.O_RDWR | os.O_APPEND)
         try:
             with locked(descriptor):
                 if not is_at(descriptor, path):
-                    unusable("it was moved away just now: try again")
+                    raise_file_error("it was moved away just now: try again")
                 content = _content(descriptor, path)
                 if not content:
                     sync_directory(os.path.dirname(path))  # it may be new
                 log = read(content, _head(path))
                 if log.damage:
-                    unusable(
+                    raise_file_error(
                         f"it does not verify ({log.damage[0]}): keep it under another name, as evidence and for"
                         " --known; the next record begins a new one"
                     )
@@ -276,9 +276,9 @@ def opened(path: str) -> Iterator[OpenLog]:
 def _content(descriptor: int, path: str) -> bytes:
     content = content_of(descriptor, MAX_LOG_BYTES + 1)
     if why := judge_way(path, os.fstat(descriptor)).exposed:
-        unusable(f"others may have changed it or put it there: {'; '.join(why)}")
+        raise_file_error(f"others may have changed it or put it there: {'; '.join(why)}")
     if len(content) > MAX_LOG_BYTES:
-        unusable(_FULL)
+        raise_file_error(_FULL)
     return content
 
 

@@ -15,9 +15,9 @@ from robodj_secretguard.files import (
     is_at,
     locked,
     open_or_make,
+    raise_file_error,
     reason,
     sync_directory,
-    unusable,
 )
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced
 from robodj_secretguard.shapes import Event, Record, draft
@@ -125,7 +125,7 @@ def _append(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool
             if len(content) + len(addition) >= MAX_LIST_BYTES:
                 unreadable = (f"it is full, with {MAX_LIST_BYTES} bytes",)
             if unreadable:
-                unusable("; ".join(unreadable))
+                raise_file_error("; ".join(unreadable))
             if addition:
                 append_content(descriptor, addition, size=len(content))
                 content += addition

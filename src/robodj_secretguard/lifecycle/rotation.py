@@ -37,6 +37,13 @@ class Step(NamedTuple):
     """Whether the program has seen that it was done."""
 
 
+class PlannedStep(NamedTuple):
+    """One step of a rotation that is planned, and the command for it, where there is one of ours."""
+
+    text: str
+    command: str | None = None
+
+
 def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
     """Return steps as lines of Markdown, a checked or an open box each."""
     return [
@@ -220,10 +227,8 @@ def plan(
     who: Sequence[str],
     options: Sequence[str],
     log_options: Sequence[str],
-) -> list[tuple[str, str | None]]:
-    """Return the steps of a secret's rotation, each with the command for it, if there is one of ours.
-
-    The fingerprint of the key in force is known where it is delivered.
+) -> list[PlannedStep]:
+    """Return the steps of a secret's rotation. The fingerprint of the key in force is known where it is delivered.
 
     `who` are the options that say who rotates it, and what for. `log_options` are for commands that read or write the
     log, `options` for every command.
@@ -240,13 +245,11 @@ def plan(
     in_force = [each for each in here if delivered and each.fingerprint == delivered]
     if in_force and in_force[-1] is here[-1]:
         since = iso_utc(in_force[0].recorded_at)
-        first: tuple[str, str | None] = f"The key in force is recorded already: {delivered}, since {since}.", None
+        first = PlannedStep(f"The key in force is recorded already: {delivered}, since {since}.")
     else:
-        first = (
-            (
-                "Record the key in force, in the environment that has it, before it is replaced: only a recorded key"
-                " can be revoked by name later:"
-            ),
+        first = PlannedStep(
+            "Record the key in force, in the environment that has it, before it is replaced: only a recorded key can be"
+            " revoked by name later:",
             record,
         )
     old = here[-1] if here and delivered in {None, here[-1].fingerprint} else None
@@ -254,26 +257,24 @@ def plan(
     key = ("--fingerprint", old.fingerprint) if old and old.fingerprint else (policy.name, "--last-recorded")
     return [
         first,
-        (
-            (
-                "Generate a new key for this environment alone, straight into the secret manager"
-                " (the part after | is its own command):"
-            ),
+        PlannedStep(
+            "Generate a new key for this environment alone, straight into the secret manager"
+            " (the part after | is its own command):",
             f"{command('generate', policy.name, *options)} | {MANAGER}",
         ),
-        (
+        PlannedStep(
             f"Set its expiry marker, {policy.cadence.days} days from now, where the key is delivered:",
             f"{policy.expiry_variable}={iso_utc(now + policy.cadence)}",
         ),
-        (
+        PlannedStep(
             f"Deliver the key as {policy.variable}, and run the gate in the environment that has it:",
             command("check", "--require-env-only", *options),
         ),
-        ("Start the services, and confirm that their startup integrity checks pass.", None),
-        ("Verify that authentication- and encryption-dependent functions still operate.", None),
-        ("Record it, in the environment that has the key:", record),
-        (f"Disable the old version in the secret manager{which_old}.", None),
-        (
+        PlannedStep("Start the services, and confirm that their startup integrity checks pass."),
+        PlannedStep("Verify that authentication- and encryption-dependent functions still operate."),
+        PlannedStep("Record it, in the environment that has the key:", record),
+        PlannedStep(f"Disable the old version in the secret manager{which_old}."),
+        PlannedStep(
             "Only if the old key may be known to others, revoke it:",
             command("revoke", *key, "--reason", "WHY", *who, *log_options, *options),
         ),

@@ -72,7 +72,7 @@ class Repository:
         paths = (os.path.normpath(os.path.join(os.path.realpath(directory), each)) for each in kept)
         self.directories = tuple(dict.fromkeys(map(_near, paths)))
         if any(map(_keeps_waiting, self.directories)):
-            _fail("a pipe or a device lies where git keeps its files, and git would wait for it")
+            _raise_unread("a pipe or a device lies where git keeps its files, and git would wait for it")
         self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
         self.top = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
 
@@ -141,9 +141,13 @@ class Repository:
                 answer, _ = process.communicate(timeout=_ANSWER_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-                _fail(f"git has not answered for {_ANSWER_SECONDS:g} seconds: a pipe may lie where its settings are")
+                _raise_unread(
+                    f"git has not answered for {_ANSWER_SECONDS:g} seconds: a pipe may lie where its settings are"
+                )
         if process.returncode:
-            _fail(f"there is no repository, or git refuses it (status {process.returncode}): git status says why")
+            _raise_unread(
+                f"there is no repository, or git refuses it (status {process.returncode}): git status says why"
+            )
         return answer.removesuffix(b"\n")
 
     def _parts(self, *arguments: str) -> Iterator[bytes]:
@@ -165,13 +169,13 @@ class Repository:
             except BaseException as error:
                 process.kill()
                 if isinstance(error, OSError):  # a broken pipe; on Windows an invalid argument
-                    _fail(TOO_EARLY)
+                    _raise_unread(TOO_EARLY)
                 raise
             finally:
                 with suppress(OSError):
                     stdin.close()
         if process.returncode:
-            _fail(f"git {arguments[0]} has failed (status {process.returncode}): git fsck says why")
+            _raise_unread(f"git {arguments[0]} has failed (status {process.returncode}): git fsck says why")
 
     def _process(self, *arguments: str) -> subprocess.Popen[bytes]:
         with suppress(OSError):
@@ -189,7 +193,7 @@ class Repository:
         raise UnreadError(msg)
 
 
-def _fail(why: str) -> NoReturn:
+def _raise_unread(why: str) -> NoReturn:
     raise UnreadError(why) from None
 
 
@@ -234,7 +238,7 @@ def _object(header: bytes, stream: BufferedReader) -> Iterator[Object]:
     """Yield the object whose header was read, and leave the stream behind it."""
     name, kind, *size = header.decode().split() or ("", "")
     if not name:
-        _fail(TOO_EARLY)
+        _raise_unread(TOO_EARLY)
     content = _content(stream, int(size[0])) if size else iter(())
     yield name, kind, content
     for _ in content:  # what was not read
@@ -245,7 +249,7 @@ def _content(stream: BufferedReader, size: int) -> Iterator[bytes]:
     while size:
         block = stream.read(min(size, BLOCK_BYTES))
         if not block:
-            _fail(TOO_EARLY)
+            _raise_unread(TOO_EARLY)
         size -= len(block)
         yield block
     stream.read(1)  # the end of the line

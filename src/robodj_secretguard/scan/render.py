@@ -158,15 +158,11 @@ def _result(found: Found, fields: dict[str, Any]) -> dict[str, Any]:
         "ruleId": str(found.rule),
         "level": "error",
         "message": {"text": _alert(found)},
-        "locations": [
-            {
-                "physicalLocation": {
-                    "artifactLocation": {"uri": quote(os.fsencode(path.encode("ascii").decode("unicode_escape")))},
-                    **region,
-                }
-            }
-            for path in paths
-        ],
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(path)}, **region}} for path in paths],
         "properties": {name: value for name, value in fields.items() if value},
         **({"partialFingerprints": {"key/v1": found.fingerprint}} if found.fingerprint else {}),
     }
+
+
+def _uri(path: str) -> str:
+    return quote(os.fsencode(path.encode("ascii").decode("unicode_escape")))
