@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,11 @@ from robodj_secretguard.report import JSON_SCHEMA
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
 SCHEMA: Final = ROOT / "docs" / "schemas" / "report.json"
-_HEADER: Final = "| check | severity | when | what to do |\n|---|---|---|---|\n"
+_HEADER: Final = "| check | severity | meaning | fix |\n|---|---|---|---|\n"
+_NAMES: Final = re.compile(
+    r"\bROBODJ_\w+(?:=true|=false)?|\bconfig/[\w.]+\w|\brobodj-secretguard (?:rotate )?[a-z]+|\bguard\(\)"
+)
+"""What is code in the texts of the table."""
 
 _TEXT: Final = {"type": "string"}
 _TEXT_OR_NULL: Final = {"type": ["string", "null"]}
@@ -21,11 +26,12 @@ _INSTANT: Final = {"type": "string", "format": "date-time"}
 
 
 def table_of_checks() -> str:
-    """Return the README's table of checks."""
+    """Return the README's table of checks, with the first fix of each."""
     rows = []
     for each in CHECKS:
         severity = "; ".join(filter(None, (each.severity, each.otherwise)))
-        rows.append(f"| `{each.check}` | {severity} | {each.explanation} | {each.fix} |")
+        texts = (_NAMES.sub(r"`\g<0>`", text) for text in (each.meaning, each.fixes[0]))
+        rows.append(f"| `{each.check}` | {severity} | {' | '.join(texts)} |")
     return _HEADER + "".join(f"{row}\n" for row in rows)
 
 

@@ -24,9 +24,9 @@ COMMON_BASE: Final = "SecretGuardError"
 # What there is now: it may shrink, and grows only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1575,
-    "statements": 4775,
-    "lines": 9145,
+    "statements of a start": 1590,
+    "statements": 4850,
+    "lines": 9860,
     "record types": 32,
     "exceptions without the common base": 0,
     "file names used twice": 0,

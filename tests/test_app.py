@@ -109,7 +109,7 @@ def test_help(machine: Machine) -> None:
     """The help lists every command: the gate first, then in the order of a secret's life."""
     ran = machine.call("--help")
     assert (ran.status, ran.err) == (EXIT_CLEAN, "")
-    listed = ["check", "exec", "status", "generate", "rotate", "revoke", "log", "incident", "scan"]
+    listed = ["check", "exec", "status", "generate", "rotate", "revoke", "log", "incident", "scan", "explain"]
     assert re.findall(r"^    ([a-z]+) ", ran.out, re.MULTILINE) == listed
 
 

@@ -431,14 +431,19 @@ class _Entry(SimpleNamespace):
 
 
 class CheckEntry(_Entry):
-    """One check.
+    """One check. The README's table and `explain` print its texts: whole sentences of 25 words at most, in ASCII.
 
     Attributes:
         check: its id.
         severity: of its findings, where a rule does not say another.
         title: what is wrong, in a few words.
-        explanation: when it is reported.
-        fix: what an operator does.
+        meaning: when it is reported.
+        why: why it refuses, or warns.
+        causes: how it usually happens.
+        fixes: what an operator does: first what is right most often, then by the fault.
+        section: the section of the policy that it comes from.
+        commands: a purpose and a command each, with `{name}`, `{variable}`, `{file}`, `{generator}` of every declared
+            secret, and `{options}`.
         otherwise: the other severity, and when that is used.
         state: what a secret is where the check has a finding on it.
         scope: what it is about. Of the scope `value`, a secret has the first finding only. A rule of `marker` runs
@@ -451,8 +456,12 @@ class CheckEntry(_Entry):
     check: Check
     severity: Severity
     title: str
-    explanation: str
-    fix: str
+    meaning: str
+    why: str
+    causes: tuple[str, ...]
+    fixes: tuple[str, ...]
+    section: int
+    commands: tuple[tuple[str, str], ...] = ()
     otherwise: str = ""
     state: State = State.PRESENT
     scope: Literal["value", "marker", "secret", "set-up", "log", "none"] = "secret"
@@ -463,13 +472,85 @@ class CheckEntry(_Entry):
 
 _ALERT, _WARNING = Severity.ALERT, Severity.WARNING
 
+_SET_CURRENT: Final = "Set the variable to its current value from the secret manager. Then start the service again."
+_DELETE_FILE: Final = "Make sure that the secret manager has the key. Then delete the file."
+_ONLY_COPY: Final = (
+    "If only the file has the key: store that key in the secret manager before you delete the file. Without it,"
+    " encrypted data is lost."
+)
+_GENERATE: Final = "robodj-secretguard generate {name}{options} | YOUR-SECRET-MANAGER"
+_GENERATOR: Final = "{generator}  # {name}"
+_ROTATE: Final = ("Print the steps of a rotation", "robodj-secretguard rotate plan {name}{options}")
+_RECORDED: Final = ("Show when each key was recorded", "robodj-secretguard log show --secret {name}{options}")
+_PRIVATE: Final = ("Take the file's permissions from everybody else", "chmod 600 {file}")
+_FIRST_KEY: Final = (
+    ("Only for a first key: make it, and store it in the secret manager", _GENERATE),
+    ("Only for a first key: make it without this program", _GENERATOR),
+)
+_NEW_KEY: Final = (
+    _ROTATE,
+    ("Only in a rotation: make the new key, and store it in the secret manager", _GENERATE),
+    ("Only in a rotation: make the new key without this program", _GENERATOR),
+)
+
 CHECKS: Final = (
     CheckEntry(
         check=Check.MISSING,
         severity=_ALERT,
         title="no key is delivered",
-        explanation="neither the environment nor, where allowed, the file has it",
-        fix="deliver the existing value; only for a first key or a deliberate rotation, generate one",
+        meaning=(
+            "The environment variable of the secret is unset or empty. Its fallback file is absent or has no key, or"
+            " fallback files are off."
+        ),
+        why=(
+            "The service cannot sign, verify or decrypt without its key. A made-up key would end every session, and it"
+            " would not decrypt old data."
+        ),
+        causes=(
+            (
+                "The service does not get the variable. In docker compose, environment: without a value passes a"
+                " variable on only if the calling shell has it."
+            ),
+            "The key is in a .env file that nothing reads. This library never reads .env files.",
+            "The variable was set in a shell without export, so programs that the shell starts do not get it.",
+            "sudo, cron or systemd started the service. They do not pass on the variables of your shell.",
+            "The value is empty. GitHub Actions passes an empty value for a secret that is not set.",
+            "The name has a typo, or it ends with _FILE. The check near-miss then names the right variable.",
+            "The key is in a fallback file, but fallback files are off. The check file-present then names that file.",
+            "The service started in another working directory, and its config directory is not there.",
+        ),
+        fixes=(
+            _SET_CURRENT,
+            (
+                "If your shell has the variable and the service does not: add it to the service's definition. Use"
+                " environment: in compose.yaml, env: in Kubernetes, or EnvironmentFile= in systemd."
+            ),
+            (
+                "If the key is in a .env file on a developer's machine: load that file into the shell. Have no such"
+                " file in a deployment."
+            ),
+            (
+                "If a variable that ends with _FILE is set: read that file into the variable without _FILE. The check"
+                " near-miss has the command."
+            ),
+            (
+                "If the secret manager has no value: this is the first key. Make a key, store it in the manager, then"
+                " set the variable to it."
+            ),
+            (
+                "If a key existed before, never make a new one here. Find the old value in the secret manager or its"
+                " backup."
+            ),
+            (
+                "On a developer's machine without a secret manager: run robodj-secretguard generate --write. Never do"
+                " this in a deployment."
+            ),
+        ),
+        section=6,
+        commands=(
+            *_FIRST_KEY,
+            ("On a developer's machine: load a .env file into the shell", "set -a; . ./.env; set +a"),
+        ),
         state=State.MISSING,
         scope="value",
         of_secret=_missing,
@@ -478,11 +559,34 @@ CHECKS: Final = (
         check=Check.PLACEHOLDER,
         severity=_ALERT,
         title="a template's value is delivered",
-        explanation=(
-            "a template's value, such as `changeme`, `Change-Me` or `<key>`, in several languages; such text in"
-            " base64 or hexadecimal; or the default of a well-known project"
+        meaning=(
+            "The value is the text of a template, such as changeme, Change-Me or replace_with_a_key. Such text in"
+            " base64 or hexadecimal counts too. So does the default value of a well-known project."
         ),
-        fix="as for `missing`",
+        why=("A template is public, so anybody may know this value. With it, anybody could forge sessions and tokens."),
+        causes=(
+            "A template was copied and not edited, such as .env.example or config/secret.key.example.",
+            "A deployment tool did not fill in a template. The value still has a name in braces or percent signs.",
+            "A chart or an image has a default value, and the deployment did not replace it.",
+            "A Kubernetes Secret still has the example text in base64.",
+        ),
+        fixes=(
+            _SET_CURRENT,
+            (
+                "If the value comes from a template of your deployment: correct the deployment too. Otherwise, the next"
+                " one brings the placeholder back."
+            ),
+            (
+                "If the placeholder is in a fallback file: replace that whole line with the key. The comment lines may"
+                " stay."
+            ),
+            (
+                "If the secret manager has the placeholder too: there is no key yet. Make a key, store it in the"
+                " manager, then set the variable to it."
+            ),
+        ),
+        section=6,
+        commands=_FIRST_KEY,
         state=State.INVALID_FORMAT,
         scope="value",
         of_secret=_placeholder,
@@ -491,11 +595,45 @@ CHECKS: Final = (
         check=Check.FORMAT,
         severity=_ALERT,
         title="the value is not a well-formed key",
-        explanation=(
-            "not the accepted material: too short or long, a newline, blanks, quotes, padding, a wrong character,"
-            " two lines in a file"
+        meaning=(
+            "The value is too short or too long, or it has a newline, blanks, quotes, = padding or a wrong character."
+            " Or a fallback file has more than one line with a value."
         ),
-        fix="as for `missing`",
+        why=(
+            "A value that was cut or changed is not the key in the secret manager. The service would not accept its"
+            " own sessions, and a short key is easy to guess."
+        ),
+        causes=(
+            "docker run --env-file keeps the quotes around a value. They become a part of the key.",
+            "echo writes a newline at the end. In a Kubernetes Secret, echo KEY | base64 encodes that newline too.",
+            "In YAML, a block that begins with | ends with a newline.",
+            "A part of the value was lost when it was copied, or a blank was copied with it.",
+            "Two secrets are swapped, and each variable has the value of the other one.",
+            "openssl rand -base64 made the key. It writes +, / and =, which are not accepted.",
+            "A fallback file has two values, such as an old key and a new key.",
+            "In the Windows command prompt, set NAME=KEY && PROGRAM adds the blank before && to the key.",
+        ),
+        fixes=(
+            (
+                "Set the variable to its current value from the secret manager, without any change. Then start the"
+                " service again."
+            ),
+            "If it has a newline: write the value with printf %s, not with echo. In YAML, write |- instead of |.",
+            (
+                "If it has quotes or blanks: remove them where the variable is set. docker run --env-file needs"
+                " NAME=KEY without quotes."
+            ),
+            "If it has the wrong length: copy the whole value again.",
+            "If two secrets are swapped: set each variable to its own value from the secret manager.",
+            "If a fallback file has several values: keep the one that the secret manager has. Delete the other lines.",
+            (
+                "If the secret manager has the newline, blanks or quotes too: store the value again without them. The"
+                " key stays the same."
+            ),
+            "If the value in the secret manager has any other defect: rotate the secret. Do not repair a key by hand.",
+        ),
+        section=6,
+        commands=_NEW_KEY,
         state=State.INVALID_FORMAT,
         scope="value",
         of_secret=_format,
@@ -504,8 +642,27 @@ CHECKS: Final = (
         check=Check.WEAK,
         severity=_ALERT,
         title="the key is clearly not random",
-        explanation="plainly not random: few distinct characters, a repeated block, runs, one case",
-        fix="rotate to a key that the generator made",
+        meaning=(
+            "The value is long enough, but it has a pattern. It has few different characters, a repeated block, runs"
+            " such as abcd or qwerty, or letters of one case only."
+        ),
+        why="Attackers try such patterns first. With the key, they can forge sessions and tokens, and decrypt data.",
+        causes=(
+            "Somebody typed the key by hand.",
+            "A password was repeated until it was long enough.",
+            "A script or a form changed the key to lower case or upper case.",
+            "A key that was made for a test was deployed.",
+        ),
+        fixes=(
+            (
+                "Compare the value with the secret manager. If the manager has another value, set the variable to that"
+                " value. Otherwise, rotate the secret."
+            ),
+            "If you rotate: use the generator of the secret. It is in the commands below.",
+            "If a service without this guard used the key: end all sessions and tokens that it signed.",
+        ),
+        section=1,
+        commands=_NEW_KEY,
         state=State.INVALID_FORMAT,
         scope="value",
         of_secret=_weak,
@@ -514,8 +671,30 @@ CHECKS: Final = (
         check=Check.SHARED,
         severity=_ALERT,
         title="two secrets have the same value",
-        explanation="two secrets are equal, also where only unused bits differ, or one contains the other",
-        fix="rotate the one that is named",
+        meaning=(
+            "Two declared secrets have the same value, or the value of one contains the other. Unused bits at the end"
+            " of a key make no difference."
+        ),
+        why="A leak of one secret is then a leak of both. Neither of them can be rotated alone.",
+        causes=(
+            "One value was pasted into both variables.",
+            "The deployment uses the same entry of the secret manager for both variables.",
+            "The longer key was made from the shorter one.",
+            "The secret manager has the same value under both names.",
+        ),
+        fixes=(
+            (
+                "Compare both variables with the secret manager. Set each one to its own value there. Then start the"
+                " service again."
+            ),
+            "If the deployment uses one entry for both: correct that, and deploy again.",
+            (
+                "If the secret manager has the same value twice: find out for which secret it was made. Rotate the"
+                " other one. If nobody knows, rotate both."
+            ),
+        ),
+        section=1,
+        commands=(_RECORDED, *_NEW_KEY),
         of_all=_shared,
     ),
     CheckEntry(
@@ -523,8 +702,32 @@ CHECKS: Final = (
         severity=_ALERT,
         scope="marker",
         title="the key has expired",
-        explanation="the marker's instant is now or past",
-        fix="rotate; moving the marker alone is not a rotation",
+        meaning=(
+            "The time in the expiry marker of the secret is now or past. The marker is a variable such as"
+            " ROBODJ_SECRET_KEY_EXPIRES_AT."
+        ),
+        why="The longer a key is in use, the more likely somebody has copied it. The policy limits the time.",
+        causes=(
+            "Nobody rotated the key in time. The check expiring warned before.",
+            "The key was rotated, but the marker still has the old time.",
+            "A rollback brought back the old key and the old marker.",
+            "The marker has a wrong year or a wrong timezone.",
+            "The clock of this machine is ahead.",
+        ),
+        fixes=(
+            (
+                "Rotate the secret: follow the steps of robodj-secretguard rotate plan. A later date alone is not a"
+                " rotation."
+            ),
+            "If the secret manager already has a newer key: set the variable and the marker to the new values.",
+            (
+                "If the marker has a typo: set it to the date of the last rotation plus the cadence. The log has that"
+                " date."
+            ),
+            "If the clock is ahead: set the clock.",
+        ),
+        section=6,
+        commands=(_RECORDED, *_NEW_KEY),
         state=State.EXPIRED,
         of_secret=_expired,
     ),
@@ -533,8 +736,31 @@ CHECKS: Final = (
         severity=_ALERT,
         scope="marker",
         title="the expiry marker is invalid",
-        explanation="the marker is not ISO-8601 with a timezone",
-        fix="correct or unset it",
+        meaning=(
+            "The expiry marker of the secret is set, but it is not a date and time with a timezone. An example of the"
+            " format is 2027-01-31T00:00:00Z (ISO-8601)."
+        ),
+        why="The guard cannot know whether the key has expired, and it does not guess.",
+        causes=(
+            "The value is a date without a time, or a time without a timezone.",
+            "The value has a blank between date and time, where a T is needed.",
+            "The value has quotes. docker run --env-file keeps them.",
+            "The value is a number of seconds, or a day that does not exist.",
+        ),
+        fixes=(
+            (
+                "Write the marker like 2027-01-31T00:00:00Z: the date, T, the time, and Z for UTC. Then start the"
+                " service again."
+            ),
+            "If your time has an offset: write it at the end, as in 2027-01-31T01:00:00+01:00.",
+            (
+                "If you do not know the date: set the marker to the date of the last rotation plus the cadence. The log"
+                " has that date."
+            ),
+            "If the secret has no expiry date: unset the marker. It is optional.",
+        ),
+        section=6,
+        commands=(_RECORDED,),
         of_secret=_expiry_marker,
     ),
     CheckEntry(
@@ -542,19 +768,63 @@ CHECKS: Final = (
         severity=_ALERT,
         scope="marker",
         title="the clock is wrong",
-        explanation="a marker is set, and the clock is earlier than this program",
-        fix="set the clock",
+        meaning="An expiry marker is set, and the clock of this machine is earlier than the release of this library.",
+        why="With a wrong clock, an expired key could pass the checks.",
+        causes=(
+            "The machine does not use NTP, or NTP has not set the clock yet.",
+            "The machine has no battery for its clock, such as a Raspberry Pi. It starts with an old time.",
+            "A virtual machine was resumed or restored from a snapshot.",
+            "A test sets the time of the process to the past.",
+        ),
+        fixes=(
+            "Set the clock of this machine, and turn on NTP. Then start the service again.",
+            "If the service runs in a container: set the clock of the host.",
+            (
+                "If it happens at boot: let the service start after the clock is set. In systemd, use"
+                " After=time-sync.target."
+            ),
+        ),
+        section=6,
+        commands=(
+            ("Show the time of this machine in UTC", "date -u"),
+            ("Turn on NTP (Linux with systemd)", "timedatectl set-ntp true"),
+        ),
         of_secret=_clock,
     ),
     CheckEntry(
         check=Check.FILE_UNSAFE,
         severity=_ALERT,
         title="the fallback file cannot be trusted",
-        explanation=(
-            "the file is not a regular UTF-8 file of at most 4 KiB, cannot be read, changes while it is read, or"
-            " others can write it, or have put it there by a directory or a link on the way"
+        meaning=(
+            "The guard needs the fallback file, but it is not a regular UTF-8 file of at most 4 KiB, or it cannot be"
+            " read. Or others can write it, or replace it through a directory or a link."
         ),
-        fix="deliver the variable, or make the file safe",
+        why=(
+            "Somebody who can write the file can choose the key of the service. With it, they can forge sessions and"
+            " tokens."
+        ),
+        causes=(
+            "In Windows PowerShell, > writes UTF-16.",
+            "The file or its directory has a mode such as 666 or 777.",
+            "The repository was cloned or unpacked under umask 0.",
+            "Another user owns the file, and the service may not read it.",
+            "A directory has the name of the file. Docker makes one when the source of a bind mount does not exist.",
+            "Another program changed the file while the guard read it.",
+        ),
+        fixes=(
+            "Set the variable to its value from the secret manager, and delete the file. Then start the service again.",
+            "If the file is UTF-16: save it as UTF-8. Do not change the key.",
+            (
+                "If others can write the file: compare the key with the secret manager. If they differ, somebody may"
+                " have replaced it: rotate the secret."
+            ),
+            "If they are equal: run chmod 600 on the file.",
+            "If others can write a directory above it: run chmod go-w on that directory.",
+            "If the service cannot read the file: make the service's user the owner of it.",
+            "If the file changed while it was read: start the service again.",
+        ),
+        section=2,
+        commands=(_PRIVATE,),
         state=State.INVALID_FORMAT,
         scope="value",
         of_secret=_file_unsafe,
@@ -562,9 +832,36 @@ CHECKS: Final = (
     CheckEntry(
         check=Check.FILE_PRESENT,
         severity=_ALERT,
-        title="a fallback file holds a key and fallback files are off",
-        explanation="fallback files are off, and a file holds key material",
-        fix="see that the secret manager has it, delete the file",
+        title="fallback files are off and one holds a key",
+        meaning=(
+            "Fallback files are off, and a fallback file still holds a key. A file that the guard cannot read counts"
+            " too."
+        ),
+        why=(
+            "Here, keys come from environment variables only. A key file can get into images, backups and version"
+            " control."
+        ),
+        causes=(
+            "Somebody used the file in an emergency, and did not delete it.",
+            "An image was built with COPY . . from a directory that has a key file.",
+            "A developer's working copy was deployed.",
+            "ROBODJ_PROTECTED_ENV=true is set on a developer's machine that uses key files.",
+        ),
+        fixes=(
+            _DELETE_FILE,
+            _ONLY_COPY,
+            "If the file was in an image, a backup or version control: rotate the secret. Then revoke the old key.",
+            (
+                "On a developer's machine, fallback files may be used. Unset ROBODJ_PROTECTED_ENV there, and never in a"
+                " deployment."
+            ),
+            (
+                "If the model turns files off: ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true allows them. It is for"
+                " emergencies on a developer's machine only."
+            ),
+        ),
+        section=2,
+        commands=(("Look for copies of the keys", "robodj-secretguard scan --git-history{options}"), _ROTATE),
         of_secret=_file_present,
     ),
     CheckEntry(
@@ -572,24 +869,71 @@ CHECKS: Final = (
         severity=_ALERT,
         scope="set-up",
         title="a setting is invalid",
-        explanation=(
-            "a switch has an invalid value. A named config directory does not exist. `config` is a plain file, is a"
-            " link to nothing or cannot be examined. The working directory was deleted. `ROBODJ_OPERATIONS_LOG`"
-            " names a file that is not there"
+        meaning=(
+            "A switch is neither true nor false. Or the config directory cannot be used: it does not exist, is a plain"
+            " file or is a link to nothing. Or the working directory was deleted. A missing or damaged operations log"
+            " is only a warning."
         ),
-        fix="correct it",
-        otherwise="warning for the log",
+        why=(
+            "The guard does not guess what a switch means, and uses the stricter value. Without the config directory,"
+            " it cannot see the revocation list."
+        ),
+        causes=(
+            "The value has quotes or blanks around it. docker run --env-file keeps the quotes.",
+            "The value is another word, such as enabled or production.",
+            "The volume that has the config directory is not mounted.",
+            "ROBODJ_CONFIG_DIR is a relative path, and the service started in another directory.",
+            "A deployment deleted the directory in which the service started.",
+            "On Windows, git made a plain file of the link config.",
+            "ROBODJ_OPERATIONS_LOG names the log of another machine.",
+        ),
+        fixes=(
+            "Correct the variable or the directory that the finding names. Then start the service again.",
+            (
+                "Set ROBODJ_PROTECTED_ENV to true in every deployment. It may be false on a developer's machine and in"
+                " tests."
+            ),
+            "Set ROBODJ_ALLOW_FILE_SECRET_FALLBACK to false. It may be true in an emergency on a developer's machine.",
+            "A switch takes 1, true, yes, on, 0, false, no or off. Upper case and lower case are the same.",
+            (
+                "If the config directory does not exist: mount or restore it, or write its absolute path into"
+                " ROBODJ_CONFIG_DIR."
+            ),
+            "If config is a plain file or a link to nothing: restore the directory from version control.",
+            "If the working directory was deleted: change to the present directory, and start the service there.",
+            (
+                "If the operations log is not there: write its path into ROBODJ_OPERATIONS_LOG. The first"
+                " robodj-secretguard rotate record makes a new log."
+            ),
+        ),
+        section=2,
+        commands=(("Show why the operations log does not verify", "robodj-secretguard log verify{options}"),),
+        otherwise="warning for the operations log",
         of_setup=_setting,
     ),
     CheckEntry(
         check=Check.REVOKED,
         severity=_ALERT,
         title="the key is revoked",
-        explanation=(
-            "the key's fingerprint is on the revocation list; a key respelled in its unused bits has the same"
-            " fingerprint"
+        meaning=(
+            "The fingerprint of the key is on the revocation list. The list is config/revoked.fingerprints and"
+            " ROBODJ_REVOKED_FINGERPRINTS together."
         ),
-        fix="deliver the replacement",
+        why="The key was revoked because others may know it. No service may use it again.",
+        causes=(
+            "The new key is in the secret manager, but the service still gets the old one.",
+            "A rollback or a restored backup brought the old key back.",
+            "The key was revoked, and no new key was made.",
+            "Somebody revoked the wrong key.",
+        ),
+        fixes=(
+            _SET_CURRENT,
+            "If the secret manager has no newer key: rotate the secret now.",
+            "If the key was revoked by mistake: rotate the secret too. A revocation cannot be undone.",
+            "Never remove the fingerprint from the list to start a service.",
+        ),
+        section=4,
+        commands=_NEW_KEY,
         scope="value",
         of_secret=_revoked,
     ),
@@ -598,23 +942,92 @@ CHECKS: Final = (
         severity=_ALERT,
         scope="set-up",
         title="the revocation list cannot be relied on",
-        explanation=(
-            "the list has an invalid line, is unsafe or unreadable, or is required and absent or empty; or the"
-            " operations log has a revocation that is not listed"
+        meaning=(
+            "The revocation list has an invalid line, cannot be read, or can be written by others. Or the model"
+            " requires a list, and it is absent or empty. Or the operations log has a revocation that is not on the"
+            " list."
         ),
-        fix="restore the list from version control; run `revoke` again",
+        why="With such a list, a service could start on a revoked key.",
+        causes=(
+            "A git merge left its conflict marks in the file.",
+            "A fingerprint was typed by hand, or a part of it was lost.",
+            "A checkout is not finished, and the file is still empty.",
+            "The image or the deployment does not have the file.",
+            "The repository was cloned under umask 0, so others can write the file.",
+            "A deployment of an older commit replaced the list.",
+            "The project is new and has no list yet.",
+        ),
+        fixes=(
+            (
+                "Compare the list with version control, and correct the lines that are wrong. Keep every fingerprint"
+                " that is on it."
+            ),
+            (
+                "If a line is invalid: correct it from version control or from the log. A fingerprint is sgfp1: and 32"
+                " hexadecimal digits in lower case."
+            ),
+            (
+                "If the list is absent or empty: restore it from version control. If a checkout is running, wait for"
+                " its end."
+            ),
+            "If others can write the list: compare it with version control. Then run chmod -R go-w on its directory.",
+            (
+                "If a recorded revocation is not on the list: run the robodj-secretguard revoke command of the finding."
+                " Then commit the list."
+            ),
+            "If ROBODJ_REVOKED_FINGERPRINTS is invalid: correct its entries. Separate them by commas or blanks.",
+            "Only if the project is new and no key was ever revoked: write a list with one comment line.",
+        ),
+        section=4,
+        commands=(
+            ("Compare the list with version control", "git diff HEAD -- config/revoked.fingerprints"),
+            ("Restore a list that is absent or empty", "git checkout HEAD -- config/revoked.fingerprints"),
+            ("Show the recorded revocations", "robodj-secretguard log show --event revoked{options}"),
+            ("Begin the list of a new project", "echo '# nothing is revoked' > config/revoked.fingerprints"),
+        ),
         of_setup=_revocation_list,
     ),
     CheckEntry(
         check=Check.NEAR_MISS,
         severity=_ALERT,
         title="a misspelled name is ignored",
-        explanation=(
-            "a variable is ignored and is a typo of one that is read. The same holds for a name that begins like a"
-            " switch, or begins with `ROBODJ_SECRET` and speaks of expiry, but not for a Kubernetes service link."
-            " There is a `config/secret.key.txt` or (an alert) a `config/revoked.fingerprints.txt`"
+        meaning=(
+            "A variable is set that nothing reads, and its name is like one that is read. Or next to a key file or the"
+            " revocation list, there is a file with the same name and .txt."
         ),
-        fix="rename or remove it",
+        why=(
+            "Somebody set this name for a reason, and it has no effect. A misspelled switch or expiry marker leaves a"
+            " protection off."
+        ),
+        causes=(
+            "The name has a typo, or it is in lower case.",
+            "The name is a guess, such as ROBODJ_SECRET_KEY_EXPIRY instead of ROBODJ_SECRET_KEY_EXPIRES_AT.",
+            "The name ends with _FILE. Many Docker images read such a variable as a path, but this library does not.",
+            "An editor on Windows added .txt to the name of the file.",
+        ),
+        fixes=(
+            (
+                "Rename the variable to the name in the finding, unless it ends with _FILE. Give a switch its safe"
+                " value: ROBODJ_PROTECTED_ENV=true, ROBODJ_ALLOW_FILE_SECRET_FALLBACK=false."
+            ),
+            "If the right variable is set too: unset the misspelled one.",
+            "On a developer's machine and in tests, ROBODJ_PROTECTED_ENV may be false.",
+            "ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true is for an emergency on a developer's machine only.",
+            (
+                "If the name ends with _FILE: read the file into the variable without _FILE. Then unset the one with"
+                " _FILE."
+            ),
+            "If a key file ends with .txt: set the variable to the secret manager's value. Then delete the file.",
+            (
+                "If the revocation list ends with .txt: add its lines to config/revoked.fingerprints. Then delete the"
+                " file."
+            ),
+        ),
+        section=2,
+        commands=(
+            ("Read the file of a _FILE variable", 'export {variable}="$(cat "${variable}_FILE")"'),
+            ("Unset the _FILE variable", "unset {variable}_FILE"),
+        ),
         otherwise="warning for a key, the config directory or the operations log",
         of_secret=_near_miss,
         of_setup=_near_miss_of_setup,
@@ -624,11 +1037,28 @@ CHECKS: Final = (
         severity=_WARNING,
         scope="log",
         title="an old key came back",
-        explanation=(
-            "of `check`, `status` and `exec` where there is an operations log: it records a later key for this"
-            " secret and environment, so an old key came back"
+        meaning=(
+            "The operations log has a later key for this secret and environment, so this key is an old one. check,"
+            " status and exec report it where they read the log. guard() does not."
         ),
-        fix="set the variable to its current value",
+        why=(
+            "Services with different keys do not accept each other's sessions. It is only a warning, because the"
+            " rollout of a new key takes time."
+        ),
+        causes=(
+            "A rollback or a restored backup brought the old key back.",
+            "The deployment names a fixed version of the secret, and not the current one.",
+            "The new version in the secret manager was disabled.",
+            "The rollout of the new key is not finished.",
+        ),
+        fixes=(
+            _SET_CURRENT,
+            "During a rollout it is only a note. Finish the rollout before the time in the note.",
+            "If you need to go back: rotate to a new key. An old key cannot be recorded again.",
+            "If others may know the old key: revoke it. Its fingerprint is in the log.",
+        ),
+        section=3,
+        commands=(_RECORDED, _ROTATE),
         otherwise="a note during a rollout",
     ),
     CheckEntry(
@@ -636,19 +1066,57 @@ CHECKS: Final = (
         severity=_ALERT,
         scope="none",
         title="a check failed by itself",
-        explanation=(
-            "a check failed by itself, an argument of the call failed, or a validator of your own refused or"
-            " replaced a value"
+        meaning=(
+            "A check ended with an error, so nothing is verified. Or an argument of guard() is invalid. Or a validator"
+            " of the model refused or changed a value."
         ),
-        fix="correct your argument or validator, or report a bug",
+        why="The guard never lets a service start on keys that it did not verify.",
+        causes=(
+            "The service passes an invalid argument to guard() or check().",
+            "A validator of the model refuses the value, raises an error, or returns another value.",
+            "This library has a bug.",
+        ),
+        fixes=(
+            (
+                "Run robodj-secretguard check with the same variables. If it passes, correct the arguments of guard()"
+                " in the service."
+            ),
+            (
+                "If it fails too and the model has validators: correct them. A validator returns the value without a"
+                " change."
+            ),
+            "Otherwise, report a bug of this library, with the error type in the finding. Never send a key.",
+        ),
+        section=6,
+        commands=(("Run the same checks without the service", "robodj-secretguard check{options}"),),
     ),
     CheckEntry(
         check=Check.EPHEMERAL,
         severity=_WARNING,
         scope="set-up",
         title="the keys are temporary",
-        explanation="the keys are temporary",
-        fix="for a build or a test, nothing; to serve, deliver the existing values",
+        meaning=(
+            "ROBODJ_SECRETS_EPHEMERAL is set. The keys are random, temporary keys of exec --ephemeral or of the pytest"
+            " plugin."
+        ),
+        why=(
+            "No other service has these keys, and they are lost when the process ends. A deployment on them loses"
+            " sessions and encrypted data."
+        ),
+        causes=(
+            "An image build or a test uses temporary keys. That is right.",
+            "The command of an image build was copied into the start command of a container.",
+            "A deployment sets ROBODJ_SECRETS_EPHEMERAL.",
+        ),
+        fixes=(
+            (
+                "In a build or a test, do nothing. In a deployment, start without exec --ephemeral, and set the"
+                " variables from the secret manager."
+            ),
+            "If a deployment sets ROBODJ_SECRETS_EPHEMERAL: unset it there.",
+            "If a build or a test is refused: run it outside of the protected environment.",
+        ),
+        section=2,
         otherwise="alert in a protected environment",
         of_setup=_ephemeral,
     ),
@@ -657,8 +1125,21 @@ CHECKS: Final = (
         severity=_WARNING,
         scope="marker",
         title="the key expires soon",
-        explanation="the key expires within its warn window (14 and 7 days)",
-        fix="rotate",
+        meaning="The key is still valid, but the time in its expiry marker is within the secret's warning period.",
+        why="After that time, no service starts on the key.",
+        causes=(
+            "The next rotation is due. This is the usual case.",
+            "The key was rotated, but the marker still has the old time.",
+        ),
+        fixes=(
+            (
+                "Rotate the secret before it expires: follow the steps of robodj-secretguard rotate plan. A later date"
+                " alone is not a rotation."
+            ),
+            "If the key was rotated already: set the marker to the date of that rotation plus the cadence.",
+        ),
+        section=3,
+        commands=_NEW_KEY,
         of_secret=_expiring,
     ),
     CheckEntry(
@@ -666,36 +1147,101 @@ CHECKS: Final = (
         severity=_WARNING,
         scope="marker",
         title="the expiry marker is too far ahead",
-        explanation="the marker is further ahead than the cadence (90 and 30 days) and a day",
-        fix="set it to the last rotation plus the cadence",
+        meaning=(
+            "The expiry marker is more than one day further ahead than the cadence. The cadence is how often the"
+            " secret is rotated."
+        ),
+        why="The key would be in use for longer than the policy allows.",
+        causes=(
+            "Somebody moved the date, and did not rotate the key.",
+            "The marker has a wrong year.",
+            "The date of a secret with a longer cadence was copied.",
+        ),
+        fixes=(
+            "Set the marker to the date of the last rotation plus the cadence.",
+            "If you do not know the date of the last rotation: the log has it.",
+            "If the last rotation is longer ago than the cadence: rotate the secret now.",
+        ),
+        section=3,
+        commands=(_RECORDED, _ROTATE),
         of_secret=_cadence,
     ),
     CheckEntry(
         check=Check.FILE_FALLBACK,
         severity=_WARNING,
         title="the key comes from a fallback file",
-        explanation="the value comes from a file: break-glass",
-        fix="deliver the variable",
+        meaning="The variable is not set, and the key comes from a fallback file.",
+        why="Such files are for emergencies and for developers' machines. They are easy to copy and easy to forget.",
+        causes=(
+            "The service does not get the variable, and an old key file is there.",
+            "The secret manager could not be reached, and somebody used the file.",
+            "A developer's machine has no secret manager.",
+        ),
+        fixes=(
+            "Set the variable to its value from the secret manager. Then delete the file.",
+            (
+                "If the secret manager does not have this key: rotate the secret when you can reach the manager. Keep"
+                " the file until then."
+            ),
+            "In a deployment, also set ROBODJ_PROTECTED_ENV=true. Then no fallback file is used.",
+            "On a developer's machine, you may ignore this warning.",
+        ),
+        section=2,
+        commands=(_ROTATE,),
         of_secret=_file_fallback,
     ),
     CheckEntry(
         check=Check.FILE_STALE,
         severity=_WARNING,
         title="a fallback file holds a key that is not used",
-        explanation="the environment has the value, and a file still holds key material",
-        fix="delete the file",
+        meaning=(
+            "The environment delivers the key, and the fallback file holds a key as well. A file that the guard cannot"
+            " read counts too."
+        ),
+        why=(
+            "A forgotten key file can get into images, backups and version control. Without the variable, the service"
+            " would use its key."
+        ),
+        causes=(
+            "Somebody used the file in an emergency, and did not delete it.",
+            "A developer's machine has both the variable and the file.",
+        ),
+        fixes=(
+            _DELETE_FILE,
+            _ONLY_COPY,
+            "If the file was in an image, a backup or version control: rotate the secret. Then revoke the old key.",
+        ),
+        section=2,
+        commands=(("Look for copies of the keys", "robodj-secretguard scan --git-history{options}"), _ROTATE),
         of_secret=_file_stale,
     ),
     CheckEntry(
         check=Check.FILE_PERMISSIONS,
         severity=_WARNING,
         title="others can read or change a file",
-        explanation=(
-            "a key file in use is readable by others, writable by its group, or owned by neither root nor this user."
-            " Another ordinary user owns the revocation list or a directory on the way to it. A directory is"
-            " writable by others, and only its read-only mount protects it"
+        meaning=(
+            "A key file is readable by others, writable by its group, or owned by another user. Or another user owns"
+            " the revocation list or a directory above it. Or only a read-only mount protects a directory that others"
+            " can write."
         ),
-        fix="`chmod 600` for a key file; root or the service's user as owner",
+        why="Other users of the machine could read the key, or change the file.",
+        causes=(
+            "The file was made under the usual umask 022, so everybody can read it.",
+            "Another user copied or cloned the files.",
+            "A container runs as root on a mounted working copy of another user.",
+            "The file is in a Kubernetes volume, whose directory has the mode 0777.",
+        ),
+        fixes=(
+            (
+                "Run chmod 600 on the key file. Make root or the service's user the owner of every file and directory"
+                " that is named."
+            ),
+            "If users whom you do not trust could read the key: rotate the secret.",
+            "If the file is on a read-only mount: chmod fails there. Set the variable instead, and take the file away.",
+            "If the revocation list is on a read-only mount: put it into the image instead.",
+        ),
+        section=2,
+        commands=(_PRIVATE,),
         of_secret=_file_permissions,
         of_setup=_lists_of_others,
     ),

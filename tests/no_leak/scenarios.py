@@ -741,6 +741,11 @@ SCENARIOS: dict[str, Scenario] = {
     "gate-directory-is-a-key": Scenario(lambda: argument_is_a_key("check", shape="--config-dir={}".format), "run_gate"),
     "gate-of-an-old-key": Scenario(superseded, "run_gate"),
     "gate-project-has-a-key": Scenario(project_has_a_key, "run_commands_in_projects"),
+    "explain": Scenario(
+        lambda: arguments(good(), [["explain"], ["explain", "format", "shared"], ["explain", "--format", "json"]]),
+        "run_commands",
+    ),
+    "explain-argument-is-a-key": Scenario(lambda: argument_is_a_key("explain", "format"), "run_gate"),
     "gate-model-is-a-key": Scenario(lambda: argument_is_a_key("check", "--model", shape="{}:Ours".format), "run_gate"),
     "life": Scenario(of_life(), "run_commands"),
     "life-as-json": Scenario(of_life(good, "--format", "json"), "run_commands"),

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "log": "log",
     "incident": "incident",
     "scan": "scan",
+    "explain": "explain",
 }
 
 

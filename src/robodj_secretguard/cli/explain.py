@@ -1,0 +1,151 @@
+"""`explain`: what a check means, why it refuses, how it happens and how to fix it (policy section 6)."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from typing import TYPE_CHECKING, Any, Final
+
+from robodj_secretguard.checks import CHECKS, Check, Severity
+from robodj_secretguard.cli.options import add_command, given, model_of
+from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, WIDTH, Result, columns
+from robodj_secretguard.texts import PROGRAM, count
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from robodj_secretguard.checks import CheckEntry
+    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.policy import SecretPolicy
+
+SECTIONS: Final = {
+    1: "Generation",
+    2: "Storage and distribution",
+    3: "Rotation",
+    4: "Revocation",
+    5: "Incident response",
+    6: "Startup checks and alerts",
+    7: "The gate before a release",
+}
+"""The sections of the policy."""
+
+_COLOURS: Final = {Severity.ALERT: "red", Severity.WARNING: "yellow"}
+_VERBS: Final = {Severity.ALERT: "refuses", Severity.WARNING: "warns"}
+
+
+class _Checks(tuple[str, ...]):
+    """The names that are accepted, and none at all: argparse of Python 3.11 looks for the empty list in the choices."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return name == [] or super().__contains__(name)
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    add_command(
+        commands,
+        "explain",
+        _explain,
+        options=("--model", "--format"),
+        own={
+            "checks": {
+                "nargs": "*",
+                "metavar": "CHECK",
+                "choices": _Checks(map(str, Check)),
+                "help": "a check, such as format (default: list all checks)",
+            }
+        },
+        description="Explain checks: what each means, why it refuses, how it happens, and how to fix it. It reads no"
+        " secret.",
+        epilog="exit status: 0 explained, 2 wrong usage",
+    )
+
+
+def _explain(arguments: argparse.Namespace) -> Result:
+    policies = tuple(model_of(arguments).secret_policies.values())
+    options = "".join(f" {shlex.quote(word)}" for word in given(arguments, "model"))
+    named = [entry for entry in CHECKS if entry.check in arguments.checks]
+    lines = _explained(named, policies, options) if named else _listed()
+    return Result(
+        EXIT_CLEAN, [*lines, MODEL], lambda: {"checks": [_as_dict(each, policies, options) for each in named or CHECKS]}
+    )
+
+
+def _listed() -> Iterator[str]:
+    """Yield every check with its severity and its title."""
+    yield from columns((str(entry.check), str(entry.severity), entry.title) for entry in CHECKS).split("\n")
+    yield ""
+    yield f"Run {PROGRAM} explain CHECK for its causes and fixes."
+
+
+def _explained(
+    entries: Iterable[CheckEntry], policies: Collection[SecretPolicy], options: str
+) -> Iterator[str | tuple[str, str]]:
+    for entry in entries:
+        yield f"{entry.check}: {entry.title}", _COLOURS[entry.severity]
+        yield from _wrapped(f"Severity: {'; '.join(filter(None, (entry.severity, entry.otherwise)))}", "", "  ")
+        yield from _headed("What it means", [entry.meaning])
+        yield from _headed(f"Why it {_VERBS[entry.severity]}", [entry.why])
+        yield from _headed("How it happens", entry.causes, "- ")
+        yield from _headed("How to fix it", entry.fixes, "- ")
+        if entry.commands:
+            yield from ("", "Commands")
+        for purpose, commands in _commands(entry, policies, options):
+            yield f"  {purpose}:"
+            yield from (f"    {each}" for each in commands)
+        yield from _headed("Policy", [f"Section {entry.section}: {SECTIONS[entry.section]}"])
+        yield ""
+    yield "Declared secrets"
+    for policy in policies:
+        yield f"  {policy.name}, owner {policy.owner}"
+        yield f"    variable {policy.variable}, file {policy.file}"
+        yield f"    expiry marker {policy.expiry_variable}"
+        yield f"    cadence {count(policy.cadence.days, 'day')}, warning {count(policy.warn_before.days, 'day')} before"
+    yield ""
+
+
+def _headed(heading: str, texts: Sequence[str], bullet: str = "") -> Iterator[str]:
+    yield from ("", heading)
+    for text in texts:
+        yield from _wrapped(text, f"  {bullet}", "  " + " " * len(bullet))
+
+
+def _wrapped(text: str, first: str, later: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False, break_long_words=False
+    )
+
+
+def _commands(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each purpose with its commands: one for every declared secret, where it is about secrets."""
+    for purpose, command in entry.commands:
+        filled = (
+            command.format(
+                name=policy.name,
+                variable=policy.variable,
+                file=policy.file,
+                generator=policy.generator.command,
+                options=options,
+            )
+            for policy in policies
+        )
+        yield purpose, [*dict.fromkeys(filled)]
+
+
+def _as_dict(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> dict[str, Any]:
+    commands = _commands(entry, policies, options)
+    return {
+        "check": entry.check,
+        "severity": entry.severity,
+        "otherwise": entry.otherwise or None,
+        "title": entry.title,
+        "meaning": entry.meaning,
+        "why": entry.why,
+        "causes": entry.causes,
+        "fixes": entry.fixes,
+        "commands": [{"purpose": purpose, "commands": each} for purpose, each in commands],
+        "policy_section": entry.section,
+    }

@@ -1,0 +1,256 @@
+"""`explain`: the texts of the table of checks, and how they are shown."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from command_line import Machine, machine_at, rotated
+from conftest import NOW, V1, V2
+
+from robodj_secretguard.checks import CHECKS, Check
+from robodj_secretguard.cli import EXIT_CLEAN, EXIT_USAGE
+from robodj_secretguard.cli.app import COMMANDS
+from robodj_secretguard.cli.explain import SECTIONS
+from robodj_secretguard.cli.output import WIDTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from robodj_secretguard.checks import CheckEntry
+
+ALL = [str(check) for check in Check]
+POLICY = (Path(__file__).parent.parent / "docs" / "policy.md").read_text(encoding="utf-8")
+MODEL = """
+from datetime import timedelta
+from typing import Annotated
+from pydantic import SecretStr
+from robodj_secretguard import SecretPolicy, SecretSettings
+
+ONE = SecretPolicy(
+    name="webhook.key",
+    variable="WEBHOOK_KEY",
+    owner="Integrations",
+    backup_owner="Release Manager",
+    cadence=timedelta(days=60),
+    warn_before=timedelta(days=1),
+)
+
+class Own(SecretSettings):
+    webhook: Annotated[SecretStr, ONE]
+"""
+
+
+def texts_of(entry: CheckEntry) -> list[str]:
+    """Return every whole sentence that `explain` prints of a check."""
+    return [entry.meaning, entry.why, *entry.causes, *entry.fixes]
+
+
+def commands_in(document: str) -> Iterator[str]:
+    """Yield every command in the result of `explain`."""
+    for entry in json.loads(document)["checks"]:
+        for each in entry["commands"]:
+            yield from each["commands"]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with a separate model that no other test has imported."""
+    machine = machine_at(tmp_path)
+    machine.put("explained.py", MODEL)
+    monkeypatch.delitem(sys.modules, "explained", raising=False)
+    return machine
+
+
+class TestTexts:
+    """The texts of the table, for an operator at three in the morning whose English is not native."""
+
+    def test_every_check_has_every_text(self) -> None:
+        """Each check has a meaning, a reason, a cause and a fix. Its title is short enough for the list."""
+        assert all(entry.meaning and entry.why and entry.causes and entry.fixes for entry in CHECKS)
+        assert all(0 < len(entry.title) <= 50 for entry in CHECKS)
+
+    @pytest.mark.parametrize("entry", CHECKS, ids=ALL)
+    def test_sentences(self, entry: CheckEntry) -> None:
+        """A text is whole sentences of at most 25 words, in ASCII, and is there once."""
+        texts = texts_of(entry)
+        assert len({*texts}) == len(texts)
+        for text in texts:
+            assert text.isascii()
+            assert text.endswith(".")
+            assert max(len(sentence.split()) for sentence in re.split(r"(?<=\.)\s", text)) <= 25, text
+
+    def test_first_fix(self) -> None:
+        """The first fix is an instruction without a condition: the README shows it alone."""
+        assert not [entry.check for entry in CHECKS if entry.fixes[0].startswith("If ")]
+
+    def test_no_field_is_left_open(self) -> None:
+        """Only commands have fields to fill in."""
+        assert not [text for entry in CHECKS for text in texts_of(entry) if re.search("[{}]", text)]
+
+    def test_commands_exist(self) -> None:
+        """Every command and every check that a text names exists."""
+        texts = [text for entry in CHECKS for text in texts_of(entry)]
+        named = {name for text in texts for name in re.findall(r"robodj-secretguard ([a-z-]+)", text)}
+        assert named
+        assert named <= COMMANDS.keys()
+        assert {name for text in texts for name in re.findall(r"The check ([a-z-]+) ", text)} <= {*ALL}
+
+    def test_policy(self) -> None:
+        """The sections are those of docs/policy.md. There, a section names its checks; section 6 has all others."""
+        headings = re.findall(r"^## (\d)\. (.+)$", POLICY, re.MULTILINE)
+        assert {int(number): title for number, title in headings} == SECTIONS
+        sections = re.split(r"^## ", POLICY, flags=re.MULTILINE)
+        stated = {
+            name: int(section[0])
+            for section in sections
+            if section[:1].isdigit()
+            for name in re.findall("`([a-z-]+)`", section.partition("In the library:")[2])
+        }
+        assert {str(entry.check): entry.section for entry in CHECKS} == {name: stated.get(name, 6) for name in ALL}
+
+
+class TestCommand:
+    """What is printed."""
+
+    def test_list(self, machine: Machine) -> None:
+        """Without a name, every check is listed with its severity and its title, aligned."""
+        ran = machine.call("explain")
+        assert (ran.status, ran.err) == (EXIT_CLEAN, "")
+        *rows, blank, last = ran.out.splitlines()
+        assert [row.split(maxsplit=2) for row in rows] == [[e.check, e.severity, e.title] for e in CHECKS]
+        assert {row.index(entry.title) for row, entry in zip(rows, CHECKS, strict=True)} == {27}
+        assert (blank, last) == ("", "Run robodj-secretguard explain CHECK for its causes and fixes.")
+
+    def test_lines(self, machine: Machine) -> None:
+        """No line is longer than 80 columns, all are ASCII, and every text is shown whole."""
+        out = machine.call("explain", *ALL).out
+        assert out.isascii()
+        assert max(map(len, out.splitlines())) <= WIDTH
+        words = " ".join(out.split())
+        assert all(text in words for entry in CHECKS for text in texts_of(entry))
+
+    def test_text(self, machine: Machine) -> None:
+        """The parts of an explanation, in their order. The secrets that are declared come last."""
+        assert machine.call("explain", "cadence").out == (
+            "cadence: the expiry marker is too far ahead\n"
+            "Severity: warning\n"
+            "\n"
+            "What it means\n"
+            "  The expiry marker is more than one day further ahead than the cadence. The\n"
+            "  cadence is how often the secret is rotated.\n"
+            "\n"
+            "Why it warns\n"
+            "  The key would be in use for longer than the policy allows.\n"
+            "\n"
+            "How it happens\n"
+            "  - Somebody moved the date, and did not rotate the key.\n"
+            "  - The marker has a wrong year.\n"
+            "  - The date of a secret with a longer cadence was copied.\n"
+            "\n"
+            "How to fix it\n"
+            "  - Set the marker to the date of the last rotation plus the cadence.\n"
+            "  - If you do not know the date of the last rotation: the log has it.\n"
+            "  - If the last rotation is longer ago than the cadence: rotate the secret now.\n"
+            "\n"
+            "Commands\n"
+            "  Show when each key was recorded:\n"
+            "    robodj-secretguard log show --secret secret.key\n"
+            "    robodj-secretguard log show --secret secret_v2.key\n"
+            "  Print the steps of a rotation:\n"
+            "    robodj-secretguard rotate plan secret.key\n"
+            "    robodj-secretguard rotate plan secret_v2.key\n"
+            "\n"
+            "Policy\n"
+            "  Section 3: Rotation\n"
+            "\n"
+            "Declared secrets\n"
+            "  secret.key, owner Security Operations\n"
+            "    variable ROBODJ_SECRET_KEY, file config/secret.key\n"
+            "    expiry marker ROBODJ_SECRET_KEY_EXPIRES_AT\n"
+            "    cadence 90 days, warning 14 days before\n"
+            "  secret_v2.key, owner Security Operations\n"
+            "    variable ROBODJ_SECRET_V2_KEY, file config/secret_v2.key\n"
+            "    expiry marker ROBODJ_SECRET_V2_KEY_EXPIRES_AT\n"
+            "    cadence 30 days, warning 7 days before\n"
+            "\n"
+        )
+
+    def test_severity(self, machine: Machine) -> None:
+        """An alert refuses. The other severity is shown with its condition."""
+        out = machine.call("explain", "near-miss").out
+        assert "Severity: alert; warning for a key, the config directory or the operations log\n" in out
+        assert "Why it refuses\n" in out
+
+    def test_order(self, machine: Machine) -> None:
+        """Several checks are explained once each, in the order of a report. One without a command has no such part."""
+        out = machine.call("explain", "ephemeral", "format", "ephemeral").out
+        assert re.findall("^([a-z]+): ", out, re.MULTILINE) == ["format", "ephemeral"]
+        assert out.count("\nCommands\n") == 1
+
+    def test_json(self, machine: Machine) -> None:
+        """The JSON has the table: all of it, or the checks that are named."""
+        document = json.loads(machine.call("explain", "--format", "json").out)
+        assert document["ok"] is True
+        assert [{**each, "commands": len(each["commands"])} for each in document["checks"]] == [
+            {
+                "check": entry.check,
+                "severity": entry.severity,
+                "otherwise": entry.otherwise or None,
+                "title": entry.title,
+                "meaning": entry.meaning,
+                "why": entry.why,
+                "causes": [*entry.causes],
+                "fixes": [*entry.fixes],
+                "commands": len(entry.commands),
+                "policy_section": entry.section,
+            }
+            for entry in CHECKS
+        ]
+        (expired,) = json.loads(machine.call("explain", "expired", "--format", "json").out)["checks"]
+        assert expired["commands"][1] == {
+            "purpose": "Print the steps of a rotation",
+            "commands": [f"robodj-secretguard rotate plan {name}" for name in ("secret.key", "secret_v2.key")],
+        }
+
+    def test_commands(self, machine: Machine) -> None:
+        """Every command that is printed can be run as it is. Each one of this program is valid."""
+        machine.record(rotated(NOW, machine.fingerprint()))
+        commands = {*commands_in(machine.call("explain", "--format", "json").out)}
+        assert not [command for command in commands if re.search("[{}]", command)]
+        own = [shlex.split(command.partition(" | ")[0])[1:] for command in commands if command.startswith("robodj-")]
+        assert {words[0] for words in own} == {"check", "generate", "rotate", "log", "scan"}
+        for words in own:
+            options = ["--show"] if words[0] == "generate" else []
+            ran = machine.call(*[word for word in words if word != "--git-history"], *options)
+            assert ran.status == EXIT_CLEAN, (words, ran.err)
+
+    def test_model(self, machine: Machine) -> None:
+        """The commands are about the secrets that the model declares, and pass the model on."""
+        out = machine.call("explain", "revoked", "--model", "explained:Own").out
+        commands = [
+            "robodj-secretguard rotate plan webhook.key --model explained:Own",
+            "robodj-secretguard generate webhook.key --model explained:Own | YOUR-SECRET-MANAGER",
+            'python -c "import secrets; print(secrets.token_urlsafe(32))"  # webhook.key',
+        ]
+        assert re.findall("^    ((?:robodj|python).*)$", out, re.MULTILINE) == commands
+        assert "  webhook.key, owner Integrations\n    variable WEBHOOK_KEY, file config/webhook.key\n" in out
+        assert "secret.key" not in out
+
+    def test_bad_secrets(self, machine: Machine) -> None:
+        """It reads no secret, no key file and no log: the result is the same where all of them are bad."""
+        good = machine.call("explain", *ALL)
+        bad = {V1: "changeme", V2: "x", "ROBODJ_CONFIG_DIR": "nowhere", "ROBODJ_PROTECTED_ENV": "perhaps"}
+        machine.environ.update(bad, ROBODJ_OPERATIONS_LOG="nowhere")
+        assert machine.call("explain", *ALL) == good
+
+    def test_unknown_name(self, machine: Machine) -> None:
+        """An unknown name is a usage error, which does not repeat the name."""
+        ran = machine.call("explain", "format", "frobnicate")
+        assert (ran.status, ran.out) == (EXIT_USAGE, "")
+        assert "frobnicate" not in ran.err
