@@ -1,4 +1,4 @@
-"""What the documentation takes from the code. `python tests/generated.py` writes it anew."""
+"""What the documentation takes from the code. `python tests/generated.py` writes it again."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_a_report(checker: Checker) -> None:
-    """The result of `Report.as_dict()` is a document of its own, without the model."""
+    """The result of `Report.as_dict()` is a complete document, without the model."""
     report: documents.Report = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(days=3))}).as_dict()
     assert document_of(json.dumps(report)) == report
     assert "model" not in report

@@ -182,7 +182,7 @@ class LogVerification(TypedDict):
     defects: list[str]
     """Why the log does not verify, in words."""
     notes: list[str]
-    """What is no defect, in words: writes that were cut and closed off."""
+    """Writes that were cut and closed off, in words. They are not defects."""
     expected_sequence: int | None
     """The number of the record that `--expect` names, if it was found."""
     continues: LastRecord | None

@@ -73,7 +73,7 @@ def as_json(result: Result, document: Mapping[str, object], model: Mapping[str, 
     """Return a result's document as JSON. It begins with schema, kind, ok and model, unless it is bare."""
     if not result.bare:
         head = {"schema": JSON_SCHEMA, "kind": document["kind"], "ok": not result.status, "model": model}
-        document = {**head, **document, **head}
+        document = {**head, **document, "ok": head["ok"]}
     return json.dumps(document, indent=2)
 
 
