@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import os
 import re
 import secrets
@@ -11,7 +13,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -23,7 +26,8 @@ from robodj_secretguard.cli.rotate import CI_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+
+    from jsonschema import Draft202012Validator
 
 # Without a deadline: how long a call takes is for test_slowest_call.py to judge.
 settings.register_profile("ours", deadline=None, max_examples=200)
@@ -130,6 +134,38 @@ class Ran:
     def alerts(self) -> list[str]:
         """The ALERT lines, wherever they were written."""
         return [line for line in (self.out + self.err).splitlines() if line.startswith("ALERT:")]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON document on stdout, as docs/schemas describes it. It is `ok` where the exit status is 0."""
+        document = document_of(self.out)
+        assert document.get("ok", True) == (self.status == 0)
+        return document
+
+
+def document_of(text: str | bytes) -> dict[str, Any]:
+    """Return a JSON document of a command, after comparing it with the schema of its kind."""
+    document: dict[str, Any] = json.loads(text)
+    if "$schema" not in document:  # SARIF names its own
+        schema_of(document.get("kind", "keys")).validate(document)
+    return document
+
+
+@functools.cache
+def schema_of(kind: str) -> Draft202012Validator:
+    """Return the schema of a kind of document, without room for a field that it does not describe."""
+    from jsonschema import Draft202012Validator, FormatChecker  # noqa: PLC0415 - slow to import, and few tests need it
+
+    def closed(part: Any) -> Any:
+        if isinstance(part, list):
+            return [closed(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        room = {"additionalProperties": False} if isinstance(part.get("properties"), dict) else {}
+        return room | {name: closed(each) for name, each in part.items()}
+
+    text = (Path(__file__).parent.parent / "docs" / "schemas" / f"{kind}.json").read_text(encoding="utf-8")
+    return Draft202012Validator(closed(json.loads(text)), format_checker=FormatChecker(["date-time"]))
 
 
 def without_model(text: str) -> str:

@@ -1,28 +1,32 @@
-"""What the documentation takes from the table of checks. `python tests/generated.py` writes it anew."""
+"""What the documentation takes from the code. `python tests/generated.py` writes it again."""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from robodj_secretguard.checks import CHECKS, Severity, State
-from robodj_secretguard.report import JSON_SCHEMA
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from robodj_secretguard import documents, kinds, shapes
+from robodj_secretguard.checks import CHECKS
+from robodj_secretguard.scan import result
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
-SCHEMA: Final = ROOT / "docs" / "schemas" / "report.json"
+SCHEMAS: Final = ROOT / "docs" / "schemas"
+KINDS: Final = kinds.KINDS
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _HEADER: Final = "| check | severity | meaning | fix |\n|---|---|---|---|\n"
 _NAMES: Final = re.compile(
     r"\bROBODJ_\w+(?:=true|=false)?|\bconfig/[\w.]+\w|\brobodj-secretguard (?:rotate )?[a-z]+|\bguard\(\)"
 )
 """What is code in the texts of the table."""
-
-_TEXT: Final = {"type": "string"}
-_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
-_FLAG: Final = {"type": "boolean"}
-_INSTANT: Final = {"type": "string", "format": "date-time"}
 
 
 def table_of_checks() -> str:
@@ -35,40 +39,6 @@ def table_of_checks() -> str:
     return _HEADER + "".join(f"{row}\n" for row in rows)
 
 
-def schema_of_report() -> str:
-    """Return the JSON Schema of what `Report.as_dict()` returns."""
-    secret = {
-        **dict.fromkeys(("secret", "variable", "source", "owner", "backup_owner"), _TEXT),
-        "state": {"enum": [str(state) for state in State]},
-        "usable": _FLAG,
-        "expires_at": {**_INSTANT, "type": ["string", "null"]},
-        "rotation_days": {"type": "integer"},
-        "fingerprint": _TEXT_OR_NULL,
-    }
-    finding = {
-        "check": {"oneOf": [{"const": str(each.check), "title": each.title} for each in CHECKS]},
-        "severity": {"enum": [str(severity) for severity in Severity]},
-        "secret": _TEXT_OR_NULL,
-        **dict.fromkeys(("source", "message", "remedy", "owner"), _TEXT),
-    }
-    revocation_list = _object({"sources": {"type": "array", "items": _TEXT}, "entries": {"type": "integer"}})
-    report = {
-        "schema": {"const": JSON_SCHEMA},
-        "ok": _FLAG,
-        "checked_at": _INSTANT,
-        "require_env_only": _FLAG,
-        "revocation_list": {"anyOf": [revocation_list, {"type": "null"}]},
-        "secrets": {"type": "array", "items": _object(secret)},
-        "findings": {"type": "array", "items": _object(finding)},
-    }
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report", **_object(report)}
-    return json.dumps(document, indent=2) + "\n"
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": [*properties]}
-
-
 def readme_with_table() -> str:
     """Return the README with the table of the present checks."""
     text = README.read_text(encoding="utf-8")
@@ -77,6 +47,66 @@ def readme_with_table() -> str:
     return f"{before}{table_of_checks()}\n{after}"
 
 
+class _Plain(GenerateJsonSchema):
+    """Give no field a title, since its name is one, nor a default, since every document has it."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic passes it
+        return False
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        return self.generate_inner(schema["schema"])
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """Return the JSON Schema of a kind of document. Like every one of its parts, it is open for further fields."""
+    schema, parts = _described(KINDS[kind])
+    if schema.get("required", [])[:1] == ["kind"]:  # the command adds the rest of the envelope
+        envelope, parts_of_envelope = _described(kinds.Envelope)
+        schema["properties"] = envelope["properties"] | schema["properties"]
+        schema["required"] = [*schema["properties"]]
+        parts |= parts_of_envelope
+    return {"$schema": _DIALECT, **schema, "title": kind} | ({"$defs": dict(sorted(parts.items()))} if parts else {})
+
+
+def _described(shape: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schema of a document, and those of its parts by their names."""
+    # In a list, as the schema of a document alone may be a reference or not.
+    whole = TypeAdapter(list[shape]).json_schema(mode="serialization", schema_generator=_Plain)
+    parts, schema = whole.get("$defs", {}), whole["items"]
+    for name, part in parts.items():
+        part.pop("additionalProperties", None)
+        for field, text in _texts_of(_class_of(name)).items():
+            part["properties"][field]["description"] = text
+    if "$ref" in schema:
+        schema = parts.pop(schema["$ref"].rpartition("/")[2])
+    return schema, parts
+
+
+def _class_of(name: str) -> Any:
+    return next(vars(module)[name] for module in (shapes, result, documents, kinds) if name in vars(module))
+
+
+def _texts_of(shape: Any) -> dict[str, str]:
+    """Return the docstrings of a class's fields."""
+    texts = dict[str, str]()
+    for base in getattr(shape, "__orig_bases__", ()):
+        texts |= _texts_of(base) if isinstance(base, type) else {}
+    (node,) = ast.parse(inspect.getsource(shape)).body
+    assert isinstance(node, ast.ClassDef)
+    for field, text in pairwise(node.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            texts[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
+    return texts
+
+
+def text_of(schema: dict[str, Any]) -> str:
+    """Return a schema as its file."""
+    return json.dumps(schema, indent=2) + "\n"
+
+
 if __name__ == "__main__":
     README.write_text(readme_with_table(), encoding="utf-8")
-    SCHEMA.write_text(schema_of_report(), encoding="utf-8")
+    for path in SCHEMAS.glob("*.json"):
+        path.unlink()
+    for name in KINDS:
+        (SCHEMAS / f"{name}.json").write_text(text_of(schema_of(name)), encoding="utf-8")

@@ -24,9 +24,9 @@ COMMON_BASE: Final = "SecretGuardError"
 # What there is now: it may shrink, and grows only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1590,
-    "statements": 4850,
-    "lines": 9860,
+    "statements of a start": 1600,
+    "statements": 5120,
+    "lines": 10300,
     "record types": 32,
     "exceptions without the common base": 0,
     "file names used twice": 0,
@@ -103,8 +103,9 @@ def measured(source: Path) -> dict[str, list[str] | int]:
     nodes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     classes = {node.name: node for node in nodes}
     bases = {node.name for node in nodes if "dataclass_transform" in names_of(node.decorator_list)}
-    by_base = {node.name for node in nodes if is_a(node, bases | {"NamedTuple", "TypedDict"}, classes)} - bases
-    records = [each for each in nodes if each.name in by_base or "dataclass" in names_of(each.decorator_list)]
+    # No TypedDict: it describes a JSON document.
+    by_base = [node for node in nodes if is_a(node, bases | {"NamedTuple"}, classes) and node.name not in bases]
+    records = [each for each in nodes if each in by_base or "dataclass" in names_of(each.decorator_list)]
     errors = [each for each in nodes if is_a(each, _EXCEPTIONS, classes)]
     files = Counter(path.name for path in paths.values() if not path.name.startswith("__"))
     edges = {name: {*imports_of(tree, paths.keys())} - {name} for name, tree in trees.items()}

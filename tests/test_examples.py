@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import hmac
 import http.client
-import json
 import os
 import re
 import secrets
@@ -24,7 +23,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import TIMEOUT, V1, V2, free_port, good_keys, run
+from conftest import (
+    TIMEOUT,
+    V1,
+    V2,
+    document_of,
+    free_port,
+    good_keys,
+    run,
+)
 from detector import leaks
 
 from robodj_secretguard.cli.output import PASSED
@@ -169,7 +176,7 @@ class TestTemplates:
         """Run the gate with files allowed, and return its status and what it found."""
         command = [str(repository / GATE), "--format", "json"]
         ran = run(command, env=FILES_ON | dict(env), cwd=cwd)
-        findings = [(each["check"], each["severity"], each["secret"]) for each in json.loads(ran.out)["findings"]]
+        findings = [(each["check"], each["severity"], each["secret"]) for each in ran.document["findings"]]
         assert leaks(ran.out, list((keys or {}).values())) == []
         return ran.status, findings
 
@@ -350,7 +357,7 @@ class TestService:
             status = server.get("/status", b"Bearer " + good)
             written = server.text()
         assert status.status == 200
-        report = json.loads(status.body)
+        report = document_of(status.body)
         assert (report["ok"], report["require_env_only"], report["findings"]) == (True, True, [])
         assert [each["state"] for each in report["secrets"]] == ["present", "present"]
         assert leaks(status.body + written, list(keys.values())) == []
@@ -365,7 +372,7 @@ class TestService:
             for name in FILES.values():
                 (repository / "config" / name).unlink()
             assert server.get("/ready") == Answer(200, '{"ready":true}')
-            report = json.loads(server.get("/status", b"bearer " + token(keys[V1])).body)
+            report = document_of(server.get("/status", b"bearer " + token(keys[V1])).body)
             written = server.text()
         assert [each["check"] for each in report["findings"]] == ["missing", "missing"]
         assert written.count("file-fallback") == 2

@@ -195,7 +195,7 @@ class TestCommand:
 
     def test_json(self, machine: Machine) -> None:
         """The JSON has the table: all of it, or the checks that are named."""
-        document = json.loads(machine.call("explain", "--format", "json").out)
+        document = machine.call("explain", "--format", "json").document
         assert document["ok"] is True
         assert [{**each, "commands": len(each["commands"])} for each in document["checks"]] == [
             {
@@ -212,7 +212,7 @@ class TestCommand:
             }
             for entry in CHECKS
         ]
-        (expired,) = json.loads(machine.call("explain", "expired", "--format", "json").out)["checks"]
+        (expired,) = machine.call("explain", "expired", "--format", "json").document["checks"]
         assert expired["commands"][1] == {
             "purpose": "Print the steps of a rotation",
             "commands": [f"robodj-secretguard rotate plan {name}" for name in ("secret.key", "secret_v2.key")],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -14,7 +13,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import TIMEOUT, V1, V2, Ran, run, without_model
+from conftest import (
+    TIMEOUT,
+    V1,
+    V2,
+    Ran,
+    document_of,
+    run,
+    without_model,
+)
 from processes import (
     ALERT_STARTS,
     BAD,
@@ -103,7 +110,7 @@ class TestCheck:
         ran = call(["check", *options, "--format", form], SETS[keys], tmp_path)
         assert (ran.status, ran.err) == (status, "")
         if form == "json":
-            document = json.loads(ran.out)
+            document = ran.document
             assert (document["ok"], document["require_env_only"]) == (not status, "--require-env-only" in options)
         else:
             assert (ran.out.splitlines()[-1] == PASSED, PASSED in ran.out) == (not status, not status)
@@ -220,7 +227,7 @@ class TestModel:
         ran = run_forked(
             program(["check", "--format", "json", "--model", "ours:Same"]), BAD, with_model(tmp_path, code)
         )
-        assert (ran.status, json.loads(ran.out)["ok"]) == (1, False)
+        assert (ran.status, ran.document["ok"]) == (1, False)
 
     def test_an_exit_is_no_success(self, tmp_path: Path) -> None:
         """A `SystemExit(0)` that comes out of the work is status 2."""
@@ -295,7 +302,7 @@ class TestPassed:
         ran = gated("echo served", WARNED, tmp_path, *options)
         assert (ran.status, ran.out) == (0, "served\n")
         if options:
-            assert json.loads(ran.err)["ok"] is True
+            assert document_of(ran.err)["ok"] is True
         else:
             assert (ran.err.startswith(WARNING_START), ran.err.count("\n")) == (True, 1)
 
@@ -329,7 +336,7 @@ class TestRefused:
         ran = call(["exec", *options, *TOUCH], SETS[keys], tmp_path)
         assert (ran.status, ran.err) == (3, f"{REFUSED}{tally}\n")
         if "json" in options:
-            assert json.loads(ran.out)["ok"] is False
+            assert ran.document["ok"] is False
         elif keys == "bad":
             assert_alert_lines(ran.out)
         else:

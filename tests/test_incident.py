@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, V2, good_keys, marker
+from conftest import NOW, V1, V2, document_of, good_keys, marker
 from detector import leaks
 from markdown_it import MarkdownIt
 
@@ -146,11 +146,12 @@ revocation list: config/revoked.fingerprints, 1 entry
 def test_json(machine: Machine) -> None:
     """The JSON document has the same content as the text."""
     *_, last = machine.record(rotated(NOW - 900 * HOUR, OLD), revoked(NOW - HOUR, OLD, secret=None, environment=None))
-    document = json.loads(report(machine, "--format", "json"))
+    document = document_of(report(machine, "--format", "json"))
     assert document["check"]["findings"][0]["check"] == "revocation-list"  # recorded, and not listed
     assert {name: value for name, value in document.items() if name not in {"steps", "check"}} == {
         "schema": 1,
-        "ok": False,
+        "kind": "incident",
+        "ok": True,
         "model": DEFAULT_MODEL,
         "operations_log": {"found": True, "last_hash": last.hash, "defects": []},
         "since": "2026-12-01T00:00:00Z",
@@ -172,9 +173,8 @@ def test_damaged_log(machine: Machine) -> None:
     err = f"robodj-secretguard: the operations log config/logs/secret_operations.jsonl cannot be relied on: {why}\n"
     text = report(machine, err=err)
     assert (f"\nOperations log: cannot be relied on: {why}.\n" in text, text.count("| Eve |")) == (True, 1)
-    document = json.loads(report(machine, "--format", "json", err=err))
+    document = document_of(report(machine, "--format", "json", err=err))
     assert document["operations_log"] == {"found": True, "last_hash": last.hash, "defects": [why]}
-    assert document["ok"] is True
 
 
 class TestBoxes:
@@ -190,7 +190,7 @@ class TestBoxes:
         text = report(machine, *options)
         assert boxes(text, "Detect")[1] == f"[x] The check run for this report: {tally}"
         assert boxes(text, "Recover")[1] == f"{box} The checks pass in this environment"
-        assert json.loads(report(machine, "--format", "json", *options))["ok"] is (box == "[x]")
+        assert document_of(report(machine, "--format", "json", *options))["check"]["ok"] is (box == "[x]")
 
     @pytest.mark.parametrize(
         ("records", "expected"),
@@ -242,7 +242,7 @@ def test_time(machine: Machine, span: tuple[str, ...], numbers: list[int], text:
     midnight = datetime.fromisoformat("2026-12-01T00:00Z")
     machine.record(*(rotated(at, NEW) for at in (midnight - 999 * HOUR, midnight - 12 * HOUR, midnight, NOW)))
     document = report(machine, since=span)
-    records = json.loads(report(machine, "--format", "json", since=span))["timeline"]
+    records = document_of(report(machine, "--format", "json", since=span))["timeline"]
     assert [record["sequence"] for record in records] == numbers
     assert len(re.findall(r"^\| [0-9]{4}-.*$", document, re.MULTILINE)) == len(numbers)
     assert ("\nNothing is recorded of this time.\n" in document) is (not numbers)
@@ -297,7 +297,7 @@ class TestBlastRadius:
         """Scan a file, store the result as `scan.json`, an hour old, and return it."""
         machine.put("work/a.txt", content or machine.environ[V1])
         ran = machine.call("scan", "--format", "json", "work", *paths)
-        document: dict[str, Any] = json.loads(ran.out) | {"scanned_at": "2026-12-01T11:00:00Z"} | edit
+        document = ran.document | {"scanned_at": "2026-12-01T11:00:00Z"} | edit
         (machine.root / "scan.json").write_text(json.dumps(document), encoding="utf-8")
         return document
 
@@ -323,7 +323,7 @@ class TestBlastRadius:
                 "looked at: files (not git's history: --git-history): 1 file or object, 0.0 MiB",
             ],
         )
-        document = json.loads(report(machine, "--scan", "scan.json", "--format", "json"))
+        document = document_of(report(machine, "--scan", "scan.json", "--format", "json"))
         assert document["blast_radius"] == scan
         assert document["steps"]["Post-incident"][1] == {"text": text, "done": True}
 

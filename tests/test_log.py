@@ -96,8 +96,9 @@ class TestShow:
         ran = machine.call("log", "show", "--format", "json")
         assert (ran.status, ran.err) == (0, "")
         lines = machine.log.read_bytes().splitlines()
-        assert json.loads(ran.out) == {
+        assert ran.document == {
             "schema": 1,
+            "kind": "log",
             "ok": True,
             "model": DEFAULT_MODEL,
             "records": [json.loads(line) | {"hash": hash_of(line)} for line in lines],
@@ -119,7 +120,7 @@ class TestShow:
         """Each option narrows the result; a record at the time of --since is shown, one at that of --until is not."""
         ran = machine.call("log", "show", *options, "--format", "json")
         assert (ran.status, ran.err) == (0, "")
-        assert [each["sequence"] for each in json.loads(ran.out)["records"]] == numbers
+        assert [each["sequence"] for each in ran.document["records"]] == numbers
 
     @pytest.mark.usefixtures("entries")
     def test_no_such_record(self, machine: Machine) -> None:
@@ -134,7 +135,7 @@ class TestShow:
         ran = machine.call("log", "show")
         assert (ran.status, ran.err, ran.out.count("\n")) == (1, DOES_NOT, 4)
         ran = machine.call("log", "show", "--format", "json", "--operations-log", str(machine.log))
-        document = json.loads(ran.out)
+        document = ran.document
         verify = f"log verify --operations-log {machine.log} says"
         assert (ran.status, ran.err, document["ok"]) == (1, DOES_NOT.replace("log verify says", verify), False)
         assert [each["sequence"] for each in document["records"]] == [1, 2, 3]
@@ -151,7 +152,7 @@ class TestVerify:
         assert (ran.status, verdict) == (
             (0, "The operations log verifies.") if passes else (1, "The operations log does NOT verify.")
         )
-        document = json.loads(machine.call("log", "verify", *options, "--format", "json").out)
+        document = machine.call("log", "verify", *options, "--format", "json").document
         assert document["ok"] is passes
         assert [line for line in lines if line.startswith("ALERT: ")] == [
             f"ALERT: {defect}." for defect in document["defects"]
@@ -165,6 +166,7 @@ class TestVerify:
         assert lines == [f"4 records, of which the last is {last}."]
         assert document == {
             "schema": 1,
+            "kind": "log-verification",
             "ok": True,
             "model": DEFAULT_MODEL,
             "count": 4,
@@ -301,7 +303,7 @@ class TestGate:
 
     def findings(self, machine: Machine, *options: str) -> list[tuple[str, ...]]:
         """Return the severity, message, source and remedy of each finding about the log."""
-        document = json.loads(machine.call("check", *options, "--format", "json").out)
+        document = machine.call("check", *options, "--format", "json").document
         fields = ("severity", "message", "source", "remedy")
         return [tuple(each[name] for name in fields) for each in document["findings"] if each["check"] == "setting"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import re
 import sys
@@ -239,7 +238,7 @@ class TestModel:
         line = DEFAULT if where == "out" else f"{STDERR}{DEFAULT}"
         assert getattr(call(machine, *argv), where).splitlines().count(line) == 1
         if argv[0] not in {"generate", "scan"}:
-            assert json.loads(call(machine, *argv, "--format", "json").out)["model"] == DEFAULT_MODEL
+            assert call(machine, *argv, "--format", "json").document["model"] == DEFAULT_MODEL
 
     def test_scan(self, machine: Machine) -> None:
         """A scan does not import the model of the project: it also reads repositories that nobody trusts."""

@@ -70,28 +70,32 @@ class TestRender:
     """`rendered`, `as_json` and `as_text`."""
 
     def test_model(self) -> None:
-        """The line of the model, and its value in the document, stand for the model that was used."""
-        result = Result(EXIT_CLEAN, [MODEL], lambda: {"used": MODEL}, [MODEL])
+        """The line of the model stands for the model that was used."""
+        result = Result(EXIT_CLEAN, [MODEL], lambda: {"kind": "report"}, [MODEL])
         text = rendered(result, "text", {"name": "a:B", "source": "pyproject.toml"}, None)
         assert (text.text, text.stderr) == (
             "model: a:B (pyproject.toml)",
             ["robodj-secretguard: model: a:B (pyproject.toml)"],
         )
         assert rendered(result, "text", USED, None).text == "model: a:B"
-        assert json.loads(rendered(result, "json", USED, None).text)["used"] == USED
+        assert json.loads(rendered(result, "json", USED, None).text)["model"] == USED
         assert rendered(replace(result, document=None), "json", USED, None).text == "model: a:B"
 
     @pytest.mark.parametrize(
         ("result", "own", "document"),
         [
-            (Result(0), {"a": 1}, {"schema": 1, "ok": True, "model": USED, "a": 1}),
-            (Result(1), {"a": "\xe9"}, {"schema": 1, "ok": False, "model": USED, "a": "\xe9"}),
-            (Result(1), {"ok": True, "schema": 7}, {"model": USED, "ok": True, "schema": 7}),
+            (Result(0), {"a": 1, "kind": "b"}, {"schema": 1, "kind": "b", "ok": True, "model": USED, "a": 1}),
+            (
+                Result(1),
+                {"kind": "b", "a": "\xe9"},
+                {"schema": 1, "kind": "b", "ok": False, "model": USED, "a": "\xe9"},
+            ),
+            (Result(1), {"kind": "b", "ok": True}, {"schema": 1, "kind": "b", "ok": False, "model": USED}),
             (Result(0, bare=True), {"a": 1}, {"a": 1}),
         ],
     )
     def test_json(self, result: Result, own: Mapping[str, Any], document: Mapping[str, Any]) -> None:
-        """A document begins with its schema, the verdict and the model, unless it has its own. It is ASCII."""
+        """A document begins with schema, kind, ok (for status 0) and model, unless it is bare. It is ASCII."""
         text = as_json(result, own, USED)
         assert (list(json.loads(text).items()), text.isascii()) == (list(document.items()), True)
         assert text.startswith('{\n  "')

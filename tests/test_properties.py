@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import secrets
 import shutil
 import string
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from command_line import report_json, report_text
-from conftest import NOW, V1, good_keys, marker, process_environment
+from conftest import NOW, V1, document_of, good_keys, marker, process_environment
 from detector import without_fingerprints
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -121,7 +120,7 @@ class TestWhateverIsThere:
         assert (isinstance(outcome, RuntimeSecrets), outcome == REFUSED) == (report.ok, not report.ok)
         assert len(lines.splitlines()) == len(report.findings)
         assert lines.isascii()
-        assert (json.loads(document)["ok"], status) == (report.ok, EXIT_CLEAN if report.ok else EXIT_ALERTS)
+        assert (document_of(document)["ok"], status) == (report.ok, EXIT_CLEAN if report.ok else EXIT_ALERTS)
         backwards = dict(reversed(environ.items()))
         assert check(environ=environ, config_dir=config, now=NOW) == check(
             environ=backwards, config_dir=config, now=NOW

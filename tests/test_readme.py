@@ -130,7 +130,7 @@ def test_the_json_document(clean_env: dict[str, str], service: Path) -> None:
     """The document that is shown has the shape of the gate's."""
     (shown,) = (json.loads(block) for block in blocks("json"))
     argv = ["-m", "robodj_secretguard", "check", "--format", "json"]
-    document = json.loads(run(argv, env=clean_env | good_keys() | {V1: "changeme"}, cwd=service).out)
+    document = run(argv, env=clean_env | good_keys() | {V1: "changeme"}, cwd=service).document
     assert (list(shown), shown["model"]) == (list(document), document["model"])
     for key in ("secrets", "findings"):
         assert list(shown[key][0]) == list(document[key][0])

@@ -47,7 +47,7 @@ NOTE = Unread("config/secret.key", "a fallback file", matters=False)
 
 def finding(where: Where = Where.FILE, **fields: Any) -> Found:
     """Return a finding: of a known key, unless fields say otherwise."""
-    place = {"path": "a.txt"} if where is not Where.HISTORY else {"kind": "blob", "object": "d" * 40}
+    place = {"path": "a.txt"} if where is not Where.HISTORY else {"object_type": "blob", "object": "d" * 40}
     at = {"line": 2, "column": 7, "offset": 9}
     known = {"rule": Rule.KNOWN_KEY, "secret": "secret.key", "fingerprint": ONE, "known_by": ("environment",)}
     return Found(where=where, **(place | at | known | fields))
@@ -162,8 +162,8 @@ class TestText:
             (finding(Where.LINK), "a.txt, in what the link leads to"),
             (finding(Where.INDEX), "a.txt:2:7 in the index"),
             (carried(), f"blob {'d' * 40}:2:7, which no commit that can be reached carries"),
-            (carried(kind="tree", line=None), f"tree {'d' * 40}, in a name in it"),
-            (carried(kind="commit"), f"commit {'d' * 40}:2:7"),
+            (carried(object_type="tree", line=None), f"tree {'d' * 40}, in a name in it"),
+            (carried(object_type="commit"), f"commit {'d' * 40}:2:7"),
             (carried((COMMITS[0], "b")), f"b:2:7 in commit {COMMITS[0]}"),
             (carried((COMMITS[0], "b"), (COMMITS[0], "c")), f"b:2:7 in commit {COMMITS[0]}"),
             (carried((None, "b"), (None, "c")), "b:2:7 in the index"),
@@ -218,7 +218,7 @@ EVERYTHING = scan(
     finding(rule=Rule.ASSIGNED_KEY, environment="prod"),
     TRACKED,
     carried((COMMITS[0], "b"), (COMMITS[1], "b"), (None, "c")),
-    carried(kind="commit"),
+    carried(object_type="commit"),
     unread=(MISSING, NOTE),
 )
 
@@ -319,4 +319,4 @@ class TestSarif:
         paths = [located(each, startLine=2, startColumn=7) for each in ("b", "c")]
         assert locations(carried((COMMITS[0], "b"), (COMMITS[1], "b"), (None, "c"))) == paths
         assert locations(finding(Where.NAME, line=None)) == [located("a.txt")]
-        assert locations(carried(kind="commit", line=None)) == [located(".git")]
+        assert locations(carried(object_type="commit", line=None)) == [located(".git")]

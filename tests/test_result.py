@@ -23,7 +23,7 @@ FOUND = Found(
     column=1,
     offset=0,
     object="a" * 64,
-    kind="blob",
+    object_type="blob",
     carriers=(Carrier(None, "/c/d"), Carrier("b" * 40, "")),
 )
 SCAN = Scan(
@@ -67,8 +67,9 @@ def test_a_scan_is_read_as_it_was_written() -> None:
         ("looked_for", ([{"fingerprint": "sgfp1:none"}], [{"fingerprint": FINGERPRINT, "known_by": ["a\x1b[2J"]}])),
         ("variables", (["A\nALERT: forged"], "NAME")),
         *((name, ("another", None)) for name in ("rule", "where", "scope")),
-        ("kind", ("link",)),
+        ("object_type", ("link",)),
         ("schema", (2,)),
+        ("kind", ("report", None)),
         ("scanned_at", ("today", "2026-12-01T12:00:00")),
         ("unknown", (1,)),
         *((name, (True, None)) for name in ("ok", "complete")),

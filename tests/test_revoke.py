@@ -122,10 +122,11 @@ class TestRevoked:
     def test_json(self, machine: Machine, *, yes: bool) -> None:
         """The document has the key, the state and the steps, of which none without --yes."""
         ran = machine.call(*PREVIEW, *["--yes"] * yes, "--format", "json")
-        assert (ran.status, json.loads(ran.out)) == (
+        assert (ran.status, ran.document) == (
             int(not yes),
             {
                 "schema": 1,
+                "kind": "revocation",
                 "model": DEFAULT_MODEL,
                 "ok": yes,
                 "recorded": yes,
@@ -394,7 +395,7 @@ class TestLog:
         assert ran.err == f"{NOT_RECORDED}it is not a regular file\n"
         assert listed(machine) == HEADER + entry(machine.fingerprint())
         if form == "json":
-            document = json.loads(ran.out)
+            document = ran.document
             assert (document["ok"], document["recorded"], document["revoked"]) == (False, False, True)
             assert [step["text"] for step in document["steps"]] == [*STEPS]
         else:

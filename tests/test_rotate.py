@@ -133,7 +133,7 @@ class TestGenerate:
         ran = bare.call("generate", "--format", form)
         assert (ran.status, ran.err, ran.out[-1]) == (0, "", "\n")
         is_json = form == "json"
-        keys = json.loads(ran.out) if is_json else dict(line.split("=", 1) for line in ran.out.splitlines())
+        keys = ran.document if is_json else dict(line.split("=", 1) for line in ran.out.splitlines())
         assert list(keys) == [V1, V2]
         assert all(re.fullmatch(SHAPES[variable], key) for variable, key in keys.items())
 
@@ -331,15 +331,15 @@ class TestRecord:
     def test_json(self, machine: Machine) -> None:
         """The records are as they are in the log, with their hashes; a refusal has each reason with its secret."""
         recorded(machine, NAME, *DONE)
-        common = {"schema": 1, "model": DEFAULT_MODEL, "compared": {"prod": 1}}
+        common = {"schema": 1, "kind": "rotation-record", "model": DEFAULT_MODEL, "compared": {"prod": 1}}
         common["check"] = machine.within(lambda: check(require_env_only=True)).as_dict()
         ran = record(machine, NAME, "--format", "json")
         refusals = [{"secret": NAME, "reason": UNCHANGED}]
         assert (ran.status, ran.err) == (1, "")
-        assert json.loads(ran.out) == common | {"ok": False, "refusals": refusals, "unchanged": [], "records": []}
+        assert ran.document == common | {"ok": False, "refusals": refusals, "unchanged": [], "records": []}
         ran = record(machine, *DONE, "--format", "json")
         outcome = {"ok": True, "refusals": [], "unchanged": [NAME], "records": records(machine)[1:]}
-        assert json.loads(ran.out) == common | outcome
+        assert ran.document == common | outcome
 
     def test_required(self, machine: Machine) -> None:
         """A rotation is of an environment, and by somebody."""
@@ -356,7 +356,7 @@ class TestRefused:
         report = machine.within(lambda: check(require_env_only=True))
         assert refused(machine, *DONE) == [*(finding.line for finding in report.findings), "REFUSED: the gate failed."]
         assert not machine.log.parent.exists()
-        document = json.loads(record(machine, "--format", "json").out)
+        document = record(machine, "--format", "json").document
         assert document["refusals"] == [{"secret": None, "reason": "the gate failed"}]
         assert (document["compared"], document["check"]["ok"]) == ({}, False)
 
@@ -507,7 +507,7 @@ class TestPlan:
 
     def commands(self, machine: Machine, *options: str) -> list[list[str]]:
         """Return the commands of a plan as a shell splits them, without what follows a pipe."""
-        steps = json.loads(self.plan(machine, *options, "--format", "json").out)["steps"]
+        steps = self.plan(machine, *options, "--format", "json").document["steps"]
         return [shlex.split(step["command"].partition(" | ")[0]) for step in steps if step["command"]]
 
     def test_text(self, machine: Machine) -> None:
@@ -534,9 +534,9 @@ class TestPlan:
 
     def test_json(self, machine: Machine) -> None:
         """Each step has its text, and its command where there is one."""
-        document = json.loads(self.plan(machine, NAME, "--format", "json").out)
+        document = self.plan(machine, NAME, "--format", "json").document
         steps = document.pop("steps")
-        assert document == {"schema": 1, "ok": True, "model": DEFAULT_MODEL, "secret": NAME}
+        assert document == {"schema": 1, "kind": "rotation-plan", "ok": True, "model": DEFAULT_MODEL, "secret": NAME}
         assert [sorted(step) for step in steps] == [["command", "text"]] * 9
         assert [number for number, step in enumerate(steps, 1) if step["command"] is None] == [5, 6, 8]
 

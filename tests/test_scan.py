@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import secrets
 import sys
@@ -87,8 +86,7 @@ def scan(machine: Machine, *arguments: str, keys: Sequence[str] = (), stdin: byt
 
 def document(machine: Machine, *arguments: str) -> dict[str, Any]:
     """Return a scan's JSON document."""
-    result: dict[str, Any] = json.loads(scan(machine, "--format", "json", *arguments).out)
-    return result
+    return scan(machine, "--format", "json", *arguments).document
 
 
 def found(ran: Ran) -> list[str]:

@@ -5,7 +5,6 @@ Only the full run has every planted key, what git keeps, thousands of real files
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -48,7 +47,7 @@ def scan(machine: Machine, *arguments: str) -> dict[str, Any]:
     """Scan, and return the JSON document."""
     options = () if V1 in machine.environ else ("--fingerprints",)
     ran = machine.call("scan", "--format", "json", *options, *arguments)
-    report: dict[str, Any] = json.loads(ran.out)
+    report = ran.document
     missed = [each["place"] for each in report["unread"] if each["matters"]]
     # Other tests run at the same time, and compile what they import.
     assert [place for place in missed if "/__pycache__/" not in place] == []
@@ -110,7 +109,7 @@ def test_what_git_keeps(tmp_path: Path, mode: str) -> None:
     assert len(objects) == len(kept)
     for found in objects:
         expected = kept[found["object"]]
-        assert (found["rule"], found["kind"], found["form"]) == ("known-key", expected.kind, expected.form)
+        assert (found["rule"], found["object_type"], found["form"]) == ("known-key", expected.kind, expected.form)
         assert found["fingerprint"] == expected.fingerprint
         assert expected.line is None or (found["line"], found["column"]) == (expected.line, expected.column)
         assert sorted(map(str, found["carriers"])) == sorted(

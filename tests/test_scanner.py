@@ -260,7 +260,7 @@ class TestTracked:
             put(repository, name, data if isinstance(data, bytes) else data.encode())
         write("config/secret.key", KEY)
         scan = scanned(keys=(unknown,))
-        assert found(scan, "rule", "path", "secret", "fingerprint", "where", "kind") == [
+        assert found(scan, "rule", "path", "secret", "fingerprint", "where", "object_type") == [
             (TRACKED, "a/b/config/x.key", None, None, Where.INDEX, None),
             (TRACKED, "config/other.key", None, None, Where.INDEX, None),
             (TRACKED, "config/secret.key", "secret.key", fingerprint_of(unknown), Where.INDEX, None),
@@ -359,7 +359,7 @@ class TestHistory:
         commit(repository)
         scan = scanned(HISTORY)
         expected = [(Where.HISTORY, None, name, "blob", 2, 2)]
-        assert found(scan, "where", "path", "object", "kind", "line", "column") == expected
+        assert found(scan, "where", "path", "object", "object_type", "line", "column") == expected
         assert [*map(sorted, carriers(scan))] == [sorted([(second, "two\\nlines"), (first, "file")])]
         assert (scan.files, scan.scope) == (0, HISTORY)
         assert scan.objects == len(git(repository, "cat-file", "--batch-all-objects", "--batch-check").split("\n"))
@@ -372,7 +372,7 @@ class TestHistory:
         commit(repository, f"no longer with {KEY}")
         git(repository, "tag", "-a", "-m", f"with {KEY}", "v1", here)
         git(repository, "hash-object", "-w", "--stdin", given=KEY.encode())
-        kinds = sorted((kind, line is None) for kind, line in found(scanned(HISTORY), "kind", "line"))
+        kinds = sorted((kind, line is None) for kind, line in found(scanned(HISTORY), "object_type", "line"))
         assert kinds == [("blob", False), ("commit", False), ("tag", False), ("tree", True)]
 
     @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ class TestHistory:
         names = {put(repository, path, unknown.encode()) for path in paths}
         here = commit(repository)
         scan = scanned(HISTORY, keys=(unknown,))
-        assert found(scan, "rule", "secret", "fingerprint", "path", "kind", "object") == [
+        assert found(scan, "rule", "secret", "fingerprint", "path", "object_type", "object") == [
             (TRACKED, secret, fingerprint_of(unknown), None, "blob", *names)
         ]
         assert carriers(scan) == [[(each, path) for each in (here, None) for path in paths]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -149,8 +148,9 @@ class TestJson:
         first, second = report["secrets"]
         recorded = {"rotated_at": "2026-09-01T12:00:00Z", "environment": "prod", "age_days": 91, "overdue": True}
         assert (ran.status, ran.err) == (1, "")
-        assert json.loads(ran.out) == {
+        assert ran.document == {
             "schema": 1,
+            "kind": "status",
             "ok": False,
             "model": DEFAULT_MODEL,
             "operations_log": {"found": True, "last_hash": last.hash, "defects": []},
@@ -190,7 +190,7 @@ class TestJson:
         """A key's age counts from its first record, its open steps from its last."""
         key = machine.fingerprint()
         machine.record(*(replace(each, fingerprint=key) if each.fingerprint == self.KEY else each for each in records))
-        (first, _) = json.loads(machine.call("status", "--format", "json").out)["secrets"]
+        (first, _) = machine.call("status", "--format", "json").document["secrets"]
         assert {name: first[name] for name in self.NOT_RECORDED} == self.NOT_RECORDED | expected
 
     def test_no_key_is_delivered(self, machine: Machine) -> None:
@@ -198,7 +198,7 @@ class TestJson:
         del machine.environ[V1]
         keys = [f"sgfp1:{digit * 32}" for digit in "abcdc"]
         machine.record(*(rotated(NOW - number * DAY, key) for number, key in zip((9, 8, 7, 6, 1), keys, strict=True)))
-        (first, _) = json.loads(machine.call("status", "--format", "json").out)["secrets"]
+        (first, _) = machine.call("status", "--format", "json").document["secrets"]
         assert (first["fingerprint"], first["rotated_at"]) == (None, "2026-11-24T12:00:00Z")
 
 
@@ -220,7 +220,7 @@ def test_strict(machine: Machine, age: timedelta, startup: Proof, environ: dict[
         rotated(NOW - HOUR, machine.fingerprint()),
     )
     strict = machine.call("status", "--strict", "--format", "json")
-    assert (strict.status, json.loads(strict.out)["ok"]) == (status, not status)
+    assert (strict.status, strict.document["ok"]) == (status, not status)
     assert machine.call("status").status == 0
 
 
@@ -259,7 +259,7 @@ class TestLog:
         assert ("2026-11-30T12:00:00Z in prod" in ran.out) is is_read
         del machine.environ[V2]
         ran = machine.call("status", "--format", "json", "--strict")
-        document = json.loads(ran.out)
+        document = ran.document
         assert (ran.status, ran.err, document["ok"]) == (status, f"{SAID}{why}\n", False)
         last_hash = last.hash if is_read else None
         assert document["operations_log"] == {"found": True, "last_hash": last_hash, "defects": [why]}

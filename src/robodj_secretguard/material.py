@@ -251,6 +251,8 @@ def _repeats_one_block(text: str) -> bool:
 PREFIX: Final = "sgfp1:"
 FORM: Final = f"{PREFIX} and 32 hexadecimal digits in lower case"
 """What one looks like, in words."""
+FINGERPRINT: Final = f"^{PREFIX}[0-9a-f]{{32}}$"
+"""What one looks like, as a regular expression for JSON Schema."""
 
 _PERSON: Final = b"robodj-sgfp1"
 _HASH_DIGITS: Final = frozenset("0123456789abcdef")

@@ -6,7 +6,7 @@ For JSON use `as_dict`: `json.dumps` makes bare lists of the records.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import CHECKS, Check, Problem, Severity, State
 from robodj_secretguard.frozen import Frozen
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from robodj_secretguard import documents
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.sources import Reading
 
 JSON_SCHEMA: Final = 1
-"""The version of the JSON document's shape."""
+"""The version of the JSON documents."""
 
 _ORDER: Final = {check: place for place, check in enumerate(Check)}
 _RULES: Final = [(each.scope, each.check, each.of_secret) for each in CHECKS if each.of_secret]
@@ -56,6 +57,18 @@ class Finding(Frozen):
     message: str
     remedy: str
     owner: str
+
+    def as_dict(self) -> documents.Finding:
+        """Return it in the plain types of JSON."""
+        return {
+            "check": str(self.check),
+            "severity": str(self.severity),
+            "secret": self.secret,
+            "source": self.source,
+            "message": self.message,
+            "remedy": self.remedy,
+            "owner": self.owner,
+        }
 
     @property
     def line(self) -> str:
@@ -94,12 +107,19 @@ class SecretStatus(Frozen):
     rotation_days: int
     fingerprint: str | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> documents.Secret:
         """Return it in the plain types of JSON."""
         return {
-            **self._asdict(),
+            "secret": self.secret,
+            "variable": self.variable,
+            "source": self.source,
             "state": str(self.state),
-            "expires_at": self.expires_at and iso_utc(self.expires_at),
+            "usable": self.usable,
+            "expires_at": iso_utc(self.expires_at) if self.expires_at else None,
+            "owner": self.owner,
+            "backup_owner": self.backup_owner,
+            "rotation_days": self.rotation_days,
+            "fingerprint": self.fingerprint,
         }
 
 
@@ -135,20 +155,18 @@ class Report(Frozen):
         """Whether a service may start: there is no alert."""
         return not self.alerts
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> documents.Report:
         """Return the report as the JSON document of the command line, in plain types."""
+        listed = self.revocation_list
         return {
             "schema": JSON_SCHEMA,
+            "kind": "report",
             "ok": self.ok,
             "checked_at": iso_utc(self.checked_at),
             "require_env_only": self.require_env_only,
-            "revocation_list": self.revocation_list
-            and {"sources": list(self.revocation_list.sources), "entries": self.revocation_list.entries},
+            "revocation_list": None if listed is None else {"sources": [*listed.sources], "entries": listed.entries},
             "secrets": [status.as_dict() for status in self.secrets],
-            "findings": [
-                {**finding._asdict(), "check": str(finding.check), "severity": str(finding.severity)}
-                for finding in self.findings
-            ],
+            "findings": [finding.as_dict() for finding in self.findings],
         }
 
 

@@ -10,10 +10,19 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.dataclasses import dataclass
 
-from robodj_secretguard.material import is_fingerprint
+from robodj_secretguard.material import FINGERPRINT
 from robodj_secretguard.policy import is_plain_text, is_secret_name
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import is_environment, is_free_text
@@ -58,10 +67,17 @@ SecretName = Annotated[str, must(is_secret_name)]
 PlainText = Annotated[str, must(is_plain_text)]
 FreeText = Annotated[str, must(is_free_text)]
 Environment = Annotated[str, must(is_environment)]
-Fingerprint = Annotated[str, must(is_fingerprint)]
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(iso_utc)]
-Hash = Annotated[str, must(is_hash)]
-SHAPE: Final = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+Fingerprint = Annotated[str, Field(pattern=FINGERPRINT)]
+Instant = Annotated[
+    AwareDatetime,
+    AfterValidator(_in_utc),
+    PlainSerializer(iso_utc),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Hash = Annotated[str, Field(pattern=f"^{_HASH.pattern}$")]
+SHAPE: Final = ConfigDict(
+    extra="forbid", strict=True, hide_input_in_errors=True, json_schema_serialization_defaults_required=True
+)
 
 
 class Event(StrEnum):
@@ -107,7 +123,7 @@ class Validation:
 
 @dataclass(frozen=True, config=SHAPE, kw_only=True)
 class Record:
-    """An event in a secret's life: a line of the operations log (policy section 3). What does not apply is `None`."""
+    """An event in a secret's life: a line of the operations log (policy section 3). What does not apply is null."""
 
     schema: Literal[1] = 1
     sequence: Annotated[int, Field(ge=1)]
@@ -127,8 +143,8 @@ class Record:
     """The hash of what was closed off."""
     previous: Hash | None = None
     """The hash of the record before this one."""
-    hash: Annotated[str, Field(exclude=True)] = field(default="", init=False)
-    """The hash of the line itself, which it is not a part of; empty for a draft."""
+    hash: Hash = field(default="", init=False)
+    """The hash of the line itself, which it is not a part of. A draft has none."""
 
     @property
     def subject(self) -> str:
@@ -142,12 +158,12 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record in the plain types of JSON, with its own hash where it is in the log."""
-        plain: dict[str, Any] = _RECORD.dump_python(self, mode="json")
-        return plain | {"hash": self.hash} if self.hash else plain
+        plain: dict[str, Any] = _RECORD.dump_python(self, mode="json", exclude=None if self.hash else _HASH_FIELD)
+        return plain
 
     def line(self) -> bytes:
         """Return the record as its line in the log, without the line's end."""
-        return _RECORD.dump_json(self)
+        return _RECORD.dump_json(self, exclude=_HASH_FIELD)
 
     def hashed(self, line: bytes) -> Record:
         """Return this very record with the hash of the line in which it is written."""
@@ -173,6 +189,7 @@ class Head:
 
 
 _RECORD: Final = TypeAdapter(Record)
+_HASH_FIELD: Final = {"hash"}
 HEAD: Final = TypeAdapter(Head)
 
 

@@ -190,7 +190,7 @@ class TestPolicy:
     def test_2_never_in_documents(self, walk: Walk) -> None:
         """A key in a document is found, by the key and by its fingerprint; where it is gone nothing is."""
         assert [walk[step].status for step in ("scan", "scan by fingerprint", "scan again")] == [1, 1, 0]
-        (found,) = json.loads(walk["scan"].out)["findings"]
+        (found,) = walk["scan"].document["findings"]
         assert (found["path"], found["line"], found["column"]) == ("NOTES.md", 3, 12)
         (alert,) = walk["scan by fingerprint"].alerts
         assert alert.startswith("ALERT: secret.key (prod): known-key: NOTES.md:3:12: ")

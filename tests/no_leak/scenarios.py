@@ -601,6 +601,7 @@ def document(**more: object) -> dict[str, object]:
     """Return what `scan --format json` writes."""
     return {
         "schema": 1,
+        "kind": "scan",
         "ok": False,
         "complete": False,
         "scanned_at": "2026-11-01T00:00:00Z",
@@ -622,7 +623,7 @@ def edited() -> Planted:
     planted.secret.append(value)
     key = {"fingerprint": f"sgfp1:{'0' * 32}", "secret": "secret.key", "environment": "prod", "known_by": ["a"]}
     found = {**key, "rule": "known-key", "where": "history", "form": "raw", "path": "a", "line": 1, "column": 1}
-    found |= {"offset": 0, "object": "0" * 40, "kind": "blob"}
+    found |= {"offset": 0, "object": "0" * 40, "object_type": "blob"}
     carrier = {"commit": "0" * 40, "path": "a"}
     documents: list[dict[str, object]] = []
     for held in planted.secret:
@@ -634,7 +635,7 @@ def edited() -> Planted:
             documents += [document(findings=[{**found, "where": "file", text_of: changed}])]
         documents += [document(findings=[{**found, "carriers": [{**carrier, name: held}]}]) for name in carrier]
         documents += [document(unread=[{"place": held, "why": "w"}]), document(unread=[{"place": "p", "why": held}])]
-        documents += [document(**{name: held}) for name in ("scope", "scanned_at", "schema", "files")]
+        documents += [document(**{name: held}) for name in ("scope", "scanned_at", "schema", "kind", "files")]
         documents += [document(variables=[held]), document(**{held: 1})]
     for at, each in enumerate(documents):
         planted.files[f"scan-{at}"] = json.dumps(each).encode()

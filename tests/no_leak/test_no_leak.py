@@ -172,7 +172,7 @@ def test_the_scans_find(cells: Cells) -> None:
     everything = "".join(written(cells, scenario, SCENARIOS[scenario].action) for scenario in names)
     assert set(re.findall(r'"rule": "([a-z-]+)"', everything)) == {*Rule}
     assert set(re.findall(r'"where": "([a-z-]+)"', everything)) == {*Where}
-    assert set(re.findall(r'"kind": "([a-z]+)"', everything)) == {"blob", "commit", "tag", "tree"}
+    assert set(re.findall(r'"object_type": "([a-z]+)"', everything)) == {"blob", "commit", "tag", "tree"}
     assert {"raw", "hex", "base64", "utf-16"} <= set(re.findall(r'"form": "([a-z0-9-]+)"', everything))
     assert set(re.findall(r'"scope": "([a-z-]+)"', everything)) == {*Scope}
     assert set(re.findall(r"the command failed \(([A-Za-z]+)\)", everything)) >= {"KeyboardInterrupt", "LookupError"}

@@ -4,7 +4,7 @@ from typing import Annotated, assert_type
 
 from pydantic import SecretStr
 
-from robodj_secretguard import Finding, Report, RuntimeSecrets, SecretPolicy, SecretSettings, check, guard
+from robodj_secretguard import Finding, Report, RuntimeSecrets, SecretPolicy, SecretSettings, check, documents, guard
 from robodj_secretguard.models import RuntimeSecrets as Declared
 
 
@@ -23,4 +23,5 @@ assert_type(guard(), RuntimeSecrets)
 assert_type(guard(exit_status=78, require_env_only=True).secret_key, SecretStr)
 assert_type(guard(RuntimeSecrets, config_dir="config"), Declared)
 assert_type(check().alerts, tuple[Finding, ...])
+assert_type(check().as_dict(), documents.Report)
 assert_type(RuntimeSecrets().secret_v2_key, SecretStr)

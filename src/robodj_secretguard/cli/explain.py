@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import CHECKS, Check, Severity
 from robodj_secretguard.cli.options import add_command, given, model_of
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from robodj_secretguard import kinds
     from robodj_secretguard.checks import CheckEntry
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.policy import SecretPolicy
@@ -69,9 +70,11 @@ def _explain(arguments: argparse.Namespace) -> Result:
     options = "".join(f" {shlex.quote(word)}" for word in given(arguments, "model"))
     named = [entry for entry in CHECKS if entry.check in arguments.checks]
     lines = _explained(named, policies, options) if named else _listed()
-    return Result(
-        EXIT_CLEAN, [*lines, MODEL], lambda: {"checks": [_as_dict(each, policies, options) for each in named or CHECKS]}
-    )
+
+    def document() -> kinds.Explanation:
+        return {"kind": "explanation", "checks": [_as_dict(each, policies, options) for each in named or CHECKS]}
+
+    return Result(EXIT_CLEAN, [*lines, MODEL], document)
 
 
 def _listed() -> Iterator[str]:
@@ -135,7 +138,7 @@ def _commands(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str)
         yield purpose, [*dict.fromkeys(filled)]
 
 
-def _as_dict(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> dict[str, Any]:
+def _as_dict(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> kinds.ExplainedCheck:
     commands = _commands(entry, policies, options)
     return {
         "check": entry.check,
@@ -144,8 +147,8 @@ def _as_dict(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) 
         "title": entry.title,
         "meaning": entry.meaning,
         "why": entry.why,
-        "causes": entry.causes,
-        "fixes": entry.fixes,
+        "causes": [*entry.causes],
+        "fixes": [*entry.fixes],
         "commands": [{"purpose": purpose, "commands": each} for purpose, each in commands],
         "policy_section": entry.section,
     }

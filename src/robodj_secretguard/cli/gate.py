@@ -84,7 +84,7 @@ def report_result(report: Report, *, passed: bool) -> Result:
         PASSED if passed else f"Secret integrity check FAILED: {tally(report)}. Do not release.",
     ]
     status = EXIT_CLEAN if passed else EXIT_ALERTS
-    return Result(status, lines, lambda: {**report.as_dict(), "ok": passed, "model": MODEL})
+    return Result(status, lines, report.as_dict)
 
 
 def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.scan.result import Scan
     from robodj_secretguard.shapes import Record
@@ -86,22 +87,20 @@ def _report(arguments: argparse.Namespace) -> Result:
     lines += ["", "## Validation state", "", f"As checked at {iso_utc(report.checked_at)}:", "", "```text"]
     lines += [*(finding.line for finding in report.findings), *map(status_line, report.secrets)]
     lines += [revocation_line(report.revocation_list), "```"]
-    return Result(
-        EXIT_CLEAN,
-        lines,
-        lambda: {
-            "ok": report.ok,
-            "model": MODEL,
+
+    def document() -> kinds.Incident:
+        return {
+            "kind": "incident",
             "operations_log": recorded.as_dict(),
             "since": iso_utc(since),
             "until": iso_utc(until),
             "timeline": [record.as_dict() for record in within],
             "check": report.as_dict(),
-            "blast_radius": scan and scan.as_dict(),
-            "steps": {name: [item._asdict() for item in items] for name, items in steps.items()},
-        },
-        [MODEL, *recorded.complaint],
-    )
+            "blast_radius": scan.as_dict() if scan else None,
+            "steps": {name: [item.as_dict() for item in items] for name, items in steps.items()},
+        }
+
+    return Result(EXIT_CLEAN, lines, document, [MODEL, *recorded.complaint])
 
 
 def _revocations(within: Sequence[Record], records: Sequence[Record]) -> list[Step]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands, OperationsLog
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.models import SecretSettings
@@ -164,10 +165,14 @@ def _show(arguments: argparse.Namespace) -> Result:
     if log.defects:
         verify = command("log", "verify", *given(arguments, "operations_log", "config_dir", "model"))
         stderr.append(f"{PROGRAM}: the operations log does not verify: {verify} says why")
+
+    def document() -> kinds.Log:
+        return {"kind": "log", "records": [record.as_dict() for record in records]}
+
     return Result(
         EXIT_ALERTS if log.defects else EXIT_CLEAN,
         [columns([_HEADER, *map(_row, records)]) if records else "no such record"],
-        lambda: {"records": [record.as_dict() for record in records]},
+        document,
         stderr,
     )
 
@@ -194,13 +199,14 @@ def _verify(arguments: argparse.Namespace) -> Result:
     if expected is not None and number is None:
         defects.append("the expected record is not here: it, or one before it, was changed or taken away")
     last, earlier = log.last, log.continues
-    document = {
+    document: kinds.LogVerification = {
+        "kind": "log-verification",
         "count": len(log.records),
-        "last_hash": last and last.hash,
+        "last_hash": last.hash if last else None,
         "defects": defects,
         "notes": list(log.sealed),
         "expected_sequence": number,
-        "continues": earlier and earlier.as_dict(),
+        "continues": {"sequence": earlier.sequence, "hash": earlier.hash} if earlier else None,
     }
     lines = [*(f"ALERT: {defect}." for defect in defects), *(f"note: {note}." for note in log.sealed)]
     if last:

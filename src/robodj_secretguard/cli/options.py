@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from robodj_secretguard import kinds
     from robodj_secretguard.cli.output import Result
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.models import SecretSettings
@@ -240,10 +241,10 @@ class OperationsLog(NamedTuple):
         """The line for stderr; none where the log is in order."""
         return [f"{PROGRAM}: {self.name} {self.verdict}"] if self.defects else []
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> kinds.OperationsLog:
         """Return its state in the plain types of JSON."""
-        last = self.log and self.log.last
-        return {"found": self.found, "last_hash": last and last.hash, "defects": list(self.defects)}
+        last = self.log.last if self.log else None
+        return {"found": self.found, "last_hash": last.hash if last else None, "defects": [*self.defects]}
 
 
 def locate_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> OperationsLog:

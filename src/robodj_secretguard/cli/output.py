@@ -29,7 +29,7 @@ EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1
 EXIT_USAGE: Final = 2
 
-# In a result, this stands for the model that was used: as a line, or as a value of the document.
+# In a result, this line stands for the model that was used.
 MODEL: Final = "\0model"
 # The line that operators wait for before they release (policy section 7).
 PASSED: Final = "Secret integrity check passed (key material redacted)."
@@ -46,10 +46,10 @@ class Result:
 
     status: int
     lines: Sequence[str | tuple[str, str]] = field(default=(), repr=False)  # the text; a pair is a line and its colour
-    document: Callable[[], Mapping[str, Any]] | None = field(default=None, repr=False)  # makes the JSON; may hold keys
+    document: Callable[[], Mapping[str, object]] | None = field(default=None, repr=False)  # makes JSON; may hold keys
     stderr: Sequence[str] = ()
     wraps: bool = False  # whether long lines are wrapped
-    bare: bool = False  # whether the document is complete as it is
+    bare: bool = False  # whether the document is complete as it is; any other has its kind
     end: str = "\n"
     events: Sequence[Mapping[str, Any]] = ()  # what was recorded, for the log system
     then: Callable[[], Result] | None = None  # what runs afterwards; stdout is left to it
@@ -69,11 +69,12 @@ def rendered(result: Result, form: str, model: Mapping[str, str], stdout: TextIO
     return replace(result, text=text, stderr=stderr)
 
 
-def as_json(result: Result, document: Mapping[str, Any], model: Mapping[str, str]) -> str:
-    """Return a result's document as JSON. It begins with schema, ok and model, unless it has its own."""
-    own = {name: model if value == MODEL else value for name, value in document.items()}
-    head = {} if result.bare else {"schema": JSON_SCHEMA, "ok": not result.status, "model": model}
-    return json.dumps({**{name: value for name, value in head.items() if name not in own}, **own}, indent=2)
+def as_json(result: Result, document: Mapping[str, object], model: Mapping[str, str]) -> str:
+    """Return a result's document as JSON. It begins with schema, kind, ok and model, unless it is bare."""
+    if not result.bare:
+        head = {"schema": JSON_SCHEMA, "kind": document["kind"], "ok": not result.status, "model": model}
+        document = {**head, **document, "ok": head["ok"]}
+    return json.dumps(document, indent=2)
 
 
 def as_text(result: Result, model: Mapping[str, str], stdout: TextIO | None) -> str:

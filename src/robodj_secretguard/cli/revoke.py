@@ -31,8 +31,9 @@ from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands, OperationsLog
     from robodj_secretguard.models import SecretSettings
     from robodj_secretguard.report import Report
@@ -125,18 +126,18 @@ def _revoke(arguments: argparse.Namespace) -> Result:
         f"It is on {the_list}, {_WHERE}",
         *faults,
     ]
-    document = _document(known, revoked=True, recorded=not stderr, steps=[item._asdict() for item in done])
+    document = _document(known, revoked=True, recorded=not stderr, steps=[item.as_dict() for item in done])
     status = EXIT_USAGE if stderr else EXIT_CLEAN
     return Result(status, [*lines, *boxes(done, numbered=True), MODEL], lambda: document, stderr, events=events)
 
 
 def _document(
-    known: Mapping[str, Any], *, revoked: bool, recorded: bool, steps: Sequence[dict[str, Any]] = ()
-) -> dict[str, Any]:
-    return {"recorded": recorded, "model": MODEL, "key": known, "revoked": revoked, "steps": steps}
+    known: kinds.RevokedKey, *, revoked: bool, recorded: bool, steps: Sequence[kinds.Step] = ()
+) -> kinds.Revocation:
+    return {"kind": "revocation", "revoked": revoked, "recorded": recorded, "key": known, "steps": [*steps]}
 
 
-def _described(key: Record, known: Mapping[str, Any]) -> str:
+def _described(key: Record, known: kinds.RevokedKey) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded {known['recorded_at']}" if known["recorded_at"] else "not recorded as rotated"
     delivered = ", ".join(known["delivered_as"])

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
+    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.models import SecretSettings
@@ -255,7 +256,7 @@ def _refused(
     lines = [finding.line for finding in report.findings]
     lines += [f"REFUSED: {f'{name}: ' if name else ''}{why}." for name, why in reasons.items()]
     lines += [*filter(None, [said]), MODEL, "Nothing was recorded."]
-    refusals = [{"secret": name, "reason": why} for name, why in reasons.items()]
+    refusals: list[kinds.Refusal] = [{"secret": name, "reason": why} for name, why in reasons.items()]
     return Result(EXIT_ALERTS, lines, lambda: _document(report, comparison or {}, refusals=refusals))
 
 
@@ -263,12 +264,18 @@ def _document(
     report: Report,
     comparison: Mapping[str, int],
     *,
-    refusals: Sequence[Mapping[str, Any]] = (),
+    refusals: Sequence[kinds.Refusal] = (),
     unchanged: Sequence[str] = (),
-    records: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
-    outcome = {"refusals": refusals, "unchanged": unchanged, "compared": comparison, "records": records}
-    return {**outcome, "model": MODEL, "check": report.as_dict()}
+    records: Sequence[dict[str, Any]] = (),
+) -> kinds.RotationRecord:
+    return {
+        "kind": "rotation-record",
+        "refusals": [*refusals],
+        "unchanged": [*unchanged],
+        "compared": {**comparison},
+        "records": [*records],
+        "check": report.as_dict(),
+    }
 
 
 def _lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:
@@ -311,5 +318,9 @@ def _plan(arguments: argparse.Namespace) -> Result:
     lines = [f"Rotation of {policy.name}, every {policy.cadence.days} days by {policy.owner}"]
     for number, (text, command) in enumerate(steps, start=1):
         lines += [f"{number}. {text}", *([f"     {command}"] if command else [])]
-    document = {"secret": policy.name, "steps": [{"text": text, "command": command} for text, command in steps]}
+    document: kinds.RotationPlan = {
+        "kind": "rotation-plan",
+        "secret": policy.name,
+        "steps": [step.as_dict() for step in steps],
+    }
     return Result(EXIT_CLEAN, [*lines, MODEL], lambda: document, recorded.complaint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import Check, State
 from robodj_secretguard.cli.log import checked
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.shapes import Record
@@ -57,14 +58,19 @@ def _status(arguments: argparse.Namespace) -> Result:
         summary += f": {PROGRAM} check says which{with_options}"
     last = [MODEL, f"operations log: {recorded.verdict}", revocation_line(report.revocation_list), summary]
     failed = behind or recorded.defects or not passes(arguments, report)
+
+    def document() -> kinds.Status:
+        return {
+            "kind": "status",
+            "operations_log": recorded.as_dict(),
+            "secrets": [each for each, _, _ in standings],
+            "check": report.as_dict(),
+        }
+
     return Result(
         EXIT_USAGE if recorded.unreadable else EXIT_ALERTS if failed else EXIT_CLEAN,
         [*(line for _, lines, _ in standings for line in lines), *last],
-        lambda: {
-            "operations_log": recorded.as_dict(),
-            "secrets": [document for document, _, _ in standings],
-            "check": report.as_dict(),
-        },
+        document,
         recorded.complaint,
         wraps=True,
     )
@@ -72,7 +78,7 @@ def _status(arguments: argparse.Namespace) -> Result:
 
 def _standing(
     status: SecretStatus, report: Report, records: Iterable[Record]
-) -> tuple[dict[str, Any], list[str | tuple[str, str]], bool]:
+) -> tuple[kinds.SecretStatus, list[str | tuple[str, str]], bool]:
     """Compare a secret with its cadence: as plain types of JSON, as lines, and whether its rotation is behind."""
     alerts = [str(finding.check) for finding in report.alerts if finding.secret == status.secret]
     superseded = any((each.secret, each.check) == (status.secret, Check.SUPERSEDED) for each in report.findings)
@@ -97,12 +103,12 @@ def _standing(
         labelled("owner", f"{status.owner}, backup {status.backup_owner}"),
         "",
     ]
-    document = {
+    document: kinds.SecretStatus = {
         **status.as_dict(),
         "alerts": alerts,
         "superseded": superseded,
-        "rotated_at": first and iso_utc(first.recorded_at),
-        "environment": first and first.environment,
+        "rotated_at": iso_utc(first.recorded_at) if first else None,
+        "environment": first.environment if first else None,
         "age_days": None if age is None else age.days,
         "overdue": is_overdue,
         "open_steps": list(open_steps),

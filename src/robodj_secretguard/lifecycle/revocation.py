@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.files import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from robodj_secretguard import kinds
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report
 
@@ -68,14 +69,14 @@ def draft_revocation(
     )
 
 
-def known_of(key: Record, report: Report, records: Iterable[Record]) -> dict[str, Any]:
+def known_of(key: Record, report: Report, records: Iterable[Record]) -> kinds.RevokedKey:
     """Return what is known of a key that is to be revoked, in the plain types of JSON."""
     first = next(_rotated(key.fingerprint, records), None)
     return {
         "fingerprint": key.fingerprint,
         "secret": key.secret,
         "environment": key.environment,
-        "recorded_at": first and iso_utc(first.recorded_at),
+        "recorded_at": iso_utc(first.recorded_at) if first else None,
         "delivered_as": _delivered_as(key.fingerprint, report),
     }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from robodj_secretguard import kinds
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import SecretStatus
 
@@ -36,12 +37,20 @@ class Step(NamedTuple):
     done: bool = False
     """Whether the program has seen that it was done."""
 
+    def as_dict(self) -> kinds.Step:
+        """Return it in the plain types of JSON."""
+        return {"text": self.text, "done": self.done}
+
 
 class PlannedStep(NamedTuple):
     """One step of a rotation that is planned, and the command for it, where there is one of ours."""
 
     text: str
     command: str | None = None
+
+    def as_dict(self) -> kinds.PlannedStep:
+        """Return it in the plain types of JSON."""
+        return {"text": self.text, "command": self.command}
 
 
 def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:

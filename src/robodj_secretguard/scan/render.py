@@ -95,7 +95,7 @@ def _place(found: Found) -> str:
         return places[found.where]
     if not found.carriers:
         why = {"tree": ", in a name in it", "blob": ", which no commit that can be reached carries"}
-        return f"{found.kind} {found.object}{at}{why.get(found.kind or '', '')}"
+        return f"{found.object_type} {found.object}{at}{why.get(found.object_type or '', '')}"
     carrying = dict.fromkeys(each.commit for each in found.carriers)
     commits = [each for each in carrying if each]
     parts = [

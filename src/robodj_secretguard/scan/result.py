@@ -54,19 +54,21 @@ _ObjectName = Annotated[str, Field(pattern="^(?:[0-9a-f]{40}|[0-9a-f]{64})$")]
 
 @dataclass(frozen=True, config=SHAPE)
 class KnownKey:
-    """A key that is searched for; its secret and environment are `None` where they are unknown."""
+    """A key that is searched for. Its secret and environment are null where they are unknown."""
 
     fingerprint: Fingerprint
     secret: _Secret | None = None
     environment: Environment | None = None
-    known_by: tuple[FreeText, ...] = ()  # the sources of the key or of its fingerprint
+    known_by: tuple[FreeText, ...] = ()
+    """The sources of the key or of its fingerprint."""
 
 
 @dataclass(frozen=True, config=SHAPE)
 class Carrier:
     """What carries an object of git."""
 
-    commit: _ObjectName | None  # `None` for the index
+    commit: _ObjectName | None
+    """Null for the index."""
     path: _Path
 
 
@@ -78,15 +80,21 @@ class Found:
     where: Where
     secret: _Secret | None
     environment: Environment | None = None
-    fingerprint: Fingerprint | None  # `None` for a key file that is not exactly one sound key
+    fingerprint: Fingerprint | None
+    """Null for a key file that is not exactly one sound key."""
     known_by: tuple[FreeText, ...] = ()
-    form: FreeText = "raw"  # or its encoding
-    path: _Path | None = None  # without names that hold a key; `None` for an object of the history
+    form: FreeText = "raw"
+    """`raw`, or its encoding."""
+    path: _Path | None = None
+    """Escaped, and without names that hold a key. Null for an object of the history."""
     line: _Number | None = None
-    column: _Number | None = None  # in characters
-    offset: _Count | None = None  # in bytes, of the key or of the text that it is encoded in
+    column: _Number | None = None
+    """In characters."""
+    offset: _Count | None = None
+    """Of the key or of the text that it is encoded in, in bytes."""
     object: _ObjectName | None = None
-    kind: Literal["blob", "commit", "tag", "tree"] | None = None  # of the object
+    """The name of git's object that holds it."""
+    object_type: Literal["blob", "commit", "tag", "tree"] | None = None
     carriers: tuple[Carrier, ...] = ()
 
 
@@ -96,7 +104,8 @@ class Unread:
 
     place: _Path
     why: FreeText
-    matters: bool = True  # whether a key may have been missed
+    matters: bool = True
+    """Whether a key may have been missed."""
 
 
 @dataclass(frozen=True, config=SHAPE, kw_only=True)
@@ -104,15 +113,21 @@ class Scan:
     """The outcome of a scan."""
 
     schema: Literal[1] = 1
-    ok: bool  # complete, and nothing found
-    complete: bool  # nothing missed
-    scanned_at: Instant  # when it began
+    kind: Literal["scan"] = "scan"
+    ok: bool
+    """Whether the scan is complete and found nothing."""
+    complete: bool
+    """Whether nothing that matters was left unread."""
+    scanned_at: Instant
+    """When the scan began."""
     scope: Scope
     looked_for: tuple[KnownKey, ...]
-    variables: tuple[FreeText, ...]  # whose assignments were searched for
+    variables: tuple[FreeText, ...]
+    """The variables whose assignments were searched for."""
     files: _Count
     objects: _Count
-    size: _Count  # of files and objects, in bytes
+    size: _Count
+    """The size of all files and objects, in bytes."""
     findings: tuple[Found, ...]
     unread: tuple[Unread, ...]
 

@@ -166,7 +166,7 @@ class Scanner:
             if bytes.fromhex(name) not in kept:
                 self._miss(f"object {name}", _NOT_THERE)
         for name, (kind, found) in sorted(hits.items()):  # git's own order changes when it packs
-            self._add(found, Where.HISTORY, None, _commits_first(carriers.get(name, ())), object=name, kind=kind)
+            self._add(found, Where.HISTORY, None, _commits_first(carriers.get(name, ())), object=name, object_type=kind)
         self._key_files(repository, [*key_files.items()], carriers)
 
     def _tracked(self, repository: Repository) -> list[tuple[str, str]]:
@@ -235,7 +235,7 @@ class Scanner:
                     secret=policy.name if policy else None,
                     fingerprint=fingerprint(lines[0]) if len(lines) == len(sound) == 1 else None,
                     object=name,
-                    kind="blob" if put else None,
+                    object_type="blob" if put else None,
                 )
                 self._found.append((found, None if put else path, put))
 
@@ -261,7 +261,7 @@ class Scanner:
     def _add(
         self, hits: Iterable[Hit], where: Where, path: str | None, carriers: Sequence[_Carried] = (), **of_git: Any
     ) -> None:
-        has_lines = where is not Where.NAME and of_git.get("kind") != "tree"
+        has_lines = where is not Where.NAME and of_git.get("object_type") != "tree"
         for offset, line, column, rule, key, forms in hits:
             found = Found(
                 rule=rule,

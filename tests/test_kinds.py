@@ -1,0 +1,103 @@
+"""Every kind of JSON document: its published schema, and the commands that print it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from command_line import machine_at, rotated
+from conftest import NOW, V1, good_keys, posix_only, run, schema_of
+from generated import KINDS, ROOT, SCHEMAS, text_of
+from generated import schema_of as generated
+from jsonschema import Draft202012Validator
+
+from robodj_secretguard.cli.app import COMMANDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = ROOT / "docs" / "json.md"
+WHO = ("--environment", "prod", "--operator", "Ada")
+WHY = ("--reason", "leaked")
+# A command for each kind, and the status that it ends with where a key file is in use.
+PRINTED_BY: list[tuple[str, str, int]] = [
+    ("report", "check", 0),
+    ("report", "check --strict", 1),
+    ("report", "exec --require-env-only -- true", 3),
+    ("explanation", "explain format", 0),
+    ("status", "status", 0),
+    ("keys", "generate secret.key", 0),
+    ("rotation-plan", "rotate plan secret.key", 0),
+    ("rotation-record", f"rotate record secret_v2.key {' '.join(WHO)}", 1),
+    ("revocation", f"revoke secret_v2.key {' '.join(WHY)}", 1),
+    ("log", "log show", 0),
+    ("log-verification", "log verify", 0),
+    ("incident", "incident report --since 2026-11-30", 0),
+    ("scan", "scan", 0),
+]
+
+
+@pytest.mark.parametrize(("kind", "command", "status"), PRINTED_BY, ids=[command for _, command, _ in PRINTED_BY])
+def test_a_command(tmp_path: Path, kind: str, command: str, status: int) -> None:
+    """Each command prints a document of its kind. It begins with the schema and the kind, except for new keys."""
+    machine = machine_at(tmp_path)
+    machine.record(rotated(NOW, machine.fingerprint()))
+    machine.write("secret.key", machine.environ.pop(V1))
+    words, dashes, program = command.partition(" -- ")
+    ran = machine.call(*words.split(), "--format", "json", *f"{dashes}{program}".split())
+    assert ran.status == status
+    head = [] if kind == "keys" else [("schema", 1), ("kind", kind), ("ok", not status)]
+    assert [*ran.document.items()][: len(head)] == head
+    if kind not in {"keys", "scan"}:
+        assert [*ran.document][3] == "model"
+
+
+def test_the_list_is_complete() -> None:
+    """Every kind is printed by a command, and every command prints a kind."""
+    assert {kind for kind, _, _ in PRINTED_BY} == {*KINDS}
+    assert {command.split()[0] for _, command, _ in PRINTED_BY} == {*COMMANDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_schema(kind: str) -> None:
+    """Each published schema is a valid one, and up to date: `python tests/generated.py` writes it."""
+    text = (SCHEMAS / f"{kind}.json").read_text(encoding="utf-8")
+    assert text == text_of(generated(kind))
+    Draft202012Validator.check_schema(json.loads(text))
+    Draft202012Validator.check_schema(schema_of(kind).schema)
+
+
+def test_the_published_schemas() -> None:
+    """There is a schema for each kind and no other, and docs/json.md has a row for each."""
+    assert {path.stem for path in SCHEMAS.iterdir()} == {*KINDS}
+    page = PAGE.read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if f"| [`{kind}`](schemas/{kind}.json) |" not in page] == []
+
+
+@posix_only
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the example needs jq, which is not installed")
+@pytest.mark.parametrize(
+    ("environ", "project", "outcome"),
+    [
+        ({}, "", (0, "")),
+        ({V1: "changeme"}, "", (1, "alert: secret.key: placeholder\n")),
+        ({"ROBODJ_PROTECTED_ENVIRONMENT": "1"}, "", (1, "alert: set-up: near-miss\n")),
+        ({}, "model = 1", (2, "")),
+    ],
+    ids=["passes", "fails", "the set-up", "no report"],
+)
+def test_the_gate_of_the_page(
+    clean_env: dict[str, str], tmp_path: Path, environ: dict[str, str], project: str, outcome: tuple[int, str]
+) -> None:
+    """The commands that docs/json.md shows for CI print the findings, and pass and fail as the check does."""
+    (shown,) = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "pyproject.toml").write_text(f"[tool.robodj-secretguard]\n{project}\n", encoding="utf-8")
+    path = os.pathsep.join([os.path.dirname(sys.executable), clean_env.get("PATH", os.defpath)])
+    env = clean_env | good_keys() | {"PATH": path} | environ
+    ran = run(["bash", "-euc", shown], env=env, cwd=tmp_path, python=False)
+    assert (ran.status, ran.out) == outcome
