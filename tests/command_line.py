@@ -15,8 +15,10 @@ from unittest.mock import patch
 from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, put, without_model
 
 from robodj_secretguard.cli import main
+from robodj_secretguard.cli.app import _parser
 from robodj_secretguard.cli.gate import report_result
 from robodj_secretguard.cli.output import as_json, as_text
+from robodj_secretguard.cli.usage import commands_of
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
+EVERY_COMMAND = [tuple(parser.prog.split()[1:]) for parser in commands_of(_parser(""))]
+"""Every command, as its words."""
 OTHER = "secret_v2.key"
 """The second declared secret."""
 DEFAULT_MODEL = {"name": "robodj_secretguard:RuntimeSecrets", "source": "default"}

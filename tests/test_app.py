@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import sys
 import threading
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
-from command_line import Machine, machine_at
-from conftest import V1, Ran
+from command_line import EVERY_COMMAND, Machine, machine_at, rotated
+from conftest import NOW, V1, Ran
+from repositories import commit, made
 
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, main
 from robodj_secretguard.cli.output import PASSED
+from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+COMMANDS = "(choose from check, exec, status, generate, rotate, revoke, log, incident, scan, explain)"
 MODEL = """
 import sys, threading
 from pydantic import field_validator
@@ -44,24 +49,22 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.mark.parametrize(
-    ("argv", "why", "command"),
+    ("argv", "why"),
     [
-        ((), "the following arguments are required: COMMAND", ""),
-        (("check", "--unknown"), "an argument is unknown or misplaced", ""),
-        (("--vers", "check"), "an argument is unknown or misplaced", ""),
-        (("check", "--stric"), "an argument is unknown or misplaced", ""),
-        (("check", "--strict=yes"), "--strict: what was given is not accepted", " check"),
-        (("check", "--format", "xml"), "--format: what was given is not accepted", " check"),
-        (("check", "--model"), "--model: what was given is not accepted", " check"),
-        (("check", "--", "true"), "only exec takes a command after --", " exec"),
-        (("check", "--"), "only exec takes a command after --", " exec"),
+        ((), f"the command is missing {COMMANDS}"),
+        (("chek", "-h"), f"unknown command; did you mean check? {COMMANDS}"),
+        (("--vers", "check"), "unknown option; did you mean --version?"),
+        (("check", "--stric"), "unknown option; did you mean --strict?"),
+        (("check", "--format", "jsn", "-h"), "--format: invalid value; did you mean json? (choose from text, json)"),
+        (("rotate", "plan"), "rotate plan needs NAME; see robodj-secretguard rotate plan --help"),
+        (("check", "--", "true"), "only exec takes a command after --; see robodj-secretguard exec --help"),
+        (("check", "--"), "only exec takes a command after --; see robodj-secretguard exec --help"),
     ],
-    ids=range(9),
+    ids=range(8),
 )
-def test_usage_error(machine: Machine, argv: tuple[str, ...], why: str, command: str) -> None:
-    """A usage error names the option, and never what was passed. No option is abbreviated."""
-    see = f"see robodj-secretguard{command} --help"
-    assert machine.call(*argv) == Ran(EXIT_USAGE, "", f"robodj-secretguard: {why}; {see}\n")
+def test_usage_error(machine: Machine, argv: tuple[str, ...], why: str) -> None:
+    """A usage error is one line on stderr, with status 2. No option is abbreviated. The texts are in test_usage.py."""
+    assert machine.call(*argv) == Ran(EXIT_USAGE, "", f"robodj-secretguard: {why}\n")
 
 
 def test_streams(machine: Machine) -> None:
@@ -106,11 +109,40 @@ def test_interrupt(machine: Machine) -> None:
 
 
 def test_help(machine: Machine) -> None:
-    """The help lists every command: the gate first, then in the order of a secret's life."""
+    """The help lists every command below a title: the gate first, then in the order of a secret's life."""
     ran = machine.call("--help")
     assert (ran.status, ran.err) == (EXIT_CLEAN, "")
     listed = ["check", "exec", "status", "generate", "rotate", "revoke", "log", "incident", "scan", "explain"]
-    assert re.findall(r"^    ([a-z]+) ", ran.out, re.MULTILINE) == listed
+    assert re.findall(r"^  ([a-z]+)  ", ran.out, re.MULTILINE) == listed
+    titles = ["before a release", "rotation", "incidents", "findings", "options", "examples", "exit status"]
+    assert re.findall(r"^(.*):$", ran.out, re.MULTILINE) == titles
+
+
+@pytest.mark.parametrize("columns", ["20", "200"])
+@pytest.mark.parametrize("command", [(), ("rotate",), *EVERY_COMMAND], ids=" ".join)
+def test_width_of_help(machine: Machine, command: tuple[str, ...], columns: str) -> None:
+    """A help is ASCII within 80 columns, whatever the width of the terminal, and whatever follows the option."""
+    machine.environ["COLUMNS"] = columns
+    ran = machine.call(*command, "-h", "--unknown")
+    assert (ran.status, ran.err, ran.out.isascii()) == (EXIT_CLEAN, "", True)
+    assert max(map(len, ran.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
+def test_examples(machine: Machine, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
+    """Every command has an example that works, and its exit statuses."""
+    monkeypatch.setattr("os.execvp", Mock(side_effect=FileNotFoundError))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("robodj_secretguard.cli.gate.restore_stdout", lambda _: None)
+    commit(made(machine.root))
+    machine.record(rotated(NOW, machine.fingerprint()))
+    shown = machine.call(*command, "--help").out
+    examples = [shlex.split(line) for line in re.findall(rf"^  {PROGRAM} ([^|>\n]*)", shown, re.MULTILINE)]
+    assert [tuple(words[: len(command)]) for words in examples] == [command] * (len(examples) or 1)
+    for words in examples:
+        status = machine.call(*words).status
+        assert status != EXIT_USAGE
+        assert re.search(rf"^  {status} +\w", shown, re.MULTILINE)
 
 
 def test_version(machine: Machine) -> None:

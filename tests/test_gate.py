@@ -167,7 +167,7 @@ class TestCheck:
         ran = call(arguments, GOOD, tmp_path)
         assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
         assert ran.err.startswith("robodj-secretguard: ")
-        assert ("the command goes after --; see robodj-secretguard exec --help" in ran.err) is (
+        assert ("exec needs COMMAND; write it after --: robodj-secretguard exec [options] -- COMMAND" in ran.err) is (
             arguments in {("exec",), ("exec", "--")}
         )
         assert not (tmp_path / "started").exists()

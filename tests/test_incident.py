@@ -251,9 +251,11 @@ def test_time(machine: Machine, span: tuple[str, ...], numbers: list[int], text:
 
 def test_invalid_time(machine: Machine) -> None:
     """The beginning must be given, and must not lie ahead: that report would say that nothing happened."""
-    refused(machine, "--since", "2026-12-01T12:00:01Z", why="--since must not lie ahead")
+    refused(
+        machine, "--since", "2026-12-01T12:00:01Z", why="--since is in the future; use the time when the incident began"
+    )
     see = "; see robodj-secretguard incident report --help"
-    refused(machine, why=f"the following arguments are required: --since{see}")
+    refused(machine, why=f"incident report needs --since TIME{see}")
 
 
 @pytest.mark.parametrize(
@@ -363,11 +365,19 @@ class TestBlastRadius:
 
     def test_invalid(self, machine: Machine) -> None:
         """A file that cannot be read, is too large or is not a scan is a usage error, and nothing of it is shown."""
-        why = "--scan: the file is missing, unreadable or not a regular file; use - for a pipe"
+        why = "--scan: the file is missing, unreadable or not a regular file; check its name, or use - for a pipe"
         refused(machine, *SINCE, "--scan", key_as_argument(), why=why)
         self.scanned(machine)
         path = machine.root / "scan.json"
         os.truncate(path, 2**26 + 1)
-        refused(machine, *SINCE, "--scan", path.name, why=f"--scan: what it names is larger than {2**26} bytes")
+        refused(
+            machine, *SINCE, "--scan", path.name, why=f"--scan: the input is larger than the limit of {2**26} bytes"
+        )
         machine.put("scan.json", machine.call("scan", "--format", "sarif", "work").out)
-        refused(machine, *SINCE, "--scan", path.name, why="--scan must be what scan --format json has written")
+        refused(
+            machine,
+            *SINCE,
+            "--scan",
+            path.name,
+            why="--scan: the file is not a scan; use the output of scan --format json",
+        )

@@ -251,7 +251,7 @@ class TestVerify:
         )
         machine.log.touch(0o600)
         assert error(machine.call("log", "verify")) == (
-            f"{THE_LOG}: it has no record, and nothing was verified."
+            f"{THE_LOG}: the log has no record; nothing was verified."
             f" Record 2 was the last one of an earlier file. {proof}"
         )
         machine.environ.update(good_keys())
@@ -271,13 +271,13 @@ class TestVerify:
 
     def test_expect_without_a_hash(self, machine: Machine) -> None:
         """A value of --expect that is not a hash is refused and not repeated."""
-        said = "--expect must be the hash of a record: sha256: and 64 hexadecimal digits in lower case"
+        said = "--expect: invalid hash; use sha256: and 64 hexadecimal digits in lower case"
         assert error(machine.call("log", "verify", f"--expect={key_as_argument()}")) == said
 
     def test_empty_log(self, machine: Machine) -> None:
         """An empty log is an error: nothing was verified."""
         machine.record()
-        assert error(machine.call("log", "verify")) == f"{THE_LOG}: it has no record, and nothing was verified"
+        assert error(machine.call("log", "verify")) == f"{THE_LOG}: the log has no record; nothing was verified"
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])

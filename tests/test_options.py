@@ -62,14 +62,15 @@ OWN = 'model = "own_settings:Own"\n'
 DEFAULT = "model: robodj_secretguard:RuntimeSecrets (default)"
 STDERR = "robodj-secretguard: "
 EVERY_KEY = 'model = "a:B"\noperations-log = "log"\nstrict = true\nrequire-env-only = true\n'
-FREE_TEXT = "must be one line of printable text, up to 500 characters, without anything like a key"
-TIME = "must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
-ENVIRONMENT = "must be a name like dev, staging or prod: lower-case letters, digits, hyphen, underscore"
+FREE_TEXT = "invalid text; use one line of at most 500 printable characters, without anything that looks like a key"
+TIME = "invalid time; use one like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
+ENVIRONMENT = "invalid name; use lower-case letters, digits, hyphens and underscores, such as prod"
 TEXTS = ("--environment", "--operator", "--ticket", "--reason", "--since", "--until")
 OTHERS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log")
 RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Ada")
 KEYS = "model, operations-log, strict, require-env-only"
-UNREADABLE = "--scan: the file is missing, unreadable or not a regular file; use - for a pipe"
+NO_PYPROJECT = "pyproject.toml cannot be read; make it a readable, regular file of at most 1048576 bytes"
+UNREADABLE = "--scan: the file is missing, unreadable or not a regular file; check its name, or use - for a pipe"
 
 
 IRREGULAR: list[Callable[[Path], None]] = [
@@ -105,8 +106,16 @@ def configured(machine: Machine, text: str = OWN, *, mode: int = 0o644) -> None:
 def add(parser: argparse.ArgumentParser, **defaults: Any) -> Commands:
     """Add a command with every shared option."""
     commands = parser.add_subparsers()
-    options = (*TEXTS, *OTHERS)
-    add_command(commands, "x", lambda _: Result(0), description="Do it. Now.", options=options, defaults=defaults)
+    add_command(
+        commands,
+        "x",
+        lambda _: Result(0),
+        description="Do it. Now.",
+        examples=("x --strict", "x"),
+        statuses={"0": "done", "1": "word " * 20},
+        options=(*TEXTS, *OTHERS),
+        defaults=defaults,
+    )
     return commands
 
 
@@ -134,11 +143,23 @@ class TestValues:
         assert (arguments["require_env_only"], arguments["strict"], arguments["format"]) == (False, False, "text")
 
     def test_help(self) -> None:
-        """A command has the first sentence of its description in the list. A group of commands requires one of them."""
+        """A command has its first sentence in the list; its help has groups, examples and statuses. A group of commands
+        requires one of them.
+        """
         parser = argparse.ArgumentParser()
         commands = add(parser)
         group = add_group(commands, "y", "Do more.")
         assert re.search(r"^    x +Do it\n", parser.format_help(), re.MULTILINE)
+        shown = commands.choices["x"].format_help()
+        assert re.findall(r"^(\w.*):$", shown, re.MULTILINE)[1:] == [
+            "files and model",
+            "output",
+            "examples",
+            "exit status",
+        ]
+        end = f"  1    {'word ' * 13}word\n       {'word ' * 5}word"
+        examples = "  robodj-secretguard x --strict\n  robodj-secretguard x"
+        assert shown.endswith(f"examples:\n{examples}\n\nexit status:\n  0    done\n{end}\n")
         assert (group.required, [each.allow_abbrev for each in commands.choices.values()]) == (True, [False, False])
 
     @pytest.mark.parametrize(
@@ -155,7 +176,7 @@ class TestValues:
     )
     def test_invalid(self, option: str, value: str, limits: str) -> None:
         """An invalid value is a usage error that states the limits. The value may be a key, and is not shown."""
-        assert error(parse, f"{option}={value.format(key=key_as_argument())}") == f"{option} {limits}"
+        assert error(parse, f"{option}={value.format(key=key_as_argument())}") == f"{option}: {limits}"
 
     def test_span(self) -> None:
         """A date is its first instant in UTC; without the options a span is all time. It must not be empty."""
@@ -173,15 +194,17 @@ class TestValues:
         """The options that were given are repeated in messages, without what could be a key or forge a line."""
         arguments = parse("--config-dir=-deploy", f"--model={key_as_argument()}", "--operations-log=caf\xe9")
         assert given(arguments, "config_dir", "model", "operations_log", "reason") == [
-            *("--config-dir=-deploy", "--model", "M:C", "--operations-log", "FILE")
+            *("--config-dir=-deploy", "--model", "MODULE:CLASS", "--operations-log", "FILE")
         ]
 
     def test_policy(self) -> None:
         """A secret has its name or its variable. The name of no secret may be a key, and is not shown."""
         (first, second) = RuntimeSecrets.secret_policies.values()
         assert [policy_of(RuntimeSecrets, name) for name in (V1, second.name)] == [first, second]
-        why = "there is no such secret: the model declares secret.key, secret_v2.key"
-        assert error(policy_of, RuntimeSecrets, key_as_argument()) == why
+        choices = "(choose from secret.key, secret_v2.key)"
+        assert error(policy_of, RuntimeSecrets, key_as_argument()) == f"unknown secret {choices}"
+        for name, near in (("secret_v2", second.name), ("ROBODJ_SECRET_KY", V1)):
+            assert error(policy_of, RuntimeSecrets, name) == f"unknown secret; did you mean {near}? {choices}"
 
 
 class TestModel:
@@ -285,13 +308,19 @@ class TestFile:
     @pytest.mark.parametrize(
         ("content", "why"),
         [
-            (f"{TABLE}modle = 'a:B'\n", f"{TABLE[:-1]} in pyproject.toml has an unknown key (choose from {KEYS})"),
+            (
+                f"{TABLE}modle = 'a:B'\n",
+                f"{TABLE[:-1]} in pyproject.toml has an unknown key; did you mean model? (choose from {KEYS})",
+            ),
             (f"{TABLE}model = 5\n", f"{TABLE[:-1]} in pyproject.toml: model must be a string"),
             (f"{TABLE}strict = 1\n", f"{TABLE[:-1]} in pyproject.toml: strict must be true or false"),
-            ("[tool]\nrobodj-secretguard = 5\n", f"{TABLE[:-1]} in pyproject.toml must be a table"),
-            ("[tool", "pyproject.toml is not valid TOML"),
-            (b"\xff", "pyproject.toml is not valid TOML"),
-            ("#" * (2**20 + 1), "pyproject.toml cannot be read"),
+            (
+                "[tool]\nrobodj-secretguard = 5\n",
+                f"{TABLE[:-1]} in pyproject.toml is not a table; write it as {TABLE[:-1]}",
+            ),
+            ("[tool", "pyproject.toml is not valid TOML in UTF-8; fix it"),
+            (b"\xff", "pyproject.toml is not valid TOML in UTF-8; fix it"),
+            ("#" * (2**20 + 1), NO_PYPROJECT),
             *(
                 (text, f"pyproject.toml has a table that is not read; did you mean {TABLE[:-1]}?")
                 for text in ("[tool.robodj_secretguard]", "[robodj-secretguard]", "[Tool]\n[tool.RoboDJ-secret-guard]")
@@ -313,7 +342,7 @@ class TestFile:
     def test_no_file(self, tmp_path: Path, make: Callable[[Path], None]) -> None:
         """A FIFO, a directory or a device is not read, and not waited for."""
         make(tmp_path / "pyproject.toml")
-        assert error(find_project, str(tmp_path)) == "pyproject.toml cannot be read"
+        assert error(find_project, str(tmp_path)) == NO_PYPROJECT
 
     @posix_only
     def test_untrusted(self, machine: Machine) -> None:
@@ -415,14 +444,14 @@ class TestInput:
         assert read_input("--scan", str(tmp_path / "file"), most=7) == b"content"
         with patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"content"))):
             assert read_input("--scan", "-", most=7) == b"content"
-        why = "--scan: what it names is larger than 6 bytes"
+        why = "--scan: the input is larger than the limit of 6 bytes"
         assert error(read_input, "--scan", str(tmp_path / "file"), most=6) == why
 
     def test_stdin(self) -> None:
         """A terminal is refused: it would show what is typed. So is a stdin that is closed or missing."""
         closed = io.TextIOWrapper(io.BytesIO())
         closed.close()
-        terminal = "--scan - reads a pipe, not a terminal"
+        terminal = "--scan -: stdin is a terminal; pipe the content in, or name a file"
         for stdin, why in ((Terminal(), terminal), (closed, UNREADABLE), (None, UNREADABLE)):
             with patch.object(sys, "stdin", stdin):
                 assert error(read_input, "--scan", "-", most=7) == why

@@ -10,17 +10,14 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from command_line import EVERY_COMMAND
 from conftest import V1, good_keys, run
 
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.options import find_project
 from robodj_secretguard.sources import SETTINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -143,16 +140,6 @@ def help_of(*command: str) -> str:
     return shown.getvalue()
 
 
-def commands(*group: str) -> Iterator[tuple[str, ...]]:
-    """Yield every command of the program, or of a group."""
-    shown = help_of(*group)
-    names = re.findall(r"^    ([a-z]+) ", shown, re.MULTILINE) if "\n  COMMAND\n" in shown else ()
-    if not names:
-        yield group
-    for name in names:
-        yield from commands(*group, name)
-
-
 def test_the_tables() -> None:
     """Every setting, every option of the gate, every section of the policy in order, and every command has a row."""
     assert [name for name in SETTINGS if not re.search(rf"^\| .*`{name}`", README, re.MULTILINE)] == []
@@ -161,7 +148,7 @@ def test_the_tables() -> None:
     assert [option for option in options if f"| `{option}" not in README] == []
     rows = re.findall(r"^\| (\d? ?\w*?) ?\| `robodj-secretguard ([^`]+)` \|", README, re.MULTILINE)
     assert [section.split()[0] for section, _ in rows if section] == [str(number) for number in range(1, 8)]
-    assert {tuple(itertools.takewhile(str.isalpha, command.split())) for _, command in rows} == set(commands())
+    assert {tuple(itertools.takewhile(str.isalpha, command.split())) for _, command in rows} == {*EVERY_COMMAND}
 
 
 def test_links() -> None:

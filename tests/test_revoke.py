@@ -39,8 +39,8 @@ BOXES = [f"{number}. [ ] {text}" for number, text in enumerate(STEPS, start=1)]
 PREVIEW = ("revoke", "secret.key", "--reason", "leaked")
 REVOKE = (*PREVIEW, "--yes")
 BY_FINGERPRINT = ("revoke", "--reason", "leaked", "--yes", "--fingerprint")
-LAST_RECORDED = "--last-recorded goes with NAME, and not with --fingerprint"
-NAME_OR_FINGERPRINT = "name either a secret, whose key as it is delivered here is meant, or a --fingerprint"
+LAST_RECORDED = "--last-recorded needs NAME, without --fingerprint"
+NAME_OR_FINGERPRINT = "revoke needs either NAME, for the current key of a secret, or --fingerprint SGFP1"
 
 
 class Required(RuntimeSecrets, require_revocation_list=True):
@@ -202,10 +202,13 @@ class TestRefused:
             ((), NAME_OR_FINGERPRINT),
             (("--last-recorded",), LAST_RECORDED),
             (("--last-recorded", "--fingerprint", another()), LAST_RECORDED),
-            (("secret.key", "--environment", "prod"), "--environment goes with --last-recorded"),
+            (
+                ("secret.key", "--environment", "prod"),
+                "--environment works only with --last-recorded; add --last-recorded, or leave out --environment",
+            ),
             (
                 ("--fingerprint", key_as_argument()),
-                "--fingerprint must be sgfp1: and 32 hexadecimal digits in lower case",
+                "--fingerprint: invalid fingerprint; use sgfp1: and 32 hexadecimal digits in lower case",
             ),
         ],
         ids=range(6),
@@ -219,7 +222,7 @@ class TestRefused:
     def test_no_sound_key(self, machine: Machine, value: str, words: tuple[str, ...]) -> None:
         """Where no sound key is delivered, the recorded keys of the secret are listed."""
         machine.environ[V1] = value
-        said = "no sound key of secret.key is delivered here: pass --fingerprint"
+        said = "no valid key of secret.key is set here; pass --fingerprint"
         assert refused(machine, *REVOKE, *words) == f"{said} (none is recorded)"
         key = another()
         machine.record(rotated(NOW - 3 * HOUR, key), rotated(NOW - HOUR, another(), secret=OTHER))
@@ -232,8 +235,8 @@ class TestRefused:
         if content is not None:
             machine.write(NAME, content, 0o644)
         assert refused(machine, *REVOKE, "--model", f"{__name__}:Required") == (
-            f"nothing was revoked: {THE_LIST} is missing or empty, and the model requires one, so nothing starts:"
-            " restore it from version control, then run this again; a new project begins one with a comment"
+            f"nothing was revoked: {THE_LIST} is missing or empty, and the model requires it;"
+            " restore it from version control, then run this again (in a new project, create it with a comment line)"
         )
         assert (machine.config / NAME).exists() is (content is not None)
 
@@ -296,7 +299,7 @@ class TestLastRecorded:
         machine.record(*[rotated(NOW - HOUR, key)] * is_recorded)
         known = f"{key} prod 2026-12-01T11:00:00Z" if is_recorded else "none is recorded"
         assert refused(machine, *REVOKE, "--last-recorded") == (
-            f"no key of secret.key is recorded before the one that is delivered here ({known})"
+            f"no earlier key of secret.key is recorded; pass --fingerprint ({known})"
         )
         assert machine.call(*PREVIEW).out.count("\n") == 1
 

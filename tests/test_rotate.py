@@ -48,7 +48,7 @@ ALONE = "no other environment was compared: pass its log with --known FILE"
 PROGRAM = "robodj-secretguard"
 UNCHANGED = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
-UNKNOWN = "there is no such secret: the model declares secret.key, secret_v2.key"
+UNKNOWN = "unknown secret (choose from secret.key, secret_v2.key)"
 
 
 class One(SecretSettings):
@@ -146,10 +146,10 @@ class TestGenerate:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            ((), "name one secret (secret.key, secret_v2.key), or pass --format env or json for all of them"),
-            ((NAME, "--force"), "--force goes with --write"),
-            (("--write", "--show"), "--write shows no key: it goes with neither --show nor --format"),
-            (("--write", "--format", "env"), "--write shows no key: it goes with neither --show nor --format"),
+            ((), "NAME is missing (choose from secret.key, secret_v2.key); for all secrets, pass --format env or json"),
+            ((NAME, "--force"), "--force works only with --write; add --write, or leave out --force"),
+            (("--write", "--show"), "--write prints no key; leave out --show and --format"),
+            (("--write", "--format", "env"), "--write prints no key; leave out --show and --format"),
             ((key_as_argument(),), UNKNOWN),
         ],
         ids=range(5),
@@ -166,7 +166,7 @@ class TestGenerate:
         assert (ran.status, ran.err) == (0, "")
         assert re.fullmatch(SHAPES[V1], ran.out)
         ran = on_terminal(["generate", NAME], env=clean_environment(), cwd=bare.root)
-        assert usage(ran).startswith("a key is not shown on a terminal without --show")
+        assert usage(ran).startswith("keys are not printed on a terminal without --show")
 
     def test_an_interrupt_while_it_is_written(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -190,13 +190,13 @@ class TestGenerate:
 class TestShow:
     """Where somebody looks, or keeps the output, a key is shown only with --show."""
 
-    REFUSED = "a key is not shown {} without --show; pipe it into the secret manager's own command instead"
+    REFUSED = "keys are not printed {} without --show; pipe the key into the command of the secret manager"
 
     @pytest.mark.parametrize("arguments", [(NAME,), ("--format", "env"), ("--format", "json")])
     def test_no_form_is_shown(self, bare: Machine, arguments: tuple[str, ...]) -> None:
         """Every form is refused in CI and on a terminal, where, with --show, each ends with one end of line."""
         bare.environ["CI"] = "true"
-        in_ci, on_terminal = "in CI, where the output is probably kept,", "on a terminal"
+        in_ci, on_terminal = "in CI, which may keep the output,", "on a terminal"
         assert usage(bare.call("generate", *arguments)) == self.REFUSED.format(in_ci)
         assert usage(bare.call("generate", *arguments, stdout=Terminal())) == self.REFUSED.format(on_terminal)
         ran = bare.call("generate", *arguments, "--show", stdout=Terminal())
@@ -239,7 +239,7 @@ class TestWrite:
         """The output repeats no directory that was named, which may be a key, and none is made."""
         named = tmp_path / key_as_argument()
         ran = bare.call("generate", NAME, "--write", "--config-dir", str(named))
-        said = "nothing was written: there is no config directory; make it, or pass --config-dir"
+        said = "nothing was written: the config directory does not exist; create it, or pass --config-dir"
         assert (usage(ran), named.exists()) == (said, False)
         named.mkdir(mode=0o700)
         ran = bare.call("generate", NAME, "--write", "--config-dir", str(named))
@@ -261,7 +261,7 @@ class TestWrite:
         """Where no key file is allowed, none is made."""
         switch_off(bare)
         assert usage(bare.call("generate", "--write", "--force")) == (
-            "nothing was written: fallback files are off, and a key file would be refused; deliver variables"
+            "nothing was written: fallback files are off; set environment variables instead"
         )
         assert list(bare.config.iterdir()) == []
 
@@ -343,7 +343,7 @@ class TestRecord:
 
     def test_required(self, machine: Machine) -> None:
         """A rotation is of an environment, and by somebody."""
-        needed = "the following arguments are required: --environment, --operator"
+        needed = "rotate record needs --environment NAME and --operator NAME"
         assert usage(machine.call("rotate", "record")) == f"{needed}; see {PROGRAM} rotate record --help"
 
 
@@ -448,7 +448,7 @@ class TestKnown:
         """Nothing is recorded: whoever passes a log believes that something was compared."""
         if text is not None:
             (tmp_path / "known.jsonl").write_text(text, encoding="utf-8")
-        said = "it has no record that can be read, and nothing can be compared with it"
+        said = "the log has no readable record; pass the log of another environment"
         ran = record(machine, *DONE, "--known", str(tmp_path / "known.jsonl"))
         assert usage(ran) == f"--known, number 1: {'there is none' if text is None else said}"
         assert content(machine) == b""

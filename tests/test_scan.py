@@ -241,19 +241,20 @@ class TestScope:
     @pytest.mark.parametrize("option", ["--staged", "--git-history"])
     def test_git(self, machine: Machine, option: str) -> None:
         """The commits of one scan are those of one repository. Where there is none, that is reported."""
+        why = "--git-history and --staged search one repository; pass paths in one repository only"
         for name in ("one", "two"):
             (machine.root / name / "sub").mkdir(parents=True)
             made(machine.root / name)
-        refused(scan(machine, option, "one", "two"), "--git-history and --staged take the paths of one repository")
+        refused(scan(machine, option, "one", "two"), why)
         assert scan(machine, option, "one", "one/sub").status == scan(machine, "one", "two").status == 0
         none = "git: there is no repository, or git refuses it (status 128): git status says why"
         assert incomplete(scan(machine, option)) == [none]
 
     @pytest.mark.parametrize(("one", "other"), [("--staged", "--git-history"), ("--fingerprints", "--keys-from")])
     def test_options_that_exclude_each_other(self, machine: Machine, one: str, other: str) -> None:
-        """Of two options that exclude each other, neither is followed."""
+        """Two options that cannot be combined are a usage error."""
         ran = scan(machine, other, *["nowhere"] * (other == "--keys-from"), one)
-        refused(ran, f"{one} and {other} exclude each other")
+        refused(ran, f"{one} and {other} cannot be combined; leave one of them out")
 
 
 class TestKeysFrom:
@@ -277,9 +278,9 @@ class TestKeysFrom:
     @pytest.mark.parametrize(
         ("content", "why"),
         [
-            (b"\n# nothing\n", "it has no key"),
-            (b"%s\nchangeme\nshort\n", "key 2, comments not counted, would not pass as one"),
-            (b"# mine\n\nROBODJ_SECRET_KEY=%s\n", "key 1, comments not counted, would not pass as one"),
+            (b"\n# nothing\n", "the file has no key"),
+            (b"%s\nchangeme\nshort\n", "key 2 is invalid (comments are not counted)"),
+            (b"# mine\n\nROBODJ_SECRET_KEY=%s\n", "key 1 is invalid (comments are not counted)"),
             (b"\xff%s", "it is not UTF-8"),
         ],
         ids=["comments", "second", "assignment", "binary"],
@@ -288,14 +289,14 @@ class TestKeysFrom:
         """A line that would not pass as a key is a mistake: nothing is searched, and the line's number is shown."""
         key = new_key()
         ran = scan(machine, "--keys-from", "-", stdin=content.replace(b"%s", key.encode()), keys=[key])
-        refused(ran, f"--keys-from, which has a key in each line: {why}")
+        refused(ran, f"--keys-from: {why}; write one valid key on each line")
 
     def test_how_much(self, laptop: Machine) -> None:
         """Keys are read up to a number of bytes."""
         key = new_key()
         most = f"{key}\n".encode().ljust(1 << 16, b"\n")
         assert scan(laptop, "--keys-from", "-", stdin=most).status == 0
-        said = "--keys-from: what it names is larger than 65536 bytes"
+        said = "--keys-from: the input is larger than the limit of 65536 bytes"
         refused(scan(laptop, "--keys-from", "-", stdin=most + b"\n", keys=[key]), said)
 
 

@@ -12,8 +12,8 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from robodj_secretguard.cli.options import configure, model_used
-from robodj_secretguard.cli.output import EXIT_CLEAN, EXIT_USAGE, Result, divert_stdout, fail, rendered, say
+from robodj_secretguard.cli.options import PARSER_SETTINGS, configure, epilog, model_used
+from robodj_secretguard.cli.output import EXIT_CLEAN, EXIT_USAGE, Result, divert_stdout, fail, rendered, say, wrapped
 from robodj_secretguard.errors import SecretGuardError, UsageError
 from robodj_secretguard.sealed import type_name
 from robodj_secretguard.texts import PROGRAM
@@ -36,20 +36,27 @@ COMMANDS: Final = {
     "scan": "scan",
     "explain": "explain",
 }
+# The titles in the list of commands, each by the first command below it.
+TITLES: Final = {"check": "before a release", "generate": "rotation", "incident": "incidents", "explain": "findings"}
+_DESCRIPTION: Final = "Check the secrets of a RoboDJ service before it starts, and rotate, revoke and find keys."
+_EXAMPLES: Final = ("check", "status", "check --help")
+_STATUSES: Final = {"0": "done", "1": "alerts, or refused", "2": "usage error, or the command could not do its work"}
 
 
 class _Information(SecretGuardError):  # noqa: N818 - no error: what --help and --version print
     """The text that one of these options prints."""
 
 
+class _UnparsedError(SecretGuardError):
+    """argparse does not accept the arguments."""
+
+
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        if not message.startswith("the following arguments are required: "):  # all others repeat what was passed
-            name = getattr(sys.exc_info()[1], "argument_name", None)  # of an argument of ours, never what was passed
-            message = f"{name}: what was given is not accepted" if name else "an argument is unknown or misplaced"
-        fail(f"{message}; see {self.prog} --help")
+    def error(self, message: str) -> NoReturn:  # noqa: ARG002 - it repeats what was typed
+        raise _UnparsedError
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse passes none
+        self.color = False  # Python 3.14 colours it otherwise
         raise _Information(self.format_help().rstrip())
 
 
@@ -88,7 +95,7 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         argv = sys.argv[1:] if argv is None else argv
         end = argv.index(END_OF_OPTIONS) if END_OF_OPTIONS in argv else len(argv)
         options, command = argv[:end], argv[end + 1 :] if end < len(argv) else None
-        arguments = _parser(options[0] if options else "").parse_args(options)
+        arguments = _parsed(options)
         if command is not None and not arguments.takes_command:
             fail(f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help")
         configure(arguments)
@@ -106,13 +113,29 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
     return stdout, result
 
 
+def _parsed(options: Sequence[str]) -> argparse.Namespace:
+    try:
+        return _parser(options[0] if options else "").parse_args(options)
+    except _UnparsedError:
+        from robodj_secretguard.cli.usage import refuse  # noqa: PLC0415 - only where something is wrong
+
+        refuse(_parser(""), options)
+
+
 def _parser(command: str) -> argparse.ArgumentParser:
     """Return the parser of one command, as the gate imports no other, or of all where none is named."""
-    parser = _Parser(prog=PROGRAM, description="RoboDJ's secret guard.", allow_abbrev=False)
+    parser = _Parser(
+        prog=PROGRAM, usage=f"{PROGRAM} COMMAND [options]", epilog=epilog(_EXAMPLES, _STATUSES), **PARSER_SETTINGS
+    )
     parser.set_defaults(takes_command=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(prog=PROGRAM, required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     modules = [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values())
     for module in modules:
         import_module(f"robodj_secretguard.cli.{module}").add(commands)
+    lines = [wrapped(_DESCRIPTION, "")]
+    for each in commands._choices_actions:  # noqa: SLF001 - nothing else has the short texts
+        lines += ["", f"{TITLES[each.dest]}:"] if each.dest in TITLES else []
+        lines.append(f"  {each.dest:<10}{each.help}")
+    parser.description = "\n".join(lines)
     return parser

@@ -59,9 +59,9 @@ def add(commands: Commands) -> None:
                 "help": "a check, such as format (default: list all checks)",
             }
         },
-        description="Explain checks: what each means, why it refuses, how it happens, and how to fix it. It reads no"
-        " secret.",
-        epilog="exit status: 0 explained, 2 wrong usage",
+        description="Explain what a check means, how it happens and how to fix it. It reads no secret.",
+        examples=("explain", "explain format shared"),
+        statuses={"0": "explained", "2": "usage error"},
     )
 
 

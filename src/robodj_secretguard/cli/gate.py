@@ -48,8 +48,9 @@ def add(commands: Commands) -> None:
         "check",
         _check,
         options=_OPTIONS,
-        description="Check every declared secret, the gate before a release. It shows nothing of any of them.",
-        epilog="exit status: 0 clean (warnings are allowed unless --strict), 1 alerts, 2 wrong usage or no result",
+        description="Check every declared secret. This is the gate before a release. It prints no part of a key.",
+        examples=("check", "check --strict --format json"),
+        statuses={"0": "clean (warnings are allowed unless --strict)", "1": "alerts", "2": "usage error, or no result"},
     )
     add_command(
         commands,
@@ -57,13 +58,20 @@ def add(commands: Commands) -> None:
         _exec,
         options=_OPTIONS,
         own={
-            "--ephemeral": {"action": "store_true", "help": "make temporary keys for COMMAND, an image build or a test"}
+            "--ephemeral": {"action": "store_true", "help": "give COMMAND temporary keys, for an image build or a test"}
         },
         defaults={"takes_command": True},
-        description="Check every declared secret, and run a command only if none is refused. It replaces this process"
-        " with COMMAND, which never starts on an alert.",
+        description="Check every declared secret, then run a command. The command does not start if there is an"
+        " alert. Otherwise it replaces this process.",
         usage=f"{PROGRAM} exec [options] -- COMMAND ...",
-        epilog="exit status: the command's own; 3 refused, 2 wrong usage, 126 not executable, 127 not found",
+        examples=("exec -- python -m http.server", "exec --ephemeral -- python -m pytest"),
+        statuses={
+            "2": "usage error, or no result",
+            "3": "refused",
+            "126": "COMMAND cannot be executed",
+            "127": "COMMAND is not found",
+            "any": "otherwise the exit status of COMMAND",
+        },
     )
 
 
@@ -100,7 +108,7 @@ def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Repor
 def _exec(arguments: argparse.Namespace) -> Result:
     program = arguments.command
     if not program:
-        fail(f"the command goes after --; see {PROGRAM} exec --help")
+        fail(f"exec needs COMMAND; write it after --: {PROGRAM} exec [options] -- COMMAND ...")
     model = model_of(arguments)
     if arguments.ephemeral:
         policies = model.secret_policies.values()

@@ -33,7 +33,7 @@ _HEADER: Final = ("when", "event", "secret", "environment", "fingerprint", "oper
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    group = add_group(commands, "incident", "Report an incident")
+    group = add_group(commands, "incident", "Write an incident report")
     add_command(
         group,
         "report",
@@ -41,11 +41,15 @@ def add(commands: Commands) -> None:
         required=("--since",),
         options=("--until", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
         own={
-            "--scan": {"metavar": "FILE", "help": "the blast radius: what scan --format json has written; - for a pipe"}
+            "--scan": {
+                "metavar": "FILE",
+                "help": "the output of scan --format json, for the blast radius (- for stdin)",
+            }
         },
-        description="Print a Markdown document on the five steps of the incident response, filled from the operations"
-        " log and a check of this moment.",
-        epilog="exit status: 0 printed, 2 wrong usage",
+        description="Print an incident report in Markdown. It has the five steps of the incident response, filled from"
+        " the operations log and a check.",
+        examples=("incident report --since 2026-11-01",),
+        statuses={"0": "printed", "2": "usage error"},
     )
 
 
@@ -53,11 +57,11 @@ def _report(arguments: argparse.Namespace) -> Result:
     since, until = span_of(arguments)
     report, recorded = checked(arguments, model_of(arguments))
     if since > report.checked_at:
-        fail("--since must not lie ahead")
+        fail("--since is in the future; use the time when the incident began")
     within = [record for record in recorded.records if since <= record.recorded_at < until]
     scan = None if arguments.scan is None else parse(read_input("--scan", arguments.scan, most=MAX_SCAN_BYTES))
     if arguments.scan is not None and scan is None:
-        fail("--scan must be what scan --format json has written")
+        fail("--scan: the file is not a scan; use the output of scan --format json")
     until = min(until, report.checked_at)
     steps = {
         "Detect": [

@@ -125,20 +125,28 @@ def add(commands: Commands) -> None:
         _show,
         options=(*shared, "--environment", "--since", "--until"),
         own={
-            "--secret": {"metavar": "NAME", "help": "only records of this secret"},
-            "--event": {"choices": [str(event) for event in Event], "help": "only records of this event"},
+            "--secret": {"metavar": "NAME", "help": "only records about this secret"},
+            "--event": {
+                "choices": [*map(str, Event)],
+                "metavar": "EVENT",
+                "help": f"only this event: {', '.join(Event)}",
+            },
         },
         description="Show the records of the operations log.",
-        epilog="exit status: 0 shown, 1 shown, and the log does not verify, 2 wrong usage, or there is no log",
+        examples=("log show", "log show --since 2026-11-01 --event rotated"),
+        statuses={"0": "shown", "1": "shown, but the log does not verify", "2": "usage error, or there is no log"},
     )
     add_command(
         group,
         "verify",
         _verify,
         options=shared,
-        own={"--expect": {"metavar": "HASH", "help": "the hash of a record that must be there, with all before it"}},
-        description="Verify the chain of the operations log.",
-        epilog="exit status: 0 it verifies, 1 it does not, 2 wrong usage, or there is nothing to verify",
+        own={
+            "--expect": {"metavar": "HASH", "help": "fail if the record with this hash, or one before it, is missing"}
+        },
+        description="Verify the hash chain of the operations log.",
+        examples=("log verify", "log verify --format json"),
+        statuses={"0": "it verifies", "1": "it does not verify", "2": "usage error, or there is nothing to verify"},
     )
 
 
@@ -186,14 +194,14 @@ def _row(record: Record) -> tuple[str, ...]:
 def _verify(arguments: argparse.Namespace) -> Result:
     expected = arguments.expect
     if expected is not None and not is_hash(expected):
-        fail("--expect must be the hash of a record: sha256: and 64 hexadecimal digits in lower case")
+        fail("--expect: invalid hash; use sha256: and 64 hexadecimal digits in lower case")
     where = _where(arguments)
     log = loaded(where)
     if not log.records and not log.defects:
         of_earlier = (
             f". Record {log.head.sequence} was the last one of an earlier file. {_proof(log.head)}" if log.head else ""
         )
-        fail(f"{where.name}: it has no record, and nothing was verified{of_earlier}")
+        fail(f"{where.name}: the log has no record; nothing was verified{of_earlier}")
     number = find(log, expected) if expected is not None else None
     defects = list(log.defects)
     if expected is not None and number is None:

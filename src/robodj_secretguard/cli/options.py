@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, TypeAlias
 
-from robodj_secretguard.cli.output import fail, is_terminal
+from robodj_secretguard.cli.output import WIDTH, fail, is_terminal, wrapped
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.guard import check
 from robodj_secretguard.loading import load_model
@@ -27,7 +28,6 @@ from robodj_secretguard.sources import (
 from robodj_secretguard.texts import MOST_CHARACTERS, PROGRAM, ascii_text, is_environment, is_free_text, option
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from robodj_secretguard import kinds
@@ -52,14 +52,14 @@ _KINDS: Final = {"model": str, "operations-log": str, "strict": bool, "require-e
 
 def _free_text(name: str, text: str) -> str:
     if not is_free_text(text):
-        limits = f"one line of printable text, up to {MOST_CHARACTERS} characters, without anything like a key"
-        fail(f"{name} must be {limits}")
+        limits = f"one line of at most {MOST_CHARACTERS} printable characters, without anything that looks like a key"
+        fail(f"{name}: invalid text; use {limits}")
     return text
 
 
 def _environment(text: str) -> str:
     if not is_environment(text):
-        fail("--environment must be a name like dev, staging or prod: lower-case letters, digits, hyphen, underscore")
+        fail("--environment: invalid name; use lower-case letters, digits, hyphens and underscores, such as prod")
     return text
 
 
@@ -69,10 +69,15 @@ def _moment(name: str, text: str) -> datetime:
     first_of_date = SealedStr(f"{given.get_secret_value()}T00:00Z")
     instant = parse_marker(given) or parse_marker(first_of_date)
     if instant is None:
-        fail(f"{name} must be a time like 2027-01-31T08:00:00Z, or a date like 2027-01-31")
+        fail(f"{name}: invalid time; use one like 2027-01-31T08:00:00Z, or a date like 2027-01-31")
     return instant
 
 
+# How every parser is made. The width is fixed: the help does not depend on the terminal.
+PARSER_SETTINGS: Final[dict[str, Any]] = {
+    "allow_abbrev": False,
+    "formatter_class": partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
+}
 # The options that several commands share.
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--require-env-only": {"action": "store_true", "help": "ignore fallback files"},
@@ -80,7 +85,7 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "metavar": "DIR",
         "help": "the config directory (default: ROBODJ_CONFIG_DIR, otherwise the model's, otherwise config)",
     },
-    "--model": {"metavar": "M:C", "help": "the settings model, as package.module:Class"},
+    "--model": {"metavar": "MODULE:CLASS", "help": "the settings model, such as package.module:Class"},
     "--strict": {"action": "store_true", "help": "fail on warnings too"},
     "--format": {"choices": ("text", "json"), "default": "text", "help": "the output format"},
     "--operations-log": {
@@ -89,19 +94,26 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         " logs/secret_operations.jsonl in the config directory)",
     },
     "--environment": {"metavar": "NAME", "type": _environment, "help": "where the keys are used: dev, staging, prod"},
-    "--operator": {"metavar": "NAME", "type": partial(_free_text, "--operator"), "help": "who does it"},
-    "--ticket": {"metavar": "ID", "type": partial(_free_text, "--ticket"), "help": "what it is done for"},
+    "--operator": {"metavar": "NAME", "type": partial(_free_text, "--operator"), "help": "who runs this command"},
+    "--ticket": {"metavar": "ID", "type": partial(_free_text, "--ticket"), "help": "the ticket for this work"},
     "--reason": {
         "metavar": "TEXT",
         "type": partial(_free_text, "--reason"),
-        "help": "why, in a line; it is kept and shown",
+        "help": "why, in one line (it is recorded and shown)",
     },
     "--since": {
         "metavar": "TIME",
         "type": partial(_moment, "--since"),
-        "help": "from then on: 2027-01-31T08:00Z, or a date (UTC)",
+        "help": "the start of the period: 2027-01-31T08:00Z, or a date (UTC)",
     },
-    "--until": {"metavar": "TIME", "type": partial(_moment, "--until"), "help": "before then"},
+    "--until": {"metavar": "TIME", "type": partial(_moment, "--until"), "help": "the end of the period"},
+}
+# In a command's help, these options have groups of their own.
+_GROUPS: Final = {
+    "files and model": (
+        *("--config-dir", "--model", "--operations-log", "--service-log", "--known", "--keys-from", "--scan"),
+    ),
+    "output": ("--format", "--show", "--color"),
 }
 
 
@@ -111,29 +123,40 @@ def add_command(
     run: Callable[[argparse.Namespace], Result],
     *,
     description: str,
+    examples: Iterable[str],
+    statuses: Mapping[str, str],
     required: Iterable[str] = (),
     options: Iterable[str] = (),
     own: Mapping[str, dict[str, Any]] | None = None,
     defaults: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> None:
-    """Add a command with its shared options, its own arguments, and further arguments of its parser."""
-    short = description.partition(".")[0]
-    parser = commands.add_parser(name, help=short, description=description, allow_abbrev=False, **more)
+    """Add a command with its shared options, its own arguments, and further arguments of its parser.
+
+    Its help has examples, which are written without the name of the program, and its exit statuses with their meanings.
+    """
+    short, end, text = description.partition(".")[0], epilog(examples, statuses), wrapped(description, "")
+    parser = commands.add_parser(name, help=short, description=text, epilog=end, **PARSER_SETTINGS, **more)
     parser.set_defaults(run=run, model=None, require_env_only=False, strict=False, uses_project_model=True)
     parser.set_defaults(**(defaults or {}))
-    for each in required:
-        parser.add_argument(each, required=True, **_OPTIONS[each])
-    for each in options:
-        parser.add_argument(each, **_OPTIONS[each])
-    for each, settings in (own or {}).items():
-        parser.add_argument(each, **settings)
+    groups = {title: parser.add_argument_group(title) for title in _GROUPS}
+    titles = {each: title for title, names in _GROUPS.items() for each in names}
+    arguments = {each: {"required": True, **_OPTIONS[each]} for each in required}
+    for each, settings in {**arguments, **{each: _OPTIONS[each] for each in options}, **(own or {})}.items():
+        (groups[titles[each]] if each in titles else parser).add_argument(each, **settings)
 
 
 def add_group(commands: Commands, name: str, description: str) -> Commands:
     """Add a command whose first argument is a command."""
-    parser = commands.add_parser(name, help=description, description=description, allow_abbrev=False)
-    return parser.add_subparsers(required=True, metavar="COMMAND")
+    text = f"Run {PROGRAM} {name} COMMAND --help for examples and exit statuses."
+    parser = commands.add_parser(name, help=description, description=f"{description}.", epilog=text, **PARSER_SETTINGS)
+    return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def epilog(examples: Iterable[str], statuses: Mapping[str, str]) -> str:
+    """Return the end of a help: command lines to copy, and the exit statuses."""
+    lines = ["examples:", *(f"  {PROGRAM} {each}" for each in examples), "", "exit status:"]
+    return "\n".join([*lines, *(wrapped(f"  {each:<3}  {text}", " " * 7) for each, text in statuses.items())])
 
 
 def given(arguments: argparse.Namespace, *names: str) -> list[str]:
@@ -169,11 +192,18 @@ def model_used(arguments: argparse.Namespace) -> dict[str, str]:
     return {"name": DEFAULT_MODEL, "source": "default"}
 
 
+def _fail_unknown(what: str, word: str, choices: Iterable[str], others: Iterable[str] = ()) -> NoReturn:
+    from robodj_secretguard.cli.usage import unknown  # noqa: PLC0415 - only where something is wrong
+
+    fail(unknown(what, word, choices, others))
+
+
 def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
     """Return the declared secret with a name or a variable."""
     policies = model.secret_policies.values()
     found = next((policy for policy in policies if name in {policy.name, policy.variable}), None)
-    return found or fail(f"there is no such secret: the model declares {', '.join(each.name for each in policies)}")
+    names, variables = [each.name for each in policies], [each.variable for each in policies]
+    return found or _fail_unknown("unknown secret", name, names, variables)
 
 
 def directory_of(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[str, NamedBy | None]:
@@ -273,8 +303,8 @@ def opened_input(name: str, path: str) -> Iterator[BinaryIO]:
     A terminal is refused, since it would show a key that is typed. So are a pipe and a device, without any wait.
     """
     if path == PIPE and is_terminal(getattr(sys, "stdin", None)):
-        fail(f"{name} {PIPE} reads a pipe, not a terminal")
-    why = f"{name}: the file is missing, unreadable or not a regular file; use {PIPE} for a pipe"
+        fail(f"{name} {PIPE}: stdin is a terminal; pipe the content in, or name a file")
+    why = f"{name}: the file is missing, unreadable or not a regular file; check its name, or use {PIPE} for a pipe"
     try:
         opened = nullcontext(sys.stdin.buffer) if path == PIPE else _regular(path)
     except (OSError, ValueError, AttributeError):  # a name may be no path, and there may be no stdin
@@ -291,7 +321,7 @@ def read_input(name: str, path: str, *, most: int) -> bytes:
     with opened_input(name, path) as file:
         content = file.read(most + 1)
     if len(content) > most:
-        fail(f"{name}: what it names is larger than {most} bytes")
+        fail(f"{name}: the input is larger than the limit of {most} bytes")
     return content
 
 
@@ -346,11 +376,11 @@ def _table(path: str) -> Any:
 
     read = contain(lambda: read_trusted(path, most=MAX_PYPROJECT_BYTES))
     if isinstance(read, BaseException):
-        fail(f"{PYPROJECT} cannot be read")
+        fail(f"{PYPROJECT} cannot be read; make it a readable, regular file of at most {MAX_PYPROJECT_BYTES} bytes")
     content, distrust = read
     document = contain(lambda: tomllib.loads(content.decode()))
     if isinstance(document, BaseException):
-        fail(f"{PYPROJECT} is not valid TOML")
+        fail(f"{PYPROJECT} is not valid TOML in UTF-8; fix it")
     tool = document.get("tool")
     tools = tool if isinstance(tool, dict) else {}
     if PROGRAM in document or any(each != PROGRAM and _plain(each) == _plain(PROGRAM) for each in (*document, *tools)):
@@ -368,10 +398,10 @@ def _plain(name: str) -> str:
 
 def _project(directory: str, table: Any) -> Project:
     if not isinstance(table, dict):
-        fail(f"{_TABLE} in {PYPROJECT} must be a table")
-    if not table.keys() <= _KINDS.keys():
-        fail(f"{_TABLE} in {PYPROJECT} has an unknown key (choose from {', '.join(_KINDS)})")
+        fail(f"{_TABLE} in {PYPROJECT} is not a table; write it as {_TABLE}")
     for key, value in table.items():
+        if key not in _KINDS:
+            _fail_unknown(f"{_TABLE} in {PYPROJECT} has an unknown key", key, _KINDS)
         if type(value) is not _KINDS[key]:
             fail(f"{_TABLE} in {PYPROJECT}: {key} must be {'true or false' if _KINDS[key] is bool else 'a string'}")
     project = Project(directory, **{key.replace("-", "_"): value for key, value in table.items()})

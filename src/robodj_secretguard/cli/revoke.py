@@ -57,19 +57,18 @@ def add(commands: Commands) -> None:
             *("--operations-log", "--config-dir", "--model", "--format"),
         ),
         own={
-            "name": {"nargs": "?", "metavar": "NAME", "help": "the secret whose key, as delivered here, is revoked"},
-            "--fingerprint": {"metavar": "SGFP1", "help": "the key's fingerprint, instead of NAME"},
+            "name": {"nargs": "?", "metavar": "NAME", "help": "the secret whose current key, as set here, is revoked"},
+            "--fingerprint": {"metavar": "SGFP1", "help": "the fingerprint of the key, instead of NAME"},
             "--last-recorded": {
                 "action": "store_true",
-                "help": "revoke the key of NAME that was recorded before the one that is delivered here,"
-                " in --environment",
+                "help": "revoke the key of NAME that was recorded before the current one, in --environment",
             },
-            "--yes": {"action": "store_true", "help": "do it"},
+            "--yes": {"action": "store_true", "help": "revoke the key (without --yes, only print which key that is)"},
         },
-        description="Revoke a key, so that no guarded service starts on it. It is put on the revocation list first,"
-        " then recorded.",
-        epilog="exit status: 0 revoked, 1 without --yes: nothing was revoked, 2 wrong usage, or it could not be revoked"
-        " or recorded",
+        description="Revoke a key. Guarded services refuse to start on it. The key is added to the revocation list, and"
+        " the revocation is recorded in the operations log.",
+        examples=("revoke secret.key --reason 'posted in a chat'", "revoke secret.key --reason 'found by scan' --yes"),
+        statuses={"0": "revoked", "1": "not revoked: --yes is missing", "2": "usage error, or not revoked or recorded"},
     )
 
 
@@ -96,8 +95,8 @@ def _revoke(arguments: argparse.Namespace) -> Result:
     list_file = look(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
     if setup_of(model).require_revocation_list and absent_lists([list_file]):
         fail(
-            f"nothing was revoked: {the_list} is missing or empty, and the model requires one, so nothing starts:"
-            " restore it from version control, then run this again; a new project begins one with a comment"
+            f"nothing was revoked: {the_list} is missing or empty, and the model requires it; restore it from version"
+            " control, then run this again (in a new project, create it with a comment line)"
         )
     instead = f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
     try:
@@ -169,22 +168,22 @@ def _meant(
 ) -> tuple[str, str | None]:
     """Return the fingerprint that is meant, and the name of the secret where one was given."""
     if arguments.last_recorded and (arguments.name is None or arguments.fingerprint is not None):
-        fail("--last-recorded goes with NAME, and not with --fingerprint")
+        fail("--last-recorded needs NAME, without --fingerprint")
     if arguments.environment is not None and not arguments.last_recorded:
-        fail("--environment goes with --last-recorded")
+        fail("--environment works only with --last-recorded; add --last-recorded, or leave out --environment")
     if (arguments.name is None) == (arguments.fingerprint is None):
-        fail("name either a secret, whose key as it is delivered here is meant, or a --fingerprint")
+        fail("revoke needs either NAME, for the current key of a secret, or --fingerprint SGFP1")
     if arguments.fingerprint is not None:
         if not is_fingerprint(arguments.fingerprint):
-            fail(f"--fingerprint must be {FORM}")
+            fail(f"--fingerprint: invalid fingerprint; use {FORM}")
         return arguments.fingerprint, None
     name = policy_of(model, arguments.name).name
     fingerprint = next((status.fingerprint for status in report.secrets if status.secret == name), None)
     if fingerprint is None:
-        fail(f"no sound key of {name} is delivered here: pass --fingerprint ({recorded_keys(records, name)})")
+        fail(f"no valid key of {name} is set here; pass --fingerprint ({recorded_keys(records, name)})")
     if not arguments.last_recorded:
         return fingerprint, name
     earlier = before_key(fingerprint, name, records, arguments.environment)
     if earlier is None or earlier.fingerprint is None:
-        fail(f"no key of {name} is recorded before the one that is delivered here ({recorded_keys(records, name)})")
+        fail(f"no earlier key of {name} is recorded; pass --fingerprint ({recorded_keys(records, name)})")
     return earlier.fingerprint, name

@@ -78,17 +78,18 @@ def add(commands: Commands) -> None:
             "--format": {
                 "choices": ("text", "env", "json"),
                 "default": "text",
-                "help": "text: the bare key of NAME; env, json: the variables of all, or of NAME",
+                "help": "text (default): the key of NAME alone; env, json: the variables of NAME or of all secrets",
             },
-            "--show": {"action": "store_true", "help": "print keys on a terminal, or in CI"},
-            "--write": {"action": "store_true", "help": "write to the fallback files instead (break-glass)"},
-            "--force": {"action": "store_true", "help": "with --write: replace a key that is there"},
+            "--show": {"action": "store_true", "help": "print keys on a terminal or in CI too"},
+            "--write": {"action": "store_true", "help": "write keys to the fallback files instead (break-glass)"},
+            "--force": {"action": "store_true", "help": "with --write: replace existing keys"},
         },
-        description="Generate a new key by the approved generator. It is printed bare, without an end of line, for a"
-        " pipe into the secret manager's own command; on a terminal, or in CI, only with --show.",
-        epilog="exit status: 0 generated, 2 wrong usage, or nothing was generated",
+        description="Generate a new key with the approved generator. Pipe it into the command of the secret manager:"
+        " the key has no newline. On a terminal and in CI, a key is printed only with --show.",
+        examples=("generate secret.key |\n      vault kv patch secret/robodj ROBODJ_SECRET_KEY=-",),
+        statuses={"0": "generated", "2": "usage error, or nothing was generated"},
     )
-    group = add_group(commands, "rotate", "Plan a rotation, or record that it was done")
+    group = add_group(commands, "rotate", "Plan a rotation, or record it")
     shared = ("--ticket", "--operations-log", "--config-dir", "--model", "--format")
     add_command(
         group,
@@ -97,29 +98,30 @@ def add(commands: Commands) -> None:
         required=("--environment", "--operator"),
         options=shared,
         own={
-            "names": {"nargs": "*", "metavar": "NAME", "help": "the secrets that were rotated (default: all new keys)"},
+            "names": {"nargs": "*", "metavar": "NAME", "help": "the rotated secrets (default: all with new keys)"},
             "--attest": {
                 "action": "append",
                 "choices": (STARTUP, FUNCTIONS),
                 "default": [],
-                "help": "you say that services started and their startup checks passed, or that what depends on"
-                " authentication and encryption operates",
+                "help": "confirm a step of the validation. startup: services started, and their startup checks passed;"
+                " functions: authentication and encryption work",
             },
             "--service-log": {
                 "metavar": "FILE",
-                "help": "a service's log (- for stdin), in which guard()'s event shows that it started on the new key",
+                "help": "the log of a service (- for stdin), where an event of guard() shows the start on the new key",
             },
             "--known": {
                 "action": "append",
                 "metavar": "FILE",
                 "default": [],
-                "help": "the operations log of another environment, whose keys must be others",
+                "help": "the operations log of another environment, whose keys must differ",
             },
         },
         defaults={"require_env_only": True},
-        description="Record a rotation in the operations log. The gate runs first, environment-only, and nothing is"
-        " recorded of a key that fails it, is not new, or is used elsewhere.",
-        epilog="exit status: 0 recorded, 1 refused, 2 wrong usage, or it could not be recorded",
+        description="Record a rotation in the operations log. The check runs first, without fallback files. A key is"
+        " refused if it fails the check, is not new, or is used elsewhere.",
+        examples=("rotate record --environment prod --operator 'Ada Lovelace'",),
+        statuses={"0": "recorded", "1": "refused", "2": "usage error, or nothing was recorded"},
     )
     add_command(
         group,
@@ -128,7 +130,8 @@ def add(commands: Commands) -> None:
         options=("--environment", "--operator", *shared),
         own={"name": {"metavar": "NAME", "help": "the secret, such as secret.key"}},
         description="Print the next commands of a rotation.",
-        epilog="exit status: 0 printed, 2 wrong usage",
+        examples=("rotate plan secret.key", "rotate plan secret.key --environment prod"),
+        statuses={"0": "printed", "2": "usage error"},
     )
 
 
@@ -137,18 +140,18 @@ def _generate(arguments: argparse.Namespace) -> Result:
     declared = tuple(model.secret_policies.values())
     policies = declared if arguments.name is None else (policy_of(model, arguments.name),)
     if arguments.force and not arguments.write:
-        fail("--force goes with --write")
+        fail("--force works only with --write; add --write, or leave out --force")
     if arguments.write:
         if arguments.show or arguments.format != "text":
-            fail("--write shows no key: it goes with neither --show nor --format")
+            fail("--write prints no key; leave out --show and --format")
         return _write(arguments, model, policies)
     if arguments.format == "text" and len(policies) > 1:
         names = ", ".join(policy.name for policy in declared)
-        fail(f"name one secret ({names}), or pass --format env or json for all of them")
+        fail(f"NAME is missing (choose from {names}); for all secrets, pass --format env or json")
     seen = is_terminal(arguments.stdout)
     if (seen or any(os.environ.get(name) for name in CI_VARIABLES)) and not arguments.show:
-        where = "on a terminal" if seen else "in CI, where the output is probably kept,"
-        fail(f"a key is not shown {where} without --show; pipe it into the secret manager's own command instead")
+        where = "on a terminal" if seen else "in CI, which may keep the output,"
+        fail(f"keys are not printed {where} without --show; pipe the key into the command of the secret manager")
     keys = {policy.variable: generate(policy).get_secret_value() for policy in policies}
     return Result(
         EXIT_CLEAN,
@@ -162,10 +165,10 @@ def _generate(arguments: argparse.Namespace) -> Result:
 
 def _write(arguments: argparse.Namespace, model: type[SecretSettings], policies: Sequence[SecretPolicy]) -> Result:
     if arguments.require_env_only or are_files_off(Environment(), setup_of(model)):
-        fail("nothing was written: fallback files are off, and a key file would be refused; deliver variables")
+        fail("nothing was written: fallback files are off; set environment variables instead")
     directory, named_by = directory_of(arguments, model)
     if not os.path.isdir(directory):
-        fail("nothing was written: there is no config directory; make it, or pass --config-dir")
+        fail("nothing was written: the config directory does not exist; create it, or pass --config-dir")
     keys = {policy: generate(policy) for policy in policies}
     try:
         write_keys(directory, keys, force=arguments.force)
@@ -231,7 +234,7 @@ def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) ->
 def _known(number: int, file: str) -> Log:
     log = loaded(OperationsLog(file, f"--known, number {number}"))
     if not log.records:
-        fail(f"--known, number {number}: it has no record that can be read, and nothing can be compared with it")
+        fail(f"--known, number {number}: the log has no readable record; pass the log of another environment")
     return log
 
 

@@ -46,26 +46,30 @@ def add(commands: Commands) -> None:
         _scan,
         options=("--operations-log", "--config-dir", "--model"),
         own={
-            "paths": {"nargs": "*", "metavar": "PATH", "help": "files and directories (default: the working one)"},
-            "--git-history": {"action": "store_true", "help": "and every object that git keeps, with its commits"},
-            "--staged": {"action": "store_true", "help": "instead, what the next commit adds or changes"},
-            "--fingerprints": {"action": "store_true", "help": "look by fingerprints alone: no key is needed"},
-            "--keys-from": {"metavar": "FILE", "help": "and for these keys, one in each line; - for a pipe"},
-            "--format": {"choices": ("text", "json", "sarif"), "default": "text", "help": "the form of the result"},
+            "paths": {"nargs": "*", "metavar": "PATH", "help": "files and directories (default: the current one)"},
+            "--git-history": {"action": "store_true", "help": "also search every object in git, and name its commits"},
+            "--staged": {"action": "store_true", "help": "search only what the next commit adds or changes"},
+            "--fingerprints": {"action": "store_true", "help": "search by fingerprints alone (no key is needed)"},
+            "--keys-from": {"metavar": "FILE", "help": "also search for these keys, one on each line (- for stdin)"},
+            "--format": {"choices": ("text", "json", "sarif"), "default": "text", "help": "the output format"},
         },
         defaults={"uses_project_model": False},  # a repository that nobody trusts is scanned too
-        description="Look for keys where they must not be. The keys that are delivered here, and those whose"
-        " fingerprints are recorded or revoked, are looked for as they are, in hexadecimal and in base64; and so are"
-        " assignments of the declared variables, and key files that git tracks. It shows nothing of any key.",
-        epilog="exit status: 0 nothing found, 1 found, 2 wrong usage, or something could not be looked at (whatever was"
-        " found elsewhere)",
+        description="Search files and git for keys. It finds the keys that are set here, and keys whose fingerprints"
+        " are recorded or revoked, also in hexadecimal and in base64. It also finds assignments of the declared"
+        " variables, and key files that git tracks. It prints no part of a key.",
+        examples=("scan", "scan --git-history --format sarif > scan.sarif"),
+        statuses={
+            "0": "nothing was found",
+            "1": "something was found",
+            "2": "usage error, or the search is incomplete",
+        },
     )
 
 
 def _scan(arguments: argparse.Namespace) -> Result:
     for one, other in (("staged", "git_history"), ("fingerprints", "keys_from")):
         if getattr(arguments, one) and getattr(arguments, other):
-            fail(f"--{one} and --{other.replace('_', '-')} exclude each other")
+            fail(f"--{one} and --{other.replace('_', '-')} cannot be combined; leave one of them out")
     now = datetime.now(UTC)
     model = model_of(arguments)
     policies = tuple(model.secret_policies.values())
@@ -100,7 +104,7 @@ def _scan(arguments: argparse.Namespace) -> Result:
     scope = Scope.STAGED if arguments.staged else Scope.HISTORY if arguments.git_history else Scope.FILES
     repositories = _repositories(scanner, paths, needs_git=scope is not Scope.FILES)
     if len(repositories) > 1 and scope is not Scope.FILES:
-        fail("--git-history and --staged take the paths of one repository")
+        fail("--git-history and --staged search one repository; pass paths in one repository only")
     failure = contain(lambda: _look(scanner, paths, repositories, scope))
     progress.clear()
     if failure is not None:
@@ -162,8 +166,8 @@ def _given(name: str | None) -> list[Live]:
     given = [*map(given_value, lines)]
     unsound = [number for number, each in enumerate(given, start=1) if not each.is_sound]
     if unreadable or unsound or not given:
-        what = f"key {unsound[0]}, comments not counted, would not pass as one" if unsound else "it has no key"
-        fail(f"--keys-from, which has a key in each line: {unreadable[0] if unreadable else what}")
+        what = f"key {unsound[0]} is invalid (comments are not counted)" if unsound else "the file has no key"
+        fail(f"--keys-from: {unreadable[0] if unreadable else what}; write one valid key on each line")
     return given
 
 

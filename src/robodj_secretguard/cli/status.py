@@ -41,10 +41,14 @@ def add(commands: Commands) -> None:
         "status",
         _status,
         options=("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log"),
-        description="Show where every secret stands: its state, its last rotation against the cadence, its expiry, its"
-        " owner.",
-        epilog="exit status: 0 no alert, 1 alerts (with --strict: or warnings, or a rotation that is overdue,"
-        " incomplete or not recorded), or the operations log does not verify, 2 wrong usage, or it cannot be read",
+        description="Show the status of each secret. The output has the state, the fingerprint, the last rotation, the"
+        " expiry and the owner.",
+        examples=("status", "status --strict --format json"),
+        statuses={
+            "0": "no alert",
+            "1": "alerts, or the operations log does not verify; with --strict, warnings and late rotations too",
+            "2": "usage error, or the operations log cannot be read",
+        },
     )
 
 

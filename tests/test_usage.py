@@ -1,0 +1,142 @@
+"""Usage errors: each explains what argparse has refused, suggests a known word, and repeats nothing that was typed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robodj_secretguard.cli.app import _parsed, _parser
+from robodj_secretguard.cli.usage import refuse, unknown
+from robodj_secretguard.errors import SecretGuardError, UsageError
+
+COMMANDS = "(choose from check, exec, status, generate, rotate, revoke, log, incident, scan, explain)"
+OF_CHECK = "--help, --require-env-only, --config-dir, --model, --strict, --format, --operations-log"
+OF_PLAN = "--help, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format"
+SEE = "see robodj-secretguard"
+TYPED = "Zq9"
+"""Part of what is typed, and of no word that is known."""
+
+
+def said(words: str) -> str:
+    """Return the usage error for some words."""
+    with pytest.raises(UsageError) as raised:
+        refuse(_parser(""), words.split(" ") if words else [])
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("", f"the command is missing {COMMANDS}"),
+        ("chek", f"unknown command; did you mean check? {COMMANDS}"),
+        ("CHECK", f"unknown command; did you mean check? {COMMANDS}"),
+        (TYPED, f"unknown command {COMMANDS}"),
+        ("rotate", "rotate: the command is missing (choose from record, plan)"),
+        ("rotate recrod", "rotate: unknown command; did you mean record? (choose from record, plan)"),
+        (f"log {TYPED}", "log: unknown command (choose from show, verify)"),
+    ],
+)
+def test_command(words: str, why: str) -> None:
+    """A missing or an unknown command lists the commands."""
+    assert said(words) == why
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("check --fromat json", "unknown option; did you mean --format?"),
+        ("check --stric", "unknown option; did you mean --strict?"),
+        ("check --config_dir=x", "unknown option; did you mean --config-dir?"),
+        ("check --req", "unknown option; did you mean --require-env-only?"),
+        ("check -f json", "unknown option; did you mean --format?"),
+        ("rotate plan --o Ada x", f"unknown option (choose from {OF_PLAN})"),
+        ("check --=x", f"unknown option (choose from {OF_CHECK})"),
+        ("check -strict", "unknown option; did you mean --strict?"),
+        (f"check --{TYPED}={TYPED}", f"unknown option (choose from {OF_CHECK})"),
+        ("check -5x", f"unknown option (choose from {OF_CHECK})"),
+        ("check -hx", f"unknown option (choose from {OF_CHECK})"),
+        ("--vers", "unknown option; did you mean --version?"),
+        ("--fromat json check", "unknown option; did you mean --format?"),
+        (f"-{TYPED}", "unknown option (choose from --help, --version)"),
+        ("check --operator Ada", "check has no option --operator; rotate record, rotate plan and revoke have it"),
+        ("check --expect", "check has no option --expect; log verify has it"),
+        ("rotate --attest startup record", "--attest goes after the command; rotate record has it"),
+    ],
+)
+def test_option(words: str, why: str) -> None:
+    """An unknown option names the commands that have it, otherwise the nearest option, otherwise all of them. What it
+    may be short for is near where there is only one.
+    """
+    assert said(words) == why
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("check --format jsn", "--format: invalid value; did you mean json? (choose from text, json)"),
+        (f"check --format={TYPED}", "--format: invalid value (choose from text, json)"),
+        ("check --format", "--format needs a value (choose from text, json)"),
+        ("check --model", "--model needs a value; write --model=MODULE:CLASS"),
+        ("check --model --strict", "--model needs a value; write --model=MODULE:CLASS"),
+        (f"check --model -{TYPED}", "--model needs a value; write --model=MODULE:CLASS"),
+        ("check --strict=yes", "--strict takes no value; leave out = and the text after it"),
+        ("check -h=yes", "-h takes no value; leave out = and the text after it"),
+    ],
+)
+def test_value(words: str, why: str) -> None:
+    """A missing or an invalid value names its option, and the choices where there are any."""
+    assert said(words) == why
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("check json", f"check: unexpected argument; {SEE} check --help"),
+        ("check -", f"check: unexpected argument; {SEE} check --help"),
+        ("check strict", "check: unexpected argument; did you mean --strict?"),
+        ("rotate plan a b", f"rotate plan: unexpected argument after NAME; {SEE} rotate plan --help"),
+        ("scan a --staged b", "scan: unexpected argument after PATH; write every PATH in one place"),
+        ("scan a b --staged=x", "--staged takes no value; leave out = and the text after it"),
+        (
+            "exec --strict true",
+            "exec: unexpected argument; write the command after --: robodj-secretguard exec [options] -- COMMAND ...",
+        ),
+        ("rotate plan", f"rotate plan needs NAME; {SEE} rotate plan --help"),
+        (
+            "rotate record a",
+            f"rotate record needs --environment NAME and --operator NAME; {SEE} rotate record --help",
+        ),
+        ("rotate record a --operator -5", f"rotate record needs --environment NAME; {SEE} rotate record --help"),
+        ("check --strict", f"check: invalid arguments; {SEE} check --help"),
+    ],
+)
+def test_argument(words: str, why: str) -> None:
+    """An argument too many says where it is, and a missing one has its name. Otherwise there is the help."""
+    assert said(words) == why
+
+
+def test_unknown() -> None:
+    """Other known words are suggested, and not listed as choices."""
+    assert unknown("unknown word", "B_KEY", ["a"], ["b-key"]) == "unknown word; did you mean b-key? (choose from a)"
+
+
+WORDS = st.sampled_from([
+    *("check", "exec", "rotate", "record", "plan", "scan", "log", "show", "chek", "recrod"),
+    *("--format", "--strict", "--model", "--attest", "--event", "--operator", "--environment", "--git-history"),
+    *("--format=json", "--strict=", "--model=", "--formt", "-h", "-hh", "--version", "--operator=Ada"),
+    *("json", "startup", "prod", "-", "", "-5", "-5x", "-x y"),
+    *(f"-{TYPED}", f"--{TYPED}={TYPED}", TYPED, f"--format={TYPED}"),
+])  # fmt: skip
+
+
+@given(st.lists(WORDS, max_size=6))
+def test_every_refusal(words: list[str]) -> None:
+    """Whatever argparse refuses, on any Python, is explained in one line of ASCII without what was typed."""
+    try:
+        _parsed(words)
+    except UsageError as error:
+        text = str(error)
+        assert (text.isascii(), text.isprintable(), TYPED in text, "invalid arguments" in text) == (True, True, 0, 0)
+    except SecretGuardError:
+        pass  # the help or the version
