@@ -128,7 +128,7 @@ def _make_ephemeral(config: pytest.Config) -> None:
     _set_ephemeral(patch, model)
     alerts = check(model).alerts
     if alerts:
-        msg = f"{EPHEMERAL_OPTION}: the keys are refused: {' '.join(alert.line for alert in alerts)}"
+        msg = "\n".join([f"{EPHEMERAL_OPTION}: the keys are refused", *(alert.text for alert in alerts)])
         raise pytest.UsageError(msg)
 
 

@@ -132,8 +132,9 @@ class Ran:
 
     @property
     def alerts(self) -> list[str]:
-        """The ALERT lines, wherever they were written."""
-        return [line for line in (self.out + self.err).splitlines() if line.startswith("ALERT:")]
+        """The first line of each alert, wherever it was written, without the last line of a refusal."""
+        lines = (self.out + self.err).splitlines()
+        return [line for line in lines if re.match(r"ALERT: (?!robodj-secretguard )", line)]
 
     @property
     def document(self) -> dict[str, Any]:

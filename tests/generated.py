@@ -24,7 +24,7 @@ KINDS: Final = kinds.KINDS
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _HEADER: Final = "| check | severity | meaning | fix |\n|---|---|---|---|\n"
 _NAMES: Final = re.compile(
-    r"\bROBODJ_\w+(?:=true|=false)?|\bconfig/[\w.]+\w|\brobodj-secretguard (?:rotate )?[a-z]+|\bguard\(\)"
+    r"\bROBODJ_\w+(?:=true|=false)?|\bconfig/[\w.]+\w|\brobodj-secretguard (?:rotate )?[a-z]+(?: NAME)?|\bguard\(\)"
 )
 """What is code in the texts of the table."""
 

@@ -24,10 +24,10 @@ COMMON_BASE: Final = "SecretGuardError"
 # What there is now: it may shrink, and grows only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1600,
-    "statements": 5240,
-    "lines": 10550,
-    "record types": 32,
+    "statements of a start": 1710,
+    "statements": 5420,
+    "lines": 10950,
+    "record types": 33,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

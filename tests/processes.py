@@ -210,14 +210,20 @@ def _run_and_exit(script: str, environ: Mapping[str, str], cwd: Path, ends: Sequ
         os._exit(status)
 
 
-def assert_alert_lines(text: str) -> None:
-    """Make sure that text is the ALERT lines for `BAD`, each a physical ASCII line, and nothing else."""
-    *lines, last = text.split("\n")
-    assert (len(lines), last) == (len(ALERT_STARTS), "")
-    for line, start in zip(lines, ALERT_STARTS, strict=True):
+def assert_alert_lines(text: str, *, refused: bool = True) -> None:
+    """Make sure that text is the findings of `BAD` and the last line of a refusal, in physical ASCII lines."""
+    *lines, end = text.split("\n")
+    starts = [start for alert in ALERT_STARTS for start in (alert, "  fix: ")]
+    starts += ["ALERT: robodj-secretguard refused to start: 2 alerts (exit status "] if refused else []
+    assert (len(lines), end) == (len(starts), "")
+    for line, start in zip(lines, starts, strict=True):
         assert line.startswith(start)
         assert line.isascii()
         assert line.isprintable()
+
+
+BAD_LINES = 2 * len(ALERT_STARTS) + 1
+"""How many lines the refusal of `BAD` has."""
 
 
 def assert_refused(ran: Ran) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +16,28 @@ from robodj_secretguard import Check, RuntimeSecrets, Severity, State, check
 from robodj_secretguard.checks import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import Environment, Setup, read, variables_read
+from robodj_secretguard.sources import MAX_LIST_BYTES, Environment, Setup, read, variables_read
 from robodj_secretguard.testing import KINDS
-from robodj_secretguard.textfile import TextFile
+from robodj_secretguard.textfile import (
+    BELOW_OWNED,
+    BELOW_WRITABLE,
+    CHANGED,
+    GROUP_WRITABLE,
+    IN_OWNED,
+    IN_WRITABLE,
+    NOT_ALLOWED,
+    OWNED,
+    READABLE,
+    TOO_LARGE,
+    UTF_16,
+    WRITABLE,
+    TextFile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from robodj_secretguard.sources import NamedBy
 
 K1, K2 = "secret.key", "secret_v2.key"
 E1, E2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
@@ -73,169 +90,37 @@ class TestTable:
         assert readme_with_table() == README.read_text(encoding="utf-8")
 
 
-KEY = good_keys()[V1]
-HERE, LIST_HERE = f"{K1} in the configured directory", f"{LIST} in the configured directory"
-ONE, TWO = (f'python -c "import secrets; print(secrets.{each})"' for each in ("token_urlsafe(32)", "token_hex(64)"))
-DELIVER = f"""To mend it, deliver the existing value from the secret manager as {V1}; only for a first key or a
-deliberate rotation, generate one: {ONE}"""
-ROTATION = f"""generate a new key ({ONE}), deliver it as {V1}, set {E1} to at most 90 days from then, and restart;
-moving the marker alone is not a rotation."""
-NOT_RANDOM = f"""holds a key that is plainly not random: it has fewer than 16 distinct characters. No approved generator
-makes such a key. Rotate to a generated one: {ONE}"""
-TEMPORARY = f"{EPHEMERAL} is set: the keys are temporary, for an image build or a test"
-SERVE = f"To serve, leave out exec --ephemeral, unset {EPHEMERAL}, and deliver the keys from the manager;"
-DELETE = "Make sure that the secret manager has the key, then delete the file; if it was exposed, rotate."
-FORM = "sgfp1: and 32 hexadecimal digits in lower case"
-US, FILE, LIST_FILE = (
-    f"({source}; Security Operations)" for source in ("environment", f"file:config/{K1}", f"file:config/{LIST}")
-)
-
-# What is set, and the line of it, in the same order. A line is wrapped here alone.
-VARIABLES: list[dict[str, str]] = [
-    *({V1: value} for value in ("", "changeme", "short=", WEAK)),
-    *({E1: text} for text in (marker(-DAY), "never", marker(5 * DAY), marker(300 * DAY))),
-    *({PROTECTED: "maybe"}, {f"{V1}_FILE": "x"}, {REVOKED: "wrong," * 7}, {V1: KEY, REVOKED: listed(KEY)}),
-    *({EPHEMERAL: "1"}, {EPHEMERAL: "0", PROTECTED: "1"}, {V1: KEY, V2: KEY + "a" * 43}),
-]
-LINES = f"""
-ALERT: secret.key: missing: {V1} is set but empty, and there is no file {HERE}. {DELIVER} (none; Security Operations)
-
-ALERT: secret.key: placeholder: {V1} holds a placeholder, not a key. {DELIVER} {US}
-
-ALERT: secret.key: format: {V1} does not hold a well-formed key: it ends with = padding; it has fewer than 16 base64url
-characters where at least 43 are needed. {DELIVER} {US}
-
-ALERT: secret.key: weak: {V1} {NOT_RANDOM} {US}
-
-ALERT: secret.key: expired: The key expired at 2026-11-30T12:00:00Z ({E1}). Rotate: {ROTATION} {US}
-
-ALERT: secret.key: expiry-marker: {E1} is set, but not to an instant in ISO-8601 with a timezone. Write it like
-2027-01-31T00:00:00Z, the instant by which the key must be rotated, or unset it. {US}
-
-WARNING: secret.key: expiring: The key expires at 2026-12-06T12:00:00Z ({E1}), within 5 days. Rotate before then:
-{ROTATION} {US}
-
-WARNING: secret.key: cadence: {E1} is 2027-09-27T12:00:00Z, further ahead than the cadence of 90 days. Set it to the
-last rotation's date plus 90 days. {US}
-
-ALERT: setting: {PROTECTED} is neither true nor false, so fallback files are off. Set it to one of 1, true, yes, on, 0,
-false, no, off, or unset it. {US}
-
-WARNING: secret.key: near-miss: {V1}_FILE is set, and nothing reads it: {V1} is probably meant. If it holds what {V1}
-should hold, rename it; otherwise remove it. {US}
-
-ALERT: revocation-list: {REVOKED} has entries that are not fingerprints: entries 1, 2, 3, 4, 5 and 2 more. Correct it:
-{FORM} each, separated by commas or blanks. {US}
-
-ALERT: secret.key: revoked: The key is revoked: {listed(KEY)} is on the revocation list. Deliver its replacement from
-the secret manager as {V1}; if there is none yet, rotate: {ONE} {US}
-
-WARNING: ephemeral: {TEMPORARY}. {SERVE} a build or a test needs nothing. {US}
-
-ALERT: ephemeral: {TEMPORARY}, and the environment is protected. {SERVE} to build or test, do so outside of the
-protected environment. {US}
-
-ALERT: secret_v2.key: shared: Its value and that of secret.key are equal, or one contains the other. Every secret needs
-its own key. Rotate secret_v2.key: {TWO} {US}
-"""
-FILES: list[tuple[str, str | bytes, int, dict[str, str]]] = [
-    *(
-        (K1, *file, {V1: ""})
-        for file in ((KEY, 0o600), ("a\nb\n", 0o600), (WEAK, 0o600), (KEY, 0o644), (b"\xff", 0o666))
-    ),
-    *((K1, KEY, 0o600, {}), (K1, b"\xff", 0o600, {PROTECTED: "1"}), (f"{K1}.txt", "", 0o600, {})),
-    *((LIST, *file, {}) for file in ((b"\xff", 0o600), ("", 0o666), ("wrong\n", 0o600))),
-    (f"{LIST}.txt", "", 0o600, {PROTECTED: "1"}),
-]
-LINES_OF_FILES = f"""
-WARNING: secret.key: file-fallback: The value comes from the break-glass file {HERE}. Deliver the key as {V1}, then
-delete the file. {FILE}
-
-ALERT: secret.key: format: {HERE} has 2 lines besides blanks and comments where exactly one is needed. {DELIVER} {FILE}
-
-ALERT: secret.key: weak: {HERE} {NOT_RANDOM} {FILE}
-
-WARNING: secret.key: file-permissions: {HERE} is open too wide: it is readable by others. Make the service's user its
-owner, and run: chmod 600 {HERE} {FILE}
-
-ALERT: secret.key: file-unsafe: {HERE} may not be used: it is not UTF-8; it is writable by others. Deliver the key as
-{V1} instead; or make it a UTF-8 file of the key alone, at most 4096 bytes, that nobody else can write: chmod 600
-{HERE}; chmod -R go-w on the directory that the argument names. {FILE}
-
-WARNING: secret.key: file-stale: {HERE} holds key material, while {V1} delivers the key. {DELETE} {FILE}
-
-ALERT: secret.key: file-present: {HERE} cannot be judged, while fallback files are off. {DELETE} {FILE}
-
-WARNING: secret.key: near-miss: Beside {HERE} there is a file of that name and .txt, and nothing reads it. If it holds
-the key, deliver that as {V1}; then delete the file. {FILE}
-
-ALERT: revocation-list: The revocation list {LIST_HERE} cannot be relied on: it is not UTF-8. Restore it from version
-control. {LIST_FILE}
-
-ALERT: revocation-list: The revocation list {LIST_HERE} cannot be relied on: it is writable by others. Compare it with
-version control, and run: chmod -R go-w on the directory that the argument names. {LIST_FILE}
-
-ALERT: revocation-list: The revocation list {LIST_HERE} has lines that are not fingerprints: entry 1, comments and blank
-lines not counted. Restore them from version control: each is {FORM}; keep the fingerprints. {LIST_FILE}
-
-ALERT: near-miss: Beside {LIST_HERE} there is a file of that name and .txt, and nothing reads it. Add its lines to
-{LIST_HERE}, then delete it. {LIST_FILE}
-"""
-
-
-def unwrapped(text: str) -> list[str]:
-    """Return the lines of a text in which each is a paragraph."""
-    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+CORRECT = "; if it is correct, restore that directory from version control"
+DELETED = "cannot be found: the working directory was deleted"
 
 
 class TestLines:
-    """The line of each check, to the letter."""
-
-    @pytest.mark.parametrize(("environ", "line"), [*zip(VARIABLES, unwrapped(LINES), strict=True)], ids=range(15))
-    def test_of_a_variable(self, checker: Checker, environ: dict[str, str], line: str) -> None:
-        """What is wrong with a variable, and what to do."""
-        assert [each.line for each in checker(good_keys() | environ).findings] == [line]
-
-    @pytest.mark.parametrize(("file", "line"), [*zip(FILES, unwrapped(LINES_OF_FILES), strict=True)], ids=range(12))
-    @posix_only
-    def test_of_a_file(self, checker: Checker, file: tuple[Any, ...], line: str) -> None:
-        """What is wrong with a file, and what to do; a file in use has its own warning."""
-        name, content, mode, environ = file
-        checker.write(name, content, mode)
-        lines = [each.line for each in checker(good_keys() | environ).findings]
-        assert [each for each in lines if each == line or "file-fallback" not in each] == [line]
-
-    def test_of_the_clock(self, checker: Checker) -> None:
-        """The message is about the clock of the machine."""
-        (finding,) = checker(good_keys() | {E1: marker(DAY)}, now=EARLIEST_CLOCK - DAY).findings
-        assert (finding.message, finding.remedy) == (
-            f"The clock says 2026-10-31T00:00:00Z, which is before this program was made: {E1} cannot be judged.",
-            "Set the clock of this machine, then start again.",
-        )
+    """What is wrong, and the fix, of what test_fixes.py cannot set up."""
 
     @pytest.mark.parametrize(
         ("named_by", "what", "fix"),
         [
-            (None, "", "Start in the service's own directory, and restore config as a directory from version control."),
-            ("environment", "ROBODJ_CONFIG_DIR", "Correct ROBODJ_CONFIG_DIR, or restore that directory."),
-            ("argument", "the config_dir argument", "Correct the config_dir argument, or restore that directory."),
-            ("model", "the model", "Restore that directory from version control or the deployment."),
+            (None, "config", "restore the directory config from version control"),
+            ("environment", "$ROBODJ_CONFIG_DIR", f"correct ROBODJ_CONFIG_DIR{CORRECT}"),
+            ("argument", "config_dir", f"correct config_dir{CORRECT}"),
+            ("model", "the model's config_dir", "restore that directory from version control"),
         ],
     )
     def test_of_a_directory(self, named_by: str | None, what: str, fix: str) -> None:
-        """The message names who set the directory, and not its path."""
-        what = f"The config directory that {what} names" if named_by else "config under the working directory"
+        """The message names who set the directory, and not its path; a deleted working directory has another fix."""
         source = "environment" if named_by == "environment" else "none"
-        expected = Problem(f"{what} fails.", f"It may hold the revocation list or key files. {fix}", source)
+        expected = Problem(f"the config directory {what} fails", fix, source)
         assert problems(Check.SETTING, a_setup(directory_named_by=named_by, directory_fault="fails")) == [expected]
         if named_by == "model":
             assert problems(Check.SETTING, a_setup(model_directory_fault="fails")) == [expected]
+        (deleted,) = problems(Check.SETTING, a_setup(directory_named_by=named_by, directory_fault=DELETED))
+        assert deleted.fix == "change to the service's directory, then start again"
 
     def test_of_a_check_that_failed(self) -> None:
         """An error is reported by its type alone."""
         assert internal("TypeError") == Problem(
-            "The check itself failed (TypeError): nothing is verified.",
-            "If the service passes arguments or has validators of its own, ask its developers; else report a bug.",
+            "the check itself failed (TypeError), so nothing is verified",
+            "check the service's own validators and arguments of guard(); if it has none, report a bug",
             "none",
         )
 
@@ -341,14 +226,14 @@ class TestMarker:
         [
             (E1, -DAY, "expired", ""),
             (E1, 0 * DAY, "expired", ""),
-            (E1, MICROSECOND, "expiring", "within 1 day."),
-            (E1, DAY, "expiring", "within 1 day."),
-            (E1, DAY + MICROSECOND, "expiring", "within 2 days."),
-            (E1, 14 * DAY, "expiring", "within 14 days."),
+            (E1, MICROSECOND, "expiring", "within 1 day"),
+            (E1, DAY, "expiring", "within 1 day"),
+            (E1, DAY + MICROSECOND, "expiring", "within 2 days"),
+            (E1, 14 * DAY, "expiring", "within 14 days"),
             (E1, 14 * DAY + MICROSECOND, None, ""),
             (E1, 91 * DAY, None, ""),
             (E1, 91 * DAY + MICROSECOND, "cadence", ""),
-            (E2, 7 * DAY, "expiring", "within 7 days."),
+            (E2, 7 * DAY, "expiring", "within 7 days"),
             (E2, 7 * DAY + MICROSECOND, None, ""),
             (E2, 31 * DAY + MICROSECOND, "cadence", ""),
         ],
@@ -358,7 +243,7 @@ class TestMarker:
         report = checker(good_keys() | {name: marker(ahead)})
         secret = report.secrets[name == E2]
         assert found(report) == ([(fired, secret.secret)] if fired else [])
-        assert not said or report.findings[0].message.endswith(said)
+        assert not said or f", {said} (" in report.findings[0].message
         assert secret.state is (State.EXPIRED if fired == "expired" else State.PRESENT)
 
     def test_only_of_a_value_that_was_found(self, checker: Checker) -> None:
@@ -421,17 +306,35 @@ class TestFiles:
         """No chmod is advised where it would fail."""
         policy, variables = POLICIES[0], {V1: good_keys()[V1]}
         offer = Environment(variables).offer(policy)
-        offer = offer._replace(text=offer.text._replace(lax=("it is lax",), lax_way=("its directory is lax",)))
+        offer = offer._replace(text=offer.text._replace(lax=("is lax",), lax_way=("is in a lax directory",)))
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(variables), now=NOW)
         (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
         assert rule is not None
         assert [*rule(reading._replace(used=offer))] == [
             Problem(
-                f"{V1} is open too wide: it is lax; its directory is lax.",
-                f"Deliver the key as {V1} instead: the mount is read-only, and chmod fails there.",
+                f"{V1} is lax, and 1 more",
+                f"set {V1} to its current value from the secret manager, then take the file out of the read-only mount",
             )
         ]
         assert [*rule(reading._replace(used=offer, found=False))] == []
+
+    @pytest.mark.parametrize(
+        ("lax", "fix"),
+        [
+            ((READABLE,), "run chmod 600 PLACE"),
+            ((OWNED,), "make the service's user the owner of PLACE"),
+            ((READABLE, GROUP_WRITABLE, OWNED), "make the service's user the owner of PLACE, then run chmod 600 PLACE"),
+        ],
+    )
+    def test_permissions(self, lax: tuple[str, ...], fix: str) -> None:
+        """A mode and an owner have a fix each. Only the first fault is named, and the others are counted."""
+        reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(good_keys()), now=NOW)
+        used = reading.used._replace(place="PLACE", text=reading.used.text._replace(lax=lax))
+        (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
+        assert rule is not None
+        (problem,) = rule(reading._replace(used=used))
+        assert problem.what == f"PLACE {lax[0]}{', and 2 more' if len(lax) > 1 else ''}"
+        assert problem.fix == fix
 
 
 class TestRevocationList:
@@ -440,43 +343,77 @@ class TestRevocationList:
     @pytest.mark.parametrize(
         ("wrong", "said"),
         [
-            (1, "entry 1"),
-            (2, "entries 1, 2"),
-            (5, "entries 1, 2, 3, 4, 5"),
-            (6, "entries 1, 2, 3, 4, 5 and 1 more"),
-            (40, "entries 1, 2, 3, 4, 5 and 35 more"),
+            (1, "entry 1 of"),
+            (2, "entries 1, 2 of"),
+            (3, "entries 1, 2, 3 of"),
+            (4, "entries 1, 2, 3 and 1 more of"),
+            (40, "entries 1, 2, 3 and 37 more of"),
         ],
     )
     def test_how_many_entries_are_reported(self, wrong: int, said: str) -> None:
-        """The first five are reported, and how many more there are, of the file and of the variable."""
+        """The first three are reported, and how many more there are, of the file and of the variable."""
         text = "wrong " * wrong
-        file = TextFile(exists=True, lines=tuple(map(SealedStr, text.split())))
+        lines = tuple(map(SealedStr, text.split()))
+        file = TextFile(exists=True, lines=lines, numbers=tuple(range(1, wrong + 1)))
         in_file, in_variable = revocation_list_problems(a_setup(lists=(file,), added=SealedStr(text)))
-        assert f"fingerprints: {said}, comments" in in_file.what
-        assert f"fingerprints: {said}." in in_variable.what
+        ends = "is not a fingerprint" if wrong == 1 else "are not fingerprints"
+        assert in_variable.what == f"{said} {REVOKED} {ends}"
+        said = said.replace("entry", "line").replace("entries", "lines")
+        assert in_file.what == f"{said} {LIST} in config_dir {ends}"
+
+    @pytest.mark.parametrize("named_by", [None, "environment", "argument", "model"])
+    def test_no_line_is_too_long(self, named_by: NamedBy | None) -> None:
+        """However many faults a list has, its lines are at most 140 and 180 characters long."""
+        unreadable = (UTF_16, NOT_ALLOWED, TOO_LARGE.format(MAX_LIST_BYTES), CHANGED)
+        every = [each for count in range(4) for each in combinations((WRITABLE, IN_WRITABLE, BELOW_WRITABLE), count)]
+        owned = [each for count in range(4) for each in combinations((OWNED, IN_OWNED, BELOW_OWNED), count)]
+        files = [
+            TextFile(exists=True, unreadable=why, exposed=each)
+            for why in ((), *[(each,) for each in unreadable])
+            for each in every
+        ]
+        files += [TextFile(foreign=each) for each in owned]
+        files += [
+            TextFile(exists=True, lax_way=lax, foreign=each)
+            for lax, each in product(((), (IN_WRITABLE,), (BELOW_WRITABLE,)), owned)
+        ]
+        for file in files:
+            for kind in (Check.REVOCATION_LIST, Check.FILE_PERMISSIONS):
+                for each in problems(kind, a_setup(lists=(file,), directory_named_by=named_by)):
+                    assert len(f"WARNING: {kind}: {each.what}") <= 140
+                    assert len(f"  fix: {each.fix}. Owner: Security Operations") <= 180
+
+    def test_unreadable_and_exposed(self) -> None:
+        """A list that cannot be read is restored first. The next start reports who else can write it."""
+        for exposed in ((), (WRITABLE,), (IN_WRITABLE, BELOW_WRITABLE)):
+            file = TextFile(exists=True, unreadable=(UTF_16,), exposed=exposed)
+            (problem,) = problems(Check.REVOCATION_LIST, a_setup(lists=(file,)))
+            assert problem.fix == f"restore {LIST} in config_dir from version control"
 
     def test_of_the_models_directory(self) -> None:
         """The second list is described as the one in the model's directory."""
-        exposed = TextFile(exists=True, lines=(SealedStr("wrong"),), exposed=("it is open",), foreign=("it is theirs",))
+        exposed = TextFile(
+            exists=True, lines=(SealedStr("wrong"),), numbers=(1,), exposed=(IN_WRITABLE,), foreign=(OWNED,)
+        )
         dangling = TextFile(dangling=True)
         setup = a_setup(lists=(dangling, exposed), added=SealedStr("wrong"))
-        where = f"The revocation list {LIST} in the model's directory"
+        where = f"{LIST} in the model's config_dir"
         found = revocation_list_problems(setup)
-        assert [each.what.partition(": ")[0] for each in found] == [
-            f"The revocation list {LIST} in the configured directory cannot be relied on",
-            f"{where} cannot be relied on",
-            f"{where} has lines that are not fingerprints",
-            f"{where} could be changed by others",
-            f"{REVOKED} has entries that are not fingerprints",
+        assert [each.what for each in found] == [
+            f"{LIST} in config_dir is a broken link",
+            f"{where} {IN_WRITABLE}",
+            f"line 1 of {where} is not a fingerprint",
+            f"{where} {OWNED}",
+            f"entry 1 of {REVOKED} is not a fingerprint",
         ]
-        assert found[0].fix == "Restore it from version control."
-        assert found[1].fix.endswith("run: chmod -R go-w on the directory that the model names.")
+        assert found[0].fix == f"restore {LIST} in config_dir from version control"
+        assert found[1].fix == "compare it with version control, then run chmod -R go-w on the model's config_dir"
 
     @pytest.mark.parametrize(
         ("files", "changes", "places"),
         [
-            ([TextFile()], {}, [f"{LIST} in the configured directory"]),
-            ([TextFile(), TextFile(exists=True)], {}, [f"{LIST} in the model's directory"]),
+            ([TextFile()], {}, [f"{LIST} in config_dir"]),
+            ([TextFile(), TextFile(exists=True)], {}, [f"{LIST} in the model's config_dir"]),
             ([TextFile(exists=True, empty=False)], {}, []),
             ([TextFile()], {"list_required": False}, []),
             ([TextFile()], {"directory_fault": "does not exist"}, []),
@@ -486,27 +423,23 @@ class TestRevocationList:
     def test_a_required_list(self, files: list[TextFile], changes: dict[str, Any], places: Sequence[str]) -> None:
         """A model that requires a list needs one that has a line; a directory that is missing is reported instead."""
         setup = a_setup(lists=tuple(files), **{"list_required": True} | changes)
-        assert [(each.what, each.fix) for each in problems(Check.REVOCATION_LIST, setup)] == [
-            (
-                f"There is no revocation list {place}, or it is empty, and the model requires one.",
-                f"Restore {place} from version control; a new project begins one with a comment as its only line.",
-            )
-            for place in places
-        ]
+        fixes = [f"restore {place} from version control" for place in places]
+        assert [each.fix for each in problems(Check.REVOCATION_LIST, setup)] == fixes
 
     @pytest.mark.parametrize(
         ("file", "which"),
         [
-            (TextFile(exists=True, lax_way=("a",), foreign=("b",)), "revocation list"),
-            (TextFile(lax_way=("a",), foreign=("b",)), "directory of the revocation list"),
+            (TextFile(exists=True, lax_way=("a",), foreign=("b",)), ""),
+            (TextFile(lax_way=("a",), foreign=("b",)), "the place of "),
         ],
     )
     def test_of_others(self, file: TextFile, which: str) -> None:
         """Who else could change a list, or the directory of one that is not there, is a warning."""
         (problem,) = problems(Check.FILE_PERMISSIONS, a_setup(lists=(file,)))
         assert problem == Problem(
-            f"The {which} {LIST} in the configured directory could be changed by others: a; b.",
-            "Make root or this user the owner of it, of its directory and of those above, and the only writer.",
+            f"{which}{LIST} in config_dir a, and 1 more",
+            f"make root the owner of {LIST} in config_dir and of each directory above it, and the only one who can"
+            " write them",
             f"file:config/{LIST}",
         )
 

@@ -96,8 +96,8 @@ class Sent(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """The line of each finding."""
-        return [each.line for each in self.findings]
+        """The two lines of each finding."""
+        return [line for each in self.findings for line in each.lines]
 
     @property
     def events(self) -> list[Any]:
@@ -110,10 +110,10 @@ def send(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callabl
     """A function that emits a report, and returns what came of it."""
     before = LIBRARY.handlers[:], LIBRARY.propagate, LIBRARY.level
 
-    def send(keys: str, host: Callable[[io.StringIO], Any] = lambda _: None) -> Sent:
+    def send(keys: str, host: Callable[[io.StringIO], Any] = lambda _: None, **last: Any) -> Sent:
         log = io.StringIO()
         report = check(environ=(SETS | {"both": WARNED | BAD})[keys], config_dir=tmp_path, now=NOW)
-        taken = emit(report, host(log))
+        taken = emit(report, host(log), **last)
         text = "" if log.closed else log.getvalue()
         sent = Sent(report.findings, taken, *capsys.readouterr(), text)
         assert leaks(sent.out + sent.err + sent.log, SECRET) == []
@@ -142,7 +142,7 @@ class TestPipelines:
         names = ("check", "severity", "secret", "source", "remedy", "owner")
         levels = {"alert": "critical", "warning": "warning"}
         expected: list[dict[str, Any]] = [
-            {"event": each.line, "level": levels[each.severity]} | {name: getattr(each, name) for name in names}
+            {"event": each.lines[0], "level": levels[each.severity]} | {name: getattr(each, name) for name in names}
             for each in sent.findings
         ]
         if keys != "both":
@@ -153,6 +153,13 @@ class TestPipelines:
         without_fingerprints = json.loads(re.sub(r', "fingerprint": "[^"]+"', "", json.dumps(sent.events)))
         assert without_fingerprints == expected
 
+    def test_a_refusal(self, send: Callable[..., Sent]) -> None:
+        """Its last line is an event with the fields of every other one, and with the exit status."""
+        last = send("bad", configured, refusal="ALERT: refused", exit_status=4)
+        fields = dict.fromkeys(("check", "secret", "source", "remedy", "owner"))
+        fields |= {"event": "ALERT: refused", "severity": "alert", "level": "critical", "exit_status": 4}
+        assert (last.err.splitlines()[-1], last.events[-1]) == ("ALERT: refused", fields)
+
     @pytest.mark.parametrize("host", ["drop-event", "level-filter"])
     def test_dropped_events(self, send: Callable[..., Sent], host: str) -> None:
         """The host may drop warnings and the event of a start."""
@@ -162,7 +169,7 @@ class TestPipelines:
         """The lines of a refusal are on stderr before the pipeline has the first event, which may block."""
         before: list[str] = []
         send("bad", lambda log: configured(log, lambda *given: before.append(capsys.readouterr().err) or given[2]))  # type: ignore[func-returns-value]
-        assert_alert_lines("".join(before))
+        assert_alert_lines("".join(before), refused=False)
         assert before[1] == ""
 
     def test_its_name(self) -> None:
@@ -300,7 +307,7 @@ class TestStreams:
         put(monkeypatch, name, trouble)
         sent = send("bad", pipeline)
         assert sent.taken is True
-        assert_alert_lines(sent.err if name == "stdout" else sent.out)
+        assert_alert_lines(sent.err if name == "stdout" else sent.out, refused=False)
 
     @TROUBLE
     @PIPELINES

@@ -51,7 +51,8 @@ pytestmark = needs_fork
 
 MODULE = ("-m", "robodj_secretguard")
 SCRIPT = shutil.which("robodj-secretguard", path=sysconfig.get_path("scripts")) or ""
-REFUSED = "robodj-secretguard: refused, the command was not started: "
+REFUSED = "ALERT: robodj-secretguard did not start the command: "
+NAMES = ("secret.key", "secret_v2.key")
 TOUCH = ("--", "touch", "started")
 OWN_MODEL = """
 from datetime import timedelta
@@ -115,6 +116,36 @@ class TestCheck:
         else:
             assert (ran.out.splitlines()[-1] == PASSED, PASSED in ran.out) == (not status, not status)
             assert ("mode: environment only" in ran.out) is ("--require-env-only" in options)
+
+    @pytest.mark.parametrize("keys", ["good", "bad"])
+    def test_its_text(self, tmp_path: Path, keys: str) -> None:
+        """A row for each secret comes first, then findings of two lines each, the set-up, and the verdict."""
+        out = call(["check"], SETS[keys], tmp_path).out
+        rows, *findings, last = without_model(out).split("\n\n")
+        header, *secrets = [row.split() for row in rows.splitlines()]
+        assert header == ["SECRET", "STATE", "SOURCE", "EXPIRES", "OWNER"]
+        assert [row[:4] for row in secrets] == {
+            "good": [["ok", each, "present", "env"] for each in NAMES],
+            "bad": [["FAIL", each, "invalid-format", "env"] for each in NAMES],
+        }[keys]
+        for finding in findings:
+            assert_alert_lines(f"{finding}\n", refused=False)
+        failed = [
+            "Details: robodj-secretguard explain format",
+            "Secret integrity check FAILED: 2 alerts. Do not release.",
+        ]
+        assert last.splitlines() == [
+            "mode: environment, then fallback files",
+            "revocation list: none",
+            *(failed if findings else [PASSED]),
+        ]
+        assert bool(findings) is (keys == "bad")
+
+    def test_color(self, tmp_path: Path) -> None:
+        """A pipe has no colour unless it is asked for; then the text is the same."""
+        plain, coloured = (call(["check", "--color", each], BAD, tmp_path).out for each in ("auto", "always"))
+        assert "\x1b[31mFAIL\x1b[0m  secret.key" in coloured
+        assert re.sub(r"\x1b\[[0-9]*m", "", coloured) == plain
 
     @pytest.mark.parametrize(
         ("there", "options", "said"),
@@ -196,7 +227,7 @@ class TestModel:
         ran = call(["check", "--model", "ours:Same"], BAD, with_model(tmp_path, code))
         assert (ran.status, ran.out) == (2, "")
         *others, last = ran.err.splitlines()
-        assert [line for line in others if not line.startswith("ALERT: ")] == []
+        assert [line for line in others if not line.startswith(("ALERT: ", "  fix: "))] == []
         assert last.startswith("robodj-secretguard: --model: ")
 
     def test_its_secrets_are_checked(self, tmp_path: Path) -> None:
@@ -212,7 +243,8 @@ class TestModel:
         ran = call(["check", "--model", "ours:Same"], BAD, with_model(tmp_path, CHATTER), before)
         assert (ran.status, PASSED in ran.out) == (1, False)
         assert ran.err.splitlines() == ([] if before else [PASSED] * 4)
-        assert_alert_lines("".join(ran.out.splitlines(keepends=True)[:2]))
+        findings = [line for line in ran.out.splitlines(keepends=True) if line.startswith(("ALERT: ", "  fix: "))]
+        assert_alert_lines("".join(findings), refused=False)
 
     @pytest.mark.parametrize(
         "code",
@@ -304,7 +336,7 @@ class TestPassed:
         if options:
             assert document_of(ran.err)["ok"] is True
         else:
-            assert (ran.err.startswith(WARNING_START), ran.err.count("\n")) == (True, 1)
+            assert (ran.err.startswith(WARNING_START), ran.err.count("\n")) == (True, 2)
 
     def test_its_options_hold_for_the_command(self, tmp_path: Path) -> None:
         """A service behind the gate looks where the gate did, from another directory too."""
@@ -324,21 +356,21 @@ class TestRefused:
     """An alert: the command never starts."""
 
     @pytest.mark.parametrize(
-        ("keys", "options", "tally"),
+        ("keys", "options", "last"),
         [
-            ("bad", (), "2 alert(s), 0 warning(s)"),
-            ("warned", ("--strict",), "0 alert(s), 1 warning(s)"),
-            ("bad", ("--format", "json"), "2 alert(s), 0 warning(s)"),
+            ("bad", (), "2 alerts (exit status 3). Details: robodj-secretguard explain format"),
+            ("warned", ("--strict",), "1 warning (exit status 3). Details: robodj-secretguard explain near-miss"),
+            ("bad", ("--format", "json"), "2 alerts (exit status 3). Details: robodj-secretguard explain format"),
         ],
     )
-    def test_the_lines(self, tmp_path: Path, keys: str, options: tuple[str, ...], tally: str) -> None:
+    def test_the_lines(self, tmp_path: Path, keys: str, options: tuple[str, ...], last: str) -> None:
         """The lines are those of `guard()`, or one document, and the status is the one that supervisors stop at."""
         ran = call(["exec", *options, *TOUCH], SETS[keys], tmp_path)
-        assert (ran.status, ran.err) == (3, f"{REFUSED}{tally}\n")
+        assert (ran.status, ran.err) == (3, f"{REFUSED}{last}\n")
         if "json" in options:
             assert ran.document["ok"] is False
         elif keys == "bad":
-            assert_alert_lines(ran.out)
+            assert_alert_lines(ran.out, refused=False)
         else:
             assert ran.out.startswith(WARNING_START)
         assert not (tmp_path / "started").exists()
@@ -381,7 +413,10 @@ class TestNotStarted:
         for script, text in (("moved", "#!/no/such/interpreter\n"), ("no-program", "nothing\n")):
             (tmp_path / script).write_text(text)
             (tmp_path / script).chmod(0o700)
-        why = {127: "is not found, or its interpreter is not", 126: "cannot be executed"}[status]
+        why = {
+            127: "was not found, or its interpreter was not",
+            126: "cannot be executed; is it an executable file?",
+        }[status]
         ran = call(["exec", "--require-env-only", "--", GOOD[V1] if name == "KEY" else name], GOOD, tmp_path)
         assert ran == Ran(status, "", f"robodj-secretguard: the command after -- {why}\n")
 
@@ -400,10 +435,9 @@ class TestEphemeral:
 
     def test_a_guarded_import_works(self, tmp_path: Path) -> None:
         """A command that imports a guarded service runs without a key, and only the gate says what the keys are."""
-        script = f"{SERVICE}from robodj_secretguard import check; print([each.line for each in check().findings])"
+        script = f"{SERVICE}from robodj_secretguard import check; print([each.text for each in check().findings])"
         ran = call(["exec", "--ephemeral", "--", sys.executable, "-c", script], {}, tmp_path)
-        (line,) = ran.err.splitlines()
-        assert (ran.status, ran.out, line.split(":")[:2]) == (0, f"{[line]}\n", ["WARNING", " ephemeral"])
+        assert (ran.status, ran.out, ran.err.split(":")[:2]) == (0, f"{[ran.err[:-1]]}\n", ["WARNING", " ephemeral"])
 
     def test_fresh_keys(self, tmp_path: Path) -> None:
         """Each command has its own keys, which end within the hour, also where fallback files are merely off."""
@@ -419,7 +453,8 @@ class TestEphemeral:
     def test_beside_a_declared_variable(self, tmp_path: Path, name: str) -> None:
         """They take the place of nothing that is set; set but empty is unset."""
         ran = call(["exec", "--ephemeral", *TOUCH], {name: GOOD.get(name, "2099-01-01T00:00:00Z")}, tmp_path)
-        assert ran == Ran(3, "", f"{REFUSED}{name}: set already, and temporary keys replace nothing; unset it\n")
+        fix = f"  fix: unset {name}, or run the command without --ephemeral"
+        assert ran == Ran(3, "", f"{REFUSED}--ephemeral does not replace keys that are set\n{fix}\n")
         assert not (tmp_path / "started").exists()
         assert gated("", {name: ""}, tmp_path, "--ephemeral").status == 0
 

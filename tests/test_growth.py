@@ -113,7 +113,7 @@ def count(frame, event, argument):
     global lines
     lines += event == "line"
     return count
-def lines_of(model):
+def text_of(model):
     global lines
     guard(model)
     lines = 0
@@ -138,16 +138,16 @@ KEYS = {keys}
 calls = {{}}
 for pair in {pairs}:
     os.environ |= pair
-    calls[lines_of(RuntimeSecrets)] = pair
+    calls[text_of(RuntimeSecrets)] = pair
 counted = {{"call": min(calls)}}
 os.environ |= calls[min(calls)]
 os.environ |= {{f"SERVICE_{{place}}_SETTING": "1" for place in range({OTHERS})}}
-counted["others"] = lines_of(RuntimeSecrets)
+counted["others"] = text_of(RuntimeSecrets)
 for name in [name for name in os.environ if name.startswith("SERVICE_")]:
     del os.environ[name]
 for number in {SECRETS}:
     os.environ |= {{f"KEY_{{place:03}}": KEYS[place] for place in range(number)}}
-    counted[number] = lines_of(model_of(number))
+    counted[number] = text_of(model_of(number))
 print(json.dumps(counted))
 """
     ran = run(["-c", program], env=env, cwd=tmp_path_factory.mktemp("lines"))
@@ -156,17 +156,17 @@ print(json.dumps(counted))
     return counted
 
 
-def test_the_lines_of_a_call(lines: dict[str, int]) -> None:
+def test_the_text_of_a_call(lines: dict[str, int]) -> None:
     """A call runs less than a thousand lines for the policy's two secrets, and a few more for some keys."""
     assert lines["call"] < 1000
 
 
-def test_the_lines_of_a_variable_that_is_none_of_ours(lines: dict[str, int]) -> None:
+def test_the_text_of_a_variable_that_is_none_of_ours(lines: dict[str, int]) -> None:
     """Another variable costs four lines, three of which are `os.environ`'s own."""
     assert lines["others"] - lines["call"] <= 4 * OTHERS
 
 
-def test_the_lines_of_a_further_secret(lines: dict[str, int]) -> None:
+def test_the_text_of_a_further_secret(lines: dict[str, int]) -> None:
     """A further secret costs the same, however many there are."""
     few, some, many = (lines[str(number)] for number in SECRETS)
     assert many - some <= 1.05 * (some - few)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-LAST_WORD = "ALERT: internal: The check or its report could not be finished: nothing is verified.\n"
+LAST_WORD = "ALERT: robodj-secretguard refused to start: the check or its report failed, so nothing is verified.\n"
 EPHEMERAL = "ROBODJ_SECRETS_EPHEMERAL"
 
 
@@ -126,9 +126,9 @@ class TestStarts:
         assert (ended.out, ended.err) == ("", "")
 
     def test_a_warning(self, call: Callable[..., Ended]) -> None:
-        """A warning alone is one line on stdout, and the guard returns."""
+        """A warning alone is on stdout, and the guard returns."""
         ended = call("warned")
-        assert (ended.status, ended.err, ended.out.count("\n")) == (None, "", 1)
+        assert (ended.status, ended.err, ended.out.count("\n")) == (None, "", 2)
         assert ended.out.startswith(WARNING_START)
 
     def test_a_logger(self, call: Callable[..., Ended]) -> None:
@@ -148,7 +148,7 @@ class TestStarts:
         """What `exec` has already reported for temporary keys is not repeated, and all else is reported."""
         ended = call("warned", more={EPHEMERAL: value})
         assert [name for name in ("ephemeral", "near-miss") if f" {name}: " in ended.out] == said
-        assert ended.out.count("\n") == len(said)
+        assert ended.out.count("\n") == 2 * len(said)
 
     @pytest.mark.parametrize(
         ("arguments", "directory", "fired"),
@@ -233,9 +233,11 @@ class TestRefuses:
         """A model that cannot be made is an `internal` alert about its secret, as well as the warnings."""
         ended = call("warned", model)
         assert (ended.status, ended.err) == (3, "")
-        lines = ended.out.splitlines()
-        assert sorted(line.split("The ")[0] for line in lines if "internal" in line) == [f"ALERT: {secret}internal: "]
-        assert len(lines) == 2
+        findings = ended.out.splitlines()[:-1:2]
+        assert sorted(each.split(": the check")[0] for each in findings if "internal" in each) == [
+            f"ALERT: {secret}internal"
+        ]
+        assert len(findings) == 2
 
     def test_an_interrupt(self, call: Callable[..., Ended]) -> None:
         """An operator who gives up before there is a verdict gets a KeyboardInterrupt."""
@@ -398,7 +400,7 @@ class TestEndsAtOnce:
         assert (ran.status, ran.out) == (3, "")
         assert_alert_lines(ran.err)
         log = (tmp_path / "host.log").read_text(encoding="utf-8")
-        assert [json.loads(line)["check"] for line in log.splitlines()] == ["format", "format"]
+        assert [json.loads(line)["check"] for line in log.splitlines()] == ["format", "format", None]
         assert leaks(log, SECRET) == []
 
     def test_with_a_queue_that_nobody_empties(self, tmp_path: Path) -> None:
@@ -440,7 +442,7 @@ class TestEndsAtOnce:
         """In the main thread without a loop a host can catch the SystemExit."""
         caught = CAUGHT.format("host", "").replace("pass", "print('caught')")
         ran = run_copy(f"{GUARD}{caught}", BAD, tmp_path)
-        assert (ran.status, ran.out.splitlines()[2:]) == (0, ["caught"])
+        assert (ran.status, ran.out.splitlines()[5:]) == (0, ["caught"])
 
 
 SAME = f"""{SERVICE}import os

@@ -28,13 +28,13 @@ SINCE = ("--since", "2026-12-01")
 NEW, OLD = (fingerprint_of(good_keys()[V1]) for _ in range(2))
 
 REVOKED = f"[x] Revoked {OLD}, secret.key (prod), at 2026-12-01T10:00:00Z"
-UNKNOWN = "a secret that is not known (environment not known)"
-REPLACEMENT = f"The replacement of {OLD} recorded as rotated"
+UNKNOWN = "an unknown secret (unknown environment)"
+REPLACEMENT = f"Replacement of {OLD} recorded"
 REPLACED = "[x] " + REPLACEMENT
 ROTATED = "[x] Rotated secret.key (prod) at 2026-12-01T10:00:00Z"
 NOT_REVOKED = "[ ] Previous key versions revoked"
 NOT_ROTATED = "[ ] Emergency rotation recorded"
-UNFINISHED = "[ ] The validation of each rotation that is recorded as incomplete finished"
+UNFINISHED = "[ ] Every incomplete rotation validated and recorded"
 
 
 @pytest.fixture
@@ -86,12 +86,12 @@ def test_document(machine: Machine) -> None:
         == f"""\
 # Secret incident report
 
-From 2026-12-01T00:00:00Z to 2026-12-01T12:00:00Z, without any key material.
+From 2026-12-01T00:00:00Z to 2026-12-01T12:00:00Z. This report has no key material.
 
 ## 1. Detect
 
-- [ ] What was seen first, where and by whom: startup or pre-release alert, leak report, anomaly: ...
-- [x] The check run for this report: 1 alert(s), 1 warning(s)
+- [ ] First sign (startup alert, gate alert, leak report, anomaly), where, and who saw it: ...
+- [x] Check run for this report: 1 alert, 1 warning
 
 ## 2. Contain
 
@@ -101,9 +101,9 @@ From 2026-12-01T00:00:00Z to 2026-12-01T12:00:00Z, without any key material.
 ## 3. Rotate/Revoke
 
 - [x] Revoked {OLD}, secret.key (prod), at 2026-12-01T09:00:00Z
-- [x] The replacement of {OLD} recorded as rotated
+- [x] Replacement of {OLD} recorded
 - [x] Rotated secret.key (prod) at 2026-12-01T11:00:00Z
-- [ ] The validation of each rotation that is recorded as incomplete finished
+- [ ] Every incomplete rotation validated and recorded
 - [ ] Old versions disabled in the secret manager
 
 ## 4. Recover
@@ -133,10 +133,11 @@ Operations log: verifies, last record {last.hash}.
 As checked at 2026-12-01T12:00:00Z:
 
 ```text
-{alert.line}
-{warning.line}
-secret.key: present (source: environment; expires 2026-12-04T12:00:00Z)
-secret_v2.key: invalid-format (source: environment; no expiry marker)
+      SECRET         STATE           SOURCE  EXPIRES        OWNER
+warn  secret.key     present         env     2026-12-04 3d  Security Operations
+FAIL  secret_v2.key  invalid-format  env     no marker      Security Operations
+{alert.text}
+{warning.text}
 revocation list: config/revoked.fingerprints, 1 entry
 ```
 """
@@ -169,10 +170,10 @@ def test_damaged_log(machine: Machine) -> None:
     """A log that does not verify is shown as far as it can be read. That it does not is said here and on stderr."""
     *_, last = machine.record(rotated(NOW - 2 * HOUR, OLD), rotated(NOW - HOUR, NEW))
     machine.log.write_bytes(machine.log.read_bytes().replace(b'"Ada"', b'"Eve"', 1))
-    why = "line 2 does not follow line 1: one was changed, or one between was taken away"
-    err = f"robodj-secretguard: the operations log config/logs/secret_operations.jsonl cannot be relied on: {why}\n"
+    why = "line 2 does not follow line 1: one was changed, or one between was removed"
+    err = f"robodj-secretguard: the operations log config/logs/secret_operations.jsonl does not verify: {why}\n"
     text = report(machine, err=err)
-    assert (f"\nOperations log: cannot be relied on: {why}.\n" in text, text.count("| Eve |")) == (True, 1)
+    assert (f"\nOperations log: does not verify: {why}.\n" in text, text.count("| Eve |")) == (True, 1)
     document = document_of(report(machine, "--format", "json", err=err))
     assert document["operations_log"] == {"found": True, "last_hash": last.hash, "defects": [why]}
 
@@ -182,13 +183,13 @@ class TestBoxes:
 
     @pytest.mark.parametrize(
         ("options", "tally", "box"),
-        [((), "0 alert(s), 1 warning(s)", "[x]"), (("--require-env-only",), "2 alert(s), 0 warning(s)", "[ ]")],
+        [((), "1 warning", "[x]"), (("--require-env-only",), "2 alerts", "[ ]")],
     )
     def test_check(self, machine: Machine, options: tuple[str, ...], tally: str, box: str) -> None:
         """The check has the gate's options. Its result is what was detected, and whether the service has recovered."""
         machine.write("secret.key", machine.environ.pop(V1))
         text = report(machine, *options)
-        assert boxes(text, "Detect")[1] == f"[x] The check run for this report: {tally}"
+        assert boxes(text, "Detect")[1] == f"[x] Check run for this report: {tally}"
         assert boxes(text, "Recover")[1] == f"{box} The checks pass in this environment"
         assert document_of(report(machine, "--format", "json", *options))["check"]["ok"] is (box == "[x]")
 
@@ -245,8 +246,8 @@ def test_time(machine: Machine, span: tuple[str, ...], numbers: list[int], text:
     records = document_of(report(machine, "--format", "json", since=span))["timeline"]
     assert [record["sequence"] for record in records] == numbers
     assert len(re.findall(r"^\| [0-9]{4}-.*$", document, re.MULTILINE)) == len(numbers)
-    assert ("\nNothing is recorded of this time.\n" in document) is (not numbers)
-    assert document.splitlines()[2] == f"{text}, without any key material."
+    assert ("\nNo records in this time.\n" in document) is (not numbers)
+    assert document.splitlines()[2] == f"{text}. This report has no key material."
 
 
 def test_invalid_time(machine: Machine) -> None:
@@ -315,24 +316,24 @@ class TestBlastRadius:
     def test_found(self, machine: Machine) -> None:
         """A scan is a step that is done, and a section with the lines of the scan. The JSON document has all of it."""
         scan = self.scanned(machine)
-        text = "Blast radius: 1 finding of the scan of 2026-12-01T11:00:00Z for 2 keys, in files"
+        text = "Blast radius: 1 finding (scan for 2 keys at 2026-12-01T11:00:00Z, scope files)"
         known_by = f"known by: environment; {machine.fingerprint()}"
         assert self.shown(machine) == (
             f"[x] {text}",
             [
-                f"ALERT: secret.key: known-key: work/a.txt:1:1: the key, raw ({known_by})",
-                f"looked for: secret.key, secret_v2.key, assignments of {V1}, {V2}",
-                "looked at: files (not git's history: --git-history): 1 file or object, 0.0 MiB",
+                f"ALERT: secret.key: known-key: work/a.txt:1:1: contains the key (form: raw; {known_by})",
+                f"Searched for: secret.key, secret_v2.key, assignments of {V1}, {V2}",
+                "Scanned: 1 file or object, 0.0 MiB (files only; history: --git-history)",
             ],
         )
         document = document_of(report(machine, "--scan", "scan.json", "--format", "json"))
         assert document["blast_radius"] == scan
-        assert document["steps"]["Post-incident"][1] == {"text": text, "done": True}
+        assert document["steps"]["Post-incident"][1] == {"text": text, "done": True, "command": None}
 
     @pytest.mark.parametrize(
         ("edit", "box"),
         [
-            ({}, "[x] Blast radius: 0 findings of the scan of 2026-12-01T11:00:00Z for 2 keys, in files"),
+            ({}, "[x] Blast radius: 0 findings (scan for 2 keys at 2026-12-01T11:00:00Z, scope files)"),
             ({"scanned_at": "2026-12-01T00:00:00Z"}, "[x]"),
             ({"scanned_at": "2026-11-30T23:59:59Z"}, "[ ]"),
             ({"scope": "staged"}, "[ ]"),
@@ -349,8 +350,8 @@ class TestBlastRadius:
         """An incomplete scan leaves the step open, and says what was not read."""
         self.scanned(machine, "nowhere")
         box, lines = self.shown(machine)
-        text = "Blast radius: 1 finding of the scan of 2026-12-01T11:00:00Z for 2 keys, in files, INCOMPLETE"
-        assert (box, lines[1]) == (f"[ ] {text}", "INCOMPLETE: PATH 2: it is not there")
+        text = "Blast radius: 1 finding (scan for 2 keys at 2026-12-01T11:00:00Z, scope files, INCOMPLETE)"
+        assert (box, lines[1]) == (f"[ ] {text}", "INCOMPLETE: PATH 2: it does not exist")
 
     def test_path(self, machine: Machine) -> None:
         """No path ends the block of text that it is in."""
@@ -358,7 +359,9 @@ class TestBlastRadius:
         scan["findings"][0]["path"] = "``` ~~~ ## 1. Detect <script> | "
         self.scanned(machine, findings=scan["findings"])
         _, lines = self.shown(machine)
-        assert lines[0].startswith("ALERT: secret.key: known-key: ``` ~~~ ## 1. Detect <script> | :1:1: the key, raw ")
+        assert lines[0].startswith(
+            "ALERT: secret.key: known-key: ``` ~~~ ## 1. Detect <script> | :1:1: contains the key (form: raw; "
+        )
         tokens = MarkdownIt("commonmark").parse(report(machine, "--scan", "scan.json"))
         blocks = [token.content.splitlines() for token in tokens if token.type == "fence"]
         assert (len(blocks), blocks[0]) == (2, lines)

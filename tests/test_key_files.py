@@ -20,6 +20,7 @@ from robodj_secretguard.lifecycle import key_files
 from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import MAX_FILE_BYTES
+from robodj_secretguard.textfile import IN_WRITABLE, TOO_LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,15 +216,15 @@ class TestRefused:
     def test_a_directory_that_others_can_write_to(self, checker: Checker) -> None:
         """No service would accept a key from there, so none is left there, with force either."""
         checker.config.chmod(0o777)
-        why = "config/secret.key would not be accepted there: its directory is writable by others"
+        why = f"config/secret.key would not be accepted there: it {IN_WRITABLE}"
         assert refused(checker, FIRST, force=True) == why
         assert names(checker) == []
 
     @pytest.mark.parametrize(
         ("template", "why"),
         [
-            ("\f# why\n", "it would hold more than the key"),
-            ("#" * MAX_FILE_BYTES, f"it is larger than {MAX_FILE_BYTES} bytes"),
+            ("\f# why\n", "it has more than the key"),
+            ("#" * MAX_FILE_BYTES, f"it {TOO_LARGE.format(MAX_FILE_BYTES)}"),
         ],
         ids=["blank", "large"],
     )

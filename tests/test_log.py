@@ -11,12 +11,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, Ran, good_keys
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.log import LIMITS, prepared
+from robodj_secretguard.cli.log import LIMITS, prepared, recorded_line
 from robodj_secretguard.cli.options import OperationsLog
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.shapes import Event, Proof, draft, hash_of
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 NEW, OLD = (fingerprint_of(key) for key in good_keys().values())
 DAY = timedelta(days=1)
-DOES_NOT = "robodj-secretguard: the operations log does not verify: robodj-secretguard log verify says why\n"
+DOES_NOT = "robodj-secretguard: the operations log does not verify; to see why, run robodj-secretguard log verify\n"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
 TORN = "the last line is torn: a write was cut short; the next record closes it off"
-EDITED = "line 3 does not follow line 2: one was changed, or one between was taken away"
+EDITED = "line 3 does not follow line 2: one was changed, or one between was removed"
 ROTATE = ("rotate", "record", "--environment", "prod", "--operator", "dana")
 
 
@@ -91,6 +91,14 @@ class TestShow:
             f"4  2026-12-01T12:00:00Z  revoked              -              -            -         -       {OLD}\n"
         )
 
+    @pytest.mark.usefixtures("entries")
+    def test_terminal(self, machine: Machine) -> None:
+        """On a terminal, a record has two lines, which fit."""
+        lines = machine.call("log", "show", stdout=Terminal()).out.splitlines()
+        assert lines[0] == "#  WHEN                  EVENT                SECRET         ENVIRONMENT"
+        assert lines[1].split() == ["OPERATOR", "TICKET", "FINGERPRINT"]
+        assert (len(lines), max(map(len, lines)) <= 80) == (10, True)
+
     def test_json(self, machine: Machine, entries: Sequence[Record]) -> None:
         """The document has the records as they are in the log, each with its hash."""
         ran = machine.call("log", "show", "--format", "json")
@@ -126,7 +134,7 @@ class TestShow:
     def test_no_such_record(self, machine: Machine) -> None:
         """An empty result is reported, and is not an error."""
         ran = machine.call("log", "show", "--event", "sealed")
-        assert (ran.status, ran.out, ran.err) == (0, "no such record\n", "")
+        assert (ran.status, ran.out, ran.err) == (0, "No records match.\n", "")
 
     @pytest.mark.usefixtures("entries")
     def test_damaged(self, machine: Machine) -> None:
@@ -136,9 +144,37 @@ class TestShow:
         assert (ran.status, ran.err, ran.out.count("\n")) == (1, DOES_NOT, 4)
         ran = machine.call("log", "show", "--format", "json", "--operations-log", str(machine.log))
         document = ran.document
-        verify = f"log verify --operations-log {machine.log} says"
-        assert (ran.status, ran.err, document["ok"]) == (1, DOES_NOT.replace("log verify says", verify), False)
+        err = DOES_NOT.replace("log verify", f"log verify --operations-log {machine.log}")
+        assert (ran.status, ran.err, document["ok"]) == (1, err, False)
         assert [each["sequence"] for each in document["records"]] == [1, 2, 3]
+
+
+class TestSentence:
+    """`recorded_line`: what `rotate record` and `revoke` write about a record."""
+
+    @pytest.mark.parametrize(
+        ("event", "what"),
+        [
+            (Event.ROTATED, "the rotation of secret.key"),
+            (Event.ROTATION_INCOMPLETE, "the incomplete rotation of secret.key"),
+            (Event.REVOKED, "the revocation of the key of secret.key"),
+        ],
+    )
+    def test_keys(self, event: Event, what: str) -> None:
+        """The sentence has the event, secret, environment, time, number, fingerprint and hash of a record."""
+        drafted = draft(event, secret="secret.key", environment="prod", fingerprint=NEW)  # noqa: S106 - a name
+        record = replace(drafted, sequence=7, recorded_at=NOW).hashed(b"line")
+        numbers = f"record 7, fingerprint {NEW}, hash {hash_of(b'line')}"
+        assert recorded_line(record) == f"Recorded {what} in prod at 2026-12-01T12:00:00Z: {numbers}."
+
+    @pytest.mark.parametrize(
+        ("event", "what"),
+        [(Event.SEALED, "the end of an interrupted write"), (Event.CONTINUED, "the end of an earlier file")],
+    )
+    def test_log(self, event: Event, what: str) -> None:
+        """A record about the log itself has no secret."""
+        record = replace(draft(event), sequence=7, recorded_at=NOW).hashed(b"line")
+        assert recorded_line(record) == (f"Recorded {what} at 2026-12-01T12:00:00Z: record 7, hash {hash_of(b'line')}.")
 
 
 class TestVerify:
@@ -163,7 +199,7 @@ class TestVerify:
         """The result has the number of records and the hash of the last one."""
         last = entries[-1].hash
         lines, document = self.verify(machine, passes=True)
-        assert lines == [f"4 records, of which the last is {last}."]
+        assert lines == [f"4 records. The hash of the last record is {last}."]
         assert document == {
             "schema": 1,
             "kind": "log-verification",
@@ -190,7 +226,7 @@ class TestVerify:
         spoil(machine)
         assert self.verify(machine, passes=False)[0] == [
             f"ALERT: {defect}.",
-            f"{count} records, of which the last is {entries[count - 1].hash}.",
+            f"{count} records. The hash of the last record is {entries[count - 1].hash}.",
         ]
 
     def test_torn_first_record(self, machine: Machine) -> None:
@@ -225,9 +261,10 @@ class TestVerify:
         if spoil is not None:
             spoil(machine)
         lines, document = self.verify(machine, "--expect", entries[expected - 1].hash, passes=spoil is None)
-        found = [line for line in lines if "with all before it" in line]
-        assert found == ([f"The expected record is number {number}, with all before it."] if number else [])
-        missing = "the expected record is not here: it, or one before it, was changed or taken away"
+        found = [line for line in lines if "expected record: " in line]
+        before = "The records before it are unchanged."
+        assert found == ([f"Found the expected record: number {number}. {before}"] if number else [])
+        missing = "the expected record was not found: it, or a record before it, was changed or removed"
         assert (missing in document["defects"]) is (number is None)
         assert document["expected_sequence"] == number
 
@@ -245,26 +282,25 @@ class TestVerify:
         machine.call(*ROTATE)
         last = machine.records[-1].hash
         earlier = machine.log.rename(machine.log.with_name("log.1"))
-        proof = (
-            "To prove that nothing was lost, run robodj-secretguard log verify --operations-log EARLIER-FILE --expect"
-            f" {last}"
-        )
+        prove = "To prove that no record was lost in between, run"
+        proof = f"robodj-secretguard log verify --operations-log EARLIER-FILE --expect {last}"
         machine.log.touch(0o600)
         assert error(machine.call("log", "verify")) == (
             f"{THE_LOG}: the log has no record; nothing was verified."
-            f" Record 2 was the last one of an earlier file. {proof}"
+            f" Record 2 was the last one of an earlier file. {prove} {proof}"
         )
         machine.environ.update(good_keys())
         machine.call(*ROTATE)
         lines, document = self.verify(machine, "--expect", machine.records[1].hash, passes=True)
         assert lines == [
-            f"3 records, of which the last is {machine.records[-1].hash}.",
-            f"This log continues after record 2 ({last}).",
-            f"Records up to number 2 belong to an earlier file. {proof}",
-            "The expected record is number 4, with all before it in this file.",
+            f"3 records. The hash of the last record is {machine.records[-1].hash}.",
+            f"This log continues an earlier file, after record 2 ({last}).",
+            f"{prove}:",
+            f"     {proof}",
+            "Found the expected record: number 4. The records before it in this file are unchanged.",
         ]
         assert document["continues"] == {"sequence": 2, "hash": last}
-        words = shlex.split(proof.partition("run robodj-secretguard ")[2].replace("EARLIER-FILE", str(earlier)))
+        words = shlex.split(proof.removeprefix("robodj-secretguard ").replace("EARLIER-FILE", str(earlier)))
         assert machine.call(*words).status == 0
         earlier.write_bytes(earlier.read_bytes().splitlines(keepends=True)[0])
         assert machine.call(*words).status == 1
@@ -321,9 +357,9 @@ class TestGate:
         """A missing log that an option or the variable names is a warning."""
         options = (name, "nowhere.jsonl") if name.startswith("-") else ()
         machine.environ.update({} if options else {name: "nowhere.jsonl"})
-        remedy = f"Set {name} to the operations log; leave it out only where the first record is still to come."
+        remedy = f"set {name} to the path of the operations log"
         assert self.findings(machine, *options) == [
-            ("warning", f"{name} names a file that is not there.", source, remedy)
+            ("warning", f"{name} names a file that does not exist", source, remedy)
         ]
         machine.put("nowhere.jsonl", "").chmod(0o600)
         assert self.findings(machine, *options) == []
@@ -337,8 +373,8 @@ class TestGate:
     @pytest.mark.parametrize(
         ("spoil", "why"),
         [
-            (edited, EDITED),
-            (lambda machine: machine.log.unlink() or machine.log.mkdir(), "it is not a regular file"),
+            (edited, f"does not verify: {EDITED}"),
+            (lambda machine: machine.log.unlink() or machine.log.mkdir(), "cannot be read: it is not a regular file"),
         ],
         ids=["edited", "directory"],
     )
@@ -346,8 +382,8 @@ class TestGate:
         """A log with a defect is a warning, with the command that explains it."""
         spoil(machine)
         options = ("--config-dir", "config", "--model", f"{__name__}:Other")
-        message = f"The operations log cannot be relied on: {why}."
-        remedy = f"Run robodj-secretguard log verify {shlex.join(options)}"
+        message = f"the operations log {why}"
+        remedy = f"run robodj-secretguard log verify {shlex.join(options)}"
         assert self.findings(machine, *options) == [("warning", message, "none", remedy)]
 
     def test_continued(self, machine: Machine) -> None:
@@ -355,8 +391,8 @@ class TestGate:
         machine.call(*ROTATE)
         machine.log.unlink()
         machine.log.touch(0o600)
-        message = "The operations log continues an earlier file, whose records are not judged here."
-        remedy = "Run robodj-secretguard log verify"
+        message = "the operations log continues an earlier file, whose records are not checked here"
+        remedy = "run robodj-secretguard log verify"
         assert self.findings(machine) == [("note", message, "none", remedy)]
         assert machine.call("check", "--strict").status == 0
 
@@ -365,8 +401,8 @@ class TestGate:
         """A recorded revocation that is not on the list is an alert, and the fix repeats the options."""
         options = ("--operations-log", "config/logs/secret_operations.jsonl", "--config-dir", "config")
         ran = machine.call("check", *options)
-        assert f"A recorded revocation is not on the revocation list: {OLD}." in ran.out
-        assert (ran.status, f"--yes {shlex.join(options)}" in ran.out) == (1, True)
+        assert (ran.status, f"ALERT: revocation-list: {OLD} " in ran.out) == (1, True)
+        assert f"--yes {shlex.join(options)}" in ran.out
 
 
 class TestPrepared:

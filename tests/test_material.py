@@ -14,17 +14,23 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from spellings import respelled
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import Generator, RuntimeSecrets
 from robodj_secretguard.material import (
+    BLANK,
+    NEWLINE,
+    PADDING,
+    QUOTES,
     canonical,
     default_digest,
     fingerprint,
     format_defects,
+    has_shape,
     is_fingerprint,
     is_hexadecimal,
     is_placeholder,
     is_sound,
     last_characters,
+    placeholder,
     weakness,
 )
 from robodj_secretguard.sealed import SealedStr
@@ -34,8 +40,7 @@ if TYPE_CHECKING:
 
 BASE64URL = string.ascii_letters + string.digits + "-_"
 HEX = "0123456789abcdef"
-NEWLINE, BLANK, QUOTES = "it ends with a newline", "it begins or ends with a blank", "it carries quotes"
-PADDING, CHARACTER = "it ends with = padding", "it holds a character outside A-Z a-z 0-9 - _"
+CHARACTER = "a character outside A-Za-z0-9_-"
 MATERIAL = {policy.variable: policy.material for policy in RuntimeSecrets.secret_policies.values()}
 
 
@@ -166,6 +171,27 @@ class TestPlaceholder:
         assert not is_placeholder(base64.b64encode(secrets.token_hex(32).encode()).decode())
         assert not is_placeholder(base64.b64encode(secrets.token_urlsafe(32).encode()).decode())
 
+    @pytest.mark.parametrize(
+        ("text", "kind"),
+        [
+            ("todo", "a placeholder, not a key"),
+            ("xxxxxxxx", "a placeholder, not a key"),
+            ("<key>", "a placeholder, not a key"),
+            ("replace_with_a_key", "a placeholder, not a key"),
+            ("R3PL4C3-W1TH", "a placeholder, not a key"),
+            (bytes(range(200, 232)).hex(), "the default key of a well-known project"),
+            (bytes(range(32)).hex(), "readable text in base64 or hexadecimal, not a random key"),
+            (base64.b64encode(b"changeme").decode(), "readable text in base64 or hexadecimal, not a random key"),
+            ("", ""),
+        ],
+    )
+    def test_its_kind(self, monkeypatch: pytest.MonkeyPatch, text: str, kind: str) -> None:
+        """Each kind of placeholder has its own words; other text has none."""
+        monkeypatch.setattr("robodj_secretguard.material.DEFAULTS", {default_digest(bytes(range(200, 232)).hex())})
+        assert (placeholder(text), is_placeholder(text)) == (kind, bool(kind))
+        key = good_keys()[V1]
+        assert (placeholder(key), is_placeholder(key)) == ("", False)
+
     def test_a_default_in_every_spelling(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Padding, blanks, the alphabet of base64 and the case of hexadecimal do not hide a well-known default."""
         data = bytes(range(200, 232))
@@ -186,34 +212,36 @@ class TestFormat:
     """The accepted material, and what is wrong with other text."""
 
     @pytest.mark.parametrize(
-        ("variable", "alphabet", "length", "needed"),
+        ("variable", "alphabet", "length", "defect"),
         [
-            (V1, BASE64URL, 42, "base64url characters where at least 43"),
+            (V1, BASE64URL, 42, "42 characters, not 43 or more"),
             (V1, BASE64URL, 43, ""),
             (V1, BASE64URL, 500, ""),
-            (V1, HEX, 63, "hexadecimal characters where at least 64"),
+            (V1, HEX, 63, "63 hexadecimal digits, not 64 or more"),
             (V1, HEX, 64, ""),
             (V1, HEX, 65, ""),
-            (V2, BASE64URL, 85, "base64url characters where at least 86"),
+            (V2, BASE64URL, 85, "85 characters, not 86 or more"),
             (V2, BASE64URL, 86, ""),
             (V2, BASE64URL, 500, ""),
-            (V2, HEX, 127, "hexadecimal characters where exactly 128"),
+            (V2, HEX, 127, "127 hexadecimal digits, not exactly 128"),
             (V2, HEX, 128, ""),
-            (V2, HEX, 129, "hexadecimal characters where exactly 128"),
+            (V2, HEX, 129, "129 hexadecimal digits, not exactly 128"),
         ],
     )
-    def test_length(self, variable: str, alphabet: str, length: int, needed: str) -> None:
+    def test_length(self, variable: str, alphabet: str, length: int, defect: str) -> None:
         """A key carries the bytes that its generator makes; hexadecimal text is recognized in any case."""
         text = random_text(alphabet, length)
         for each in (text, text.upper()) if alphabet is HEX else (text,):
-            said = [f"it has {length} {needed} are needed"] if needed else []
-            assert format_defects(each, MATERIAL[variable]) == said
+            assert format_defects(each, MATERIAL[variable]) == ([defect] if defect else [])
 
-    @pytest.mark.parametrize(("length", "said"), [(15, "fewer than 16"), (16, "16")])
-    def test_a_short_length_is_not_reported(self, length: int, said: str) -> None:
-        """A length below 16 characters is not reported."""
-        (defect,) = format_defects(random_text(BASE64URL, length), MATERIAL[V1])
-        assert defect == f"it has {said} base64url characters where at least 43 are needed"
+    @pytest.mark.parametrize(
+        ("length", "defect"), [(1, "fewer than 16 characters"), (15, "fewer than 16 characters"), (16, "16 {}, not {}")]
+    )
+    def test_a_short_length_is_not_reported(self, length: int, defect: str) -> None:
+        """A length below 16 characters is not reported, and neither is the alphabet."""
+        for alphabet, exact in ((BASE64URL, ("characters", "43 or more")), (HEX, ("hexadecimal digits", "64 or more"))):
+            text = random_text(alphabet, length) if length > 1 else alphabet[0]
+            assert format_defects(text, MATERIAL[V1]) == [defect.format(*exact)]
 
     @pytest.mark.parametrize(
         ("spoil", "defects"),
@@ -228,7 +256,7 @@ class TestFormat:
         ],
     )
     def test_what_surrounds_a_key(self, spoil: str, defects: list[str]) -> None:
-        """Everything that surrounds a key is named at once, from the outside in, and no character is shown."""
+        """All that surrounds a key is reported at once, from the outside in. No character of it is shown."""
         assert format_defects(spoil.format(good_keys()[V1]), MATERIAL[V1]) == defects
 
     @pytest.mark.parametrize(
@@ -236,24 +264,62 @@ class TestFormat:
     )
     def test_nothing_left(self, value: str, defect: str | None) -> None:
         """A value of nothing but blanks, quotes or padding has nothing else left."""
-        assert format_defects(value, MATERIAL[V1]) == [*filter(None, [defect]), "nothing else is left"]
+        assert format_defects(value, MATERIAL[V1]) == [*filter(None, [defect]), "nothing else"]
+
+    def test_the_words(self) -> None:
+        """Each defect is a noun phrase, to follow "has"."""
+        phrases = [
+            "a newline at the end",
+            "a blank at the beginning or end",
+            "quotes around it",
+            "= padding at the end",
+        ]
+        assert phrases == [NEWLINE, BLANK, QUOTES, PADDING]
 
     def test_hexadecimal(self) -> None:
         """Text is hexadecimal when every character is a digit of either case, and there is one."""
         assert [is_hexadecimal(text) for text in ("0aF", "0aG", "")] == [True, False, False]
 
 
-class TestWeak:
-    """A key that is plainly not random."""
+class TestShape:
+    """Whether text looks like the key of another secret."""
 
-    ONE_BLOCK, ONE_CASE = "it repeats one block", "it has no upper-case or no lower-case letter"
-    RUNS = "half of it or more is runs of neighbouring letters, digits or keys"
+    @pytest.mark.parametrize(
+        ("generator", "alphabet", "length"),
+        [
+            (Generator("token_urlsafe", 32), BASE64URL, 43),
+            (Generator("token_urlsafe", 64), BASE64URL, 86),
+            (Generator("token_hex", 64), HEX, 128),
+            (Generator("token_hex", 32), HEX, 64),
+        ],
+    )
+    def test_of_a_generator(self, generator: Generator, alphabet: str, length: int) -> None:
+        """Text has the shape of a generator's keys where its length and its alphabet are theirs."""
+        text = random_text(alphabet, length)
+        assert has_shape(text, generator)
+        others = (text[:-1], f"{text}a", f"{text[:-1]}+", f"{text[:-1]}\n", f"{text[:-1]}=", "")
+        assert [has_shape(other, generator) for other in others] == [False] * 6
+
+    def test_of_two_alphabets(self) -> None:
+        """Every hexadecimal digit is a base64url character, in either case. The reverse does not hold."""
+        digits = secrets.token_hex(32)
+        for text in (digits, digits.upper()):
+            assert has_shape(text, Generator("token_hex", 32))
+            assert has_shape(text, Generator("token_urlsafe", 48))
+        assert not has_shape(secrets.token_urlsafe(48)[:-1] + "z", Generator("token_hex", 32))
+
+
+class TestWeak:
+    """A key that is clearly not random."""
+
+    ONE_BLOCK, ONE_CASE = "one block that is repeated", "letters of one case only"
+    RUNS = "alphabet or keyboard runs in half of it"
 
     @pytest.mark.parametrize(("alphabet", "fewest", "length"), [(BASE64URL, 16, 43), (HEX, 10, 64)])
     def test_distinct_characters(self, alphabet: str, fewest: int, length: int) -> None:
         """16 distinct characters are needed, in hexadecimal 10; the case of hexadecimal does not count."""
         weak, fine = (random_text(alphabet, length, count) for count in (fewest - 1, fewest))
-        said = f"it has fewer than {fewest} distinct characters"
+        said = f"fewer than {fewest} distinct characters"
         assert [weakness(weak), weakness(fine)] == [said, None]
         if alphabet is HEX:
             assert weakness("".join(secrets.choice((char, char.upper())) for char in weak)) == said

@@ -300,7 +300,7 @@ class TestInstance:
         made = RuntimeSecrets()
         assert [made.secret_key.get_secret_value(), made.secret_v2_key.get_secret_value()] == [*keys.values()]
         os.environ["ROBODJ_PROTECTED_ENV"] = "true"
-        with pytest.raises(ValidationError, match="fallback files are off"):
+        with pytest.raises(ValidationError, match="fallback files are not read"):
             RuntimeSecrets()
 
     @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ class TestInstance:
         readings = read(policies, variables_read(policies), environment=weak, now=datetime.now(UTC))
         with pytest.raises(TypeError, match="takes no values"):
             RuntimeSecrets(_judgement=Lenient(readings))  # type: ignore[call-arg]
-        with pytest.raises(ValidationError, match="plainly not random"):
+        with pytest.raises(ValidationError, match="clearly not random"):
             RuntimeSecrets(_judgement=Judgement(readings))  # type: ignore[call-arg]
         with pytest.raises(ValidationError) as raised:
             model_of(policy())(_judgement=Judgement(readings))
@@ -444,7 +444,7 @@ class TestModelOfTheHost:
         """A model of one secret is checked and made."""
         own = model_of(policy(), base=SecretSettings)
         assert found(check(own)) == [("missing", "webhook.key")]
-        with pytest.raises(ValidationError, match="WEBHOOK_KEY is unset"):
+        with pytest.raises(ValidationError, match="WEBHOOK_KEY is not set"):
             own()
         os.environ["WEBHOOK_KEY"] = keys[V1]
         assert ([status.secret for status in check(own).secrets], found(check(own))) == (["webhook.key"], [])
@@ -455,13 +455,13 @@ class TestModelOfTheHost:
         key = good_keys()[V2]
         environ = {V1: key, V2: key, "WEBHOOK_KEY": key}
         for more, before, equal in (
-            ({}, ("shared", "secret_v2.key"), "secret.key, secret_v2.key"),
-            ({V1: ""}, ("missing", "secret.key"), "secret_v2.key"),
-            ({V1: "changeme"}, ("placeholder", "secret.key"), "secret_v2.key"),
+            ({}, ("shared", "secret_v2.key"), [V1, V2]),
+            ({V1: ""}, ("missing", "secret.key"), [V2]),
+            ({V1: "changeme"}, ("placeholder", "secret.key"), [V2]),
         ):
             report = check(model_of(policy()), environ=environ | more, config_dir=tmp_path, now=NOW)
             assert found(report) == [before, ("shared", "webhook.key")]
-            assert f"that of {equal} are equal" in report.findings[1].message
+            assert [each for each in (V1, V2) if each in report.findings[1].message] == equal
 
 
 def after(judge: Callable[[str], Any], *fields: str) -> type[RuntimeSecrets]:
@@ -505,7 +505,7 @@ class TestValidatorOfTheHost:
         """What it refuses, replaces or ends is an alert, on the first secret that it refuses, without its text."""
         report = check(model, environ=keys, now=NOW)
         assert (found(report), report.ok) == ([("internal", secret)], False)
-        assert report.findings[0].message.startswith(f"The check itself failed {why}: ")
+        assert why in report.findings[0].message
         with pytest.raises((ValidationError, CheckFailedError)) as raised:
             model()
         error = raised.value

@@ -11,7 +11,7 @@ from conftest import V1, V2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robodj_secretguard.near_miss import VariableRead, VariablesRead
+from robodj_secretguard.near_miss import NearMiss, VariableRead, VariablesRead
 
 TARGET = "ROBODJ_SECRET_V2_KEY"
 ALPHABET = string.ascii_uppercase + string.digits + "_"
@@ -27,10 +27,14 @@ READ = VariablesRead(
 )
 
 
+def near_misses(*names: str, unset: tuple[str, ...] = ()) -> tuple[NearMiss, ...]:
+    """Return the typos among some names, all of which are set but those that are `unset`."""
+    return READ.near_misses(names, is_set=lambda name: name in names and name not in unset, any_case=True)
+
+
 def near(*names: str, unset: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """List which variables are meant, and how those that are set are shown."""
-    found = READ.near_misses(names, is_set=lambda name: name in names and name not in unset, any_case=True)
-    return [(meant.name, shown) for meant, shown in found]
+    """List which variables are meant, and the names that may be shown."""
+    return [(miss.meant.name, miss.name) for miss in near_misses(*names, unset=unset)]
 
 
 @cache
@@ -48,7 +52,7 @@ def one_edit_away(target: str) -> frozenset[str]:
 def near_target(names: list[str], *, target: str = TARGET, any_case: bool = True) -> list[str]:
     """List what is found near one target."""
     read = VariablesRead([VariableRead(target)])
-    return [shown for _, shown in read.near_misses(names, is_set=lambda _: True, any_case=any_case)]
+    return [miss.name for miss in read.near_misses(names, is_set=lambda _: True, any_case=any_case)]
 
 
 class TestOneEdit:
@@ -113,24 +117,46 @@ class TestFamilies:
 
     @pytest.mark.parametrize("end", ["EXPIERS_ON", "NOTAFTER", "ROTATE_BY", "EXPRIES", "EXP{key}", "{key}_EXPIRED"])
     def test_of_other_words(self, end: str) -> None:
-        """Any other word could hold a key: such a name is described by how it begins."""
-        said = (E1, f"A name that begins with {V1} and speaks of expiry")
+        """Any other word may hold a key: such a name is not shown, and several such names are one typo."""
         names = [f"{V1}_{end.format(key=secrets.token_hex(16).upper())}" for _ in range(3)]
-        assert near(*names) == [said]
+        assert near(*names) == [(E1, "")]
 
-    def test_how_a_name_is_described(self) -> None:
-        """The longest known beginning is shown, such as a variable without its last word."""
-        assert near("ROBODJ_SECRET_EXPIRES_X") == [
-            (E1, "A name that begins with ROBODJ_SECRET and speaks of expiry"),
-        ]
-        for name in ("WEBHOOK_SIGNING_EXPIRES_AT", "WEBHOOK_SIGNING_VALID_UNTIL"):
-            assert near(name) == [(OTHER, "A name that begins with WEBHOOK_SIGNING and speaks of expiry")]
-        assert near("ROBODJ_PROTECTED_X") == [(SWITCH, "A name that begins with ROBODJ_PROTECTED")]
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("ROBODJ_SECRET_EXPIRES_X", E1),
+            ("WEBHOOK_SIGNING_EXPIRES_AT", OTHER),
+            ("WEBHOOK_SIGNING_VALID_UNTIL", OTHER),
+            ("ROBODJ_PROTECTED_X", SWITCH),
+        ],
+    )
+    def test_of_one_other_word(self, name: str, meant: str) -> None:
+        """One word that is not listed is enough for a name not to be shown, also where it is part of another name."""
+        assert near(name) == [(meant, "")]
 
     @pytest.mark.parametrize("name", [f"{V1}\n", "ROBODJ_SECRET-KEY", "ROBODJ_\N{LATIN SMALL LETTER LONG S}ECRET_KEY"])
     def test_another_character(self, name: str) -> None:
-        """A name with any other character than A-Z a-z 0-9 _ is not shown."""
-        assert near(name) == [(V1, "A name that is one character away")]
+        """A name one edit away is shown, but not where the edit is another character than A-Z a-z 0-9 _."""
+        assert near(name) == [(V1, "")]
+        assert near(name, f"{V1}S", f"{V1}-") == [(V1, ""), (V1, f"{V1}S")]
+
+    @pytest.mark.parametrize("name", [f"{V1}S", f"{V1}\n", V1.lower(), f"{V1}_FILE"])
+    def test_whether_the_variable_that_is_meant_is_set(self, name: str) -> None:
+        """A typo says whether the variable that is meant is set too; an empty variable is not set."""
+        for names, unset, expected in (((name,), (), False), ((name, V1), (), True), ((name, V1), (V1,), False)):
+            (miss,) = near_misses(*names, unset=unset)
+            assert (miss.meant.name, miss.is_meant_set) == (V1, expected)
+
+    @pytest.mark.parametrize(
+        ("name", "meant"), [("ROBODJ_PROTECTED_MODE", SWITCH), (f"{V1}_EXPIRY", E1), (f"{V1}_EXPRIES", E1)]
+    )
+    def test_whether_the_variable_of_a_family_is_set(self, name: str, meant: str) -> None:
+        """The same holds for a name that is a typo by how it begins, whether or not it is shown."""
+        assert [near_misses(*names)[0].is_meant_set for names in ((name,), (name, meant), (name, V1))] == [
+            False,
+            True,
+            False,
+        ]
 
     @pytest.mark.parametrize(
         "name",

@@ -28,6 +28,7 @@ from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, Log, find, load, opened, read
 from robodj_secretguard.shapes import Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.textfile import IN_WRITABLE, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,7 +81,7 @@ def head_of(path: Path) -> Path:
 def breaks(number: int, after: int) -> str:
     """Return the defect of a line that is not the next one after another, or after the beginning."""
     before = f"line {after}" if after else "the beginning"
-    return f"line {number} does not follow {before}: one was changed, or one between was taken away"
+    return f"line {number} does not follow {before}: one was changed, or one between was removed"
 
 
 LINES = A, B, C, D = chain(*some(4))
@@ -433,14 +434,14 @@ def log_at(path: Path, mode: int = 0o600, size: int = len(WHOLE)) -> Path:
 
 
 LINK = "it is a link, and nothing is read or written through one"
-OTHERS = "others may have changed it or put it there: "
+OTHERS = "others may have changed it: "
 UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "directory": (os.mkdir, "it is not a regular file"),
     "FIFO": (lambda path: os.mkfifo(path), "it is not a regular file"),  # noqa: PLW0108 - it is POSIX's
-    "writable": (lambda path: log_at(path, 0o602), f"{OTHERS}it is writable by others"),
+    "writable": (lambda path: log_at(path, 0o602), f"{OTHERS}it {WRITABLE}"),
     "writable directory": (
         lambda path: log_at(path).parent.chmod(0o777),
-        f"{OTHERS}its directory is writable by others",
+        f"{OTHERS}it {IN_WRITABLE}",
     ),
     "link": (lambda path: path.symlink_to(log_at(path.with_name("target"))), LINK),
     "dangling link": (lambda path: path.symlink_to("nowhere"), LINK),
@@ -492,7 +493,7 @@ class TestFile:
         (tmp_path / "theirs").mkdir()
         (tmp_path / "config" / "logs").symlink_to(tmp_path / "theirs")
         assert refused(tmp_path / "config" / "logs" / "log.jsonl") == (
-            "others may put it there: a directory on the way to it, or a link, is theirs to change"
+            "others can write its directory or a directory above it, so they could replace it"
         )
         assert os.listdir(tmp_path / "theirs") == []
 

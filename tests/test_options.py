@@ -38,6 +38,7 @@ from robodj_secretguard.cli.output import Result
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import Log
 from robodj_secretguard.shapes import Head
+from robodj_secretguard.textfile import OWNED, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +139,7 @@ class TestValues:
         """No option is required, and every switch is off."""
         arguments = vars(parse())
         assert {name for name, value in arguments.items() if value is not None} == {
-            *("run", "require_env_only", "strict", "uses_project_model", "format")
+            *("run", "require_env_only", "strict", "uses_project_model", "format", "color")
         }
         assert (arguments["require_env_only"], arguments["strict"], arguments["format"]) == (False, False, "text")
 
@@ -350,7 +351,7 @@ class TestFile:
         configured(machine, mode=0o646)
         ran = call(machine, "check")
         assert (ran.status, ran.out) == (2, "")
-        why = "[tool.robodj-secretguard] in pyproject.toml is not trusted: it is writable by others"
+        why = f"[tool.robodj-secretguard] in pyproject.toml is not trusted: it {WRITABLE}"
         assert ran.err.startswith(f"{STDERR}{why}")
         configured(machine, "[project]\nname = 'x'\n", mode=0o666)
         assert call(machine, "check").status == 0
@@ -363,7 +364,7 @@ class TestFile:
         os.chown(tmp_path, 65534, -1)
         assert find_project(str(tmp_path)).strict
         os.chown(path, 65534, -1)
-        assert "it is owned by another ordinary user" in error(find_project, str(tmp_path))
+        assert f" is not trusted: it {OWNED}; " in error(find_project, str(tmp_path))
 
     @posix_only
     def test_deleted_directory(self, tmp_path: Path) -> None:
@@ -410,22 +411,22 @@ class TestLog:
         assert machine.within(lambda: directory_of(parse(), RuntimeSecrets)) == ("deploy", "environment")
         assert located(project=Project()) == (
             os.path.join("deploy", file),
-            "the operations log logs/secret_operations.jsonl in the configured directory",
+            "the operations log $ROBODJ_CONFIG_DIR/logs/secret_operations.jsonl",
             None,
             (os.path.join("deploy", "logs"),),
         )
 
     def test_state(self) -> None:
-        """A log verifies, or cannot be relied on, or has no record, or does not exist."""
+        """A log verifies or not, cannot be read, has no record, or does not exist."""
         record = rotated(datetime(2020, 1, 1, tzinfo=UTC), f"sgfp1:{'0' * 32}").hashed(b"a line")
         head = Head(sequence=7, hash=record.hash)
         for log, why, found, verdict in (
             (None, "", False, "none"),
-            (None, "it is a link", True, "cannot be relied on: it is a link"),
+            (None, "it is a link", True, "cannot be read: it is a link"),
             (Log(), "", True, "no record"),
             (Log(head=head), "", True, "no record; it continues after record 7"),
             (Log((record,)), "", True, f"verifies, last record {record.hash}"),
-            (Log((record,), damage=("line 2 is bad", "line 3 too")), "", True, "cannot be relied on: line 2 is bad"),
+            (Log((record,), damage=("line 2 is bad", "line 3 too")), "", True, "does not verify: line 2 is bad"),
         ):
             state = OperationsLog("path", "the log", log=log, unreadable=why)
             records, bad = (log.records, [*log.damage]) if log else ((), [why] if why else [])

@@ -1,20 +1,23 @@
-"""The result of a command as text, as a table and as JSON, and the streams that it is written to."""
+"""The result of a command as text, as a table and as JSON, and how it is written to the streams."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import math
 import os
+import shlex
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
 import structlog
-from command_line import Terminal
-from conftest import V2, good_keys
+from command_line import Terminal, fingerprint_of
+from conftest import NOW, V1, V2, good_keys, marker, posix_only
 
 from robodj_secretguard import check
 from robodj_secretguard.cli.output import (
@@ -22,6 +25,7 @@ from robodj_secretguard.cli.output import (
     EXIT_CLEAN,
     EXIT_USAGE,
     MODEL,
+    PASSED,
     PROGRESS_SECONDS,
     WIDTH,
     Progress,
@@ -32,14 +36,15 @@ from robodj_secretguard.cli.output import (
     divert_stdout,
     emit_event,
     is_terminal,
-    labelled,
     rendered,
     restore_stdout,
     revocation_line,
     say,
     shows_colour,
-    status_line,
+    status_rows,
+    styled,
     tally,
+    width_of,
     wrapped,
 )
 from robodj_secretguard.guard import REFUSED
@@ -50,6 +55,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USED = {"name": "a:B", "source": "option"}
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def xterm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a terminal that shows colour."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "")
 
 
 class Broken(io.StringIO):
@@ -100,33 +113,109 @@ class TestRender:
         assert (list(json.loads(text).items()), text.isascii()) == (list(document.items()), True)
         assert text.startswith('{\n  "')
 
-    def test_text(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A terminal shows colour. Long lines are wrapped on request, under the text that has a label."""
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.delenv("NO_COLOR", raising=False)
-        result = Result(0, ["plain", ("bad", "red"), ("so so", "yellow"), ("good", "green")])
-        assert as_text(result, USED, io.StringIO()) == "plain\nbad\nso so\ngood"
-        coloured = "plain\n\x1b[31mbad\x1b[0m\n\x1b[33mso so\x1b[0m\n\x1b[32mgood\x1b[0m"
-        assert as_text(result, USED, Terminal()) == coloured
-        words = ["x" * 40] * 2
-        long = [" ".join(words), labelled("owner", " ".join(words))]
-        assert long[1] == f"  owner{' ' * 8}{words[0]} {words[0]}"
-        assert as_text(Result(0, long), USED, None) == "\n".join(long)
-        assert as_text(Result(0, long, wraps=True), USED, None).splitlines() == [
-            *(words[0], f"  {words[0]}", f"  owner{' ' * 8}{words[0]}", f"{' ' * 15}{words[0]}")
-        ]
+    def test_text(self) -> None:
+        """The table is above the lines, after an empty one. Either may be missing."""
+        rows = [("a", "b"), ("cc", "d")]
+        result = Result(0, ["one", "two"], table=rows)
+        assert as_text(result, USED, None) == "a   b\ncc  d\n\none\ntwo"
+        assert as_text(Result(0, table=rows), USED, None) == "a   b\ncc  d"
+        assert as_text(Result(0, ["one"]), USED, None) == "one"
+
+    @pytest.mark.usefixtures("xterm")
+    def test_literal(self) -> None:
+        """Some text is the same on a terminal: a key, or Markdown."""
+        text = f"ALERT: {'word ' * 30}"
+        assert as_text(Result(0, [text], literal=True), USED, Terminal(), "always") == text
+
+    def test_then(self) -> None:
+        """What is written before a command that follows is for stderr, so its terminal decides the form."""
+        long = "word " * 20
+        result = Result(0, [long], then=lambda: Result(0))
+        for stderr, stdout in ((Terminal(), None), (None, Terminal())):
+            with patch.object(sys, "stderr", stderr):
+                text = rendered(result, "text", USED, stdout).text
+            assert ("\n" in text) is (stderr is not None)
 
     @pytest.mark.parametrize("name", ["NO_COLOR", "TERM"])
+    @pytest.mark.usefixtures("xterm")
     def test_colour(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-        """A terminal shows no colour where NO_COLOR is set, where it is dumb, and on Windows."""
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setenv("NO_COLOR", "")
-        assert shows_colour(Terminal())
+        """A terminal has no colour where NO_COLOR is set, where it is dumb, and on Windows. `--color` wins over all."""
+        assert [shows_colour(Terminal()), shows_colour(io.StringIO())] == [True, False]
+        assert not shows_colour(Terminal(), "never")
         monkeypatch.setenv(name, "dumb")
         assert not shows_colour(Terminal())
         monkeypatch.setenv(name, "")
         with patch.object(os, "name", "nt"):
             assert not shows_colour(Terminal())
+            assert shows_colour(None, "always")
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("ok  a\nwarn  b\nFAIL  c", "\x1b[32mok\x1b[0m  a\n\x1b[33mwarn\x1b[0m  b\n\x1b[31mFAIL\x1b[0m  c"),
+            ("okay\n ok\nfine: ALERT:", "okay\n ok\nfine: ALERT:"),
+            ("WARNING: a\nALERT: b", "\x1b[33mWARNING:\x1b[0m a\n\x1b[31mALERT:\x1b[0m b"),
+            ("  cadence  9 days: OVERDUE", "  cadence  9 days: \x1b[33mOVERDUE\x1b[0m"),
+            ("Secret integrity check FAILED: 1 alert.", "\x1b[31mSecret integrity check FAILED:\x1b[0m 1 alert."),
+            (PASSED, f"\x1b[32m{PASSED}\x1b[0m"),
+        ],
+        ids=range(6),
+    )
+    def test_coloured(self, text: str, expected: str) -> None:
+        """Marks, severities and verdicts have colour, and say the same without it."""
+        assert styled(text, None, "always") == expected
+        assert styled(text, None, "auto") == text
+
+    @pytest.mark.parametrize(
+        ("line", "rest"),
+        [
+            ("one", "  "),
+            ("ALERT: one", "       "),
+            ("  fix: one", "       "),
+            ("  rotated      one", "               "),
+            ("revocation list: one", "                 "),
+            ("1. one", "   "),
+            ("10. [x] one", "        "),
+            ("a.b: one", "  "),
+            (f"operations log: {'x' * 70}", "  "),
+        ],
+        ids=range(9),
+    )
+    def test_wrapping(self, line: str, rest: str) -> None:
+        """On a terminal, a long line goes on below its text, or where a word is too long for that, further left."""
+        words = f"{line} {'word ' * 20}".rstrip()
+        first, *others = styled(words, Terminal(), "never").splitlines()
+        assert " ".join([first, *(each.strip() for each in others)]) == words
+        assert {each[: len(each) - len(each.lstrip())] for each in others} == {rest}
+        assert max(map(len, [first, *others])) <= WIDTH
+        assert styled(words, io.StringIO(), "never") == words
+
+    @posix_only
+    @pytest.mark.parametrize(
+        "words", [["a b", "it's", "c d" * 9], ["--" + "x" * 70, "y"], ["x" * 90, "y y"]], ids=range(3)
+    )
+    def test_command(self, words: list[str]) -> None:
+        """A long command goes on after a backslash, between two words, so that it can be pasted into a shell."""
+        line = f"     {shlex.join(['robodj-secretguard', *words, *words])} | less"
+        text = styled(line, Terminal(), "never")
+        assert shlex.split(text.replace("\\\n", " ")) == shlex.split(line)
+        rows = text.splitlines()
+        assert rows[0].startswith("     robodj-secretguard")
+        assert [row.endswith(" \\") for row in rows] == [True] * (len(rows) - 1) + [False]
+        assert all(len(row) <= WIDTH or len(row.split()) == 2 for row in rows)
+        with patch.object(os, "name", "nt"):
+            assert styled(line, Terminal(), "never") == line
+
+    @posix_only
+    @pytest.mark.parametrize(("columns", "width"), [(200, 80), (80, 80), (50, 50), (3, 20), (0, 80)])
+    def test_width(self, columns: int, width: int) -> None:
+        """Text has the width of the terminal, from 20 to 80 columns. Any other stream has no width."""
+        with patch("os.get_terminal_size", return_value=os.terminal_size((columns, 9))) as asked:
+            with patch.object(Terminal, "fileno", return_value=7):
+                assert width_of(Terminal()) == width
+            asked.assert_called_once_with(7)
+            assert width_of(Terminal()) == WIDTH  # it has no descriptor
+        assert width_of(io.StringIO()) == width_of(None) == math.inf
 
     def test_terminal(self) -> None:
         """A stream that is missing, closed or a file is not a terminal."""
@@ -135,19 +224,50 @@ class TestRender:
         streams = (None, io.StringIO(), closed, Terminal())
         assert [is_terminal(stream) for stream in streams] == [False, False, False, True]
 
-    def test_lines(self) -> None:
-        """A report is reduced to a tally and a line for each secret, and the revocation list to a line."""
-        report = check(environ=good_keys() | {f"{V2}_EXPIRES_AT": "2099-01-05T00:00:00Z"})
-        assert tally(report) == "0 alert(s), 1 warning(s)"
-        assert [*map(status_line, report.secrets)] == [
-            "secret.key: present (source: environment; no expiry marker)",
-            "secret_v2.key: present (source: environment; expires 2099-01-05T00:00:00Z)",
+    @pytest.mark.parametrize(
+        ("environ", "text"),
+        [
+            ({}, "no alerts, no warnings"),
+            ({V1: ""}, "1 alert"),
+            ({V1: "", V2: "short", f"{V2}_EXPIRES_AT": marker(DAY)}, "2 alerts, 1 warning"),
+            ({f"{V1}_EXPIRES_AT": marker(DAY), f"{V2}_EXPIRES_AT": marker(DAY)}, "2 warnings"),
+        ],
+        ids=range(4),
+    )
+    def test_tally(self, environ: dict[str, str], text: str) -> None:
+        """Findings are counted by their severities, in words."""
+        assert tally(check(environ=good_keys() | environ, now=NOW)) == text
+
+    def test_status_rows(self) -> None:
+        """A row has the mark, name, state, source, expiry with days left, and owner of a secret, below a header."""
+        environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(DAY * 2), f"{V2}_EXPIRES_AT": marker(-DAY)}
+        header, *rows = status_rows(check(environ=environ, now=NOW))
+        assert header == ("", "SECRET", "STATE", "SOURCE", "EXPIRES", "OWNER")
+        assert rows == [
+            ("warn", "secret.key", "present", "env", "2026-12-03 2d", "Security Operations"),
+            ("FAIL", "secret_v2.key", "expired", "env", "2026-11-30 -1d", "Security Operations"),
         ]
+
+    def test_marks(self, tmp_path: Path) -> None:
+        """A key that is present and not usable is marked, and so is one whose rotation is behind."""
+        keys = good_keys()
+        (tmp_path / "secret_v2.key").write_text(keys.pop(V2))
+        (tmp_path / "secret_v2.key").chmod(0o600)
+        keys["ROBODJ_REVOKED_FINGERPRINTS"] = fingerprint_of(keys[V1])
+        report = check(environ=keys, config_dir=tmp_path, now=NOW)
+        rows = status_rows(report, ["secret.key"])[1:]
+        assert [row[:5] for row in rows] == [
+            ("FAIL", "secret.key", "present", "env", "no marker"),
+            ("warn", "secret_v2.key", "present", "file", "no marker"),
+        ]
+        report = check(environ=good_keys(), config_dir=tmp_path / "none", now=NOW)
+        assert [row[0] for row in status_rows(report, ["secret_v2.key"])[1:]] == ["ok", "warn"]
+        assert status_rows(report._replace(secrets=())) == []
 
     @pytest.mark.parametrize(
         ("status", "line"),
         [
-            (None, "not looked for"),
+            (None, "not read"),
             (RevocationStatus((), frozenset()), "none"),
             (RevocationStatus(("environment",), frozenset("a")), "ROBODJ_REVOKED_FINGERPRINTS, 1 entry"),
             (
@@ -168,10 +288,20 @@ class TestRender:
         with pytest.raises(ValueError, match="shorter"):
             columns([("#", "WHEN"), ("10",)])
 
+    def test_narrow(self) -> None:
+        """Columns that do not fit the width go to a second line of each row, in columns of their own."""
+        rows = [("#", "WHEN", "WHO", "WHY"), ("10", "yesterday", "Ada", "because"), ("1", "now", "Grace", "-")]
+        assert columns(rows, 31) == columns(rows)
+        assert columns(rows, 28).splitlines() == [
+            *("#   WHEN       WHO", "    WHY", "10  yesterday  Ada", "    because", "1   now        Grace", "    -")
+        ]
+        assert columns(rows, 18).splitlines()[2:5] == ["10  yesterday", "    Ada    because", "1   now"]
+        assert columns(rows, 2).splitlines()[4:8] == ["10", "    yesterday", f"{' ' * 15}Ada", f"{' ' * 22}because"]
+
     def test_wrapped(self) -> None:
-        """Lines have at most 80 characters and break at blanks, not at hyphens. A longer word is cut."""
+        """Lines have at most 80 characters and break at blanks, not at hyphens. A longer word is left whole."""
         assert wrapped(f"  {'word ' * 14}well-known", "    ") == f"  {'word ' * 14}".rstrip() + "\n    well-known"
-        assert wrapped("x" * 90, "  ") == f"{'x' * 80}\n  {'x' * 10}"
+        assert wrapped(f"{'x' * 90} y", "  ") == f"{'x' * 90}\n  y"
 
 
 class TestSay:
@@ -203,25 +333,31 @@ class TestSay:
         then = Result(EXIT_CLEAN, text="a", stderr=["b"], then=lambda: Result(7, text="c"))
         assert (self.said(then, stdout), stdout.getvalue()) == ((7, "b\na\n"), "c\n")
 
+    def test_terminal(self) -> None:
+        """Lines on stderr are wrapped where it is a terminal, with the colour that was chosen; the text is ready."""
+        alert = f"ALERT: {'word ' * 20}".rstrip()
+        with patch.object(sys, "stderr", Terminal()) as stderr:
+            say(Result(1, text="x " * 60, stderr=[alert], color="always"), None)
+        first, second, *_ = stderr.getvalue().splitlines()
+        assert (first, second[:12]) == (f"\x1b[31mALERT:\x1b[0m {'word ' * 14}".rstrip(), "       word ")
+
     def test_event(self) -> None:
-        """An event is a line of JSON on stderr, and goes to the host's pipeline if there is one."""
+        """An event goes to the host's pipeline if there is one, and to no stream."""
         result = Result(0, events=[{"event": "rotated", "sequence": 7}])
-        line = {"sequence": 7, "event": "secret rotated", "level": "info"}
-        assert json.loads(self.said(result, None)[1]) == line
+        assert self.said(result, None) == (0, "")
         with structlog.testing.capture_logs() as events:
             structlog.configure()
-            assert json.loads(self.said(result, None)[1]) == line
+            assert self.said(result, None) == (0, "")
         assert events == [{"event": "secret rotated", "sequence": 7, "log_level": "info"}]
 
     def test_broken(self) -> None:
-        """A stderr or a pipeline that fails does no harm."""
+        """A pipeline that fails does no harm."""
 
         def interrupt(*_: object) -> dict[str, Any]:
             raise KeyboardInterrupt
 
         structlog.configure(processors=[interrupt])
-        with patch.object(sys, "stderr", Broken()):
-            emit_event("secret rotated", {"key": object()})
+        emit_event("secret rotated", {"key": object()})
 
 
 class TestProgress:
@@ -255,8 +391,10 @@ class TestProgress:
         assert (self.shown(Terminal(), (0, "a")), self.shown(io.StringIO(), (1, "a"))) == ("", "")
 
     def test_long(self) -> None:
-        """A line that is too long is cut: one that wraps could not be overwritten."""
+        """A line that is too long for the terminal is cut: one that wraps could not be overwritten."""
         assert self.shown(Terminal(), (1, "x" * 200)).startswith(self.line("x" * (WIDTH - 1)))
+        with patch("robodj_secretguard.cli.output.width_of", return_value=30):
+            assert self.shown(Terminal(), (1, "x" * 200)) == f"\r{'x' * 29}\r{' ' * 29}\r"
 
     def test_no_stream(self) -> None:
         """A stream that is missing, or closed meanwhile, does no harm."""

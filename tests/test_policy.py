@@ -33,7 +33,7 @@ def test_the_order_of_fields() -> None:
 
 def test_length_in_words() -> None:
     """A length reads as an operator would say it."""
-    assert list(map(str, (Length(43), Length(128, 128), Length(43, 90)))) == ["at least 43", "exactly 128", "43 to 90"]
+    assert list(map(str, (Length(43), Length(128, 128), Length(43, 90)))) == ["43 or more", "exactly 128", "43 to 90"]
 
 
 class TestGenerator:

@@ -35,10 +35,8 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "Ada"), ("EMAIL", "ada@robodj.example"))
 }
-FOUND = (
-    "ALERT: secret.key: assigned-key: {} in the index: the variable is given what would pass as the key, raw (FP)"
-).format
-KNOWN = "ALERT: {}: known-key: {} in the index: the key, raw (known by: {}; FP)".format
+FOUND = ("ALERT: secret.key: assigned-key: {} in the index: sets the variable to a valid key (form: raw; FP)").format
+KNOWN = "ALERT: {}: known-key: {} in the index: contains the key (form: raw; known by: {}; FP)".format
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="its paths of programs are of POSIX"),

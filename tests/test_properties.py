@@ -118,7 +118,7 @@ class TestWhateverIsThere:
             outcome, lines = written(lambda: guard(config_dir=config))
             status, document = written(lambda: main(["check", f"--config-dir={config}", "--format=json"]))
         assert (isinstance(outcome, RuntimeSecrets), outcome == REFUSED) == (report.ok, not report.ok)
-        assert len(lines.splitlines()) == len(report.findings)
+        assert len(lines.splitlines()) == 2 * len(report.findings) + (not report.ok)
         assert lines.isascii()
         assert (document_of(document)["ok"], status) == (report.ok, EXIT_CLEAN if report.ok else EXIT_ALERTS)
         backwards = dict(reversed(environ.items()))

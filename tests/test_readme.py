@@ -143,7 +143,7 @@ def help_of(*command: str) -> str:
 def test_the_tables() -> None:
     """Every setting, every option of the gate, every section of the policy in order, and every command has a row."""
     assert [name for name in SETTINGS if not re.search(rf"^\| .*`{name}`", README, re.MULTILINE)] == []
-    options = {"--require-env-only", "--config-dir", "--model", "--strict", "--format"}
+    options = {"--require-env-only", "--config-dir", "--model", "--strict", "--format", "--color"}
     assert set(re.findall(r"--[a-z-]+", help_of("check"))) - {"--help", "--operations-log"} == options
     assert [option for option in options if f"| `{option}" not in README] == []
     rows = re.findall(r"^\| (\d? ?\w*?) ?\| `robodj-secretguard ([^`]+)` \|", README, re.MULTILINE)

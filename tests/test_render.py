@@ -30,18 +30,15 @@ ONE, TWO = (f"sgfp1:{digit * 32}" for digit in "12")
 COMMITS = [digit * 40 for digit in "abc"]
 MORE = "2 more commits and the index"
 KNOWN = (KnownKey(ONE, "secret.key", "prod", ("environment", "operations log")), KnownKey(TWO, known_by=("keys-from",)))
-LOOKED_FOR = f"looked for: secret.key, keys that were passed, assignments of {V1}, {V2}"
-TO_DO = "What to do: whoever could look there has the key, and taking it away does not take it back (policy 4, 5):"
-REVOKE_IT = "- revoke it: each of these shows what it would do, and with --yes no service starts on the key"
-TAKE_IT_OUT = "- take it out of where it is; a history that was fetched keeps what was in it"
-UNSTAGE = [
-    "What to do: it is not committed yet. Take it out:",
-    "- git restore --staged -- PATH, or before the first commit: git rm --cached -- PATH",
-    TO_DO.replace("What to do:", "If it was anywhere else,"),
-]
-GIVEN = "the variable is given what would pass as the key, raw"
-UNTRACK = "- git rm --cached -- PATH, and put it into .gitignore: version control takes templates alone"
-MISSING = Unread("PATH 1", "it is not there")
+SEARCHED = f"Searched for: secret.key, the keys from --keys-from, assignments of {V1}, {V2}"
+EXPOSED = "Everybody who could read a place above may have the key (policy section 4)."
+STAGED = "Nothing is committed yet. If the key was in any other place too, others may have it."
+TO_DO = "What to do:"
+REVOKE = "1. Revoke each key (add --yes; without it, these only print the key):"
+PLAN = "2. Replace the key. This prints the steps:"
+UNTRACK = ["1. Stop tracking the key file, and add it to .gitignore:", "     git rm --cached -- PATH"]
+DELETE = "Delete the key from the places above. Copies of a git history keep it."
+MISSING = Unread("PATH 1", "it does not exist")
 NOTE = Unread("config/secret.key", "a fallback file", matters=False)
 
 
@@ -97,30 +94,34 @@ class TestText:
     @pytest.mark.parametrize(
         ("scope", "words"),
         [
-            (Scope.FILES, "files (not git's history: --git-history)"),
-            (Scope.STAGED, "what the next commit adds or changes"),
+            (Scope.FILES, "files only; history: --git-history"),
+            (Scope.STAGED, "staged changes"),
             (Scope.HISTORY, "files and git's history"),
         ],
     )
     def test_clean(self, scope: Scope, words: str) -> None:
         """A clean scan says what was searched for and where, and how much that was."""
         clean = scan(scope=scope)
-        assert written(clean) == [LOOKED_FOR, f"looked at: {words}: 2 files and objects, 1.5 MiB", CLEAN]
-        assert written(replace(clean, files=0))[1] == f"looked at: {words}: 1 file or object, 1.5 MiB"
+        assert written(clean) == [SEARCHED, f"Scanned: 2 files and objects, 1.5 MiB ({words})", CLEAN]
+        assert written(replace(clean, files=0))[1] == f"Scanned: 1 file or object, 1.5 MiB ({words})"
 
     def test_found(self) -> None:
         """Findings come first, then what to do about each key and each secret, once, and the verdict last."""
         findings = finding(), finding(form="base64"), finding(rule=Rule.ASSIGNED_KEY, fingerprint=TWO, known_by=())
         out = written(scan(*findings), "--config-dir", "conf dir")
         options = "--config-dir 'conf dir'"
-        assert [line.split(":")[0] for line in out[:5]] == ["ALERT"] * 3 + ["looked for", "looked at"]
+        assert [line.split(":")[0] for line in out[:5]] == ["ALERT"] * 3 + ["Searched for", "Scanned"]
         assert out[5:] == [
+            "",
+            EXPOSED,
             TO_DO,
-            REVOKE_IT,
-            f"- robodj-secretguard revoke --fingerprint {ONE} --reason 'found by a scan' {options}",
-            f"- robodj-secretguard revoke --fingerprint {TWO} --reason 'found by a scan' {options}",
-            f"- robodj-secretguard rotate plan secret.key {options}",
-            TAKE_IT_OUT,
+            REVOKE,
+            f"     robodj-secretguard revoke --fingerprint {ONE} --reason 'found by a scan' {options}",
+            f"     robodj-secretguard revoke --fingerprint {TWO} --reason 'found by a scan' {options}",
+            PLAN,
+            f"     robodj-secretguard rotate plan secret.key {options}",
+            f"3. {DELETE}",
+            "",
             "Scan FAILED: 3 findings.",
         ]
 
@@ -128,25 +129,33 @@ class TestText:
     def test_incomplete(self, findings: tuple[Found, ...]) -> None:
         """What was not read is listed, apart from what does not matter, and is part of the verdict."""
         out = written(scan(*findings, unread=(MISSING, NOTE, MISSING)))
-        missing = "INCOMPLETE: PATH 1: it is not there"
+        missing = "INCOMPLETE: PATH 1: it does not exist"
         assert out[len(findings) :][:3] == [missing, "note: config/secret.key: a fallback file", missing]
-        verdict = f"Scan INCOMPLETE: {len(findings)} finding{'' if findings else 's'}, and 2 things were not looked at."
+        verdict = f"Scan INCOMPLETE: {len(findings)} finding{'' if findings else 's'}; 2 places were not scanned."
         assert (out[-1], TO_DO in out) == (verdict, bool(findings))
-        assert written(scan(unread=(MISSING,)))[-1] == "Scan INCOMPLETE: 0 findings, and 1 thing was not looked at."
+        assert written(scan(unread=(MISSING,)))[-1] == "Scan INCOMPLETE: 0 findings; 1 place was not scanned."
         assert written(scan(unread=(NOTE,)))[-1] == CLEAN
 
     @pytest.mark.parametrize(
         ("found", "subject", "what"),
         [
-            (finding(), "secret.key: known-key", f"the key, raw (known by: environment; {ONE})"),
-            (finding(secret=None, environment="dev", known_by=()), "a key (dev): known-key", f"the key, raw ({ONE})"),
+            (finding(), "secret.key: known-key", f"contains the key (form: raw; known by: environment; {ONE})"),
+            (
+                finding(secret=None, environment="dev", known_by=()),
+                "a key (dev): known-key",
+                f"contains the key (form: raw; {ONE})",
+            ),
             (
                 finding(form="hex", known_by=("a", "b")),
                 "secret.key: known-key",
-                f"the key, hex (known by: a, b; {ONE})",
+                f"contains the key (form: hex; known by: a, b; {ONE})",
             ),
-            (finding(rule=Rule.ASSIGNED_KEY, known_by=()), "secret.key: assigned-key", f"{GIVEN} ({ONE})"),
-            (TRACKED, "a key: tracked-key-file", "git tracks this key file, and it holds more than a template"),
+            (
+                finding(rule=Rule.ASSIGNED_KEY, known_by=()),
+                "secret.key: assigned-key",
+                f"sets the variable to a valid key (form: raw; {ONE})",
+            ),
+            (TRACKED, "a key: tracked-key-file", "git tracks this key file, which is more than a template"),
         ],
         ids=range(5),
     )
@@ -158,10 +167,10 @@ class TestText:
         ("found", "place"),
         [
             (finding(), "a.txt:2:7"),
-            (finding(Where.NAME, line=None), "a.txt, in the name itself"),
-            (finding(Where.LINK), "a.txt, in what the link leads to"),
+            (finding(Where.NAME, line=None), "a.txt, in its name"),
+            (finding(Where.LINK), "a.txt, in the target of the link"),
             (finding(Where.INDEX), "a.txt:2:7 in the index"),
-            (carried(), f"blob {'d' * 40}:2:7, which no commit that can be reached carries"),
+            (carried(), f"blob {'d' * 40}:2:7, in no reachable commit"),
             (carried(object_type="tree", line=None), f"tree {'d' * 40}, in a name in it"),
             (carried(object_type="commit"), f"commit {'d' * 40}:2:7"),
             (carried((COMMITS[0], "b")), f"b:2:7 in commit {COMMITS[0]}"),
@@ -174,13 +183,13 @@ class TestText:
     )
     def test_places(self, found: Found, place: str) -> None:
         """Each kind of place is described in its own words."""
-        assert lines(scan(found))[0].startswith(f"ALERT: secret.key: known-key: {place}: the key, raw ")
+        assert lines(scan(found))[0].startswith(f"ALERT: secret.key: known-key: {place}: contains the key ")
 
     @pytest.mark.parametrize(
         ("looked_for", "words"),
         [
             ((), ""),
-            (KNOWN * 2, "secret.key, keys that were passed, "),
+            (KNOWN * 2, "secret.key, the keys from --keys-from, "),
             ((KnownKey(ONE, "a", known_by=("operations log", "revocation list")),), "1 key by fingerprint, "),
             ((KnownKey(ONE), KNOWN[0], KnownKey(TWO)), "secret.key, 2 keys by fingerprint, "),
         ],
@@ -188,28 +197,35 @@ class TestText:
     )
     def test_what_was_searched_for(self, looked_for: tuple[KnownKey, ...], words: str) -> None:
         """A key that is at hand is named by its secret. The others are counted."""
-        assert written(scan(looked_for=looked_for))[0] == f"looked for: {words}assignments of {V1}, {V2}"
+        assert written(scan(looked_for=looked_for))[0] == f"Searched for: {words}assignments of {V1}, {V2}"
 
     def test_staged(self) -> None:
-        """A key that is not committed yet is taken out of the index first."""
+        """A key that is not committed yet is removed from the index first, and nothing else is deleted."""
         out = written(scan(finding(Where.INDEX), scope=Scope.STAGED))
-        assert (out[3:6], out[6], TAKE_IT_OUT in out) == (UNSTAGE, REVOKE_IT, False)
+        assert out[4:9] == [
+            STAGED,
+            TO_DO,
+            "1. Remove it from the next commit (before the first commit: git rm --cached -- PATH):",
+            "     git restore --staged -- PATH",
+            REVOKE.replace("1.", "2."),
+        ]
+        assert not any(DELETE in line for line in out)
 
     def test_a_revoked_key(self) -> None:
         """A key that is revoked is not revoked again."""
         revoked = (KnownKey(ONE, known_by=("environment", "revocation list")),)
         out = written(scan(finding(), looked_for=revoked))
-        assert out[5] == f"- {ONE} is revoked already: see that nothing uses it"
+        assert out[6] == f"1. {ONE} is already revoked. Make sure that nothing uses it."
         assert not any("--fingerprint" in line for line in out)
 
     def test_a_tracked_key_file(self) -> None:
-        """A tracked key file of no known key is taken out of the index, and nothing is revoked or rotated."""
-        assert written(scan(TRACKED))[3:-1] == [TO_DO, REVOKE_IT, UNTRACK, TAKE_IT_OUT]
+        """A tracked key file of no known key is removed from the index, and nothing is revoked or rotated."""
+        assert written(scan(TRACKED))[3:-1] == ["", EXPOSED, TO_DO, *UNTRACK, f"2. {DELETE}", ""]
 
     def test_a_secret_that_is_not_declared(self) -> None:
         """No command is shown for a secret that the model would refuse."""
         out = written(scan(finding(secret="player.key")))  # noqa: S106 - a name
-        assert [line.split()[2] for line in out if line.startswith("- robodj-secretguard")] == ["revoke"]
+        assert [line.split()[1] for line in out if line.startswith("     robodj-secretguard")] == ["revoke"]
 
 
 EVERYTHING = scan(
@@ -271,8 +287,8 @@ class TestSarif:
         (invocation,) = run_of(scan(finding(), unread=(MISSING, NOTE)))["invocations"]
         assert invocation["executionSuccessful"] is False
         assert [(each["level"], each["message"]["text"]) for each in invocation["toolExecutionNotifications"]] == [
-            ("error", "not looked at: PATH 1: it is not there"),
-            ("note", "not looked at: config/secret.key: a fallback file"),
+            ("error", "not scanned: PATH 1: it does not exist"),
+            ("note", "not scanned: config/secret.key: a fallback file"),
         ]
 
     def test_a_result(self) -> None:

@@ -26,7 +26,7 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
 def a_finding(check: Check, severity: Severity, secret: str | None = K1) -> Finding:
     """Make a finding."""
-    return Finding(check, severity, secret, "environment", "It expired.", "Rotate it.", "Us")
+    return Finding(check, severity, secret, "environment", "it expired", "rotate it", "Us")
 
 
 class TestFinding:
@@ -35,14 +35,15 @@ class TestFinding:
     @pytest.mark.parametrize(
         ("made", "line"),
         [
-            (a_finding(Check.EXPIRED, Severity.ALERT), "ALERT: secret.key: expired: It expired."),
-            (a_finding(Check.CLOCK, Severity.WARNING), "WARNING: secret.key: clock: It expired."),
-            (a_finding(Check.SETTING, Severity.NOTE, None), "NOTE: setting: It expired."),
+            (a_finding(Check.EXPIRED, Severity.ALERT), "ALERT: secret.key: expired: it expired"),
+            (a_finding(Check.CLOCK, Severity.WARNING), "WARNING: secret.key: clock: it expired"),
+            (a_finding(Check.SETTING, Severity.NOTE, None), "NOTE: setting: it expired"),
         ],
     )
-    def test_its_line(self, made: Finding, line: str) -> None:
-        """Severity, the secret if it is about one, check, message, remedy, source and owner."""
-        assert made.line == f"{line} Rotate it. (environment; Us)"
+    def test_its_lines(self, made: Finding, line: str) -> None:
+        """First the severity, the secret if it is about one, the check and the message; then the fix and the owner."""
+        assert made.lines == (line, "  fix: rotate it. Owner: Us")
+        assert made.text == f"{line}\n  fix: rotate it. Owner: Us"
 
     def test_whose_it_is(self) -> None:
         """A finding about the set-up concerns the owners of all secrets, each named once."""
@@ -208,7 +209,7 @@ class TestReport:
         given = Environment(good_keys() | {f"{V1}S": "x"})
         readings = read(POLICIES, variables_read(POLICIES), environment=given, config_dir=checker.config, now=NOW)
         report, (reading, _) = Judgement(readings).report(), readings
-        ((meant, _),) = reading.setup.near_misses
+        ((meant, *_),) = reading.setup.near_misses
         declared: list[Any] = [POLICIES[0], POLICIES[0].generator, POLICIES[0].material, POLICIES[0].material.base64url]
         was_read = [reading, reading.setup, reading.setup.revocation, *reading.offers, reading.offers[1].text, meant]
         was_found = [report, report.revocation_list, report.findings[0], report.secrets[0]]

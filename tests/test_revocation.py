@@ -22,6 +22,7 @@ from robodj_secretguard.lifecycle import revocation as list_module
 from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, steps
 from robodj_secretguard.shapes import Event, Proof, Record, draft
 from robodj_secretguard.sources import MAX_LIST_BYTES
+from robodj_secretguard.textfile import WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +59,8 @@ class TestReport:
         checker.write(NAME, f"wrong\n{fingerprint_of(keys[V1])}\n", 0o666)
         report = checker(keys, require_env_only=True)
         assert found(report) == [("revocation-list", None), ("revocation-list", None), ("revoked", "secret.key")]
-        assert report.findings[0].message.endswith(" cannot be relied on: it is writable by others.")
-        assert " has lines that are not fingerprints: entry 1," in report.findings[1].message
+        assert report.findings[0].message.endswith(WRITABLE)
+        assert report.findings[1].message.startswith("line 1 of ")
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ class TestAdd:
         first, second = key_of(), key_of(secret=None)
         assert [add(config, key) for key in (first, second, first)] == [True, True, False]
         assert content(config) == HEADER + entry(first) + entry(second)
-        assert entry(second).startswith("# 2026-12-01T12:00:00Z a secret that is not known: leaked\n")
+        assert entry(second).startswith("# 2026-12-01T12:00:00Z an unknown secret: leaked\n")
         assert os.listdir(config) == [NAME]
 
     @pytest.mark.parametrize("before", ["# ours\n\n{} # leaked\nno fingerprint\n# end", "\ufeff{}\r\n# café\r\n"])
@@ -268,7 +269,7 @@ CHANGES: dict[str, Callable[[Path, str], object]] = {
 MOMENTS = {
     "before the lock": (list_module, "locked"),
     "before it is read": (list_module, "content_of"),
-    "after it was read": (list_module, "lines_of"),
+    "after it was read": (list_module, "text_of"),
     "before the write": (os, "write"),
     "before it is synced": (os, "fsync"),
     "before it is verified": (list_module, "is_at"),
@@ -347,11 +348,17 @@ class TestRaces:
 
 
 STEPS = (
-    "Disable workloads using the key: those that run go on, and no guarded one starts with this list.",
-    "Issue a replacement via the secret manager: robodj-secretguard generate {} | YOUR-SECRET-MANAGER",
-    "Remove or disable the old version in the secret manager.",
-    "Restart services with the new value, and record it: robodj-secretguard rotate plan {}",
-    "Invalidate sessions and tokens derived from the key.",
+    ("Stop every service that runs on this key. A revocation does not stop a running service.", None),
+    (
+        "Generate a replacement and store it in the secret manager:",
+        "robodj-secretguard generate {} | YOUR-SECRET-MANAGER",
+    ),
+    ("Disable the old version in the secret manager.", None),
+    (
+        "Set the new key, restart the services and record the rotation: follow this plan from step 3.",
+        "robodj-secretguard rotate plan {}",
+    ),
+    ("Invalidate the sessions and tokens that were signed with the old key.", None),
 )
 
 
@@ -404,7 +411,10 @@ class TestKey:
         records = [rotated(NOW - 2 * HOUR, fingerprint_of(keys[V1]))]
         records += [] if later is None else [rotated(NOW - HOUR, another(), **later)]
         items = steps(key, check(environ=keys | more, now=NOW), records, options=[], log_options=[])
-        assert [item.text for item in items] == [text.format("secret.key") for text in STEPS]
+        commands = [command and command.format("secret.key") for _, command in STEPS]
+        assert [(item.text, item.command) for item in items] == [
+            (text, command) for (text, _), command in zip(STEPS, commands, strict=True)
+        ]
         assert tuple(number for number, item in enumerate(items, start=1) if item.done) == done
 
     def test_options(self) -> None:
@@ -413,5 +423,5 @@ class TestKey:
         items = steps(
             key_of(secret=None), report, [], options=["--model", "m:M"], log_options=["--operations-log", "x"]
         )
-        assert items[1].text == STEPS[1].format("NAME --model m:M")
-        assert items[3].text == STEPS[3].format("NAME --operations-log x --model m:M")
+        assert items[1].command == "robodj-secretguard generate NAME --model m:M | YOUR-SECRET-MANAGER"
+        assert items[3].command == "robodj-secretguard rotate plan NAME --operations-log x --model m:M"

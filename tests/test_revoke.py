@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import pytest
+import structlog
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, found, good_keys
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
@@ -23,19 +24,24 @@ if TYPE_CHECKING:
 NAME, VARIABLE = "revoked.fingerprints", "ROBODJ_REVOKED_FINGERPRINTS"
 THE_LIST = f"the revocation list config/{NAME}"
 HOUR = timedelta(hours=1)
-WHERE = (
-    f"It is on {THE_LIST}, which holds where it is: commit it and deliver it with every service, or add the fingerprint"
-    f" to {VARIABLE}."
-)
-HERE = "; it is the key that is delivered here as secret.key."
-STEPS = (
-    "Disable workloads using the key: those that run go on, and no guarded one starts with this list.",
-    "Issue a replacement via the secret manager: robodj-secretguard generate secret.key | YOUR-SECRET-MANAGER",
-    "Remove or disable the old version in the secret manager.",
-    "Restart services with the new value, and record it: robodj-secretguard rotate plan secret.key",
-    "Invalidate sessions and tokens derived from the key.",
-)
-BOXES = [f"{number}. [ ] {text}" for number, text in enumerate(STEPS, start=1)]
+DEPLOY = f"Deploy this list with every service, or add the fingerprint to {VARIABLE} there."
+WHERE = f"The fingerprint is on {THE_LIST}. {DEPLOY}"
+HERE = "This key is set here as secret.key."
+NOT_HERE = "This key is not set here."
+GENERATE = "robodj-secretguard generate secret.key | YOUR-SECRET-MANAGER"
+PLAN = "robodj-secretguard rotate plan secret.key"
+STEPS = [
+    "",
+    "What to do next:",
+    "1. [ ] Stop every service that runs on this key. A revocation does not stop a running service.",
+    "2. [ ] Generate a replacement and store it in the secret manager:",
+    f"       {GENERATE}",
+    "3. [ ] Disable the old version in the secret manager.",
+    "4. [ ] Set the new key, restart the services and record the rotation: follow this plan from step 3.",
+    f"       {PLAN}",
+    "5. [ ] Invalidate the sessions and tokens that were signed with the old key.",
+    "",
+]
 PREVIEW = ("revoke", "secret.key", "--reason", "leaked")
 REVOKE = (*PREVIEW, "--yes")
 BY_FINGERPRINT = ("revoke", "--reason", "leaked", "--yes", "--fingerprint")
@@ -95,14 +101,19 @@ class TestRevoked:
         """A name means the key that is delivered here; the five steps of the policy follow."""
         key = machine.fingerprint()
         ran = machine.call(*REVOKE)
-        first = f"Revoked: {key} (secret.key; not recorded as rotated){HERE}"
-        assert (ran.status, ran.out.splitlines()) == (0, [first, WHERE, *BOXES])
+        first = f"Revoked: {key} (secret.key; no rotation recorded). {HERE}"
+        (record,) = machine.records
+        at = "Recorded the revocation of the key of secret.key at 2026-12-01T12:00:00Z: record 1"
+        recorded = f"{at}, fingerprint {key}, hash {record.hash}."
+        assert (ran.status, ran.err, ran.out.splitlines()) == (0, "", [first, recorded, WHERE, *STEPS])
         assert listed(machine) == HEADER + entry(key)
         assert found(machine.within(check)) == [("revoked", "secret.key")]
 
     def test_record(self, machine: Machine) -> None:
-        """The record says who revoked which key and why, and is sent to the log system as one line."""
-        ran = machine.call("revoke", V2, "--reason", "leaked", "--operator", "Ada", "--ticket", "SEC-1", "--yes")
+        """The record says who revoked which key and why, and goes to the pipeline of the model's module."""
+        structlog.configure()
+        with structlog.testing.capture_logs() as events:
+            ran = machine.call("revoke", V2, "--reason", "leaked", "--operator", "Ada", "--ticket", "SEC-1", "--yes")
         (recorded,) = machine.records
         assert {name: value for name, value in json.loads(recorded.line()).items() if value is not None} == {
             "schema": 1,
@@ -116,14 +127,20 @@ class TestRevoked:
             "reason": "leaked",
             "fingerprint": machine.fingerprint(V2),
         }
-        assert json.loads(ran.err) == recorded.as_dict() | {"event": "secret revoked", "level": "info"}
+        assert events == [recorded.as_dict() | {"event": "secret revoked", "log_level": "info"}]
+        assert (ran.status, ran.err) == (0, "")
 
     @pytest.mark.parametrize("yes", [True, False])
     def test_json(self, machine: Machine, *, yes: bool) -> None:
-        """The document has the key, the state and the steps, of which none without --yes."""
+        """The document has the key, the state, the steps and the record. Without --yes there are neither."""
         ran = machine.call(*PREVIEW, *["--yes"] * yes, "--format", "json")
-        assert (ran.status, ran.document) == (
-            int(not yes),
+        document = ran.document
+        assert [(step["command"], step["done"]) for step in document.pop("steps")] == [
+            *((None, False), (GENERATE, False), (None, False), (PLAN, False), (None, False))
+        ] * yes
+        assert document.pop("records") == ([each.as_dict() for each in machine.records] if yes else [])
+        assert (ran.status, ran.err.count("\n"), document) == (
+            *(int(not yes), int(not yes)),
             {
                 "schema": 1,
                 "kind": "revocation",
@@ -138,7 +155,6 @@ class TestRevoked:
                     "delivered_as": ["secret.key"],
                 },
                 "revoked": yes,
-                "steps": [{"text": text, "done": False} for text in STEPS] * yes,
             },
         )
 
@@ -147,8 +163,8 @@ class TestRevoked:
         ran = machine.call(*PREVIEW)
         assert (ran.status, ran.out, ran.err) == (
             1,
-            f"To be revoked: {machine.fingerprint()} (secret.key; not recorded as rotated){HERE}\n",
-            "robodj-secretguard: nothing was revoked: pass --yes to do it\n",
+            f"Would revoke: {machine.fingerprint()} (secret.key; no rotation recorded). {HERE}\n",
+            "robodj-secretguard: nothing was revoked; to revoke the key, add --yes\n",
         )
         assert list(machine.config.iterdir()) == []
 
@@ -157,16 +173,16 @@ class TestRevoked:
         key = machine.fingerprint()
         machine.record(rotated(NOW - 9 * HOUR, key, startup=Proof.NOT_DONE), rotated(NOW - 8 * HOUR, key))
         ran = machine.call(*BY_FINGERPRINT, key)
-        first = f"Revoked: {key} (secret.key, prod; recorded 2026-12-01T03:00:00Z){HERE}"
+        first = f"Revoked: {key} (secret.key, prod; recorded at 2026-12-01T03:00:00Z). {HERE}"
         assert (ran.status, ran.out.splitlines()[0]) == (0, first)
         assert machine.records[-1].environment == "prod"
 
     def test_unknown_key(self, machine: Machine) -> None:
         """A fingerprint about which nothing is known is revoked too."""
-        key, unknown = another(), "a secret that is not known"
+        key, unknown = another(), "an unknown secret"
         lines = machine.call(*BY_FINGERPRINT, key).out.splitlines()
-        assert lines[0] == f"Revoked: {key} ({unknown}; not recorded as rotated); it is not delivered here."
-        assert lines[2:] == [line.replace("secret.key", "NAME") for line in BOXES]
+        assert lines[0] == f"Revoked: {key} ({unknown}; no rotation recorded). {NOT_HERE}"
+        assert lines[3:] == [line.replace("secret.key", "NAME") for line in STEPS]
         assert listed(machine) == HEADER + entry(key, unknown)
         assert (machine.records[-1].secret, machine.records[-1].fingerprint) == (None, key)
 
@@ -179,10 +195,10 @@ class TestRevoked:
         options = ("--config-dir", "named", "--model", f"{__name__}:Required")
         log = ("--operations-log", "log.jsonl")
         ran = machine.call("revoke", "own.key", "--reason", "leaked", "--yes", *options, *log)
-        assert ran.out.splitlines()[1] == WHERE.replace(f"config/{NAME}", f"{NAME} in the configured directory")
+        assert ran.out.splitlines()[2] == WHERE.replace(f"config/{NAME}", f"{NAME} in config_dir")
         generate, plan = (f"own.key {' '.join(words)}" for words in (options, (*log, *options)))
-        assert ran.out.splitlines()[3] == BOXES[1].replace("secret.key", generate)
-        assert ran.out.splitlines()[5] == BOXES[3].replace("secret.key", plan)
+        assert ran.out.splitlines()[7] == STEPS[4].replace("secret.key", generate)
+        assert ran.out.splitlines()[10] == STEPS[7].replace("secret.key", plan)
         key = machine.fingerprint("ROBODJ_OWN_KEY")
         assert (named / NAME).read_text() == "# none\n" + entry(key, "own.key")
         assert (
@@ -267,7 +283,7 @@ class TestLastRecorded:
     def test_revoked(self, machine: Machine, old: str) -> None:
         """The earlier key is revoked, and the delivered one is not."""
         ran = machine.call(*REVOKE, "--last-recorded")
-        first = f"Revoked: {old} (secret.key, prod; recorded 2026-12-01T07:00:00Z); it is not delivered here."
+        first = f"Revoked: {old} (secret.key, prod; recorded at 2026-12-01T07:00:00Z). {NOT_HERE}"
         assert (ran.status, ran.out.splitlines()[0]) == (0, first)
         assert listed(machine) == HEADER + entry(old)
         assert found(machine.within(check)) == []
@@ -275,8 +291,8 @@ class TestLastRecorded:
     def test_preview(self, machine: Machine, old: str) -> None:
         """The preview of the delivered key names the earlier one, unless the operator chose between them."""
         said = (
-            f"An earlier key is recorded: {old} (prod; recorded 2026-12-01T07:00:00Z)."
-            " To revoke that one instead, pass --last-recorded."
+            f"An earlier key is recorded: {old} (prod; recorded at 2026-12-01T07:00:00Z)."
+            " To revoke that key instead, add --last-recorded."
         )
         assert machine.call(*PREVIEW).out.splitlines()[1:] == [said]
         assert machine.call(*PREVIEW, "--last-recorded").out.count("\n") == 1
@@ -286,10 +302,10 @@ class TestLastRecorded:
     def test_environment(self, machine: Machine, old: str) -> None:
         """--environment selects the environment; where several have records and none is known, it is required."""
         dev = machine.call(*PREVIEW, "--last-recorded", "--environment", "dev").out
-        assert "(secret.key, dev; recorded 2026-12-01T10:00:00Z)" in dev
+        assert "(secret.key, dev; recorded at 2026-12-01T10:00:00Z)" in dev
         machine.environ.update(good_keys())
         said = refused(machine, *REVOKE, "--last-recorded")
-        assert said.startswith(f"several environments have records of secret.key: pass --environment ({old} prod ")
+        assert said.startswith(f"several environments have records of secret.key; pass --environment ({old} prod ")
         assert machine.call(*PREVIEW).out.count("\n") == 1
 
     @pytest.mark.parametrize("is_recorded", [True, False])
@@ -312,7 +328,7 @@ class TestAgain:
         before = f"{machine.fingerprint()} # by hand\n"
         machine.write(NAME, before)
         ran = machine.call(*REVOKE)
-        assert (ran.status, ran.out.startswith("Revoked already: sgfp1:")) == (0, True)
+        assert (ran.status, ran.out.startswith("Already revoked: sgfp1:")) == (0, True)
         assert listed(machine) == before
         assert [each.event for each in machine.records] == [Event.REVOKED]
 
@@ -329,7 +345,8 @@ class TestAgain:
         """For a key that is listed and recorded, nothing changes, and the steps are shown again."""
         first, again = machine.call(*REVOKE), machine.call(*REVOKE)
         assert (again.status, again.err) == (0, "")
-        assert again.out == first.out.replace("Revoked:", "Revoked already:")
+        lines = first.out.splitlines(keepends=True)
+        assert again.out == "".join([lines[0].replace("Revoked:", "Already revoked:"), *lines[2:]])
         assert (listed(machine), len(machine.records)) == (HEADER + entry(machine.fingerprint()), 1)
 
 
@@ -350,11 +367,11 @@ class TestMeanwhile:
         ran = machine.call(*REVOKE)
         assert ran.status == 2
         assert (
-            f"robodj-secretguard: the key was revoked, but {THE_LIST} cannot be read any more: it is not UTF-8;"
+            f"robodj-secretguard: the key was revoked, but now {THE_LIST} cannot be read: it is not UTF-8;"
             f" until that is fixed, add {machine.fingerprint()} to {VARIABLE}\n"
         ) in ran.err
         assert ran.out.startswith("Revoked: ")
-        assert '"event": "secret revoked"' in ran.err
+        assert "Recorded the revocation of the key of secret.key" in ran.out
         assert [each.event for each in machine.records] == [Event.REVOKED]
 
     def test_another_process_records_it(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,14 +391,14 @@ class TestMeanwhile:
         machine.write(NAME, "wrong\n")
         ran = machine.call(*REVOKE)
         alerts = [line for line in ran.out.splitlines() if line.startswith("ALERT: ")]
-        assert (ran.status, [line.partition(" has ")[0] for line in alerts]) == (
+        assert (ran.status, [line.partition(" is ")[0] for line in alerts]) == (
             0,
-            [f"ALERT: revocation-list: The revocation list config/{NAME}"],
+            [f"ALERT: revocation-list: line 1 of config/{NAME}"],
         )
 
 
 NOT_RECORDED = (
-    "robodj-secretguard: the key IS revoked, but that was not recorded: the operations log"
+    "robodj-secretguard: the key is revoked, but this was not recorded: the operations log"
     " config/logs/secret_operations.jsonl: "
 )
 
@@ -400,7 +417,7 @@ class TestLog:
         if form == "json":
             document = ran.document
             assert (document["ok"], document["recorded"], document["revoked"]) == (False, False, True)
-            assert [step["text"] for step in document["steps"]] == [*STEPS]
+            assert (len(document["steps"]), document["records"]) == (5, [])
         else:
             assert ran.out.startswith("Revoked: ")
 
@@ -420,5 +437,5 @@ class TestLog:
         machine.call(*REVOKE)
         machine.log.write_bytes(machine.log.read_bytes() + b"changed\n")
         ran = machine.call(*REVOKE)
-        assert (ran.status, ran.out.partition(":")[0]) == (2, "Revoked already")
-        assert "secret_operations.jsonl cannot be relied on: line 2 cannot be read" in ran.err
+        assert (ran.status, ran.out.partition(":")[0]) == (2, "Already revoked")
+        assert "secret_operations.jsonl does not verify: line 2 cannot be read" in ran.err

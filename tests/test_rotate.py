@@ -44,9 +44,9 @@ SHAPES = {V1: r"[A-Za-z0-9_-]{43}", V2: r"[0-9a-f]{128}"}
 STARTUP, FUNCTIONS = ("--attest", "startup"), ("--attest", "functions")
 DONE = (*STARTUP, *FUNCTIONS)
 AT, BEFORE = "2026-12-01T12:00:00Z", NOW - timedelta(days=30)
-ALONE = "no other environment was compared: pass its log with --known FILE"
+ALONE = "To compare with another environment, pass its log with --known FILE."
 PROGRAM = "robodj-secretguard"
-UNCHANGED = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
+UNCHANGED = "this key is already recorded; set the new key first"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
 UNKNOWN = "unknown secret (choose from secret.key, secret_v2.key)"
 
@@ -114,6 +114,12 @@ def refused(machine: Machine, *options: str) -> list[str]:
     *lines, last = ran.out.splitlines()
     assert (ran.status, ran.err, last, content(machine)) == (1, "", "Nothing was recorded.", before)
     return lines
+
+
+def sentence(machine: Machine, number: int, what: str, key: str) -> str:
+    """Return the line about a record, with all that a log system needs."""
+    (own,) = (each.hash for each in machine.records if each.sequence == number)
+    return f"Recorded {what} in prod at {AT}: record {number}, fingerprint {key}, hash {own}."
 
 
 class TestGenerate:
@@ -224,8 +230,8 @@ class TestWrite:
             0,
             "",
             [
-                f"secret.key: written to config/secret.key ({fingerprint_of(keys[0])})",
-                f"secret_v2.key: written to config/secret_v2.key ({fingerprint_of(keys[1])})",
+                f"Wrote a new key of secret.key to config/secret.key (fingerprint {fingerprint_of(keys[0])}).",
+                f"Wrote a new key of secret_v2.key to config/secret_v2.key (fingerprint {fingerprint_of(keys[1])}).",
             ],
         )
         assert leaks(ran.out, keys) == []
@@ -244,7 +250,8 @@ class TestWrite:
         named.mkdir(mode=0o700)
         ran = bare.call("generate", NAME, "--write", "--config-dir", str(named))
         key = (named / NAME).read_text(encoding="utf-8")[:-1]
-        said = f"secret.key: written to secret.key in the configured directory ({fingerprint_of(key)})\n"
+        where = "secret.key in config_dir"
+        said = f"Wrote a new key of secret.key to {where} (fingerprint {fingerprint_of(key)}).\n"
         assert (ran.status, ran.out, list(bare.config.iterdir())) == (0, said, [])
 
     @pytest.mark.parametrize(
@@ -271,26 +278,29 @@ class TestRecord:
 
     def test_an_incomplete_rotation(self, machine: Machine) -> None:
         """Every new key is recorded, with the steps that are open and the command for them; both firsts are said."""
-        key, other = machine.fingerprint(V1), machine.fingerprint(V2)
         again = (
             f"{PROGRAM} rotate record {{}} --environment prod --operator dana --attest functions --config-dir config"
         )
         steps = "gate verified, startup attested, functions not-done, log verified"
-        assert recorded(machine, *STARTUP, "--config-dir", "config") == [
-            f"secret.key: rotation-incomplete in prod, {key}",
-            f"  record 1 at {AT}: {steps}",
-            f"  INCOMPLETE; when the rest is done: {again.format(NAME)}",
-            f"secret_v2.key: rotation-incomplete in prod, {other}",
-            f"  record 2 at {AT}: {steps}",
-            f"  INCOMPLETE; when the rest is done: {again.format(OTHER)}",
-            "These are the first records of a new operations log.",
-            "These are the first records of prod.",
-            f"compared with 0 records; {ALONE}.",
+        open_step = "INCOMPLETE: when the remaining steps are done (functions), run:"
+        lines = recorded(machine, *STARTUP, "--config-dir", "config")
+        assert lines == [
+            sentence(machine, 1, "the incomplete rotation of secret.key", machine.fingerprint(V1)),
+            f"  validation: {steps}",
+            open_step,
+            f"     {again.format(NAME)}",
+            sentence(machine, 2, "the incomplete rotation of secret_v2.key", machine.fingerprint(V2)),
+            f"  validation: {steps}",
+            open_step,
+            f"     {again.format(OTHER)}",
+            "This operations log is new.",
+            "There was no earlier record of the environment prod.",
+            f"Compared with 0 records. {ALONE}",
         ]
         assert recorded(machine, NAME, *FUNCTIONS) == [
-            f"secret.key: rotated in prod, {key}",
-            f"  record 3 at {AT}: gate verified, startup attested, functions attested, log verified",
-            f"compared with 2 records: prod 2; {ALONE}.",
+            sentence(machine, 3, "the rotation of secret.key", machine.fingerprint(V1)),
+            "  validation: gate verified, startup attested, functions attested, log verified",
+            f"Compared with 2 records (prod 2). {ALONE}",
         ]
 
     def test_a_record_is_complete(self, machine: Machine) -> None:
@@ -354,10 +364,13 @@ class TestRefused:
         """The gate runs environment-only, whatever the machine says; not even the log's directory is made."""
         machine.write(NAME, good_keys()[V1])
         report = machine.within(lambda: check(require_env_only=True))
-        assert refused(machine, *DONE) == [*(finding.line for finding in report.findings), "REFUSED: the gate failed."]
+        assert refused(machine, *DONE) == [
+            *(line for finding in report.findings for line in finding.lines),
+            "REFUSED: the check failed; fix its alerts first.",
+        ]
         assert not machine.log.parent.exists()
         document = record(machine, "--format", "json").document
-        assert document["refusals"] == [{"secret": None, "reason": "the gate failed"}]
+        assert document["refusals"] == [{"secret": None, "reason": "the check failed; fix its alerts first"}]
         assert (document["compared"], document["check"]["ok"]) == ({}, False)
 
     def test_revoked_while_the_log_was_waited_for(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,15 +381,15 @@ class TestRefused:
             return recorded_at.prepared(log)
 
         monkeypatch.setattr(rotate, "prepared", revoke)
-        assert refused(machine, *DONE)[-1] == "REFUSED: the gate failed."
+        assert refused(machine, *DONE)[-1] == "REFUSED: the check failed; fix its alerts first."
 
     def test_a_revocation_that_is_not_listed(self, machine: Machine) -> None:
         """What the log adds to the gate counts: nothing is recorded until the list has the entry again."""
         gone = fingerprint_of(good_keys()[V1])
         machine.record(replace(draft(Event.REVOKED, reason="leaked", fingerprint=gone), recorded_at=BEFORE))
-        alert, last = refused(machine, *DONE)
-        assert alert.startswith(f"ALERT: revocation-list: A recorded revocation is not on the revocation list: {gone}.")
-        assert last == "REFUSED: the gate failed."
+        alert, _, last = refused(machine, *DONE)
+        assert alert.startswith(f"ALERT: revocation-list: {gone} is recorded as revoked")
+        assert last == "REFUSED: the check failed; fix its alerts first."
         machine.write("revoked.fingerprints", f"{gone}\n", 0o644)
         recorded(machine, *DONE)
 
@@ -384,30 +397,30 @@ class TestRefused:
         """An unchanged key is left out where another one is new, and refused where its secret is named."""
         recorded(machine, *DONE)
         machine.environ.update({V2: good_keys()[V2], f"{V1}_EXPIRES_AT": marker(timedelta(days=3))})
-        warning, *lines = refused(machine, NAME, *DONE)
-        assert warning.startswith("WARNING: secret.key: expiring: The key expires at ")
-        compared = f"compared with 2 records: prod 2; {ALONE}."
+        warning, _, *lines = refused(machine, NAME, *DONE)
+        assert warning.startswith("WARNING: secret.key: expiring: ")
+        compared = f"Compared with 2 records (prod 2). {ALONE}"
         assert lines == [f"REFUSED: secret.key: {UNCHANGED}.", compared]
         assert recorded(machine, *DONE) == [
-            f"secret_v2.key: rotated in prod, {machine.fingerprint(V2)}",
-            f"  record 3 at {AT}: gate verified, startup attested, functions attested, log verified",
-            "secret.key: unchanged, not recorded",
+            sentence(machine, 3, "the rotation of secret_v2.key", machine.fingerprint(V2)),
+            "  validation: gate verified, startup attested, functions attested, log verified",
+            "Did not record secret.key: its key has not changed.",
             compared,
         ]
 
     def test_one_of_two(self, machine: Machine) -> None:
         """A reason against one secret keeps the other from being recorded by the same command."""
         recorded(machine, NAME, *DONE, environment="dev")
-        why = "the key stands under the environment dev, and each needs its own; deliver the new key;"
+        why = "the environment dev has this key; each environment needs its own; set the new key;"
         line, compared = refused(machine, *DONE, "--config-dir", "config")
-        remedy = f"only if there is none yet, generate it: {PROGRAM} generate secret.key --config-dir config"
-        assert (line, compared) == (f"REFUSED: secret.key: {why} {remedy}.", "compared with 1 record: dev 1.")
+        remedy = f"if there is none yet, generate it: {PROGRAM} generate secret.key --config-dir config"
+        assert (line, compared) == (f"REFUSED: secret.key: {why} {remedy}.", "Compared with 1 record (dev 1).")
 
 
 class TestKnown:
     """`--known`: the logs of other environments, whose keys must be others."""
 
-    STANDS = "REFUSED: secret.key: the key stands under the environment staging, and each needs its own;"
+    STANDS = "REFUSED: secret.key: the environment staging has this key; each environment needs its own;"
 
     def test_counts(self, machine: Machine, staging: Machine, tmp_path: Path) -> None:
         """The result says how many records of which environments were compared."""
@@ -417,7 +430,7 @@ class TestKnown:
         recorded(staging, NAME, environment="staging")
         recorded(machine, NAME)
         options = ("--known", str(staging.log), "--known", str(dev))
-        assert recorded(machine, *DONE, *options)[-1] == "compared with 4 records: dev 2, prod 1, staging 1."
+        assert recorded(machine, *DONE, *options)[-1] == "Compared with 4 records (dev 2, prod 1, staging 1)."
         machine.environ[V1] = staging.environ[V1]
         assert refused(machine, NAME, *options)[0].startswith(self.STANDS)
 
@@ -426,7 +439,7 @@ class TestKnown:
         recorded(staging, *DONE, environment="staging")
         staging.log.write_bytes(content(staging).replace(b"dana", b"dora", 1))
         known = ("--known", str(staging.log))
-        end = "; 2 known logs that do not verify, by what can be read."
+        end = ". 2 known logs do not verify; only the readable records were compared."
         assert recorded(machine, NAME, *DONE, *known, *known)[-1].endswith(end)
         machine.environ[V1] = staging.environ[V1]
         assert refused(machine, NAME, *DONE, *known)[0].startswith(self.STANDS)
@@ -436,9 +449,11 @@ class TestKnown:
         recorded(machine, *STARTUP, now=BEFORE)
         aside = machine.log.rename(machine.log.with_name("aside.jsonl"))
         last = hash_of(aside.read_bytes().splitlines()[-1])
-        assert recorded(machine, NAME, *FUNCTIONS, "--known", str(aside))[:3] == [
-            f"secret.key: rotated in prod, {machine.fingerprint()}",
-            f"  record 4 at {AT}: gate verified, startup attested, functions attested, log verified",
+        continued, *lines = recorded(machine, NAME, *FUNCTIONS, "--known", str(aside))
+        assert continued.startswith(f"Recorded the end of an earlier file at {AT}: record 3, hash sha256:")
+        assert lines[:3] == [
+            sentence(machine, 4, "the rotation of secret.key", machine.fingerprint()),
+            "  validation: gate verified, startup attested, functions attested, log verified",
             f"The operations log continues after record 2 of an earlier file ({last}).",
         ]
         assert refused(machine, NAME, *DONE, "--known", str(aside))[0] == f"REFUSED: secret.key: {UNCHANGED}."
@@ -476,19 +491,20 @@ class TestLog:
         recorded(machine, NAME, *DONE)
         machine.log.write_bytes(content(machine) + b'{"schema":1')
         sealed, rotation, *_ = recorded(machine, *DONE)
-        assert sealed == "record 2: closed off what a cut write had left"
-        assert rotation == f"secret_v2.key: rotated in prod, {machine.fingerprint(V2)}"
+        assert sealed.startswith(f"Recorded the end of an interrupted write at {AT}: record 2, hash sha256:")
+        assert rotation == sentence(machine, 3, "the rotation of secret_v2.key", machine.fingerprint(V2))
         assert machine.call("log", "verify").status == 0
 
 
-def test_events(machine: Machine) -> None:
-    """Each record is sent as one event too, as a line on stderr with its number and its hash."""
-    ran = record(machine, "--ticket", "caf\u00e9")
-    assert ran.err.isascii()
-    assert [json.loads(line) for line in ran.err.splitlines()] == [
-        {**each, "event": f"secret {each['event']}", "level": "info"} for each in records(machine)
-    ]
-    assert [each["sequence"] for each in records(machine)] == [1, 2]
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_events(machine: Machine, form: str) -> None:
+    """Each record is an event of the pipeline too. Stderr has no JSON, and in text no stream has."""
+    structlog.configure()
+    with structlog.testing.capture_logs() as events:
+        ran = record(machine, "--ticket", "caf\u00e9", "--format", form)
+    assert (ran.status, ran.err, "{" in ran.out) == (0, "", form == "json")
+    assert events == [{**each, "event": f"secret {each['event']}", "log_level": "info"} for each in records(machine)]
+    assert [each["sequence"] for each in events] == [1, 2]
 
 
 class TestPlan:
@@ -514,31 +530,34 @@ class TestPlan:
         """The steps are numbered, each with its command below it; what is to be filled in is in capitals."""
         key = machine.fingerprint()
         machine.record(rotated(BEFORE, key))
-        first, second, *_, last = self.plan(machine, NAME).out.splitlines()
-        assert (first, second, last) == (
-            "Rotation of secret.key, every 90 days by Security Operations",
-            f"1. The key in force is recorded already: {key}, since 2026-11-01T12:00:00Z.",
+        replaced = "Replace these words in the commands with your own values:"
+        first, words, _, second, *_, last, _ = self.plan(machine, NAME).out.splitlines()
+        assert (first, words, second, last) == (
+            "Rotation of secret.key (owner: Security Operations; cadence: 90 days)",
+            f"{replaced} YOUR-NAME, YOUR-SECRET-MANAGER, WHY.",
+            f"1. The current key is already recorded ({key}, since 2026-11-01T12:00:00Z). Continue.",
             f"     {PROGRAM} revoke --fingerprint {key} --reason WHY --operator YOUR-NAME",
         )
-        lines = self.plan(machine, V2, "--environment", "dev").out.splitlines()
-        record_it = f"{PROGRAM} rotate record secret_v2.key --environment dev --operator YOUR-NAME {' '.join(DONE)}"
-        assert (len(lines), lines[2]) == (16, f"     {record_it}")
+        lines = self.plan(machine, V2).out.splitlines()
+        record_it = f"{PROGRAM} rotate record secret_v2.key --environment ENVIRONMENT --operator YOUR-NAME"
+        assert lines[1] == f"{replaced} ENVIRONMENT, YOUR-NAME, YOUR-SECRET-MANAGER, WHY."
+        assert (len(lines), lines[4]) == (20, f"     {record_it} {' '.join(DONE)}")
 
     def test_without_a_log(self, machine: Machine) -> None:
         """A rotation does not wait for the log: what is unknown is left out, and stderr says why."""
         machine.record()
         machine.log.write_bytes(b"none\n")
         ran = self.plan(machine, NAME)
-        assert "8. Disable the old version in the secret manager.\n" in ran.out
-        assert ran.err == f"{PROGRAM}: {THE_LOG} cannot be relied on: line 1 cannot be read\n"
+        assert "9. Disable the old version in the secret manager.\n" in ran.out
+        assert ran.err == f"{PROGRAM}: {THE_LOG} does not verify: line 1 cannot be read\n"
 
     def test_json(self, machine: Machine) -> None:
         """Each step has its text, and its command where there is one."""
         document = self.plan(machine, NAME, "--format", "json").document
         steps = document.pop("steps")
         assert document == {"schema": 1, "kind": "rotation-plan", "ok": True, "model": DEFAULT_MODEL, "secret": NAME}
-        assert [sorted(step) for step in steps] == [["command", "text"]] * 9
-        assert [number for number, step in enumerate(steps, 1) if step["command"] is None] == [5, 6, 8]
+        assert [sorted(step) for step in steps] == [["command", "text"]] * 10
+        assert [number for number, step in enumerate(steps, 1) if step["command"] is None] == [3, 6, 7, 9]
 
     def test_the_commands_work(self, machine: Machine, tmp_path: Path) -> None:
         """The commands of a plan, in its order and with its options, rotate and revoke a key that had no record."""

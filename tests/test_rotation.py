@@ -113,7 +113,7 @@ class TestRecords:
         with pytest.raises(UsageError) as raised:
             before_key(KEY, NAME, records)
         known = f"{OLD} prod 2026-11-29T12:00:00Z; {OLDER} dev 2026-11-30T12:00:00Z"
-        assert str(raised.value) == f"several environments have records of {NAME}: pass --environment ({known})"
+        assert str(raised.value) == f"several environments have records of {NAME}; pass --environment ({known})"
 
     @pytest.mark.parametrize(
         ("records", "replaced"),
@@ -133,10 +133,11 @@ class TestRecords:
 
 
 def test_steps() -> None:
-    """A step is an open or a checked box of a list, which may be numbered."""
+    """A step is an open or a checked box of a list, which may be numbered. Its command is below it."""
     steps = [Step("One", done=True), Step("Two")]
     assert boxes(steps) == ["- [x] One", "- [ ] Two"]
     assert boxes(steps, numbered=True) == ["1. [x] One", "2. [ ] Two"]
+    assert boxes([Step("One:", command="do it"), steps[1]]) == ["- [ ] One:", "       do it", "- [ ] Two"]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_a_draft(checker: Checker, startup: Proof, functions: Proof, event: Even
 class TestJudge:
     """Whether a rotation may be recorded."""
 
-    UNCHANGED = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
+    UNCHANGED = "this key is already recorded; set the new key first"
 
     @staticmethod
     def judged(
@@ -180,26 +181,26 @@ class TestJudge:
         [
             (
                 [recorded(3, KEY, environment="dev"), revocation(1, KEY)],
-                "the key was revoked at 2026-11-30T12:00:00Z",
+                "this key was revoked at 2026-11-30T12:00:00Z",
             ),
             (
                 [recorded(3, KEY), recorded(2, KEY, environment="dev", startup=NOT_DONE)],
-                "the key stands under the environment dev, and each needs its own",
+                "the environment dev has this key; each environment needs its own",
             ),
             (
                 [recorded(3, KEY), recorded(2, KEY, secret=OTHER)],
-                f"the key stands under {OTHER}, and each secret needs its own",
+                f"{OTHER} has this key; each secret needs its own",
             ),
             (
                 [recorded(3, KEY), recorded(2, KEY), recorded(1)],
-                "the key was used before, since 2026-11-28T12:00:00Z",
+                "this is an old key, recorded at 2026-11-28T12:00:00Z",
             ),
         ],
         ids=["revoked", "environment", "secret", "used before"],
     )
     def test_a_key_that_has_records(self, records: Sequence[Record], why: str) -> None:
         """A key that was revoked, is used elsewhere or was used before is refused, with what to do."""
-        remedy = f"deliver the new key; only if there is none yet, generate it: {PROGRAM} generate {NAME} --model m:C"
+        remedy = f"set the new key; if there is none yet, generate it: {PROGRAM} generate {NAME} --model m:C"
         assert self.judged(*records) == ([], [], {NAME: f"{why}; {remedy}"})
 
     def test_an_unchanged_key(self) -> None:
@@ -229,7 +230,7 @@ class TestJudge:
     def test_no_further_step(self) -> None:
         """An incomplete rotation without a further step is refused, with the command that completes it."""
         earlier = validated(recorded(1, KEY), ATTESTED, NOT_DONE)
-        why = "it is recorded as incomplete since 2026-11-30T12:00:00Z, and no further step is done; when one is: "
+        why = "this rotation is recorded as incomplete since 2026-11-30T12:00:00Z; confirm another step: "
         again = f"rotate record {NAME} --environment prod --operator Ada --attest functions --log x --model m:C"
         assert self.judged(earlier, new=(validated(NEW, NOT_DONE, NOT_DONE),)) == (
             [],
@@ -284,17 +285,11 @@ class TestStartedOn:
 
 
 class TestPlan:
-    """The next steps of a rotation."""
+    """The next steps of a rotation: stored first, then set, checked, started, recorded; then the old key goes."""
 
     POLICY = RuntimeSecrets.secret_policies["secret_key"]
-    IN_FORCE = (
-        "Record the key in force, in the environment that has it, before it is replaced: only a recorded key can be"
-        " revoked by name later:"
-    )
-    GENERATE = (
-        "Generate a new key for this environment alone, straight into the secret manager (the part after | is its own"
-        " command):"
-    )
+    IN_FORCE = "Record the current key, where ROBODJ_SECRET_KEY is set. Only a recorded key can be revoked by name:"
+    GENERATE = "Generate a new key for ENVIRONMENT alone, and store it in the secret manager:"
 
     @classmethod
     def steps(
@@ -322,20 +317,15 @@ class TestPlan:
                 self.GENERATE,
                 f"{PROGRAM} generate {NAME} --model m:C | YOUR-SECRET-MANAGER",
             ),
-            (
-                "Set its expiry marker, 90 days from now, where the key is delivered:",
-                "ROBODJ_SECRET_KEY_EXPIRES_AT=2027-03-01T12:00:00Z",
-            ),
-            (
-                "Deliver the key as ROBODJ_SECRET_KEY, and run the gate in the environment that has it:",
-                f"{PROGRAM} check --require-env-only --model m:C",
-            ),
-            ("Start the services, and confirm that their startup integrity checks pass.", None),
-            ("Verify that authentication- and encryption-dependent functions still operate.", None),
-            ("Record it, in the environment that has the key:", record),
+            ("Set ROBODJ_SECRET_KEY in ENVIRONMENT to the new key from the secret manager.", None),
+            ("Set its expiry marker there (90 days from now):", "ROBODJ_SECRET_KEY_EXPIRES_AT=2027-03-01T12:00:00Z"),
+            ("Run the gate there:", f"{PROGRAM} check --require-env-only --model m:C"),
+            ("Restart the services. Make sure that each startup check passes.", None),
+            ("Test the functions that depend on authentication or encryption.", None),
+            ("Record the rotation, where the new key is set:", record),
             ("Disable the old version in the secret manager.", None),
             (
-                "Only if the old key may be known to others, revoke it:",
+                "Only if others may know the old key, revoke it (to do it, add --yes):",
                 f"{PROGRAM} revoke {NAME} --last-recorded --reason WHY {who} --log x --model m:C",
             ),
         ]
@@ -366,12 +356,12 @@ class TestPlan:
             assert first == (self.IN_FORCE, record)
         else:
             when = f"{NOW - since * DAY:%Y-%m-%dT%H:%M:%SZ}"
-            assert first == (f"The key in force is recorded already: {KEY}, since {when}.", None)
+            assert first == (f"The current key is already recorded ({KEY}, since {when}). Continue.", None)
         assert f" --environment {environment} " in str(record)
         which, key = "", f"{NAME} --last-recorded"
         if old is not None:
             fingerprint, days = old
-            which = f" ({fingerprint}, recorded {NOW - days * DAY:%Y-%m-%dT%H:%M:%SZ})"
+            which = f" ({fingerprint}, recorded at {NOW - days * DAY:%Y-%m-%dT%H:%M:%SZ})"
             key = f"--fingerprint {fingerprint}"
         assert disable == f"Disable the old version in the secret manager{which}."
         assert str(revoke).startswith(f"{PROGRAM} revoke {key} --reason WHY ")

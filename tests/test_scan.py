@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 import sys
 from datetime import timedelta
@@ -20,6 +21,7 @@ from repositories import NO_CONFIGURATION, commit, git, made
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
 from robodj_secretguard.scan.render import CLEAN
 from robodj_secretguard.scan.result import KnownKey, Scope, parse
+from robodj_secretguard.textfile import NOT_UTF_8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
 PROGRAM = "robodj-secretguard"
 V3 = "ROBODJ_PLAYER_KEY"
 NOTHING_KNOWN = (
-    "keys: none is delivered, recorded or revoked here: assignments and tracked key files alone are looked for"
+    "keys: no key is set, recorded or revoked here; only assignments and tracked key files were searched for"
 )
-NO_KEY_OF_IT = "no key of it is known here, and none is looked for"
-UNSOUND = "would not pass as a key, and is not looked for"
+NO_KEY_OF_IT = "no key of this secret is known here, so none was searched for"
+UNSOUND = "is not a valid key, so it was not searched for"
 
 
 class Further(RuntimeSecrets):
@@ -89,9 +91,12 @@ def document(machine: Machine, *arguments: str) -> dict[str, Any]:
     return scan(machine, "--format", "json", *arguments).document
 
 
+_WHAT = re.compile(": (?:contains the key|sets the variable|git tracks) ")
+
+
 def found(ran: Ran) -> list[str]:
     """Return the secret and the place of each finding."""
-    return [line.removeprefix("ALERT: ").partition(": the ")[0].replace(" known-key:", "") for line in ran.alerts]
+    return [_WHAT.split(line.removeprefix("ALERT: "))[0].replace(" known-key:", "") for line in ran.alerts]
 
 
 def lines(ran: Ran, label: str) -> list[str]:
@@ -140,9 +145,9 @@ class TestResult:
         machine.put("a.txt", f"one\n  two {machine.environ[V1]}\n")
         (machine.root / "conf").mkdir()
         ran = scan(machine, "--config-dir", "conf", *FURTHER)
-        key = f"the key, raw (known by: environment; {machine.fingerprint()})"
+        key = f"contains the key (form: raw; known by: environment; {machine.fingerprint()})"
         assert ran.out.splitlines()[0] == f"ALERT: secret.key: known-key: a.txt:2:7: {key}"
-        assert f"- {PROGRAM} rotate plan secret.key --config-dir conf --model {__name__}:Further\n" in ran.out
+        assert f"     {PROGRAM} rotate plan secret.key --config-dir conf --model {__name__}:Further\n" in ran.out
         assert ran.out.splitlines()[-1] == "Scan FAILED: 1 finding."
         machine.put("a.txt", "nothing")
         assert scan(machine).out.splitlines()[-1] == CLEAN
@@ -176,7 +181,7 @@ class TestResult:
         ):
             machine.call("scan", *["--staged"] * staged, f"./{machine.environ[V1]}")
         shown = without_model(screen.getvalue()).split("\r")
-        assert [each.rstrip() for each in shown if each.strip()] == [f"{PROGRAM}: 1 looked at, 0.0 MiB"] * 2
+        assert [each.rstrip() for each in shown if each.strip()] == [f"{PROGRAM}: 1 scanned, 0.0 MiB"] * 2
         assert (shown[-2], shown[-1]) == (" " * 79, "")
 
 
@@ -195,9 +200,9 @@ class TestScope:
         """A path that does not exist is reported by its number, since it may be a key; one that exists is searched."""
         machine.put("a.txt", "nothing")
         for key in (machine.environ[V1], f"./{machine.environ[V1]}", f"{machine.environ[V1]}/a.txt"):
-            assert incomplete(scan(machine, "a.txt", key)) == ["PATH 2: it is not there"]
+            assert incomplete(scan(machine, "a.txt", key)) == ["PATH 2: it does not exist"]
         machine.put(machine.environ[V1], "nothing")
-        assert found(scan(machine, f"./{machine.environ[V1]}")) == ["secret.key: [redacted], in the name itself"]
+        assert found(scan(machine, f"./{machine.environ[V1]}")) == ["secret.key: [redacted], in its name"]
 
     def test_staged(self, machine: Machine) -> None:
         """With --staged, what is in the index and not in the last commit is searched, and no file."""
@@ -266,7 +271,7 @@ class TestKeysFrom:
         laptop.put("a.txt", f"AAAA{first}AAAA\n{second.upper()}\n")
         ran = scan(laptop, "--keys-from", "-", stdin=f"# old\n\n{first}\r\n{second}".encode(), keys=[first, second])
         assert (ran.status, found(ran)) == (1, ["a key: a.txt:1:5", "a key: a.txt:2:1"])
-        assert f"(known by: keys-from; {fingerprint_of(first)})" in ran.out
+        assert f"form: raw; known by: keys-from; {fingerprint_of(first)})" in ran.out
 
     def test_a_file(self, machine: Machine) -> None:
         """A file of keys is searched itself. What is recorded of a key says whose it is."""
@@ -281,7 +286,7 @@ class TestKeysFrom:
             (b"\n# nothing\n", "the file has no key"),
             (b"%s\nchangeme\nshort\n", "key 2 is invalid (comments are not counted)"),
             (b"# mine\n\nROBODJ_SECRET_KEY=%s\n", "key 1 is invalid (comments are not counted)"),
-            (b"\xff%s", "it is not UTF-8"),
+            (b"\xff%s", "the file is not UTF-8"),
         ],
         ids=["comments", "second", "assignment", "binary"],
     )
@@ -316,7 +321,7 @@ class TestFingerprints:
         ran = scan(laptop, *options, keys=[key])
         whose, source = ("secret.key (staging)", "operations log") if by == "log" else ("a key", "revocation list")
         assert (ran.status, found(ran)) == (1, [f"{whose}: sub/a.txt:1:6"])
-        assert f"(known by: {source}; {fingerprint_of(key)})" in ran.out
+        assert f"form: raw; known by: {source}; {fingerprint_of(key)})" in ran.out
 
     def test_no_key_is_used(self, machine: Machine) -> None:
         """With --fingerprints, a key that is delivered is neither searched for nor judged."""
@@ -366,7 +371,7 @@ class TestFingerprints:
         laptop.put("a.txt", key)
         ran = scan(laptop, "--operations-log", "kept.jsonl", "a.txt", keys=[key])
         assert found(ran) == ["secret.key (prod): a.txt:1:1"]
-        why = "operations log: the operations log that --operations-log names is not there"
+        why = "operations log: the operations log that --operations-log names does not exist"
         ran = scan(laptop, "--operations-log", "nowhere.jsonl", "a.txt", keys=[key])
         assert incomplete(ran) == [why, NOTHING_KNOWN]
 
@@ -381,8 +386,8 @@ class TestFingerprints:
         ran = scan(laptop, "--fingerprints", "--config-dir", "config/config", keys=[revoked, recorded])
         assert found(ran) == ["secret.key (prod): config/secret.key:1:1"]
         assert notes(ran) == ["config/config/secret.key: a fallback file, where its key may be"]
-        why = "set-up: The config directory that the config_dir argument names does not exist."
-        assert incomplete(scan(laptop, "--config-dir", "nowhere", keys=[revoked])) == [why, NOTHING_KNOWN]
+        why, *others = incomplete(scan(laptop, "--config-dir", "nowhere", keys=[revoked]))
+        assert (why.startswith("set-up: the config directory "), others) == (True, [NOTHING_KNOWN])
 
     def test_a_revocation_list_that_is_invalid(self, laptop: Machine) -> None:
         """What can be read of a revocation list is searched for, and what is wrong with it is reported."""
@@ -405,7 +410,7 @@ class TestValues:
         machine.put("a.txt", f"{machine.environ[V1]}\n{key}\n")
         ran = scan(machine, keys=[key])
         assert found(ran) == ["secret.key: a.txt:1:1", "secret.key: a.txt:2:1"]
-        assert f"(known by: file:config/secret.key; {fingerprint_of(key)})" in ran.out
+        assert f"form: raw; known by: file:config/secret.key; {fingerprint_of(key)})" in ran.out
 
     def test_a_file_alone(self, laptop: Machine) -> None:
         """A fallback file is not searched itself. A secret of which no key is known is a note."""
@@ -432,7 +437,7 @@ class TestValues:
     def test_a_file_that_cannot_be_read(self, machine: Machine) -> None:
         """The key in a fallback file that cannot be read may be missed, which is reported."""
         machine.write("secret.key", f"# \xe9\n{new_key()}\n".encode("latin-1"))
-        assert incomplete(scan(machine)) == ["secret.key: the key in config/secret.key: it is not UTF-8"]
+        assert incomplete(scan(machine)) == [f"secret.key: the key file config/secret.key {NOT_UTF_8}"]
 
     def test_a_model(self, machine: Machine) -> None:
         """The secrets of a model are searched for, and its variables and fallback files are known."""

@@ -225,7 +225,7 @@ class TestFiles:
         monkeypatch.setattr(scanner_module, "content", hostile)
         scan = scanned()
         assert found(scan, "path") == [("a",), ("b",)]
-        assert unread(scan) == [("b", "it changed while it was read"), ("c", "it is not there")]
+        assert unread(scan) == [("b", "it changed while it was read"), ("c", "it does not exist")]
 
     def test_holes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The hole of a sparse file is counted as a part of its size."""

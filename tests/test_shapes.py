@@ -143,7 +143,7 @@ class TestRecord:
     def test_subject(self) -> None:
         """The subject is the name of the secret, or says that it is unknown."""
         assert FULL.subject == "secret.key"
-        assert draft(Event.REVOKED).subject == "a secret that is not known"
+        assert draft(Event.REVOKED).subject == "an unknown secret"
 
     @pytest.mark.parametrize("step", ["gate", "startup", "functions", "log"])
     def test_open_steps(self, step: str) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import tempfile
 from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +21,7 @@ from robodj_secretguard.sources import (
     MAX_FILE_BYTES,
     MAX_LIST_BYTES,
     NOTHING,
+    WORKING_DIRECTORY_DELETED,
     Environment,
     KeyFiles,
     ModelSetup,
@@ -27,7 +32,9 @@ from robodj_secretguard.sources import (
     are_files_off,
     chmod,
     config_directory,
+    directory_place,
     invalid_entries,
+    invalid_lines,
     iso_utc,
     parse_marker,
     place,
@@ -35,17 +42,34 @@ from robodj_secretguard.sources import (
     revocation_list,
     variables_read,
 )
-from robodj_secretguard.textfile import NO_TEXT, TextFile
+from robodj_secretguard.textfile import (
+    BELOW_WRITABLE,
+    CANNOT_BE_READ,
+    CHANGED,
+    IN_OWNED,
+    IN_WRITABLE,
+    NO_TEXT,
+    NOT_ALLOWED,
+    NOT_REGULAR,
+    NOT_UTF_8,
+    OWNED,
+    TOO_LARGE,
+    UTF_16,
+    WRITABLE,
+    TextFile,
+    text_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.sources import NamedBy
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 LIST = "revoked.fingerprints"
 LIST_SOURCE = f"file:config/{LIST}"
+ABOVE = "run namei -l {}, then chmod o-w each directory ending in rwx"
 REVOKED, CONFIG_DIR = "ROBODJ_REVOKED_FINGERPRINTS", "ROBODJ_CONFIG_DIR"
 ALLOW, PROTECTED = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK", "ROBODJ_PROTECTED_ENV"
 
@@ -98,7 +122,7 @@ class TestEnvironment:
     def test_case(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The variables of a process on Windows are the same in any case; those of a mapping are not."""
         near = {V1.lower(): "x"}
-        assert [shown for _, shown in setup(near).near_misses] == [*near]
+        assert [miss.name for miss in setup(near).near_misses] == [*near]
         with monkeypatch.context() as patched:
             for name in ("nt", "posix"):
                 patched.setattr("robodj_secretguard.sources.os.name", name)
@@ -115,7 +139,7 @@ class TestEnvironment:
         reading = first(Unlisted({V1: "x", f"{V1}_EXPIRES_AT": "never", PROTECTED: "true"}))
         assert (reading.found, reading.setup.protected, reading.marker) == (True, True, SealedStr("never"))
 
-    @pytest.mark.parametrize(("environ", "absent"), [({}, f"{V1} is unset"), ({V1: ""}, f"{V1} is set but empty")])
+    @pytest.mark.parametrize(("environ", "absent"), [({}, f"{V1} is not set"), ({V1: ""}, f"{V1} is empty")])
     def test_an_offer_without_a_value(self, environ: dict[str, str], absent: str) -> None:
         """An empty variable is not a value, and is described as empty."""
         assert Environment(environ).offer(POLICIES[0]) == Offer("environment", V1, NO_TEXT, absent)
@@ -129,75 +153,177 @@ class TestKeyFiles:
     """The fallback files of a config directory."""
 
     @pytest.mark.parametrize(
-        ("content", "is_off", "absent"),
+        ("content", "off", "absent"),
         [
-            (None, False, "there is no file secret.key in the configured directory"),
-            ("# none", False, "secret.key in the configured directory has nothing but blanks and comments"),
-            ("# none", True, "fallback files are off: secret.key in the configured directory is not used"),
-            ("x", True, "fallback files are off: secret.key in the configured directory is not used"),
+            (None, "", ", and there is no secret.key in config_dir"),
+            ("# none", "", ", and secret.key in config_dir has no key"),
+            ("# none", "why", " (why)"),
+            ("x", "why", " (why)"),
         ],
     )
-    def test_an_offer(self, config: Path, content: str | None, absent: str, *, is_off: bool) -> None:
-        """An offer names the declared file, and says why a value is missing."""
+    def test_an_offer(self, config: Path, content: str | None, off: str, absent: str) -> None:
+        """An offer names the declared file, and says why the file delivers no value."""
         if content:
             put(config / "secret.key", content)
-        offer = KeyFiles(str(config), "argument", is_off=is_off).offer(POLICIES[0])
-        where = ("file:config/secret.key", "secret.key in the configured directory")
-        assert offer._replace(text=NO_TEXT) == Offer(*where, NO_TEXT, absent, is_off, is_break_glass=True)
+        offer = KeyFiles(str(config), "argument", off=off).offer(POLICIES[0])
+        where = ("file:config/secret.key", "secret.key in config_dir")
+        assert offer._replace(text=NO_TEXT) == Offer(*where, NO_TEXT, absent, bool(off), is_break_glass=True)
         assert [line.get_secret_value() for line in offer.text.lines] == ["x"] * (content == "x")
 
     @posix_only
     def test_a_link_to_nothing(self, config: Path) -> None:
-        """A link to a target that is gone has its own message."""
+        """A link whose target is gone has a separate message."""
         (config / "secret.key").symlink_to("..data/secret.key")
-        offer = KeyFiles(str(config), None, is_off=False).offer(POLICIES[0])
-        assert offer.absent == "config/secret.key is a link to a file that is not there"
+        offer = KeyFiles(str(config), None, off="").offer(POLICIES[0])
+        assert offer.absent == ", and config/secret.key is a broken link"
 
     def test_no_directory(self) -> None:
         """Where nothing names the directory, the file is looked for under the working directory."""
-        offer = KeyFiles(None, None, is_off=False).offer(POLICIES[0])
-        assert offer.absent == "there is no file config/secret.key under the working directory"
-        assert offer.text is NO_TEXT
+        offer = KeyFiles(None, None, off="").offer(POLICIES[0])
+        assert offer.absent == ", and there is no config/secret.key"
+        assert (offer.text, offer.fix) == (NO_TEXT, "")
+
+    SET = f"set {V1} to its current value from the secret manager"
+    ENCODING = "save config/secret.key as UTF-8 without changing the key"
+    COMPARE = "compare the key with the secret manager"
+    OWNER = "make the service's user the owner of config/secret.key (mode 600) and let it enter each directory above"
+
+    @pytest.mark.parametrize(
+        ("unreadable", "exposed", "fix"),
+        [
+            ([UTF_16], [], f"{ENCODING} (PowerShell's > writes UTF-16)"),
+            ([NOT_UTF_8], [], ENCODING),
+            ([CHANGED], [], "start again; if this repeats, stop the program that writes config/secret.key"),
+            ([NOT_ALLOWED], [], OWNER),
+            ([NOT_REGULAR], [], f"{SET}, then delete config/secret.key"),
+            ([CANNOT_BE_READ], [], SET),
+            ([TOO_LARGE.format(MAX_FILE_BYTES)], [], "leave only the key in config/secret.key"),
+            ([], [WRITABLE], f"{COMPARE}, then run chmod go-w config/secret.key"),
+            ([], [IN_WRITABLE], f"{COMPARE}, then run chmod -R go-w config"),
+            ([], [WRITABLE, IN_WRITABLE], f"{COMPARE}, then run chmod -R go-w config"),
+            ([NOT_UTF_8], [WRITABLE], f"{SET}, then delete config/secret.key"),
+            ([NOT_REGULAR], [WRITABLE, BELOW_WRITABLE], f"{SET}, then delete config/secret.key"),
+        ],
+    )
+    def test_the_fix_of_an_unsafe_file(
+        self, monkeypatch: pytest.MonkeyPatch, unreadable: list[str], exposed: list[str], fix: str
+    ) -> None:
+        """The fix is that of the fault alone. Where others could write the file, its key is compared or not used."""
+        text = TextFile(exists=True, unreadable=tuple(unreadable), exposed=tuple(exposed))
+        monkeypatch.setattr(KeyFiles, "look", lambda *_: text)
+        offer = KeyFiles("config", None, off="").offer(POLICIES[0])
+        assert (offer.text, offer.fix) == (text, fix)
+
+    @pytest.mark.parametrize("named_by", [None, "environment", "argument", "model"])
+    def test_no_fix_is_too_long(self, monkeypatch: pytest.MonkeyPatch, named_by: NamedBy | None) -> None:
+        """Whatever is wrong with a file, the line of its fix has at most 180 characters."""
+        whys = (UTF_16, NOT_UTF_8, CHANGED, NOT_ALLOWED, NOT_REGULAR, CANNOT_BE_READ, TOO_LARGE.format(MAX_FILE_BYTES))
+        for why, exposed in product(((), *[(each,) for each in whys]), ((), (IN_WRITABLE,), (BELOW_WRITABLE,))):
+            text = TextFile(exists=True, unreadable=why, exposed=exposed)
+            monkeypatch.setattr(KeyFiles, "look", lambda *_, text=text: text)
+            offer = KeyFiles("config", named_by, off="").offer(POLICIES[1])
+            assert len(f"  fix: {offer.fix}. Owner: {POLICIES[1].owner}") <= 180
 
     @posix_only
     @pytest.mark.parametrize(
-        ("content", "mode", "end"),
+        ("spoil", "fault", "action"),
         [
-            ("\0" * (MAX_FILE_BYTES + 1), 0o600, "."),
-            ("x", 0o602, "; chmod -R go-w on the directory that the argument names."),
+            (lambda path, key: put(path, key.encode("utf-16")), UTF_16, put),
+            (lambda path, key: put(path, f"# \xe9\n{key}".encode("latin-1")), NOT_UTF_8, put),
+            (
+                lambda path, key: put(path, f"{'#' * MAX_FILE_BYTES}\n{key}"),
+                TOO_LARGE.format(MAX_FILE_BYTES),
+                put,
+            ),
+            (lambda path, key: put(path, key, 0o602), WRITABLE, lambda path, _: path.chmod(0o600)),
+            (
+                lambda path, key: put(path, key).parent.chmod(0o777),
+                IN_WRITABLE,
+                lambda path, _: path.parent.chmod(0o755),
+            ),
+        ],
+        ids=["UTF-16", "not UTF-8", "too large", "mode", "mode of the directory"],
+    )
+    def test_the_fix_is_enough(
+        self, config: Path, spoil: Callable[[Path, str], object], fault: str, action: Callable[[Path, str], object]
+    ) -> None:
+        """Whoever does what the fix says, and nothing else, has the key of the file in use."""
+        key = good_keys()[V1]
+        spoil(config / "secret.key", key)
+        reading = first({}, config_dir=config)
+        assert (reading.used.text.unsafe, reading.found) == ((fault,), False)
+        action(config / "secret.key", key)
+        reading = first({}, config_dir=config)
+        assert (reading.value, reading.used.text.unsafe, reading.used.fix) == (SealedStr(key), (), "")
+
+    @root_only
+    @pytest.mark.parametrize(("mode", "mode_of_directory"), [(0o600, 0o700), (0o600, 0o755), (0o000, 0o755)])
+    def test_the_fix_of_permissions_is_enough(self, mode: int, mode_of_directory: int) -> None:
+        """After the fix, another user reads the key: neither the file nor its directory prevents that."""
+        key = good_keys()[V1]
+        # Not below pytest's own directory, which other users cannot enter.
+        with tempfile.TemporaryDirectory() as directory:
+            file, service = put(Path(directory) / "secret.key", key, mode), 65534
+            Path(directory).chmod(mode_of_directory)
+            readings = []
+            for _ in range(2):
+                os.seteuid(service)
+                try:
+                    readings.append(first({}, config_dir=directory))
+                finally:
+                    os.seteuid(0)
+                os.chown(file, service, -1)
+                file.chmod(0o600)
+                Path(directory).chmod(0o711)
+        assert [each.used.text.unreadable for each in readings] == [(NOT_ALLOWED,), ()]
+        assert [each.value for each in readings] == [None, SealedStr(key)]
+
+    @pytest.mark.parametrize("make", [Path.mkdir, pytest.param(lambda path: path.symlink_to(path), marks=posix_only)])
+    def test_the_fix_of_what_cannot_be_read(self, config: Path, make: Callable[[Path], None]) -> None:
+        """The variable comes before a file that cannot be read."""
+        make(config / "secret.key")
+        assert not first({}, config_dir=config).found
+        assert first(good_keys(), config_dir=config).used.source == "environment"
+
+    @pytest.mark.parametrize(
+        ("exposed", "named_by", "fix"),
+        [
+            ([WRITABLE], None, "run chmod go-w config/x"),
+            ([WRITABLE], "environment", "run chmod go-w $ROBODJ_CONFIG_DIR/x"),
+            ([IN_WRITABLE], None, "run chmod -R go-w config"),
+            ([WRITABLE, IN_WRITABLE], "environment", "run chmod -R go-w $ROBODJ_CONFIG_DIR"),
+            ([IN_WRITABLE], "argument", "run chmod -R go-w on config_dir"),
+            ([IN_WRITABLE], "model", "run chmod -R go-w on the model's config_dir"),
+            ([WRITABLE], "argument", "run chmod go-w on x in config_dir"),
+            ([BELOW_WRITABLE], "model", ABOVE.format("on the file")),
+            ([WRITABLE, IN_WRITABLE, BELOW_WRITABLE], None, ABOVE.format("config/x")),
+            ([BELOW_WRITABLE], "environment", ABOVE.format("$ROBODJ_CONFIG_DIR/x")),
         ],
     )
-    def test_the_fix_of_an_unsafe_file(self, config: Path, content: str, mode: int, end: str) -> None:
-        """The fix says what the file must be, and how to take it from others who can write it."""
-        put(config / "secret.key", content, mode)
-        offer = KeyFiles(str(config), "argument", is_off=False).offer(POLICIES[0])
-        assert offer.fix == (
-            f"Deliver the key as {V1} instead; or make it a UTF-8 file of the key alone, at most 4096 bytes, that"
-            f" nobody else can write: chmod 600 secret.key in the configured directory{end}"
-        )
+    def test_the_command(self, exposed: list[str], named_by: NamedBy | None, fix: str) -> None:
+        """The command is for the highest fault: of a directory above, of the directory, of the file."""
+        assert chmod(TextFile(exposed=tuple(exposed)), place("config/x", named_by), named_by) == fix
 
     @posix_only
-    def test_the_command_for_a_directory(self) -> None:
-        """The command names the directory as the operator knows it, and the directories above where they matter."""
-        assert [chmod(TextFile(), named_by) for named_by in (None, "environment", "model")] == [
-            "chmod -R go-w config",
-            'chmod -R go-w "$ROBODJ_CONFIG_DIR"',
-            "chmod -R go-w on the directory that the model names",
-        ]
-        above = TextFile(exposed=("x", "a directory on the way to it is writable by others"))
-        assert chmod(above, None).endswith("config; and chmod go-w for every directory above it that others may write")
-
-    @posix_only
+    @pytest.mark.skipif(shutil.which("namei") is None, reason="namei is of util-linux")
     def test_the_commands_are_enough(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A clone under umask 0 is safe after the commands, and the next look says which are left."""
+        """A clone under umask 0 is safe after the commands. Each look says which command is next."""
         monkeypatch.chdir(config.parent)
         for path, mode in ((put(config / LIST, ""), 0o666), (config, 0o777), (config.parent, 0o777)):
             path.chmod(mode)
-        above = "; and chmod go-w for every directory above it that others may write"
-        for command, fix in (("true", above), ("chmod -R go-w config", above), ("chmod go-w .", "")):
-            os.system(command)  # noqa: S605 - as the message says
-            (file,) = setup({}).lists
-            assert (chmod(file, None), bool(file.exposed)) == (f"chmod -R go-w config{fix}", bool(fix))
+        where = place(f"config/{LIST}", None)
+        (file,) = setup({}).lists
+        assert chmod(file, where, None) == ABOVE.format(where)
+        with os.popen(f"namei -l {os.path.abspath(where)}") as shown:  # noqa: S605 - as the message says
+            modes = [line.split()[0] for line in shown.read().splitlines()[1:]]
+        paths = [config / LIST, *(config / LIST).parents][::-1]
+        for shown_mode, path in zip(modes, paths, strict=True):
+            if shown_mode.startswith("d") and shown_mode.endswith("rwx"):
+                path.chmod(path.stat().st_mode & ~0o002)
+        (file,) = setup({}).lists
+        assert (file.exposed, chmod(file, where, None)) == ((WRITABLE,), f"run chmod go-w {where}")
+        os.system(f"chmod go-w {where}")  # noqa: S605 - as the message says
+        assert setup({}).lists[0].exposed == ()
 
 
 class TestReading:
@@ -225,7 +351,7 @@ class TestReading:
             assert (reading.used.source, reading.value, reading.found) == (source, SealedStr(value), True)
             assert [each.source for each in reading.offers[-2:]] == ["environment", "file:config/secret.key"]
 
-    @pytest.mark.parametrize("text", [{"unreadable": ("it is locked",)}, {"lines": ("v",), "exposed": ("it is open",)}])
+    @pytest.mark.parametrize("text", [{"unreadable": ("is locked",)}, {"lines": ("v",), "exposed": ("is open",)}])
     def test_a_source_that_refuses(self, text: dict[str, Any]) -> None:
         """No later source is asked where a source has a value that may not be used."""
         reading = first({V1: "x"}, sources=[self.Vault(**text)])
@@ -276,11 +402,11 @@ class TestDirectory:
             ("nowhere", "does not exist"),
             ("", "does not exist"),
             ("file", "is not a directory"),
-            ("a\0b", "cannot be examined"),
+            ("a\0b", "cannot be read"),
             ("directory", ""),
-            pytest.param("file/config", "cannot be examined", marks=posix_only),
-            pytest.param("link", "is a link to nothing", marks=posix_only),
-            pytest.param("loop", "cannot be examined", marks=posix_only),
+            pytest.param("file/config", "cannot be read", marks=posix_only),
+            pytest.param("link", "is a broken link", marks=posix_only),
+            pytest.param("loop", "cannot be read", marks=posix_only),
         ],
     )
     def test_a_fault(self, tmp_path: Path, named: str, fault: str) -> None:
@@ -299,7 +425,7 @@ class TestDirectory:
         if named in {"file", "link", "loop"}:
             (tmp_path / named).rename(tmp_path / "config")
             assert setup({}).directory_named_by is None
-            assert setup({}).directory_fault == (fault if named == "file" else "is a link to nothing")
+            assert setup({}).directory_fault == (fault if named == "file" else "is a broken link")
 
     def test_no_default(self) -> None:
         """A service without a config directory starts."""
@@ -312,7 +438,7 @@ class TestDirectory:
         (tmp_path / "gone").mkdir()
         monkeypatch.chdir(tmp_path / "gone")
         (tmp_path / "gone").rmdir()
-        assert setup({}).directory_fault == "cannot be found, since the working directory was deleted"
+        assert setup({}).directory_fault == WORKING_DIRECTORY_DELETED
 
 
 class TestSwitches:
@@ -351,6 +477,20 @@ class TestSwitches:
             assert are_files_off(Environment(environ), model_setup) is expected
             assert setup(environ, model_setup=model_setup, require_env_only=True).files_off
         assert setup(environ, require_env_only=True).protected
+
+    @pytest.mark.parametrize(
+        ("environ", "more", "why"),
+        [
+            ({ALLOW: "false"}, {}, "fallback files are not read"),
+            ({}, {"model_setup": ModelSetup(file_fallback=False)}, "fallback files are not read"),
+            ({PROTECTED: "true"}, {}, "protected environment: fallback files are not read"),
+            ({}, {"require_env_only": True}, "protected environment: fallback files are not read"),
+        ],
+    )
+    def test_why_files_are_off(self, environ: dict[str, str], more: dict[str, Any], why: str) -> None:
+        """Where fallback files are off because the environment is protected, the message says so."""
+        offer = first(environ, **more).offers[-1]
+        assert (offer.is_off, offer.absent) == (True, f" ({why})")
 
     def test_temporary_keys(self) -> None:
         """Keys are temporary where the variable is set to anything."""
@@ -392,15 +532,24 @@ class TestNames:
     )
     def test_typos(self, name: str, meant: str, secret: str | None, *, loosens: bool) -> None:
         """Each typo has the variable that is meant, its secret, and whether ignoring it loosens a check."""
-        ((target, shown),) = setup({name: "x"}).near_misses
-        assert (shown, target.name, target.loosens) == (name, meant, loosens)
-        assert (target.policy.name if target.policy else None) == secret
+        (miss,) = setup({name: "x"}).near_misses
+        assert (miss.name, miss.meant.name, miss.meant.loosens, miss.is_meant_set) == (name, meant, loosens, False)
+        assert (miss.meant.policy.name if miss.meant.policy else None) == secret
+        assert setup({name: "x", meant: "x"}).near_misses == (miss._replace(is_meant_set=True),)
         assert setup({name: ""}).near_misses == setup({meant: "x"}).near_misses == ()
 
-    def test_places(self) -> None:
-        """A file is named by its declared path, or within the directory that somebody named."""
-        assert place("config/a/b.key", None) == "config/a/b.key"
-        assert place("config/a/b.key", "model") == "a/b.key in the configured directory"
+    @pytest.mark.parametrize(
+        ("named_by", "directory", "file"),
+        [
+            (None, "config", "config/a/b.key"),
+            ("environment", "$ROBODJ_CONFIG_DIR", "$ROBODJ_CONFIG_DIR/a/b.key"),
+            ("argument", "config_dir", "a/b.key in config_dir"),
+            ("model", "the model's config_dir", "a/b.key in the model's config_dir"),
+        ],
+    )
+    def test_places(self, named_by: NamedBy | None, directory: str, file: str) -> None:
+        """A path is one for a shell where the environment or nothing names the directory. No named path is shown."""
+        assert (directory_place(named_by), place("config/a/b.key", named_by)) == (directory, file)
 
 
 class TestRevocationList:
@@ -416,10 +565,26 @@ class TestRevocationList:
     )
     def test_a_line_of_the_file(self, line: str, entries: int) -> None:
         """A line is a fingerprint, with or without a comment; a comment hides no further line of an editor's."""
-        file = TextFile(exists=True, lines=(SealedStr(spelled(line)),))
+        file = TextFile(exists=True, lines=(SealedStr(spelled(line)),), numbers=(7,))
         found = revocation_list([file])
         assert (len(found.fingerprints), found.sources) == (entries, (LIST_SOURCE,))
-        assert invalid_entries(file) == ([] if entries else [1])
+        assert invalid_lines(file) == ([] if entries else [7])
+
+    @pytest.mark.parametrize(
+        ("content", "invalid"),
+        [
+            ("", []),
+            ("# none\n\n", []),
+            ("{a}\n{b}", []),
+            ("x\n{a}", [1]),
+            ("# why\n\n{a} # why\nx\n{b}\n \ny", [4, 7]),
+            ("# why\r\n{A}\r\n{a}\r\n", [2]),
+            ("\ufeff{a}\nx", [2]),
+        ],
+    )
+    def test_which_lines_are_invalid(self, content: str, invalid: list[int]) -> None:
+        """A line that is not a fingerprint is reported by its number in the file."""
+        assert invalid_lines(text_of(spelled(content).encode())) == invalid
 
     @pytest.mark.parametrize(
         ("value", "valid", "invalid"),
@@ -456,7 +621,7 @@ class TestRevocationList:
             ([NO_TEXT], (0,)),
             ([TextFile(exists=True)], (0,)),
             ([TextFile(exists=True, empty=False)], ()),
-            ([TextFile(exists=True, unreadable=("it cannot be read",))], ()),
+            ([TextFile(exists=True, unreadable=(CANNOT_BE_READ,))], ()),
             ([TextFile(dangling=True)], ()),
             ([NO_TEXT, TextFile(exists=True, empty=False)], ()),
             ([TextFile(exists=True), NO_TEXT], (0, 1)),
@@ -497,10 +662,9 @@ class TestRevocationList:
     def test_no_list(self, config: Path) -> None:
         """The owner of the directory may have removed the list; a list that exists is judged alone."""
         os.chown(config, 65534, -1)
-        assert setup({}, config_dir=config).lists[0].foreign == ("it is owned by another ordinary user",)
+        assert setup({}, config_dir=config).lists[0].foreign == (OWNED,)
         put(config / LIST, "# none")
-        foreign = ("its directory is owned by another ordinary user",)
-        assert setup({}, config_dir=config).lists[0].foreign == foreign
+        assert setup({}, config_dir=config).lists[0].foreign == (IN_OWNED,)
 
 
 class TestMarker:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
+RESTART = "set ROBODJ_SECRET_KEY to its current value from the secret manager, then restart"
 KEY, KEY_OF_OTHER, LATER, GONE = (f"sgfp1:{digit * 32}" for digit in "abcd")
 
 
@@ -53,23 +54,23 @@ class TestRevocations:
     """A recorded revocation must be on the revocation list."""
 
     def test_one_that_is_not_listed(self, report: Report) -> None:
-        """It is an alert for the owners of all secrets, with the command that lists it again."""
+        """An unlisted revocation is an alert for the owners of all secrets, with the command that lists it again."""
         (found,) = findings(report, revocation(GONE))
         assert found._asdict() == {
             "check": "revocation-list",
             "severity": "alert",
             "secret": None,
             "source": "file:config/revoked.fingerprints",
-            "message": f"A recorded revocation is not on the revocation list: {GONE}.",
-            "remedy": "Restore the list from version control, or put the fingerprint on it again: robodj-secretguard"
-            f" revoke --fingerprint {GONE} --reason 'recorded as revoked' --yes --config-dir x",
+            "message": f"{GONE} is recorded as revoked, but is not on the revocation list",
+            "remedy": f"run robodj-secretguard revoke --fingerprint {GONE} --reason 'recorded as revoked' --yes"
+            " --config-dir x",
             "owner": "Security Operations",
         }
 
     def test_several(self, report: Report) -> None:
         """The first is named, in the command too, and the others are counted, each key once."""
         (found,) = findings(report, revocation(GONE), revocation(KEY), revocation(GONE))
-        assert found.message == f"A recorded revocation is not on the revocation list: {GONE} and 1 more."
+        assert found.message == f"{GONE} is recorded as revoked, but is not on the revocation list (and 1 more)"
         assert f" revoke --fingerprint {GONE} " in found.remedy
 
     def test_a_listed_one(self, report: Report) -> None:
@@ -87,16 +88,8 @@ class TestSuperseded:
     @pytest.mark.parametrize(
         ("age", "severity", "remedy"),
         [
-            (
-                14 * DAY,
-                "note",
-                f"Roll {LATER} out before 2026-12-01T12:00:00Z: from then on this is a warning.",
-            ),
-            (
-                14 * DAY + SECOND,
-                "warning",
-                "Set ROBODJ_SECRET_KEY to its current value from the secret manager, then restart.",
-            ),
+            (14 * DAY, "note", f"{RESTART} before 2026-12-01T12:00:00Z; after that, this is a warning"),
+            (14 * DAY + SECOND, "warning", RESTART),
         ],
         ids=["in the overlap", "after it"],
     )
@@ -108,8 +101,7 @@ class TestSuperseded:
             "severity": severity,
             "secret": "secret.key",
             "source": "environment",
-            "message": f"ROBODJ_SECRET_KEY is an old key: {LATER} was recorded after it, at"
-            f" {NOW - age:%Y-%m-%dT%H:%M:%SZ} in prod.",
+            "message": f"ROBODJ_SECRET_KEY is an old key; a later one was recorded at {NOW - age:%Y-%m-%dT%H:%M:%SZ}",
             "remedy": remedy,
             "owner": "Security Operations",
         }

@@ -13,6 +13,7 @@ from conftest import NOW, V1, V2, good_keys, marker, posix_only
 
 from robodj_secretguard import check
 from robodj_secretguard.shapes import Proof
+from robodj_secretguard.textfile import WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +23,9 @@ if TYPE_CHECKING:
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 ENDS = f"{V1}_EXPIRES_AT"
-OWNER = "  owner        Security Operations, backup Release Manager"
-NOT_RECORDED = "  rotated      not recorded; cadence 30 days"
-GREEN, RED, YELLOW, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
-CUT = "line 2 does not follow line 1: one was changed, or one between was taken away"
-SAID = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl cannot be relied on: "
+OWNER = "  owner        Security Operations (backup: Release Manager)"
+CUT = "line 2 does not follow line 1: one was changed, or one between was removed"
+SAID = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl "
 
 
 @pytest.fixture
@@ -48,81 +47,122 @@ def edited(machine: Machine) -> None:
 
 
 class TestText:
-    """A block for each secret, and the sum of all."""
+    """A row for each secret, then its details, then the findings, and the sum of all."""
 
     def test_all_of_it(self, machine: Machine) -> None:
-        """Every field is there for a sound key, wrapped at 80 columns; what is not recorded is said to be so."""
+        """Every field of a valid key is there. A rotation that is behind is marked, and named in the last line."""
         machine.environ[ENDS] = marker(2 * DAY)
         machine.write("revoked.fingerprints", f"{fingerprint_of(good_keys()[V1])}\n")
-        (last,) = machine.record(rotated(NOW - 93 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE))
+        *_, last = machine.record(
+            rotated(NOW - 93 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE),
+            rotated(NOW - DAY, machine.fingerprint(V2), secret=OTHER),
+        )
+        (warning,) = check(environ=machine.environ, config_dir=machine.config, now=NOW).findings
         ran = machine.call("status")
         assert (ran.status, ran.err) == (0, "")
         assert ran.out.splitlines() == [
-            "secret.key: present (environment)",
+            "      SECRET         STATE    SOURCE  EXPIRES        OWNER",
+            "warn  secret.key     present  env     2026-12-03 2d  Security Operations",
+            "ok    secret_v2.key  present  env     no marker      Security Operations",
+            "",
+            "secret.key",
             f"  fingerprint  {machine.fingerprint()}",
-            "  rotated      2026-08-30T12:00:00Z in prod, 93 of 90 days: OVERDUE by 3 days;",
-            "               INCOMPLETE: startup not done",
+            "  rotated      2026-08-30T12:00:00Z in prod, 93 days ago",
+            "  INCOMPLETE   not done: startup",
+            "  cadence      90 days: OVERDUE",
             "  expires      2026-12-03T12:00:00Z",
             OWNER,
             "",
-            "secret_v2.key: present (environment)",
+            "secret_v2.key",
             f"  fingerprint  {machine.fingerprint(V2)}",
-            NOT_RECORDED,
+            "  rotated      2026-11-30T12:00:00Z in prod, 1 day ago",
+            "  cadence      30 days",
             "  expires      no expiry marker",
             OWNER,
             "",
-            "operations log: verifies, last record",
-            f"  {last.hash}",
+            *warning.lines,
+            "",
+            f"operations log: verifies, last record {last.hash}",
             "revocation list: config/revoked.fingerprints, 1 entry",
-            "0 alert(s), 1 warning(s): robodj-secretguard check says which",
+            "Secret status: 1 warning; rotation overdue, incomplete or not recorded: secret.key.",
         ]
 
     @pytest.mark.parametrize(
-        ("environ", "head", "expires"),
+        ("environ", "row", "expires", "check_id"),
         [
-            ({V1: "short", ENDS: marker(50 * DAY)}, "invalid-format (environment)", "2027-01-20T12:00:00Z"),
-            ({V1: "KEY", ENDS: "soon"}, "present (environment), refused: expiry-marker", "no expiry marker"),
+            ({V1: "short", ENDS: marker(50 * DAY)}, "invalid-format  env     2027-01-20 50d", "2027-01-20", "format"),
+            ({V1: "KEY", ENDS: "soon"}, "present  env     no marker", "no expiry marker", "expiry-marker"),
         ],
         ids=["invalid", "refused"],
     )
-    def test_what_is_wrong(self, machine: Machine, environ: dict[str, str], head: str, expires: str) -> None:
-        """The state is in the words of the gate, and only a sound key has a fingerprint."""
+    def test_what_is_wrong(
+        self, machine: Machine, environ: dict[str, str], row: str, expires: str, check_id: str
+    ) -> None:
+        """A key that is not usable is marked, its findings are shown, and only a valid key has a fingerprint."""
         key = machine.environ.pop(V1)
         machine.environ.update({name: key if value == "KEY" else value for name, value in environ.items()})
-        ran = machine.call("status", "--config-dir", "config")
-        sound = environ.get(V1) == "KEY"
-        first, second, _, fourth, *_, log, _, last = ran.out.splitlines()
-        assert (first, fourth, log) == (f"secret.key: {head}", f"  expires      {expires}", "operations log: none")
-        assert second == f"  fingerprint  {fingerprint_of(key) if sound else 'none: there is no sound key'}"
-        which = "robodj-secretguard check says which (same options)"
-        assert (ran.status, last) == (1, f"1 alert(s), 0 warning(s): {which}")
+        lines = machine.call("status").out.splitlines()
+        assert lines[1].startswith(f"FAIL  secret.key     {row}")
+        shown = fingerprint_of(key) if environ[V1] == "KEY" else "none (only a valid key has one)"
+        assert (lines[5], lines[6]) == (f"  fingerprint  {shown}", "  rotated      not recorded")
+        assert lines[8].startswith(f"  expires      {expires}")
+        assert lines[18].startswith(f"ALERT: secret.key: {check_id}: ")
+        assert lines[-3:] == [
+            "revocation list: none",
+            f"Details: robodj-secretguard explain {check_id}",
+            "Secret status FAILED: 1 alert; rotation overdue, incomplete or not recorded: secret.key, secret_v2.key.",
+        ]
+
+    def test_no_findings(self, machine: Machine) -> None:
+        """Where only a rotation or the log is at fault, there is no finding to explain."""
+        machine.record(
+            rotated(NOW - DAY, machine.fingerprint(V2), secret=OTHER), rotated(NOW - HOUR, machine.fingerprint())
+        )
+        *_, above, last = machine.call("status").out.splitlines()
+        assert (above, last) == ("revocation list: none", "Secret status: no alerts, no warnings.")
+        *_, above, last = machine.call("status", "--strict", now=NOW + 45 * DAY).out.splitlines()
+        behind = "rotation overdue, incomplete or not recorded: secret_v2.key"
+        assert (above, last) == (
+            "revocation list: none",
+            f"Secret status FAILED: no alerts, no warnings; {behind}.",
+        )
 
     def test_a_key_in_a_file(self, machine: Machine) -> None:
         """A key is judged as the gate does, with the same options."""
         machine.write("secret.key", machine.environ.pop(V1))
         ran = machine.call("status")
-        assert (ran.status, ran.out.splitlines()[0]) == (0, "secret.key: present (file:config/secret.key)")
+        assert (ran.status, ran.out.splitlines()[1].split()[:4]) == (0, ["warn", "secret.key", "present", "file"])
         ran = machine.call("status", "--require-env-only")
-        assert (ran.status, ran.out.splitlines()[0]) == (1, "secret.key: missing (none)")
+        assert (ran.status, ran.out.splitlines()[1].split()[:4]) == (1, ["FAIL", "secret.key", "missing", "none"])
 
     @pytest.mark.parametrize(
-        ("age", "said_of_it"),
+        ("age", "ago", "cadence"),
         [
-            (timedelta(0), "0 of 90 days"),
-            (90 * DAY, "90 of 90 days"),
-            (90 * DAY + SECOND, "90 of 90 days: OVERDUE by 1 day"),
-            (91 * DAY, "91 of 90 days: OVERDUE by 1 day"),
-            (91 * DAY + SECOND, "91 of 90 days: OVERDUE by 2 days"),
-            (-SECOND, "which is ahead of this machine's clock"),
+            (timedelta(0), "today", "90 days"),
+            (DAY, "1 day ago", "90 days"),
+            (90 * DAY, "90 days ago", "90 days"),
+            (90 * DAY + SECOND, "90 days ago", "90 days: OVERDUE"),
+            (-SECOND, "later than this machine's clock", "90 days"),
         ],
         ids=str,
     )
-    def test_an_age(self, machine: Machine, age: timedelta, said_of_it: str) -> None:
-        """A day that has begun counts as overdue; a record of the future has no age."""
+    def test_an_age(self, machine: Machine, age: timedelta, ago: str, cadence: str) -> None:
+        """A rotation is overdue as soon as it is older than the cadence. One in the future has no age."""
         at = NOW - age
         machine.record(rotated(at, machine.fingerprint()))
-        text = re.sub(r"\n {15}", " ", machine.call("status").out)
-        assert f"  rotated      {at:%Y-%m-%dT%H:%M:%SZ} in prod, {said_of_it}\n" in text
+        lines = machine.call("status").out.splitlines()
+        assert lines[6:8] == [f"  rotated      {at:%Y-%m-%dT%H:%M:%SZ} in prod, {ago}", f"  cadence      {cadence}"]
+
+    def test_terminal(self, machine: Machine) -> None:
+        """On a terminal, no line has more than 80 columns, and marks and what is behind have colour."""
+        machine.environ.update({V1: "short", ENDS: marker(DAY), "TERM": "xterm"})
+        machine.record(rotated(NOW - 99 * DAY, machine.fingerprint(V2), secret=OTHER))
+        out = machine.call("status", stdout=Terminal()).out
+        assert "\x1b[31mFAIL\x1b[0m  secret.key" in out
+        assert "\x1b[33mOVERDUE\x1b[0m\n" in out
+        plain = re.sub(r"\x1b\[[0-9]*m", "", out)
+        assert max(map(len, plain.splitlines())) == 80
+        assert "\x1b" not in machine.call("status", "--color", "never", stdout=Terminal()).out
 
 
 class TestJson:
@@ -234,7 +274,7 @@ class TestLog:
             (edited, CUT, True),
             (
                 lambda machine: machine.log.chmod(0o666),
-                "others may have changed it or put it there: it is writable by others",
+                f"others may have changed it: it {WRITABLE}",
                 False,
             ),
         ],
@@ -254,29 +294,13 @@ class TestLog:
         spoil(machine)
         status = 1 if is_read else 2
         ran = machine.call("status")
-        assert (ran.status, ran.err) == (status, f"{SAID}{why}\n")
-        assert f"\noperations log: cannot be relied on: {why}\n" in ran.out.replace("\n  ", " ")
+        verdict = f"{'does not verify' if is_read else 'cannot be read'}: {why}"
+        assert (ran.status, ran.err) == (status, f"{SAID}{verdict}\n")
+        assert f"\noperations log: {verdict}\n" in ran.out
         assert ("2026-11-30T12:00:00Z in prod" in ran.out) is is_read
         del machine.environ[V2]
         ran = machine.call("status", "--format", "json", "--strict")
         document = ran.document
-        assert (ran.status, ran.err, document["ok"]) == (status, f"{SAID}{why}\n", False)
+        assert (ran.status, ran.err, document["ok"]) == (status, f"{SAID}{verdict}\n", False)
         last_hash = last.hash if is_read else None
         assert document["operations_log"] == {"found": True, "last_hash": last_hash, "defects": [why]}
-
-
-class TestColour:
-    """Colour is for a terminal that shows it."""
-
-    def test_which(self, machine: Machine) -> None:
-        """A secret is green, or red if an alert concerns it; a rotation that is behind is yellow."""
-        del machine.environ[V2]
-        later = rotated(NOW - DAY, fingerprint_of(good_keys()[V1]))
-        machine.record(rotated(NOW - 99 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE), later)
-        lines = machine.call("status", stdout=Terminal()).out.splitlines()
-        assert lines[0] == f"{GREEN}secret.key: present (environment), an old key{PLAIN}"
-        assert lines[2].startswith(f"{YELLOW}  rotated      2026-")
-        assert lines[3] == f"               INCOMPLETE: startup not done{PLAIN}"
-        assert lines[7] == f"{RED}secret_v2.key: missing (none){PLAIN}"
-        assert lines[9] == f"{YELLOW}{NOT_RECORDED}{PLAIN}"
-        assert sum("\x1b" in line for line in lines) == 5

@@ -14,14 +14,29 @@ from conftest import clean_environment, posix_only, put, root_only
 from mounts import run_with_mounts
 
 from robodj_secretguard.textfile import (
+    BELOW_OWNED,
+    BELOW_WRITABLE,
+    CANNOT_BE_READ,
+    CHANGED,
+    GROUP_WRITABLE,
+    IN_OWNED,
+    IN_WRITABLE,
     NO_TEXT,
+    NOT_ALLOWED,
+    NOT_REGULAR,
+    NOT_UTF_8,
+    OWNED,
+    READABLE,
+    TOO_LARGE,
+    UTF_16,
+    WRITABLE,
     TextFile,
     foreign_owners,
     judge_way,
-    lines_of,
     look,
     read_most,
     read_trusted,
+    text_of,
 )
 
 if TYPE_CHECKING:
@@ -29,8 +44,6 @@ if TYPE_CHECKING:
 
 MOST = 64
 NOBODY = 65534
-WRITABLE, FOREIGN = "it is writable by others", "it is owned by another ordinary user"
-NEXT_TO_IT, ABOVE = "its directory is writable by others", "a directory on the way to it is writable by others"
 
 
 @pytest.fixture
@@ -47,9 +60,9 @@ def seen(path: Path) -> TextFile:
 
 def lines(content: str) -> list[str]:
     """Return the lines of a file that can be read."""
-    unreadable, found = lines_of(content.encode())
-    assert unreadable == ()
-    return [line.get_secret_value() for line in found]
+    text = text_of(content.encode())
+    assert text == TextFile(lines=text.lines, numbers=text.numbers)
+    return [line.get_secret_value() for line in text.lines]
 
 
 class TestLines:
@@ -82,16 +95,30 @@ class TestLines:
         assert lines(content) == expected
 
     @pytest.mark.parametrize(
-        ("content", "why"),
+        ("content", "numbers"),
         [
-            ("a".encode("utf-16"), "it is UTF-16, which PowerShell's > writes, and not UTF-8"),
-            (b"\xfe\xff\0a", "it is UTF-16, which PowerShell's > writes, and not UTF-8"),
-            (b"a\xff", "it is not UTF-8"),
+            ("", ()),
+            ("# b\n\n", ()),
+            ("a", (1,)),
+            ("a\nb\n", (1, 2)),
+            ("\n# c\n \t\na\n\n#\nb", (4, 7)),
+            ("# c\r\na\r\n\r\nb\r\n", (2, 4)),
+            ("\ufeffa\nb", (1, 2)),
+            ("\ufeff# c\na", (2,)),
+            ("a\rb\nc", (1, 2)),
         ],
     )
+    def test_numbers(self, content: str, numbers: tuple[int, ...]) -> None:
+        """Each line has its number in the file, from 1. Blank lines and comments are counted, as in an editor."""
+        text = text_of(content.encode())
+        assert (text.numbers, len(text.lines)) == (numbers, len(numbers))
+
+    @pytest.mark.parametrize(
+        ("content", "why"), [("a".encode("utf-16"), UTF_16), (b"\xfe\xff\0a", UTF_16), (b"a\xff", NOT_UTF_8)]
+    )
     def test_other_encodings(self, content: bytes, why: str) -> None:
-        """Other bytes than UTF-8 are refused, and UTF-16 is named where its byte-order mark tells."""
-        assert lines_of(content) == ((why,), ())
+        """Content that is not UTF-8 is refused. UTF-16 is named where the content begins with its byte-order mark."""
+        assert text_of(content) == TextFile(unreadable=(why,))
 
 
 class TestContent:
@@ -101,7 +128,7 @@ class TestContent:
         """A file that only its owner can write has its lines, and nothing against it."""
         file = seen(put(path, "# b\na\n"))
         assert [line.get_secret_value() for line in file.lines] == ["a"]
-        assert file._replace(lines=()) == TextFile(exists=True, empty=False)
+        assert file._replace(lines=()) == TextFile(exists=True, empty=False, numbers=(2,))
         assert file.unsafe == ()
 
     @pytest.mark.parametrize(
@@ -111,7 +138,7 @@ class TestContent:
         """A file of nothing but blanks is empty; a comment is a line."""
         assert seen(put(path, content)).empty is empty
 
-    @pytest.mark.parametrize(("size", "unreadable"), [(MOST, ()), (MOST + 1, (f"it is larger than {MOST} bytes",))])
+    @pytest.mark.parametrize(("size", "unreadable"), [(MOST, ()), (MOST + 1, (TOO_LARGE.format(MOST),))])
     def test_size(self, path: Path, size: int, unreadable: tuple[str, ...]) -> None:
         """A file of the most bytes is read, and a larger one is not."""
         file = seen(put(path, "a" * size))
@@ -141,21 +168,40 @@ class TestContent:
     def test_not_a_regular_file(self, path: Path) -> None:
         """A directory, a FIFO without a writer and an endless device are refused at once."""
         path.mkdir()
-        assert seen(path).unreadable == ("it is not a regular file",)
+        assert seen(path).unreadable == (NOT_REGULAR,)
         path.rmdir()
         os.mkfifo(path, 0o600)
-        assert seen(path).unreadable == ("it is not a regular file",)
+        assert seen(path).unreadable == (NOT_REGULAR,)
         path.unlink()
         path.symlink_to("/dev/zero")
-        assert seen(path).unsafe[:2] == ("it is not a regular file", WRITABLE)
+        assert seen(path).unsafe[:2] == (NOT_REGULAR, WRITABLE)
 
     @posix_only
     def test_what_cannot_be_opened(self, path: Path) -> None:
         """A link to itself exists and cannot be read."""
         path.symlink_to("file")
-        assert seen(path) == TextFile(exists=True, unreadable=("it cannot be read",))
+        assert seen(path) == TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
         with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
             read_trusted(str(path), most=MOST)
+
+    @posix_only
+    @pytest.mark.parametrize("mode", [0o000, 0o200])
+    @pytest.mark.parametrize("locked", ["file", "directory"])
+    def test_not_permitted(self, path: Path, monkeypatch: pytest.MonkeyPatch, locked: str, mode: int) -> None:
+        """A file that this user may not read exists, and is reported as such."""
+        put(path)
+        monkeypatch.chdir(path.parent.parent)
+        path.parent.parent.chmod(0o755)
+        closed = path if locked == "file" else path.parent
+        closed.chmod(mode)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(NOBODY)
+        try:
+            assert look("config/file", most=MOST) == TextFile(exists=True, unreadable=(NOT_ALLOWED,))
+        finally:
+            os.seteuid(user)
+            closed.chmod(0o700)
 
     @posix_only
     def test_a_way_that_cannot_be_judged(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +212,7 @@ class TestContent:
             raise PermissionError
 
         monkeypatch.setattr("robodj_secretguard.textfile.os.readlink", fail)
-        assert seen(path) == TextFile(exists=True, unreadable=("it cannot be read",))
+        assert seen(path) == TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
 
     @pytest.mark.parametrize("more", ["b", ""])
     def test_a_change_while_it_is_read(self, path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
@@ -181,7 +227,7 @@ class TestContent:
 
         monkeypatch.setattr("robodj_secretguard.textfile.os.read", read_and_write)
         file = seen(path)
-        assert (file.unreadable, file.lines) == (("it changed while it was read",), ())
+        assert (file.unreadable, file.lines) == ((CHANGED,), ())
 
     def test_short_reads(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A read that returns less than was asked for is continued, up to the most bytes."""
@@ -210,9 +256,9 @@ class TestModes:
             (0o400, [], []),
             (0o640, [], []),
             (0o602, [WRITABLE], []),
-            (0o620, [], ["it is writable by its group"]),
-            (0o604, [], ["it is readable by others"]),
-            (0o666, [WRITABLE], ["it is readable by others", "it is writable by its group"]),
+            (0o620, [], [GROUP_WRITABLE]),
+            (0o604, [], [READABLE]),
+            (0o666, [WRITABLE], [READABLE, GROUP_WRITABLE]),
         ],
     )
     def test_of_the_file(self, path: Path, mode: int, exposed: list[str], lax: list[str]) -> None:
@@ -221,7 +267,7 @@ class TestModes:
         assert ([*file.exposed], [*file.lax]) == (exposed, lax)
         assert file.unsafe == file.exposed
 
-    @pytest.mark.parametrize(("mode", "exposed"), [(0o777, [NEXT_TO_IT]), (0o1777, []), (0o775, [])])
+    @pytest.mark.parametrize(("mode", "exposed"), [(0o777, [IN_WRITABLE]), (0o1777, []), (0o775, [])])
     def test_of_its_directory(self, path: Path, mode: int, exposed: list[str]) -> None:
         """Others can replace a file in a directory that they can write, unless it is sticky."""
         put(path).parent.chmod(mode)
@@ -231,7 +277,7 @@ class TestModes:
     def test_every_reason(self, path: Path) -> None:
         """Each reason is reported once, that of the content first."""
         put(path, b"\xff", 0o666).parent.chmod(0o777)
-        assert seen(path).unsafe == ("it is not UTF-8", WRITABLE, NEXT_TO_IT)
+        assert seen(path).unsafe == (NOT_UTF_8, WRITABLE, IN_WRITABLE)
 
     @pytest.mark.parametrize("place", ["parent", "link", "middle", "there", "absolute"])
     def test_of_every_directory_on_the_way(self, path: Path, tmp_path: Path, place: str) -> None:
@@ -242,7 +288,11 @@ class TestModes:
         (tmp_path / "middle" / "link").symlink_to(target if place == "absolute" else "../there/file")
         path.symlink_to("../middle/link")
         open_to_all = {"parent": tmp_path, "link": path.parent, "middle": tmp_path / "middle"}.get(place, target.parent)
-        for mode, exposed in ((0o755, ()), (0o777, (NEXT_TO_IT if place == "link" else ABOVE,)), (0o1777, ())):
+        for mode, exposed in (
+            (0o755, ()),
+            (0o777, (IN_WRITABLE if place == "link" else BELOW_WRITABLE,)),
+            (0o1777, ()),
+        ):
             open_to_all.chmod(mode)
             assert seen(path).exposed == exposed
 
@@ -254,7 +304,7 @@ class TestModes:
         (tmp_path / "first").symlink_to("middle/second")
         assert seen(tmp_path / "first" / "file").exposed == ()
         (tmp_path / "middle").chmod(0o777)
-        assert seen(tmp_path / "first" / "file").exposed == (ABOVE,)
+        assert seen(tmp_path / "first" / "file").exposed == (BELOW_WRITABLE,)
 
     def test_of_many_links(self, path: Path, tmp_path: Path) -> None:
         """Every link that the system follows is followed, and what the last one leads to is judged."""
@@ -267,7 +317,7 @@ class TestModes:
         path.symlink_to(chain[-3])  # the last was one too many
         assert seen(path).exposed == ()
         (tmp_path / "there").chmod(0o777)
-        assert seen(path).exposed == (ABOVE,)
+        assert seen(path).exposed == (BELOW_WRITABLE,)
 
     def test_of_too_many_links(self, tmp_path: Path) -> None:
         """40 links are followed, as Linux does, and no more: somebody may make them while they are followed."""
@@ -283,7 +333,7 @@ class TestModes:
         monkeypatch.chdir(path.parent)
         assert look("file", most=MOST).exposed == ()
         tmp_path.chmod(0o777)
-        assert look("file", most=MOST).exposed == (ABOVE,)
+        assert look("file", most=MOST).exposed == (BELOW_WRITABLE,)
 
     def test_of_a_read_only_mount(self, path: Path, tmp_path: Path) -> None:
         """Nobody can write through a read-only mount of root's: a directory of mode 0777, as a ConfigMap's, is lax."""
@@ -292,7 +342,7 @@ class TestModes:
         script = f"from robodj_secretguard.textfile import look; {shown}"
         mounts = [f"mount --bind {path.parent} {path.parent}", f"mount -o remount,bind,ro {path.parent}"]
         ran = run_with_mounts(mounts, [sys.executable, "-c", script], env=clean_environment(), cwd=tmp_path)
-        assert ran.out == f"() ('{NEXT_TO_IT}',)\n"
+        assert ran.out == f"() ('{IN_WRITABLE}',)\n"
 
     @root_only
     @pytest.mark.parametrize("owner", [0, 1, NOBODY])
@@ -301,7 +351,7 @@ class TestModes:
         put(path).parent.chmod(0o777)
         os.chown(path.parent, owner, -1)
         monkeypatch.setattr("robodj_secretguard.textfile.os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
-        expected = ((NEXT_TO_IT,), ()) if owner else ((), (NEXT_TO_IT,))
+        expected = ((IN_WRITABLE,), ()) if owner else ((), (IN_WRITABLE,))
         assert (seen(path).exposed, seen(path).lax_way) == expected
 
     def test_modes_are_not_judged_on_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,8 +375,8 @@ class TestOwners:
         os.chown(put(path), owner, -1)
         monkeypatch.setattr("robodj_secretguard.textfile.os.geteuid", lambda: user)
         file = seen(path)
-        assert file.lax == (() if is_ours else ("it is owned by neither root nor this user",))
-        assert file.foreign == (() if is_ours else (FOREIGN,))
+        assert file.lax == (() if is_ours else (OWNED,))
+        assert file.foreign == (() if is_ours else (OWNED,))
 
     @pytest.mark.parametrize("what", ["file", "directory"])
     def test_in_a_sticky_directory(self, path: Path, what: str) -> None:
@@ -336,13 +386,13 @@ class TestOwners:
         sticky.chmod(0o1777)
         assert seen(path).exposed == ()
         os.chown(given, NOBODY, -1)
-        assert seen(path).exposed == (NEXT_TO_IT if what == "file" else ABOVE,)
+        assert seen(path).exposed == (IN_WRITABLE if what == "file" else BELOW_WRITABLE,)
 
     @pytest.mark.parametrize(
         ("owned", "foreign"),
         [
-            ("config", "its directory is owned by another ordinary user"),
-            (".", "a directory on the way to it is owned by another ordinary user"),
+            ("config", IN_OWNED),
+            (".", BELOW_OWNED),
         ],
     )
     def test_of_its_directories(self, path: Path, tmp_path: Path, owned: str, foreign: str) -> None:
@@ -352,10 +402,10 @@ class TestOwners:
         assert seen(path).foreign == (foreign,)
         assert read_trusted(str(path), most=MOST) == (b"text", ())
         os.chown(path, NOBODY, -1)
-        assert read_trusted(str(path), most=MOST) == (b"text", (FOREIGN,))
+        assert read_trusted(str(path), most=MOST) == (b"text", (OWNED,))
 
     def test_of_a_directory(self, path: Path) -> None:
         """Another owner of a directory is reported; a missing directory has none."""
         assert foreign_owners(str(path.parent)) == foreign_owners(str(path)) == ()
         os.chown(path.parent, NOBODY, -1)
-        assert foreign_owners(str(path.parent)) == (FOREIGN,)
+        assert foreign_owners(str(path.parent)) == (OWNED,)

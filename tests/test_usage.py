@@ -11,8 +11,8 @@ from robodj_secretguard.cli.usage import refuse, unknown
 from robodj_secretguard.errors import SecretGuardError, UsageError
 
 COMMANDS = "(choose from check, exec, status, generate, rotate, revoke, log, incident, scan, explain)"
-OF_CHECK = "--help, --require-env-only, --config-dir, --model, --strict, --format, --operations-log"
-OF_PLAN = "--help, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format"
+OF_CHECK = "--help, --require-env-only, --config-dir, --model, --strict, --format, --operations-log, --color"
+OF_PLAN = "--help, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format, --color"
 SEE = "see robodj-secretguard"
 TYPED = "Zq9"
 """Part of what is typed, and of no word that is known."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs FIFOs, devices and such names")
 
-NOT_THERE = "it is not there"
+NOT_THERE = "it does not exist"
+IRREGULAR = f"it {NOT_REGULAR}"
 HOSTILE_NAMES = (b"two\nlines", b"\x1b[2J", b"\xff\xfe", b"   ", b"back\\slash", b"-rf", b"\xe2\x80\xae", b"a" * 255)
 
 
@@ -81,9 +82,9 @@ class TestWalk:
             entry(tmp_path / "a/deep/deeper", Where.NAME),
             entry(tmp_path / "a/deep/deeper/x", Where.FILE),
             entry(tmp_path / "b", Where.NAME),
-            unread(tmp_path / "b/fifo", NOT_REGULAR, matters=False),
+            unread(tmp_path / "b/fifo", IRREGULAR, matters=False),
             entry(tmp_path / "b/one", Where.FILE),
-            unread(tmp_path / "b/socket", NOT_REGULAR, matters=False),
+            unread(tmp_path / "b/socket", IRREGULAR, matters=False),
             entry(tmp_path / "b/two", Where.FILE),
         ]
 
@@ -111,11 +112,11 @@ class TestWalk:
             ("missing", NOT_THERE),
             ("nowhere", NOT_THERE),
             ("itself", "it is a link, and nothing is read or written through one"),
-            ("a\0b", "it is no path"),
+            ("a\0b", "it is not a valid path"),
             ("a" * 256, why(errno.ENAMETOOLONG)),
-            ("fifo", NOT_REGULAR),
-            ("/dev/null", NOT_REGULAR),
-            ("/dev/zero", NOT_REGULAR),
+            ("fifo", IRREGULAR),
+            ("/dev/null", IRREGULAR),
+            ("/dev/zero", IRREGULAR),
         ],
     )
     def test_a_path_that_cannot_be_read(self, tmp_path: Path, name: str, expected: str) -> None:
@@ -203,8 +204,8 @@ class TestContent:
     @pytest.mark.parametrize(
         ("name", "where", "expected"),
         [
-            ("fifo", Where.FILE, NOT_REGULAR),
-            ("", Where.FILE, NOT_REGULAR),
+            ("fifo", Where.FILE, IRREGULAR),
+            ("", Where.FILE, IRREGULAR),
             ("link", Where.FILE, "it is a link, and nothing is read or written through one"),
             ("file", Where.LINK, why(errno.EINVAL)),
             ("gone", Where.FILE, NOT_THERE),
@@ -233,14 +234,14 @@ class TestContent:
             os.truncate(path, {"grows": 12 * BLOCK_BYTES, "shrinks": BLOCK_BYTES + 1, "is emptied": 0}[change])
         left = {"grows": BLOCK_BYTES, "shrinks": 1, "is rewritten": BLOCK_BYTES, "is emptied": 0}[change]
         assert left == 0 or bytes(next(blocks)) == bytes(left)
-        with pytest.raises(UnreadError, match=f"^{CHANGED}$"):
+        with pytest.raises(UnreadError, match=f"^it {CHANGED}$"):
             next(blocks)
 
     def test_a_file_without_a_size(self) -> None:
         """A file of /proc claims to be empty: it is reported as changed and does not count as read."""
         if not os.path.exists("/proc/self/environ"):
             pytest.skip("there is no /proc")
-        with pytest.raises(UnreadError, match=f"^{CHANGED}$"):
+        with pytest.raises(UnreadError, match=f"^it {CHANGED}$"):
             [*content("/proc/self/environ", Where.FILE)]
 
     def test_the_descriptor_is_closed(self, tmp_path: Path) -> None:
@@ -332,5 +333,5 @@ class TestHoles:
             write_at(sparse, 3)
         else:
             os.truncate(sparse, {"grows": 20, "shrinks": 5, "is emptied": 0}[change] * BLOCK_BYTES)
-        with pytest.raises(UnreadError, match=f"^{CHANGED}$"):
+        with pytest.raises(UnreadError, match=f"^it {CHANGED}$"):
             joined(blocks)

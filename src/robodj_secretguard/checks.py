@@ -13,31 +13,46 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, dataclass_transform
 
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.material import (
+    BLANK,
     FORM,
+    NEWLINE,
+    PADDING,
+    QUOTES,
     canonical,
     fingerprint,
     format_defects,
+    has_shape,
     is_placeholder,
+    is_sound,
     last_characters,
+    placeholder,
     weakness,
 )
+from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import (
+    ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
     EPHEMERAL,
     NOTHING,
+    PROTECTED_ENV,
     REVOKED_FILE,
     REVOKED_FINGERPRINTS,
+    WORKING_DIRECTORY_DELETED,
     absent_lists,
     chmod,
+    directory_place,
     invalid_entries,
+    invalid_lines,
     iso_utc,
+    parse_marker,
     place,
-    within_config_dir,
 )
+from robodj_secretguard.textfile import OWNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from robodj_secretguard.near_miss import NearMiss
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.sources import NamedBy, Reading, Setup
     from robodj_secretguard.textfile import TextFile
@@ -46,7 +61,8 @@ EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This source is no older: an earlier clock is wrong, and would let an expired key pass."""
 CADENCE_GRACE: Final = timedelta(days=1)
 
-_MOST_NUMBERS: Final = 5
+_MOST_NUMBERS: Final = 3
+_MOST_DEFECTS: Final = 2
 
 
 class Severity(StrEnum):
@@ -114,54 +130,86 @@ Problems: TypeAlias = "Iterator[Problem]"
 
 
 def _missing(reading: Reading) -> Problems:
-    if reading.used is NOTHING:
-        absent = ", and ".join([offer.absent for offer in reading.offers])
-        yield Problem(f"{absent}.", _deliver_or_generate(reading.policy))
+    if reading.used is not NOTHING:
+        return
+    policy, setup = reading.policy, reading.setup
+    if setup.directory_fault and not setup.files_off:
+        what = f"{reading.offers[0].absent}, and the config directory cannot be used"
+        yield Problem(what, "first do what the setting alert says, then start again")
+    else:
+        yield Problem("".join([offer.absent for offer in reading.offers]), _set_current(policy))
+
+
+def _set_current(policy: SecretPolicy) -> str:
+    return f"set {policy.variable} to its current value from the secret manager"
+
+
+def _rotate(policy: SecretPolicy) -> str:
+    return f"run robodj-secretguard rotate plan {policy.name}"
 
 
 def _file_unsafe(reading: Reading) -> Problems:
     if why := reading.used.text.unsafe:
-        yield Problem(f"{reading.used.place} may not be used: {'; '.join(why)}.", reading.used.fix)
+        yield Problem(f"{reading.used.place} {_listed(why, most=1)}", reading.used.fix)
+
+
+def _listed(faults: Sequence[str], *, most: int) -> str:
+    """Return the first of some faults, and how many more there are."""
+    first, more = faults[:most], len(faults) - most
+    return " and ".join(first) if more <= 0 else f"{', '.join(first)}, and {more} more"
 
 
 def _placeholder(reading: Reading) -> Problems:
-    if reading.value is not None and is_placeholder(reading.value.get_secret_value()):
-        yield Problem(f"{reading.used.place} holds a placeholder, not a key.", _deliver_or_generate(reading.policy))
+    if reading.value is not None and (kind := placeholder(reading.value.get_secret_value())):
+        yield Problem(f"{reading.used.place} is {kind}", _set_current(reading.policy))
 
 
 def _format(reading: Reading) -> Problems:
     if not reading.found:
         return
-    where, lines = reading.used.place, reading.used.text.lines
     if reading.value is None:
-        what = f"{where} has {len(lines)} lines besides blanks and comments where exactly one is needed."
-        yield Problem(what, _deliver_or_generate(reading.policy))
+        where = reading.used.place
+        what = f"{where} has {len(reading.used.text.lines)} lines, not 1 (without blank lines and comments)"
+        yield Problem(what, f"{_set_current(reading.policy)}, then delete {where}")
     elif defects := format_defects(reading.value.get_secret_value(), reading.policy.material):
-        what = f"{where} does not hold a well-formed key: {'; '.join(defects)}."
-        yield Problem(what, _deliver_or_generate(reading.policy))
+        yield _malformed(reading, reading.value, defects)
 
 
-def _deliver_or_generate(policy: SecretPolicy) -> str:
-    return (
-        f"To mend it, deliver the existing value from the secret manager as {policy.variable}; "
-        f"only for a first key or a deliberate rotation, generate one: {policy.generator.command}"
-    )
+def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Problem:
+    policy, where = reading.policy, reading.used.place
+    others = [each for each in reading.setup.policies if each is not policy]
+    if other := next((each for each in others if has_shape(value.get_secret_value(), each.generator)), None):
+        what = f"{where} looks like {other.name}: {defects[0]}; are the two swapped?"
+        fix = f"set {policy.variable} and {other.variable}, each to its own value from the secret manager"
+        return Problem(what, fix)
+    fix = f"{_set_current(policy)}, whole and unchanged"
+    if len(defects) == 1 and defects[0] in _WITHOUT:
+        defect, origin = _WITHOUT[defects[0]]
+        fix = (
+            f"remove {defect} from {where}" if reading.used.is_break_glass else f"set {where} without {defect}{origin}"
+        )
+    return Problem(f"{where} has {_listed(defects, most=_MOST_DEFECTS)}", fix)
+
+
+_WITHOUT: Final = {
+    NEWLINE: ("the newline", " (printf %s writes none; echo does)"),
+    BLANK: ("the blank", ""),
+    QUOTES: ("the quotes", " (docker --env-file keeps them)"),
+    PADDING: ("the = signs at the end", ""),
+}
+"""What is to be removed from a value that is otherwise a key, and where it usually comes from."""
 
 
 def _weak(reading: Reading) -> Problems:
     if reading.value is not None and (why := weakness(reading.value.get_secret_value())):
-        fix = f"No approved generator makes such a key. Rotate to a generated one: {reading.policy.generator.command}"
-        yield Problem(f"{reading.used.place} holds a key that is plainly not random: {why}.", fix)
+        yield Problem(f"{reading.used.place} is clearly not random: it has {why}", _rotate(reading.policy))
 
 
 def _revoked(reading: Reading) -> Problems:
     policy, revoked = reading.policy, reading.setup.revocation.fingerprints
     if revoked and reading.value is not None and fingerprint(reading.value) in revoked:
-        fix = (
-            f"Deliver its replacement from the secret manager as {policy.variable}; if there is none yet, rotate:"
-            f" {policy.generator.command}"
-        )
-        yield Problem(f"The key is revoked: {fingerprint(reading.value)} is on the revocation list.", fix)
+        fix = f"set {policy.variable} to the new key from the secret manager; if there is none, {_rotate(policy)}"
+        yield Problem(f"the key is revoked: {fingerprint(reading.value)} is on the revocation list", fix)
 
 
 def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
@@ -170,16 +218,21 @@ def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, lis
     together = "\n".join(key for _, key in keys)
     if all(together.count(_stem(key)) == 1 for _, key in keys):  # in C: pair by pair only where something is shared
         return
-    earlier: list[tuple[str, str]] = []
+    earlier: list[tuple[SecretPolicy, str]] = []
     for reading, key in keys:
         if any(_placeholder(reading)):
             continue
-        shared = [name for name, other in earlier if _stem(key) in other or _stem(other) in key]
+        shared = [policy for policy, other in earlier if _stem(key) in other or _stem(other) in key]
         if shared:
-            what = f"Its value and that of {', '.join(shared)} are equal, or one contains the other."
-            fix = f"Every secret needs its own key. Rotate {reading.policy.name}: {reading.policy.generator.command}"
-            yield reading, Problem(what, fix), shared
-        earlier.append((reading.policy.name, key))
+            variables = " and ".join(each.variable for each in (reading.policy, *shared))
+            what = f"{variables} are equal, or one contains the other"
+            yield reading, Problem(what, _COMPARE), [each.name for each in shared]
+        earlier.append((reading.policy, key))
+
+
+_COMPARE: Final = (
+    "compare both with the secret manager; set each to its own value there; if they are equal there, rotate both"
+)
 
 
 def _stem(key: str) -> str:
@@ -188,32 +241,32 @@ def _stem(key: str) -> str:
 
 
 def _expired(reading: Reading) -> Problems:
-    instant = reading.expires_at
+    instant, policy = reading.expires_at, reading.policy
     if reading.found and instant is not None and instant <= reading.setup.now:
-        name = reading.policy.expiry_variable
-        yield Problem(f"The key expired at {iso_utc(instant)} ({name}).", f"Rotate: {_rotation(reading.policy)}")
-
-
-def _rotation(policy: SecretPolicy) -> str:
-    return (
-        f"generate a new key ({policy.generator.command}), deliver it as {policy.variable}, set"
-        f" {policy.expiry_variable} to at most {policy.cadence.days} days from then, and restart; moving the marker"
-        " alone is not a rotation."
-    )
+        what = f"the key expired at {iso_utc(instant)} ({policy.expiry_variable})"
+        yield Problem(what, f"{_rotate(policy)} (a later date alone does not rotate the key)")
 
 
 def _expiry_marker(reading: Reading) -> Problems:
-    if reading.found and reading.expires_at is None:
-        what = f"{reading.policy.expiry_variable} is set, but not to an instant in ISO-8601 with a timezone."
-        fix = "Write it like 2027-01-31T00:00:00Z, the instant by which the key must be rotated, or unset it."
-        yield Problem(what, fix)
+    if reading.found and reading.marker is not None and reading.expires_at is None:
+        without = {f"{reading.marker.get_secret_value()}{rest}": why for rest, why in _INCOMPLETE_MARKERS.items()}
+        why = next(
+            (why for text, why in without.items() if parse_marker(SealedStr(text))), "is not an ISO-8601 instant"
+        )
+        del without
+        name = reading.policy.expiry_variable
+        yield Problem(f"{name} {why}", f"write the instant in {name} like 2027-01-31T09:00:00Z (Z is UTC)")
+
+
+_INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time and no timezone"}
+"""What completes a marker, and what it was without that."""
 
 
 def _clock(reading: Reading) -> Problems:
     if reading.found and _is_clock_wrong(reading):
         now, name = reading.setup.now, reading.policy.expiry_variable
-        what = f"The clock says {iso_utc(now)}, which is before this program was made: {name} cannot be judged."
-        yield Problem(what, "Set the clock of this machine, then start again.")
+        what = f"the clock says {iso_utc(now)}, before this release: {name} cannot be checked"
+        yield Problem(what, "set the clock of this machine, then start again")
 
 
 def _is_clock_wrong(reading: Reading) -> bool:
@@ -221,7 +274,7 @@ def _is_clock_wrong(reading: Reading) -> bool:
 
 
 def _time_left(reading: Reading) -> timedelta | None:
-    """Return how long a key is still valid; `None` where it has expired, or where that is not known."""
+    """Return how long a key is still valid; `None` where it has expired, or where that is unknown."""
     if not reading.found or reading.expires_at is None or _is_clock_wrong(reading):
         return None
     left = reading.expires_at - reading.setup.now
@@ -230,28 +283,36 @@ def _time_left(reading: Reading) -> timedelta | None:
 
 def _expiring(reading: Reading) -> Problems:
     left, policy = _time_left(reading), reading.policy
-    # Temporary keys have a line of their own.
+    # Temporary keys have a finding of their own.
     if left is not None and reading.expires_at and left <= policy.warn_before and not reading.setup.ephemeral:
         days = -(-left // timedelta(days=1))
-        what = (
-            f"The key expires at {iso_utc(reading.expires_at)} ({policy.expiry_variable}), within {days}"
-            f" day{'s' if days > 1 else ''}."
-        )
-        yield Problem(what, f"Rotate before then: {_rotation(policy)}")
+        within = f"within {days} day{'s' if days > 1 else ''}"
+        what = f"the key expires at {iso_utc(reading.expires_at)}, {within} ({policy.expiry_variable})"
+        yield Problem(what, f"{_rotate(policy)} before then")
 
 
 def _cadence(reading: Reading) -> Problems:
     left, policy = _time_left(reading), reading.policy
     if left is not None and reading.expires_at and left > policy.cadence + CADENCE_GRACE:
-        ahead = f"further ahead than the cadence of {policy.cadence.days} days"
-        what = f"{policy.expiry_variable} is {iso_utc(reading.expires_at)}, {ahead}."
-        yield Problem(what, f"Set it to the last rotation's date plus {policy.cadence.days} days.")
+        name, days = policy.expiry_variable, policy.cadence.days
+        yield Problem(
+            f"{name} is {iso_utc(reading.expires_at)}, more than {days} days ahead",
+            f"set {name} to the date of the last rotation plus {days} days",
+        )
 
 
 def _file_fallback(reading: Reading) -> Problems:
     if reading.used.is_break_glass and reading.found:
-        what = f"The value comes from the break-glass file {reading.used.place}."
-        yield Problem(what, f"Deliver the key as {reading.policy.variable}, then delete the file.")
+        policy, where = reading.policy, reading.used.place
+        sound = reading.value is not None and is_sound(reading.value.get_secret_value(), policy.material)
+        fix = _move(reading, where) if sound else f"{_set_current(policy)}, then delete {where}"
+        yield Problem(f"the key comes from the fallback file {where}", fix)
+
+
+def _move(reading: Reading, where: str) -> str:
+    """Return how a key goes from a file to the environment, and is not lost."""
+    store = "if the secret manager does not have this key, store it there"
+    return f"{store}; set {reading.policy.variable} to it; delete {where}"
 
 
 def _file_permissions(reading: Reading) -> Problems:
@@ -259,31 +320,34 @@ def _file_permissions(reading: Reading) -> Problems:
         return
     where, text = reading.used.place, reading.used.text
     if lax := (*text.lax, *text.lax_way):
-        fix = f"Make the service's user its owner, and run: chmod 600 {where}"
+        fixes = [f"make the service's user the owner of {where}"] if OWNED in lax else []
+        fixes += [f"run chmod 600 {where}"] if lax != (OWNED,) else []
+        fix = ", then ".join(fixes)
         if text.lax_way:
-            variable = reading.policy.variable
-            fix = f"Deliver the key as {variable} instead: the mount is read-only, and chmod fails there."
-        yield Problem(f"{where} is open too wide: {'; '.join(lax)}.", fix)
+            fix = f"{_set_current(reading.policy)}, then take the file out of the read-only mount"
+        yield Problem(f"{where} {_listed(lax, most=1)}", fix)
 
 
 def _file_present(reading: Reading) -> Problems:
-    yield from _left_behind(reading, "while fallback files are off", is_off=True)
+    yield from _left_behind(reading, "fallback files are off", is_off=True)
 
 
 def _file_stale(reading: Reading) -> Problems:
-    yield from _left_behind(reading, f"while {reading.used.place} delivers the key", is_off=False)
+    yield from _left_behind(reading, f"{reading.used.place} is used", is_off=False)
 
 
 def _left_behind(reading: Reading, why: str, *, is_off: bool) -> Problems:
     for offer in [each for each in reading.offers if each.is_break_glass and each.is_off is is_off]:
         if offer is not reading.used and holds_key_material(offer.text):
-            what = "cannot be judged" if offer.text.unreadable else "holds key material"
-            fix = "Make sure that the secret manager has the key, then delete the file; if it was exposed, rotate."
-            yield Problem(f"{offer.place} {what}, {why}.", fix, offer.source)
+            what = "cannot be read and may have a key" if offer.text.unreadable else "has a key"
+            # Never in the place of the key that is in use.
+            as_what = "" if reading.used is NOTHING else " as an old version"
+            fix = f"if the secret manager does not have this key, store it there{as_what}; then delete {offer.place}"
+            yield Problem(f"{offer.place} {what}, but {why}", fix, offer.source)
 
 
 def holds_key_material(file: TextFile) -> bool:
-    """Whether a key file holds anything but blanks, comments and placeholders, or cannot be judged."""
+    """Whether a key file holds anything but blanks, comments and placeholders, or cannot be read."""
     return bool(file.unreadable) or not all(is_placeholder(line.get_secret_value()) for line in file.lines)
 
 
@@ -291,97 +355,121 @@ def _near_miss(reading: Reading) -> Problems:
     yield from _misspelled(reading.setup, reading.policy)
     for offer in reading.offers:
         if offer.is_break_glass and offer.text.misnamed:
-            fix = f"If it holds the key, deliver that as {reading.policy.variable}; then delete the file."
-            yield from _misnamed(reading.setup, reading.policy.file, fix, Severity.WARNING)
+            where = f"{offer.place}.txt" if " in " not in offer.place else "the .txt file"
+            yield from _misnamed(reading.setup, reading.policy.file, _move(reading, where), Severity.WARNING)
 
 
 def _near_miss_of_setup(setup: Setup) -> Problems:
     yield from _misspelled(setup, None)
     if any(file.misnamed for file in setup.lists):
-        fix = f"Add its lines to {place(REVOKED_FILE, setup.directory_named_by)}, then delete it."
-        yield from _misnamed(setup, REVOKED_FILE, fix, None)
+        where = place(REVOKED_FILE, setup.directory_named_by)
+        yield from _misnamed(setup, REVOKED_FILE, f"add its lines to {where}, then delete it", None)
 
 
 def _misspelled(setup: Setup, policy: SecretPolicy | None) -> Problems:
-    for meant, found in setup.near_misses:
-        if meant.policy is policy:
-            yield Problem(
-                f"{found} is set, and nothing reads it: {meant.name} is probably meant.",
-                f"If it holds what {meant.name} should hold, rename it; otherwise remove it.",
-                "environment",
-                None if meant.loosens else Severity.WARNING,
-            )
+    for miss in setup.near_misses:
+        if miss.meant.policy is policy:
+            severity = None if miss.meant.loosens else Severity.WARNING
+            yield Problem(_what_is_ignored(miss), _fix_of_name(miss), "environment", severity)
+
+
+def _what_is_ignored(miss: NearMiss) -> str:
+    if miss.name:
+        return f"{miss.name} is not read; did you mean {miss.meant.name}?"
+    return f"a variable that looks like {miss.meant.name} is not read"
+
+
+def _fix_of_name(miss: NearMiss) -> str:
+    meant, name = miss.meant.name, miss.name or "that variable"
+    if miss.is_meant_set:
+        fix = f"unset {name}; {meant} is set"
+    elif meant in _PROTECTIVE:
+        fix = f"unset {name} and {_PROTECTIVE[meant]}"
+    elif meant == EPHEMERAL:
+        fix = f"unset {name} (exec --ephemeral makes temporary keys)"
+    elif name == f"{meant}_FILE":
+        fix = f"set {meant} to the content of that file, and unset {name}"
+    else:
+        fix = f"rename {name} to {meant}"
+    return fix if miss.name else f'{fix} (list names: python -c "import os; print(*os.environ)")'
+
+
+_PROTECTIVE: Final = {
+    PROTECTED_ENV: f"set {PROTECTED_ENV}=true",
+    ALLOW_FILE_SECRET_FALLBACK: f"set {ALLOW_FILE_SECRET_FALLBACK}=false",
+}
+_WHO_MAY: Final = {
+    PROTECTED_ENV: "only a developer's machine may set it to false",
+    ALLOW_FILE_SECRET_FALLBACK: "true is for break-glass on a developer's machine only",
+}
 
 
 def _misnamed(setup: Setup, file: str, fix: str, severity: Severity | None) -> Problems:
     """Yield the file that an editor gave a second ending."""
     if f"{file}.txt" not in {each.file for each in setup.policies}:
         where = place(file, setup.directory_named_by)
-        what = f"Beside {where} there is a file of that name and .txt, and nothing reads it."
-        yield Problem(what, fix, f"file:{file}", severity)
-
-
-_NAMED: Final[dict[NamedBy | None, str]] = {
-    None: "config under the working directory",
-    "environment": f"The config directory that {CONFIG_DIR} names",
-    "argument": "The config directory that the config_dir argument names",
-    "model": "The config directory that the model names",
-}
-_FIX: Final[dict[NamedBy | None, str]] = {
-    None: "Start in the service's own directory, and restore config as a directory from version control.",
-    "environment": f"Correct {CONFIG_DIR}, or restore that directory.",
-    "argument": "Correct the config_dir argument, or restore that directory.",
-    "model": "Restore that directory from version control or the deployment.",
-}
+        other = place(f"{file}.txt", setup.directory_named_by)
+        yield Problem(f"{other} is not read; did you mean {where}?", fix, f"file:{file}", severity)
 
 
 def _setting(setup: Setup) -> Problems:
     for name in setup.unknown_switches:
-        what = f"{name} is neither true nor false, so fallback files are off."
-        yield Problem(what, "Set it to one of 1, true, yes, on, 0, false, no, off, or unset it.", "environment")
+        what = f"{name} has an invalid value, so fallback files are off until it is corrected"
+        yield Problem(what, f"{_PROTECTIVE[name]} ({_WHO_MAY[name]})", "environment")
     yield from unusable_directories(setup)
+
+
+_FIX_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
+    None: "restore the directory config from version control",
+    "environment": f"correct {CONFIG_DIR}; if it is correct, restore that directory from version control",
+    "argument": "correct config_dir; if it is correct, restore that directory from version control",
+    "model": "restore that directory from version control",
+}
 
 
 def unusable_directories(setup: Setup) -> Problems:
     """Yield the config directories that cannot be used."""
     for named_by, fault in ((setup.directory_named_by, setup.directory_fault), ("model", setup.model_directory_fault)):
         if fault:
-            fix = f"It may hold the revocation list or key files. {_FIX[named_by]}"
+            fix = _FIX_OF_DIRECTORY[named_by]
+            if fault == WORKING_DIRECTORY_DELETED:
+                fix = "change to the service's directory, then start again"
             source = "environment" if named_by == "environment" else "none"
-            yield Problem(f"{_NAMED[named_by]} {fault}.", fix, source)
+            yield Problem(f"the config directory {directory_place(named_by)} {fault}", fix, source)
 
 
 def _revocation_list(setup: Setup) -> Problems:
     source = f"file:{REVOKED_FILE}"
     for number, file in enumerate(setup.lists):
-        where = _place_of_list(setup, number)
-        if unsafe := ("it is a link to a file that is not there",) if file.dangling else file.unsafe:
-            fix = "Restore it from version control."
-            if file.exposed:
-                named_by = "model" if number else setup.directory_named_by
-                fix = f"Compare it with version control, and run: {chmod(file, named_by)}."
-            yield Problem(f"The revocation list {where} cannot be relied on: {'; '.join(unsafe)}.", fix, source)
+        named_by = "model" if number else setup.directory_named_by
+        where = place(REVOKED_FILE, named_by)
+        restore = f"restore {where} from version control"
+        if unsafe := ("is a broken link",) if file.dangling else file.unsafe:
+            fix = restore if file.unreadable or file.dangling else "compare it with version control"
+            if file.exposed and not file.unreadable:
+                fix += f", then {chmod(file, where, named_by)}"
+            yield Problem(f"{where} {_listed(unsafe, most=1)}", fix, source)
         # Where the directory itself is missing, that is what is to be fixed.
         if setup.list_required and number in absent_lists(setup.lists) and not setup.directory_fault:
-            what = f"There is no revocation list {where}, or it is empty, and the model requires one."
-            fix = f"Restore {where} from version control; a new project begins one with a comment as its only line."
-            yield Problem(what, fix, source)
-        if invalid := _numbered(invalid_entries(file)):
-            entries = f"{invalid}, comments and blank lines not counted"
-            what = f"The revocation list {where} has lines that are not fingerprints: {entries}."
-            fix = f"Restore them from version control: each is {FORM}; keep the fingerprints."
-            yield Problem(what, fix, source)
-    if invalid := _numbered(invalid_entries(setup.added)):
-        what = f"{REVOKED_FINGERPRINTS} has entries that are not fingerprints: {invalid}."
-        yield Problem(what, f"Correct it: {FORM} each, separated by commas or blanks.", "environment")
+            what = f"the revocation list {where} is {'empty' if file.exists else 'missing'}, and the model requires one"
+            yield Problem(what, restore, source)
+        if invalid := _numbered("line", invalid_lines(file)):
+            what = f"{invalid} of {where} {_NO_FINGERPRINT[len(invalid_lines(file)) > 1]}"
+            yield Problem(what, f"restore {invalid} from version control; keep the fingerprint ({FORM})", source)
+    if invalid := _numbered("entry", invalid_entries(setup.added)):
+        what = f"{invalid} of {REVOKED_FINGERPRINTS} {_NO_FINGERPRINT[len(invalid_entries(setup.added)) > 1]}"
+        yield Problem(what, f"restore {invalid} from the secret manager; keep the fingerprint ({FORM})", "environment")
+
+
+_NO_FINGERPRINT: Final = ("is not a fingerprint", "are not fingerprints")
 
 
 def _lists_of_others(setup: Setup) -> Problems:
     for number, file in enumerate(setup.lists):
         if why := (*file.lax_way, *file.foreign):
-            which = "revocation list" if file.exists else "directory of the revocation list"
-            what = f"The {which} {_place_of_list(setup, number)} could be changed by others: {'; '.join(why)}."
-            fix = "Make root or this user the owner of it, of its directory and of those above, and the only writer."
+            where = place(REVOKED_FILE, "model" if number else setup.directory_named_by)
+            what = f"{where if file.exists else f'the place of {where}'} {_listed(why, most=1)}"
+            fix = f"make root the owner of {where} and of each directory above it, and the only one who can write them"
             yield Problem(what, fix, f"file:{REVOKED_FILE}")
 
 
@@ -390,39 +478,30 @@ def revocation_list_problems(setup: Setup) -> list[Problem]:
     return sorted((*_revocation_list(setup), *_lists_of_others(setup)), key=lambda each: each.source == "environment")
 
 
-def _place_of_list(setup: Setup, number: int) -> str:
-    """Return where a revocation list is: the second one is the model's."""
-    if number:
-        return f"{within_config_dir(REVOKED_FILE)} in the model's directory"
-    return place(REVOKED_FILE, setup.directory_named_by)
-
-
-def _numbered(numbers: Sequence[int]) -> str:
-    """Name entries by their numbers."""
+def _numbered(kind: str, numbers: Sequence[int]) -> str:
+    """Name lines or entries by their numbers: the first few."""
     if not numbers:
         return ""
     first = ", ".join(map(str, numbers[:_MOST_NUMBERS]))
     more = f" and {len(numbers) - _MOST_NUMBERS} more" if len(numbers) > _MOST_NUMBERS else ""
-    return f"{'entry' if len(numbers) == 1 else 'entries'} {first}{more}"
+    plural = {"line": "lines", "entry": "entries"}[kind]
+    return f"{kind if len(numbers) == 1 else plural} {first}{more}"
 
 
 def _ephemeral(setup: Setup) -> Problems:
     if setup.ephemeral:
-        what = f"{EPHEMERAL} is set: the keys are temporary, for an image build or a test"
-        fix = f"To serve, leave out exec --ephemeral, unset {EPHEMERAL}, and deliver the keys from the manager; "
+        what = f"the keys are temporary ({EPHEMERAL} is set)"
+        fix = f"leave out exec --ephemeral, unset {EPHEMERAL}, and set the keys from the secret manager"
         if setup.protected:
-            what += ", and the environment is protected."
-            fix += "to build or test, do so outside of the protected environment."
+            yield Problem(f"{what}, but the environment is protected", fix, "environment", Severity.ALERT)
         else:
-            what += "."
-            fix += "a build or a test needs nothing."
-        yield Problem(what, fix, "environment", Severity.ALERT if setup.protected else None)
+            yield Problem(what, f"to serve, {fix}", "environment")
 
 
 def internal(error_type: str) -> Problem:
     """Return that a check itself failed, with an error of this type."""
-    fix = "If the service passes arguments or has validators of its own, ask its developers; else report a bug."
-    return Problem(f"The check itself failed ({error_type}): nothing is verified.", fix, "none")
+    fix = "check the service's own validators and arguments of guard(); if it has none, report a bug"
+    return Problem(f"the check itself failed ({error_type}), so nothing is verified", fix, "none")
 
 
 @dataclass_transform(kw_only_default=True)
@@ -716,8 +795,8 @@ CHECKS: Final = (
         ),
         fixes=(
             (
-                "Rotate the secret: follow the steps of robodj-secretguard rotate plan. A later date alone is not a"
-                " rotation."
+                "Rotate the secret: follow the steps of robodj-secretguard rotate plan NAME. A later date alone is not"
+                " a rotation."
             ),
             "If the secret manager already has a newer key: set the variable and the marker to the new values.",
             (
@@ -1133,8 +1212,8 @@ CHECKS: Final = (
         ),
         fixes=(
             (
-                "Rotate the secret before it expires: follow the steps of robodj-secretguard rotate plan. A later date"
-                " alone is not a rotation."
+                "Rotate the secret before it expires: follow the steps of robodj-secretguard rotate plan NAME. A later"
+                " date alone is not a rotation."
             ),
             "If the key was rotated already: set the marker to the date of that rotation plus the cadence.",
         ),

@@ -11,41 +11,55 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 from robodj_secretguard.checks import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
 
     from robodj_secretguard.report import Finding, Report
+
+    Event: TypeAlias = tuple[Severity, str, dict[str, Any]]
+    """Its severity, its text, and its fields."""
 
 LOGGER_NAME: Final = "robodj_secretguard"
 PASSED_EVENT: Final = "secret integrity check passed"
 
+_FIELDS: Final = ("check", "severity", "secret", "source", "remedy", "owner")
+
 _this_thread: Final = threading.local()
 
 
-def emit(report: Report, logger: Any = None) -> bool:
+def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: int = 0) -> bool:
     """Write every finding, whatever the streams and the pipeline do (policy section 6); return whether all were taken.
 
     `logger` is the host's structlog logger; `None` for the pipeline that the host has configured, if it has.
+    `refusal` is the last line of a refusal; its event has the fields of the others, and the exit status.
     """
+    plain: list[Event] = [(each.severity, each.text, {}) for each in report.findings]
+    if refusal:
+        plain.append((Severity.ALERT, refusal, {}))
     if getattr(_this_thread, "is_emitting", False):  # the pipeline calls guard() itself, and would forever
-        return _say_plainly(report.findings, "stderr", "stdout")
+        return _say_plainly(plain, "stderr", "stdout")
     _this_thread.is_emitting = True
     try:
-        return _emit(report, configured_pipeline() if logger is None else logger)
+        pipeline = configured_pipeline() if logger is None else logger
+        if pipeline is None:
+            return _say_plainly(plain, "stdout", "stderr")
+        if report.ok:
+            said = _send(pipeline, map(_event, report.findings)) or _say_plainly(plain, "stderr", "stdout")
+            _send_passed(pipeline, report)
+            return said
+        # First, and always: a level filter, a dropped event or a queue cannot be told from delivery.
+        said = _say_plainly(plain, "stderr", "stdout")
+        last = dict.fromkeys(_FIELDS) | {"severity": "alert", "exit_status": exit_status}
+        events = [*map(_event, report.findings), (Severity.ALERT, refusal, last)]
+        _send(pipeline, events[: len(plain)])
+        return said
     finally:
         _this_thread.is_emitting = False
 
 
-def _emit(report: Report, pipeline: Any) -> bool:
-    if pipeline is None:
-        return _say_plainly(report.findings, "stdout", "stderr")
-    if report.ok:
-        said = _send(pipeline, report.findings) or _say_plainly(report.findings, "stderr", "stdout")
-        _send_passed(pipeline, report)
-    else:
-        # First, and always: a level filter, a dropped event or a queue cannot be told from delivery.
-        said = _say_plainly(report.findings, "stderr", "stdout")
-        _send(pipeline, report.findings)
-    return said
+def _event(finding: Finding) -> Event:
+    fields = {name: getattr(finding, name) for name in _FIELDS}
+    return finding.severity, finding.lines[0], fields | {"check": str(finding.check), "severity": str(finding.severity)}
 
 
 class _PlainStream:
@@ -54,7 +68,7 @@ class _PlainStream:
     def __init__(self, first: StreamName, second: StreamName) -> None:
         self._streams = (first, second)
 
-    def critical(self, line: str, **_fields: str) -> None:
+    def critical(self, line: str) -> None:
         # By name, at the time: a host may have replaced, closed or deleted either.
         if not any(write_line(getattr(sys, name, None), line) for name in self._streams):
             raise OSError
@@ -62,9 +76,9 @@ class _PlainStream:
     warning = info = critical
 
 
-def _say_plainly(findings: Iterable[Finding], first: StreamName, second: StreamName) -> bool:
+def _say_plainly(events: Sequence[Event], first: StreamName, second: StreamName) -> bool:
     plain = _PlainStream(first, second)
-    return not findings or _send(_behind_structlog(plain), findings) or _send(plain, findings)
+    return not events or _send(_behind_structlog(plain), events) or _send(plain, events)
 
 
 def _behind_structlog(plain: _PlainStream) -> Any:
@@ -91,20 +105,11 @@ def configured_pipeline() -> Any:
         return None
 
 
-def _send(logger: Any, findings: Iterable[Finding]) -> bool:
-    """Send findings as events until one fails, and return whether none did."""
+def _send(logger: Any, events: Iterable[Event]) -> bool:
+    """Send events until one fails, and return whether none did."""
     try:
-        for finding in findings:
-            say = logger.critical if finding.severity is Severity.ALERT else logger.warning
-            say(
-                finding.line,
-                check=str(finding.check),
-                severity=str(finding.severity),
-                secret=finding.secret,
-                source=finding.source,
-                remedy=finding.remedy,
-                owner=finding.owner,
-            )
+        for severity, text, fields in events:
+            (logger.critical if severity is Severity.ALERT else logger.warning)(text, **fields)
     except BaseException:  # noqa: BLE001 - a processor may raise anything, SystemExit(0) included
         return False
     return True

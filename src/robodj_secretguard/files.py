@@ -41,7 +41,7 @@ def reason(error: OSError) -> str:
     if isinstance(error, FileError):
         return str(error)
     if isinstance(error, IsADirectoryError):
-        return NOT_REGULAR
+        return f"it {NOT_REGULAR}"
     if error.errno == errno.ELOOP:
         return "it is a link, and nothing is read or written through one"
     return f"it cannot be used: {os.strerror(error.errno or 0)}"
@@ -72,7 +72,7 @@ def regular_status(descriptor: int) -> os.stat_result:
     """Return the status of an open file; raise `FileError` for a directory, a pipe or a device."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise_file_error(NOT_REGULAR)
+        raise_file_error(f"it {NOT_REGULAR}")
     return status
 
 

@@ -31,7 +31,9 @@ FLUSH_SECONDS: Final = 2.0
 
 _RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN", "BOTTLE_CHILD")
 _MAX_STATUS: Final = 255
-_LAST_WORD: Final = "ALERT: internal: The check or its report could not be finished: nothing is verified."
+_LAST_WORD: Final = (
+    "ALERT: robodj-secretguard refused to start: the check or its report failed, so nothing is verified."
+)
 
 
 def check(
@@ -210,7 +212,7 @@ def guard(
         status = given or _status_by_default()
         refusal = SystemExit(status)  # in here: a signal handler that raises after a call must not replace it
         refusal.add_note(_LAST_WORD if report is None else _in_short(report))
-        if report is None or not _say(report, logger):
+        if report is None or not _say(report, logger, report.refusal("refused to start", status), status):
             write_line(getattr(sys, "stderr", None), _LAST_WORD)
         _end_where_it_could_be_swallowed(status)
     except BaseException:  # noqa: BLE001 - nor is there any better way to end
@@ -233,9 +235,9 @@ def _without_repetition(report: Report) -> Report:
     return report._replace(findings=tuple(each for each in report.findings if each.check is not Check.EPHEMERAL))
 
 
-def _say(report: Report, logger: Any) -> bool:
-    """Say what was found, and return whether all of it was taken."""
-    said = contain(lambda: emit(report, logger))
+def _say(report: Report, logger: Any, refusal: str = "", status: int = 0) -> bool:
+    """Write what was found, and the last line of a refusal; return whether all of it was taken."""
+    said = contain(lambda: emit(report, logger, refusal=refusal, exit_status=status))
     silence_broken_streams()  # after a start too: the process must not die of our line as it exits
     return said is True
 

@@ -143,6 +143,8 @@ class Step(TypedDict):
     """What to do, in words."""
     done: bool
     """Whether the program has seen that it was done."""
+    command: str | None
+    """The command for it, if this program has one."""
 
 
 class Revocation(TypedDict):
@@ -156,6 +158,8 @@ class Revocation(TypedDict):
     key: RevokedKey
     steps: list[Step]
     """What follows. Empty where nothing was revoked."""
+    records: list[Record]
+    """What was recorded."""
 
 
 class Log(TypedDict):

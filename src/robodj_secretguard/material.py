@@ -13,7 +13,7 @@ from robodj_secretguard.placeholders import DEFAULTS, MAX_WORD, MIN_WORD, PHRASE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from robodj_secretguard.policy import Material
+    from robodj_secretguard.policy import Generator, Material
     from robodj_secretguard.sealed import SealedStr
 
 EXACT_LENGTH_FROM: Final = 16
@@ -90,22 +90,31 @@ def last_characters(text: str) -> str:
     return _DIGITS[first : first + same]
 
 
+_DEFAULT: Final = "the default key of a well-known project"
+_TEXT: Final = "readable text in base64 or hexadecimal, not a random key"
+
+
 def is_placeholder(text: str) -> bool:
     """Whether text is a placeholder, a template's value or a well-known default (policy section 6).
 
     Case and separators do not matter. Generated keys pass: placeholders.py gives the expected false alarms.
     """
+    return bool(placeholder(text))
+
+
+def placeholder(text: str) -> str:
+    """Return what kind of placeholder text is; empty where it is none."""
     lower = text.lower()
     folded = _folded(lower)
-    return (
+    if (
         folded in WHOLE_VALUES
         or (bool(folded) and not folded.strip("x"))
         or (not _TEMPLATE_CHARACTERS.isdisjoint(text) and re.search(_TEMPLATE, text) is not None)
         or _is_of_template(folded)
         or (not is_hexadecimal(text) and _is_of_template(_folded(lower.translate(_LOOKALIKES))))
-        or default_digest(text) in DEFAULTS
-        or _is_encoded_text(text)
-    )
+    ):
+        return "a placeholder, not a key"
+    return _DEFAULT if default_digest(text) in DEFAULTS else _TEXT if _is_encoded_text(text) else ""
 
 
 def _folded(text: str) -> str:
@@ -181,37 +190,49 @@ def _decoded(text: str) -> bytes:
         return b""
 
 
+NEWLINE: Final = "a newline at the end"
+BLANK: Final = "a blank at the beginning or end"
+QUOTES: Final = "quotes around it"
+PADDING: Final = "= padding at the end"
+
+
 def format_defects(text: str, material: Material) -> list[str]:
-    """Say all that is wrong with a key's format (policy section 6), outermost first."""
+    """Return what a key has that its format does not allow (policy section 6), outermost first."""
     defects = []
     core = text
     if core.endswith(("\n", "\r")):
-        defects.append("it ends with a newline")
+        defects.append(NEWLINE)
         core = core.rstrip("\r\n")
     if core != core.strip():
-        defects.append("it begins or ends with a blank")
+        defects.append(BLANK)
         core = core.strip()
     if core[:1] in {'"', "'"} or core[-1:] in {'"', "'"}:
-        defects.append("it carries quotes")
+        defects.append(QUOTES)
         core = core.strip("\"'")
     if core.endswith("="):
-        defects.append("it ends with = padding")
+        defects.append(PADDING)
         core = core.rstrip("=")
     if not core:
-        return [*defects, "nothing else is left"]
+        return [*defects, "nothing else"]
     if not _BASE64URL.issuperset(core):
-        defects.append("it holds a character outside A-Z a-z 0-9 - _")
+        defects.append("a character outside A-Za-z0-9_-")
     hexadecimal = is_hexadecimal(core)
     needed = material.hexadecimal if hexadecimal else material.base64url
     if not needed.accepts(len(core)):
-        found = str(len(core)) if len(core) >= EXACT_LENGTH_FROM else f"fewer than {EXACT_LENGTH_FROM}"
-        kind = "hexadecimal" if hexadecimal else "base64url"
-        defects.append(f"it has {found} {kind} characters where {needed} are needed")
+        kind = "hexadecimal digits" if hexadecimal else "characters"
+        length = f"{len(core)} {kind}, not {needed}"
+        defects.append(length if len(core) >= EXACT_LENGTH_FROM else f"fewer than {EXACT_LENGTH_FROM} characters")
     return defects
 
 
+def has_shape(text: str, generator: Generator) -> bool:
+    """Whether text is as long as a generator's keys, and in their alphabet."""
+    is_of_alphabet = is_hexadecimal(text) if generator.function == "token_hex" else _BASE64URL.issuperset(text)
+    return len(text) == generator.characters and is_of_alphabet
+
+
 def weakness(text: str) -> str | None:
-    """Say why a well-formed key is plainly not random, or `None`.
+    """Return why a well-formed key is clearly not random; `None` where it is not.
 
     Generated keys of 32 bytes or more pass: each rule refuses fewer than one of them in a thousand million.
     """
@@ -220,13 +241,13 @@ def weakness(text: str) -> str | None:
     judged = folded if hexadecimal else text
     fewest = MIN_DISTINCT_HEXADECIMAL if hexadecimal else MIN_DISTINCT_BASE64URL
     if len(set(judged)) < fewest:
-        return f"it has fewer than {fewest} distinct characters"
+        return f"fewer than {fewest} distinct characters"
     if _repeats_one_block(judged):
-        return "it repeats one block"
+        return "one block that is repeated"
     if _is_of_runs(folded):
-        return "half of it or more is runs of neighbouring letters, digits or keys"
+        return "alphabet or keyboard runs in half of it"
     if not hexadecimal and text in {folded, text.upper()}:
-        return "it has no upper-case or no lower-case letter"
+        return "letters of one case only"
     return None
 
 

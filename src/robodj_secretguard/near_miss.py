@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.frozen import Frozen
 
@@ -58,8 +58,18 @@ class VariableRead(Frozen):
     expires: str | None = None
 
 
-NearMiss: TypeAlias = tuple[VariableRead, str]
-"""The variable that is meant, and how an operator may know the one that is set: a constant, or its name."""
+class NearMiss(Frozen):
+    """A set variable that is ignored.
+
+    Attributes:
+        meant: the variable that is meant.
+        name: its own name; empty where a key may have been put in it.
+        is_meant_set: whether the variable that is meant is set too.
+    """
+
+    meant: VariableRead
+    name: str
+    is_meant_set: bool = False
 
 
 class VariablesRead:
@@ -94,16 +104,17 @@ class VariablesRead:
             or _of_a_family(name, targets.values(), is_set)
             for name in near
         }
-        return tuple(sorted(filter(None, found), key=lambda miss: (names_read.index(miss[0].name), miss[1])))
+        misses = sorted(filter(None, found), key=lambda miss: (names_read.index(miss.meant.name), miss.name))
+        return tuple([miss._replace(is_meant_set=is_set(miss.meant.name)) for miss in misses])
 
 
 def _match(name: str, target: VariableRead, *, any_case: bool) -> NearMiss | None:
     if any_case and name.isascii() and name.upper() == target.name:
-        return target, name
+        return NearMiss(target, name)
     if _is_one_edit_away(name, target.name):
         # A name is shown only where all but one of its characters are known: a key may have been put in a name.
-        return (target, name if re.fullmatch(_SHOWABLE, name) else "A name that is one character away")
-    return (target, name) if name == target.mistaken else None
+        return NearMiss(target, name if re.fullmatch(_SHOWABLE, name) else "")
+    return NearMiss(target, name) if name == target.mistaken else None
 
 
 def _of_a_family(name: str, targets: Collection[VariableRead], is_set: Callable[[str], bool]) -> NearMiss | None:
@@ -114,7 +125,7 @@ def _of_a_family(name: str, targets: Collection[VariableRead], is_set: Callable[
     shown = name if _WORDS.issuperset(folded.split("_")) else ""
     for target in targets:
         if target.beginning is not None and folded.startswith(target.beginning):
-            return (target, shown or f"A name that begins with {target.beginning}")
+            return NearMiss(target, shown)
     markers = {target.expires: target for target in targets if target.expires is not None}
     beginning = next(filter(folded.startswith, (*markers, _SECRET)), None) or _stem(folded, markers)
     if beginning is None or not _speaks_of_expiry(folded):
@@ -123,7 +134,7 @@ def _of_a_family(name: str, targets: Collection[VariableRead], is_set: Callable[
         return None  # the marker of a secret that another service declares
     words = set(folded.split("_"))
     nearest = min(markers.values(), key=lambda target: len(words.symmetric_difference(target.name.split("_"))))
-    return nearest, shown or f"A name that begins with {beginning} and speaks of expiry"
+    return NearMiss(nearest, shown)
 
 
 def _stem(name: str, variables: Iterable[str]) -> str | None:

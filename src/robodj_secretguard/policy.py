@@ -28,7 +28,7 @@ class Length(Frozen):
 
     def __str__(self) -> str:
         if self.maximum is None:
-            return f"at least {self.minimum}"
+            return f"{self.minimum} or more"
         return f"exactly {self.minimum}" if self.maximum == self.minimum else f"{self.minimum} to {self.maximum}"
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 JSON_SCHEMA: Final = 1
 """The version of the JSON documents."""
 
+_MOST_EXPLAINED: Final = 4
+
 _ORDER: Final = {check: place for place, check in enumerate(Check)}
 _RULES: Final = [(each.scope, each.check, each.of_secret) for each in CHECKS if each.of_secret]
 _OF_VALUE: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "value"])
@@ -71,13 +73,18 @@ class Finding(Frozen):
         }
 
     @property
-    def line(self) -> str:
-        """The line that operators see (policy section 6): ASCII, and physically one line."""
+    def lines(self) -> tuple[str, str]:
+        """The two lines that operators see (policy section 6): what is wrong, and the fix. Both are ASCII."""
         subject = f"{self.secret}: " if self.secret else ""
         return (
-            f"{self.severity.upper()}: {subject}{self.check}: {self.message} {self.remedy}"
-            f" ({self.source}; {self.owner})"
+            f"{self.severity.upper()}: {subject}{self.check}: {self.message}",
+            f"  fix: {self.remedy}. Owner: {self.owner}",
         )
+
+    @property
+    def text(self) -> str:
+        """Both lines as one text."""
+        return "\n".join(self.lines)
 
 
 class SecretStatus(Frozen):
@@ -154,6 +161,18 @@ class Report(Frozen):
     def ok(self) -> bool:
         """Whether a service may start: there is no alert."""
         return not self.alerts
+
+    @property
+    def details(self) -> str:
+        """The command that explains the alerts, or the warnings where there is no alert: of four checks at most."""
+        checks = dict.fromkeys(str(each.check) for each in self.alerts or self.warnings)
+        return f"Details: robodj-secretguard explain {' '.join(list(checks)[:_MOST_EXPLAINED])}"
+
+    def refusal(self, what: str, exit_status: int) -> str:
+        """Return the last line of a refusal: who stopped what, and which command explains why."""
+        number, kind = len(self.alerts or self.warnings), "alert" if self.alerts else "warning"
+        found = f"{number} {kind}{'' if number == 1 else 's'}"
+        return f"ALERT: robodj-secretguard {what}: {found} (exit status {exit_status}). {self.details}"
 
     def as_dict(self) -> documents.Report:
         """Return the report as the JSON document of the command line, in plain types."""

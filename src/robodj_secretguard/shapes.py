@@ -149,7 +149,7 @@ class Record:
     @property
     def subject(self) -> str:
         """The name of its secret, in words."""
-        return self.secret or "a secret that is not known"
+        return self.secret or "an unknown secret"
 
     @property
     def open_steps(self) -> tuple[str, ...]:

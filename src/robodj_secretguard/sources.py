@@ -13,7 +13,21 @@ from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.material import is_fingerprint
 from robodj_secretguard.near_miss import VariableRead, VariablesRead
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.textfile import A_DIRECTORY_ABOVE, NO_TEXT, TextFile, foreign_owners, is_one_line, look
+from robodj_secretguard.textfile import (
+    BELOW_WRITABLE,
+    CANNOT_BE_READ,
+    CHANGED,
+    IN_WRITABLE,
+    NO_TEXT,
+    NOT_ALLOWED,
+    NOT_REGULAR,
+    NOT_UTF_8,
+    UTF_16,
+    TextFile,
+    foreign_owners,
+    is_one_line,
+    look,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +76,8 @@ DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
 """How large a fallback file may be."""
 
+WORKING_DIRECTORY_DELETED: Final = "cannot be found: the working directory was deleted"
+
 _UNKNOWN: Final = "unknown"
 _SWITCHES: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -81,7 +97,7 @@ class Offer(Frozen):
         source: the source in findings: `environment`, or `file:` and the declared path.
         place: where the value is, as operators know it: the variable, or the file.
         text: the value as one line, and what is wrong with the file that holds it.
-        absent: why there is no value, for the alert `missing`.
+        absent: that there is no value, for the alert `missing`: what is said for each source is one sentence.
         is_off: whether the source may not deliver a value here.
         is_break_glass: whether it is for emergencies: its use is a warning, and a value that is left there is reported.
         fix: what to do where the text may not be used.
@@ -130,7 +146,7 @@ class Environment:
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the variable of a secret."""
         value = self.get(policy.variable)
-        absent = f"{policy.variable} is {'unset' if value is None else 'set but empty'}"
+        absent = f"{policy.variable} is {'not set' if value is None else 'empty'}"
         return Offer("environment", policy.variable, TextFile(lines=(value,)) if value else NO_TEXT, absent)
 
 
@@ -140,15 +156,15 @@ class KeyFiles:
     Args:
         directory: its path; `None` where it cannot be used.
         named_by: what named it; `None` for nothing.
-        is_off: whether fallback files are off.
+        off: why fallback files are off; empty where they are not.
     """
 
-    __slots__ = ("_directory", "_is_off", "_named_by")
+    __slots__ = ("_directory", "_named_by", "_off")
 
-    def __init__(self, directory: str | None, named_by: NamedBy | None, *, is_off: bool) -> None:
+    def __init__(self, directory: str | None, named_by: NamedBy | None, *, off: str) -> None:
         self._directory = directory
         self._named_by = named_by
-        self._is_off = is_off
+        self._off = off
 
     def look(self, file: str, most: int) -> TextFile:
         """Return what is in a file that is declared below `config/`."""
@@ -159,22 +175,38 @@ class KeyFiles:
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret."""
         text, where = self.look(policy.file, MAX_FILE_BYTES), place(policy.file, self._named_by)
-        if self._is_off:
-            absent = f"fallback files are off: {where} is not used"
+        if self._off:
+            absent = f" ({self._off})"
         elif text.dangling:
-            absent = f"{where} is a link to a file that is not there"
+            absent = f", and {where} is a broken link"
         elif text.exists:
-            absent = f"{where} has nothing but blanks and comments"
+            absent = f", and {where} has no key"
         else:
-            absent = f"there is no file {where}{'' if self._named_by else ' under the working directory'}"
-        fix = ""
-        if text.unsafe:
-            fix = (
-                f"Deliver the key as {policy.variable} instead; or make it a UTF-8 file of the key alone, at most"
-                f" {MAX_FILE_BYTES} bytes, that nobody else can write: chmod 600 {where}"
-                f"{f'; {chmod(text, self._named_by)}' if text.exposed else ''}."
-            )
-        return Offer(f"file:{policy.file}", where, text, absent, self._is_off, is_break_glass=True, fix=fix)
+            absent = f", and there is no {where}"
+        fix = _file_fix(text, where, self._named_by, policy) if text.unsafe else ""
+        return Offer(f"file:{policy.file}", where, text, absent, bool(self._off), is_break_glass=True, fix=fix)
+
+
+def _file_fix(text: TextFile, where: str, named_by: NamedBy | None, policy: SecretPolicy) -> str:
+    """Return the fix for what is wrong with a fallback file, and for nothing else."""
+    set_it = f"set {policy.variable} to its current value from the secret manager"
+    if text.unreadable and text.exposed:  # others may have written it, and its key cannot be compared
+        return f"{set_it}, then delete {where}"
+    fixes = {
+        UTF_16: f"save {where} as UTF-8 without changing the key",
+        NOT_UTF_8: f"save {where} as UTF-8 without changing the key",
+        CHANGED: f"start again; if this repeats, stop the program that writes {where}",
+        NOT_ALLOWED: f"make the service's user the owner of {where} (mode 600) and let it enter each directory above",
+        NOT_REGULAR: f"{set_it}, then delete {where}",
+        CANNOT_BE_READ: set_it,
+    }
+    # The last one is for a file that is too large.
+    steps = [fixes.get(why, f"leave only the key in {where}") for why in text.unreadable]
+    if text.unsafe == (UTF_16,):
+        steps[0] += " (PowerShell's > writes UTF-16)"
+    if text.exposed:
+        steps = ["compare the key with the secret manager", chmod(text, where, named_by)]
+    return ", then ".join(steps)
 
 
 class RevocationStatus(Frozen):
@@ -295,13 +327,14 @@ def read(
     switches = _switches(environment)
     protected = bool(require_env_only) or switches[PROTECTED_ENV] in (True, _UNKNOWN)
     files_off = protected or _are_files_off(switches, model_setup)
-    key_files = KeyFiles(directory if fault is None else None, named_by, is_off=files_off)
+    off = f"{'protected environment: ' if protected else ''}fallback files are not read" if files_off else ""
+    key_files = KeyFiles(directory if fault is None else None, named_by, off=off)
     lists = [key_files.look(REVOKED_FILE, MAX_LIST_BYTES)]
     if fault is None and not lists[0].exists and (foreign := foreign_owners(directory)):
         lists[0] = lists[0]._replace(foreign=foreign)
     if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
         # The variable and the argument add a list, and take none away.
-        lists.append(KeyFiles(model_directory, "model", is_off=files_off).look(REVOKED_FILE, MAX_LIST_BYTES))
+        lists.append(KeyFiles(model_directory, "model", off=off).look(REVOKED_FILE, MAX_LIST_BYTES))
     added = environment.get(REVOKED_FINGERPRINTS) or None
     setup = Setup(
         now=now,
@@ -335,21 +368,21 @@ def _reading(policy: SecretPolicy, setup: Setup, environment: Environment, sourc
 
 
 def _directory_fault(path: str) -> str | None:
-    """Say why a directory cannot be used: `None` where it can, empty where nothing is there."""
+    """Return why a directory cannot be used: `None` where it can, empty where nothing is there."""
     try:
         return None if stat.S_ISDIR(os.stat(path).st_mode) else "is not a directory"
     except FileNotFoundError:
-        return "is a link to nothing" if os.path.islink(path) else _working_directory_fault()
+        return "is a broken link" if os.path.islink(path) else _working_directory_fault()
     except (OSError, ValueError):
-        return "cannot be examined"
+        return "cannot be read"
 
 
 def _working_directory_fault() -> str:
-    """Say whether the working directory was deleted: nothing is found under it, whatever was there."""
+    """Return the fault of a working directory that was deleted: nothing is found under it."""
     try:
         os.getcwd()
     except OSError:
-        return "cannot be found, since the working directory was deleted"
+        return WORKING_DIRECTORY_DELETED
     return ""
 
 
@@ -386,18 +419,35 @@ def config_directory(
     return DEFAULT_CONFIG_DIR, None
 
 
-def place(file: str, directory_named_by: str | None) -> str:
-    """Say where a file that is declared below `config/` is looked for."""
-    return f"{within_config_dir(file)} in the configured directory" if directory_named_by else file
+_DIRECTORIES: Final[dict[NamedBy | None, str]] = {
+    None: DEFAULT_CONFIG_DIR,
+    "environment": f"${CONFIG_DIR}",
+    "argument": "config_dir",
+    "model": "the model's config_dir",
+}
+_IN_A_SHELL: Final = frozenset((None, "environment"))
+"""What names the directory in a way that a shell understands."""
 
 
-def chmod(file: TextFile, directory_named_by: str | None) -> str:
-    """Return the command that takes the write permission of a file and of its directory from others."""
-    named = {None: DEFAULT_CONFIG_DIR, "environment": f'"${CONFIG_DIR}"'}
-    command = "chmod -R go-w " + named.get(directory_named_by, f"on the directory that the {directory_named_by} names")
-    if any(each.startswith(A_DIRECTORY_ABOVE) for each in file.exposed):
-        command += "; and chmod go-w for every directory above it that others may write"
-    return command
+def directory_place(named_by: NamedBy | None) -> str:
+    """Return the config directory as operators know it: for a shell, where the environment or nothing names it."""
+    return _DIRECTORIES[named_by]
+
+
+def place(file: str, named_by: NamedBy | None) -> str:
+    """Return where a file that is declared below `config/` is, as operators know it."""
+    directory, name = _DIRECTORIES[named_by], within_config_dir(file)
+    return f"{directory}/{name}" if named_by in _IN_A_SHELL else f"{name} in {directory}"
+
+
+def chmod(file: TextFile, where: str, named_by: NamedBy | None) -> str:
+    """Return what takes the write permission of a file and of the directories above it from others."""
+    on = "" if named_by in _IN_A_SHELL else "on "
+    if BELOW_WRITABLE in file.exposed:
+        return f"run namei -l {'on the file' if on else where}, then chmod o-w each directory ending in rwx"
+    if IN_WRITABLE in file.exposed:
+        return f"run chmod -R go-w {on}{_DIRECTORIES[named_by]}"
+    return f"run chmod go-w {on}{where}"
 
 
 def within_config_dir(file: str) -> str:
@@ -433,10 +483,15 @@ def _entries_in(variable: SealedStr | None) -> list[str]:
     return [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))] if variable else []
 
 
-def invalid_entries(lists: TextFile | SealedStr | None) -> list[int]:
-    """Return which entries of a file, or of the variable, are not fingerprints, counted from 1: one may be a key."""
-    entries = _entries_of(lists) if isinstance(lists, TextFile) else _entries_in(lists)
-    return [number for number, entry in enumerate(entries, start=1) if not is_fingerprint(entry)]
+def invalid_lines(file: TextFile) -> list[int]:
+    """Return the numbers of the lines of a list that are not fingerprints: one may be a key."""
+    entries = zip(file.numbers, _entries_of(file), strict=True)
+    return [number for number, entry in entries if not is_fingerprint(entry)]
+
+
+def invalid_entries(variable: SealedStr | None) -> list[int]:
+    """Return which entries of the variable are not fingerprints, counted from 1."""
+    return [number for number, entry in enumerate(_entries_in(variable), start=1) if not is_fingerprint(entry)]
 
 
 def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:

@@ -19,11 +19,23 @@ _MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 # Named so that the tests can take the other platform's side.
 POSIX = os.name == "posix"
 
-NOT_REGULAR: Final = "it is not a regular file"
-CHANGED: Final = "it changed while it was read"
-_CANNOT_BE_READ: Final = ("it cannot be read",)
-ITS_DIRECTORY: Final = "its directory"
-A_DIRECTORY_ABOVE: Final = "a directory on the way to it"
+# What can be wrong with a file, as the end of a sentence that begins with its name.
+NOT_REGULAR: Final = "is not a regular file"
+CHANGED: Final = "changed while it was read"
+NOT_ALLOWED: Final = "cannot be read by this user"
+CANNOT_BE_READ: Final = "cannot be read"
+TOO_LARGE: Final = "is larger than {} bytes"
+UTF_16: Final = "is UTF-16, not UTF-8"
+NOT_UTF_8: Final = "is not UTF-8"
+WRITABLE: Final = "can be written by others"
+IN_WRITABLE: Final = "is in a directory that others can write"
+BELOW_WRITABLE: Final = "is below a directory that others can write"
+OWNED: Final = "is owned by another user"
+IN_OWNED: Final = "is in a directory that another user owns"
+BELOW_OWNED: Final = "is below a directory that another user owns"
+READABLE: Final = "can be read by others"
+GROUP_WRITABLE: Final = "can be written by its group"
+
 # Never blocks on a FIFO, never becomes a controlling terminal, and reads bytes as they are on Windows.
 _READ_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
@@ -36,6 +48,7 @@ class TextFile(Frozen):
         dangling: whether a link to nothing is there instead.
         empty: whether it has no line at all: a checkout that is under way looks like that.
         lines: its lines other than blanks and comments.
+        numbers: the number of each of these in the file, from 1.
         unreadable: why its lines cannot be read.
         exposed: why others could have written them.
         lax: permissions that are wider than a key file's should be.
@@ -48,6 +61,7 @@ class TextFile(Frozen):
     dangling: bool = False
     empty: bool = True
     lines: tuple[SealedStr, ...] = ()
+    numbers: tuple[int, ...] = ()
     unreadable: tuple[str, ...] = ()
     exposed: tuple[str, ...] = ()
     lax: tuple[str, ...] = ()
@@ -76,8 +90,7 @@ def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
     _, unreadable, content, way = _examined(os.open(path, _READ_FLAGS), path, most)
     if unreadable:
         raise OSError
-    foreign = [each for each in way.foreign if not each.startswith((ITS_DIRECTORY, A_DIRECTORY_ABOVE))]
-    return content, (*way.exposed, *foreign)
+    return content, (*way.exposed, *[each for each in way.foreign if each == OWNED])
 
 
 def _look(path: str, most: int) -> TextFile:
@@ -85,20 +98,18 @@ def _look(path: str, most: int) -> TextFile:
         descriptor = os.open(path, _READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         return TextFile(dangling=True) if os.path.islink(path) else NO_TEXT
+    except PermissionError:
+        return TextFile(exists=True, unreadable=(NOT_ALLOWED,))
     except OSError:
-        return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
+        return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
     try:
         status, unreadable, content, way = _examined(descriptor, path, most)
     except OSError:
-        return TextFile(exists=True, unreadable=_CANNOT_BE_READ)
-    lines: tuple[SealedStr, ...] = ()
-    if not unreadable:
-        unreadable, lines = lines_of(content)
-    return TextFile(
+        return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
+    text = TextFile(unreadable=unreadable) if unreadable else text_of(content)
+    return text._replace(
         exists=True,
         empty=not content.removeprefix(BOM_UTF8).strip(),
-        lines=lines,
-        unreadable=unreadable,
         exposed=way.exposed,
         lax=_lax(status) if POSIX else (),
         lax_way=way.lax,
@@ -123,7 +134,7 @@ def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[
     if version(os.fstat(descriptor)) != version(status):
         return (CHANGED,), b""
     if len(content) > most:
-        return (f"it is larger than {most} bytes",), b""
+        return (TOO_LARGE.format(most),), b""
     return (), content
 
 
@@ -135,17 +146,22 @@ def read_most(descriptor: int, most: int) -> bytes:
     return content
 
 
-def lines_of(content: bytes) -> tuple[tuple[str, ...], tuple[SealedStr, ...]]:
-    """Return why the content of a file cannot be used, and its lines other than blanks and comments."""
+def text_of(content: bytes) -> TextFile:
+    """Return the lines of a file other than blanks and comments, or why its content cannot be used."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return ("it is UTF-16, which PowerShell's > writes, and not UTF-8",), ()
+        return TextFile(unreadable=(UTF_16,))
     try:
         # Not "utf-8-sig": that codec's module is imported at its first use, and there may be no descriptor left.
         text = content.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
-        return ("it is not UTF-8",), ()
-    lines = (line.removesuffix("\r").strip(" \t") for line in text.split("\n"))
-    return (), tuple(SealedStr(line) for line in lines if line and not (line.startswith("#") and is_one_line(line)))
+        return TextFile(unreadable=(NOT_UTF_8,))
+    numbered = enumerate([line.removesuffix("\r").strip(" \t") for line in text.split("\n")], start=1)
+    kept = {
+        number: SealedStr(line)
+        for number, line in numbered
+        if line and not (line.startswith("#") and is_one_line(line))
+    }
+    return TextFile(lines=tuple(kept.values()), numbers=tuple(kept))
 
 
 def is_one_line(text: str) -> bool:
@@ -180,18 +196,18 @@ def judge_way(path: str, status: os.stat_result | None = None) -> Way:
     last = os.stat(os.path.dirname(path) or os.curdir)
     if status is not None:
         if status.st_mode & stat.S_IWOTH:
-            exposed.append("it is writable by others")
+            exposed.append(WRITABLE)
         if not _is_ours(status):
-            foreign.append("it is owned by another ordinary user")
+            foreign.append(OWNED)
     for step in _steps(path):
         folder = os.stat(os.path.dirname(step))
-        what = ITS_DIRECTORY if os.path.samestat(folder, last) else A_DIRECTORY_ABOVE
+        is_its_own = os.path.samestat(folder, last)
         if _is_replaceable(step, folder):
             # As a ConfigMap's: whoever may write the source of a bind mount still can.
             is_volume = folder.st_uid == 0 and bool(os.statvfs(os.path.dirname(step)).f_flag & os.ST_RDONLY)
-            (lax if is_volume else exposed).append(f"{what} is writable by others")
+            (lax if is_volume else exposed).append(IN_WRITABLE if is_its_own else BELOW_WRITABLE)
         if not _is_ours(folder):
-            foreign.append(f"{what} is owned by another ordinary user")
+            foreign.append(IN_OWNED if is_its_own else BELOW_OWNED)
     return Way(*(tuple(dict.fromkeys(each)) for each in (exposed, lax, foreign)))
 
 
@@ -241,9 +257,9 @@ def _lax(status: os.stat_result) -> tuple[str, ...]:
     return tuple(
         phrase
         for holds, phrase in (
-            (status.st_mode & stat.S_IROTH, "it is readable by others"),
-            (status.st_mode & stat.S_IWGRP, "it is writable by its group"),
-            (not _is_ours(status), "it is owned by neither root nor this user"),
+            (status.st_mode & stat.S_IROTH, READABLE),
+            (status.st_mode & stat.S_IWGRP, GROUP_WRITABLE),
+            (not _is_ours(status), OWNED),
         )
         if holds
     )

@@ -12,6 +12,8 @@ from robodj_secretguard.policy import LEAST_MATERIAL
 PROGRAM: Final = "robodj-secretguard"
 MANAGER: Final = "YOUR-SECRET-MANAGER"
 """Stands for the command that stores a key."""
+COMMAND_INDENT: Final = "     "
+"""What a line with nothing but a command begins with."""
 MOST_CHARACTERS: Final = 500
 
 _ENVIRONMENT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")

@@ -103,17 +103,20 @@ def run_commands_that_fail() -> object:
 
 
 class _Terminal(io.TextIOBase):
+    def __init__(self, number: int) -> None:
+        self._number = number
+
     def isatty(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        return os.write(2, text.encode())
+        return os.write(self._number, text.encode())
 
 
 def run_commands_on_a_terminal() -> object:
-    """Run commands with progress on a terminal, as often as there is any."""
+    """Run commands whose text is wrapped and coloured, with progress, as often as there is any."""
     terminal.PROGRESS_SECONDS = 0  # type: ignore[misc]
-    sys.stderr = _Terminal()
+    sys.stdout, sys.stderr = _Terminal(1), _Terminal(2)
     return run_commands()
 
 

@@ -319,6 +319,7 @@ LISTS: dict[str, Callable[[], Planted]] = {
 RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Jane")
 INCIDENT = ("incident", "report", "--since", "2026-11-01")
 LIFE: tuple[tuple[str, ...], ...] = (
+    ("check",),
     ("status",),
     ("rotate", "plan", "secret.key"),
     (*RECORD, "--attest", "startup"),
@@ -751,6 +752,8 @@ SCENARIOS: dict[str, Scenario] = {
     "life": Scenario(of_life(), "run_commands"),
     "life-as-json": Scenario(of_life(good, "--format", "json"), "run_commands"),
     "life-of-bad-keys": Scenario(of_life(FORMATS["escapes"]), "run_commands"),
+    "life-on-a-terminal": Scenario(of_life(FORMATS["escapes"]), "run_commands_on_a_terminal"),
+    "life-on-a-terminal-of-good-keys": Scenario(of_life(), "run_commands_on_a_terminal"),
     "life-below-a-key": Scenario(lambda: life_in("ROBODJ_CONFIG_DIR"), "run_commands"),
     "life-logged-at-a-key": Scenario(lambda: life_in("ROBODJ_OPERATIONS_LOG"), "run_commands"),
     "life-argument-is-a-key": Scenario(said, "run_commands"),

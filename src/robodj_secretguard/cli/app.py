@@ -103,7 +103,8 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         if (arguments.model or arguments.project.model) is not None:
             stdout = divert_stdout()
         arguments.stdout, arguments.command = stdout, command
-        result = rendered(arguments.run(arguments), arguments.format, model_used(arguments), stdout)
+        result = arguments.run(arguments)
+        result = rendered(result, arguments.format, model_used(arguments), stdout, arguments.color)
     except _Information as information:
         result = Result(EXIT_CLEAN, text=str(information))
     except UsageError as error:

@@ -31,7 +31,6 @@ SECTIONS: Final = {
 }
 """The sections of the policy."""
 
-_COLOURS: Final = {Severity.ALERT: "red", Severity.WARNING: "yellow"}
 _VERBS: Final = {Severity.ALERT: "refuses", Severity.WARNING: "warns"}
 
 
@@ -79,16 +78,14 @@ def _explain(arguments: argparse.Namespace) -> Result:
 
 def _listed() -> Iterator[str]:
     """Yield every check with its severity and its title."""
-    yield from columns((str(entry.check), str(entry.severity), entry.title) for entry in CHECKS).split("\n")
+    yield from columns([(str(entry.check), str(entry.severity), entry.title) for entry in CHECKS]).split("\n")
     yield ""
     yield f"Run {PROGRAM} explain CHECK for its causes and fixes."
 
 
-def _explained(
-    entries: Iterable[CheckEntry], policies: Collection[SecretPolicy], options: str
-) -> Iterator[str | tuple[str, str]]:
+def _explained(entries: Iterable[CheckEntry], policies: Collection[SecretPolicy], options: str) -> Iterator[str]:
     for entry in entries:
-        yield f"{entry.check}: {entry.title}", _COLOURS[entry.severity]
+        yield f"{entry.check}: {entry.title}"
         yield from _wrapped(f"Severity: {'; '.join(filter(None, (entry.severity, entry.otherwise)))}", "", "  ")
         yield from _headed("What it means", [entry.meaning])
         yield from _headed(f"Why it {_VERBS[entry.severity]}", [entry.why])

@@ -17,7 +17,7 @@ from robodj_secretguard.cli.output import (
     fail,
     restore_stdout,
     revocation_line,
-    status_line,
+    status_rows,
     tally,
 )
 from robodj_secretguard.generator import ephemeral
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 _OPTIONS: Final = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log")
 _NOT_EXECUTABLE: Final = 126  # the statuses of a shell for the same
 _NOT_FOUND: Final = 127
-_WHY_NOT_STARTED: Final = {_NOT_FOUND: "is not found, or its interpreter is not", _NOT_EXECUTABLE: "cannot be executed"}
+_WHY_NOT_STARTED: Final = {
+    _NOT_FOUND: "the command after -- was not found, or its interpreter was not",
+    _NOT_EXECUTABLE: "the command after -- cannot be executed; is it an executable file?",
+}
 _IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
 
 
@@ -81,18 +84,18 @@ def _check(arguments: argparse.Namespace) -> Result:
 
 
 def report_result(report: Report, *, passed: bool) -> Result:
-    """Return a report's findings, each secret's status, the model and mode, and the gate's verdict last."""
+    """Return each secret's status, the findings, the model and mode, and the gate's verdict last."""
     mode = "environment only" if report.require_env_only else "environment, then fallback files"
     lines = [
-        *(finding.line for finding in report.findings),
-        *(status_line(status) for status in report.secrets),
+        *(finding.text for finding in report.findings),
+        *[""] * bool(report.findings),
         MODEL,
         f"mode: {mode}",
         revocation_line(report.revocation_list),
-        PASSED if passed else f"Secret integrity check FAILED: {tally(report)}. Do not release.",
+        *([PASSED] if passed else [report.details, f"Secret integrity check FAILED: {tally(report)}. Do not release."]),
     ]
     status = EXIT_CLEAN if passed else EXIT_ALERTS
-    return Result(status, lines, report.as_dict)
+    return Result(status, lines, report.as_dict, table=status_rows(report))
 
 
 def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
@@ -115,15 +118,16 @@ def _exec(arguments: argparse.Namespace) -> Result:
         declared = [name for policy in policies for name in (policy.variable, policy.expiry_variable)]
         already_set = [name for name in declared if Environment().is_set(name)]
         if already_set:
-            why = f"{', '.join(already_set)}: set already, and temporary keys replace nothing; unset it"
-            return Result(REFUSED, stderr=[_refused(why)])
+            what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"
+            fix = f"  fix: unset {', '.join(already_set)}, or run the command without --ephemeral"
+            return Result(REFUSED, stderr=[what, fix])
         os.environ.update(ephemeral(policies) | {EPHEMERAL: ANNOUNCED})
     report = _report(arguments, model)
-    lines = [finding.line for finding in report.findings]
+    lines = [finding.text for finding in report.findings]
     passed = passes(arguments, report)
     document = report_result(report, passed=passed).document
     if not passed:
-        return Result(REFUSED, lines, document, [MODEL, _refused(tally(report))])
+        return Result(REFUSED, lines, document, [MODEL, report.refusal("did not start the command", REFUSED)])
 
     def replace() -> int:
         # The options of the gate hold for the guard in the command.
@@ -137,15 +141,11 @@ def _exec(arguments: argparse.Namespace) -> Result:
     return Result(EXIT_CLEAN, lines, document if lines else None, [MODEL], then=lambda: _ended(contain(replace)))
 
 
-def _refused(why: str) -> str:
-    return f"{PROGRAM}: refused, the command was not started: {why}"
-
-
 def _ended(status: int | BaseException) -> Result:
     if isinstance(status, BaseException):
         return Result(EXIT_USAGE, stderr=[f"{PROGRAM}: starting the command failed ({type_name(status)})"])
     why = _WHY_NOT_STARTED.get(status)
-    return Result(status, stderr=[f"{PROGRAM}: the command after -- {why}"] if why else [])
+    return Result(status, stderr=[f"{PROGRAM}: {why}"] if why else [])
 
 
 def _launch(program: Sequence[str]) -> int:

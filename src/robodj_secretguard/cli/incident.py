@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import add_command, add_group, model_of, read_input, span_of
-from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, fail, revocation_line, status_line, tally
+from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
 from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
 from robodj_secretguard.scan.render import lines as scan_lines
 from robodj_secretguard.scan.result import Scope, parse
@@ -65,8 +65,8 @@ def _report(arguments: argparse.Namespace) -> Result:
     until = min(until, report.checked_at)
     steps = {
         "Detect": [
-            Step("What was seen first, where and by whom: startup or pre-release alert, leak report, anomaly: ..."),
-            Step(f"The check run for this report: {tally(report)}", done=True),
+            Step("First sign (startup alert, gate alert, leak report, anomaly), where, and who saw it: ..."),
+            Step(f"Check run for this report: {tally(report)}", done=True),
         ],
         "Contain": [Step("Affected runtime isolated"), Step("Processes that use the key stopped")],
         "Rotate/Revoke": [
@@ -81,7 +81,7 @@ def _report(arguments: argparse.Namespace) -> Result:
         ],
         "Post-incident": [Step("Timeline completed"), _blast_radius(scan, since), Step("Corrective actions: ...")],
     }
-    span = f"From {iso_utc(since)} to {iso_utc(until)}, without any key material."
+    span = f"From {iso_utc(since)} to {iso_utc(until)}. This report has no key material."
     lines = ["# Secret incident report", "", span]
     for number, (name, items) in enumerate(steps.items(), start=1):
         lines += ["", f"## {number}. {name}", "", *boxes(items)]
@@ -89,7 +89,7 @@ def _report(arguments: argparse.Namespace) -> Result:
     if scan is not None:
         lines += ["", "## Blast radius", "", "```text", *scan_lines(scan), "```"]
     lines += ["", "## Validation state", "", f"As checked at {iso_utc(report.checked_at)}:", "", "```text"]
-    lines += [*(finding.line for finding in report.findings), *map(status_line, report.secrets)]
+    lines += [columns(status_rows(report)), *(finding.text for finding in report.findings)]
     lines += [revocation_line(report.revocation_list), "```"]
 
     def document() -> kinds.Incident:
@@ -104,7 +104,7 @@ def _report(arguments: argparse.Namespace) -> Result:
             "steps": {name: [item.as_dict() for item in items] for name, items in steps.items()},
         }
 
-    return Result(EXIT_CLEAN, lines, document, [MODEL, *recorded.complaint])
+    return Result(EXIT_CLEAN, lines, document, [MODEL, *recorded.complaint], literal=True)
 
 
 def _revocations(within: Sequence[Record], records: Sequence[Record]) -> list[Step]:
@@ -112,10 +112,10 @@ def _revocations(within: Sequence[Record], records: Sequence[Record]) -> list[St
     items = []
     for revoked in within:
         if revoked.event is Event.REVOKED:
-            whose = f"{revoked.subject} ({revoked.environment or 'environment not known'})"
+            whose = f"{revoked.subject} ({revoked.environment or 'unknown environment'})"
             items.append(Step(f"Revoked {revoked.fingerprint}, {whose}, at {iso_utc(revoked.recorded_at)}", done=True))
             replaced = is_replaced(revoked, records)
-            items.append(Step(f"The replacement of {revoked.fingerprint} recorded as rotated", done=replaced))
+            items.append(Step(f"Replacement of {revoked.fingerprint} recorded", done=replaced))
     return items or [Step("Previous key versions revoked")]
 
 
@@ -130,7 +130,7 @@ def _rotations(within: Sequence[Record], records: Sequence[Record]) -> list[Step
     finished = {(each.fingerprint, each.environment) for each in records if each.event is Event.ROTATED}
     begun = {(each.fingerprint, each.environment) for each in within if each.event is Event.ROTATION_INCOMPLETE}
     if begun - finished:
-        items.append(Step("The validation of each rotation that is recorded as incomplete finished"))
+        items.append(Step("Every incomplete rotation validated and recorded"))
     return items
 
 
@@ -139,14 +139,14 @@ def _blast_radius(scan: Scan | None, since: datetime) -> Step:
         return Step("Blast radius: ...")
     found, keys = count(len(scan.findings), "finding"), count(len(scan.looked_for), "key")
     incomplete = "" if scan.complete else ", INCOMPLETE"
-    text = f"Blast radius: {found} of the scan of {iso_utc(scan.scanned_at)} for {keys}, in {scan.scope}{incomplete}"
+    text = f"Blast radius: {found} (scan for {keys} at {iso_utc(scan.scanned_at)}, scope {scan.scope}{incomplete})"
     tells = scan.scanned_at >= since and scan.scope is not Scope.STAGED and bool(scan.looked_for)
     return Step(text, done=scan.complete and tells)
 
 
 def _timeline(records: Sequence[Record]) -> list[str]:
     if not records:
-        return ["Nothing is recorded of this time."]
+        return ["No records in this time."]
     return [_row(_HEADER), "|---" * len(_HEADER) + "|", *(_row(_cells(record)) for record in records)]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.cli.options import add_command, add_group, given, judged, locate_log, model_of, span_of
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, columns, fail
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.files import make_directory, raise_file_error
 from robodj_secretguard.lifecycle.operations_log import find, load
@@ -16,7 +16,7 @@ from robodj_secretguard.models import RuntimeSecrets
 from robodj_secretguard.report import finding, with_findings
 from robodj_secretguard.shapes import Event, is_hash
 from robodj_secretguard.sources import OPERATIONS_LOG, iso_utc
-from robodj_secretguard.texts import PROGRAM, ascii_text, command, could_hold_key, count
+from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, could_hold_key, count
 
 if TYPE_CHECKING:
     import argparse
@@ -30,10 +30,19 @@ if TYPE_CHECKING:
     from robodj_secretguard.shapes import Head, Record
 
 LIMITS: Final = (
-    "It finds damage and careless edits. Somebody who can write the log and its head file can change the last record,"
-    " remove the last ones, or write the whole log anew, and it still verifies. To find that, compare with the last"
-    " hash in your log system (log verify --expect HASH)."
+    "This finds damage and careless edits. Somebody who can write to both the log and its head file can still change or"
+    " remove the last records, or rewrite the whole log. To detect that, pass the last hash in your log system with"
+    " --expect."
 )
+_PROOF: Final = "To prove that no record was lost in between, run"
+# What each event of a record is, for people.
+_EVENTS: Final = {
+    Event.ROTATED: "the rotation of {}",
+    Event.ROTATION_INCOMPLETE: "the incomplete rotation of {}",
+    Event.REVOKED: "the revocation of the key of {}",
+    Event.SEALED: "the end of an interrupted write",
+    Event.CONTINUED: "the end of an earlier file",
+}
 _HEADER: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
 
 
@@ -74,8 +83,8 @@ def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple
     report = with_recorded(arguments, model, judged(arguments, model), recorded.records)
     named = recorded.named_by
     if not recorded.found and named in {OPERATIONS_LOG, "--operations-log"}:
-        message = f"{named} names a file that is not there."
-        remedy = f"Set {named} to the operations log; leave it out only where the first record is still to come."
+        message = f"{named} names a file that does not exist"
+        remedy = f"set {named} to the path of the operations log"
         source = "environment" if named == OPERATIONS_LOG else "none"
         report = _with_setting(report, model, message, remedy, source=source)
     return report, recorded
@@ -84,11 +93,11 @@ def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple
 def checked_by_gate(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
     """Return the same report for the gate, with a finding about a log that was not judged as a whole."""
     report, recorded = checked(arguments, model)
-    remedy = f"Run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
+    remedy = f"run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
     if recorded.defects:
-        return _with_setting(report, model, f"The operations log {recorded.verdict}.", remedy)
+        return _with_setting(report, model, f"the operations log {recorded.verdict}", remedy)
     if recorded.log and recorded.log.continues:
-        message = "The operations log continues an earlier file, whose records are not judged here."
+        message = "the operations log continues an earlier file, whose records are not checked here"
         return _with_setting(report, model, message, remedy, severity=Severity.NOTE)
     return report
 
@@ -172,16 +181,17 @@ def _show(arguments: argparse.Namespace) -> Result:
     stderr = _model_on_stderr(arguments)
     if log.defects:
         verify = command("log", "verify", *given(arguments, "operations_log", "config_dir", "model"))
-        stderr.append(f"{PROGRAM}: the operations log does not verify: {verify} says why")
+        stderr.append(f"{PROGRAM}: the operations log does not verify; to see why, run {verify}")
 
     def document() -> kinds.Log:
         return {"kind": "log", "records": [record.as_dict() for record in records]}
 
     return Result(
         EXIT_ALERTS if log.defects else EXIT_CLEAN,
-        [columns([_HEADER, *map(_row, records)]) if records else "no such record"],
+        [] if records else ["No records match."],
         document,
         stderr,
+        table=[_HEADER, *map(_row, records)] if records else (),
     )
 
 
@@ -199,14 +209,17 @@ def _verify(arguments: argparse.Namespace) -> Result:
     log = loaded(where)
     if not log.records and not log.defects:
         of_earlier = (
-            f". Record {log.head.sequence} was the last one of an earlier file. {_proof(log.head)}" if log.head else ""
+            f". Record {log.head.sequence} was the last one of an earlier file. {_PROOF} {_proof(log.head)}"
+            if log.head
+            else ""
         )
         fail(f"{where.name}: the log has no record; nothing was verified{of_earlier}")
     number = find(log, expected) if expected is not None else None
     defects = list(log.defects)
     if expected is not None and number is None:
-        defects.append("the expected record is not here: it, or one before it, was changed or taken away")
+        defects.append("the expected record was not found: it, or a record before it, was changed or removed")
     last, earlier = log.last, log.continues
+    here = " in this file" if earlier else ""
     document: kinds.LogVerification = {
         "kind": "log-verification",
         "count": len(log.records),
@@ -218,17 +231,25 @@ def _verify(arguments: argparse.Namespace) -> Result:
     }
     lines = [*(f"ALERT: {defect}." for defect in defects), *(f"note: {note}." for note in log.sealed)]
     if last:
-        lines.append(f"{count(len(log.records), 'record')}, of which the last is {last.hash}.")
+        lines.append(f"{count(len(log.records), 'record')}. The hash of the last record is {last.hash}.")
     if earlier:
-        lines.append(f"This log continues after record {earlier.sequence} ({earlier.hash}).")
-        lines.append(f"Records up to number {earlier.sequence} belong to an earlier file. {_proof(earlier)}")
+        lines.append(f"This log continues an earlier file, after record {earlier.sequence} ({earlier.hash}).")
+        lines += [f"{_PROOF}:", f"{COMMAND_INDENT}{_proof(earlier)}"]
     if number:
-        lines.append(f"The expected record is number {number}, with all before it{' in this file' if earlier else ''}.")
+        lines.append(f"Found the expected record: number {number}. The records before it{here} are unchanged.")
     lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
     return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, lambda: document, _model_on_stderr(arguments))
 
 
 def _proof(head: Head) -> str:
-    """Return how to prove that an earlier file has all records up to its last one."""
-    words = ("log", "verify", "--operations-log", "EARLIER-FILE", "--expect", head.hash)
-    return f"To prove that nothing was lost, run {command(*words)}"
+    """Return the command that shows whether an earlier file has all records up to its last one."""
+    return command("log", "verify", "--operations-log", "EARLIER-FILE", "--expect", head.hash)
+
+
+def recorded_line(record: Record) -> str:
+    """Return a record as a sentence, with what a log system needs of it."""
+    what = _EVENTS[record.event].format(record.subject)
+    where = f" in {record.environment}" if record.environment else ""
+    key = f", fingerprint {record.fingerprint}" if record.fingerprint else ""
+    number = f"record {record.sequence}{key}, hash {record.hash}"
+    return f"Recorded {what}{where} at {iso_utc(record.recorded_at)}: {number}."

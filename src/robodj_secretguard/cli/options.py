@@ -88,6 +88,11 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--model": {"metavar": "MODULE:CLASS", "help": "the settings model, such as package.module:Class"},
     "--strict": {"action": "store_true", "help": "fail on warnings too"},
     "--format": {"choices": ("text", "json"), "default": "text", "help": "the output format"},
+    "--color": {
+        "choices": ("auto", "always", "never"),
+        "default": "auto",
+        "help": "colour: auto is on a terminal, unless NO_COLOR is set (default: auto)",
+    },
     "--operations-log": {
         "metavar": "FILE",
         "help": "the operations log (default: ROBODJ_OPERATIONS_LOG, otherwise the project's, otherwise"
@@ -142,7 +147,11 @@ def add_command(
     groups = {title: parser.add_argument_group(title) for title in _GROUPS}
     titles = {each: title for title, names in _GROUPS.items() for each in names}
     arguments = {each: {"required": True, **_OPTIONS[each]} for each in required}
-    for each, settings in {**arguments, **{each: _OPTIONS[each] for each in options}, **(own or {})}.items():
+    for each, settings in {
+        **arguments,
+        **{each: _OPTIONS[each] for each in (*options, "--color")},
+        **(own or {}),
+    }.items():
         (groups[titles[each]] if each in titles else parser).add_argument(each, **settings)
 
 
@@ -259,7 +268,7 @@ class OperationsLog(NamedTuple):
     def verdict(self) -> str:
         """Whether it can be relied on, in words."""
         if self.defects:
-            return f"cannot be relied on: {self.defects[0]}"
+            return f"{'cannot be read' if self.unreadable else 'does not verify'}: {self.defects[0]}"
         if self.log is None:
             return "none"
         if self.log.last:
@@ -388,7 +397,7 @@ def _table(path: str) -> Any:
     table = tools.get(PROGRAM)
     if table is not None and distrust:
         fix = "run chmod go-w on it and on the directories above it, and run the command as its owner"
-        fail(f"{_TABLE} in {PYPROJECT} is not trusted: {'; '.join(distrust)}; {fix}")
+        fail(f"{_TABLE} in {PYPROJECT} is not trusted: it {' and '.join(distrust)}; {fix}")
     return table
 
 

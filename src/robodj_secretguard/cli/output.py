@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
 import sys
 import textwrap
 import time
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.emit import configured_pipeline, silence_broken_streams, write_line
@@ -17,12 +20,12 @@ from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.report import JSON_SCHEMA
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.sources import REVOKED_FILE, REVOKED_FINGERPRINTS, iso_utc
-from robodj_secretguard.texts import PROGRAM, count
+from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from robodj_secretguard.report import Report, SecretStatus
+    from robodj_secretguard.report import Report
     from robodj_secretguard.sources import RevocationStatus
 
 EXIT_CLEAN: Final = 0
@@ -36,8 +39,19 @@ PASSED: Final = "Secret integrity check passed (key material redacted)."
 WIDTH: Final = 80
 PROGRESS_SECONDS: Final = 0.2  # between two updates of the progress line
 
+_DAY: Final = timedelta(days=1)
+_SOURCES: Final = {"environment": "env"}  # in a table; a file is there without its path
+_NARROWEST: Final = 20
+_GAP: Final = "  "  # between two columns
+# What a wrapped line begins with, and its second line leaves free: a number and a box, or a label.
+_LABEL: Final = re.compile(r" *(?:\d+\. (?:\[[ x]\] )?|(?:[A-Za-z]+ ){0,2}[A-Za-z]+(?:: +| {2,}))?")
+_SHELL_WORD: Final = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+")
 _COLOURS: Final = {"red": 31, "green": 32, "yellow": 33}
-_LABEL_WIDTH: Final = 15
+_COLOURED: Final = re.compile(
+    r"(?m)^(?P<red>FAIL(?= )|ALERT:|REFUSED:|[A-Z][a-z ]+ FAILED:)"
+    r"|^(?P<yellow>warn(?= )|WARNING:|INCOMPLETE:)|\b(?:OVERDUE|INCOMPLETE)\b"
+    r"|^(?P<green>ok(?= )|Secret [a-z ]+ passed.*)"
+)
 
 
 @dataclass(frozen=True)
@@ -45,15 +59,17 @@ class Result:
     """What a command returns. This module renders it in the format that `--format` names, and writes it."""
 
     status: int
-    lines: Sequence[str | tuple[str, str]] = field(default=(), repr=False)  # the text; a pair is a line and its colour
+    lines: Sequence[str] = field(default=(), repr=False)  # the text
     document: Callable[[], Mapping[str, object]] | None = field(default=None, repr=False)  # makes JSON; may hold keys
     stderr: Sequence[str] = ()
-    wraps: bool = False  # whether long lines are wrapped
+    table: Sequence[Sequence[str]] = ()  # rows above the lines
+    literal: bool = False  # whether lines are never wrapped or coloured
     bare: bool = False  # whether the document is complete as it is; any other has its kind
     end: str = "\n"
     events: Sequence[Mapping[str, Any]] = ()  # what was recorded, for the log system
     then: Callable[[], Result] | None = None  # what runs afterwards; stdout is left to it
     text: str = field(default="", repr=False)  # what is written to stdout, once it is rendered
+    color: str = "auto"  # what `--color` says
 
 
 def fail(why: str) -> NoReturn:
@@ -61,12 +77,13 @@ def fail(why: str) -> NoReturn:
     raise UsageError(why) from None
 
 
-def rendered(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None) -> Result:
+def rendered(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None, color: str = "auto") -> Result:
     """Return a result with the text or the JSON that is written."""
     make = result.document if form != "text" else None
-    text = as_json(result, make(), model) if make else as_text(result, model, stdout)
+    stream = stdout if result.then is None else getattr(sys, "stderr", None)
+    text = as_json(result, make(), model) if make else as_text(result, model, stream, color)
     stderr = [f"{PROGRAM}: {_model_line(model)}" if line == MODEL else line for line in result.stderr]
-    return replace(result, text=text, stderr=stderr)
+    return replace(result, text=text, stderr=stderr, color=color)
 
 
 def as_json(result: Result, document: Mapping[str, object], model: Mapping[str, str]) -> str:
@@ -77,16 +94,49 @@ def as_json(result: Result, document: Mapping[str, object], model: Mapping[str, 
     return json.dumps(document, indent=2)
 
 
-def as_text(result: Result, model: Mapping[str, str], stdout: TextIO | None) -> str:
-    """Return a result's lines as text, with colour where stdout shows it."""
-    lines = []
-    for line in result.lines:
-        text, colour = (line, "") if isinstance(line, str) else line
-        text = _model_line(model) if text == MODEL else text
-        if result.wraps:
-            text = wrapped(text, " " * (_LABEL_WIDTH if text.startswith(" ") else 2))
-        lines.append(f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if colour and shows_colour(stdout) else text)
-    return "\n".join(lines)
+def as_text(result: Result, model: Mapping[str, str], stream: TextIO | None, color: str = "auto") -> str:
+    """Return a result's table and lines as text. A terminal shows them within its width, and in colour."""
+    text = "\n".join(_model_line(model) if line == MODEL else line for line in result.lines)
+    if result.literal:
+        return text
+    table = coloured(columns(result.table, width_of(stream)), stream, color)
+    return "\n\n".join(filter(None, (table, styled(text, stream, color))))
+
+
+def styled(text: str, stream: TextIO | None, color: str) -> str:
+    """Return text as a stream shows it: a terminal has colour, and no line beyond its width."""
+    width = width_of(stream)
+    if width < math.inf:
+        text = "\n".join(_fitted(line, int(width)) for line in text.split("\n"))
+    return coloured(text, stream, color)
+
+
+def coloured(text: str, stream: TextIO | None, color: str) -> str:
+    """Return text with its marks and verdicts in colour, where the stream shows colour."""
+    if not shows_colour(stream, color):
+        return text
+    return _COLOURED.sub(lambda found: f"\x1b[{_COLOURS[found.lastgroup or 'yellow']}m{found[0]}\x1b[0m", text)
+
+
+def _fitted(line: str, width: int) -> str:
+    """Return a line within a width. A command goes on after a backslash, so that it can be pasted into a shell."""
+    if line.startswith(COMMAND_INDENT):
+        return _command_in(line, width) if os.name == "posix" else line
+    label = _LABEL.match(line)
+    hanging = label.end() if label else 0
+    if not hanging or hanging + max(map(len, line.split()), default=0) > width:
+        hanging = len(_GAP)
+    return wrapped(line, " " * hanging, width)
+
+
+def _command_in(line: str, width: int) -> str:
+    rows = [line[: len(line) - len(line.lstrip())]]
+    for word in _SHELL_WORD.findall(line):
+        if rows[-1].strip() and len(rows[-1]) + len(word) + len(" \\") > width:
+            rows[-1] += "\\"
+            rows.append(f"{COMMAND_INDENT}    ")
+        rows[-1] += f"{word} "
+    return "\n".join(rows).rstrip()
 
 
 def _model_line(model: Mapping[str, str]) -> str:
@@ -98,7 +148,8 @@ def say(result: Result, stdout: TextIO | None) -> int:
     for fields in result.events:
         emit_event(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
     # The text is in no local: it may be a new key, and an interrupt would show this frame.
-    status, stderr = result.status, list(result.stderr)
+    status, stream = result.status, getattr(sys, "stderr", None)
+    stderr = [styled(line, stream, result.color) for line in result.stderr]
     if result.then is not None:
         stderr.append(result.text)
     elif result.text and not write_line(stdout, result.text, end=result.end):
@@ -108,58 +159,74 @@ def say(result: Result, stdout: TextIO | None) -> int:
             status = EXIT_USAGE
             stderr.append(f"{PROGRAM}: the result could not be written")
     if any(stderr):
-        write_line(getattr(sys, "stderr", None), "\n".join(filter(None, stderr)))
+        write_line(stream, "\n".join(filter(None, stderr)))
     silence_broken_streams()
     return status if result.then is None else say(result.then(), stdout)
 
 
 def emit_event(event: str, fields: Mapping[str, Any]) -> None:
-    """Write one event of the secret lifecycle as JSON to stderr, and send it to the host's pipeline if there is one."""
-    # Plainly, whatever the pipeline does: a level filter cannot be told from delivery. And the record stands, so that
-    # no trouble here matters.
-    with contextlib.suppress(Exception):
-        write_line(getattr(sys, "stderr", None), json.dumps({**fields, "event": event, "level": "info"}))
-    with contextlib.suppress(BaseException):
+    """Send one event of the secret lifecycle to the host's pipeline, if there is one."""
+    with contextlib.suppress(BaseException):  # the record stands, so that no trouble here matters
         configured_pipeline().info(event, **fields)
 
 
 def tally(report: Report) -> str:
     """Return how many findings of each severity there are."""
-    return f"{len(report.alerts)} alert(s), {len(report.warnings)} warning(s)"
+    numbers = ((len(report.alerts), "alert"), (len(report.warnings), "warning"))
+    return ", ".join(count(number, name) for number, name in numbers if number) or "no alerts, no warnings"
 
 
-def status_line(status: SecretStatus) -> str:
-    """Return a secret's state, source and expiry as one line."""
-    expiry = f"expires {iso_utc(status.expires_at)}" if status.expires_at else "no expiry marker"
-    return f"{status.secret}: {status.state} (source: {status.source}; {expiry})"
+def status_rows(report: Report, behind: Sequence[str] = ()) -> list[tuple[str, ...]]:
+    """Return a header, and a row for each secret. FAIL: it is not usable. warn: a warning, or rotation is behind."""
+    warned = {*behind, *(each.secret for each in report.warnings)}
+    rows = [
+        (
+            "FAIL" if not each.usable else "warn" if each.secret in warned else "ok",
+            each.secret,
+            each.state,
+            _SOURCES.get(each.source, each.source.partition(":")[0]),
+            f"{iso_utc(each.expires_at)[:10]} {(each.expires_at - report.checked_at) // _DAY}d"
+            if each.expires_at
+            else "no marker",
+            each.owner,
+        )
+        for each in report.secrets
+    ]
+    return [("", "SECRET", "STATE", "SOURCE", "EXPIRES", "OWNER"), *rows] if rows else []
 
 
 def revocation_line(status: RevocationStatus | None) -> str:
     """Return whether a revocation list was found, and how many entries it has, as one line."""
     if status is None:
-        return "revocation list: not looked for"
+        return "revocation list: not read"
     if not status.sources:
         return "revocation list: none"
     where = " and ".join({"environment": REVOKED_FINGERPRINTS}.get(each, REVOKED_FILE) for each in status.sources)
     return f"revocation list: {where}, {count(status.entries, 'entry', 'entries')}"
 
 
-def columns(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows as lines with aligned columns."""
-    cells = list(rows)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
-    return "\n".join(line.rstrip() for line in lines)
+def columns(rows: Sequence[Sequence[str]], width: float = math.inf) -> str:
+    """Return rows as lines with aligned columns. Those that do not fit go to a second line, below the second column."""
+    return "\n".join(_aligned(rows, width))
 
 
-def labelled(label: str, text: str) -> str:
-    """Return a line with a label. Where lines are wrapped, the text stays in its column."""
-    return f"  {label}".ljust(_LABEL_WIDTH) + text
+def _aligned(rows: Sequence[Sequence[str]], width: float) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    fitting = len(widths)
+    while fitting > 1 and sum(widths[:fitting]) + len(_GAP) * (fitting - 1) > width:
+        fitting -= 1
+    lines = [_GAP.join(map(str.ljust, row[:fitting], widths[:fitting])).rstrip() for row in rows]
+    if fitting == len(widths):
+        return lines
+    indent = " " * (widths[0] + len(_GAP))
+    others = _aligned([row[fitting:] for row in rows], width - len(indent))
+    return [f"{line}\n{textwrap.indent(other, indent)}" for line, other in zip(lines, others, strict=True)]
 
 
-def wrapped(text: str, indent: str) -> str:
-    """Return text in lines of at most `WIDTH` characters, the second and later ones indented."""
-    return "\n".join(textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False))
+def wrapped(text: str, indent: str, width: int = WIDTH) -> str:
+    """Return text in lines of at most `width` characters, the second and later ones indented. No word is cut."""
+    wrapper = textwrap.TextWrapper(width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+    return wrapper.fill(text)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -167,10 +234,18 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and contain(stream.isatty) is True
 
 
-def shows_colour(stream: TextIO | None) -> bool:
-    """Return whether a stream is a terminal that shows colour, unless `NO_COLOR` is set."""
+def width_of(stream: TextIO | None) -> float:
+    """Return how many columns of a terminal are used. Other streams have no limit."""
+    if stream is None or not is_terminal(stream):
+        return math.inf
+    found = contain(lambda: os.get_terminal_size(stream.fileno()).columns)
+    return max(_NARROWEST, min(found, WIDTH)) if isinstance(found, int) and found else WIDTH
+
+
+def shows_colour(stream: TextIO | None, color: str = "auto") -> bool:
+    """Return whether text has colour: as `--color` says, or where a terminal shows it and `NO_COLOR` is not set."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return wanted and os.name == "posix" and is_terminal(stream)
+    return color == "always" or (color == "auto" and wanted and os.name == "posix" and is_terminal(stream))
 
 
 class Progress:
@@ -178,6 +253,7 @@ class Progress:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream if is_terminal(stream) else None
+        self._width = int(min(width_of(stream), WIDTH)) - 1
         self._next = time.monotonic() + PROGRESS_SECONDS
         self._shown = False
 
@@ -186,12 +262,12 @@ class Progress:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PROGRESS_SECONDS
             self._shown = True
-            self._write(f"\r{text[: WIDTH - 1]:<{WIDTH - 1}}\r")
+            self._write(f"\r{text[: self._width]:<{self._width}}\r")
 
     def clear(self) -> None:
         """Remove the line."""
         if self._shown:
-            self._write(f"{' ' * (WIDTH - 1)}\r")
+            self._write(f"{' ' * self._width}\r")
 
     def _write(self, text: str) -> None:
         if self._stream is not None:

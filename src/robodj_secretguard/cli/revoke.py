@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.checks import Check
-from robodj_secretguard.cli.log import prepared, recorded_log
+from robodj_secretguard.cli.log import prepared, recorded_line, recorded_log
 from robodj_secretguard.cli.options import add_command, directory_of, given, judged, model_of, policy_of
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail
 from robodj_secretguard.errors import FileError, UsageError
@@ -39,10 +39,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.report import Report
     from robodj_secretguard.shapes import Record
 
-_WHERE: Final = (
-    "which holds where it is: commit it and deliver it with every service, or add the fingerprint to"
-    f" {REVOKED_FINGERPRINTS}."
-)
+_DEPLOY: Final = f"Deploy this list with every service, or add the fingerprint to {REVOKED_FINGERPRINTS} there."
 
 
 def add(commands: Commands) -> None:
@@ -87,9 +84,9 @@ def _revoke(arguments: argparse.Namespace) -> Result:
     )
     known = known_of(key, report, recorded.records)
     if not arguments.yes:
-        lines = [f"To be revoked: {_described(key, known)}.", *_earlier_line(arguments, key, recorded.records), MODEL]
-        stderr = [*recorded.complaint, f"{PROGRAM}: nothing was revoked: pass --yes to do it"]
-        return Result(EXIT_ALERTS, lines, lambda: _document(known, revoked=False, recorded=False), stderr)
+        lines = [f"Would revoke: {_described(key, known)}", *_earlier_line(arguments, key, recorded.records), MODEL]
+        said = [*recorded.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"]
+        return Result(EXIT_ALERTS, lines, lambda: _document(known, revoked=False, recorded=False), said)
     directory, named_by = directory_of(arguments, model)
     the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
     list_file = look(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
@@ -103,45 +100,63 @@ def _revoke(arguments: argparse.Namespace) -> Result:
         is_new = add_to_list(directory, key, now=datetime.now(UTC))
     except FileError as error:
         fail(f"nothing was revoked: {the_list}: {error}; {instead}")
-    stderr, events = recorded.complaint, []
+    stderr: list[str] = recorded.complaint
+    appended: list[Record] = []
     if key.fingerprint not in revoked(recorded.records):
         stderr = []
         try:
-            events = _record(recorded, key)
+            appended = _record(recorded, key)
         except (FileError, KeyboardInterrupt) as error:
             why = str(error) or "interrupted"
-            stderr.append(f"{PROGRAM}: the key IS revoked, but that was not recorded: {recorded.name}: {why}")
+            stderr.append(f"{PROGRAM}: the key is revoked, but this was not recorded: {recorded.name}: {why}")
         try:  # once more: git may have replaced the list while the log was waited for
             is_new |= add_to_list(directory, key, now=datetime.now(UTC))
         except FileError as error:
-            why = f"the key was revoked, but {the_list} cannot be read any more: {error}; {instead}"
+            why = f"the key was revoked, but now {the_list} cannot be read: {error}; {instead}"
             stderr.append(f"{PROGRAM}: {why}")
     options, log_options = given(arguments, "config_dir", "model"), given(arguments, "operations_log")
     done = steps(key, report, recorded.records, options=options, log_options=log_options)
     # What else is wrong with the list: the revocation may not be effective.
-    faults = [each.line for each in judged(arguments, model).findings if each.check is Check.REVOCATION_LIST]
+    faults = [each.text for each in judged(arguments, model).findings if each.check is Check.REVOCATION_LIST]
     lines = [
-        f"Revoked{'' if is_new else ' already'}: {_described(key, known)}.",
-        f"It is on {the_list}, {_WHERE}",
+        f"{'Revoked' if is_new else 'Already revoked'}: {_described(key, known)}",
+        *map(recorded_line, appended),
+        f"The fingerprint is on {the_list}. {_DEPLOY}",
         *faults,
+        "",
+        "What to do next:",
     ]
-    document = _document(known, revoked=True, recorded=not stderr, steps=[item.as_dict() for item in done])
+    events = [record.as_dict() for record in appended]
+    taken = [item.as_dict() for item in done]
+    document = _document(known, revoked=True, recorded=not stderr, steps=taken, records=events)
     status = EXIT_USAGE if stderr else EXIT_CLEAN
-    return Result(status, [*lines, *boxes(done, numbered=True), MODEL], lambda: document, stderr, events=events)
+    return Result(status, [*lines, *boxes(done, numbered=True), "", MODEL], lambda: document, stderr, events=events)
 
 
 def _document(
-    known: kinds.RevokedKey, *, revoked: bool, recorded: bool, steps: Sequence[kinds.Step] = ()
+    known: kinds.RevokedKey,
+    *,
+    revoked: bool,
+    recorded: bool,
+    steps: Sequence[kinds.Step] = (),
+    records: Sequence[dict[str, Any]] = (),
 ) -> kinds.Revocation:
-    return {"kind": "revocation", "revoked": revoked, "recorded": recorded, "key": known, "steps": [*steps]}
+    return {
+        "kind": "revocation",
+        "revoked": revoked,
+        "recorded": recorded,
+        "key": known,
+        "steps": [*steps],
+        "records": [*records],
+    }
 
 
 def _described(key: Record, known: kinds.RevokedKey) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
-    since = f"recorded {known['recorded_at']}" if known["recorded_at"] else "not recorded as rotated"
-    delivered = ", ".join(known["delivered_as"])
-    here = f"the key that is delivered here as {delivered}" if delivered else "not delivered here"
-    return f"{key.fingerprint} ({of_whom}; {since}); it is {here}"
+    since = f"recorded at {known['recorded_at']}" if known["recorded_at"] else "no rotation recorded"
+    here = ", ".join(known["delivered_as"])
+    use = f"This key is set here as {here}." if here else "This key is not set here."
+    return f"{key.fingerprint} ({of_whom}; {since}). {use}"
 
 
 def _earlier_line(arguments: argparse.Namespace, key: Record, records: Sequence[Record]) -> list[str]:
@@ -150,17 +165,16 @@ def _earlier_line(arguments: argparse.Namespace, key: Record, records: Sequence[
         return []
     with contextlib.suppress(UsageError):
         if earlier := before_key(key.fingerprint, key.secret, records):
-            which = f"{earlier.fingerprint} ({earlier.environment}; recorded {iso_utc(earlier.recorded_at)})"
-            return [f"An earlier key is recorded: {which}. To revoke that one instead, pass --last-recorded."]
+            which = f"{earlier.fingerprint} ({earlier.environment}; recorded at {iso_utc(earlier.recorded_at)})"
+            return [f"An earlier key is recorded: {which}. To revoke that key instead, add --last-recorded."]
     return []
 
 
-def _record(where: OperationsLog, key: Record) -> list[dict[str, Any]]:
+def _record(where: OperationsLog, key: Record) -> list[Record]:
     """Record the revocation, and return what was recorded."""
     with operations_log.opened(prepared(where)) as log:
-        if key.fingerprint in revoked(log.log.records):
-            return []  # somebody else has just recorded it
-        return [record.as_dict() for record in log.append([key])]
+        # Somebody else may have just recorded it.
+        return [] if key.fingerprint in revoked(log.log.records) else [*log.append([key])]
 
 
 def _meant(

@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.cli.log import loaded, prepared, recorded_log, with_recorded
+from robodj_secretguard.cli.log import loaded, prepared, recorded_line, recorded_log, with_recorded
 from robodj_secretguard.cli.options import (
     OperationsLog,
     add_command,
@@ -26,6 +26,7 @@ from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
+    PLACEHOLDERS,
     compared,
     completion,
     draft_rotation,
@@ -36,8 +37,8 @@ from robodj_secretguard.lifecycle.rotation import (
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.shapes import Event, Proof
-from robodj_secretguard.sources import Environment, are_files_off, iso_utc, place
-from robodj_secretguard.texts import count, option
+from robodj_secretguard.sources import Environment, are_files_off, place
+from robodj_secretguard.texts import COMMAND_INDENT, count, option
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"
-_GATE_FAILED: Final = {None: "the gate failed"}
+_GATE_FAILED: Final = {None: "the check failed; fix its alerts first"}
 # A CI system sets one of these, and keeps what is printed.
 CI_VARIABLES: Final = (
     *("CI", "CONTINUOUS_INTEGRATION"),  # GitHub, GitLab, CircleCI, Travis, Bitbucket, Drone and most others
@@ -159,6 +160,7 @@ def _generate(arguments: argparse.Namespace) -> Result:
         (lambda: keys) if arguments.format == "json" else None,
         [MODEL],
         bare=True,
+        literal=True,
         end="\n" if seen or arguments.format != "text" else "",
     )
 
@@ -175,7 +177,8 @@ def _write(arguments: argparse.Namespace, model: type[SecretSettings], policies:
     except UsageError as error:
         fail(f"not every key was written: {error}")
     written = ((policy.name, place(policy.file, named_by), fingerprint(key)) for policy, key in keys.items())
-    return Result(EXIT_CLEAN, [f"{name}: written to {where} ({key})" for name, where, key in written], stderr=[MODEL])
+    lines = [f"Wrote a new key of {name} to {where} (fingerprint {key})." for name, where, key in written]
+    return Result(EXIT_CLEAN, lines, stderr=[MODEL])
 
 
 def _record(arguments: argparse.Namespace) -> Result:
@@ -213,9 +216,10 @@ def _record(arguments: argparse.Namespace) -> Result:
     except FileError as error:
         fail(f"nothing was recorded: {where.name}: {error}")
     events = [record.as_dict() for record in appended]
-    lines = [*_lines(appended, (*log_options, *options)), *(f"{name}: unchanged, not recorded" for name in unchanged)]
+    lines = [*_lines(appended, (*log_options, *options))]
+    lines += [f"Did not record {name}: its key has not changed." for name in unchanged]
     if arguments.environment not in comparison:
-        lines.append(f"These are the first records of {arguments.environment}.")
+        lines.append(f"There was no earlier record of the environment {arguments.environment}.")
     document = _document(report, comparison, unchanged=unchanged, records=events)
     return Result(EXIT_CLEAN, [*lines, said, MODEL], lambda: document, events=events)
 
@@ -241,12 +245,14 @@ def _known(number: int, file: str) -> Log:
 def _comparison(counts: Mapping[str, int], environment: str, known: Sequence[Log]) -> str:
     """Return with how many records of which environments the keys were compared, and what was missing."""
     each = ", ".join(f"{name} {number}" for name, number in counts.items())
-    text = f"compared with {count(sum(counts.values()), 'record')}{f': {each}' if each else ''}"
+    text = f"Compared with {count(sum(counts.values()), 'record')}{f' ({each})' if each else ''}."
     if not set(counts) - {environment, NO_ENVIRONMENT}:
-        text += "; no other environment was compared: pass its log with --known FILE"
+        text += " To compare with another environment, pass its log with --known FILE."
     if damaged := sum(bool(log.defects) for log in known):
-        text += f"; {count(damaged, 'known log that does', 'known logs that do')} not verify, by what can be read"
-    return f"{text}."
+        text += (
+            f" {count(damaged, 'known log does', 'known logs do')} not verify; only the readable records were compared."
+        )
+    return text
 
 
 def _refused(
@@ -256,7 +262,7 @@ def _refused(
     said: str = "",
 ) -> Result:
     """Return a refusal by the gate, or for reasons against single secrets."""
-    lines = [finding.line for finding in report.findings]
+    lines = [finding.text for finding in report.findings]
     lines += [f"REFUSED: {f'{name}: ' if name else ''}{why}." for name, why in reasons.items()]
     lines += [*filter(None, [said]), MODEL, "Nothing was recorded."]
     refusals: list[kinds.Refusal] = [{"secret": name, "reason": why} for name, why in reasons.items()]
@@ -284,22 +290,18 @@ def _document(
 def _lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:
     """Yield what was recorded, as text."""
     for record in records:
-        if record.event is Event.CONTINUED:
-            continue
-        if record.event is Event.SEALED:
-            yield f"record {record.sequence}: closed off what a cut write had left"
-            continue
-        done = ", ".join(f"{name} {step}" for name, step in record.as_dict()["validation"].items())
-        yield f"{record.secret}: {record.event} in {record.environment}, {record.fingerprint}"
-        yield f"  record {record.sequence} at {iso_utc(record.recorded_at)}: {done}"
-        if record.event is Event.ROTATION_INCOMPLETE:
-            yield f"  INCOMPLETE; when the rest is done: {completion(record, options)}"
+        yield recorded_line(record)
+        if record.validation:
+            done = ", ".join(f"{name} {step}" for name, step in record.as_dict()["validation"].items())
+            yield f"  validation: {done}"
+        if record.open_steps:
+            yield f"INCOMPLETE: when the remaining steps are done ({', '.join(record.open_steps)}), run:"
+            yield f"{COMMAND_INDENT}{completion(record, options)}"
     first = records[0]
     if first.event is Event.CONTINUED:
-        earlier = f"record {first.sequence - 1} of an earlier file ({first.previous})"
-        yield f"The operations log continues after {earlier}."
+        yield f"The operations log continues after record {first.sequence - 1} of an earlier file ({first.previous})."
     elif first.sequence == 1:
-        yield "These are the first records of a new operations log."
+        yield "This operations log is new."
 
 
 def _plan(arguments: argparse.Namespace) -> Result:
@@ -318,12 +320,18 @@ def _plan(arguments: argparse.Namespace) -> Result:
         options=given(arguments, "config_dir", "model"),
         log_options=given(arguments, "operations_log"),
     )
-    lines = [f"Rotation of {policy.name}, every {policy.cadence.days} days by {policy.owner}"]
+    commands = " ".join(step.command for step in steps if step.command).split()
+    words = [each for each in PLACEHOLDERS if each in commands]
+    lines = [
+        f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
+        f"Replace these words in the commands with your own values: {', '.join(words)}.",
+        "",
+    ]
     for number, (text, command) in enumerate(steps, start=1):
-        lines += [f"{number}. {text}", *([f"     {command}"] if command else [])]
+        lines += [f"{number}. {text}", *([f"{COMMAND_INDENT}{command}"] if command else [])]
     document: kinds.RotationPlan = {
         "kind": "rotation-plan",
         "secret": policy.name,
         "steps": [step.as_dict() for step in steps],
     }
-    return Result(EXIT_CLEAN, [*lines, MODEL], lambda: document, recorded.complaint)
+    return Result(EXIT_CLEAN, [*lines, "", MODEL], lambda: document, recorded.complaint)

@@ -21,7 +21,7 @@ from robodj_secretguard.scan.scanner import Scanner
 from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, live_values
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.sources import Environment, within_config_dir
-from robodj_secretguard.textfile import lines_of
+from robodj_secretguard.textfile import text_of
 from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _scan(arguments: argparse.Namespace) -> Result:
         ),
         policies,
         fallback_files=[os.path.join(directory, within_config_dir(policy.file)) for policy in policies],
-        progress=lambda places, size: progress.show(f"{PROGRAM}: {places} looked at, {size_in_words(size)}"),
+        progress=lambda places, size: progress.show(f"{PROGRAM}: {places} scanned, {size_in_words(size)}"),
         unread=[
             *_unreliable(setup, recorded),
             *([] if arguments.fingerprints else _not_looked_for(readings, values)),
@@ -122,7 +122,7 @@ def _unreliable(setup: Setup, recorded: OperationsLog) -> Iterator[Unread]:
     for why in recorded.defects:  # a torn last line, or a clock, hides no record
         yield Unread(OPERATIONS_LOG, why, matters=bool(recorded.log is None or recorded.log.damage))
     if not recorded.found and recorded.named_by is not None:
-        yield Unread(OPERATIONS_LOG, f"{recorded.name} is not there")
+        yield Unread(OPERATIONS_LOG, f"{recorded.name} does not exist")
     for problem in revocation_list_problems(setup):
         yield Unread(REVOCATION_LIST, problem.what)
     for problem in unusable_directories(setup):
@@ -134,10 +134,10 @@ def _not_looked_for(readings: Iterable[Reading], values: Iterable[Live]) -> Iter
     for reading in readings:
         for offer in reading.offers:
             for why in offer.text.unreadable:
-                yield Unread(reading.policy.name, f"the key in {offer.place}: {why}")
+                yield Unread(reading.policy.name, f"the key file {offer.place} {why}")
     for each in values:
         if not each.is_sound:
-            yield Unread(str(each.secret), f"its value ({each.source}) would not pass as a key, and is not looked for")
+            yield Unread(str(each.secret), f"its value ({each.source}) is not a valid key, so it was not searched for")
 
 
 def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, matters: bool) -> Iterator[Unread]:
@@ -145,9 +145,9 @@ def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, m
     names = {key.secret for key in known}
     for policy in policies:
         if None not in names and known and policy.name not in names:
-            yield Unread(policy.name, "no key of it is known here, and none is looked for", matters=False)
+            yield Unread(policy.name, "no key of this secret is known here, so none was searched for", matters=False)
     if not known:
-        why = "none is delivered, recorded or revoked here: assignments and tracked key files alone are looked for"
+        why = "no key is set, recorded or revoked here; only assignments and tracked key files were searched for"
         yield Unread("keys", why, matters)
 
 
@@ -155,19 +155,20 @@ def _not_there(paths: Iterable[str]) -> Iterator[Unread]:
     """Yield paths that do not exist, by their numbers: a key may have been pasted as a path."""
     for number, path in enumerate(paths, start=1):
         if not os.path.lexists(path):
-            yield Unread(f"PATH {number}", "it is not there")
+            yield Unread(f"PATH {number}", "it does not exist")
 
 
 def _given(name: str | None) -> list[Live]:
     """Return the values that an operator passes."""
     if name is None:
         return []
-    unreadable, lines = lines_of(read_input("--keys-from", name, most=MAX_KEYS_BYTES))
-    given = [*map(given_value, lines)]
+    text = text_of(read_input("--keys-from", name, most=MAX_KEYS_BYTES))
+    given = [*map(given_value, text.lines)]
     unsound = [number for number, each in enumerate(given, start=1) if not each.is_sound]
-    if unreadable or unsound or not given:
+    if text.unreadable or unsound or not given:
         what = f"key {unsound[0]} is invalid (comments are not counted)" if unsound else "the file has no key"
-        fail(f"--keys-from: {unreadable[0] if unreadable else what}; write one valid key on each line")
+        what = f"the file {text.unreadable[0]}" if text.unreadable else what
+        fail(f"--keys-from: {what}; write one valid key on each line")
     return given
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from robodj_secretguard.checks import Check, State
+from robodj_secretguard.checks import Check, Severity
 from robodj_secretguard.cli.log import checked
-from robodj_secretguard.cli.options import add_command, given, model_of, passes
+from robodj_secretguard.cli.options import add_command, model_of, passes
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
     EXIT_USAGE,
     MODEL,
     Result,
-    labelled,
     revocation_line,
+    status_rows,
     tally,
 )
 from robodj_secretguard.lifecycle.rotation import rotations
 from robodj_secretguard.sources import iso_utc
-from robodj_secretguard.texts import PROGRAM, count
+from robodj_secretguard.texts import count
 
 if TYPE_CHECKING:
     import argparse
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.shapes import Record
-
-_DAY: Final = timedelta(days=1)
 
 
 def add(commands: Commands) -> None:
@@ -55,78 +53,85 @@ def add(commands: Commands) -> None:
 def _status(arguments: argparse.Namespace) -> Result:
     report, recorded = checked(arguments, model_of(arguments))
     standings = [_standing(status, report, recorded.records) for status in report.secrets]
-    behind = arguments.strict and any(is_behind for _, _, is_behind in standings)
-    summary = tally(report)
-    if report.findings:
-        with_options = " (same options)" if given(arguments, "config_dir", "model") else ""
-        summary += f": {PROGRAM} check says which{with_options}"
-    last = [MODEL, f"operations log: {recorded.verdict}", revocation_line(report.revocation_list), summary]
-    failed = behind or recorded.defects or not passes(arguments, report)
+    behind = [each["secret"] for each in standings if _is_behind(each)]
+    failed = recorded.defects or not passes(arguments, report) or (arguments.strict and behind)
+    verdict = f"Secret status FAILED: {tally(report)}" if failed else f"Secret status: {tally(report)}"
+    if behind:
+        verdict += f"; rotation overdue, incomplete or not recorded: {', '.join(behind)}"
+    lines = [
+        *(line for each in standings for line in (*_details(each), "")),
+        *(finding.text for finding in report.findings),
+        *[""] * bool(report.findings),
+        MODEL,
+        f"operations log: {recorded.verdict}",
+        revocation_line(report.revocation_list),
+        *[report.details] * bool(failed and (report.alerts or report.warnings)),
+        f"{verdict}.",
+    ]
 
     def document() -> kinds.Status:
         return {
             "kind": "status",
             "operations_log": recorded.as_dict(),
-            "secrets": [each for each, _, _ in standings],
+            "secrets": standings,
             "check": report.as_dict(),
         }
 
     return Result(
         EXIT_USAGE if recorded.unreadable else EXIT_ALERTS if failed else EXIT_CLEAN,
-        [*(line for _, lines, _ in standings for line in lines), *last],
+        lines,
         document,
         recorded.complaint,
-        wraps=True,
+        table=status_rows(report, behind),
     )
 
 
-def _standing(
-    status: SecretStatus, report: Report, records: Iterable[Record]
-) -> tuple[kinds.SecretStatus, list[str | tuple[str, str]], bool]:
-    """Compare a secret with its cadence: as plain types of JSON, as lines, and whether its rotation is behind."""
-    alerts = [str(finding.check) for finding in report.alerts if finding.secret == status.secret]
-    superseded = any((each.secret, each.check) == (status.secret, Check.SUPERSEDED) for each in report.findings)
+def _standing(status: SecretStatus, report: Report, records: Iterable[Record]) -> kinds.SecretStatus:
+    """Return a secret with its last rotation and its cadence, in the plain types of JSON."""
     of_this_secret = rotations(records, status.secret)
     # Where the key is not delivered, as on an operator's machine, the last one that was recorded is meant.
     fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
     of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
     first = of_this_key[0] if of_this_key else None
-    open_steps = of_this_key[-1].open_steps if of_this_key else ()
-    cadence = timedelta(days=status.rotation_days)
     age = report.checked_at - first.recorded_at if first else None
-    is_overdue = age is not None and age > cadence
-    is_behind = first is None or is_overdue or bool(open_steps)
-    # The other states say by themselves why.
-    refused = f", refused: {', '.join(alerts)}" if alerts and status.state is State.PRESENT else ""
-    old = ", an old key" if superseded else ""
-    lines: list[str | tuple[str, str]] = [
-        (f"{status.secret}: {status.state} ({status.source}){refused}{old}", "red" if alerts else "green"),
-        labelled("fingerprint", status.fingerprint or "none: there is no sound key"),
-        (labelled("rotated", _rotation(first, age, cadence, open_steps)), "yellow" if is_behind else ""),
-        labelled("expires", iso_utc(status.expires_at) if status.expires_at else "no expiry marker"),
-        labelled("owner", f"{status.owner}, backup {status.backup_owner}"),
-        "",
-    ]
-    document: kinds.SecretStatus = {
+    about = [each for each in report.findings if each.secret == status.secret]
+    return {
         **status.as_dict(),
-        "alerts": alerts,
-        "superseded": superseded,
+        "alerts": [str(each.check) for each in about if each.severity is Severity.ALERT],
+        "superseded": any(each.check is Check.SUPERSEDED for each in about),
         "rotated_at": iso_utc(first.recorded_at) if first else None,
         "environment": first.environment if first else None,
         "age_days": None if age is None else age.days,
-        "overdue": is_overdue,
-        "open_steps": list(open_steps),
+        "overdue": age is not None and age > timedelta(days=status.rotation_days),
+        "open_steps": list(of_this_key[-1].open_steps) if of_this_key else [],
     }
-    return document, lines, is_behind
 
 
-def _rotation(first: Record | None, age: timedelta | None, cadence: timedelta, open_steps: Iterable[str]) -> str:
-    """Return when a key was first recorded, and how that compares with the cadence."""
-    if first is None or age is None:
-        return f"not recorded; cadence {cadence.days} days"
-    at = f"{iso_utc(first.recorded_at)} in {first.environment}, "
-    if age.days < 0:
-        return f"{at}which is ahead of this machine's clock"
-    overdue = f": OVERDUE by {count(-(-(age - cadence) // _DAY), 'day')}" if age > cadence else ""
-    incomplete = f"; INCOMPLETE: {', '.join(open_steps)} not done" if open_steps else ""
-    return f"{at}{age.days} of {cadence.days} days{overdue}{incomplete}"
+def _is_behind(standing: kinds.SecretStatus) -> bool:
+    """Return whether the rotation of a secret is overdue, incomplete or not recorded."""
+    return not standing["rotated_at"] or standing["overdue"] or bool(standing["open_steps"])
+
+
+def _details(standing: kinds.SecretStatus) -> list[str]:
+    """Return the lines about a secret that the table has no place for."""
+    cadence = count(standing["rotation_days"], "day")
+    lines = [
+        standing["secret"],
+        f"  fingerprint  {standing['fingerprint'] or 'none (only a valid key has one)'}",
+        f"  rotated      {_rotated(standing)}",
+        f"  cadence      {cadence}{': OVERDUE' if standing['overdue'] else ''}",
+        f"  expires      {standing['expires_at'] or 'no expiry marker'}",
+        f"  owner        {standing['owner']} (backup: {standing['backup_owner']})",
+    ]
+    if standing["open_steps"]:
+        lines.insert(3, f"  INCOMPLETE   not done: {', '.join(standing['open_steps'])}")
+    return lines
+
+
+def _rotated(standing: kinds.SecretStatus) -> str:
+    """Return when and where a key was first recorded, and how long ago that was."""
+    days = standing["age_days"]
+    if days is None:
+        return "not recorded"
+    ago = "later than this machine's clock" if days < 0 else f"{count(days, 'day')} ago" if days else "today"
+    return f"{standing['rotated_at']} in {standing['environment']}, {ago}"

@@ -12,7 +12,7 @@ from robodj_secretguard.checks import holds_key_material
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.files import locked_directory, prepared_file, put_in_place, read_unlinked, reason
 from robodj_secretguard.sources import MAX_FILE_BYTES, within_config_dir
-from robodj_secretguard.textfile import lines_of, look
+from robodj_secretguard.textfile import look, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +82,7 @@ def _prepare(stack: contextlib.ExitStack, policy: SecretPolicy, path: str, key: 
         made = look(prepared, most=MAX_FILE_BYTES)
         if made.lines == (key,) and not made.unsafe:
             return prepared
-        why = f" would not be accepted there: {'; '.join(made.unsafe) or 'it would hold more than the key'}"
+        why = f" would not be accepted there: it {' and '.join(made.unsafe) or 'has more than the key'}"
     raise UsageError(policy.file + why)
 
 
@@ -92,8 +92,7 @@ def _text(path: str) -> str:
         content, _ = read_unlinked(path, MAX_FILE_BYTES + 1)
     except OSError:
         return ""
-    unreadable, _ = lines_of(content)
-    if unreadable or len(content) > MAX_FILE_BYTES:
+    if text_of(content).unreadable or len(content) > MAX_FILE_BYTES:
         return ""
     return content.removeprefix(BOM_UTF8).decode().replace("\r\n", "\n")
 

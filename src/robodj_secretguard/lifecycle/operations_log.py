@@ -124,7 +124,7 @@ def read(content: bytes, head: Head | None = None) -> Log:
             damage.append(f"line {number}: what it closed off is gone")
         if not _follows(record, last):
             before = f"line {last_line}" if last else "the beginning"
-            damage.append(f"line {number} does not follow {before}: one was changed, or one between was taken away")
+            damage.append(f"line {number} does not follow {before}: one was changed, or one between was removed")
         elif last and record.recorded_at < last.recorded_at:
             damage.append(f"line {number} is of an earlier time than line {last_line}")
         last, last_line = record, number
@@ -253,7 +253,7 @@ def opened(path: str) -> Iterator[OpenLog]:
     """
     with _errors_without_paths(missing=FileError("its directory is not there")):
         if not os.path.lexists(path) and judge_way(os.path.dirname(path) or os.curdir).exposed:
-            raise_file_error("others may put it there: a directory on the way to it, or a link, is theirs to change")
+            raise_file_error("others can write its directory or a directory above it, so they could replace it")
         descriptor, _ = open_or_make(path, os.O_RDWR | os.O_APPEND)
         try:
             with locked(descriptor):
@@ -276,7 +276,7 @@ def opened(path: str) -> Iterator[OpenLog]:
 def _content(descriptor: int, path: str) -> bytes:
     content = content_of(descriptor, MAX_LOG_BYTES + 1)
     if why := judge_way(path, os.fstat(descriptor)).exposed:
-        raise_file_error(f"others may have changed it or put it there: {'; '.join(why)}")
+        raise_file_error(f"others may have changed it: it {' and '.join(why)}")
     if len(content) > MAX_LOG_BYTES:
         raise_file_error(_FULL)
     return content

@@ -22,7 +22,7 @@ from robodj_secretguard.files import (
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced
 from robodj_secretguard.shapes import Event, Record, draft
 from robodj_secretguard.sources import MAX_LIST_BYTES, REVOKED_FILE, iso_utc, revocation_list, within_config_dir
-from robodj_secretguard.textfile import TextFile, lines_of
+from robodj_secretguard.textfile import text_of
 from robodj_secretguard.texts import MANAGER, command
 
 if TYPE_CHECKING:
@@ -119,14 +119,14 @@ def _append(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool
             content = content_of(descriptor, MAX_LIST_BYTES)
             if not content and not is_made and not may_be_empty:
                 return None
-            unreadable, lines = lines_of(content)
-            is_new = key.fingerprint not in revocation_list([TextFile(lines=lines)]).fingerprints
+            text = text_of(content)
+            is_new = key.fingerprint not in revocation_list([text]).fingerprints
             gap = HEADER.encode() if not content else b"" if content.endswith(b"\n") else b"\n"
             addition = gap + entry if is_new else b""
             if len(content) + len(addition) >= MAX_LIST_BYTES:
-                unreadable = (f"it is full, with {MAX_LIST_BYTES} bytes",)
-            if unreadable:
-                raise_file_error("; ".join(unreadable))
+                raise_file_error(f"it is full, with {MAX_LIST_BYTES} bytes")
+            if text.unreadable:
+                raise_file_error(f"it {' and '.join(text.unreadable)}")
             if addition:
                 append_content(descriptor, addition, size=len(content))
                 content += addition
@@ -167,9 +167,17 @@ def steps(
     generate = command("generate", name, *options)
     plan = command("rotate", "plan", name, *log_options, *options)
     return [
-        Step("Disable workloads using the key: those that run go on, and no guarded one starts with this list."),
-        Step(f"Issue a replacement via the secret manager: {generate} | {MANAGER}", done=replaced),
-        Step("Remove or disable the old version in the secret manager."),
-        Step(f"Restart services with the new value, and record it: {plan}", done=is_replaced(key, records)),
-        Step("Invalidate sessions and tokens derived from the key."),
+        Step("Stop every service that runs on this key. A revocation does not stop a running service."),
+        Step(
+            "Generate a replacement and store it in the secret manager:",
+            done=replaced,
+            command=f"{generate} | {MANAGER}",
+        ),
+        Step("Disable the old version in the secret manager."),
+        Step(
+            "Set the new key, restart the services and record the rotation: follow this plan from step 3.",
+            done=is_replaced(key, records),
+            command=plan,
+        ),
+        Step("Invalidate the sessions and tokens that were signed with the old key."),
     ]

@@ -12,7 +12,7 @@ from robodj_secretguard.emit import PASSED_EVENT
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.shapes import Event, Proof, Record, Validation, draft
 from robodj_secretguard.sources import iso_utc
-from robodj_secretguard.texts import MANAGER, command, option
+from robodj_secretguard.texts import COMMAND_INDENT, MANAGER, command, count, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NO_ENVIRONMENT: Final = "no environment"
 """Stands for an environment that is not recorded; none has this name."""
+PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")
+"""The words in commands of a plan that stand for values of the operator's own."""
 ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE)
 
 _INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
@@ -36,10 +38,12 @@ class Step(NamedTuple):
     text: str
     done: bool = False
     """Whether the program has seen that it was done."""
+    command: str | None = None
+    """The command for it, where there is one of ours."""
 
     def as_dict(self) -> kinds.Step:
         """Return it in the plain types of JSON."""
-        return {"text": self.text, "done": self.done}
+        return {"text": self.text, "done": self.done, "command": self.command}
 
 
 class PlannedStep(NamedTuple):
@@ -54,11 +58,12 @@ class PlannedStep(NamedTuple):
 
 
 def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
-    """Return steps as lines of Markdown, a checked or an open box each."""
-    return [
-        f"{f'{number}.' if numbered else '-'} [{'x' if step.done else ' '}] {step.text}"
-        for number, step in enumerate(steps, start=1)
-    ]
+    """Return steps as lines of Markdown, a checked or an open box each, with the commands below."""
+    lines = []
+    for number, step in enumerate(steps, start=1):
+        lines.append(f"{f'{number}.' if numbered else '-'} [{'x' if step.done else ' '}] {step.text}")
+        lines += [f"{COMMAND_INDENT}  {step.command}"] if step.command else []
+    return lines
 
 
 def rotations(records: Iterable[Record], secret: str | None, environment: str | None = None) -> list[Record]:
@@ -92,7 +97,7 @@ def before_key(
     own = _environments(fingerprint, secret, records)
     candidates = rotations(records, secret, environment or (own[-1] if own else None))
     if len({record.environment for record in candidates}) > 1:
-        msg = f"several environments have records of {secret}: pass --environment ({recorded_keys(records, secret)})"
+        msg = f"several environments have records of {secret}; pass --environment ({recorded_keys(records, secret)})"
         raise UsageError(msg)
     return next((record for record in reversed(candidates) if record.fingerprint != fingerprint), None)
 
@@ -159,7 +164,7 @@ def judge(
     for secret, new in drafts.items():
         here = rotations(records, secret, new.environment)
         current = here[-1] if here and here[-1].fingerprint == new.fingerprint else None
-        remedy = f"deliver the new key; only if there is none yet, generate it: {command('generate', secret, *options)}"
+        remedy = f"set the new key; if there is none yet, generate it: {command('generate', secret, *options)}"
         if why := _clash(new, records, is_current=current is not None):
             refused[secret] = f"{why}; {remedy}"
         elif current is None:
@@ -169,10 +174,10 @@ def judge(
         elif (completed := _completed(new, current)).validation != current.validation:
             accepted.append(completed)
         else:
-            why = f"it is recorded as incomplete since {iso_utc(current.recorded_at)}, and no further step is done"
-            refused[secret] = f"{why}; when one is: {completion(completed, (*log_options, *options))}"
+            why = f"this rotation is recorded as incomplete since {iso_utc(current.recorded_at)}; confirm another step"
+            refused[secret] = f"{why}: {completion(completed, (*log_options, *options))}"
     if unchanged and (are_named or len(unchanged) == len(drafts)):
-        why = "nothing was rotated: this key is the one that is recorded already; deliver the new one first"
+        why = "this key is already recorded; set the new key first"
         refused |= dict.fromkeys(unchanged, why)
     return accepted, unchanged, refused
 
@@ -183,13 +188,13 @@ def _clash(new: Record, records: Iterable[Record], *, is_current: bool) -> str |
     for record in sorted(of_this_key, key=lambda each: each.event is not Event.REVOKED):
         when = iso_utc(record.recorded_at)
         if record.event is Event.REVOKED:
-            return f"the key was revoked at {when}"
+            return f"this key was revoked at {when}"
         if record.environment != new.environment:
-            return f"the key stands under the environment {record.environment}, and each needs its own"
+            return f"the environment {record.environment} has this key; each environment needs its own"
         if record.secret != new.secret:
-            return f"the key stands under {record.secret}, and each secret needs its own"
+            return f"{record.secret} has this key; each secret needs its own"
         if not is_current:
-            return f"the key was used before, since {when}"
+            return f"this is an old key, recorded at {when}"
     return None
 
 
@@ -254,37 +259,31 @@ def plan(
     in_force = [each for each in here if delivered and each.fingerprint == delivered]
     if in_force and in_force[-1] is here[-1]:
         since = iso_utc(in_force[0].recorded_at)
-        first = PlannedStep(f"The key in force is recorded already: {delivered}, since {since}.")
+        first = PlannedStep(f"The current key is already recorded ({delivered}, since {since}). Continue.")
     else:
-        first = PlannedStep(
-            "Record the key in force, in the environment that has it, before it is replaced: only a recorded key can be"
-            " revoked by name later:",
-            record,
-        )
+        text = f"Record the current key, where {policy.variable} is set. Only a recorded key can be revoked by name:"
+        first = PlannedStep(text, record)
     old = here[-1] if here and delivered in {None, here[-1].fingerprint} else None
-    which_old = f" ({old.fingerprint}, recorded {iso_utc(old.recorded_at)})" if old else ""
+    which_old = f" ({old.fingerprint}, recorded at {iso_utc(old.recorded_at)})" if old else ""
     key = ("--fingerprint", old.fingerprint) if old and old.fingerprint else (policy.name, "--last-recorded")
     return [
         first,
         PlannedStep(
-            "Generate a new key for this environment alone, straight into the secret manager"
-            " (the part after | is its own command):",
+            f"Generate a new key for {environment} alone, and store it in the secret manager:",
             f"{command('generate', policy.name, *options)} | {MANAGER}",
         ),
+        PlannedStep(f"Set {policy.variable} in {environment} to the new key from the secret manager."),
         PlannedStep(
-            f"Set its expiry marker, {policy.cadence.days} days from now, where the key is delivered:",
+            f"Set its expiry marker there ({count(policy.cadence.days, 'day')} from now):",
             f"{policy.expiry_variable}={iso_utc(now + policy.cadence)}",
         ),
-        PlannedStep(
-            f"Deliver the key as {policy.variable}, and run the gate in the environment that has it:",
-            command("check", "--require-env-only", *options),
-        ),
-        PlannedStep("Start the services, and confirm that their startup integrity checks pass."),
-        PlannedStep("Verify that authentication- and encryption-dependent functions still operate."),
-        PlannedStep("Record it, in the environment that has the key:", record),
+        PlannedStep("Run the gate there:", command("check", "--require-env-only", *options)),
+        PlannedStep("Restart the services. Make sure that each startup check passes."),
+        PlannedStep("Test the functions that depend on authentication or encryption."),
+        PlannedStep("Record the rotation, where the new key is set:", record),
         PlannedStep(f"Disable the old version in the secret manager{which_old}."),
         PlannedStep(
-            "Only if the old key may be known to others, revoke it:",
+            "Only if others may know the old key, revoke it (to do it, add --yes):",
             command("revoke", *key, "--reason", "WHY", *who, *log_options, *options),
         ),
     ]

@@ -26,11 +26,10 @@ def recorded_findings(
     listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
     unlisted = [each for each in revoked(records) if each is not None and each not in listed]
     if unlisted:
-        more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
-        message = f"A recorded revocation is not on the revocation list: {unlisted[0]}{more}."
+        more = f" (and {len(unlisted) - 1} more)" if len(unlisted) > 1 else ""
+        message = f"{unlisted[0]} is recorded as revoked, but is not on the revocation list{more}"
         words = ("--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
-        revoke = command("revoke", *words)
-        remedy = f"Restore the list from version control, or put the fingerprint on it again: {revoke}"
+        remedy = f"run {command('revoke', *words)}"
         yield finding(policies, Check.REVOCATION_LIST, Problem(message, remedy, f"file:{REVOKED_FILE}"))
     by_name = {policy.name: policy for policy in policies}
     for status in report.secrets:
@@ -51,13 +50,10 @@ def _superseded(
     if later is None:
         return
     until = later.recorded_at + policy.overlap
-    message = (
-        f"{policy.variable} is an old key: {later.fingerprint} was recorded after it, at {iso_utc(later.recorded_at)}"
-        f" in {later.environment}."
-    )
+    message = f"{policy.variable} is an old key; a later one was recorded at {iso_utc(later.recorded_at)}"
     severity = Severity.WARNING
-    remedy = f"Set {policy.variable} to its current value from the secret manager, then restart."
+    remedy = f"set {policy.variable} to its current value from the secret manager, then restart"
     if now <= until:
         severity = Severity.NOTE
-        remedy = f"Roll {later.fingerprint} out before {iso_utc(until)}: from then on this is a warning."
+        remedy += f" before {iso_utc(until)}; after that, this is a warning"
     yield finding((), Check.SUPERSEDED, Problem(message, remedy, status.source, severity), policy)

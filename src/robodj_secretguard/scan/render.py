@@ -9,7 +9,7 @@ from urllib.parse import quote
 from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Rule, Scope, Where
 from robodj_secretguard.sources import iso_utc
-from robodj_secretguard.texts import PROGRAM, command, count
+from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, command, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,26 +21,27 @@ CLEAN: Final = "No key was found where it must not be (key material redacted)."
 """The last line of a scan that found nothing and missed nothing."""
 
 _WHAT: Final = {
-    Rule.KNOWN_KEY: "the key, {}",
-    Rule.ASSIGNED_KEY: "the variable is given what would pass as the key, {}",
-    Rule.TRACKED_KEY_FILE: "git tracks this key file, and it holds more than a template",
+    Rule.KNOWN_KEY: "contains the key",
+    Rule.ASSIGNED_KEY: "sets the variable to a valid key",
+    Rule.TRACKED_KEY_FILE: "git tracks this key file, which is more than a template",
 }
 _SCOPES: Final = {
-    Scope.FILES: "files (not git's history: --git-history)",
-    Scope.STAGED: "what the next commit adds or changes",
+    Scope.FILES: "files only; history: --git-history",
+    Scope.STAGED: "staged changes",
     Scope.HISTORY: "files and git's history",
 }
-_EXPOSED: Final = "whoever could look there has the key, and taking it away does not take it back (policy 4, 5)"
+_EXPOSED: Final = "Everybody who could read a place above may have the key (policy section 4)."
+_STAGED: Final = "Nothing is committed yet. If the key was in any other place too, others may have it."
 _UNSTAGE: Final = (
-    "What to do: it is not committed yet. Take it out:",
-    "- git restore --staged -- PATH, or before the first commit: git rm --cached -- PATH",
-    f"If it was anywhere else, {_EXPOSED}:",
+    "Remove it from the next commit (before the first commit: git rm --cached -- PATH):",
+    "git restore --staged -- PATH",
 )
-_UNTRACK: Final = ("- git rm --cached -- PATH, and put it into .gitignore: version control takes templates alone",)
+_UNTRACK: Final = ("Stop tracking the key file, and add it to .gitignore:", "git rm --cached -- PATH")
+_DELETE: Final = ("Delete the key from the places above. Copies of a git history keep it.",)
 _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _SARIF_RULES: Final = {
-    Rule.KNOWN_KEY: "A declared secret's key stands where it must not be.",
-    Rule.ASSIGNED_KEY: "A declared secret's variable is given a value that would pass as its key.",
+    Rule.KNOWN_KEY: "The key of a declared secret is in a place where it must not be.",
+    Rule.ASSIGNED_KEY: "The variable of a declared secret is set to a valid key.",
     Rule.TRACKED_KEY_FILE: "Git tracks a file that holds a key.",
 }
 
@@ -53,8 +54,8 @@ def size_in_words(size: int) -> str:
 def text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
     """Return a scan as text: the findings, the fixes, whose commands have these options, and the verdict."""
     found = count(len(scan.findings), "finding")
-    missed = count(sum(each.matters for each in scan.unread), "thing was", "things were")
-    verdict = f"Scan FAILED: {found}." if scan.complete else f"Scan INCOMPLETE: {found}, and {missed} not looked at."
+    missed = count(sum(each.matters for each in scan.unread), "place was", "places were")
+    verdict = f"Scan FAILED: {found}." if scan.complete else f"Scan INCOMPLETE: {found}; {missed} not scanned."
     return "\n".join([*lines(scan), *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])
 
 
@@ -63,7 +64,7 @@ def lines(scan: Scan) -> list[str]:
     live = [key for key in scan.looked_for if not {OPERATIONS_LOG, REVOCATION_LIST}.issuperset(key.known_by)]
     others = len(scan.looked_for) - len(live)
     looked_for = [
-        *dict.fromkeys(key.secret or "keys that were passed" for key in live),
+        *dict.fromkeys(key.secret or "the keys from --keys-from" for key in live),
         *([f"{count(others, 'key')} by fingerprint"] if others else []),
         f"assignments of {', '.join(scan.variables)}",
     ]
@@ -71,30 +72,32 @@ def lines(scan: Scan) -> list[str]:
     return [
         *map(_alert, scan.findings),
         *(f"{'INCOMPLETE' if each.matters else 'note'}: {each.place}: {each.why}" for each in scan.unread),
-        f"looked for: {', '.join(looked_for)}",
-        f"looked at: {_SCOPES[scan.scope]}: {places}, {size_in_words(scan.size)}",
+        f"Searched for: {', '.join(looked_for)}",
+        f"Scanned: {places}, {size_in_words(scan.size)} ({_SCOPES[scan.scope]})",
     ]
 
 
 def _alert(found: Found) -> str:
-    known = f"known by: {', '.join(found.known_by)}; " if found.known_by else ""
-    key = f" ({known}{found.fingerprint})" if found.fingerprint else ""
+    details = [f"form: {found.form}"] if found.rule is not Rule.TRACKED_KEY_FILE else []
+    details += [f"known by: {', '.join(found.known_by)}"] if found.known_by else []
+    details += [found.fingerprint] if found.fingerprint else []
+    more = f" ({'; '.join(details)})" if details else ""
     subject = f"{found.secret or 'a key'}{f' ({found.environment})' if found.environment else ''}"
-    return f"ALERT: {subject}: {found.rule}: {_place(found)}: {_WHAT[found.rule].format(found.form)}{key}"
+    return f"ALERT: {subject}: {found.rule}: {_place(found)}: {_WHAT[found.rule]}{more}"
 
 
 def _place(found: Found) -> str:
     at = f":{found.line}:{found.column}" if found.line else ""
     places = {
         Where.FILE: f"{found.path}{at}",
-        Where.NAME: f"{found.path}, in the name itself",
-        Where.LINK: f"{found.path}, in what the link leads to",
+        Where.NAME: f"{found.path}, in its name",
+        Where.LINK: f"{found.path}, in the target of the link",
         Where.INDEX: f"{found.path}{at} in the index",
     }
     if found.where in places:
         return places[found.where]
     if not found.carriers:
-        why = {"tree": ", in a name in it", "blob": ", which no commit that can be reached carries"}
+        why = {"tree": ", in a name in it", "blob": ", in no reachable commit"}
         return f"{found.object_type} {found.object}{at}{why.get(found.object_type or '', '')}"
     carrying = dict.fromkeys(each.commit for each in found.carriers)
     commits = [each for each in carrying if each]
@@ -109,29 +112,33 @@ def _place(found: Found) -> str:
 def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> list[str]:
     if not scan.findings:
         return []
-    is_staged = scan.scope is Scope.STAGED
-    revoked = {each.fingerprint for each in scan.looked_for if REVOCATION_LIST in each.known_by}
     keys = dict.fromkeys(each.fingerprint for each in scan.findings if each.fingerprint)
+    listed = {each.fingerprint for each in scan.looked_for if REVOCATION_LIST in each.known_by}
     names = {each.secret for each in scan.findings}
-    return [
-        *(_UNSTAGE if is_staged else (f"What to do: {_EXPOSED}:",)),
-        "- revoke it: each of these shows what it would do, and with --yes no service starts on the key",
-        *(
-            f"- {key} is revoked already: see that nothing uses it"
-            if key in revoked
-            else "- " + command("revoke", "--fingerprint", key, "--reason", "found by a scan", *options)
-            for key in keys
-        ),
-        *("- " + command("rotate", "plan", each.name, *options) for each in policies if each.name in names),
-        *(_UNTRACK if any(each.rule is Rule.TRACKED_KEY_FILE for each in scan.findings) else ()),
-        *(() if is_staged else ("- take it out of where it is; a history that was fetched keeps what was in it",)),
+    revoke = [
+        command("revoke", "--fingerprint", key, "--reason", "found by a scan", *options)
+        for key in keys
+        if key not in listed
     ]
+    plans = [command("rotate", "plan", each.name, *options) for each in policies if each.name in names]
+    steps = [
+        *([_UNSTAGE] if scan.scope is Scope.STAGED else []),
+        *([("Revoke each key (add --yes; without it, these only print the key):", *revoke)] if revoke else []),
+        *((f"{key} is already revoked. Make sure that nothing uses it.",) for key in keys if key in listed),
+        *([("Replace the key. This prints the steps:", *plans)] if plans else []),
+        *([_UNTRACK] if any(each.rule is Rule.TRACKED_KEY_FILE for each in scan.findings) else []),
+        *([] if scan.scope is Scope.STAGED else [_DELETE]),
+    ]
+    lines = ["", _STAGED if scan.scope is Scope.STAGED else _EXPOSED, "What to do:"]
+    for number, (step, *commands) in enumerate(steps, start=1):
+        lines += [f"{number}. {step}", *(f"{COMMAND_INDENT}{each}" for each in commands)]
+    return [*lines, ""]
 
 
 def sarif(scan: Scan) -> dict[str, Any]:
     """Return a scan in the plain types of SARIF's JSON."""
     notifications = [
-        {"level": "error" if each.matters else "note", "message": {"text": f"not looked at: {each.place}: {each.why}"}}
+        {"level": "error" if each.matters else "note", "message": {"text": f"not scanned: {each.place}: {each.why}"}}
         for each in scan.unread
     ]
     rules = [{"id": str(rule), "shortDescription": {"text": text}} for rule, text in _SARIF_RULES.items()]

@@ -17,7 +17,7 @@ from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, R
 from robodj_secretguard.scan.search import KeySearch
 from robodj_secretguard.scan.walk import content, walk
 from robodj_secretguard.sources import MAX_FILE_BYTES
-from robodj_secretguard.textfile import TextFile, lines_of
+from robodj_secretguard.textfile import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -223,9 +223,9 @@ class Scanner:
         """Add a finding for each tracked file that holds key material: in the index, if no carriers are given."""
         for (_, path), (name, _, blocks) in self._put(repository, tracked):
             beginning = next(self._each(blocks), b"")[: MAX_FILE_BYTES + 1]
-            unreadable, lines = lines_of(beginning)
-            if len(beginning) > MAX_FILE_BYTES or holds_key_material(TextFile(lines=lines, unreadable=unreadable)):
-                sound = [line for line in lines if is_sound(line.get_secret_value(), LEAST_MATERIAL)]
+            text = text_of(beginning)
+            if len(beginning) > MAX_FILE_BYTES or holds_key_material(text):
+                sound = [line for line in text.lines if is_sound(line.get_secret_value(), LEAST_MATERIAL)]
                 self._search.seen |= {fingerprint(key): key for key in sound}
                 put = () if carriers is None else _commits_first(carriers[name])
                 policy = self._policy(put[0][1] if put else path)
@@ -233,7 +233,7 @@ class Scanner:
                     rule=Rule.TRACKED_KEY_FILE,
                     where=Where.HISTORY if put else Where.INDEX,
                     secret=policy.name if policy else None,
-                    fingerprint=fingerprint(lines[0]) if len(lines) == len(sound) == 1 else None,
+                    fingerprint=fingerprint(sound[0]) if len(text.lines) == len(sound) == 1 else None,
                     object=name,
                     object_type="blob" if put else None,
                 )

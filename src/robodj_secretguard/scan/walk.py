@@ -33,7 +33,7 @@ def walk(paths: Sequence[str]) -> Iterator[Entry]:
             if stat.S_ISREG(status.st_mode):
                 yield os.path.realpath(here) if os.path.islink(here) else here, Where.FILE, "", True
             elif not stat.S_ISDIR(status.st_mode):
-                yield here, Where.NAME, NOT_REGULAR, True
+                yield here, Where.NAME, f"it {NOT_REGULAR}", True
             elif (status.st_dev, status.st_ino) not in seen:  # otherwise mounted within itself, or named twice
                 seen.add((status.st_dev, status.st_ino))
                 yield here, Where.NAME, "", True
@@ -50,7 +50,7 @@ def _entry(entry: os.DirEntry[str]) -> Entry:
         return entry.path, Where.LINK, "", True
     if entry.is_file(follow_symlinks=False):
         return entry.path, Where.FILE, "", True
-    return entry.path, Where.NAME, NOT_REGULAR, False
+    return entry.path, Where.NAME, f"it {NOT_REGULAR}", False
 
 
 def content(path: str, where: Where) -> Iterator[bytes | int]:
@@ -80,7 +80,8 @@ def _blocks(path: str) -> Iterator[bytes | int]:
             if at < end:
                 break
         if os.read(descriptor, 1) or version(os.fstat(descriptor)) != version(status):
-            raise UnreadError(CHANGED)
+            what = f"it {CHANGED}"
+            raise UnreadError(what)
     finally:
         os.close(descriptor)
 
@@ -104,5 +105,5 @@ def _data(descriptor: int, at: int, size: int) -> tuple[int, int]:
 
 def _why_unread(error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "it is not there"
-    return reason(error) if isinstance(error, OSError) else "it is no path"
+        return "it does not exist"
+    return reason(error) if isinstance(error, OSError) else "it is not a valid path"

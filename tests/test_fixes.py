@@ -1,0 +1,747 @@
+"""The literal operator: somebody who does what a `fix:` line says, and nothing more, ends with the right set-up.
+
+Each fault has its two lines to the letter. The operator below knows a closed set of instructions, and fails on any
+other words. In the end every finding is gone, every variable has the secret manager's value, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from command_line import fingerprint_of
+from conftest import NOW, V1, V2, good_keys, marker, posix_only, process_environment, put
+
+from robodj_secretguard import Report, RuntimeSecrets, check
+from robodj_secretguard.cli import main
+from robodj_secretguard.generator import generate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from robodj_secretguard import Finding
+
+E1, E2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
+PROTECTED, ALLOW = "ROBODJ_PROTECTED_ENV", "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"
+EPHEMERAL, REVOKED, DIRECTORY = "ROBODJ_SECRETS_EPHEMERAL", "ROBODJ_REVOKED_FINGERPRINTS", "ROBODJ_CONFIG_DIR"
+DAY: Final = timedelta(days=1)
+POLICIES: Final = {policy.variable: policy for policy in RuntimeSecrets.secret_policies.values()}
+LIST: Final = "revoked.fingerprints"
+FILE: Final = f"${DIRECTORY}/secret_v2.key"
+TYPO: Final = "ROBODJ_SECRET_EPHEMERAL"
+NOT_RANDOM: Final = "Zy" * 60
+MOST_WHAT, MOST_FIX = 140, 180
+
+
+class WithList(RuntimeSecrets, require_revocation_list=True):
+    """A service that requires a revocation list."""
+
+
+@dataclass
+class Service:
+    """A service's set-up, its secret manager and its version control."""
+
+    root: Path
+    manager: dict[str, str] = field(default_factory=lambda: good_keys() | {E1: marker(40 * DAY), E2: marker(20 * DAY)})
+    environ: dict[str, str] = field(default_factory=dict)
+    model: type[RuntimeSecrets] = RuntimeSecrets
+    now: datetime = NOW
+    kept: list[str] = field(default_factory=list)
+    """Keys that the operator has stored as old versions."""
+
+    def __post_init__(self) -> None:
+        self.config = self.root / "config"
+        self.config.mkdir(mode=0o700)
+        self.committed = f"# ours\nsgfp1:{'0' * 32}\n# theirs\n"
+        put(self.config / LIST, self.committed, 0o644)
+        self.environ |= self.manager | {DIRECTORY: str(self.config)}
+
+    def report(self) -> Report:
+        return check(self.model, environ=self.environ, now=self.now)
+
+    def file(self, content: str | bytes | None = None, mode: int = 0o600, name: str = "secret_v2.key") -> Path:
+        """Write a fallback file, by default with the manager's key, and leave its variable unset."""
+        self.environ.pop(V2, None)
+        return put(self.config / name, self.manager[V2] if content is None else content, mode)
+
+    def old_key(self, **environ: str) -> None:
+        """Leave another key in a fallback file, next to the key in use."""
+        self.file(good_keys()[V2])
+        self.environ |= {V2: self.manager[V2], **environ}
+
+
+class Operator:
+    """Does what a fix says, word for word, and nothing that it does not say."""
+
+    def __init__(self, service: Service, finding: Finding) -> None:
+        self.service, self.environ, self.manager = service, service.environ, service.manager
+        self.policy = next((each for each in POLICIES.values() if each.name == finding.secret), None)
+        self.named = re.search(r"[A-Z][A-Z0-9_]+ is not read", finding.message)
+        self.key = ""
+
+    def do(self, fix: str) -> None:
+        """Do every instruction of a fix, in order."""
+        rest = re.sub(r" \([^()]*(?:\([^()]*\))?[^()]*\)", "", fix)  # what explains is in parentheses
+        while rest:
+            for pattern, action in INSTRUCTIONS.items():
+                if said := re.match(rf"(?:{pattern})(?:, then |; then |; |, and | and |, |\Z)", rest):
+                    action(self, *said.groups())
+                    rest = rest[said.end() :]
+                    break
+            else:
+                pytest.fail(f"an operator does not know what this means: {rest}")
+
+    def path(self, text: str) -> Path:
+        return self.service.root / text.replace(f"${DIRECTORY}", self.environ.get(DIRECTORY, ""))
+
+    def set_current(self, name: str) -> None:
+        self.environ[name] = self.manager[name]
+
+    def set_both(self, one: str, other: str) -> None:
+        self.set_current(one)
+        self.set_current(other)
+
+    def set_without(self, name: str, what: str) -> None:
+        self.environ[name] = self.environ[name].strip({"newline": "\n", "blank": " ", "quotes": '"'}.get(what, "="))
+
+    def set_from_file(self, name: str) -> None:
+        self.environ[name] = self.path(self.environ[f"{name}_FILE"]).read_text().strip()
+
+    def the_variable(self, name: str) -> str:
+        """Return the variable that is meant: where it is not named, the operator looks at the names of all."""
+        if name != "that variable":
+            return name
+        known = {*self.manager, PROTECTED, DIRECTORY}
+        (unknown,) = (each for each in self.environ if each not in known)
+        return unknown
+
+    def unset(self, name: str) -> None:
+        self.environ.pop(self.the_variable(name), None)
+
+    def rename(self, name: str, other: str) -> None:
+        assert other not in self.environ
+        self.environ[other] = self.environ.pop(self.the_variable(name))
+
+    def delete(self, path: str) -> None:
+        self.path(path).unlink(missing_ok=True)
+
+    def remove_from(self, what: str, path: str) -> None:
+        assert what == "quotes"
+        file = self.path(path)
+        file.write_text(file.read_text().replace('"', ""))
+
+    def store(self, as_old: str) -> None:
+        (path,) = self.service.config.glob("secret*key*")
+        (self.key,) = (line for line in path.read_text().splitlines() if not line.startswith("#"))
+        if self.key in self.manager.values():
+            return
+        assert self.policy
+        if as_old:
+            self.service.kept.append(self.key)
+        else:  # as a new version: the secret manager keeps the old one
+            self.service.kept.append(self.manager[self.policy.variable])
+            self.manager[self.policy.variable] = self.key
+
+    def set_stored(self, name: str) -> None:
+        self.environ[name] = self.key
+
+    def rotate(self, name: str) -> None:
+        """Follow the plan of a rotation: test_rotation.py is about that."""
+        with process_environment({}):
+            assert main(["rotate", "plan", name]) == 0
+        (policy,) = (each for each in POLICIES.values() if each.name == name)
+        new = {policy.variable: generate(policy).get_secret_value(), policy.expiry_variable: marker(policy.cadence)}
+        self.service.kept.append(self.manager[policy.variable])
+        self.manager |= new
+        self.environ |= new
+
+    def compare_each(self) -> None:
+        for name in POLICIES:
+            self.set_current(name)
+        if self.manager[V1] == self.manager[V2]:
+            for policy in POLICIES.values():
+                self.rotate(policy.name)
+
+    def set_new(self, name: str, secret: str) -> None:
+        if fingerprint_of(self.manager[name]) in self.environ.get(REVOKED, ""):
+            self.rotate(secret)
+        else:
+            self.set_current(name)
+
+    def write_instant(self, name: str) -> None:
+        self.set_current(name)
+
+    def after_last_rotation(self, name: str, days: str) -> None:
+        (policy,) = (each for each in POLICIES.values() if each.expiry_variable == name)
+        rotated = datetime.fromisoformat(self.manager[name]) - policy.cadence
+        self.environ[name] = marker(timedelta(days=int(days)), now=rotated)
+
+    def shell(self, command: str) -> None:
+        """Run a command, unless an earlier instruction has deleted its file."""
+        if self.path(command.rsplit(maxsplit=1)[-1]).exists():
+            environ = self.environ | os.environ
+            subprocess.run(["sh", "-c", command], env=environ, cwd=self.service.root, check=True)  # noqa: S607
+
+    def namei(self, path: str) -> None:
+        command = ["namei", "-l", str(self.path(path))]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True)
+        open_to_all = re.findall(r"^d......rwx .* (\S+)$", shown.stdout, re.MULTILINE)
+        self.open_to_all = [each for each in self.path(path).parents if each.name in open_to_all]
+
+    def close_directories(self) -> None:
+        for each in self.open_to_all:
+            self.shell(f"chmod o-w {shlex.quote(str(each))}")
+
+    def own(self, path: str) -> None:
+        os.chown(self.path(path), os.geteuid(), -1)
+
+    def save_as_utf_8(self, path: str) -> None:
+        content = self.path(path).read_bytes()
+        text = content.decode("utf-16") if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else content.decode("latin-1")
+        self.path(path).write_text(text, encoding="utf-8")
+
+    def leave_key(self, path: str) -> None:
+        self.path(path).write_text(self.manager[V2])
+
+    def compare(self, with_what: str) -> None:
+        for name in ("secret.key", "secret_v2.key"):
+            if (file := self.service.config / name).is_file():
+                assert file.read_text().strip() in self.manager.values()
+        assert with_what == "the secret manager" or (self.service.config / LIST).read_text() == self.service.committed
+
+    def restore(self, path: str) -> None:
+        self.path(path).unlink(missing_ok=True)
+        put(self.path(path), self.service.committed, 0o644)
+
+    def restore_lines(self, lines: str, _what: str) -> None:
+        """Restore the lines that are named, and no other one."""
+        file = self.service.config / LIST
+        here, there = file.read_text().split("\n"), self.service.committed.split("\n")
+        for number in map(int, re.findall(r"\d+", lines)):
+            here[number - 1] = there[number - 1]
+        file.write_text("\n".join(here))
+
+    def restore_entries(self, entries: str, _what: str) -> None:
+        here, there = self.environ[REVOKED].split(","), self.manager[REVOKED].split(",")
+        for number in map(int, re.findall(r"\d+", entries)):
+            here[number - 1] = there[number - 1]
+        self.environ[REVOKED] = ",".join(here)
+
+    def restore_directory(self, *_: str) -> None:
+        self.service.config.unlink(missing_ok=True)
+        self.service.config.mkdir(mode=0o700)
+        put(self.service.config / LIST, self.service.committed, 0o644)
+
+    def correct_directory(self) -> None:
+        if self.service.config.exists():
+            self.environ[DIRECTORY] = str(self.service.config)
+        else:
+            self.restore_directory()
+
+    def add_lines(self, path: str) -> None:
+        other = self.path(f"{path}.txt")
+        self.path(path).write_text(self.path(path).read_text() + other.read_text())
+        self.key = str(other)
+
+    def delete_it(self) -> None:
+        self.path(self.key).unlink()
+
+    def set_clock(self) -> None:
+        self.service.now = NOW
+
+    def protect(self, name: str, value: str) -> None:
+        self.environ[name] = value
+
+    def nothing(self, *_: str) -> None:
+        """Nothing is to be done here: it is a fact, or was done before."""
+
+
+_PATH: Final = r"(\S*\$?\S+)"
+INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
+    r"set (\w+) to its current value from the secret manager(?:, whole and unchanged)?": Operator.set_current,
+    r"set (\w+) and (\w+), each to its own value from the secret manager": Operator.set_both,
+    r"set (\w+) without the (newline|blank|quotes|= signs at the end)": Operator.set_without,
+    r"set (\w+) to the content of that file": Operator.set_from_file,
+    r"set (\w+) to the date of the last rotation plus (\d+) days": Operator.after_last_rotation,
+    r"set (\w+) to the new key from the secret manager; if there is none, run robodj-secretguard rotate plan (\S+)": (
+        Operator.set_new
+    ),
+    r"set (\w+) to it": Operator.set_stored,
+    r"set (\w+)=(\w+)": Operator.protect,
+    r"(?:to serve, )?leave out exec --ephemeral": Operator.nothing,
+    r"set the keys from the secret manager": lambda operator: operator.set_both(V1, V2),
+    r"set the clock of this machine": Operator.set_clock,
+    r"unset (\w+|that variable)": Operator.unset,
+    r"(\w+) is set": Operator.nothing,
+    r"rename (\w+|that variable) to (\w+)": Operator.rename,
+    r"write the instant in (\w+) like 2027-01-31T09:00:00Z": Operator.write_instant,
+    r"compare both with the secret manager; set each to its own value there; if they are equal there, rotate both": (
+        Operator.compare_each
+    ),
+    r"compare (?:the key|it) with (the secret manager|version control)": Operator.compare,
+    r"if the secret manager does not have this key, store it there( as an old version)?": Operator.store,
+    r"remove the (\w+) from (\S+)": Operator.remove_from,
+    r"delete it": Operator.delete_it,
+    r"delete (\S+)": Operator.delete,
+    r"run robodj-secretguard rotate plan (\S+?)(?: before then)?": Operator.rotate,
+    r"run namei -l (\S+)": Operator.namei,
+    r"chmod o-w each directory ending in rwx": Operator.close_directories,
+    r"run (chmod [^,;]+)": Operator.shell,
+    r"make the service's user the owner of (\S+)": Operator.own,
+    r"save (\S+) as UTF-8 without changing the key": Operator.save_as_utf_8,
+    r"leave only the key in (\S+)": Operator.leave_key,
+    r"restore (lines? [\d, ]+) from version control; keep the (fingerprint)": Operator.restore_lines,
+    r"restore (entry \d+|entries [\d, ]+) from the secret manager; keep the (fingerprint)": Operator.restore_entries,
+    r"correct \w+; if it is correct, restore that directory from version control": Operator.correct_directory,
+    r"restore that directory from version control": Operator.restore_directory,
+    r"restore the directory config from version control": Operator.restore_directory,
+    r"restore (\S+) from version control": Operator.restore,
+    r"add its lines to (\S+)": Operator.add_lines,
+    r"first do what the setting alert says": Operator.nothing,
+    r"change to the service's directory": lambda operator: os.chdir(operator.service.root),
+    r"start again": Operator.nothing,
+}
+
+
+SET: Final = f"set {V2} to its current value from the secret manager"
+PLAN: Final = "run robodj-secretguard rotate plan secret_v2.key"
+STORE: Final = "if the secret manager does not have this key, store it there"
+K2: Final = "ALERT: secret_v2.key: "
+W2: Final = "WARNING: secret_v2.key: "
+CLOSE: Final = "chmod o-w each directory ending in rwx"
+FORM: Final = "sgfp1: and 32 hexadecimal digits in lower case"
+SPARE: Final = f"sgfp1:{'a' * 32}"
+
+
+def sets(**variables: str | None) -> Callable[[Service], Any]:
+    """Return what sets or unsets variables."""
+
+    def change(service: Service) -> None:
+        service.environ |= {name: value for name, value in variables.items() if value is not None}
+        for name in [name for name, value in variables.items() if value is None]:
+            del service.environ[name]
+
+    return change
+
+
+def given(change: Callable[[str], str]) -> Callable[[Service], Any]:
+    """Return what changes the value of the second key."""
+    return lambda service: service.environ.__setitem__(V2, change(service.manager[V2]))
+
+
+def both(*changes: Callable[[Service], Any]) -> Callable[[Service], Any]:
+    """Return what makes several changes."""
+    return lambda service: [change(service) for change in changes]
+
+
+def revoked(service: Service, *, has_new: bool) -> None:
+    """Revoke the key in use; the secret manager may have its replacement already."""
+    service.environ[REVOKED] = fingerprint_of(service.manager[V2])
+    if has_new:
+        service.manager[V2] = good_keys()[V2]
+
+
+def listing(service: Service, content: str | bytes, mode: int = 0o644) -> Path:
+    """Write the revocation list."""
+    return put(service.config / LIST, content, mode)
+
+
+def entries(service: Service) -> None:
+    """Spoil two entries of the variable."""
+    service.manager[REVOKED] = f"{SPARE},{SPARE},{SPARE}"
+    service.environ[REVOKED] = f"{SPARE},sgfp1:0,wrong"
+
+
+def without_list(service: Service) -> None:
+    """Delete the list of a model that requires one."""
+    (service.config / LIST).unlink()
+    service.model = WithList
+
+
+def dangling_list(service: Service) -> None:
+    """Put a link to nothing where the list was."""
+    (service.config / LIST).unlink()
+    (service.config / LIST).symlink_to(service.root / "nowhere")
+
+
+def open_above(service: Service) -> None:
+    """Let others write a directory above the config directory."""
+    service.file()
+    service.root.chmod(0o777)
+
+
+# The fault, what makes it, and the lines of what is found first: by name.
+VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
+    "unset": (sets(**{V2: None}), f"{K2}missing: {V2} is not set, and there is no {FILE}", SET),
+    "empty": (sets(**{V2: ""}), f"{K2}missing: {V2} is empty, and there is no {FILE}", SET),
+    "unset, protected": (
+        sets(**{V2: None, PROTECTED: "1"}),
+        f"{K2}missing: {V2} is not set (protected environment: fallback files are not read)",
+        SET,
+    ),
+    "unset, files are off": (
+        sets(**{V2: None, ALLOW: "no"}),
+        f"{K2}missing: {V2} is not set (fallback files are not read)",
+        SET,
+    ),
+    "a template": (sets(**{V2: "<replace-me>"}), f"{K2}placeholder: {V2} is a placeholder, not a key", SET),
+    "encoded text": (
+        given(lambda _: b"the password of the old server!".hex()),
+        f"{K2}placeholder: {V2} is readable text in base64 or hexadecimal, not a random key",
+        SET,
+    ),
+    "newline": (
+        given("{}\n".format),
+        f"{K2}format: {V2} has a newline at the end",
+        f"set {V2} without the newline (printf %s writes none; echo does)",
+    ),
+    "blank": (
+        given(" {}".format),
+        f"{K2}format: {V2} has a blank at the beginning or end",
+        f"set {V2} without the blank",
+    ),
+    "quotes": (
+        given('"{}"'.format),
+        f"{K2}format: {V2} has quotes around it",
+        f"set {V2} without the quotes (docker --env-file keeps them)",
+    ),
+    "padding": (
+        given("{}==".format),
+        f"{K2}format: {V2} has = padding at the end",
+        f"set {V2} without the = signs at the end",
+    ),
+    "truncated": (
+        given(lambda key: key[:100]),
+        f"{K2}format: {V2} has 100 hexadecimal digits, not exactly 128",
+        f"{SET}, whole and unchanged",
+    ),
+    "very short": (
+        given(lambda key: key[:15]),
+        f"{K2}format: {V2} has fewer than 16 characters",
+        f"{SET}, whole and unchanged",
+    ),
+    "several defects": (
+        given(lambda key: f"'{key[:60]}+ \n"),
+        f"{K2}format: {V2} has a newline at the end, a blank at the beginning or end, and 3 more",
+        f"{SET}, whole and unchanged",
+    ),
+    "swapped": (
+        lambda service: service.environ.update({V1: service.manager[V2], V2: service.manager[V1]}),
+        f"{K2}format: {V2} looks like secret.key: 43 characters, not 86 or more; are the two swapped?",
+        f"set {V2} and {V1}, each to its own value from the secret manager",
+    ),
+    "not random": (
+        sets(**{V2: NOT_RANDOM}),
+        f"{K2}weak: {V2} is clearly not random: it has fewer than 16 distinct characters",
+        PLAN,
+    ),
+    "shared": (
+        lambda service: service.environ.update({V1: service.manager[V2]}),
+        f"{K2}shared: {V2} and {V1} are equal, or one contains the other",
+        "compare both with the secret manager; set each to its own value there; if they are equal there, rotate both",
+    ),
+    "shared in the secret manager too": (
+        lambda service: (service.manager.update({V1: service.manager[V2]}), service.environ.update(service.manager)),
+        f"{K2}shared: {V2} and {V1} are equal, or one contains the other",
+        "compare both with the secret manager; set each to its own value there; if they are equal there, rotate both",
+    ),
+    "expired": (
+        lambda service: [each.update({E2: marker(-DAY)}) for each in (service.manager, service.environ)],
+        f"{K2}expired: the key expired at 2026-11-30T12:00:00Z ({E2})",
+        f"{PLAN} (a later date alone does not rotate the key)",
+    ),
+    "expires soon": (
+        lambda service: [each.update({E2: marker(5 * DAY)}) for each in (service.manager, service.environ)],
+        f"{W2}expiring: the key expires at 2026-12-06T12:00:00Z, within 5 days ({E2})",
+        f"{PLAN} before then",
+    ),
+    "expires too late": (
+        sets(**{E2: marker(300 * DAY)}),
+        f"{W2}cadence: {E2} is 2027-09-27T12:00:00Z, more than 30 days ahead",
+        f"set {E2} to the date of the last rotation plus 30 days",
+    ),
+    "marker without a timezone": (
+        sets(**{E2: "2026-12-21T12:00:00"}),
+        f"{K2}expiry-marker: {E2} has no timezone",
+        f"write the instant in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
+    ),
+    "marker without a time": (
+        sets(**{E2: "2026-12-21"}),
+        f"{K2}expiry-marker: {E2} has no time and no timezone",
+        f"write the instant in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
+    ),
+    "marker in seconds": (
+        sets(**{E2: "1797854400"}),
+        f"{K2}expiry-marker: {E2} is not an ISO-8601 instant",
+        f"write the instant in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
+    ),
+    "clock": (
+        lambda service: setattr(service, "now", datetime.fromisoformat("2026-10-01T00:00:00Z")),
+        f"ALERT: secret.key: clock: the clock says 2026-10-01T00:00:00Z, before this release: {E1} cannot be checked",
+        "set the clock of this machine, then start again",
+    ),
+    "revoked": (
+        lambda service: revoked(service, has_new=True),
+        f"{K2}revoked: the key is revoked: FINGERPRINT is on the revocation list",
+        f"set {V2} to the new key from the secret manager; if there is none, {PLAN}",
+    ),
+    "revoked, without a new key": (
+        lambda service: revoked(service, has_new=False),
+        f"{K2}revoked: the key is revoked: FINGERPRINT is on the revocation list",
+        f"set {V2} to the new key from the secret manager; if there is none, {PLAN}",
+    ),
+    "entries of the variable": (
+        entries,
+        f"ALERT: revocation-list: entries 2, 3 of {REVOKED} are not fingerprints",
+        f"restore entries 2, 3 from the secret manager; keep the fingerprint ({FORM})",
+    ),
+    "switch of protection": (
+        sets(**{PROTECTED: "ture"}),
+        f"ALERT: setting: {PROTECTED} has an invalid value, so fallback files are off until it is corrected",
+        f"set {PROTECTED}=true (only a developer's machine may set it to false)",
+    ),
+    "switch of files": (
+        sets(**{ALLOW: "ja"}),
+        f"ALERT: setting: {ALLOW} has an invalid value, so fallback files are off until it is corrected",
+        f"set {ALLOW}=false (true is for break-glass on a developer's machine only)",
+    ),
+    "typo of a switch": (
+        sets(ROBODJ_PROTECTED_ENVIRONMENT="true"),
+        f"ALERT: near-miss: ROBODJ_PROTECTED_ENVIRONMENT is not read; did you mean {PROTECTED}?",
+        f"unset ROBODJ_PROTECTED_ENVIRONMENT and set {PROTECTED}=true",
+    ),
+    "typo of the other switch": (
+        sets(ROBODJ_ALLOW_FILES="false"),
+        f"ALERT: near-miss: ROBODJ_ALLOW_FILES is not read; did you mean {ALLOW}?",
+        f"unset ROBODJ_ALLOW_FILES and set {ALLOW}=false",
+    ),
+    "typo of a switch that is set": (
+        sets(**{"ROBODJ_PROTECTED_ENVS": "true", PROTECTED: "true"}),
+        f"ALERT: near-miss: ROBODJ_PROTECTED_ENVS is not read; did you mean {PROTECTED}?",
+        f"unset ROBODJ_PROTECTED_ENVS; {PROTECTED} is set",
+    ),
+    "typo of a switch that may hold a key": (
+        sets(ROBODJ_PROTECTED_QZX="true"),
+        f"ALERT: near-miss: a variable that looks like {PROTECTED} is not read",
+        f'unset that variable and set {PROTECTED}=true (list names: python -c "import os; print(*os.environ)")',
+    ),
+    "typo of a marker": (
+        lambda service: service.environ.update({f"{V2}_EXPIRY": service.environ.pop(E2)}),
+        f"{K2}near-miss: {V2}_EXPIRY is not read; did you mean {E2}?",
+        f"rename {V2}_EXPIRY to {E2}",
+    ),
+    "typo of a marker that may hold a key": (
+        lambda service: service.environ.update({f"{V2}_EXPQZX": service.environ.pop(E2)}),
+        f"{K2}near-miss: a variable that looks like {E2} is not read",
+        f'rename that variable to {E2} (list names: python -c "import os; print(*os.environ)")',
+    ),
+    "typo of a marker that is set": (
+        sets(**{f"{V2}_EXPIRES": marker(DAY)}),
+        f"{K2}near-miss: {V2}_EXPIRES is not read; did you mean {E2}?",
+        f"unset {V2}_EXPIRES; {E2} is set",
+    ),
+    "typo of a key that is set": (
+        sets(**{f"{V2}S": "x"}),
+        f"{W2}near-miss: {V2}S is not read; did you mean {V2}?",
+        f"unset {V2}S; {V2} is set",
+    ),
+    "file of a variable that is set": (
+        sets(**{f"{V2}_FILE": "/run/secrets/key"}),
+        f"{W2}near-miss: {V2}_FILE is not read; did you mean {V2}?",
+        f"unset {V2}_FILE; {V2} is set",
+    ),
+    "typo of the temporary keys": (
+        sets(**{TYPO: "1"}),
+        f"ALERT: near-miss: {TYPO} is not read; did you mean {EPHEMERAL}?",
+        f"unset {TYPO} (exec --ephemeral makes temporary keys)",
+    ),
+    "temporary keys": (
+        both(sets(**{EPHEMERAL: "1"}), lambda service: service.environ.update(good_keys())),
+        f"WARNING: ephemeral: the keys are temporary ({EPHEMERAL} is set)",
+        f"to serve, leave out exec --ephemeral, unset {EPHEMERAL}, and set the keys from the secret manager",
+    ),
+    "temporary keys, protected": (
+        both(sets(**{EPHEMERAL: "1", PROTECTED: "1"}), lambda service: service.environ.update(good_keys())),
+        f"ALERT: ephemeral: the keys are temporary ({EPHEMERAL} is set), but the environment is protected",
+        f"leave out exec --ephemeral, unset {EPHEMERAL}, and set the keys from the secret manager",
+    ),
+}
+FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
+    "a broken link": (
+        both(sets(**{V2: None}), lambda service: (service.config / "secret_v2.key").symlink_to("nowhere")),
+        f"{K2}missing: {V2} is not set, and {FILE} is a broken link",
+        SET,
+    ),
+    "comments alone": (
+        lambda service: service.file("# the key\n"),
+        f"{K2}missing: {V2} is not set, and {FILE} has no key",
+        SET,
+    ),
+    "a copied template": (
+        lambda service: service.file("# the key\n<replace-me>\n"),
+        f"{K2}placeholder: {FILE} is a placeholder, not a key",
+        SET,
+    ),
+    "quotes in a file": (
+        lambda service: service.file(f'"{service.manager[V2]}"\n'),
+        f"{K2}format: {FILE} has quotes around it",
+        f"remove the quotes from {FILE}",
+    ),
+    "two lines": (
+        lambda service: service.file("one\ntwo\n"),
+        f"{K2}format: {FILE} has 2 lines, not 1 (without blank lines and comments)",
+        f"{SET}, then delete {FILE}",
+    ),
+    "UTF-16": (
+        lambda service: service.file(service.manager[V2].encode("utf-16")),
+        f"{K2}file-unsafe: {FILE} is UTF-16, not UTF-8",
+        f"save {FILE} as UTF-8 without changing the key (PowerShell's > writes UTF-16)",
+    ),
+    "not UTF-8": (
+        lambda service: service.file(b"# cl\xe9\n" + service.manager[V2].encode()),
+        f"{K2}file-unsafe: {FILE} is not UTF-8",
+        f"save {FILE} as UTF-8 without changing the key",
+    ),
+    "too large": (
+        lambda service: service.file(service.manager[V2] + "\n" * 5000),
+        f"{K2}file-unsafe: {FILE} is larger than 4096 bytes",
+        f"leave only the key in {FILE}",
+    ),
+    "a FIFO": (
+        both(sets(**{V2: None}), lambda service: os.mkfifo(service.config / "secret_v2.key")),
+        f"{K2}file-unsafe: {FILE} is not a regular file",
+        f"{SET}, then delete {FILE}",
+    ),
+    "writable by others": (
+        lambda service: service.file(mode=0o602),
+        f"{K2}file-unsafe: {FILE} can be written by others",
+        f"compare the key with the secret manager, then run chmod go-w {FILE}",
+    ),
+    "in a directory that others can write": (
+        both(Service.file, lambda service: service.config.chmod(0o702)),
+        f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is in a directory that others can write",
+        f"compare it with version control, then run chmod -R go-w ${DIRECTORY}",
+    ),
+    "below a directory that others can write": (
+        open_above,
+        f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is below a directory that others can write",
+        f"compare it with version control, then run namei -l ${DIRECTORY}/{LIST}, then {CLOSE}",
+    ),
+    "two faults": (
+        lambda service: service.file(service.manager[V2].encode("utf-16"), 0o602),
+        f"{K2}file-unsafe: {FILE} is UTF-16, not UTF-8, and 1 more",
+        f"{SET}, then delete {FILE}",
+    ),
+    "in use": (
+        lambda service: service.file(),
+        f"{W2}file-fallback: the key comes from the fallback file {FILE}",
+        f"{STORE}; set {V2} to it; delete {FILE}",
+    ),
+    "in use, and not in the secret manager": (
+        lambda service: service.file(good_keys()[V2]),
+        f"{W2}file-fallback: the key comes from the fallback file {FILE}",
+        f"{STORE}; set {V2} to it; delete {FILE}",
+    ),
+    "not in use": (
+        Service.old_key,
+        f"{W2}file-stale: {FILE} has a key, but {V2} is used",
+        f"{STORE} as an old version; then delete {FILE}",
+    ),
+    "in a protected environment": (
+        lambda service: service.old_key(**{PROTECTED: "true"}),
+        f"{K2}file-present: {FILE} has a key, but fallback files are off",
+        f"{STORE} as an old version; then delete {FILE}",
+    ),
+    "readable by others": (
+        lambda service: service.file(mode=0o664),
+        f"{W2}file-fallback: the key comes from the fallback file {FILE}",
+        f"{STORE}; set {V2} to it; delete {FILE}",
+    ),
+    "another ending": (
+        lambda service: (service.file(name="secret_v2.key.txt"), service.environ.update({V2: service.manager[V2]})),
+        f"{W2}near-miss: {FILE}.txt is not read; did you mean {FILE}?",
+        f"{STORE}; set {V2} to it; delete {FILE}.txt",
+    ),
+    "file of a variable": (
+        lambda service: service.environ.update({f"{V2}_FILE": str(service.file(name="mounted"))}),
+        f"{W2}near-miss: {V2}_FILE is not read; did you mean {V2}?",
+        f"set {V2} to the content of that file, and unset {V2}_FILE",
+    ),
+    "line of the list": (
+        lambda service: listing(service, "# ours\nsgfp1:0\n# theirs\n"),
+        f"ALERT: revocation-list: line 2 of ${DIRECTORY}/{LIST} is not a fingerprint",
+        f"restore line 2 from version control; keep the fingerprint ({FORM})",
+    ),
+    "list in UTF-16": (
+        lambda service: listing(service, service.committed.encode("utf-16")),
+        f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is UTF-16, not UTF-8",
+        f"restore ${DIRECTORY}/{LIST} from version control",
+    ),
+    "list that others can write": (
+        lambda service: listing(service, service.committed, 0o646),
+        f"ALERT: revocation-list: ${DIRECTORY}/{LIST} can be written by others",
+        f"compare it with version control, then run chmod go-w ${DIRECTORY}/{LIST}",
+    ),
+    "list that is a broken link": (
+        dangling_list,
+        f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is a broken link",
+        f"restore ${DIRECTORY}/{LIST} from version control",
+    ),
+    "list that is required and missing": (
+        without_list,
+        f"ALERT: revocation-list: the revocation list ${DIRECTORY}/{LIST} is missing, and the model requires one",
+        f"restore ${DIRECTORY}/{LIST} from version control",
+    ),
+    "list that is required and empty": (
+        both(without_list, lambda service: listing(service, "")),
+        f"ALERT: revocation-list: the revocation list ${DIRECTORY}/{LIST} is empty, and the model requires one",
+        f"restore ${DIRECTORY}/{LIST} from version control",
+    ),
+    "list with another ending": (
+        lambda service: put(service.config / f"{LIST}.txt", f"{SPARE}\n", 0o644),
+        f"ALERT: near-miss: ${DIRECTORY}/{LIST}.txt is not read; did you mean ${DIRECTORY}/{LIST}?",
+        f"add its lines to ${DIRECTORY}/{LIST}, then delete it",
+    ),
+    "no config directory": (
+        lambda service: (service.environ.pop(V2), service.config.rename(service.root / "elsewhere")),
+        f"ALERT: setting: the config directory ${DIRECTORY} does not exist",
+        f"correct {DIRECTORY}; if it is correct, restore that directory from version control",
+    ),
+    "another config directory": (
+        lambda service: service.environ.update({DIRECTORY: "/nowhere"}),
+        f"ALERT: setting: the config directory ${DIRECTORY} does not exist",
+        f"correct {DIRECTORY}; if it is correct, restore that directory from version control",
+    ),
+}
+
+
+@posix_only
+class TestLiteralOperator:
+    """Each fault is found, and gone when its fix was done to the letter."""
+
+    @pytest.mark.parametrize("fault", VARIABLES | FILES)
+    def test_each_fault(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+        """Both lines are as they should be and fit; every value is then the secret manager's, and nothing is lost."""
+        service = Service(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        make, what, fix = (VARIABLES | FILES)[fault]
+        make(service)
+        before = {service.manager[name] for name in POLICIES}
+        lines = [each.lines for each in service.report().findings]
+        shown = [(re.sub("sgfp1:[0-9a-f]{32} ", "FINGERPRINT ", one), two) for one, two in lines]
+        assert (what, f"  fix: {fix}. Owner: Security Operations") in shown
+        assert max(len(one) for one, _ in lines) <= MOST_WHAT
+        assert max(len(two) for _, two in lines) <= MOST_FIX
+        for _ in range(2):  # what one alert hides is found in the next run
+            for finding in service.report().findings:
+                Operator(service, finding).do(finding.remedy)
+        assert [each.lines for each in service.report().findings if each.check != "file-fallback"] == []
+        assert {name: service.environ.get(name, value) for name, value in service.manager.items()} == service.manager
+        assert before <= {*service.manager.values(), *service.kept}
