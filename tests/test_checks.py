@@ -90,6 +90,7 @@ class TestTable:
         assert readme_with_table() == README.read_text(encoding="utf-8")
 
 
+OWNER = "make the service's user the owner of PLACE"
 CORRECT = "; if it is correct, restore that directory from version control"
 DELETED = "cannot be found: the working directory was deleted"
 
@@ -306,7 +307,7 @@ class TestFiles:
         """No chmod is advised where it would fail."""
         policy, variables = POLICIES[0], {V1: good_keys()[V1]}
         offer = Environment(variables).offer(policy)
-        offer = offer._replace(text=offer.text._replace(lax=("is lax",), lax_way=("is in a lax directory",)))
+        offer = offer._replace(text=offer.text._replace(lax=("is lax",), lax_directories=("is in a lax directory",)))
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(variables), now=NOW)
         (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
         assert rule is not None
@@ -321,15 +322,18 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("lax", "fix"),
         [
-            ((READABLE,), "run chmod 600 PLACE"),
+            ((READABLE,), "run chmod 600 on PLACE"),
             ((OWNED,), "make the service's user the owner of PLACE"),
-            ((READABLE, GROUP_WRITABLE, OWNED), "make the service's user the owner of PLACE, then run chmod 600 PLACE"),
+            (
+                (READABLE, GROUP_WRITABLE, OWNED),
+                "make the service's user the owner of PLACE, then run chmod 600 on PLACE",
+            ),
         ],
     )
     def test_permissions(self, lax: tuple[str, ...], fix: str) -> None:
         """A mode and an owner have a fix each. Only the first fault is named, and the others are counted."""
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(good_keys()), now=NOW)
-        used = reading.used._replace(place="PLACE", text=reading.used.text._replace(lax=lax))
+        used = reading.used._replace(location="PLACE", text=reading.used.text._replace(lax=lax))
         (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
         assert rule is not None
         (problem,) = rule(reading._replace(used=used))
@@ -374,7 +378,7 @@ class TestRevocationList:
         ]
         files += [TextFile(foreign=each) for each in owned]
         files += [
-            TextFile(exists=True, lax_way=lax, foreign=each)
+            TextFile(exists=True, lax_directories=lax, foreign=each)
             for lax, each in product(((), (IN_WRITABLE,), (BELOW_WRITABLE,)), owned)
         ]
         for file in files:
@@ -429,8 +433,8 @@ class TestRevocationList:
     @pytest.mark.parametrize(
         ("file", "which"),
         [
-            (TextFile(exists=True, lax_way=("a",), foreign=("b",)), ""),
-            (TextFile(lax_way=("a",), foreign=("b",)), "the place of "),
+            (TextFile(exists=True, lax_directories=("a",), foreign=("b",)), ""),
+            (TextFile(lax_directories=("a",), foreign=("b",)), "the place of "),
         ],
     )
     def test_of_others(self, file: TextFile, which: str) -> None:

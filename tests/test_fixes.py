@@ -185,7 +185,7 @@ class Operator:
 
     def shell(self, command: str) -> None:
         """Run a command, unless an earlier instruction has deleted its file."""
-        if self.path(command.rsplit(maxsplit=1)[-1]).exists():
+        if self.path(command.rsplit(maxsplit=1)[-1].strip('"')).exists():
             environ = self.environ | os.environ
             subprocess.run(["sh", "-c", command], env=environ, cwd=self.service.root, check=True)  # noqa: S607
 
@@ -291,7 +291,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"delete it": Operator.delete_it,
     r"delete (\S+)": Operator.delete,
     r"run robodj-secretguard rotate plan (\S+?)(?: before then)?": Operator.rotate,
-    r"run namei -l (\S+)": Operator.namei,
+    r"run namei -l \"?([^\s\"]+)\"?": Operator.namei,
     r"chmod o-w each directory ending in rwx": Operator.close_directories,
     r"run (chmod [^,;]+)": Operator.shell,
     r"make the service's user the owner of (\S+)": Operator.own,
@@ -622,17 +622,17 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "writable by others": (
         lambda service: service.file(mode=0o602),
         f"{K2}file-unsafe: {FILE} can be written by others",
-        f"compare the key with the secret manager, then run chmod go-w {FILE}",
+        f'compare the key with the secret manager, then run chmod go-w "{FILE}"',
     ),
     "in a directory that others can write": (
         both(Service.file, lambda service: service.config.chmod(0o702)),
         f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is in a directory that others can write",
-        f"compare it with version control, then run chmod -R go-w ${DIRECTORY}",
+        f'compare it with version control, then run chmod -R go-w "${DIRECTORY}"',
     ),
     "below a directory that others can write": (
         open_above,
         f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is below a directory that others can write",
-        f"compare it with version control, then run namei -l ${DIRECTORY}/{LIST}, then {CLOSE}",
+        f'compare it with version control, then run namei -l "${DIRECTORY}/{LIST}", then {CLOSE}',
     ),
     "two faults": (
         lambda service: service.file(service.manager[V2].encode("utf-16"), 0o602),
@@ -687,7 +687,7 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "list that others can write": (
         lambda service: listing(service, service.committed, 0o646),
         f"ALERT: revocation-list: ${DIRECTORY}/{LIST} can be written by others",
-        f"compare it with version control, then run chmod go-w ${DIRECTORY}/{LIST}",
+        f'compare it with version control, then run chmod go-w "${DIRECTORY}/{LIST}"',
     ),
     "list that is a broken link": (
         dangling_list,

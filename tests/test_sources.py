@@ -32,14 +32,14 @@ from robodj_secretguard.sources import (
     are_files_off,
     chmod,
     config_directory,
-    directory_place,
     invalid_entries,
     invalid_lines,
     iso_utc,
     parse_marker,
-    place,
     read,
     revocation_list,
+    shown_directory,
+    shown_path,
     variables_read,
 )
 from robodj_secretguard.textfile import (
@@ -210,7 +210,7 @@ class TestKeyFiles:
     ) -> None:
         """The fix is that of the fault alone. Where others could write the file, its key is compared or not used."""
         text = TextFile(exists=True, unreadable=tuple(unreadable), exposed=tuple(exposed))
-        monkeypatch.setattr(KeyFiles, "look", lambda *_: text)
+        monkeypatch.setattr(KeyFiles, "read", lambda *_: text)
         offer = KeyFiles("config", None, off="").offer(POLICIES[0])
         assert (offer.text, offer.fix) == (text, fix)
 
@@ -220,7 +220,7 @@ class TestKeyFiles:
         whys = (UTF_16, NOT_UTF_8, CHANGED, NOT_ALLOWED, NOT_REGULAR, CANNOT_BE_READ, TOO_LARGE.format(MAX_FILE_BYTES))
         for why, exposed in product(((), *[(each,) for each in whys]), ((), (IN_WRITABLE,), (BELOW_WRITABLE,))):
             text = TextFile(exists=True, unreadable=why, exposed=exposed)
-            monkeypatch.setattr(KeyFiles, "look", lambda *_, text=text: text)
+            monkeypatch.setattr(KeyFiles, "read", lambda *_, text=text: text)
             offer = KeyFiles("config", named_by, off="").offer(POLICIES[1])
             assert len(f"  fix: {offer.fix}. Owner: {POLICIES[1].owner}") <= 180
 
@@ -289,20 +289,20 @@ class TestKeyFiles:
         ("exposed", "named_by", "fix"),
         [
             ([WRITABLE], None, "run chmod go-w config/x"),
-            ([WRITABLE], "environment", "run chmod go-w $ROBODJ_CONFIG_DIR/x"),
+            ([WRITABLE], "environment", 'run chmod go-w "$ROBODJ_CONFIG_DIR/x"'),
             ([IN_WRITABLE], None, "run chmod -R go-w config"),
-            ([WRITABLE, IN_WRITABLE], "environment", "run chmod -R go-w $ROBODJ_CONFIG_DIR"),
+            ([WRITABLE, IN_WRITABLE], "environment", 'run chmod -R go-w "$ROBODJ_CONFIG_DIR"'),
             ([IN_WRITABLE], "argument", "run chmod -R go-w on config_dir"),
             ([IN_WRITABLE], "model", "run chmod -R go-w on the model's config_dir"),
             ([WRITABLE], "argument", "run chmod go-w on x in config_dir"),
             ([BELOW_WRITABLE], "model", ABOVE.format("on the file")),
-            ([WRITABLE, IN_WRITABLE, BELOW_WRITABLE], None, ABOVE.format("config/x")),
-            ([BELOW_WRITABLE], "environment", ABOVE.format("$ROBODJ_CONFIG_DIR/x")),
+            ([WRITABLE, IN_WRITABLE, BELOW_WRITABLE], None, ABOVE.format('"$PWD/config/x"')),
+            ([BELOW_WRITABLE], "environment", ABOVE.format('"$ROBODJ_CONFIG_DIR/x"')),
         ],
     )
     def test_the_command(self, exposed: list[str], named_by: NamedBy | None, fix: str) -> None:
         """The command is for the highest fault: of a directory above, of the directory, of the file."""
-        assert chmod(TextFile(exposed=tuple(exposed)), place("config/x", named_by), named_by) == fix
+        assert chmod(TextFile(exposed=tuple(exposed)), shown_path("config/x", named_by), named_by) == fix
 
     @posix_only
     @pytest.mark.skipif(shutil.which("namei") is None, reason="namei is of util-linux")
@@ -311,9 +311,9 @@ class TestKeyFiles:
         monkeypatch.chdir(config.parent)
         for path, mode in ((put(config / LIST, ""), 0o666), (config, 0o777), (config.parent, 0o777)):
             path.chmod(mode)
-        where = place(f"config/{LIST}", None)
+        where = shown_path(f"config/{LIST}", None)
         (file,) = setup({}).lists
-        assert chmod(file, where, None) == ABOVE.format(where)
+        assert chmod(file, where, None) == ABOVE.format(f'"$PWD/{where}"')
         with os.popen(f"namei -l {os.path.abspath(where)}") as shown:  # noqa: S605 - as the message says
             modes = [line.split()[0] for line in shown.read().splitlines()[1:]]
         paths = [config / LIST, *(config / LIST).parents][::-1]
@@ -549,7 +549,7 @@ class TestNames:
     )
     def test_places(self, named_by: NamedBy | None, directory: str, file: str) -> None:
         """A path is one for a shell where the environment or nothing names the directory. No named path is shown."""
-        assert (directory_place(named_by), place("config/a/b.key", named_by)) == (directory, file)
+        assert (shown_directory(named_by), shown_path("config/a/b.key", named_by)) == (directory, file)
 
 
 class TestRevocationList:

@@ -32,9 +32,9 @@ from robodj_secretguard.textfile import (
     WRITABLE,
     TextFile,
     foreign_owners,
-    judge_way,
-    look,
+    path_faults,
     read_most,
+    read_text_file,
     read_trusted,
     text_of,
 )
@@ -55,7 +55,7 @@ def path(tmp_path: Path) -> Path:
 
 def seen(path: Path) -> TextFile:
     """Look at a file."""
-    return look(str(path), most=MOST)
+    return read_text_file(str(path), most=MOST)
 
 
 def lines(content: str) -> list[str]:
@@ -198,7 +198,7 @@ class TestContent:
         if user == 0:
             os.seteuid(NOBODY)
         try:
-            assert look("config/file", most=MOST) == TextFile(exists=True, unreadable=(NOT_ALLOWED,))
+            assert read_text_file("config/file", most=MOST) == TextFile(exists=True, unreadable=(NOT_ALLOWED,))
         finally:
             os.seteuid(user)
             closed.chmod(0o700)
@@ -272,7 +272,7 @@ class TestModes:
         """Others can replace a file in a directory that they can write, unless it is sticky."""
         put(path).parent.chmod(mode)
         assert [*seen(path).exposed] == exposed
-        assert judge_way(str(path.parent)).exposed == ()
+        assert path_faults(str(path.parent)).exposed == ()
 
     def test_every_reason(self, path: Path) -> None:
         """Each reason is reported once, that of the content first."""
@@ -323,23 +323,23 @@ class TestModes:
         """40 links are followed, as Linux does, and no more: somebody may make them while they are followed."""
         for number in range(41):
             (tmp_path / f"link{number}").symlink_to(f"link{number - 1}" if number else "nowhere")
-        assert judge_way(str(tmp_path / "link39")).exposed == ()
+        assert path_faults(str(tmp_path / "link39")).exposed == ()
         with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
-            judge_way(str(tmp_path / "link40"))
+            path_faults(str(tmp_path / "link40"))
 
     def test_of_a_relative_path(self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The working directory, and those above it, are on the way to a path that begins there."""
         put(path)
         monkeypatch.chdir(path.parent)
-        assert look("file", most=MOST).exposed == ()
+        assert read_text_file("file", most=MOST).exposed == ()
         tmp_path.chmod(0o777)
-        assert look("file", most=MOST).exposed == (BELOW_WRITABLE,)
+        assert read_text_file("file", most=MOST).exposed == (BELOW_WRITABLE,)
 
     def test_of_a_read_only_mount(self, path: Path, tmp_path: Path) -> None:
         """Nobody can write through a read-only mount of root's: a directory of mode 0777, as a ConfigMap's, is lax."""
         put(path).parent.chmod(0o777)
-        shown = "f = look('config/file', most=9); print(f.exposed, f.lax_way)"
-        script = f"from robodj_secretguard.textfile import look; {shown}"
+        shown = "f = read_text_file('config/file', most=9); print(f.exposed, f.lax_directories)"
+        script = f"from robodj_secretguard.textfile import read_text_file; {shown}"
         mounts = [f"mount --bind {path.parent} {path.parent}", f"mount -o remount,bind,ro {path.parent}"]
         ran = run_with_mounts(mounts, [sys.executable, "-c", script], env=clean_environment(), cwd=tmp_path)
         assert ran.out == f"() ('{IN_WRITABLE}',)\n"
@@ -352,7 +352,7 @@ class TestModes:
         os.chown(path.parent, owner, -1)
         monkeypatch.setattr("robodj_secretguard.textfile.os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
         expected = ((IN_WRITABLE,), ()) if owner else ((), (IN_WRITABLE,))
-        assert (seen(path).exposed, seen(path).lax_way) == expected
+        assert (seen(path).exposed, seen(path).lax_directories) == expected
 
     def test_modes_are_not_judged_on_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """POSIX modes and owners mean nothing there."""

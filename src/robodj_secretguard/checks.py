@@ -40,14 +40,15 @@ from robodj_secretguard.sources import (
     WORKING_DIRECTORY_DELETED,
     absent_lists,
     chmod,
-    directory_place,
+    in_command,
     invalid_entries,
     invalid_lines,
     iso_utc,
     parse_marker,
-    place,
+    shown_directory,
+    shown_path,
 )
-from robodj_secretguard.textfile import OWNED
+from robodj_secretguard.textfile import NOT_ALLOWED, OWNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -150,7 +151,7 @@ def _rotate(policy: SecretPolicy) -> str:
 
 def _file_unsafe(reading: Reading) -> Problems:
     if why := reading.used.text.unsafe:
-        yield Problem(f"{reading.used.place} {_listed(why, most=1)}", reading.used.fix)
+        yield Problem(f"{reading.used.location} {_listed(why, most=1)}", reading.used.fix)
 
 
 def _listed(faults: Sequence[str], *, most: int) -> str:
@@ -161,14 +162,14 @@ def _listed(faults: Sequence[str], *, most: int) -> str:
 
 def _placeholder(reading: Reading) -> Problems:
     if reading.value is not None and (kind := placeholder(reading.value.get_secret_value())):
-        yield Problem(f"{reading.used.place} is {kind}", _set_current(reading.policy))
+        yield Problem(f"{reading.used.location} is {kind}", _set_current(reading.policy))
 
 
 def _format(reading: Reading) -> Problems:
     if not reading.found:
         return
     if reading.value is None:
-        where = reading.used.place
+        where = reading.used.location
         what = f"{where} has {len(reading.used.text.lines)} lines, not 1 (without blank lines and comments)"
         yield Problem(what, f"{_set_current(reading.policy)}, then delete {where}")
     elif defects := format_defects(reading.value.get_secret_value(), reading.policy.material):
@@ -176,7 +177,7 @@ def _format(reading: Reading) -> Problems:
 
 
 def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Problem:
-    policy, where = reading.policy, reading.used.place
+    policy, where = reading.policy, reading.used.location
     others = [each for each in reading.setup.policies if each is not policy]
     if other := next((each for each in others if has_shape(value.get_secret_value(), each.generator)), None):
         what = f"{where} looks like {other.name}: {defects[0]}; are the two swapped?"
@@ -202,7 +203,7 @@ _WITHOUT: Final = {
 
 def _weak(reading: Reading) -> Problems:
     if reading.value is not None and (why := weakness(reading.value.get_secret_value())):
-        yield Problem(f"{reading.used.place} is clearly not random: it has {why}", _rotate(reading.policy))
+        yield Problem(f"{reading.used.location} is clearly not random: it has {why}", _rotate(reading.policy))
 
 
 def _revoked(reading: Reading) -> Problems:
@@ -303,7 +304,7 @@ def _cadence(reading: Reading) -> Problems:
 
 def _file_fallback(reading: Reading) -> Problems:
     if reading.used.is_break_glass and reading.found:
-        policy, where = reading.policy, reading.used.place
+        policy, where = reading.policy, reading.used.location
         sound = reading.value is not None and is_sound(reading.value.get_secret_value(), policy.material)
         fix = _move(reading, where) if sound else f"{_set_current(policy)}, then delete {where}"
         yield Problem(f"the key comes from the fallback file {where}", fix)
@@ -318,32 +319,32 @@ def _move(reading: Reading, where: str) -> str:
 def _file_permissions(reading: Reading) -> Problems:
     if not reading.found:
         return
-    where, text = reading.used.place, reading.used.text
-    if lax := (*text.lax, *text.lax_way):
+    where, text = reading.used.location, reading.used.text
+    if lax := (*text.lax, *text.lax_directories):
         fixes = [f"make the service's user the owner of {where}"] if OWNED in lax else []
-        fixes += [f"run chmod 600 {where}"] if lax != (OWNED,) else []
+        fixes += [f"run chmod 600 {in_command(where)}"] if lax != (OWNED,) else []
         fix = ", then ".join(fixes)
-        if text.lax_way:
+        if text.lax_directories:
             fix = f"{_set_current(reading.policy)}, then take the file out of the read-only mount"
         yield Problem(f"{where} {_listed(lax, most=1)}", fix)
 
 
 def _file_present(reading: Reading) -> Problems:
-    yield from _left_behind(reading, "fallback files are off", is_off=True)
+    yield from _unused_files(reading, "fallback files are off", is_off=True)
 
 
 def _file_stale(reading: Reading) -> Problems:
-    yield from _left_behind(reading, f"{reading.used.place} is used", is_off=False)
+    yield from _unused_files(reading, f"{reading.used.location} is used", is_off=False)
 
 
-def _left_behind(reading: Reading, why: str, *, is_off: bool) -> Problems:
+def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
     for offer in [each for each in reading.offers if each.is_break_glass and each.is_off is is_off]:
         if offer is not reading.used and holds_key_material(offer.text):
             what = "cannot be read and may have a key" if offer.text.unreadable else "has a key"
             # Never in the place of the key that is in use.
             as_what = "" if reading.used is NOTHING else " as an old version"
-            fix = f"if the secret manager does not have this key, store it there{as_what}; then delete {offer.place}"
-            yield Problem(f"{offer.place} {what}, but {why}", fix, offer.source)
+            fix = f"if the secret manager does not have this key, store it there{as_what}; then delete {offer.location}"
+            yield Problem(f"{offer.location} {what}, but {why}", fix, offer.source)
 
 
 def holds_key_material(file: TextFile) -> bool:
@@ -355,14 +356,14 @@ def _near_miss(reading: Reading) -> Problems:
     yield from _misspelled(reading.setup, reading.policy)
     for offer in reading.offers:
         if offer.is_break_glass and offer.text.misnamed:
-            where = f"{offer.place}.txt" if " in " not in offer.place else "the .txt file"
+            where = f"{offer.location}.txt" if " in " not in offer.location else "the .txt file"
             yield from _misnamed(reading.setup, reading.policy.file, _move(reading, where), Severity.WARNING)
 
 
 def _near_miss_of_setup(setup: Setup) -> Problems:
     yield from _misspelled(setup, None)
     if any(file.misnamed for file in setup.lists):
-        where = place(REVOKED_FILE, setup.directory_named_by)
+        where = shown_path(REVOKED_FILE, setup.directory_named_by)
         yield from _misnamed(setup, REVOKED_FILE, f"add its lines to {where}, then delete it", None)
 
 
@@ -370,10 +371,10 @@ def _misspelled(setup: Setup, policy: SecretPolicy | None) -> Problems:
     for miss in setup.near_misses:
         if miss.meant.policy is policy:
             severity = None if miss.meant.loosens else Severity.WARNING
-            yield Problem(_what_is_ignored(miss), _fix_of_name(miss), "environment", severity)
+            yield Problem(_ignored_name(miss), _fix_of_name(miss), "environment", severity)
 
 
-def _what_is_ignored(miss: NearMiss) -> str:
+def _ignored_name(miss: NearMiss) -> str:
     if miss.name:
         return f"{miss.name} is not read; did you mean {miss.meant.name}?"
     return f"a variable that looks like {miss.meant.name} is not read"
@@ -407,8 +408,8 @@ _WHO_MAY: Final = {
 def _misnamed(setup: Setup, file: str, fix: str, severity: Severity | None) -> Problems:
     """Yield the file that an editor gave a second ending."""
     if f"{file}.txt" not in {each.file for each in setup.policies}:
-        where = place(file, setup.directory_named_by)
-        other = place(f"{file}.txt", setup.directory_named_by)
+        where = shown_path(file, setup.directory_named_by)
+        other = shown_path(f"{file}.txt", setup.directory_named_by)
         yield Problem(f"{other} is not read; did you mean {where}?", fix, f"file:{file}", severity)
 
 
@@ -435,17 +436,19 @@ def unusable_directories(setup: Setup) -> Problems:
             if fault == WORKING_DIRECTORY_DELETED:
                 fix = "change to the service's directory, then start again"
             source = "environment" if named_by == "environment" else "none"
-            yield Problem(f"the config directory {directory_place(named_by)} {fault}", fix, source)
+            yield Problem(f"the config directory {shown_directory(named_by)} {fault}", fix, source)
 
 
 def _revocation_list(setup: Setup) -> Problems:
     source = f"file:{REVOKED_FILE}"
     for number, file in enumerate(setup.lists):
         named_by = "model" if number else setup.directory_named_by
-        where = place(REVOKED_FILE, named_by)
+        where = shown_path(REVOKED_FILE, named_by)
         restore = f"restore {where} from version control"
         if unsafe := ("is a broken link",) if file.dangling else file.unsafe:
             fix = restore if file.unreadable or file.dangling else "compare it with version control"
+            if file.unreadable == (NOT_ALLOWED,):
+                fix = f"let the service's user read {where} (mode 644) and enter each directory above"
             if file.exposed and not file.unreadable:
                 fix += f", then {chmod(file, where, named_by)}"
             yield Problem(f"{where} {_listed(unsafe, most=1)}", fix, source)
@@ -466,8 +469,8 @@ _NO_FINGERPRINT: Final = ("is not a fingerprint", "are not fingerprints")
 
 def _lists_of_others(setup: Setup) -> Problems:
     for number, file in enumerate(setup.lists):
-        if why := (*file.lax_way, *file.foreign):
-            where = place(REVOKED_FILE, "model" if number else setup.directory_named_by)
+        if why := (*file.lax_directories, *file.foreign):
+            where = shown_path(REVOKED_FILE, "model" if number else setup.directory_named_by)
             what = f"{where if file.exists else f'the place of {where}'} {_listed(why, most=1)}"
             fix = f"make root the owner of {where} and of each directory above it, and the only one who can write them"
             yield Problem(what, fix, f"file:{REVOKED_FILE}")

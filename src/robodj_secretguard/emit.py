@@ -37,18 +37,18 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
     if refusal:
         plain.append((Severity.ALERT, refusal, {}))
     if getattr(_this_thread, "is_emitting", False):  # the pipeline calls guard() itself, and would forever
-        return _say_plainly(plain, "stderr", "stdout")
+        return _write_plainly(plain, "stderr", "stdout")
     _this_thread.is_emitting = True
     try:
         pipeline = configured_pipeline() if logger is None else logger
         if pipeline is None:
-            return _say_plainly(plain, "stdout", "stderr")
+            return _write_plainly(plain, "stdout", "stderr")
         if report.ok:
-            said = _send(pipeline, map(_event, report.findings)) or _say_plainly(plain, "stderr", "stdout")
+            said = _send(pipeline, map(_event, report.findings)) or _write_plainly(plain, "stderr", "stdout")
             _send_passed(pipeline, report)
             return said
         # First, and always: a level filter, a dropped event or a queue cannot be told from delivery.
-        said = _say_plainly(plain, "stderr", "stdout")
+        said = _write_plainly(plain, "stderr", "stdout")
         last = dict.fromkeys(_FIELDS) | {"severity": "alert", "exit_status": exit_status}
         events = [*map(_event, report.findings), (Severity.ALERT, refusal, last)]
         _send(pipeline, events[: len(plain)])
@@ -76,12 +76,12 @@ class _PlainStream:
     warning = info = critical
 
 
-def _say_plainly(events: Sequence[Event], first: StreamName, second: StreamName) -> bool:
+def _write_plainly(events: Sequence[Event], first: StreamName, second: StreamName) -> bool:
     plain = _PlainStream(first, second)
-    return not events or _send(_behind_structlog(plain), events) or _send(plain, events)
+    return not events or _send(_wrapped_by_structlog(plain), events) or _send(plain, events)
 
 
-def _behind_structlog(plain: _PlainStream) -> Any:
+def _wrapped_by_structlog(plain: _PlainStream) -> Any:
     """Return a structlog logger of our own before a plain stream, which no configuration of the host's reaches."""
     try:
         import structlog  # noqa: PLC0415 - only when there is something to say: it is not free

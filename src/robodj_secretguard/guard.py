@@ -31,7 +31,7 @@ FLUSH_SECONDS: Final = 2.0
 
 _RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN", "BOTTLE_CHILD")
 _MAX_STATUS: Final = 255
-_LAST_WORD: Final = (
+_NOTHING_VERIFIED: Final = (
     "ALERT: robodj-secretguard refused to start: the check or its report failed, so nothing is verified."
 )
 
@@ -211,10 +211,10 @@ def guard(
     try:
         status = given or _status_by_default()
         refusal = SystemExit(status)  # in here: a signal handler that raises after a call must not replace it
-        refusal.add_note(_LAST_WORD if report is None else _in_short(report))
+        refusal.add_note(_NOTHING_VERIFIED if report is None else _summary(report))
         if report is None or not _say(report, logger, report.refusal("refused to start", status), status):
-            write_line(getattr(sys, "stderr", None), _LAST_WORD)
-        _end_where_it_could_be_swallowed(status)
+            write_line(getattr(sys, "stderr", None), _NOTHING_VERIFIED)
+        _exit_where_swallowed(status)
     except BaseException:  # noqa: BLE001 - nor is there any better way to end
         os._exit(status)
     try:
@@ -223,7 +223,7 @@ def guard(
         refusal.__context__ = None  # the host's own exception, if this is called while one is handled
 
 
-def _in_short(report: Report) -> str:
+def _summary(report: Report) -> str:
     """Say in one line what was refused, for whoever looks at the exception: pytest's plugin does."""
     return "refused: " + ", ".join(f"{alert.secret or 'set-up'}: {alert.check}" for alert in report.alerts)
 
@@ -257,7 +257,7 @@ def _valid_status(given: int | None) -> int | None:
     return given
 
 
-def _end_where_it_could_be_swallowed(status: int) -> None:
+def _exit_where_swallowed(status: int) -> None:
     """End the process at once where a `SystemExit` could be swallowed, and the service go on to serve."""
     swallowed = threading.current_thread() is not threading.main_thread() or _is_event_loop_running()
     # Not in a run of pytest with our plugin: there, a test looks at the `SystemExit`.

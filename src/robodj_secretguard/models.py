@@ -99,7 +99,7 @@ class SecretSettings(BaseSettings, defer_build=True):
             _raise_type_error(
                 f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field"
             )
-        _refuse_what_shows(cls)
+        _refuse_serializers(cls)
         for base in cls.__mro__[1:]:
             inherited = getattr(base, "secret_policies", {})
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
@@ -118,7 +118,7 @@ class SecretSettings(BaseSettings, defer_build=True):
                 # One source of our own: the stock ones copy the whole environment, unsealed.
                 super(SecretSettings, self).__init__(_build_sources=((lambda: {_JUDGEMENT: judgement},), {}))  # type: ignore[arg-type]
             except ValidationError as error:
-                return _in_our_words(error, policies)
+                return _without_inputs(error, policies)
             require_values(self, judgement)
             return None
 
@@ -246,7 +246,7 @@ def _refuse(findings: Iterable[Finding]) -> None:
             raise PydanticCustomError(each.check.value, each.message, {"finding": each})
 
 
-def _in_our_words(error: ValidationError, policies: Mapping[str, SecretPolicy]) -> ValidationError:
+def _without_inputs(error: ValidationError, policies: Mapping[str, SecretPolicy]) -> ValidationError:
     """Return an error without inputs, and without the texts of a host's own validators, which may hold anything."""
     lines = []
     for each in error.errors():
@@ -305,7 +305,7 @@ def _declared_setup(
     )
 
 
-def _refuse_what_shows(model: type[SecretSettings]) -> None:
+def _refuse_serializers(model: type[SecretSettings]) -> None:
     """Refuse what a model could show of a key in a repr, a dump or `vars()`."""
     declared = model.__pydantic_decorators__
     own = [base for base in model.__mro__ if base not in SecretSettings.__mro__]

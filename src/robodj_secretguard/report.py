@@ -218,7 +218,7 @@ def _judged(readings: Sequence[Reading]) -> Report:
     sharing = set[str]()
     for check, rule in _OF_ALL:
         for reading, problem, names in rule(readings):
-            findings.append(_about(reading, check, problem))
+            findings.append(_finding_about(reading, check, problem))
             sharing |= {*names}
     secrets = []
     for reading in readings:
@@ -260,10 +260,10 @@ def _of_secret(reading: Reading) -> list[Finding]:
     of_value = ((check, problem) for check, rule in _OF_VALUE for problem in rule(reading))
     rules = _OF_SECRET if reading.marker is None else _WITH_MARKER
     of_secret = [(check, problem) for check, rule in rules for problem in rule(reading)]
-    return [_about(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
+    return [_finding_about(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
 
 
-def _about(reading: Reading, check: Check, problem: Problem) -> Finding:
+def _finding_about(reading: Reading, check: Check, problem: Problem) -> Finding:
     return finding(reading.setup.policies, check, problem, reading.policy, reading.used.source)
 
 

@@ -26,7 +26,7 @@ from robodj_secretguard.textfile import (
     TextFile,
     foreign_owners,
     is_one_line,
-    look,
+    read_text_file,
 )
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Offer(Frozen):
 
     Attributes:
         source: the source in findings: `environment`, or `file:` and the declared path.
-        place: where the value is, as operators know it: the variable, or the file.
+        location: where the value is, as operators know it: the variable, or the file.
         text: the value as one line, and what is wrong with the file that holds it.
         absent: that there is no value, for the alert `missing`: what is said for each source is one sentence.
         is_off: whether the source may not deliver a value here.
@@ -104,7 +104,7 @@ class Offer(Frozen):
     """
 
     source: str
-    place: str
+    location: str
     text: TextFile
     absent: str
     is_off: bool = False
@@ -166,15 +166,15 @@ class KeyFiles:
         self._named_by = named_by
         self._off = off
 
-    def look(self, file: str, most: int) -> TextFile:
+    def read(self, file: str, most: int) -> TextFile:
         """Return what is in a file that is declared below `config/`."""
         if self._directory is None:
             return NO_TEXT
-        return look(os.path.join(self._directory, within_config_dir(file)), most=most)
+        return read_text_file(os.path.join(self._directory, within_config_dir(file)), most=most)
 
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret."""
-        text, where = self.look(policy.file, MAX_FILE_BYTES), place(policy.file, self._named_by)
+        text, where = self.read(policy.file, MAX_FILE_BYTES), shown_path(policy.file, self._named_by)
         if self._off:
             absent = f" ({self._off})"
         elif text.dangling:
@@ -329,12 +329,12 @@ def read(
     files_off = protected or _are_files_off(switches, model_setup)
     off = f"{'protected environment: ' if protected else ''}fallback files are not read" if files_off else ""
     key_files = KeyFiles(directory if fault is None else None, named_by, off=off)
-    lists = [key_files.look(REVOKED_FILE, MAX_LIST_BYTES)]
+    lists = [key_files.read(REVOKED_FILE, MAX_LIST_BYTES)]
     if fault is None and not lists[0].exists and (foreign := foreign_owners(directory)):
         lists[0] = lists[0]._replace(foreign=foreign)
     if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
         # The variable and the argument add a list, and take none away.
-        lists.append(KeyFiles(model_directory, "model", off=off).look(REVOKED_FILE, MAX_LIST_BYTES))
+        lists.append(KeyFiles(model_directory, "model", off=off).read(REVOKED_FILE, MAX_LIST_BYTES))
     added = environment.get(REVOKED_FINGERPRINTS) or None
     setup = Setup(
         now=now,
@@ -425,29 +425,34 @@ _DIRECTORIES: Final[dict[NamedBy | None, str]] = {
     "argument": "config_dir",
     "model": "the model's config_dir",
 }
-_IN_A_SHELL: Final = frozenset((None, "environment"))
-"""What names the directory in a way that a shell understands."""
 
 
-def directory_place(named_by: NamedBy | None) -> str:
-    """Return the config directory as operators know it: for a shell, where the environment or nothing names it."""
+def shown_directory(named_by: NamedBy | None) -> str:
+    """Return the config directory as operators know it."""
     return _DIRECTORIES[named_by]
 
 
-def place(file: str, named_by: NamedBy | None) -> str:
+def shown_path(file: str, named_by: NamedBy | None) -> str:
     """Return where a file that is declared below `config/` is, as operators know it."""
     directory, name = _DIRECTORIES[named_by], within_config_dir(file)
-    return f"{directory}/{name}" if named_by in _IN_A_SHELL else f"{name} in {directory}"
+    return f"{directory}/{name}" if named_by in {None, "environment"} else f"{name} in {directory}"
+
+
+def in_command(shown: str) -> str:
+    """Return a shown path as a shell takes it, or in words where no shell knows it."""
+    if shown.startswith("$"):
+        return f'"{shown}"'
+    return shown if re.match(rf"{DEFAULT_CONFIG_DIR}(/|\Z)", shown) else f"on {shown}"
 
 
 def chmod(file: TextFile, where: str, named_by: NamedBy | None) -> str:
     """Return what takes the write permission of a file and of the directories above it from others."""
-    on = "" if named_by in _IN_A_SHELL else "on "
     if BELOW_WRITABLE in file.exposed:
-        return f"run namei -l {'on the file' if on else where}, then chmod o-w each directory ending in rwx"
+        absolute = {None: f"$PWD/{where}", "environment": where}.get(named_by, "the file")
+        return f"run namei -l {in_command(absolute)}, then chmod o-w each directory ending in rwx"
     if IN_WRITABLE in file.exposed:
-        return f"run chmod -R go-w {on}{_DIRECTORIES[named_by]}"
-    return f"run chmod go-w {on}{where}"
+        return f"run chmod -R go-w {in_command(_DIRECTORIES[named_by])}"
+    return f"run chmod go-w {in_command(where)}"
 
 
 def within_config_dir(file: str) -> str:

@@ -52,7 +52,7 @@ class TextFile(Frozen):
         unreadable: why its lines cannot be read.
         exposed: why others could have written them.
         lax: permissions that are wider than a key file's should be.
-        lax_way: what others could write if its file system were not read-only.
+        lax_directories: what others could write if its file system were not read-only.
         foreign: what another ordinary user owns of it and of the way to it.
         misnamed: whether a file of its name and `.txt` is next to it.
     """
@@ -65,7 +65,7 @@ class TextFile(Frozen):
     unreadable: tuple[str, ...] = ()
     exposed: tuple[str, ...] = ()
     lax: tuple[str, ...] = ()
-    lax_way: tuple[str, ...] = ()
+    lax_directories: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     misnamed: bool = False
 
@@ -79,9 +79,9 @@ NO_TEXT: Final = TextFile()
 """Nothing is there."""
 
 
-def look(path: str, *, most: int) -> TextFile:
+def read_text_file(path: str, *, most: int) -> TextFile:
     """Look at a file: what is returned is what was judged."""
-    file = _look(path, most)
+    file = _read(path, most)
     return file._replace(misnamed=True) if os.path.lexists(f"{path}.txt") else file
 
 
@@ -93,7 +93,7 @@ def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
     return content, (*way.exposed, *[each for each in way.foreign if each == OWNED])
 
 
-def _look(path: str, most: int) -> TextFile:
+def _read(path: str, most: int) -> TextFile:
     try:
         descriptor = os.open(path, _READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
@@ -112,16 +112,16 @@ def _look(path: str, most: int) -> TextFile:
         empty=not content.removeprefix(BOM_UTF8).strip(),
         exposed=way.exposed,
         lax=_lax(status) if POSIX else (),
-        lax_way=way.lax,
+        lax_directories=way.lax,
         foreign=way.foreign,
     )
 
 
-def _examined(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tuple[str, ...], bytes, Way]:
+def _examined(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tuple[str, ...], bytes, PathFaults]:
     """Return an open file's status, why its content cannot be used, the content, and the way to it; and close it."""
     try:
         status = os.fstat(descriptor)
-        return status, *_content(descriptor, status, most), judge_way(path, status)
+        return status, *_content(descriptor, status, most), path_faults(path, status)
     finally:
         os.close(descriptor)
 
@@ -174,7 +174,7 @@ def version(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-class Way(Frozen):
+class PathFaults(Frozen):
     """Who, apart from root and this user, can put something else at a path: by its own mode, or on the way to it.
 
     Attributes:
@@ -188,11 +188,11 @@ class Way(Frozen):
     foreign: tuple[str, ...] = ()
 
 
-def judge_way(path: str, status: os.stat_result | None = None) -> Way:
+def path_faults(path: str, status: os.stat_result | None = None) -> PathFaults:
     """Judge a path and every directory and link on the way to it."""
     exposed, lax, foreign = list[str](), list[str](), list[str]()
     if not POSIX:
-        return Way()
+        return PathFaults()
     last = os.stat(os.path.dirname(path) or os.curdir)
     if status is not None:
         if status.st_mode & stat.S_IWOTH:
@@ -208,13 +208,13 @@ def judge_way(path: str, status: os.stat_result | None = None) -> Way:
             (lax if is_volume else exposed).append(IN_WRITABLE if is_its_own else BELOW_WRITABLE)
         if not _is_ours(folder):
             foreign.append(IN_OWNED if is_its_own else BELOW_OWNED)
-    return Way(*(tuple(dict.fromkeys(each)) for each in (exposed, lax, foreign)))
+    return PathFaults(*(tuple(dict.fromkeys(each)) for each in (exposed, lax, foreign)))
 
 
 def foreign_owners(directory: str) -> tuple[str, ...]:
     """Say what another ordinary user owns of a directory and of the way to it: nothing where that is unknown."""
     try:
-        return judge_way(directory, os.stat(directory)).foreign
+        return path_faults(directory, os.stat(directory)).foreign
     except OSError:
         return ()
 

@@ -22,7 +22,7 @@ from robodj_secretguard.sources import (
     Environment,
     config_directory,
     parse_marker,
-    place,
+    shown_path,
     within_config_dir,
 )
 from robodj_secretguard.texts import MOST_CHARACTERS, PROGRAM, ascii_text, is_environment, is_free_text, option
@@ -302,7 +302,7 @@ def locate_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> Op
     directory, directory_named_by = directory_of(arguments, model)
     path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
     makes = (os.path.dirname(path),) if directory_named_by else (directory, os.path.dirname(path))
-    return OperationsLog(path, f"the operations log {place(OPERATIONS_FILE, directory_named_by)}", makes=makes)
+    return OperationsLog(path, f"the operations log {shown_path(OPERATIONS_FILE, directory_named_by)}", makes=makes)
 
 
 @contextmanager

@@ -23,10 +23,10 @@ from robodj_secretguard.sources import (
     REVOKED_FINGERPRINTS,
     absent_lists,
     iso_utc,
-    place,
+    shown_path,
     within_config_dir,
 )
-from robodj_secretguard.textfile import look
+from robodj_secretguard.textfile import read_text_file
 from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def _revoke(arguments: argparse.Namespace) -> Result:
         said = [*recorded.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"]
         return Result(EXIT_ALERTS, lines, lambda: _document(known, revoked=False, recorded=False), said)
     directory, named_by = directory_of(arguments, model)
-    the_list = f"the revocation list {place(REVOKED_FILE, named_by)}"
-    list_file = look(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
+    the_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
+    list_file = read_text_file(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
     if setup_of(model).require_revocation_list and absent_lists([list_file]):
         fail(
             f"nothing was revoked: {the_list} is missing or empty, and the model requires it; restore it from version"

@@ -37,7 +37,7 @@ from robodj_secretguard.lifecycle.rotation import (
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.shapes import Event, Proof
-from robodj_secretguard.sources import Environment, are_files_off, place
+from robodj_secretguard.sources import Environment, are_files_off, shown_path
 from robodj_secretguard.texts import COMMAND_INDENT, count, option
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _write(arguments: argparse.Namespace, model: type[SecretSettings], policies:
         write_keys(directory, keys, force=arguments.force)
     except UsageError as error:
         fail(f"not every key was written: {error}")
-    written = ((policy.name, place(policy.file, named_by), fingerprint(key)) for policy, key in keys.items())
+    written = ((policy.name, shown_path(policy.file, named_by), fingerprint(key)) for policy, key in keys.items())
     lines = [f"Wrote a new key of {name} to {where} (fingerprint {key})." for name, where, key in written]
     return Result(EXIT_CLEAN, lines, stderr=[MODEL])
 

@@ -134,7 +134,7 @@ def _not_looked_for(readings: Iterable[Reading], values: Iterable[Live]) -> Iter
     for reading in readings:
         for offer in reading.offers:
             for why in offer.text.unreadable:
-                yield Unread(reading.policy.name, f"the key file {offer.place} {why}")
+                yield Unread(reading.policy.name, f"the key file {offer.location} {why}")
     for each in values:
         if not each.is_sound:
             yield Unread(str(each.secret), f"its value ({each.source}) is not a valid key, so it was not searched for")

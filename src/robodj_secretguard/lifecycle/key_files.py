@@ -12,7 +12,7 @@ from robodj_secretguard.checks import holds_key_material
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.files import locked_directory, prepared_file, put_in_place, read_unlinked, reason
 from robodj_secretguard.sources import MAX_FILE_BYTES, within_config_dir
-from robodj_secretguard.textfile import look, text_of
+from robodj_secretguard.textfile import read_text_file, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force:
     written: list[str] = []
     try:
         with locked_directory(directory), contextlib.ExitStack() as stack:
-            files = {policy: look(path, most=MAX_FILE_BYTES) for policy, path in paths.items()}
+            files = {policy: read_text_file(path, most=MAX_FILE_BYTES) for policy, path in paths.items()}
             refusals = [_refusal(policy, path, files[policy], force=force) for policy, path in paths.items()]
             if any(refusals):
                 raise UsageError("; ".join(filter(None, refusals)))
@@ -79,7 +79,7 @@ def _prepare(stack: contextlib.ExitStack, policy: SecretPolicy, path: str, key: 
     except OSError as error:
         why = f": {reason(error)}"
     else:
-        made = look(prepared, most=MAX_FILE_BYTES)
+        made = read_text_file(prepared, most=MAX_FILE_BYTES)
         if made.lines == (key,) and not made.unsafe:
             return prepared
         why = f" would not be accepted there: it {' and '.join(made.unsafe) or 'has more than the key'}"

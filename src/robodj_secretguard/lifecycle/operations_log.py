@@ -31,7 +31,7 @@ from robodj_secretguard.files import (
 )
 from robodj_secretguard.shapes import HEAD, Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.sources import iso_utc
-from robodj_secretguard.textfile import judge_way
+from robodj_secretguard.textfile import path_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -252,7 +252,7 @@ def opened(path: str) -> Iterator[OpenLog]:
     `FileError` says that it cannot be used, is damaged, or that another process does not let go of it.
     """
     with _errors_without_paths(missing=FileError("its directory is not there")):
-        if not os.path.lexists(path) and judge_way(os.path.dirname(path) or os.curdir).exposed:
+        if not os.path.lexists(path) and path_faults(os.path.dirname(path) or os.curdir).exposed:
             raise_file_error("others can write its directory or a directory above it, so they could replace it")
         descriptor, _ = open_or_make(path, os.O_RDWR | os.O_APPEND)
         try:
@@ -275,7 +275,7 @@ def opened(path: str) -> Iterator[OpenLog]:
 
 def _content(descriptor: int, path: str) -> bytes:
     content = content_of(descriptor, MAX_LOG_BYTES + 1)
-    if why := judge_way(path, os.fstat(descriptor)).exposed:
+    if why := path_faults(path, os.fstat(descriptor)).exposed:
         raise_file_error(f"others may have changed it: it {' and '.join(why)}")
     if len(content) > MAX_LOG_BYTES:
         raise_file_error(_FULL)
@@ -287,7 +287,7 @@ def _head(path: str) -> Head | None:
     path += HEAD_FILE
     try:
         content, status = read_unlinked(path, _MAX_HEAD_BYTES)
-        return None if judge_way(path, status).exposed else HEAD.validate_json(content)
+        return None if path_faults(path, status).exposed else HEAD.validate_json(content)
     except (OSError, ValidationError):
         return None
 

@@ -165,7 +165,7 @@ def judge(
         here = rotations(records, secret, new.environment)
         current = here[-1] if here and here[-1].fingerprint == new.fingerprint else None
         remedy = f"set the new key; if there is none yet, generate it: {command('generate', secret, *options)}"
-        if why := _clash(new, records, is_current=current is not None):
+        if why := _conflict(new, records, is_current=current is not None):
             refused[secret] = f"{why}; {remedy}"
         elif current is None:
             accepted.append(new)
@@ -182,7 +182,7 @@ def judge(
     return accepted, unchanged, refused
 
 
-def _clash(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
+def _conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
     """Say why the known records of a key speak against another one; `None` where none does."""
     of_this_key = [record for record in records if record.fingerprint == new.fingerprint]
     for record in sorted(of_this_key, key=lambda each: each.event is not Event.REVOKED):
