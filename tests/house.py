@@ -25,8 +25,8 @@ COMMON_BASE: Final = "SecretGuardError"
 LIMITS: Final = {
     "modules of a start": 15,
     "statements of a start": 1712,
-    "statements": 5421,
-    "lines": 10950,
+    "statements": 5424,
+    "lines": 10960,
     "record types": 33,
     "exceptions without the common base": 0,
     "file names used twice": 0,

@@ -543,6 +543,12 @@ class TestPlan:
         assert lines[1] == f"{replaced} ENVIRONMENT, YOUR-NAME, YOUR-SECRET-MANAGER, WHY."
         assert (len(lines), lines[4]) == (20, f"     {record_it} {' '.join(DONE)}")
 
+    def test_a_key_that_is_refused(self, machine: Machine) -> None:
+        """A key that fails the check cannot be recorded: the plan does not ask for that."""
+        machine.environ[f"{V1}_EXPIRES_AT"] = marker(timedelta(0))
+        lines = self.plan(machine, NAME).out.splitlines()
+        assert lines[3] == "1. The current key cannot be recorded, because the check fails. Continue."
+
     def test_without_a_log(self, machine: Machine) -> None:
         """A rotation does not wait for the log: what is unknown is left out, and stderr says why."""
         machine.record()

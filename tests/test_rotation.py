@@ -300,6 +300,7 @@ class TestPlan:
             records,
             now=NOW,
             delivered=delivered,
+            passes=True,
             environment=environment,
             who=("--operator", "dana o'neil"),
             options=("--model", "m:C"),

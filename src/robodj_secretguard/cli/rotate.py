@@ -315,6 +315,7 @@ def _plan(arguments: argparse.Namespace) -> Result:
         recorded.records,
         now=datetime.now(UTC),
         delivered=delivered,
+        passes=report.ok,
         environment=arguments.environment,
         who=(*option("--operator", arguments.operator or "YOUR-NAME"), *given(arguments, "ticket")),
         options=given(arguments, "config_dir", "model"),

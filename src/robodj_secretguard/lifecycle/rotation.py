@@ -237,15 +237,17 @@ def plan(
     *,
     now: datetime,
     delivered: str | None,
+    passes: bool,
     environment: str | None,
     who: Sequence[str],
     options: Sequence[str],
     log_options: Sequence[str],
 ) -> list[PlannedStep]:
-    """Return the steps of a secret's rotation. The fingerprint of the key in force is known where it is delivered.
+    """Return the steps of a secret's rotation.
 
-    `who` are the options that say who rotates it, and what for. `log_options` are for commands that read or write the
-    log, `options` for every command.
+    `delivered` is the fingerprint of the current key, where it is set here, and `passes` whether the check passes.
+    `who` are the options for the operator and the ticket. `log_options` are for commands that use the log, `options`
+    for every command.
     """
     own = _environments(delivered, policy.name, records)
     environment = environment or next(reversed(own), None) or "ENVIRONMENT"
@@ -260,6 +262,8 @@ def plan(
     if in_force and in_force[-1] is here[-1]:
         since = iso_utc(in_force[0].recorded_at)
         first = PlannedStep(f"The current key is already recorded ({delivered}, since {since}). Continue.")
+    elif delivered and not passes:
+        first = PlannedStep("The current key cannot be recorded, because the check fails. Continue.")
     else:
         text = f"Record the current key, where {policy.variable} is set. Only a recorded key can be revoked by name:"
         first = PlannedStep(text, record)
