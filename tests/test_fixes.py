@@ -282,7 +282,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"(\w+) is set": Operator.nothing,
     r"rename (\w+|that variable) to (\w+)": Operator.rename,
     r"write the instant in (\w+) like 2027-01-31T09:00:00Z": Operator.write_instant,
-    r"compare both with the secret manager; set each to its own value there; if they are equal there, rotate both": (
+    r"compare them with the secret manager; set each to its own value there; if they are equal there, rotate each": (
         Operator.compare_each
     ),
     r"compare (?:the key|it) with (the secret manager|version control)": Operator.compare,
@@ -304,7 +304,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"restore the directory config from version control": Operator.restore_directory,
     r"restore (\S+) from version control": Operator.restore,
     r"add its lines to (\S+)": Operator.add_lines,
-    r"first do what the setting alert says": Operator.nothing,
+    r"first do what the (?:setting alert|near-miss warning) says": Operator.nothing,
     r"change to the service's directory": lambda operator: os.chdir(operator.service.root),
     r"start again": Operator.nothing,
 }
@@ -445,12 +445,12 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "shared": (
         lambda service: service.environ.update({V1: service.manager[V2]}),
         f"{K2}shared: {V2} and {V1} are equal, or one contains the other",
-        "compare both with the secret manager; set each to its own value there; if they are equal there, rotate both",
+        "compare them with the secret manager; set each to its own value there; if they are equal there, rotate each",
     ),
     "shared in the secret manager too": (
         lambda service: (service.manager.update({V1: service.manager[V2]}), service.environ.update(service.manager)),
         f"{K2}shared: {V2} and {V1} are equal, or one contains the other",
-        "compare both with the secret manager; set each to its own value there; if they are equal there, rotate both",
+        "compare them with the secret manager; set each to its own value there; if they are equal there, rotate each",
     ),
     "expired": (
         lambda service: [each.update({E2: marker(-DAY)}) for each in (service.manager, service.environ)],
@@ -551,6 +551,11 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         sets(**{f"{V2}S": "x"}),
         f"{W2}near-miss: {V2}S is not read; did you mean {V2}?",
         f"unset {V2}S; {V2} is set",
+    ),
+    "typo of a key": (
+        lambda service: service.environ.update({f"{V2}S": service.environ.pop(V2)}),
+        f"{K2}missing: {V2} is not set, and there is no {FILE}",
+        "first do what the near-miss warning says, then start again",
     ),
     "file of a variable that is set": (
         sets(**{f"{V2}_FILE": "/run/secrets/key"}),

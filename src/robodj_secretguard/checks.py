@@ -134,11 +134,13 @@ def _missing(reading: Reading) -> Problems:
     if reading.used is not NOTHING:
         return
     policy, setup = reading.policy, reading.setup
+    what, fix = "".join([offer.absent for offer in reading.offers]), _set_current(policy)
     if setup.directory_fault and not setup.files_off:
         what = f"{reading.offers[0].absent}, and the config directory cannot be used"
-        yield Problem(what, "first do what the setting alert says, then start again")
-    else:
-        yield Problem("".join([offer.absent for offer in reading.offers]), _set_current(policy))
+        fix = "first do what the setting alert says, then start again"
+    elif policy.variable in [miss.meant.name for miss in setup.near_misses]:
+        fix = "first do what the near-miss warning says, then start again"
+    yield Problem(what, fix)
 
 
 def _set_current(policy: SecretPolicy) -> str:
@@ -232,7 +234,7 @@ def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, lis
 
 
 _COMPARE: Final = (
-    "compare both with the secret manager; set each to its own value there; if they are equal there, rotate both"
+    "compare them with the secret manager; set each to its own value there; if they are equal there, rotate each"
 )
 
 
