@@ -91,7 +91,7 @@ class TestTable:
 
 
 OWNER = "make the service's user the owner of PLACE"
-CORRECT = "; if it is correct, restore that directory from version control"
+CORRECT = "to the service's config directory; if it is, restore that from version control"
 DELETED = "cannot be found: the working directory was deleted"
 
 
@@ -102,8 +102,8 @@ class TestLines:
         ("named_by", "what", "fix"),
         [
             (None, "config", "restore the directory config from version control"),
-            ("environment", "$ROBODJ_CONFIG_DIR", f"correct ROBODJ_CONFIG_DIR{CORRECT}"),
-            ("argument", "config_dir", f"correct config_dir{CORRECT}"),
+            ("environment", "$ROBODJ_CONFIG_DIR", f"set ROBODJ_CONFIG_DIR {CORRECT}"),
+            ("argument", "config_dir", f"set config_dir {CORRECT}"),
             ("model", "the model's config_dir", "restore that directory from version control"),
         ],
     )
@@ -338,7 +338,7 @@ class TestFiles:
         assert rule is not None
         (problem,) = rule(reading._replace(used=used))
         assert problem.what == f"PLACE {lax[0]}{', and 2 more' if len(lax) > 1 else ''}"
-        assert problem.fix == fix
+        assert problem.fix == f"if you keep the file, {fix}"
 
 
 class TestRevocationList:

@@ -188,9 +188,9 @@ class TestCommand:
         assert "Why it refuses\n" in out
 
     def test_order(self, machine: Machine) -> None:
-        """Several checks are explained once each, in the order of a report. One without a command has no such part."""
+        """Several checks are explained once each, in the order given. One without a command has no such part."""
         out = machine.call("explain", "ephemeral", "format", "ephemeral").out
-        assert re.findall("^([a-z]+): ", out, re.MULTILINE) == ["format", "ephemeral"]
+        assert re.findall("^([a-z]+): ", out, re.MULTILINE) == ["ephemeral", "format"]
         assert out.count("\nCommands\n") == 1
 
     def test_json(self, machine: Machine) -> None:

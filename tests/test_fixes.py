@@ -268,7 +268,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"set (\w+) to its current value from the secret manager(?:, whole and unchanged)?": Operator.set_current,
     r"set (\w+) and (\w+), each to its own value from the secret manager": Operator.set_both,
     r"set (\w+) without the (newline|blank|quotes|= signs at the end)": Operator.set_without,
-    r"set (\w+) to the content of that file": Operator.set_from_file,
+    r"set (\w+) to the content of the file in \w+": Operator.set_from_file,
     r"set (\w+) to the date of the last rotation plus (\d+) days": Operator.after_last_rotation,
     r"set (\w+) to the new key from the secret manager; if there is none, run robodj-secretguard rotate plan (\S+)": (
         Operator.set_new
@@ -286,20 +286,21 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
         Operator.compare_each
     ),
     r"compare (?:the key|it) with (the secret manager|version control)": Operator.compare,
-    r"if the secret manager does not have this key, store it there( as an old version)?": Operator.store,
+    r"store this key in the secret manager( as an old version)?, if it is not there": Operator.store,
     r"remove the (\w+) from (\S+)": Operator.remove_from,
     r"delete it": Operator.delete_it,
     r"delete (\S+)": Operator.delete,
     r"run robodj-secretguard rotate plan (\S+?)(?: before then)?": Operator.rotate,
     r"run namei -l \"?([^\s\"]+)\"?": Operator.namei,
     r"chmod o-w each directory ending in rwx": Operator.close_directories,
+    r"if you keep the file": Operator.nothing,
     r"run (chmod [^,;]+)": Operator.shell,
     r"make the service's user the owner of (\S+)": Operator.own,
     r"save (\S+) as UTF-8 without changing the key": Operator.save_as_utf_8,
     r"leave only the key in (\S+)": Operator.leave_key,
-    r"restore (lines? [\d, ]+) from version control; keep the (fingerprint)": Operator.restore_lines,
-    r"restore (entry \d+|entries [\d, ]+) from the secret manager; keep the (fingerprint)": Operator.restore_entries,
-    r"correct \w+; if it is correct, restore that directory from version control": Operator.correct_directory,
+    r"replace (lines? [\d, ]+) by the copy in version control; keep the (\w+)": Operator.restore_lines,
+    r"replace (\w+ [\d, ]+) by the copy in the secret manager; keep the (\w+)": Operator.restore_entries,
+    r"set \w+ to the service's config directory; if it is, restore that from .*": Operator.correct_directory,
     r"restore that directory from version control": Operator.restore_directory,
     r"restore the directory config from version control": Operator.restore_directory,
     r"restore (\S+) from version control": Operator.restore,
@@ -312,7 +313,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
 
 SET: Final = f"set {V2} to its current value from the secret manager"
 PLAN: Final = "run robodj-secretguard rotate plan secret_v2.key"
-STORE: Final = "if the secret manager does not have this key, store it there"
+STORE: Final = "store this key in the secret manager"
 K2: Final = "ALERT: secret_v2.key: "
 W2: Final = "WARNING: secret_v2.key: "
 CLOSE: Final = "chmod o-w each directory ending in rwx"
@@ -500,7 +501,7 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "entries of the variable": (
         entries,
         f"ALERT: revocation-list: entries 2, 3 of {REVOKED} are not fingerprints",
-        f"restore entries 2, 3 from the secret manager; keep the fingerprint ({FORM})",
+        f"replace entries 2, 3 by the copy in the secret manager; keep the fingerprint ({FORM})",
     ),
     "switch of protection": (
         sets(**{PROTECTED: "ture"}),
@@ -647,42 +648,42 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "in use": (
         lambda service: service.file(),
         f"{W2}file-fallback: the key comes from the fallback file {FILE}",
-        f"{STORE}; set {V2} to it; delete {FILE}",
+        f"{STORE}, if it is not there; then set {V2} to it, and delete {FILE}",
     ),
     "in use, and not in the secret manager": (
         lambda service: service.file(good_keys()[V2]),
         f"{W2}file-fallback: the key comes from the fallback file {FILE}",
-        f"{STORE}; set {V2} to it; delete {FILE}",
+        f"{STORE}, if it is not there; then set {V2} to it, and delete {FILE}",
     ),
     "not in use": (
         Service.old_key,
         f"{W2}file-stale: {FILE} has a key, but {V2} is used",
-        f"{STORE} as an old version; then delete {FILE}",
+        f"{STORE} as an old version, if it is not there; then delete {FILE}",
     ),
     "in a protected environment": (
         lambda service: service.old_key(**{PROTECTED: "true"}),
         f"{K2}file-present: {FILE} has a key, but fallback files are off",
-        f"{STORE} as an old version; then delete {FILE}",
+        f"{STORE} as an old version, if it is not there; then delete {FILE}",
     ),
     "readable by others": (
         lambda service: service.file(mode=0o664),
         f"{W2}file-fallback: the key comes from the fallback file {FILE}",
-        f"{STORE}; set {V2} to it; delete {FILE}",
+        f"{STORE}, if it is not there; then set {V2} to it, and delete {FILE}",
     ),
     "another ending": (
         lambda service: (service.file(name="secret_v2.key.txt"), service.environ.update({V2: service.manager[V2]})),
         f"{W2}near-miss: {FILE}.txt is not read; did you mean {FILE}?",
-        f"{STORE}; set {V2} to it; delete {FILE}.txt",
+        f"{STORE}, if it is not there; then set {V2} to it, and delete {FILE}.txt",
     ),
     "file of a variable": (
         lambda service: service.environ.update({f"{V2}_FILE": str(service.file(name="mounted"))}),
         f"{W2}near-miss: {V2}_FILE is not read; did you mean {V2}?",
-        f"set {V2} to the content of that file, and unset {V2}_FILE",
+        f"set {V2} to the content of the file in {V2}_FILE, then unset {V2}_FILE",
     ),
     "line of the list": (
         lambda service: listing(service, "# ours\nsgfp1:0\n# theirs\n"),
         f"ALERT: revocation-list: line 2 of ${DIRECTORY}/{LIST} is not a fingerprint",
-        f"restore line 2 from version control; keep the fingerprint ({FORM})",
+        f"replace line 2 by the copy in version control; keep the fingerprint ({FORM})",
     ),
     "list in UTF-16": (
         lambda service: listing(service, service.committed.encode("utf-16")),
@@ -717,12 +718,12 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "no config directory": (
         lambda service: (service.environ.pop(V2), service.config.rename(service.root / "elsewhere")),
         f"ALERT: setting: the config directory ${DIRECTORY} does not exist",
-        f"correct {DIRECTORY}; if it is correct, restore that directory from version control",
+        f"set {DIRECTORY} to the service's config directory; if it is, restore that from version control",
     ),
     "another config directory": (
         lambda service: service.environ.update({DIRECTORY: "/nowhere"}),
         f"ALERT: setting: the config directory ${DIRECTORY} does not exist",
-        f"correct {DIRECTORY}; if it is correct, restore that directory from version control",
+        f"set {DIRECTORY} to the service's config directory; if it is, restore that from version control",
     ),
 }
 

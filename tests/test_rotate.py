@@ -530,7 +530,7 @@ class TestPlan:
         """The steps are numbered, each with its command below it; what is to be filled in is in capitals."""
         key = machine.fingerprint()
         machine.record(rotated(BEFORE, key))
-        replaced = "Replace these words in the commands with your own values:"
+        replaced = "Replace these words with your own values:"
         first, words, _, second, *_, last, _ = self.plan(machine, NAME).out.splitlines()
         assert (first, words, second, last) == (
             "Rotation of secret.key (owner: Security Operations; cadence: 90 days)",

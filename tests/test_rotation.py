@@ -289,7 +289,7 @@ class TestPlan:
 
     POLICY = RuntimeSecrets.secret_policies["secret_key"]
     IN_FORCE = "Record the current key, where ROBODJ_SECRET_KEY is set. Only a recorded key can be revoked by name:"
-    GENERATE = "Generate a new key for ENVIRONMENT alone, and store it in the secret manager:"
+    GENERATE = "Generate a new key for ENVIRONMENT alone, and store it in the secret manager as a new version:"
 
     @classmethod
     def steps(
@@ -319,15 +319,21 @@ class TestPlan:
                 f"{PROGRAM} generate {NAME} --model m:C | YOUR-SECRET-MANAGER",
             ),
             ("Set ROBODJ_SECRET_KEY in ENVIRONMENT to the new key from the secret manager.", None),
-            ("Set its expiry marker there (90 days from now):", "ROBODJ_SECRET_KEY_EXPIRES_AT=2027-03-01T12:00:00Z"),
-            ("Run the gate there:", f"{PROGRAM} check --require-env-only --model m:C"),
+            (
+                "Set the expiry marker (90 days from now), in the secret manager too:",
+                "ROBODJ_SECRET_KEY_EXPIRES_AT=2027-03-01T12:00:00Z",
+            ),
+            ("Run the check there:", f"{PROGRAM} check --require-env-only --model m:C"),
             ("Restart the services. Make sure that each startup check passes.", None),
             ("Test the functions that depend on authentication or encryption.", None),
-            ("Record the rotation, where the new key is set:", record),
+            (
+                "Record the rotation, where the new key is set. Leave out --attest for a step that you did not do:",
+                record,
+            ),
             ("Disable the old version in the secret manager.", None),
             (
                 "Only if others may know the old key, revoke it (to do it, add --yes):",
-                f"{PROGRAM} revoke {NAME} --last-recorded --reason WHY {who} --log x --model m:C",
+                f"{PROGRAM} revoke --fingerprint {KEY} --reason WHY {who} --log x --model m:C",
             ),
         ]
 
@@ -338,10 +344,11 @@ class TestPlan:
             ([recorded(3, KEY), recorded(2, KEY, environment="dev")], {}, "dev", 2, (KEY, 2)),
             ([recorded(3, KEY), recorded(1)], {}, "prod", None, None),
             ([recorded(1)], {}, "ENVIRONMENT", None, None),
+            ([], {"delivered": None}, "ENVIRONMENT", None, None),
             ([recorded(3), recorded(2, KEY, environment="dev")], {"environment": "prod"}, "prod", None, (OLD, 3)),
             ([recorded(3, OLDER), recorded(2)], {"environment": "prod", "delivered": None}, "prod", None, (OLD, 2)),
         ],
-        ids=["completed", "two environments", "another later", "not recorded", "elsewhere", "not delivered"],
+        ids=["completed", "two environments", "another later", "not recorded", "unknown", "elsewhere", "not delivered"],
     )
     def test_the_next(
         self,
@@ -359,7 +366,7 @@ class TestPlan:
             when = f"{NOW - since * DAY:%Y-%m-%dT%H:%M:%SZ}"
             assert first == (f"The current key is already recorded ({KEY}, since {when}). Continue.", None)
         assert f" --environment {environment} " in str(record)
-        which, key = "", f"{NAME} --last-recorded"
+        which, key = "", f"{NAME} --last-recorded" if "delivered" in given else f"--fingerprint {KEY}"
         if old is not None:
             fingerprint, days = old
             which = f" ({fingerprint}, recorded at {NOW - days * DAY:%Y-%m-%dT%H:%M:%SZ})"

@@ -314,8 +314,10 @@ def _file_fallback(reading: Reading) -> Problems:
 
 def _move(reading: Reading, where: str) -> str:
     """Return how a key goes from a file to the environment, and is not lost."""
-    store = "if the secret manager does not have this key, store it there"
-    return f"{store}; set {reading.policy.variable} to it; delete {where}"
+    return f"{_STORE}, if it is not there; then set {reading.policy.variable} to it, and delete {where}"
+
+
+_STORE: Final = "store this key in the secret manager"
 
 
 def _file_permissions(reading: Reading) -> Problems:
@@ -325,7 +327,7 @@ def _file_permissions(reading: Reading) -> Problems:
     if lax := (*text.lax, *text.lax_directories):
         fixes = [f"make the service's user the owner of {where}"] if OWNED in lax else []
         fixes += [f"run chmod 600 {in_command(where)}"] if lax != (OWNED,) else []
-        fix = ", then ".join(fixes)
+        fix = f"if you keep the file, {', then '.join(fixes)}"
         if text.lax_directories:
             fix = f"{_set_current(reading.policy)}, then take the file out of the read-only mount"
         yield Problem(f"{where} {_listed(lax, most=1)}", fix)
@@ -345,7 +347,7 @@ def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
             what = "cannot be read and may have a key" if offer.text.unreadable else "has a key"
             # Never in the place of the key that is in use.
             as_what = "" if reading.used is NOTHING else " as an old version"
-            fix = f"if the secret manager does not have this key, store it there{as_what}; then delete {offer.location}"
+            fix = f"{_STORE}{as_what}, if it is not there; then delete {offer.location}"
             yield Problem(f"{offer.location} {what}, but {why}", fix, offer.source)
 
 
@@ -391,7 +393,7 @@ def _fix_of_name(miss: NearMiss) -> str:
     elif meant == EPHEMERAL:
         fix = f"unset {name} (exec --ephemeral makes temporary keys)"
     elif name == f"{meant}_FILE":
-        fix = f"set {meant} to the content of that file, and unset {name}"
+        fix = f"set {meant} to the content of the file in {name}, then unset {name}"
     else:
         fix = f"rename {name} to {meant}"
     return fix if miss.name else f'{fix} (list names: python -c "import os; print(*os.environ)")'
@@ -424,8 +426,8 @@ def _setting(setup: Setup) -> Problems:
 
 _FIX_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
     None: "restore the directory config from version control",
-    "environment": f"correct {CONFIG_DIR}; if it is correct, restore that directory from version control",
-    "argument": "correct config_dir; if it is correct, restore that directory from version control",
+    "environment": f"set {CONFIG_DIR} to the service's config directory; if it is, restore that from version control",
+    "argument": "set config_dir to the service's config directory; if it is, restore that from version control",
     "model": "restore that directory from version control",
 }
 
@@ -460,10 +462,14 @@ def _revocation_list(setup: Setup) -> Problems:
             yield Problem(what, restore, source)
         if invalid := _numbered("line", invalid_lines(file)):
             what = f"{invalid} of {where} {_NO_FINGERPRINT[len(invalid_lines(file)) > 1]}"
-            yield Problem(what, f"restore {invalid} from version control; keep the fingerprint ({FORM})", source)
+            yield Problem(
+                what, f"replace {invalid} by the copy in version control; keep the fingerprint ({FORM})", source
+            )
     if invalid := _numbered("entry", invalid_entries(setup.added)):
         what = f"{invalid} of {REVOKED_FINGERPRINTS} {_NO_FINGERPRINT[len(invalid_entries(setup.added)) > 1]}"
-        yield Problem(what, f"restore {invalid} from the secret manager; keep the fingerprint ({FORM})", "environment")
+        yield Problem(
+            what, f"replace {invalid} by the copy in the secret manager; keep the fingerprint ({FORM})", "environment"
+        )
 
 
 _NO_FINGERPRINT: Final = ("is not a fingerprint", "are not fingerprints")
@@ -709,7 +715,10 @@ CHECKS: Final = (
             ),
             "If it has the wrong length: copy the whole value again.",
             "If two secrets are swapped: set each variable to its own value from the secret manager.",
-            "If a fallback file has several values: keep the one that the secret manager has. Delete the other lines.",
+            (
+                "If a fallback file has several values: keep the one that the secret manager has. Store the others"
+                " there as old versions, then delete their lines."
+            ),
             (
                 "If the secret manager has the newline, blanks or quotes too: store the value again without them. The"
                 " key stays the same."
@@ -756,8 +765,8 @@ CHECKS: Final = (
         severity=_ALERT,
         title="two secrets have the same value",
         meaning=(
-            "Two declared secrets have the same value, or the value of one contains the other. Unused bits at the end"
-            " of a key make no difference."
+            "Two declared secrets have the same value, or the value of one contains the other. The same key can"
+            " be spelled with another last character. That is the same value too."
         ),
         why="A leak of one secret is then a leak of both. Neither of them can be rotated alone.",
         causes=(
@@ -773,8 +782,8 @@ CHECKS: Final = (
             ),
             "If the deployment uses one entry for both: correct that, and deploy again.",
             (
-                "If the secret manager has the same value twice: find out for which secret it was made. Rotate the"
-                " other one. If nobody knows, rotate both."
+                "If the secret manager has the same value twice: rotate both secrets. Whoever knows one of them knows"
+                " the other."
             ),
         ),
         section=1,

@@ -67,7 +67,8 @@ def add(commands: Commands) -> None:
 def _explain(arguments: argparse.Namespace) -> Result:
     policies = tuple(model_of(arguments).secret_policies.values())
     options = "".join(f" {shlex.quote(word)}" for word in given(arguments, "model"))
-    named = [entry for entry in CHECKS if entry.check in arguments.checks]
+    entries = {entry.check: entry for entry in CHECKS}
+    named = [entries[Check(name)] for name in dict.fromkeys(arguments.checks)]
     lines = _explained(named, policies, options) if named else _listed()
 
     def document() -> kinds.Explanation:

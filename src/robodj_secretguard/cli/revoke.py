@@ -155,7 +155,7 @@ def _described(key: Record, known: kinds.RevokedKey) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded at {known['recorded_at']}" if known["recorded_at"] else "no rotation recorded"
     here = ", ".join(known["delivered_as"])
-    use = f"This key is set here as {here}." if here else "This key is not set here."
+    use = f"This key is in use here as {here}: no service starts on it." if here else "This key is not set here."
     return f"{key.fingerprint} ({of_whom}; {since}). {use}"
 
 
@@ -199,5 +199,5 @@ def _meant(
         return fingerprint, name
     earlier = before_key(fingerprint, name, records, arguments.environment)
     if earlier is None or earlier.fingerprint is None:
-        fail(f"no earlier key of {name} is recorded; pass --fingerprint ({recorded_keys(records, name)})")
+        fail(f"no earlier key of {name} is recorded; pass the --fingerprint of that key")
     return earlier.fingerprint, name

@@ -325,7 +325,7 @@ def _plan(arguments: argparse.Namespace) -> Result:
     words = [each for each in PLACEHOLDERS if each in commands]
     lines = [
         f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
-        f"Replace these words in the commands with your own values: {', '.join(words)}.",
+        f"Replace these words with your own values: {', '.join(words)}.",
         "",
     ]
     for number, (text, command) in enumerate(steps, start=1):

@@ -269,22 +269,25 @@ def plan(
         first = PlannedStep(text, record)
     old = here[-1] if here and delivered in {None, here[-1].fingerprint} else None
     which_old = f" ({old.fingerprint}, recorded at {iso_utc(old.recorded_at)})" if old else ""
-    key = ("--fingerprint", old.fingerprint) if old and old.fingerprint else (policy.name, "--last-recorded")
+    revocable = delivered or (old.fingerprint if old else None)
+    key = ("--fingerprint", revocable) if revocable else (policy.name, "--last-recorded")
     return [
         first,
         PlannedStep(
-            f"Generate a new key for {environment} alone, and store it in the secret manager:",
+            f"Generate a new key for {environment} alone, and store it in the secret manager as a new version:",
             f"{command('generate', policy.name, *options)} | {MANAGER}",
         ),
         PlannedStep(f"Set {policy.variable} in {environment} to the new key from the secret manager."),
         PlannedStep(
-            f"Set its expiry marker there ({count(policy.cadence.days, 'day')} from now):",
+            f"Set the expiry marker ({count(policy.cadence.days, 'day')} from now), in the secret manager too:",
             f"{policy.expiry_variable}={iso_utc(now + policy.cadence)}",
         ),
-        PlannedStep("Run the gate there:", command("check", "--require-env-only", *options)),
+        PlannedStep("Run the check there:", command("check", "--require-env-only", *options)),
         PlannedStep("Restart the services. Make sure that each startup check passes."),
         PlannedStep("Test the functions that depend on authentication or encryption."),
-        PlannedStep("Record the rotation, where the new key is set:", record),
+        PlannedStep(
+            "Record the rotation, where the new key is set. Leave out --attest for a step that you did not do:", record
+        ),
         PlannedStep(f"Disable the old version in the secret manager{which_old}."),
         PlannedStep(
             "Only if others may know the old key, revoke it (to do it, add --yes):",
