@@ -123,7 +123,7 @@ class TestCheck:
         out = call(["check"], SETS[keys], tmp_path).out
         rows, *findings, last = without_model(out).split("\n\n")
         header, *secrets = [row.split() for row in rows.splitlines()]
-        assert header == ["SECRET", "STATE", "SOURCE", "EXPIRES", "OWNER"]
+        assert header == ["SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER"]
         assert [row[:4] for row in secrets] == {
             "good": [["ok", each, "present", "env"] for each in NAMES],
             "bad": [["FAIL", each, "invalid-format", "env"] for each in NAMES],

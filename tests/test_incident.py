@@ -133,9 +133,9 @@ Operations log: verifies, last record {last.hash}.
 As checked at 2026-12-01T12:00:00Z:
 
 ```text
-      SECRET         STATE           SOURCE  EXPIRES        OWNER
-warn  secret.key     present         env     2026-12-04 3d  Security Operations
-FAIL  secret_v2.key  invalid-format  env     no marker      Security Operations
+      SECRET         STATE           FROM  EXPIRES     LEFT  OWNER
+warn  secret.key     present         env   2026-12-04  3d    Security Operations
+FAIL  secret_v2.key  invalid-format  env   no marker   -     Security Operations
 {alert.text}
 {warning.text}
 revocation list: config/revoked.fingerprints, 1 entry

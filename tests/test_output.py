@@ -242,10 +242,10 @@ class TestRender:
         """A row has the mark, name, state, source, expiry with days left, and owner of a secret, below a header."""
         environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(DAY * 2), f"{V2}_EXPIRES_AT": marker(-DAY)}
         header, *rows = status_rows(check(environ=environ, now=NOW))
-        assert header == ("", "SECRET", "STATE", "SOURCE", "EXPIRES", "OWNER")
+        assert header == ("", "SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER")
         assert rows == [
-            ("warn", "secret.key", "present", "env", "2026-12-03 2d", "Security Operations"),
-            ("FAIL", "secret_v2.key", "expired", "env", "2026-11-30 -1d", "Security Operations"),
+            ("warn", "secret.key", "present", "env", "2026-12-03", "2d", "Security Operations"),
+            ("FAIL", "secret_v2.key", "expired", "env", "2026-11-30", "-1d", "Security Operations"),
         ]
 
     def test_marks(self, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ class TestRender:
             ("warn", "secret_v2.key", "present", "file", "no marker"),
         ]
         report = check(environ=good_keys(), config_dir=tmp_path / "none", now=NOW)
-        assert [row[0] for row in status_rows(report, ["secret_v2.key"])[1:]] == ["ok", "warn"]
+        assert [row[0] for row in status_rows(report, ["secret_v2.key"])[1:]] == ["ok", "due"]
         assert status_rows(report._replace(secrets=())) == []
 
     @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 ENDS = f"{V1}_EXPIRES_AT"
+TO_RECORD = "rotation not recorded"
 OWNER = "  owner        Security Operations (backup: Release Manager)"
 CUT = "line 2 does not follow line 1: one was changed, or one between was removed"
 SAID = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl "
@@ -50,7 +51,7 @@ class TestText:
     """A row for each secret, then its details, then the findings, and the sum of all."""
 
     def test_all_of_it(self, machine: Machine) -> None:
-        """Every field of a valid key is there. A rotation that is behind is marked, and named in the last line."""
+        """Every field of a valid key is there. A rotation that is overdue is named in the last line."""
         machine.environ[ENDS] = marker(2 * DAY)
         machine.write("revoked.fingerprints", f"{fingerprint_of(good_keys()[V1])}\n")
         *_, last = machine.record(
@@ -61,9 +62,9 @@ class TestText:
         ran = machine.call("status")
         assert (ran.status, ran.err) == (0, "")
         assert ran.out.splitlines() == [
-            "      SECRET         STATE    SOURCE  EXPIRES        OWNER",
-            "warn  secret.key     present  env     2026-12-03 2d  Security Operations",
-            "ok    secret_v2.key  present  env     no marker      Security Operations",
+            "      SECRET         STATE    FROM  EXPIRES     LEFT  OWNER",
+            "warn  secret.key     present  env   2026-12-03  2d    Security Operations",
+            "ok    secret_v2.key  present  env   no marker   -     Security Operations",
             "",
             "secret.key",
             f"  fingerprint  {machine.fingerprint()}",
@@ -84,14 +85,14 @@ class TestText:
             "",
             f"operations log: verifies, last record {last.hash}",
             "revocation list: config/revoked.fingerprints, 1 entry",
-            "Secret status: 1 warning; rotation overdue, incomplete or not recorded: secret.key.",
+            "Secret status: 1 warning; to do: secret.key (rotation overdue).",
         ]
 
     @pytest.mark.parametrize(
         ("environ", "row", "expires", "check_id"),
         [
-            ({V1: "short", ENDS: marker(50 * DAY)}, "invalid-format  env     2027-01-20 50d", "2027-01-20", "format"),
-            ({V1: "KEY", ENDS: "soon"}, "present  env     no marker", "no expiry marker", "expiry-marker"),
+            ({V1: "short", ENDS: marker(50 * DAY)}, "invalid-format  env   2027-01-20  50d", "2027-01-20", "format"),
+            ({V1: "KEY", ENDS: "soon"}, "present  env   no marker", "no expiry marker", "expiry-marker"),
         ],
         ids=["invalid", "refused"],
     )
@@ -110,7 +111,7 @@ class TestText:
         assert lines[-3:] == [
             "revocation list: none",
             f"Details: robodj-secretguard explain {check_id}",
-            "Secret status FAILED: 1 alert; rotation overdue, incomplete or not recorded: secret.key, secret_v2.key.",
+            f"Secret status FAILED: 1 alert; to do: secret.key ({TO_RECORD}), secret_v2.key ({TO_RECORD}).",
         ]
 
     def test_no_findings(self, machine: Machine) -> None:
@@ -121,7 +122,7 @@ class TestText:
         *_, above, last = machine.call("status").out.splitlines()
         assert (above, last) == ("revocation list: none", "Secret status: no alerts, no warnings.")
         *_, above, last = machine.call("status", "--strict", now=NOW + 45 * DAY).out.splitlines()
-        behind = "rotation overdue, incomplete or not recorded: secret_v2.key"
+        behind = "to do: secret_v2.key (rotation overdue)"
         assert (above, last) == (
             "revocation list: none",
             f"Secret status FAILED: no alerts, no warnings; {behind}.",

@@ -49,7 +49,7 @@ _SHELL_WORD: Final = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+")
 _COLOURS: Final = {"red": 31, "green": 32, "yellow": 33}
 _COLOURED: Final = re.compile(
     r"(?m)^(?P<red>FAIL(?= )|ALERT:|REFUSED:|[A-Z][a-z ]+ FAILED:)"
-    r"|^(?P<yellow>warn(?= )|WARNING:|INCOMPLETE:)|\b(?:OVERDUE|INCOMPLETE)\b"
+    r"|^(?P<yellow>(?:warn|due)(?= )|WARNING:|INCOMPLETE:)|\b(?:OVERDUE|INCOMPLETE)\b"
     r"|^(?P<green>ok(?= )|Secret [a-z ]+ passed.*)"
 )
 
@@ -177,22 +177,27 @@ def tally(report: Report) -> str:
 
 
 def status_rows(report: Report, behind: Sequence[str] = ()) -> list[tuple[str, ...]]:
-    """Return a header, and a row for each secret. FAIL: it is not usable. warn: a warning, or rotation is behind."""
-    warned = {*behind, *(each.secret for each in report.warnings)}
+    """Return a header, and a row for each secret. Its mark is FAIL (not usable), warn, due (see `behind`) or ok."""
+    warned = {each.secret for each in report.warnings}
     rows = [
         (
-            "FAIL" if not each.usable else "warn" if each.secret in warned else "ok",
+            "FAIL"
+            if not each.usable
+            else "warn"
+            if each.secret in warned
+            else "due"
+            if each.secret in behind
+            else "ok",
             each.secret,
             each.state,
             _SOURCES.get(each.source, each.source.partition(":")[0]),
-            f"{iso_utc(each.expires_at)[:10]} {(each.expires_at - report.checked_at) // _DAY}d"
-            if each.expires_at
-            else "no marker",
+            iso_utc(each.expires_at)[:10] if each.expires_at else "no marker",
+            f"{-((report.checked_at - each.expires_at) // _DAY)}d" if each.expires_at else "-",
             each.owner,
         )
         for each in report.secrets
     ]
-    return [("", "SECRET", "STATE", "SOURCE", "EXPIRES", "OWNER"), *rows] if rows else []
+    return [("", "SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER"), *rows] if rows else []
 
 
 def revocation_line(status: RevocationStatus | None) -> str:

@@ -53,11 +53,11 @@ def add(commands: Commands) -> None:
 def _status(arguments: argparse.Namespace) -> Result:
     report, recorded = checked(arguments, model_of(arguments))
     standings = [_standing(status, report, recorded.records) for status in report.secrets]
-    behind = [each["secret"] for each in standings if _is_behind(each)]
+    behind = {each["secret"]: why for each in standings if (why := _to_do(each))}
     failed = recorded.defects or not passes(arguments, report) or (arguments.strict and behind)
     verdict = f"Secret status FAILED: {tally(report)}" if failed else f"Secret status: {tally(report)}"
     if behind:
-        verdict += f"; rotation overdue, incomplete or not recorded: {', '.join(behind)}"
+        verdict += f"; to do: {', '.join(f'{secret} ({why})' for secret, why in behind.items())}"
     lines = [
         *(line for each in standings for line in (*_details(each), "")),
         *(finding.text for finding in report.findings),
@@ -82,7 +82,7 @@ def _status(arguments: argparse.Namespace) -> Result:
         lines,
         document,
         recorded.complaint,
-        table=status_rows(report, behind),
+        table=status_rows(report, [*behind]),
     )
 
 
@@ -107,9 +107,11 @@ def _standing(status: SecretStatus, report: Report, records: Iterable[Record]) -
     }
 
 
-def _is_behind(standing: kinds.SecretStatus) -> bool:
-    """Return whether the rotation of a secret is overdue, incomplete or not recorded."""
-    return not standing["rotated_at"] or standing["overdue"] or bool(standing["open_steps"])
+def _to_do(standing: kinds.SecretStatus) -> str:
+    """Return why the rotation of a secret is not up to date; empty where it is."""
+    if not standing["rotated_at"]:
+        return "rotation not recorded"
+    return "rotation overdue" if standing["overdue"] else "rotation incomplete" if standing["open_steps"] else ""
 
 
 def _details(standing: kinds.SecretStatus) -> list[str]:
