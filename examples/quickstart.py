@@ -1,7 +1,7 @@
 """Quickstart: a service that starts, the same service refused, and the gate before a release.
 
-Run it from anywhere with `python quickstart.py`. It needs nothing but the installed package, makes temporary keys,
-and shows none of them. Its exit status is 0 when everything happened as it says.
+Run it from anywhere with `python quickstart.py`. It needs only the installed package. It makes temporary keys and shows
+none of them. Its exit status is 0 if every case ended as expected.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GATE = ["-m", "robodj_secretguard", "check", "--require-env-only"]
 
 
 def show(title: str, arguments: list[str], variables: dict[str, str], *, expected: int) -> bool:
-    """Run Python in a process of its own, show what it says, and return whether it ended as expected."""
+    """Run Python in a new process, print its output, and return whether it ended as expected."""
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("ROBODJ_")}
     with tempfile.TemporaryDirectory() as directory:
         done = subprocess.run(  # noqa: S603 - this Python, with arguments from above

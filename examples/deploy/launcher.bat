@@ -1,6 +1,6 @@
 @echo off
-rem The part of the desktop launcher that starts the app behind the gate. docs/deployment.md says why.
-rem The keys are in the environment that this is run in. Never `setx` them: that writes them into the registry.
+rem The part of the desktop launcher that starts the app behind the gate. See docs/deployment.md.
+rem The keys are in the environment of this program. Never use `setx`: it writes them into the registry.
 setlocal
 rem The pyproject.toml in this folder names the app's model, and config\ has the revocation list.
 cd /d "%~dp0"
@@ -8,7 +8,7 @@ set "ROBODJ_PROTECTED_ENV=true"
 
 ".venv\Scripts\robodj-secretguard.exe" exec -- ".venv\Scripts\python.exe" -m app
 if %errorlevel% equ 3 (
-    echo RoboDJ was not started. The lines above say why, and what to do.
+    echo RoboDJ was not started. The lines above say why, and how to fix it.
     pause
     exit /b 3
 )

@@ -1,10 +1,10 @@
 """Django: a settings module. Check it: `python -m django check --deploy --settings django_secret_key`.
 
-Every `manage.py` command imports it, so each is refused with status 3; the autoreloader's child with 4, because 3 means
-"reload" there. Django keeps what it is given in `settings.SECRET_KEY` and signs everything with it: sessions, password
-resets, messages. That is a derived key: `secret.key` cannot be computed from it. Django calls `str()` on what is there,
-which a secret refuses. A `DEBUG` page hides settings with
-KEY, SECRET, TOKEN or PASS in their names, but not others, nor the locals of your functions.
+Every `manage.py` command imports it, so a bad key refuses each with status 3. In the autoreloader's child the status is
+4, because 3 means "reload" there. Django keeps its key in `settings.SECRET_KEY` and signs everything with it: sessions,
+password resets, messages. So it gets a derived key: `secret.key` cannot be computed from it. Django calls `str()` on
+the setting, and a secret refuses that. A `DEBUG` page hides settings with KEY, SECRET, TOKEN or PASS in their names. It
+shows other settings, and the locals of your functions.
 """
 
 import hmac
@@ -13,13 +13,13 @@ from pydantic import SecretStr
 
 from robodj_secretguard import guard
 
-secrets = guard()  # in lower case: Django takes it for no setting
+secrets = guard()  # in lower case, because Django takes upper-case names as settings
 
 LABEL = b"robodj example django v1"  # your service's name, and what the key is for
 
 
 def signing_key(secret: SecretStr) -> str:
-    """Derive the key that Django signs with: 64 characters, where its own check wants at least 50."""
+    """Derive the key that Django signs with: 64 characters. Django requires at least 50."""
     return hmac.digest(secret.get_secret_value().encode(), LABEL, "sha256").hex()
 
 

@@ -1,8 +1,8 @@
-"""cryptography: values encrypted at rest, readable through a rotation. Run it: `python fernet_encryption.py`.
+"""cryptography: encrypt values at rest, and read them after a rotation. Run it: `python fernet_encryption.py`.
 
-The previous key is a secret of the service's own. At a rotation deliver the old `secret.key` as this one, `rotate()`
-what is stored, and then deliver a fresh key, as at the first start. After a compromise lose no time over it: until then
-what the old key made is accepted.
+The service declares the previous key as a secret. In a rotation, deliver the old `secret.key` as the previous key, and
+`rotate()` the stored values. Then deliver a new key as the previous one, as at the first start. After a compromise, do
+this at once: until then the old key is still accepted.
 """
 
 import base64
@@ -27,7 +27,7 @@ PREVIOUS = SecretPolicy(
 
 
 class ServiceSecrets(RuntimeSecrets):
-    """The two runtime secrets, and the `secret.key` before this one."""
+    """The two runtime secrets, and the previous `secret.key`."""
 
     previous_key: Annotated[SecretStr, PREVIOUS]
 
@@ -38,12 +38,12 @@ LABEL = b"robodj example encryption at rest v1"  # your service's name, and what
 
 
 def fernet(secret: SecretStr) -> Fernet:
-    """Derive the 32 bytes that Fernet takes: the key's own text would serve every purpose."""
+    """Derive the 32 bytes that Fernet takes. The label separates this purpose from others."""
     hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=LABEL)
     return Fernet(base64.urlsafe_b64encode(hkdf.derive(secret.get_secret_value().encode())))
 
 
-# It encrypts with the first, and decrypts with either.
+# It encrypts with the first key, and decrypts with both.
 BOX = MultiFernet([fernet(secrets.secret_key), fernet(secrets.previous_key)])
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Flask: the session cookie is signed with a key of its own. Serve it: `flask --app flask_sessions run`.
+"""Flask: sign the session cookie with a separate key. Serve it: `flask --app flask_sessions run`.
 
-Flask keeps what it is given in `app.config["SECRET_KEY"]`, where every extension can read it. That is a key derived for
-sessions: `secret.key` cannot be computed from it. The cookie is signed, not encrypted: its user can read it.
+Flask keeps its key in `app.config["SECRET_KEY"]`, where every extension can read it. So it gets a key that is derived
+for sessions: `secret.key` cannot be computed from it. The cookie is signed, not encrypted: its user can read it.
 """
 
 import hmac
@@ -31,7 +31,7 @@ app.config.update(
 
 @app.route("/station", methods=["GET", "PUT"])
 def station() -> str:
-    """Tell the station that the session remembers; a PUT with `?name=` changes it."""
+    """Return the station in the session; a PUT with `?name=` changes it."""
     if request.method == "PUT":
         session["station"] = request.args["name"]
     return str(session.get("station", "none"))

@@ -1,7 +1,7 @@
-"""itsdangerous: a signed token that expires, for a link that is sent out. Run it: `python itsdangerous_tokens.py`.
+"""itsdangerous: a signed token that expires, for a link in a message. Run it: `python itsdangerous_tokens.py`.
 
-The salt is the label: itsdangerous derives a key from it, so a token for one purpose is none for another. A serializer
-keeps the key that it is given, so it is made where it is used. A token is signed, not encrypted: anybody can read it.
+The salt is the label: itsdangerous derives a key from it, so a token is valid for one purpose only. A serializer keeps
+its key, so make it where it is used. A token is signed, not encrypted: everybody can read it.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ LIFETIME = 3600  # seconds
 
 
 def serializer() -> URLSafeTimedSerializer:
-    """Make the serializer, with HMAC-SHA256 in place of the default SHA-1."""
+    """Make the serializer, with HMAC-SHA256 instead of the default SHA-1."""
     return URLSafeTimedSerializer(
         secrets.secret_key.get_secret_value(),
         salt=SALT,
@@ -31,10 +31,10 @@ def invitation(name: str) -> str:
 
 
 def invited(token: str) -> str | None:
-    """Return the name, or `None` for a token that is expired or not ours."""
+    """Return the name, or `None` for a token that is expired or not signed here."""
     try:
         return str(serializer().loads(token, max_age=LIFETIME))
-    except BadSignature:  # an expired one is that too
+    except BadSignature:  # also raised for an expired token
         return None
 
 

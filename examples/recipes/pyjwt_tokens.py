@@ -1,8 +1,8 @@
-"""PyJWT: an access token that lives ten minutes. Run it: `python pyjwt_tokens.py`.
+"""PyJWT: an access token that is valid for ten minutes. Run it: `python pyjwt_tokens.py`.
 
-Its key is derived from `secret_v2.key`: tokens so short-lived lose little when that is rotated, every 30 days. HS256
-wants a key of 32 bytes or more (RFC 7518), and this is 32. Whoever can verify can also sign: a service that only
-verifies is given a public key (EdDSA), never this one.
+Its key is derived from `secret_v2.key`. That is rotated every 30 days, which affects few short-lived tokens. HS256
+needs a key of 32 bytes or more (RFC 7518); this one has 32. A service that can verify can also sign. So give a service
+that only verifies a public key (EdDSA), never this key.
 """
 
 import hmac
@@ -30,7 +30,7 @@ def issue(subject: str) -> str:
 
 
 def subject_of(token: str) -> str | None:
-    """Return the subject, or `None` for a token that is expired, for another audience, or not ours."""
+    """Return the subject, or `None` for a token that is expired, for another audience, or not signed here."""
     try:
         claims = jwt.decode(
             token,

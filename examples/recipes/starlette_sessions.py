@@ -1,8 +1,8 @@
-"""Starlette, FastAPI: the session cookie is signed with a key of its own. Serve it: `uvicorn starlette_sessions:app`.
+"""Starlette, FastAPI: sign the session cookie with a separate key. Serve it: `uvicorn starlette_sessions:app`.
 
-`SessionMiddleware` calls `str()` on what it is given, which a secret refuses. It keeps the key, which is derived for
-sessions; Starlette's own `Secret` keeps it out of the middleware's repr. The cookie is signed, not encrypted: its user
-can read it.
+`SessionMiddleware` calls `str()` on its key, and a secret refuses that. So it gets a key that is derived for sessions.
+Starlette's own `Secret` keeps that key out of the middleware's repr. The cookie is signed, not encrypted: its user can
+read it.
 """
 
 import hmac
@@ -28,7 +28,7 @@ SESSIONS = Middleware(
 
 
 async def station(request: Request) -> PlainTextResponse:
-    """Tell the station that the session remembers; a PUT with `?name=` changes it."""
+    """Return the station in the session; a PUT with `?name=` changes it."""
     if request.method == "PUT":
         request.session["station"] = request.query_params["name"]
     return PlainTextResponse(request.session.get("station", "none"))

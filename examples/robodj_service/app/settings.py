@@ -1,4 +1,4 @@
-"""The service's secrets and their set-up. Commands and tests import this module, so it does not call `guard()`."""
+"""The service's secrets and their set-up. Commands and tests import this module: do not call `guard()` in it."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class ServiceSecrets(RuntimeSecrets, config_dir=ROOT / "config", file_fallback=False, require_revocation_list=True):
-    """The two runtime secrets, with the revocation list of this repository, whatever the working directory is."""
+    """The two runtime secrets, with the revocation list of this repository from every working directory."""

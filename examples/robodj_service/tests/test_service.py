@@ -1,4 +1,4 @@
-"""The service's own tests. They need no key: pytest.ini asks for temporary ones."""
+"""The service's own tests. They need no key: pytest.ini gives them temporary keys."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def test_it_is_ready() -> None:
-    """It started, so it is ready."""
+    """A service that started is ready."""
     assert main.ready(Response()) == {"ready": True}
 
 
-def test_the_status_wants_its_token() -> None:
-    """A token of the service's own key opens the status, and nothing else does."""
+def test_the_status_needs_the_token() -> None:
+    """Only the token of the service's own key gives access to the status."""
     assert main.is_authorised(b"Bearer " + main.status_token())
     assert not main.is_authorised(b"Bearer " + main.status_token()[:-1])
 
@@ -35,14 +35,14 @@ def test_another_key_is_another_token(robodj_secrets: SecretSettings, monkeypatc
 @pytest.mark.parametrize("check", ["missing", "placeholder", "format", "expired", "revoked"])
 @pytest.mark.parametrize("secret", ["secret.key", "secret_v2.key"])
 def test_it_does_not_start_with_a_bad_secret(bad_robodj_secret: BadSecret, check: str, secret: str) -> None:
-    """Each secret is needed, and each kind of bad one is refused."""
+    """A bad value of each kind is refused for each secret."""
     bad_robodj_secret(check, secret)
     with pytest.raises(SystemExit, match=f"refused: {secret}: {check}$"):
         importlib.reload(main)
 
 
 def test_it_does_not_start_without_a_revocation_list(bad_robodj_secret: BadSecret) -> None:
-    """The model requires the list."""
+    """A missing revocation list is refused."""
     bad_robodj_secret("revocation-list")
     with pytest.raises(SystemExit, match=r"refused: set-up: revocation-list$"):
         importlib.reload(main)
