@@ -199,7 +199,7 @@ class TestDeclaration:
 
     def test_no_hidden_attributes(self) -> None:
         """A name that begins with an underscore would be no field, and so no declared secret."""
-        with pytest.raises(TypeError, match=r"^Hidden must declare secrets alone"):
+        with pytest.raises(TypeError, match=r"^Hidden must declare only secrets"):
 
             class Hidden(RuntimeSecrets):
                 _own: Annotated[SecretStr, policy()]
