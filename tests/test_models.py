@@ -534,5 +534,5 @@ class TestValidatorOfTheHost:
                 vars(self)["derived"] = keys[V1]
 
         assert found(check(Puts)) == [("internal", None)]
-        with pytest.raises(CheckFailedError, match="an attribute was put on the settings"):
+        with pytest.raises(CheckFailedError, match="an attribute was added to the settings"):
             Puts()

@@ -229,13 +229,12 @@ def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, lis
         if shared:
             variables = " and ".join(each.variable for each in (reading.policy, *shared))
             what = f"{variables} are equal, or one contains the other"
-            yield reading, Problem(what, _COMPARE), [each.name for each in shared]
+            fix = (
+                "compare them with the secret manager; set each to its own value there; if they are equal there,"
+                " rotate each"
+            )
+            yield reading, Problem(what, fix), [each.name for each in shared]
         earlier.append((reading.policy, key))
-
-
-_COMPARE: Final = (
-    "compare them with the secret manager; set each to its own value there; if they are equal there, rotate each"
-)
 
 
 def _stem(key: str) -> str:
@@ -251,13 +250,10 @@ def _expired(reading: Reading) -> Problems:
 
 
 def _expiry_marker(reading: Reading) -> Problems:
-    if reading.found and reading.marker is not None and reading.expires_at is None:
-        without = {f"{reading.marker.get_secret_value()}{rest}": why for rest, why in _INCOMPLETE_MARKERS.items()}
-        why = next(
-            (why for text, why in without.items() if parse_marker(SealedStr(text))), "is not an ISO-8601 instant"
-        )
-        del without
-        name = reading.policy.expiry_variable
+    name, marker = reading.policy.expiry_variable, reading.marker
+    if reading.found and marker is not None and reading.expires_at is None:
+        completed = ((SealedStr(marker.get_secret_value() + rest), why) for rest, why in _INCOMPLETE_MARKERS.items())
+        why = next((why for text, why in completed if parse_marker(text)), "is not an ISO-8601 instant")
         yield Problem(f"{name} {why}", f"write the instant in {name} like 2027-01-31T09:00:00Z (Z is UTC)")
 
 
@@ -266,19 +262,15 @@ _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time an
 
 
 def _clock(reading: Reading) -> Problems:
-    if reading.found and _is_clock_wrong(reading):
-        now, name = reading.setup.now, reading.policy.expiry_variable
+    now, name = reading.setup.now, reading.policy.expiry_variable
+    if reading.found and now < EARLIEST_CLOCK:
         what = f"the clock says {iso_utc(now)}, before this release: {name} cannot be checked"
         yield Problem(what, "set the clock of this machine, then start again")
 
 
-def _is_clock_wrong(reading: Reading) -> bool:
-    return reading.setup.now < EARLIEST_CLOCK
-
-
 def _time_left(reading: Reading) -> timedelta | None:
     """Return how long a key is still valid; `None` for an expired key, or where that is unknown."""
-    if not reading.found or reading.expires_at is None or _is_clock_wrong(reading):
+    if not reading.found or reading.expires_at is None or reading.setup.now < EARLIEST_CLOCK:
         return None
     left = reading.expires_at - reading.setup.now
     return left if left > timedelta(0) else None
@@ -373,15 +365,11 @@ def _near_miss_of_setup(setup: Setup) -> Problems:
 
 def _misspelled(setup: Setup, policy: SecretPolicy | None) -> Problems:
     for miss in setup.near_misses:
-        if miss.meant.policy is policy:
-            severity = None if miss.meant.loosens else Severity.WARNING
-            yield Problem(_ignored_name(miss), _fix_of_name(miss), "environment", severity)
-
-
-def _ignored_name(miss: NearMiss) -> str:
-    if miss.name:
-        return f"{miss.name} is not read; did you mean {miss.meant.name}?"
-    return f"a variable that looks like {miss.meant.name} is not read"
+        meant = miss.meant
+        if meant.policy is policy:
+            hidden = f"a variable that looks like {meant.name} is not read"
+            what = f"{miss.name} is not read; did you mean {meant.name}?" if miss.name else hidden
+            yield Problem(what, _fix_of_name(miss), "environment", None if meant.loosens else Severity.WARNING)
 
 
 def _fix_of_name(miss: NearMiss) -> str:
@@ -456,23 +444,23 @@ def _revocation_list(setup: Setup) -> Problems:
             if file.exposed and not file.unreadable:
                 fix += f", then {chmod(file, where, named_by)}"
             yield Problem(f"{where} {_listed(unsafe, most=1)}", fix, source)
-        # Where the directory itself cannot be used, that has a finding.
+        # An unusable directory has its own finding.
         if setup.list_required and number in absent_lists(setup.lists) and not setup.directory_fault:
             what = f"the revocation list {where} is {'empty' if file.exists else 'missing'}, and the model requires one"
             yield Problem(what, restore, source)
-        if invalid := _numbered("line", invalid_lines(file)):
-            what = f"{invalid} of {where} {_NO_FINGERPRINT[len(invalid_lines(file)) > 1]}"
-            yield Problem(
-                what, f"replace {invalid} by the copy in version control; keep the fingerprint ({FORM})", source
-            )
-    if invalid := _numbered("entry", invalid_entries(setup.added)):
-        what = f"{invalid} of {REVOKED_FINGERPRINTS} {_NO_FINGERPRINT[len(invalid_entries(setup.added)) > 1]}"
-        yield Problem(
-            what, f"replace {invalid} by the copy in the secret manager; keep the fingerprint ({FORM})", "environment"
-        )
+        yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", source)
+    invalid = invalid_entries(setup.added)
+    yield from _invalid(("entry", "entries"), invalid, REVOKED_FINGERPRINTS, "the secret manager", "environment")
 
 
-_NO_FINGERPRINT: Final = ("is not a fingerprint", "are not fingerprints")
+def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Problems:
+    """Yield the problem of lines or entries that are not fingerprints, with their first numbers."""
+    if numbers:
+        first, more = ", ".join(map(str, numbers[:_MOST_NUMBERS])), len(numbers) - _MOST_NUMBERS
+        kind, are = (kinds[0], "is not a fingerprint") if len(numbers) == 1 else (kinds[1], "are not fingerprints")
+        named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
+        fix = f"replace {named} by the copy in {origin}; keep the fingerprint ({FORM})"
+        yield Problem(f"{named} of {where} {are}", fix, source)
 
 
 def _lists_of_others(setup: Setup) -> Problems:
@@ -487,16 +475,6 @@ def _lists_of_others(setup: Setup) -> Problems:
 def revocation_list_problems(setup: Setup) -> list[Problem]:
     """Return all problems of the revocation list. Those of its variable are the last."""
     return sorted((*_revocation_list(setup), *_lists_of_others(setup)), key=lambda each: each.source == "environment")
-
-
-def _numbered(kind: str, numbers: Sequence[int]) -> str:
-    """Return the first numbers of some lines or entries, in words."""
-    if not numbers:
-        return ""
-    first = ", ".join(map(str, numbers[:_MOST_NUMBERS]))
-    more = f" and {len(numbers) - _MOST_NUMBERS} more" if len(numbers) > _MOST_NUMBERS else ""
-    plural = {"line": "lines", "entry": "entries"}[kind]
-    return f"{kind if len(numbers) == 1 else plural} {first}{more}"
 
 
 def _ephemeral(setup: Setup) -> Problems:

@@ -63,7 +63,7 @@ def _event(finding: Finding) -> Event:
 
 
 class _PlainStream:
-    """A logger that writes each event to a standard stream, or to the other one when the first one fails."""
+    """Write each event to a standard stream, or to the other one when the first one fails."""
 
     def __init__(self, first: StreamName, second: StreamName) -> None:
         self._streams = (first, second)
@@ -116,7 +116,7 @@ def _send(logger: Any, events: Iterable[Event]) -> bool:
 
 
 def _send_passed(pipeline: Any, report: Report) -> None:
-    """Send the event that names the keys of this service."""
+    """Send the event that the check passed, with the fingerprint of each key."""
     with contextlib.suppress(BaseException):
         pipeline.info(
             PASSED_EVENT,

@@ -18,7 +18,7 @@ class UsageError(SecretGuardError):
 
 
 class RedactedError(SecretGuardError):
-    """Replaces an exception that showed a key. Its text is the formatted and redacted original."""
+    """Replace an exception that showed a key. Its text is the formatted and redacted original."""
 
 
 class FileError(SecretGuardError, OSError):

@@ -1,4 +1,4 @@
-"""Lock, append and replace files. No function follows a link."""
+"""Lock, append and replace files. Links are not followed, except on Windows."""
 
 from __future__ import annotations
 

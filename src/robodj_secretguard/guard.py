@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
 
 REFUSED: Final = 3
-"""At this status, gunicorn and uvicorn stop. At others they start their workers again forever."""
+"""At this status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""
 REFUSED_UNDER_RELOADER: Final = 4
 """The status in the child of the autoreloader of Werkzeug, Django or Bottle, where 3 means "reload"."""
 FLUSH_SECONDS: Final = 2.0
@@ -220,7 +220,7 @@ def guard(
     try:
         raise refusal
     finally:
-        refusal.__context__ = None  # the host's own exception, if this is called while one is handled
+        refusal.__context__ = None  # an exception that the host is handling during this call
 
 
 def _summary(report: Report) -> str:

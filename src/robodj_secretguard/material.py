@@ -40,8 +40,8 @@ _WORD_LENGTHS: Final = range(MIN_WORD, MAX_WORD + 1)
 _BEGINNINGS: Final = frozenset([text[:MIN_WORD] for text in (*PHRASES, *WORDS)])
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 _TO_URL_SAFE: Final = str.maketrans("+/", "-_")
+# In the order of their values.
 _DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-"""The digits of base64url, in the order of their values."""
 _BASE64URL: Final = frozenset(_DIGITS)
 _HEXADECIMAL: Final = frozenset("0123456789abcdefABCDEF")
 _SAME_LAST: Final = {2: 16, 3: 4}
@@ -90,10 +90,6 @@ def last_characters(text: str) -> str:
     return _DIGITS[first : first + same]
 
 
-_DEFAULT: Final = "the default key of a well-known project"
-_TEXT: Final = "readable text in base64 or hexadecimal, not a random key"
-
-
 def is_placeholder(text: str) -> bool:
     """Check whether text is a placeholder, a template's value or a well-known default (policy section 6).
 
@@ -114,7 +110,9 @@ def placeholder(text: str) -> str:
         or (not is_hexadecimal(text) and _has_template_words(_folded(lower.translate(_LOOKALIKES))))
     ):
         return "a placeholder, not a key"
-    return _DEFAULT if default_digest(text) in DEFAULTS else _TEXT if _is_encoded_text(text) else ""
+    if default_digest(text) in DEFAULTS:
+        return "the default key of a well-known project"
+    return "readable text in base64 or hexadecimal, not a random key" if _is_encoded_text(text) else ""
 
 
 def _folded(text: str) -> str:
@@ -271,18 +269,15 @@ def _repeats_one_block(text: str) -> bool:
 
 PREFIX: Final = "sgfp1:"
 FORM: Final = f"{PREFIX} and 32 hexadecimal digits in lower case"
-"""The format of a fingerprint, in words."""
 FINGERPRINT: Final = f"^{PREFIX}[0-9a-f]{{32}}$"
-"""The format of a fingerprint, as a regular expression for JSON Schema."""
+"""The regular expression of a fingerprint, for JSON Schema."""
 
-_PERSON: Final = b"robodj-sgfp1"
 _HASH_DIGITS: Final = frozenset("0123456789abcdef")
-_LENGTH: Final = len(PREFIX) + 32
 
 
 def is_fingerprint(text: str) -> bool:
     """Check whether text is a fingerprint in the format of this library."""
-    return text.startswith(PREFIX) and len(text) == _LENGTH and _HASH_DIGITS.issuperset(text[len(PREFIX) :])
+    return text.startswith(PREFIX) and len(text) == len(PREFIX) + 32 and _HASH_DIGITS.issuperset(text[len(PREFIX) :])
 
 
 def fingerprint(key: SealedStr) -> str:
@@ -297,4 +292,4 @@ def fingerprint(key: SealedStr) -> str:
 
 def digest(text: bytes) -> bytes:
     """Return the digest in a fingerprint: BLAKE2b-128, personalised for this library."""
-    return blake2b(text, digest_size=16, person=_PERSON).digest()
+    return blake2b(text, digest_size=16, person=b"robodj-sgfp1").digest()

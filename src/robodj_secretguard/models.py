@@ -76,9 +76,7 @@ class SecretSettings(BaseSettings, defer_build=True):
     secret_policies: ClassVar[Mapping[str, SecretPolicy]] = MappingProxyType({})
     """The policies by field, in declared order."""
     _variables_read: ClassVar[VariablesRead]
-    """The variables that are read for the secrets."""
     _setup: ClassVar[ModelSetup] = NO_SETUP
-    """The declared set-up."""
 
     def __init_subclass__(
         cls,
@@ -241,7 +239,7 @@ def require_values(secrets: Model, judgement: Judgement) -> Model:
             what = f"a validator replaced the value of {reading.policy.name}"
             raise CheckFailedError(what)
     if vars(secrets).keys() != secrets.secret_policies.keys():  # vars() would show what a hook added
-        what = "an attribute was put on the settings"
+        what = "an attribute was added to the settings"
         raise CheckFailedError(what)
     return secrets
 
@@ -347,7 +345,7 @@ def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
         ("a file", [policy.file.casefold() for policy in declared] + [REVOKED_FILE, OPERATIONS_FILE]),
     ):
         if len(set(names)) < len(names):
-            _raise_type_error(f"{model} declares two secrets that share {what}, or one with the library's own")
+            _raise_type_error(f"{model} declares two secrets that share {what}, or one that this library uses")
 
 
 class RuntimeSecrets(SecretSettings):

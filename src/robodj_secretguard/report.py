@@ -215,16 +215,16 @@ class Judgement:
 def _judged(readings: Sequence[Reading]) -> Report:
     setup = readings[0].setup
     findings = [finding(setup.policies, check, problem) for check, rule in _OF_SETUP for problem in rule(setup)]
-    sharing = set[str]()
+    shared = set[str]()
     for check, rule in _OF_ALL:
         for reading, problem, names in rule(readings):
-            findings.append(_finding_about(reading, check, problem))
-            sharing |= {*names}
+            findings.append(_finding_of(reading, check, problem))
+            shared |= {*names}
     secrets = []
     for reading in readings:
-        alone = _of_secret(reading)
-        findings += alone
-        secrets.append(_status(reading, alone, is_usable=reading.policy.name not in sharing))
+        of_secret = _of_secret(reading)
+        findings += of_secret
+        secrets.append(_status(reading, of_secret, is_usable=reading.policy.name not in shared))
     report = Report(
         checked_at=setup.now,
         require_env_only=setup.files_off,
@@ -260,10 +260,10 @@ def _of_secret(reading: Reading) -> list[Finding]:
     of_value = ((check, problem) for check, rule in _OF_VALUE for problem in rule(reading))
     rules = _OF_SECRET if reading.marker is None else _WITH_MARKER
     of_secret = [(check, problem) for check, rule in rules for problem in rule(reading)]
-    return [_finding_about(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
+    return [_finding_of(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
 
 
-def _finding_about(reading: Reading, check: Check, problem: Problem) -> Finding:
+def _finding_of(reading: Reading, check: Check, problem: Problem) -> Finding:
     return finding(reading.setup.policies, check, problem, reading.policy, reading.used.source)
 
 
@@ -274,7 +274,7 @@ def finding(
     policy: SecretPolicy | None = None,
     source: str = "none",
 ) -> Finding:
-    """Return a finding about one secret, or about the set-up, which all owners are responsible for."""
+    """Return a finding about one secret, or about the set-up. All owners are responsible for the set-up."""
     concerned = policies if policy is None else (policy,)
     return Finding(
         check=check,

@@ -34,7 +34,7 @@ class _Sealed:
 class _Reveal(_Sealed):
     """Return a text that is in no attribute. Refuse pickling: cloudpickle and dill would pickle a function."""
 
-    __slots__ = ("__dict__", "_function")  # `vars` of it is empty
+    __slots__ = ("__dict__", "_function")  # for encoders that use `vars`: it is empty
 
     def __init__(self, text: str) -> None:
         self._function: Callable[[], str] = lambda: text

@@ -242,7 +242,6 @@ class ModelSetup(Frozen):
 
 
 NO_SETUP: Final = ModelSetup()
-"""The set-up of a model that declares none."""
 
 
 class Setup(Frozen):
@@ -375,7 +374,7 @@ def _directory_fault(path: str) -> str | None:
     except FileNotFoundError:
         return "is a broken link" if os.path.islink(path) else _working_directory_fault()
     except (OSError, ValueError):
-        return "cannot be read"
+        return CANNOT_BE_READ
 
 
 def _working_directory_fault() -> str:

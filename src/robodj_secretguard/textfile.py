@@ -76,7 +76,6 @@ class TextFile(Frozen):
 
 
 NO_TEXT: Final = TextFile()
-"""There is no file."""
 
 
 def read_text_file(path: str, *, most: int) -> TextFile:
