@@ -1,6 +1,6 @@
-"""pytest's plugin of `robodj_secretguard`: keys for tests, and bad ones for testing that a service refuses them.
+"""The pytest plugin of `robodj_secretguard`: keys for tests, and bad keys for testing that a service refuses them.
 
-It stands beside the package, so that a run that does not use it does not import that.
+This module is outside of the package. A run of pytest that does not use the plugin does not import the package.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ MODEL_OPTION: Final = "robodj_secrets_model"
 DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 
 _sessions: Final[list[int]] = []
-"""The process of each run of pytest that goes on, which may hold another one."""
+"""The process of each active run of pytest. One run may contain another one."""
 
 
 class BadSecret(Protocol):
-    """What `bad_robodj_secret` is."""
+    """The type of the fixture `bad_robodj_secret`."""
 
     def __call__(self, check: str, secret: str | None = None) -> None:
         """Make one secret bad until the test ends, and all others good.
 
         Args:
             check: the check that finds it, such as `expired`.
-            secret: the secret's name; `None` for the first that is declared. `shared` is reported for this secret, or
-                for the second where this is the first: the check reports the later of two.
+            secret: the name of the secret; `None` for the first declared one. `shared` is reported for the later one of
+                two secrets: for this secret, or for the second one where this is the first.
 
         Raises:
-            ValueError: there is no such check or secret, or `shared` is asked for where there is one secret.
+            ValueError: the check or the secret is unknown, or the check is `shared` and there is only one secret.
         """
 
 
 def is_running() -> bool:
-    """Whether pytest runs in this process, so that a refusal is a `SystemExit` in threads and event loops too."""
-    return os.getpid() in _sessions  # a test may have forked a process that serves
+    """Check whether pytest runs in this process. Then a refusal is a `SystemExit` in threads and event loops too."""
+    return os.getpid() in _sessions  # not in a service that a test forked
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare what a project's configuration may say."""
-    ephemeral = "give the whole run temporary keys, before anything of the project is imported"
+    """Declare the options of the configuration, and register the run."""
+    ephemeral = "use temporary keys for the whole run, and set them before the project is imported"
     parser.addini(EPHEMERAL_OPTION, ephemeral, type="bool", default=False)
-    model = "the settings model whose secrets these are, as package.module:Class"
+    model = "the settings model that declares the secrets: package.module:Class"
     parser.addini(MODEL_OPTION, model, default=DEFAULT_MODEL)
     pluginmanager.register(_Run(), "robodj_secretguard_run")
 
@@ -63,7 +63,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 class _Run:
-    """A run of pytest: where an import of the project's is refused, it says so in one line. It failed, not pytest."""
+    """A run of pytest. Report a refusal during an import in one line, as an error of the project and not of pytest."""
 
     config: pytest.Config
 
@@ -72,7 +72,7 @@ class _Run:
         self.config = early_config
         _sessions.append(process := os.getpid())
         early_config.add_cleanup(lambda: _sessions.remove(process))
-        if early_config.pluginmanager.hasplugin("django"):  # which imports the settings before all others come
+        if early_config.pluginmanager.hasplugin("django"):  # it imports the settings before other plugins run
             _make_ephemeral(early_config)
         return (yield from self._usage_error())
 
@@ -102,7 +102,7 @@ class _Run:
         raise pytest.UsageError(why)
 
     def _why(self, refusal: SystemExit) -> str:
-        """Say what was refused, and what to do; raise what is no refusal of ours."""
+        """Return the refusal and a hint. Raise any other `SystemExit`."""
         refused = next((note for note in getattr(refusal, "__notes__", ()) if note.startswith("refused: ")), None)
         if refused is None:
             raise refusal
@@ -111,9 +111,7 @@ class _Run:
         elif "set-up: ephemeral" in refused:
             hint = "The environment is protected, where temporary keys are refused."
         else:
-            hint = (
-                f"The temporary keys are those of {self.config.getini(MODEL_OPTION)}: name another in {MODEL_OPTION}."
-            )
+            hint = f"The temporary keys are for {self.config.getini(MODEL_OPTION)}. Set {MODEL_OPTION} to your model."
         return f"guard() {refused}. {hint}"
 
 
@@ -134,7 +132,7 @@ def _make_ephemeral(config: pytest.Config) -> None:
 
 @pytest.fixture
 def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> SecretSettings:
-    """Give a test temporary keys of its own: in the environment, and as the validated settings."""
+    """Set separate temporary keys in the environment of a test, and return them as the validated settings."""
     model = _model(pytestconfig)
     _set_ephemeral(monkeypatch, model)
     return model()
@@ -142,7 +140,7 @@ def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BadSecret:
-    """Give a test a function that makes one secret bad, as a check finds it, and all others good."""
+    """Return a function that makes one secret bad for a check, and all others good."""
     from robodj_secretguard.models import setup_of
     from robodj_secretguard.sealed import contain
     from robodj_secretguard.testing import KINDS, bad_secret, put_list
@@ -151,23 +149,23 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
     policies = {policy.name: policy for policy in model.secret_policies.values()}
     numbers = itertools.count()
 
-    def make(check: str, secret: str | None = None) -> None:
+    def make_bad(check: str, secret: str | None = None) -> None:
         if check not in KINDS or secret not in {None, *policies} or (check == "shared" and len(policies) == 1):
-            msg = f"the checks are {', '.join(KINDS)}; the secrets are {', '.join(policies)}; two are shared"
+            msg = f"the checks are {', '.join(KINDS)}; the secrets are {', '.join(policies)}; shared needs two secrets"
             raise ValueError(msg)
         config = tmp_path / f"robodj_config_{next(numbers)}"
         config.mkdir(mode=0o700)
         if setup_of(model).require_revocation_list:
             put_list(str(config))
-        # Also where the service passes a config_dir of its own.
+        # This also replaces a config_dir that the service passes.
         monkeypatch.setattr("robodj_secretguard.sources.config_directory", lambda *_: (str(config), "environment"))
         policy = policies[secret or next(iter(policies))]
-        # Contained: the keys that are made are in its frames, which a report may show.
+        # Contained: its frames have the new keys, and a test report may show frames.
         made = contain(lambda: _set(monkeypatch, bad_secret(check, policy, tuple(policies.values()), str(config))))
         if isinstance(made, BaseException):
             raise made
 
-    return make
+    return make_bad
 
 
 def _set(patch: pytest.MonkeyPatch, variables: Mapping[str, str | None]) -> None:
@@ -189,7 +187,7 @@ def _model(config: pytest.Config) -> type[SecretSettings]:
     from robodj_secretguard.loading import load_model
 
     try:
-        with pytest.MonkeyPatch.context() as patch:  # of ours alone: pytest may not have come to it yet
+        with pytest.MonkeyPatch.context() as patch:  # pytest may set pythonpath later
             patch.setattr(sys, "path", [*map(str, config.getini("pythonpath")), *sys.path])
             return load_model(config.getini(MODEL_OPTION))
     except UsageError as error:

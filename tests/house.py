@@ -24,7 +24,7 @@ COMMON_BASE: Final = "SecretGuardError"
 # What there is now: it may shrink, and grows only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1725,
+    "statements of a start": 1698,
     "statements": 5440,
     "lines": 10960,
     "record types": 33,

@@ -240,7 +240,7 @@ class TestRefused:
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with files.locked_directory(str(checker.config)):
             said = refused(checker, FIRST)
-        assert said == "the config directory: another process does not let go of it: try again"
+        assert said == "the config directory: another process has locked it: try again"
         write(checker, FIRST)
 
     def test_a_file_that_appears_meanwhile(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:

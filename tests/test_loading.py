@@ -23,9 +23,9 @@ MODULES = {
 NO_NAME = "must be package.module:Class"
 NOT_FOUND = (
     "importing it failed (ModuleNotFoundError);"
-    " it is neither installed nor in the working directory, or imports what is neither"
+    " its module or an import of it is not installed and not in the working directory"
 )
-NO_MODEL = "what it names is not a SecretSettings model that declares a secret"
+NO_MODEL = "must name a SecretSettings model that declares a secret"
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ class TestDeclaration:
 
     def test_no_hidden_attributes(self) -> None:
         """A name that begins with an underscore would be no field, and so no declared secret."""
-        with pytest.raises(TypeError, match=r"^Hidden must declare secrets alone"):
+        with pytest.raises(TypeError, match=r"^Hidden must declare only secrets"):
 
             class Hidden(RuntimeSecrets):
                 _own: Annotated[SecretStr, policy()]
@@ -534,5 +534,5 @@ class TestValidatorOfTheHost:
                 vars(self)["derived"] = keys[V1]
 
         assert found(check(Puts)) == [("internal", None)]
-        with pytest.raises(CheckFailedError, match="an attribute was put on the settings"):
+        with pytest.raises(CheckFailedError, match="an attribute was added to the settings"):
             Puts()

@@ -433,7 +433,7 @@ def log_at(path: Path, mode: int = 0o600, size: int = len(WHOLE)) -> Path:
     return path
 
 
-LINK = "it is a link, and nothing is read or written through one"
+LINK = "it is a link, and links are not followed"
 OTHERS = "others may have changed it: "
 UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "directory": (os.mkdir, "it is not a regular file"),
@@ -535,7 +535,7 @@ class TestFile:
         path.write_bytes(WHOLE)
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with open(path, "rb") as other, locked(other.fileno()):
-            assert refused(path) == "another process does not let go of it: try again"
+            assert refused(path) == "another process has locked it: try again"
             assert load(str(path)) == read(WHOLE)
         assert path.read_bytes() == WHOLE
 

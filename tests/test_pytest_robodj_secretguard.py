@@ -115,7 +115,7 @@ class TestEphemeralRun:
             "    assert sys.path == PATH\n"
             "def test_one_secret_shares_with_none(bad_robodj_secret):\n"
             "    bad_robodj_secret('missing')\n"
-            "    with pytest.raises(ValueError, match='two are shared'):\n"
+            "    with pytest.raises(ValueError, match='shared needs two secrets'):\n"
             "        bad_robodj_secret('shared')\n"
         )
         ini = [EPHEMERAL, "robodj_secrets_model = settings:Own", *more]
@@ -158,7 +158,7 @@ class TestRefusedImport:
         }
         ini = [EPHEMERAL, "pythonpath = . lib"]
         ran = pytest_on(files, "--continue-on-collection-errors", *options, ini=ini)
-        another = f"The temporary keys are those of {DEFAULT_MODEL}: name another in robodj_secrets_model."
+        another = f"The temporary keys are for {DEFAULT_MODEL}. Set robodj_secrets_model to your model."
         assert f"\nguard() refused: ephemeral.key: missing. {another}\n" in ran.out
         protected = "The environment is protected, where temporary keys are refused."
         assert f"\nguard() refused: set-up: ephemeral. {protected}\n" in ran.out

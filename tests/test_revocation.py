@@ -187,7 +187,7 @@ class TestRefused:
     def test_link(self, config: Path) -> None:
         """A link is neither followed nor replaced."""
         (config / NAME).symlink_to("nothing")
-        assert refused(config) == "it is a link, and nothing is read or written through one"
+        assert refused(config) == "it is a link, and links are not followed"
         assert os.listdir(config) == [NAME]
 
     def test_not_a_regular_file(self, config: Path) -> None:
@@ -226,7 +226,7 @@ class TestRefused:
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         (config / NAME).write_text("# ours\n")
         with (config / NAME).open("rb") as file, files.locked(file.fileno()):
-            assert refused(config) == "another process does not let go of it: try again"
+            assert refused(config) == "another process has locked it: try again"
 
     def test_read_only_file_system(self, config: Path) -> None:
         """On a read-only file system, the message says where to add the entry."""

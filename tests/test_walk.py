@@ -111,7 +111,7 @@ class TestWalk:
         [
             ("missing", NOT_THERE),
             ("nowhere", NOT_THERE),
-            ("itself", "it is a link, and nothing is read or written through one"),
+            ("itself", "it is a link, and links are not followed"),
             ("a\0b", "it is not a valid path"),
             ("a" * 256, why(errno.ENAMETOOLONG)),
             ("fifo", IRREGULAR),
@@ -206,7 +206,7 @@ class TestContent:
         [
             ("fifo", Where.FILE, IRREGULAR),
             ("", Where.FILE, IRREGULAR),
-            ("link", Where.FILE, "it is a link, and nothing is read or written through one"),
+            ("link", Where.FILE, "it is a link, and links are not followed"),
             ("file", Where.LINK, why(errno.EINVAL)),
             ("gone", Where.FILE, NOT_THERE),
             ("gone", Where.LINK, NOT_THERE),

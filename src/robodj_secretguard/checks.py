@@ -1,7 +1,7 @@
 """The checks of policy section 6: the table `CHECKS` at the end, and the rule of each.
 
-A rule is a pure function of what was read. It yields what is wrong and the fix, as texts of constants, declared names,
-lengths and times. Nothing here reads, shows a value or raises.
+A rule is a pure function of the values that were read. It yields what is wrong and the fix, as texts of constants,
+declared names, lengths and times. No rule reads, shows a value or raises.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.textfile import TextFile
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
-"""This source is no older: an earlier clock is wrong, and would let an expired key pass."""
+"""This release is later: an earlier clock is wrong, and an expired key could pass."""
 CADENCE_GRACE: Final = timedelta(days=1)
 
 _MOST_NUMBERS: Final = 3
@@ -72,11 +72,11 @@ class Severity(StrEnum):
     ALERT = "alert"
     WARNING = "warning"
     NOTE = "note"
-    """Shown and not counted: it fails no gate, not even with `--strict`."""
+    """Shown and not counted: no gate fails, also with `--strict`."""
 
 
 class State(StrEnum):
-    """A secret's presence and validity, in the words of the Codex Environment Contract."""
+    """The presence and validity of a secret, in the words of the Codex Environment Contract."""
 
     MISSING = "missing"
     INVALID_FORMAT = "invalid-format"
@@ -85,7 +85,7 @@ class State(StrEnum):
 
 
 class Check(StrEnum):
-    """The checks (policy section 6), in the order in which a secret's findings are reported."""
+    """The checks (policy section 6), in the order of the findings of a secret."""
 
     MISSING = "missing"
     PLACEHOLDER = "placeholder"
@@ -112,13 +112,13 @@ class Check(StrEnum):
 
 
 class Problem(Frozen):
-    """What a rule has found.
+    """The result of a rule: one thing that is wrong.
 
     Attributes:
         what: what is wrong.
         fix: what to do.
-        source: where it was found; `None` for where the secret's value comes from.
-        severity: another severity than that of the check.
+        source: where it was found; `None` for the source of the secret's value.
+        severity: the severity, where it is not that of the check.
     """
 
     what: str
@@ -157,7 +157,7 @@ def _file_unsafe(reading: Reading) -> Problems:
 
 
 def _listed(faults: Sequence[str], *, most: int) -> str:
-    """Return the first of some faults, and how many more there are."""
+    """Return the first faults, and the number of the others."""
     first, more = faults[:most], len(faults) - most
     return " and ".join(first) if more <= 0 else f"{', '.join(first)}, and {more} more"
 
@@ -200,7 +200,7 @@ _WITHOUT: Final = {
     QUOTES: ("the quotes", " (docker --env-file keeps them)"),
     PADDING: ("the = signs at the end", ""),
 }
-"""What is to be removed from a value that is otherwise a key, and where it usually comes from."""
+"""What to remove from a value that is otherwise a key, and where it usually comes from."""
 
 
 def _weak(reading: Reading) -> Problems:
@@ -216,10 +216,10 @@ def _revoked(reading: Reading) -> Problems:
 
 
 def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
-    """Yield each secret that equals, contains or lies in earlier ones, and the names of these."""
+    """Yield each secret that equals, contains or is in earlier secrets, and the names of these."""
     keys = [(reading, canonical(reading.value.get_secret_value())) for reading in readings if reading.value is not None]
     together = "\n".join(key for _, key in keys)
-    if all(together.count(_stem(key)) == 1 for _, key in keys):  # in C: pair by pair only where something is shared
+    if all(together.count(_stem(key)) == 1 for _, key in keys):  # in C, and by pairs only for shared keys
         return
     earlier: list[tuple[SecretPolicy, str]] = []
     for reading, key in keys:
@@ -229,17 +229,16 @@ def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, lis
         if shared:
             variables = " and ".join(each.variable for each in (reading.policy, *shared))
             what = f"{variables} are equal, or one contains the other"
-            yield reading, Problem(what, _COMPARE), [each.name for each in shared]
+            fix = (
+                "compare them with the secret manager; set each to its own value there; if they are equal there,"
+                " rotate each"
+            )
+            yield reading, Problem(what, fix), [each.name for each in shared]
         earlier.append((reading.policy, key))
 
 
-_COMPARE: Final = (
-    "compare them with the secret manager; set each to its own value there; if they are equal there, rotate each"
-)
-
-
 def _stem(key: str) -> str:
-    """Return what is compared of a key: all of it, or without a last character that has unused bits."""
+    """Return the part of a key that is compared: without a last character that has unused bits."""
     return key if len(last_characters(key)) == 1 else key[:-1]
 
 
@@ -251,34 +250,27 @@ def _expired(reading: Reading) -> Problems:
 
 
 def _expiry_marker(reading: Reading) -> Problems:
-    if reading.found and reading.marker is not None and reading.expires_at is None:
-        without = {f"{reading.marker.get_secret_value()}{rest}": why for rest, why in _INCOMPLETE_MARKERS.items()}
-        why = next(
-            (why for text, why in without.items() if parse_marker(SealedStr(text))), "is not an ISO-8601 instant"
-        )
-        del without
-        name = reading.policy.expiry_variable
+    name, marker = reading.policy.expiry_variable, reading.marker
+    if reading.found and marker is not None and reading.expires_at is None:
+        completed = ((SealedStr(marker.get_secret_value() + rest), why) for rest, why in _INCOMPLETE_MARKERS.items())
+        why = next((why for text, why in completed if parse_marker(text)), "is not an ISO-8601 instant")
         yield Problem(f"{name} {why}", f"write the instant in {name} like 2027-01-31T09:00:00Z (Z is UTC)")
 
 
 _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time and no timezone"}
-"""What completes a marker, and what it was without that."""
+"""The missing end of a marker, and the fault of a marker without it."""
 
 
 def _clock(reading: Reading) -> Problems:
-    if reading.found and _is_clock_wrong(reading):
-        now, name = reading.setup.now, reading.policy.expiry_variable
+    now, name = reading.setup.now, reading.policy.expiry_variable
+    if reading.found and now < EARLIEST_CLOCK:
         what = f"the clock says {iso_utc(now)}, before this release: {name} cannot be checked"
         yield Problem(what, "set the clock of this machine, then start again")
 
 
-def _is_clock_wrong(reading: Reading) -> bool:
-    return reading.setup.now < EARLIEST_CLOCK
-
-
 def _time_left(reading: Reading) -> timedelta | None:
-    """Return how long a key is still valid; `None` where it has expired, or where that is unknown."""
-    if not reading.found or reading.expires_at is None or _is_clock_wrong(reading):
+    """Return how long a key is still valid; `None` for an expired key, or where that is unknown."""
+    if not reading.found or reading.expires_at is None or reading.setup.now < EARLIEST_CLOCK:
         return None
     left = reading.expires_at - reading.setup.now
     return left if left > timedelta(0) else None
@@ -286,7 +278,7 @@ def _time_left(reading: Reading) -> timedelta | None:
 
 def _expiring(reading: Reading) -> Problems:
     left, policy = _time_left(reading), reading.policy
-    # Temporary keys have a finding of their own.
+    # Temporary keys have another finding.
     if left is not None and reading.expires_at and left <= policy.warn_before and not reading.setup.ephemeral:
         days = -(-left // timedelta(days=1))
         within = f"within {days} day{'s' if days > 1 else ''}"
@@ -313,7 +305,7 @@ def _file_fallback(reading: Reading) -> Problems:
 
 
 def _move(reading: Reading, where: str) -> str:
-    """Return how a key goes from a file to the environment, and is not lost."""
+    """Return the fix that moves a key from a file to the environment, without the risk of losing it."""
     return f"{_STORE}, if it is not there; then set {reading.policy.variable} to it, and delete {where}"
 
 
@@ -345,14 +337,14 @@ def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
     for offer in [each for each in reading.offers if each.is_break_glass and each.is_off is is_off]:
         if offer is not reading.used and holds_key_material(offer.text):
             what = "cannot be read and may have a key" if offer.text.unreadable else "has a key"
-            # Never in the place of the key that is in use.
+            # Never as the current version: another key is in use.
             as_what = "" if reading.used is NOTHING else " as an old version"
             fix = f"{_STORE}{as_what}, if it is not there; then delete {offer.location}"
             yield Problem(f"{offer.location} {what}, but {why}", fix, offer.source)
 
 
 def holds_key_material(file: TextFile) -> bool:
-    """Whether a key file holds anything but blanks, comments and placeholders, or cannot be read."""
+    """Check whether a key file has a line that may be a key, or cannot be read."""
     return bool(file.unreadable) or not all(is_placeholder(line.get_secret_value()) for line in file.lines)
 
 
@@ -373,15 +365,11 @@ def _near_miss_of_setup(setup: Setup) -> Problems:
 
 def _misspelled(setup: Setup, policy: SecretPolicy | None) -> Problems:
     for miss in setup.near_misses:
-        if miss.meant.policy is policy:
-            severity = None if miss.meant.loosens else Severity.WARNING
-            yield Problem(_ignored_name(miss), _fix_of_name(miss), "environment", severity)
-
-
-def _ignored_name(miss: NearMiss) -> str:
-    if miss.name:
-        return f"{miss.name} is not read; did you mean {miss.meant.name}?"
-    return f"a variable that looks like {miss.meant.name} is not read"
+        meant = miss.meant
+        if meant.policy is policy:
+            hidden = f"a variable that looks like {meant.name} is not read"
+            what = f"{miss.name} is not read; did you mean {meant.name}?" if miss.name else hidden
+            yield Problem(what, _fix_of_name(miss), "environment", None if meant.loosens else Severity.WARNING)
 
 
 def _fix_of_name(miss: NearMiss) -> str:
@@ -410,7 +398,7 @@ _WHO_MAY: Final = {
 
 
 def _misnamed(setup: Setup, file: str, fix: str, severity: Severity | None) -> Problems:
-    """Yield the file that an editor gave a second ending."""
+    """Yield the problem of a file to which an editor added `.txt`."""
     if f"{file}.txt" not in {each.file for each in setup.policies}:
         where = shown_path(file, setup.directory_named_by)
         other = shown_path(f"{file}.txt", setup.directory_named_by)
@@ -433,7 +421,7 @@ _FIX_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
 
 
 def unusable_directories(setup: Setup) -> Problems:
-    """Yield the config directories that cannot be used."""
+    """Yield the problems of config directories that cannot be used."""
     for named_by, fault in ((setup.directory_named_by, setup.directory_fault), ("model", setup.model_directory_fault)):
         if fault:
             fix = _FIX_OF_DIRECTORY[named_by]
@@ -456,23 +444,23 @@ def _revocation_list(setup: Setup) -> Problems:
             if file.exposed and not file.unreadable:
                 fix += f", then {chmod(file, where, named_by)}"
             yield Problem(f"{where} {_listed(unsafe, most=1)}", fix, source)
-        # Where the directory itself is missing, that is what is to be fixed.
+        # An unusable directory has its own finding.
         if setup.list_required and number in absent_lists(setup.lists) and not setup.directory_fault:
             what = f"the revocation list {where} is {'empty' if file.exists else 'missing'}, and the model requires one"
             yield Problem(what, restore, source)
-        if invalid := _numbered("line", invalid_lines(file)):
-            what = f"{invalid} of {where} {_NO_FINGERPRINT[len(invalid_lines(file)) > 1]}"
-            yield Problem(
-                what, f"replace {invalid} by the copy in version control; keep the fingerprint ({FORM})", source
-            )
-    if invalid := _numbered("entry", invalid_entries(setup.added)):
-        what = f"{invalid} of {REVOKED_FINGERPRINTS} {_NO_FINGERPRINT[len(invalid_entries(setup.added)) > 1]}"
-        yield Problem(
-            what, f"replace {invalid} by the copy in the secret manager; keep the fingerprint ({FORM})", "environment"
-        )
+        yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", source)
+    invalid = invalid_entries(setup.added)
+    yield from _invalid(("entry", "entries"), invalid, REVOKED_FINGERPRINTS, "the secret manager", "environment")
 
 
-_NO_FINGERPRINT: Final = ("is not a fingerprint", "are not fingerprints")
+def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Problems:
+    """Yield the problem of lines or entries that are not fingerprints, with their first numbers."""
+    if numbers:
+        first, more = ", ".join(map(str, numbers[:_MOST_NUMBERS])), len(numbers) - _MOST_NUMBERS
+        kind, are = (kinds[0], "is not a fingerprint") if len(numbers) == 1 else (kinds[1], "are not fingerprints")
+        named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
+        fix = f"replace {named} by the copy in {origin}; keep the fingerprint ({FORM})"
+        yield Problem(f"{named} of {where} {are}", fix, source)
 
 
 def _lists_of_others(setup: Setup) -> Problems:
@@ -485,18 +473,8 @@ def _lists_of_others(setup: Setup) -> Problems:
 
 
 def revocation_list_problems(setup: Setup) -> list[Problem]:
-    """Return all that is wrong with the revocation list, what is wrong with its variable last."""
+    """Return all problems of the revocation list. Those of its variable are the last."""
     return sorted((*_revocation_list(setup), *_lists_of_others(setup)), key=lambda each: each.source == "environment")
-
-
-def _numbered(kind: str, numbers: Sequence[int]) -> str:
-    """Name lines or entries by their numbers: the first few."""
-    if not numbers:
-        return ""
-    first = ", ".join(map(str, numbers[:_MOST_NUMBERS]))
-    more = f" and {len(numbers) - _MOST_NUMBERS} more" if len(numbers) > _MOST_NUMBERS else ""
-    plural = {"line": "lines", "entry": "entries"}[kind]
-    return f"{kind if len(numbers) == 1 else plural} {first}{more}"
 
 
 def _ephemeral(setup: Setup) -> Problems:
@@ -510,37 +488,37 @@ def _ephemeral(setup: Setup) -> Problems:
 
 
 def internal(error_type: str) -> Problem:
-    """Return that a check itself failed, with an error of this type."""
+    """Return the problem of a check that ended with an error of this type."""
     fix = "check the service's own validators and arguments of guard(); if it has none, report a bug"
     return Problem(f"the check itself failed ({error_type}), so nothing is verified", fix, "none")
 
 
 @dataclass_transform(kw_only_default=True)
 class _Entry(SimpleNamespace):
-    """Lets a type checker know the fields of an entry. A record of another kind would cost a start more."""
+    """Declare the fields of an entry for type checkers. A `Frozen` record would make the startup slower."""
 
 
 class CheckEntry(_Entry):
-    """One check. The README's table and `explain` print its texts: whole sentences of 25 words at most, in ASCII.
+    """One check. The README's table and `explain` print its texts: complete sentences of at most 25 words, in ASCII.
 
     Attributes:
         check: its id.
-        severity: of its findings, where a rule does not say another.
+        severity: the severity of its findings, unless a rule gives another one.
         title: what is wrong, in a few words.
         meaning: when it is reported.
-        why: why it refuses, or warns.
+        why: why it refuses or warns.
         causes: how it usually happens.
-        fixes: what an operator does: first what is right most often, then by the fault.
-        section: the section of the policy that it comes from.
-        commands: a purpose and a command each, with `{name}`, `{variable}`, `{file}`, `{generator}` of every declared
-            secret, and `{options}`.
+        fixes: what an operator does: first the most frequent fix, then one fix for each fault.
+        section: the section of the policy that requires it.
+        commands: pairs of a purpose and a command. The placeholders `{name}`, `{variable}`, `{file}` and `{generator}`
+            are of a declared secret. `{options}` is also one.
         otherwise: the other severity, and when that is used.
-        state: what a secret is where the check has a finding on it.
-        scope: what it is about. Of the scope `value`, a secret has the first finding only. A rule of `marker` runs
-            where a marker is set. A check of `log` runs in the commands that read the operations log.
-        of_secret: its rule for each secret.
-        of_all: its rule for all secrets together.
-        of_setup: its rule for the set-up.
+        state: the state of a secret with a finding of this check.
+        scope: the subject of the check. Of the scope `value`, only the first finding of a secret is reported. Rules of
+            `marker` run where a marker is set. Checks of `log` run in the commands that read the operations log.
+        of_secret: the rule for each secret.
+        of_all: the rule for all secrets together.
+        of_setup: the rule for the set-up.
     """
 
     check: Check
@@ -1339,4 +1317,4 @@ CHECKS: Final = (
         of_setup=_lists_of_others,
     ),
 )
-"""Every check, in the order in which the findings of a secret are reported."""
+"""Every check, in the order of the findings of a secret."""

@@ -1,7 +1,7 @@
-"""The JSON document of a report: its fields, their types and what they mean. Only type checkers and tests import it.
+"""The JSON document of a report: its fields, their types and their meaning. Only type checkers and tests import it.
 
-`kinds.py` has the other kinds. `python tests/generated.py` writes docs/schemas from both; docs/json.md says which
-changes get a new number.
+`kinds.py` has the other kinds. `python tests/generated.py` writes docs/schemas from both modules. docs/json.md explains
+which changes need a new version.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from robodj_secretguard.material import FINGERPRINT
 
 
 def described_by(kind: Any) -> GetPydanticSchema:
-    """Return what gives a plain type the schema of another one."""
+    """Return the metadata that gives a plain type the schema of another type."""
     return GetPydanticSchema(lambda _, handler: handler(kind))
 
 
@@ -30,9 +30,9 @@ class Model(TypedDict):
     """The settings model that the command used."""
 
     name: str
-    """Its name, as `package.module:Class`."""
+    """Its name: `package.module:Class`."""
     source: Annotated[str, described_by(Literal["option", "pyproject.toml", "default"])]
-    """What named it."""
+    """What selected it."""
 
 
 class RevocationList(TypedDict):
@@ -45,7 +45,7 @@ class RevocationList(TypedDict):
 
 
 class Secret(TypedDict):
-    """A declared secret as it was found."""
+    """The status of a declared secret."""
 
     secret: str
     """Its name."""
@@ -85,11 +85,11 @@ class Finding(TypedDict):
     remedy: str
     """What to do, in words."""
     owner: str
-    """Who is to do it."""
+    """Who does it."""
 
 
 class Report(TypedDict):
-    """What `check`, `exec` and `Report.as_dict()` return: the outcome of one check of every declared secret."""
+    """The result of one check of every declared secret: `check`, `exec` and `Report.as_dict()` return it."""
 
     schema: Literal[1]
     """The version of this kind of document."""
@@ -97,14 +97,14 @@ class Report(TypedDict):
     ok: bool
     """Whether there is no alert. With `--strict`: and no warning."""
     model: NotRequired[Model]
-    """Not in the result of `Report.as_dict()`, nor in a report that is part of another document."""
+    """Absent in the result of `Report.as_dict()`, and in a report that is part of another document."""
     checked_at: Instant
-    """When the check was made."""
+    """The time of the check."""
     require_env_only: bool
     """Whether fallback files were off."""
     revocation_list: RevocationList | None
-    """Null when the list was not looked for."""
+    """Null when the check failed before it read the list."""
     secrets: list[Secret]
-    """Every declared secret, in declared order. It may be empty after the finding `internal`: nothing was verified."""
+    """Every declared secret, in declared order. It can be empty with the finding `internal`: nothing was verified."""
     findings: list[Finding]
-    """All findings: about the set-up first, then by secret."""
+    """All findings: first those about the set-up, then by secret."""

@@ -1,4 +1,4 @@
-"""Findings and events, to the host's structlog pipeline or to a plain logger. The only importer of structlog."""
+"""Write findings and events to the host's structlog pipeline or to a standard stream. Only this imports structlog."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.report import Finding, Report
 
     Event: TypeAlias = tuple[Severity, str, dict[str, Any]]
-    """Its severity, its text, and its fields."""
+    """The severity, the text and the fields."""
 
 LOGGER_NAME: Final = "robodj_secretguard"
 PASSED_EVENT: Final = "secret integrity check passed"
@@ -28,15 +28,15 @@ _this_thread: Final = threading.local()
 
 
 def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: int = 0) -> bool:
-    """Write every finding, whatever the streams and the pipeline do (policy section 6); return whether all were taken.
+    """Write every finding, also when a stream or the pipeline fails (policy section 6). Return whether that worked.
 
-    `logger` is the host's structlog logger; `None` for the pipeline that the host has configured, if it has.
-    `refusal` is the last line of a refusal; its event has the fields of the others, and the exit status.
+    `logger` is the host's structlog logger; `None` for the pipeline that the host configured, if there is one.
+    `refusal` is the last line of a refusal. Its event has the fields of the findings, and the exit status.
     """
     plain: list[Event] = [(each.severity, each.text, {}) for each in report.findings]
     if refusal:
         plain.append((Severity.ALERT, refusal, {}))
-    if getattr(_this_thread, "is_emitting", False):  # the pipeline calls guard() itself, and would forever
+    if getattr(_this_thread, "is_emitting", False):  # the pipeline calls guard(): no endless recursion
         return _write_plainly(plain, "stderr", "stdout")
     _this_thread.is_emitting = True
     try:
@@ -44,15 +44,15 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
         if pipeline is None:
             return _write_plainly(plain, "stdout", "stderr")
         if report.ok:
-            said = _send(pipeline, map(_event, report.findings)) or _write_plainly(plain, "stderr", "stdout")
+            written = _send(pipeline, map(_event, report.findings)) or _write_plainly(plain, "stderr", "stdout")
             _send_passed(pipeline, report)
-            return said
-        # First, and always: a level filter, a dropped event or a queue cannot be told from delivery.
-        said = _write_plainly(plain, "stderr", "stdout")
+            return written
+        # First, and always: a filter, a dropped event or a queue looks like delivery.
+        written = _write_plainly(plain, "stderr", "stdout")
         last = dict.fromkeys(_FIELDS) | {"severity": "alert", "exit_status": exit_status}
         events = [*map(_event, report.findings), (Severity.ALERT, refusal, last)]
         _send(pipeline, events[: len(plain)])
-        return said
+        return written
     finally:
         _this_thread.is_emitting = False
 
@@ -63,13 +63,13 @@ def _event(finding: Finding) -> Event:
 
 
 class _PlainStream:
-    """A logger that writes each event to a standard stream, or to the other one when the first does not take it."""
+    """Write each event to a standard stream, or to the other one when the first one fails."""
 
     def __init__(self, first: StreamName, second: StreamName) -> None:
         self._streams = (first, second)
 
     def critical(self, line: str) -> None:
-        # By name, at the time: a host may have replaced, closed or deleted either.
+        # By name, each time: a host may have replaced, closed or deleted a stream.
         if not any(write_line(getattr(sys, name, None), line) for name in self._streams):
             raise OSError
 
@@ -82,9 +82,9 @@ def _write_plainly(events: Sequence[Event], first: StreamName, second: StreamNam
 
 
 def _wrapped_by_structlog(plain: _PlainStream) -> Any:
-    """Return a structlog logger of our own before a plain stream, which no configuration of the host's reaches."""
+    """Return a separate structlog logger in front of a plain stream: the host's configuration does not change it."""
     try:
-        import structlog  # noqa: PLC0415 - only when there is something to say: it is not free
+        import structlog  # noqa: PLC0415 - slow, and needed only for findings
 
         return structlog.wrap_logger(
             plain,
@@ -92,21 +92,21 @@ def _wrapped_by_structlog(plain: _PlainStream) -> Any:
             wrapper_class=structlog.BoundLogger,
             context_class=dict,
         )
-    except BaseException:  # noqa: BLE001 - whatever is wrong with it, the lines are written
+    except BaseException:  # noqa: BLE001 - the lines are written without structlog
         return plain
 
 
 def configured_pipeline() -> Any:
-    """Return the structlog pipeline that the host has configured; `None` where it has none."""
+    """Return the structlog pipeline that the host configured; `None` where there is none."""
     try:
-        structlog = sys.modules["structlog"]  # a host that has not imported it has not configured it
+        structlog = sys.modules["structlog"]  # without an import there is no configuration
         return structlog.get_logger(LOGGER_NAME) if structlog.is_configured() else None
-    except BaseException:  # noqa: BLE001 - not imported, or only half
+    except BaseException:  # noqa: BLE001 - not imported, or only partly
         return None
 
 
 def _send(logger: Any, events: Iterable[Event]) -> bool:
-    """Send events until one fails, and return whether none did."""
+    """Send events until one fails, and return whether all were sent."""
     try:
         for severity, text, fields in events:
             (logger.critical if severity is Severity.ALERT else logger.warning)(text, **fields)
@@ -116,7 +116,7 @@ def _send(logger: Any, events: Iterable[Event]) -> bool:
 
 
 def _send_passed(pipeline: Any, report: Report) -> None:
-    """Send the evidence that this service runs on these keys."""
+    """Send the event that the check passed, with the fingerprint of each key."""
     with contextlib.suppress(BaseException):
         pipeline.info(
             PASSED_EVENT,
@@ -130,33 +130,32 @@ def _send_passed(pipeline: Any, report: Report) -> None:
 StreamName = Literal["stdout", "stderr"]
 
 
-class _Nowhere(io.TextIOBase):
-    """Takes everything and keeps nothing, without a descriptor, of which there may be none left."""
+class _NullStream(io.TextIOBase):
+    """Discard all text. Unlike os.devnull it needs no descriptor: none may be left."""
 
     def write(self, text: str) -> int:
         return len(text)
 
 
 def write_line(stream: TextIO | None, line: str, *, end: str = "\n") -> bool:
-    """Write and flush one line, and return whether the stream took it.
+    """Write and flush one line, and return whether that worked.
 
-    `stream` is one of `sys`: never a descriptor by its number, which another file may have taken.
+    `stream` is a stream of `sys`, never a descriptor by its number: another file may have that number.
     """
     if stream is None:
         return False
     try:
         stream.write(f"{line}{end}")
         stream.flush()
-    except BaseException:  # noqa: BLE001 - a host's stream may raise anything, and no trouble with it may matter
+    except BaseException:  # noqa: BLE001 - a host's stream may raise anything
         return False
     return True
 
 
 def silence_broken_streams() -> None:
-    """Take the standard streams that cannot be flushed out of the way.
+    """Replace the standard streams that cannot be flushed.
 
-    The interpreter flushes them once more as it exits, and where that fails it exits with 120, which supervisors take
-    for a reason to start the service again.
+    The interpreter flushes them at exit. Where that fails it exits with 120, and supervisors restart the service.
     """
     for name in ("stdout", "stderr"):
         try:
@@ -164,4 +163,4 @@ def silence_broken_streams() -> None:
             if stream is not None:
                 stream.flush()
         except BaseException:  # noqa: BLE001 - as above
-            setattr(sys, name, _Nowhere())
+            setattr(sys, name, _NullStream())

@@ -1,12 +1,12 @@
-"""The exceptions. No text of one shows what was passed or read: it could be a key."""
+"""The exceptions. Their texts never contain an argument or the content of a file: it could be a key."""
 
 
 class SecretGuardError(Exception):
-    """The base of all of them."""
+    """The base of all exceptions of this library."""
 
 
 class CheckFailedError(SecretGuardError):
-    """A check failed by itself: only the type of what went wrong is kept, its text may hold anything."""
+    """A check ended with an error. Only the type of the error is kept: its text may contain a key."""
 
     def __init__(self, error_type: str) -> None:
         super().__init__(f"the check itself failed: {error_type}")
@@ -14,19 +14,19 @@ class CheckFailedError(SecretGuardError):
 
 
 class UsageError(SecretGuardError):
-    """A usage error, or work that could not be done. Its text never contains the argument, which may be a key."""
+    """A usage error, or work that could not be done."""
 
 
 class RedactedError(SecretGuardError):
-    """Stands for an exception that showed a key: its text is that exception's, formatted and redacted."""
+    """Replace an exception that showed a key. Its text is the formatted and redacted original."""
 
 
 class FileError(SecretGuardError, OSError):
-    """Why a file, a list or a log cannot be used. Its text shows nothing of a path or of the content."""
+    """A file, a list or a log cannot be used. The text says why, without a path."""
 
 
 class ChangedError(FileError):
-    """Another program truncated or rewrote a file, without its lock."""
+    """Another program truncated or rewrote a file without its lock."""
 
     def __init__(self) -> None:
         super().__init__("another program truncated or changed it just now (logrotate's copytruncate?): try again")
@@ -37,4 +37,4 @@ class NoLogError(FileError):
 
 
 class UnreadError(SecretGuardError):
-    """Something could not be read, or not as a whole. Its text says why, and shows no path and no output of git."""
+    """Something could not be read completely. The text says why, without a path and without output of git."""

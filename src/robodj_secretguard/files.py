@@ -1,4 +1,4 @@
-"""Files that are shared and replaced: a lock, and an atomic write that goes through no link."""
+"""Lock, append and replace files. Links are not followed, except on Windows."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCK_SECONDS: Final = 10.0
-"""How long another process is waited for."""
+"""The longest wait for another process."""
 LOCK_FILE: Final = ".secretguard.lock"
-"""In the config directory: held while key files there are judged and replaced."""
+"""In the config directory: locked while key files there are judged and replaced."""
 SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
-"""Less the umask: a group of operators is trusted with the log and the lock, which hold no key."""
+"""Without the bits of the umask. A group of operators may write the log and the lock: they contain no key."""
 
-_BUSY: Final = "another process does not let go of it: try again"
+_BUSY: Final = "another process has locked it: try again"
 _OPEN_DIRECTORY_MODE: Final = 0o755
 _POLL_SECONDS: Final = 0.02
-_WINDOWS_LOCK_AT: Final = 1 << 30  # bytes: a locked range cannot be read there, so it lies behind all content
+_WINDOWS_LOCK_AT: Final = 1 << 30  # a locked range cannot be read: it is after all content
 _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
@@ -37,23 +37,23 @@ def raise_file_error(why: str) -> NoReturn:
 
 
 def reason(error: OSError) -> str:
-    """Return why a file cannot be used, in words that show no path."""
+    """Return why a file cannot be used, without its path."""
     if isinstance(error, FileError):
         return str(error)
     if isinstance(error, IsADirectoryError):
         return f"it {NOT_REGULAR}"
     if error.errno == errno.ELOOP:
-        return "it is a link, and nothing is read or written through one"
+        return "it is a link, and links are not followed"
     return f"it cannot be used: {os.strerror(error.errno or 0)}"
 
 
 def open_unlinked(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open a file that is not a link (Windows follows one), and wait for nobody to open its other end."""
+    """Open a file that is not a link (Windows follows links). Do not block on a FIFO."""
     return os.open(path, flags | _OPTIONAL_FLAGS, mode)
 
 
 def read_unlinked(path: str, most: int) -> tuple[bytes, os.stat_result]:
-    """Return the first bytes of a regular file that is not a link, and the status of that very file."""
+    """Return the first bytes and the status of a regular file that is not a link."""
     descriptor = open_unlinked(path, os.O_RDONLY)
     try:
         return content_of(descriptor, most), os.fstat(descriptor)
@@ -62,9 +62,9 @@ def read_unlinked(path: str, most: int) -> tuple[bytes, os.stat_result]:
 
 
 def content_of(descriptor: int, most: int) -> bytes:
-    """Return the first bytes of an open file, which must be a regular one."""
+    """Return the first bytes of an open, regular file."""
     regular_status(descriptor)
-    os.lseek(descriptor, 0, os.SEEK_SET)  # on Windows, the lock has moved it
+    os.lseek(descriptor, 0, os.SEEK_SET)  # on Windows, the lock moved the position
     return read_most(descriptor, most)
 
 
@@ -77,23 +77,23 @@ def regular_status(descriptor: int) -> os.stat_result:
 
 
 def append_content(descriptor: int, content: bytes, *, size: int) -> None:
-    """Append to an open and locked file in one write, and return when the content is on the disk.
+    """Append to an open and locked file with one write, and return when the content is on the disk.
 
-    What could not be appended as a whole is taken back. The file is only ever made shorter for that, never longer.
-    Where it no longer has the size that was read, another program changed it: `ChangedError`.
+    Remove an incomplete write: truncate the file, and never make it longer. Raise `ChangedError` where the size is not
+    the expected one: another program changed the file.
     """
     if os.fstat(descriptor).st_size != size:
         raise ChangedError
-    start, end = size, size + len(content)  # until the write is known: an interrupt may come right after it
+    start, end = size, size + len(content)  # an interrupt may come right after the write
     try:
         written = os.write(descriptor, content)
         end = os.lseek(descriptor, 0, os.SEEK_CUR)
         start = end - written
         if written != len(content):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as the next write would
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - the next write would raise it
         os.fsync(descriptor)
         if os.fstat(descriptor).st_size != size + len(content):
-            raise ChangedError  # noqa: TRY301 - it is taken back as well
+            raise ChangedError  # noqa: TRY301 - remove this write too
     except BaseException:
         with contextlib.suppress(OSError):
             if os.fstat(descriptor).st_size == end:
@@ -102,16 +102,16 @@ def append_content(descriptor: int, content: bytes, *, size: int) -> None:
 
 
 def open_or_make(path: str, flags: int, mode: int | None = None) -> tuple[int, bool]:
-    """Open a file that is not a link, or make it for its directory's owner, and return whether it was made.
+    """Open a file that is not a link, or make it for the directory's owner. Return whether it was made.
 
-    A new file has this mode; `None` stands for `SHARED_MODE` less the umask.
+    A new file has this mode; `None` for `SHARED_MODE` without the bits of the umask.
     """
     try:
         return open_unlinked(path, flags), False
     except FileNotFoundError:
         try:
             descriptor = open_unlinked(path, flags | os.O_CREAT | os.O_EXCL, mode or SHARED_MODE)
-        except FileExistsError:  # somebody else has just made it
+        except FileExistsError:  # another process made it
             return open_unlinked(path, flags), False
         _give_away(descriptor, os.path.dirname(path))
         if mode is not None and os.name == "posix":
@@ -120,23 +120,23 @@ def open_or_make(path: str, flags: int, mode: int | None = None) -> tuple[int, b
 
 
 def is_at(descriptor: int, path: str) -> bool:
-    """Whether an open file is the one that is at a path."""
+    """Check whether a path leads to an open file."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     return False
 
 
 def make_directory(path: str, *, others: bool = False) -> None:
-    """Make a directory, unless it is there, for the owner of the one that it is in.
+    """Make a directory, unless it exists, for the owner of its parent directory.
 
-    Where others may enter it, as services do that run as another user, only its owner may write.
+    Where others may enter it, such as services of another user, only its owner may write.
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, _OPEN_DIRECTORY_MODE if others else SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP)
         if os.name == "posix":
             descriptor = open_unlinked(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                if not os.listdir(descriptor):  # another could have been put in its place
+                if not os.listdir(descriptor):  # somebody could have replaced the directory
                     _give_away(descriptor, os.path.dirname(path))
             finally:
                 os.close(descriptor)
@@ -144,9 +144,9 @@ def make_directory(path: str, *, others: bool = False) -> None:
 
 
 def _give_away(descriptor: int, directory: str, replaced: str | None = None) -> None:
-    """Give what root makes to whom it is for: it would be lost to a service or its operators.
+    """Change the owner of a file or a directory that root makes: a service or its operators must be able to use it.
 
-    That is the owner of the file that it replaces, where nobody else could have put that there; else the directory's.
+    The owner is that of the replaced file, if nobody else can write its directory. Otherwise it is the directory's.
     """
     if os.name == "posix":
         with contextlib.suppress(PermissionError):  # only root may
@@ -172,24 +172,24 @@ def locked(descriptor: int) -> Iterator[None]:
 
 
 def _lock(descriptor: int, *, take: bool) -> bool:
-    """Take or give back the lock, and return whether that was done."""
+    """Take or release the lock, and return whether that worked."""
     try:
         try:
-            import fcntl  # noqa: PLC0415 - it is not on every platform
+            import fcntl  # noqa: PLC0415 - not on Windows
         except ImportError:  # Windows
             msvcrt = importlib.import_module("msvcrt")
             os.lseek(descriptor, _WINDOWS_LOCK_AT, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK if take else msvcrt.LK_UNLCK, 1)
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if take else fcntl.LOCK_UN)
-    except (BlockingIOError, PermissionError):  # as the two platforms say that somebody else has it
+    except (BlockingIOError, PermissionError):  # another process has the lock
         return False
     return True
 
 
 @contextlib.contextmanager
 def locked_directory(directory: str) -> Iterator[None]:
-    """Hold the lock of a config directory, in a separate file: key files are replaced, and locks on them be lost."""
+    """Hold the lock of a config directory. It is a separate file, because replacing a key file would lose its lock."""
     path = os.path.join(directory, LOCK_FILE)
     try:
         descriptor, _ = open_or_make(path, os.O_RDONLY)
@@ -198,7 +198,7 @@ def locked_directory(directory: str) -> Iterator[None]:
     try:
         with locked(descriptor):
             if not is_at(descriptor, path):
-                raise_file_error(_BUSY)  # it was deleted while it was waited for, and is no longer what others wait for
+                raise_file_error(_BUSY)  # deleted during the wait: others wait for a new file
             yield
     finally:
         os.close(descriptor)
@@ -206,29 +206,29 @@ def locked_directory(directory: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def prepared_file(path: str, content: bytes, mode: int) -> Iterator[str]:
-    """Write a new file next to where it is to be, whole and on the disk, and yield its path; it is gone afterwards."""
+    """Write a new file to the disk, next to the path that it is for. Yield its path, and delete it afterwards."""
     prepared = f"{path}.{secrets.token_hex(8)}.new"
     descriptor = open_unlinked(prepared, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(descriptor, "wb") as file:
             _give_away(file.fileno(), os.path.dirname(path), replaced=path)
             if os.name == "posix":
-                os.fchmod(file.fileno(), mode)  # whatever the umask
+                os.fchmod(file.fileno(), mode)  # also with another umask
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         yield prepared
     finally:
-        with contextlib.suppress(FileNotFoundError):  # it has become the file that it was prepared for
+        with contextlib.suppress(FileNotFoundError):  # it was moved to its path
             os.unlink(prepared)
 
 
 def put_in_place(prepared: str, path: str, *, replace: bool) -> None:
-    """Move a prepared file to a path, in one step.
+    """Move a prepared file to a path in one step.
 
-    Where no file may be replaced, an empty file claims the path first, and `FileExistsError` says that one is there.
+    Without `replace`, reserve the path with an empty file first, and raise `FileExistsError` where a file exists.
     """
-    if not replace:  # claim the name: unlike a hard link, every file system can do that
+    if not replace:  # every file system can do that, unlike a hard link
         os.close(open_unlinked(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     try:
         os.replace(prepared, path)
@@ -241,9 +241,9 @@ def put_in_place(prepared: str, path: str, *, replace: bool) -> None:
 
 
 def sync_directory(directory: str) -> None:
-    """Have the names in a directory on the disk, where the platform can; an empty path is the working directory."""
+    """Write the names in a directory to the disk, where the platform can. An empty path is the working directory."""
     if os.name == "posix":
-        with contextlib.suppress(OSError):  # the names are there: some file systems cannot do more
+        with contextlib.suppress(OSError):  # some file systems cannot
             descriptor = os.open(directory or os.curdir, os.O_RDONLY)
             try:
                 os.fsync(descriptor)

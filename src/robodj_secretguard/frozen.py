@@ -1,4 +1,4 @@
-"""The base of small records: a tuple with names. To define one costs a fifth of the time of a `NamedTuple`."""
+"""The base of small records: a named tuple that is defined in a fifth of the time of a `NamedTuple`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 
 class _FrozenType(type):
-    """Makes a property of each annotation of a class, and a default of what the class gives it."""
+    """Turn each annotation of a class into a property, and its assigned value into a default."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, kw_only: bool = False) -> type:
         made: Any = super().__new__(cls, name, bases, {"__slots__": (), **namespace})
         if fields := tuple(each for each in made.__annotations__ if not each.startswith("_")):
             made._fields, made._kw_only = fields, kw_only  # noqa: SLF001 - this makes the class
             made._defaults = {each: namespace[each] for each in fields if each in namespace}  # noqa: SLF001
-            for place, each in enumerate(fields):
-                setattr(made, each, property(itemgetter(place)))
+            for index, each in enumerate(fields):
+                setattr(made, each, property(itemgetter(index)))
         return made  # type: ignore[no-any-return]
 
     @property
     def __signature__(cls: Any) -> Any:
         """Return the fields as parameters, for `help()` and editors."""
-        from inspect import Parameter, Signature  # noqa: PLC0415 - only where somebody looks
+        from inspect import Parameter, Signature  # noqa: PLC0415 - rarely needed
 
         kind = Parameter.KEYWORD_ONLY if cls._kw_only else Parameter.POSITIONAL_OR_KEYWORD
         given = {name: cls._defaults.get(name, Parameter.empty) for name in cls._fields}
@@ -30,14 +30,14 @@ class _FrozenType(type):
 
 @dataclass_transform(frozen_default=True)
 class Frozen(tuple[Any, ...], metaclass=_FrozenType):  # noqa: SLOT001 - the metaclass gives every class empty slots
-    """A record: the annotations of a subclass are its fields, in their order."""
+    """A record. The annotations of a subclass are its fields, in the same order."""
 
     _fields: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, Any]] = {}
     _kw_only: ClassVar[bool] = False
 
     def __new__(cls, *values: Any, **named: Any) -> Self:
-        """Return a record of values by their places or by their names."""
+        """Return a record of positional and named values."""
         if named or cls._kw_only or len(values) != len(cls._fields):
             values = cls._completed(values, named)
         return super().__new__(cls, values)
@@ -49,7 +49,7 @@ class Frozen(tuple[Any, ...], metaclass=_FrozenType):  # noqa: SLOT001 - the met
             missing = ", ".join(name for name in by_name if name not in given)
             why = f"missing {missing}" if missing else f"its fields are {', '.join(cls._fields)}"
             how = ", by name, not positional" if cls._kw_only and values else ""
-            msg = f"{cls.__name__}: {why}{how}"  # never what was given
+            msg = f"{cls.__name__}: {why}{how}"  # without the values: one may be a key
             raise TypeError(msg)
         return values + tuple(map(given.__getitem__, by_name))
 

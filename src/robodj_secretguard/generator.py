@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
 
 EPHEMERAL_LIFE: Final = timedelta(hours=1)
-"""How long temporary keys are good for."""
+"""How long temporary keys are valid."""
 
 
 def generate(policy: SecretPolicy) -> SealedStr:
-    """Return a new key, made by the secret's approved generator, which the library's own checks accept."""
+    """Return a new key from the secret's approved generator. The library's own checks accept it."""
     make = getattr(secrets, policy.generator.function)
     while True:
         key = SealedStr(make(policy.generator.size))
@@ -31,7 +31,7 @@ def generate(policy: SecretPolicy) -> SealedStr:
 def ephemeral(policies: Iterable[SecretPolicy]) -> dict[str, str]:
     """Return variables with a temporary key for every declared secret, for an image build or a test.
 
-    Every check of them reports `ephemeral`, and from an hour later `expired`.
+    Every check of these keys reports `ephemeral`. After an hour it reports `expired` too.
     """
     expires_at = iso_utc(datetime.now(UTC) + EPHEMERAL_LIFE)
     variables = {EPHEMERAL: "1"}

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
 
 REFUSED: Final = 3
-"""At this status gunicorn and uvicorn stop, instead of starting their workers again forever."""
+"""At this status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""
 REFUSED_UNDER_RELOADER: Final = 4
-"""In the child of Werkzeug's, Django's or Bottle's autoreloader, where 3 means "reload"."""
+"""The status in the child of the autoreloader of Werkzeug, Django or Bottle, where 3 means "reload"."""
 FLUSH_SECONDS: Final = 2.0
-"""How long a refusal that ends the process at once waits for the logging handlers."""
+"""How long a refusal waits for the logging handlers before it ends the process."""
 
 _RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN", "BOTTLE_CHILD")
 _MAX_STATUS: Final = 255
@@ -44,20 +44,20 @@ def check(
     require_env_only: bool = False,
     now: datetime | None = None,
 ) -> Report:
-    """Run every check that `guard()` runs, and return what they found (policy sections 6 and 7).
+    """Run every check that `guard()` runs, and return the report (policy sections 6 and 7).
 
-    It prints and logs nothing, never exits, and raises for no finding.
+    Print and log nothing, never exit, and raise no error for a finding.
 
     Args:
         model: the settings model that declares the secrets.
         environ: the variables to read; `None` for those of the process.
-        config_dir: where the fallback files are; `None` for `ROBODJ_CONFIG_DIR`, otherwise the model's, otherwise
-            `config`.
-        require_env_only: ignore fallback files whatever the switches in the environment say.
-        now: the time to judge by, with a timezone; `None` for the clock's.
+        config_dir: the directory of the fallback files; `None` for `ROBODJ_CONFIG_DIR`, otherwise the model's
+            directory, otherwise `config`.
+        require_env_only: ignore fallback files, also where the switches in the environment allow them.
+        now: the time of the check, with a timezone; `None` for the clock's time.
 
     Returns:
-        The report: `ok` is true when there is no alert.
+        The report. Its `ok` is true when there is no alert.
 
     Raises:
         TypeError: `model` declares no secret.
@@ -70,7 +70,7 @@ def check(
             model, environment=environment, config_dir=config_dir, require_env_only=require_env_only, now=now
         )
     finally:
-        del model, config_dir, require_env_only, now  # nor what else was passed
+        del model, config_dir, require_env_only, now  # an argument may be a key, too
     return report
 
 
@@ -82,15 +82,15 @@ def examine(
     require_env_only: bool,
     now: datetime | None = None,
 ) -> tuple[Report, Model | None]:
-    """Read once, run every check on what was read, and build the model from it when no check objects.
+    """Read all values once, run every check on them, and build the model from them when there is no alert.
 
     Returns:
-        The report, and the model of the very values that it is about: `None` when the report has an alert.
+        The report, and the model of the values that were checked: `None` when the report has an alert.
 
     Raises:
         TypeError: `model` declares no secret.
         ValueError: `now` has no timezone.
-        KeyboardInterrupt: it was interrupted.
+        KeyboardInterrupt: the check was interrupted.
     """
     if not declares_secrets(model):
         del model, config_dir, require_env_only, now
@@ -108,7 +108,7 @@ def examine(
         )
     )
     if isinstance(judgement, BaseException):
-        # Not bool(): what was passed may be what failed.
+        # Not bool(): the error may come from this argument.
         empty = Report(
             checked_at=now, require_env_only=require_env_only is True, revocation_list=None, secrets=(), findings=()
         )
@@ -116,7 +116,7 @@ def examine(
     report = judgement.report()
     if not report.ok:
         return report, None
-    # Required once more: an `__init__` of the host's need not have called ours.
+    # Require it here too: the host's `__init__` may not have called that of `SecretSettings`.
     secrets = contain(lambda: require_values(model(_judgement=judgement), judgement))
     if isinstance(secrets, BaseException):
         return _failed(report, model.secret_policies, secrets)
@@ -124,12 +124,12 @@ def examine(
 
 
 def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseException) -> tuple[Report, None]:
-    """Return the report with an alert that says no more of a failure than its type and its secret."""
+    """Return the report with an alert that has only the type and the secret of a failure."""
     if isinstance(failure, KeyboardInterrupt):
         raise failure
     policies = tuple(declared.values())
     policy = None
-    if isinstance(failure, ValidationError):  # of a validator of the host's own
+    if isinstance(failure, ValidationError):  # from a validator of the host
         location = failure.errors()[0]["loc"]
         policy = declared.get(str(location[0])) if location else None
     failed = finding(policies, Check.INTERNAL, internal(type_name(failure)), policy)
@@ -167,100 +167,100 @@ def guard(
 ) -> SecretSettings:
     """Return the validated secrets, or end the process (policy section 6).
 
-    Call it at import in the service main, before anything that uses a key. Every finding is written as one line,
-    `ALERT: ...` or `WARNING: ...`. Nothing skips the checks.
+    Call it at import in the service main, before anything that uses a key. Each finding is written as two lines,
+    `ALERT: ...` or `WARNING: ...` and its fix. Nothing skips the checks.
 
     Args:
         model: the settings model that declares the secrets.
-        config_dir: where the fallback files are; `None` for `ROBODJ_CONFIG_DIR`, otherwise the model's, otherwise
-            `config`.
-        require_env_only: ignore fallback files whatever the switches in the environment say.
-        logger: a structlog logger to send the findings to; `None` for the host's configured one, if there is one,
-            else plain lines on stdout. A refusal is always written to stderr or stdout as well.
+        config_dir: the directory of the fallback files; `None` for `ROBODJ_CONFIG_DIR`, otherwise the model's
+            directory, otherwise `config`.
+        require_env_only: ignore fallback files, also where the switches in the environment allow them.
+        logger: the structlog logger that gets the findings; `None` for the host's configured one. Without either, they
+            are plain lines on stdout. A refusal is always written to stderr or stdout as well.
         exit_status: the status of a refusal, 1 to 255; `None` for 3, or 4 under an autoreloader.
 
     Returns:
-        The frozen model, of the very values that were checked.
+        The frozen model of the values that were checked.
 
     Raises:
-        SystemExit: there is an alert; a note of it says which. In a thread other than the main one, in a greenlet, and
-            under a running loop of asyncio, trio or Twisted, where that could be swallowed, the process ends at once
-            with the same status instead; but not in a run of pytest with this library's plugin.
-        KeyboardInterrupt: it was interrupted before there was a verdict.
+        SystemExit: there is an alert, and a note of the exception names it. The exception could be swallowed in another
+            thread than the main one, in a greenlet, and under a running loop of asyncio, trio or Twisted. There, the
+            process ends at once with the same status, except in a run of pytest with this library's plugin.
+        KeyboardInterrupt: the check was interrupted.
         TypeError: `model` declares no secret.
         ValueError: `exit_status` is not an int from 1 to 255.
     """
-    given = report = secrets = None
+    required_status = report = secrets = None
     try:
-        given = _valid_status(exit_status)
+        required_status = _valid_status(exit_status)
         report, secrets = examine(
             model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only
         )
-    except (TypeError, ValueError, KeyboardInterrupt):  # wrong arguments, or an operator who gives up
+    except (TypeError, ValueError, KeyboardInterrupt):  # invalid arguments, or Ctrl-C
         raise
-    except BaseException:  # noqa: BLE001, S110 - no frame or no memory is left to check anything with
+    except BaseException:  # noqa: BLE001, S110 - no stack or no memory is left for the check
         pass
-    finally:  # what was passed may be a key, and a traceback with locals would show it
+    finally:  # an argument may be a key, and a traceback with locals would show it
         del model, config_dir, require_env_only, exit_status
     if report is not None and secrets is not None:
         if report.findings:
             report = _without_repetition(report)
-        _say(report, logger)
+        _write(report, logger)
         return secrets
     status = REFUSED
     try:
-        status = given or _status_by_default()
-        refusal = SystemExit(status)  # in here: a signal handler that raises after a call must not replace it
+        status = required_status or _status_by_default()
+        refusal = SystemExit(status)  # here, as a signal handler may raise after any call
         refusal.add_note(_NOTHING_VERIFIED if report is None else _summary(report))
-        if report is None or not _say(report, logger, report.refusal("refused to start", status), status):
+        if report is None or not _write(report, logger, report.refusal("refused to start", status), status):
             write_line(getattr(sys, "stderr", None), _NOTHING_VERIFIED)
         _exit_where_swallowed(status)
-    except BaseException:  # noqa: BLE001 - nor is there any better way to end
+    except BaseException:  # noqa: BLE001 - there is no better way to end
         os._exit(status)
     try:
         raise refusal
     finally:
-        refusal.__context__ = None  # the host's own exception, if this is called while one is handled
+        refusal.__context__ = None  # an exception that the host is handling during this call
 
 
 def _summary(report: Report) -> str:
-    """Say in one line what was refused, for whoever looks at the exception: pytest's plugin does."""
+    """Return the alerts in one line, as a note of the exception. The pytest plugin reads it."""
     return "refused: " + ", ".join(f"{alert.secret or 'set-up'}: {alert.check}" for alert in report.alerts)
 
 
 def _without_repetition(report: Report) -> Report:
-    """Return a report without what `exec` has shown already: that the keys are temporary."""
+    """Return a report without the finding that `exec` already printed: that the keys are temporary."""
     if contain(lambda: os.environ.get(EPHEMERAL)) != ANNOUNCED:
         return report
     return report._replace(findings=tuple(each for each in report.findings if each.check is not Check.EPHEMERAL))
 
 
-def _say(report: Report, logger: Any, refusal: str = "", status: int = 0) -> bool:
-    """Write what was found, and the last line of a refusal; return whether all of it was taken."""
-    said = contain(lambda: emit(report, logger, refusal=refusal, exit_status=status))
-    silence_broken_streams()  # after a start too: the process must not die of our line as it exits
-    return said is True
+def _write(report: Report, logger: Any, refusal: str = "", status: int = 0) -> bool:
+    """Write the findings and the last line of a refusal, and return whether that worked."""
+    written = contain(lambda: emit(report, logger, refusal=refusal, exit_status=status))
+    silence_broken_streams()  # otherwise the process could fail at its exit
+    return written is True
 
 
 def _status_by_default() -> int:
-    # Contained: the frames of os.environ hold all of it.
+    # Contained: the frames of os.environ have all variables.
     reloading = contain(lambda: any(os.environ.get(name) == "true" for name in _RELOADER_VARIABLES))
     return REFUSED_UNDER_RELOADER if reloading is True else REFUSED
 
 
-def _valid_status(given: int | None) -> int | None:
-    # True is an int, and 256 is a success.
-    if given is not None and (type(given) is not int or not 1 <= given <= _MAX_STATUS):
-        del given
+def _valid_status(status: int | None) -> int | None:
+    # True is an int, and the shell gets 0 for 256.
+    if status is not None and (type(status) is not int or not 1 <= status <= _MAX_STATUS):
+        del status
         msg = f"exit_status must be an int from 1 to {_MAX_STATUS}"
         raise ValueError(msg)
-    return given
+    return status
 
 
 def _exit_where_swallowed(status: int) -> None:
-    """End the process at once where a `SystemExit` could be swallowed, and the service go on to serve."""
+    """End the process at once where a `SystemExit` could be swallowed, and the service would run."""
     swallowed = threading.current_thread() is not threading.main_thread() or _is_event_loop_running()
-    # Not in a run of pytest with our plugin: there, a test looks at the `SystemExit`.
+    # Not in a run of pytest with this library's plugin: a test may expect the `SystemExit`.
     if swallowed and contain(lambda: sys.modules["pytest_robodj_secretguard"].is_running()) is not True:  # noqa: PLW0108
         try:
             _flush_at_most(FLUSH_SECONDS)
@@ -269,7 +269,7 @@ def _exit_where_swallowed(status: int) -> None:
 
 
 def _is_event_loop_running() -> bool:
-    # A host that has not imported a library of event loops, or only half of it, runs none of its loops.
+    # Only a host that imported a library of event loops completely can run one of its loops.
     asyncio = contain(lambda: sys.modules["asyncio"].get_running_loop())  # noqa: PLW0108 - looked up inside
     trio = contain(lambda: sys.modules["trio"].lowlevel.current_trio_token())  # noqa: PLW0108
     twisted = contain(lambda: sys.modules["twisted.internet.reactor"].running)  # the reactor itself
@@ -278,14 +278,14 @@ def _is_event_loop_running() -> bool:
 
 
 def _flush_at_most(seconds: float) -> None:
-    """Give the logging handlers and the standard streams a bounded time to write what they hold."""
+    """Let the logging handlers and the standard streams write their buffers, for a limited time."""
     flusher = threading.Thread(target=contain, args=(_flush,), daemon=True)
     flusher.start()
     flusher.join(seconds)
 
 
 def _flush() -> None:
-    import logging  # noqa: PLC0415 - neither is needed by a service that starts
+    import logging  # noqa: PLC0415 - not needed where the service starts
     import queue  # noqa: PLC0415
 
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
@@ -293,7 +293,7 @@ def _flush() -> None:
     for handler in handlers:
         contain(handler.flush)
     for handler in handlers:
-        waiting = getattr(handler, "queue", None)  # a QueueHandler's: its listener takes events off in a thread
+        waiting = getattr(handler, "queue", None)  # a QueueHandler's: its listener reads events in a thread
         if isinstance(waiting, queue.Queue):
             waiting.join()
     logging.shutdown()

@@ -29,7 +29,7 @@ Keys = Annotated[
 
 
 class Envelope(TypedDict):
-    """What a command adds to its document."""
+    """The fields that every command adds to its document."""
 
     schema: Literal[1]
     """The version of this kind of document."""
@@ -40,31 +40,31 @@ class Envelope(TypedDict):
 
 
 class OperationsLog(TypedDict):
-    """The operations log as the command found it."""
+    """The state of the operations log."""
 
     found: bool
-    """Whether there is one."""
+    """Whether the log exists."""
     last_hash: Hash | None
-    """The hash of its last record."""
+    """The hash of the last record."""
     defects: list[str]
-    """Why it cannot be relied on, in words. Empty for a log that verifies."""
+    """Why the log is not valid, in words. Empty for a valid log."""
 
 
 class SecretStatus(documents.Secret):
-    """A declared secret, and how its last rotation compares with its cadence."""
+    """A declared secret, its last rotation and its cadence."""
 
     alerts: list[CheckId]
-    """The checks whose alerts concern it."""
+    """The checks with an alert about it."""
     superseded: bool
     """Whether it is an old key: the operations log records a later one."""
     rotated_at: Instant | None
-    """When its key was first recorded. Null for a key that is not recorded."""
+    """When its key was first recorded. Null for an unrecorded key."""
     environment: str | None
-    """Where its key is recorded."""
+    """The environment in which its key is recorded."""
     age_days: int | None
-    """How many whole days ago it was recorded. Negative where the record is ahead of the clock."""
+    """The age of the record in whole days. Negative where the record is later than the clock."""
     overdue: bool
-    """Whether it is older than its cadence."""
+    """Whether the key is older than the cadence."""
     open_steps: list[ValidationStep]
     """The steps of the rotation's validation that are not done."""
 
@@ -76,7 +76,7 @@ class Status(TypedDict):
     operations_log: OperationsLog
     secrets: list[SecretStatus]
     check: documents.Report
-    """The check that was made, with what the operations log adds to it."""
+    """The report of the check, with the findings from the operations log."""
 
 
 class PlannedStep(TypedDict):
@@ -85,7 +85,7 @@ class PlannedStep(TypedDict):
     text: str
     """What to do, in words."""
     command: str | None
-    """The command for it, where there is one."""
+    """The command for this step, if there is one."""
 
 
 class RotationPlan(TypedDict):
@@ -98,16 +98,16 @@ class RotationPlan(TypedDict):
 
 
 class Refusal(TypedDict):
-    """Why something was not recorded."""
+    """The reason why nothing was recorded."""
 
     secret: str | None
     """The name of the secret. Null where the check failed."""
     reason: str
-    """Why, in words."""
+    """The reason, in words."""
 
 
 class RotationRecord(TypedDict):
-    """What `rotate record` prints, also when it refuses: `records` is then empty."""
+    """What `rotate record` prints. After a refusal, `records` is empty."""
 
     kind: Literal["rotation-record"]
     refusals: list[Refusal]
@@ -115,7 +115,7 @@ class RotationRecord(TypedDict):
     unchanged: list[str]
     """The secrets that were not rotated."""
     compared: dict[str, int]
-    """With how many records of each environment the keys were compared."""
+    """How many records of each environment the keys were compared with."""
     records: list[Record]
     """What was recorded."""
     check: documents.Report
@@ -123,41 +123,41 @@ class RotationRecord(TypedDict):
 
 
 class RevokedKey(TypedDict):
-    """The key that is revoked."""
+    """The revoked key."""
 
     fingerprint: Fingerprint | None
     secret: str | None
-    """The name of its secret, if it is known."""
+    """The name of its secret, if known."""
     environment: str | None
-    """Where it was last recorded."""
+    """The environment in which it was last recorded."""
     recorded_at: Instant | None
     """When it was first recorded as rotated."""
     delivered_as: list[str]
-    """The secrets that have this key where the command ran."""
+    """The secrets that have this key in the environment of the command."""
 
 
 class Step(TypedDict):
-    """One step that an operator takes."""
+    """One step for an operator."""
 
     text: str
     """What to do, in words."""
     done: bool
-    """Whether the program has seen that it was done."""
+    """Whether the program verified that it is done."""
     command: str | None
-    """The command for it, if this program has one."""
+    """The command for this step, if this program has one."""
 
 
 class Revocation(TypedDict):
-    """What `revoke` prints, also without `--yes`: `revoked` is then false."""
+    """What `revoke` prints. Without `--yes`, `revoked` is false."""
 
     kind: Literal["revocation"]
     revoked: bool
     """Whether the key is on the revocation list."""
     recorded: bool
-    """Whether the operations log has the revocation."""
+    """Whether the operations log has a record of the revocation."""
     key: RevokedKey
     steps: list[Step]
-    """What follows. Empty where nothing was revoked."""
+    """The next steps. Empty where nothing was revoked."""
     records: list[Record]
     """What was recorded."""
 
@@ -183,15 +183,15 @@ class LogVerification(TypedDict):
     count: Count
     """How many records were read."""
     last_hash: Hash | None
-    """The hash of the last one."""
+    """The hash of the last record."""
     defects: list[str]
-    """Why the log does not verify, in words."""
+    """Why the log is not valid, in words."""
     notes: list[str]
-    """Writes that were cut and closed off, in words. They are not defects."""
+    """Interrupted writes that were closed off, in words. They are not defects."""
     expected_sequence: int | None
-    """The number of the record that `--expect` names, if it was found."""
+    """The number of the record of `--expect`, if it was found."""
     continues: LastRecord | None
-    """The record that this log continues. Null where it begins with the first one."""
+    """The last record of the earlier log that this one continues. Null for the first log."""
 
 
 class Incident(TypedDict):
@@ -202,43 +202,43 @@ class Incident(TypedDict):
     since: Instant
     until: Instant
     timeline: list[Record]
-    """The records from `since` on, before `until`."""
+    """The records from `since` to before `until`."""
     check: documents.Report
-    """The check of this moment. Its `ok` says whether the service may start."""
+    """The report of a check at this time. Its `ok` is true where the service may start."""
     blast_radius: Scan | None
-    """The scan that `--scan` names."""
+    """The result of the scan in the file of `--scan`."""
     steps: dict[str, list[Step]]
-    """The five steps of the incident response, each with what there is to do."""
+    """The five steps of the incident response, each with its tasks."""
 
 
 class Commands(TypedDict):
-    """Commands for one purpose: one for each declared secret, where it is about secrets."""
+    """The commands for one purpose. A purpose about secrets has one command for each declared secret."""
 
     purpose: str
     commands: list[str]
 
 
 class ExplainedCheck(TypedDict):
-    """What a check means, how it happens and how to fix it. Every text is for people."""
+    """The meaning of a check, its causes and its fixes. All texts are for people."""
 
     check: CheckId
     severity: Annotated[str, described_by(Severity)]
     otherwise: str | None
-    """The other severity, and when that is used, in words."""
+    """The other severity, and when it is used, in words."""
     title: str
     meaning: str
     why: str
     """Why it refuses or warns."""
     causes: list[str]
-    """How it usually happens."""
+    """The usual causes."""
     fixes: list[str]
-    """What to do: first what is right most often."""
+    """What to do: first the most frequent fix."""
     commands: list[Commands]
     policy_section: int
 
 
 class Explanation(TypedDict):
-    """What `explain` prints: the named checks, or every check where none is named."""
+    """What `explain` prints: the named checks, or all checks."""
 
     kind: Literal["explanation"]
     checks: list[ExplainedCheck]
@@ -257,4 +257,4 @@ KINDS: Final[dict[str, Any]] = {
     "scan": Scan,
     "keys": Keys,
 }
-"""Every kind, and what describes its documents: docs/schemas has a schema of each. SARIF has its own."""
+"""The type of each kind of document. docs/schemas has a schema of each. SARIF has a separate schema."""

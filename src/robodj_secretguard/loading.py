@@ -1,4 +1,4 @@
-"""Finding a service's settings model by its name."""
+"""Import a service's settings model by its name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _HINTS: Final = {
     "SystemExit": "; its module must import without calling guard()",
-    "ModuleNotFoundError": "; it is neither installed nor in the working directory, or imports what is neither",
+    "ModuleNotFoundError": "; its module or an import of it is not installed and not in the working directory",
     "AttributeError": "; its module has no such name",
 }
 
@@ -26,17 +26,17 @@ def _raise_usage_error(why: str) -> NoReturn:
 
 
 def load_model(name: str, directory: str = "") -> type[SecretSettings]:
-    """Import a settings model, named `package.module:Class`, from a directory too; empty is the working directory."""
+    """Import the settings model `package.module:Class`. Also search a directory: empty is the working directory."""
     module, _, attribute = name.partition(":")
     del name
     if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         del module, attribute
         _raise_usage_error("must be package.module:Class")
-    sys.path.append(directory)  # last: a file there must not replace a library's
+    sys.path.append(directory)  # last: a file there must not replace a library
     model = contain(lambda: getattr(importlib.import_module(module), attribute))
     if isinstance(model, BaseException):
         name = type_name(model)
         _raise_usage_error(f"importing it failed ({name}){_HINTS.get(name, '')}")
     if not declares_secrets(model):
-        _raise_usage_error("what it names is not a SecretSettings model that declares a secret")
+        _raise_usage_error("must name a SecretSettings model that declares a secret")
     return model

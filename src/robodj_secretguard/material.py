@@ -1,4 +1,4 @@
-"""Whether text may be a key: placeholder, format and strength; and the fingerprint, the one thing that may be shown."""
+"""Check whether text may be a key: placeholder, format and strength. Make its fingerprint, which may be shown."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from robodj_secretguard.sealed import SealedStr
 
 EXACT_LENGTH_FROM: Final = 16
-"""Below this many characters a length is only called short: it would be half of what a guesser needs."""
+"""Messages do not give a length below this one: it would help to guess the value."""
 MIN_DISTINCT_BASE64URL: Final = 16
 MIN_DISTINCT_HEXADECIMAL: Final = 10
 RUN_LENGTH: Final = 4
-"""From how many neighbours on an alphabet or a keyboard row a run counts."""
+"""How many neighbours in an alphabet or on a keyboard row make a run."""
 
 MIN_COVERED: Final = 12
-"""How many characters listed words must cover. A word of four counts as three: chance finds those most often."""
+"""How many characters the listed words must cover. A word of four counts as three: random text has those most often."""
 MIN_SHARE: Final = 4
 """In a long text they must also cover one character in four."""
 MIN_TEXT_BYTES: Final = 24
-"""Encoded text of this many bytes or more is a placeholder if it is not a key."""
+"""Readable encoded text of this many bytes or more is a placeholder, unless it is a key."""
 
-# Searched for only where a value has one of these characters: a key has none.
+# Only values with one of these characters are searched: a key has none.
 _TEMPLATE: Final = r"<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[^%]+%"
 _TEMPLATE_CHARACTERS: Final = frozenset("<{%")
 _COUNTING: Final = bytes(range(256)) * 2
@@ -40,12 +40,12 @@ _WORD_LENGTHS: Final = range(MIN_WORD, MAX_WORD + 1)
 _BEGINNINGS: Final = frozenset([text[:MIN_WORD] for text in (*PHRASES, *WORDS)])
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 _TO_URL_SAFE: Final = str.maketrans("+/", "-_")
+# In the order of their values.
 _DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-"""Of base64url, in the order of their values."""
 _BASE64URL: Final = frozenset(_DIGITS)
 _HEXADECIMAL: Final = frozenset("0123456789abcdefABCDEF")
 _SAME_LAST: Final = {2: 16, 3: 4}
-"""How many last digits stand for the same bytes, by the length of the text modulo 4: 4 or 2 of its bits are unused."""
+"""How many last digits encode the same bytes, by the length of the text modulo 4: 4 or 2 of the bits are unused."""
 _KEY_CHARACTERS: Final = frozenset(f"{_DIGITS}+/=")
 _SEQUENCES: Final = (
     "0123456789abcdef",
@@ -64,23 +64,23 @@ _RUNS: Final = frozenset(
 
 
 def is_hexadecimal(text: str) -> bool:
-    """Whether text is hexadecimal throughout, in any case."""
+    """Check whether text has hexadecimal digits only, in any case."""
     return bool(text) and _HEXADECIMAL.issuperset(text)
 
 
 def canonical(text: str) -> str:
-    """Return text in the one form in which keys are compared.
+    """Return the canonical form of a key, by which keys are compared.
 
-    Hexadecimal text is lower-cased. In base64url text the unused bits of the last character are cleared, as decoders
+    Hexadecimal text is in lower case. In base64url text the unused bits of the last character are zero: decoders
     ignore them.
     """
     return text.lower() if is_hexadecimal(text) else text[:-1] + last_characters(text)[:1]
 
 
 def last_characters(text: str) -> str:
-    """Return every last character with which base64url text is the same key: the canonical one comes first.
+    """Return every last character with which base64url text is the same key. The canonical one comes first.
 
-    Text that has no unused bits, hexadecimal text included, has one such character: its own.
+    Text without unused bits, such as hexadecimal text, has only its present last character.
     """
     same = _SAME_LAST.get(len(text) % 4, 1)
     value = _DIGITS.find(text[-1:])
@@ -90,39 +90,37 @@ def last_characters(text: str) -> str:
     return _DIGITS[first : first + same]
 
 
-_DEFAULT: Final = "the default key of a well-known project"
-_TEXT: Final = "readable text in base64 or hexadecimal, not a random key"
-
-
 def is_placeholder(text: str) -> bool:
-    """Whether text is a placeholder, a template's value or a well-known default (policy section 6).
+    """Check whether text is a placeholder, a template's value or a well-known default (policy section 6).
 
-    Case and separators do not matter. Generated keys pass: placeholders.py gives the expected false alarms.
+    Ignore case and separators. Generated keys pass: placeholders.py has the expected false alarms.
     """
     return bool(placeholder(text))
 
 
 def placeholder(text: str) -> str:
-    """Return what kind of placeholder text is; empty where it is none."""
+    """Return the kind of placeholder that text is; empty for other text."""
     lower = text.lower()
     folded = _folded(lower)
     if (
         folded in WHOLE_VALUES
         or (bool(folded) and not folded.strip("x"))
         or (not _TEMPLATE_CHARACTERS.isdisjoint(text) and re.search(_TEMPLATE, text) is not None)
-        or _is_of_template(folded)
-        or (not is_hexadecimal(text) and _is_of_template(_folded(lower.translate(_LOOKALIKES))))
+        or _has_template_words(folded)
+        or (not is_hexadecimal(text) and _has_template_words(_folded(lower.translate(_LOOKALIKES))))
     ):
         return "a placeholder, not a key"
-    return _DEFAULT if default_digest(text) in DEFAULTS else _TEXT if _is_encoded_text(text) else ""
+    if default_digest(text) in DEFAULTS:
+        return "the default key of a well-known project"
+    return "readable text in base64 or hexadecimal, not a random key" if _is_encoded_text(text) else ""
 
 
 def _folded(text: str) -> str:
     return "".join(filter(str.isalnum, text))
 
 
-def _is_of_template(folded: str) -> bool:
-    """Whether text without separators, in lower case, has a listed phrase, or enough of listed words."""
+def _has_template_words(folded: str) -> bool:
+    """Check whether text in lower case, without separators, has a listed phrase or enough listed words."""
     starts = _starts(folded, _BEGINNINGS)
     if not starts:
         return False
@@ -131,14 +129,14 @@ def _is_of_template(folded: str) -> bool:
 
 
 def _starts(text: str, fours: frozenset[str]) -> list[int]:
-    """Return where one of some texts of four characters begins: in C, since most keys have none."""
+    """Return where one of some texts of four characters begins. Most keys have none, so this runs in C."""
     found = map(fours.__contains__, map("".join, zip(text, text[1:], text[2:], text[3:], strict=False)))
     return [*compress(count(), found)]
 
 
 def _covered(folded: str, starts: Iterable[int]) -> int:
-    """Return how many characters listed words cover at most, where none overlaps another."""
-    most, ahead = 0, {0: 0}  # what is covered up to here, and up to the end of each word that goes further
+    """Return how many characters listed words that do not overlap cover at most."""
+    most, ahead = 0, {0: 0}  # covered up to here, and up to the end of each longer word
     for start in starts:
         most = max([most, *(covered for end, covered in ahead.items() if end <= start)])
         ahead = {end: covered for end, covered in ahead.items() if end > start}
@@ -150,18 +148,18 @@ def _covered(folded: str, starts: Iterable[int]) -> int:
 
 
 def worth(length: int) -> int:
-    """Return how many characters a listed word of a length counts as covering."""
+    """Return how many covered characters a listed word of this length counts for."""
     return length - (length == MIN_WORD)
 
 
 def default_digest(text: str) -> str:
-    """Return the digest by which a well-known default is listed: the same in either alphabet of base64."""
+    """Return the digest that identifies a well-known default. It is the same in both alphabets of base64."""
     plain = text.strip().rstrip("=").translate(_TO_URL_SAFE)
     return blake2b(canonical(plain).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _is_encoded_text(text: str) -> bool:
-    """Whether base64 or hexadecimal text decodes to a placeholder, or to other readable text."""
+    """Check whether base64 or hexadecimal text decodes to a placeholder or to other readable text."""
     data = _decoded(text.strip())
     if len(data) >= MIN_TEXT_BYTES and (data in _COUNTING or data[::-1] in _COUNTING):
         return True
@@ -180,7 +178,7 @@ def _is_encoded_text(text: str) -> bool:
 
 
 def _decoded(text: str) -> bytes:
-    """Return what text is in hexadecimal, otherwise in base64; nothing where it is neither."""
+    """Return the bytes of hexadecimal or base64 text; nothing for other text."""
     try:
         if is_hexadecimal(text):
             return bytes.fromhex(text)
@@ -197,7 +195,7 @@ PADDING: Final = "= padding at the end"
 
 
 def format_defects(text: str, material: Material) -> list[str]:
-    """Return what a key has that its format does not allow (policy section 6), outermost first."""
+    """Return the parts of a key that its format does not allow (policy section 6), from the outside to the inside."""
     defects = []
     core = text
     if core.endswith(("\n", "\r")):
@@ -226,15 +224,15 @@ def format_defects(text: str, material: Material) -> list[str]:
 
 
 def has_shape(text: str, generator: Generator) -> bool:
-    """Whether text is as long as a generator's keys, and in their alphabet."""
+    """Check whether text has the length and the alphabet of a generator's keys."""
     is_of_alphabet = is_hexadecimal(text) if generator.function == "token_hex" else _BASE64URL.issuperset(text)
     return len(text) == generator.characters and is_of_alphabet
 
 
 def weakness(text: str) -> str | None:
-    """Return why a well-formed key is clearly not random; `None` where it is not.
+    """Return why a well-formed key is clearly not random; `None` for other keys.
 
-    Generated keys of 32 bytes or more pass: each rule refuses fewer than one of them in a thousand million.
+    Generated keys of 32 bytes or more pass: each rule refuses fewer than one key in a thousand million.
     """
     hexadecimal = is_hexadecimal(text)
     folded = text.lower()
@@ -252,49 +250,46 @@ def weakness(text: str) -> str | None:
 
 
 def _is_of_runs(folded: str) -> bool:
-    """Whether half of a text or more is runs of neighbours."""
+    """Check whether runs of neighbours cover half of a text or more."""
     return len({start + step for start in _starts(folded, _RUNS) for step in range(RUN_LENGTH)}) * 2 >= len(folded)
 
 
 def is_sound(text: str, material: Material) -> bool:
-    """Whether text would pass as a key (policy section 6): no placeholder, well-formed, and not plainly weak."""
+    """Check whether text may be a key (policy section 6): not a placeholder, well-formed and not weak."""
     return not (is_placeholder(text) or format_defects(text, material) or weakness(text))
 
 
 def _repeats_one_block(text: str) -> bool:
-    """Whether text has a period of at most half its length, in linear time: a variable may hold 128 KiB."""
-    # The shortest such period, if there is one, is where the first half occurs again for the first time: were it to
-    # occur earlier, the block would itself be a repetition.
+    """Check whether text has a period of at most half its length, in linear time: a variable may have 128 KiB."""
+    # The shortest such period is where the first half occurs again for the first time. If it occurred earlier, the
+    # block itself would be a repetition.
     period = text.find(text[: len(text) - len(text) // 2], 1)
     return period > 0 and text.startswith(text[period:])
 
 
 PREFIX: Final = "sgfp1:"
 FORM: Final = f"{PREFIX} and 32 hexadecimal digits in lower case"
-"""What one looks like, in words."""
 FINGERPRINT: Final = f"^{PREFIX}[0-9a-f]{{32}}$"
-"""What one looks like, as a regular expression for JSON Schema."""
+"""The regular expression of a fingerprint, for JSON Schema."""
 
-_PERSON: Final = b"robodj-sgfp1"
 _HASH_DIGITS: Final = frozenset("0123456789abcdef")
-_LENGTH: Final = len(PREFIX) + 32
 
 
 def is_fingerprint(text: str) -> bool:
-    """Whether text is a fingerprint as this library writes it."""
-    return text.startswith(PREFIX) and len(text) == _LENGTH and _HASH_DIGITS.issuperset(text[len(PREFIX) :])
+    """Check whether text is a fingerprint in the format of this library."""
+    return text.startswith(PREFIX) and len(text) == len(PREFIX) + 32 and _HASH_DIGITS.issuperset(text[len(PREFIX) :])
 
 
 def fingerprint(key: SealedStr) -> str:
     """Return the fingerprint of a key that passed the format and strength rules.
 
-    Equal keys have equal fingerprints, under whatever name. The case of a hexadecimal key and the unused bits of a
-    base64url key make no difference. It is safe to publish for a generated key only: a passphrase could be guessed
-    from it.
+    Equal keys have equal fingerprints, also as different secrets. The case of a hexadecimal key and the unused bits of
+    a base64url key make no difference. Publish the fingerprints of generated keys only: a passphrase could be guessed
+    from its fingerprint.
     """
     return PREFIX + digest(canonical(key.get_secret_value()).encode("ascii")).hex()
 
 
 def digest(text: bytes) -> bytes:
-    """Return what a fingerprint has of a key: BLAKE2b-128 with a personalisation of its own."""
-    return blake2b(text, digest_size=16, person=_PERSON).digest()
+    """Return the digest in a fingerprint: BLAKE2b-128, personalised for this library."""
+    return blake2b(text, digest_size=16, person=b"robodj-sgfp1").digest()

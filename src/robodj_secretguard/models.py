@@ -1,4 +1,4 @@
-"""The settings models: what a service declares, and the only way to an instance of it."""
+"""The settings models, which declare a service's secrets, and the only way to make an instance of one."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -36,43 +36,47 @@ if TYPE_CHECKING:
 
 _SCHEMA = "__get_pydantic_core_schema__"
 _JUDGEMENT = "judgement"
-"""Under which name the source delivers the judgement to the validators."""
+"""The key under which the source delivers the judgement to the validators."""
 
 
 class SecretSettings(BaseSettings, defer_build=True):
-    """A settings model whose every field is a declared secret. Subclass it, or `RuntimeSecrets`.
+    """A settings model in which every field is a declared secret. Subclass it, or `RuntimeSecrets`.
 
-    An instance is made without arguments, from the environment and the fallback files, under the same rules as
-    `guard()` applies. It is frozen, shows no value, and is not pickled.
+    An instance takes no arguments. It reads the environment and the fallback files, and applies the rules of `guard()`.
+    It is frozen, shows no value, and refuses pickling.
 
     `class ServiceSecrets(RuntimeSecrets, config_dir=ROOT / "config", require_revocation_list=True)` declares the set-up
-    with the secrets, once for the service, the gate, `exec` and the tests. A subclass can only tighten it.
+    together with the secrets. The service, the gate, `exec` and the tests use it. A subclass can only tighten it.
 
     Args:
         config_dir: an argument of the class: the config directory, as an absolute path; by default `config` under the
-            working directory. `ROBODJ_CONFIG_DIR` and the argument of `guard()` replace it; both lists are read.
-        file_fallback: an argument of the class: whether fallback files may deliver keys (policy section 2); where it is
-            false, `ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true` turns them on again.
-        require_revocation_list: an argument of the class: whether a revocation list must be there (policy section 4).
+            working directory. `ROBODJ_CONFIG_DIR` and the argument of `guard()` replace it. Then the revocation lists
+            of both directories are read.
+        file_fallback: an argument of the class: whether fallback files may deliver keys (policy section 2). Where it is
+            false, `ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true` turns fallback files on.
+        require_revocation_list: an argument of the class: whether a revocation list must exist (policy section 4).
 
     Raises:
-        TypeError: when a subclass is made: a field is not `Annotated[SecretStr, SecretPolicy(...)]`, is optional, has
-            a default or an alias; two secrets share a name, a variable or a file; an inherited secret is gone or has
-            another policy; there is none; the model has a computed field, a cached property or a serializer, which
-            could show a key; or the set-up is invalid or looser than an inherited one. When an instance is made: a
-            value was passed.
-        pydantic.ValidationError: when an instance is made and a secret is refused; it shows no value.
-        robodj_secretguard.errors.CheckFailedError: when an instance is made and a check fails by itself.
+        TypeError: in the definition of a subclass:
+
+            - There is no field, or a field is not `Annotated[SecretStr, SecretPolicy(...)]`.
+            - A field is optional, or has a default or an alias.
+            - Two secrets share a name, a variable or a file.
+            - An inherited secret is missing or has another policy.
+            - A computed field, a cached property or a serializer could show a key.
+            - The set-up is invalid, or looser than an inherited one.
+
+            In the construction of an instance: a value was passed.
+        pydantic.ValidationError: in the construction of an instance: a secret is refused. The error shows no value.
+        robodj_secretguard.errors.CheckFailedError: in the construction of an instance: a check itself failed.
     """
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
 
     secret_policies: ClassVar[Mapping[str, SecretPolicy]] = MappingProxyType({})
-    """The declared policies by field, in declared order."""
+    """The policies by field, in declared order."""
     _variables_read: ClassVar[VariablesRead]
-    """The variables that are read for them."""
     _setup: ClassVar[ModelSetup] = NO_SETUP
-    """The declared set-up."""
 
     def __init_subclass__(
         cls,
@@ -97,7 +101,7 @@ class SecretSettings(BaseSettings, defer_build=True):
         cls._variables_read = variables_read(cls.secret_policies.values())
         if cls.__private_attributes__:
             _raise_type_error(
-                f"{cls.__name__} must declare secrets alone: a name that begins with an underscore is no field"
+                f"{cls.__name__} must declare only secrets: a name that begins with an underscore is not a field"
             )
         _refuse_serializers(cls)
         for base in cls.__mro__[1:]:
@@ -115,7 +119,7 @@ class SecretSettings(BaseSettings, defer_build=True):
         def build() -> ValidationError | None:
             judgement = _judgement or Judgement(read_of(type(self), Environment(), now=datetime.now(UTC)))
             try:
-                # One source of our own: the stock ones copy the whole environment, unsealed.
+                # Use one separate source: those of pydantic-settings copy the whole environment, unsealed.
                 super(SecretSettings, self).__init__(_build_sources=((lambda: {_JUDGEMENT: judgement},), {}))  # type: ignore[arg-type]
             except ValidationError as error:
                 return _without_inputs(error, policies)
@@ -124,13 +128,13 @@ class SecretSettings(BaseSettings, defer_build=True):
 
         failure = contain(build)
         if failure is not None:
-            vars(self).clear()  # a validator may have put a text in the place of a sealed value
+            vars(self).clear()  # a validator may have replaced a sealed value by text
             raise failure
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_together(cls, values: Any) -> Any:
-        if not isinstance(values, dict):  # a dict is of `__init__`, which lets nothing else in
+        if not isinstance(values, dict):  # only `__init__` passes a dict
             del values
             _refuse_values(cls)
         judgement: Judgement = values[_JUDGEMENT]
@@ -155,14 +159,14 @@ class SecretSettings(BaseSettings, defer_build=True):
         refuse_pickle()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
-        """Return itself, which is frozen. An update is refused: it would not be checked."""
+        """Return the model itself, which is frozen. Refuse an update, which would not be checked."""
         if update:
             del update
             _raise_type_error(f"{type(self).__name__} is not changed without its checks")
         return self
 
     def copy(self, *, deep: bool = False, **changes: Any) -> Self:  # noqa: ARG002
-        """Return itself: pydantic's old name of `model_copy`, under the same rule. Nor may a part be left out."""
+        """Return the model itself: the old name of `model_copy`. Refuse updates, `include` and `exclude`."""
         if any(changes.values()):
             changes.clear()
             _raise_type_error(f"{type(self).__name__} is not changed without its checks")
@@ -170,12 +174,12 @@ class SecretSettings(BaseSettings, defer_build=True):
 
     @classmethod
     def model_construct(cls, *values: Any, **more: Any) -> NoReturn:  # type: ignore[override]
-        """Refuse: an instance is made by the checks, of what they read, and of no values that are passed."""
+        """Raise `TypeError`: only the checks make an instance, from the values that they read."""
         del values, more  # a traceback with locals would show them
         _refuse_values(cls)
 
 
-SecretSettings.model_config["defer_build"] = False  # of this class alone, which has no field and no instance
+SecretSettings.model_config["defer_build"] = False  # for this class only: it has no field and no instance
 for _entrance in (
     *("model_validate", "model_validate_json", "model_validate_strings"),
     *("construct", "parse_obj", "parse_raw", "parse_file", "from_orm", "validate"),  # pydantic's old names
@@ -205,7 +209,7 @@ def read_of(
     """Read every secret that a model declares."""
     return read(
         tuple(model.secret_policies.values()),
-        model._variables_read,  # noqa: SLF001 - ours, as below
+        model._variables_read,  # noqa: SLF001 - of this module, as below
         environment=environment,
         model_setup=model._setup,  # noqa: SLF001
         config_dir=config_dir,
@@ -216,26 +220,26 @@ def read_of(
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:
     """Return the set-up that a model declares."""
-    return model._setup  # noqa: SLF001 - ours: a host's field may have any name without an underscore
+    return model._setup  # noqa: SLF001 - private: a host's field may have any public name
 
 
 def declares_secrets(model: object) -> "TypeIs[type[SecretSettings]]":
-    """Whether `model` is a settings model that declares a secret: `SecretSettings` itself declares none."""
+    """Check whether `model` is a settings model that declares a secret: `SecretSettings` itself declares none."""
     return isinstance(model, type) and issubclass(model, SecretSettings) and bool(model.secret_policies)
 
 
 def require_values(secrets: Model, judgement: Judgement) -> Model:
-    """Return a model that holds the very values that were read, whatever the host's own validators returned.
+    """Return the model if it has exactly the values that were read: a validator of the host may have replaced one.
 
     Raises:
-        CheckFailedError: it does not.
+        CheckFailedError: the model has another value or another attribute.
     """
     for field, reading in zip(secrets.secret_policies, judgement.readings, strict=True):
         if getattr(secrets, field, None) is not reading.value:
             what = f"a validator replaced the value of {reading.policy.name}"
             raise CheckFailedError(what)
-    if vars(secrets).keys() != secrets.secret_policies.keys():  # vars() would show what a hook has put there
-        what = "an attribute was put on the settings"
+    if vars(secrets).keys() != secrets.secret_policies.keys():  # vars() would show what a hook added
+        what = "an attribute was added to the settings"
         raise CheckFailedError(what)
     return secrets
 
@@ -247,7 +251,7 @@ def _refuse(findings: Iterable[Finding]) -> None:
 
 
 def _without_inputs(error: ValidationError, policies: Mapping[str, SecretPolicy]) -> ValidationError:
-    """Return an error without inputs, and without the texts of a host's own validators, which may hold anything."""
+    """Return an error without inputs and without the texts of the host's validators, which may contain a key."""
     lines = []
     for each in error.errors():
         field = next((name for name in policies if name in each["loc"]), None)
@@ -265,7 +269,7 @@ def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
     if len(policies) != 1 or field.annotation is not SecretStr or not plain:
         _raise_type_error(
             f"{model}.{name} must be declared as Annotated[SecretStr, SecretPolicy(...)], required, without a default"
-            " or an alias, with both names imported at run time; other settings belong in a model of their own"
+            " or an alias, with both names imported at run time; other settings belong in another model"
         )
     return policies[0]
 
@@ -277,7 +281,7 @@ def _declared_setup(
     file_fallback: bool | None,
     require_revocation_list: bool | None,
 ) -> ModelSetup:
-    """Return the set-up of a model: its own arguments, and what the models that it inherits from declare."""
+    """Return the set-up of a model: its arguments, and the set-up of the models from which it inherits."""
     bases = [setup_of(base) for base in model.__mro__[1:] if issubclass(base, SecretSettings)]
     switches = [file_fallback, require_revocation_list]
     if not all(each is None or isinstance(each, bool) for each in switches):
@@ -306,7 +310,7 @@ def _declared_setup(
 
 
 def _refuse_serializers(model: type[SecretSettings]) -> None:
-    """Refuse what a model could show of a key in a repr, a dump or `vars()`."""
+    """Refuse everything that could show a key in a repr, a dump or `vars()`."""
     declared = model.__pydantic_decorators__
     own = [base for base in model.__mro__ if base not in SecretSettings.__mro__]
     if (
@@ -319,13 +323,13 @@ def _refuse_serializers(model: type[SecretSettings]) -> None:
         or any(isinstance(each, cached_property) for base in own for each in vars(base).values())
     ):
         _raise_type_error(
-            f"{model.__name__} has a computed field, a cached property or a serializer, which could show a key: derive"
-            " what you need in a function of the service"
+            f"{model.__name__} has a computed field, a cached property or a serializer, which could show a key:"
+            " use a function of the service instead"
         )
 
 
 def _makes_a_schema(metadata: object) -> bool:
-    """Whether metadata can serialize: pydantic's validators cannot."""
+    """Check whether metadata can serialize a value: pydantic's validators cannot."""
     return hasattr(metadata, _SCHEMA) and type(metadata).__module__ != "pydantic.functional_validators"
 
 
@@ -335,17 +339,17 @@ def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
         _raise_type_error(f"{model} declares no secret")
     variables = [variable for policy in declared for variable in (policy.variable, policy.expiry_variable)]
     variables += SETTINGS
-    for what, given in (
+    for what, names in (
         ("a name", [policy.name for policy in declared]),
         ("a variable", variables),
         ("a file", [policy.file.casefold() for policy in declared] + [REVOKED_FILE, OPERATIONS_FILE]),
     ):
-        if len(set(given)) < len(given):
-            _raise_type_error(f"{model} declares two secrets that share {what}, or one with the library's own")
+        if len(set(names)) < len(names):
+            _raise_type_error(f"{model} declares two secrets that share {what}, or one that this library uses")
 
 
 class RuntimeSecrets(SecretSettings):
-    """The two runtime secrets in the policy's scope (policy sections 1 to 3)."""
+    """The two runtime secrets of the policy (policy sections 1 to 3)."""
 
     secret_key: Annotated[
         SecretStr,

@@ -1,4 +1,4 @@
-"""Typos of variables: set, close to a name that is read, and so silently ignored."""
+"""Misspelled variables: they are set and ignored, and their names are similar to one that is read."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _WORDS: Final = frozenset(
         *("PROTECTED", "ENV", "ENVIRONMENT", "MODE", "ALLOW", "ALLOWED", "FILE", "FILES", "FALLBACK", "FALLBACKS"),
     )
 )
-"""A name of these words alone is shown: no key can have been put in it."""
-# As Kubernetes and Docker name a service's address; compiled only where a name is suspect.
+"""A name of only these words is shown: it cannot contain a key."""
+# The names that Kubernetes and Docker give to a service's address. Compiled only when a name looks misspelled.
 _SERVICE_LINK: Final = (
     r".*_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
@@ -44,10 +44,10 @@ class VariableRead(Frozen):
     Attributes:
         name: its name.
         policy: the declared secret that it belongs to, or `None`.
-        loosens: whether a check is looser when it is ignored.
-        mistaken: another name that is mistaken for it.
-        beginning: the beginning of names that are mistaken for it.
-        expires: the variable of which it is the expiry marker, or `None`.
+        loosens: whether a check protects less when the variable is ignored.
+        mistaken: another name that operators use instead.
+        beginning: the beginning of other names that operators use instead.
+        expires: the variable whose expiry marker it is, or `None`.
     """
 
     name: str
@@ -59,12 +59,12 @@ class VariableRead(Frozen):
 
 
 class NearMiss(Frozen):
-    """A set variable that is ignored.
+    """A variable that is set and ignored.
 
     Attributes:
-        meant: the variable that is meant.
-        name: its own name; empty where a key may have been put in it.
-        is_meant_set: whether the variable that is meant is set too.
+        meant: the variable that the operator meant.
+        name: the name of the ignored variable; empty where it could contain a key.
+        is_meant_set: whether the variable that the operator meant is set too.
     """
 
     meant: VariableRead
@@ -73,14 +73,14 @@ class NearMiss(Frozen):
 
 
 class VariablesRead:
-    """The variables that the library reads, and all that is a typo of one."""
+    """The variables that the library reads, and how to find misspelled ones."""
 
     __slots__ = ("_head", "_heads", "_tail", "_tails", "_targets")
 
     def __init__(self, targets: Iterable[VariableRead]) -> None:
         self._targets = {target.name: target for target in targets}
-        # One edit leaves the first or the last k characters of a name of 2k + 1 or more as they were, and every other
-        # kind of near-miss begins like its target: two look-ups dismiss nearly all of a large environment.
+        # One edit keeps the first or the last k characters of a name of 2k + 1 or more. Every other kind of near miss
+        # begins like its target. So two look-ups dismiss nearly all names of a large environment.
         kept = (min(map(len, self._targets)) - 1) // 2
         self._head, self._tail = slice(kept), slice(-kept, None)
         self._heads = {name[self._head] for name in self._targets}
@@ -89,7 +89,7 @@ class VariablesRead:
     def near_misses(
         self, names: Iterable[str], *, is_set: Callable[[str], bool], any_case: bool
     ) -> tuple[NearMiss, ...]:
-        """Return the set variables that are typos, in the order of what is meant.
+        """Return the misspelled variables, in the order of the variables that the operator meant.
 
         With `any_case`, names that differ in case are different names (POSIX).
         """
@@ -101,7 +101,7 @@ class VariablesRead:
         names_read = [*targets]
         found = {
             next(filter(None, (_match(name, target, any_case=any_case) for target in targets.values())), None)
-            or _of_a_family(name, targets.values(), is_set)
+            or _match_beginning(name, targets.values(), is_set)
             for name in near
         }
         misses = sorted(filter(None, found), key=lambda miss: (names_read.index(miss.meant.name), miss.name))
@@ -112,13 +112,13 @@ def _match(name: str, target: VariableRead, *, any_case: bool) -> NearMiss | Non
     if any_case and name.isascii() and name.upper() == target.name:
         return NearMiss(target, name)
     if _is_one_edit_away(name, target.name):
-        # A name is shown only where all but one of its characters are known: a key may have been put in a name.
+        # All but one of its characters are known, so the name does not contain a key.
         return NearMiss(target, name if re.fullmatch(_SHOWABLE, name) else "")
     return NearMiss(target, name) if name == target.mistaken else None
 
 
-def _of_a_family(name: str, targets: Collection[VariableRead], is_set: Callable[[str], bool]) -> NearMiss | None:
-    """Return a near miss by what a name begins with: a switch, or an expiry marker; not a Kubernetes service link."""
+def _match_beginning(name: str, targets: Collection[VariableRead], is_set: Callable[[str], bool]) -> NearMiss | None:
+    """Return a near miss of a switch or an expiry marker by how a name begins; `None` for a service link."""
     folded = name.upper()
     if re.fullmatch(_SERVICE_LINK, folded):
         return None
@@ -138,7 +138,7 @@ def _of_a_family(name: str, targets: Collection[VariableRead], is_set: Callable[
 
 
 def _stem(name: str, variables: Iterable[str]) -> str | None:
-    """Return a declared variable without its last word, where a name is that and words of expiry alone."""
+    """Return a declared variable without its last word, where a name is that and known words only."""
     stems = (variable.rpartition("_")[0] for variable in variables)
     return next(
         (
@@ -157,10 +157,10 @@ def _speaks_of_expiry(name: str) -> bool:
 
 
 def _is_one_edit_away(name: str, target: str) -> bool:
-    """Whether one insertion, deletion, replacement or swap makes `target` of another name, none of them on a digit."""
+    """Check whether one insertion, deletion, replacement or swap, not of a digit, turns a name into `target`."""
     shorter = min(len(name), len(target))
-    head = next((place for place in range(shorter) if name[place] != target[place]), shorter)
-    tail = next((place for place in range(shorter - head) if name[-1 - place] != target[-1 - place]), shorter - head)
+    head = next((index for index in range(shorter) if name[index] != target[index]), shorter)
+    tail = next((index for index in range(shorter - head) if name[-1 - index] != target[-1 - index]), shorter - head)
     before, after = name[head : len(name) - tail], target[head : len(target) - tail]
     swapped = len(before) == len(after) == 2 and before == after[::-1]  # noqa: PLR2004 - a swap has two
     return (swapped or max(len(before), len(after)) == 1) and not any(map(str.isdigit, before + after))

@@ -1,6 +1,6 @@
-"""What templates and tutorials have in the place of a key: phrases, words, and digests of well-known defaults.
+"""Placeholders of templates and tutorials: phrases, words, and digests of well-known defaults.
 
-Expected false alarms in a million keys, by rule (tests/test_placeholders.py computes them again):
+Expected false alarms in a million keys, by rule (tests/test_placeholders.py computes them too):
 
 | rule | `token_urlsafe(16)` | `token_urlsafe(32)` | `token_urlsafe(64)` | `token_hex(64)` |
 |---|---|---|---|---|
@@ -25,12 +25,12 @@ PHRASES: Final = tuple(
     yourtoken
     """.split()
 )
-"""Each is enough, anywhere in a value whose case and separators are folded away."""
+"""A value that contains one of them is a placeholder. Case and separators are ignored."""
 
 WHOLE_VALUES: Final = frozenset(
     ("changeit", "dummy", "nil", "none", "null", "password", "secret", "tbd", "test", "todo"),
 )
-"""Each is a placeholder where it is the whole value."""
+"""A value that is exactly one of them is a placeholder."""
 
 WORDS: Final = frozenset(
     """
@@ -128,4 +128,4 @@ DEFAULTS: Final = frozenset(
     fc123220c58d5e25 fd79b7c9cc5ccbfe fe921dd866498831 fefc068505916602
     """.split()
 )
-"""Digests of the defaults that well-known projects ship, and of the hashes of some words: no key is here as text."""
+"""Digests of the default keys of well-known projects, and of the hashes of some words. No key is here as text."""

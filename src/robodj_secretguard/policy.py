@@ -1,4 +1,4 @@
-"""What a declared secret is: the policy's tables as data on the settings model."""
+"""The declaration of a secret: the policy's tables as data on the settings model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self
 from robodj_secretguard.frozen import Frozen
 
 MIN_KEY_BYTES: Final = 32
-"""No declared key may carry fewer random bytes: the strength rule is only free of false alarms from here up."""
+"""The fewest random bytes of a key: with fewer, the strength rule would have false alarms."""
 
 
 class Length(Frozen):
@@ -23,7 +23,7 @@ class Length(Frozen):
     maximum: int | None = None
 
     def accepts(self, length: int) -> bool:
-        """Whether a key of `length` characters is neither too short nor too long."""
+        """Check whether a key may have `length` characters."""
         return self.minimum <= length and (self.maximum is None or length <= self.maximum)
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class Length(Frozen):
 class Material(Frozen):
     """The accepted key material (policy section 6, "Invalid key format").
 
-    Text that is hexadecimal throughout is judged as hexadecimal, all else as unpadded base64url.
+    Text of hexadecimal digits only is judged as hexadecimal, and all other text as unpadded base64url.
 
     Args:
         base64url: the length of a base64url key, in characters.
@@ -59,25 +59,25 @@ class Generator(Frozen):
 
     @property
     def command(self) -> str:
-        """The approved command, for an operator to paste."""
+        """The approved command, which an operator can paste."""
         return f'python -c "import secrets; print(secrets.{self.function}({self.size}))"'
 
     @property
     def characters(self) -> int:
-        """How many characters its keys have."""
+        """The number of characters of its keys."""
         return self.size * 2 if self.function == "token_hex" else -(-self.size * 4 // 3)
 
 
 LEAST_MATERIAL: Final = Material(base64url=Length(43), hexadecimal=Length(64))
-"""What carries `MIN_KEY_BYTES`: every key that any policy accepts is of this material."""
+"""The material of `MIN_KEY_BYTES` bytes: every key that a policy accepts is at least this long."""
 
-# Not by regular expressions: to compile one is a twentieth of a start.
+# No regular expressions: compiling one takes a twentieth of the startup time.
 _NO_PUNCTUATION: Final = str.maketrans("", "", "._-")
 _SHORTEST_VARIABLE: Final = 5
 
 
 class SecretPolicy(Frozen, kw_only=True):
-    """The policy of one declared secret, put beside its type on a settings model.
+    """The policy of one declared secret, next to its type on a settings model.
 
     `secret_key: Annotated[SecretStr, SecretPolicy(name="secret.key", variable="ROBODJ_SECRET_KEY", ...)]`
 
@@ -85,19 +85,18 @@ class SecretPolicy(Frozen, kw_only=True):
         name: the secret's name in findings and reports.
         variable: the environment variable that delivers it, in upper case (policy section 2).
         owner: who rotates it (policy section 3).
-        backup_owner: who does so when the owner cannot.
+        backup_owner: who rotates it when the owner cannot.
         cadence: how often it is rotated (policy section 3).
         warn_before: how long before its expiry the warnings begin.
-        overlap: how long the key before it may still be in use after a rotation, while one is rolled out.
+        overlap: how long the previous key may stay in use after a rotation, during the rollout.
         generator: the approved generator (policy section 1).
-        material: what is accepted as a key (policy section 6); at least what the generator makes.
+        material: the accepted key material (policy section 6); it must accept the keys of the generator.
         file: the fallback file, always below `config/`; by default `config/` and the name.
         expiry_variable: the variable of the expiry marker; by default the variable and `_EXPIRES_AT`.
 
     Raises:
         TypeError: a field is missing, or is not of its type.
-        ValueError: a field is not of this shape, or the material would refuse the generator's keys or accept
-            keys that carry fewer bytes.
+        ValueError: a field is invalid, or the material refuses the generator's keys or accepts keys of fewer bytes.
     """
 
     name: str
@@ -121,7 +120,7 @@ class SecretPolicy(Frozen, kw_only=True):
         return policy
 
     def _validate(self) -> None:
-        """Hold every text to characters that cannot break or forge a line. What was given is not repeated."""
+        """Raise an error, without the value, for an invalid field: no text may break or forge a line."""
         generator, material = self.generator, self.material
         texts = (self.name, self.variable, self.expiry_variable, self.file, self.owner, self.backup_owner)
         if not all(isinstance(each, str) for each in texts):
@@ -129,7 +128,7 @@ class SecretPolicy(Frozen, kw_only=True):
             raise TypeError(msg)
         needed = material.hexadecimal if generator.function == "token_hex" else material.base64url
         fewest = Material(Length(-(-generator.size * 4 // 3)), Length(generator.size * 2))
-        # A subclass could judge in another way, and yet be equal.
+        # An object of a subclass could be equal and have other rules.
         are_ours = [type(each) for each in (generator, material, *material)] == [Generator, Material, Length, Length]
         variable = "a letter, then four or more of A-Z, 0-9 and underscore"
         for holds, rule in (
@@ -156,7 +155,7 @@ class SecretPolicy(Frozen, kw_only=True):
 
 
 def is_secret_name(text: str) -> bool:
-    """Whether text may be a declared secret's name."""
+    """Check whether text may be the name of a secret."""
     return text.isascii() and text[:1].isalnum() and text.translate(_NO_PUNCTUATION).isalnum()
 
 
@@ -171,5 +170,5 @@ def _is_file(text: str) -> bool:
 
 
 def is_plain_text(text: str) -> bool:
-    """Whether text can neither break nor forge a line: printable ASCII."""
+    """Check whether text is printable ASCII, which cannot break or forge a line."""
     return bool(text.strip()) and text.isascii() and text.isprintable()

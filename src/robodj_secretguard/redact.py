@@ -1,4 +1,4 @@
-"""Redact keys in log records: live keys are replaced by their names. Best effort: docs/logs.md."""
+"""Redact keys in log records: replace each live key by its name. Best effort: see docs/logs.md."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     _Form: TypeAlias = tuple[SealedStr, tuple[SealedStr, ...], str]
-    """What all spellings of a key begin with in a form; the spellings, of one length; what takes the place of each."""
+    """The common beginning of all spellings of a key in one encoding, the spellings, and their replacement."""
 
 MAX_CHARACTERS: Final = 2**20
-"""How much text of one event is searched; texts too short to hold a key are not counted."""
+"""How many characters of one event are searched. Texts that are too short for a key are not counted."""
 MAX_VALUES: Final = 10_000
 """How many fields and items of one event are searched."""
 MAX_DEPTH: Final = 32
-"""How deep nested fields and items are searched."""
+"""How many levels of nested fields and items are searched."""
 TOO_LARGE: Final = "[cut: too large to search for secrets]"
 NOT_SEARCHED: Final = "[cut: could not be searched for secrets]"
 
 _PLAIN: Final = frozenset({int, float, bool, type(None)})
 _PATHS: Final = frozenset({PosixPath, PurePosixPath, PureWindowsPath, WindowsPath})
 _FIXED: Final = _PLAIN | _PATHS | {str, bytes, complex, date, datetime, time, timedelta, Decimal, UUID}
-"""Types whose values always show the text that was searched."""
+"""Types whose text cannot change after the search."""
 _KEPT: Final = (str, bytes, bytearray, Number, Enum)
-"""Renderers treat values of these types and their subtypes in a way of their own."""
+"""Renderers have special rules for these types and their subtypes, so their values are not replaced."""
 _SERIES: Final = (list, tuple, set, frozenset)
 
 
 class SecretRedactor(logging.Filter):
-    """Replaces live keys in log records and structlog's events by `[redacted secret.key]`, as best it can.
+    """Replace live keys in log records and structlog events by `[redacted secret.key]`. This is best effort.
 
-    One object is both: `handler.addFilter(redact)`, and a structlog processor, best the last one, after the renderer.
-    A key is found as it is, and its text in hexadecimal and base64. Plain values that hold no key are passed on as they
-    are. Other objects keep the text that was searched. Records are changed in place. No record is dropped, and nothing
-    that goes wrong here is raised.
+    One object is a logging filter, `handler.addFilter(redact)`, and a structlog processor. As a processor, it is best
+    the last one, after the renderer. It finds each key as text, in hexadecimal and in base64. Plain values without a
+    key do not change. Other objects keep the text that was searched. Records are changed in place. No record is
+    dropped, and no error is raised.
 
     Args:
-        secrets: what `guard()` returned.
+        secrets: the settings that `guard()` returned.
 
     Raises:
-        TypeError: `secrets` is something else.
+        TypeError: `secrets` is another object.
     """
 
     def __init__(self, secrets: SecretSettings) -> None:
@@ -72,7 +72,7 @@ class SecretRedactor(logging.Filter):
         self._forms = forms  # the longest first
 
     def __call__(self, _logger: object, _method: str, event: Any) -> Any:
-        """Return a structlog event, or what a renderer made of it, redacted."""
+        """Return a structlog event, or the output of a renderer, redacted."""
         return _attempt(lambda: _Search(self._forms).value(event), lambda: _instead_of(event))
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -82,36 +82,36 @@ class SecretRedactor(logging.Filter):
 
 
 def _forms(secrets: SecretSettings) -> Iterator[_Form]:
-    """Yield every form in which a key is found, sealed."""
+    """Yield every encoding of a key that is searched for, sealed."""
     for field, policy in secrets.secret_policies.items():
         key = getattr(secrets, field).get_secret_value()
         spellings = (_texts(key[:-1] + last) for last in last_characters(key))
         for texts in dict.fromkeys(zip(*spellings, strict=True)):
-            # A key's last character makes no more than two of any form.
+            # A key's last character changes at most the last two characters of any encoding.
             yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {policy.name}]"
 
 
 def _texts(key: str) -> Iterator[str]:
-    """Yield a key as it is, in hexadecimal and in base64."""
+    """Yield a key as text, in hexadecimal and in base64."""
     data = key.encode()
     yield from (key, data.hex(), data.hex().upper(), *((key.lower(), key.upper()) if is_hexadecimal(key) else ()))
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        for before, start in enumerate((0, 2, 3)):  # bytes of something else, as in a Basic header
-            # Less the characters that depend on what is before and after.
+        for before, start in enumerate((0, 2, 3)):  # bytes before the key, such as in a Basic header
+            # Without the characters that depend on the bytes before and after.
             yield encode(bytes(before) + data)[start : (before + len(data)) * 8 // 6].decode()
 
 
 def _attempt(action: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
     try:
         return action()
-    except Exception:  # noqa: BLE001 - an object may raise anything when it is read, and the event goes on
+    except Exception:  # noqa: BLE001 - reading an object may raise anything
         return otherwise()
-    except BaseException as ending:  # noqa: BLE001 - a signal's, for one: it gets out, without the search's frames
+    except BaseException as ending:  # noqa: BLE001 - from a signal, for example: without the search's frames
         raise ending.with_traceback(None) from None
 
 
 class _Search:
-    """One event that is searched, and how much of it still will be."""
+    """The search of one event, and how much more of it may be searched."""
 
     def __init__(self, forms: Sequence[_Form]) -> None:
         self._forms = forms
@@ -119,7 +119,7 @@ class _Search:
         self._characters, self._values = MAX_CHARACTERS, MAX_VALUES
 
     def value(self, value: Any, depth: int = 0) -> Any:
-        """Return a value redacted: the same object where it is plain and holds no key."""
+        """Return a value redacted. Return the same object for a plain value without a key."""
         if type(value) in _PLAIN or (type(value) is str and len(value) < self._shortest):
             return value
         if isinstance(value, logging.LogRecord):
@@ -175,9 +175,9 @@ class _Search:
         shown = _formatted(exc_info)
         redacted = self._text(shown)
         if redacted != shown:
-            # A stand-in that every renderer can format: without any, some would look for the exception by themselves.
+            # Every renderer can format this exception. Without one, some renderers would get the current exception.
             return RedactedError, RedactedError(redacted.rstrip("\n")), None
-        # Otherwise a field of that name may hold something else.
+        # A field of that name may have another value.
         return exc_info if isinstance(exc_info, (BaseException, tuple)) else self.value(exc_info, depth)
 
     def _series(self, value: Any, depth: int) -> Any:
@@ -197,12 +197,12 @@ class _Search:
                     redacted = redacted.replace(spelling.get_secret_value(), name)
         if len(text) <= most:
             return redacted
-        # What the bound has left of a key that it cut in two is shorter than the longest form.
+        # The text may end with a part of a key, which is shorter than the longest encoding.
         return redacted[: max(0, len(redacted) - self._longest)] + TOO_LARGE
 
 
 class _StandIn:
-    """Shows the `str` and the `repr` of an object that were searched, and has the object's attributes."""
+    """Replace an object. Have the `str` and the `repr` that were searched, and the object's attributes."""
 
     __slots__ = ("_texts", "_value")
 
@@ -218,16 +218,16 @@ class _StandIn:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._value, name)
 
-    @property  # type: ignore[misc]  # nobody sets it
-    def __class__(self) -> type[Any]:  # isinstance() reads it, in the encoders of JSON for one
+    @property  # type: ignore[misc]  # it has no setter
+    def __class__(self) -> type[Any]:  # for isinstance(), for example in JSON encoders
         return type(self._value)
 
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:  # a copy of it is the text, and so is what is pickled
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:  # copy and pickle get the text
         return str, (str(self),)
 
 
 def _texts_of(value: Any) -> tuple[str, ...]:
-    """Return the texts that a renderer could make of a value that is no container."""
+    """Return the texts that a renderer could show for a value that is not a container."""
     if isinstance(value, str):
         return (str.__str__(value),)
     if isinstance(value, (bytes, bytearray)):
@@ -236,7 +236,7 @@ def _texts_of(value: Any) -> tuple[str, ...]:
 
 
 def _formatted(exc_info: Any) -> str:
-    """Format what stands for an exception in structlog and logging: itself, its tuple, or true for the current one."""
+    """Format the `exc_info` of structlog and logging: an exception, its tuple, or true for the current one."""
     if isinstance(exc_info, BaseException):
         exc_info = (exc_info,)
     elif exc_info and not isinstance(exc_info, tuple):
@@ -245,16 +245,16 @@ def _formatted(exc_info: Any) -> str:
 
 
 def _instead_of(value: Any, constant: str = NOT_SEARCHED) -> Any:
-    """Return a constant in the shape of what it stands for, which others still have to handle."""
-    if isinstance(value, dict):  # structlog's own, or what it makes for logging
+    """Return a constant in the shape of the value that it replaces: the next processor needs that shape."""
+    if isinstance(value, dict):  # structlog's event, or the keyword arguments for logging
         return {"msg" if "msg" in value else "event": constant}
-    if isinstance(value, tuple):  # the arguments that some renderers give
+    if isinstance(value, tuple):  # the result of some renderers: arguments
         return (constant,), {}
     return constant.encode() if isinstance(value, bytes) else constant
 
 
 def _blank(record: logging.LogRecord) -> None:
-    """Take out of a record all that could hold a key."""
+    """Remove everything from a record that could contain a key."""
     fields = vars(record)
     fields |= {
         **{name: NOT_SEARCHED for name, value in fields.items() if type(value) not in _PLAIN},

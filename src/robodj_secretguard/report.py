@@ -1,6 +1,6 @@
-"""The outcome of the checks. Nothing here has a field that could hold a value.
+"""The result of the checks. No record has a field for a value.
 
-For JSON use `as_dict`: `json.dumps` makes bare lists of the records.
+For JSON use `as_dict`: `json.dumps` writes the records as lists, without names.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ JSON_SCHEMA: Final = 1
 
 _MOST_EXPLAINED: Final = 4
 
-_ORDER: Final = {check: place for place, check in enumerate(Check)}
+_ORDER: Final = {check: index for index, check in enumerate(Check)}
 _RULES: Final = [(each.scope, each.check, each.of_secret) for each in CHECKS if each.of_secret]
 _OF_VALUE: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "value"])
-# Any other scope: a rule whose scope is misspelled runs.
+# Any other scope: a rule with a misspelled scope also runs.
 _OF_SECRET: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope not in ("value", "marker")])
 _WITH_MARKER: Final = _OF_SECRET + tuple([(check, rule) for scope, check, rule in _RULES if scope == "marker"])
 _OF_ALL: Final = tuple([(each.check, each.of_all) for each in CHECKS if each.of_all])
 _OF_SETUP: Final = tuple([(each.check, each.of_setup) for each in CHECKS if each.of_setup])
 ABOUT_ALL: Final = frozenset([check for check, _ in _OF_ALL])
-"""The checks of one secret next to another."""
+"""The checks that compare secrets."""
 _ENTRIES: Final = {entry.check: entry for entry in CHECKS}
 
 
@@ -45,11 +45,11 @@ class Finding(Frozen):
     Attributes:
         check: which check found it.
         severity: whether it stops the service.
-        secret: the declared secret's name; `None` when it is about the set-up.
+        secret: the name of the secret; `None` for a finding about the set-up.
         source: `environment`, `file:` and the declared path, or `none`.
-        message: what is wrong, without any of the value.
+        message: what is wrong, without any part of the value.
         remedy: what to do.
-        owner: who is to do it.
+        owner: who does it.
     """
 
     check: Check
@@ -61,7 +61,7 @@ class Finding(Frozen):
     owner: str
 
     def as_dict(self) -> documents.Finding:
-        """Return it in the plain types of JSON."""
+        """Return the finding in the plain types of JSON."""
         return {
             "check": str(self.check),
             "severity": str(self.severity),
@@ -88,18 +88,18 @@ class Finding(Frozen):
 
 
 class SecretStatus(Frozen):
-    """One declared secret as it was found.
+    """The status of one declared secret.
 
     Attributes:
-        secret: its name.
+        secret: the name of the secret.
         variable: the environment variable that delivers it.
         source: `environment`, `file:` and the declared path, or `none`.
-        state: its presence and validity.
-        usable: whether no alert concerns it: a revoked key is present, and not usable.
-        expires_at: the instant of its expiry marker, in UTC, if there is a valid one.
-        owner: who rotates it.
-        backup_owner: who does so when the owner cannot.
-        rotation_days: its cadence, in days.
+        state: the presence and validity of the secret.
+        usable: whether no alert concerns the secret. A revoked key is present and not usable.
+        expires_at: the instant of the expiry marker, in UTC, if there is a valid one.
+        owner: who rotates the secret.
+        backup_owner: who rotates it when the owner cannot.
+        rotation_days: the cadence, in days.
         fingerprint: `sgfp1:` and 32 hexadecimal digits, for a key that passed the format and strength rules.
     """
 
@@ -115,7 +115,7 @@ class SecretStatus(Frozen):
     fingerprint: str | None
 
     def as_dict(self) -> documents.Secret:
-        """Return it in the plain types of JSON."""
+        """Return the status in the plain types of JSON."""
         return {
             "secret": self.secret,
             "variable": self.variable,
@@ -131,14 +131,14 @@ class SecretStatus(Frozen):
 
 
 class Report(Frozen):
-    """The outcome of one check of every declared secret.
+    """The result of one check of every declared secret.
 
     Attributes:
-        checked_at: when, in UTC.
+        checked_at: the time of the check, in UTC.
         require_env_only: whether fallback files were off.
-        revocation_list: what there is of it; `None` when it could not be looked for.
-        secrets: every declared secret, in declared order.
-        findings: all findings: about the set-up first, then by secret, then in the order of `Check`.
+        revocation_list: the revocation list; `None` when the check failed before reading it.
+        secrets: the status of every declared secret, in declared order.
+        findings: all findings: first those about the set-up, then by secret, then in the order of `Check`.
     """
 
     checked_at: datetime
@@ -154,7 +154,7 @@ class Report(Frozen):
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """The findings that do not."""
+        """The findings of the severity `warning`, which do not stop a service."""
         return tuple([finding for finding in self.findings if finding.severity is Severity.WARNING])
 
     @property
@@ -164,12 +164,12 @@ class Report(Frozen):
 
     @property
     def details(self) -> str:
-        """The command that explains the alerts, or the warnings where there is no alert: of four checks at most."""
+        """The command that explains the alerts, or the warnings where there is no alert: at most four checks."""
         checks = dict.fromkeys(str(each.check) for each in self.alerts or self.warnings)
         return f"Details: robodj-secretguard explain {' '.join(list(checks)[:_MOST_EXPLAINED])}"
 
     def refusal(self, what: str, exit_status: int) -> str:
-        """Return the last line of a refusal: who stopped what, and which command explains why."""
+        """Return the last line of a refusal: what this library stopped, and the command that explains why."""
         number, kind = len(self.alerts or self.warnings), "alert" if self.alerts else "warning"
         found = f"{number} {kind}{'' if number == 1 else 's'}"
         return f"ALERT: robodj-secretguard {what}: {found} (exit status {exit_status}). {self.details}"
@@ -190,10 +190,10 @@ class Report(Frozen):
 
 
 class Judgement:
-    """What was found, and the report on it, which no caller can change. Constructing one runs each rule once.
+    """The readings of all secrets and the report on them, which no caller can change. `__init__` runs each rule once.
 
     Args:
-        readings: what was found, for every declared secret in declared order, at least one.
+        readings: the readings of all declared secrets, in declared order; at least one.
     """
 
     __slots__ = ("_readings", "_report")
@@ -204,27 +204,27 @@ class Judgement:
 
     @property
     def readings(self) -> Sequence[Reading]:
-        """What was found, for every declared secret in declared order."""
+        """The readings of all declared secrets, in declared order."""
         return self._readings
 
     def report(self) -> Report:
-        """Return the findings of all rules as a report."""
+        """Return the report of all rules."""
         return self._report
 
 
 def _judged(readings: Sequence[Reading]) -> Report:
     setup = readings[0].setup
     findings = [finding(setup.policies, check, problem) for check, rule in _OF_SETUP for problem in rule(setup)]
-    sharing = set[str]()
+    shared = set[str]()
     for check, rule in _OF_ALL:
         for reading, problem, names in rule(readings):
-            findings.append(_finding_about(reading, check, problem))
-            sharing |= {*names}
+            findings.append(_finding_of(reading, check, problem))
+            shared |= {*names}
     secrets = []
     for reading in readings:
-        alone = _of_secret(reading)
-        findings += alone
-        secrets.append(_status(reading, alone, is_usable=reading.policy.name not in sharing))
+        of_secret = _of_secret(reading)
+        findings += of_secret
+        secrets.append(_status(reading, of_secret, is_usable=reading.policy.name not in shared))
     report = Report(
         checked_at=setup.now,
         require_env_only=setup.files_off,
@@ -256,14 +256,14 @@ def _status(reading: Reading, findings: Sequence[Finding], *, is_usable: bool) -
 
 
 def _of_secret(reading: Reading) -> list[Finding]:
-    """Run the rules for one secret: of those about the value itself, up to the first that has a finding."""
+    """Run the rules for one secret. Of the rules about the value, keep the first finding only."""
     of_value = ((check, problem) for check, rule in _OF_VALUE for problem in rule(reading))
     rules = _OF_SECRET if reading.marker is None else _WITH_MARKER
     of_secret = [(check, problem) for check, rule in rules for problem in rule(reading)]
-    return [_finding_about(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
+    return [_finding_of(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
 
 
-def _finding_about(reading: Reading, check: Check, problem: Problem) -> Finding:
+def _finding_of(reading: Reading, check: Check, problem: Problem) -> Finding:
     return finding(reading.setup.policies, check, problem, reading.policy, reading.used.source)
 
 
@@ -274,7 +274,7 @@ def finding(
     policy: SecretPolicy | None = None,
     source: str = "none",
 ) -> Finding:
-    """Return a finding about one secret, or about the set-up, which concerns the owners of all secrets."""
+    """Return a finding about one secret, or about the set-up. All owners are responsible for the set-up."""
     concerned = policies if policy is None else (policy,)
     return Finding(
         check=check,
@@ -288,8 +288,8 @@ def finding(
 
 
 def with_findings(report: Report, further: Iterable[Finding]) -> Report:
-    """Return a report with further findings in their places, and the secrets that they refuse not usable."""
-    rank = {status.secret: place for place, status in enumerate(report.secrets)}
+    """Return a report with further findings in their order. Secrets with an alert are then not usable."""
+    rank = {status.secret: index for index, status in enumerate(report.secrets)}
     findings = sorted(
         (*report.findings, *further),
         key=lambda each: (rank.get(each.secret or "", -1), _ORDER[each.check]),

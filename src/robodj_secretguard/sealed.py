@@ -1,4 +1,4 @@
-"""Secret text that nothing shows by accident, and the boundary that no frame holding one is seen through."""
+"""Secret text that nothing shows by accident, and the boundary that no frame with a key leaves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HASH_SALT: Final = os.urandom(16)
 
 
 class _Sealed:
-    """Copies are the object itself, and pickling is refused."""
+    """Refuse pickling, and return the object itself as its copy."""
 
     __slots__ = ()
 
@@ -32,9 +32,9 @@ class _Sealed:
 
 
 class _Reveal(_Sealed):
-    """Returns a text that is in no attribute, and is not pickled: cloudpickle and dill would take a function's."""
+    """Return a text that is in no attribute. Refuse pickling: cloudpickle and dill would pickle a function."""
 
-    __slots__ = ("__dict__", "_function")  # the first for encoders that fall back to `vars`: it is empty
+    __slots__ = ("__dict__", "_function")  # for encoders that use `vars`: it is empty
 
     def __init__(self, text: str) -> None:
         self._function: Callable[[], str] = lambda: text
@@ -46,16 +46,16 @@ class _Reveal(_Sealed):
 class SealedStr(_Sealed, SecretStr):
     """A `SecretStr` whose text is in no attribute.
 
-    `vars`, `inspect`, `rich.inspect` and JSON encoders that fall back to `vars` find a callable where a
-    `SecretStr` has its text. Copies are the object itself, and pickling is refused. So is `str()`: a framework that
-    takes the masked text for a key signs with ten asterisks, which everybody knows.
+    `vars`, `inspect`, `rich.inspect` and JSON encoders that use `vars` find a callable where a `SecretStr` has
+    its text. A copy is the object itself. `pickle` and `str()` raise `TypeError`. A framework that used the masked
+    text as a key would sign with ten asterisks, which everybody knows.
     """
 
-    def __init__(self, secret_value: str) -> None:  # not super().__init__, which would make an attribute of it
+    def __init__(self, secret_value: str) -> None:  # not super().__init__: it makes an attribute
         self._reveal = _Reveal(secret_value)
 
     def get_secret_value(self) -> str:
-        """Return the secret text; from here on it is the caller's to protect."""
+        """Return the secret text. The caller must protect it."""
         return self._reveal()
 
     def __str__(self) -> NoReturn:
@@ -72,18 +72,18 @@ class SealedStr(_Sealed, SecretStr):
         return isinstance(other, SecretStr) and self._reveal() == other.get_secret_value()
 
     def __hash__(self) -> int:
-        # Not hash(text), as an equal SecretStr has: a guess's hash could be compared with it.
+        # Not hash(text) as in SecretStr: a guess could be verified by its hash.
         return hash((_HASH_SALT, self._reveal()))
 
 
 def refuse_pickle() -> NoReturn:
-    """Raise the one `TypeError` that answers every attempt to pickle a secret."""
+    """Raise the `TypeError` of every attempt to pickle a secret."""
     msg = "secrets are not pickled: call guard() in each process instead"
     raise TypeError(msg)
 
 
 def type_name(error: BaseException) -> str:
-    """Return the name of the type of what went wrong, or `an error` where the name is more than a name."""
+    """Return the name of an error's type; `an error` where the name could contain something else."""
     if isinstance(error, CheckFailedError):
         return error.error_type
     name = type(error).__name__
@@ -91,14 +91,14 @@ def type_name(error: BaseException) -> str:
 
 
 def contain(action: Callable[[], _Result]) -> _Result | BaseException:
-    """Run `action`, and let no frame and no exception text of it out.
+    """Run `action`, and keep its frames and its exception texts inside.
 
-    Functions called inside may bind key material to locals: a traceback with locals never reaches them.
+    Functions called inside may have keys in local variables: a traceback with locals never reaches them.
 
     Returns:
-        What `action` returned; else the exception to raise or to report in its stead, without a traceback and
-        a chain: pydantic's `ValidationError` (its inputs are sealed), a new `KeyboardInterrupt`, or a
-        `CheckFailedError` for all others, `SystemExit` included.
+        What `action` returned, or the exception to raise or to report. That exception has no traceback and no chain.
+        It is pydantic's `ValidationError` (with sealed inputs), a new `KeyboardInterrupt`, or a `CheckFailedError`
+        for every other exception, also for `SystemExit`.
     """
     try:
         return action()
@@ -106,7 +106,7 @@ def contain(action: Callable[[], _Result]) -> _Result | BaseException:
         failure: BaseException = error.with_traceback(None)
     except KeyboardInterrupt:
         failure = KeyboardInterrupt()
-    except BaseException as error:  # noqa: BLE001 - whatever goes wrong is a reason to refuse
+    except BaseException as error:  # noqa: BLE001 - every error is a reason to refuse
         failure = CheckFailedError(type_name(error))
     failure.__cause__ = failure.__context__ = None
     return failure

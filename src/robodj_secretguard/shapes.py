@@ -1,4 +1,4 @@
-"""The records that are written as JSON. No field can hold a key or forge a line."""
+"""The records that are written as JSON. No field can contain a key or forge a line."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ _HASH: Final = re.compile(rf"{HASH_PREFIX}[0-9a-f]{{64}}")
 
 
 def must(holds: Callable[[str], bool]) -> AfterValidator:
-    """Return a validator of texts for which this holds."""
+    """Return a validator that accepts the texts for which a function returns true."""
 
-    def judge(text: str) -> str:
+    def validate(text: str) -> str:
         if not holds(text):
             raise ValueError
         return text
 
-    return AfterValidator(judge)
+    return AfterValidator(validate)
 
 
 def is_hash(text: str) -> bool:
-    """Whether text is the hash of a record as this library writes it."""
+    """Check whether text is the hash of a record in the format of this library."""
     return _HASH.fullmatch(text) is not None
 
 
 def hash_of(line: bytes) -> str:
-    """Return the hash of a record's line, or of what else is in the log, without the line's end."""
+    """Return the hash of a line of the log, without the line's end."""
     return HASH_PREFIX + sha256(line).hexdigest()
 
 
@@ -81,24 +81,24 @@ SHAPE: Final = ConfigDict(
 
 
 class Event(StrEnum):
-    """What happened."""
+    """The event that a record describes."""
 
     ROTATED = "rotated"
     ROTATION_INCOMPLETE = "rotation-incomplete"
     REVOKED = "revoked"
     SEALED = "sealed"
-    """The log itself: what a cut write had left was closed off."""
+    """The rest of an interrupted write was closed off."""
     CONTINUED = "continued"
-    """The log itself: it goes on after the last record of an earlier file."""
+    """The log continues after the last record of an earlier file."""
 
 
 class Proof(StrEnum):
-    """How it is known that a step of the validation after a rotation was done."""
+    """The proof that a step of the validation after a rotation was done."""
 
     VERIFIED = "verified"
-    """The program saw it."""
+    """The program verified it."""
     ATTESTED = "attested"
-    """The operator says so."""
+    """The operator confirmed it."""
     NOT_DONE = "not-done"
 
 
@@ -111,7 +111,7 @@ class Validation:
     startup: Proof
     """The services were started, and their startup integrity checks passed."""
     functions: Proof
-    """What depends on authentication and encryption still operates."""
+    """The functions that need authentication and encryption work."""
     log: Proof
     """The rotation is recorded."""
 
@@ -123,7 +123,7 @@ class Validation:
 
 @dataclass(frozen=True, config=SHAPE, kw_only=True)
 class Record:
-    """An event in a secret's life: a line of the operations log (policy section 3). What does not apply is null."""
+    """A line of the operations log: one event of a secret (policy section 3). A field that does not apply is null."""
 
     schema: Literal[1] = 1
     sequence: Annotated[int, Field(ge=1)]
@@ -140,40 +140,40 @@ class Record:
     expires_at: Instant | None = None
     validation: Validation | None = None
     sealed: Hash | None = None
-    """The hash of what was closed off."""
+    """The hash of the part that was closed off."""
     previous: Hash | None = None
     """The hash of the record before this one."""
     hash: Hash = field(default="", init=False)
-    """The hash of the line itself, which it is not a part of. A draft has none."""
+    """The hash of the line, which does not contain it. A draft has none."""
 
     @property
     def subject(self) -> str:
-        """The name of its secret, in words."""
+        """The name of the secret, for messages."""
         return self.secret or "an unknown secret"
 
     @property
     def open_steps(self) -> tuple[str, ...]:
-        """The names of the steps of its validation that are not done."""
+        """The names of the steps of the validation that are not done."""
         return self.validation.open_steps if self.validation else ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the record in the plain types of JSON, with its own hash where it is in the log."""
+        """Return the record in the plain types of JSON, with its hash where it is in the log."""
         plain: dict[str, Any] = _RECORD.dump_python(self, mode="json", exclude=None if self.hash else _HASH_FIELD)
         return plain
 
     def line(self) -> bytes:
-        """Return the record as its line in the log, without the line's end."""
+        """Return the line of the record in the log, without the line's end."""
         return _RECORD.dump_json(self, exclude=_HASH_FIELD)
 
     def hashed(self, line: bytes) -> Record:
-        """Return this very record with the hash of the line in which it is written."""
+        """Set the hash of the record to that of its line in the log, and return the record."""
         object.__setattr__(self, "hash", hash_of(line))
         return self
 
 
 @dataclass(frozen=True, config=SHAPE, kw_only=True)
 class Head:
-    """The last record that was acknowledged, as the log's head file keeps it."""
+    """The last acknowledged record, in the head file of the log."""
 
     schema: Literal[1] = 1
     sequence: Annotated[int, Field(ge=1)]
@@ -194,12 +194,12 @@ HEAD: Final = TypeAdapter(Head)
 
 
 def parse_record(line: bytes) -> Record | None:
-    """Return the record that a line of the log is, without the line's end; `None` where it is none."""
+    """Return the record of a line of the log, without the line's end; `None` for an invalid line."""
     with contextlib.suppress(ValidationError):
         return _RECORD.validate_json(line).hashed(line)
     return None
 
 
 def draft(event: Event, **fields: Any) -> Record:
-    """Return a record that the log has yet to number, to date and to chain, with the fields that apply to it."""
+    """Return a record with the fields that apply. The log adds the number, the time and the hashes."""
     return Record(sequence=1, recorded_at=datetime.min.replace(tzinfo=UTC), event=event, **fields)

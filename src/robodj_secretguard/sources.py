@@ -1,4 +1,4 @@
-"""Where a value comes from: the environment, else the fallback file (policy section 2). The only place that reads."""
+"""Read values from the environment or the fallback files (policy section 2). No other module reads them."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ if TYPE_CHECKING:
         """A place where values come from: the environment, key files, a secret manager."""
 
         def offer(self, policy: SecretPolicy) -> Offer:
-            """Return what there is for a secret: it is called once for each, inside `contain()`, and never raises.
+            """Return the offer for a secret, and never raise. `read` calls it once for each secret, inside `contain()`.
 
-            An offer with a line delivers it. One with a reason in `text.unreadable` refuses, and no later source is
-            asked. Any other one has nothing, and the next source is asked.
+            An offer with a line delivers that line. An offer with a reason in `text.unreadable` refuses the value, and
+            no later source is asked. Any other offer has no value, and the next source is asked.
             """
 
 
 REVOKED_FILE: Final = "config/revoked.fingerprints"
 REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
-"""The variable that adds to the file's entries, for a fleet: separated by commas or blanks."""
+"""The variable that adds entries for a fleet, separated by commas or blanks."""
 MAX_LIST_BYTES: Final = 1 << 18
 """Room for some thousand entries."""
 PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"
 ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa: S105 - a name
 CONFIG_DIR: Final = "ROBODJ_CONFIG_DIR"
 EPHEMERAL: Final = "ROBODJ_SECRETS_EPHEMERAL"
-"""Set with temporary keys, which are for an image build or a test."""
+"""Set where the keys are temporary, for an image build or a test."""
 ANNOUNCED: Final = "announced"
-"""Its value where `exec` has shown already that the keys are temporary: the guard does not repeat it."""
+"""Its value where `exec` already reported that the keys are temporary. The guard does not repeat that."""
 OPERATIONS_LOG: Final = "ROBODJ_OPERATIONS_LOG"
 OPERATIONS_FILE: Final = "config/logs/secret_operations.jsonl"
 _SETTINGS_READ: Final = (
@@ -74,7 +74,7 @@ _SETTINGS_READ: Final = (
 SETTINGS: Final = tuple([each.name for each in _SETTINGS_READ])
 DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
-"""How large a fallback file may be."""
+"""The largest size of a fallback file."""
 
 WORKING_DIRECTORY_DELETED: Final = "cannot be found: the working directory was deleted"
 
@@ -83,7 +83,7 @@ _SWITCHES: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
-# Not compiled at import: that is a twentieth of a start, and few keys have a marker.
+# Not compiled at import: that takes a twentieth of the startup time, and few keys have a marker.
 _INSTANT: Final = (
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?"
     r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
@@ -91,16 +91,17 @@ _INSTANT: Final = (
 
 
 class Offer(Frozen):
-    """What one source has for one secret.
+    """The answer of one source for one secret.
 
     Attributes:
         source: the source in findings: `environment`, or `file:` and the declared path.
-        location: where the value is, as operators know it: the variable, or the file.
-        text: the value as one line, and what is wrong with the file that holds it.
-        absent: that there is no value, for the alert `missing`: what is said for each source is one sentence.
+        location: where the value is: the variable, or the path that operators know.
+        text: the value as one line, and the faults of the file that has it.
+        absent: a part of the message of `missing`. The parts of all sources make one sentence.
         is_off: whether the source may not deliver a value here.
-        is_break_glass: whether it is for emergencies: its use is a warning, and a value that is left there is reported.
-        fix: what to do where the text may not be used.
+        is_break_glass: whether the source is for emergencies. Its use is a warning, and a value that stays in it is
+            reported.
+        fix: how to fix a text that may not be used.
     """
 
     source: str
@@ -113,11 +114,11 @@ class Offer(Frozen):
 
 
 NOTHING: Final = Offer("none", "", NO_TEXT, "")
-"""Where no source has a value."""
+"""The offer where no source has a value."""
 
 
 class Environment:
-    """Single variables of a mapping or of `os.environ`: never a copy, and a repr without content."""
+    """Read single variables of a mapping or of `os.environ`. There is no copy, and the repr has no content."""
 
     __slots__ = ("_variables",)
 
@@ -129,22 +130,22 @@ class Environment:
         return iter(os.environ if self._variables is None else self._variables)
 
     def get(self, name: str) -> SealedStr | None:
-        """Return the variable of exactly this name, sealed; `None` when it is not there."""
+        """Return the variable with exactly this name, sealed; `None` when it does not exist."""
         variables = os.environ if self._variables is None else self._variables
-        # Not by catching KeyError: its frame holds the whole environment.
+        # Do not catch KeyError: its frame has the whole environment.
         return SealedStr(variables[name]) if name in variables else None
 
     @property
     def distinguishes_case(self) -> bool:
-        """Whether names that differ in case are different names: in `os.environ` on Windows they are not."""
+        """Whether names that differ in case are different names. In `os.environ` on Windows they are the same."""
         return self._variables is not None or os.name == "posix"
 
     def is_set(self, name: str) -> bool:
-        """Whether the variable is there and not empty."""
+        """Check whether the variable exists and is not empty."""
         return bool(self.get(name))
 
     def offer(self, policy: SecretPolicy) -> Offer:
-        """Return the variable of a secret."""
+        """Return the variable of a secret as an offer."""
         value = self.get(policy.variable)
         absent = f"{policy.variable} is {'not set' if value is None else 'empty'}"
         return Offer("environment", policy.variable, TextFile(lines=(value,)) if value else NO_TEXT, absent)
@@ -154,8 +155,8 @@ class KeyFiles:
     """The fallback files of a config directory.
 
     Args:
-        directory: its path; `None` where it cannot be used.
-        named_by: what named it; `None` for nothing.
+        directory: the path of the directory; `None` where it cannot be used.
+        named_by: what named the directory; `None` for nothing.
         off: why fallback files are off; empty where they are not.
     """
 
@@ -167,13 +168,13 @@ class KeyFiles:
         self._off = off
 
     def read(self, file: str, most: int) -> TextFile:
-        """Return what is in a file that is declared below `config/`."""
+        """Return the content of a file that is declared below `config/`."""
         if self._directory is None:
             return NO_TEXT
         return read_text_file(os.path.join(self._directory, within_config_dir(file)), most=most)
 
     def offer(self, policy: SecretPolicy) -> Offer:
-        """Return the fallback file of a secret."""
+        """Return the fallback file of a secret as an offer."""
         text, where = self.read(policy.file, MAX_FILE_BYTES), shown_path(policy.file, self._named_by)
         if self._off:
             absent = f" ({self._off})"
@@ -188,9 +189,9 @@ class KeyFiles:
 
 
 def _file_fix(text: TextFile, where: str, named_by: NamedBy | None, policy: SecretPolicy) -> str:
-    """Return the fix for what is wrong with a fallback file, and for nothing else."""
+    """Return the fix for the faults of a fallback file, and for nothing else."""
     set_it = f"set {policy.variable} to its current value from the secret manager"
-    if text.unreadable and text.exposed:  # others may have written it, and its key cannot be compared
+    if text.unreadable and text.exposed:  # the key may be another one, and cannot be compared
         return f"{set_it}, then delete {where}"
     fixes = {
         UTF_16: f"save {where} as UTF-8 without changing the key",
@@ -200,7 +201,7 @@ def _file_fix(text: TextFile, where: str, named_by: NamedBy | None, policy: Secr
         NOT_REGULAR: f"{set_it}, then delete {where}",
         CANNOT_BE_READ: set_it,
     }
-    # The last one is for a file that is too large.
+    # The default is for a file that is too large.
     steps = [fixes.get(why, f"leave only the key in {where}") for why in text.unreadable]
     if text.unsafe == (UTF_16,):
         steps[0] += " (PowerShell's > writes UTF-16)"
@@ -210,11 +211,11 @@ def _file_fix(text: TextFile, where: str, named_by: NamedBy | None, policy: Secr
 
 
 class RevocationStatus(Frozen):
-    """The revocation list as it was found (policy section 4).
+    """The revocation list (policy section 4).
 
     Attributes:
-        sources: where there is one: `file:` and its path, `environment`, both or neither.
-        fingerprints: every fingerprint on it.
+        sources: where the list was found: `file:` and the path, `environment`, both or neither.
+        fingerprints: every fingerprint on the list.
     """
 
     sources: tuple[str, ...]
@@ -222,7 +223,7 @@ class RevocationStatus(Frozen):
 
     @property
     def entries(self) -> int:
-        """How many fingerprints it has."""
+        """The number of fingerprints."""
         return len(self.fingerprints)
 
 
@@ -232,7 +233,7 @@ class ModelSetup(Frozen):
     Attributes:
         config_dir: the config directory; `None` for `config` under the working directory.
         file_fallback: whether fallback files may deliver keys.
-        require_revocation_list: whether there must be a revocation list.
+        require_revocation_list: whether a revocation list must exist.
     """
 
     config_dir: str | None = None
@@ -241,28 +242,27 @@ class ModelSetup(Frozen):
 
 
 NO_SETUP: Final = ModelSetup()
-"""Of a model that declares none."""
 
 
 class Setup(Frozen):
-    """What holds for every declared secret.
+    """The set-up, which is the same for every declared secret.
 
     Attributes:
         now: the time of the check, in UTC.
-        policies: every declared secret's policy, in declared order.
+        policies: the policies of all declared secrets, in declared order.
         protected: whether temporary keys are refused.
         files_off: whether fallback files are ignored.
         unknown_switches: switches whose value is neither true nor false.
         directory_named_by: what named the config directory; `None` for nothing.
-        directory_fault: why the config directory cannot be used; empty where it can, or where there need be none.
-        model_directory_fault: the same for the model's, where a variable or an argument names another.
-        near_misses: set variables that are typos of one that is read.
+        directory_fault: why the config directory cannot be used; empty where it can, or where none is needed.
+        model_directory_fault: the same for the model's directory, where a variable or an argument names another one.
+        near_misses: the misspelled variables.
         ephemeral: whether the keys are temporary.
-        lists: the revocation list in the config directory; also the one in the model's, where something else names
-            another.
-        added: the variable that adds to them; `None` when unset or empty.
-        revocation: the keys that may not be used any more.
-        list_required: whether there must be a revocation list.
+        lists: the revocation list of the config directory. Also that of the model's directory, where a variable or an
+            argument names another one.
+        added: the variable that adds entries to the lists; `None` when unset or empty.
+        revocation: the revoked keys.
+        list_required: whether a revocation list must exist.
     """
 
     now: datetime
@@ -282,17 +282,17 @@ class Setup(Frozen):
 
 
 class Reading(Frozen):
-    """What was found for one declared secret.
+    """The values that were read for one declared secret.
 
     Attributes:
-        policy: the secret.
-        setup: what holds for all of them.
+        policy: the policy of the secret.
+        setup: the set-up, which is the same for all secrets.
         marker: the expiry marker; `None` when unset or empty.
-        expires_at: its instant, in UTC; `None` when there is no valid one.
-        offers: what each source has, in the order in which they are asked.
-        used: the offer that delivers the secret: the first that has anything; `NOTHING` where none has.
-        found: whether there is a value, whatever its shape, from where it may come.
-        value: the one value that was found, if there is one.
+        expires_at: the instant of the marker, in UTC; `None` when there is no valid one.
+        offers: the offer of each source, in the order in which the sources are asked.
+        used: the first offer that delivers or refuses a value; `NOTHING` where there is none.
+        found: whether an allowed source delivers a value, valid or not.
+        value: the value, if there is exactly one.
     """
 
     policy: SecretPolicy
@@ -316,9 +316,9 @@ def read(
     sources: Sequence[Source] = (),
     now: datetime,
 ) -> tuple[Reading, ...]:
-    """Read every declared secret once, and return a reading for each, in declared order.
+    """Read every declared secret once. Return one reading for each, in declared order.
 
-    `sources` are asked first; then the environment, and the fallback files.
+    Ask `sources` first, then the environment, then the fallback files.
     """
     directory, named_by = config_directory(environment, config_dir, model_setup)
     fault = _directory_fault(directory)
@@ -333,7 +333,7 @@ def read(
     if fault is None and not lists[0].exists and (foreign := foreign_owners(directory)):
         lists[0] = lists[0]._replace(foreign=foreign)
     if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
-        # The variable and the argument add a list, and take none away.
+        # The variable and the argument only add a list.
         lists.append(KeyFiles(model_directory, "model", off=off).read(REVOKED_FILE, MAX_LIST_BYTES))
     added = environment.get(REVOKED_FINGERPRINTS) or None
     setup = Setup(
@@ -368,17 +368,17 @@ def _reading(policy: SecretPolicy, setup: Setup, environment: Environment, sourc
 
 
 def _directory_fault(path: str) -> str | None:
-    """Return why a directory cannot be used: `None` where it can, empty where nothing is there."""
+    """Return why a directory cannot be used: `None` where it can, empty where the path does not exist."""
     try:
         return None if stat.S_ISDIR(os.stat(path).st_mode) else "is not a directory"
     except FileNotFoundError:
         return "is a broken link" if os.path.islink(path) else _working_directory_fault()
     except (OSError, ValueError):
-        return "cannot be read"
+        return CANNOT_BE_READ
 
 
 def _working_directory_fault() -> str:
-    """Return the fault of a working directory that was deleted: nothing is found under it."""
+    """Return the fault of a deleted working directory; empty where it exists."""
     try:
         os.getcwd()
     except OSError:
@@ -387,7 +387,7 @@ def _working_directory_fault() -> str:
 
 
 def are_files_off(environment: Environment, model_setup: ModelSetup) -> bool:
-    """Whether fallback files are ignored."""
+    """Check whether fallback files are ignored."""
     return _are_files_off(_switches(environment), model_setup)
 
 
@@ -399,7 +399,7 @@ def _are_files_off(switches: Mapping[str, bool | str | None], model_setup: Model
 
 
 def _switches(environment: Environment) -> dict[str, bool | str | None]:
-    """Return what each switch says; `None` where it is unset."""
+    """Return the value of each switch; `None` where it is unset."""
     return {
         name: _SWITCHES.get(value.get_secret_value().lower(), _UNKNOWN) if (value := environment.get(name)) else None
         for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK)
@@ -409,7 +409,7 @@ def _switches(environment: Environment) -> dict[str, bool | str | None]:
 def config_directory(
     environment: Environment, config_dir: str | os.PathLike[str] | None, model_setup: ModelSetup
 ) -> tuple[str, NamedBy | None]:
-    """Return the config directory, and what named it; `None` where nothing did."""
+    """Return the config directory and what named it; `None` where nothing did."""
     if config_dir is not None:
         return os.fsdecode(config_dir), "argument"
     if variable := environment.get(CONFIG_DIR):
@@ -428,25 +428,25 @@ _DIRECTORIES: Final[dict[NamedBy | None, str]] = {
 
 
 def shown_directory(named_by: NamedBy | None) -> str:
-    """Return the config directory as operators know it."""
+    """Return the config directory for messages."""
     return _DIRECTORIES[named_by]
 
 
 def shown_path(file: str, named_by: NamedBy | None) -> str:
-    """Return where a file that is declared below `config/` is, as operators know it."""
+    """Return the path of a file that is declared below `config/`, for messages."""
     directory, name = _DIRECTORIES[named_by], within_config_dir(file)
     return f"{directory}/{name}" if named_by in {None, "environment"} else f"{name} in {directory}"
 
 
 def in_command(shown: str) -> str:
-    """Return a shown path as a shell takes it, or in words where no shell knows it."""
+    """Return a shown path for a shell command, or in words where it is not a path."""
     if shown.startswith("$"):
         return f'"{shown}"'
     return shown if re.match(rf"{DEFAULT_CONFIG_DIR}(/|\Z)", shown) else f"on {shown}"
 
 
 def chmod(file: TextFile, where: str, named_by: NamedBy | None) -> str:
-    """Return what takes the write permission of a file and of the directories above it from others."""
+    """Return the command that removes the write permission of others from a file and the directories above it."""
     if BELOW_WRITABLE in file.exposed:
         absolute = {None: f"$PWD/{where}", "environment": where}.get(named_by, "the file")
         return f"run namei -l {in_command(absolute)}, then chmod o-w each directory ending in rwx"
@@ -456,12 +456,12 @@ def chmod(file: TextFile, where: str, named_by: NamedBy | None) -> str:
 
 
 def within_config_dir(file: str) -> str:
-    """Return the path within the config directory of a file that is declared below `config/`."""
+    """Return the path, relative to the config directory, of a file that is declared below `config/`."""
     return file.removeprefix(f"{DEFAULT_CONFIG_DIR}/")
 
 
 def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
-    """Return the variables that are read for some secrets, and how each is mistaken."""
+    """Return the variables that are read for some secrets."""
     read = [*_SETTINGS_READ]
     for policy in policies:
         read.append(VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE"))
@@ -470,16 +470,16 @@ def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
 
 
 def revocation_list(files: Sequence[TextFile], variable: SealedStr | None = None) -> RevocationStatus:
-    """Return what the revocation list says."""
-    is_there = any(file.exists or file.dangling for file in files)
-    found = {f"file:{REVOKED_FILE}": is_there, "environment": bool(variable)}
+    """Return the revocation list of some files and the variable."""
+    has_file = any(file.exists or file.dangling for file in files)
+    found = {f"file:{REVOKED_FILE}": has_file, "environment": bool(variable)}
     entries = chain(*map(_entries_of, files), _entries_in(variable))
-    sources = tuple([source for source, is_there in found.items() if is_there])
+    sources = tuple([source for source, is_found in found.items() if is_found])
     return RevocationStatus(sources, frozenset(filter(is_fingerprint, entries)))
 
 
 def _entries_of(file: TextFile) -> list[str]:
-    """Return the entries of a file, without the comments that may follow them: not where one could hide an entry."""
+    """Return the entries of a file without their comments. Keep a comment that could hide another entry."""
     lines = (line.get_secret_value() for line in file.lines)
     return [line.partition("#")[0].rstrip() if is_one_line(line) else line for line in lines]
 
@@ -489,20 +489,21 @@ def _entries_in(variable: SealedStr | None) -> list[str]:
 
 
 def invalid_lines(file: TextFile) -> list[int]:
-    """Return the numbers of the lines of a list that are not fingerprints: one may be a key."""
+    """Return the numbers of the lines that are not fingerprints. Never return a line: it may be a key."""
     entries = zip(file.numbers, _entries_of(file), strict=True)
     return [number for number, entry in entries if not is_fingerprint(entry)]
 
 
 def invalid_entries(variable: SealedStr | None) -> list[int]:
-    """Return which entries of the variable are not fingerprints, counted from 1."""
+    """Return the numbers, from 1, of the variable's entries that are not fingerprints."""
     return [number for number, entry in enumerate(_entries_in(variable), start=1) if not is_fingerprint(entry)]
 
 
 def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:
-    """Return which files a model that requires a list finds absent: its own or the only one, and any that is empty.
+    """Return the numbers of the lists that count as absent for a model that requires a list.
 
-    An empty file may be a checkout that is under way. What cannot be read has another alert.
+    That is the last one, if it does not exist, and each empty one: a checkout may not be finished. An unreadable list
+    has another alert.
     """
     last = len(files) - 1
     return tuple(
@@ -513,10 +514,10 @@ def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:
 
 
 def parse_marker(marker: SealedStr | None) -> datetime | None:
-    """Return the instant of an expiry marker, in UTC; `None` when there is none or it is not a valid one.
+    """Return the instant of an expiry marker, in UTC; `None` for no marker or an invalid one.
 
-    The form is `YYYY-MM-DDTHH:MM[:SS[.fraction]]` with `Z` or an offset of hours and minutes. The standard library's
-    parsers never see other text: they repeat it in their errors.
+    The format is `YYYY-MM-DDTHH:MM[:SS[.fraction]]` with `Z` or an offset of hours and minutes. The parsers of the
+    standard library get no other text, because their errors repeat it.
     """
     match = re.fullmatch(_INSTANT, marker.get_secret_value()) if marker else None
     if match is None:

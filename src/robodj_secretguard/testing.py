@@ -1,4 +1,4 @@
-"""Every kind of bad secret, for testing that a service refuses it. pytest's plugin makes a fixture of this."""
+"""Every kind of bad secret, for testing that a service refuses it. The pytest plugin has a fixture for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class _Case:
-    """One secret that is to be bad, beside good ones."""
+    """The secret that becomes a bad one, and all declared secrets."""
 
     def __init__(self, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> None:
         self.policy, self.policies, self.directory = policy, policies, directory
@@ -44,7 +44,7 @@ class _Case:
         return iso_utc(datetime.now(UTC) + time)
 
     def shared(self) -> Variables:
-        # With an earlier one where there is one: the check reports the later of two.
+        # With an earlier secret, if there is one: the check reports the later of two.
         other = next(each for each in self.policies if each is not self.policy)
         longest = max(self.policy, other, key=lambda each: each.generator.size)
         return dict.fromkeys((self.variable, other.variable), generate(longest).get_secret_value())
@@ -70,7 +70,7 @@ def _write(directory: str, name: str, text: str, mode: int) -> None:
     os.chmod(path, mode)
 
 
-def _misspelt(name: str) -> str:
+def _misspelled(name: str) -> str:
     return name[:-1]
 
 
@@ -87,7 +87,7 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "setting": lambda _: {PROTECTED_ENV: "perhaps"},
     "revoked": _Case.revoked,
     "revocation-list": lambda case: case.list_of("not a fingerprint\n"),
-    "near-miss": lambda case: {_misspelt(case.marker): case.ahead(case.policy.cadence)},
+    "near-miss": lambda case: {_misspelled(case.marker): case.ahead(case.policy.cadence)},
     "ephemeral": lambda _: {PROTECTED_ENV: "true", EPHEMERAL: "1"},
     "expiring": lambda case: {case.marker: case.ahead(case.policy.warn_before / 2)},
     "cadence": lambda case: {case.marker: case.ahead(case.policy.cadence * 2)},
@@ -96,11 +96,11 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "file-permissions": lambda case: case.in_file(case.key(), mode=0o644),
 }
 KINDS: Final = tuple(str(entry.check) for entry in CHECKS if entry.check in _KINDS)
-"""The checks that find such a secret: not `clock`, not `internal`, and not `superseded`, which is not the guard's."""
+"""The checks that find such a secret: not `clock`, `internal` and `superseded`."""
 
 
 def put_list(directory: str) -> None:
-    """Write a revocation list without an entry, where a model requires one."""
+    """Write a revocation list without an entry, for a model that requires a list."""
     _write(directory, REVOKED_FILE, "# nothing is revoked\n", 0o644)
 
 
@@ -109,5 +109,5 @@ def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy
     good: Variables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
     for each in policies:
         marker = each.expiry_variable
-        good |= {each.variable: generate(each).get_secret_value(), marker: None, _misspelt(marker): None}
+        good |= {each.variable: generate(each).get_secret_value(), marker: None, _misspelled(marker): None}
     return good | _KINDS[check](_Case(policy, policies, directory))

@@ -1,4 +1,4 @@
-"""A small text file that decides whether a service starts, looked at once: one descriptor, one bounded read."""
+"""Read a small text file that decides whether a service starts: with one descriptor and one bounded read."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 _MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 
-# Named so that the tests can take the other platform's side.
+# The tests set it to test the other platform.
 POSIX = os.name == "posix"
 
-# What can be wrong with a file, as the end of a sentence that begins with its name.
+# The faults of a file. Each is the end of a sentence that begins with the name of the file.
 NOT_REGULAR: Final = "is not a regular file"
 CHANGED: Final = "changed while it was read"
 NOT_ALLOWED: Final = "cannot be read by this user"
@@ -36,25 +36,25 @@ BELOW_OWNED: Final = "is below a directory that another user owns"
 READABLE: Final = "can be read by others"
 GROUP_WRITABLE: Final = "can be written by its group"
 
-# Never blocks on a FIFO, never becomes a controlling terminal, and reads bytes as they are on Windows.
+# Do not block on a FIFO, do not get a controlling terminal, and do not change bytes on Windows.
 _READ_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
 class TextFile(Frozen):
-    """What one bounded look at a file found: a fallback file (policy section 2), or the revocation list.
+    """The result of one bounded read of a file: a fallback file (policy section 2), or the revocation list.
 
     Attributes:
-        exists: whether it is there.
-        dangling: whether a link to nothing is there instead.
-        empty: whether it has no line at all: a checkout that is under way looks like that.
-        lines: its lines other than blanks and comments.
-        numbers: the number of each of these in the file, from 1.
-        unreadable: why its lines cannot be read.
-        exposed: why others could have written them.
-        lax: permissions that are wider than a key file's should be.
-        lax_directories: what others could write if its file system were not read-only.
-        foreign: what another ordinary user owns of it and of the way to it.
-        misnamed: whether a file of its name and `.txt` is next to it.
+        exists: whether the file exists.
+        dangling: whether its path is a broken link.
+        empty: whether it has no line at all, as during a checkout.
+        lines: the lines other than blank lines and comments.
+        numbers: the number of each of these lines in the file, from 1.
+        unreadable: why the lines cannot be read.
+        exposed: why others could have written the lines.
+        lax: permissions that are wider than those of a key file should be.
+        lax_directories: directories that others could write if the file system were not read-only.
+        foreign: whether another ordinary user owns the file or a directory above it.
+        misnamed: whether a file with the same name and `.txt` is next to it.
     """
 
     exists: bool = False
@@ -71,26 +71,25 @@ class TextFile(Frozen):
 
     @property
     def unsafe(self) -> tuple[str, ...]:
-        """Why it may not be relied on."""
+        """Why the file may not be used."""
         return self.unreadable + self.exposed
 
 
 NO_TEXT: Final = TextFile()
-"""Nothing is there."""
 
 
 def read_text_file(path: str, *, most: int) -> TextFile:
-    """Look at a file: what is returned is what was judged."""
+    """Read and judge a file, with one descriptor for both."""
     file = _read(path, most)
     return file._replace(misnamed=True) if os.path.lexists(f"{path}.txt") else file
 
 
 def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
-    """Return a file's content, and why it is not to be trusted: others may write it, or another user owns it."""
-    _, unreadable, content, way = _examined(os.open(path, _READ_FLAGS), path, most)
+    """Return a file's content, and why it cannot be trusted: others can write it, or another user owns it."""
+    _, unreadable, content, faults = _examined(os.open(path, _READ_FLAGS), path, most)
     if unreadable:
         raise OSError
-    return content, (*way.exposed, *[each for each in way.foreign if each == OWNED])
+    return content, (*faults.exposed, *[each for each in faults.foreign if each == OWNED])
 
 
 def _read(path: str, most: int) -> TextFile:
@@ -103,22 +102,22 @@ def _read(path: str, most: int) -> TextFile:
     except OSError:
         return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
     try:
-        status, unreadable, content, way = _examined(descriptor, path, most)
+        status, unreadable, content, faults = _examined(descriptor, path, most)
     except OSError:
         return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
     text = TextFile(unreadable=unreadable) if unreadable else text_of(content)
     return text._replace(
         exists=True,
         empty=not content.removeprefix(BOM_UTF8).strip(),
-        exposed=way.exposed,
+        exposed=faults.exposed,
         lax=_lax(status) if POSIX else (),
-        lax_directories=way.lax,
-        foreign=way.foreign,
+        lax_directories=faults.lax,
+        foreign=faults.foreign,
     )
 
 
 def _examined(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tuple[str, ...], bytes, PathFaults]:
-    """Return an open file's status, why its content cannot be used, the content, and the way to it; and close it."""
+    """Return an open file's status, why its content cannot be used, the content, and the path's faults. Close it."""
     try:
         status = os.fstat(descriptor)
         return status, *_content(descriptor, status, most), path_faults(path, status)
@@ -139,7 +138,7 @@ def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[
 
 
 def read_most(descriptor: int, most: int) -> bytes:
-    """Return what is left of an open file, cut after a number of bytes."""
+    """Return the rest of an open file, and at most this number of bytes."""
     content = b""
     while len(content) < most and (chunk := os.read(descriptor, most - len(content))):
         content += chunk
@@ -147,11 +146,11 @@ def read_most(descriptor: int, most: int) -> bytes:
 
 
 def text_of(content: bytes) -> TextFile:
-    """Return the lines of a file other than blanks and comments, or why its content cannot be used."""
+    """Return the lines other than blank lines and comments, or why the content cannot be used."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return TextFile(unreadable=(UTF_16,))
     try:
-        # Not "utf-8-sig": that codec's module is imported at its first use, and there may be no descriptor left.
+        # Not "utf-8-sig": its first use imports a module, and no descriptor may be left.
         text = content.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
         return TextFile(unreadable=(NOT_UTF_8,))
@@ -165,22 +164,22 @@ def text_of(content: bytes) -> TextFile:
 
 
 def is_one_line(text: str) -> bool:
-    """Whether text has no line break of another kind, behind which an editor shows a line of its own."""
+    """Check whether text has no other kind of line break, after which an editor shows another line."""
     return len(text.splitlines()) == 1
 
 
 def version(status: os.stat_result) -> tuple[int, ...]:
-    """Return what tells one content of a file from the next: half of an old key and half of a new one is no key."""
+    """Return values that change with the content, to detect a read of half an old key and half a new one."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class PathFaults(Frozen):
-    """Who, apart from root and this user, can put something else at a path: by its own mode, or on the way to it.
+    """How users other than root and this one can replace a file: through its mode, or through a directory above it.
 
     Attributes:
-        exposed: what others can write.
-        lax: what others could write if its file system were not read-only.
-        foreign: what another ordinary user owns.
+        exposed: parts of the path that others can write.
+        lax: parts that others could write if the file system were not read-only.
+        foreign: parts that another ordinary user owns.
     """
 
     exposed: tuple[str, ...] = ()
@@ -189,7 +188,7 @@ class PathFaults(Frozen):
 
 
 def path_faults(path: str, status: os.stat_result | None = None) -> PathFaults:
-    """Judge a path and every directory and link on the way to it."""
+    """Return the faults of a path and of every directory and link that leads to it."""
     exposed, lax, foreign = list[str](), list[str](), list[str]()
     if not POSIX:
         return PathFaults()
@@ -201,18 +200,18 @@ def path_faults(path: str, status: os.stat_result | None = None) -> PathFaults:
             foreign.append(OWNED)
     for step in _steps(path):
         folder = os.stat(os.path.dirname(step))
-        is_its_own = os.path.samestat(folder, last)
+        is_parent = os.path.samestat(folder, last)
         if _is_replaceable(step, folder):
-            # As a ConfigMap's: whoever may write the source of a bind mount still can.
+            # A ConfigMap's, for example. In a bind mount, users who can write its source can still replace the file.
             is_volume = folder.st_uid == 0 and bool(os.statvfs(os.path.dirname(step)).f_flag & os.ST_RDONLY)
-            (lax if is_volume else exposed).append(IN_WRITABLE if is_its_own else BELOW_WRITABLE)
+            (lax if is_volume else exposed).append(IN_WRITABLE if is_parent else BELOW_WRITABLE)
         if not _is_ours(folder):
-            foreign.append(IN_OWNED if is_its_own else BELOW_OWNED)
+            foreign.append(IN_OWNED if is_parent else BELOW_OWNED)
     return PathFaults(*(tuple(dict.fromkeys(each)) for each in (exposed, lax, foreign)))
 
 
 def foreign_owners(directory: str) -> tuple[str, ...]:
-    """Say what another ordinary user owns of a directory and of the way to it: nothing where that is unknown."""
+    """Return whether another ordinary user owns a directory or one above it; empty where that is unknown."""
     try:
         return path_faults(directory, os.stat(directory)).foreign
     except OSError:
@@ -220,7 +219,7 @@ def foreign_owners(directory: str) -> tuple[str, ...]:
 
 
 def _steps(path: str) -> Iterator[str]:
-    """Yield every path on the way from the root to a file, through each link, as the kernel goes."""
+    """Yield every path from the root to a file. Follow each link as the kernel does."""
     here, links = os.sep, 0
     ahead = _parts(path if os.path.isabs(path) else os.path.join(os.getcwd(), path))
     while ahead:
@@ -229,7 +228,7 @@ def _steps(path: str) -> Iterator[str]:
         yield step
         if os.path.islink(step):
             links += 1
-            if links > _MOST_LINKS:  # somebody makes them as we walk
+            if links > _MOST_LINKS:  # another program makes more links during this loop
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             target = os.readlink(step)
             ahead += _parts(target)
@@ -239,12 +238,12 @@ def _steps(path: str) -> Iterator[str]:
 
 
 def _parts(path: str) -> list[str]:
-    """Return the names in a path, the last one first."""
+    """Return the names in a path in reverse order."""
     return [part for part in reversed(path.split(os.sep)) if part not in {"", os.curdir}]
 
 
 def _is_replaceable(step: str, folder: os.stat_result) -> bool:
-    """Whether others can put something else at a path, or have: sticky protects what is not theirs."""
+    """Check whether others can replace a file, or did: the sticky bit protects files of root and of this user."""
     return bool(folder.st_mode & stat.S_IWOTH) and not (folder.st_mode & stat.S_ISVTX and _is_ours(os.lstat(step)))
 
 
@@ -253,7 +252,7 @@ def _is_ours(status: os.stat_result) -> bool:
 
 
 def _lax(status: os.stat_result) -> tuple[str, ...]:
-    """Say which permissions of a file are wider than a key file's should be."""
+    """Return the permissions that are wider than those of a key file should be."""
     return tuple(
         phrase
         for holds, phrase in (

@@ -1,4 +1,4 @@
-"""Commands and counts in messages, and the texts that operators type."""
+"""Commands and counts in messages, and checks of the texts that operators type."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from robodj_secretguard.policy import LEAST_MATERIAL
 
 PROGRAM: Final = "robodj-secretguard"
 MANAGER: Final = "YOUR-SECRET-MANAGER"
-"""Stands for the command that stores a key."""
+"""The placeholder for the command that stores a key."""
 COMMAND_INDENT: Final = "     "
-"""What a line with nothing but a command begins with."""
+"""Begins each line that is only a command."""
 MOST_CHARACTERS: Final = 500
 
 _ENVIRONMENT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
-_BASE64URL: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{_SHORTEST}}}))")  # every such part, the overlapping ones too
+_BASE64URL: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{_SHORTEST}}}))")  # finds overlapping parts too
 _HEXADECIMAL: Final = re.compile(rf"(?:[0-9A-Fa-f][:\s-]?){{{LEAST_MATERIAL.hexadecimal.minimum}}}")
-# Not str.isprintable(), which changes with the interpreter: what one has recorded, every other must be able to read.
+# Not str.isprintable(): its result depends on the Python version, and every version must accept recorded texts.
 _UNPRINTABLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\xa0\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
 
 def command(*words: str) -> str:
-    """Return a command of this program, for a shell."""
+    """Return a command of this program, quoted for a shell."""
     return shlex.join((PROGRAM, *words))
 
 
 def option(name: str, value: str) -> list[str]:
-    """Return an option of a command with its value, in one word where two would be taken for two options."""
+    """Return an option with its value: as one word where the value looks like an option."""
     return [f"{name}={value}"] if value.startswith("-") else [name, value]
 
 
 def is_environment(text: str) -> bool:
-    """Whether text may name an environment: `dev`, `staging`, `prod`; too short for a key, and one spelling of each."""
+    """Check whether text may name an environment, such as `staging`: in lower case, and too short for a key."""
     return _ENVIRONMENT.fullmatch(text) is not None
 
 
 def is_free_text(text: str) -> bool:
-    """Whether an operator's text may be kept and shown: one line, none of whose words could be a key."""
+    """Check whether an operator's text may be kept and shown: it is one line, and no part of it could be a key."""
     if not text.strip() or len(text) > MOST_CHARACTERS or _UNPRINTABLE.search(text):
         return False
     return not could_hold_key(text)
 
 
 def could_hold_key(text: str) -> bool:
-    """Whether a part of text could be a key."""
+    """Check whether a part of text could be a key."""
     return bool(_HEXADECIMAL.search(text)) or not all(map(weakness, _BASE64URL.findall(text)))
 
 
 def ascii_text(text: str) -> str:
-    """Return text with all but ASCII escaped: a terminal shows it, whatever its encoding."""
+    """Return text with everything but ASCII escaped: every terminal can show it."""
     return text.encode("ascii", "backslashreplace").decode()
 
 
