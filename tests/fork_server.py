@@ -1,6 +1,6 @@
 """Serve forks: a program imports modules, calls `next_request`, and continues in a new process for each request.
 
-It imports next to nothing, so that a process has imported what its program has, and no more.
+This module imports little, so a process has imported only what its program has.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Short processes by the hundred, each forked from one that has imported: importing is most of what one costs."""
+"""Many short processes, forked from one that has done the imports, which take most of the time."""
 
 from __future__ import annotations
 
