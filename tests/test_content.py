@@ -118,7 +118,7 @@ class TestAssignments:
             assert not any(forms for *_, forms in assigned(text))
 
     def test_each_variable_has_its_own_policy(self) -> None:
-        """A value is judged by the policy of its own variable."""
+        """A value is judged by the policy of its variable."""
         assert assigned(f"{V2}={KEY1}") == []
         assert [policy for _, policy, *_ in assigned(f"{V1}={KEY2}\n{V2}={KEY2}")] == [POLICY1, POLICY2]
         assert [*assignments(f"{V1}={KEY1}".encode(), ())] == []

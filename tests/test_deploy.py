@@ -519,7 +519,7 @@ class TestGitHubActions:
 
 
 class TestLauncher:
-    """The text of `launcher.bat`, since there is no cmd.exe here to run it."""
+    """The text of `launcher.bat`, which cannot run here without cmd.exe."""
 
     def test_its_text_stops_on_a_refusal(self) -> None:
         """The setting comes before the gate, the app after it, and the next line stops the launcher."""

@@ -35,7 +35,7 @@ def test_a_report_of_nothing(checker: Checker) -> None:
     ("name", "value"),
     [("checked_at", "yesterday"), ("checked_at", None), ("schema", 2), ("ok", "true"), ("secrets", [{}]), ("more", 1)],
 )
-def test_no_report(name: str, value: object) -> None:
+def test_invalid_report(name: str, value: object) -> None:
     """The validation in the tests refuses values of a wrong type, and fields that the schema does not describe."""
     with pytest.raises(ValidationError):
         document_of(json.dumps(check(environ={}).as_dict() | {name: value}))

@@ -1,7 +1,7 @@
 """The literal operator: a person who does exactly what a `fix:` line says gets the right set-up.
 
 Each fault has its exact two lines. The operator below knows a closed set of instructions, and fails on any other
-text. In the end there is no finding, every variable has the secret manager's value, and no key is lost.
+text. In the end nothing is found, every variable has the secret manager's value, and no key is lost.
 """
 
 from __future__ import annotations
