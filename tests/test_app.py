@@ -17,7 +17,6 @@ from conftest import NOW, V1, Ran
 from repositories import commit, made
 
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, main
-from robodj_secretguard.cli.output import PASSED
 from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
@@ -65,16 +64,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_usage_error(machine: Machine, argv: tuple[str, ...], why: str) -> None:
     """A usage error is one line on stderr, with status 2. Options have no abbreviations."""
     assert machine.call(*argv) == Ran(EXIT_USAGE, "", f"robodj-secretguard: {why}\n")
-
-
-def test_streams(machine: Machine) -> None:
-    """The result goes to stdout, and the output of a model's module to stderr."""
-    for argv, err in ((["check"], ""), (["check", "--model", "own_models:Own"], "noise\n")):
-        ran = machine.call(*argv)
-        assert (ran.status, ran.out.splitlines()[-1], ran.err) == (EXIT_CLEAN, PASSED, err)
-    machine.put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "own_models:Own"\n').chmod(0o644)
-    del sys.modules["own_models"]
-    assert machine.call("check").err == "noise\n"
 
 
 def test_arguments(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,13 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
 from generated import README, readme_with_table
 from spellings import respelled
 
 from robodj_secretguard import Check, RuntimeSecrets, Severity, State, check
 from robodj_secretguard.checks import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
-from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import MAX_LIST_BYTES, Environment, Setup, read, variables_read
 from robodj_secretguard.testing import KINDS
@@ -50,7 +50,7 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
 def listed(*keys: str) -> str:
     """Return the text of a revocation list with these keys."""
-    return "".join(f"{fingerprint(SealedStr(key))}\n" for key in keys)
+    return "".join(f"{fingerprint_of(key)}\n" for key in keys)
 
 
 def changed_setup(**changes: Any) -> Setup:

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import hmac
 import http.client
-import os
 import re
 import secrets
 import shutil
@@ -23,20 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import (
-    TIMEOUT,
-    V1,
-    V2,
-    document_of,
-    free_port,
-    good_keys,
-    run,
-)
+from command_line import fingerprint_of
+from conftest import TIMEOUT, V1, V2, document_of, free_port, good_keys, run
 from detector import leaks
+from repositories import GIT, git, made
 
 from robodj_secretguard.cli.output import PASSED
-from robodj_secretguard.material import fingerprint
-from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,7 +69,7 @@ def copy_templates(repository: Path, keys: Mapping[str, str] | None = None) -> N
 def revoke(repository: Path, key: str) -> None:
     """Add a key to the repository's revocation list."""
     with (repository / "config" / "revoked.fingerprints").open("a", encoding="utf-8") as file:
-        file.write(f"{fingerprint(SealedStr(key))}\n")
+        file.write(f"{fingerprint_of(key)}\n")
 
 
 class TestQuickstart:
@@ -122,12 +113,6 @@ class TestQuickstart:
 class TestGate:
     """`python config/check_runtime_secrets.py --require-env-only`, the command of the policy."""
 
-    @pytest.fixture(autouse=True)
-    def _hostile_modules(self, repository: Path) -> None:
-        for name in ("secrets", "logging"):
-            text = f"raise SystemExit('config/{name}.py was imported')\n"
-            (repository / "config" / f"{name}.py").write_text(text, encoding="utf-8")
-
     @pytest.fixture(params=["root", pytest.param("elsewhere", marks=pytest.mark.full), "own folder"])
     def cwd(self, request: pytest.FixtureRequest, repository: Path, elsewhere: Path) -> Path:
         """The working directory: the repository's root, its config directory, or another one (full sessions only)."""
@@ -135,7 +120,7 @@ class TestGate:
 
     @pytest.mark.parametrize("option", ["-B", *(pytest.param(each, marks=pytest.mark.full) for each in ("-P", "-I"))])
     def test_passes(self, clean_env: dict[str, str], repository: Path, cwd: Path, option: str) -> None:
-        """It passes with good keys, also if the script's directory, which has a secrets.py, is on the path."""
+        """It passes with good keys, whether or not Python puts the script's directory on the path."""
         keys = good_keys()
         command = [option, str(repository / GATE), ENV_ONLY]
         ran = run(command, env=clean_env | keys, cwd=cwd, keys=list(keys.values()))
@@ -210,7 +195,7 @@ class TestOwnTests:
         assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "14 passed")
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@pytest.mark.skipif(not GIT, reason="needs git")
 class TestGitignore:
     """The service's `.gitignore`."""
 
@@ -239,20 +224,10 @@ class TestGitignore:
         "tests/test_service.py",
     )
 
-    def git(self, *arguments: str, env: Mapping[str, str], cwd: Path) -> str:
-        """Run git without any user's configuration."""
-        program = shutil.which("git")
-        assert program is not None
-        own = {name: value for name, value in env.items() if not name.startswith("GIT_")}
-        own |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-        ran = run([program, *arguments], env=own, cwd=cwd, python=False)
-        assert ran.status in {0, 1}, ran.err
-        return ran.out
-
-    def test_live_keys_stay_out(self, clean_env: dict[str, str], repository: Path) -> None:
+    def test_live_keys_stay_out(self, repository: Path) -> None:
         """Git ignores only live key files, their editor and backup copies, and the files that commands write."""
-        self.git("init", "--quiet", env=clean_env, cwd=repository)
-        ignored = self.git("check-ignore", *self.LIVE, *self.LEFT, *self.VERSIONED, env=clean_env, cwd=repository)
+        paths = self.LIVE + self.LEFT + self.VERSIONED
+        ignored = git(made(repository), "--no-literal-pathspecs", "check-ignore", *paths)
         assert tuple(ignored.splitlines()) == self.LIVE + self.LEFT
 
 

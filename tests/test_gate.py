@@ -148,23 +148,6 @@ class TestCheck:
         assert re.sub(r"\x1b\[[0-9]*m", "", coloured) == plain
 
     @pytest.mark.parametrize(
-        ("path", "options", "reported"),
-        [
-            (None, (), False),
-            ("config/logs/secret_operations.jsonl", (), True),
-            ("log.jsonl", ("--operations-log", "log.jsonl"), True),
-            (None, ("--operations-log", "log.jsonl"), True),
-        ],
-    )
-    def test_the_operations_log(self, tmp_path: Path, path: str | None, options: Sequence[str], reported: bool) -> None:  # noqa: FBT001
-        """A log that exists or is named is checked too. test_standing.py tests the findings."""
-        (tmp_path / "config" / "logs").mkdir(mode=0o700, parents=True)
-        if path:
-            (tmp_path / path).write_text("damaged\n")
-        ran = call(["check", *options], GOOD, tmp_path)
-        assert ("operations log" in ran.out) is reported
-
-    @pytest.mark.parametrize(
         ("keys", "arguments", "status"), [("bad", ("check", "--format", "json"), 1), ("good", ("chekc",), 2)]
     )
     def test_the_script_and_the_module_are_one(
