@@ -1,4 +1,4 @@
-"""What the tests of the commands share: a machine's files and variables, and a clock that stands still."""
+"""Helpers for the tests of the commands: a machine with files and variables, and a stopped clock."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 EVERY_COMMAND = [tuple(parser.prog.split()[1:]) for parser in commands_of(_parser(""))]
-"""Every command, as its words."""
+"""Every command, as a tuple of words."""
 OTHER = "secret_v2.key"
 """The second declared secret."""
 DEFAULT_MODEL = {"name": "robodj_secretguard:RuntimeSecrets", "source": "default"}
-"""Which model a command used, in its document."""
+"""The `model` field of a command's document."""
 CLOCKS = ("guard", "cli.revoke", "cli.scan", "lifecycle.operations_log")
-"""The modules that look at the clock."""
+"""The modules that read the clock."""
 
 
 class Terminal(io.StringIO):
-    """A stream that somebody looks at."""
+    """A text stream that is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -51,7 +51,7 @@ class Terminal(io.StringIO):
 
 @contextlib.contextmanager
 def clock(now: datetime) -> Iterator[None]:
-    """Let the clock stand still."""
+    """Stop the clock."""
 
     class Stopped(datetime):
         @classmethod
@@ -65,7 +65,7 @@ def clock(now: datetime) -> Iterator[None]:
 
 
 def report_text(report: Report, *, passed: bool, model: str) -> str:
-    """Return a report as `check` writes it, with a line that says which model was used."""
+    """Return a report as `check` writes it, with the line that names the model."""
     return as_text(
         report_result(report, passed=passed), {"name": model.removeprefix("model: "), "source": "option"}, None
     )
@@ -79,7 +79,7 @@ def report_json(report: Report, *, passed: bool, model: dict[str, str]) -> str:
 
 
 def key_as_argument() -> str:
-    """Make a key that an operator has put where no key goes; one that begins with a hyphen would be an option."""
+    """Make a key to pass as an argument. A key that begins with a hyphen would be read as an option."""
     while (key := good_keys()[V1]).startswith("-"):
         pass
     return key
@@ -96,7 +96,7 @@ class Machine:
 
     Attributes:
         root: the working directory.
-        environ: the variables; at first a good key of each kind.
+        environ: the variables; by default a good key of each kind.
     """
 
     root: Path
@@ -112,7 +112,7 @@ class Machine:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """What is in the operations log, which verifies."""
+        """The records of the operations log, which must verify."""
         log = operations_log.load(str(self.log))
         assert (log.damage, log.torn) == ((), None)
         return log.records
@@ -121,30 +121,30 @@ class Machine:
         return fingerprint_of(self.environ[variable])
 
     def within(self, action: Callable[[], _Result], *, now: datetime = NOW) -> _Result:
-        """Do something in this process, as if it had been started there at that time."""
+        """Call a function in this process, with the machine's directory and variables, at that time."""
         with contextlib.chdir(self.root), process_environment(self.environ), clock(now), patch("sys.path", [*sys.path]):
             return action()
 
     def call(self, *argv: str, now: datetime = NOW, stdout: io.StringIO | None = None) -> Ran:
-        """Run a command in this process, and leave out which model it used."""
+        """Run a command in this process, and remove the line that names the model."""
         out, err = io.StringIO() if stdout is None else stdout, io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             status = self.within(lambda: main(argv), now=now)
         return Ran(status, without_model("" if out.closed else out.getvalue()), without_model(err.getvalue()))
 
     def write(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
-        """Put a file into the config directory."""
+        """Write a file in the config directory."""
         return put(self.config / name, content, mode)
 
     def put(self, name: str, content: str | bytes) -> Path:
-        """Put a file anywhere below the working directory."""
+        """Write a file below the working directory."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
     def record(self, *records: Record) -> tuple[Record, ...]:
-        """Write an operations log of records with times of their own, and return what is in it."""
+        """Write an operations log of records that have their own times, and return its records."""
         lines: list[bytes] = []
         for number, record in enumerate(records, start=1):
             previous = hash_of(lines[-1]) if lines else None
@@ -162,7 +162,7 @@ def machine_at(root: Path) -> Machine:
 
 
 def rotated(at: datetime, fingerprint: str, *, startup: Proof = Proof.ATTESTED, **fields: Any) -> Record:
-    """Return the record of a rotation: of `secret.key` in `prod`, unless said otherwise."""
+    """Return the record of a rotation, by default of `secret.key` in `prod`."""
     validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=Proof.ATTESTED, log=Proof.VERIFIED)
     event = Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED
     fields = {"secret": "secret.key", "environment": "prod", "operator": "Ada"} | fields
@@ -181,7 +181,7 @@ def on_terminal(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path) 
             )
         finally:
             os.close(theirs)
-        with contextlib.suppress(OSError):  # as Linux says that nobody has it open any more
+        with contextlib.suppress(OSError):  # Linux raises EIO when the other end is closed
             while chunk := screen.read(1 << 16):
                 shown += chunk
     return Ran(done.returncode, shown.decode().replace("\r\n", "\n"), without_model(done.stderr.decode()))

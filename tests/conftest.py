@@ -1,4 +1,4 @@
-"""What all tests share: keys made at run time, a process of our own to look at from outside, and what must not show."""
+"""Helpers that all tests share: keys made at run time, processes, and a search for leaked keys."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from jsonschema import Draft202012Validator
 
-# Without a deadline: how long a call takes is for test_slowest_call.py to judge.
+# Without a deadline: test_slowest_call.py measures how long a call takes.
 settings.register_profile("ours", deadline=None, max_examples=200)
 settings.load_profile("ours")
 
@@ -51,29 +51,29 @@ def put(path: Path, content: str | bytes = "text", mode: int = 0o600) -> Path:
 
 
 def marker(ahead: timedelta, *, now: datetime = NOW) -> str:
-    """Write an expiry marker that lies ahead."""
+    """Return an expiry marker that is so far ahead of the time."""
     return (now + ahead).isoformat().replace("+00:00", "Z")
 
 
 def good_keys() -> dict[str, str]:
-    """Make a new key of each kind, as the approved commands do."""
+    """Make a new key of each kind with its approved generator."""
     return {V1: secrets.token_urlsafe(32), V2: secrets.token_hex(64)}
 
 
 def found(report: Report) -> list[tuple[str, str | None]]:
-    """Reduce a report to which check fired on which secret."""
+    """Return the check and the secret of each finding."""
     return [(str(finding.check), finding.secret) for finding in report.findings]
 
 
 def listed(report: Report) -> tuple[tuple[str, ...], int]:
-    """Reduce a report to where there is a revocation list, and how many entries it has."""
+    """Return the sources of the revocation list, and how many entries it has."""
     assert report.revocation_list is not None
     return report.revocation_list.sources, report.revocation_list.entries
 
 
 @dataclass(frozen=True)
 class Checker:
-    """`check` at a fixed time on a config directory of the test's own, which it need not use."""
+    """`check` at a fixed time, on the test's config directory."""
 
     config: Path
 
@@ -81,20 +81,20 @@ class Checker:
         return check(environ=environ, config_dir=self.config, require_env_only=require_env_only, now=now)
 
     def write(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
-        """Put a fallback file into the config directory."""
+        """Write a fallback file."""
         return put(self.config / name, content, mode)
 
 
 @pytest.fixture
 def checker(tmp_path: Path) -> Checker:
-    """Check at a fixed time, with an empty config directory."""
+    """`check` at a fixed time, with an empty config directory."""
     config = tmp_path / "config"
     config.mkdir(mode=0o700)
     return Checker(config)
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment less what the guard reads, and what changes how Python, pytest and `generate` behave."""
+    """Return the environment without variables that the guard reads, or that change Python, pytest or `generate`."""
     changes = CHANGES_STREAMS | CHANGES_PYTEST | CHANGES_GENERATE
     return {
         name: value
@@ -105,13 +105,13 @@ def clean_environment() -> dict[str, str]:
 
 @pytest.fixture
 def clean_env() -> dict[str, str]:
-    """The environment of a process that the test gives its keys."""
+    """The environment of a process, to which a test adds keys."""
     return clean_environment()
 
 
 @contextlib.contextmanager
 def process_environment(environ: Mapping[str, str]) -> Iterator[None]:
-    """Have these variables in this process, and no others."""
+    """Replace the environment of this process."""
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(environ)
@@ -124,7 +124,7 @@ def process_environment(environ: Mapping[str, str]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Ran:
-    """A process that has ended, as its user sees it."""
+    """The status and the output of a process that has ended."""
 
     status: int
     out: str
@@ -132,29 +132,29 @@ class Ran:
 
     @property
     def alerts(self) -> list[str]:
-        """The first line of each alert, wherever it was written, without the last line of a refusal."""
+        """The first line of each alert on stdout and stderr, without the last line of a refusal."""
         lines = (self.out + self.err).splitlines()
         return [line for line in lines if re.match(r"ALERT: (?!robodj-secretguard )", line)]
 
     @property
     def document(self) -> dict[str, Any]:
-        """The JSON document on stdout, as docs/schemas describes it. It is `ok` where the exit status is 0."""
+        """The JSON document on stdout, which must be valid, and `ok` only if the exit status is 0."""
         document = document_of(self.out)
         assert document.get("ok", True) == (self.status == 0)
         return document
 
 
 def document_of(text: str | bytes) -> dict[str, Any]:
-    """Return a JSON document of a command, after comparing it with the schema of its kind."""
+    """Validate a command's JSON document with the schema of its kind, and return it."""
     document: dict[str, Any] = json.loads(text)
-    if "$schema" not in document:  # SARIF names its own
+    if "$schema" not in document:  # SARIF has its own schema
         schema_of(document.get("kind", "keys")).validate(document)
     return document
 
 
 @functools.cache
 def schema_of(kind: str) -> Draft202012Validator:
-    """Return the schema of a kind of document, without room for a field that it does not describe."""
+    """Return the schema of a kind of document. It permits no field that it does not describe."""
     from jsonschema import Draft202012Validator, FormatChecker  # noqa: PLC0415 - slow to import, and few tests need it
 
     def closed(part: Any) -> Any:
@@ -170,7 +170,7 @@ def schema_of(kind: str) -> Draft202012Validator:
 
 
 def without_model(text: str) -> str:
-    """Take out the line that says which model a command used: test_options.py is about that."""
+    """Remove the line that names the model. test_options.py tests that line."""
     return re.sub(r"(?m)(?:^|(?<=\r))(?:robodj-secretguard: )?model: .*\r?\n?", "", text)
 
 
@@ -183,15 +183,15 @@ def run(
     python: bool = True,
     timeout: float = TIMEOUT,
 ) -> Ran:
-    """Run a process to its end, and make sure that it showed no part of a key.
+    """Run a process to its end, and assert that its output has no part of a key.
 
     Args:
-        command: arguments of Python, or a whole command.
+        command: arguments of Python, or the whole command.
         env: its whole environment.
         cwd: its working directory.
-        keys: the keys that must not show.
+        keys: the keys that its output must not have.
         python: whether `command` is run by this Python.
-        timeout: how long it may take, in seconds.
+        timeout: the time limit, in seconds.
     """
     argv = [sys.executable, *command] if python else list(command)
     done = subprocess.run(argv, env=dict(env), cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
@@ -200,7 +200,7 @@ def run(
 
 
 def free_port() -> int:
-    """Find a port of loopback that nobody listens on."""
+    """Find a free port of the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port

@@ -1,4 +1,4 @@
-"""Finds key material in what was written, in whatever form it got there."""
+"""A search for key material in output, in any form."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 RUN = 6
-"""How many characters of a key, in a row, are a leak."""
+"""How many consecutive characters of a key are a leak."""
 
 
 def without_fingerprints(text: str) -> str:
-    """Take out what may be shown of a key: its fingerprint, and the hash of a record that has it."""
+    """Remove fingerprints of keys and hashes of records, which may be shown."""
     return re.sub(r"sgfp1:[0-9a-f]{32}|sha256:[0-9a-f]{64}", "", text)
 
 
 def _without_addresses(text: str) -> str:
-    """Take out where an object is: six digits of it stand in a hexadecimal key by chance, now and then."""
+    """Remove the addresses of objects: by chance, six digits of one may also be in a hexadecimal key."""
     return re.sub(r" at 0x[0-9a-f]{6,16}\b", " at", text, flags=re.IGNORECASE)
 
 
 def leaks(text: str, keys: Sequence[str], *, folded: int = RUN + 2) -> list[str]:
-    """Return what of keys stands in text, fingerprints aside: six characters in a row, in any form.
+    """Return the parts of keys that are in a text: six consecutive characters, in any form. Fingerprints are ignored.
 
-    Raw, reversed, case-folded, hexadecimal, decimal, base64 at every alignment, UTF-16, escaped, wrapped over lines.
+    The forms: raw, reversed, case-folded, hexadecimal, decimal, base64 at every alignment, UTF-16, escaped, wrapped.
 
     Args:
-        text: what was written; bytes that are no text as surrogates.
-        keys: what must not show.
-        folded: how many characters count where only the case differs. Chance finds six case-folded characters of a
-            few hundred keys in ordinary words: who looks for six must look again with other keys.
+        text: the output, with surrogates for bytes that are not text.
+        keys: the keys to search for.
+        folded: how many characters are a leak where only the case differs. Six are found in ordinary words by chance,
+            with a few hundred keys. A test that searches for six must repeat the search with other keys.
     """
     views = list(dict.fromkeys(_views(_without_addresses(without_fingerprints(text)))))
     runs = {run for key in dict.fromkeys(keys) for run in _forms(key, RUN)}
@@ -43,20 +43,20 @@ def leaks(text: str, keys: Sequence[str], *, folded: int = RUN + 2) -> list[str]
 
 
 def _shown(view: str, runs: Iterable[str]) -> list[str]:
-    """Return which of many runs stand in a text; where each begins is looked up before it is searched for."""
+    """Return the runs that are in a text. Looking up their beginnings first is faster."""
     beginnings = {view[at : at + RUN] for at in range(len(view) - RUN + 1)}
     return [run for run in runs if run[:RUN] in beginnings and run in view]
 
 
 def _views(text: str) -> Iterator[str]:
-    """Yield a text as it is, without UTF-16's zero bytes, and without all that a line break can put into a key."""
+    """Yield a text as it is, without the zero bytes of UTF-16, and without line breaks and separators."""
     yield text
     yield text.replace("\0", "").replace("\\x00", "").replace("\\u0000", "")
     yield re.sub(r"[^A-Za-z0-9+/_-]+", "", re.sub(r"\x1b\[[0-9;]*m|\\[nrt]", "", text))
 
 
 def _forms(key: str, length: int) -> Iterator[str]:
-    """Yield every run of a key in every form; each of them is longer than a run that chance could write."""
+    """Yield every run of a key in every form."""
     for spelt in dict.fromkeys((key, repr(key)[1:-1], json.dumps(key)[1:-1])):
         for run in _runs(spelt, length):
             yield run
@@ -67,7 +67,7 @@ def _forms(key: str, length: int) -> Iterator[str]:
         yield part.hex()
         yield "".join(map(str, part))
         for shift in range(3):
-            # Less the characters that depend on what stands before and after.
+            # Without the characters that depend on the bytes before and after.
             encoded = base64.b64encode(bytes(shift) + part).decode().rstrip("=")
             whole = encoded[-(-shift * 8 // 6) : (shift + length) * 8 // 6]
             yield whole

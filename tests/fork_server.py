@@ -1,6 +1,6 @@
-"""How a program serves forks: it imports, calls `next_request`, and goes on in a new process for each request.
+"""Serve forks: a program imports modules, calls `next_request`, and continues in a new process for each request.
 
-It imports next to nothing, so that a process has imported what its program has, and no more.
+This module imports little, so a process has imported only what its program has.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 
 def next_request() -> Any:
-    """Return what a process is to do, in a new one that is as requested; the first one answers with their statuses."""
+    """Return each request's `what` in a new process. The first process answers with the exit statuses."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "w", buffering=1)
     gc.freeze()  # or each process would look through all that was imported as it ends
     for line in requests:
         child = os.fork()
         if not child:
-            requests.close()  # what runs here counts its descriptors
+            requests.close()  # a test may count the descriptors
             answers.close()
             return _become(json.loads(line))
         answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")

@@ -1,4 +1,4 @@
-"""Short processes by the hundred, each forked from one that has imported: importing is most of what one costs."""
+"""Many short processes, forked from one that has done the imports, which take most of the time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HUNG = -1000
-"""The status of a process that had to be ended."""
+"""The status of a process that was killed after the time limit."""
 
 
 class Forks:
-    """Starts a program that calls `fork_server.next_request`, and asks it for one process after the other.
+    """A running program that calls `fork_server.next_request`. It starts one process after another.
 
     Args:
         program: the program.
@@ -44,16 +44,16 @@ class Forks:
         )
 
     def stop(self) -> None:
-        """Let it end by itself, as it does when nothing more is asked of it."""
+        """Close the program's stdin, which ends it."""
         self._server.communicate()
 
     def run(self, directory: Path, environ: Mapping[str, str], what: object = None) -> Ran:
-        """Run one process to its end; its status is `HUNG` if it had to be ended.
+        """Run one process to its end. Its status is `HUNG` if it was killed after the time limit.
 
         Args:
             directory: its working directory.
             environ: its whole environment.
-            what: what it is to do, as its program understands it.
+            what: the argument for the program.
         """
         assert self._server.stdin is not None
         request = {"directory": str(directory), "environ": dict(environ), "what": what}

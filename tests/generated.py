@@ -1,4 +1,4 @@
-"""What the documentation takes from the code. `python tests/generated.py` writes it again."""
+"""The parts of the documentation that are generated from the code. `python tests/generated.py` writes them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEADER: Final = "| check | severity | meaning | fix |\n|---|---|---|---|\n"
 _NAMES: Final = re.compile(
     r"\bROBODJ_\w+(?:=true|=false)?|\bconfig/[\w.]+\w|\brobodj-secretguard (?:rotate )?[a-z]+(?: NAME)?|\bguard\(\)"
 )
-"""What is code in the texts of the table."""
+"""The code in the texts of the table."""
 
 
 def table_of_checks() -> str:
@@ -48,7 +48,7 @@ def readme_with_table() -> str:
 
 
 class _Plain(GenerateJsonSchema):
-    """Give no field a title, since its name is one, nor a default, since every document has it."""
+    """Leave out titles, which repeat the names, and defaults, since every document has every field."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic passes it
         return False
@@ -58,7 +58,7 @@ class _Plain(GenerateJsonSchema):
 
 
 def schema_of(kind: str) -> dict[str, Any]:
-    """Return the JSON Schema of a kind of document. Like every one of its parts, it is open for further fields."""
+    """Return the JSON Schema of a kind of document. The document and its parts may have further fields."""
     schema, parts = _described(KINDS[kind])
     if schema.get("required", [])[:1] == ["kind"]:  # the command adds the rest of the envelope
         envelope, parts_of_envelope = _described(kinds.Envelope)
@@ -70,7 +70,7 @@ def schema_of(kind: str) -> dict[str, Any]:
 
 def _described(shape: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the schema of a document, and those of its parts by their names."""
-    # In a list, as the schema of a document alone may be a reference or not.
+    # As a list item: the schema of a document alone may be a reference or not.
     whole = TypeAdapter(list[shape]).json_schema(mode="serialization", schema_generator=_Plain)
     parts, schema = whole.get("$defs", {}), whole["items"]
     for name, part in parts.items():
@@ -100,7 +100,7 @@ def _texts_of(shape: Any) -> dict[str, str]:
 
 
 def text_of(schema: dict[str, Any]) -> str:
-    """Return a schema as its file."""
+    """Return the text of a schema's file."""
     return json.dumps(schema, indent=2) + "\n"
 
 

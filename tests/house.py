@@ -1,4 +1,4 @@
-"""The source tree in numbers, held to limits: `python tests/house.py [SRC] [--against SRC] [--check]`."""
+"""Measure the source tree, and check its limits: `python tests/house.py [SRC] [--against SRC] [--check]`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PACKAGE: Final = "robodj_secretguard"
 COMMON_BASE: Final = "SecretGuardError"
-# What there is now: it may shrink, and grows only on purpose.
+# The present numbers. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
     "statements of a start": 1698,
@@ -40,7 +40,7 @@ _EXCEPTIONS: Final = {name for name in vars(builtins) if name.endswith(("Error",
 
 
 def imports_of(tree: ast.Module, modules: AbstractSet[str]) -> Iterator[str]:
-    """Yield what a module imports of its tree by full names, in functions and for type checkers too."""
+    """Yield the modules of the tree that a module imports by full name, also in functions and for type checkers."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from {each.name for each in node.names} & modules
@@ -50,7 +50,7 @@ def imports_of(tree: ast.Module, modules: AbstractSet[str]) -> Iterator[str]:
 
 
 def layout_of(page: Path) -> list[str]:
-    """Return the modules as the architecture page lists them, a package itself after its modules."""
+    """Return the modules in the order of the architecture page. A package comes after its modules."""
     block = _LAYOUT.search(page.read_text(encoding="utf-8")) if page.exists() else None
     order, packages = list[str](), list[str]()
     for line in block[1].splitlines() if block else ():
@@ -63,7 +63,7 @@ def layout_of(page: Path) -> list[str]:
 
 
 def cycles_of(edges: Mapping[str, AbstractSet[str]]) -> list[str]:
-    """Return import cycles, each taken apart before the next one is looked for."""
+    """Return the import cycles. Each one is broken before the search for the next one."""
     try:
         TopologicalSorter(edges).prepare()
     except CycleError as error:
@@ -73,25 +73,25 @@ def cycles_of(edges: Mapping[str, AbstractSet[str]]) -> list[str]:
 
 
 def packages_of(edges: Mapping[str, AbstractSet[str]]) -> dict[str, set[str]]:
-    """Return which packages below the top one import modules of which others."""
+    """Return the subpackages that each subpackage imports modules of."""
     within = {name: name.split(".")[1] for name in edges if name.count(".") > 1}
     pairs = {(within[one], within[other]) for one in within for other in edges[one] if other in within}
     return {one: {other for each, other in pairs if each == one != other} for one in within.values()}
 
 
 def names_of(nodes: Sequence[ast.expr]) -> set[str]:
-    """Return the last name of each of a class's bases or decorators."""
+    """Return the last part of the name of each base or decorator."""
     return {re.split(r"[\[(]", ast.unparse(each))[0].rpartition(".")[2] for each in nodes}
 
 
 def is_a(node: ast.ClassDef, names: AbstractSet[str], classes: Mapping[str, ast.ClassDef]) -> bool:
-    """Whether a class has one of some names, or a base that has."""
+    """Check whether a class, or one of its bases, has one of these names."""
     bases = names_of(node.bases) - {node.name}
     return bool({node.name, *bases} & names) or any(is_a(classes[base], names, classes) for base in bases & {*classes})
 
 
 def measured(source: Path) -> dict[str, list[str] | int]:
-    """Return every number of a source tree, or the list of what is counted."""
+    """Return each number of a source tree, or the list of the counted items."""
     names = {path: ".".join(path.relative_to(source).with_suffix("").parts) for path in sorted(source.rglob("*.py"))}
     paths = {name.removesuffix(".__init__"): path for path, name in names.items()}
     texts = {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
@@ -127,12 +127,12 @@ def measured(source: Path) -> dict[str, list[str] | int]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the numbers; 1 with `--check` where a limit is broken."""
+    """Print the numbers. Return 1 if `--check` is given and a limit is exceeded."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     default = Path(__file__).resolve().parent.parent / "src"
     parser.add_argument("source", nargs="?", type=Path, default=default, metavar="SRC", help="the tree (%(default)s)")
     parser.add_argument("--against", type=Path, metavar="SRC", help="an earlier tree, whose numbers are printed first")
-    parser.add_argument("--check", action="store_true", help="say what breaks a limit, and exit with 1")
+    parser.add_argument("--check", action="store_true", help="list what exceeds a limit, and exit with status 1")
     given = parser.parse_args(argv)
     trees = [measured(each.resolve()) for each in (given.against, given.source) if each]
     broken = False
@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         columns = [f"{what:<36}", *(f"{number:>8,}" for number in numbers), f"  {limit}"]
         print("\n    ".join([" ".join(columns).rstrip(), *listed]))  # noqa: T201 - it is a program
     if broken:
-        print("where that is meant: raise LIMITS in tests/house.py, in the same commit")  # noqa: T201
+        print("if this is intended, raise LIMITS in tests/house.py in the same commit")  # noqa: T201
     return int(given.check and broken)
 
 

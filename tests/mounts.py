@@ -1,4 +1,4 @@
-"""A mount namespace of a test's own: bind mounts, small disks and read-only file systems, gone with the process."""
+"""A mount namespace for one test: bind mounts, small disks and read-only file systems. It ends with the process."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _NOT_PERMITTED: Final = 77
 def run_with_mounts(
     mounts: Sequence[str], command: Sequence[str], *, env: Mapping[str, str], cwd: Path, keys: Sequence[str] = ()
 ) -> Ran:
-    """Run a command where file systems are mounted for it alone; skip the test where that is not permitted.
+    """Run a command with file systems that only it sees. Skip the test if mounts are not permitted.
 
     Args:
         mounts: shell commands that mount them.
         command: the whole command.
         env: its whole environment.
         cwd: its working directory, entered again after the mounts.
-        keys: the keys that must not show.
+        keys: the keys that its output must not have.
     """
     unshare = shutil.which("unshare")
     if unshare is None:
-        pytest.skip("there is no unshare on this machine")
+        pytest.skip("unshare is not installed")
     script = "".join(f"{mount} || exit {_NOT_PERMITTED}; " for mount in mounts) + 'cd "$0" && exec "$@"'
     argv = [unshare, *_NAMESPACE, "sh", "-c", script, str(cwd), *command]
     ran = run(argv, env=env, cwd=cwd, keys=keys, python=False)
     if ran.status == _NOT_PERMITTED or ran.err.startswith("unshare: "):
-        pytest.skip("this machine permits no mounts")
+        pytest.skip("mounts are not permitted")
     return ran

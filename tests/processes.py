@@ -1,7 +1,7 @@
-"""Processes that tests look at from outside: their keys, their scripts, and three ways to start them.
+"""Processes for tests: their keys, their scripts, and three ways to start them.
 
-`run_script` starts Python, which costs 0.3 s. `run_forked` forks a process that has imported the library, and its child
-ends as every interpreter does. `run_copy` forks this process: mutants are there too, and it costs next to nothing.
+`run_script` starts Python, which takes 0.3 s. `run_forked` forks a process that has imported the library; the child
+ends like every interpreter. `run_copy` forks this process, which is fastest and has the mutants.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _cut_short(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def _keys_unlike_all_output() -> dict[str, str]:
-    """Make good keys that share no six characters with a fingerprint of them, or with an ALERT's text."""
+    """Make good keys that have no six characters in common with their fingerprints or the text of an ALERT."""
     while True:
         keys = good_keys()
         text = "".join(report_json(check(environ=each), passed=False, model={}) for each in (keys, _cut_short(keys)))
@@ -47,35 +47,35 @@ def _keys_unlike_all_output() -> dict[str, str]:
 
 
 GOOD = _keys_unlike_all_output()
-"""Made once in a run: every process is given these, whole or cut short, and must not show six characters of them."""
+"""Every process gets these keys, whole or cut short. It must not show six characters of them."""
 BAD = _cut_short(GOOD)
-"""Good keys that were pasted short: an alert each."""
+"""Good keys that were cut short: one alert for each."""
 WARNED = GOOD | {f"{V1}S": "1"}
-"""Good keys and a typo: a warning, and a start."""
+"""Good keys and a misspelled variable: a warning, and the service starts."""
 SETS = {"good": GOOD, "warned": WARNED, "bad": BAD, "none": {}}
-"""All of them by name: a test that has the name as its parameter shows no key when it fails."""
+"""The sets of keys by name. A test that takes the name as its parameter shows no key when it fails."""
 SECRET = tuple(GOOD.values())
 
 ALERT_STARTS = ("ALERT: secret.key: format: ", "ALERT: secret_v2.key: format: ")
-"""How the lines begin that `BAD` is refused with, in order."""
+"""The beginnings of the alerts for `BAD`, in order."""
 WARNING_START = "WARNING: secret.key: near-miss: "
-"""How the line begins that `WARNED` starts with."""
+"""The beginning of the warning for `WARNED`."""
 
 GUARD = "from robodj_secretguard import guard\n"
 SERVICE = f"{GUARD}SECRETS = guard()\n"
 SERVED = "print('served')\n"
 START = f"{SERVICE}{SERVED}"
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 
 
 def host_env(keys: Mapping[str, str], **more: str) -> dict[str, str]:
-    """Make a process's whole environment: this one's, less all that changes what is tested, with keys."""
+    """Return an environment with keys, and without variables that change what is tested."""
     return clean_environment() | dict(keys) | more
 
 
 def config_files(cwd: Path, keys: Mapping[str, str]) -> None:
-    """Put keys into the fallback files of a service."""
+    """Write keys to the fallback files of a service."""
     config = cwd / "config"
     config.mkdir(mode=0o700)
     for variable, name in ((V1, "secret.key"), (V2, "secret_v2.key")):
@@ -84,12 +84,12 @@ def config_files(cwd: Path, keys: Mapping[str, str]) -> None:
 
 
 def run_script(script: str, keys: Mapping[str, str], cwd: Path, *, options: Sequence[str] = (), **more: str) -> Ran:
-    """Run a script in a new interpreter, given keys of which it must not show any part.
+    """Run a script in a new interpreter, and assert that its output has no part of a key.
 
     Args:
         script: its text.
         keys: the keys in its environment.
-        cwd: where it is written, and runs.
+        cwd: the directory for the script, and its working directory.
         options: the interpreter's options.
         more: further variables.
     """
@@ -105,7 +105,7 @@ def _forks() -> Forks:
 
 
 def run_forked(script: str, keys: Mapping[str, str], cwd: Path, **more: str) -> Ran:
-    """Run a script in a process that is forked from one that has imported the library, as `run_script` would."""
+    """Run a script like `run_script`, but in a fork of a process that has imported the library."""
     (cwd / "app.py").write_text(script, encoding="utf-8")
     for name in ("out", "err"):
         (cwd / name).unlink(missing_ok=True)
@@ -122,10 +122,10 @@ def fork() -> int:
 
 
 class Killed:
-    """A fork of this process that does something, and is killed when it has done it, or before.
+    """A fork of this process that calls a function, and then kills itself with SIGKILL.
 
     Args:
-        act: what it does, with a stream for what it has to say.
+        act: the function. It gets a stream for its output.
     """
 
     def __init__(self, act: Callable[[IO[bytes]], object]) -> None:
@@ -134,30 +134,30 @@ class Killed:
         if not self.process:
             os.close(self._reader)
             try:
-                act(open(writer, "wb", buffering=0))  # noqa: SIM115 - it ends with the process
+                act(open(writer, "wb", buffering=0))  # noqa: SIM115 - the process ends at once
                 os.kill(os.getpid(), signal.SIGKILL)
-            except BaseException:  # noqa: BLE001 - or pytest would go on in two processes
+            except BaseException:  # noqa: BLE001 - otherwise pytest would continue in two processes
                 traceback.print_exc()
             finally:
                 os._exit(1)
         os.close(writer)
 
     def said(self) -> str:
-        """Wait for its end, and return what it has said."""
+        """Wait for the end of the process, and return its output."""
         with open(self._reader, encoding="ascii") as pipe:
-            said = pipe.read()
+            output = pipe.read()
         assert os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1]) == -signal.SIGKILL
-        return said
+        return output
 
 
 def run_copy(script: str, keys: Mapping[str, str], cwd: Path, *, secret: Sequence[str] = SECRET, **more: str) -> Ran:
-    """Run a script in a fork of this process. What runs at the end of an interpreter does not run.
+    """Run a script in a fork of this process, which ends without the interpreter's exit functions.
 
     Args:
         script: its text.
         keys: the keys in its environment.
         cwd: where it runs.
-        secret: what it must not show; new keys that are printed share six characters with it by chance.
+        secret: the keys that its output must not have. By chance, new keys may have six characters in common with them.
         more: further variables.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -173,7 +173,7 @@ def run_copy(script: str, keys: Mapping[str, str], cwd: Path, *, secret: Sequenc
 
 
 def _ended(child: int) -> int:
-    """Wait for a child that ends, and return its status; kill one that does not."""
+    """Wait for a child, and return its status. Kill it after the time limit."""
     descriptor = os.pidfd_open(child) if sys.platform == "linux" else None
     if descriptor is not None:
         if not select.select([descriptor], [], [], TIMEOUT)[0]:
@@ -193,7 +193,7 @@ def _run_and_exit(script: str, environ: Mapping[str, str], cwd: Path, ends: Sequ
         streams: Any = [open(number, "w" if number else "r", closefd=False) for number in range(3)]  # noqa: SIM115
         sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
         sys.path.insert(0, str(cwd))
-        logging.root.handlers.clear()  # of pytest's, as all that follow
+        logging.root.handlers.clear()  # this and the next lines undo changes by pytest
         threading.excepthook = threading.__excepthook__
         warnings.simplefilter("ignore")
         try:
@@ -201,7 +201,7 @@ def _run_and_exit(script: str, environ: Mapping[str, str], cwd: Path, ends: Sequ
             status = 0
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else end.code is not None
-        except BaseException:  # noqa: BLE001 - as an interpreter does
+        except BaseException:  # noqa: BLE001 - like an interpreter
             traceback.print_exc()
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
@@ -211,7 +211,7 @@ def _run_and_exit(script: str, environ: Mapping[str, str], cwd: Path, ends: Sequ
 
 
 def assert_alert_lines(text: str, *, refused: bool = True) -> None:
-    """Make sure that text is the findings of `BAD` and the last line of a refusal, in physical ASCII lines."""
+    """Assert that a text is the findings of `BAD` and the last line of a refusal, in physical ASCII lines."""
     *lines, end = text.split("\n")
     starts = [start for alert in ALERT_STARTS for start in (alert, "  fix: ")]
     starts += ["ALERT: robodj-secretguard refused to start: 2 alerts (exit status "] if refused else []
@@ -227,16 +227,16 @@ BAD_LINES = 2 * len(ALERT_STARTS) + 1
 
 
 def assert_refused(ran: Ran) -> None:
-    """Make sure that a process ended as a refusal of `BAD` does, and did nothing else."""
+    """Assert that a process refused `BAD`, and did nothing else."""
     assert (ran.status, ran.err) == (3, "")
     assert_alert_lines(ran.out)
 
 
 def checks(ran: Ran) -> list[str]:
-    """Reduce the lines on stdout to which check fired, in order."""
+    """Return the check of each finding on stdout, in order."""
     return re.findall(r"^(?:ALERT|WARNING): (?:\S+\.key: )?([a-z-]+): ", ran.out, re.MULTILINE)
 
 
 def redirected(how: str, command: Sequence[str]) -> list[str]:
-    """Return the command of Python with streams that the shell redirects, such as `>&-`."""
+    """Return a Python command whose streams the shell redirects, for example `>&-`."""
     return ["sh", "-c", f'exec "$@" {how}', "sh", sys.executable, *command]

@@ -1,4 +1,4 @@
-"""A change that another program makes in the middle of a call, at a moment that is always the same."""
+"""A change by another program during a call, always at the same moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Git repositories that tests make: one identity, one time, and nobody's configuration."""
+"""Git repositories for tests, with a fixed identity and time, and without any user's configuration."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SETTINGS = NO_CONFIGURATION | {
     "LC_ALL": "C",
     "PATH": os.environ["PATH"],
 }
-"""The whole environment of git."""
+"""The environment of git."""
 
 
 def git(directory: Path, *arguments: str | bytes, given: bytes = b"") -> str:
-    """Run git in a directory, and return what it wrote."""
+    """Run git in a directory, and return its output."""
     done = subprocess.run(
         [GIT, *arguments],
         cwd=directory,
@@ -49,7 +49,7 @@ def made(directory: Path, *options: str) -> Path:
 
 
 def put(directory: Path, name: str | bytes, data: bytes) -> str:
-    """Put a file into the work tree and the index of a repository with SHA-1, and return its object's name."""
+    """Add a file to the work tree and the index of a SHA-1 repository, and return the name of its object."""
     path = directory / os.fsdecode(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -58,20 +58,20 @@ def put(directory: Path, name: str | bytes, data: bytes) -> str:
 
 
 def commit(directory: Path, message: str = "a change") -> str:
-    """Commit what is in the index, and return the commit's name."""
+    """Commit the index, and return the commit's name."""
     git(directory, "commit", "-q", "--allow-empty", "-m", message)
     return git(directory, "rev-parse", "HEAD")
 
 
 def object_file(directory: Path, name: str) -> Path:
-    """Return where an object is kept that is not packed."""
+    """Return the path of a loose object."""
     path = directory / ".git" / "objects" / name[:2] / name[2:]
     path.chmod(0o600)
     return path
 
 
 def program(path: Path, script: str) -> Path:
-    """Write a shell script that can be run."""
+    """Write an executable shell script."""
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"#!/bin/sh\nGIT={GIT}\n{script}\n", "ascii")
     path.chmod(0o700)
@@ -79,5 +79,5 @@ def program(path: Path, script: str) -> Path:
 
 
 def replace_git(monkeypatch: pytest.MonkeyPatch, directory: Path, script: str) -> None:
-    """Run a shell script instead of git, which it knows as $GIT."""
+    """Put a shell script on the path instead of git. The script can run git as $GIT."""
     monkeypatch.setenv("PATH", f"{program(directory / 'bin' / 'git', script).parent}:{os.environ['PATH']}")

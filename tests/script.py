@@ -1,4 +1,4 @@
-"""The process of a script of a table: what every service imports is there, and nothing was done yet."""
+"""The program of `run_forked`: it has imported what every service imports, and then runs `app.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import runpy
 import sys
 
-import structlog  # noqa: F401 - a script that imports it waits for nothing
+import structlog  # noqa: F401 - so a script need not wait for the import
 from fork_server import next_request
 
 import robodj_secretguard  # noqa: F401

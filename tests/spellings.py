@@ -1,4 +1,4 @@
-"""The spellings of a base64url key, found with the standard library's decoder and not as the package does it."""
+"""The spellings of a base64url key, found with the standard library's decoder and not with the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is built depends on the source alone."""
+"""The build depends only on the source."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.full
-@pytest.mark.skipif(sys.platform == "win32", reason="umasks are of POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="umasks are POSIX's")
 def test_two_builds_are_identical(tmp_path: Path) -> None:
-    """Two builds from different folders, with different umasks, times and time zones, are the same byte for byte."""
+    """Two builds from different directories, with different umasks, times and time zones, are byte-identical."""
     ignored = shutil.ignore_patterns(".git", ".nox", ".venv", "build", "dist", "__pycache__", ".*_cache", ".hypothesis")
     built: list[dict[str, str]] = []
     for folder, umask, seconds, zone in (("one", 0o022, 10**9, "UTC"), ("another folder", 0o077, 1.5e9, "Asia/Tokyo")):

@@ -1,4 +1,4 @@
-"""Each check: its text to the letter, both sides of its boundary, and that only that check fires."""
+"""Each check: its exact text, both sides of its boundary, and that no other check fires."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
 from generated import README, readme_with_table
 from spellings import respelled
 
 from robodj_secretguard import Check, RuntimeSecrets, Severity, State, check
 from robodj_secretguard.checks import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
-from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import MAX_LIST_BYTES, Environment, Setup, read, variables_read
 from robodj_secretguard.testing import KINDS
@@ -49,44 +49,44 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
 
 def listed(*keys: str) -> str:
-    """Write a revocation list of these keys."""
-    return "".join(f"{fingerprint(SealedStr(key))}\n" for key in keys)
+    """Return the text of a revocation list with these keys."""
+    return "".join(f"{fingerprint_of(key)}\n" for key in keys)
 
 
-def a_setup(**changes: Any) -> Setup:
+def changed_setup(**changes: Any) -> Setup:
     """Return the set-up of two good keys, with changes."""
     environment = Environment(good_keys())
     reading, _ = read(POLICIES, variables_read(POLICIES), environment=environment, config_dir="/", now=NOW)
     return reading.setup._replace(**changes)
 
 
-def problems(of: Check, setup: Setup) -> list[Problem]:
+def problems(kind: Check, setup: Setup) -> list[Problem]:
     """Return what the rule of a check finds about a set-up."""
-    (rule,) = (entry.of_setup for entry in CHECKS if entry.check is of)
+    (rule,) = (entry.of_setup for entry in CHECKS if entry.check is kind)
     assert rule is not None
     return [*rule(setup)]
 
 
 class TestTable:
-    """One table of checks, from which the documentation and the plugin's kinds come."""
+    """The table of checks, from which the documentation and the plugin's kinds come."""
 
     def test_every_check_has_one_entry_in_its_order(self) -> None:
-        """The order of the ids is the order of the report."""
+        """The table has one entry for each id, in the order of a report."""
         assert [entry.check for entry in CHECKS] == [*Check]
 
     def test_every_check_of_the_guard_has_a_rule(self) -> None:
-        """The rules of the others are where the operations log is read, and where a check fails."""
+        """Only the checks of the operations log and of failed checks have no rule in the table."""
         without = [entry.scope for entry in CHECKS if not (entry.of_secret or entry.of_all or entry.of_setup)]
         assert without == ["log", "none"]
 
     def test_the_kinds_of_the_plugin(self) -> None:
-        """Each check that the guard runs on what a test can set up has a kind: the clock is not one of these."""
+        """Each check of the guard has a kind, except `clock`, which a test cannot set up."""
         assert [*KINDS] == [
             entry.check for entry in CHECKS if entry.scope not in {"log", "none"} and entry.check is not Check.CLOCK
         ]
 
     def test_the_documentation(self) -> None:
-        """The README's table is up to date: `python tests/generated.py` writes it."""
+        """The README's table is up to date. `python tests/generated.py` writes it."""
         assert readme_with_table() == README.read_text(encoding="utf-8")
 
 
@@ -96,7 +96,7 @@ DELETED = "cannot be found: the working directory was deleted"
 
 
 class TestLines:
-    """What is wrong, and the fix, of what test_fixes.py cannot set up."""
+    """The two lines of faults that test_fixes.py cannot set up."""
 
     @pytest.mark.parametrize(
         ("named_by", "what", "fix"),
@@ -108,17 +108,19 @@ class TestLines:
         ],
     )
     def test_of_a_directory(self, named_by: str | None, what: str, fix: str) -> None:
-        """The message names who set the directory, and not its path; a deleted working directory has another fix."""
+        """The message names the setting and not the path. A deleted working directory has another fix."""
         source = "environment" if named_by == "environment" else "none"
         expected = Problem(f"the config directory {what} fails", fix, source)
-        assert problems(Check.SETTING, a_setup(directory_named_by=named_by, directory_fault="fails")) == [expected]
+        assert problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault="fails")) == [
+            expected
+        ]
         if named_by == "model":
-            assert problems(Check.SETTING, a_setup(model_directory_fault="fails")) == [expected]
-        (deleted,) = problems(Check.SETTING, a_setup(directory_named_by=named_by, directory_fault=DELETED))
+            assert problems(Check.SETTING, changed_setup(model_directory_fault="fails")) == [expected]
+        (deleted,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=DELETED))
         assert deleted.fix == "change to the service's directory, then start again"
 
     def test_of_a_check_that_failed(self) -> None:
-        """An error is reported by its type alone."""
+        """Only the type of an error is reported."""
         assert internal("TypeError") == Problem(
             "the check itself failed (TypeError), so nothing is verified",
             "check the service's own validators and arguments of guard(); if it has none, report a bug",
@@ -127,7 +129,7 @@ class TestLines:
 
     @pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER ALPHA}", "a\nALERT: forged"])
     def test_of_an_error_whose_type_would_break_the_line(self, name: str) -> None:
-        """A type's name that is more than a name is not shown."""
+        """The name of a type is not shown if it is not an ASCII identifier."""
         error = type(name, (Exception,), {})
 
         class Hostile(dict[str, str]):
@@ -138,7 +140,7 @@ class TestLines:
 
 
 class TestValue:
-    """Checks of the value itself: a secret has the first finding only."""
+    """Checks of the value: only the first finding of a secret is reported."""
 
     @pytest.mark.parametrize(
         ("value", "fired", "state"),
@@ -154,7 +156,7 @@ class TestValue:
         ],
     )
     def test_the_first(self, checker: Checker, value: str | None, fired: str | None, state: State) -> None:
-        """Only a sound key is looked up on the revocation list, whatever is on it."""
+        """Only a valid key is searched for on the revocation list, whatever its entries are."""
         keys = good_keys()
         given = keys | ({} if value is None else {V1: value})
         report = checker(given | {REVOKED: listed(secrets.token_urlsafe(32), *filter(str.isascii, [value or "x"]))})
@@ -163,7 +165,7 @@ class TestValue:
 
     @pytest.mark.parametrize("require_env_only", [False, True])
     def test_revoked(self, checker: Checker, *, require_env_only: bool) -> None:
-        """A key on either list is revoked, in environment-only too, also as another secret; no other key is."""
+        """A key on either list is revoked, also in environment-only mode and as another secret. No other key is."""
         keys = good_keys()
         revoked = listed(keys[V2]).strip()
         near = revoked[:-1] + ("0" if revoked[-1] != "0" else "1")
@@ -176,7 +178,7 @@ class TestValue:
 
     @posix_only
     def test_of_files(self, checker: Checker) -> None:
-        """A key from a file is judged, and neither one that may not be used nor one that is not needed."""
+        """A key from a file is checked. A key in an unsafe or unneeded file is not."""
         keys = good_keys()
         checker.write(K1, keys[V1])
         revoked = {V2: keys[V2], REVOKED: listed(keys[V1])}
@@ -191,11 +193,11 @@ class TestValue:
 
 
 class TestShared:
-    """Two declared secrets are one."""
+    """Two declared secrets have the same key."""
 
     @pytest.mark.parametrize("size", [32, 64])
     def test_in_any_spelling(self, checker: Checker, size: int) -> None:
-        """A key that equals or contains another one is reported on the later secret, also respelled in unused bits."""
+        """A key that equals or contains another is reported for the later secret, also with other unused bits."""
         key, more = secrets.token_urlsafe(size), secrets.token_urlsafe(32)
         for first, second in [pair for other in (key, *respelled(key)[:3]) for pair in ((key, other), (other, key))]:
             for value in (second, more + second, second + more):
@@ -203,7 +205,7 @@ class TestShared:
                     assert ("shared", K2) in found(checker(pair))
 
     def test_case(self, checker: Checker) -> None:
-        """Hexadecimal is compared in lower case, base64url as it is; another digit makes another key."""
+        """Hexadecimal keys are compared without regard to case, and base64url keys with it."""
         key, text = secrets.token_hex(64), secrets.token_urlsafe(64)
         assert found(checker({V1: key.upper(), V2: key})) == [("shared", K2)]
         assert found(checker({V1: text.swapcase(), V2: text})) == []
@@ -213,17 +215,17 @@ class TestShared:
             assert found(checker({V1: "".join(other), V2: one})) == []
 
     def test_malformed_values(self, checker: Checker) -> None:
-        """Every value but a placeholder is compared, and both findings are reported."""
+        """Malformed values are compared too, and both findings are reported. Placeholders are not compared."""
         key = secrets.token_urlsafe(30)
         assert found(checker({V1: key, V2: key})) == [("format", K1), ("format", K2), ("shared", K2)]
         assert found(checker({V1: "changeme", V2: "changeme"})) == [("placeholder", K1), ("placeholder", K2)]
 
 
 class TestMarker:
-    """The optional expiry marker, and the clock that it is compared with."""
+    """The optional expiry marker, and the clock."""
 
     @pytest.mark.parametrize(
-        ("name", "ahead", "fired", "said"),
+        ("name", "ahead", "fired", "period"),
         [
             (E1, -DAY, "expired", ""),
             (E1, 0 * DAY, "expired", ""),
@@ -239,16 +241,16 @@ class TestMarker:
             (E2, 31 * DAY + MICROSECOND, "cadence", ""),
         ],
     )
-    def test_windows(self, checker: Checker, name: str, ahead: timedelta, fired: str | None, said: str) -> None:
-        """Now or past is expired, the warn window is inclusive, the cadence has a day of grace; each has its own."""
+    def test_windows(self, checker: Checker, name: str, ahead: timedelta, fired: str | None, period: str) -> None:
+        """A marker of now is expired. The warning period is inclusive. The cadence has one day of grace."""
         report = checker(good_keys() | {name: marker(ahead)})
         secret = report.secrets[name == E2]
         assert found(report) == ([(fired, secret.secret)] if fired else [])
-        assert not said or f", {said} (" in report.findings[0].message
+        assert not period or f", {period} (" in report.findings[0].message
         assert secret.state is (State.EXPIRED if fired == "expired" else State.PRESENT)
 
     def test_only_of_a_value_that_was_found(self, checker: Checker) -> None:
-        """A malformed or revoked key expires, and a missing one does not. Temporary keys do not expire soon."""
+        """Malformed and revoked keys can expire, missing ones cannot. Temporary keys have no `expiring` warning."""
         keys = good_keys()
         for text in (marker(-DAY), "never"):
             assert found(checker({V2: keys[V2], E1: text}, now=EARLIEST_CLOCK - DAY)) == [("missing", K1)]
@@ -273,16 +275,16 @@ class TestMarker:
         ids=range(7),
     )
     def test_the_clock(self, checker: Checker, now: datetime, text: str, fired: list[str]) -> None:
-        """A clock earlier than the source is an alert that silences `expiring` and `cadence`, where a marker is set."""
+        """If a marker is set, a clock before the release is an alert. It suppresses `expiring` and `cadence`."""
         assert found(checker(good_keys() | {E1: text}, now=now)) == [(each, K1) for each in fired]
 
     def test_the_earliest_clock(self) -> None:
-        """It is not later than this source, or a correct clock would be refused; only a release moves it."""
+        """The earliest clock is not after this release. Only a release changes it."""
         assert datetime(2026, 11, 1, tzinfo=UTC) == EARLIEST_CLOCK
 
 
 class TestFiles:
-    """A fallback file in use, and one that is not needed."""
+    """Fallback files that are in use or not needed."""
 
     @pytest.mark.parametrize(
         ("content", "holds"),
@@ -295,7 +297,7 @@ class TestFiles:
         ],
     )
     def test_left_behind(self, checker: Checker, content: str | bytes, *, holds: bool) -> None:
-        """Anything but blanks, comments and placeholders is key material, and so is what cannot be judged."""
+        """Everything except blanks, comments and placeholders is key material, and so is an unreadable file."""
         checker.write(K1, content, 0o666)
         stale, present = checker(good_keys()), checker(good_keys(), require_env_only=True)
         assert (found(stale), found(present)) == ([("file-stale", K1)] * holds, [("file-present", K1)] * holds)
@@ -304,7 +306,7 @@ class TestFiles:
         assert found(missing) == [("missing", K1)] + [("file-present", K1)] * holds
 
     def test_on_a_read_only_mount(self) -> None:
-        """No chmod is advised where it would fail."""
+        """The fix is not chmod, which would fail."""
         policy, variables = POLICIES[0], {V1: good_keys()[V1]}
         offer = Environment(variables).offer(policy)
         offer = offer._replace(text=offer.text._replace(lax=("is lax",), lax_directories=("is in a lax directory",)))
@@ -331,7 +333,7 @@ class TestFiles:
         ],
     )
     def test_permissions(self, lax: tuple[str, ...], fix: str) -> None:
-        """A mode and an owner have a fix each. Only the first fault is named, and the others are counted."""
+        """The mode and the owner have separate fixes. Only the first fault is named; the others are counted."""
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(good_keys()), now=NOW)
         used = reading.used._replace(location="PLACE", text=reading.used.text._replace(lax=lax))
         (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
@@ -342,10 +344,10 @@ class TestFiles:
 
 
 class TestRevocationList:
-    """What is wrong with the list."""
+    """Faults of the revocation list."""
 
     @pytest.mark.parametrize(
-        ("wrong", "said"),
+        ("wrong", "entries"),
         [
             (1, "entry 1 of"),
             (2, "entries 1, 2 of"),
@@ -354,20 +356,20 @@ class TestRevocationList:
             (40, "entries 1, 2, 3 and 37 more of"),
         ],
     )
-    def test_how_many_entries_are_reported(self, wrong: int, said: str) -> None:
-        """The first three are reported, and how many more there are, of the file and of the variable."""
+    def test_how_many_entries_are_reported(self, wrong: int, entries: str) -> None:
+        """The first three invalid entries are named, and the others are counted, in the file and the variable."""
         text = "wrong " * wrong
         lines = tuple(map(SealedStr, text.split()))
         file = TextFile(exists=True, lines=lines, numbers=tuple(range(1, wrong + 1)))
-        in_file, in_variable = revocation_list_problems(a_setup(lists=(file,), added=SealedStr(text)))
+        in_file, in_variable = revocation_list_problems(changed_setup(lists=(file,), added=SealedStr(text)))
         ends = "is not a fingerprint" if wrong == 1 else "are not fingerprints"
-        assert in_variable.what == f"{said} {REVOKED} {ends}"
-        said = said.replace("entry", "line").replace("entries", "lines")
-        assert in_file.what == f"{said} {LIST} in config_dir {ends}"
+        assert in_variable.what == f"{entries} {REVOKED} {ends}"
+        lines_of = entries.replace("entry", "line").replace("entries", "lines")
+        assert in_file.what == f"{lines_of} {LIST} in config_dir {ends}"
 
     @pytest.mark.parametrize("named_by", [None, "environment", "argument", "model"])
     def test_no_line_is_too_long(self, named_by: NamedBy | None) -> None:
-        """However many faults a list has, its lines are at most 140 and 180 characters long."""
+        """With any number of faults, the two lines have at most 140 and 180 characters."""
         unreadable = (UTF_16, NOT_ALLOWED, TOO_LARGE.format(MAX_LIST_BYTES), CHANGED)
         every = [each for count in range(4) for each in combinations((WRITABLE, IN_WRITABLE, BELOW_WRITABLE), count)]
         owned = [each for count in range(4) for each in combinations((OWNED, IN_OWNED, BELOW_OWNED), count)]
@@ -383,24 +385,24 @@ class TestRevocationList:
         ]
         for file in files:
             for kind in (Check.REVOCATION_LIST, Check.FILE_PERMISSIONS):
-                for each in problems(kind, a_setup(lists=(file,), directory_named_by=named_by)):
+                for each in problems(kind, changed_setup(lists=(file,), directory_named_by=named_by)):
                     assert len(f"WARNING: {kind}: {each.what}") <= 140
                     assert len(f"  fix: {each.fix}. Owner: Security Operations") <= 180
 
     def test_unreadable_and_exposed(self) -> None:
-        """A list that cannot be read is restored first. The next start reports who else can write it."""
+        """The fix of an unreadable list is to restore it. The next start reports that others can write it."""
         for exposed in ((), (WRITABLE,), (IN_WRITABLE, BELOW_WRITABLE)):
             file = TextFile(exists=True, unreadable=(UTF_16,), exposed=exposed)
-            (problem,) = problems(Check.REVOCATION_LIST, a_setup(lists=(file,)))
+            (problem,) = problems(Check.REVOCATION_LIST, changed_setup(lists=(file,)))
             assert problem.fix == f"restore {LIST} in config_dir from version control"
 
     def test_of_the_models_directory(self) -> None:
-        """The second list is described as the one in the model's directory."""
+        """Findings about the second list say that it is in the model's directory."""
         exposed = TextFile(
             exists=True, lines=(SealedStr("wrong"),), numbers=(1,), exposed=(IN_WRITABLE,), foreign=(OWNED,)
         )
         dangling = TextFile(dangling=True)
-        setup = a_setup(lists=(dangling, exposed), added=SealedStr("wrong"))
+        setup = changed_setup(lists=(dangling, exposed), added=SealedStr("wrong"))
         where = f"{LIST} in the model's config_dir"
         found = revocation_list_problems(setup)
         assert [each.what for each in found] == [
@@ -425,8 +427,8 @@ class TestRevocationList:
         ids=range(5),
     )
     def test_a_required_list(self, files: list[TextFile], changes: dict[str, Any], places: Sequence[str]) -> None:
-        """A model that requires a list needs one that has a line; a directory that is missing is reported instead."""
-        setup = a_setup(lists=tuple(files), **{"list_required": True} | changes)
+        """A required list needs at least one line. If the directory is missing, only that is reported."""
+        setup = changed_setup(lists=tuple(files), **{"list_required": True} | changes)
         fixes = [f"restore {place} from version control" for place in places]
         assert [each.fix for each in problems(Check.REVOCATION_LIST, setup)] == fixes
 
@@ -438,8 +440,8 @@ class TestRevocationList:
         ],
     )
     def test_of_others(self, file: TextFile, which: str) -> None:
-        """Who else could change a list, or the directory of one that is not there, is a warning."""
-        (problem,) = problems(Check.FILE_PERMISSIONS, a_setup(lists=(file,)))
+        """It is a warning if others can change a list, or the directory of a missing list."""
+        (problem,) = problems(Check.FILE_PERMISSIONS, changed_setup(lists=(file,)))
         assert problem == Problem(
             f"{which}{LIST} in config_dir a, and 1 more",
             f"make root the owner of {LIST} in config_dir and of each directory above it, and the only one who can"
@@ -449,7 +451,7 @@ class TestRevocationList:
 
 
 class TestNearMiss:
-    """A set variable or a file that is a typo of one that is read."""
+    """Misspelled names of variables and files."""
 
     @pytest.mark.parametrize(
         ("name", "secret", "severity"),
@@ -461,7 +463,7 @@ class TestNearMiss:
         ],
     )
     def test_a_variable(self, checker: Checker, name: str, secret: str | None, severity: Severity) -> None:
-        """A typo is an alert where ignoring it loosens a check, and a warning where a key is merely missed."""
+        """A typo is an alert if it could weaken a check, and a warning if only a key is missed."""
         report = checker(good_keys() | {name: "true"})
         assert [(*each, report.findings[0].severity) for each in found(report)] == [("near-miss", secret, severity)]
 
@@ -471,5 +473,5 @@ class TestNearMiss:
         list_too = POLICIES[1]._replace(file=f"config/{LIST}.txt")
         files = [TextFile(misnamed=True)]
         for policies, number in ((POLICIES, 1), ((POLICIES[0], list_too), 0), ((POLICIES[0], named), 1)):
-            setup = a_setup(policies=policies, lists=tuple(files))
+            setup = changed_setup(policies=policies, lists=tuple(files))
             assert len(problems(Check.NEAR_MISS, setup)) == number

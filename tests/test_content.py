@@ -1,4 +1,4 @@
-"""One content of any size: the keys in it and the variables that it assigns, once each, with line and column."""
+"""The search of one content: its keys and assigned variables, once each, with line and column."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def assigned(text: str | bytes) -> list[tuple[int, SecretPolicy, SealedStr, Form
 
 
 def filled(text: str, name: str, key: str) -> str:
-    """Put a name and a key into a text."""
+    """Replace `NAME` and `KEY` in a text."""
     return text.replace("NAME", "\1").replace("KEY", key).replace("\1", name)
 
 
@@ -95,36 +95,36 @@ HOSTILE = [
     *(("NAME: ", "!a "), ("NAME: !", "a"), ("NAME: |", " "), ("NAME\n", "-"), ("NAME\nvalue", " ")),
     *(pytest.param("", each, marks=FULL) for each in ("NAME ", "NAME:NAME,")),
 ]
-"""What comes first, and what is repeated."""
+"""The beginning of a text, and the part that is repeated."""
 
 
 class TestAssignments:
-    """Which assignments of a declared variable are found."""
+    """Assignments of declared variables."""
 
     @pytest.mark.parametrize("forms", ASSIGNED.values(), ids=ASSIGNED)
     def test_forms(self, forms: tuple[str, ...]) -> None:
-        """In every form in which a variable is assigned, the key is found where the value begins."""
+        """An assignment is found in every format, at the beginning of the value."""
         for form, (policy, key) in itertools.product(forms, ((POLICY1, KEY1), (POLICY2, KEY2))):
             text = filled(form, policy.variable, key)
             assert assigned(text) == [(text.index(key), policy, SealedStr(key), ())]
 
     @pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=ascii)
     def test_a_kubernetes_secret(self, end: str) -> None:
-        """A value in base64 is decoded, and its line ending is not a part of the key, whatever the length."""
+        """A base64 value of any length is decoded. Its line ending is not part of the key."""
         for policy, key in ((POLICY1, KEY1), (POLICY2, KEY2), (POLICY1, KEY2), (POLICY1, secrets.token_urlsafe(48))):
             text = f"data:\n  {policy.variable}: {encoded(key + end)}\n"
             assert assigned(text) == [(text.index(": ") + 2, policy, SealedStr(key), ("base64",))]
-            text = text.replace(": ", ": QUJD-")  # which base64 has not
+            text = text.replace(": ", ": QUJD-")  # a hyphen is not in base64
             assert not any(forms for *_, forms in assigned(text))
 
     def test_each_variable_has_its_own_policy(self) -> None:
-        """What passes as the key of one secret may not pass as that of another."""
+        """A value is judged by the policy of its variable."""
         assert assigned(f"{V2}={KEY1}") == []
         assert [policy for _, policy, *_ in assigned(f"{V1}={KEY2}\n{V2}={KEY2}")] == [POLICY1, POLICY2]
         assert [*assignments(f"{V1}={KEY1}".encode(), ())] == []
 
     def test_several(self) -> None:
-        """Every assignment is found, in the order of the secrets and then of the text; an empty one takes nothing."""
+        """Assignments are found in the order of the secrets and then of the text. An empty one has no value."""
         keys = [secrets.token_urlsafe(32) for _ in range(3)]
         text = f"{V2}={KEY2}\n{V1}=\n{V1}: <set it>\n" + "\n".join(f"export {V1}={key}" for key in keys)
         assert [key for *_, key, _ in assigned(text)] == [*map(SealedStr, keys), SealedStr(KEY2)]
@@ -133,13 +133,13 @@ class TestAssignments:
     @settings(max_examples=100)
     @given(before=st.text(string.printable, max_size=60), after=st.sampled_from(list(" \t\r\n,;)]}#&<>|\0")))
     def test_any_text_around_it(self, before: str, after: str) -> None:
-        """An assignment is found in a separate line after any text, and before any character that ends a value."""
+        """An assignment is found on a line after any text, and before any character that ends a value."""
         text = f"{before}\n{V1}={KEY1}"
         assert (len(text) - len(KEY1), POLICY1, SealedStr(KEY1), ()) in assigned(text + after)
 
     @pytest.mark.parametrize("forms", NOT_ASSIGNED.values(), ids=NOT_ASSIGNED)
     def test_no_assignment(self, forms: tuple[str, ...]) -> None:
-        """A template, a placeholder, and a key that is not the variable's value are not assignments of a key."""
+        """Templates, placeholders, and keys that are not the variable's value are not assignments of a key."""
         for form, (name, key) in itertools.product(forms, KEYS.items()):
             assert assigned(filled(form, name, key)) == []
 
@@ -153,30 +153,30 @@ class TestAssignments:
         ids=range(11),
     )
     def test_a_weak_value(self, value: str) -> None:
-        """A value that would not pass as a key is not found, as it is and in base64."""
+        """A value that is not a valid key is not found, plain or in base64."""
         assert assigned(f"{V1}={value}") == []
 
     @settings(max_examples=50)
     @given(text=st.text(max_size=200) | st.lists(st.sampled_from([V1, V2, "=", ":", '"', " ", "\n", "a"])).map("".join))
     def test_any_text(self, text: str) -> None:
-        """Where no key is, none is assigned."""
+        """Text without a key has no assignment."""
         assert assigned(text) == []
 
     @pytest.mark.parametrize(("first", "unit"), HOSTILE)
     def test_hostile_text(self, first: str, unit: str) -> None:
-        """Text that makes a search go back over it is read once. Only the full run has what takes a second."""
+        """Text that provokes backtracking takes linear time. Only the full run has the slow texts."""
         unit = filled(unit, V1, KEY1)
         assert assigned(filled(first, V1, KEY1) + unit * (BLOCK_BYTES // len(unit)) + ".") == []
 
 
 PAGE_BYTES = 4096
-"""The smallest hole. The size of any other is a multiple of it."""
+"""The size of the smallest hole. Other sizes are multiples of it."""
 SMALL_OVERLAP = 2000
-"""Room for the longest text that these tests search for."""
+"""Longer than the longest text that these tests search for."""
 
 
 def known(key: str) -> KnownKey:
-    """Return what is known of a key."""
+    """Return the `KnownKey` of a key."""
     return KnownKey(fingerprint_of(key), known_by=("environment",))
 
 
@@ -187,12 +187,12 @@ SEARCH = ContentSearch(
 
 
 def hits(*blocks: bytes | int) -> list[Hit]:
-    """Return what is found in a content."""
+    """Return the hits in a content."""
     return [*SEARCH.find(blocks)]
 
 
 def places(*blocks: bytes | int) -> list[tuple[int, int, int]]:
-    """Return the offset, the line and the column of what is found in a content."""
+    """Return the offset, line and column of each hit in a content."""
     return [hit[:3] for hit in hits(*blocks)]
 
 
@@ -208,14 +208,14 @@ class TestPlaces:
     @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=ascii)
     @pytest.mark.parametrize(("lines", "before"), [(0, ""), (0, "key: "), (1, ""), (3, "\t\x7f"), (1000, "a" * 1000)])
     def test_ascii(self, end: str, lines: int, before: str) -> None:
-        """Lines and columns are counted from one. A control character is a column, whatever ends the lines."""
+        """Lines and columns are counted from one. A control character is one column."""
         text = f"some line{end}" * lines + before
         assert places(f"{text}{KEY1}{end}".encode()) == [(len(text), lines + 1, len(before) + 1)]
 
     @pytest.mark.parametrize("before", ["é", "ключ ", "鍵は", "🔑 ", "上", "Ċ", "e\u0301"])
     @pytest.mark.parametrize("lines", [0, 2])
     def test_unicode(self, before: str, lines: int) -> None:
-        """A column is a character, of however many bytes. A byte order mark is none."""
+        """Each character is one column, whatever its bytes. A byte order mark is not a column."""
         for mark in ("", "\ufeff"):
             text = mark + f"{before}\n" * lines + f"{before} "
             assert places((text + KEY1).encode()) == [(len(text.encode()), lines + 1, len(before) + 2)]
@@ -223,7 +223,7 @@ class TestPlaces:
     @pytest.mark.parametrize("before", ["", "é", "ключ", "上", "🔑"])
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
     def test_marked_text(self, encoding: str, before: str) -> None:
-        """In UTF-16 with a byte order mark, half of a character is not taken for the end of a line."""
+        """In UTF-16 with a byte order mark, half a character is not mistaken for a line end."""
         for lines in (0, 1):
             data = ("\ufeff" + f"{before}\n" * lines + f"{before} {KEY1}").encode(encoding)
             assert [each[1:] for each in places(data)] == [(lines + 1, len(before) + 2)]
@@ -233,21 +233,21 @@ class TestPlaces:
         assert places(f"a\n\ufeff{KEY1}".encode()) == [(5, 2, 2)]
 
     def test_encoded_keys(self) -> None:
-        """An encoded key is at the line and the character of the encoded text that holds its first byte."""
+        """The position of an encoded key is the encoded character that holds its first byte."""
         data = b"\n  " + base64.b64encode(f"::::{KEY1}".encode())
         assert hits(data) == [(8, 2, 8, Rule.KNOWN_KEY, known(KEY1), ("base64",))]
         assert [each[1:] for each in places(b"data:\n" + base64.encodebytes(b":" * 60 + KEY1.encode()))] == [(3, 5)]
 
     def test_binary_data(self) -> None:
-        """In binary data, a newline ends a line, and the bytes of UTF-8 make the columns."""
+        """In binary data, a newline ends a line, and columns are counted as in UTF-8."""
         assert places(b"\xfd\xfe\xff\n\x80\x81\xc0" + KEY1.encode() + b"\xff") == [(7, 2, 2)]
 
 
 class TestRules:
-    """Why something counts as a key."""
+    """The rule of each hit."""
 
     def test_an_assigned_key(self) -> None:
-        """Of an assigned key that is unknown, the fingerprint and the secret are reported."""
+        """The fingerprint and the secret of an unknown assigned key are reported."""
         expected = KnownKey(fingerprint_of(UNKNOWN), "secret.key")
         assert hits(f"{V1}={UNKNOWN}".encode()) == [(18, 1, 19, Rule.ASSIGNED_KEY, expected, ())]
         text = f"{V1}: {encoded(UNKNOWN)}".encode("utf-16-le")
@@ -255,11 +255,11 @@ class TestRules:
 
     @pytest.mark.parametrize("value", [KEY1, encoded(KEY1)], ids=["raw", "base64"])
     def test_a_known_key_that_is_assigned(self, value: str) -> None:
-        """A known key that is assigned is found once, as a known key."""
+        """A known key that is assigned is reported once, as a known key."""
         assert [hit[3] for hit in hits(f"{V1}={value}".encode())] == [Rule.KNOWN_KEY]
 
     def test_the_order(self) -> None:
-        """What is found is in the order of the content."""
+        """Hits are in the order of the content."""
         text = f"{KEY2}\n{V1}={UNKNOWN}\n{KEY1.encode().hex()}\n{KEY1}\n{V2}={KEY2}\n"
         assert [line for _, line, _ in places(text.encode())] == [1, 2, 3, 4, 5]
 
@@ -292,11 +292,11 @@ PIECES = st.sampled_from([*FORMS.values(), b"\n", b" ", b"x" * 300, b"\0\n" * 20
 
 
 class TestBlocks:
-    """A content comes in blocks, and is searched in windows that overlap."""
+    """A content is read in blocks, and searched in overlapping windows."""
 
     @pytest.mark.parametrize("form", FORMS)
     def test_the_end_of_a_window(self, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-        """Wherever a window ends, the same is found in the same place."""
+        """The hits do not depend on the end of a window."""
         monkeypatch.setattr(content, "OVERLAP_BYTES", SMALL_OVERLAP)
         data = b"a\nb" * 1000 + b" " + FORMS[form] + b" " + b"a\nb" * 1000
         expected = hits(data)
@@ -308,7 +308,7 @@ class TestBlocks:
     @settings(max_examples=50)
     @given(pieces=st.lists(PIECES, max_size=20), cuts=st.lists(st.integers(0, 8000), max_size=12))
     def test_any_blocks(self, pieces: list[bytes], cuts: list[int]) -> None:
-        """However a content is cut into blocks, the same is found as in one."""
+        """The hits do not depend on the blocks."""
         data = b" ".join(pieces)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(content, "OVERLAP_BYTES", SMALL_OVERLAP)
@@ -317,7 +317,7 @@ class TestBlocks:
     @pytest.mark.parametrize("form", EDGES)
     @pytest.mark.parametrize("at_end", [False, True])
     def test_the_edge_of_a_hole(self, form: str, *, at_end: bool) -> None:
-        """A key that begins or ends at a hole is found, also beyond the first 64 GiB."""
+        """A key that begins or ends at a hole is found, also after 64 GiB."""
         data = EDGES[form].rjust(PAGE_BYTES) if at_end else EDGES[form].ljust(PAGE_BYTES)
         ((offset, line, *expected),) = hits(data)
         before = PAGE_BYTES + (64 << 30)
@@ -325,16 +325,16 @@ class TestBlocks:
         assert found == [(offset + before, line + PAGE_BYTES, *expected)]
 
     def test_columns_of_utf_16_after_a_hole(self) -> None:
-        """In marked UTF-16, two zero bytes of a hole are a character."""
+        """In UTF-16 with a byte order mark, two zero bytes of a hole are one character."""
         data = "\ufeffab".encode("utf-16-le").ljust(PAGE_BYTES, b"\0")
         before = PAGE_BYTES + (64 << 30)
         assert places(data, 64 << 30, KEY1.encode("utf-16-le")) == [(before, 1, before // 2)]
 
     @pytest.mark.parametrize("blocks", [3, pytest.param(100, marks=FULL)])
     def test_a_long_line(self, monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
-        """However long a line is, no more than a block and two overlaps is searched together. Its columns are right.
+        """At most one block and two overlaps are searched together, however long a line is. Its columns are correct.
 
-        Only the full run has one of 100 MiB.
+        Only the full run has a line of 100 MiB.
         """
         searched: list[int] = []
         find = KeySearch.find

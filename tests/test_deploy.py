@@ -1,4 +1,4 @@
-"""The deployment files: the checkers of their formats accept them, and their commands are run for real.
+"""The deployment files: the checkers of their formats accept them, and their real commands are run.
 
 Only the full sessions run these tests: they need the extra `hosts`.
 """
@@ -49,7 +49,7 @@ PORT = "8000"
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(os.name == "nt", reason="these files, and the shells that run them here, are of POSIX hosts"),
+    pytest.mark.skipif(os.name == "nt", reason="these files and their shells are for POSIX"),
 ]
 
 
@@ -63,9 +63,9 @@ def documents(name: str) -> list[Any]:
     return list(YAML(typ="safe").load_all(text_of(name)))
 
 
-def here(text: str, *, service: Path, port: int) -> str:
-    """Replace the host's paths and port by this machine's."""
-    text = text.replace(PORT, str(port)).replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - it is taken out
+def localized(text: str, *, service: Path, port: int) -> str:
+    """Replace the host's paths and port with those of this machine."""
+    text = text.replace(PORT, str(port)).replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - it is replaced
     return text.replace(f"{ON_THE_HOST}/venv/bin/", f"{PROGRAMS}/").replace(f"{ON_THE_HOST}/service", str(service))
 
 
@@ -84,10 +84,10 @@ class Start:
     handed_on: set[str]
 
     def env(self, outside: Mapping[str, str]) -> dict[str, str]:
-        """The service's environment: the file's settings, and what it hands on."""
-        ours = {name: value for name, value in outside.items() if name in self.handed_on}
+        """Return the service's environment: the file's settings, and the variables from outside."""
+        passed = {name: value for name, value in outside.items() if name in self.handed_on}
         path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
-        return clean_environment() | {"PATH": path} | ours | self.settings
+        return clean_environment() | {"PATH": path} | passed | self.settings
 
 
 def _compose() -> Start:
@@ -137,7 +137,7 @@ starts = pytest.mark.parametrize("name", STARTS)
 
 @pytest.fixture
 def service(tmp_path: Path) -> Path:
-    """A copy of the service that the files start, without key files."""
+    """A copy of the example service, without key files."""
     copy = tmp_path / "service"
     shutil.copytree(ROOT / "examples" / "robodj_service", copy, ignore=shutil.ignore_patterns("__pycache__", "*.key"))
     (copy / "config").chmod(0o755)
@@ -150,10 +150,10 @@ def bad_keys(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 class TestEveryFile:
-    """What holds for all of `examples/deploy`."""
+    """Rules for all files in `examples/deploy`."""
 
     def test_these_are_the_files(self) -> None:
-        """A new file needs tests of its own here."""
+        """The files are those that this module tests."""
         assert sorted([*STARTS, "github-actions.yml", "launcher.bat"]) == FILES
 
     @pytest.mark.parametrize("name", FILES)
@@ -165,7 +165,7 @@ class TestEveryFile:
 
     @pytest.mark.parametrize("name", [*FILES, "deployment.md"])
     def test_holds_no_key(self, name: str, tmp_path: Path) -> None:
-        """No word of a file or of the page would pass as a key of either kind."""
+        """No word of a file or of the page is a valid key."""
         text = DOCS if name == "deployment.md" else text_of(name)
         words = set(re.findall(r"[A-Za-z0-9_-]+", text))
         environs = [{V1: word, V2: word} for word in words]
@@ -174,17 +174,17 @@ class TestEveryFile:
 
     @starts
     def test_command(self, name: str) -> None:
-        """Keys and markers come from outside; nothing but `exec --` is between the gate and the server."""
+        """Keys and markers come from outside. The command is the gate, `exec --`, and the server."""
         assert (STARTS[name].handed_on, set(STARTS[name].settings)) == (HANDED_ON, {PROTECTED})
         words = [os.path.basename(word) for word in STARTS[name].command]
         assert words[words.index("robodj-secretguard") :][:4] == ["robodj-secretguard", "exec", "--", "uvicorn"]
 
 
 def program(name: str) -> str:
-    """Find a checker that is no Python package."""
+    """Find a checker that is not a Python package, or skip the test."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed, and no Python package brings it along")
+        pytest.skip(f"{name} is not installed, and no Python package has it")
     return found
 
 
@@ -202,7 +202,7 @@ def checked(name: str, path: Path) -> list[Ran]:
         ],
         "Dockerfile": [["hadolint", str(path)]],
     }
-    # By a commit, as zizmor asks for, an example would name one that nobody here has read.
+    # Zizmor requires pinned commits, but nobody here has reviewed those commits.
     policy = "rules: {unpinned-uses: {config: {policies: {'*': ref-pin}}}}\n"
     path.with_name("zizmor.yml").write_text(policy, encoding="utf-8")
     env = clean_environment()
@@ -213,7 +213,7 @@ def checked(name: str, path: Path) -> list[Ran]:
 
 
 class TestCheckers:
-    """The checkers of each format, none of which needs a network."""
+    """The checkers of each format, which need no network."""
 
     @pytest.mark.parametrize(
         ("name", "right", "wrong"),
@@ -227,7 +227,7 @@ class TestCheckers:
         ],
     )
     def test_checkers(self, name: str, right: str, wrong: str, tmp_path: Path) -> None:
-        """The schema and the linters of its format accept each file, and not with a mistake in it."""
+        """The schema and the linters of its format accept each file, and find a planted mistake."""
         copy = tmp_path / name
         assert right in text_of(name)
         copy.write_text(text_of(name).replace(right, wrong), encoding="utf-8")
@@ -235,13 +235,13 @@ class TestCheckers:
         assert bool(complaints) is bool(wrong), complaints
 
     def test_actionlint(self) -> None:
-        """The workflow passes actionlint, where that is installed."""
+        """The workflow passes actionlint, if it is installed."""
         command = [program("actionlint"), str(DEPLOY / "github-actions.yml")]
         ran = run(command, env=clean_environment(), cwd=DEPLOY, python=False)
         assert (ran.status, ran.out + ran.err) == (0, "")
 
     def test_compose_itself(self, tmp_path: Path) -> None:
-        """docker-compose reads the file without a complaint, where it is installed."""
+        """Docker-compose accepts the file, if it is installed."""
         command = [program("docker-compose"), "--file", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
         keys = good_keys()
         ran = run(command, env=clean_environment() | keys, cwd=tmp_path, keys=list(keys.values()), python=False)
@@ -254,12 +254,12 @@ class TestSystemd:
     def analyze(self, *arguments: str, text: str, cwd: Path) -> Ran:
         """Run systemd-analyze on a unit."""
         unit = cwd / "robodj.service"
-        unit.write_text(here(text, service=cwd, port=int(PORT)), encoding="utf-8")
+        unit.write_text(localized(text, service=cwd, port=int(PORT)), encoding="utf-8")
         command = [program("systemd-analyze"), *arguments, str(unit)]
         return run(command, env=clean_environment(), cwd=cwd, python=False)
 
     def test_verify(self, tmp_path: Path) -> None:
-        """The unit is read without a complaint, and one with a misspelt setting is not."""
+        """Systemd accepts the unit, and reports a misspelled setting."""
         right = self.analyze("verify", text=text_of("robodj.service"), cwd=tmp_path)
         assert (right.status, right.out + right.err) == (0, "")
         wrong = text_of("robodj.service").replace("RestartPreventExitStatus", "RestartPreventStatus")
@@ -273,14 +273,14 @@ class TestSystemd:
         assert ran.status == 0, ran.out
 
     def test_lines(self) -> None:
-        """A refusal is not tried again, and leaves no core dump."""
+        """Systemd does not restart the service after a refusal, and writes no core dump."""
         lines = {"Restart=on-failure", "RestartPreventExitStatus=3", "LimitCORE=0"}
         assert lines <= set(text_of("robodj.service").splitlines())
 
 
 @contextlib.contextmanager
 def running(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Iterator[Iterator[str]]:
-    """Run a command, give the lines that it writes, and end it and all that it started; none outlives the limit."""
+    """Run a command, yield its lines, and end it with all processes that it started, at the latest after a limit."""
     process = subprocess.Popen(
         command,
         env=dict(env),
@@ -314,17 +314,17 @@ def running(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Iterat
 
 
 def until(lines: Iterator[str], text: str) -> list[str]:
-    """Read lines up to one that has a text in it, which must come."""
+    """Read lines up to one that contains a text. Fail if there is none."""
     read = []
     for line in lines:
         read.append(line)
         if text in line:
             return read
-    pytest.fail(f"{text!r} never came: {read}")
+    pytest.fail(f"no line has {text!r}: {read}")
 
 
 def answer(port: int) -> int:
-    """Ask the service for its readiness, as soon as its port is open, and return the status of the answer."""
+    """Request `/ready` when the port is open, and return the status."""
     deadline = time.monotonic() + TIMEOUT
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
@@ -332,20 +332,20 @@ def answer(port: int) -> int:
             with contextlib.closing(connection):
                 connection.request("GET", "/ready")
                 return connection.getresponse().status
-        except ConnectionRefusedError:  # uvicorn's workers say nothing when they have opened it
+        except ConnectionRefusedError:  # uvicorn's workers do not report that it is open
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
 
 class TestStarts:
-    """The command of each file, with the file's own settings, in a copy of the service."""
+    """The command of each file, with the file's settings, in a copy of the service."""
 
     def command(self, name: str, service: Path, port: int) -> list[str]:
-        return [here(word, service=service, port=port) for word in STARTS[name].command]
+        return [localized(word, service=service, port=port) for word in STARTS[name].command]
 
     @starts
     def test_refused(self, name: str, service: Path) -> None:
-        """A bad key and the service's missing list have status 3 and an ALERT each, and no server is started."""
+        """A bad key and a missing list are one ALERT each, with status 3, and no server starts."""
         keys = good_keys()
         (service / "config" / "revoked.fingerprints").unlink()
         command = self.command(name, service, free_port())
@@ -357,13 +357,14 @@ class TestStarts:
 
     @pytest.mark.parametrize("name", ["compose.yaml", "Dockerfile", "robodj.service", "kubernetes.yaml"])
     def test_serves(self, name: str, service: Path) -> None:
-        """With good keys the service answers where the file's probe asks, and no key shows; compose's health check
-        succeeds while it answers, and fails when nobody does.
+        """With good keys the service answers the file's probe, and shows no key.
+
+        The health check of compose succeeds while the service runs, and fails afterwards.
         """
         keys, port = good_keys(), free_port()
         env = STARTS[name].env(keys)
         kind, *probe = documents("compose.yaml")[0]["services"]["backend"]["healthcheck"]["test"]
-        probe = [here(word, service=service, port=port) for word in probe]
+        probe = [localized(word, service=service, port=port) for word in probe]
         with running(self.command(name, service, port), env, service) as lines:
             written = until(lines, "Application startup complete")
             assert answer(port) == 200
@@ -375,7 +376,7 @@ class TestStarts:
         assert leaks("".join(written), list(keys.values())) == []
 
     def test_kubernetes_core_dumps(self, service: Path) -> None:
-        """The pod's command behind the gate can write no core dump."""
+        """The pod's command cannot write a core dump."""
         start = STARTS["kubernetes.yaml"]
         allowed = ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)" && exec "$@"', "sh"]
         command = [*start.command[: start.command.index("--") + 1], "sh", "-c", "ulimit -c"]
@@ -384,7 +385,7 @@ class TestStarts:
 
 
 def test_kubernetes() -> None:
-    """Both probes ask by HTTP for the path and on the port that the service answers; the manifest has no secret."""
+    """Both probes use HTTP with the service's path and port. The manifest has no secret."""
     deployment, other = documents("kubernetes.yaml")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     for probe in ("readinessProbe", "livenessProbe"):
@@ -402,7 +403,7 @@ class TestImage:
         return str(command)
 
     def test_has_what_the_model_needs(self) -> None:
-        """Into its working directory it copies the app, what names the model, and the revocation list."""
+        """The image has the app, pyproject.toml, which names the model, and the revocation list."""
         copied = " ".join(re.findall(r"^COPY (examples/.*) \./\S*$", text_of("Dockerfile"), re.MULTILINE)).split()
         root = "examples/robodj_service"
         needed = {f"{root}/app", f"{root}/pyproject.toml", f"{root}/config/revoked.fingerprints"}
@@ -410,14 +411,14 @@ class TestImage:
         assert [path for path in copied if not (ROOT / path).exists()] == []
 
     def test_imports_the_service_without_keys(self, service: Path) -> None:
-        """The build's command imports the guarded service, although there is no key."""
+        """The build's command imports the guarded service without a key."""
         env = STARTS["Dockerfile"].env({})
         del env[PROTECTED]
         ran = run(["sh", "-c", self.build_command()], env=env, cwd=service, python=False)
         assert (ran.status, ran.alerts) == (0, [])
 
     def test_that_command_is_for_the_build_alone(self, service: Path) -> None:
-        """With the image's own setting, which comes after it, the command is refused."""
+        """The image's settings, which come after the build's command, refuse it."""
         ran = run(["sh", "-c", self.build_command()], env=STARTS["Dockerfile"].env({}), cwd=service, python=False)
         assert ran.status == 3
         text = text_of("Dockerfile")
@@ -433,14 +434,14 @@ class TestSupervisord:
 
     @pytest.fixture
     def conf(self, service: Path, port: int) -> Path:
-        """The file, with this machine's paths."""
-        text = here(text_of("supervisord.conf"), service=service, port=port)
+        """The file with this machine's paths."""
+        text = localized(text_of("supervisord.conf"), service=service, port=port)
         path = service.parent / "supervisord.conf"
         path.write_text(text.replace("/run/robodj/", f"{service.parent}/"), encoding="utf-8")
         return path
 
     def ctl(self, conf: Path, *arguments: str) -> str:
-        """Ask the running supervisord."""
+        """Run supervisorctl."""
         command = ["-m", "supervisor.supervisorctl", "--configuration", str(conf), *arguments]
         return run(command, env=clean_environment(), cwd=conf.parent).out
 
@@ -449,11 +450,11 @@ class TestSupervisord:
         return running(command, clean_environment() | dict(keys), conf.parent)
 
     def test_refused_once(self, conf: Path) -> None:
-        """A refused service is not started again: its ALERT line shows once, and the state stays EXITED."""
+        """A refused service is not restarted: its ALERT line is written once, and its state is EXITED."""
         keys = good_keys()
         with self.supervisord(conf, bad_keys(keys)) as lines:
             written = until(lines, "exited: robodj")
-            # It decides about its programs whenever it has answered.
+            # Supervisord would restart the program after an answer.
             states = [self.ctl(conf, "status").split()[:2] for _ in range(3)]
             self.ctl(conf, "shutdown")
             written += list(lines)
@@ -481,7 +482,7 @@ class TestGitHubActions:
     """The gate's step of `github-actions.yml`, run as GitHub runs it."""
 
     def gate(self, service: Path, variables: Mapping[str, str]) -> Ran:
-        """Run the step with the secrets and variables of a repository; what is not set is empty there."""
+        """Run the step with the secrets and variables of a repository. An unset one is empty, as on GitHub."""
         (step,) = (each for each in documents("github-actions.yml")[0]["jobs"]["gate"]["steps"] if "env" in each)
         path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
         env = clean_environment() | {
@@ -492,7 +493,7 @@ class TestGitHubActions:
         return run(["sh", "-ec", step["run"]], env=env | {"PATH": path}, cwd=service, keys=keys, python=False)
 
     def test_one_step_has_the_secrets(self) -> None:
-        """The job may read the repository and nothing else, and only the gate's step is given secrets."""
+        """The job may only read the repository, and only the gate's step gets secrets."""
         (workflow,) = documents("github-actions.yml")
         job = workflow["jobs"]["gate"]
         assert (workflow["permissions"], job["permissions"]) == ({}, {"contents": "read"})
@@ -510,7 +511,7 @@ class TestGitHubActions:
         ids=["good", "not set", "no list", "warning"],
     )
     def test_gate(self, service: Path, environ: dict[str, str], has_list: bool, status: int, line: str) -> None:  # noqa: FBT001
-        """The gate checks the service's own model; an unset secret, a missing list and a warning stop a release."""
+        """The gate checks the service's model. An unset secret, a missing list or a warning stops a release."""
         if not has_list:
             (service / "config" / "revoked.fingerprints").unlink()
         ran = self.gate(service, good_keys() | environ)
@@ -518,10 +519,10 @@ class TestGitHubActions:
 
 
 class TestLauncher:
-    """`launcher.bat`: its text alone, as there is no cmd.exe here to run it."""
+    """The text of `launcher.bat`, which cannot run here without cmd.exe."""
 
     def test_its_text_stops_on_a_refusal(self) -> None:
-        """The setting comes before the gate, the app stands behind it, and the next line stops the launcher."""
+        """The setting comes before the gate, the app after it, and the next line stops the launcher."""
         lines = (DEPLOY / "launcher.bat").read_bytes().decode("ascii").split("\r\n")
         assert "\n" not in "".join(lines)
         (gate,) = (at for at, line in enumerate(lines) if "robodj-secretguard.exe" in line)
@@ -535,7 +536,7 @@ class TestLauncher:
 
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
 CLIENTS = ("vault kv", "aws secretsmanager", "gcloud secrets", "az keyvault")
-STAND_IN = f"""\
+FAKE_CLIENT = f"""\
 #!{sys.executable}
 import os, sys
 here = os.path.dirname(os.path.realpath(__file__))
@@ -561,15 +562,15 @@ else:
     with open(stored) as file:
         print(file.read())
 """
-"""Keeps what it is sent and hands it out with a newline, as the clients do, and records its arguments.
+"""A fake client: it stores its input, prints it with a newline like the clients, and records its arguments.
 
-Azure's client shows what it stores unless it is told not to. Of Google's versions the second is enabled, and the third,
-which is `latest`, is not.
+Azure's client prints what it stores unless `--output none` is given. Google's second version is enabled. The third,
+which is `latest`, is disabled.
 """
 
 
 def script(*words: str) -> str:
-    """Return the one script of the page that has all these words."""
+    """Return the script of the page that has all these words."""
     (found,) = (block for block in BLOCKS if all(word in block for word in words))
     return str(found)
 
@@ -578,75 +579,75 @@ class TestPage:
     """The scripts of `docs/deployment.md`."""
 
     @pytest.fixture
-    def stand_ins(self, tmp_path: Path) -> Path:
-        """A directory of programs that comes first on the path."""
+    def fakes(self, tmp_path: Path) -> Path:
+        """A directory for fake programs that comes first on the path."""
         directory = tmp_path / "bin"
         directory.mkdir()
         return directory
 
     def install(self, directory: Path, name: str, text: str) -> None:
-        """Make a program."""
+        """Write an executable program."""
         (directory / name).write_text(text, encoding="utf-8")
         (directory / name).chmod(0o755)
 
     def run(self, directory: Path, text: str, *arguments: str, keys: Sequence[str] = (), **more: str) -> Ran:
-        """Run a script with the stand-ins on the path, and not as in CI, unless told so."""
+        """Run a script with the fake programs on the path, by default outside CI."""
         path = os.pathsep.join((str(directory), str(PROGRAMS), os.environ["PATH"]))
         env = clean_environment() | {"PATH": path} | more
         return run(["sh", "-c", text, "sh", *arguments], env=env, cwd=directory, keys=keys, python=False)
 
     @pytest.mark.parametrize("block", range(len(BLOCKS)))
     def test_parses(self, block: int, tmp_path: Path) -> None:
-        """A shell parses each script, and the script that one gives to another shell."""
+        """A shell can parse each script, and each script inside one."""
         inner = re.findall(r"sh -euc '(.*?)'$", BLOCKS[block], re.MULTILINE | re.DOTALL)
         for text in (BLOCKS[block], *inner):
             ran = run(["sh", "-nc", text], env=clean_environment(), cwd=tmp_path, python=False)
             assert (ran.status, ran.err) == (0, "")
 
     @pytest.mark.parametrize("client", CLIENTS)
-    def test_first_keys_come_back(self, client: str, stand_ins: Path) -> None:
-        """Keys that one script stores pass the gate in the other; no argument and no output has a part of them."""
-        self.install(stand_ins, client.split(maxsplit=1)[0], STAND_IN)
-        made = self.run(stand_ins, script(client, "generate"))
-        stored = [(stand_ins / name).read_bytes().decode() for name in ("v1", "v2")]
+    def test_first_keys_come_back(self, client: str, fakes: Path) -> None:
+        """Keys that one script stores pass the gate in the other. No argument and no output has a part of a key."""
+        self.install(fakes, client.split(maxsplit=1)[0], FAKE_CLIENT)
+        made = self.run(fakes, script(client, "generate"))
+        stored = [(fakes / name).read_bytes().decode() for name in ("v1", "v2")]
         assert (made.status, made.out + made.err, [len(key) for key in stored]) == (0, "", [43, 128])
-        fetched = self.run(stand_ins, script(client, "exec --"), "robodj-secretguard", "check", keys=stored)
+        fetched = self.run(fakes, script(client, "exec --"), "robodj-secretguard", "check", keys=stored)
         assert (fetched.status, fetched.out.splitlines()[-1]) == (0, PASSED)
         assert "environment only" in fetched.out
-        arguments = (stand_ins / "arguments").read_text(encoding="utf-8")
+        arguments = (fakes / "arguments").read_text(encoding="utf-8")
         assert len(arguments.splitlines()) == (6 if client.startswith("gcloud") else 4)
         assert leaks(arguments, stored) == []
 
     @pytest.mark.parametrize("client", CLIENTS)
-    def test_no_key_nothing_is_stored(self, client: str, stand_ins: Path) -> None:
-        """Without a key, as in CI, the client is not started: it would store an empty one."""
-        self.install(stand_ins, client.split(maxsplit=1)[0], STAND_IN)
-        ran = self.run(stand_ins, script(client, "generate"), CI="true")
+    def test_no_key_nothing_is_stored(self, client: str, fakes: Path) -> None:
+        """Without a key, as in CI, the client does not run: it would store an empty key."""
+        self.install(fakes, client.split(maxsplit=1)[0], FAKE_CLIENT)
+        ran = self.run(fakes, script(client, "generate"), CI="true")
         assert (ran.status, ran.out, "--show" in ran.err) == (2, "", True)
-        assert not (stand_ins / "arguments").exists()
+        assert not (fakes / "arguments").exists()
 
     @pytest.mark.parametrize("client", CLIENTS)
-    def test_no_keys_no_command(self, client: str, stand_ins: Path) -> None:
-        """If the client fails or returns no key, the command is not started."""
-        self.install(stand_ins, client.split(maxsplit=1)[0], STAND_IN)
-        failed = self.run(stand_ins, script(client, "exec --"), "echo", "started", FAILS="1")
+    def test_no_keys_no_command(self, client: str, fakes: Path) -> None:
+        """If the client fails or returns no key, the command does not start."""
+        self.install(fakes, client.split(maxsplit=1)[0], FAKE_CLIENT)
+        failed = self.run(fakes, script(client, "exec --"), "echo", "started", FAILS="1")
         assert (failed.status, failed.out) == (1, "")
         for name in ("v1", "v2"):
-            (stand_ins / name).touch()
-        empty = self.run(stand_ins, script(client, "exec --"), "echo", "started")
+            (fakes / name).touch()
+        empty = self.run(fakes, script(client, "exec --"), "echo", "started")
         assert (empty.status, len(empty.alerts)) == (3, 2)
         assert "started" not in empty.out.splitlines()
 
-    def test_no_enabled_version(self, stand_ins: Path) -> None:
-        """Where every version of Google's manager is disabled, the script says so, and the command is not started."""
-        self.install(stand_ins, "gcloud", STAND_IN)
-        ran = self.run(stand_ins, script("gcloud secrets", "exec --"), "echo", "started", ALL_DISABLED="1")
+    def test_no_enabled_version(self, fakes: Path) -> None:
+        """If every version of Google's manager is disabled, the script reports that, and the command does not start."""
+        self.install(fakes, "gcloud", FAKE_CLIENT)
+        ran = self.run(fakes, script("gcloud secrets", "exec --"), "echo", "started", ALL_DISABLED="1")
         assert (ran.status != 0, ran.out, "no version is enabled" in ran.err) == (True, "", True)
-        assert "access" not in (stand_ins / "arguments").read_text(encoding="utf-8")
+        assert "access" not in (fakes / "arguments").read_text(encoding="utf-8")
 
     @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
     def test_a_clone_under_umask_0(self, service: Path, tmp_path: Path) -> None:
-        """The gate refuses it, since others can write there; after the page's commands it passes."""
+        """The gate refuses a clone that others can write. After the page's commands it passes."""
         clone = tmp_path / "clone"
         keys = good_keys()
         git = "git -c user.name=dana -c user.email=dana@robodj.invalid"
@@ -666,55 +667,55 @@ class TestPage:
         assert [(ran.status, ran.alerts) for ran in after] == [(0, []), (0, [])]
 
     @pytest.fixture
-    def keys(self, stand_ins: Path) -> dict[str, str]:
+    def keys(self, fakes: Path) -> dict[str, str]:
         """Keys in the manager, and `with-robodj-keys` installed."""
         keys = good_keys()
-        self.install(stand_ins, "vault", STAND_IN)
-        self.install(stand_ins, "with-robodj-keys", script("vault kv", "exec --"))
+        self.install(fakes, "vault", FAKE_CLIENT)
+        self.install(fakes, "with-robodj-keys", script("vault kv", "exec --"))
         for name, key in zip(("v1", "v2"), keys.values(), strict=True):
-            (stand_ins / name).write_text(key, encoding="utf-8")
+            (fakes / name).write_text(key, encoding="utf-8")
         return keys
 
-    def test_systemds_file(self, stand_ins: Path, keys: dict[str, str]) -> None:
-        """It has a line for each key, and only its owner can read it."""
-        text = script("/run/robodj", "systemctl").replace("/run/robodj", str(stand_ins / "run"))
-        self.install(stand_ins, "systemctl", "#!/bin/sh\n")
-        ran = self.run(stand_ins, text, keys=list(keys.values()))
+    def test_systemds_file(self, fakes: Path, keys: dict[str, str]) -> None:
+        """The file has a line for each key, and only its owner can read it."""
+        text = script("/run/robodj", "systemctl").replace("/run/robodj", str(fakes / "run"))
+        self.install(fakes, "systemctl", "#!/bin/sh\n")
+        ran = self.run(fakes, text, keys=list(keys.values()))
         assert (ran.status, ran.out + ran.err) == (0, "")
-        file = stand_ins / "run" / "keys.env"
+        file = fakes / "run" / "keys.env"
         assert file.read_text(encoding="utf-8") == "".join(f"{name}={key}\n" for name, key in keys.items())
         assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
-    def test_systemds_drop_in(self, stand_ins: Path, keys: dict[str, str]) -> None:
-        """With the path that it sets, the script finds the manager's client and the gate."""
+    def test_systemds_drop_in(self, fakes: Path, keys: dict[str, str]) -> None:
+        """With the path of the drop-in, the script finds the manager's client and the gate."""
         (drop_in,) = re.findall(r"^```ini\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
-        for place, here in (("/opt/robodj/venv/bin", PROGRAMS), ("/usr/local/bin", stand_ins)):
-            drop_in = drop_in.replace(place, str(here))
+        for installed, ours in (("/opt/robodj/venv/bin", PROGRAMS), ("/usr/local/bin", fakes)):
+            drop_in = drop_in.replace(installed, str(ours))
         settings = [line.partition("=")[::2] for line in drop_in.splitlines()]
         (path,) = (value.removeprefix("PATH=") for name, value in settings if name == "Environment")
         start = settings[-1][1].split()[:2]
         env = clean_environment() | {"PATH": path}
-        ran = run([*start, "--version"], env=env, cwd=stand_ins, keys=list(keys.values()), python=False)
+        ran = run([*start, "--version"], env=env, cwd=fakes, keys=list(keys.values()), python=False)
         assert (ran.status, ran.err, ran.out.split()[:2]) == (0, "", ["Running", "uvicorn"])
 
-    def send(self, stand_ins: Path, client: str, text: str, keys: Sequence[str]) -> Path:
-        """Run a script with a stand-in for its client, whose arguments have no key; return where it keeps them."""
-        own = stand_ins / f"{client}.d"
+    def send(self, fakes: Path, client: str, text: str, keys: Sequence[str]) -> Path:
+        """Run a script with a fake client, whose arguments must have no key. Return the directory of its files."""
+        own = fakes / f"{client}.d"
         own.mkdir()
-        self.install(own, client, STAND_IN)
-        (stand_ins / client).symlink_to(own / client)
-        ran = self.run(stand_ins, text, keys=keys)
+        self.install(own, client, FAKE_CLIENT)
+        (fakes / client).symlink_to(own / client)
+        ran = self.run(fakes, text, keys=keys)
         assert (ran.status, ran.out + ran.err) == (0, "")
         assert leaks((own / "arguments").read_text(encoding="utf-8"), keys) == []
         return own
 
-    def test_kubernetes_secret(self, stand_ins: Path, keys: dict[str, str]) -> None:
-        """Kubectl gets a line for each key, and no key as an argument."""
-        own = self.send(stand_ins, "kubectl", script("kubectl create"), list(keys.values()))
+    def test_kubernetes_secret(self, fakes: Path, keys: dict[str, str]) -> None:
+        """Kubectl reads a line for each key, and gets no key as an argument."""
+        own = self.send(fakes, "kubectl", script("kubectl create"), list(keys.values()))
         sent = (own / "v1").read_text(encoding="utf-8")
         assert sent == "".join(f"{name}={key}\n" for name, key in keys.items())
 
-    def test_github_secrets(self, stand_ins: Path, keys: dict[str, str]) -> None:
-        """Gh gets each key as it is, and no key as an argument."""
-        own = self.send(stand_ins, "gh", script("gh secret set"), list(keys.values()))
+    def test_github_secrets(self, fakes: Path, keys: dict[str, str]) -> None:
+        """Gh reads each key unchanged, and gets no key as an argument."""
+        own = self.send(fakes, "gh", script("gh secret set"), list(keys.values()))
         assert [(own / name).read_text(encoding="utf-8") for name in ("v1", "v2")] == list(keys.values())

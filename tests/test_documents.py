@@ -1,4 +1,4 @@
-"""The JSON document of a report is as its schema says. tests/test_kinds.py is about all kinds and their schemas."""
+"""The JSON document of a report is valid. tests/test_kinds.py tests all kinds and their schemas."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def test_a_report(checker: Checker) -> None:
-    """The result of `Report.as_dict()` is a complete document, without the model."""
+    """The result of `Report.as_dict()` is a valid document, without the model."""
     report: documents.Report = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(days=3))}).as_dict()
     assert document_of(json.dumps(report)) == report
     assert "model" not in report
 
 
 def test_a_report_of_nothing(checker: Checker) -> None:
-    """A report on a set-up that could not be examined is a document too."""
+    """The report of a failed check is a valid document too."""
     report = Report(checker({}).checked_at, require_env_only=True, revocation_list=None, secrets=(), findings=())
     assert document_of(json.dumps(report.as_dict()))["secrets"] == []
 
@@ -35,7 +35,7 @@ def test_a_report_of_nothing(checker: Checker) -> None:
     ("name", "value"),
     [("checked_at", "yesterday"), ("checked_at", None), ("schema", 2), ("ok", "true"), ("secrets", [{}]), ("more", 1)],
 )
-def test_no_report(name: str, value: object) -> None:
-    """The tests' validation refuses a value of another form, and a field that the schema does not describe."""
+def test_invalid_report(name: str, value: object) -> None:
+    """The validation in the tests refuses values of a wrong type, and fields that the schema does not describe."""
     with pytest.raises(ValidationError):
         document_of(json.dumps(check(environ={}).as_dict() | {name: value}))

@@ -1,4 +1,4 @@
-"""Findings on the standard streams and in the host's structlog pipeline, whatever either of them does."""
+"""Findings on the standard streams and in the host's structlog pipeline, also when these fail."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JSON: Any = (structlog.processors.add_log_level, structlog.processors.JSONRender
 
 
 def raising(error: BaseException) -> Any:
-    """Return a function that raises an error, whatever it is called with."""
+    """Return a function that raises an error, with any arguments."""
 
     def processor(*_: object) -> NoReturn:
         raise error
@@ -41,8 +41,8 @@ def raising(error: BaseException) -> Any:
 
 def configured(log: io.StringIO, *first: Any, **more: Any) -> None:
     """Configure a pipeline that writes each event as a line of JSON."""
-    given: Any = {"processors": [*first, *JSON], "logger_factory": structlog.PrintLoggerFactory(file=log)} | more
-    structlog.configure(**given)
+    options: Any = {"processors": [*first, *JSON], "logger_factory": structlog.PrintLoggerFactory(file=log)} | more
+    structlog.configure(**options)
 
 
 def stdlib(log: io.StringIO, *renderers: Any, level: str = "INFO") -> None:
@@ -57,7 +57,7 @@ def stdlib(log: io.StringIO, *renderers: Any, level: str = "INFO") -> None:
     )
 
 
-# Each configures a pipeline that writes to a file, or returns the logger that the host passes.
+# Each function configures a pipeline that writes to a file, or returns a logger for `emit`.
 DELIVERING: dict[str, Callable[[io.StringIO], Any]] = {
     "json": configured,
     "stdlib": stdlib,
@@ -86,7 +86,7 @@ EVERY = DELIVERING | RAISING | TAKING
 
 
 class Sent(NamedTuple):
-    """What came of a report: whether it was taken, and what was written where."""
+    """The result of `emit`: the findings, whether they were written, and the outputs."""
 
     findings: tuple[Finding, ...]
     taken: bool
@@ -107,7 +107,7 @@ class Sent(NamedTuple):
 
 @pytest.fixture
 def send(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Sent]]:
-    """A function that emits a report, and returns what came of it."""
+    """A function that emits a report, and returns the result."""
     before = LIBRARY.handlers[:], LIBRARY.propagate, LIBRARY.level
 
     def send(keys: str, host: Callable[[io.StringIO], Any] = lambda _: None, **last: Any) -> Sent:
@@ -129,7 +129,7 @@ class TestPipelines:
     @pytest.mark.parametrize("keys", ["good", "warned", "bad"])
     @pytest.mark.parametrize("host", EVERY)
     def test_lines(self, send: Callable[..., Sent], host: str, keys: str) -> None:
-        """A refusal is on stderr whatever the pipeline does; warnings alone are there where the pipeline raises."""
+        """A refusal is always written to stderr. Warnings are written there only if the pipeline raises."""
         sent = send(keys, EVERY[host])
         expected = sent.lines if keys == "bad" or host in RAISING else []
         assert (sent.taken, sent.out, sent.err.splitlines()) == (True, "", expected)
@@ -137,7 +137,7 @@ class TestPipelines:
     @pytest.mark.parametrize("keys", ["good", "warned", "both"])
     @pytest.mark.parametrize("host", DELIVERING)
     def test_events(self, send: Callable[..., Sent], host: str, keys: str) -> None:
-        """Each finding is an event with its fields; a start is one more, with each secret's state and fingerprint."""
+        """Each finding is an event with its fields. A start is an event with each secret's state and fingerprint."""
         sent = send(keys, DELIVERING[host])
         names = ("check", "severity", "secret", "source", "remedy", "owner")
         levels = {"alert": "critical", "warning": "warning"}
@@ -154,7 +154,7 @@ class TestPipelines:
         assert without_fingerprints == expected
 
     def test_a_refusal(self, send: Callable[..., Sent]) -> None:
-        """Its last line is an event with the fields of every other one, and with the exit status."""
+        """The last line of a refusal is an event with the same fields as the others, and the exit status."""
         last = send("bad", configured, refusal="ALERT: refused", exit_status=4)
         fields = dict.fromkeys(("check", "secret", "source", "remedy", "owner"))
         fields |= {"event": "ALERT: refused", "severity": "alert", "level": "critical", "exit_status": 4}
@@ -162,11 +162,11 @@ class TestPipelines:
 
     @pytest.mark.parametrize("host", ["drop-event", "level-filter"])
     def test_dropped_events(self, send: Callable[..., Sent], host: str) -> None:
-        """The host may drop warnings and the event of a start."""
+        """The host can drop warnings and the event of a start."""
         assert send("warned", TAKING[host]).log == ""
 
     def test_lines_come_first(self, send: Callable[..., Sent], capsys: pytest.CaptureFixture[str]) -> None:
-        """The lines of a refusal are on stderr before the pipeline has the first event, which may block."""
+        """The lines of a refusal are written to stderr before the first event, since the pipeline may block."""
         before: list[str] = []
         send("bad", lambda log: configured(log, lambda *given: before.append(capsys.readouterr().err) or given[2]))  # type: ignore[func-returns-value]
         assert_alert_lines("".join(before), refused=False)
@@ -178,7 +178,7 @@ class TestPipelines:
         assert configured_pipeline().bind()._logger == ("robodj_secretguard",)  # noqa: SLF001 - no other way
 
     def test_a_pipeline_that_emits(self, send: Callable[..., Sent], tmp_path: Path) -> None:
-        """What a pipeline emits itself is plain lines on stderr, or it would be called forever."""
+        """A report that a pipeline emits goes to stderr. Otherwise the recursion would be infinite."""
         report = check(environ=WARNED, config_dir=tmp_path, now=NOW)
 
         def processor(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -191,7 +191,7 @@ class TestPipelines:
             assert [event["level"] for event in sent.events] == ["warning", "info"]
 
     def test_another_thread_emits(self, send: Callable[..., Sent], tmp_path: Path) -> None:
-        """What another thread emits meanwhile goes to the pipeline."""
+        """A report that another thread emits meanwhile goes to the pipeline."""
         report = check(environ=SETS["good"], config_dir=tmp_path, now=NOW)
 
         def processor(_logger: object, method: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +212,7 @@ ABSENT: dict[str, Any] = {
     "half-imported": types.ModuleType("structlog"),
     "without-loggers": types.SimpleNamespace(is_configured=lambda: False),
 }
-"""What `sys.modules` has as structlog in a host without a pipeline."""
+"""The values of `sys.modules["structlog"]` in a host without a pipeline."""
 
 
 class TestWithoutAPipeline:
@@ -221,7 +221,7 @@ class TestWithoutAPipeline:
     @pytest.mark.parametrize("keys", ["good", "warned", "bad"])
     @pytest.mark.parametrize("absent", [*ABSENT, "not-imported"])
     def test_lines(self, send: Callable[..., Sent], absent: str, keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The plain lines are on stdout alone, where structlog is unconfigured, not imported or unusable."""
+        """The plain lines go only to stdout if structlog is unconfigured, not imported or unusable."""
         monkeypatch.setitem(sys.modules, "structlog", ABSENT.get(absent))
         if absent not in ABSENT:
             del sys.modules["structlog"]
@@ -232,7 +232,7 @@ class TestWithoutAPipeline:
     def test_they_go_through_structlog(
         self, send: Callable[..., Sent], keys: str, calls: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A structlog logger of the library's own writes the lines, and is made only when there are any."""
+        """The library makes its own structlog logger to write the lines, and only if there are any."""
         made, wrap = [], structlog.wrap_logger
 
         def wrap_logger(*given: Any, **named: Any) -> Any:
@@ -248,7 +248,7 @@ class TestWithoutAPipeline:
 def test_nothing_of_the_hosts_is_configured(
     send: Callable[..., Sent], keys: str, configure: Callable[[io.StringIO], Any]
 ) -> None:
-    """Neither structlog nor logging is configured by the library, whatever it has to say."""
+    """The library never configures structlog or logging."""
 
     def state() -> list[object]:
         loggers = [logging.root, *logging.root.manager.loggerDict.values()]
@@ -263,7 +263,7 @@ def test_nothing_of_the_hosts_is_configured(
 
 
 def spoiled(**methods: Any) -> io.StringIO:
-    """Return a stream with other methods."""
+    """Return a stream with replaced methods."""
     return type("Spoiled", (io.StringIO,), methods)()  # type: ignore[no-any-return]
 
 
@@ -287,7 +287,7 @@ PIPELINES = pytest.mark.parametrize("pipeline", [lambda _: None, configured], id
 
 
 def put(monkeypatch: pytest.MonkeyPatch, name: str, trouble: str) -> None:
-    """Replace a stream of `sys` by one in trouble."""
+    """Replace a stream of `sys` with a broken one."""
     if trouble == "deleted":
         monkeypatch.delattr(sys, name)
     else:
@@ -295,7 +295,7 @@ def put(monkeypatch: pytest.MonkeyPatch, name: str, trouble: str) -> None:
 
 
 class TestStreams:
-    """A standard stream is in trouble."""
+    """Broken standard streams."""
 
     @TROUBLE
     @pytest.mark.parametrize("name", ["stdout", "stderr"])
@@ -303,7 +303,7 @@ class TestStreams:
     def test_one_is(
         self, send: Callable[..., Sent], trouble: str, name: str, pipeline: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Every line is on the other stream."""
+        """If one stream is broken, every line is written to the other one."""
         put(monkeypatch, name, trouble)
         sent = send("bad", pipeline)
         assert sent.taken is True
@@ -314,7 +314,7 @@ class TestStreams:
     def test_both_are(
         self, send: Callable[..., Sent], trouble: str, pipeline: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Nothing was taken, and the streams are replaced by ones that the interpreter can flush."""
+        """If both streams are broken, they are replaced with streams that the interpreter can flush."""
         for name in ("stdout", "stderr"):
             put(monkeypatch, name, trouble)
         sent = send("bad", pipeline)
@@ -327,13 +327,13 @@ class TestStreams:
                 stream.flush()
 
     def test_a_sound_one_stays(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A stream that can be flushed is not replaced, and nothing is written to it."""
+        """A working stream is not replaced, and nothing is written to it."""
         streams = sys.stdout, sys.stderr
         silence_broken_streams()
         assert ((sys.stdout, sys.stderr), *capsys.readouterr()) == (streams, "", "")
 
     def test_a_line(self) -> None:
-        """A line is written with its end, and flushed; a stream that is not there takes none."""
+        """A line is written with its end, and flushed. Without a stream the result is false."""
         written = io.BytesIO()
         stream = io.TextIOWrapper(written, newline="")
         assert (write_line(stream, "one"), write_line(stream, "two", end="")) == (True, True)

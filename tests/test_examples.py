@@ -1,7 +1,7 @@
-"""The examples, run for real: the quickstart, and a copy of the RoboDJ-shaped service with its gate and its app.
+"""The examples in real processes: the quickstart, and a copy of the example service with its gate and its app.
 
-The fast run has one process of each program. Only the full sessions run the same ones from other working directories,
-with Python's other options, and what the service does with each kind of bad set-up.
+The fast run starts each program once. Only the full sessions use other working directories, other options of Python,
+and each kind of bad set-up.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import hmac
 import http.client
-import os
 import re
 import secrets
 import shutil
@@ -23,20 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import (
-    TIMEOUT,
-    V1,
-    V2,
-    document_of,
-    free_port,
-    good_keys,
-    run,
-)
+from command_line import fingerprint_of
+from conftest import TIMEOUT, V1, V2, document_of, free_port, good_keys, run
 from detector import leaks
+from repositories import GIT, git, made
 
 from robodj_secretguard.cli.output import PASSED
-from robodj_secretguard.material import fingerprint
-from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,7 +57,7 @@ def elsewhere(tmp_path: Path) -> Path:
 
 
 def copy_templates(repository: Path, keys: Mapping[str, str] | None = None) -> None:
-    """Copy each template to its key file, with the placeholder line replaced by a key where there are keys."""
+    """Copy each template to its key file. If keys are given, replace the placeholder lines with them."""
     for variable, name in FILES.items():
         text = (repository / "config" / f"{name}.example").read_text(encoding="utf-8")
         (placeholder,) = (line for line in text.splitlines() if not line.startswith("#"))
@@ -76,16 +67,16 @@ def copy_templates(repository: Path, keys: Mapping[str, str] | None = None) -> N
 
 
 def revoke(repository: Path, key: str) -> None:
-    """Put a key on the repository's revocation list."""
+    """Add a key to the repository's revocation list."""
     with (repository / "config" / "revoked.fingerprints").open("a", encoding="utf-8") as file:
-        file.write(f"{fingerprint(SealedStr(key))}\n")
+        file.write(f"{fingerprint_of(key)}\n")
 
 
 class TestQuickstart:
     """`examples/quickstart.py`."""
 
     def test_shows_a_start_a_refusal_and_the_gate(self, clean_env: dict[str, str], elsewhere: Path) -> None:
-        """From any working directory it shows a start, a refusal with its status, and the gate, and no part of a key.
+        """From any directory it shows a start, a refusal with its status, and the gate, and no part of a key.
         Keys in the environment change nothing.
         """
         keys = good_keys()
@@ -113,36 +104,30 @@ class TestQuickstart:
 
     @pytest.mark.full
     def test_fails_when_what_it_shows_did_not_happen(self, clean_env: dict[str, str], elsewhere: Path) -> None:
-        """Its status is 1 when a child has another status than it says: under an autoreloader a refusal has 4."""
+        """Its status is 1 if a child has an unexpected status, for example 4 under an autoreloader."""
         ran = run([str(EXAMPLES / "quickstart.py")], env=clean_env | {"RUN_MAIN": "true"}, cwd=elsewhere)
         assert ran.status == 1
         assert "exit status: 4 (it should have been 3)" in ran.out
 
 
 class TestGate:
-    """`python config/check_runtime_secrets.py --require-env-only`, as the policy writes it."""
-
-    @pytest.fixture(autouse=True)
-    def _hostile_modules(self, repository: Path) -> None:
-        for name in ("secrets", "logging"):
-            text = f"raise SystemExit('config/{name}.py was imported')\n"
-            (repository / "config" / f"{name}.py").write_text(text, encoding="utf-8")
+    """`python config/check_runtime_secrets.py --require-env-only`, the command of the policy."""
 
     @pytest.fixture(params=["root", pytest.param("elsewhere", marks=pytest.mark.full), "own folder"])
     def cwd(self, request: pytest.FixtureRequest, repository: Path, elsewhere: Path) -> Path:
-        """The working directory: the repository's root, config/, and one outside only in the full sessions."""
+        """The working directory: the repository's root, its config directory, or another one (full sessions only)."""
         return {"root": repository, "elsewhere": elsewhere, "own folder": (repository / GATE).parent}[request.param]
 
     @pytest.mark.parametrize("option", ["-B", *(pytest.param(each, marks=pytest.mark.full) for each in ("-P", "-I"))])
     def test_passes(self, clean_env: dict[str, str], repository: Path, cwd: Path, option: str) -> None:
-        """It passes on good keys, whether or not Python puts the script's folder, with its secrets.py, on the path."""
+        """It passes with good keys, whether or not Python puts the script's directory on the path."""
         keys = good_keys()
         command = [option, str(repository / GATE), ENV_ONLY]
         ran = run(command, env=clean_env | keys, cwd=cwd, keys=list(keys.values()))
         assert (ran.status, ran.err, ran.out.splitlines()[-1]) == (0, "", PASSED)
 
     def test_fails(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
-        """It checks the service's own model and list, with status 1 and without the line that operators wait for."""
+        """It checks the service's model and list, and fails with status 1 and without the success line."""
         keys = good_keys()
         revoke(repository, keys[V2])
         env = clean_env | {V2: keys[V2]}
@@ -155,14 +140,14 @@ class TestGate:
         assert "model: app.settings:ServiceSecrets (pyproject.toml)" in ran.out.splitlines()
 
     def test_requires_the_list(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
-        """Without the service's revocation list it fails, whatever directory has another list."""
+        """It fails without the service's revocation list, even if another directory has one."""
         (elsewhere / "config").mkdir()
         (repository / "config" / "revoked.fingerprints").rename(elsewhere / "config" / "revoked.fingerprints")
         ran = run([str(repository / GATE), ENV_ONLY], env=clean_env | good_keys(), cwd=elsewhere)
         assert (ran.status, [line.split()[1] for line in ran.alerts]) == (1, ["revocation-list:"])
 
     def test_passes_arguments_on(self, clean_env: dict[str, str], repository: Path) -> None:
-        """Run from the root as the policy writes it, it takes the arguments of `check`: a wrong one is status 2."""
+        """It accepts the arguments of `check`. A wrong one has status 2."""
         ran = run([str(GATE), "--no-such-option"], env=clean_env | good_keys(), cwd=repository)
         assert (ran.status, ran.out) == (2, "")
 
@@ -173,7 +158,7 @@ class TestTemplates:
     def findings(
         self, env: Mapping[str, str], repository: Path, cwd: Path, keys: Mapping[str, str] | None = None
     ) -> tuple[int, list[tuple[str, str, str]]]:
-        """Run the gate with files allowed, and return its status and what it found."""
+        """Run the gate with fallback files on, and return its status and findings."""
         command = [str(repository / GATE), "--format", "json"]
         ran = run(command, env=FILES_ON | dict(env), cwd=cwd)
         findings = [(each["check"], each["severity"], each["secret"]) for each in ran.document["findings"]]
@@ -181,14 +166,14 @@ class TestTemplates:
         return ran.status, findings
 
     def test_untouched_copies(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
-        """An untouched copy is the finding `placeholder`."""
+        """An unchanged copy is the finding `placeholder`."""
         copy_templates(repository)
         status, findings = self.findings(clean_env, repository, elsewhere)
         alerts = [each for each in findings if each[1] == "alert"]
         assert (status, alerts) == (1, [("placeholder", "alert", name) for name in FILES.values()])
 
     def test_filled_copies(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
-        """A copy with its placeholder line replaced by a key passes, with a warning that it is break-glass."""
+        """A copy whose placeholder line is replaced with a key passes, with a warning about the fallback file."""
         keys = good_keys()
         copy_templates(repository, keys)
         warnings = [("file-fallback", "warning", name) for name in FILES.values()]
@@ -202,15 +187,15 @@ class TestTemplates:
 
 
 class TestOwnTests:
-    """The service's own tests."""
+    """The tests of the example service."""
 
     def test_they_pass_without_a_key(self, clean_env: dict[str, str], repository: Path) -> None:
-        """`python -m pytest` passes in the repository with the plugin, and no key in the environment or a file."""
+        """`python -m pytest` passes with the plugin, without a key in the environment or a file."""
         ran = run(["-m", "pytest", "-q", "-W", "error"], env=clean_env, cwd=repository)
         assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "14 passed")
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed, and only git can say what it ignores")
+@pytest.mark.skipif(not GIT, reason="needs git")
 class TestGitignore:
     """The service's `.gitignore`."""
 
@@ -239,26 +224,16 @@ class TestGitignore:
         "tests/test_service.py",
     )
 
-    def git(self, *arguments: str, env: Mapping[str, str], cwd: Path) -> str:
-        """Run git without anybody's configuration."""
-        program = shutil.which("git")
-        assert program is not None
-        own = {name: value for name, value in env.items() if not name.startswith("GIT_")}
-        own |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-        ran = run([program, *arguments], env=own, cwd=cwd, python=False)
-        assert ran.status in {0, 1}, ran.err
-        return ran.out
-
-    def test_live_keys_stay_out(self, clean_env: dict[str, str], repository: Path) -> None:
-        """Live key files, their editor and backup copies, and what the commands write are ignored, and nothing else."""
-        self.git("init", "--quiet", env=clean_env, cwd=repository)
-        ignored = self.git("check-ignore", *self.LIVE, *self.LEFT, *self.VERSIONED, env=clean_env, cwd=repository)
+    def test_live_keys_stay_out(self, repository: Path) -> None:
+        """Git ignores only live key files, their editor and backup copies, and the files that commands write."""
+        paths = self.LIVE + self.LEFT + self.VERSIONED
+        ignored = git(made(repository), "--no-literal-pathspecs", "check-ignore", *paths)
         assert tuple(ignored.splitlines()) == self.LIVE + self.LEFT
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered."""
+    """A response of the server."""
 
     status: int
     body: str
@@ -266,14 +241,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """The app under uvicorn in a process of its own."""
+    """The app under uvicorn in a separate process."""
 
     process: subprocess.Popen[bytes]
     port: int
     log: Path
 
     def get(self, path: str, authorization: bytes | None = None) -> Answer:
-        """Ask for a path, on a connection of its own."""
+        """Request a path on a new connection."""
         headers: dict[str, Any] = {} if authorization is None else {"Authorization": authorization}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         with contextlib.closing(connection):
@@ -282,13 +257,13 @@ class Server:
             return Answer(response.status, response.read().decode())
 
     def is_open(self) -> bool:
-        """Whether something listens on the port."""
+        """Check whether something listens on the port."""
         with socket.socket() as client:
             connected = client.connect_ex(("127.0.0.1", self.port)) == 0
             return connected and client.getsockname()[1] != self.port  # a free port can be connected to itself
 
     def wait_until(self, *, opened: bool) -> None:
-        """Wait until the port is open or the process has ended, and insist on which of them it is."""
+        """Wait until the port is open or the process has ended, and assert which of them it is."""
         deadline = time.monotonic() + TIMEOUT
         while self.process.poll() is None and time.monotonic() < deadline:
             if self.is_open():
@@ -298,7 +273,7 @@ class Server:
         assert (self.is_open(), self.process.poll() is None) == (opened, opened), self.text()
 
     def text(self) -> str:
-        """All that the server has written."""
+        """Return the server's output."""
         return self.log.read_text(encoding="utf-8")
 
 
@@ -324,7 +299,7 @@ def serve(repository: Path, env: Mapping[str, str], cwd: Path | None = None) -> 
 
 
 def token(key: str) -> bytes:
-    """Compute the status token as the service's README says."""
+    """Compute the status token as in the service's README."""
     return hmac.new(key.encode(), b"robodj status token v1", hashlib.sha256).hexdigest().encode()
 
 
@@ -332,7 +307,7 @@ class TestService:
     """`uvicorn app.main:app`."""
 
     def test_serves_with_good_keys(self, clean_env: dict[str, str], repository: Path) -> None:
-        """The service is ready; its status needs the token, is 401 for anything else, and shows no key."""
+        """The service is ready. `/status` shows no key, and is 401 without the token."""
         keys = good_keys()
         good = token(keys[V1])
         with serve(repository, clean_env | keys | {"ROBODJ_PROTECTED_ENV": "true"}) as server:
@@ -364,7 +339,7 @@ class TestService:
 
     @pytest.mark.full
     def test_is_ready_as_it_started(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
-        """When the secrets turn bad later the status says so, and the service stays ready, in any working directory."""
+        """If the secrets become bad after the start, the status reports it, and the service stays ready."""
         keys = good_keys()
         copy_templates(repository, keys)
         with serve(repository, clean_env | FILES_ON, elsewhere) as server:
@@ -380,7 +355,7 @@ class TestService:
 
     @pytest.mark.parametrize("bad", ["format", pytest.param("revoked", marks=pytest.mark.full)])
     def test_refused_start(self, clean_env: dict[str, str], repository: Path, elsewhere: Path, bad: str) -> None:
-        """With a bad key, or one that the service's own list has, it ends with status 3 and never opens its port."""
+        """With a bad key, or one on the service's list, it ends with status 3 and never opens its port."""
         keys = good_keys()
         if bad == "revoked":
             revoke(repository, keys[V1])

@@ -1,4 +1,4 @@
-"""`explain`: the texts of the table of checks, and how they are shown."""
+"""`explain`: the texts of the table of checks, and their output."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Own(SecretSettings):
 
 
 def texts_of(entry: CheckEntry) -> list[str]:
-    """Return every whole sentence that `explain` prints of a check."""
+    """Return the texts that `explain` prints for a check."""
     return [entry.meaning, entry.why, *entry.causes, *entry.fixes]
 
 
@@ -60,7 +60,7 @@ def commands_in(document: str) -> Iterator[str]:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine with a separate model that no other test has imported."""
+    """A machine with a model that no other test has imported."""
     machine = machine_at(tmp_path)
     machine.put("explained.py", MODEL)
     monkeypatch.delitem(sys.modules, "explained", raising=False)
@@ -68,7 +68,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 class TestTexts:
-    """The texts of the table, for an operator at three in the morning whose English is not native."""
+    """The texts of the table, for an operator in a hurry whose first language is not English."""
 
     def test_every_check_has_every_text(self) -> None:
         """Each check has a meaning, a reason, a cause and a fix. Its title is short enough for the list."""
@@ -77,7 +77,7 @@ class TestTexts:
 
     @pytest.mark.parametrize("entry", CHECKS, ids=ALL)
     def test_sentences(self, entry: CheckEntry) -> None:
-        """A text is whole sentences of at most 25 words, in ASCII, and is there once."""
+        """A text has whole sentences of at most 25 words, in ASCII. Each text is unique within its check."""
         texts = texts_of(entry)
         assert len({*texts}) == len(texts)
         for text in texts:
@@ -86,7 +86,7 @@ class TestTexts:
             assert max(len(sentence.split()) for sentence in re.split(r"(?<=\.)\s", text)) <= 25, text
 
     def test_first_fix(self) -> None:
-        """The first fix is an instruction without a condition: the README shows it alone."""
+        """The first fix has no condition, since the README shows only this one."""
         assert not [entry.check for entry in CHECKS if entry.fixes[0].startswith("If ")]
 
     def test_no_field_is_left_open(self) -> None:
@@ -102,7 +102,7 @@ class TestTexts:
         assert {name for text in texts for name in re.findall(r"The check ([a-z-]+) ", text)} <= {*ALL}
 
     def test_policy(self) -> None:
-        """The sections are those of docs/policy.md. There, a section names its checks; section 6 has all others."""
+        """The sections are those of docs/policy.md, which names the checks of each section. The rest is section 6."""
         headings = re.findall(r"^## (\d)\. (.+)$", POLICY, re.MULTILINE)
         assert {int(number): title for number, title in headings} == SECTIONS
         sections = re.split(r"^## ", POLICY, flags=re.MULTILINE)
@@ -116,7 +116,7 @@ class TestTexts:
 
 
 class TestCommand:
-    """What is printed."""
+    """The output."""
 
     def test_list(self, machine: Machine) -> None:
         """Without a name, every check is listed with its severity and its title, aligned."""
@@ -136,7 +136,7 @@ class TestCommand:
         assert all(text in words for entry in CHECKS for text in texts_of(entry))
 
     def test_text(self, machine: Machine) -> None:
-        """The parts of an explanation, in their order. The secrets that are declared come last."""
+        """An explanation has its parts in a fixed order. The declared secrets come last."""
         assert machine.call("explain", "cadence").out == (
             "cadence: the expiry marker is too far ahead\n"
             "Severity: warning\n"
@@ -182,7 +182,7 @@ class TestCommand:
         )
 
     def test_severity(self, machine: Machine) -> None:
-        """An alert refuses. The other severity is shown with its condition."""
+        """An explanation shows the severity, and the other severity with its condition."""
         out = machine.call("explain", "near-miss").out
         assert "Severity: alert; warning for a key, the config directory or the operations log\n" in out
         assert "Why it refuses\n" in out
@@ -194,7 +194,7 @@ class TestCommand:
         assert out.count("\nCommands\n") == 1
 
     def test_json(self, machine: Machine) -> None:
-        """The JSON has the table: all of it, or the checks that are named."""
+        """The JSON document has the whole table, or the named checks."""
         document = machine.call("explain", "--format", "json").document
         assert document["ok"] is True
         assert [{**each, "commands": len(each["commands"])} for each in document["checks"]] == [
@@ -219,7 +219,7 @@ class TestCommand:
         }
 
     def test_commands(self, machine: Machine) -> None:
-        """Every command that is printed can be run as it is. Each one of this program is valid."""
+        """Every command has no field left to fill in. Each command of this program succeeds."""
         machine.record(rotated(NOW, machine.fingerprint()))
         commands = {*commands_in(machine.call("explain", "--format", "json").out)}
         assert not [command for command in commands if re.search("[{}]", command)]
@@ -231,7 +231,7 @@ class TestCommand:
             assert ran.status == EXIT_CLEAN, (words, ran.err)
 
     def test_model(self, machine: Machine) -> None:
-        """The commands are about the secrets that the model declares, and pass the model on."""
+        """The commands name the secrets that the model declares, and have its `--model` option."""
         out = machine.call("explain", "revoked", "--model", "explained:Own").out
         commands = [
             "robodj-secretguard rotate plan webhook.key --model explained:Own",
@@ -243,14 +243,14 @@ class TestCommand:
         assert "secret.key" not in out
 
     def test_bad_secrets(self, machine: Machine) -> None:
-        """It reads no secret, no key file and no log: the result is the same where all of them are bad."""
+        """The result does not depend on secrets, key files or the log."""
         good = machine.call("explain", *ALL)
         bad = {V1: "changeme", V2: "x", "ROBODJ_CONFIG_DIR": "nowhere", "ROBODJ_PROTECTED_ENV": "perhaps"}
         machine.environ.update(bad, ROBODJ_OPERATIONS_LOG="nowhere")
         assert machine.call("explain", *ALL) == good
 
     def test_unknown_name(self, machine: Machine) -> None:
-        """An unknown name is a usage error, which does not repeat the name."""
+        """An unknown name is a usage error that does not echo the name."""
         ran = machine.call("explain", "format", "frobnicate")
         assert (ran.status, ran.out) == (EXIT_USAGE, "")
         assert "frobnicate" not in ran.err

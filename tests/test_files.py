@@ -1,4 +1,4 @@
-"""Files that are shared and replaced: one holder of a lock at a time, and a file that is there whole or not at all."""
+"""Files that are locked, appended to and replaced. A file is written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ for _ in range(times):
 
 @contextlib.contextmanager
 def umask(mask: int) -> Iterator[None]:
-    """Have this umask."""
+    """Set the umask."""
     before = os.umask(mask)
     try:
         yield
@@ -63,16 +63,16 @@ def umask(mask: int) -> Iterator[None]:
 
 
 def mode_of(path: Path) -> int:
-    """Return a file's permissions."""
+    """Return the permissions of a file."""
     return stat.S_IMODE(path.lstat().st_mode)
 
 
 @contextlib.contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Have a disk on which no file becomes larger."""
-    import resource  # noqa: PLC0415 - it is POSIX's
+    """Limit the size of files, like a full disk."""
+    import resource  # noqa: PLC0415 - only POSIX has it
 
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as Python does, unless a test of `exec` has restored it
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # Python's default, unless a test of `exec` has changed it
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -83,7 +83,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def write(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o600) -> None:
-    """Write a file as the commands do."""
+    """Write a file like the commands."""
     with prepared_file(str(path), content, mode) as prepared:
         put_in_place(prepared, str(path), replace=replace)
 
@@ -100,7 +100,7 @@ def write(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o600
     ids=range(5),
 )
 def test_reason(error: OSError, text: str) -> None:
-    """The reason has no path: the system's text is replaced by our own."""
+    """The reason of an error has no path, since it replaces the system's text."""
     assert reason(error) == text
 
 
@@ -109,7 +109,7 @@ class TestLock:
 
     @pytest.mark.parametrize("windows", [False, True], ids=["posix", "windows"])
     def test_one_holder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, windows: bool) -> None:
-        """A lock has one holder at a time, and is free again after an error."""
+        """A lock has one holder at a time, and is released after an error."""
         if windows:
             pretend_windows(monkeypatch)
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
@@ -119,7 +119,7 @@ class TestLock:
             pass
 
     def test_timeout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A lock is waited for during ten seconds, with short pauses."""
+        """A process waits ten seconds for the lock, with short pauses."""
         slept: list[float] = []
         monkeypatch.setattr("time.monotonic", lambda: float(len(slept)))
         monkeypatch.setattr("time.sleep", slept.append)
@@ -128,7 +128,7 @@ class TestLock:
         assert (len(slept), 0 < min(slept) <= max(slept) < 1) == (11, True)
 
     def test_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """On Windows every release locks the same byte, which is behind all content: locked bytes cannot be read."""
+        """On Windows every version locks the same byte after all content, since locked bytes cannot be read."""
         pretend_windows(monkeypatch)
         with locked_directory(str(tmp_path)):
             held = sys.modules["msvcrt"].held
@@ -140,7 +140,7 @@ class TestLock:
         ids=["few", "more processes, more often"],
     )
     def test_several_processes(self, tmp_path: Path, processes: int, times: int) -> None:
-        """No change that a process makes under the lock is lost, and no temporary file is left."""
+        """No change under the lock is lost, and no temporary file is left."""
         (tmp_path / "count").write_text("0", encoding="ascii")
         command = [sys.executable, "-c", COUNTS, str(tmp_path), str(times)]
         running = [subprocess.Popen(command, env=clean_environment(), stderr=subprocess.PIPE) for _ in range(processes)]
@@ -152,7 +152,7 @@ class TestLock:
 
     @posix_only
     def test_lock_file(self, tmp_path: Path) -> None:
-        """The lock file is its owner's, and the group's where the umask allows it. No link is followed."""
+        """Only the owner can use the lock file, and the group if the umask allows it. Links are not followed."""
         with umask(0o007), locked_directory(str(tmp_path)):
             assert mode_of(tmp_path / LOCK_FILE) == 0o660
         (tmp_path / LOCK_FILE).unlink()
@@ -166,19 +166,19 @@ class TestLock:
     @posix_only
     @pytest.mark.parametrize("deleted", [False, True], ids=["there", "deleted"])
     def test_wait(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, deleted: bool) -> None:
-        """The lock is taken when its holder lets go of it, but not on a lock file that was deleted meanwhile."""
-        import fcntl  # noqa: PLC0415 - it is POSIX's
+        """The lock is acquired after its release, but not if the lock file was deleted meanwhile."""
+        import fcntl  # noqa: PLC0415 - only POSIX has it
 
         path = tmp_path / LOCK_FILE
         with open(path, "wb") as holder, contextlib.ExitStack() as expected:
             fcntl.flock(holder, fcntl.LOCK_EX)
 
-            def let_go(_: float) -> None:
+            def release(_: float) -> None:
                 if deleted:
                     path.unlink()
                 fcntl.flock(holder, fcntl.LOCK_UN)
 
-            monkeypatch.setattr("time.sleep", let_go)
+            monkeypatch.setattr("time.sleep", release)
             if deleted:
                 expected.enter_context(pytest.raises(FileError, match="try again"))
             with locked_directory(str(tmp_path)):
@@ -187,12 +187,12 @@ class TestLock:
 
 @posix_only
 class TestOpen:
-    """`open_unlinked`, `open_or_make` and what reads an open file."""
+    """`open_unlinked`, `open_or_make`, and the functions for open files."""
 
     @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_APPEND | os.O_CREAT])
     @pytest.mark.parametrize("there", [True, False], ids=["there", "dangling"])
     def test_link(self, tmp_path: Path, flags: int, *, there: bool) -> None:
-        """A link is not followed, whether its target exists or not."""
+        """A link is not followed, even if its target does not exist."""
         target, link = tmp_path / "target", tmp_path / "link"
         if there:
             target.write_bytes(b"content")
@@ -202,7 +202,7 @@ class TestOpen:
         assert target.exists() is there
 
     def test_fifo(self, tmp_path: Path) -> None:
-        """A FIFO is opened without a wait for its other end, and is not a regular file."""
+        """Opening a FIFO does not block, and it is not a regular file."""
         os.mkfifo(tmp_path / "fifo")
         with pytest.raises(FileError, match="not a regular file"):
             read_unlinked(str(tmp_path / "fifo"), 1)
@@ -210,7 +210,7 @@ class TestOpen:
             open_unlinked(str(tmp_path / "fifo"), os.O_WRONLY)
 
     def test_content(self, tmp_path: Path) -> None:
-        """A file is read from its beginning up to a number of bytes, with the status of that very file."""
+        """The first bytes of a file are read, up to a limit, together with its status."""
         (tmp_path / "file").write_bytes(b"content")
         content, status = read_unlinked(str(tmp_path / "file"), 4)
         assert (content, status) == (b"cont", os.stat(tmp_path / "file"))
@@ -220,7 +220,7 @@ class TestOpen:
 
     @pytest.mark.parametrize(("mode", "expected"), [(None, 0o640), (0o644, 0o644), (0o666, 0o666)])
     def test_open_or_make(self, tmp_path: Path, mode: int | None, expected: int) -> None:
-        """A new file has its mode whatever the umask, or the shared mode less the umask. One that exists is opened."""
+        """A new file has the given mode exactly, or the shared mode less the umask. An existing file is opened."""
         made = []
         with umask(0o027):
             for _ in range(2):
@@ -230,7 +230,7 @@ class TestOpen:
         assert (made, mode_of(tmp_path / "file")) == ([(True, True), (False, True)], expected)
 
     def test_is_at(self, tmp_path: Path) -> None:
-        """Another file at the path, or none, is not the one that is open."""
+        """`is_at` is false if the path has another file or none."""
         with open(tmp_path / "file", "wb") as file:
             (tmp_path / "file").rename(tmp_path / "moved")
             assert not is_at(file.fileno(), str(tmp_path / "file"))
@@ -250,7 +250,7 @@ class TestAppend:
 
     @staticmethod
     def append(path: Path, content: bytes, size: int = 6) -> None:
-        """Append to a file that had a size when it was read."""
+        """Append to a file that had this size before."""
         with open(path, "ab") as file:
             append_content(file.fileno(), content, size=size)
 
@@ -268,14 +268,14 @@ class TestAppend:
 
     @posix_only
     def test_full_disk(self, path: Path) -> None:
-        """The part that was written is taken back where the disk has no room for the whole."""
+        """If the disk is full, the partial content is removed."""
         with largest_file(9), pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
             self.append(path, b"second\n")
         assert path.read_bytes() == b"first\n"
 
     @pytest.mark.parametrize("function", ["write", "lseek", "fsync"])
     def test_interrupt(self, path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
-        """An interrupt right after any step takes the content back."""
+        """After an interrupt at any step, the content is removed."""
         do: Callable[..., object] = getattr(os, function)
 
         def interrupt(*arguments: object) -> None:
@@ -291,7 +291,7 @@ class TestAppend:
         ("mode", "left"), [("ab", b"first\nsecond\nthird\n"), ("wb", b"third\n")], ids=["appended", "truncated"]
     )
     def test_changed_meanwhile(self, path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, left: bytes) -> None:
-        """Where another program writes at the same time, that is an error, and its content is left as it is."""
+        """A concurrent write by another program is an error, and its content is kept."""
 
         def other(_: int) -> None:
             with open(path, mode) as file:
@@ -307,7 +307,7 @@ class TestReplace:
     """`prepared_file` and `put_in_place`."""
 
     def test_new_and_existing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An existing file is replaced on request alone; no temporary file is left. A bare name is a path too."""
+        """An existing file is replaced only on request. No temporary file is left. A path may be a bare name."""
         monkeypatch.chdir(tmp_path)
         path = Path("file")
         write(path, b"first", replace=False)
@@ -318,7 +318,7 @@ class TestReplace:
         assert (os.listdir(tmp_path), path.read_bytes()) == (["file"], b"third")
 
     def test_prepared(self, tmp_path: Path) -> None:
-        """A prepared file is whole, in the same directory, and gone afterwards, also after an interrupt."""
+        """A prepared file is complete, in the same directory, and deleted afterwards, also after an interrupt."""
         path = tmp_path / "file"
         path.write_bytes(b"as it was")
         with prepared_file(str(path), b"new", 0o600) as prepared:
@@ -331,7 +331,7 @@ class TestReplace:
     @pytest.mark.parametrize("mask", [0, 0o077, 0o777], ids=oct)
     @pytest.mark.parametrize("mode", [0o600, 0o644], ids=oct)
     def test_mode(self, tmp_path: Path, mode: int, mask: int) -> None:
-        """The mode is the requested one, whatever the umask and the mode of the file that is replaced."""
+        """The mode is the requested one, whatever the umask and the old file's mode."""
         path = tmp_path / "file"
         path.write_bytes(b"")
         path.chmod(0o666)
@@ -341,7 +341,7 @@ class TestReplace:
 
     @posix_only
     def test_link(self, tmp_path: Path) -> None:
-        """The link itself is replaced; its target is not written."""
+        """A link is replaced, and its target is unchanged."""
         target, link = tmp_path / "target", tmp_path / "link"
         target.write_bytes(b"as it was")
         link.symlink_to(target)
@@ -353,7 +353,7 @@ class TestReplace:
 
     @pytest.mark.parametrize("replace", [True, False])
     def test_failing_step(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, replace: bool) -> None:
-        """Where the last step fails, a file is as it was. A new file is claimed by an empty one, which is deleted."""
+        """If the last step fails, the old file is unchanged. For a new file, an empty one is made first and deleted."""
         path = tmp_path / "file"
         content = [b"as it was"] * replace
         for each in content:
@@ -371,7 +371,7 @@ class TestReplace:
 
     @posix_only
     def test_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The content reaches the disk before the name does, and every descriptor is closed."""
+        """The content is synced before the directory, and every descriptor is closed."""
         synced: list[str] = []
 
         def sync(descriptor: int) -> None:
@@ -386,7 +386,7 @@ class TestReplace:
         assert (synced, after) == (["file", "directory"], before)
 
     def test_unsynced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A directory that cannot be synced is not an error, and Windows opens none."""
+        """It is not an error if a directory cannot be synced. On Windows no directory is opened."""
         sync_directory(str(tmp_path / "nowhere"))
         pretend_windows(monkeypatch)
         monkeypatch.setattr("robodj_secretguard.files.os.open", None)
@@ -395,18 +395,18 @@ class TestReplace:
 
 @posix_only
 class TestOwner:
-    """Root gives what it makes to whom it is for."""
+    """Root sets the owner of the files that it makes."""
 
     @pytest.fixture
     def given(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-        """The owners that files were given to, as root can."""
+        """The owners that were set."""
         owners: list[tuple[int, int]] = []
         monkeypatch.setattr(os, "fchown", lambda _, user, group: owners.append((user, group)))
         return owners
 
     @pytest.mark.parametrize(("options", "mode"), [({}, 0o770), ({"others": True}, 0o755)], ids=["default", "others"])
     def test_new(self, tmp_path: Path, given: list[tuple[int, int]], options: dict[str, bool], mode: int) -> None:
-        """A new file or directory is its directory's owner's. Others may enter a directory where that is wanted."""
+        """A new file or directory gets the owner of its directory. On request, others can enter a directory."""
         owner = (tmp_path.stat().st_uid, tmp_path.stat().st_gid)
         with umask(0):
             for _ in range(2):
@@ -424,7 +424,7 @@ class TestOwner:
         mode: int,
         kept: bool,
     ) -> None:
-        """A file that is replaced stays its owner's, unless others could have put it there."""
+        """A replaced file keeps its owner, unless others could have put it there."""
         (tmp_path / "file").touch()
         tmp_path.chmod(mode)
         before = os.lstat(tmp_path / "file")
@@ -436,7 +436,7 @@ class TestOwner:
     def test_replaced_directory(
         self, tmp_path: Path, given: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A directory that holds a file is not the one that was made, and is given to nobody."""
+        """A new directory that already has a file was swapped, and its owner is not changed."""
         make = os.mkdir
 
         def swap(path: str, mode: int) -> None:
@@ -448,7 +448,7 @@ class TestOwner:
         assert given == []
 
     def test_race(self, tmp_path: Path, given: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
-        """A file that another process makes at the same time is opened, and stays theirs."""
+        """A file that another process makes meanwhile is opened, and its owner is not changed."""
         opened = os.open
 
         def race(path: str, flags: int, mode: int = 0o777) -> int:
@@ -462,7 +462,7 @@ class TestOwner:
         assert (given, is_made) == ([], False)
 
     def test_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """On Windows nothing is given away: there, a directory's permissions hold for the files in it."""
+        """On Windows no owner is set, since files inherit the permissions of the directory."""
         pretend_windows(monkeypatch)
         monkeypatch.delattr("robodj_secretguard.files.os.fchown")
         make_directory(str(tmp_path / "logs"))
@@ -470,7 +470,7 @@ class TestOwner:
         assert sorted(os.listdir(tmp_path)) == ["file", "logs"]
 
     def test_not_root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Anybody else keeps what they make."""
+        """Without root's permission the owner is unchanged, and that is not an error."""
 
         def refuse(*_: object) -> None:
             raise PermissionError

@@ -1,7 +1,7 @@
-"""The literal operator: somebody who does what a `fix:` line says, and nothing more, ends with the right set-up.
+"""The literal operator: a person who does exactly what a `fix:` line says gets the right set-up.
 
-Each fault has its two lines to the letter. The operator below knows a closed set of instructions, and fails on any
-other words. In the end every finding is gone, every variable has the secret manager's value, and nothing is lost.
+Each fault has its exact two lines. The operator below knows a closed set of instructions, and fails on any other
+text. In the end nothing is found, every variable has the secret manager's value, and no key is lost.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Service:
 
 
 class Operator:
-    """Does what a fix says, word for word, and nothing that it does not say."""
+    """A person who does exactly what a fix says."""
 
     def __init__(self, service: Service, finding: Finding) -> None:
         self.service, self.environ, self.manager = service, service.environ, service.manager
@@ -88,15 +88,15 @@ class Operator:
 
     def do(self, fix: str) -> None:
         """Do every instruction of a fix, in order."""
-        rest = re.sub(r" \([^()]*(?:\([^()]*\))?[^()]*\)", "", fix)  # what explains is in parentheses
+        rest = re.sub(r" \([^()]*(?:\([^()]*\))?[^()]*\)", "", fix)  # explanations are in parentheses
         while rest:
             for pattern, action in INSTRUCTIONS.items():
-                if said := re.match(rf"(?:{pattern})(?:, then |; then |; |, and | and |, |\Z)", rest):
-                    action(self, *said.groups())
-                    rest = rest[said.end() :]
+                if found := re.match(rf"(?:{pattern})(?:, then |; then |; |, and | and |, |\Z)", rest):
+                    action(self, *found.groups())
+                    rest = rest[found.end() :]
                     break
             else:
-                pytest.fail(f"an operator does not know what this means: {rest}")
+                pytest.fail(f"unknown instruction: {rest}")
 
     def path(self, text: str) -> Path:
         return self.service.root / text.replace(f"${DIRECTORY}", self.environ.get(DIRECTORY, ""))
@@ -115,7 +115,7 @@ class Operator:
         self.environ[name] = self.path(self.environ[f"{name}_FILE"]).read_text().strip()
 
     def the_variable(self, name: str) -> str:
-        """Return the variable that is meant: where it is not named, the operator looks at the names of all."""
+        """Return the variable. If the fix does not name it, search for the unknown name."""
         if name != "that variable":
             return name
         known = {*self.manager, PROTECTED, DIRECTORY}
@@ -145,7 +145,7 @@ class Operator:
         assert self.policy
         if as_old:
             self.service.kept.append(self.key)
-        else:  # as a new version: the secret manager keeps the old one
+        else:  # as a new version, so the old one is kept
             self.service.kept.append(self.manager[self.policy.variable])
             self.manager[self.policy.variable] = self.key
 
@@ -153,7 +153,7 @@ class Operator:
         self.environ[name] = self.key
 
     def rotate(self, name: str) -> None:
-        """Follow the plan of a rotation: test_rotation.py is about that."""
+        """Follow the plan of a rotation, which test_rotation.py tests."""
         with process_environment({}):
             assert main(["rotate", "plan", name]) == 0
         (policy,) = (each for each in POLICIES.values() if each.name == name)
@@ -221,7 +221,7 @@ class Operator:
         put(self.path(path), self.service.committed, 0o644)
 
     def restore_lines(self, lines: str, _what: str) -> None:
-        """Restore the lines that are named, and no other one."""
+        """Restore only the lines that are named."""
         file = self.service.config / LIST
         here, there = file.read_text().split("\n"), self.service.committed.split("\n")
         for number in map(int, re.findall(r"\d+", lines)):
@@ -260,7 +260,7 @@ class Operator:
         self.environ[name] = value
 
     def nothing(self, *_: str) -> None:
-        """Nothing is to be done here: it is a fact, or was done before."""
+        """Do nothing: the text is a fact, or was done before."""
 
 
 _PATH: Final = r"(\S*\$?\S+)"
@@ -322,7 +322,7 @@ SPARE: Final = f"sgfp1:{'a' * 32}"
 
 
 def sets(**variables: str | None) -> Callable[[Service], Any]:
-    """Return what sets or unsets variables."""
+    """Return a fault that sets or unsets variables."""
 
     def change(service: Service) -> None:
         service.environ |= {name: value for name, value in variables.items() if value is not None}
@@ -333,17 +333,17 @@ def sets(**variables: str | None) -> Callable[[Service], Any]:
 
 
 def given(change: Callable[[str], str]) -> Callable[[Service], Any]:
-    """Return what changes the value of the second key."""
+    """Return a fault that changes the value of the second key."""
     return lambda service: service.environ.__setitem__(V2, change(service.manager[V2]))
 
 
 def both(*changes: Callable[[Service], Any]) -> Callable[[Service], Any]:
-    """Return what makes several changes."""
+    """Return a fault that makes several changes."""
     return lambda service: [change(service) for change in changes]
 
 
 def revoked(service: Service, *, has_new: bool) -> None:
-    """Revoke the key in use; the secret manager may have its replacement already."""
+    """Revoke the key in use. If `has_new`, the secret manager has its replacement."""
     service.environ[REVOKED] = fingerprint_of(service.manager[V2])
     if has_new:
         service.manager[V2] = good_keys()[V2]
@@ -355,7 +355,7 @@ def listing(service: Service, content: str | bytes, mode: int = 0o644) -> Path:
 
 
 def entries(service: Service) -> None:
-    """Spoil two entries of the variable."""
+    """Make two entries of the variable invalid."""
     service.manager[REVOKED] = f"{SPARE},{SPARE},{SPARE}"
     service.environ[REVOKED] = f"{SPARE},sgfp1:0,wrong"
 
@@ -367,7 +367,7 @@ def without_list(service: Service) -> None:
 
 
 def dangling_list(service: Service) -> None:
-    """Put a link to nothing where the list was."""
+    """Replace the list with a broken link."""
     (service.config / LIST).unlink()
     (service.config / LIST).symlink_to(service.root / "nowhere")
 
@@ -378,7 +378,7 @@ def open_above(service: Service) -> None:
     service.root.chmod(0o777)
 
 
-# The fault, what makes it, and the lines of what is found first: by name.
+# By name: the function that makes a fault, and the two lines of the finding.
 VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "unset": (sets(**{V2: None}), f"{K2}missing: {V2} is not set, and there is no {FILE}", SET),
     "empty": (sets(**{V2: ""}), f"{K2}missing: {V2} is empty, and there is no {FILE}", SET),
@@ -730,11 +730,11 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
 
 @posix_only
 class TestLiteralOperator:
-    """Each fault is found, and gone when its fix was done to the letter."""
+    """Each fault is found, and its fix removes it."""
 
     @pytest.mark.parametrize("fault", VARIABLES | FILES)
     def test_each_fault(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-        """Both lines are as they should be and fit; every value is then the secret manager's, and nothing is lost."""
+        """A fault has the expected two lines, within the limits. Its fix restores the right values and loses no key."""
         service = Service(tmp_path)
         monkeypatch.chdir(tmp_path)
         make, what, fix = (VARIABLES | FILES)[fault]
@@ -745,7 +745,7 @@ class TestLiteralOperator:
         assert (what, f"  fix: {fix}. Owner: Security Operations") in shown
         assert max(len(one) for one, _ in lines) <= MOST_WHAT
         assert max(len(two) for _, two in lines) <= MOST_FIX
-        for _ in range(2):  # what one alert hides is found in the next run
+        for _ in range(2):  # an alert may hide another until the next run
             for finding in service.report().findings:
                 Operator(service, finding).do(finding.remedy)
         assert [each.lines for each in service.report().findings if each.check != "file-fallback"] == []

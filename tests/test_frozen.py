@@ -1,4 +1,4 @@
-"""The base of small records."""
+"""The base class of small records."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Point(Frozen):
 
 
 class Named(Frozen, kw_only=True):
-    """A record whose fields have no order."""
+    """A record with keyword-only fields."""
 
     x: int
 
@@ -27,34 +27,34 @@ class Empty(Frozen):
     """A record without fields."""
 
 
-def test_values_by_place_and_by_name() -> None:
-    """Defaults fill in what is not given."""
+def test_positional_and_keyword_values() -> None:
+    """Fields can be positional or keyword arguments, and defaults fill the missing ones."""
     assert Point(1) == Point(1, 2) == Point(x=1, y=2) == Point(1, y=2)
     assert (Point(1).x, Point(1).y, [*Point(3, 4)], Empty()) == (1, 2, [3, 4], ())
 
 
 def test_its_signature() -> None:
-    """`help()`, editors and type checkers read the fields and their defaults, and that they are frozen."""
+    """The signature has the fields and their defaults. Type checkers know that fields are frozen."""
     assert (str(signature(Point)), str(signature(Named))) == ("(x, y=2)", "(*, x)")
     declared = vars(Frozen)["__dataclass_transform__"]
-    assert (declared | declared["kwargs"])["frozen_default"] is True  # in `kwargs` before 3.12
+    assert (declared | declared["kwargs"])["frozen_default"] is True  # in `kwargs` before Python 3.12
 
 
 def test_its_text() -> None:
-    """It names every field."""
+    """The repr has every field."""
     assert repr(Point(1)) == "Point(x=1, y=2)"
 
 
 @pytest.mark.parametrize("record", [Point(1, 3), Named(x=1)], ids=repr)
 def test_a_copy(record: Frozen) -> None:
-    """A copy is equal, and of the same type."""
+    """A copy is equal, and has the same type."""
     for again in (copy.copy(record), copy.deepcopy(record), record._replace()):
         assert (again, type(again)) == (record, type(record))
 
 
 @pytest.mark.parametrize("name", ["x", "z"])
 def test_nothing_is_changed_or_attached(name: str) -> None:
-    """It has no attribute but its fields."""
+    """A field cannot be changed, and an attribute cannot be added."""
     with pytest.raises(AttributeError):
         setattr(Point(1), name, 2)
 
@@ -72,7 +72,7 @@ def test_nothing_is_changed_or_attached(name: str) -> None:
     ],
 )
 def test_wrong_arguments(record: type[Frozen], values: tuple[int, ...], named: dict[str, int], why: str) -> None:
-    """The error names fields, and never shows a value."""
+    """The error names the fields, and never shows a value."""
     with pytest.raises(TypeError) as raised:
         record(*values, **named)
     assert str(raised.value) == why

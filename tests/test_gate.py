@@ -72,22 +72,22 @@ class Same(RuntimeSecrets):
 
 
 def program(argv: Sequence[str], before: str = "") -> str:
-    """Write a script that imports the program, does something, and runs a command."""
+    """Return a script that imports the program, runs `before`, and runs a command."""
     return f"import os, sys\nfrom robodj_secretguard.cli import main\n{before}\nsys.exit(main({[*argv]!r}))\n"
 
 
 def call(argv: Sequence[str], keys: Mapping[str, str], cwd: Path, before: str = "", **more: str) -> Ran:
-    """Run a command in a copy of this process, with separate descriptors."""
+    """Run a command in a fork of this process, with its own streams."""
     return run_copy(program(argv, before), keys, cwd, secret=SECRET if keys else (), **more)
 
 
 def gated(command: str, keys: Mapping[str, str], cwd: Path, *options: str, **more: str) -> Ran:
-    """Run a command of the shell behind the gate."""
+    """Run a shell command behind the gate."""
     return call(["exec", *options, "--", "sh", "-c", command], keys, cwd, **more)
 
 
 def with_model(cwd: Path, code: str = "") -> Path:
-    """Write a module with a model of the service's own, and more code."""
+    """Write a module with the service's models, and more code."""
     (cwd / "ours.py").write_text(f"{OWN_MODEL}import atexit, os, signal, subprocess, sys\n{code}\n", encoding="utf-8")
     return cwd
 
@@ -107,7 +107,7 @@ class TestCheck:
     )
     @pytest.mark.parametrize("form", ["text", "json"])
     def test_its_verdict(self, tmp_path: Path, keys: str, options: Sequence[str], status: int, form: str) -> None:
-        """Alerts fail it, and with `--strict` warnings do; the last line, or `ok`, says whether it passed."""
+        """The check fails on alerts, and with `--strict` on warnings. The last line, or `ok`, has the verdict."""
         ran = call(["check", *options, "--format", form], SETS[keys], tmp_path)
         assert (ran.status, ran.err) == (status, "")
         if form == "json":
@@ -119,7 +119,7 @@ class TestCheck:
 
     @pytest.mark.parametrize("keys", ["good", "bad"])
     def test_its_text(self, tmp_path: Path, keys: str) -> None:
-        """A row for each secret comes first, then findings of two lines each, the set-up, and the verdict."""
+        """The text has a row for each secret, two lines for each finding, the set-up, and the verdict."""
         out = call(["check"], SETS[keys], tmp_path).out
         rows, *findings, last = without_model(out).split("\n\n")
         header, *secrets = [row.split() for row in rows.splitlines()]
@@ -142,27 +142,10 @@ class TestCheck:
         assert bool(findings) is (keys == "bad")
 
     def test_color(self, tmp_path: Path) -> None:
-        """A pipe has no colour unless it is asked for; then the text is the same."""
+        """In a pipe, the output has colour only on request. The text is the same."""
         plain, coloured = (call(["check", "--color", each], BAD, tmp_path).out for each in ("auto", "always"))
         assert "\x1b[31mFAIL\x1b[0m  secret.key" in coloured
         assert re.sub(r"\x1b\[[0-9]*m", "", coloured) == plain
-
-    @pytest.mark.parametrize(
-        ("there", "options", "said"),
-        [
-            (None, (), False),
-            ("config/logs/secret_operations.jsonl", (), True),
-            ("log.jsonl", ("--operations-log", "log.jsonl"), True),
-            (None, ("--operations-log", "log.jsonl"), True),
-        ],
-    )
-    def test_the_operations_log(self, tmp_path: Path, there: str | None, options: Sequence[str], said: bool) -> None:  # noqa: FBT001
-        """A log that is there, or is named, is judged too; test_standing.py tests what is reported."""
-        (tmp_path / "config" / "logs").mkdir(mode=0o700, parents=True)
-        if there:
-            (tmp_path / there).write_text("damaged\n")
-        ran = call(["check", *options], GOOD, tmp_path)
-        assert ("operations log" in ran.out) is said
 
     @pytest.mark.parametrize(
         ("keys", "arguments", "status"), [("bad", ("check", "--format", "json"), 1), ("good", ("chekc",), 2)]
@@ -170,7 +153,7 @@ class TestCheck:
     def test_the_script_and_the_module_are_one(
         self, tmp_path: Path, keys: str, arguments: tuple[str, ...], status: int
     ) -> None:
-        """The console script and the module write the same, and end with the same status."""
+        """The console script and the module have the same output and status."""
         commands = [SCRIPT, *arguments], [sys.executable, *MODULE, *arguments]
         script, module = (
             run(each, env=host_env(SETS[keys]), cwd=tmp_path, keys=SECRET, python=False) for each in commands
@@ -194,7 +177,7 @@ class TestCheck:
         ids=range(9),
     )
     def test_wrong_usage(self, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-        """Wrong usage is status 2 and one line on stderr that echoes nothing, and no command starts."""
+        """A usage error is one line on stderr with status 2. It echoes no argument, and no command starts."""
         ran = call(arguments, GOOD, tmp_path)
         assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
         assert ran.err.startswith("robodj-secretguard: ")
@@ -213,7 +196,7 @@ os.write(1, b"{PASSED}\\n")
 
 
 class TestModel:
-    """--model runs code that is not ours."""
+    """`--model` runs third-party code."""
 
     @pytest.mark.parametrize(
         "code",
@@ -223,7 +206,7 @@ class TestModel:
         ],
     )
     def test_a_module_that_gives_no_model(self, tmp_path: Path, code: str) -> None:
-        """A module that gives no model is status 2, with nothing on stdout and one line of ours."""
+        """A module without a model is one line on stderr, with status 2 and nothing on stdout."""
         ran = call(["check", "--model", "ours:Same"], BAD, with_model(tmp_path, code))
         assert (ran.status, ran.out) == (2, "")
         *others, last = ran.err.splitlines()
@@ -231,7 +214,7 @@ class TestModel:
         assert last.startswith("robodj-secretguard: --model: ")
 
     def test_its_secrets_are_checked(self, tmp_path: Path) -> None:
-        """A service's own secret is checked as well as inherited ones, in a package of the working directory."""
+        """A package of the working directory can declare a model. Its new and inherited secrets are checked."""
         (tmp_path / "package").mkdir()
         with_model(tmp_path / "package")
         ran = call(["check", "--model", "package.ours:Own"], GOOD, tmp_path)
@@ -239,7 +222,7 @@ class TestModel:
 
     @pytest.mark.parametrize("before", ["", "os.close(2); sys.stderr = None"], ids=["stderr", "no-stderr"])
     def test_what_it_prints(self, tmp_path: Path, before: str) -> None:
-        """What a module prints, and programs that it starts, goes to stderr, or is lost where there is none."""
+        """The output of a module and of its child processes goes to stderr, if there is one."""
         ran = call(["check", "--model", "ours:Same"], BAD, with_model(tmp_path, CHATTER), before)
         assert (ran.status, PASSED in ran.out) == (1, False)
         assert ran.err.splitlines() == ([] if before else [PASSED] * 4)
@@ -255,27 +238,27 @@ class TestModel:
         ids=["late-flush", "at-exit-on-the-first-stdout"],
     )
     def test_what_it_prints_later(self, tmp_path: Path, code: str) -> None:
-        """What a module leaves in a buffer, or prints when the interpreter exits, is not a part of the document."""
+        """The document does not contain what a module left in a buffer or prints at exit."""
         ran = run_forked(
             program(["check", "--format", "json", "--model", "ours:Same"]), BAD, with_model(tmp_path, code)
         )
         assert (ran.status, ran.document["ok"]) == (1, False)
 
     def test_an_exit_is_no_success(self, tmp_path: Path) -> None:
-        """A `SystemExit(0)` that comes out of the work is status 2."""
+        """A `SystemExit(0)` during a command is status 2."""
         exits = "class Exits(dict):\n    def values(self): raise SystemExit(0)\nSame.secret_policies = Exits(a=1)"
         ran = call(["check", "--model", "ours:Same"], GOOD, with_model(tmp_path, exits))
         assert (ran.status, ran.out, ran.err) == (2, "", "robodj-secretguard: the command failed (SystemExit)\n")
 
-    def test_a_file_does_not_stand_in_for_a_library(self, tmp_path: Path) -> None:
-        """The console script looks in the working directory last, and the development mode warns of nothing."""
+    def test_a_file_does_not_replace_a_library(self, tmp_path: Path) -> None:
+        """The working directory comes last on the import path. Python's development mode warns of nothing."""
         (tmp_path / "fractions.py").write_text("raise RuntimeError\n", encoding="utf-8")
         command = ["-X", "dev", SCRIPT, "check", "--model", "ours:Same"]
         ran = run(command, env=host_env(GOOD), cwd=with_model(tmp_path, "import fractions"), keys=SECRET)
         assert (ran.status, ran.out.splitlines()[-1], ran.err) == (0, PASSED, "")
 
-    def test_it_starts_none(self, tmp_path: Path) -> None:
-        """What a module left to be done at exit is done, and is not on stdout."""
+    def test_exit_functions(self, tmp_path: Path) -> None:
+        """The exit functions of a module run, and their output is not on stdout."""
         ran = run_forked(
             program(["check", "--model", "ours:Same"]), GOOD, with_model(tmp_path, "atexit.register(print, 'left')")
         )
@@ -283,21 +266,21 @@ class TestModel:
 
 
 class TestPassed:
-    """Nothing is refused: the command runs as if there were no gate."""
+    """Without an alert the command runs as if there were no gate."""
 
     @pytest.mark.parametrize("status", [0, 7])
     def test_its_status(self, tmp_path: Path, status: int) -> None:
-        """The status is the command's own, and the gate is silent."""
+        """The status is the command's, and the gate is silent."""
         assert gated(f"exit {status}", GOOD, tmp_path) == Ran(status, "", "")
 
     def test_its_arguments(self, tmp_path: Path) -> None:
-        """Arguments reach it as they are, another `--` and options of the gate's name too."""
+        """The command gets its arguments unchanged, also a second `--` and options of the gate."""
         arguments = ["", "two words", "--", "--strict", "*", "'"]
         ran = call(["exec", "--", "printf", "%s\n", *arguments], GOOD, tmp_path)
         assert ran == Ran(0, "".join(f"{each}\n" for each in arguments), "")
 
     def test_its_process(self, tmp_path: Path) -> None:
-        """It has the process id of the gate, whom a supervisor watches, and ends by the signal that it is sent."""
+        """The command has the process id of the gate, which a supervisor watches, and gets its signals."""
         command = [sys.executable, *MODULE, "exec", "--", "sh", "-c", "echo $$; read line"]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, env=host_env(GOOD), cwd=tmp_path, stdin=pipe, stdout=pipe) as process:
@@ -307,7 +290,7 @@ class TestPassed:
             assert process.wait(timeout=TIMEOUT) == -signal.SIGTERM
 
     def test_its_descriptors(self, tmp_path: Path) -> None:
-        """It inherits what the gate did, such as a socket from systemd, and no descriptor of the gate's."""
+        """The command inherits the descriptors that the gate inherited, and no other descriptors."""
         reader, writer = os.pipe()
         os.set_inheritable(writer, True)  # noqa: FBT003
         command = f"echo here > /dev/fd/{writer}; ls /dev/fd"
@@ -321,16 +304,16 @@ class TestPassed:
         assert outputs[0]
         assert outputs[0] == outputs[1] == outputs[2]
 
-    @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="signals are told by /proc")
+    @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
     def test_its_signals(self, tmp_path: Path) -> None:
-        """A signal that Python ignores is not ignored in the command."""
+        """Signals that Python ignores are not ignored in the command."""
         command = ["grep", "^SigIgn:", "/proc/self/status"]
         alone = run(command, env=host_env({}), cwd=tmp_path, python=False)
         assert call(["exec", "--", *command], GOOD, tmp_path) == alone
 
     @pytest.mark.parametrize("options", [(), ("--format", "json")])
     def test_a_warning(self, tmp_path: Path, options: Sequence[str]) -> None:
-        """A warning goes to stderr: stdout is the command's."""
+        """A warning goes to stderr, since stdout is for the command."""
         ran = gated("echo served", WARNED, tmp_path, *options)
         assert (ran.status, ran.out) == (0, "served\n")
         if options:
@@ -339,7 +322,7 @@ class TestPassed:
             assert (ran.err.startswith(WARNING_START), ran.err.count("\n")) == (True, 2)
 
     def test_its_options_hold_for_the_command(self, tmp_path: Path) -> None:
-        """A service behind the gate looks where the gate did, from another directory too."""
+        """The gate passes its set-up to the service, which may run in another directory."""
         (tmp_path / "keys").mkdir(mode=0o700)
         show = 'cd /; echo "$ROBODJ_CONFIG_DIR,$ROBODJ_PROTECTED_ENV"'
         assert gated(show, GOOD, tmp_path).out == ",\n"
@@ -347,7 +330,7 @@ class TestPassed:
         assert gated(show, GOOD, tmp_path, "--require-env-only").out == ",true\n"
 
     def test_a_model_that_prints(self, tmp_path: Path) -> None:
-        """What a model's module prints is not in the command's output, which goes where it was meant to."""
+        """The output of a model's module goes to stderr, and the output of the command to stdout."""
         ran = gated("echo served", GOOD, with_model(tmp_path, "print('imported')"), "--model", "ours:Same")
         assert ran == Ran(0, "served\n", "imported\n")
 
@@ -364,7 +347,7 @@ class TestRefused:
         ],
     )
     def test_the_lines(self, tmp_path: Path, keys: str, options: tuple[str, ...], last: str) -> None:
-        """The lines are those of `guard()`, or one document, and the status is the one that supervisors stop at."""
+        """A refusal has the lines of `guard()`, or one document, and status 3."""
         ran = call(["exec", *options, *TOUCH], SETS[keys], tmp_path)
         assert (ran.status, ran.err) == (3, f"{REFUSED}{last}\n")
         if "json" in options:
@@ -376,29 +359,29 @@ class TestRefused:
         assert not (tmp_path / "started").exists()
 
     def test_a_file_in_environment_only(self, tmp_path: Path) -> None:
-        """With `--require-env-only` a fallback file is not enough."""
+        """With `--require-env-only` a fallback file is not used."""
         config_files(tmp_path, GOOD)
         assert gated("", {}, tmp_path).status == 0
         assert call(["exec", "--require-env-only", *TOUCH], {}, tmp_path).status == 3
         assert not (tmp_path / "started").exists()
 
-    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
-    def test_a_stdout_that_takes_nothing(self, tmp_path: Path) -> None:
-        """The lines are then on stderr, and it stays a refusal."""
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+    def test_a_full_stdout(self, tmp_path: Path) -> None:
+        """If stdout cannot be written, the lines of a refusal go to stderr."""
         ran = call(["exec", *TOUCH], BAD, tmp_path, "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)")
         assert (ran.status, (tmp_path / "started").exists()) == (3, False)
         assert [start for start in ALERT_STARTS if f"\n{start}" not in f"\n{ran.err}"] == []
 
     @pytest.mark.parametrize("keys", ["good", "bad"])
     def test_a_closed_stdout(self, tmp_path: Path, keys: str) -> None:
-        """Started without a stdout, the gate decides as ever."""
+        """The verdict is the same without a stdout."""
         argv = ["exec", "--model", "robodj_secretguard:RuntimeSecrets", *TOUCH]
         ran = call(argv, SETS[keys], tmp_path, "os.close(1); sys.stdout = None")
         assert (ran.status, (tmp_path / "started").exists()) == ((0, True) if keys == "good" else (3, False))
 
 
 class TestNotStarted:
-    """A command that cannot be started: the statuses of a shell, and nothing of its name."""
+    """A command that cannot be started has the status of a shell, and its name is not shown."""
 
     @pytest.mark.parametrize(
         ("name", "status"),
@@ -408,7 +391,7 @@ class TestNotStarted:
         ],
     )
     def test_it_cannot_be_started(self, tmp_path: Path, name: str, status: int) -> None:
-        """127: it is not found, or its interpreter is not; 126: a directory, a plain file, or not a program."""
+        """127: the command or its interpreter is not found. 126: it is not an executable file."""
         (tmp_path / "plain").touch()
         for script, text in (("moved", "#!/no/such/interpreter\n"), ("no-program", "nothing\n")):
             (tmp_path / script).write_text(text)
@@ -421,7 +404,7 @@ class TestNotStarted:
         assert ran == Ran(status, "", f"robodj-secretguard: the command after -- {why}\n")
 
     def test_nowhere(self, tmp_path: Path) -> None:
-        """From a directory that is gone, a relative one cannot be handed on: one line, and status 2."""
+        """In a deleted working directory, a relative config directory cannot be passed on: one line, and status 2."""
         gone = "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')"
         ran = call(["exec", "--config-dir", ".", "--", "true"], GOOD, tmp_path, gone)
         assert ran == Ran(2, "", "robodj-secretguard: starting the command failed (FileNotFoundError)\n")
@@ -434,13 +417,13 @@ class TestEphemeral:
     """`--ephemeral`: temporary keys for an image build or a test."""
 
     def test_a_guarded_import_works(self, tmp_path: Path) -> None:
-        """A command that imports a guarded service runs without a key, and only the gate says what the keys are."""
+        """A command that imports a guarded service runs without a key. Only the gate reports the temporary keys."""
         script = f"{SERVICE}from robodj_secretguard import check; print([each.text for each in check().findings])"
         ran = call(["exec", "--ephemeral", "--", sys.executable, "-c", script], {}, tmp_path)
         assert (ran.status, ran.out, ran.err.split(":")[:2]) == (0, f"{[ran.err[:-1]]}\n", ["WARNING", " ephemeral"])
 
     def test_fresh_keys(self, tmp_path: Path) -> None:
-        """Each command has its own keys, which end within the hour, also where fallback files are merely off."""
+        """Each command gets new keys that expire within the hour, also if fallback files are off."""
         before = datetime.now(UTC)
         more = {"ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "false"}
         first, second = (gated(SHOW_KEYS, {}, tmp_path, "--ephemeral", **more).out.split() for _ in range(2))
@@ -450,8 +433,8 @@ class TestEphemeral:
         assert before < ends + timedelta(seconds=1) <= datetime.now(UTC) + timedelta(hours=1, seconds=1)
 
     @pytest.mark.parametrize("name", [V1, f"{V2}_EXPIRES_AT"])
-    def test_beside_a_declared_variable(self, tmp_path: Path, name: str) -> None:
-        """They take the place of nothing that is set; set but empty is unset."""
+    def test_with_a_declared_variable(self, tmp_path: Path, name: str) -> None:
+        """Temporary keys never replace a variable that is set. An empty variable counts as unset."""
         ran = call(["exec", "--ephemeral", *TOUCH], {name: GOOD.get(name, "2099-01-01T00:00:00Z")}, tmp_path)
         fix = f"  fix: unset {name}, or run the command without --ephemeral"
         assert ran == Ran(3, "", f"{REFUSED}--ephemeral does not replace keys that are set\n{fix}\n")
@@ -467,12 +450,12 @@ class TestEphemeral:
         ],
     )
     def test_in_a_protected_environment(self, tmp_path: Path, options: Sequence[str], more: dict[str, str]) -> None:
-        """Where services serve there are no temporary keys."""
+        """A protected environment refuses temporary keys."""
         ran = call(["exec", "--ephemeral", *options, *TOUCH], {}, tmp_path, **more)
         assert (ran.status, checks(ran)[-1], (tmp_path / "started").exists()) == (3, "ephemeral", False)
 
-    def test_a_model_of_ones_own(self, tmp_path: Path) -> None:
-        """Every secret that a model declares has a key."""
+    def test_another_model(self, tmp_path: Path) -> None:
+        """Every secret that a model declares gets a key."""
         ran = gated("echo ${#WEBHOOK_KEY}", {}, with_model(tmp_path), "--ephemeral", "--model", "ours:Own")
         assert (ran.status, ran.out) == (0, "96\n")
 
@@ -487,7 +470,7 @@ while True: signal.pause()
 
 
 class TestWindows:
-    """Where a process cannot be replaced, the gate runs the command and waits."""
+    """On Windows, which cannot replace a process, the gate runs the command and waits."""
 
     @pytest.mark.parametrize(
         ("command", "status"),
@@ -499,17 +482,17 @@ class TestWindows:
         ],
     )
     def test_its_status_is_passed_on(self, tmp_path: Path, command: list[str], status: int) -> None:
-        """The status is that of the first word, the program, which may not be found there either."""
+        """The status is that of the command, or 127 if it is not found."""
         assert call(["exec", "--", *command], GOOD, tmp_path, "os.name = 'nt'").status == status
 
     @pytest.mark.parametrize(("status", "passed_on"), [(0, 0), (3, 3), (0xC000013A, -0x3FFFFEC6), (2**31, -(2**31))])
     def test_large_statuses(self, status: int, passed_on: int) -> None:
-        """A status is 32 bits wide there, and keeps them: those of Control-C and of a crash begin with a one."""
+        """All 32 bits of a status on Windows are kept. Those of Control-C and crashes have the highest bit."""
         assert signed(status) == passed_on
         assert passed_on % 2**32 == status
 
     def test_control_c_is_the_commands(self, tmp_path: Path) -> None:
-        """Control-C reaches both; the gate goes on waiting for what the command makes of it."""
+        """Control-C reaches both processes. The gate waits until the command ends."""
         gate = program(["exec", "--", sys.executable, "-c", STOPPED], "os.name = 'nt'")
         with subprocess.Popen(
             [sys.executable, "-c", gate],

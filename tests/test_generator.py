@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
 
-def test_a_key_that_the_checks_would_refuse_is_not_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A generated key that looks like a placeholder, or not random, is replaced by another: one in many millions."""
+def test_a_bad_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generated key that looks like a placeholder or not random is replaced: one in many millions."""
     good = secrets.token_urlsafe(32)
     drawn = iter(["changeme" + good, "a0" * 22, "Zz" * 22, good, good])
     monkeypatch.setattr(secrets, "token_urlsafe", lambda _size: next(drawn))
@@ -29,7 +29,7 @@ def test_a_key_that_the_checks_would_refuse_is_not_given_out(monkeypatch: pytest
 
 
 def test_ephemeral_keys_pass_every_check() -> None:
-    """Temporary keys are good keys that expire within the hour; one line of the report says so."""
+    """Temporary keys are good keys that expire within the hour. One finding reports them."""
     variables = ephemeral(POLICIES)
     report = check(environ=variables)
     assert found(report) == [("ephemeral", None)]
@@ -40,7 +40,7 @@ def test_ephemeral_keys_pass_every_check() -> None:
 
 @pytest.mark.parametrize("count", [1_000, pytest.param(1_000_000, marks=pytest.mark.full, id="a million")])
 class TestFalseAlarms:
-    """No key of an approved generator is refused. Only the full run has a million of each."""
+    """No key of an approved generator is refused. Only the full run draws a million of each."""
 
     @pytest.mark.parametrize(
         ("policy", "function", "size"),
@@ -48,7 +48,7 @@ class TestFalseAlarms:
         ids=["token_urlsafe(32)", "token_hex(64)", "token_urlsafe(64)"],
     )
     def test_by_any_rule_of_material(self, policy: SecretPolicy, function: str, size: int, count: int) -> None:
-        """A key has the right format, and is neither a placeholder nor weak."""
+        """A key has the right format, and is not a placeholder or weak."""
         material, draw = policy.material, getattr(secrets, function)
         for key in (draw(size) for _ in range(count)):
             refused = is_placeholder(key) or format_defects(key, material) or weakness(key)

@@ -1,4 +1,4 @@
-"""What git keeps, and where it is put. Nothing that a repository names is run."""
+"""The objects that git keeps, and their paths. No program that a repository configures is run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(os.name != "posix" or not GIT, reason="needs git, and names that POSIX permits")
+pytestmark = pytest.mark.skipif(os.name != "posix" or not GIT, reason="needs git and POSIX file names")
 
 ODD_NAMES = (b"a\ttab\n", b"\x1b[2J", b"   ", b'"quoted"', b":100644", b"back\\slash", b"commit 0", b"\xff\xfe")
 FULL = pytest.mark.full
@@ -54,10 +54,10 @@ def top(tmp_path: Path) -> Path:
 
 
 class TestRepository:
-    """Which repository a directory is in."""
+    """The repository of a directory."""
 
     def test_the_work_tree_without_git(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The work tree is found at its top, below it and through a link; git's own directory is in none."""
+        """The work tree is found from its top, below it and through a link. Git's directory is in no work tree."""
         (top / "a" / "b").mkdir(parents=True)
         (top.parent / "link").symlink_to(top / "a")
         monkeypatch.setenv("PATH", "")
@@ -65,7 +65,7 @@ class TestRepository:
         assert [work_tree_of(str(each)) for each in (top.parent, "/", top / ".git")] == [None] * 3
 
     def test_its_directories(self, top: Path) -> None:
-        """The top of the work tree and git's own directory are found from any directory, also through a link."""
+        """The top of the work tree and git's directory are found from any directory, also through a link."""
         (top / "a").mkdir()
         (top.parent / "link").symlink_to(top / "a")
         for each in (top, top / "a", top.parent / "link"):
@@ -74,7 +74,7 @@ class TestRepository:
             assert [*map(os.path.realpath, repository.directories)] == [os.path.realpath(top / ".git")]
 
     def test_a_linked_worktree(self, top: Path) -> None:
-        """A linked worktree has a separate directory, and shares the one that has the objects."""
+        """A linked worktree has a separate directory, and shares the directory of the objects."""
         name = put(top, "file", b"content")
         commit(top)
         git(top, "worktree", "add", "-q", "../linked")
@@ -100,12 +100,12 @@ class TestRepository:
         assert of(path).top == os.path.realpath(path)
 
     def test_no_repository(self, tmp_path: Path) -> None:
-        """A directory that is in no repository is reported, without what git says about it."""
+        """A directory outside any repository is reported, without git's message."""
         with pytest.raises(UnreadError, match=NO_REPOSITORY):
             of(tmp_path)
 
     def test_no_git(self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A git that cannot be started, in a missing directory or because there is none, is reported."""
+        """It is reported if git cannot start, in a missing directory or because it is not installed."""
         with pytest.raises(UnreadError, match=NO_GIT):
             of(tmp_path / "missing")
         monkeypatch.setenv("PATH", str(tmp_path))
@@ -114,7 +114,7 @@ class TestRepository:
 
     @pytest.mark.parametrize(("name", "why"), [("HEAD", NO_ANSWER), ("refs/x", WAITS)])
     def test_a_pipe_among_its_files(self, top: Path, name: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A pipe that git would wait for is reported: before git opens it, or when git does not answer in time."""
+        """A pipe that would block git is reported: before git opens it, or after a time limit."""
         monkeypatch.setattr("robodj_secretguard.scan.git._ANSWER_SECONDS", 0.5)
         (top / ".git" / name).unlink(missing_ok=True)
         os.mkfifo(top / ".git" / name)
@@ -122,19 +122,19 @@ class TestRepository:
             of(top)
 
     def test_a_socket_among_its_files(self, top: Path) -> None:
-        """The socket of git's own file watcher is not opened, and not waited for."""
+        """The socket of git's file watcher does not block."""
         os.mknod(top / ".git" / "fsmonitor--daemon.ipc", 0o140600)
         assert of(top).top == os.path.realpath(top)
 
     def test_the_path_selects_it(self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The variables that git gives to a hook of another repository are not used."""
+        """The path selects the repository, and not the variables that git sets for hooks."""
         other = made(tmp_path / "other")
         monkeypatch.setenv("GIT_DIR", str(other / ".git"))
         monkeypatch.setenv("GIT_WORK_TREE", str(other))
         assert of(top).top == os.path.realpath(top)
 
     def test_from_another_drive(self, top: Path) -> None:
-        """On Windows no path leads from one drive to another: the absolute path is used."""
+        """On Windows the absolute path is used for a directory on another drive."""
         with patch("os.path.relpath", side_effect=ValueError):
             assert of(top).directories == (os.path.realpath(top / ".git"),)
 
@@ -151,11 +151,11 @@ DISPLAY = (
     " log.diffMerges=off log.abbrevCommit=true core.abbrev=4 core.quotePath=true core.logAllRefUpdates=false"
     " format.pretty=oneline diff.ignoreSubmodules=all log.decorate=full"
 )
-"""Settings that change what git writes."""
+"""Settings that change the output of git."""
 
 
 class TestSafety:
-    """What git is given, and what it runs and writes."""
+    """Git gets no key, runs no other program, and writes nothing."""
 
     def test_no_key(self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Git gets no variable that delivers a key or that makes it write a trace."""
@@ -170,7 +170,7 @@ class TestSafety:
         assert (seen & {"PATH", V1, "OTHER"}, (tmp_path / "trace").exists()) == ({"PATH"}, False)
 
     def test_nothing_that_a_repository_names_is_run(self, top: Path, tmp_path: Path) -> None:
-        """Whatever its configuration and its attributes say, no program is run but git."""
+        """Only git runs, whatever the repository's configuration and attributes are."""
         put(top, "file", b"first")
         put(top, ".gitattributes", b"* diff=own filter=own merge=own\n")
         commit(top)
@@ -187,7 +187,7 @@ class TestSafety:
         git(top, "config", "log.showSignature", "true")
         git(top, "config", "core.hooksPath", str(tmp_path / "hooks"))
         os.utime(top / "file", (0, 0))
-        (tmp_path / "ran").unlink(missing_ok=True)  # the last settings were written under the first
+        (tmp_path / "ran").unlink(missing_ok=True)  # git config itself runs hooks of earlier settings
         repository = of(top)
         assert ([*repository.limits()], len([*repository.staged()])) == ([], 1)
         assert len([*repository.history()]) > 4
@@ -195,10 +195,10 @@ class TestSafety:
         assert not (tmp_path / "ran").exists()
 
     def test_nothing_is_written(self, top: Path) -> None:
-        """A repository stays as it was, byte for byte."""
+        """A repository is not changed."""
         put(top, "file", b"content")
         commit(top)
-        os.utime(top / "file", (0, 0))  # git would refresh its index
+        os.utime(top / "file", (0, 0))  # otherwise git would have no reason to refresh the index
 
         def everything() -> dict[Path, tuple[int, bytes]]:
             paths = (top / ".git").rglob("*")
@@ -213,7 +213,7 @@ class TestSafety:
 
     @pytest.mark.parametrize("settings", [DISPLAY, *(pytest.param(each, marks=FULL) for each in DISPLAY.split())])
     def test_display_settings(self, top: Path, settings: str) -> None:
-        """Settings of how git shows things change nothing. Only the full run tries each one alone."""
+        """Display settings of git change no result. Only the full run tries each one alone."""
         name = put(top, "a/é\n", b"content")
         first = commit(top)
         git(top, "mv", "a/é\n", "b")
@@ -226,10 +226,10 @@ class TestSafety:
 
 
 class TestIndex:
-    """What is in the index, and what the next commit adds or changes."""
+    """The content of the index, and the changes of the next commit."""
 
     def test_an_unborn_branch(self, top: Path) -> None:
-        """Before the first commit, everything in the index is new. A path may have any bytes."""
+        """Before the first commit, everything in the index is staged. A path may have any bytes."""
         assert [*of(top).index(), *of(top).staged(), *of(top).history()] == []
         expected = [(put(top, name, name), os.fsdecode(name)) for name in sorted(ODD_NAMES)]
         assert [*of(top).staged()] == [*of(top).index()] == expected
@@ -238,7 +238,7 @@ class TestIndex:
         assert [*of(top).history()] == [(blob, each, name) for each in (None, here) for blob, name in expected]
 
     def test_changes(self, top: Path) -> None:
-        """A file is staged that is added, changed, renamed or made a link; not one that is deleted or unchanged."""
+        """Added, changed and renamed files and new links are staged. Deleted and unchanged files are not."""
         for name in ("same", "changed", "deleted", "renamed", "link"):
             put(top, name, name.encode())
         commit(top)
@@ -255,7 +255,7 @@ class TestIndex:
         assert [*of(top).staged()] == expected
 
     def test_intent_to_add(self, top: Path) -> None:
-        """A file that is to be added later has no content yet and is not staged."""
+        """A file with intent to add has no content yet, and is not staged."""
         (top / "file").write_bytes(b"content")
         git(top, "add", "-N", "file")
         repository = of(top)
@@ -289,10 +289,10 @@ class TestIndex:
 
 
 class TestHistory:
-    """Every commit that puts an object at a path."""
+    """The commits and paths of each object."""
 
-    def test_what_leads_to_a_commit(self, top: Path) -> None:
-        """Commits of branches, merges, stashes, reflogs and no branch are listed. A dropped stash is an object."""
+    def test_reachable_commits(self, top: Path) -> None:
+        """The history has all reachable commits, also of stashes and reflogs. A dropped stash is only an object."""
         expected = []
 
         def put_by_commit(name: str) -> None:
@@ -325,7 +325,7 @@ class TestHistory:
         assert stashed not in {name for name, *_ in of(top).history()}
 
     def test_a_replaced_object(self, top: Path) -> None:
-        """An object is read with its own content, also where git would show another one in its place."""
+        """A replaced object is read with its original content."""
         name = put(top, "file", b"as it was")
         git(top, "replace", name, git(top, "hash-object", "-w", "--stdin", given=b"harmless"))
         assert objects(of(top), [name]) == {name: ("blob", b"as it was")}
@@ -343,10 +343,10 @@ class TestHistory:
 
 
 class TestLimits:
-    """Why a history may be incomplete."""
+    """Reasons why a history may be incomplete."""
 
     def test_a_whole_repository(self, top: Path) -> None:
-        """A whole repository has no limits, with and without a directory for packs."""
+        """A complete repository has no limits, with and without a directory for packs."""
         commit(top)
         assert [*of(top).limits()] == []
         shutil.rmtree(top / ".git" / "objects" / "pack")
@@ -363,7 +363,7 @@ class TestLimits:
         assert [*repository.history()] == [(name, None, "file"), (name, here, "file")]
 
     def test_a_partial_clone(self, top: Path, tmp_path: Path) -> None:
-        """A partial clone is reported. An object that it lacks is missing, and is not fetched."""
+        """A partial clone is reported. Its missing objects are not fetched."""
         name = put(top, "file", b"content")
         commit(top)
         git(top, "config", "uploadpack.allowFilter", "true")
@@ -377,7 +377,7 @@ class TestLimits:
         assert (name in objects(repository), (tmp_path / "ran").exists()) == (False, False)
 
     def test_reftables(self, tmp_path: Path) -> None:
-        """Reflogs in reftables are reported, as they are not read."""
+        """Reflogs in reftables are reported, since they are not read."""
         top = made(tmp_path / "tables", "--ref-format=reftable")
         assert [why.partition(",")[0] for why in of(top).limits()] == ["its reflogs are in reftables"]
 
@@ -387,7 +387,7 @@ class TestObjects:
 
     @pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
     def test_sizes(self, top: Path, *, packed: bool) -> None:
-        """An object is read as a whole, in blocks of at most a mebibyte."""
+        """An object is read completely, in blocks of at most one mebibyte."""
         contents = [os.urandom(size) for size in (0, 1, BLOCK_BYTES, BLOCK_BYTES + 1)]
         expected = {put(top, str(number), each): ("blob", each) for number, each in enumerate(contents)}
         commit(top)
@@ -403,7 +403,7 @@ class TestObjects:
 
     @pytest.mark.parametrize("partly", [False, True])
     def test_a_content_that_is_not_read(self, top: Path, *, partly: bool) -> None:
-        """A content that is not read, or read in part, does not disturb the next one."""
+        """If a content is read in part or not at all, the next one is still correct."""
         names = [put(top, str(number), bytes(BLOCK_BYTES + number)) for number in range(3)]
         seen = []
         for name, _, content in of(top).objects(names):
@@ -413,7 +413,7 @@ class TestObjects:
         assert seen == names
 
     def test_how_many(self, top: Path) -> None:
-        """Without objects nothing is returned. However many there are, neither side waits for the other."""
+        """The number of objects may be zero, or large without a deadlock."""
         assert (objects(of(top)), objects(of(top), [])) == ({}, {})
         name = put(top, "file", bytes(1000))
         assert sum(1 for _ in of(top).objects([name] * 2000)) == 2000
@@ -427,7 +427,7 @@ class TestObjects:
     @pytest.mark.parametrize("by_name", [True, False], ids=["by name", "all"])
     @pytest.mark.parametrize("damage", ["empty", "not an object", "cut short"])
     def test_a_damaged_object(self, top: Path, damage: str, *, by_name: bool) -> None:
-        """A damaged object is missing. Where git gives up in the middle of one, that is reported."""
+        """A damaged object counts as missing. If git fails in the middle of one, that is reported."""
         name = put(top, "file", os.urandom(BLOCK_BYTES))
         path = object_file(top, name)
         if damage == "cut short":
@@ -453,7 +453,7 @@ class TestObjects:
     def test_a_git_that_ends(
         self, top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str | None
     ) -> None:
-        """A git that ends too early is reported and not waited for, also where it was asked for all objects."""
+        """If git ends too early, that is reported at once, for named objects and for all objects."""
         repository = of(top)
         replace_git(monkeypatch, tmp_path, script)
         with pytest.raises(UnreadError, match=f"^{TOO_EARLY}$"):
@@ -463,7 +463,7 @@ class TestObjects:
                 objects(repository)
 
     def test_a_broken_pipe_of_windows(self, top: Path) -> None:
-        """On Windows the write to a git that has ended fails with an invalid argument."""
+        """On Windows a write to an ended git fails with an invalid argument."""
 
         def names() -> Iterator[str]:
             yield "0" * 40
@@ -473,7 +473,7 @@ class TestObjects:
             objects(of(top), names())
 
     def test_a_reader_that_stops(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Git is killed when its reader stops, or fails."""
+        """Git is killed when its reader stops or fails."""
         put(top, "file", bytes(4 * BLOCK_BYTES))
         started: list[subprocess.Popen[bytes]] = []
         popen = subprocess.Popen

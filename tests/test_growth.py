@@ -1,4 +1,4 @@
-"""What a start costs, without the clock: the modules that it imports, and the lines that it runs."""
+"""The cost of a start, without a clock: the imported modules, and the executed lines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ step("options")
 print()
 print(json.dumps(steps))
 """
-"""A start that may neither copy the environment nor look up the installation; the gate; the gate's options."""
+"""A start, the gate, and the gate's options. The start cannot copy the environment or read package metadata."""
 REFUSAL = f"""import structlog
 {FLOOR}{STEPS}
 import contextlib, os
@@ -64,7 +64,7 @@ OF_A_START = {
         )
     ),
 }
-"""What a guard imports in addition to a bare `BaseSettings`: another module must be worth it."""
+"""The modules that a guard imports in addition to a bare `BaseSettings`. Each further one must be worth it."""
 OF_THE_GATE = {
     *("robodj_secretguard.cli", "robodj_secretguard.generator", "robodj_secretguard.texts"),
     *(f"robodj_secretguard.cli.{name}" for name in ("app", "output", "gate", "options")),
@@ -73,7 +73,7 @@ OF_THE_GATE = {
 HASHING = {"hashlib", "_hashlib", "_blake2"}
 """For fingerprints. Newer versions of pydantic-settings import it as well."""
 GENERATING = {"secrets", "hmac"}
-"""For the temporary keys of `exec`; as above."""
+"""For the temporary keys of `exec`. Newer versions of pydantic-settings import it as well."""
 
 
 def imported(program: str, cwd: Path) -> dict[str, set[str]]:
@@ -84,7 +84,7 @@ def imported(program: str, cwd: Path) -> dict[str, set[str]]:
 
 
 def test_the_modules_of_a_start_and_of_the_gate(tmp_path: Path) -> None:
-    """A start imports neither structlog nor the lifecycle, and the gate no other command, whatever its options are."""
+    """A start imports no structlog and no lifecycle. The gate imports no other command, with any options."""
     steps = imported(START, tmp_path)
     assert steps["start"] - HASHING == OF_A_START
     assert steps["gate"] - GENERATING == OF_THE_GATE
@@ -92,7 +92,7 @@ def test_the_modules_of_a_start_and_of_the_gate(tmp_path: Path) -> None:
 
 
 def test_the_modules_of_a_refusal(tmp_path: Path) -> None:
-    """A refusal imports what a start imports, and structlog."""
+    """A refusal imports the modules of a start, and structlog."""
     assert imported(REFUSAL, tmp_path)["refusal"] - HASHING == OF_A_START
 
 
@@ -102,18 +102,18 @@ from datetime import timedelta
 from typing import Annotated
 from pydantic import SecretStr, create_model
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, guard
-def policy(place):
+def policy(number):
     days = {"cadence": timedelta(days=90), "warn_before": timedelta(days=14)}
-    return SecretPolicy(name=f"{place}.key", variable=f"KEY_{place:03}", owner="a", backup_owner="b", **days)
-def model_of(number):
-    fields = {f"key_{place}": (Annotated[SecretStr, policy(place)], ...) for place in range(number)}
+    return SecretPolicy(name=f"{number}.key", variable=f"KEY_{number:03}", owner="a", backup_owner="b", **days)
+def model_of(size):
+    fields = {f"key_{number}": (Annotated[SecretStr, policy(number)], ...) for number in range(size)}
     return create_model("Model", __base__=SecretSettings, **fields)
 lines = 0
 def count(frame, event, argument):
     global lines
     lines += event == "line"
     return count
-def text_of(model):
+def lines_of(model):
     global lines
     guard(model)
     lines = 0
@@ -123,31 +123,31 @@ def text_of(model):
     return lines
 """
 NEEDED = {"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"}
-"""What an interpreter may not start without."""
+"""Variables that an interpreter may need to start."""
 OTHERS, SECRETS = 3000, (2, 101, 200)
 
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
-    """Count the lines of Python that a second call runs, its own and those of the libraries."""
+    """The number of Python lines that a second call executes, with those of the libraries."""
     env = {name: value for name, value in clean_environment().items() if name in NEEDED}
     keys = [secrets.token_urlsafe(32) for _ in range(SECRETS[-1])]
-    pairs = [good_keys() for _ in range(6)]  # the fewest lines count: one key in twelve needs a closer look
+    pairs = [good_keys() for _ in range(6)]  # the minimum counts, since one key in twelve takes more lines
     program = f"""{COUNT_LINES}
 KEYS = {keys}
 calls = {{}}
 for pair in {pairs}:
     os.environ |= pair
-    calls[text_of(RuntimeSecrets)] = pair
+    calls[lines_of(RuntimeSecrets)] = pair
 counted = {{"call": min(calls)}}
 os.environ |= calls[min(calls)]
-os.environ |= {{f"SERVICE_{{place}}_SETTING": "1" for place in range({OTHERS})}}
-counted["others"] = text_of(RuntimeSecrets)
+os.environ |= {{f"SERVICE_{{number}}_SETTING": "1" for number in range({OTHERS})}}
+counted["others"] = lines_of(RuntimeSecrets)
 for name in [name for name in os.environ if name.startswith("SERVICE_")]:
     del os.environ[name]
-for number in {SECRETS}:
-    os.environ |= {{f"KEY_{{place:03}}": KEYS[place] for place in range(number)}}
-    counted[number] = text_of(model_of(number))
+for size in {SECRETS}:
+    os.environ |= {{f"KEY_{{number:03}}": KEYS[number] for number in range(size)}}
+    counted[size] = lines_of(model_of(size))
 print(json.dumps(counted))
 """
     ran = run(["-c", program], env=env, cwd=tmp_path_factory.mktemp("lines"))
@@ -156,18 +156,18 @@ print(json.dumps(counted))
     return counted
 
 
-def test_the_text_of_a_call(lines: dict[str, int]) -> None:
-    """A call runs less than a thousand lines for the policy's two secrets, and a few more for some keys."""
+def test_a_call(lines: dict[str, int]) -> None:
+    """For the policy's two secrets, a call runs fewer than a thousand lines."""
     assert lines["call"] < 1000
 
 
-def test_the_text_of_a_variable_that_is_none_of_ours(lines: dict[str, int]) -> None:
-    """Another variable costs four lines, three of which are `os.environ`'s own."""
+def test_another_variable(lines: dict[str, int]) -> None:
+    """Another variable costs at most four lines, three of them in `os.environ`."""
     assert lines["others"] - lines["call"] <= 4 * OTHERS
 
 
-def test_the_text_of_a_further_secret(lines: dict[str, int]) -> None:
-    """A further secret costs the same, however many there are."""
+def test_a_further_secret(lines: dict[str, int]) -> None:
+    """The cost of a further secret does not grow with their number."""
     few, some, many = (lines[str(number)] for number in SECRETS)
     assert many - some <= 1.05 * (some - few)
     assert many / 200 < few / 2

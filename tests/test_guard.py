@@ -1,4 +1,4 @@
-"""The guard: what it returns, how it refuses, and that it ends the process where a refusal could be swallowed."""
+"""The guard: its result, its refusals, and how it ends a process that could catch a SystemExit."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ EPHEMERAL = "ROBODJ_SECRETS_EPHEMERAL"
 
 
 class Ended(NamedTuple):
-    """How a call has ended: with secrets or with a refusal, and what was written."""
+    """The result of a call: the secrets or the refusal, and the output."""
 
     secrets: Any
     refusal: SystemExit | None
@@ -61,7 +61,7 @@ class Ended(NamedTuple):
 
 @pytest.fixture
 def call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """A function that calls the guard in this process, with a set of keys, in an empty directory."""
+    """A function that calls the guard in this process, with a set of keys and an empty directory."""
 
     def call(keys: str, *model: Any, more: dict[str, str] | None = None, **arguments: Any) -> Ended:
         secrets = refusal = None
@@ -78,7 +78,7 @@ def call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., En
 
 
 class Failing(RuntimeSecrets):
-    """A validator of the host's raises, with the value in its text."""
+    """A model whose field validator raises an error that contains the value."""
 
     @field_validator("secret_key", "secret_v2_key")
     @classmethod
@@ -87,7 +87,7 @@ class Failing(RuntimeSecrets):
 
 
 class FailingTogether(RuntimeSecrets):
-    """A validator of the whole model raises."""
+    """A model whose model validator raises."""
 
     @model_validator(mode="after")
     def _judge(self) -> FailingTogether:
@@ -95,7 +95,7 @@ class FailingTogether(RuntimeSecrets):
 
 
 class Interrupted(RuntimeSecrets):
-    """An operator gives up meanwhile."""
+    """A model whose validation is interrupted."""
 
     @field_validator("secret_key")
     @classmethod
@@ -104,7 +104,7 @@ class Interrupted(RuntimeSecrets):
 
 
 class Breaking:
-    """What cannot even be looked at."""
+    """An object whose class cannot be read."""
 
     @property
     def __class__(self) -> Any:
@@ -115,10 +115,10 @@ class Breaking:
 
 
 class TestStarts:
-    """No alert: the guard returns."""
+    """Without an alert the guard returns."""
 
     def test_good_keys(self, call: Callable[..., Ended]) -> None:
-        """The values that were given are returned, and nothing is written."""
+        """The values of the environment are returned, and nothing is written."""
         ended = call("good")
         assert type(ended.secrets) is RuntimeSecrets
         assert ended.secrets.secret_key.get_secret_value() == GOOD[V1]
@@ -126,13 +126,13 @@ class TestStarts:
         assert (ended.out, ended.err) == ("", "")
 
     def test_a_warning(self, call: Callable[..., Ended]) -> None:
-        """A warning alone is on stdout, and the guard returns."""
+        """A warning is written to stdout, and the guard returns."""
         ended = call("warned")
         assert (ended.status, ended.err, ended.out.count("\n")) == (None, "", 2)
         assert ended.out.startswith(WARNING_START)
 
     def test_a_logger(self, call: Callable[..., Ended]) -> None:
-        """The logger that is passed gets the findings."""
+        """The `logger` argument gets the findings."""
         lines = []
 
         class Logger:
@@ -143,12 +143,12 @@ class TestStarts:
         assert (ended.out, ended.err) == ("", "")
         assert [line.startswith(WARNING_START) for line in lines] == [True]
 
-    @pytest.mark.parametrize(("value", "said"), [("true", ["ephemeral", "near-miss"]), ("announced", ["near-miss"])])
-    def test_temporary_keys_that_were_announced(self, call: Callable[..., Ended], value: str, said: list[str]) -> None:
-        """What `exec` has already reported for temporary keys is not repeated, and all else is reported."""
+    @pytest.mark.parametrize(("value", "fired"), [("true", ["ephemeral", "near-miss"]), ("announced", ["near-miss"])])
+    def test_temporary_keys_that_were_announced(self, call: Callable[..., Ended], value: str, fired: list[str]) -> None:
+        """If `exec` has already reported temporary keys, only the other findings are reported."""
         ended = call("warned", more={EPHEMERAL: value})
-        assert [name for name in ("ephemeral", "near-miss") if f" {name}: " in ended.out] == said
-        assert ended.out.count("\n") == 2 * len(said)
+        assert [name for name in ("ephemeral", "near-miss") if f" {name}: " in ended.out] == fired
+        assert ended.out.count("\n") == 2 * len(fired)
 
     @pytest.mark.parametrize(
         ("arguments", "directory", "fired"),
@@ -161,7 +161,7 @@ class TestStarts:
     def test_its_arguments_reach_the_checks(
         self, call: Callable[..., Ended], tmp_path: Path, arguments: dict[str, Any], directory: str, fired: str
     ) -> None:
-        """`config_dir` says where the fallback files are, and `require_env_only` that there are none."""
+        """`config_dir` selects the directory of fallback files, and `require_env_only` disables them."""
         (tmp_path / directory).mkdir(mode=0o700)
         (tmp_path / directory / "secret.key").write_text(GOOD[V1], encoding="utf-8")
         (tmp_path / directory / "secret.key").chmod(0o600)
@@ -171,7 +171,7 @@ class TestStarts:
 
 
 class TestRefuses:
-    """An alert: the guard does not return."""
+    """With an alert the guard does not return."""
 
     @pytest.mark.parametrize(
         ("arguments", "more", "status"),
@@ -189,7 +189,7 @@ class TestRefuses:
     def test_its_status(
         self, call: Callable[..., Ended], arguments: dict[str, int], more: dict[str, str], status: int
     ) -> None:
-        """The status is 4 in an autoreloader's child, where 3 means "reload", and `exit_status` replaces either."""
+        """The status is 3, but 4 in an autoreloader's child, where 3 means "reload". `exit_status` replaces both."""
         ended = call("bad", more=more, **arguments)
         assert (ended.status, ended.err) == (status, "")
         assert_alert_lines(ended.out)
@@ -197,25 +197,25 @@ class TestRefuses:
     @pytest.mark.parametrize("given", [True, False, 0, -1, 256, "3", 3.0])
     @pytest.mark.parametrize("keys", ["good", "bad"])
     def test_a_status_that_could_be_a_success(self, call: Callable[..., Ended], keys: str, given: object) -> None:
-        """An `exit_status` that is no int from 1 to 255, or a bool, is a ValueError whatever the keys are."""
+        """An `exit_status` other than an int from 1 to 255 is a ValueError, whatever the keys are."""
         with pytest.raises(ValueError, match=r"^exit_status must be an int from 1 to 255$"):
             call(keys, exit_status=given)
 
     @pytest.mark.parametrize("model", [SecretSettings, int, None])
-    def test_what_is_no_model(self, call: Callable[..., Ended], model: Any) -> None:
-        """What declares no secret is a TypeError, and not a pass."""
+    def test_not_a_model(self, call: Callable[..., Ended], model: Any) -> None:
+        """A model that declares no secret is a TypeError."""
         with pytest.raises(TypeError, match=r"^the model must be a subclass of SecretSettings that declares a secret$"):
             call("good", model)
 
     def test_its_note(self, call: Callable[..., Ended]) -> None:
-        """A note of the SystemExit says which alerts there were, of a secret or of the set-up."""
+        """A note of the SystemExit lists the alerts about the secrets and the set-up."""
         refusal = call("bad", more={"ROBODJ_PROTECTED_ENV": "perhaps"}).refusal
         assert refusal is not None
         assert refusal.__notes__ == ["refused: set-up: setting, secret.key: format, secret_v2.key: format"]
 
     @pytest.mark.parametrize("keys", ["bad", "none"])
     def test_it_carries_nothing(self, call: Callable[..., Ended], keys: str) -> None:
-        """The SystemExit has no context, no cause and no frame of the library with a value, in a handler too."""
+        """The SystemExit has no context, no cause and no frame with a value, also inside an exception handler."""
         refusals = [call(keys).refusal]
         try:
             int("no number")
@@ -230,7 +230,7 @@ class TestRefuses:
 
     @pytest.mark.parametrize(("model", "secret"), [(Failing, "secret.key: "), (FailingTogether, "")])
     def test_a_validator_that_fails(self, call: Callable[..., Ended], model: Any, secret: str) -> None:
-        """A model that cannot be made is an `internal` alert about its secret, as well as the warnings."""
+        """A failed validation is an `internal` alert about its secret, in addition to the warnings."""
         ended = call("warned", model)
         assert (ended.status, ended.err) == (3, "")
         findings = ended.out.splitlines()[:-1:2]
@@ -240,20 +240,20 @@ class TestRefuses:
         assert len(findings) == 2
 
     def test_an_interrupt(self, call: Callable[..., Ended]) -> None:
-        """An operator who gives up before there is a verdict gets a KeyboardInterrupt."""
+        """A KeyboardInterrupt before the verdict is raised."""
         with pytest.raises(KeyboardInterrupt) as raised:
             call("good", Interrupted)
         assert raised.value.__context__ is None
 
     def test_nothing_could_be_checked(self, call: Callable[..., Ended]) -> None:
-        """What fails before there is a report is a refusal whose one line is on stderr."""
+        """An error before there is a report is a refusal with one line on stderr."""
         ended = call("good", Breaking())
         assert (ended.status, ended.out, ended.err) == (3, "", LAST_WORD)
         assert ended.refusal is not None
         assert ended.refusal.__notes__ == [LAST_WORD.rstrip()]
 
     def test_nothing_was_taken(self, call: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where no stream takes the findings, the last word is tried on stderr."""
+        """If no stream accepts the findings, one last line is written to stderr."""
 
         class Choosy(io.StringIO):
             def write(self, text: str) -> int:
@@ -269,7 +269,7 @@ class TestRefuses:
 
     @pytest.mark.parametrize("keys", ["warned", "bad"])
     def test_broken_streams(self, call: Callable[..., Ended], keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A stream that cannot be flushed is replaced, after a start too: the interpreter would end with 120."""
+        """A stream that cannot be flushed is replaced. Otherwise the interpreter would end with status 120."""
         monkeypatch.setattr(sys, "stdout", object())
         call(keys)
         sys.stdout.flush()
@@ -280,7 +280,7 @@ class TestCheck:
 
     @pytest.mark.parametrize("only", [False, True])
     def test_a_check_that_fails(self, only: bool) -> None:  # noqa: FBT001
-        """The report has the one alert, no secret and no list, and says which mode was asked for."""
+        """The report of a failed check has one alert, no secret and no list, and the requested mode."""
         environ: Any = {V1: 5}
         given: Any = {"require_env_only": True} if only else {}
         report = check(environ=environ, now=NOW.astimezone(timezone(timedelta(hours=5))), **given)
@@ -288,7 +288,7 @@ class TestCheck:
         assert (report.require_env_only, str(report.checked_at)) == (only, "2026-12-01 12:00:00+00:00")
 
     def test_a_time_without_a_timezone(self) -> None:
-        """It is a programming error."""
+        """A `now` without a timezone is a ValueError."""
         with pytest.raises(ValueError, match=r"^now must have a timezone$"):
             check(environ={}, now=NOW.replace(tzinfo=None))
 
@@ -344,8 +344,8 @@ except BaseException:
 TWISTED = CAUGHT.format("twisted.internet.reactor", "running=True")
 GREENLET = CAUGHT.format("greenlet", "getcurrent=lambda: types.SimpleNamespace(parent=0)")
 HOSTS = {"thread": THREAD, "future": FUTURE, "loop": LOOP, "task": TASK, "trio": TRIO}
-STAND_INS = {"twisted": TWISTED, "greenlet": GREENLET}
-"""What tests/hosts has for real, where the extra `hosts` is installed."""
+FAKES = {"twisted": TWISTED, "greenlet": GREENLET}
+"""Fakes of the hosts that tests/hosts tests with the extra `hosts`."""
 QUEUE = """
 import logging, logging.handlers, queue, structlog, time
 class Slow(logging.FileHandler):
@@ -381,21 +381,21 @@ HALVES = {
 
 @needs_fork
 class TestEndsAtOnce:
-    """Where a SystemExit could be swallowed, the process ends there and then, with the lines written."""
+    """If the host could catch the SystemExit, the process ends at once, after the lines are written."""
 
-    @pytest.mark.parametrize("host", HOSTS | STAND_INS)
+    @pytest.mark.parametrize("host", HOSTS | FAKES)
     def test_without_a_pipeline(self, tmp_path: Path, host: str) -> None:
-        """In another thread, in a greenlet and under a running loop, the status is 3 and the lines are on stdout.
+        """In another thread, in a greenlet and under a running loop, bad keys end the process with status 3.
 
-        Good keys: the host goes on.
+        With good keys the host continues.
         """
-        script = f"{GUARD}{(HOSTS | STAND_INS)[host]}{SERVED}"
+        script = f"{GUARD}{(HOSTS | FAKES)[host]}{SERVED}"
         assert_refused(run_copy(script, BAD, tmp_path))
         assert run_copy(script, GOOD, tmp_path) == Ran(0, "served\n", "")
 
     @pytest.mark.parametrize("host", HOSTS)
     def test_with_a_queue_in_the_pipeline(self, tmp_path: Path, host: str) -> None:
-        """With a logging queue behind structlog, the lines are on stderr, and the queue is emptied before the end."""
+        """With a logging queue behind structlog, the lines are on stderr, and the queue is flushed before the end."""
         ran = run_copy(f"{GUARD}{QUEUE}{HOSTS[host]}{SERVED}", BAD, tmp_path)
         assert (ran.status, ran.out) == (3, "")
         assert_alert_lines(ran.err)
@@ -404,42 +404,42 @@ class TestEndsAtOnce:
         assert leaks(log, SECRET) == []
 
     def test_with_a_queue_that_nobody_empties(self, tmp_path: Path) -> None:
-        """A queue without a listener delays the end by the bounded flush at most, and takes no other record with it."""
+        """With a queue without a listener, the process still ends, and the records of other handlers are flushed."""
         ran = run_copy(f"{GUARD}{NO_LISTENER}{MEMORY}{LOOP}{SERVED}", BAD, tmp_path)
         assert (ran.status, ran.out) == (3, "")
         assert_alert_lines(ran.err)
         assert "what the host had to say" in (tmp_path / "memory.log").read_text(encoding="utf-8")
 
     def test_how_long_it_waits(self) -> None:
-        """The bounded flush is of two seconds: less than the grace that supervisors give, and enough for a queue."""
+        """The flush takes at most two seconds: less than the stop timeout of supervisors, and enough for a queue."""
         assert FLUSH_SECONDS == 2.0
 
     def test_under_a_watchdog(self, tmp_path: Path) -> None:
-        """A signal handler that raises during the flush does not let the host go on."""
+        """The host does not continue if a signal handler raises during the flush."""
         main = LOOP.replace("BaseException", "Exception")
         ran = run_copy(f"{GUARD}{NO_LISTENER}{WATCHDOG}{main}{SERVED}", BAD, tmp_path)
         assert (ran.status, ran.out) == (3, "")
 
     @pytest.mark.parametrize("half", HALVES)
-    def test_what_it_needs_is_not_there(self, tmp_path: Path, half: str) -> None:
-        """Where no thread starts, or logging or queue is half-imported, the end is the same, without a traceback."""
+    def test_broken_modules(self, tmp_path: Path, half: str) -> None:
+        """If no thread can start, or logging or queue is half-imported, the end is the same, without a traceback."""
         loop = f"import asyncio, sys, threading, types\n{HALVES[half]}\n{LOOP}"
         assert_refused(run_copy(f"{GUARD}{loop}{SERVED}", BAD, tmp_path))
 
     @pytest.mark.parametrize(("argument", "more"), [("exit_status=4", {}), ("", {"RUN_MAIN": "true"})])
     def test_its_status(self, tmp_path: Path, argument: str, more: dict[str, str]) -> None:
-        """The status of an end at once follows the same rules as that of a SystemExit."""
+        """The status has the same rules as the status of a SystemExit."""
         script = f"{GUARD}import functools\nguard = functools.partial(guard, {argument})\n{THREAD}"
         assert run_copy(script, BAD, tmp_path, **more).status == 4
 
-    def test_it_cannot_be_seen_where_it_is(self, tmp_path: Path) -> None:
-        """Where threading is broken, the process ends at once too."""
+    def test_broken_threading(self, tmp_path: Path) -> None:
+        """If threading is broken, the process ends at once too."""
         broken = "import threading\nthreading.current_thread = None\n"
         caught = CAUGHT.format("host", "")
         assert_refused(run_copy(f"{GUARD}{broken}{caught}{SERVED}", BAD, tmp_path))
 
     def test_in_the_main_thread(self, tmp_path: Path) -> None:
-        """In the main thread without a loop a host can catch the SystemExit."""
+        """In the main thread without a loop, a host can catch the SystemExit."""
         caught = CAUGHT.format("host", "").replace("pass", "print('caught')")
         ran = run_copy(f"{GUARD}{caught}", BAD, tmp_path)
         assert (ran.status, ran.out.splitlines()[5:]) == (0, ["caught"])
@@ -465,13 +465,13 @@ raise SystemExit(0 if returned == given else 9)
     ids=" ".join,
 )
 class TestInterpreters:
-    """However Python is started, the same happens; the full run has each option alone."""
+    """The result does not depend on the options of Python. The full run tries each option alone."""
 
     def test_good_keys_start_silently(self, tmp_path: Path, options: tuple[str, ...]) -> None:
-        """Good keys: nothing is written, and the values that are returned are those that were given."""
+        """With good keys nothing is written, and the values of the environment are returned."""
         ran = run_script(SAME, GOOD, tmp_path, options=options)
         assert (ran.status, ran.out, ran.err) == (0, "", "")
 
     def test_bad_keys_are_refused(self, tmp_path: Path, options: tuple[str, ...]) -> None:
-        """Bad keys: status 3, every ALERT on stdout, and nothing runs after the guard."""
+        """With bad keys the status is 3, every ALERT is on stdout, and nothing runs after the guard."""
         assert_refused(run_script(START, BAD, tmp_path, options=options))

@@ -1,4 +1,4 @@
-"""`incident report`: the five steps of the incident response, filled from the log, the check and a scan."""
+"""`incident report`: the five steps of the incident response, filled in from the log, the check and a scan."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ UNFINISHED = "[ ] Every incomplete rotation validated and recorded"
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """A machine with good keys, of which nothing is recorded."""
+    """A machine with good keys and no operations log."""
     return machine_at(tmp_path)
 
 
 def revoked(at: datetime, fingerprint: str, **fields: Any) -> Record:
-    """Return the record of a revocation: of `secret.key` in `prod`, unless said otherwise."""
+    """Return the record of a revocation, by default of `secret.key` in `prod`."""
     fields = {"secret": "secret.key", "environment": "prod", "reason": "leaked"} | fields
     return replace(draft(Event.REVOKED, fingerprint=fingerprint, **fields), recorded_at=at)
 
@@ -53,25 +53,25 @@ BEGUN = rotated(NOW - 3 * HOUR, NEW, startup=Proof.NOT_DONE)
 
 
 def report(machine: Machine, *arguments: str, since: Sequence[str] = SINCE, err: str = "") -> str:
-    """Return the document."""
+    """Return the incident report."""
     ran = machine.call("incident", "report", *since, *arguments)
     assert (ran.status, ran.err) == (0, err)
     return ran.out
 
 
 def refused(machine: Machine, *arguments: str, why: str) -> None:
-    """Make sure that the arguments are a usage error."""
+    """Assert that the arguments are a usage error."""
     ran = machine.call("incident", "report", *arguments)
     assert (ran.status, ran.out, ran.err) == (2, "", f"robodj-secretguard: {why}\n")
 
 
 def boxes(text: str, step: str) -> list[str]:
-    """Return the boxes of a step."""
+    """Return the checkboxes of a step."""
     return re.findall(r"^- (\[.\] .*)$", text.partition(f". {step}\n")[2].partition("\n## ")[0], re.MULTILINE)
 
 
 def test_document(machine: Machine) -> None:
-    """The document has the five steps, the timeline and the result of the check."""
+    """The report has the five steps, the timeline and the result of the check."""
     *_, last = machine.record(
         rotated(NOW - 900 * HOUR, OLD),
         revoked(NOW - 3 * HOUR, OLD, operator="Ada", ticket="SEC-1"),
@@ -148,7 +148,7 @@ def test_json(machine: Machine) -> None:
     """The JSON document has the same content as the text."""
     *_, last = machine.record(rotated(NOW - 900 * HOUR, OLD), revoked(NOW - HOUR, OLD, secret=None, environment=None))
     document = document_of(report(machine, "--format", "json"))
-    assert document["check"]["findings"][0]["check"] == "revocation-list"  # recorded, and not listed
+    assert document["check"]["findings"][0]["check"] == "revocation-list"  # a recorded revocation is not on the list
     assert {name: value for name, value in document.items() if name not in {"steps", "check"}} == {
         "schema": 1,
         "kind": "incident",
@@ -167,7 +167,7 @@ def test_json(machine: Machine) -> None:
 
 
 def test_damaged_log(machine: Machine) -> None:
-    """A log that does not verify is shown as far as it can be read. That it does not is said here and on stderr."""
+    """The readable records of a damaged log are shown. The report and stderr say that the log does not verify."""
     *_, last = machine.record(rotated(NOW - 2 * HOUR, OLD), rotated(NOW - HOUR, NEW))
     machine.log.write_bytes(machine.log.read_bytes().replace(b'"Ada"', b'"Eve"', 1))
     why = "line 2 does not follow line 1: one was changed, or one between was removed"
@@ -179,14 +179,14 @@ def test_damaged_log(machine: Machine) -> None:
 
 
 class TestBoxes:
-    """What the program has seen is checked, and nothing else."""
+    """Only the boxes that the program can verify are checked."""
 
     @pytest.mark.parametrize(
         ("options", "tally", "box"),
         [((), "1 warning", "[x]"), (("--require-env-only",), "2 alerts", "[ ]")],
     )
     def test_check(self, machine: Machine, options: tuple[str, ...], tally: str, box: str) -> None:
-        """The check has the gate's options. Its result is what was detected, and whether the service has recovered."""
+        """The check has the gate's options. Its result fills boxes of the steps Detect and Recover."""
         machine.write("secret.key", machine.environ.pop(V1))
         text = report(machine, *options)
         assert boxes(text, "Detect")[1] == f"[x] Check run for this report: {tally}"
@@ -215,7 +215,7 @@ class TestBoxes:
         ],
     )
     def test_keys(self, machine: Machine, records: list[Record], expected: list[str]) -> None:
-        """A revocation and a rotation belong to the time of the incident; what completes them counts at any time."""
+        """Revocations and rotations count in the time of the incident, and their completion at any time."""
         machine.record(*records)
         found = boxes(report(machine, "--until", "2026-12-01T10:30Z"), "Rotate/Revoke")
         assert found == [*expected, "[ ] Old versions disabled in the secret manager"]
@@ -239,7 +239,7 @@ class TestBoxes:
     ids=range(3),
 )
 def test_time(machine: Machine, span: tuple[str, ...], numbers: list[int], text: str) -> None:
-    """The timeline has the records from `--since` to before `--until`, or of now. The document names that time."""
+    """The timeline has the records from `--since` to before `--until` (default: now). The report names that time."""
     midnight = datetime.fromisoformat("2026-12-01T00:00Z")
     machine.record(*(rotated(at, NEW) for at in (midnight - 999 * HOUR, midnight - 12 * HOUR, midnight, NOW)))
     document = report(machine, since=span)
@@ -251,7 +251,7 @@ def test_time(machine: Machine, span: tuple[str, ...], numbers: list[int], text:
 
 
 def test_invalid_time(machine: Machine) -> None:
-    """The beginning must be given, and must not lie ahead: that report would say that nothing happened."""
+    """`--since` is required, and must not be in the future: such a report would always be empty."""
     refused(
         machine, "--since", "2026-12-01T12:00:01Z", why="--since is in the future; use the time when the incident began"
     )
@@ -280,7 +280,7 @@ def test_invalid_time(machine: Machine) -> None:
     ids=range(9),
 )
 def test_markdown(machine: Machine, text: str, shown: str) -> None:
-    """A Markdown reader shows an operator's text as it is, escaped where it is not ASCII. It does nothing else."""
+    """A Markdown reader shows an operator's text literally. Characters outside ASCII are escaped."""
     machine.record(
         rotated(NOW - 2 * HOUR, NEW, operator=text, ticket=text), revoked(NOW - HOUR, OLD, operator="Ada", reason=text)
     )
@@ -293,11 +293,11 @@ def test_markdown(machine: Machine, text: str, shown: str) -> None:
 
 
 class TestBlastRadius:
-    """`--scan` adds what a scan has found. tests/test_result.py is about which documents are a scan."""
+    """`--scan` adds the result of a scan. tests/test_result.py tests which documents are a scan."""
 
     @staticmethod
     def scanned(machine: Machine, *paths: str, content: str = "", **edit: Any) -> dict[str, Any]:
-        """Scan a file, store the result as `scan.json`, an hour old, and return it."""
+        """Scan a file, store the result as `scan.json` with a time one hour ago, and return it."""
         machine.put("work/a.txt", content or machine.environ[V1])
         ran = machine.call("scan", "--format", "json", "work", *paths)
         document = ran.document | {"scanned_at": "2026-12-01T11:00:00Z"} | edit
@@ -306,7 +306,7 @@ class TestBlastRadius:
 
     @staticmethod
     def shown(machine: Machine) -> tuple[str, list[str]]:
-        """Return the box of the blast radius, and the section of that name."""
+        """Return the box and the section of the blast radius."""
         document = report(machine, "--scan", "scan.json")
         assert leaks(document, [machine.environ[V1]]) == []
         (box,) = [box for box in boxes(document, "Post-incident") if "Blast radius" in box]
@@ -314,7 +314,7 @@ class TestBlastRadius:
         return box, section.splitlines()
 
     def test_found(self, machine: Machine) -> None:
-        """A scan is a step that is done, and a section with the lines of the scan. The JSON document has all of it."""
+        """A scan completes its step, and its lines are a section. The JSON document contains the whole scan."""
         scan = self.scanned(machine)
         text = "Blast radius: 1 finding (scan for 2 keys at 2026-12-01T11:00:00Z, scope files)"
         known_by = f"known by: environment; {machine.fingerprint()}"
@@ -342,19 +342,19 @@ class TestBlastRadius:
         ids=["clean", "of-the-beginning", "before", "staged", "no-key"],
     )
     def test_clean(self, machine: Machine, edit: dict[str, Any], box: str) -> None:
-        """A scan leaves the step open if it is older than the incident, of a commit to be made, or without a key."""
+        """The step stays open if the scan is older than the incident, only of staged files, or without a key."""
         self.scanned(machine, content="nothing\n", **edit)
         assert self.shown(machine)[0].startswith(box)
 
     def test_incomplete(self, machine: Machine) -> None:
-        """An incomplete scan leaves the step open, and says what was not read."""
+        """An incomplete scan leaves the step open. The report lists what was not read."""
         self.scanned(machine, "nowhere")
         box, lines = self.shown(machine)
         text = "Blast radius: 1 finding (scan for 2 keys at 2026-12-01T11:00:00Z, scope files, INCOMPLETE)"
         assert (box, lines[1]) == (f"[ ] {text}", "INCOMPLETE: PATH 2: it does not exist")
 
     def test_path(self, machine: Machine) -> None:
-        """No path ends the block of text that it is in."""
+        """A path cannot end the code block that contains it."""
         scan = self.scanned(machine)
         scan["findings"][0]["path"] = "``` ~~~ ## 1. Detect <script> | "
         self.scanned(machine, findings=scan["findings"])
@@ -367,7 +367,7 @@ class TestBlastRadius:
         assert (len(blocks), blocks[0]) == (2, lines)
 
     def test_invalid(self, machine: Machine) -> None:
-        """A file that cannot be read, is too large or is not a scan is a usage error, and nothing of it is shown."""
+        """A file that is unreadable, too large or not a scan is a usage error. Its text is not shown."""
         why = "--scan: the file is missing, unreadable or not a regular file; check its name, or use - for a pipe"
         refused(machine, *SINCE, "--scan", key_as_argument(), why=why)
         self.scanned(machine)

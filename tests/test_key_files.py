@@ -1,4 +1,4 @@
-"""`write_keys`: new keys go into the fallback files, all of them or none."""
+"""`write_keys`: write new keys to the fallback files, all of them or none."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ UNUSABLE = ["# why\n".encode("utf-16"), b"# \xff\n", b"#" * (MAX_FILE_BYTES + 1)
 
 
 def write(checker: Checker, *policies: SecretPolicy, force: bool = False) -> dict[str, str]:
-    """Write new keys, and return each by the name of its secret."""
+    """Write new keys, and return them by the names of their secrets."""
     keys = {policy: SealedStr(good_keys()[V2 if policy is SECOND else V1]) for policy in policies}
     write_keys(str(checker.config), keys, force=force)
     return {policy.name: key.get_secret_value() for policy, key in keys.items()}
 
 
 def names(checker: Checker) -> list[str]:
-    """Return the names of what is in the config directory, except the lock file."""
+    """Return the names of the files in the config directory, except the lock file."""
     return sorted(path.name for path in checker.config.iterdir() if path.name != files.LOCK_FILE)
 
 
 def snapshot(checker: Checker) -> list[object]:
-    """Return what differs where a file was written to, or replaced."""
+    """Return the status and the content of each file, to detect changes."""
     paths = [checker.config / name for name in names(checker)]
     status = [(path.name, path.lstat().st_mode, path.lstat().st_ino, path.lstat().st_mtime_ns) for path in paths]
     return [*status, *(path.read_bytes() for path in paths if path.is_file() and os.access(path, os.R_OK))]
 
 
 def refused(checker: Checker, *policies: SecretPolicy, force: bool = False) -> str:
-    """Write keys, which must fail and leave every file as it was, and return why."""
+    """Assert that writing keys fails and changes no file, and return the reason."""
     before = snapshot(checker)
     with pytest.raises(UsageError) as raised:
         write(checker, *policies, force=force)
@@ -70,17 +70,17 @@ def refused(checker: Checker, *policies: SecretPolicy, force: bool = False) -> s
 
 
 def text_of(checker: Checker, key: str) -> str:
-    """Return the text of the first secret's file with `KEY` in the key's place."""
+    """Return the text of the first secret's file, with `KEY` instead of the key."""
     text = (checker.config / "secret.key").read_bytes().decode()
     assert text.count(key) == 1
     return text.replace(key, "KEY")
 
 
 class TestWritten:
-    """Each key is in its file, with the comments that were there."""
+    """Each key is written to its file, and comments are kept."""
 
     def test_all(self, checker: Checker) -> None:
-        """Each file holds its key and one end of line, and the check accepts it."""
+        """Each file has its key and one line end, and the check accepts it."""
         keys = write(checker, FIRST, SECOND)
         assert {name: (checker.config / name).read_bytes().decode() for name in names(checker)} == {
             name: f"{key}\n" for name, key in keys.items()
@@ -88,13 +88,13 @@ class TestWritten:
         assert found(checker({})) == [("file-fallback", "secret.key"), ("file-fallback", "secret_v2.key")]
 
     def test_one(self, checker: Checker) -> None:
-        """Only the file of a secret that is written is read: the other one may hold a key."""
+        """Only the files of the named secrets are read and written."""
         other = checker.write("secret_v2.key", good_keys()[V2]).stat()
         write(checker, FIRST)
         assert (checker.config / "secret_v2.key").stat() == other
 
     def test_a_file_in_a_subdirectory(self, checker: Checker) -> None:
-        """A policy's file may be in a subdirectory, which is not made."""
+        """A policy's file may be in a subdirectory, which must exist."""
         assert refused(checker, BELOW) == "config/keys/own.key: it cannot be used: No such file or directory"
         (checker.config / "keys").mkdir(mode=0o700)
         keys = write(checker, BELOW)
@@ -103,7 +103,7 @@ class TestWritten:
     @posix_only
     @pytest.mark.parametrize("mode", [None, 0o666])
     def test_the_mode(self, checker: Checker, mode: int | None) -> None:
-        """A key file is readable by its owner alone, whatever mode the copy of the template had."""
+        """Only the owner can read a key file, whatever mode the file had before."""
         if mode is not None:
             checker.write("secret.key", "REPLACE_WITH_A_KEY\n", mode)
         write(checker, FIRST)
@@ -125,29 +125,29 @@ class TestWritten:
     )
     @pytest.mark.parametrize("name", ["secret.key", "secret.key.example"])
     def test_comments_are_kept(self, checker: Checker, name: str, template: str, written: str) -> None:
-        """The key replaces the first line that is no comment, or follows the last line; other values are removed."""
+        """The key replaces the first line that is not a comment, or follows the last line. Other values are removed."""
         checker.write(name, template)
         assert text_of(checker, write(checker, FIRST)["secret.key"]) == written
         assert found(checker({V2: good_keys()[V2]})) == [("file-fallback", "secret.key")]
 
     def test_a_copy_is_used_before_its_template(self, checker: Checker) -> None:
-        """The comments of an existing file are kept, and its template is only read."""
+        """The comments of an existing file are kept, and its template is not used or changed."""
         checker.write("secret.key", "# ours\nREPLACE_WITH_A_KEY\n")
         template = checker.write("secret.key.example", "# theirs\nREPLACE_WITH_A_KEY\n")
         assert text_of(checker, write(checker, FIRST)["secret.key"]) == "# ours\nKEY\n"
         assert template.read_text(encoding="utf-8") == "# theirs\nREPLACE_WITH_A_KEY\n"
 
     @posix_only
-    def test_a_template_is_read_through_no_link(self, checker: Checker) -> None:
-        """Text from behind a link never gets into a key file: its readers may not be allowed to read it."""
+    def test_a_template_that_is_a_link(self, checker: Checker) -> None:
+        """A template that is a link is not read, since its target may be private."""
         private = checker.config.parent / "private"
         private.write_text("# private\nchangeme\n", encoding="utf-8")
         (checker.config / "secret.key.example").symlink_to(private)
         assert text_of(checker, write(checker, FIRST)["secret.key"]) == "KEY\n"
 
     @pytest.mark.parametrize("content", UNUSABLE, ids=range(3))
-    def test_what_cannot_be_judged(self, checker: Checker, content: bytes) -> None:
-        """Such a file is only replaced with force, and none of its text, or of such a template's, is kept."""
+    def test_an_unreadable_file(self, checker: Checker, content: bytes) -> None:
+        """An unreadable file is only replaced with force. Its text and its template's text are not kept."""
         checker.write("secret.key.example", content)
         checker.write("secret.key", content)
         assert refused(checker, FIRST, SECOND) == CANNOT_BE_JUDGED
@@ -168,7 +168,7 @@ class TestForce:
         ids=range(4),
     )
     def test_a_key(self, checker: Checker, text: str, written: str) -> None:
-        """Any line except blanks, comments and placeholders counts as a key; no old key stays in the file."""
+        """Any line except blanks, comments and placeholders counts as a key. No old key stays in the file."""
         keys = good_keys()[V1], good_keys()[V1]
         old = text.format(key=keys[0], other=keys[1])
         path = checker.write("secret.key", old)
@@ -181,7 +181,7 @@ class TestForce:
         assert (text, leaks(text, keys)) == (written, [])
 
     def test_every_refusal_is_reported(self, checker: Checker) -> None:
-        """All files that are refused are named at once, and one of them is enough to write none."""
+        """All refused files are named at once. If one file is refused, no key is written."""
         checker.write("secret_v2.key", good_keys()[V2])
         assert refused(checker, FIRST, SECOND) == f"config/secret_v2.key {HOLDS_A_KEY}"
         assert names(checker) == ["secret_v2.key"]
@@ -192,12 +192,12 @@ class TestForce:
 
 @posix_only
 class TestRefused:
-    """Where no key is written."""
+    """Faults for which no key is written."""
 
     @pytest.mark.parametrize("force", [False, True])
     @pytest.mark.parametrize("target", ["elsewhere", "nothing"])
     def test_a_link(self, checker: Checker, target: str, force: bool) -> None:  # noqa: FBT001
-        """A link is neither followed nor replaced, wherever it leads."""
+        """A link is not followed or replaced, whatever its target is."""
         elsewhere = checker.write("elsewhere", "REPLACE_WITH_A_KEY\n")
         (checker.config / "secret.key").symlink_to(target)
         why = "config/secret.key is a link, and a key is written through none"
@@ -209,12 +209,12 @@ class TestRefused:
     @pytest.mark.parametrize("force", [False, True])
     @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
     def test_no_regular_file(self, checker: Checker, make: Callable[[Path], None], force: bool) -> None:  # noqa: FBT001
-        """A directory and a FIFO are refused, without any wait for the FIFO's other end."""
+        """A directory and a FIFO are refused, and a FIFO does not block."""
         make(checker.config / "secret.key")
         assert refused(checker, FIRST, SECOND, force=force) == "config/secret.key is not a regular file"
 
     def test_a_directory_that_others_can_write_to(self, checker: Checker) -> None:
-        """No service would accept a key from there, so none is left there, with force either."""
+        """No key is written to a directory that others can write, even with force. No service would accept it."""
         checker.config.chmod(0o777)
         why = f"config/secret.key would not be accepted there: it {IN_WRITABLE}"
         assert refused(checker, FIRST, force=True) == why
@@ -229,29 +229,29 @@ class TestRefused:
         ids=["blank", "large"],
     )
     @pytest.mark.parametrize("name", ["secret.key", "secret_v2.key"])
-    def test_a_template_that_leaves_no_room(self, checker: Checker, name: str, template: str, why: str) -> None:
-        """A file that no service would accept is not put in place, and the other key is not written either."""
+    def test_an_unsuitable_template(self, checker: Checker, name: str, template: str, why: str) -> None:
+        """If a service would not accept the new file, no key is written."""
         checker.write(f"{name}.example", template)
         assert refused(checker, FIRST, SECOND) == f"config/{name} would not be accepted there: {why}"
         assert names(checker) == [f"{name}.example"]
 
     def test_a_lock_that_is_held(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Keys are written under the lock of the directory, and the wait for it ends."""
+        """Keys are written under the lock of the directory. The wait for it has a limit."""
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with files.locked_directory(str(checker.config)):
-            said = refused(checker, FIRST)
-        assert said == "the config directory: another process has locked it: try again"
+            why = refused(checker, FIRST)
+        assert why == "the config directory: another process has locked it: try again"
         write(checker, FIRST)
 
     def test_a_file_that_appears_meanwhile(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file that appears after the check is not replaced."""
         prepared_file = files.prepared_file
 
-        def prepared_beside_another(*arguments: object) -> object:
+        def prepared_after_another(*arguments: object) -> object:
             checker.write("secret.key", "somebody else's")
             return prepared_file(*arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(key_files, "prepared_file", prepared_beside_another)
+        monkeypatch.setattr(key_files, "prepared_file", prepared_after_another)
         with pytest.raises(UsageError, match=r"\Aa file was put there just now: look at it, and try again\Z"):
             write(checker, FIRST)
         assert (names(checker), (checker.config / "secret.key").read_bytes()) == (["secret.key"], b"somebody else's")
@@ -261,7 +261,7 @@ class TestInPlace:
     """The last step of each file."""
 
     def test_the_second_one_fails(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The message names what was written before: that file is whole, and of the other nothing is left."""
+        """If a later file fails, the message names the files that were written. Nothing of the failed file is left."""
         put_in_place = files.put_in_place
 
         def put_the_first(prepared: str, path: str, *, replace: bool) -> None:
@@ -285,7 +285,7 @@ class TestInPlace:
         ],
     )
     def test_a_mount_point(self, checker: Checker, policy: SecretPolicy, before: str) -> None:
-        """A key file that is mounted cannot be replaced: the message says where to write the key."""
+        """A mounted key file cannot be replaced. The message says where to write the key."""
         mounted = checker.config.parent / "mounted"
         mounted.write_text("# theirs\n", encoding="utf-8")
         checker.write(policy.name, "# ours\n")
@@ -295,10 +295,10 @@ class TestInPlace:
             env=clean_environment(),
             cwd=mounted.parent,
         )
-        said = (
+        err = (
             f"robodj-secretguard: not every key was written: {policy.file} is a mount point and cannot be replaced:"
             f" write the key to the file that is mounted there, or deliver {policy.variable}{before}\n"
         )
-        assert (ran.status, ran.out, ran.err) == (2, "", said)
+        assert (ran.status, ran.out, ran.err) == (2, "", err)
         assert mounted.read_text(encoding="utf-8") == "# theirs\n"
         assert [each for each in names(checker) if each.endswith(".new")] == []

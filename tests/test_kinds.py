@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PAGE = ROOT / "docs" / "json.md"
 WHO = ("--environment", "prod", "--operator", "Ada")
 WHY = ("--reason", "leaked")
-# A command for each kind, and the status that it ends with where a key file is in use.
+# The kind, a command that prints it, and the command's status if a key file is in use.
 PRINTED_BY: list[tuple[str, str, int]] = [
     ("report", "check", 0),
     ("report", "check --strict", 1),
@@ -44,7 +44,7 @@ PRINTED_BY: list[tuple[str, str, int]] = [
 
 @pytest.mark.parametrize(("kind", "command", "status"), PRINTED_BY, ids=[command for _, command, _ in PRINTED_BY])
 def test_a_command(tmp_path: Path, kind: str, command: str, status: int) -> None:
-    """Each command prints a document of its kind. It begins with the schema and the kind, except for new keys."""
+    """Each command prints a document of its kind. Except for `keys`, it begins with the schema and the kind."""
     machine = machine_at(tmp_path)
     machine.record(rotated(NOW, machine.fingerprint()))
     machine.write("secret.key", machine.environ.pop(V1))
@@ -65,7 +65,7 @@ def test_the_list_is_complete() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_schema(kind: str) -> None:
-    """Each published schema is a valid one, and up to date: `python tests/generated.py` writes it."""
+    """Each published schema is valid and up to date. `python tests/generated.py` writes it."""
     text = (SCHEMAS / f"{kind}.json").read_text(encoding="utf-8")
     assert text == text_of(generated(kind))
     Draft202012Validator.check_schema(json.loads(text))
@@ -73,7 +73,7 @@ def test_the_schema(kind: str) -> None:
 
 
 def test_the_published_schemas() -> None:
-    """There is a schema for each kind and no other, and docs/json.md has a row for each."""
+    """Each kind has one published schema and one row in docs/json.md."""
     assert {path.stem for path in SCHEMAS.iterdir()} == {*KINDS}
     page = PAGE.read_text(encoding="utf-8")
     assert [kind for kind in KINDS if f"| [`{kind}`](schemas/{kind}.json) |" not in page] == []
@@ -94,7 +94,7 @@ def test_the_published_schemas() -> None:
 def test_the_gate_of_the_page(
     clean_env: dict[str, str], tmp_path: Path, environ: dict[str, str], project: str, outcome: tuple[int, str]
 ) -> None:
-    """The commands that docs/json.md shows for CI print the findings, and pass and fail as the check does."""
+    """The CI commands of docs/json.md print the findings, and pass or fail like the check."""
     (shown,) = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     (tmp_path / "pyproject.toml").write_text(f"[tool.robodj-secretguard]\n{project}\n", encoding="utf-8")
     path = os.pathsep.join([os.path.dirname(sys.executable), clean_env.get("PATH", os.defpath)])

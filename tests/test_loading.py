@@ -1,4 +1,4 @@
-"""Importing a settings model by its name."""
+"""Import a settings model by its name."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NO_MODEL = "must name a SecretSettings model that declares a secret"
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Make a directory of modules that is not on the import path."""
+    """A directory of modules that is not on the import path."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     for name, text in MODULES.items():
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
         if name != "json":
-            monkeypatch.setitem(sys.modules, name, sys)  # so that it is forgotten after the test
+            monkeypatch.setitem(sys.modules, name, sys)  # the module is removed after the test
             monkeypatch.delitem(sys.modules, name)
     return str(tmp_path)
 
@@ -47,7 +47,7 @@ def test_a_model_of_a_directory(directory: str) -> None:
 
 
 def test_a_model_of_the_working_directory(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a directory it is the working directory."""
+    """Without a directory, the class is imported from the working directory."""
     monkeypatch.chdir(directory)
     assert load_model("of_a_model:Own").__name__ == "Own"
 
@@ -66,13 +66,13 @@ def test_a_model_of_the_working_directory(directory: str, monkeypatch: pytest.Mo
         ("of_a_model:Other", "importing it failed (AttributeError); its module has no such name"),
         ("of_a_guard:Own", "importing it failed (SystemExit); its module must import without calling guard()"),
         ("of_an_error:Own", "importing it failed (ValueError)"),
-        ("json:JSONEncoder", NO_MODEL),  # the library's own: the directory comes last on the path
+        ("json:JSONEncoder", NO_MODEL),  # the standard library's: the directory comes last on the path
         ("robodj_secretguard:SecretSettings", NO_MODEL),
         ("robodj_secretguard:guard", NO_MODEL),
     ],
 )
 def test_what_cannot_be_loaded(directory: str, name: str, why: str) -> None:
-    """The error says why, and shows nothing of the name or of what the module says."""
+    """The error has the reason, without the name or the module's message."""
     with pytest.raises(UsageError) as raised:
         load_model(name, directory)
     assert str(raised.value) == why

@@ -1,4 +1,4 @@
-"""`log show` and `log verify`, and the operations log as the gate and the other commands find it."""
+"""`log show` and `log verify`, and how the other commands find and judge the operations log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROTATE = ("rotate", "record", "--environment", "prod", "--operator", "dana")
 
 
 class Other(RuntimeSecrets):
-    """A model that is not the default one."""
+    """A model that is not the default."""
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def machine(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def entries(machine: Machine) -> tuple[Record, ...]:
-    """Four records, one day apart, the last one at this moment."""
+    """Four records, one day apart. The last one is now."""
     revoked = draft(Event.REVOKED, fingerprint=OLD, reason="seen in a ticket")
     return machine.record(
         rotated(NOW - 3 * DAY, OLD, operator="Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}", ticket="OPS-9"),
@@ -64,12 +64,12 @@ def edited(machine: Machine) -> None:
 
 
 def torn(machine: Machine) -> None:
-    """Cut the last write."""
+    """Cut off the end of the last line."""
     machine.log.write_bytes(machine.log.read_bytes()[:-20])
 
 
 def error(ran: Ran) -> str:
-    """Return the one line of a command that failed with status 2."""
+    """Assert that a command failed with status 2, and return its only line."""
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
     return ran.err.removeprefix("robodj-secretguard: ").removesuffix("\n")
 
@@ -93,14 +93,14 @@ class TestShow:
 
     @pytest.mark.usefixtures("entries")
     def test_terminal(self, machine: Machine) -> None:
-        """On a terminal, a record has two lines, which fit."""
+        """On a terminal, a record has two lines of at most 80 columns."""
         lines = machine.call("log", "show", stdout=Terminal()).out.splitlines()
         assert lines[0] == "#  WHEN                  EVENT                SECRET         ENVIRONMENT"
         assert lines[1].split() == ["OPERATOR", "TICKET", "FINGERPRINT"]
         assert (len(lines), max(map(len, lines)) <= 80) == (10, True)
 
     def test_json(self, machine: Machine, entries: Sequence[Record]) -> None:
-        """The document has the records as they are in the log, each with its hash."""
+        """The document has the unchanged records, each with its hash."""
         ran = machine.call("log", "show", "--format", "json")
         assert (ran.status, ran.err) == (0, "")
         lines = machine.log.read_bytes().splitlines()
@@ -125,7 +125,7 @@ class TestShow:
         ],
     )
     def test_filters(self, machine: Machine, options: Sequence[str], numbers: list[int]) -> None:
-        """Each option narrows the result; a record at the time of --since is shown, one at that of --until is not."""
+        """Each option filters the records. The time of `--since` is included, and that of `--until` is not."""
         ran = machine.call("log", "show", *options, "--format", "json")
         assert (ran.status, ran.err) == (0, "")
         assert [each["sequence"] for each in ran.document["records"]] == numbers
@@ -138,7 +138,7 @@ class TestShow:
 
     @pytest.mark.usefixtures("entries")
     def test_damaged(self, machine: Machine) -> None:
-        """The readable records of a damaged log are shown, and stderr says that the log does not verify."""
+        """The readable records of a damaged log are shown. Stderr says that the log does not verify."""
         torn(machine)
         ran = machine.call("log", "show")
         assert (ran.status, ran.err, ran.out.count("\n")) == (1, DOES_NOT, 4)
@@ -150,7 +150,7 @@ class TestShow:
 
 
 class TestSentence:
-    """`recorded_line`: what `rotate record` and `revoke` write about a record."""
+    """`recorded_line`: the sentence of `rotate record` and `revoke` about a record."""
 
     @pytest.mark.parametrize(
         ("event", "what"),
@@ -172,7 +172,7 @@ class TestSentence:
         [(Event.SEALED, "the end of an interrupted write"), (Event.CONTINUED, "the end of an earlier file")],
     )
     def test_log(self, event: Event, what: str) -> None:
-        """A record about the log itself has no secret."""
+        """The sentence about a record of the log itself has no secret."""
         record = replace(draft(event), sequence=7, recorded_at=NOW).hashed(b"line")
         assert recorded_line(record) == (f"Recorded {what} at 2026-12-01T12:00:00Z: record 7, hash {hash_of(b'line')}.")
 
@@ -181,7 +181,7 @@ class TestVerify:
     """`log verify`."""
 
     def verify(self, machine: Machine, *options: str, passes: bool) -> tuple[list[str], dict[str, Any]]:
-        """Verify, and return the lines before the limits and the verdict, and the JSON document."""
+        """Verify the log. Return the lines before the limits and the verdict, and the JSON document."""
         ran = machine.call("log", "verify", *options)
         *lines, limits, verdict = ran.out.splitlines()
         assert (ran.err, limits) == ("", LIMITS)
@@ -230,7 +230,7 @@ class TestVerify:
         ]
 
     def test_torn_first_record(self, machine: Machine) -> None:
-        """A log with nothing but a torn record has no last record."""
+        """A log with only a torn record has no last record."""
         machine.record(rotated(NOW, NEW))
         torn(machine)
         lines, document = self.verify(machine, passes=False)
@@ -238,7 +238,7 @@ class TestVerify:
 
     @pytest.mark.usefixtures("entries")
     def test_closed_off(self, machine: Machine) -> None:
-        """A cut write that the next record closed off is a note, and not a defect."""
+        """A torn write that the next record closed off is a note, not a defect."""
         torn(machine)
         assert machine.call(*ROTATE, "secret.key").status == 0
         note = "line 4: a write was cut here; record 4 closed it off"
@@ -257,7 +257,7 @@ class TestVerify:
         expected: int,
         number: int | None,
     ) -> None:
-        """With --expect, a record is found only where all records before it are there."""
+        """With `--expect`, a record is found only if no record before it was changed or removed."""
         if spoil is not None:
             spoil(machine)
         lines, document = self.verify(machine, "--expect", entries[expected - 1].hash, passes=spoil is None)
@@ -269,7 +269,7 @@ class TestVerify:
         assert document["expected_sequence"] == number
 
     def test_expect_finds_a_cut_log(self, machine: Machine, entries: Sequence[Record]) -> None:
-        """A log without its last records, or one that was written again, verifies and fails with --expect."""
+        """A log that was cut or rewritten verifies, but fails with `--expect`."""
         machine.record(*entries[:-1])
         assert len(self.verify(machine, passes=True)[0]) == 1
         self.verify(machine, "--expect", entries[-1].hash, passes=False)
@@ -278,7 +278,7 @@ class TestVerify:
         self.verify(machine, "--expect", entries[-1].hash, passes=False)
 
     def test_continued(self, machine: Machine) -> None:
-        """A log that continues an earlier file says so, and shows the command that proves that nothing was lost."""
+        """For a log that continues an earlier file, the result has the command that proves that nothing was lost."""
         machine.call(*ROTATE)
         last = machine.records[-1].hash
         earlier = machine.log.rename(machine.log.with_name("log.1"))
@@ -306,25 +306,25 @@ class TestVerify:
         assert machine.call(*words).status == 1
 
     def test_expect_without_a_hash(self, machine: Machine) -> None:
-        """A value of --expect that is not a hash is refused and not repeated."""
-        said = "--expect: invalid hash; use sha256: and 64 hexadecimal digits in lower case"
-        assert error(machine.call("log", "verify", f"--expect={key_as_argument()}")) == said
+        """A value of `--expect` that is not a hash is a usage error that does not echo the value."""
+        why = "--expect: invalid hash; use sha256: and 64 hexadecimal digits in lower case"
+        assert error(machine.call("log", "verify", f"--expect={key_as_argument()}")) == why
 
     def test_empty_log(self, machine: Machine) -> None:
-        """An empty log is an error: nothing was verified."""
+        """An empty log is an error, since nothing was verified."""
         machine.record()
         assert error(machine.call("log", "verify")) == f"{THE_LOG}: the log has no record; nothing was verified"
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])
 def test_no_log(machine: Machine, command: str) -> None:
-    """Without a log, both commands fail and make none."""
+    """Without a log, both commands fail and do not create one."""
     assert error(machine.call("log", command)) == f"{THE_LOG}: there is none"
     assert not machine.log.exists()
 
 
 def test_model(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    """The model is imported only where its directory may decide where the log is; stderr names it, unless JSON does."""
+    """The model is imported only to find the log. Its name is on stderr, or in the JSON document."""
     machine.record(rotated(NOW, NEW))
     argv = ("log", "verify", "--model", "no_such_module:Model")
     assert machine.call(*argv).status == 2
@@ -335,7 +335,7 @@ def test_model(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 class TestGate:
-    """What the operations log adds to the check, in `check`, `exec` and `status`."""
+    """The findings about the operations log in `check`, `exec` and `status`."""
 
     def findings(self, machine: Machine, *options: str) -> list[tuple[str, ...]]:
         """Return the severity, message, source and remedy of each finding about the log."""
@@ -344,7 +344,7 @@ class TestGate:
         return [tuple(each[name] for name in fields) for each in document["findings"] if each["check"] == "setting"]
 
     def test_nothing_to_report(self, machine: Machine) -> None:
-        """A missing log that nobody named and a log that verifies are no finding."""
+        """A missing log that nobody named is not a finding. The same holds for a log that verifies."""
         assert self.findings(machine) == []
         machine.record(rotated(NOW, machine.fingerprint()))
         assert self.findings(machine) == []
@@ -354,7 +354,7 @@ class TestGate:
         ("name", "source"), [("--operations-log", "none"), ("ROBODJ_OPERATIONS_LOG", "environment")]
     )
     def test_named_and_missing(self, machine: Machine, name: str, source: str) -> None:
-        """A missing log that an option or the variable names is a warning."""
+        """It is a warning if an option or the variable names a missing log."""
         options = (name, "nowhere.jsonl") if name.startswith("-") else ()
         machine.environ.update({} if options else {name: "nowhere.jsonl"})
         remedy = f"set {name} to the path of the operations log"
@@ -365,7 +365,7 @@ class TestGate:
         assert self.findings(machine, *options) == []
 
     def test_missing_and_configured(self, machine: Machine) -> None:
-        """A missing log that pyproject.toml names is no finding: the first record makes it."""
+        """A missing log that pyproject.toml names is not a finding, since the first record creates it."""
         machine.put("pyproject.toml", '[tool.robodj-secretguard]\noperations-log = "nowhere.jsonl"\n')
         assert self.findings(machine) == []
 
@@ -379,7 +379,7 @@ class TestGate:
         ids=["edited", "directory"],
     )
     def test_not_reliable(self, machine: Machine, spoil: Callable[[Machine], None], why: str) -> None:
-        """A log with a defect is a warning, with the command that explains it."""
+        """A log with a defect is a warning. The fix is the command that explains the defect."""
         spoil(machine)
         options = ("--config-dir", "config", "--model", f"{__name__}:Other")
         message = f"the operations log {why}"
@@ -398,7 +398,7 @@ class TestGate:
 
     @pytest.mark.usefixtures("entries")
     def test_recorded_revocation(self, machine: Machine) -> None:
-        """A recorded revocation that is not on the list is an alert, and the fix repeats the options."""
+        """A recorded revocation that is not on the list is an alert. The fix repeats the options."""
         options = ("--operations-log", "config/logs/secret_operations.jsonl", "--config-dir", "config")
         ran = machine.call("check", *options)
         assert (ran.status, f"ALERT: revocation-list: {OLD} " in ran.out) == (1, True)
@@ -409,7 +409,7 @@ class TestPrepared:
     """The directories of a log that does not exist yet."""
 
     def test_directories(self, tmp_path: Path) -> None:
-        """Directories that nobody named are made, and only the owner may write the config directory."""
+        """Default directories are created. Only the owner can write the config directory."""
         config, logs = tmp_path / "config", tmp_path / "config" / "logs"
         where = OperationsLog(str(logs / "log.jsonl"), "the log", makes=(str(config), str(logs)))
         before = os.umask(0o002)
@@ -421,14 +421,14 @@ class TestPrepared:
             assert [stat.S_IMODE(path.stat().st_mode) for path in (config, logs)] == [0o755, 0o770]
 
     def test_no_directory(self, tmp_path: Path) -> None:
-        """A directory whose parent is missing is not made, and the error shows no path."""
+        """A directory whose parent is missing is not created. The error shows no path."""
         where = OperationsLog(str(tmp_path / "no/logs/log"), "the log", makes=(str(tmp_path / "no/logs"),))
         with pytest.raises(FileError, match=r"\Aits directory does not exist and cannot be made\Z"):
             prepared(where)
         assert os.listdir(tmp_path) == []
 
     def test_key_as_name(self, tmp_path: Path) -> None:
-        """A new log is not given a name that looks like a key."""
+        """A new log cannot have a name that looks like a key."""
         path = tmp_path / good_keys()[V1]
         with pytest.raises(FileError, match=r"\Aits file name looks like a key; use another name\Z"):
             prepared(OperationsLog(str(path), "the log"))

@@ -1,4 +1,4 @@
-"""Whether text may be a key, and the fingerprint of one."""
+"""The rules for the text of a key, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
+from command_line import fingerprint_of
 from conftest import V1, V2, good_keys
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,6 @@ from robodj_secretguard.material import (
     QUOTES,
     canonical,
     default_digest,
-    fingerprint,
     format_defects,
     has_shape,
     is_fingerprint,
@@ -33,7 +33,6 @@ from robodj_secretguard.material import (
     placeholder,
     weakness,
 )
-from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +44,7 @@ MATERIAL = {policy.variable: policy.material for policy in RuntimeSecrets.secret
 
 
 def random_text(alphabet: str, length: int, distinct: int = 0) -> str:
-    """Make text with letters of both cases, where the alphabet has both; of so many distinct characters, if given."""
+    """Make random text, with letters of both cases unless hexadecimal. `distinct` limits the distinct characters."""
     while True:
         chosen = secrets.SystemRandom().sample(alphabet, distinct) if distinct else []
         text = "".join([*chosen, *(secrets.choice(chosen or alphabet) for _ in range(length - distinct))])
@@ -53,13 +52,8 @@ def random_text(alphabet: str, length: int, distinct: int = 0) -> str:
             return text
 
 
-def of(key: str) -> str:
-    """Return the fingerprint of a key."""
-    return fingerprint(SealedStr(key))
-
-
 class TestPlaceholder:
-    """A template's value instead of a key."""
+    """The value of a template instead of a key."""
 
     @pytest.mark.parametrize(
         "part",
@@ -69,13 +63,13 @@ class TestPlaceholder:
         ],
     )
     def test_anywhere(self, part: str) -> None:
-        """A listed phrase or a template's brackets make a placeholder anywhere in a value, in any case."""
+        """A listed phrase or a template's brackets anywhere in a value make it a placeholder, in any case."""
         key = good_keys()[V1]
         assert is_placeholder(key[:20] + part + key[20:])
 
     @pytest.mark.parametrize("near", ["xxxxxxx", "replacewit", "exampl", "change-m", "<>", "%%", "${}", "{{}}"])
     def test_one_character_less(self, near: str) -> None:
-        """One character less, and brackets with nothing in them, are not placeholders."""
+        """A phrase without one character, and empty brackets, are not placeholders."""
         assert not is_placeholder(f"{good_keys()[V1]}-{near}")
 
     @pytest.mark.parametrize("whole", ["null", "None", "nil", "TODO", "tbd", "dummy", "secret", "Test", "x", "XXX"])
@@ -86,7 +80,7 @@ class TestPlaceholder:
 
     @pytest.mark.parametrize("whole", ["{}ecret", "te{}t"])
     def test_in_ascii_alone(self, whole: str) -> None:
-        """A character that Unicode folds to a letter of a placeholder is not that letter."""
+        """Only ASCII letters match. Unicode case folding is not used."""
         assert is_placeholder(whole.format("s"))
         assert not is_placeholder(whole.format("\N{LATIN SMALL LETTER LONG S}"))
 
@@ -107,22 +101,22 @@ class TestPlaceholder:
         ],
     )
     def test_words(self, value: str) -> None:
-        """Listed words that cover enough of a value are a placeholder, in any case and with any separators."""
+        """A value is a placeholder if listed words cover enough of it, in any case and with any separators."""
         assert is_placeholder(value)
 
     def test_words_in_a_long_text(self) -> None:
-        """Words must cover one character in four of a long text: chance finds some words there."""
+        """In a long text, words must cover one character in four, since some words occur by chance."""
         word = "cryptographically"
         assert is_placeholder(word + "7" * (71 - len(word)))
         assert not is_placeholder(word + "7" * (72 - len(word)))
 
     def test_words_in_a_short_text(self) -> None:
-        """Words must cover twelve characters of a short text; a word of four characters counts as three."""
+        """In a short text, words must cover twelve characters. A word of four characters counts as three."""
         assert [is_placeholder(f"zq-{words}-zq") for words in ("password-your", "secret-please")] == [False, True]
         assert [is_placeholder(f"zz-your-qq-long-jj-test-7{end}") for end in ("", "-demo")] == [False, True]
 
     def test_overlapping_words(self) -> None:
-        """Where words overlap, each character counts once, and the words that cover most count."""
+        """Of overlapping words, those that cover most count, and each character counts once."""
         assert not is_placeholder("zq-passwords-zq")
         assert is_placeholder("zq-passwordsecret-zq")
 
@@ -148,25 +142,25 @@ class TestPlaceholder:
         ],
     )
     def test_encoded_text(self, encoding: str, text: bytes) -> None:
-        """Typed text is refused in every encoding; the hexadecimal form of digits is weak instead."""
+        """Typed text is refused in every encoding, as a placeholder or as weak."""
         value = self.ENCODINGS[encoding](text)
         assert is_placeholder(value) or weakness(value)
 
     def test_how_long_encoded_text_is(self) -> None:
-        """Encoded text of 24 bytes or more is a placeholder unless it is a key; shorter text must itself be one."""
+        """Encoded text of 24 bytes or more is a placeholder unless it is a key. Shorter text is decoded and checked."""
         text = b"qW8 zX3 vB7 nM2 kJ9 hG4 f"
         assert [is_placeholder(base64.b64encode(text[:size]).decode()) for size in (23, 24)] == [False, True]
         assert is_placeholder(base64.b64encode(b"changeme").decode())
 
     def test_bytes_that_count(self) -> None:
-        """24 bytes or more that count up or down are a placeholder."""
+        """24 or more consecutive byte values, up or down, are a placeholder."""
         for data in (bytes(range(24)), bytes(range(250, 256)) + bytes(range(30)), bytes(range(64))[::-1]):
             assert is_placeholder(data.hex())
             assert is_placeholder(base64.urlsafe_b64encode(data).decode().rstrip("="))
         assert not is_placeholder(bytes(range(128, 151)).hex())
 
     def test_an_encoded_key(self) -> None:
-        """A generated key that was encoded again, and text that a decoder refuses, are not placeholders."""
+        """An encoded generated key, and text that cannot be decoded, are not placeholders."""
         assert not is_placeholder(base64.b64encode(b"changeme").decode().replace("b", "!!!!b"))
         assert not is_placeholder(base64.b64encode(secrets.token_hex(32).encode()).decode())
         assert not is_placeholder(base64.b64encode(secrets.token_urlsafe(32).encode()).decode())
@@ -186,14 +180,14 @@ class TestPlaceholder:
         ],
     )
     def test_its_kind(self, monkeypatch: pytest.MonkeyPatch, text: str, kind: str) -> None:
-        """Each kind of placeholder has its own words; other text has none."""
+        """Each kind of placeholder has its own message. Other text has none."""
         monkeypatch.setattr("robodj_secretguard.material.DEFAULTS", {default_digest(bytes(range(200, 232)).hex())})
         assert (placeholder(text), is_placeholder(text)) == (kind, bool(kind))
         key = good_keys()[V1]
         assert (placeholder(key), is_placeholder(key)) == ("", False)
 
     def test_a_default_in_every_spelling(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Padding, blanks, the alphabet of base64 and the case of hexadecimal do not hide a well-known default."""
+        """A well-known default is found in any spelling: padding, blanks, base64 alphabet, hexadecimal case."""
         data = bytes(range(200, 232))
         standard = base64.b64encode(data).decode()
         assert "+" in standard or "/" in standard
@@ -209,7 +203,7 @@ class TestPlaceholder:
 
 
 class TestFormat:
-    """The accepted material, and what is wrong with other text."""
+    """The accepted material, and the defects of other text."""
 
     @pytest.mark.parametrize(
         ("variable", "alphabet", "length", "defect"),
@@ -229,7 +223,7 @@ class TestFormat:
         ],
     )
     def test_length(self, variable: str, alphabet: str, length: int, defect: str) -> None:
-        """A key carries the bytes that its generator makes; hexadecimal text is recognized in any case."""
+        """A key needs the length of its generator's keys. Hexadecimal text may have either case."""
         text = random_text(alphabet, length)
         for each in (text, text.upper()) if alphabet is HEX else (text,):
             assert format_defects(each, MATERIAL[variable]) == ([defect] if defect else [])
@@ -238,7 +232,7 @@ class TestFormat:
         ("length", "defect"), [(1, "fewer than 16 characters"), (15, "fewer than 16 characters"), (16, "16 {}, not {}")]
     )
     def test_a_short_length_is_not_reported(self, length: int, defect: str) -> None:
-        """A length below 16 characters is not reported, and neither is the alphabet."""
+        """For fewer than 16 characters, the exact length and the alphabet are not reported."""
         for alphabet, exact in ((BASE64URL, ("characters", "43 or more")), (HEX, ("hexadecimal digits", "64 or more"))):
             text = random_text(alphabet, length) if length > 1 else alphabet[0]
             assert format_defects(text, MATERIAL[V1]) == [defect.format(*exact)]
@@ -256,18 +250,18 @@ class TestFormat:
         ],
     )
     def test_what_surrounds_a_key(self, spoil: str, defects: list[str]) -> None:
-        """All that surrounds a key is reported at once, from the outside in. No character of it is shown."""
+        """All defects around a key are reported at once, from the outside in. No character is shown."""
         assert format_defects(spoil.format(good_keys()[V1]), MATERIAL[V1]) == defects
 
     @pytest.mark.parametrize(
         ("value", "defect"), [("", None), (" ", BLANK), ("\n", NEWLINE), ('""', QUOTES), ("=", PADDING)]
     )
     def test_nothing_left(self, value: str, defect: str | None) -> None:
-        """A value of nothing but blanks, quotes or padding has nothing else left."""
+        """A value with only blanks, quotes or padding has "nothing else"."""
         assert format_defects(value, MATERIAL[V1]) == [*filter(None, [defect]), "nothing else"]
 
     def test_the_words(self) -> None:
-        """Each defect is a noun phrase, to follow "has"."""
+        """Each defect is a noun phrase that can follow "has"."""
         phrases = [
             "a newline at the end",
             "a blank at the beginning or end",
@@ -277,7 +271,7 @@ class TestFormat:
         assert phrases == [NEWLINE, BLANK, QUOTES, PADDING]
 
     def test_hexadecimal(self) -> None:
-        """Text is hexadecimal when every character is a digit of either case, and there is one."""
+        """Text is hexadecimal if it is not empty and every character is a digit of either case."""
         assert [is_hexadecimal(text) for text in ("0aF", "0aG", "")] == [True, False, False]
 
 
@@ -294,14 +288,14 @@ class TestShape:
         ],
     )
     def test_of_a_generator(self, generator: Generator, alphabet: str, length: int) -> None:
-        """Text has the shape of a generator's keys where its length and its alphabet are theirs."""
+        """Text has the shape of a generator's keys if it has their length and alphabet."""
         text = random_text(alphabet, length)
         assert has_shape(text, generator)
         others = (text[:-1], f"{text}a", f"{text[:-1]}+", f"{text[:-1]}\n", f"{text[:-1]}=", "")
         assert [has_shape(other, generator) for other in others] == [False] * 6
 
     def test_of_two_alphabets(self) -> None:
-        """Every hexadecimal digit is a base64url character, in either case. The reverse does not hold."""
+        """Hexadecimal text in either case has a base64url shape, but not the reverse."""
         digits = secrets.token_hex(32)
         for text in (digits, digits.upper()):
             assert has_shape(text, Generator("token_hex", 32))
@@ -317,17 +311,17 @@ class TestWeak:
 
     @pytest.mark.parametrize(("alphabet", "fewest", "length"), [(BASE64URL, 16, 43), (HEX, 10, 64)])
     def test_distinct_characters(self, alphabet: str, fewest: int, length: int) -> None:
-        """16 distinct characters are needed, in hexadecimal 10; the case of hexadecimal does not count."""
+        """A key needs 16 distinct characters, a hexadecimal key 10 without regard to case."""
         weak, fine = (random_text(alphabet, length, count) for count in (fewest - 1, fewest))
-        said = f"fewer than {fewest} distinct characters"
-        assert [weakness(weak), weakness(fine)] == [said, None]
+        why = f"fewer than {fewest} distinct characters"
+        assert [weakness(weak), weakness(fine)] == [why, None]
         if alphabet is HEX:
-            assert weakness("".join(secrets.choice((char, char.upper())) for char in weak)) == said
+            assert weakness("".join(secrets.choice((char, char.upper())) for char in weak)) == why
 
-    @pytest.mark.parametrize(("length", "said"), [(44, ONE_BLOCK), (43, None), (60, ONE_BLOCK)])
-    def test_period(self, length: int, said: str | None) -> None:
-        """A block is repeated when its period is at most half of the length, also where the last one is cut short."""
-        assert weakness((random_text(BASE64URL, 22, 22) * 3)[:length]) == said
+    @pytest.mark.parametrize(("length", "why"), [(44, ONE_BLOCK), (43, None), (60, ONE_BLOCK)])
+    def test_period(self, length: int, why: str | None) -> None:
+        """A block is repeated if its period is at most half the length. The last block may be incomplete."""
+        assert weakness((random_text(BASE64URL, 22, 22) * 3)[:length]) == why
 
     BLOCK = "aB3dE6gH9jK2mN5pQ"
 
@@ -337,9 +331,9 @@ class TestWeak:
         cut=st.integers(0, 20),
     )
     def test_any_period(self, order: list[str], cut: int) -> None:
-        """A block is repeated if and only if the text is itself when it is moved by such a period."""
+        """A block is repeated if and only if the text equals itself shifted by such a period."""
         text = "".join(order)[cut:]
-        assume(len(set(text)) >= 16)  # fewer are weak for that reason
+        assume(len(set(text)) >= 16)  # fewer characters are weak for another reason
         repeats = any(text[period:] == text[: len(text) - period] for period in range(1, len(text) // 2 + 1))
         assert (weakness(text) == self.ONE_BLOCK) == repeats
 
@@ -348,56 +342,56 @@ class TestWeak:
         ["abcdefghijkLMNOPQRSTUV", "9876543210zyxwvutsrqPO", "qwertyuiopASDFghjkLKJH", "4567890Poiuytrewqlkjhg"],
     )
     def test_runs(self, runs: str) -> None:
-        """Half or more in ascending, descending or keyboard runs of four or more is weak; one less is not."""
+        """A key is weak if half of it is in ascending, descending or keyboard runs of four or more."""
         rest = "-aQ5_bR7-cS9_dT1-eU3_f"
         assert len(runs) == len(rest) == 22
         assert weakness(runs + rest) == weakness(rest + runs) == self.RUNS
         assert weakness(f"{runs}{rest}-") is weakness(f"-{rest}{runs}") is None
 
     def test_a_run_of_three(self) -> None:
-        """Three neighbours are not a run."""
+        """Three consecutive characters are not a run."""
         text = "-".join(f"abC deF ghI jkL mnO pqR stU vwX yz0 {123} {567}".split())
         assert len(text) == 43
         assert weakness(text) is None
 
     def test_one_case(self) -> None:
-        """Base64url without an upper-case or without a lower-case letter is weak; hexadecimal is not."""
+        """Base64url with letters of only one case is weak. Hexadecimal is not."""
         for change in (str.lower, str.upper):
             assert weakness(change(random_text(BASE64URL, 60)) + "-") == self.ONE_CASE
             assert weakness(change(secrets.token_hex(32))) is None
 
     def test_sound(self) -> None:
-        """A sound key is well-formed, is not a placeholder and is not weak."""
+        """A sound key is well-formed, and is not a placeholder or weak."""
         key = good_keys()[V1]
         values = (key, f"{key}-changeme", f"{key}=", "Zy" * 30)
         assert [is_sound(value, MATERIAL[V1]) for value in values] == [True, False, False, False]
 
 
 class TestFingerprint:
-    """The one derivation of a key that may be shown."""
+    """The fingerprint of a key, which may be shown."""
 
     def test_its_definition(self) -> None:
-        """It is BLAKE2b-128 with a separate personalisation; a hexadecimal key is lower-cased first."""
+        """A fingerprint is BLAKE2b-128 with its own personalisation. A hexadecimal key is lower-cased first."""
         text, digits = secrets.token_urlsafe(32), secrets.token_hex(64)
         for key, form in ((text, text), (digits, digits), (digits.upper(), digits)):
             digest = blake2b(form.encode(), digest_size=16, person=b"robodj-sgfp1").hexdigest()
-            assert of(key) == f"sgfp1:{digest}"
-            assert is_fingerprint(of(key))
+            assert fingerprint_of(key) == f"sgfp1:{digest}"
+            assert is_fingerprint(fingerprint_of(key))
 
     @pytest.mark.parametrize(("size", "spellings"), [(32, 4), (64, 16), (33, 1)])
     def test_respelled(self, size: int, spellings: int) -> None:
-        """The unused bits of a base64url key's last character make no difference; a generated key has none set."""
+        """The unused bits of a base64url key's last character are ignored. A generated key has none set."""
         key = secrets.token_urlsafe(size)
         others = respelled(key)
         assert len(others) == spellings - 1
-        assert {of(other) for other in others} <= {of(key)}
+        assert {fingerprint_of(other) for other in others} <= {fingerprint_of(key)}
         assert {canonical(other) for other in others} <= {key}
 
     @pytest.mark.parametrize("digits", [66, 67, 128])
     def test_hexadecimal_has_no_unused_bits(self, digits: int) -> None:
-        """Hexadecimal text has no unused bits: each last digit makes another key."""
+        """Hexadecimal text has no unused bits, so each last digit makes another key."""
         key = secrets.token_hex(64)[: digits - 1]
-        assert len({of(key + last) for last in HEX}) == 16
+        assert len({fingerprint_of(key + last) for last in HEX}) == 16
 
     @pytest.mark.parametrize(
         ("text", "last"),
@@ -412,7 +406,7 @@ class TestFingerprint:
         ],
     )
     def test_last_characters(self, text: str, last: str) -> None:
-        """The spellings of a last character come in order; text that no decoder accepts has one spelling."""
+        """The spellings of a last character are in order. Text that cannot be decoded has one spelling."""
         assert last_characters(text) == last
         assert canonical(text) == (text.lower() if is_hexadecimal(text) else text[:-1] + last[:1])
 
@@ -427,5 +421,5 @@ class TestFingerprint:
         ids=range(14),
     )
     def test_other_text(self, spoil: Callable[[str], str]) -> None:
-        """Only text as the library writes it is a fingerprint."""
-        assert not is_fingerprint(spoil(of(f"{good_keys()[V1]}")))
+        """Only text in the library's exact format is a fingerprint."""
+        assert not is_fingerprint(spoil(fingerprint_of(f"{good_keys()[V1]}")))

@@ -148,4 +148,4 @@ def test_the_measurements(part: str) -> None:
     ran = run(program, env=clean_environment(), cwd=Path(__file__).parent)
     assert (ran.status, ran.err) == (0, "")
     assert re.search(r"^\| .*`scan`.* \|", ran.out, re.MULTILINE)
-    assert "A smoke run: no figure here is a measurement." in ran.out
+    assert "A smoke run: these figures are not measurements." in ran.out

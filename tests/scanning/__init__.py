@@ -1,1 +1,1 @@
-"""Keys that are planted where they must not be, and what finds them: `python tests/scanning` compares."""
+"""Planted keys, and a comparison of scanners that search for them: `python tests/scanning`."""

@@ -1,4 +1,4 @@
-"""What finds planted keys, how fast, and in how much memory: `python tests/scanning` prints the tables."""
+"""Compare how many planted keys scanners find, how fast, and in how much memory: `python tests/scanning`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 _TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:1] = [_TESTS, os.path.join(_TESTS, "benchmarks")]
 
-from machine import describe  # noqa: E402 - they are beside this directory, not in it
+from machine import describe  # noqa: E402 - these modules are not in this directory
 
 from scanning import contents, tools  # noqa: E402
 from scanning.history import Kept, plant_history  # noqa: E402
@@ -32,11 +32,11 @@ MIB = 1 << 20
 PARTS = ("recall", "speed", "memory", "history")
 NOT_INSTALLED = "not installed"
 MOST_FOR_ONE_FILE = 120
-"""After how many seconds a scan of one file is given up."""
+"""The time limit of a scan of one file, in seconds."""
 
 
 def show(*lines: str) -> None:
-    """Print lines at once."""
+    """Print lines, and flush them."""
     sys.stdout.write("\n".join([*lines, ""]))
     sys.stdout.flush()
 
@@ -47,14 +47,14 @@ def table(head: str, rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)) + "\n"
 
 
-def there(*wanted: str) -> list[str]:
-    """Return those of some tools that are installed."""
+def installed(*wanted: str) -> list[str]:
+    """Return the tools that are installed."""
     absent = tools.missing()
     return [each for each in wanted if each not in absent]
 
 
 def is_found(place: Place, found: set[Spot]) -> bool:
-    """Whether one of the spots is in the file and in the lines of a planted key."""
+    """Check whether a spot is in the file and the lines of a planted key."""
     if place.where == "name":
         return Spot(place.path) in found
     lines = range(place.line or 1, (place.last_line or 1) + 1)
@@ -62,14 +62,14 @@ def is_found(place: Place, found: set[Spot]) -> bool:
 
 
 def is_kept_found(kept: Kept, found: set[Spot]) -> bool:
-    """Whether one of the spots is the object itself, or a commit that put it there under its path."""
+    """Check whether a spot is the object, or a commit and path that carry it."""
     if any(each.object == kept.object for each in found):
         return True
     return any((each.commit, each.path) in kept.carriers for each in found if each.object is None)
 
 
 def _shares(planted: dict[str, str], found: dict[str, set[str]], columns: Sequence[str]) -> Iterable[Sequence[str]]:
-    """Yield a row for each group: how many there are, and how many each tool has found."""
+    """Yield a row for each group: the number of planted keys, and how many each tool found."""
     of_group = defaultdict(list)
     for name, group in planted.items():
         of_group[group].append(name)
@@ -79,7 +79,7 @@ def _shares(planted: dict[str, str], found: dict[str, set[str]], columns: Sequen
 
 
 def recall(work: Path) -> None:
-    """Compare what is found of the planted keys, and in real files without any."""
+    """Compare the findings in files with planted keys, and in real files without keys."""
     keys = new_keys()
     bench = Bench(work / "bench", keys)
     planted, history, real = work / "planted", work / "repository", work / "real"
@@ -97,27 +97,27 @@ def recall(work: Path) -> None:
         runs = {
             (tool, where): pool.submit(bench.run, tool, where)
             for where in (real, planted)
-            for tool in there(DETECT_SECRETS, *OURS, GITLEAKS)
+            for tool in installed(DETECT_SECRETS, *OURS, GITLEAKS)
         }
     for tool, where in [each for each, future in runs.items() if future.result().status < 0]:
-        show(f"**{tool} was given up** after {tools.LIMIT} s on the {where.name} files: its column is not complete.\n")
+        show(f"**{tool} timed out** after {tools.LIMIT} s on the {where.name} files: its column is incomplete.\n")
     for (tool, where), future in runs.items():
         if where == planted:
             found = set(spots(tool, future.result(), planted))
             in_files[tool] = {name for name, place in places.items() if is_found(place, found)}
         else:
             alarms[tool] = spots(tool, future.result(), real)
-    for tool in there(*OURS, GITLEAKS):
+    for tool in installed(*OURS, GITLEAKS):
         found = set(spots(tool, bench.run(tool, history, history=True), history))
         in_history[tool] = {name for name, each in kept.items() if is_kept_found(each, found)}
     show("### Planted keys in files, and how many are found\n")
-    head = f"where, or as what | planted | {' | '.join(columns)}"
+    head = f"place or encoding | planted | {' | '.join(columns)}"
     show(table(head, _shares({name: each.group for name, each in places.items()}, in_files, columns)))
     show("### Planted keys in a git repository, and how many are found\n")
-    head = f"where | planted | {' | '.join(columns[:3])}"
+    head = f"place | planted | {' | '.join(columns[:3])}"
     show(table(head, _shares({name: each.group for name, each in kept.items()}, in_history, columns[:3])))
-    show("detect-secrets looks at no history. It was not given files over 256 KiB, for which it needs minutes.\n")
-    show(f"### Findings in {copied:,} real files without any key\n")
+    show("detect-secrets does not scan history. It did not get files over 256 KiB, which take it minutes.\n")
+    show(f"### Findings in {copied:,} real files without keys\n")
     rows = []
     for tool in columns:
         if tool in alarms:
@@ -129,15 +129,15 @@ def recall(work: Path) -> None:
 
 
 def _figures(runs: Sequence[Run], size: int) -> tuple[str, ...]:
-    """Return the cells of a tool's runs."""
+    """Return the table cells for the runs of a tool."""
     seconds = statistics.median(each.seconds for each in runs)
     ends = f"{min(each.seconds for each in runs):.1f} to {max(each.seconds for each in runs):.1f}"
-    on_processor = statistics.median(each.on_processor for each in runs)
-    given_up = " (given up)" if any(each.status < 0 for each in runs) else ""
+    cpu_seconds = statistics.median(each.cpu_seconds for each in runs)
+    timed_out = " (timed out)" if any(each.status < 0 for each in runs) else ""
     return (
-        f"{seconds:.1f}{given_up}",
+        f"{seconds:.1f}{timed_out}",
         ends,
-        f"{on_processor:.1f}",
+        f"{cpu_seconds:.1f}",
         f"{size / MIB / seconds:.0f}",
         f"{max(each.mib for each in runs):.0f}",
     )
@@ -158,27 +158,27 @@ def speed(work: Path, size: int, rounds: int) -> None:
     bench, root = Bench(work / "bench", new_keys()), work / "mixed"
     made = contents.mix(root, size)
     contents.read_all(root)
-    runs = _interleaved(bench, there(*OURS, GITLEAKS, RIPGREP), root, rounds)
+    runs = _interleaved(bench, installed(*OURS, GITLEAKS, RIPGREP), root, rounds)
     show(f"### {size // MIB:,} MiB of mixed files, rounds: {rounds}\n")
     show(table("files | number | MiB", ((kind, str(n), f"{of / MIB:.0f}") for kind, (n, of) in made.items())))
     rows = [(name, *_figures(each, size)) for name, each in runs.items()]
     rows += [(name, NOT_INSTALLED, *[""] * 4) for name in (GITLEAKS, RIPGREP) if name not in runs]
-    show(table("tool | median, s | from, to, s | on processors, s | MiB/s | most memory, MiB", rows))
+    show(table("tool | median, s | from, to, s | CPU, s | MiB/s | most memory, MiB", rows))
 
 
 def memory(work: Path, sizes: Sequence[int]) -> None:
-    """Measure the memory for one file, of several sizes."""
+    """Measure the memory for one file, with several sizes."""
     bench = Bench(work / "bench", new_keys())
     rows = []
-    names = there(*OURS, GITLEAKS, RIPGREP)
+    names = installed(*OURS, GITLEAKS, RIPGREP)
     for size in sizes:
         directory = work / "single"
         contents.single(directory / "file.txt", size)
         contents.read_all(directory)
         runs = [bench.run(name, directory, limit=MOST_FOR_ONE_FILE) for name in names]
-        given_up = [" (given up)" if each.status < 0 else "" for each in runs]
+        timed_out = [" (timed out)" if each.status < 0 else "" for each in runs]
         figures = [f"{each.mib:.0f} MiB, {each.seconds:.1f} s" for each in runs]
-        rows.append((f"{size // MIB:,} MiB", *map("".join, zip(figures, given_up, strict=True))))
+        rows.append((f"{size // MIB:,} MiB", *map("".join, zip(figures, timed_out, strict=True))))
         shutil.rmtree(directory)
     show("### One file of real text and code: the most memory, and the time\n")
     show(table(f"file | {' | '.join(names)}", rows))
@@ -189,29 +189,29 @@ def history(work: Path, objects: int, rounds: int) -> None:
     bench, root = Bench(work / "bench", new_keys()), work / "repository"
     count = contents.repository(root, objects)
     contents.read_all(root)
-    names = there(*OURS, GITLEAKS)
+    names = installed(*OURS, GITLEAKS)
     runs = _interleaved(bench, names, root, rounds, history=True)
     show(f"### A repository of {count:,} objects with all of its history, rounds: {rounds}\n")
     rows = []
     for name, each in runs.items():
-        seconds, ends, on_processor, _, mib = _figures(each, 0)
-        rows.append((name, seconds, ends, on_processor, mib))
-    show(table("tool | median, s | from, to, s | on processors, s | most memory, MiB", rows))
+        seconds, ends, cpu_seconds, _, mib = _figures(each, 0)
+        rows.append((name, seconds, ends, cpu_seconds, mib))
+    show(table("tool | median, s | from, to, s | CPU, s | most memory, MiB", rows))
 
 
 def main() -> int:
     """Compare and measure, and print the tables."""
     parser = argparse.ArgumentParser(prog="python tests/scanning", description=__doc__)
-    parser.add_argument("--part", choices=PARTS, action="append", help="this part alone; may be repeated")
-    parser.add_argument("--rounds", type=int, default=3, help="of what is timed")
-    parser.add_argument("--smoke", action="store_true", help="little of everything: a test, no measurement")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each run is timed")
+    parser.add_argument("--smoke", action="store_true", help="test each part with little data")
     options = parser.parse_args()
     show(*(f"- {what}: {text}" for what, text in describe().items()), f"- tools: {tools.versions()}")
     for tool in tools.missing():
-        show(f"- **{tool} is not installed**, and left out")
+        show(f"- **{tool} is not installed**, and was skipped")
     show("")
     if options.smoke:
-        show("**A smoke run: no figure here is a measurement.**\n")
+        show("**A smoke run: these figures are not measurements.**\n")
     rounds, sizes = (1, [MIB, 4 * MIB]) if options.smoke else (options.rounds, [16 * MIB, 256 * MIB, 1024 * MIB])
     parts: dict[str, Callable[[Path], None]] = {
         "recall": recall,

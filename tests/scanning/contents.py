@@ -1,4 +1,4 @@
-"""What is scanned to measure speed and memory: real files and made ones, in the mixture of a large work tree."""
+"""The files that are scanned to measure speed and memory: real and generated files, as in a large work tree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 
 def noise(name: str, size: int) -> bytes:
-    """Return bytes that look random and are always the same."""
+    """Return bytes that look random but are always the same."""
     return hashlib.shake_256(name.encode()).digest(size)
 
 
@@ -58,7 +58,7 @@ def _json() -> Iterator[bytes]:
 
 
 def _scripts() -> Iterator[bytes]:
-    """Yield real scripts in one line, where there are any, or code of Python without its line ends."""
+    """Yield real minified scripts, or otherwise Python code without line ends."""
     roots = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), "/usr/share")
     paths = [
         os.path.join(here, name)
@@ -101,11 +101,11 @@ MIXTURE: dict[str, tuple[Callable[[], Iterator[bytes]], int, str]] = {
     "UTF-16": (_utf_16, 6, "txt"),
     "large single files": (_large, 10, "log"),
 }
-"""What makes the files, and how many hundredths of all are such."""
+"""By kind: the function that makes the contents, the percentage of all bytes, and the suffix."""
 
 
 def mix(root: Path, size: int) -> dict[str, tuple[int, int]]:
-    """Write files of a size altogether, and return how many there are of each kind, and their bytes."""
+    """Write files with this total size, and return the number and the bytes of each kind."""
     made = {}
     for kind, (contents, share, suffix) in MIXTURE.items():
         left, count = size * share // 100, 0
@@ -122,7 +122,7 @@ def mix(root: Path, size: int) -> dict[str, tuple[int, int]]:
 
 
 def single(path: Path, size: int) -> None:
-    """Write one file of real text and code of a size."""
+    """Write one file of real text and code, with this size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         left = size
@@ -133,7 +133,7 @@ def single(path: Path, size: int) -> None:
 
 
 def read_all(root: Path) -> None:
-    """Read all files once, so that none who comes later finds them sooner."""
+    """Read all files once, so they are in the cache for every tool."""
     for path in [root] if root.is_file() else (each for each in root.rglob("*") if each.is_file()):
         with path.open("rb") as file:
             while file.read(MIB):
@@ -141,7 +141,7 @@ def read_all(root: Path) -> None:
 
 
 def repository(root: Path, objects: int) -> int:
-    """Make a repository of so many objects: four in each commit, a blob, two trees and itself. Return how many."""
+    """Make a repository with about this many objects, four for each commit. Return their number."""
     root.mkdir()
     environ = {"PATH": os.environ["PATH"], **GIT_SETTINGS}
     subprocess.run(["git", "init", "--quiet"], cwd=root, env=environ, check=True)  # noqa: S607

@@ -1,4 +1,4 @@
-"""The keys that are planted in a git repository, everywhere that git keeps something."""
+"""The keys that are planted in a git repository, in every place where git keeps data."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ GIT_SETTINGS = {
     "GIT_COMMITTER_EMAIL": "ada@example.org",
     "GIT_COMMITTER_DATE": "2026-05-01T10:00:00Z",
 }
-"""The same git for everybody: no configuration of a user, and one identity."""
+"""Settings for the same result on every machine: no user's configuration, and a fixed identity."""
 
 Carriers = frozenset[tuple[str | None, str]]
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Where git keeps a planted key, and as what it must be reported. It holds nothing of the key.
+    """Where git keeps a planted key, and how it must be reported. It has no part of the key.
 
     Attributes:
-        name: what the plant is called.
+        name: the name of the plant.
         fingerprint: the key's fingerprint.
-        secret: the secret that it is a key of.
-        form: `raw`, or what it is encoded as.
-        kind: what kind of object holds it.
+        secret: the name of the secret.
+        form: `raw`, or the encoding.
+        kind: the kind of the object.
         object: the object's name.
-        carriers: which commits put it there, under which paths; `None` for the index.
+        carriers: the commits and paths of the object; `None` for the index.
         line: the line in the object, from 1; `None` in a tree, which has none.
         column: the character in the line, from 1.
         is_staged: whether the next commit adds it.
@@ -59,14 +59,14 @@ class Kept:
 
     @property
     def group(self) -> str:
-        """What kind of plant it is: a row of the tables."""
+        """The kind of plant, which is a row of the tables."""
         if self.kind != "blob":
-            return {"tree": "names in trees", "commit": "commits", "tag": "messages of tags"}[self.kind]
-        return "files of commits and of the index" if self.carriers else "files that nothing leads to"
+            return {"tree": "names in trees", "commit": "commits", "tag": "tag messages"}[self.kind]
+        return "files of commits and of the index" if self.carriers else "unreachable files"
 
 
 def _carried(key: str, form: str) -> tuple[str, int]:
-    """Return text that carries a key, and which of its characters is the first one that holds a part of it."""
+    """Return text that contains a key, and the offset of the first character that holds a part of it."""
     if form == "base64":
         return base64.b64encode(f"k={key}\n".encode()).decode(), 2
     return key.encode().hex() if form == "hex" else key, 0
@@ -77,11 +77,11 @@ def _encoding(form: str) -> str:
 
 
 class History:
-    """Makes a repository with planted keys.
+    """A repository with planted keys.
 
     Args:
         root: an empty directory.
-        keys: the keys that are delivered, by their variables.
+        keys: the delivered keys, by variable.
     """
 
     def __init__(self, root: Path, keys: dict[str, str]) -> None:
@@ -91,12 +91,12 @@ class History:
         self.kept: dict[str, Kept] = {}
 
     def git(self, *arguments: str, given: bytes | None = None) -> str:
-        """Run git, and return the name or the like that it answers."""
+        """Run git, and return its output."""
         return self._git(*arguments, given=given).decode().strip()
 
     def _git(self, *arguments: str, given: bytes | None = None) -> bytes:
         done = subprocess.run(
-            ["git", *arguments],  # noqa: S607 - whichever git there is
+            ["git", *arguments],  # noqa: S607 - any installed git
             cwd=self._root,
             env=self._environment,
             input=given,
@@ -104,7 +104,7 @@ class History:
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(arguments[0], done.returncode)  # its output may hold a key
+            raise RuntimeError(arguments[0], done.returncode)  # without the output, which may have a key
         return done.stdout
 
     def write(self, path: str, variable: str, form: str = "raw") -> None:
@@ -115,7 +115,7 @@ class History:
         file.write_bytes(f"# {path}\nkey: {text}\nend\n".encode(_encoding(form)))
 
     def commit(self, message: str, *paths: str) -> str:
-        """Commit some paths, or all that has changed, and return the commit's name."""
+        """Commit some paths, or all changes, and return the commit's name."""
         self.git("add", "--all", *(paths or (".",)))
         self.git("commit", "--allow-empty", "--quiet", "--message", message)
         return self.git("rev-parse", "HEAD")
@@ -123,7 +123,7 @@ class History:
     def _keep(
         self, name: str, variable: str, where: str, carriers: Carriers = frozenset(), form: str = "raw", **more: bool
     ) -> None:
-        """Take note of a key, in the object that git says is there."""
+        """Record a key and the object that contains it."""
         hash_, kind = self.git("rev-parse", where), self.git("cat-file", "-t", where)
         line = column = None
         if kind != "tree":
@@ -142,14 +142,14 @@ class History:
         return commit
 
     def build(self) -> dict[str, Kept]:
-        """Make the repository, and return where git keeps each key, by the plant's name."""
+        """Make the repository, and return the record of each key, by the plant's name."""
         self._root.mkdir(exist_ok=True)
         self.git("init", "--quiet", "--initial-branch=main")
         (self._root / "README").write_bytes(b"nothing here\n" * 50)
         self._first_commits()
         self._messages()
         self._branches()
-        self.git("repack", "-a", "-d", "--quiet")  # what follows is loose, and what was, is packed
+        self.git("repack", "-a", "-d", "--quiet")  # earlier objects are packed, and later ones loose
         self._stashes()
         self._rewritten()
         self._unreachable()
@@ -257,7 +257,7 @@ class History:
         self.git("switch", "--quiet", "main")
 
     def _stashes(self) -> None:
-        for number in range(2):  # the older one is in the reflog alone
+        for number in range(2):  # the older stash is only in the reflog
             path = f"stash {number}.txt"
             self.write("README", V2)
             with (self._root / "README").open("ab") as file:
@@ -286,12 +286,12 @@ class History:
         for variable, word in ((V1, "v1"), (V2, "v2")):
             given = f"nobody has\nthis: {self._keys[variable]}\n".encode()
             blob = self.git("hash-object", "-w", "--stdin", given=given)
-            self._keep(f"a blob that nothing leads to {word}", variable, blob)
+            self._keep(f"an unreachable blob {word}", variable, blob)
         tree = self.git("rev-parse", "HEAD^{tree}")
         commit = self.git("commit-tree", tree, given=f"nobody has {self._keys[V1]}\n".encode())
-        self._keep("a commit that nothing leads to", V1, commit)
+        self._keep("an unreachable commit", V1, commit)
         blob = self.git("hash-object", "-w", "--stdin", given=b"\n" * 1_048_560 + b"  " + self._keys[V2].encode())
-        self._keep("a large blob that nothing leads to", V2, blob)
+        self._keep("a large unreachable blob", V2, blob)
 
     def _in_the_index(self) -> None:
         for name, variable, path, form in (
@@ -301,7 +301,7 @@ class History:
         ):
             self.write(path, variable, form)
             self.git("add", path)
-            (self._root / path).unlink()  # it is in the index alone
+            (self._root / path).unlink()  # it is only in the index
             self._keep(name, variable, f":{path}", frozenset({(None, path)}), form, is_staged=True)
 
 
@@ -336,29 +336,29 @@ PLACES: tuple[str, ...] = (
     "the message of an amended commit",
     "a commit that was reset away",
     "a commit of no branch",
-    "a blob that nothing leads to v1",
-    "a blob that nothing leads to v2",
-    "a commit that nothing leads to",
-    "a large blob that nothing leads to",
+    "an unreachable blob v1",
+    "an unreachable blob v2",
+    "an unreachable commit",
+    "a large unreachable blob",
     "staged",
     "staged in base64",
     "staged in UTF-16",
 )
-"""The names of all of them, which are known before there is a repository."""
+"""The names of all plants, which tests need before there is a repository."""
 
 
 def plant_history(root: Path, keys: dict[str, str]) -> dict[str, Kept]:
-    """Plant all keys that git keeps, and return where each one is, by its name.
+    """Plant all keys in a git repository, and return the record of each one, by its name.
 
     Args:
         root: an empty directory.
-        keys: the keys that are delivered, by their variables.
+        keys: the delivered keys, by variable.
     """
     return History(root, keys).build()
 
 
 def holding(root: Path, keys: dict[str, str]) -> Iterator[str]:
-    """Yield each of git's own files that has a key in it, as git writes the message of a commit into some.
+    """Yield each file in `.git` that has a key: git writes commit messages into some of them.
 
     Args:
         root: the repository.

@@ -1,6 +1,6 @@
-"""The keys that are planted in files: in which form, encoding and surroundings, and where exactly each one stands.
+"""The keys that are planted in files: their form, encoding, surroundings and exact position.
 
-Where a key stands is worked out from the text before it, character by character, and not as the scan does it.
+The position of a key is computed from the text before it, and not with the code of the scan.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"
 SECRETS = {V1: "secret.key", V2: "secret_v2.key"}
 MAKE: dict[str, Callable[[], str]] = {V1: lambda: secrets.token_urlsafe(32), V2: lambda: secrets.token_hex(64)}
-"""How a key of each variable is made: when the corpus is, so that none is in the repository."""
+"""The generators of the keys. Keys are made at run time, so none is in the repository."""
 REDACTED = "[redacted]"
 MIB = 1 << 20
-_FILLER = "A line of text that holds no key, so that those after it lie far away.\n"
+_FILLER = "A line of text without a key, which moves the following lines further back.\n"
 
 
 def key_fingerprint(key: str) -> str:
@@ -35,22 +35,22 @@ def key_fingerprint(key: str) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a key was planted, and as what it must be reported. It holds nothing of the key.
+    """Where a key was planted, and how it must be reported. It has no part of the key.
 
     Attributes:
-        name: what the plant is called.
-        group: what kind of plant it is: a row of the tables.
-        path: the file, from the corpus's directory, as it may be shown.
-        rule: how it is known to be a key.
-        where: what kind of place it is.
+        name: the name of the plant.
+        group: the kind of plant, which is a row of the tables.
+        path: the file below the corpus's directory, as it may be shown.
+        rule: the rule that must find it.
+        where: the kind of place.
         fingerprint: the key's fingerprint.
-        secret: the secret that it is a key of.
-        form: `raw`, or what it is encoded as.
-        line: the line, from 1; `None` where there are none.
-        column: the character in the line, from 1; `None` where that has no meaning.
-        offset: where it begins, in bytes; `None` in a name.
-        last_line: the line where it ends.
-        by_fingerprint: whether it can be found by its fingerprint alone.
+        secret: the name of the secret.
+        form: `raw`, or the encoding.
+        line: the line, from 1; `None` in a name.
+        column: the character in the line, from 1; `None` in binary data and names.
+        offset: the offset in bytes; `None` in a name.
+        last_line: the last line of the key.
+        by_fingerprint: whether a search by fingerprint can find it.
     """
 
     name: str
@@ -69,12 +69,12 @@ class Place:
 
 
 class Carried(NamedTuple):
-    """Text that carries a key.
+    """Text that contains a key.
 
     Attributes:
         text: the text.
-        at: which of its characters is the first one of the key, or the first one that holds a part of it.
-        form: what the key is encoded as.
+        at: the offset of the first character that holds a part of the key.
+        form: the encoding of the key.
     """
 
     text: str
@@ -84,22 +84,22 @@ class Carried(NamedTuple):
 
 @dataclass(frozen=True)
 class Plant:
-    """A key that is to be planted in a file of its own.
+    """A key to plant in a separate file.
 
     Attributes:
-        name: what the plant is called.
-        group: what kind of plant it is.
-        variable: whose key it is.
-        carry: what makes the text that carries the key.
+        name: the name of the plant.
+        group: the kind of plant.
+        variable: the variable of the key.
+        carry: makes the text that contains the key.
         before: the text before it.
         after: the text after it.
-        encode: how the text becomes bytes.
-        form: what the whole text is encoded as, for the scan.
-        lead: how many bytes of other text stand before all that.
-        suffix: the end of the file's name.
-        is_known: whether the key is delivered; another one is found because it is assigned to the variable.
-        is_text: whether a character in a line has a meaning.
-        by_fingerprint: whether it can be found by its fingerprint alone.
+        encode: encodes the text.
+        form: the encoding of the whole text, as the scan reports it.
+        lead: the number of bytes of other text at the beginning.
+        suffix: the suffix of the file's name.
+        is_known: whether the key is delivered; otherwise it is found because it is assigned to the variable.
+        is_text: whether columns have a meaning.
+        by_fingerprint: whether a search by fingerprint can find it.
     """
 
     name: str
@@ -117,7 +117,7 @@ class Plant:
     by_fingerprint: bool = True
 
     def plant(self, root: Path, keys: dict[str, str]) -> Place:
-        """Write the file, and return where the key stands in it."""
+        """Write the file, and return the place of the key."""
         key = keys[self.variable] if self.is_known else MAKE[self.variable]()
         carried = self.carry(key)
         before = (_FILLER * (self.lead // len(_FILLER) + 1))[: self.lead] + self.before
@@ -138,40 +138,40 @@ class Plant:
             form=" in ".join(forms) or "raw",
             line=self.encode(until).count(b"\n") + 1,
             column=len(until) - until.rfind("\n") if self.is_text else None,
-            # In big-endian UTF-16, the first byte that is not zero.
+            # In big-endian UTF-16, of the first byte that is not zero.
             offset=len(self.encode(until)) + self.encode("ab").endswith(b"\0a\0b"),
             last_line=self.encode(before + carried.text).count(b"\n") + 1,
             by_fingerprint=self.by_fingerprint,
         )
 
 
-# ---- what carries a key -------------------------------------------------------------------------------------------
+# ---- texts that contain a key -------------------------------------------------------------------------------------
 
 
 def raw(key: str) -> Carried:
-    """Carry a key as it is."""
+    """Return a key unchanged."""
     return Carried(key, 0, "")
 
 
 def upper(key: str) -> Carried:
-    """Carry a hexadecimal key in capitals."""
+    """Return a hexadecimal key in capitals."""
     return Carried(key.upper(), 0, "")
 
 
 def in_hexadecimal(key: str) -> Carried:
-    """Carry a key's bytes in hexadecimal."""
+    """Encode a key in hexadecimal."""
     return Carried(key.encode().hex(), 0, "hex")
 
 
 def in_capital_hexadecimal(key: str) -> Carried:
-    """Carry a key's bytes in hexadecimal, in capitals."""
+    """Encode a key in hexadecimal, in capitals."""
     return Carried(key.encode().hex().upper(), 0, "hex")
 
 
 def in_base64(
     lead: str = "", tail: str = "", *, urlsafe: bool = False, padded: bool = True, encoding: str = "ascii"
 ) -> Callable[[str], Carried]:
-    """Return what carries a key in base64, between other text that is encoded with it."""
+    """Return a function that encodes a key in base64, together with text before and after it."""
     encode = base64.urlsafe_b64encode if urlsafe else base64.b64encode
 
     def carry(key: str) -> Carried:
@@ -183,7 +183,7 @@ def in_base64(
 
 
 def within(inner: Callable[[str], Carried], lead: str = "", tail: str = "") -> Callable[[str], Carried]:
-    """Return what carries in base64 the text that carries a key."""
+    """Return a function that encodes the text of another one in base64."""
 
     def carry(key: str) -> Carried:
         carried = inner(key)
@@ -194,7 +194,7 @@ def within(inner: Callable[[str], Carried], lead: str = "", tail: str = "") -> C
 
 
 def hexed(inner: Callable[[str], Carried]) -> Callable[[str], Carried]:
-    """Return what carries in hexadecimal the text that carries a key."""
+    """Return a function that encodes the text of another one in hexadecimal."""
 
     def carry(key: str) -> Carried:
         carried = inner(key)
@@ -206,7 +206,7 @@ def hexed(inner: Callable[[str], Carried]) -> Callable[[str], Carried]:
 def wrapped(
     inner: Callable[[str], Carried], width: int, *, indent: str = "", end: str = "\n"
 ) -> Callable[[str], Carried]:
-    """Return what carries a text in lines of a width."""
+    """Return a function that wraps the text of another one."""
 
     def carry(key: str) -> Carried:
         text, at, form = inner(key)
@@ -216,7 +216,7 @@ def wrapped(
     return carry
 
 
-# ---- how a text becomes bytes -------------------------------------------------------------------------------------
+# ---- encodings of whole files -------------------------------------------------------------------------------------
 
 
 def _in(encoding: str, mark: str = "") -> Callable[[str], bytes]:
@@ -302,7 +302,7 @@ _ONLY_LIVE: dict[str, tuple[str, str]] = {
     "glued with letters on both sides": ("ab", "ab\n"),
     "glued with letters and a hyphen": ("ab", "ab-ab\n"),
 }
-"""A fingerprint is of a whole key: where nothing shows where it begins or ends, it cannot be compared."""
+"""Only a search for the key itself finds these: a fingerprint needs the beginning and the end of a key."""
 _ASSIGNMENTS: dict[str, tuple[str, str, str]] = {
     "a shell": ("export {}=", "\n", ".sh"),
     "a shell with quotes": ("{}='", "'\nexport X\n", ".sh"),
@@ -332,7 +332,7 @@ _ASSIGNMENTS: dict[str, tuple[str, str, str]] = {
 
 
 def _of_both() -> Iterator[tuple[str, str]]:
-    """Yield both variables, with a word that tells their plants apart."""
+    """Yield both variables, with a word for the names of their plants."""
     yield from ((V1, "v1"), (V2, "v2"))
 
 
@@ -436,19 +436,15 @@ def _in_encodings() -> Iterator[Plant]:
 
 
 _PLACES_AT_A_BORDER = (-200, -129, -128, -127, -64, -44, -43, -42, -21, -1, 0, 1, 43)
-_AGAIN = 1 << 15
-"""How much of a block is looked at again with the next one."""
-_BORDERS = {"the first": MIB, "the second": 2 * MIB, "what is looked at again": MIB - _AGAIN}
+_OVERLAP = 1 << 15
+"""How many bytes of a block are searched again with the next one."""
+_BORDERS = {"the first": MIB, "the second": 2 * MIB, "the overlap": MIB - _OVERLAP}
 
 
 def _at_borders() -> Iterator[Plant]:
     for variable, word in _of_both():
         for place in _PLACES_AT_A_BORDER:
-            for border, at in {
-                "the first": MIB,
-                "the second": 2 * MIB,
-                "what is looked at again": MIB - _AGAIN,
-            }.items():
+            for border, at in _BORDERS.items():
                 if border == "the first" or place in {-43, -21, 0}:
                     name = f"{place:+} from {border} border {word}"
                     yield Plant(name, "at a border", variable, raw, " ", " and more\n" * 30, lead=at + place - 1)
@@ -470,7 +466,7 @@ def _at_borders() -> Iterator[Plant]:
 
 
 def _in_long_lines() -> Iterator[Plant]:
-    script = "function(a,b){return a.b?c(a):d[b]};" * 3000  # some 100 KiB
+    script = "function(a,b){return a.b?c(a):d[b]};" * 3000  # about 100 KiB
     digits = base64.b64encode(bytes(range(200)) * 400).decode()
     for variable, word in _of_both():
         for name, carry in {"as it is": raw, "base64": in_base64("=", "\n"), "hexadecimal": in_hexadecimal}.items():
@@ -490,12 +486,12 @@ def _assigned() -> Iterator[Plant]:
         for name, (before, after, suffix) in _ASSIGNMENTS.items():
             for is_known in (True, False):
                 title = f"{name} {word} {'delivered' if is_known else 'another'}"
-                group = "assignments" if is_known else "assignments of a key that is not known"
+                group = "assignments" if is_known else "assignments of an unknown key"
                 before_it, after_it = before.format(variable), after.format()
                 yield Plant(title, group, variable, raw, before_it, after_it, suffix=suffix, is_known=is_known)
         before, after = f"apiVersion: v1\nkind: Secret\ndata:\n  {variable}: ", "\n"
         for title, is_known in {"delivered": True, "another": False}.items():
-            group = "assignments" if is_known else "assignments of a key that is not known"
+            group = "assignments" if is_known else "assignments of an unknown key"
             for name, carry in {"whole": in_base64(), "with the end of a line": in_base64(tail="\n")}.items():
                 whole = f"data of Kubernetes {name} {word} {title}"
                 yield Plant(whole, group, variable, carry, before, after, suffix=".yaml", is_known=is_known)
@@ -509,7 +505,7 @@ PLANTS: tuple[Plant, ...] = (
     *_in_long_lines(),
     *_assigned(),
 )
-"""All that are planted in the content of files."""
+"""The keys that are planted in the content of files."""
 
 _NAMES: dict[str, Callable[[str], str]] = {
     "a file's name": lambda key: key,
@@ -523,7 +519,7 @@ _LINKS: dict[str, tuple[str, str]] = {
     "a link that names it": ("/run/backup-", ".txt"),
 }
 NAMED: tuple[str, ...] = tuple(f"{name} {word}" for _, word in _of_both() for name in (*_NAMES, *_LINKS))
-"""All that are planted in names and links."""
+"""The names of the keys that are planted in names and links."""
 
 
 def _named(root: Path, keys: dict[str, str]) -> Iterator[Place]:
@@ -549,11 +545,11 @@ def _named(root: Path, keys: dict[str, str]) -> Iterator[Place]:
 
 
 def plant_files(root: Path, keys: dict[str, str]) -> dict[str, Place]:
-    """Plant all keys that are in files, and return where each one is, by its name.
+    """Plant all keys in files, and return the place of each one, by its name.
 
     Args:
         root: an empty directory.
-        keys: the keys that are delivered, by their variables.
+        keys: the delivered keys, by variable.
     """
     places = [each.plant(root, keys) for each in PLANTS]
     if os.name != "nt":

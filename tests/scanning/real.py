@@ -1,4 +1,4 @@
-"""Real files without any planted key: those that come with this Python, and with its packages."""
+"""Real files without planted keys: those of this Python and its packages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LEAST_FILES = 5000
-"""How many of them must show that there is no false alarm."""
+"""How many files must have no false alarm."""
 _COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".a", ".o", ".exe", ".lib")
 _MORE = ("/usr/include", "/usr/share")
-"""Where there are further ones, where Python has too few."""
+"""Directories with more files, if Python has too few."""
 
 
 def is_text(path: str) -> bool:
-    """Whether a file is text or code, as far as its name and its beginning tell."""
+    """Check by its name and its beginning whether a file is text or code."""
     if path.endswith(_COMPILED):
         return False
     try:
@@ -45,10 +45,10 @@ def _directories() -> Iterator[str]:
 
 @cache
 def real_directories(least: int = LEAST_FILES) -> tuple[tuple[str, ...], int]:
-    """Return directories that have so many files of text and code, and how many these are: few enough to be quick.
+    """Return the first directories with enough files of text and code, and the number of these files.
 
     Args:
-        least: how many files there must be.
+        least: the minimum number of files.
     """
     chosen: list[str] = []
     count = 0
@@ -61,10 +61,10 @@ def real_directories(least: int = LEAST_FILES) -> tuple[tuple[str, ...], int]:
 
 
 def real_files(least: int = LEAST_FILES) -> Iterator[tuple[str, str]]:
-    """Yield so many files of text and code in these directories, and a name for each in a directory of copies.
+    """Yield each file of text and code in these directories, and a name for its copy.
 
     Args:
-        least: how many files there must be.
+        least: the minimum number of files.
     """
     for number, directory in enumerate(real_directories(least)[0]):
         for path in _files(directory):

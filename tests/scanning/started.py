@@ -1,4 +1,4 @@
-"""Run a command, and write what it took: a process of its own, since one is said to be as large as what started it."""
+"""Run a command, and write its time and memory. A new process counts the memory of the process that started it."""
 
 import json
 import os
@@ -7,16 +7,16 @@ import time
 
 
 def main() -> None:
-    """Run the command that is named after the file for the figures, the file for its output, and its time limit."""
+    """Run the command. The arguments are the files for the figures and the output, the time limit, and the command."""
     figures, output, limit, *command = sys.argv[1:]
     began = time.perf_counter()
     child = os.fork()
     if not child:
-        os.setsid()  # what it starts is given up with it
+        os.setsid()  # so its children are killed with it
         written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(written, 1)
         os.dup2(os.open(os.devnull, os.O_RDWR), 2)
-        os.execvp(command[0], command)  # noqa: S606 - no shell is what is wanted
+        os.execvp(command[0], command)  # noqa: S606 - without a shell on purpose
     status = None
     while status is None:
         ended, how, usage = os.wait4(child, os.WNOHANG)
@@ -34,7 +34,7 @@ def main() -> None:
             {
                 "status": status,
                 "seconds": took,
-                "on_processor": usage.ru_utime + usage.ru_stime,
+                "cpu_seconds": usage.ru_utime + usage.ru_stime,
                 "mib": usage.ru_maxrss / 1024,
             },
             file,

@@ -1,4 +1,4 @@
-"""The scanners that are compared, and what each of them finds."""
+"""The scanners to compare, and their findings."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ LIVE, BY_FINGERPRINT = "`scan`", "`scan --fingerprints`"
 GITLEAKS, DETECT_SECRETS, RIPGREP = "gitleaks", "detect-secrets", "`rg -F`"
 OURS = (LIVE, BY_FINGERPRINT)
 LIMIT = 1200
-"""After how many seconds a run is given up."""
+"""The time limit of a run, in seconds."""
 MOST_FOR_DETECT_SECRETS = 256 * 1024
-"""Larger files, in bytes, are kept from detect-secrets."""
+"""The size limit of files for detect-secrets, in bytes."""
 _STARTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "started.py")
 _PROGRAMS = {GITLEAKS: "gitleaks", DETECT_SECRETS: "detect-secrets", RIPGREP: "rg"}
 
 
 def program(tool: str) -> str | None:
-    """Return a tool's program; `None` where it is not installed."""
-    beside = os.path.join(os.path.dirname(sys.executable), _PROGRAMS[tool])
-    return beside if os.path.exists(beside) else shutil.which(_PROGRAMS[tool])
+    """Return the path of a tool, or `None` if it is not installed."""
+    path = os.path.join(os.path.dirname(sys.executable), _PROGRAMS[tool])
+    return path if os.path.exists(path) else shutil.which(_PROGRAMS[tool])
 
 
 def missing() -> list[str]:
@@ -40,36 +40,36 @@ def missing() -> list[str]:
 
 
 def versions() -> str:
-    """Return the versions of what is compared, as far as each tells."""
-    asked = {"git": ["git", "--version"], "rg": ["rg", "--version"], "gitleaks": ["gitleaks", "version"]}
-    asked["gitleaks (Debian)"] = ["dpkg-query", "-W", "-f", "${Version}", "gitleaks"]
-    asked["detect-secrets"] = [program(DETECT_SECRETS) or "detect-secrets", "--version"]
-    told = []
-    for name, command in asked.items():
+    """Return the versions of the tools that report one."""
+    commands = {"git": ["git", "--version"], "rg": ["rg", "--version"], "gitleaks": ["gitleaks", "version"]}
+    commands["gitleaks (Debian)"] = ["dpkg-query", "-W", "-f", "${Version}", "gitleaks"]
+    commands["detect-secrets"] = [program(DETECT_SECRETS) or "detect-secrets", "--version"]
+    found = []
+    for name, command in commands.items():
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError:
             continue
         first = done.stdout.strip().splitlines()[:1]
         if first and "build process" not in first[0]:
-            told.append(f"{name} {first[0].removeprefix('git version ').removeprefix('ripgrep ')}")
-    return ", ".join(told)
+            found.append(f"{name} {first[0].removeprefix('git version ').removeprefix('ripgrep ')}")
+    return ", ".join(found)
 
 
 class Run(NamedTuple):
     """One run of a tool.
 
     Attributes:
-        status: its exit status; below 0 where it was given up.
-        seconds: how long it took.
-        on_processor: for how many seconds of that processors worked for it.
-        mib: the most memory that one of its processes had resident.
-        output: what it wrote to stdout.
+        status: the exit status; below 0 after a timeout.
+        seconds: the duration.
+        cpu_seconds: the CPU time.
+        mib: the maximum resident memory of one of its processes.
+        output: the output or the report.
     """
 
     status: int
     seconds: float
-    on_processor: float
+    cpu_seconds: float
     mib: float
     output: bytes
 
@@ -84,14 +84,14 @@ class Spot(NamedTuple):
 
 
 def _of_some_size(directory: Path) -> list[str]:
-    """Return the files that detect-secrets is given, which needs a minute and more for some MiB."""
+    """Return the files for detect-secrets, which needs more than a minute for a few MiB."""
     files = (each for each in directory.rglob("*") if each.is_file())
     return [str(each.relative_to(directory)) for each in files if each.stat().st_size <= MOST_FOR_DETECT_SECRETS]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where tools are run: with the keys in the environment, or with their fingerprints in a revocation list."""
+    """Runs the tools, with the keys in the environment or with their fingerprints in a revocation list."""
 
     work: Path
     keys: dict[str, str]
@@ -131,28 +131,28 @@ class Bench:
             command = [program(tool) or "", "-F", "-uuu", "--text", "-c", "-f", str(self.patterns), str(directory)]
         starter = [sys.executable, "-I", "-S", _STARTED, str(figures), str(output), str(limit), *command]
         subprocess.run(starter, cwd=where, env=environ, check=True)
-        told = output.read_bytes() if tool != GITLEAKS else report.read_bytes() if report.exists() else b"[]"
+        written = output.read_bytes() if tool != GITLEAKS else report.read_bytes() if report.exists() else b"[]"
         report.unlink(missing_ok=True)
-        return Run(**json.loads(figures.read_text(encoding="ascii")), output=told)
+        return Run(**json.loads(figures.read_text(encoding="ascii")), output=written)
 
 
 def spots(tool: str, run: Run, directory: Path) -> list[Spot]:
-    """Return what a tool has reported."""
+    """Return the spots that a tool reported."""
     return [*_spots(tool, json.loads(run.output), f"{directory}/")] if run.output else []
 
 
-def _spots(tool: str, told: Any, directory: str) -> Iterator[Spot]:
+def _spots(tool: str, result: Any, directory: str) -> Iterator[Spot]:
     if tool in OURS:
-        for each in told["findings"]:
+        for each in result["findings"]:
             path = (each["path"] or "").removeprefix(directory)
             yield Spot(path, each["line"], None, each["object"])
             for carrier in each["carriers"]:
                 yield Spot(carrier["path"], each["line"], carrier["commit"], each["object"])
     elif tool == GITLEAKS:
         name = os.path.basename(directory.rstrip("/")) + "/"
-        for each in told:
+        for each in result:
             path = each["File"].removeprefix(directory).removeprefix(name)
             yield Spot(path, each["StartLine"], each["Commit"] or None)
     else:
-        for path, found in told["results"].items():
+        for path, found in result["results"].items():
             yield from (Spot(path.removeprefix("./"), each["line_number"]) for each in found)

@@ -1,4 +1,4 @@
-"""Pins the public types: read by mypy --strict, never run."""
+"""Pin the public types. `mypy --strict` reads this module; it is never run."""
 
 from typing import Annotated, assert_type
 
@@ -9,7 +9,7 @@ from robodj_secretguard.models import RuntimeSecrets as Declared
 
 
 def takes_a_policy(policy: SecretPolicy) -> None:
-    """A model of a service's own keeps its type through the guard."""
+    """The guard returns an instance of the service's model."""
 
     class Own(SecretSettings):
         own_key: Annotated[SecretStr, policy]
