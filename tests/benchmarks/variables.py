@@ -1,4 +1,4 @@
-"""The environment that everything is measured in: keys made for this run, among variables like those of a cluster."""
+"""The environment of every measurement: new keys, among variables like those of a container in a cluster."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def environment(count: int, keys: dict[str, str]) -> dict[str, str]:
     """Make an environment.
 
     Args:
-        count: how many variables it has, the keys among them.
+        count: the number of variables, with the keys.
         keys: the variables of the secrets.
     """
     others = dict(itertools.islice(_others(), count - len(keys)))
