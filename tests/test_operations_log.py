@@ -561,7 +561,7 @@ class TestFile:
 
     @posix_only
     def test_no_room(self, path: Path) -> None:
-        """Where there is no room for a whole record, the log stays as it was."""
+        """If there is not enough space for a whole record, the log stays unchanged."""
         import resource  # noqa: PLC0415 - it is POSIX's
 
         path.write_bytes(WHOLE)

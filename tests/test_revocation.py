@@ -1,4 +1,4 @@
-"""The revocation list as it is read and added to, and what is known about a key that is revoked."""
+"""The revocation list as it is read and added to, and what is known about a revoked key."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
 
 def another() -> str:
-    """Make the fingerprint of a key that no other test has."""
+    """Return the fingerprint of a new key."""
     return fingerprint_of(secrets.token_urlsafe(32))
 
 
 class TestReport:
-    """The list in the report of a check."""
+    """The revocation list in the report of a check."""
 
     @pytest.mark.parametrize("shape", ["{}", "{} # {}", "secret.key={}", "sgfp1:{}", "# {}", "{a} # {}"])
     def test_pasted_key(self, checker: Checker, shape: str) -> None:
-        """Neither an invalid entry nor a comment is shown: it may be a key."""
+        """An invalid entry and a comment are not shown, since they may be keys."""
         key = secrets.token_urlsafe(32)
         content = shape.replace("{}", key).replace("{a}", another())
         checker.write(NAME, content)
@@ -54,7 +54,7 @@ class TestReport:
 
     @posix_only
     def test_unsafe(self, checker: Checker) -> None:
-        """A list that others may write is an alert, and its entries still revoke keys, without fallback files too."""
+        """A list that others can write is an alert, and its entries still revoke keys, also without fallback files."""
         keys = good_keys()
         checker.write(NAME, f"wrong\n{fingerprint_of(keys[V1])}\n", 0o666)
         report = checker(keys, require_env_only=True)
@@ -72,13 +72,13 @@ def config(tmp_path: Path) -> Path:
 
 
 def key_of(fingerprint: str | None = None, **fields: Any) -> Record:
-    """Return the draft of a revocation."""
+    """Return the draft of a revocation record."""
     fields = {"secret": "secret.key", "reason": "leaked"} | fields
     return draft(Event.REVOKED, fingerprint=fingerprint or another(), **fields)
 
 
 def entry(key: Record) -> str:
-    """Return what a revocation adds to the list."""
+    """Return the line that a revocation adds to the list."""
     return f"# 2026-12-01T12:00:00Z {key.subject}: {key.reason}\n{key.fingerprint}\n"
 
 
@@ -88,7 +88,7 @@ def add(config: Path, key: Record) -> bool:
 
 
 def refused(config: Path, key: Record | None = None) -> str:
-    """Add a key to the list, which must be refused, and return the reason."""
+    """Add a key to the list, which must fail, and return the reason."""
     with pytest.raises(FileError) as caught:
         add(config, key or key_of())
     return str(caught.value)
@@ -103,7 +103,7 @@ class TestAdd:
     """An entry is added to the list, and no other content is lost."""
 
     def test_new(self, config: Path) -> None:
-        """A new list begins with its header; a second entry follows the first, and a listed one is not added again."""
+        """A new list begins with a header. A second entry follows the first, and a listed one is not added again."""
         first, second = key_of(), key_of(secret=None)
         assert [add(config, key) for key in (first, second, first)] == [True, True, False]
         assert content(config) == HEADER + entry(first) + entry(second)
@@ -113,7 +113,7 @@ class TestAdd:
     @pytest.mark.parametrize("before", ["# ours\n\n{} # leaked\nno fingerprint\n# end", "\ufeff{}\r\n# café\r\n"])
     @pytest.mark.parametrize("end", ["\n", ""])
     def test_content_is_kept(self, config: Path, before: str, end: str) -> None:
-        """Comments, invalid entries and line ends stay, and a last line without an end gets one."""
+        """Comments, invalid entries and line ends stay. A last line without an end gets one."""
         before, key = before.format(another()).removesuffix("\n"), key_of()
         (config / NAME).write_bytes((before + end).encode())
         assert add(config, key)
@@ -121,14 +121,14 @@ class TestAdd:
 
     @pytest.mark.parametrize("line", ["{}\n", "{} # by hand", "\ufeff{}"])
     def test_listed(self, config: Path, line: str) -> None:
-        """An entry that somebody else has added is left as it is."""
+        """An entry that another program has added is kept."""
         key = key_of()
         (config / NAME).write_text(line.format(key.fingerprint), encoding="utf-8")
         assert not add(config, key)
         assert content(config) == line.format(key.fingerprint)
 
     def test_empty(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An empty list is waited for half a second, since a checkout may be writing it, then begun like a new one."""
+        """An empty list may be a checkout in progress. After half a second, it is begun like a new one."""
         slept: list[float] = []
         monkeypatch.setattr(time, "sleep", slept.append)
         (config / NAME).touch(0o600)
@@ -140,7 +140,7 @@ class TestAdd:
     @posix_only
     @pytest.mark.parametrize(("before", "after"), [(None, 0o644), (0o600, 0o600), (0o664, 0o664)])
     def test_mode(self, config: Path, before: int | None, after: int) -> None:
-        """Everybody may read a new list, whatever the umask; an existing one keeps its mode."""
+        """Everybody may read a new list, whatever the umask. An existing list keeps its mode."""
         if before is not None:
             (config / NAME).write_text("# ours\n")
             (config / NAME).chmod(before)
@@ -152,7 +152,7 @@ class TestAdd:
         assert (config / NAME).stat().st_mode == 0o100000 | after
 
     def test_in_place(self, config: Path) -> None:
-        """The file is appended to in place: a reader that has opened it sees the entry."""
+        """The file is changed in place, so a reader that has opened it sees the entry."""
         (config / NAME).write_text("# ours\n")
         key = key_of()
         with (config / NAME).open(encoding="utf-8") as file:
@@ -174,7 +174,7 @@ except OSError as error:
 
 
 def added_with_mounts(config: Path, *mounts: str) -> str:
-    """Add to the list in a process with mounts, and return the reason why that was refused."""
+    """Add to the list in a process with mounts, which must fail, and return the reason."""
     ran = run_with_mounts(mounts, [sys.executable, "-c", ADDS, another()], env=clean_environment(), cwd=config.parent)
     assert (ran.status, ran.err) == (0, "")
     return ran.out.removesuffix("\n")
@@ -182,7 +182,7 @@ def added_with_mounts(config: Path, *mounts: str) -> str:
 
 @posix_only
 class TestRefused:
-    """A list that cannot be added to: the reason, and the list as it was."""
+    """If a list cannot be changed, the reason is reported and the list stays as it was."""
 
     def test_link(self, config: Path) -> None:
         """A link is neither followed nor replaced."""
@@ -204,7 +204,7 @@ class TestRefused:
     @pytest.mark.parametrize("reason", ["leaked", "\N{LATIN SMALL LETTER E WITH ACUTE}" * 400])
     @pytest.mark.parametrize("is_listed", [False, True])
     def test_full(self, config: Path, reason: str, *, is_listed: bool) -> None:
-        """A list stays smaller than the size up to which it is read."""
+        """A list does not grow beyond the size that can be read."""
         key = key_of(reason=reason)
         start = f"{key.fingerprint}\n" if is_listed else ""
         room = MAX_LIST_BYTES - len(start) - (0 if is_listed else len(entry(key).encode()))
@@ -216,20 +216,20 @@ class TestRefused:
         assert add(config, key) is not is_listed
 
     def test_no_directory(self, config: Path) -> None:
-        """No config directory is made."""
+        """A missing config directory is not made."""
         config.rmdir()
         assert refused(config) == "the config directory is not there: make it, or name another with --config-dir"
         assert os.listdir(config.parent) == []
 
     def test_locked(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Another process that holds the lock is waited for, and not forever."""
+        """Another process that holds the lock is waited for, but not forever."""
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         (config / NAME).write_text("# ours\n")
         with (config / NAME).open("rb") as file, files.locked(file.fileno()):
             assert refused(config) == "another process does not let go of it: try again"
 
     def test_read_only_file_system(self, config: Path) -> None:
-        """On a read-only file system, the message says where to add the entry."""
+        """On a read-only file system, the message names the place for the entry."""
         (config / NAME).write_text("# ours\n")
         place = f"config/{NAME}"
         assert added_with_mounts(config, f"mount --bind {place} {place}", f"mount -o remount,bind,ro {place}") == (
@@ -238,14 +238,14 @@ class TestRefused:
 
     @pytest.mark.full
     def test_mount_point(self, config: Path) -> None:
-        """A list that is a mount point is appended to: only the full sessions mount one, since it takes a second."""
+        """A list that is a mount point is appended to. Only the full run mounts one, since it takes a second."""
         for name, text in ((NAME, "# ours\n"), ("mounted", "# theirs\n")):
             (config / name).write_text(text)
         assert added_with_mounts(config, f"mount --bind config/mounted config/{NAME}") == ""
         assert (content(config), len((config / "mounted").read_text().splitlines())) == ("# ours\n", 3)
 
     def test_not_permitted(self, config: Path) -> None:
-        """A user that may not write the list reads which mode to change."""
+        """A user without write permission reads which mode to change."""
         (config / NAME).write_text("# ours\n")
         (config / NAME).chmod(0o444)
         user = os.geteuid()
@@ -291,7 +291,7 @@ class TestRaces:
     def test_changed(  # noqa: PLR0917 - the columns of the table
         self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str, how: str, moment: str, before: str
     ) -> None:
-        """The entry and the other program's content are both in the list in the end."""
+        """In the end, the list has the entry and the other program's content."""
         key, path = key_of(), config / NAME
         ours = {"new": "", "there": "# ours\n", "listed": f"{key.fingerprint}\n"}[before]
         if ours:
@@ -323,7 +323,7 @@ class TestRaces:
         assert content(config) == theirs + entry(key)
 
     def test_two_begin_it(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The process that made the list does not wait for itself, and adds to the other one's content."""
+        """The process that made the list does not wait for itself, and adds to the other program's content."""
         key, other = key_of(), key_of()
         monkeypatch.setattr(time, "sleep", lambda _: None)
         just_before(monkeypatch, list_module, "locked", lambda: add(config, other))
@@ -331,7 +331,7 @@ class TestRaces:
         assert content(config) == HEADER + entry(other) + entry(key)
 
     def test_again_and_again(self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
-        """A list that is replaced again and again is given up after 20 attempts."""
+        """After 20 replacements of the list, the command fails."""
         path, attempts = config / NAME, list[int]()
 
         def replace() -> None:
@@ -363,7 +363,7 @@ STEPS = (
 
 
 class TestKey:
-    """What is known about a key, and the steps after its revocation."""
+    """The known facts about a key, and the steps after its revocation."""
 
     def test_owner_of_the_key(self) -> None:
         """The secret is the last recorded one, otherwise the named one, otherwise that of the delivered key."""
@@ -403,7 +403,7 @@ class TestKey:
         ],
     )
     def test_done(self, environ: dict[str, str], later: dict[str, Any] | None, done: tuple[int, ...]) -> None:
-        """A step is done where another key of the secret is delivered and sound, or recorded in its environment."""
+        """A step is done if another key of the secret is delivered and sound, or is recorded in its environment."""
         keys, new = good_keys(), secrets.token_urlsafe(32)
         more = {name: new if text == "NEW" and name == V1 else text for name, text in environ.items()}
         more |= {VARIABLE: fingerprint_of(new)} if VARIABLE in more else {}
@@ -418,7 +418,7 @@ class TestKey:
         assert tuple(number for number, item in enumerate(items, start=1) if item.done) == done
 
     def test_options(self) -> None:
-        """The commands of the steps repeat the options; an unknown secret is NAME."""
+        """The commands of the steps repeat the options. An unknown secret is NAME."""
         report = check(environ={}, now=NOW)
         items = steps(
             key_of(secret=None), report, [], options=["--model", "m:M"], log_options=["--operations-log", "x"]

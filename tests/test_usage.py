@@ -1,4 +1,4 @@
-"""Usage errors: each explains what argparse has refused, suggests a known word, and repeats nothing that was typed."""
+"""Usage errors: each explains what is wrong, suggests a known word, and does not repeat the input."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_command(words: str, why: str) -> None:
     ],
 )
 def test_option(words: str, why: str) -> None:
-    """An unknown option names the commands that have it, otherwise the nearest option, otherwise all of them. What it
-    may be short for is near where there is only one.
+    """An unknown option names the commands that have it, otherwise the nearest option, otherwise all of them.
+    A prefix of one option counts as near.
     """
     assert said(words) == why
 
@@ -112,7 +112,7 @@ def test_value(words: str, why: str) -> None:
     ],
 )
 def test_argument(words: str, why: str) -> None:
-    """An argument too many says where it is, and a missing one has its name. Otherwise there is the help."""
+    """An extra argument is reported by its position, and a missing one by its name. Otherwise the help is named."""
     assert said(words) == why
 
 
@@ -132,7 +132,7 @@ WORDS = st.sampled_from([
 
 @given(st.lists(WORDS, max_size=6))
 def test_every_refusal(words: list[str]) -> None:
-    """Whatever argparse refuses, on any Python, is explained in one line of ASCII without what was typed."""
+    """Every error of argparse, on any Python, is explained in one line of ASCII without the input."""
     try:
         _parsed(words)
     except UsageError as error:

@@ -1,6 +1,6 @@
 """Bypass hunting: a mistake or a shortcut in a host does not start a service with a bad key.
 
-Code that bypasses the guard on purpose is out of scope (`SECURITY.md`), such as a tracer, a replaced built-in, or
+Code that bypasses the guard on purpose is out of scope (`SECURITY.md`): a tracer, a replaced built-in, or
 a model whose `secret_policies` is replaced after the class was made.
 """
 
