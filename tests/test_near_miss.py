@@ -92,7 +92,7 @@ class TestFamilies:
     """Names that begin like a variable that is read, and declared mistakes."""
 
     @pytest.mark.parametrize(
-        ("name", "meant"),
+        ("name", "intended"),
         [
             (f"{V1}_FILE", V1),
             (f"{LIST}_FILE", LIST),
@@ -110,9 +110,9 @@ class TestFamilies:
             ("ROBODJ_SECRET_V2_EXPIRATION_DATE", E2),
         ],
     )
-    def test_of_listed_words(self, name: str, meant: str) -> None:
+    def test_of_listed_words(self, name: str, intended: str) -> None:
         """A name of listed words that begins like a switch, or contains a word of expiry, is a typo and is shown."""
-        assert near(name) == [(meant, name)]
+        assert near(name) == [(intended, name)]
         assert near(name, unset=(name,)) == []
 
     @pytest.mark.parametrize("end", ["EXPIERS_ON", "NOTAFTER", "ROTATE_BY", "EXPRIES", "EXP{key}", "{key}_EXPIRED"])
@@ -122,7 +122,7 @@ class TestFamilies:
         assert near(*names) == [(E1, "")]
 
     @pytest.mark.parametrize(
-        ("name", "meant"),
+        ("name", "intended"),
         [
             ("ROBODJ_SECRET_EXPIRES_X", E1),
             ("WEBHOOK_SIGNING_EXPIRES_AT", OTHER),
@@ -130,9 +130,9 @@ class TestFamilies:
             ("ROBODJ_PROTECTED_X", SWITCH),
         ],
     )
-    def test_of_one_other_word(self, name: str, meant: str) -> None:
+    def test_of_one_other_word(self, name: str, intended: str) -> None:
         """One unlisted word is enough to hide a name, also where the word is a part of another name."""
-        assert near(name) == [(meant, "")]
+        assert near(name) == [(intended, "")]
 
     @pytest.mark.parametrize("name", [f"{V1}\n", "ROBODJ_SECRET-KEY", "ROBODJ_\N{LATIN SMALL LETTER LONG S}ECRET_KEY"])
     def test_another_character(self, name: str) -> None:
@@ -148,11 +148,11 @@ class TestFamilies:
             assert (miss.meant.name, miss.is_meant_set) == (V1, expected)
 
     @pytest.mark.parametrize(
-        ("name", "meant"), [("ROBODJ_PROTECTED_MODE", SWITCH), (f"{V1}_EXPIRY", E1), (f"{V1}_EXPRIES", E1)]
+        ("name", "intended"), [("ROBODJ_PROTECTED_MODE", SWITCH), (f"{V1}_EXPIRY", E1), (f"{V1}_EXPRIES", E1)]
     )
-    def test_whether_the_variable_of_a_family_is_set(self, name: str, meant: str) -> None:
+    def test_whether_the_variable_of_a_family_is_set(self, name: str, intended: str) -> None:
         """The same holds for a typo with a known beginning, shown or not."""
-        assert [near_misses(*names)[0].is_meant_set for names in ((name,), (name, meant), (name, V1))] == [
+        assert [near_misses(*names)[0].is_meant_set for names in ((name,), (name, intended), (name, V1))] == [
             False,
             True,
             False,
@@ -183,7 +183,7 @@ class TestFamilies:
         """A marker whose variable is set belongs to a secret of another model."""
         name = "ROBODJ_SECRET_SCHEDULER_EXPIRES_AT"
         assert near(name, "ROBODJ_SECRET_SCHEDULER") == []
-        assert [meant for meant, _ in near(name)] == [E1]
+        assert [intended for intended, _ in near(name)] == [E1]
 
     def test_order(self) -> None:
         """Typos are sorted by the intended variable, then by name, whatever the order of the environment."""

@@ -361,7 +361,7 @@ class TestAppend:
         head_of(path).write_bytes(head)
         append(path, *some(2))
         written = path.read_bytes().removeprefix(before)
-        ends = [place for place, byte in enumerate(written) if byte == ord("\n")]
+        ends = [index for index, byte in enumerate(written) if byte == ord("\n")]
         sizes = {0, 1, 30, *(end + offset for end in ends for offset in (-1, 0, 1, 2))} - {len(written) + 1}
         for size in range(len(written) + 1) if every_size else sorted(sizes):
             cut = before + written[:size]

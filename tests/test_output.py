@@ -210,10 +210,10 @@ class TestRender:
     @pytest.mark.parametrize(("columns", "width"), [(200, 80), (80, 80), (50, 50), (3, 20), (0, 80)])
     def test_width(self, columns: int, width: int) -> None:
         """Text has the width of the terminal, from 20 to 80 columns. Any other stream has no width."""
-        with patch("os.get_terminal_size", return_value=os.terminal_size((columns, 9))) as asked:
+        with patch("os.get_terminal_size", return_value=os.terminal_size((columns, 9))) as terminal_size:
             with patch.object(Terminal, "fileno", return_value=7):
                 assert width_of(Terminal()) == width
-            asked.assert_called_once_with(7)
+            terminal_size.assert_called_once_with(7)
             assert width_of(Terminal()) == WIDTH  # the stream has no descriptor
         assert width_of(io.StringIO()) == width_of(None) == math.inf
 
@@ -308,7 +308,7 @@ class TestSay:
     """`say` and `emit_event`."""
 
     @staticmethod
-    def said(result: Result, stdout: io.StringIO | None) -> tuple[int, str]:
+    def status_and_stderr(result: Result, stdout: io.StringIO | None) -> tuple[int, str]:
         """Return the status, and the text on stderr."""
         with patch.object(sys, "stderr", io.StringIO()) as stderr:
             return say(result, stdout), stderr.getvalue()
@@ -316,22 +316,22 @@ class TestSay:
     def test_written(self) -> None:
         """The text is on stdout, with its end; other lines are on stderr, without empty ones."""
         stdout = io.StringIO()
-        assert self.said(Result(1, text="a", end=".", stderr=["", "b", "c"]), stdout) == (1, "b\nc\n")
+        assert self.status_and_stderr(Result(1, text="a", end=".", stderr=["", "b", "c"]), stdout) == (1, "b\nc\n")
         assert stdout.getvalue() == "a."
-        assert self.said(Result(0), stdout) == (0, "")
+        assert self.status_and_stderr(Result(0), stdout) == (0, "")
 
     @pytest.mark.parametrize("stdout", [None, Broken()])
     def test_lost(self, stdout: io.StringIO | None) -> None:
         """A result that cannot be written is an error. The findings of a refusal are then on stderr."""
         lost = "robodj-secretguard: the result could not be written\n"
-        assert self.said(Result(1, text="a"), stdout) == (EXIT_USAGE, lost)
-        assert self.said(Result(REFUSED, text="a", stderr=["b", "c"]), stdout) == (REFUSED, "a\nb\nc\n")
+        assert self.status_and_stderr(Result(1, text="a"), stdout) == (EXIT_USAGE, lost)
+        assert self.status_and_stderr(Result(REFUSED, text="a", stderr=["b", "c"]), stdout) == (REFUSED, "a\nb\nc\n")
 
     def test_then(self) -> None:
         """Before a command that follows, nothing is written to stdout, and the status is the command's."""
         stdout = io.StringIO()
         then = Result(EXIT_CLEAN, text="a", stderr=["b"], then=lambda: Result(7, text="c"))
-        assert (self.said(then, stdout), stdout.getvalue()) == ((7, "b\na\n"), "c\n")
+        assert (self.status_and_stderr(then, stdout), stdout.getvalue()) == ((7, "b\na\n"), "c\n")
 
     def test_terminal(self) -> None:
         """Lines on stderr are wrapped on a terminal, with the chosen colour. The text on stdout is not changed."""
@@ -344,10 +344,10 @@ class TestSay:
     def test_event(self) -> None:
         """An event goes to the host's pipeline if there is one, and to no stream."""
         result = Result(0, events=[{"event": "rotated", "sequence": 7}])
-        assert self.said(result, None) == (0, "")
+        assert self.status_and_stderr(result, None) == (0, "")
         with structlog.testing.capture_logs() as events:
             structlog.configure()
-            assert self.said(result, None) == (0, "")
+            assert self.status_and_stderr(result, None) == (0, "")
         assert events == [{"event": "secret rotated", "sequence": 7, "log_level": "info"}]
 
     def test_broken(self) -> None:

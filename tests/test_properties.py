@@ -133,8 +133,8 @@ class TestWhateverIsThere:
         """The findings on one secret do not depend on the other secret, unless both share a key."""
         fill(config, files)
         report = check(environ=environ, config_dir=config, now=NOW)
-        for place in (0, 1):
-            judged, other, names = POLICIES[place], POLICIES[1 - place], NAMES[1 - place]
+        for index in (0, 1):
+            judged, other, names = POLICIES[index], POLICIES[1 - index], NAMES[1 - index]
             fill(config, {name: data for name, data in files.items() if name.removesuffix(".txt") != other.name})
             kept = {name: value for name, value in environ.items() if name not in names}
             alone = check(environ=kept | {other.variable: KEYS[other.variable]}, config_dir=config, now=NOW)

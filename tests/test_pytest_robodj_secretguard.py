@@ -104,8 +104,8 @@ class TestEphemeralRun:
         ran = pytest_on(files, *options, ini=[EPHEMERAL], BEFORE=keys[V1], **keys)
         assert (ran.status, "1 passed" in ran.out) == (0, True)
 
-    @pytest.mark.parametrize(("place", "more"), [("lib", ["pythonpath = lib"]), (".", [])])
-    def test_a_model_of_ones_own(self, pytest_on: Runner, place: str, more: Sequence[str]) -> None:
+    @pytest.mark.parametrize(("directory", "more"), [("lib", ["pythonpath = lib"]), (".", [])])
+    def test_a_model_of_ones_own(self, pytest_on: Runner, directory: str, more: Sequence[str]) -> None:
         """The keys are those of the project's model, and the import path stays as pytest made it."""
         test = (
             "import os, pytest, sys\n"
@@ -119,7 +119,7 @@ class TestEphemeralRun:
             "        bad_robodj_secret('shared')\n"
         )
         ini = [EPHEMERAL, "robodj_secrets_model = settings:Own", *more]
-        ran = pytest_on({"test_it.py": test, f"{place}/settings.py": SETTINGS}, ini=ini)
+        ran = pytest_on({"test_it.py": test, f"{directory}/settings.py": SETTINGS}, ini=ini)
         assert (ran.status, "2 passed" in ran.out) == (0, True)
 
     def test_no_such_model(self, pytest_on: Runner) -> None:
@@ -227,7 +227,7 @@ class TestRefusalInATest:
         thread.join()
         assert statuses == [3]
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
     def test_in_a_forked_process(self, bad_robodj_secret: BadSecret) -> None:
         """A process that a test forked is a service, and ends at once where a refusal could be swallowed."""
         bad_robodj_secret("missing")

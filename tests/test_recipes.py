@@ -84,16 +84,16 @@ import asyncio
 import httpx
 import starlette_sessions as recipe
 
-async def asked(method, cookies):
+async def request(method, cookies):
     transport = httpx.ASGITransport(app=recipe.app)
     async with httpx.AsyncClient(transport=transport, base_url="https://localhost", cookies=cookies) as client:
         return await client.request(method, "/station?name=jazz")
 
 def make():
-    return asyncio.run(asked("PUT", {})).headers["Set-Cookie"]
+    return asyncio.run(request("PUT", {})).headers["Set-Cookie"]
 
 def read(cookie):
-    return asyncio.run(asked("GET", {"session": cookie})).text
+    return asyncio.run(request("GET", {"session": cookie})).text
 """
 
 ITSDANGEROUS = """
@@ -387,10 +387,10 @@ class TestRotation:
         old, once = used("fernet_encryption").token, self.rotated()
         program = f"{FERNET}\nimport sys\nprint(read(sys.argv[1]), recipe.BOX.rotate(sys.argv[1].encode()).decode())"
         ran = python(program, old, keys=once)
-        read, anew = ran.out.split()
+        read, renewed = ran.out.split()
         assert read == "jazz"
         twice = new_keys(**{PREVIOUS: once[V1]})
-        assert use("fernet_encryption", old, anew, keys=twice).read == ["none", "jazz"]
+        assert use("fernet_encryption", old, renewed, keys=twice).read == ["none", "jazz"]
 
     @pytest.mark.full
     @pytest.mark.parametrize("name", ["flask_sessions", "django_secret_key"])

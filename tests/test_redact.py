@@ -238,11 +238,11 @@ class Events:
         self.written.append((args, kwargs))
 
 
-@pytest.mark.parametrize("place", ["last", "first"])
+@pytest.mark.parametrize("position", ["last", "first"])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_in_structlogs_pipelines(redact: SecretRedactor, name: str, place: str) -> None:
+def test_in_structlogs_pipelines(redact: SecretRedactor, name: str, position: str) -> None:
     """No key remains before and after a renderer. A changing object is shown once, and a sealed secret is masked."""
-    processors = [*PIPELINES[name], redact] if place == "last" else [redact, *PIPELINES[name]]
+    processors = [*PIPELINES[name], redact] if position == "last" else [redact, *PIPELINES[name]]
     events = Events()
     log = structlog.wrap_logger(events, processors=processors, wrapper_class=structlog.BoundLogger)
     try:
@@ -410,13 +410,13 @@ class TestARecord:
         assert (record.exc_info is exc_info) is (not error.args)
         assert record.exc_text == (str(record.exc_info[1]) if error.args else f"in short: {NAME1}")  # type: ignore[index]
 
-    @pytest.mark.parametrize("place", ["first", "last", "filter"])
-    def test_structlogs_formatter(self, redact: SecretRedactor, place: str) -> None:
+    @pytest.mark.parametrize("position", ["first", "last", "filter"])
+    def test_structlogs_formatter(self, redact: SecretRedactor, position: str) -> None:
         """With `ProcessorFormatter`, the redactor is one of its processors, or a filter of the handler."""
         form = structlog.stdlib.ProcessorFormatter
         processors: list[Any] = [form.remove_processors_meta, structlog.processors.JSONRenderer()]
-        if place != "filter":
-            processors.insert(0 if place == "first" else len(processors), redact)
+        if position != "filter":
+            processors.insert(0 if position == "first" else len(processors), redact)
         formatter = form(processors=processors)
 
         def log(logger: logging.Logger) -> None:
@@ -424,7 +424,7 @@ class TestARecord:
             structlog.wrap_logger(logger, processors=chain, wrapper_class=structlog.stdlib.BoundLogger).info(KEY1)
             logger.info("also said %s", KEY2)
 
-        written = logged(redact if place == "filter" else logging.Filter(), log, formatter)
+        written = logged(redact if position == "filter" else logging.Filter(), log, formatter)
         assert leaks(written, list(KEYS.values())) == []
         assert written.count("[redacted") == 2
 
@@ -545,8 +545,8 @@ class TestItShowsNothing:
             def __repr__(self) -> str:
                 if not seen:  # otherwise the locals would show it
                     seen.append("")
-                    here = sys._getframe()  # noqa: SLF001 - that is how a frame is found
-                    stack = traceback.StackSummary.extract(traceback.walk_stack(here), capture_locals=True)
+                    frame = sys._getframe()  # noqa: SLF001 - that is how a frame is found
+                    stack = traceback.StackSummary.extract(traceback.walk_stack(frame), capture_locals=True)
                     seen.extend(frame.locals for frame in stack if frame.filename.endswith("redact.py"))
                 return ""
 

@@ -20,7 +20,7 @@ def tracked() -> list[Path]:
     try:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this is no git checkout, or git is not installed: there is no list of files to look at")
+        pytest.skip("git or its checkout is missing, so the list of files is unknown")
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 

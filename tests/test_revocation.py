@@ -231,8 +231,8 @@ class TestRefused:
     def test_read_only_file_system(self, config: Path) -> None:
         """On a read-only file system, the message names the place for the entry."""
         (config / NAME).write_text("# ours\n")
-        place = f"config/{NAME}"
-        assert added_with_mounts(config, f"mount --bind {place} {place}", f"mount -o remount,bind,ro {place}") == (
+        path = f"config/{NAME}"
+        assert added_with_mounts(config, f"mount --bind {path} {path}", f"mount -o remount,bind,ro {path}") == (
             "its file system is read-only: add the entry where the list is deployed from, and deploy it"
         )
 
@@ -252,11 +252,12 @@ class TestRefused:
         if user == 0:
             os.seteuid(65534)
         try:
-            said = refused(config)
+            message = refused(config)
         finally:
             os.seteuid(user)
         assert (
-            said == "this user may not write it: run chmod u+w on it as its owner, then run this command as its owner"
+            message
+            == "this user may not write it: run chmod u+w on it as its owner, then run this command as its owner"
         )
         assert content(config) == "# ours\n"
 
@@ -281,30 +282,30 @@ class TestRaces:
     """git or a deployment changes the list while an entry is added: both contents are kept."""
 
     @pytest.fixture
-    def theirs(self) -> str:
+    def other(self) -> str:
         """The content that another program writes."""
         return f"# theirs\n{another()}\n"
 
     @pytest.mark.parametrize("before", ["new", "there", "listed"])
     @pytest.mark.parametrize("moment", MOMENTS)
-    @pytest.mark.parametrize("how", CHANGES)
+    @pytest.mark.parametrize("change", CHANGES)
     def test_changed(  # noqa: PLR0917 - the columns of the table
-        self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str, how: str, moment: str, before: str
+        self, config: Path, monkeypatch: pytest.MonkeyPatch, other: str, change: str, moment: str, before: str
     ) -> None:
         """In the end, the list has the entry and the other program's content."""
         key, path = key_of(), config / NAME
-        ours = {"new": "", "there": "# ours\n", "listed": f"{key.fingerprint}\n"}[before]
-        if ours:
-            path.write_text(ours)
-        just_before(monkeypatch, *MOMENTS[moment], lambda: CHANGES[how](path, theirs))
+        initial = {"new": "", "there": "# ours\n", "listed": f"{key.fingerprint}\n"}[before]
+        if initial:
+            path.write_text(initial)
+        just_before(monkeypatch, *MOMENTS[moment], lambda: CHANGES[change](path, other))
         is_new = add(config, key)
-        if before == "listed" and (how.startswith("appended") or MOMENTS[moment][0] is os):
-            assert (is_new, content(config).replace(theirs, "")) == (False, ours)
-        elif how.startswith("appended"):
+        if before == "listed" and (change.startswith("appended") or MOMENTS[moment][0] is os):
+            assert (is_new, content(config).replace(other, "")) == (False, initial)
+        elif change.startswith("appended"):
             lines = content(config).removeprefix(HEADER).splitlines()
-            assert sorted(lines) == sorted((ours + theirs + entry(key)).splitlines())
+            assert sorted(lines) == sorted((initial + other + entry(key)).splitlines())
         else:
-            assert (is_new, content(config)) == (True, theirs + entry(key))
+            assert (is_new, content(config)) == (True, other + entry(key))
 
     def test_deleted(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A list that is deleted meanwhile is begun again."""
@@ -314,13 +315,13 @@ class TestRaces:
         assert add(config, key)
         assert content(config) == HEADER + entry(key)
 
-    def test_being_written(self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
+    def test_being_written(self, config: Path, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
         """An empty list is waited for, and added to when it is whole."""
         key, path = key_of(), config / NAME
         path.touch(0o600)
-        just_before(monkeypatch, time, "sleep", lambda: path.write_text(theirs))
+        just_before(monkeypatch, time, "sleep", lambda: path.write_text(other))
         assert add(config, key)
-        assert content(config) == theirs + entry(key)
+        assert content(config) == other + entry(key)
 
     def test_two_begin_it(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The process that made the list does not wait for itself, and adds to the other program's content."""
@@ -330,21 +331,21 @@ class TestRaces:
         assert add(config, key)
         assert content(config) == HEADER + entry(other) + entry(key)
 
-    def test_again_and_again(self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
+    def test_again_and_again(self, config: Path, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
         """After 20 replacements of the list, the command fails."""
         path, attempts = config / NAME, list[int]()
 
         def replace() -> None:
             just_before(monkeypatch, list_module, "is_at", replace)
             attempts.append(path.stat().st_ino)
-            CHANGES["replaced, as git does"](path, theirs)
+            CHANGES["replaced, as git does"](path, other)
 
         path.write_text("# ours\n")
         just_before(monkeypatch, list_module, "is_at", replace)
         assert refused(config) == (
             "another program replaced or changed it again and again: stop that program, and try again"
         )
-        assert (content(config), len(attempts)) == (theirs, 20)
+        assert (content(config), len(attempts)) == (other, 20)
 
 
 STEPS = (

@@ -212,7 +212,7 @@ class TestRefused:
     """A usage error revokes nothing, and repeats no argument, since it may be a key."""
 
     @pytest.mark.parametrize(
-        ("words", "said"),
+        ("words", "message"),
         [
             (("secret.key", "--fingerprint", another()), NAME_OR_FINGERPRINT),
             ((), NAME_OR_FINGERPRINT),
@@ -229,20 +229,20 @@ class TestRefused:
         ],
         ids=range(6),
     )
-    def test_usage(self, machine: Machine, words: tuple[str, ...], said: str) -> None:
+    def test_usage(self, machine: Machine, words: tuple[str, ...], message: str) -> None:
         """Exactly one key must be selected, by its name or a valid fingerprint."""
-        assert refused(machine, "revoke", "--reason", "leaked", "--yes", *words) == said
+        assert refused(machine, "revoke", "--reason", "leaked", "--yes", *words) == message
         assert list(machine.config.iterdir()) == []
 
     @pytest.mark.parametrize(("value", "words"), [("", ()), ("changeme", ("--last-recorded",))], ids=range(2))
     def test_no_sound_key(self, machine: Machine, value: str, words: tuple[str, ...]) -> None:
         """If no sound key is delivered, the recorded keys of the secret are listed."""
         machine.environ[V1] = value
-        said = "no valid key of secret.key is set here; pass --fingerprint"
-        assert refused(machine, *REVOKE, *words) == f"{said} (none is recorded)"
+        message = "no valid key of secret.key is set here; pass --fingerprint"
+        assert refused(machine, *REVOKE, *words) == f"{message} (none is recorded)"
         key = another()
         machine.record(rotated(NOW - 3 * HOUR, key), rotated(NOW - HOUR, another(), secret=OTHER))
-        assert refused(machine, *REVOKE, *words) == f"{said} ({key} prod 2026-12-01T09:00:00Z)"
+        assert refused(machine, *REVOKE, *words) == f"{message} ({key} prod 2026-12-01T09:00:00Z)"
 
     @pytest.mark.parametrize("content", [None, "\n"], ids=["missing", "blank"])
     def test_required_list_is_lost(self, machine: Machine, content: str | None) -> None:
@@ -290,11 +290,11 @@ class TestLastRecorded:
 
     def test_preview(self, machine: Machine, old: str) -> None:
         """The preview of the delivered key names the earlier one, unless the operator chose between them."""
-        said = (
+        message = (
             f"An earlier key is recorded: {old} (prod; recorded at 2026-12-01T07:00:00Z)."
             " To revoke that key instead, add --last-recorded."
         )
-        assert machine.call(*PREVIEW).out.splitlines()[1:] == [said]
+        assert machine.call(*PREVIEW).out.splitlines()[1:] == [message]
         assert machine.call(*PREVIEW, "--last-recorded").out.count("\n") == 1
         by_fingerprint = ("revoke", "--reason", "leaked", "--fingerprint", machine.fingerprint())
         assert machine.call(*by_fingerprint).out.count("\n") == 1
@@ -304,8 +304,8 @@ class TestLastRecorded:
         dev = machine.call(*PREVIEW, "--last-recorded", "--environment", "dev").out
         assert "(secret.key, dev; recorded at 2026-12-01T10:00:00Z)" in dev
         machine.environ.update(good_keys())
-        said = refused(machine, *REVOKE, "--last-recorded")
-        assert said.startswith(f"several environments have records of secret.key; pass --environment ({old} prod ")
+        message = refused(machine, *REVOKE, "--last-recorded")
+        assert message.startswith(f"several environments have records of secret.key; pass --environment ({old} prod ")
         assert machine.call(*PREVIEW).out.count("\n") == 1
 
     @pytest.mark.parametrize("is_recorded", [True, False])

@@ -150,7 +150,7 @@ class TestGenerate:
         assert re.fullmatch(SHAPES[V1], ran.out)
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
             ((), "NAME is missing (choose from secret.key, secret_v2.key); for all secrets, pass --format env or json"),
             ((NAME, "--force"), "--force works only with --write; add --write, or leave out --force"),
@@ -160,9 +160,9 @@ class TestGenerate:
         ],
         ids=range(5),
     )
-    def test_wrong_usage(self, bare: Machine, arguments: tuple[str, ...], said: str) -> None:
+    def test_wrong_usage(self, bare: Machine, arguments: tuple[str, ...], message: str) -> None:
         """An unknown name generates nothing and is not repeated, since it may be a key."""
-        assert usage(bare.call("generate", *arguments)) == said
+        assert usage(bare.call("generate", *arguments)) == message
         assert list(bare.config.iterdir()) == []
 
     @posix_only
@@ -245,14 +245,14 @@ class TestWrite:
         """No named directory is made, or repeated in the output, since it may be a key."""
         named = tmp_path / key_as_argument()
         ran = bare.call("generate", NAME, "--write", "--config-dir", str(named))
-        said = "nothing was written: the config directory does not exist; create it, or pass --config-dir"
-        assert (usage(ran), named.exists()) == (said, False)
+        message = "nothing was written: the config directory does not exist; create it, or pass --config-dir"
+        assert (usage(ran), named.exists()) == (message, False)
         named.mkdir(mode=0o700)
         ran = bare.call("generate", NAME, "--write", "--config-dir", str(named))
         key = (named / NAME).read_text(encoding="utf-8")[:-1]
         where = "secret.key in config_dir"
-        said = f"Wrote a new key of secret.key to {where} (fingerprint {fingerprint_of(key)}).\n"
-        assert (ran.status, ran.out, list(bare.config.iterdir())) == (0, said, [])
+        message = f"Wrote a new key of secret.key to {where} (fingerprint {fingerprint_of(key)}).\n"
+        assert (ran.status, ran.out, list(bare.config.iterdir())) == (0, message, [])
 
     @pytest.mark.parametrize(
         "switch_off",
@@ -463,9 +463,9 @@ class TestKnown:
         """A log without records is refused, since the operator expects a comparison."""
         if text is not None:
             (tmp_path / "known.jsonl").write_text(text, encoding="utf-8")
-        said = "the log has no readable record; pass the log of another environment"
+        message = "the log has no readable record; pass the log of another environment"
         ran = record(machine, *DONE, "--known", str(tmp_path / "known.jsonl"))
-        assert usage(ran) == f"--known, number 1: {'there is none' if text is None else said}"
+        assert usage(ran) == f"--known, number 1: {'there is none' if text is None else message}"
         assert content(machine) == b""
 
 
@@ -570,9 +570,9 @@ class TestPlan:
         log, config = tmp_path / "a log.jsonl", tmp_path / "a config"
         config.mkdir(mode=0o700)
         who = ("--environment", "prod", "--operator", "dana o'neil", "--ticket", "OPS-17")
-        place = ("--operations-log", str(log), "--config-dir", str(config))
+        paths = ("--operations-log", str(log), "--config-dir", str(config))
         model = ("--model", "robodj_secretguard:RuntimeSecrets")
-        in_force, generate, expiry, gate, record_it, revoke = self.commands(machine, NAME, *who, *place, *model)
+        in_force, generate, expiry, gate, record_it, revoke = self.commands(machine, NAME, *who, *paths, *model)
         old = machine.fingerprint()
         assert machine.call(*in_force[1:]).status == 0
         variable, _, instant = expiry[0].partition("=")

@@ -80,8 +80,8 @@ class TestRecords:
     def test_recorded_keys(self) -> None:
         """Each key is listed once, with its last record."""
         records = [recorded(5), recorded(4, KEY), recorded(3, environment="dev"), recorded(2, OLDER, secret=OTHER)]
-        said = f"{OLD} dev 2026-11-28T12:00:00Z; {KEY} prod 2026-11-27T12:00:00Z"
-        assert (recorded_keys(records, NAME), recorded_keys(records[3:], NAME)) == (said, "none is recorded")
+        message = f"{OLD} dev 2026-11-28T12:00:00Z; {KEY} prod 2026-11-27T12:00:00Z"
+        assert (recorded_keys(records, NAME), recorded_keys(records[3:], NAME)) == (message, "none is recorded")
 
     def test_compared(self) -> None:
         """Only records of keys count, sorted by the names of the environments."""

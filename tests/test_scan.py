@@ -116,9 +116,9 @@ def notes(ran: Ran) -> list[str]:
     return lines(ran, "note")
 
 
-def refused(ran: Ran, said: str) -> None:
+def refused(ran: Ran, message: str) -> None:
     """Make sure that a command did nothing, and gave a reason."""
-    assert (ran.status, ran.out, ran.err) == (2, "", f"{PROGRAM}: {said}\n")
+    assert (ran.status, ran.out, ran.err) == (2, "", f"{PROGRAM}: {message}\n")
 
 
 class TestResult:
@@ -301,8 +301,8 @@ class TestKeysFrom:
         key = new_key()
         most = f"{key}\n".encode().ljust(1 << 16, b"\n")
         assert scan(laptop, "--keys-from", "-", stdin=most).status == 0
-        said = "--keys-from: the input is larger than the limit of 65536 bytes"
-        refused(scan(laptop, "--keys-from", "-", stdin=most + b"\n", keys=[key]), said)
+        message = "--keys-from: the input is larger than the limit of 65536 bytes"
+        refused(scan(laptop, "--keys-from", "-", stdin=most + b"\n", keys=[key]), message)
 
 
 class TestFingerprints:

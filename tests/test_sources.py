@@ -419,8 +419,8 @@ class TestDirectory:
         found = setup({}, config_dir=named)
         assert (found.directory_named_by, found.directory_fault) == ("argument", fault)
         (tmp_path / "argument").mkdir()
-        beside = setup({}, config_dir="argument", model_setup=ModelSetup(config_dir=named))
-        assert beside.model_directory_fault == ("" if fault == "does not exist" else fault)
+        both = setup({}, config_dir="argument", model_setup=ModelSetup(config_dir=named))
+        assert both.model_directory_fault == ("" if fault == "does not exist" else fault)
         assert setup({}, model_setup=ModelSetup(config_dir=named)).directory_fault == fault
         if named in {"file", "link", "loop"}:
             (tmp_path / named).rename(tmp_path / "config")
@@ -514,7 +514,7 @@ class TestNames:
     """The variables that are read, and their typos."""
 
     @pytest.mark.parametrize(
-        ("name", "meant", "secret", "loosens"),
+        ("name", "intended", "secret", "loosens"),
         [
             (f"{V1}S", V1, "secret.key", False),
             (f"{V1}_FILE", V1, "secret.key", False),
@@ -530,13 +530,13 @@ class TestNames:
             ("ROBODJ_OPERATION_LOG", "ROBODJ_OPERATIONS_LOG", None, False),
         ],
     )
-    def test_typos(self, name: str, meant: str, secret: str | None, *, loosens: bool) -> None:
+    def test_typos(self, name: str, intended: str, secret: str | None, *, loosens: bool) -> None:
         """Each typo has the intended variable, its secret, and whether ignoring it loosens a check."""
         (miss,) = setup({name: "x"}).near_misses
-        assert (miss.name, miss.meant.name, miss.meant.loosens, miss.is_meant_set) == (name, meant, loosens, False)
+        assert (miss.name, miss.meant.name, miss.meant.loosens, miss.is_meant_set) == (name, intended, loosens, False)
         assert (miss.meant.policy.name if miss.meant.policy else None) == secret
-        assert setup({name: "x", meant: "x"}).near_misses == (miss._replace(is_meant_set=True),)
-        assert setup({name: ""}).near_misses == setup({meant: "x"}).near_misses == ()
+        assert setup({name: "x", intended: "x"}).near_misses == (miss._replace(is_meant_set=True),)
+        assert setup({name: ""}).near_misses == setup({intended: "x"}).near_misses == ()
 
     @pytest.mark.parametrize(
         ("named_by", "directory", "file"),

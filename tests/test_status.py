@@ -26,7 +26,7 @@ ENDS = f"{V1}_EXPIRES_AT"
 TO_RECORD = "rotation not recorded"
 OWNER = "  owner        Security Operations (backup: Release Manager)"
 CUT = "line 2 does not follow line 1: one was changed, or one between was removed"
-SAID = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl "
+MESSAGE = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl "
 
 
 @pytest.fixture
@@ -296,12 +296,12 @@ class TestLog:
         status = 1 if is_read else 2
         ran = machine.call("status")
         verdict = f"{'does not verify' if is_read else 'cannot be read'}: {why}"
-        assert (ran.status, ran.err) == (status, f"{SAID}{verdict}\n")
+        assert (ran.status, ran.err) == (status, f"{MESSAGE}{verdict}\n")
         assert f"\noperations log: {verdict}\n" in ran.out
         assert ("2026-11-30T12:00:00Z in prod" in ran.out) is is_read
         del machine.environ[V2]
         ran = machine.call("status", "--format", "json", "--strict")
         document = ran.document
-        assert (ran.status, ran.err, document["ok"]) == (status, f"{SAID}{verdict}\n", False)
+        assert (ran.status, ran.err, document["ok"]) == (status, f"{MESSAGE}{verdict}\n", False)
         last_hash = last.hash if is_read else None
         assert document["operations_log"] == {"found": True, "last_hash": last_hash, "defects": [why]}

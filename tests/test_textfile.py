@@ -279,18 +279,18 @@ class TestModes:
         put(path, b"\xff", 0o666).parent.chmod(0o777)
         assert seen(path).unsafe == (NOT_UTF_8, WRITABLE, IN_WRITABLE)
 
-    @pytest.mark.parametrize("place", ["parent", "link", "middle", "there", "absolute"])
-    def test_of_every_directory_on_the_way(self, path: Path, tmp_path: Path, place: str) -> None:
+    @pytest.mark.parametrize("level", ["parent", "link", "middle", "there", "absolute"])
+    def test_of_every_directory_on_the_way(self, path: Path, tmp_path: Path, level: str) -> None:
         """A user who can rename a directory above a file, or replace a link on its path, could write the file."""
         for name in ("there", "middle"):
             (tmp_path / name).mkdir(mode=0o755)
         target = put(tmp_path / "there" / "file")
-        (tmp_path / "middle" / "link").symlink_to(target if place == "absolute" else "../there/file")
+        (tmp_path / "middle" / "link").symlink_to(target if level == "absolute" else "../there/file")
         path.symlink_to("../middle/link")
-        open_to_all = {"parent": tmp_path, "link": path.parent, "middle": tmp_path / "middle"}.get(place, target.parent)
+        open_to_all = {"parent": tmp_path, "link": path.parent, "middle": tmp_path / "middle"}.get(level, target.parent)
         for mode, exposed in (
             (0o755, ()),
-            (0o777, (IN_WRITABLE if place == "link" else BELOW_WRITABLE,)),
+            (0o777, (IN_WRITABLE if level == "link" else BELOW_WRITABLE,)),
             (0o1777, ()),
         ):
             open_to_all.chmod(mode)

@@ -18,7 +18,7 @@ TYPED = "Zq9"
 """Part of what is typed, and of no word that is known."""
 
 
-def said(words: str) -> str:
+def error_for(words: str) -> str:
     """Return the usage error for some words."""
     with pytest.raises(UsageError) as raised:
         refuse(_parser(""), words.split(" ") if words else [])
@@ -39,7 +39,7 @@ def said(words: str) -> str:
 )
 def test_command(words: str, why: str) -> None:
     """A missing or an unknown command lists the commands."""
-    assert said(words) == why
+    assert error_for(words) == why
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_option(words: str, why: str) -> None:
     """An unknown option names the commands that have it, otherwise the nearest option, otherwise all of them.
     A prefix of one option counts as near.
     """
-    assert said(words) == why
+    assert error_for(words) == why
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_option(words: str, why: str) -> None:
 )
 def test_value(words: str, why: str) -> None:
     """A missing or an invalid value names its option, and the choices where there are any."""
-    assert said(words) == why
+    assert error_for(words) == why
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_value(words: str, why: str) -> None:
 )
 def test_argument(words: str, why: str) -> None:
     """An extra argument is reported by its position, and a missing one by its name. Otherwise the help is named."""
-    assert said(words) == why
+    assert error_for(words) == why
 
 
 def test_unknown() -> None:

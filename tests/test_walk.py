@@ -139,12 +139,12 @@ class TestWalk:
 
     def test_a_directory_deeper_than_any_path(self, tmp_path: Path) -> None:
         """An entry that is too deep for a path is reported, without a deep recursion."""
-        here = os.open(tmp_path, os.O_RDONLY)
+        directory = os.open(tmp_path, os.O_RDONLY)
         for _ in range(30):
-            os.mkdir("d" * 200, dir_fd=here)
-            here, before = os.open("d" * 200, os.O_RDONLY, dir_fd=here), here
+            os.mkdir("d" * 200, dir_fd=directory)
+            directory, before = os.open("d" * 200, os.O_RDONLY, dir_fd=directory), directory
             os.close(before)
-        os.close(here)
+        os.close(directory)
         assert walked(tmp_path)[-1][2:] == (why(errno.ENAMETOOLONG), True)
         shutil.rmtree(tmp_path / ("d" * 200))
 
@@ -240,7 +240,7 @@ class TestContent:
     def test_a_file_without_a_size(self) -> None:
         """A file of /proc has the size 0: it is reported as changed, and does not count as read."""
         if not os.path.exists("/proc/self/environ"):
-            pytest.skip("there is no /proc")
+            pytest.skip("no /proc on this system")
         with pytest.raises(UnreadError, match=f"^it {CHANGED}$"):
             [*content("/proc/self/environ", Where.FILE)]
 

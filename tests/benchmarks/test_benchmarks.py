@@ -174,8 +174,8 @@ class TestTargets:
 
     def test_each_figure_is_held_against_its_own_bound(self) -> None:
         """Every row compares the figures that it names."""
-        ms = {name: float(place) for place, name in enumerate(PROGRAMS, start=2)}
-        us = {case.name: float(place) for place, case in enumerate(CASES, start=2)}
+        ms = {name: float(number) for number, name in enumerate(PROGRAMS, start=2)}
+        us = {case.name: float(number) for number, case in enumerate(CASES, start=2)}
         runs = {name: [Run(each, None, each**3, each**2)] for name, each in ms.items()}
         made_of = Figures(runs, {name: [each] for name, each in us.items()})
         assert [each.measured(made_of) for each in TARGETS] == [

@@ -46,7 +46,7 @@ OWN = Annotated[SecretStr, SecretPolicy(name="own.key", variable="ROBODJ_OWN_KEY
     cadence=timedelta(days=9), warn_before=timedelta(days=1))]
 DEV = SecretStr("dev")
 """
-"""How a service begins that declares a model of its own."""
+"""The first lines of a service that declares a model."""
 
 LOOSE = {
     "default-in-the-annotation": "class Ours(RuntimeSecrets):\n    own: Annotated[OWN, Field(default=DEV)]",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     needs_fork,
-    pytest.mark.skipif(shutil.which("git") is None, reason="there is no git on this machine"),
+    pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
 ]
 
 LIST: Final = Path(REVOKED_FILE)
@@ -42,7 +42,7 @@ COMMITTED: Final = 300
 LONGEST: Final = 0.03
 """The longest delay, in seconds, before an action begins."""
 READS: Final = 40
-RANDOM: Final = Random()  # noqa: S311 - of when a process begins, which is no secret
+RANDOM: Final = Random()  # noqa: S311 - random delays are not secret
 
 
 def new_fingerprint() -> str:

@@ -44,7 +44,7 @@ RECORD: Final = (
 NAMES: Final = ["secret.key", "secret_v2.key"]
 FILLER: Final = "filler"
 SMALL_DISK: Final = 'mount -t tmpfs -o size=64k tmpfs "$0"'
-RANDOM: Final = Random()  # noqa: S311 - of when and where a writer is stopped, which is no secret
+RANDOM: Final = Random()  # noqa: S311 - random delays and cuts are not secret
 
 
 @pytest.fixture(autouse=True)

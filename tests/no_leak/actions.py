@@ -1,6 +1,6 @@
 """The actions: what the process of a cell does. Most call the library as a host does; some call a guard that leaks.
 
-No frame here binds a key to a name: what an observer finds, the library has shown.
+No frame here binds a key to a name, so the library has shown every key that an observer finds.
 """
 
 from __future__ import annotations

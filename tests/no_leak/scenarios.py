@@ -363,7 +363,7 @@ def of_generate(*commands: tuple[str, ...], **more: str) -> Callable[[], Planted
     return lambda: arguments(with_forms(good(**more)), [["generate", *command] for command in commands])
 
 
-SAID: tuple[tuple[str, ...], ...] = (
+WITH_A_KEY: tuple[tuple[str, ...], ...] = (
     ("generate", "{}"),
     ("generate", "--write", "--config-dir", "{}"),
     *(("log", "show", option, "{}") for option in ("--secret", "--event", "--since", "--until", "--operations-log")),
@@ -387,7 +387,7 @@ def key_among_arguments() -> Planted:
     """Write commands with a key among their arguments, after one command that has begun a log."""
     planted, value = good(), text(43)
     planted.secret.append(value)
-    return arguments(planted, [RECORD, *([word.format(value) for word in command] for command in SAID)])
+    return arguments(planted, [RECORD, *([word.format(value) for word in command] for command in WITH_A_KEY)])
 
 
 def life_in(variable: str) -> Planted:
