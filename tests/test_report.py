@@ -125,12 +125,6 @@ class TestStatus:
         """A secret stays usable with a warning, or with an alert about the set-up."""
         assert [status.usable for status in checker(good_keys() | more).secrets] == usable
 
-    def test_a_revoked_key(self, checker: Checker) -> None:
-        """A revoked key is present and unusable."""
-        keys = good_keys()
-        report = checker(keys | {REVOKED: fingerprint(SealedStr(keys[V1]))})
-        assert [(status.state, status.usable) for status in report.secrets] == [("present", False), ("present", True)]
-
     def test_a_shared_key(self, checker: Checker) -> None:
         """Two secrets with the same key are both unusable, and both have its fingerprint."""
         key = good_keys()[V2]

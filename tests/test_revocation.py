@@ -10,9 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_line import OTHER, fingerprint_of, report_json, report_text, rotated
+from command_line import OTHER, fingerprint_of, rotated
 from conftest import NOW, V1, Checker, clean_environment, found, good_keys, posix_only
-from detector import leaks
 from mounts import run_with_mounts
 from races import just_before
 
@@ -41,16 +40,6 @@ def another() -> str:
 
 class TestReport:
     """The revocation list in the report of a check."""
-
-    @pytest.mark.parametrize("shape", ["{}", "{} # {}", "secret.key={}", "sgfp1:{}", "# {}", "{a} # {}"])
-    def test_pasted_key(self, checker: Checker, shape: str) -> None:
-        """An invalid entry and a comment are not shown, since they may be keys."""
-        key = secrets.token_urlsafe(32)
-        content = shape.replace("{}", key).replace("{a}", another())
-        checker.write(NAME, content)
-        report = checker(good_keys() | {VARIABLE: content})
-        texts = (report_text(report, passed=False, model="model: m:M"), report_json(report, passed=False, model={}))
-        assert leaks(f"{report!r}{''.join(texts)}", [key]) == []
 
     @posix_only
     def test_unsafe(self, checker: Checker) -> None:

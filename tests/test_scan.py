@@ -451,8 +451,3 @@ class TestValues:
         ]
         assert notes(ran) == ["config/player.key: a fallback file, where its key may be"]
         assert scan(machine, keys=[other]).status == 0
-
-    def test_an_untrusted_model(self, machine: Machine) -> None:
-        """A model in the repository's configuration is not imported: nobody may trust the repository."""
-        machine.put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "nowhere:Model"\n')
-        assert scan(machine).status == 0

@@ -31,7 +31,6 @@ from processes import (
     run_forked,
 )
 
-from robodj_secretguard import check
 from robodj_secretguard.cli.output import PASSED
 
 pytestmark = needs_fork
@@ -158,15 +157,13 @@ def test_no_configuration_of_a_model_is_another_source(tmp_path: Path, config: s
 @pytest.mark.parametrize(
     "way",
     [
-        "guard().copy(update={'secret_key': DEV})",
-        "guard().copy(exclude={'secret_key'})",
         "RuntimeSecrets.model_validate(OWN, from_attributes=True)",
         "class Again(RuntimeSecrets, revalidate_instances='always'): pass\nAgain.model_validate(guard(Again))",
     ],
-    ids=["copy-with-another", "copy-without", "from-an-object", "validated-again"],
+    ids=["from-an-object", "validated-again"],
 )
 def test_no_other_way_of_pydantics_makes_an_instance(tmp_path: Path, way: str) -> None:
-    """A model that is made of other values, or of fewer, is an error. test_models.py has the common cases."""
+    """A model that is made of other values is an error. test_models.py has the common cases."""
     ran = run_copy(f"{MODEL}{way}\n{SERVED}", GOOD, tmp_path)
     assert (ran.status, ran.out) == (1, "")
     assert ran.err.splitlines()[-1].startswith(("TypeError: ", "AttributeError: "))
@@ -219,28 +216,6 @@ def test_a_host_that_swallows_a_system_exit_has_no_service(tmp_path: Path, load:
     assert (ran.status, loaded) == (3, "False\n")
     assert_alert_lines(first)
     assert_alert_lines(again)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "ROBODJ_PROTECTED_ENV ",
-        " ROBODJ_PROTECTED_ENV",
-        "ROBODJ_PROTECTED_ENV\n",
-        "ROBODJ_PROTECTED_ENV\udcff",
-        "\N{ZERO WIDTH NO-BREAK SPACE}ROBODJ_PROTECTED_ENV",
-        "ROBODJ_PROTECTED\N{NO-BREAK SPACE}ENV",
-        "ROBODJ_PROTECTED_EN\N{FULLWIDTH LATIN CAPITAL LETTER V}",
-        "rOBODJ_PROTECTED_ENv",
-    ],
-    ids=ascii,
-)
-def test_a_name_that_looks_right_is_refused_in_one_ascii_line(name: str) -> None:
-    """Blanks, bytes and letters of other alphabets in a switch's name are a typo, shown in one printable line."""
-    (alert,) = check(environ=GOOD | {name: "true"}).alerts
-    assert alert.lines[0].startswith("ALERT: near-miss: ")
-    assert alert.lines[0].isascii()
-    assert alert.lines[0].isprintable()
 
 
 @pytest.mark.parametrize(

@@ -100,38 +100,6 @@ class TestMemory:
         assert ran.out == "served\n" if keys == "good" else len(ran.alerts) == 2
 
 
-CHANGES = """
-import os, secrets
-read, written = os.read, []
-def change():
-    {}
-def changing(descriptor, size):
-    chunk = read(descriptor, min(size, 10))
-    if not written:
-        written.append(os.stat("config/secret.key"))
-        change()
-    return chunk
-os.read = changing
-"""
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "open('config/secret.key', 'r+').write(secrets.token_urlsafe(32))",
-        "open('config/secret.key', 'a').write('# one line more')",
-        "os.truncate('config/secret.key', 0)",
-    ],
-    ids=["rewritten", "grown", "truncated"],
-)
-def test_a_file_that_changes_while_it_is_read(tmp_path: Path, change: str) -> None:
-    """A mixture of two contents is not a key: the file is unsafe."""
-    config_files(tmp_path, GOOD)
-    ran = run_copy(f"{CHANGES.format(change)}{START}", {}, tmp_path)
-    assert (ran.status, ran.err, checks(ran)) == (3, "", ["file-unsafe", "file-fallback"])
-    assert ran.alerts[0].endswith(" changed while it was read")
-
-
 INTERRUPTED = """
 import os, signal
 read = os.read

@@ -310,7 +310,7 @@ FILES: dict[str, Callable[[], Planted]] = {
 LISTS: dict[str, Callable[[], Planted]] = {
     "is-a-key": in_list,
     "has-a-key": lambda: in_list(lambda value: f"# keys\n{value} # leaked\nsgfp1:{value}\nsecret.key={value}\r\n"),
-    "has-a-key-in-a-comment": lambda: in_list(lambda value: f"# {value}\n"),
+    "has-a-key-in-a-comment": lambda: in_list(lambda value: f"# {value}\nsgfp1:{'0' * 32} # {value}\n"),
     "large": lambda: in_list(lambda value: f"{value}\n" * 25000),
     "not-utf-8": lambda: in_list(lambda value: f"{value}\udcff"),
     "escapes": lambda: in_list(lambda value: f"\x1b[31m\u202e{value}\rALERT: forged: {value}\0"),
