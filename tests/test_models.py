@@ -284,7 +284,7 @@ class TestDeclaration:
         assert (found(report), listed(report)) == ([("file-fallback", "webhook.key")], ((), 0))
 
     def test_what_declares_secrets(self) -> None:
-        """Only a subclass of `SecretSettings` with a secret declares secrets; the base class builds no validator."""
+        """Only a subclass of `SecretSettings` with a secret declares secrets. The base class builds no validator."""
         assert (SecretSettings.__pydantic_complete__, RuntimeSecrets.__pydantic_complete__) == (False, True)
         models = [RuntimeSecrets, SecretSettings, int, None, RuntimeSecrets.secret_policies]
         assert [declares_secrets(each) for each in models] == [True, False, False, False, False]

@@ -129,7 +129,7 @@ DAMAGE: dict[str, tuple[bytes, tuple[str, ...]]] = {
 
 
 class TestRead:
-    """What the chain shows, and what it cannot show."""
+    """The defects that the chain shows, and those that it cannot show."""
 
     def test_nothing(self) -> None:
         """An empty log has no record and no defect."""
@@ -450,7 +450,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 def seen(directory: Path) -> dict[str, tuple[int, ...]]:
-    """Return what shows whether a file of a directory was written, replaced or made."""
+    """Return the state of a directory, which shows whether a file was written, replaced or made."""
     status = {path.name: path.lstat() for path in directory.iterdir()}
     return {name: (each.st_ino, each.st_mode, each.st_size, each.st_mtime_ns) for name, each in status.items()}
 
@@ -468,7 +468,7 @@ class TestFile:
     @posix_only
     @pytest.mark.parametrize(("make", "reason"), UNUSABLE.values(), ids=UNUSABLE)
     def test_unusable(self, path: Path, make: Callable[[Path], Any], reason: str) -> None:
-        """A path that is not a log of this user's is neither read nor appended to."""
+        """A path that is not a log of this user is neither read nor written."""
         make(path)
         before = seen(path.parent)
         with pytest.raises(FileError) as caught:
@@ -531,7 +531,7 @@ class TestFile:
             load(str(path))
 
     def test_another_process_holds_it(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An append waits for the lock and is refused in the end; a reader does not wait."""
+        """An append waits for the lock, and is refused in the end. A reader does not wait."""
         path.write_bytes(WHOLE)
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with open(path, "rb") as other, locked(other.fileno()):
@@ -724,7 +724,7 @@ def any_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=60)
 @given(content=CONTENTS)
 def test_any_content(any_path: Path, content: bytes) -> None:
-    """Reading never fails; an append leaves a damaged log as it was, and any other one with every record, verified."""
+    """Reading never fails. An append leaves a damaged log unchanged, and keeps every record of any other log."""
     before = read(content)
     any_path.write_bytes(content)
     head_of(any_path).unlink(missing_ok=True)

@@ -133,7 +133,7 @@ def error(do: Callable[..., object], *arguments: Any, **options: Any) -> str:
 
 
 class TestValues:
-    """What the options accept."""
+    """The values that the options accept."""
 
     def test_defaults(self) -> None:
         """No option is required, and every switch is off."""
@@ -379,7 +379,7 @@ class TestFile:
 
 
 class TestLog:
-    """Where the operations log is, and in which state."""
+    """The place and the state of the operations log."""
 
     def test_location(self, machine: Machine) -> None:
         """The option wins over the variable, the variable over the project, and the project over the config directory.

@@ -314,7 +314,7 @@ class TestSay:
             return say(result, stdout), stderr.getvalue()
 
     def test_written(self) -> None:
-        """The text is on stdout, with its end; other lines are on stderr, without empty ones."""
+        """The text is on stdout, with its end. Other lines are on stderr, without empty ones."""
         stdout = io.StringIO()
         assert self.status_and_stderr(Result(1, text="a", end=".", stderr=["", "b", "c"]), stdout) == (1, "b\nc\n")
         assert stdout.getvalue() == "a."

@@ -149,7 +149,7 @@ class TestRefusedImport:
 
     @pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["one process", "xdist"])
     def test_in_collection(self, pytest_on: Runner, options: Sequence[str]) -> None:
-        """A refusal is an error of its module, with the ALERT lines and a hint; other modules pass."""
+        """A refusal is an error of its module, with the ALERT lines and a hint. Other modules pass."""
         imports = "from robodj_secretguard import guard\n"
         files = {
             "test_it.py": TEST,

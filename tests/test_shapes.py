@@ -147,7 +147,7 @@ class TestRecord:
 
     @pytest.mark.parametrize("step", ["gate", "startup", "functions", "log"])
     def test_open_steps(self, step: str) -> None:
-        """The open steps are those that are not done; a record without a validation has none."""
+        """The open steps are those that are not done. A record without a validation has none."""
         assert FULL.open_steps == draft(Event.REVOKED).open_steps == ()
         assert replace(FULL, validation=Validation(**VALIDATION | {step: Proof.NOT_DONE})).open_steps == (step,)
 

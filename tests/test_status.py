@@ -167,7 +167,7 @@ class TestText:
 
 
 class TestJson:
-    """One document, with each secret and its cadence."""
+    """A JSON document with each secret and its cadence."""
 
     KEY, OTHERS = (f"sgfp1:{digit * 32}" for digit in "ab")
     NOT_RECORDED: ClassVar[dict[str, object]] = {

@@ -247,7 +247,7 @@ class TestContent:
 
 @posix_only
 class TestModes:
-    """Who could have written a file, by the modes of the file and its directories."""
+    """The users who could have written a file, by the modes of the file and its directories."""
 
     @pytest.mark.parametrize(
         ("mode", "exposed", "lax"),
@@ -363,7 +363,7 @@ class TestModes:
 
 @root_only
 class TestOwners:
-    """Who owns a file and its directories."""
+    """The owners of a file and its directories."""
 
     @pytest.mark.parametrize(
         ("owner", "user", "is_ours"), [(12345, 0, False), (12345, 12346, False), (12345, 12345, True), (0, 12345, True)]

@@ -14,12 +14,12 @@ FEW_SECRETS, MANY_SECRETS = 2, 200
 class Case:
     """A call to measure.
 
-    name: the name of its figures.
+    Attributes:
+        name: the name of its figures.
         call: the callable, as `module:name`.
-        call: what is called, as `module:name`.
+        variables: how many variables the environment has.
         has_config: whether there is a config directory, with only the two templates.
         declared: how many secrets the model of the call declares; 0 for a call without a model.
-        declared: how many secrets the model declares that is passed; 0 where none is.
     """
 
     name: str

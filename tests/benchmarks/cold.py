@@ -31,9 +31,9 @@ class Program:
     """A program to start.
 
     Attributes:
+        command: the command.
         has_keys: whether both keys are in its environment.
         status: the exit status of a successful run.
-        status: the exit status of one that did its job.
     """
 
     command: tuple[str, ...]

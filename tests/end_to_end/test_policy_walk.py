@@ -291,10 +291,7 @@ class TestPages:
     def test_commands(self, page: str, command: str, tmp_path: Path) -> None:
         """Every command in the pages has valid arguments: without keys, no usage error occurs."""
         out, err = io.StringIO(), io.StringIO()
-        env = clean_environment() | {
-            "ROBODJ_PROTECTED_ENV": "true",
-            "CI": "true",
-        }  # no command starts
+        env = clean_environment() | {"ROBODJ_PROTECTED_ENV": "true", "CI": "true"}  # no command starts
         with (
             contextlib.chdir(tmp_path),
             process_environment(env),
