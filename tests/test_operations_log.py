@@ -486,7 +486,7 @@ class TestFile:
         assert (str(caught.value), refused(path / "log.jsonl")) == (reason, reason)
 
     @posix_only
-    def test_way_that_others_may_change(self, tmp_path: Path) -> None:
+    def test_path_that_others_may_change(self, tmp_path: Path) -> None:
         """No log is made below a directory or link that others may change."""
         (tmp_path / "config").mkdir()
         (tmp_path / "config").chmod(0o777)
@@ -562,7 +562,7 @@ class TestFile:
     @posix_only
     def test_no_room(self, path: Path) -> None:
         """If there is not enough space for a whole record, the log stays unchanged."""
-        import resource  # noqa: PLC0415 - it is POSIX's
+        import resource  # noqa: PLC0415 - a module of POSIX
 
         path.write_bytes(WHOLE)
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -143,7 +143,7 @@ class TestSecretPolicy:
             SecretPolicy("a.key", "ROBODJ_A_KEY", "Us", "Them", 90 * DAY, 14 * DAY)  # type: ignore[call-arg]
 
     @pytest.mark.parametrize("field", ["name", "variable", "file", "expiry_variable", "owner", "backup_owner"])
-    def test_what_is_no_text(self, field: str) -> None:
+    def test_other_types(self, field: str) -> None:
         """A text field accepts no other type."""
         with pytest.raises(TypeError, match="are strings"):
             POLICY._replace(**{field: 5})

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
-"""The variable with which a missing pre-commit is a failure."""
+"""If this variable is set, a missing pre-commit is a failure."""
 MANIFEST = ".pre-commit-hooks.yaml"
 BUILT_FROM = ("src", "pyproject.toml", "README.md", "LICENSE", MANIFEST)
-"""What pre-commit clones, and builds the hook's environment of."""
+"""The repository that pre-commit clones to build the environment of the hook."""
 HOOK = "robodj-secretguard-scan"
 CONFIGURATION = ".pre-commit-config.yaml"
 INSTALL_SECONDS = 600
@@ -39,7 +39,7 @@ FOUND = ("ALERT: secret.key: assigned-key: {} in the index: sets the variable to
 KNOWN = "ALERT: {}: known-key: {} in the index: contains the key (form: raw; known by: {}; FP)".format
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="its paths of programs are of POSIX"),
+    pytest.mark.skipif(sys.platform == "win32", reason="the paths of programs are POSIX paths"),
     pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
 ]
 

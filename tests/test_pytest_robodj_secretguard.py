@@ -105,7 +105,7 @@ class TestEphemeralRun:
         assert (ran.status, "1 passed" in ran.out) == (0, True)
 
     @pytest.mark.parametrize(("directory", "more"), [("lib", ["pythonpath = lib"]), (".", [])])
-    def test_a_model_of_ones_own(self, pytest_on: Runner, directory: str, more: Sequence[str]) -> None:
+    def test_a_separate_model(self, pytest_on: Runner, directory: str, more: Sequence[str]) -> None:
         """The keys are those of the project's model, and the import path stays as pytest made it."""
         test = (
             "import os, pytest, sys\n"
@@ -308,7 +308,7 @@ def test_it(bad_robodj_secret, kind):
         assert [word for word in words if len(set(word)) >= 10 and not word.replace("_", "").isalpha()] == []
 
     @pytest.mark.parametrize(("kind", "secret"), [("clock", None), ("expird", None), ("expired", "other.key")])
-    def test_what_does_not_exist(self, bad_robodj_secret: BadSecret, kind: str, secret: str | None) -> None:
+    def test_unknown_names(self, bad_robodj_secret: BadSecret, kind: str, secret: str | None) -> None:
         """An unknown kind or secret is an error that lists the known ones."""
         with pytest.raises(
             ValueError, match=r"the checks are missing, .*; the secrets are secret\.key, secret_v2\.key"

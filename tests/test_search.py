@@ -432,7 +432,7 @@ HOSTILE: dict[str, tuple[bytes, float]] = {
     "keys without an end": (KEY1, 10),
     "keys as words": (KEY1 + b" ", 10),
 }
-"""What is repeated, and how many lines of Python may be run for a character of it, at most."""
+"""Text to repeat, and the maximum number of lines of Python for each character."""
 WINDOWS = [
     pytest.param(unit, id=name, marks=[pytest.mark.full] * (most > 0.3 or name == "short lines"))
     for name, (unit, most) in HOSTILE.items()

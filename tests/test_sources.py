@@ -305,7 +305,7 @@ class TestKeyFiles:
         assert chmod(TextFile(exposed=tuple(exposed)), shown_path("config/x", named_by), named_by) == fix
 
     @posix_only
-    @pytest.mark.skipif(shutil.which("namei") is None, reason="namei is of util-linux")
+    @pytest.mark.skipif(shutil.which("namei") is None, reason="namei is a program of util-linux")
     def test_the_commands_are_enough(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A clone under umask 0 is safe after the commands. Each finding has the next command."""
         monkeypatch.chdir(config.parent)

@@ -35,7 +35,7 @@ def make_bad(environ: dict[str, str], directory: Path, kind: str, secret: str) -
 def test_each_kind(tmp_path: Path, kind: str, secret: str) -> None:
     """The check has a finding, about that secret if possible. At most a fallback file is found as well."""
     if kind == "file-permissions" and os.name != "posix":
-        pytest.skip("modes are not judged here")
+        pytest.skip("modes are not judged on this system")
     findings = dict(found(make_bad({}, tmp_path, kind, secret)))
     assert findings.pop(kind) in {None, K2 if kind == "shared" else secret}
     assert findings.keys() <= {"file-fallback"}
@@ -57,7 +57,7 @@ def test_how_bad_they_are(tmp_path: Path) -> None:
     assert (tmp_path / "secret.key").stat().st_size == MAX_FILE_BYTES + 1
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.skipif(os.name != "posix", reason="modes are judged on POSIX only")
 def test_modes(tmp_path: Path) -> None:
     """A key's file and its directory are private, unless that is the fault. Anybody may read a list."""
     below = POLICIES[K1]._replace(file="config/keys/secret.key")

@@ -144,7 +144,7 @@ class TestContent:
         file = seen(put(path, "a" * size))
         assert (file.unreadable, len(file.lines)) == (unreadable, 0 if unreadable else 1)
 
-    def test_nothing_there(self, path: Path) -> None:
+    def test_a_missing_file(self, path: Path) -> None:
         """For a missing file, and a path below a plain file, the result is empty."""
         assert seen(path) == seen(put(path) / "file") == NO_TEXT
         assert (NO_TEXT.exists, NO_TEXT.dangling, NO_TEXT.empty, NO_TEXT.misnamed) == (False, False, True, False)
@@ -204,7 +204,7 @@ class TestContent:
             closed.chmod(0o700)
 
     @posix_only
-    def test_a_way_that_cannot_be_judged(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_path_that_cannot_be_judged(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """If the path of an open file vanishes, the file is unreadable."""
         path.symlink_to(put(path.with_name("target")))
 
@@ -280,7 +280,7 @@ class TestModes:
         assert seen(path).unsafe == (NOT_UTF_8, WRITABLE, IN_WRITABLE)
 
     @pytest.mark.parametrize("level", ["parent", "link", "middle", "there", "absolute"])
-    def test_of_every_directory_on_the_way(self, path: Path, tmp_path: Path, level: str) -> None:
+    def test_of_every_directory_of_the_path(self, path: Path, tmp_path: Path, level: str) -> None:
         """A user who can rename a directory above a file, or replace a link on its path, could write the file."""
         for name in ("there", "middle"):
             (tmp_path / name).mkdir(mode=0o755)
@@ -346,7 +346,7 @@ class TestModes:
 
     @root_only
     @pytest.mark.parametrize("owner", [0, 1, NOBODY])
-    def test_whose_read_only_mount_it_is(self, path: Path, monkeypatch: pytest.MonkeyPatch, owner: int) -> None:
+    def test_the_owner_of_a_read_only_mount(self, path: Path, monkeypatch: pytest.MonkeyPatch, owner: int) -> None:
         """The owner of a mounted directory can write its source elsewhere. Only root's directory is merely lax."""
         put(path).parent.chmod(0o777)
         os.chown(path.parent, owner, -1)

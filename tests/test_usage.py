@@ -15,7 +15,7 @@ OF_CHECK = "--help, --require-env-only, --config-dir, --model, --strict, --forma
 OF_PLAN = "--help, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format, --color"
 SEE = "see robodj-secretguard"
 TYPED = "Zq9"
-"""Part of what is typed, and of no word that is known."""
+"""A part of the input, which is a part of no known word."""
 
 
 def error_for(words: str) -> str:

@@ -157,7 +157,7 @@ class TestWalk:
         (tmp_path / "a").rmdir()
         assert [*walking] == [unread(tmp_path / "a", NOT_THERE)]
 
-    @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="it takes root to become somebody else")
+    @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root can change its user")
     def test_missing_permissions(self, tmp_path: Path) -> None:
         """A directory or a file that the user may not read is reported, and the rest is read."""
         for name, mode in {"closed": 0o700, "file": 0o600, "open": 0o644}.items():

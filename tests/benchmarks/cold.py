@@ -23,7 +23,7 @@ CONSOLE_SCRIPT = os.path.join(
     sysconfig.get_path("scripts"), "robodj-secretguard.exe" if os.name == "nt" else "robodj-secretguard"
 )
 _PER_MIB = 1024 * 1024 if sys.platform == "darwin" else 1024
-"""How much of `ru_maxrss` is one MiB."""
+"""The value of `ru_maxrss` for one MiB."""
 
 
 @dataclass(frozen=True)

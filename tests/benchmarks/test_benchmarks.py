@@ -33,7 +33,7 @@ pytestmark = pytest.mark.full
 BENCHMARKS = os.path.dirname(os.path.abspath(__file__))
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 REQUIRED = "SECRETGUARD_BENCH_REQUIRED"
-"""The variable with which a library that is not installed is a failure."""
+"""If this variable is set, a library that is not installed is a failure."""
 RIVALS_PACKAGES = {rival: {"starlette.config": "starlette"}.get(rival, rival) for rival in RIVALS}
 EXPIRY = f"{V2}_EXPIRES_AT"
 FAULTS: dict[str, tuple[str, Callable[[str], str | None]]] = {
@@ -102,7 +102,7 @@ class TestPrograms:
 
 
 @pytest.mark.parametrize("count", [FEW, MANY])
-def test_the_environment_is_a_clean_one(count: int, tmp_path: Path) -> None:
+def test_the_environment_is_clean(count: int, tmp_path: Path) -> None:
     """The environment has that many variables, no variables for Python, and none that leads to a finding."""
     environ = environment(count, good_keys())
     assert len(environ) == count
@@ -135,7 +135,7 @@ class TestCold:
         assert all(each.milliseconds > 0 for runs in measured.values() for each in runs)
 
     @pytest.mark.parametrize("script", ["raise SystemExit(5)", "import os; os.abort()"])
-    def test_what_fails_is_not_measured(self, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_failure_is_not_measured(self, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A program that does not do its job ends the benchmark, which names it."""
         self.only(monkeypatch, broken=script)
         with pytest.raises(SystemExit, match=r"^broken ended with status .*: nothing was measured$"):
@@ -168,11 +168,11 @@ class TestTargets:
         return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
 
     @pytest.mark.parametrize(("ms", "reached"), [(108.0, "yes"), (108.1, "**no**")])
-    def test_a_bound_is_reached_up_to_itself(self, ms: float, reached: str) -> None:
+    def test_a_target_includes_its_limit(self, ms: float, reached: str) -> None:
         """The exact figure is compared, not the rounded one."""
         assert self.rows(figures(ms))[0][1:] == ["1.08", f"{ms / 100:.3f}", reached]
 
-    def test_each_figure_is_held_against_its_own_bound(self) -> None:
+    def test_each_target_compares_its_figures(self) -> None:
         """Every row compares the figures that it names."""
         ms = {name: float(number) for number, name in enumerate(PROGRAMS, start=2)}
         us = {case.name: float(number) for number, case in enumerate(CASES, start=2)}
@@ -188,7 +188,7 @@ class TestTargets:
             (ms[cold.GUARD] ** 3 - ms[cold.FLOOR] ** 3,),
         ]
 
-    def test_all_that_is_measured_must_be_within_the_bound(self) -> None:
+    def test_every_figure_must_be_within_the_limit(self) -> None:
         """One of two figures above the limit misses the target."""
         made_of = figures(100.0)
         made_of = Figures(made_of.cold, {**made_of.warm, among(FEW, cold.GUARD): [1.0]})
@@ -202,7 +202,7 @@ class TestTargets:
         """A smoke run neither reaches nor misses a target."""
         assert {row[-1] for row in self.rows(figures(100.0), smoke=True)} == {"unknown"}
 
-    def test_what_is_added_is_what_the_program_printed(self) -> None:
+    def test_the_added_time_is_the_printed_one(self) -> None:
         """The program measures the added time itself: the difference of two whole starts would be noise."""
         runs = {cold.FASTAPI_GUARD: [Run(100.0, None, None, added) for added in (9.0, 30.0, 10.0)]}
         assert Figures(runs, {}).added(cold.FASTAPI_GUARD) == 10.0
@@ -235,7 +235,7 @@ class TestCommand:
         for text in (ran.out, json.dumps(raw)):
             assert not [path for path in (BENCHMARKS, sys.prefix, str(tmp_path)) if path in text]
 
-    def test_no_host_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_host_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The description of the machine does not have its host name."""
         named = platform.uname()._replace(node="a-host-of-ours")
         monkeypatch.setattr(platform, "uname", lambda: named)

@@ -123,7 +123,7 @@ def test_the_slowest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.full
 @pytest.mark.parametrize("line", [b"\n", b"x\n", b'{"schema":1,"sequence":1,\n'])
-def test_a_log_of_nothing(line: bytes) -> None:
+def test_an_unreadable_log(line: bytes) -> None:
     """An unreadable operations log of 1 MiB is read in less than ten seconds."""
     content = line * ((1 << 20) // len(line))
     assert measure(lambda: read(content)) < SECONDS * 10

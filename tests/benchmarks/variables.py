@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FEW, MANY = 35, 3000
-"""How many variables a small container has, and a pod in a namespace of a few hundred services."""
+"""The number of variables in a small container, and in a pod in a namespace of a few hundred services."""
 
 _NEEDED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
-"""What an interpreter may not start without: taken as it is. All else is made, and so the same on every machine."""
+"""Variables that an interpreter needs to start. All other variables are the same on every machine."""
 _OF_A_CONTAINER = {
     "HOME": "/nonexistent",
     "LANG": "C.UTF-8",

@@ -63,7 +63,7 @@ LOOSE = {
         "class Mixin:\n    secret_key: ClassVar[SecretStr] = DEV\nclass Ours(Mixin, RuntimeSecrets): pass"
     ),
 }
-"""Models with a secret that could pass unset; test_models.py has the plain ones."""
+"""Models with a secret that could pass unset. test_models.py has the simple ones."""
 
 
 @pytest.mark.parametrize("name", LOOSE)
@@ -105,7 +105,7 @@ IN_VAIN = {
     "field-default": REBUILT.format("Ours.model_fields['secret_key'].default = DEV"),
 }
 OVERRIDING = CANNOT_BE_MADE | REPLACES_A_VALUE | IN_VAIN
-"""Models that put something in the way of how a model is made."""
+"""Models that change how an instance is made."""
 
 
 @pytest.mark.parametrize("name", OVERRIDING)
@@ -162,7 +162,7 @@ def test_no_configuration_of_a_model_is_another_source(tmp_path: Path, config: s
     ],
     ids=["from-an-object", "validated-again"],
 )
-def test_no_other_way_of_pydantics_makes_an_instance(tmp_path: Path, way: str) -> None:
+def test_no_constructor_of_pydantic_makes_an_instance(tmp_path: Path, way: str) -> None:
     """A model that is made of other values is an error. test_models.py has the common cases."""
     ran = run_copy(f"{MODEL}{way}\n{SERVED}", GOOD, tmp_path)
     assert (ran.status, ran.out) == (1, "")
@@ -192,7 +192,7 @@ with open("service.py", "w") as file:
 
 
 @pytest.mark.parametrize("name", SWALLOWING)
-def test_a_host_that_catches_errors_does_not_go_on(tmp_path: Path, name: str) -> None:
+def test_a_host_that_catches_errors_does_not_continue(tmp_path: Path, name: str) -> None:
     """A refusal is not swallowed by code around the import of the module that calls the guard."""
     assert_refused(run_copy(f"{WRITES_SERVICE}{SWALLOWING[name]}{SERVED}", BAD, tmp_path))
 
@@ -300,7 +300,7 @@ class Meta(type):
     def __getattr__(cls, name): return RuntimeSecrets.secret_policies
 class Lying(metaclass=Meta): pass
 """
-"""What a caller may pass by mistake, or worse."""
+"""Arguments that a caller may pass by mistake or on purpose."""
 STATUS, NO_MODEL = "ValueError: exit_status must be ", "TypeError: the model must be a subclass of SecretSettings "
 INTERNAL, ALLOWED, OFF = ["internal"], ["file-fallback"] * 2, ["missing", "file-present"] * 2
 
@@ -357,7 +357,7 @@ threading.Thread(target=serve).start()
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_what_a_host_has_put_in_the_way_changes_no_refusal(tmp_path: Path, name: str) -> None:
+def test_changes_of_a_host_change_no_refusal(tmp_path: Path, name: str) -> None:
     """Replaced exits, tracers, hooks, exit handlers and other threads do not change the status or the lines."""
     assert_refused(run_forked(f"{OBSTACLES[name]}{GUARD}guard()\n{SERVED}", BAD, tmp_path))
 

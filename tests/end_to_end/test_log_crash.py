@@ -34,9 +34,9 @@ pytestmark = needs_fork
 
 PATH: Final = "log.jsonl"
 LONGEST: Final = 0.006
-"""Seconds, in which a writer appends some records."""
+"""The longest delay, in seconds, in which a writer appends some records."""
 TRIALS_PER_LOG: Final = 50
-"""Each append reads the whole log."""
+"""A limit, since each append reads the whole log."""
 RECORD: Final = (
     *("rotate", "record", "--environment", "prod", "--operator", "Ada"),
     *("--attest", "startup", "--attest", "functions"),

@@ -43,7 +43,7 @@ FAULTS = {
 }
 """The code that makes a stream faulty."""
 PIPELINE = "import structlog\nstructlog.configure(processors=[structlog.processors.JSONRenderer()])\n"
-"""A configured pipeline, which writes to whatever stdout is."""
+"""A configured pipeline, which writes to the current stdout."""
 WHICH = pytest.mark.parametrize(
     "which", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=["stdout", "stderr", "both"]
 )
@@ -74,7 +74,7 @@ class TestGuard:
             assert_alert_lines("".join(left.splitlines(keepends=True)[:BAD_LINES]))
 
     @pytest.mark.parametrize("keys", ["good", "warned"])
-    def test_a_start_is_a_start(self, tmp_path: Path, fault: str, which: tuple[str, ...], keys: str) -> None:
+    def test_good_keys_start(self, tmp_path: Path, fault: str, which: tuple[str, ...], keys: str) -> None:
         """Good keys start a script, which ends with status 0, with or without warnings."""
         ran = run_forked(with_faults(fault, which, f"{SERVICE}open('served', 'x').close()\n"), SETS[keys], tmp_path)
         assert (ran.status, (tmp_path / "served").exists()) == (0, True)
@@ -135,7 +135,7 @@ def test_a_file_that_took_the_number_of_a_closed_stream(tmp_path: Path, closed: 
     ],
     ids=["ascii", "C"],
 )
-def test_streams_that_take_ascii_alone(tmp_path: Path, locale: dict[str, str], pipeline: str) -> None:
+def test_streams_that_only_encode_ascii(tmp_path: Path, locale: dict[str, str], pipeline: str) -> None:
     """Streams that can only encode ASCII get every line, also where the host's names are not ASCII."""
     ran = run_script(f"{pipeline}{GUARD}guard(config_dir='sch\\u00fcssel')\n", BAD, tmp_path, **locale)
     setting, _, *rest = (ran.err if pipeline else ran.out).splitlines(keepends=True)

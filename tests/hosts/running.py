@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from matrix import Host
 
 GOOD = {V1: secrets.token_urlsafe(32), V2: secrets.token_urlsafe(64)}
-"""Neither is hexadecimal: hosts write so many identifiers that chance would find six characters of it there."""
+"""Neither key is hexadecimal: hosts write many identifiers, which match six characters by chance."""
 BAD = {name: key[:20] for name, key in GOOD.items()}
-"""Good keys that were pasted short: an alert each."""
+"""Truncated keys: one alert each."""
 ALERT_STARTS = ("ALERT: secret.key: format: ", "ALERT: secret_v2.key: format: ")
-"""How the lines begin that `BAD` is refused with; some hosts put their own before them."""
+"""The beginnings of the alerts for `BAD`. Some hosts add text before them."""
 
 GATE = (sys.executable, "-m", "robodj_secretguard", "exec", "--require-env-only", "--")
 POLL_SECONDS = 0.05
 ANSWER_SECONDS = 0.5
 IDLE_SECONDS = 2.0
-"""How long a host that goes on is watched after the last boot or refusal of its service."""
+"""How long a running host is observed after the last boot or refusal of its service."""
 STOP_SECONDS = 2.0
 TOO_OFTEN = 2
 """A host that boots a service so many times more often than it has workers starts the service again forever."""

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
-"""The variable with which a host that is not installed is a failure."""
+"""If this variable is set, a host that is not installed is a failure."""
 IN_PRODUCTION = ("gunicorn, sync: at import", "uvicorn: at import")
 """The hosts of the fast run."""
 RESULTS = "SECRETGUARD_HOSTS_RESULTS"
-"""The variable that names the file to add the results to, for `table.py`."""
+"""This variable names the file of results for `table.py`."""
 
 
 def installed(requirement: Requirement) -> str | None:
@@ -41,7 +41,7 @@ def versions(host: Host) -> dict[str, str]:
     required = [Requirement(text) for text in host.requires]
     for requirement in required:
         if requirement.marker and not requirement.marker.evaluate():
-            pytest.skip(f"not to be had here: {requirement}")
+            pytest.skip(f"not available on this platform: {requirement}")
     found = {requirement.name: installed(requirement) for requirement in required}
     missing = [name for name, version in found.items() if version is None]
     if missing:
@@ -55,7 +55,7 @@ def keep(host: Host, run: table.Run, seen: Seen, versions: dict[str, str]) -> No
         table.add(path, host, run, seen, versions | {"CPython": platform.python_version()})
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="most of the hosts, and process groups, are of POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="most hosts, and process groups, need POSIX")
 @pytest.mark.parametrize(
     "host",
     [pytest.param(each, marks=[] if str(each) in IN_PRODUCTION else pytest.mark.full) for each in HOSTS],

@@ -377,7 +377,7 @@ def _again(kept: list[Any]) -> object:
 
 
 CURRENT: list[Action] = []
-"""What the test that a test runner is given has to do."""
+"""The action of the test that a test runner runs."""
 
 _IN_A_TEST = """
 from observers import CURRENT
@@ -584,11 +584,11 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
         (dumps, "leak_by_result"),
     )
 }
-"""Every observer, and a guard that leaks where it looks: the narrowest leak that it sees."""
+"""Every observer, and the action of the narrowest leak that it sees."""
 
 STRONGEST = "everything"
 SEEN_BY_THE_STRONGEST = ("leak_by_text", "leak_by_chain", "leak_by_line", "leak_by_result")
-"""Guards that leak in other ways than the one above, all of which that observer sees."""
+"""Actions of other leaks, all of which the strongest observer sees."""
 
 
 def advised_sentry(action: Action) -> None:
@@ -620,4 +620,4 @@ ADVISED = {
     each.__name__: (each, "leak_by_local")
     for each in (advised_sentry, advised_loguru, advised_structlog_console, advised_structlog_dict_tracebacks)
 }
-"""Hosts that are set up as SECURITY.md advises, and a guard whose key none of them shows."""
+"""Hosts that are set up as SECURITY.md says, and the action of a leak that none of them shows."""

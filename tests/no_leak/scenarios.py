@@ -333,7 +333,7 @@ LIFE: tuple[tuple[str, ...], ...] = (
     RECORD,
     INCIDENT,
 )
-"""The commands of a secret's life, one after the other."""
+"""Commands for the whole life of a secret, in order."""
 
 
 def of_life(keys: Callable[[], Planted] = good, *options: str, **more: str) -> Callable[[], Planted]:
@@ -380,7 +380,7 @@ WITH_A_KEY: tuple[tuple[str, ...], ...] = (
     (*INCIDENT, "--config-dir", "{}"),
     ("{}", "{}"),
 )
-"""Everywhere among the arguments of commands where a key may be pasted."""
+"""Commands with a pasted key in each possible argument."""
 
 
 def key_among_arguments() -> Planted:
@@ -398,7 +398,7 @@ def life_in(variable: str) -> Planted:
 
 
 SCANS: tuple[tuple[str, ...], ...] = tuple(("scan", "--format", form) for form in ("text", "json", "sarif"))
-"""A scan in each of its forms."""
+"""A scan in each output format."""
 
 
 def in_files(planted: Planted, below: str = "seen") -> Planted:
@@ -498,7 +498,7 @@ def kept(path: str, content: str) -> str:
 
 
 COMPRESSED = "a" * 99
-"""A name with which zlib compresses a directory's object, whatever names of objects are in it, and shows none of it."""
+"""With this name, zlib compresses a directory's object without a readable part, whatever else the object has."""
 
 
 def in_history() -> Planted:
@@ -578,7 +578,7 @@ PASTED: tuple[tuple[str, ...], ...] = (
     ("scan", "--keys-from", "given", "seen/{}", "seen"),
     *((*INCIDENT, "--scan", shape) for shape in ("{}", "seen/{}", "given")),
 )
-"""Everywhere among the arguments of `scan`, and in what they name, where a key may be pasted."""
+"""Scans with a pasted key in each argument, and in each file that an argument names."""
 
 
 def pasted() -> Planted:
@@ -787,7 +787,7 @@ SCENARIOS: dict[str, Scenario] = {
     "scan-reported-edited": Scenario(edited, "run_commands"),
 }
 UNDER_OTHER_NAMES = {"file-unsafe", "file-fallback", "setting", "revocation-list"}
-"""Checks whose scenarios above are not called after them."""
+"""Checks without a scenario of the same name."""
 SCENARIOS |= {
     kind: Scenario(partial(of_kind, kind))
     for kind in KINDS

@@ -43,7 +43,7 @@ def test_six_characters_are_found(shape: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize("shape", FORMS.values(), ids=FORMS)
-def test_other_keys_are_not(shape: Callable[[str], str]) -> None:
+def test_other_keys(shape: Callable[[str], str]) -> None:
     """Another key is not found, and five characters are not a leak."""
     key = secrets.token_urlsafe(32)
     key = f"{key[: RUN - 1]}-{key[RUN:]}"  # otherwise the character after five could be the sixth by chance
@@ -51,7 +51,7 @@ def test_other_keys_are_not(shape: Callable[[str], str]) -> None:
     assert leaks(f"before {shape(key[: RUN - 1])} after", [key]) == []
 
 
-def test_where_an_object_is_is_no_leak() -> None:
+def test_an_address_is_not_a_leak() -> None:
     """An address shares six digits with a key by chance at times. A whole key in the same place is found."""
     key = secrets.token_hex(64)
     assert leaks(f"<Report object at 0x{key[:12]}>", [key]) == []
@@ -59,14 +59,14 @@ def test_where_an_object_is_is_no_leak() -> None:
     assert leaks(f"<Report object 0x{key[:12]}>", [key])
 
 
-def test_what_has_escapes_is_found_as_it_is_shown() -> None:
+def test_a_value_with_escapes() -> None:
     """A value that is shown by its repr is found."""
     value = "a\x1b\n\u202e\udcff\tZ"
     assert leaks(repr({"value": value}), [value])
     assert leaks(json.dumps({"value": value}), [value])
 
 
-def test_a_fingerprint_is_no_leak() -> None:
+def test_a_fingerprint_is_not_a_leak() -> None:
     """A fingerprint is not found: it is made to be shown."""
     fingerprint = f"sgfp1:{secrets.token_hex(16)}"
     assert leaks(f"before {fingerprint} after", [fingerprint]) == []

@@ -31,11 +31,11 @@ from observers import ADVISED, OBSERVERS, SEEN_BY_THE_STRONGEST, STRONGEST
 from scenarios import SCENARIOS, Planted, Scenario, good
 
 ATTEMPTS = 4
-"""With how many sets of keys a hit must be met to be a leak: chance does not meet six characters of each of them."""
+"""A leak is found with each of so many sets of keys: six characters do not match each set by chance."""
 
 
 FEW = ("success", "format-escapes", "host-field-chained")
-"""A start, a refusal by the library and one by the host's own validator: what every observer is shown."""
+"""A start, a refusal by the library and one by the host's validator: every observer sees these."""
 
 
 def cells_of(*, whole: bool) -> list[tuple[str, str]]:
@@ -98,14 +98,14 @@ def shown(cells: Cells, observer: str, scenario: Scenario) -> list[str]:
 
 
 @pytest.mark.parametrize(("scenario", "observer"), cells_of(whole=False))
-def test_nothing_of_a_key_shows(cells: Cells, scenario: str, observer: str) -> None:
+def test_no_key_is_shown(cells: Cells, scenario: str, observer: str) -> None:
     """No observer sees six characters of a key in any form, and no process hangs."""
     assert shown(cells, observer, SCENARIOS[scenario]) == []
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_nothing_of_a_key_shows_anywhere(cells: Cells, scenario: str) -> None:
+def test_no_key_is_shown_to_the_other_observers(cells: Cells, scenario: str) -> None:
     """The other observers of each scenario see none either."""
     observers = [observer for each, observer in cells_of(whole=True) if each == scenario]
     assert {each: hits for each in observers if (hits := shown(cells, each, SCENARIOS[scenario]))} == {}
@@ -122,7 +122,7 @@ def test_a_guard_that_leaks_is_caught(cells: Cells, observer: str, leak: str) ->
 
 
 @pytest.mark.parametrize("observer", ADVISED)
-def test_what_hosts_are_advised_to_do_helps(cells: Cells, observer: str) -> None:
+def test_the_advice_for_hosts(cells: Cells, observer: str) -> None:
     """A host that is set up as SECURITY.md says does not show a key that its frames hold."""
     assert shown(cells, observer, Scenario(good, ADVISED[observer][1])) == []
 
@@ -159,7 +159,7 @@ def test_the_output_depends_on_no_value(cells: Cells, scenario: str) -> None:
 
 
 @pytest.mark.parametrize("scenario", few_of(SCENARIOS))
-def test_nothing_that_is_looked_at_depends_on_a_value(cells: Cells, scenario: str) -> None:
+def test_no_observed_value_depends_on_a_key(cells: Cells, scenario: str) -> None:
     """With two sets of keys, the locals of every frame and all attributes are the same, in any form."""
     first, second = (written(cells, scenario, SCENARIOS[scenario].action, STRONGEST) for _ in range(2))
     assert first == second
@@ -181,7 +181,7 @@ def test_the_scans_find(cells: Cells) -> None:
 
 
 @pytest.mark.full
-def test_the_scenarios_are_of_every_check(cells: Cells) -> None:
+def test_every_check_has_a_scenario(cells: Cells) -> None:
     """Every check, and every rule of a scan, is in the suite."""
     everything = "".join(written(cells, scenario, each.action) for scenario, each in SCENARIOS.items())
     everything += "".join(written(cells, scenario, "write_everything") for scenario in SCENARIOS)
