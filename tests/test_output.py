@@ -239,7 +239,7 @@ class TestRender:
         assert tally(check(environ=good_keys() | environ, now=NOW)) == text
 
     def test_status_rows(self) -> None:
-        """A row has the mark, name, state, source, expiry with days left, and owner of a secret, below a header."""
+        """A row has the mark, name, state, source, expiry, days left and owner of a secret, below a header."""
         environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(DAY * 2), f"{V2}_EXPIRES_AT": marker(-DAY)}
         header, *rows = status_rows(check(environ=environ, now=NOW))
         assert header == ("", "SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER")
@@ -249,7 +249,7 @@ class TestRender:
         ]
 
     def test_marks(self, tmp_path: Path) -> None:
-        """An unusable key is marked, and so is a key whose rotation is late."""
+        """A key is marked FAIL if it is unusable, warn if it has a warning, and due if its rotation is late."""
         keys = good_keys()
         (tmp_path / "secret_v2.key").write_text(keys.pop(V2))
         (tmp_path / "secret_v2.key").chmod(0o600)
