@@ -1,4 +1,4 @@
-"""The settings models: declared once, made only through the checks, and showing nothing."""
+"""The settings models: declared once, made only through the checks, and without a way to show a key."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ Keys = dict[str, str]
 
 
 def policy(name: str = "webhook.key", variable: str = "WEBHOOK_KEY", **fields: Any) -> SecretPolicy:
-    """Declare another secret."""
+    """Return the policy of another secret."""
     fields |= {"cadence": timedelta(days=90), "warn_before": timedelta(days=14)}
     return SecretPolicy(name=name, variable=variable, owner="Integrations", backup_owner="Us", **fields)
 
 
 def model_of(*policies: SecretPolicy, base: type[SecretSettings] = RuntimeSecrets) -> type[SecretSettings]:
-    """Declare a model of these secrets beside those of another model."""
+    """Declare a model of these secrets and those of a base model."""
     fields: Any = {f"key_{number}": (Annotated[SecretStr, each], ...) for number, each in enumerate(policies)}
     return create_model("Model", __base__=base, **fields)
 
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Keys]:
-    """Put generated keys into this process's environment, and work in an empty directory."""
+    """Put new keys into the process environment, and work in an empty directory."""
     monkeypatch.chdir(tmp_path)
     made = good_keys()
     with process_environment(made):
@@ -72,25 +72,25 @@ def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Keys]:
 
 
 def frames(error: BaseException) -> list[str]:
-    """Show the locals of an error's frames, but the first, which is the test's own."""
+    """Return the locals of an error's frames, except the first, which is the test's."""
     stack = traceback.TracebackException.from_exception(error, capture_locals=True).stack
     return [repr(frame.locals) for frame in stack[1:]]
 
 
 def write(name: str, text: str) -> None:
-    """Write a private file below the working directory's config directory."""
+    """Write a private file into the config directory of the working directory."""
     Path("config").mkdir(mode=0o700, exist_ok=True)
     Path("config", name).write_text(text, encoding="utf-8")
     Path("config", name).chmod(0o600)
 
 
-def printed(key: str) -> str:
-    """Return a key's fingerprint."""
+def fingerprint_of(key: str) -> str:
+    """Return the fingerprint of a key."""
     return fingerprint(SealedStr(key))
 
 
 class Cached:
-    """What a model may not inherit."""
+    """A class that a model may not inherit."""
 
     @cached_property
     def derived(self) -> str:
@@ -98,16 +98,16 @@ class Cached:
 
 
 class SubPlain(PlainSerializer):
-    """A serializer by another name."""
+    """A serializer of another class."""
 
 
 def in_type(metadata: object) -> dict[str, Any]:
-    """Declare a field with more metadata."""
+    """Return a field with more metadata."""
     return {"own": (Annotated[SecretStr, policy(), metadata], ...)}
 
 
 def in_class(**names: Any) -> dict[str, Any]:
-    """Declare names of the class."""
+    """Return attributes of the class."""
     return {"__validators__": names}
 
 
@@ -127,7 +127,7 @@ SHOWING: dict[str, dict[str, Any]] = {
 
 
 def test_secret_key() -> None:
-    """Every cell of the policy's row of `secret.key` is data on the model."""
+    """The policy's row of `secret.key` is data on the model."""
     assert RuntimeSecrets.secret_policies["secret_key"] == SecretPolicy(
         name="secret.key",
         variable="ROBODJ_SECRET_KEY",
@@ -144,7 +144,7 @@ def test_secret_key() -> None:
 
 
 def test_secret_v2_key() -> None:
-    """Every cell of the policy's row of `secret_v2.key` is data on the model."""
+    """The policy's row of `secret_v2.key` is data on the model."""
     assert RuntimeSecrets.secret_policies["secret_v2_key"] == SecretPolicy(
         name="secret_v2.key",
         variable="ROBODJ_SECRET_V2_KEY",
@@ -161,7 +161,7 @@ def test_secret_v2_key() -> None:
 
 
 class TestDeclaration:
-    """Every field is one declared secret; anything else is an error when the class is made."""
+    """Every field is a declared secret. Anything else is an error when the class is defined."""
 
     @pytest.mark.parametrize(
         "field",
@@ -186,7 +186,7 @@ class TestDeclaration:
                 create_model("Refused", __base__=base, **fields)
 
     def test_an_inherited_secret_keeps_its_policy(self) -> None:
-        """An inherited secret is declared again as it is, but not with another policy or as a class variable."""
+        """An inherited secret may be declared again unchanged, but not with another policy or as a class variable."""
         own = policy()
         base = model_of(own)
         assert model_of(own, base=base).secret_policies == base.secret_policies
@@ -198,7 +198,7 @@ class TestDeclaration:
                 key_0: ClassVar[SecretStr] = SecretStr("dev")
 
     def test_no_hidden_attributes(self) -> None:
-        """A name that begins with an underscore would be no field, and so no declared secret."""
+        """A name with a leading underscore is refused: pydantic would not make it a field."""
         with pytest.raises(TypeError, match=r"^Hidden must declare only secrets"):
 
             class Hidden(RuntimeSecrets):
@@ -218,7 +218,7 @@ class TestDeclaration:
             types.new_class("Loose", (RuntimeSecrets,), {"config_dir": directory})
 
     def test_the_set_up_can_only_be_tightened(self, tmp_path: Path) -> None:
-        """A subclass keeps what it inherits, may say it again, and may not loosen it."""
+        """A subclass inherits the set-up, may repeat it, and may not loosen it."""
         tight = {"file_fallback": False, "require_revocation_list": True}
         strict = types.new_class("Strict", (RuntimeSecrets,), {"config_dir": tmp_path, **tight})
         same = types.new_class("Same", (strict,), {"config_dir": str(tmp_path), **tight})
@@ -234,8 +234,8 @@ class TestDeclaration:
         with pytest.raises(TypeError, match="are true or false"):
             types.new_class("Loose", (strict,), {"file_fallback": "no"})
 
-    def test_two_set_ups(self, tmp_path: Path) -> None:
-        """Of several inherited set-ups the strictest counts."""
+    def test_several_inherited_set_ups(self, tmp_path: Path) -> None:
+        """Of several inherited set-ups, the strictest value of each setting counts."""
 
         class One(SecretSettings, file_fallback=False):
             one: Annotated[SecretStr, policy("one.key", "ONE_KEY")]
@@ -249,8 +249,8 @@ class TestDeclaration:
         assert setup_of(Both) == ModelSetup(str(tmp_path), file_fallback=False, require_revocation_list=True)
         assert tuple(Both.secret_policies) == ("two", "one")
 
-    def test_none_at_all(self) -> None:
-        """A model that declares nothing would pass unset."""
+    def test_no_secret(self) -> None:
+        """A model without a secret is refused: it would always pass."""
         with pytest.raises(TypeError, match="declares no secret"):
             model_of(base=SecretSettings)
 
@@ -270,32 +270,32 @@ class TestDeclaration:
             (policy("revoked.fingerprints"), "a file"),
         ],
     )
-    def test_two_that_share(self, other: SecretPolicy, shared: str) -> None:
-        """Two secrets, or one and the library, have no name, variable or file in common, in any case of the file."""
+    def test_shared_names(self, other: SecretPolicy, shared: str) -> None:
+        """Two secrets, or a secret and the library, share no name, variable or file, in any case of the file."""
         with pytest.raises(TypeError, match=f"two secrets that share {shared}"):
             model_of(other)
 
     @pytest.mark.parametrize("file", ["config/keys/revoked.fingerprints", "config/secret_operations.jsonl"])
     def test_a_file_that_is_nearly_reserved(self, checker: Checker, file: str) -> None:
-        """A secret may have any other file, and that is no misnamed revocation list."""
+        """A secret may have any other file, and its file is not reported as a misnamed revocation list."""
         (checker.config.parent / file).parent.mkdir(mode=0o700, exist_ok=True)
         checker.write(file.removeprefix("config/"), good_keys()[V1])
         report = check(model_of(policy(file=file)), environ=good_keys(), config_dir=checker.config, now=NOW)
         assert (found(report), listed(report)) == ([("file-fallback", "webhook.key")], ((), 0))
 
     def test_what_declares_secrets(self) -> None:
-        """Only a subclass of `SecretSettings` with a secret does; the base builds no validator."""
+        """Only a subclass of `SecretSettings` with a secret declares secrets. The base class builds no validator."""
         assert (SecretSettings.__pydantic_complete__, RuntimeSecrets.__pydantic_complete__) == (False, True)
         models = [RuntimeSecrets, SecretSettings, int, None, RuntimeSecrets.secret_policies]
         assert [declares_secrets(each) for each in models] == [True, False, False, False, False]
 
 
 class TestInstance:
-    """An instance exists only of values that passed."""
+    """An instance exists only with values that passed the checks."""
 
-    def test_what_it_holds(self, keys: Keys) -> None:
-        """It holds the values of the environment or of a fallback file, whatever other keys are revoked."""
-        os.environ[REVOKED] = printed(good_keys()[V1])
+    def test_values(self, keys: Keys) -> None:
+        """An instance holds the values of the environment or of a fallback file, if other keys are revoked too."""
+        os.environ[REVOKED] = fingerprint_of(good_keys()[V1])
         write("secret.key", os.environ.pop(V1))
         made = RuntimeSecrets()
         assert [made.secret_key.get_secret_value(), made.secret_v2_key.get_secret_value()] == [*keys.values()]
@@ -310,18 +310,21 @@ class TestInstance:
             (lambda _: {V1: "Zy" * 30, V2: "short"}, [("weak", "secret_key"), ("format", "secret_v2_key")]),
             (lambda keys: {V1: keys[V2]}, [("shared",)]),
             (lambda _: {"ROBODJ_PROTECTED_ENV": "maybe"}, [("setting",)]),
-            (lambda keys: {"revoked.fingerprints": printed(keys[V2])}, [("revoked", "secret_v2_key")]),
-            # A warning before an alert hides nothing; the first alert of a secret, as in a report, is its error.
+            (lambda keys: {"revoked.fingerprints": fingerprint_of(keys[V2])}, [("revoked", "secret_v2_key")]),
+            # The first alert of a secret is its error, as in a report. A warning before it hides nothing.
             (
-                lambda keys: {V1: "", "secret.key": keys[V1], REVOKED: printed(keys[V1])},
+                lambda keys: {V1: "", "secret.key": keys[V1], REVOKED: fingerprint_of(keys[V1])},
                 [("revoked", "secret_key")],
             ),
             (lambda keys: {V1: keys[V1][:20], EXPIRES: "2020-01-01T00:00Z"}, [("format", "secret_key")]),
-            (lambda keys: {REVOKED: printed(keys[V1]), EXPIRES: "2020-01-01T00:00Z"}, [("expired", "secret_key")]),
+            (
+                lambda keys: {REVOKED: fingerprint_of(keys[V1]), EXPIRES: "2020-01-01T00:00Z"},
+                [("expired", "secret_key")],
+            ),
         ],
     )
     def test_the_same_rules(self, keys: Keys, change: Callable[[Keys], Keys], errors: list[tuple[str, ...]]) -> None:
-        """Made directly it applies what `guard()` applies, and its error shows no value."""
+        """A model that is made directly applies the rules of `guard()`, and its error shows no value."""
         for name, value in change(keys).items():
             if name.isupper():
                 os.environ[name] = value
@@ -332,7 +335,7 @@ class TestInstance:
         error = raised.value
         assert [(entry["type"], *entry["loc"]) for entry in error.errors()] == errors
         shown = [str(error), repr(error), str(error.errors()), error.json(), repr(vars(error)), *frames(error)]
-        with contextlib.suppress(TypeError):  # what holds a value is not pickled
+        with contextlib.suppress(TypeError):  # an object that holds a value is not pickled
             shown.append(repr(pickle.dumps(error.errors())))
         assert leaks("\n".join(shown), list(keys.values())) == []
         assert "input_value" not in str(error)
@@ -345,7 +348,7 @@ class TestInstance:
         ],
     )
     def test_it_takes_no_values(self, keys: Keys, entrance: str) -> None:
-        """Every entrance of pydantic's, with an old name too, is closed to values, and its frames show none."""
+        """No constructor of pydantic, old names included, accepts values, and the frames of its error show none."""
         enter = RuntimeSecrets if entrance == "__call__" else getattr(RuntimeSecrets, entrance)
         with pytest.raises(TypeError, match="takes no values") as raised:
             enter(secret_key=SecretStr(keys[V1]), secret_v2_key=keys[V2])
@@ -354,12 +357,12 @@ class TestInstance:
     @pytest.mark.parametrize("judgement", ["", "a key", {}, ((), ()), SimpleNamespace(together=(), secrets=())])
     @pytest.mark.usefixtures("keys")
     def test_it_takes_no_judgement_but_its_own(self, judgement: object) -> None:
-        """Anything that is passed in place of a judgement is a value, also if it is empty or has the same shape."""
+        """An object other than a judgement is treated as a value, also if it is empty or has the same attributes."""
         with pytest.raises(TypeError, match="takes no values"):
             RuntimeSecrets(_judgement=judgement)  # type: ignore[call-arg]
 
     def test_it_takes_no_other_rules(self, keys: Keys) -> None:
-        """A judgement of other rules or secrets is not accepted, and one of the rules cannot be changed."""
+        """A judgement of other rules or secrets is not accepted, and a judgement cannot be changed."""
 
         class Lenient(Judgement):
             findings = together = ()
@@ -379,7 +382,7 @@ class TestInstance:
                 setattr(Judgement(readings), name, ())
 
     def test_it_is_a_field_of_another_model(self, keys: Keys) -> None:
-        """Another model may hold an instance, and makes none of values."""
+        """Another model may hold an instance, but does not make one from values."""
 
         class Application(BaseModel):
             secrets: RuntimeSecrets
@@ -392,7 +395,7 @@ class TestInstance:
             assert leaks("".join(frames(raised.value)[-2:]), list(keys.values())) == []
 
     def test_it_is_not_changed(self, keys: Keys) -> None:
-        """Nothing is assigned to it or taken out of it, and a copy is no unchecked change of it."""
+        """An instance cannot be changed, and a copy has no changes."""
         made = RuntimeSecrets()
         other = {"secret_key": SecretStr(keys[V2])}
         for change in (
@@ -422,7 +425,7 @@ class TestInstance:
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # getmembers() reads pydantic's old names
     def test_it_shows_nothing(self, keys: Keys) -> None:
-        """No repr, dump, copy, encoder, inspection or schema has a value, and nothing is pickled."""
+        """No repr, dump, copy, encoder, inspection or schema shows a value, and nothing is pickled."""
         made = RuntimeSecrets()
         shown = [
             repr(made.model_dump()),
@@ -438,7 +441,7 @@ class TestInstance:
 
 
 class TestModelOfTheHost:
-    """A service declares its own secrets, with the two or alone."""
+    """A service declares secrets in addition to the library's two, or without them."""
 
     def test_a_single_secret(self, keys: Keys) -> None:
         """A model of one secret is checked and made."""
@@ -451,7 +454,7 @@ class TestModelOfTheHost:
         assert own().key_0.get_secret_value() == keys[V1]  # type: ignore[attr-defined]
 
     def test_each_that_shares(self, tmp_path: Path) -> None:
-        """Of three equal secrets the second and the third are reported, whatever is wrong with one before them."""
+        """Of three equal secrets, the second and the third are reported, whatever is wrong with an earlier one."""
         key = good_keys()[V2]
         environ = {V1: key, V2: key, "WEBHOOK_KEY": key}
         for more, before, equal in (
@@ -464,8 +467,8 @@ class TestModelOfTheHost:
             assert [each for each in (V1, V2) if each in report.findings[1].message] == equal
 
 
-def after(judge: Callable[[str], Any], *fields: str) -> type[RuntimeSecrets]:
-    """Declare a model with a validator of the host's, which is given each key that passed."""
+def with_validator(judge: Callable[[str], Any], *fields: str) -> type[RuntimeSecrets]:
+    """Declare a model with a validator of the host, which receives each key that passed."""
     names = fields or ("secret_v2_key",)
     validator = field_validator(*names, mode="after")(lambda value: judge(value.get_secret_value()))
     return create_model("Host", __base__=RuntimeSecrets, **in_class(_judge=validator))
@@ -477,32 +480,32 @@ def refuse(key: str) -> None:
 
 
 def imitate(key: str) -> None:
-    """Refuse a key as a check of ours would, with a text that shows it."""
+    """Refuse a key as a check would, with a text that shows it."""
     kind = "format"
     raise PydanticCustomError(kind, "{key}", {"key": key})
 
 
 def leave(_key: str) -> None:
-    """End the process with a success."""
+    """Exit with status 0."""
     raise SystemExit(0)
 
 
 class TestValidatorOfTheHost:
-    """A subclass may judge its secrets further, and cannot get around the checks."""
+    """A subclass may validate its secrets further, and cannot avoid the checks."""
 
     @pytest.mark.parametrize(
         ("model", "secret", "why"),
         [
-            (after(refuse), "secret_v2.key", "(ValidationError)"),
-            (after(imitate), "secret_v2.key", "(ValidationError)"),
-            (after(refuse, "secret_key", "secret_v2_key"), "secret.key", "(ValidationError)"),
-            (after(leave), None, "(SystemExit)"),
-            (after(SecretStr), None, "(a validator replaced the value of secret_v2.key)"),
+            (with_validator(refuse), "secret_v2.key", "(ValidationError)"),
+            (with_validator(imitate), "secret_v2.key", "(ValidationError)"),
+            (with_validator(refuse, "secret_key", "secret_v2_key"), "secret.key", "(ValidationError)"),
+            (with_validator(leave), None, "(SystemExit)"),
+            (with_validator(SecretStr), None, "(a validator replaced the value of secret_v2.key)"),
         ],
         ids=["refuses", "imitates", "refuses-both", "exits", "replaces"],
     )
     def test_it_is_an_alert(self, keys: Keys, model: type[RuntimeSecrets], secret: str | None, why: str) -> None:
-        """What it refuses, replaces or ends is an alert, on the first secret that it refuses, without its text."""
+        """A validator that refuses, replaces or exits is an alert on the first refused secret, without its text."""
         report = check(model, environ=keys, now=NOW)
         assert (found(report), report.ok) == ([("internal", secret)], False)
         assert why in report.findings[0].message
@@ -515,19 +518,19 @@ class TestValidatorOfTheHost:
         shown = [repr(report), repr(error), str(error), *frames(error)]
         assert leaks("\n".join(shown), list(keys.values())) == []
 
-    def test_what_the_checks_found_is_reported_beside_it(self) -> None:
-        """Their warnings stay in the report, and all of it is in order."""
+    def test_what_the_checks_found_is_reported_too(self) -> None:
+        """The warnings of the checks stay in the report, in order."""
         environ = good_keys() | {f"{name}_EXPIRES_AT": marker(timedelta(days=3)) for name in (V1, V2)}
         first, second = ("expiring", "secret.key"), ("expiring", "secret_v2.key")
         for model, findings in (
             (RuntimeSecrets, [first, second]),
-            (after(leave), [("internal", None), first, second]),
-            (after(refuse), [first, ("internal", "secret_v2.key"), second]),
+            (with_validator(leave), [("internal", None), first, second]),
+            (with_validator(refuse), [first, ("internal", "secret_v2.key"), second]),
         ):
             assert found(check(model, environ=environ, now=NOW)) == findings
 
     def test_what_a_hook_puts_on_an_instance(self, keys: Keys) -> None:
-        """An attribute would show in `vars()`: the settings are refused."""
+        """An attribute that a hook sets would show in `vars()`, so the settings are refused."""
 
         class Puts(RuntimeSecrets):
             def model_post_init(self, _context: object) -> None:

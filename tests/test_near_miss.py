@@ -1,4 +1,4 @@
-"""Misspelled variables: how close to a name that is read they are, and how they are shown."""
+"""Misspelled variables: how close they are to a name that is read, and how messages show them."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ READ = VariablesRead(
 
 
 def near_misses(*names: str, unset: tuple[str, ...] = ()) -> tuple[NearMiss, ...]:
-    """Return the typos among some names, all of which are set but those that are `unset`."""
+    """Return the typos among some names, all of which are set except `unset`."""
     return READ.near_misses(names, is_set=lambda name: name in names and name not in unset, any_case=True)
 
 
 def near(*names: str, unset: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """List which variables are meant, and the names that may be shown."""
+    """Return the intended variables, and the typos that may be shown."""
     return [(miss.meant.name, miss.name) for miss in near_misses(*names, unset=unset)]
 
 
 @cache
 def one_edit_away(target: str) -> frozenset[str]:
-    """List every name one insertion, deletion, replacement or swap away, none of them on a digit."""
+    """Return every name that is one insertion, deletion, replacement or swap away, without edits of a digit."""
     letters = ALPHABET.translate({ord(digit): None for digit in string.digits})
     places = [at for at in range(len(target)) if not target[at].isdigit()]
     names = {target[:at] + char + target[at:] for at in range(len(target) + 1) for char in letters}
@@ -50,7 +50,7 @@ def one_edit_away(target: str) -> frozenset[str]:
 
 
 def near_target(names: list[str], *, target: str = TARGET, any_case: bool = True) -> list[str]:
-    """List what is found near one target."""
+    """Return the typos of one variable."""
     read = VariablesRead([VariableRead(target)])
     return [miss.name for miss in read.near_misses(names, is_set=lambda _: True, any_case=any_case)]
 
@@ -60,7 +60,7 @@ class TestOneEdit:
 
     @pytest.mark.parametrize("target", [TARGET, V1, "KEY_ID", "A_KEY"])
     def test_every_name_one_edit_away_is_found(self, target: str) -> None:
-        """Every such name is found and shown, for targets of odd and even length."""
+        """Every such name is found and shown, for variable names of odd and even length."""
         names = one_edit_away(target)
         assert near_target(sorted(names), target=target) == sorted(names)
         assert len(names) > 45 * len(target)
@@ -76,7 +76,7 @@ class TestOneEdit:
                 assert bool(near_target([each])) is (each in one_edit_away(TARGET))
 
     def test_case(self) -> None:
-        """A name in another case is a typo, unless names are the same in any case (Windows)."""
+        """A name in another case is a typo, except where case does not matter (Windows)."""
         assert near_target(["robodj_Secret_v2_key"]) == ["robodj_Secret_v2_key"]
         assert near_target(["robodj_Secret_v2_key"], any_case=False) == []
 
@@ -89,10 +89,10 @@ class TestOneEdit:
 
 
 class TestFamilies:
-    """Names that begin like one that is read, and a mistake that is declared."""
+    """Names that begin like a variable that is read, and declared mistakes."""
 
     @pytest.mark.parametrize(
-        ("name", "meant"),
+        ("name", "intended"),
         [
             (f"{V1}_FILE", V1),
             (f"{LIST}_FILE", LIST),
@@ -110,19 +110,19 @@ class TestFamilies:
             ("ROBODJ_SECRET_V2_EXPIRATION_DATE", E2),
         ],
     )
-    def test_of_listed_words(self, name: str, meant: str) -> None:
-        """A name of listed words that begins like a switch, or speaks of expiry, is a typo and is shown."""
-        assert near(name) == [(meant, name)]
+    def test_of_listed_words(self, name: str, intended: str) -> None:
+        """A name of listed words that begins like a switch, or contains a word of expiry, is a typo and is shown."""
+        assert near(name) == [(intended, name)]
         assert near(name, unset=(name,)) == []
 
     @pytest.mark.parametrize("end", ["EXPIERS_ON", "NOTAFTER", "ROTATE_BY", "EXPRIES", "EXP{key}", "{key}_EXPIRED"])
     def test_of_other_words(self, end: str) -> None:
-        """Any other word may hold a key: such a name is not shown, and several such names are one typo."""
+        """Any other word may hold a key, so such a name is not shown. Several such names are one typo."""
         names = [f"{V1}_{end.format(key=secrets.token_hex(16).upper())}" for _ in range(3)]
         assert near(*names) == [(E1, "")]
 
     @pytest.mark.parametrize(
-        ("name", "meant"),
+        ("name", "intended"),
         [
             ("ROBODJ_SECRET_EXPIRES_X", E1),
             ("WEBHOOK_SIGNING_EXPIRES_AT", OTHER),
@@ -130,29 +130,29 @@ class TestFamilies:
             ("ROBODJ_PROTECTED_X", SWITCH),
         ],
     )
-    def test_of_one_other_word(self, name: str, meant: str) -> None:
-        """One word that is not listed is enough for a name not to be shown, also where it is part of another name."""
-        assert near(name) == [(meant, "")]
+    def test_of_one_other_word(self, name: str, intended: str) -> None:
+        """One unlisted word is enough to hide a name, also where the word is a part of another name."""
+        assert near(name) == [(intended, "")]
 
     @pytest.mark.parametrize("name", [f"{V1}\n", "ROBODJ_SECRET-KEY", "ROBODJ_\N{LATIN SMALL LETTER LONG S}ECRET_KEY"])
     def test_another_character(self, name: str) -> None:
-        """A name one edit away is shown, but not where the edit is another character than A-Z a-z 0-9 _."""
+        """A name one edit away is shown, unless the edit adds a character other than A-Z a-z 0-9 _."""
         assert near(name) == [(V1, "")]
         assert near(name, f"{V1}S", f"{V1}-") == [(V1, ""), (V1, f"{V1}S")]
 
     @pytest.mark.parametrize("name", [f"{V1}S", f"{V1}\n", V1.lower(), f"{V1}_FILE"])
     def test_whether_the_variable_that_is_meant_is_set(self, name: str) -> None:
-        """A typo says whether the variable that is meant is set too; an empty variable is not set."""
+        """A typo says whether the intended variable is set too. An empty variable is not set."""
         for names, unset, expected in (((name,), (), False), ((name, V1), (), True), ((name, V1), (V1,), False)):
             (miss,) = near_misses(*names, unset=unset)
             assert (miss.meant.name, miss.is_meant_set) == (V1, expected)
 
     @pytest.mark.parametrize(
-        ("name", "meant"), [("ROBODJ_PROTECTED_MODE", SWITCH), (f"{V1}_EXPIRY", E1), (f"{V1}_EXPRIES", E1)]
+        ("name", "intended"), [("ROBODJ_PROTECTED_MODE", SWITCH), (f"{V1}_EXPIRY", E1), (f"{V1}_EXPRIES", E1)]
     )
-    def test_whether_the_variable_of_a_family_is_set(self, name: str, meant: str) -> None:
-        """The same holds for a name that is a typo by how it begins, whether or not it is shown."""
-        assert [near_misses(*names)[0].is_meant_set for names in ((name,), (name, meant), (name, V1))] == [
+    def test_whether_the_variable_of_a_family_is_set(self, name: str, intended: str) -> None:
+        """The same holds for a typo with a known beginning, shown or not."""
+        assert [near_misses(*names)[0].is_meant_set for names in ((name,), (name, intended), (name, V1))] == [
             False,
             True,
             False,
@@ -180,13 +180,13 @@ class TestFamilies:
         assert near(name) == []
 
     def test_the_marker_of_another_service(self) -> None:
-        """A marker whose variable is set belongs to a secret that another model declares."""
+        """A marker whose variable is set belongs to a secret of another model."""
         name = "ROBODJ_SECRET_SCHEDULER_EXPIRES_AT"
         assert near(name, "ROBODJ_SECRET_SCHEDULER") == []
-        assert [meant for meant, _ in near(name)] == [E1]
+        assert [intended for intended, _ in near(name)] == [E1]
 
     def test_order(self) -> None:
-        """Typos come in the order of what is meant, then by name, however the environment is ordered."""
+        """Typos are sorted by the intended variable, then by name, whatever the order of the environment."""
         names = (f"{V2}S", f"{V1}X", f"{V1}S", f"{SWITCH}S")
         expected = [(SWITCH, f"{SWITCH}S"), (V1, f"{V1}S"), (V1, f"{V1}X"), (V2, f"{V2}S")]
         assert near(*names) == near(*reversed(names)) == expected

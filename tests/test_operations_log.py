@@ -41,7 +41,7 @@ def some(count: int) -> list[Record]:
 
 
 def chain(*records: Record, second: Callable[[int], int] = int, after: Head | None = None) -> list[bytes]:
-    """Return records as the lines of a log, one second apart unless the caller chooses their seconds."""
+    """Return records as the lines of a log, one second apart by default."""
     lines: list[bytes] = []
     for number, record in enumerate(records, start=after.sequence if after else 0):
         at = EARLIEST_CLOCK + timedelta(seconds=second(number))
@@ -51,12 +51,12 @@ def chain(*records: Record, second: Callable[[int], int] = int, after: Head | No
 
 
 def seal(torn: bytes) -> Record:
-    """Make the record that closes off the rest of a cut write."""
+    """Return the record that closes off the rest of a cut write."""
     return draft(Event.SEALED, sealed=hash_of(torn))
 
 
 def joined(lines: Sequence[bytes]) -> bytes:
-    """Return the content of a log of these lines."""
+    """Join lines to the content of a log."""
     return b"".join(line + b"\n" for line in lines)
 
 
@@ -67,7 +67,7 @@ def append(path: Path, *records: Record) -> tuple[Record, ...]:
 
 
 def refused(path: Path, *records: Record) -> str:
-    """Append records, which must be refused, and return the reason."""
+    """Append records, which must fail, and return the reason."""
     with pytest.raises(FileError) as caught:
         append(path, *(records or some(1)))
     return str(caught.value)
@@ -79,7 +79,7 @@ def head_of(path: Path) -> Path:
 
 
 def breaks(number: int, after: int) -> str:
-    """Return the defect of a line that is not the next one after another, or after the beginning."""
+    """Return the defect of a line that does not follow the line before it."""
     before = f"line {after}" if after else "the beginning"
     return f"line {number} does not follow {before}: one was changed, or one between was removed"
 
@@ -129,7 +129,7 @@ DAMAGE: dict[str, tuple[bytes, tuple[str, ...]]] = {
 
 
 class TestRead:
-    """What the chain shows, and what it cannot show."""
+    """The defects that the chain shows, and those that it cannot show."""
 
     def test_nothing(self) -> None:
         """An empty log has no record and no defect."""
@@ -155,7 +155,7 @@ class TestRead:
         assert read(joined([A, TORN, C, D])).records == (first, *last)
 
     def test_end_is_not_proved(self) -> None:
-        """A log without its last records verifies, like one to which they were not yet appended."""
+        """A log without its last records verifies, since nothing shows that records were removed."""
         assert read(joined(LINES[:2])) == Log(read(WHOLE).records[:2])
 
     def test_records_of_the_same_second(self) -> None:
@@ -167,7 +167,7 @@ class TestRead:
         [(TORN, "line 2"), (TORN + b"\n" + TORN, "lines 2 to 3"), (b"", "line 2"), (b"\n\0", "lines 2 to 3")],
     )
     def test_closed_off(self, torn: bytes, lines: str) -> None:
-        """The rest of a cut write that a later record closed off is a note and no damage."""
+        """The rest of a cut write that a later record closed off is a note, not damage."""
         first, *rest = chain(*some(1), seal(torn), *some(1))
         log = read(joined([first, torn, *rest]))
         assert (log.damage, log.torn, len(log.records)) == ((), None, 3)
@@ -188,7 +188,7 @@ class TestRead:
         ids=range(8),
     )
     def test_torn_end(self, end: bytes) -> None:
-        """An end that a cut write of the next record may have left is torn, and no damage."""
+        """An end that a cut write of the next record can have left is torn, not damaged."""
         log = read(WHOLE + end)
         assert (log.records, log.damage, log.sealed) == (read(WHOLE).records, (), ())
         assert (log.torn, log.unended) == (end.removesuffix(b"\n"), not end.endswith(b"\n"))
@@ -198,7 +198,7 @@ class TestRead:
         ("before", "line"), [(LINES[:3], D), ((), CONTINUED[0])], ids=["the next record", "a continued log"]
     )
     def test_every_prefix_of_a_line_is_torn(self, before: Sequence[bytes], line: bytes) -> None:
-        """Only a whole line is a record, with its line end or without."""
+        """Only a whole line is a record, with or without its line end."""
         for size in range(1, len(line)):
             log = read(joined(before) + line[:size])
             assert (log.torn, log.damage, len(log.records)) == (line[:size], (), len(before))
@@ -206,7 +206,7 @@ class TestRead:
         assert (log.torn, log.damage, len(log.records), log.unended) == (None, (), len(before) + 1, True)
 
     def test_ahead_of_the_clock(self) -> None:
-        """A last record that is ahead of the clock is a defect, and no damage."""
+        """A last record that is ahead of the clock is a defect, not damage."""
         log, defects = read(joined([A, B])), list[tuple[str, ...]]()
         for record in log.records:
             with clock(record.recorded_at):
@@ -248,7 +248,7 @@ class TestRead:
         ids=range(4),
     )
     def test_other_first_record(self, fields: dict[str, Any]) -> None:
-        """Any other first record is damage, and continues nothing."""
+        """Any other first record is damage, and continues no earlier file."""
         (record,) = read(joined(CONTINUED[:1])).records
         log = read(joined([replace(record, **fields).line()]))
         assert (log.damage, log.continues) == ((breaks(1, 0),), None)
@@ -272,7 +272,7 @@ class TestRead:
 
     @pytest.mark.parametrize("number", range(1, 5))
     def test_head_names_a_record_that_is_there(self, number: int) -> None:
-        """A head file that is behind, as after a crash between the two writes, is no damage."""
+        """A head file that is behind, as after a crash between the two writes, is not damage."""
         assert read(WHOLE, Head(sequence=number, hash=hash_of(LINES[number - 1]))).damage == ()
 
 
@@ -297,7 +297,7 @@ class TestAppend:
     @posix_only
     @pytest.mark.parametrize(("umask", "mode"), [(0, 0o660), (0o022, 0o640), (0o077, 0o600)])
     def test_mode_of_a_new_log(self, path: Path, umask: int, mode: int) -> None:
-        """A new log is for its owner, for its group where the umask allows it, and never for others."""
+        """A new log is for its owner, for its group if the umask allows it, and never for others."""
         before = os.umask(umask)
         try:
             append(path, *some(1))
@@ -361,7 +361,7 @@ class TestAppend:
         head_of(path).write_bytes(head)
         append(path, *some(2))
         written = path.read_bytes().removeprefix(before)
-        ends = [place for place, byte in enumerate(written) if byte == ord("\n")]
+        ends = [index for index, byte in enumerate(written) if byte == ord("\n")]
         sizes = {0, 1, 30, *(end + offset for end in ends for offset in (-1, 0, 1, 2))} - {len(written) + 1}
         for size in range(len(written) + 1) if every_size else sorted(sizes):
             cut = before + written[:size]
@@ -450,7 +450,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 def seen(directory: Path) -> dict[str, tuple[int, ...]]:
-    """Return what shows whether a file of a directory was written, replaced or made."""
+    """Return the state of a directory, which shows whether a file was written, replaced or made."""
     status = {path.name: path.lstat() for path in directory.iterdir()}
     return {name: (each.st_ino, each.st_mode, each.st_size, each.st_mtime_ns) for name, each in status.items()}
 
@@ -468,7 +468,7 @@ class TestFile:
     @posix_only
     @pytest.mark.parametrize(("make", "reason"), UNUSABLE.values(), ids=UNUSABLE)
     def test_unusable(self, path: Path, make: Callable[[Path], Any], reason: str) -> None:
-        """A path that is not a log of this user's is neither read nor appended to."""
+        """A path that is not a log of this user is neither read nor written."""
         make(path)
         before = seen(path.parent)
         with pytest.raises(FileError) as caught:
@@ -486,7 +486,7 @@ class TestFile:
         assert (str(caught.value), refused(path / "log.jsonl")) == (reason, reason)
 
     @posix_only
-    def test_way_that_others_may_change(self, tmp_path: Path) -> None:
+    def test_path_that_others_may_change(self, tmp_path: Path) -> None:
         """No log is made below a directory or link that others may change."""
         (tmp_path / "config").mkdir()
         (tmp_path / "config").chmod(0o777)
@@ -531,7 +531,7 @@ class TestFile:
             load(str(path))
 
     def test_another_process_holds_it(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An append waits for the lock and is refused in the end; a reader does not wait."""
+        """An append waits for the lock, and is refused in the end. A reader does not wait."""
         path.write_bytes(WHOLE)
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with open(path, "rb") as other, locked(other.fileno()):
@@ -561,8 +561,8 @@ class TestFile:
 
     @posix_only
     def test_no_room(self, path: Path) -> None:
-        """Where there is no room for a whole record, the log stays as it was."""
-        import resource  # noqa: PLC0415 - it is POSIX's
+        """If there is not enough space for a whole record, the log stays unchanged."""
+        import resource  # noqa: PLC0415 - a module of POSIX
 
         path.write_bytes(WHOLE)
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -724,7 +724,7 @@ def any_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=60)
 @given(content=CONTENTS)
 def test_any_content(any_path: Path, content: bytes) -> None:
-    """Reading never fails; an append leaves a damaged log as it was, and any other one with every record, verified."""
+    """Reading never fails. An append leaves a damaged log unchanged, and keeps every record of any other log."""
     before = read(content)
     any_path.write_bytes(content)
     head_of(any_path).unlink(missing_ok=True)

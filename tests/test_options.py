@@ -92,7 +92,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def call(machine: Machine, *argv: str) -> Ran:
-    """Run a command in this process, with every line that it writes."""
+    """Run a command in this process, and return every line that it writes."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = machine.within(lambda: main(argv))
@@ -133,7 +133,7 @@ def error(do: Callable[..., object], *arguments: Any, **options: Any) -> str:
 
 
 class TestValues:
-    """What the options accept."""
+    """The values that the options accept."""
 
     def test_defaults(self) -> None:
         """No option is required, and every switch is off."""
@@ -144,8 +144,8 @@ class TestValues:
         assert (arguments["require_env_only"], arguments["strict"], arguments["format"]) == (False, False, "text")
 
     def test_help(self) -> None:
-        """A command has its first sentence in the list; its help has groups, examples and statuses. A group of commands
-        requires one of them.
+        """The list of commands shows a command's first sentence. Its help has groups, examples and statuses.
+        A group of commands requires a command.
         """
         parser = argparse.ArgumentParser()
         commands = add(parser)
@@ -180,7 +180,7 @@ class TestValues:
         assert error(parse, f"{option}={value.format(key=key_as_argument())}") == f"{option}: {limits}"
 
     def test_span(self) -> None:
-        """A date is its first instant in UTC; without the options a span is all time. It must not be empty."""
+        """A date means its first instant in UTC. Without dates, a span covers all time. A span must not be empty."""
         first, last = span_of(parse())
         assert (first.year, last.year, first.tzinfo, last.tzinfo) == (1, 9999, UTC, UTC)
         since = "--since=2026-11-30T02:00+02:00"
@@ -192,14 +192,14 @@ class TestValues:
             assert error(span_of, parse(since, f"--until={until}")) == "--until must be later than --since"
 
     def test_given(self) -> None:
-        """The options that were given are repeated in messages, without what could be a key or forge a line."""
+        """Messages repeat the options of the command, without values that could be a key or forge a line."""
         arguments = parse("--config-dir=-deploy", f"--model={key_as_argument()}", "--operations-log=caf\xe9")
         assert given(arguments, "config_dir", "model", "operations_log", "reason") == [
             *("--config-dir=-deploy", "--model", "MODULE:CLASS", "--operations-log", "FILE")
         ]
 
     def test_policy(self) -> None:
-        """A secret has its name or its variable. The name of no secret may be a key, and is not shown."""
+        """A secret is selected by its name or its variable. An unknown name may be a key, and is not shown."""
         (first, second) = RuntimeSecrets.secret_policies.values()
         assert [policy_of(RuntimeSecrets, name) for name in (V1, second.name)] == [first, second]
         choices = "(choose from secret.key, secret_v2.key)"
@@ -209,11 +209,11 @@ class TestValues:
 
 
 class TestModel:
-    """Which model is used, and that every command says so."""
+    """Which model is used. Every command names it."""
 
     @pytest.mark.parametrize("below", ["", "a/b"])
     def test_project(self, machine: Machine, below: str) -> None:
-        """The model of the project is used, also below its directory. What its module prints is on stderr."""
+        """The model of the project is used, also in its subdirectories. The output of its module goes to stderr."""
         configured(machine)
         (machine.root / below).mkdir(parents=True, exist_ok=True)
         ran = call(Machine(machine.root / below, machine.environ), "check")
@@ -226,7 +226,7 @@ class TestModel:
         assert error(model_of, parse(f"--model={name}")) == "--model: must be package.module:Class"
 
     def test_used(self, machine: Machine) -> None:
-        """The option wins over the project. The name is shown in ASCII, with what named it."""
+        """The option wins over the project. The name is shown in ASCII, with its origin."""
         for argv, project, name, source in (
             (["--model=caf\xe9:Own"], Project(model="a:B"), "caf\\xe9:Own", "option"),
             ([], Project(model="a:B"), "a:B", "pyproject.toml"),
@@ -277,7 +277,7 @@ class TestModel:
 
 @pytest.mark.parametrize("name", ["strict", "require-env-only"])
 def test_switch(machine: Machine, name: str) -> None:
-    """A switch is on where the project or the option says so: the project can tighten, and never loosen."""
+    """A switch is on if the project or the option turns it on: the project can only tighten."""
     machine.environ[f"{V1}S"] = "a typo"
     machine.write("secret.key", machine.environ.pop(V1))
     assert call(machine, "check").status == 0
@@ -293,7 +293,7 @@ class TestFile:
     """Which pyproject.toml is read, and which is refused."""
 
     def test_nearest(self, tmp_path: Path) -> None:
-        """The nearest file that has the table is read, not above the root of the repository."""
+        """The nearest file that has the table is read, up to the root of the repository."""
         below = tmp_path / "repository" / "package"
         below.mkdir(parents=True)
         (tmp_path / "pyproject.toml").write_text(f"{TABLE}strict = true\n")
@@ -329,7 +329,7 @@ class TestFile:
         ],
     )
     def test_invalid(self, tmp_path: Path, content: str | bytes, why: str) -> None:
-        """A configuration that is not understood is a usage error."""
+        """An invalid configuration is a usage error."""
         (tmp_path / "pyproject.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
         assert error(find_project, str(tmp_path)) == why
 
@@ -341,7 +341,7 @@ class TestFile:
     @posix_only
     @pytest.mark.parametrize("make", IRREGULAR, ids=range(3))
     def test_no_file(self, tmp_path: Path, make: Callable[[Path], None]) -> None:
-        """A FIFO, a directory or a device is not read, and not waited for."""
+        """A FIFO, a directory or a device is not read, and the command does not wait for it."""
         make(tmp_path / "pyproject.toml")
         assert error(find_project, str(tmp_path)) == NO_PYPROJECT
 
@@ -379,7 +379,7 @@ class TestFile:
 
 
 class TestLog:
-    """Where the operations log is, and in which state."""
+    """The place and the state of the operations log."""
 
     def test_location(self, machine: Machine) -> None:
         """The option wins over the variable, the variable over the project, and the project over the config directory.
@@ -417,7 +417,7 @@ class TestLog:
         )
 
     def test_state(self) -> None:
-        """A log verifies or not, cannot be read, has no record, or does not exist."""
+        """The state of a log: it verifies, does not verify, cannot be read, has no record, or does not exist."""
         record = rotated(datetime(2020, 1, 1, tzinfo=UTC), f"sgfp1:{'0' * 32}").hashed(b"a line")
         head = Head(sequence=7, hash=record.hash)
         for log, why, found, verdict in (
@@ -449,7 +449,7 @@ class TestInput:
         assert error(read_input, "--scan", str(tmp_path / "file"), most=6) == why
 
     def test_stdin(self) -> None:
-        """A terminal is refused: it would show what is typed. So is a stdin that is closed or missing."""
+        """A terminal is refused, since it would show the input. A closed or missing stdin is refused too."""
         closed = io.TextIOWrapper(io.BytesIO())
         closed.close()
         terminal = "--scan -: stdin is a terminal; pipe the content in, or name a file"
@@ -466,6 +466,6 @@ class TestInput:
     @posix_only
     @pytest.mark.parametrize("make", IRREGULAR, ids=range(3))
     def test_no_regular_file(self, tmp_path: Path, make: Callable[[Path], None]) -> None:
-        """A FIFO, a directory or a device is refused at once, and not waited for."""
+        """A FIFO, a directory or a device is refused at once, without waiting."""
         make(tmp_path / "file")
         assert error(read_input, "--scan", str(tmp_path / "file"), most=7) == UNREADABLE

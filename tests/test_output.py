@@ -66,14 +66,14 @@ def xterm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Broken(io.StringIO):
-    """A stream that takes nothing."""
+    """A stream that cannot be written."""
 
     def write(self, _: str) -> int:
         raise OSError
 
 
 def test_result() -> None:
-    """A status is one of three. No text of a result is in its representation: it may be a key."""
+    """A status is one of three. The representation of a result shows no text: it may be a key."""
     assert (EXIT_CLEAN, EXIT_ALERTS, EXIT_USAGE) == (0, 1, 2)
     shown = repr(Result(7, ["a line"], dict, text="a text"))
     assert [text in shown for text in ("status=7", "a line", "dict", "a text")] == [True, False, False, False]
@@ -83,7 +83,7 @@ class TestRender:
     """`rendered`, `as_json` and `as_text`."""
 
     def test_model(self) -> None:
-        """The line of the model stands for the model that was used."""
+        """The line of the model names the model that was used."""
         result = Result(EXIT_CLEAN, [MODEL], lambda: {"kind": "report"}, [MODEL])
         text = rendered(result, "text", {"name": "a:B", "source": "pyproject.toml"}, None)
         assert (text.text, text.stderr) == (
@@ -114,7 +114,7 @@ class TestRender:
         assert text.startswith('{\n  "')
 
     def test_text(self) -> None:
-        """The table is above the lines, after an empty one. Either may be missing."""
+        """The table is above the lines, with an empty line between. Either may be missing."""
         rows = [("a", "b"), ("cc", "d")]
         result = Result(0, ["one", "two"], table=rows)
         assert as_text(result, USED, None) == "a   b\ncc  d\n\none\ntwo"
@@ -123,12 +123,12 @@ class TestRender:
 
     @pytest.mark.usefixtures("xterm")
     def test_literal(self) -> None:
-        """Some text is the same on a terminal: a key, or Markdown."""
+        """Text for other programs, such as a key or Markdown, is the same on a terminal."""
         text = f"ALERT: {'word ' * 30}"
         assert as_text(Result(0, [text], literal=True), USED, Terminal(), "always") == text
 
     def test_then(self) -> None:
-        """What is written before a command that follows is for stderr, so its terminal decides the form."""
+        """Before a command that follows, the text goes to stderr, and that stream decides its format."""
         long = "word " * 20
         result = Result(0, [long], then=lambda: Result(0))
         for stderr, stdout in ((Terminal(), None), (None, Terminal())):
@@ -162,7 +162,7 @@ class TestRender:
         ids=range(6),
     )
     def test_coloured(self, text: str, expected: str) -> None:
-        """Marks, severities and verdicts have colour, and say the same without it."""
+        """Marks, severities and verdicts have colour, and the words are the same without it."""
         assert styled(text, None, "always") == expected
         assert styled(text, None, "auto") == text
 
@@ -182,7 +182,7 @@ class TestRender:
         ids=range(9),
     )
     def test_wrapping(self, line: str, rest: str) -> None:
-        """On a terminal, a long line goes on below its text, or where a word is too long for that, further left."""
+        """On a terminal, a long line continues below its text, or further left if a word needs the space."""
         words = f"{line} {'word ' * 20}".rstrip()
         first, *others = styled(words, Terminal(), "never").splitlines()
         assert " ".join([first, *(each.strip() for each in others)]) == words
@@ -195,7 +195,7 @@ class TestRender:
         "words", [["a b", "it's", "c d" * 9], ["--" + "x" * 70, "y"], ["x" * 90, "y y"]], ids=range(3)
     )
     def test_command(self, words: list[str]) -> None:
-        """A long command goes on after a backslash, between two words, so that it can be pasted into a shell."""
+        """A long command continues after a backslash, between two words, and can be pasted into a shell."""
         line = f"     {shlex.join(['robodj-secretguard', *words, *words])} | less"
         text = styled(line, Terminal(), "never")
         assert shlex.split(text.replace("\\\n", " ")) == shlex.split(line)
@@ -210,11 +210,11 @@ class TestRender:
     @pytest.mark.parametrize(("columns", "width"), [(200, 80), (80, 80), (50, 50), (3, 20), (0, 80)])
     def test_width(self, columns: int, width: int) -> None:
         """Text has the width of the terminal, from 20 to 80 columns. Any other stream has no width."""
-        with patch("os.get_terminal_size", return_value=os.terminal_size((columns, 9))) as asked:
+        with patch("os.get_terminal_size", return_value=os.terminal_size((columns, 9))) as terminal_size:
             with patch.object(Terminal, "fileno", return_value=7):
                 assert width_of(Terminal()) == width
-            asked.assert_called_once_with(7)
-            assert width_of(Terminal()) == WIDTH  # it has no descriptor
+            terminal_size.assert_called_once_with(7)
+            assert width_of(Terminal()) == WIDTH  # the stream has no descriptor
         assert width_of(io.StringIO()) == width_of(None) == math.inf
 
     def test_terminal(self) -> None:
@@ -239,7 +239,7 @@ class TestRender:
         assert tally(check(environ=good_keys() | environ, now=NOW)) == text
 
     def test_status_rows(self) -> None:
-        """A row has the mark, name, state, source, expiry with days left, and owner of a secret, below a header."""
+        """A row has the mark, name, state, source, expiry, days left and owner of a secret, below a header."""
         environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(DAY * 2), f"{V2}_EXPIRES_AT": marker(-DAY)}
         header, *rows = status_rows(check(environ=environ, now=NOW))
         assert header == ("", "SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER")
@@ -249,7 +249,7 @@ class TestRender:
         ]
 
     def test_marks(self, tmp_path: Path) -> None:
-        """A key that is present and not usable is marked, and so is one whose rotation is behind."""
+        """A key is marked FAIL if it is unusable, warn if it has a warning, and due if its rotation is late."""
         keys = good_keys()
         (tmp_path / "secret_v2.key").write_text(keys.pop(V2))
         (tmp_path / "secret_v2.key").chmod(0o600)
@@ -277,7 +277,7 @@ class TestRender:
         ],
     )
     def test_revocation_line(self, status: RevocationStatus | None, line: str) -> None:
-        """The line says where the list is, and how many entries it has."""
+        """The line names the places of the list and the number of its entries."""
         assert revocation_line(status) == f"revocation list: {line}"
 
     def test_columns(self) -> None:
@@ -289,7 +289,7 @@ class TestRender:
             columns([("#", "WHEN"), ("10",)])
 
     def test_narrow(self) -> None:
-        """Columns that do not fit the width go to a second line of each row, in columns of their own."""
+        """Columns that do not fit the width go to a second, aligned line of each row."""
         rows = [("#", "WHEN", "WHO", "WHY"), ("10", "yesterday", "Ada", "because"), ("1", "now", "Grace", "-")]
         assert columns(rows, 31) == columns(rows)
         assert columns(rows, 28).splitlines() == [
@@ -308,33 +308,33 @@ class TestSay:
     """`say` and `emit_event`."""
 
     @staticmethod
-    def said(result: Result, stdout: io.StringIO | None) -> tuple[int, str]:
-        """Return the status, and what is on stderr."""
+    def status_and_stderr(result: Result, stdout: io.StringIO | None) -> tuple[int, str]:
+        """Return the status, and the text on stderr."""
         with patch.object(sys, "stderr", io.StringIO()) as stderr:
             return say(result, stdout), stderr.getvalue()
 
     def test_written(self) -> None:
-        """The text is on stdout, with its end; other lines are on stderr, without empty ones."""
+        """The text is on stdout, with its end. Other lines are on stderr, without empty ones."""
         stdout = io.StringIO()
-        assert self.said(Result(1, text="a", end=".", stderr=["", "b", "c"]), stdout) == (1, "b\nc\n")
+        assert self.status_and_stderr(Result(1, text="a", end=".", stderr=["", "b", "c"]), stdout) == (1, "b\nc\n")
         assert stdout.getvalue() == "a."
-        assert self.said(Result(0), stdout) == (0, "")
+        assert self.status_and_stderr(Result(0), stdout) == (0, "")
 
     @pytest.mark.parametrize("stdout", [None, Broken()])
     def test_lost(self, stdout: io.StringIO | None) -> None:
         """A result that cannot be written is an error. The findings of a refusal are then on stderr."""
         lost = "robodj-secretguard: the result could not be written\n"
-        assert self.said(Result(1, text="a"), stdout) == (EXIT_USAGE, lost)
-        assert self.said(Result(REFUSED, text="a", stderr=["b", "c"]), stdout) == (REFUSED, "a\nb\nc\n")
+        assert self.status_and_stderr(Result(1, text="a"), stdout) == (EXIT_USAGE, lost)
+        assert self.status_and_stderr(Result(REFUSED, text="a", stderr=["b", "c"]), stdout) == (REFUSED, "a\nb\nc\n")
 
     def test_then(self) -> None:
-        """Where a command follows, stdout is left to it, and the status is the command's."""
+        """Before a command that follows, nothing is written to stdout, and the status is the command's."""
         stdout = io.StringIO()
         then = Result(EXIT_CLEAN, text="a", stderr=["b"], then=lambda: Result(7, text="c"))
-        assert (self.said(then, stdout), stdout.getvalue()) == ((7, "b\na\n"), "c\n")
+        assert (self.status_and_stderr(then, stdout), stdout.getvalue()) == ((7, "b\na\n"), "c\n")
 
     def test_terminal(self) -> None:
-        """Lines on stderr are wrapped where it is a terminal, with the colour that was chosen; the text is ready."""
+        """Lines on stderr are wrapped on a terminal, with the chosen colour. The text on stdout is not changed."""
         alert = f"ALERT: {'word ' * 20}".rstrip()
         with patch.object(sys, "stderr", Terminal()) as stderr:
             say(Result(1, text="x " * 60, stderr=[alert], color="always"), None)
@@ -344,14 +344,14 @@ class TestSay:
     def test_event(self) -> None:
         """An event goes to the host's pipeline if there is one, and to no stream."""
         result = Result(0, events=[{"event": "rotated", "sequence": 7}])
-        assert self.said(result, None) == (0, "")
+        assert self.status_and_stderr(result, None) == (0, "")
         with structlog.testing.capture_logs() as events:
             structlog.configure()
-            assert self.said(result, None) == (0, "")
+            assert self.status_and_stderr(result, None) == (0, "")
         assert events == [{"event": "secret rotated", "sequence": 7, "log_level": "info"}]
 
     def test_broken(self) -> None:
-        """A pipeline that fails does no harm."""
+        """A pipeline that fails changes nothing."""
 
         def interrupt(*_: object) -> dict[str, Any]:
             raise KeyboardInterrupt
@@ -365,7 +365,7 @@ class TestProgress:
 
     @staticmethod
     def shown(stream: io.StringIO, *steps: tuple[float, str]) -> str:
-        """Return what is written where these texts come at these times after the beginning."""
+        """Return what is written for these texts, each at a time after the beginning."""
         with patch("robodj_secretguard.cli.output.time.monotonic") as monotonic:
             monotonic.return_value = 1000.0
             progress = Progress(stream)
@@ -377,11 +377,11 @@ class TestProgress:
 
     @staticmethod
     def line(text: str) -> str:
-        """Return a line that covers the one before."""
+        """Return a line that overwrites the one before."""
         return f"\r{text.ljust(WIDTH - 1)}\r"
 
     def test_interval(self) -> None:
-        """The line is shown after an interval, then at most once in each interval, and cleared at the end."""
+        """The line is shown after an interval, then at most once per interval, and cleared at the end."""
         second = PROGRESS_SECONDS
         steps = [(second / 2, "a"), (second, "b"), (second * 1.9, "c"), (second * 2.5, "d"), (second * 9, "e")]
         assert self.shown(Terminal(), *steps) == "".join(map(self.line, "bde")) + " " * (WIDTH - 1) + "\r"
@@ -391,13 +391,13 @@ class TestProgress:
         assert (self.shown(Terminal(), (0, "a")), self.shown(io.StringIO(), (1, "a"))) == ("", "")
 
     def test_long(self) -> None:
-        """A line that is too long for the terminal is cut: one that wraps could not be overwritten."""
+        """A line that is too long for the terminal is cut: a wrapped line could not be overwritten."""
         assert self.shown(Terminal(), (1, "x" * 200)).startswith(self.line("x" * (WIDTH - 1)))
         with patch("robodj_secretguard.cli.output.width_of", return_value=30):
             assert self.shown(Terminal(), (1, "x" * 200)) == f"\r{'x' * 29}\r{' ' * 29}\r"
 
     def test_no_stream(self) -> None:
-        """A stream that is missing, or closed meanwhile, does no harm."""
+        """A stream that is missing, or is closed meanwhile, changes nothing."""
         closed = Terminal()
         for stream in (None, closed):
             progress = Progress(stream)
@@ -410,7 +410,7 @@ class TestProgress:
 
 @contextlib.contextmanager
 def streams(directory: Path, *closed: int) -> Iterator[tuple[Path, Path]]:
-    """Have files as stdout and stderr, less some standard descriptors that are closed."""
+    """Open files as stdout and stderr, without the standard descriptors that are closed."""
     saved = [os.dup(number) for number in range(3)]
     paths = directory / "out", directory / "err"
     try:
@@ -431,7 +431,7 @@ class TestDivert:
     """`divert_stdout` and `restore_stdout`."""
 
     def test_diverted(self, tmp_path: Path) -> None:
-        """What is printed later is on stderr, also by a child process. The old stdout takes the result."""
+        """Later output goes to stderr, also from a child process. The old stdout receives the result."""
         with streams(tmp_path) as (out, err):
             first = sys.stdout
             stdout = divert_stdout()
@@ -448,20 +448,20 @@ class TestDivert:
 
     @pytest.mark.parametrize("closed", [[2], [0, 2]])
     def test_closed_stderr(self, tmp_path: Path, closed: list[int]) -> None:
-        """Where stderr is closed, what is printed is lost, and no descriptor is left open."""
+        """Where stderr is closed, later output is lost, and no descriptor stays open."""
         with streams(tmp_path, *closed) as (out, _):
             stdout = divert_stdout()
             assert stdout is not None
             os.write(2, b"noise")
             assert os.path.samestat(os.fstat(2), os.stat(os.devnull))
-            assert (out.read_text(), stdout.fileno() == 0) == ("", 0 in closed)  # the first that is free
+            assert (out.read_text(), stdout.fileno() == 0) == ("", 0 in closed)  # the lowest free number
             restore_stdout(stdout)
             assert os.path.samestat(os.fstat(1), out.stat())
             os.close(stdout.fileno())
 
     @pytest.mark.parametrize("stdout", [None, io.StringIO()])
     def test_no_descriptor(self, tmp_path: Path, stdout: io.StringIO | None) -> None:
-        """A stdout that is missing, or has no descriptor, takes the result as it is."""
+        """A stdout that is missing, or has no descriptor, receives the result unchanged."""
         with streams(tmp_path), patch.object(sys, "stdout", stdout):
             assert divert_stdout() is stdout
             assert sys.stdout is sys.stderr

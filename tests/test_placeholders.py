@@ -1,4 +1,4 @@
-"""The lists of what templates have instead of a key, and how rarely a generated key looks like that."""
+"""The words and phrases of templates, and how rarely a generated key looks like one."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from robodj_secretguard.material import MIN_COVERED, MIN_SHARE, MIN_TEXT_BYTES, 
 from robodj_secretguard.placeholders import DEFAULTS, MAX_WORD, MIN_WORD, PHRASES, WORDS
 
 DOCUMENTED = re.findall(r"(?m)^\| ([a-z ]+) \| (\S+) \| (\S+) \| (\S+) \| (\S+) \|$", placeholders.__doc__ or "")
-# Letters for which a text may have a digit that looks like them.
+# Letters that a look-alike digit may replace.
 LOOKALIKE = 3 / 62
 LETTER = 2 / 62
 
 
 class TestLists:
-    """What is listed."""
+    """The lists."""
 
     def test_words(self) -> None:
-        """No word is too short, too long or hexadecimal, as a key may be."""
+        """Every word has a valid length, and none is hexadecimal, as a key may be."""
         assert {MIN_WORD, MAX_WORD} == {min(map(len, WORDS)), max(map(len, WORDS))}
         assert all(word.isascii() and word.isalpha() and word.islower() for word in (*WORDS, *PHRASES))
         assert not any(map(is_hexadecimal, (*WORDS, *PHRASES)))
 
     def test_defaults(self) -> None:
-        """The defaults of well-known projects are listed as digests alone."""
+        """The defaults of well-known projects are listed as digests only."""
         assert len(DEFAULTS) > 80
         assert all(re.fullmatch("[0-9a-f]{16}", each) for each in DEFAULTS)
 
 
 def of_words(length: int) -> float:
-    """Return how many of a million texts of a length are expected to be covered by words, counting each way to be."""
+    """Return how many of a million random texts are expected to be covered by words. Each arrangement is counted."""
     needed = max(MIN_COVERED, length // MIN_SHARE)
     by_length: dict[int, float] = {}
     for word in WORDS:
@@ -53,12 +53,12 @@ def of_words(length: int) -> float:
 
 
 def of_phrases(length: int) -> float:
-    """Return how many of a million texts of a length are expected to have a phrase."""
+    """Return how many of a million random texts are expected to contain a phrase."""
     return sum(max(0, length - len(phrase) + 1) * chance(phrase) for phrase in PHRASES) * 1e6
 
 
 def chance(text: str) -> float:
-    """Return how likely random base64url is to spell a text at one place, with look-alike digits."""
+    """Return the probability that random base64url spells a text at one place, with look-alike digits."""
     product = 1.0
     for letter in text:
         product *= LOOKALIKE if letter in "oieast" else LETTER
@@ -66,8 +66,8 @@ def chance(text: str) -> float:
 
 
 def of_text(size: int) -> float:
-    """Return how many of a million byte strings of a size are expected to be UTF-8 text that can be shown."""
-    # ASCII, and of two, three and four bytes: from above.
+    """Return how many of a million random byte strings are expected to be printable UTF-8 text."""
+    # Upper limits for characters of one to four bytes.
     shares = {1: 102 / 256, 2: 30 / 256 * 64 / 256, 3: 16 / 256 * (64 / 256) ** 2, 4: 5 / 256 * (64 / 256) ** 3}
     ways = [1.0] + [0.0] * size
     for end in range(1, size + 1):
@@ -87,7 +87,7 @@ def test_the_expected_false_alarms(rule: str) -> None:
         expected = {
             "phrases": of_phrases(length),
             "words": of_words(length),
-            # Below the least size it must be of words too.
+            # Below the minimum size, the text must also be covered by words.
             "encoded text": of_text(size) if size >= MIN_TEXT_BYTES else of_text(size) * of_words(size) / 1e6,
             "defaults": len(DEFAULTS) / 2**64 * 1e6,
         }[rule]

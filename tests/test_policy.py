@@ -1,4 +1,4 @@
-"""What a declared secret is."""
+"""The policy of a declared secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 
 
 class AcceptsAll(Length):
-    """A length that equals one that is declared, and refuses none."""
+    """A length that equals a declared one and accepts every value."""
 
     def accepts(self, length: int) -> bool:  # noqa: ARG002
         return True
@@ -32,7 +32,7 @@ def test_the_order_of_fields() -> None:
 
 
 def test_length_in_words() -> None:
-    """A length reads as an operator would say it."""
+    """A length is described in words."""
     assert list(map(str, (Length(43), Length(128, 128), Length(43, 90)))) == ["43 or more", "exactly 128", "43 to 90"]
 
 
@@ -41,7 +41,7 @@ class TestGenerator:
 
     @pytest.mark.parametrize("size", [32, 33, 34, 36, 64])
     def test_how_many_characters_its_keys_have(self, size: int) -> None:
-        """The standard library makes keys of that length from so many bytes."""
+        """The standard library makes keys of that length from that number of bytes."""
         assert Generator("token_urlsafe", size).characters == len(secrets.token_urlsafe(size))
         assert Generator("token_hex", size).characters == len(secrets.token_hex(size))
 
@@ -49,7 +49,7 @@ class TestGenerator:
         ("field", "call"), [("secret_key", "token_urlsafe(32)"), ("secret_v2_key", "token_hex(64)")]
     )
     def test_the_command(self, field: str, call: str) -> None:
-        """The command is the policy's, to the letter, and prints a key of an accepted length."""
+        """The command is exactly the policy's, and prints a key of an accepted length."""
         policy = DECLARED[field]
         assert policy.generator.command == f'python -c "import secrets; print(secrets.{call})"'
         _, option, code = shlex.split(policy.generator.command)
@@ -58,10 +58,10 @@ class TestGenerator:
 
 
 class TestSecretPolicy:
-    """A policy that nobody could keep, or that would break a report's lines, cannot be made."""
+    """A policy that cannot be kept, or whose text would break a report's lines, is refused."""
 
     def test_the_defaults(self) -> None:
-        """A secret has 32 bytes, and a file and a marker that follow from its name and variable."""
+        """By default, a secret has 32 bytes, and its file and marker follow from its name and variable."""
         policy = SecretPolicy(
             name="a.key",
             variable="ROBODJ_A_KEY",
@@ -110,7 +110,7 @@ class TestSecretPolicy:
         ],
     )
     def test_refused(self, field: str, value: Any) -> None:
-        """The error names the field, and shows nothing of the value."""
+        """The error names the field, and does not show the value."""
         with pytest.raises(ValueError, match=rf"^SecretPolicy .*{field}|^SecretPolicy material") as raised:
             POLICY._replace(**{field: value})
         assert not isinstance(value, str) or len(value) < 4 or value not in str(raised.value)
@@ -128,22 +128,22 @@ class TestSecretPolicy:
         ],
     )
     def test_accepted(self, field: str, value: Any) -> None:
-        """Values on the other side of each boundary are accepted."""
+        """Values just inside each limit are accepted."""
         assert getattr(POLICY._replace(**{field: value}), field) == value
 
     def test_material_that_the_generator_does_not_make(self) -> None:
-        """The length in the generator's own form is compared, hexadecimal or base64url."""
+        """The length is compared in the generator's form, hexadecimal or base64url."""
         longer = Material(base64url=Length(43), hexadecimal=Length(65))
         with pytest.raises(ValueError, match="must accept what the generator makes"):
             POLICY._replace(material=longer, generator=Generator("token_hex", 32))
 
     def test_every_field_is_named(self) -> None:
-        """Fields have no places: two owners and two timedeltas in a row would be mixed up."""
+        """Fields are keyword-only, so two owners or two timedeltas cannot be swapped."""
         with pytest.raises(TypeError, match="positional"):
             SecretPolicy("a.key", "ROBODJ_A_KEY", "Us", "Them", 90 * DAY, 14 * DAY)  # type: ignore[call-arg]
 
     @pytest.mark.parametrize("field", ["name", "variable", "file", "expiry_variable", "owner", "backup_owner"])
-    def test_what_is_no_text(self, field: str) -> None:
-        """A field that is a text accepts no other type."""
+    def test_other_types(self, field: str) -> None:
+        """A text field accepts no other type."""
         with pytest.raises(TypeError, match="are strings"):
             POLICY._replace(**{field: 5})

@@ -1,4 +1,4 @@
-"""The pre-commit hook: what its manifest runs, and, with the full tests, as pre-commit installs and runs it."""
+"""The pre-commit hook: the command of its manifest, and, in the full run, the hook in the real pre-commit."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
-"""The variable with which a missing pre-commit is a failure."""
+"""If this variable is set, a missing pre-commit is a failure."""
 MANIFEST = ".pre-commit-hooks.yaml"
 BUILT_FROM = ("src", "pyproject.toml", "README.md", "LICENSE", MANIFEST)
-"""What pre-commit clones, and builds the hook's environment of."""
+"""The repository that pre-commit clones to build the environment of the hook."""
 HOOK = "robodj-secretguard-scan"
 CONFIGURATION = ".pre-commit-config.yaml"
 INSTALL_SECONDS = 600
@@ -39,14 +39,14 @@ FOUND = ("ALERT: secret.key: assigned-key: {} in the index: sets the variable to
 KNOWN = "ALERT: {}: known-key: {} in the index: contains the key (form: raw; known by: {}; FP)".format
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="its paths of programs are of POSIX"),
+    pytest.mark.skipif(sys.platform == "win32", reason="the paths of programs are POSIX paths"),
     pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
 ]
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository whose commits the hook looks at.
+    """A repository with the hook.
 
     Attributes:
         root: its work tree.
@@ -63,46 +63,46 @@ class Repository:
         return run(["git", *arguments], env=self.environ, cwd=cwd or self.root, keys=self.keys, python=False)
 
     def pre_commit(self, *arguments: str) -> None:
-        """Run pre-commit, which does what it is asked to."""
+        """Run pre-commit."""
         ran = run(["-m", "pre_commit", *arguments], env=self.environ, cwd=self.root, timeout=INSTALL_SECONDS)
         assert ran.status == 0, ran.out + ran.err
 
     def key(self) -> str:
-        """Make a key that must not show."""
+        """Make a key that must not be shown."""
         self.keys.append(good_keys()[V1])
         return self.keys[-1]
 
     def write(self, name: str, text: str) -> None:
-        """Put a file into the work tree."""
+        """Write a file in the work tree."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
     def stage(self, name: str, text: str) -> None:
-        """Put a file into the work tree and the index, whatever is ignored."""
+        """Write and stage a file, also an ignored one."""
         self.write(name, text)
         assert self.git("add", "--force", name).status == 0
 
     def commit(self, *arguments: str, cwd: Path | None = None) -> Ran:
-        """Let git commit, with the hook."""
+        """Run `git commit` with the hook."""
         return self.git("commit", "--message", "a change", *arguments, cwd=cwd)
 
     def refused(self, ran: Ran, *expected: str, commits: int = 1) -> None:
-        """Make sure that a commit was refused, for these findings alone, whose fingerprints are left out."""
+        """Make sure that a commit was refused, with exactly these findings. Fingerprints are left out."""
         alerts = [re.sub(r"sgfp1:[0-9a-f]{32}", "FP", line) for line in ran.alerts]
         assert (ran.status, alerts) == (1, list(expected)), ran.out + ran.err
         assert f"- hook id: {HOOK}\n- exit code: 1\n" in ran.out + ran.err
         assert self.commits == commits
 
     def passed(self, ran: Ran) -> None:
-        """Make sure that there is a first commit, which the hook has looked at."""
+        """Make sure that the first commit exists, and that the hook ran for it."""
         assert (ran.status, ran.alerts) == (0, []), ran.out + ran.err
         assert re.search(r"^keys in what is committed\.+Passed$", ran.out + ran.err, re.MULTILINE)
         assert self.commits == 1
 
     @property
     def commits(self) -> int:
-        """How many commits there are."""
+        """Return the number of commits."""
         return len(self.git("rev-list", "--all").out.splitlines())
 
 
@@ -115,7 +115,7 @@ def initialised(root: Path, environ: dict[str, str]) -> Repository:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of a git that is nobody's."""
+    """Return the variables of a git without the configuration of the machine."""
     own = {
         name: value
         for name, value in clean_environment().items()
@@ -143,7 +143,7 @@ def test_entry(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository without a commit, into which pre-commit has installed the hook of this very source."""
+    """A repository without a commit, in which pre-commit has installed the hook of this source."""
     if importlib.util.find_spec("pre_commit") is None:
         (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("pre-commit is not installed")
     base = tmp_path_factory.mktemp("pre-commit")
@@ -180,14 +180,14 @@ def repository(fresh: Repository) -> Repository:
 
 @pytest.fixture
 def leaking(repository: Repository) -> Repository:
-    """A repository with a tracked file that has got a key since its last commit."""
+    """A repository with a tracked file that has received a key since its last commit."""
     repository.write("deploy.env", f"{V1}={repository.key()}\n")
     return repository
 
 
 @pytest.mark.full
 class TestPreCommit:
-    """With the real pre-commit, of the extra `hosts`: its environment for the hook and git's indexes."""
+    """The real pre-commit, of the extra `hosts`: its environment for the hook, and git's indexes."""
 
     def test_installed(self, template: Repository) -> None:
         """Pre-commit accepts the manifest. The hook runs in a separate environment, without packages of the tests."""
@@ -212,7 +212,7 @@ class TestPreCommit:
         repository.refused(repository.commit(), recorded_at, KNOWN("a key", "notes.txt:2:1", "revocation list"))
 
     def test_incomplete(self, repository: Repository) -> None:
-        """A damaged operations log may hide a recorded key: nothing is committed."""
+        """A damaged operations log may hide a recorded key, so nothing is committed."""
         repository.write("config/logs/secret_operations.jsonl", "{}\n")
         ran = repository.commit("--allow-empty")
         assert (ran.status, "- exit code: 2\n" in ran.out + ran.err) == (1, True)
@@ -220,7 +220,7 @@ class TestPreCommit:
         assert repository.commits == 1
 
     def test_first_commit(self, fresh: Repository) -> None:
-        """All of a first commit is read."""
+        """The first commit is read as a whole."""
         fresh.stage("deploy.env", f"{V1}={fresh.key()}\n")
         fresh.refused(fresh.commit(), FOUND("deploy.env:1:19"), commits=0)
         fresh.stage("deploy.env", "\n")
@@ -228,11 +228,11 @@ class TestPreCommit:
 
     @pytest.mark.parametrize("arguments", [["--all"], ["deploy.env"], ["--include", "deploy.env"]], ids=" ".join)
     def test_staged_by_commit(self, leaking: Repository, arguments: Sequence[str]) -> None:
-        """What `git commit` stages, in another index, is read."""
+        """Content that `git commit` itself stages, in another index, is read."""
         leaking.refused(leaking.commit(*arguments), FOUND("deploy.env:1:19"))
 
     def test_subdirectory(self, leaking: Repository) -> None:
-        """A commit from a subdirectory is read as a whole, with the repository's revocation list."""
+        """A commit from a subdirectory is read as a whole, with the revocation list of the repository."""
         key = leaking.key()
         leaking.stage("config/revoked.fingerprints", fingerprint_of(key))
         leaking.stage("src/deep/notes.txt", f"{key}\n")

@@ -1,4 +1,4 @@
-"""What holds for any input. The full session has a thousand inputs for each property, and the fast run thirty."""
+"""Properties for any input. The full run has a thousand inputs for each property, and the fast run thirty."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SWITCHES = ("ROBODJ_PROTECTED_ENV", "ROBODJ_ALLOW_FILE_SECRET_FALLBACK")
 REVOKED, REVOKED_FILE = "ROBODJ_REVOKED_FINGERPRINTS", "revoked.fingerprints"
 LISTED = [fingerprint(SealedStr(key)) for key in (*KEYS.values(), *good_keys().values())]
 
-# What an environment can hold: anything but NUL, and bytes that are no text as surrogates.
+# The possible values of a variable: any text without NUL, with invalid bytes as surrogates.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.sampled_from("\udc80\udcff")
 TEXT = st.text(CHARACTERS, max_size=200)
 NAME = st.text(CHARACTERS.filter(lambda character: character != "="), min_size=1, max_size=40)
@@ -46,7 +46,7 @@ INSTANTS = st.timedeltas(timedelta(days=-400), timedelta(days=400)).map(marker)
 
 
 def words(*known: str) -> st.SearchStrategy[str]:
-    """Draw text as it is found in variables: anything, or near what is meant."""
+    """Draw the text of a variable: any text, or text close to a valid value."""
     near = st.sampled_from([*known, *KEYS.values(), *LISTED, ",".join(LISTED), "true", "maybe", "changeme", "", " "])
     edited = st.builds(lambda text, at, more: text[:at] + more + text[at + 1 :], near, st.integers(0, 50), TEXT)
     return near | TEXT | edited | INSTANTS
@@ -68,7 +68,7 @@ ANY_FILES = st.dictionaries(st.sampled_from([*FILES, f"{REVOKED_FILE}.txt"]), CO
 
 
 def for_any(**strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Run a test for inputs that are drawn: a few in the fast run, and many in the full session."""
+    """Run a test for drawn inputs: a few in the fast run, and many in the full run."""
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @pytest.mark.parametrize("inputs", [30, pytest.param(1000, marks=pytest.mark.full)])
@@ -96,7 +96,7 @@ def fill(config: Path, files: Mapping[str, bytes]) -> None:
 
 
 def written(action: Callable[[], Any]) -> tuple[Any, str]:
-    """Return what an action returns, or the status that it ends with, and what it writes."""
+    """Return the result or exit status of an action, and its output."""
     stream = io.StringIO()
     with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
         try:
@@ -107,11 +107,11 @@ def written(action: Callable[[], Any]) -> tuple[Any, str]:
 
 
 class TestWhateverIsThere:
-    """Any text in any variable or file."""
+    """Any text may be in any variable or file."""
 
     @for_any(environ=ANY_ENVIRON, files=ANY_FILES)
     def test_the_guard_returns_or_refuses(self, config: Path, environ: dict[str, str], files: dict[str, bytes]) -> None:
-        """The guard returns when the report is good, and otherwise ends with its status; the gate says the same."""
+        """The guard returns for a good report, and otherwise exits with its status. The gate agrees."""
         fill(config, files)
         with process_environment(environ):
             report = check(config_dir=config)
@@ -130,11 +130,11 @@ class TestWhateverIsThere:
     def test_a_defect_hides_no_other_secrets_findings(
         self, config: Path, environ: dict[str, str], files: dict[str, bytes]
     ) -> None:
-        """The findings on one secret are the same whatever is wrong with the other, but that they share a key."""
+        """The findings on one secret do not depend on the other secret, unless both share a key."""
         fill(config, files)
         report = check(environ=environ, config_dir=config, now=NOW)
-        for place in (0, 1):
-            judged, other, names = POLICIES[place], POLICIES[1 - place], NAMES[1 - place]
+        for index in (0, 1):
+            judged, other, names = POLICIES[index], POLICIES[1 - index], NAMES[1 - index]
             fill(config, {name: data for name, data in files.items() if name.removesuffix(".txt") != other.name})
             kept = {name: value for name, value in environ.items() if name not in names}
             alone = check(environ=kept | {other.variable: KEYS[other.variable]}, config_dir=config, now=NOW)
@@ -146,7 +146,7 @@ class TestWhateverIsThere:
 
 
 def own(name: str) -> Any:
-    """Declare a secret of a service's own, under the default policy."""
+    """Declare a service's secret, with the default policy."""
     days = {"cadence": timedelta(days=90), "warn_before": timedelta(days=14)}
     owners = {"owner": "Us", "backup_owner": "Them"}
     policy = SecretPolicy(name=name, variable=f"OWN_{name.upper()}_KEY", **owners, **days)  # type: ignore[arg-type]
@@ -165,8 +165,8 @@ class TestEverySecretAndSource:
         value=words(*OWN_KEYS.values()), expires=words(), mode=st.sampled_from([0o600, 0o640, 0o644, 0o660, 0o602])
     )
     def test_the_verdict_is_the_same(self, config: Path, value: str, expires: str, mode: int) -> None:
-        """The same text gets the same findings as each secret, from a variable and from a file."""
-        # What a file holds as one line, as it is.
+        """A text has the same findings as each secret, from a variable and from a file."""
+        # A file must hold the value as one line without changes.
         assume(value.isprintable() and value == value.strip() and value[:1] not in {"", "#"} and len(value) < 1000)
         verdicts = []
         for policy in OWN_POLICIES:
@@ -203,10 +203,10 @@ class TestNonInterference:
         where=st.sampled_from(
             [*NAMES[0], *SWITCHES, "ROBODJ_CONFIG_DIR", REVOKED, "file", "stale file", "revocation list", "name"]
         ),
-        chance=st.integers().map(Random),  # so that what failed can be run again
+        chance=st.integers().map(Random),  # a drawn seed: a failure can be repeated
     )
     def test_of_one_value(self, config: Path, shape: list[str], where: str, chance: Random) -> None:
-        """Wherever a value is put, only its verdict shows: a variable, a switch, a path, a file, a list or a name."""
+        """A value in any place only shows its verdict: a variable, a switch, a path, a file, a list or a name."""
         outputs, verdicts = [], []
         for _ in range(2):
             value = "".join(chance.choice(CLASSES[each]) if each in CLASSES else each for each in shape)
@@ -230,16 +230,16 @@ class TestNonInterference:
 
 
 def verdict(report: Report, value: str) -> object:
-    """Return what may be shown of a value: which checks fire, its kind, why it is weak, its times and the mode."""
+    """Return what may be shown of a value: its checks, its kind, why it is weak, its times and the mode."""
     fired = [(finding.check, finding.secret) for finding in report.findings]
     times = [status.expires_at for status in report.secrets]
     kind = is_hexadecimal(value.strip("\r\n").strip().strip("\"'").rstrip("="))
-    why = [weakness(each) for each in (value, *map(str.strip, value.split("\n")))]  # of a file's line too
+    why = [weakness(each) for each in (value, *map(str.strip, value.split("\n")))]  # also lines of a file
     return fired, kind, why, times, report.require_env_only
 
 
 def everything_written(report: Report, config_dir: str | None) -> str:
-    """Return what a report, the guard and the command line write, less fingerprints and the time."""
+    """Return the output of a report, the guard and the command line, without fingerprints and the time."""
     texts = [repr(report), report_text(report, passed=report.ok, model="m:M")]
     texts.append(report_json(report, passed=report.ok, model={}))
     command = ["check", *([f"--config-dir={config_dir}"] if config_dir else [])]

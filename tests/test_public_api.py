@@ -1,4 +1,4 @@
-"""What users import."""
+"""The public API."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ Severity State check guard
 
 
 def test_the_exported_names() -> None:
-    """The public API is this, sorted, and nothing else."""
+    """The public API has exactly these sorted names."""
     assert robodj_secretguard.__all__ == EXPORTED.split()
     assert all(hasattr(robodj_secretguard, name) for name in robodj_secretguard.__all__)

@@ -1,6 +1,6 @@
-"""pytest's plugin: runs of pytest on a guarded service, and the fixtures.
+"""The pytest plugin: runs of pytest on a guarded service, and the fixtures.
 
-Most runs are in this process, by pytest's own `pytester`: the plugin knows runs within runs.
+Most runs are in this process, with pytest's `pytester`.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def pytest_process(cwd: Path, files: Mapping[str, str], *options: str, ini: Sequ
 
 
 class Runner:
-    """Runs pytest in this process."""
+    """Run pytest in this process."""
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self._pytester, self._cwd = pytester, pytester.path
 
     def __call__(self, files: Mapping[str, str], *options: str, ini: Sequence[str] = (), **more: str) -> Ran:
-        """Run pytest in a project with these variables, and make sure that it left the environment as it was."""
+        """Run pytest in a project with these variables, and make sure that the environment is the same afterwards."""
         project(self._cwd, files, ini)
         given = clean_environment() | {"COLUMNS": "300"} | more
         with process_environment(given):
@@ -97,16 +97,16 @@ class TestEphemeralRun:
         "options", [(), ("-p", "no:django"), ("--import-mode=importlib", "-o", "pythonpath=.")], ids=" ".join
     )
     def test_a_guarded_service(self, pytest_on: Runner, options: Sequence[str]) -> None:
-        """A conftest.py imports a guarded service with temporary keys, whatever keys a developer's shell has."""
+        """A conftest.py imports a guarded service with temporary keys, whatever keys are in the developer's shell."""
         test = f"import os\n{TEST}    assert os.environ['{V1}'] != os.environ['BEFORE']\n"
         keys = good_keys()
         files = {"conftest.py": "import service", "test_it.py": test}
         ran = pytest_on(files, *options, ini=[EPHEMERAL], BEFORE=keys[V1], **keys)
         assert (ran.status, "1 passed" in ran.out) == (0, True)
 
-    @pytest.mark.parametrize(("place", "more"), [("lib", ["pythonpath = lib"]), (".", [])])
-    def test_a_model_of_ones_own(self, pytest_on: Runner, place: str, more: Sequence[str]) -> None:
-        """The keys are those of the project's own model; the import path stays as pytest made it."""
+    @pytest.mark.parametrize(("directory", "more"), [("lib", ["pythonpath = lib"]), (".", [])])
+    def test_a_separate_model(self, pytest_on: Runner, directory: str, more: Sequence[str]) -> None:
+        """The keys are those of the project's model, and the import path stays as pytest made it."""
         test = (
             "import os, pytest, sys\n"
             "PATH = sys.path.copy()\n"
@@ -119,7 +119,7 @@ class TestEphemeralRun:
             "        bad_robodj_secret('shared')\n"
         )
         ini = [EPHEMERAL, "robodj_secrets_model = settings:Own", *more]
-        ran = pytest_on({"test_it.py": test, f"{place}/settings.py": SETTINGS}, ini=ini)
+        ran = pytest_on({"test_it.py": test, f"{directory}/settings.py": SETTINGS}, ini=ini)
         assert (ran.status, "2 passed" in ran.out) == (0, True)
 
     def test_no_such_model(self, pytest_on: Runner) -> None:
@@ -145,11 +145,11 @@ class TestEphemeralRun:
 
 
 class TestRefusedImport:
-    """A guarded import that is refused: one line says so, and what to do."""
+    """A refused import of a guarded module: one line reports it, and what to do."""
 
     @pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["one process", "xdist"])
     def test_in_collection(self, pytest_on: Runner, options: Sequence[str]) -> None:
-        """A refusal is an error of its module, with the ALERT lines and a hint; other modules pass."""
+        """A refusal is an error of its module, with the ALERT lines and a hint. Other modules pass."""
         imports = "from robodj_secretguard import guard\n"
         files = {
             "test_it.py": TEST,
@@ -177,43 +177,43 @@ class TestRefusedImport:
         ids=["conftest", "sessionstart", "modifyitems", "pyargs"],
     )
     def test_elsewhere(self, pytest_on: Runner, name: str, text: str, options: Sequence[str]) -> None:
-        """In a conftest.py, in a hook and in a package that is found by its name a refusal is a usage error."""
+        """A refusal is a usage error in a conftest.py, in a hook and in a package that is found by its name."""
         ran = pytest_on({name: text, "test_it.py": PASSES, "package/test_it.py": PASSES}, *options)
         assert (ran.status, f"ERROR: {REFUSED}\n" in ran.err, "INTERNALERROR" in ran.out + ran.err) == (4, True, False)
         assert "ALERT: secret.key: missing: " in ran.out
 
     def test_another_exit_of_a_module(self, pytest_on: Runner) -> None:
-        """A SystemExit of another origin does what it does without the plugin."""
+        """Another SystemExit has the same effect as without the plugin."""
         files = {"test_other.py": PASSES, "test_it.py": "raise SystemExit(7)"}
         with_plugin, without = (pytest_on(files, *more) for more in ((), ("-p", "no:robodj_secretguard")))
         assert with_plugin.status == without.status
         assert "guard() refused" not in with_plugin.out + with_plugin.err
 
     def test_another_exit_of_a_conftest(self, pytester: pytest.Pytester) -> None:
-        """A SystemExit of another origin in a conftest.py ends the process, as it does without the plugin."""
+        """Another SystemExit in a conftest.py ends the process, as without the plugin."""
         project(pytester.path, {"conftest.py": "raise SystemExit(7)"}, [])
         with pytest.raises(SystemExit, match=r"^7$"):
             pytester.inline_run()
 
     def test_a_run_that_does_not_use_it(self, tmp_path: Path) -> None:
-        """The plugin imports nothing of the package until it is used."""
+        """The plugin does not import the package until it is used."""
         names = "{'robodj_secretguard', 'pydantic', 'structlog'}"
         test = f"import sys\ndef test_it():\n    assert {names}.isdisjoint(sys.modules)\n"
         assert pytest_process(tmp_path, {"test_it.py": test}).status == 0
 
 
 def serve_in_a_thread() -> None:
-    """Call the guard in a thread, and go on."""
+    """Call the guard in a thread, and continue."""
     thread = threading.Thread(target=guard)
     thread.start()
     thread.join()
 
 
 class TestRefusalInATest:
-    """Under the plugin a refusal is always a SystemExit, which a test can expect."""
+    """Under the plugin, a refusal is always a SystemExit, which a test can expect."""
 
     def test_in_a_thread(self, bad_robodj_secret: BadSecret) -> None:
-        """A thread does not end the run."""
+        """A refusal in a thread does not end the run."""
         bad_robodj_secret("missing")
         statuses = []
 
@@ -227,9 +227,9 @@ class TestRefusalInATest:
         thread.join()
         assert statuses == [3]
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
     def test_in_a_forked_process(self, bad_robodj_secret: BadSecret) -> None:
-        """A process that a test forked is a service's, and ends at once where a refusal could be swallowed."""
+        """A process that a test forked is a service, and ends at once where a refusal could be swallowed."""
         bad_robodj_secret("missing")
         child = multiprocessing.get_context("fork").Process(target=serve_in_a_thread)
         child.start()
@@ -237,7 +237,7 @@ class TestRefusalInATest:
         assert child.exitcode == 3
 
     def test_in_no_run_of_pytest(self, tmp_path: Path) -> None:
-        """A process that has imported the plugin, and in which no run of pytest goes on, ends at once."""
+        """A process that imported the plugin without a run of pytest ends at once."""
         script = "import pytest_robodj_secretguard, threading\nfrom robodj_secretguard import guard\n"
         script += "thread = threading.Thread(target=guard)\nthread.start()\nthread.join()\nprint('served')\n"
         ran = run(["-c", script], env=clean_environment(), cwd=tmp_path)
@@ -251,7 +251,7 @@ class TestSecretsFixture:
 
     @pytest.mark.parametrize("_time", range(2))
     def test_fresh_keys(self, robodj_secrets: SecretSettings, _time: int) -> None:
-        """Each test has other keys, in the environment and as the model."""
+        """Each test has different keys, in the environment and as the model."""
         assert isinstance(robodj_secrets, RuntimeSecrets)
         assert robodj_secrets == guard()
         fingerprint = check().secrets[0].fingerprint
@@ -260,15 +260,15 @@ class TestSecretsFixture:
         self.seen.add(fingerprint)
 
     def test_they_are_gone_afterwards(self) -> None:
-        """After the test, nothing is left of them."""
+        """After the test, the keys are removed."""
         assert os.environ.keys().isdisjoint({V1, V2, "ROBODJ_SECRETS_EPHEMERAL"})
 
 
 class TestBadSecretFixture:
-    """`bad_robodj_secret`: the bad secrets of test_testing.py, where the service reads them."""
+    """`bad_robodj_secret`: the bad secrets of test_testing.py, in a place that the service reads."""
 
     def test_the_first_secret(self, bad_robodj_secret: BadSecret, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without a name it is the first; the last call counts, and a developer's own list does not."""
+        """The default is the first secret. Only the last call counts, and the developer's revocation list does not."""
         monkeypatch.setenv("ROBODJ_REVOKED_FINGERPRINTS", "wrong")
         for kind in (*KINDS, "expired"):
             bad_robodj_secret(kind)
@@ -278,7 +278,7 @@ class TestBadSecretFixture:
             guard()
 
     def test_a_strict_model(self, pytest_on: Runner) -> None:
-        """A model without files and with a required list is refused by each check, for the secret that is named."""
+        """Each check refuses the named secret of a model that has no files and requires a list."""
         test = """
 import pytest
 from robodj_secretguard import check
@@ -297,7 +297,7 @@ def test_it(bad_robodj_secret, kind):
         assert f"{len(KINDS)} passed" in ran.out, ran.out
 
     def test_keys_that_cannot_be_put(self, pytest_on: Runner) -> None:
-        """The report of a test whose bad secret cannot be made shows nothing of the generated keys."""
+        """A test whose bad secret cannot be made has a report without the generated keys."""
         test = (
             "import os\ndef test_it(bad_robodj_secret, monkeypatch):\n"
             "    monkeypatch.setattr(os, 'chmod', None)\n    bad_robodj_secret('file-stale')\n"
@@ -308,7 +308,7 @@ def test_it(bad_robodj_secret, kind):
         assert [word for word in words if len(set(word)) >= 10 and not word.replace("_", "").isalpha()] == []
 
     @pytest.mark.parametrize(("kind", "secret"), [("clock", None), ("expird", None), ("expired", "other.key")])
-    def test_what_does_not_exist(self, bad_robodj_secret: BadSecret, kind: str, secret: str | None) -> None:
+    def test_unknown_names(self, bad_robodj_secret: BadSecret, kind: str, secret: str | None) -> None:
         """An unknown kind or secret is an error that lists the known ones."""
         with pytest.raises(
             ValueError, match=r"the checks are missing, .*; the secrets are secret\.key, secret_v2\.key"
@@ -316,7 +316,7 @@ def test_it(bad_robodj_secret, kind):
             bad_robodj_secret(kind, secret)
 
     def test_where_the_service_passes_a_directory(self, bad_robodj_secret: BadSecret, tmp_path: Path) -> None:
-        """The test's directory replaces a config_dir of the service's own."""
+        """The test's directory replaces the config_dir of the service's model."""
         bad_robodj_secret("file-present", "secret_v2.key")
         with pytest.raises(SystemExit, match=r"refused: secret_v2\.key: file-present$"):
             guard(config_dir=tmp_path)

@@ -1,4 +1,4 @@
-"""The README: its commands and examples work as they are shown, and its tables are complete."""
+"""The README: its commands and examples work as shown, and its tables are complete."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    """Return the README's code blocks in a language."""
+    """Return the README's code blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
@@ -35,7 +35,7 @@ QUICKSTART, TESTS, GATE, EXEC, BUILD = blocks("sh")
 
 @pytest.fixture
 def service(tmp_path: Path) -> Path:
-    """A repository that has what the README says, and a revocation list."""
+    """A repository with the files of the README, and a revocation list."""
     root = tmp_path / "service"
     for name, content in {
         "app/settings.py": MODEL,
@@ -50,7 +50,7 @@ def service(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("code", "with_webhook"), [(EMBED, False), (REPORT, False), (ADD, True)])
 def test_the_examples_run(code: str, with_webhook: bool, clean_env: dict[str, str], service: Path) -> None:  # noqa: FBT001
-    """Each example starts with good keys; those with a guard are refused without."""
+    """Each example starts with good keys, and those with a guard are refused without keys."""
     keys = good_keys() | ({"ROBODJ_WEBHOOK_KEY": good_keys()[V1]} if with_webhook else {})
     started = run(["-c", code], env=clean_env | keys, cwd=service, keys=list(keys.values()))
     assert (started.status, started.err) == (0, "")
@@ -61,7 +61,7 @@ def test_the_examples_run(code: str, with_webhook: bool, clean_env: dict[str, st
 
 @pytest.mark.parametrize("there", [True, False])
 def test_the_set_up_of_the_model(there: bool, clean_env: dict[str, str], service: Path, tmp_path: Path) -> None:  # noqa: FBT001
-    """From any working directory the service uses its own revocation list, and does not start without one."""
+    """From any working directory, the service uses its own revocation list, and does not start without it."""
     if not there:
         (service / "config" / "revoked.fingerprints").unlink()
     env = clean_env | good_keys() | {"PYTHONPATH": str(service)}
@@ -70,7 +70,7 @@ def test_the_set_up_of_the_model(there: bool, clean_env: dict[str, str], service
 
 
 def test_the_project_configuration(clean_env: dict[str, str], service: Path) -> None:
-    """The configuration that is shown names the model, and every key has a row in the table."""
+    """The configuration in the README names the model, and every key has a row in the table."""
     ran = run(["-m", "robodj_secretguard", "check"], env=clean_env | good_keys(), cwd=service)
     assert "model: app.settings:ServiceSecrets (pyproject.toml)" in ran.out.splitlines()
     rows = "".join(re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \| (?:as `--|true: )", README, re.MULTILINE))
@@ -79,19 +79,19 @@ def test_the_project_configuration(clean_env: dict[str, str], service: Path) -> 
 
 
 def test_a_secret_is_added_in_ten_lines() -> None:
-    """The declaration of a further secret has at most ten lines, without its imports."""
+    """The declaration of another secret has at most ten lines, without its imports."""
     declaration = ADD[ADD.index("WEBHOOK = ") : ADD.index("secrets = ")]
     assert len([line for line in declaration.splitlines() if line]) <= 10
 
 
 def test_the_refusal_that_is_shown_is_the_one_that_is_written(clean_env: dict[str, str], service: Path) -> None:
-    """The text of the refusal is the one that the example writes."""
+    """The text of the refusal is the output of the example."""
     refused = run(["-c", EMBED], env=clean_env | good_keys() | {V1: "changeme"}, cwd=service)
     assert blocks("text") == [refused.out]
 
 
 def test_the_commands() -> None:
-    """The commands install this project and run the quickstart, the tests as CI does, and the gate of the policy."""
+    """The commands install this project and run the quickstart, the tests as in CI, and the gate of the policy."""
     assert QUICKSTART == "python -m pip install . && python examples/quickstart.py\n"
     assert TESTS == 'python -m pip install ".[test]" && python -m pytest\n'
     steps = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
@@ -103,7 +103,7 @@ def test_the_commands() -> None:
 
 @pytest.mark.parametrize("command", [EXEC, BUILD])
 def test_the_commands_behind_the_gate(command: str, clean_env: dict[str, str], service: Path) -> None:
-    """Each runs its command, with good keys or with temporary ones; a bad key, or a protected host, prevents that."""
+    """Each script runs its command with good or temporary keys. A bad key or a protected host prevents that."""
     gate, after = shlex.split(command)[1:], shlex.split(command).index("--")
     argv = ["-m", "robodj_secretguard", *gate[:after], sys.executable, "-c", "import app.main"]
     keys = good_keys() if command == EXEC else {}
@@ -115,7 +115,7 @@ def test_the_commands_behind_the_gate(command: str, clean_env: dict[str, str], s
 
 
 def test_the_tests_of_a_refusal(clean_env: dict[str, str], tmp_path: Path) -> None:
-    """The tests that are shown pass with the configuration that is shown, in a project with a guarded main."""
+    """The tests in the README pass with its configuration, in a project with a guarded main."""
     (tmp_path / "pyproject.toml").write_text(TESTING, encoding="utf-8")
     (tmp_path / "main.py").write_text("from robodj_secretguard import guard\nguard()\n", encoding="utf-8")
     (tmp_path / "test_main.py").write_text(f"import main\n{REFUSAL}", encoding="utf-8")
@@ -124,7 +124,7 @@ def test_the_tests_of_a_refusal(clean_env: dict[str, str], tmp_path: Path) -> No
 
 
 def test_the_json_document(clean_env: dict[str, str], service: Path) -> None:
-    """The document that is shown has the shape of the gate's."""
+    """The document in the README has the structure of the gate's."""
     (shown,) = (json.loads(block) for block in blocks("json"))
     argv = ["-m", "robodj_secretguard", "check", "--format", "json"]
     document = run(argv, env=clean_env | good_keys() | {V1: "changeme"}, cwd=service).document
@@ -141,7 +141,7 @@ def help_of(*command: str) -> str:
 
 
 def test_the_tables() -> None:
-    """Every setting, every option of the gate, every section of the policy in order, and every command has a row."""
+    """Every setting, option of the gate, section of the policy in order, and command has a row."""
     assert [name for name in SETTINGS if not re.search(rf"^\| .*`{name}`", README, re.MULTILINE)] == []
     options = {"--require-env-only", "--config-dir", "--model", "--strict", "--format", "--color"}
     assert set(re.findall(r"--[a-z-]+", help_of("check"))) - {"--help", "--operations-log"} == options
@@ -152,7 +152,7 @@ def test_the_tables() -> None:
 
 
 def test_links() -> None:
-    """The targets of all links within this repository exist."""
+    """Every link within this repository leads to a file or heading that exists."""
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
     assert targets
     headings = re.findall("^## (.*)", README, re.MULTILINE)

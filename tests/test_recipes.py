@@ -1,7 +1,7 @@
-"""The recipes of `examples/recipes`, each in separate processes, with its framework and with temporary keys.
+"""The recipes of `examples/recipes`, each with its framework and temporary keys, in separate processes.
 
-The fast run lets each recipe make a token and read it in a second process; what holds for all it tries on one of them.
-Only the full sessions try it on every recipe, and what is Django's, sessions after a rotation, and secrets as keys.
+The fast run lets each recipe make a token and read it in a second process, and tests common rules with one recipe.
+Only the full run tests these with every recipe, and Django, sessions after a rotation, and secrets as keys.
 """
 
 from __future__ import annotations
@@ -78,22 +78,22 @@ def read(cookie):
     return ask("GET", cookie).content.decode()
 """
 
-# Starlette's own test client warns of httpx, which other tests need.
+# Starlette's test client warns about httpx, which other tests need.
 STARLETTE = """
 import asyncio
 import httpx
 import starlette_sessions as recipe
 
-async def asked(method, cookies):
+async def request(method, cookies):
     transport = httpx.ASGITransport(app=recipe.app)
     async with httpx.AsyncClient(transport=transport, base_url="https://localhost", cookies=cookies) as client:
         return await client.request(method, "/station?name=jazz")
 
 def make():
-    return asyncio.run(asked("PUT", {})).headers["Set-Cookie"]
+    return asyncio.run(request("PUT", {})).headers["Set-Cookie"]
 
 def read(cookie):
-    return asyncio.run(asked("GET", {"session": cookie})).text
+    return asyncio.run(request("GET", {"session": cookie})).text
 """
 
 ITSDANGEROUS = """
@@ -132,7 +132,7 @@ def read(token):
 
 SESSIONS = {"flask_sessions": FLASK, "django_secret_key": DJANGO, "starlette_sessions": STARLETTE}
 DRIVERS = SESSIONS | {"itsdangerous_tokens": ITSDANGEROUS, "pyjwt_tokens": PYJWT, "fernet_encryption": FERNET}
-"""For each recipe a program's beginning: `make()` signs or encrypts "jazz", and `read()` gives it back, or "none"."""
+"""For each recipe, the start of a program: `make()` signs or encrypts "jazz", and `read()` returns it, or "none"."""
 
 USE = """
 import json, os, sys, types
@@ -166,7 +166,7 @@ KEYS = new_keys()
 
 @dataclass(frozen=True)
 class Used:
-    """What a recipe did.
+    """The result of a recipe.
 
     Attributes:
         made: the cookie as it was set, the token or the encrypted text.
@@ -180,24 +180,24 @@ class Used:
 
     @property
     def token(self) -> str:
-        """What was made, less a cookie's name and attributes."""
+        """Return the token, without the name and attributes of a cookie."""
         cookie = re.match(r'session(?:id)?="?([^;"]+)', self.made)
         return cookie[1] if cookie else self.made
 
 
 def python(program: str, *arguments: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Ran:
-    """Run a program that can import the recipes, those in the working directory first; every warning is an error."""
+    """Run a program that can import the recipes, first those in the working directory. Every warning is an error."""
     return command("-W", "error", "-c", program, *arguments, keys=keys, cwd=cwd)
 
 
 def command(*arguments: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Ran:
-    """Run Python where the recipes are, or with them on its path, and make sure that it shows no key."""
+    """Run Python in the directory of the recipes, or with it on the path, and make sure that no key is shown."""
     env = clean_environment() | {"PYTHONPATH": str(RECIPES), "PYTHONDONTWRITEBYTECODE": "1"} | dict(keys)
     return run(arguments, env=env, cwd=cwd, keys=list(keys.values()))
 
 
 def use(name: str, *tokens: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Used:
-    """Let a recipe make a token, and read others."""
+    """Run a recipe to make a token and to read others."""
     ran = python(DRIVERS[name] + USE, *tokens, keys=keys, cwd=cwd)
     assert (ran.status, ran.err) == (0, "")
     return Used(**json.loads(ran.out))
@@ -205,12 +205,12 @@ def use(name: str, *tokens: str, keys: Mapping[str, str], cwd: Path = RECIPES) -
 
 @functools.cache
 def used(name: str) -> Used:
-    """Return what the recipe makes with `KEYS`."""
+    """Return the results of a recipe with `KEYS`."""
     return use(name, keys=KEYS)
 
 
 def edited(name: str, edit: Callable[[str], str], directory: Path) -> Path:
-    """Write a recipe with a change, and return the directory in which it is found first."""
+    """Write a changed recipe, and return the directory that makes Python import it first."""
     text = (RECIPES / f"{name}.py").read_text(encoding="utf-8")
     assert edit(text) != text
     (directory / f"{name}.py").write_text(edit(text), encoding="utf-8")
@@ -218,7 +218,7 @@ def edited(name: str, edit: Callable[[str], str], directory: Path) -> Path:
 
 
 def tampered(token: str) -> list[str]:
-    """Change one character, near the beginning, in the middle, and near the end."""
+    """Return texts with one changed character, near the beginning, in the middle, and near the end."""
     places = (len(token) // 4, len(token) // 2, len(token) - 10)
     return [token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :] for at in places]
 
@@ -231,24 +231,24 @@ def documented(name: str) -> list[str]:
 
 
 def every_recipe(fast: str, *, but: Sequence[str] = ()) -> pytest.MarkDecorator:
-    """Run a test for each recipe but some; in the fast run, for one."""
+    """Run a test for each recipe except some. The fast run tests one recipe."""
     marks = {name: () if name == fast else (pytest.mark.full,) for name in DRIVERS if name not in but}
     return pytest.mark.parametrize("name", [pytest.param(name, marks=each) for name, each in marks.items()])
 
 
 class TestEveryRecipe:
-    """What holds for each of them."""
+    """Rules for every recipe."""
 
     def test_is_listed(self) -> None:
-        """Every file there is tested here, and has a row on the page."""
+        """Every recipe is tested here, and has a row on the page."""
         files = sorted(path.stem for path in RECIPES.glob("*.py"))
         assert files == sorted(DRIVERS)
         assert sorted(re.findall(r"^\| .*\(\.\./examples/recipes/(\w+)\.py\)", PAGE, re.MULTILINE)) == files
 
     @pytest.mark.parametrize("name", DRIVERS)
     def test_works(self, name: str) -> None:
-        """It reads what another process made, refuses what was changed, and keeps no key as it was delivered in its
-        module: neither under a name nor in an attribute, such as a framework's configuration.
+        """A recipe reads a token of another process and refuses a changed one. Its module keeps no delivered key:
+        neither under a name nor in an attribute, such as a framework's configuration.
         """
         token = used(name).token
         again = use(name, token, *tampered(token), "", "none", keys=KEYS)
@@ -256,7 +256,7 @@ class TestEveryRecipe:
 
     @every_recipe("itsdangerous_tokens")
     def test_refuses_what_another_key_made(self, name: str) -> None:
-        """With other keys it refuses what it made with these."""
+        """With other keys, a recipe refuses its earlier tokens."""
         assert use(name, used(name).token, keys=new_keys()).read == ["none"]
 
     @pytest.mark.full
@@ -268,19 +268,19 @@ class TestEveryRecipe:
 
     @every_recipe("fernet_encryption")
     def test_is_refused_with_bad_keys(self, name: str) -> None:
-        """Started as its first line says, it ends with status 3 and a line for each bad key."""
+        """The documented command ends with status 3 and an alert for each bad key."""
         bad = KEYS | {V1: KEYS[V1][:20], V2: KEYS[V2][:100]}
         ran = command(*documented(name), keys=bad)
         assert ran.status == 3
         assert [line.split()[1:3] for line in ran.alerts] == [["secret.key:", "format:"], ["secret_v2.key:", "format:"]]
 
     @every_recipe("fernet_encryption", but=("flask_sessions", "starlette_sessions"))
-    def test_runs_as_it_says(self, name: str) -> None:
-        """Started as its first line says, it ends well; the two that serve are asked in the tests above."""
+    def test_the_documented_command_runs(self, name: str) -> None:
+        """The documented command succeeds. The tests above cover the two recipes that serve."""
         assert command(*documented(name), keys=KEYS).status == 0
 
     def test_labels_are_distinct(self) -> None:
-        """No two purposes have one label."""
+        """No two purposes share a label."""
         texts = [(RECIPES / f"{name}.py").read_text(encoding="utf-8") for name in DRIVERS]
         labels = [re.findall(r'^(?:LABEL|SALT) = b"(robodj example .+ v1)"', text, re.MULTILINE) for text in texts]
         assert [len(each) for each in labels] == [1] * len(DRIVERS)
@@ -292,7 +292,7 @@ class TestSessions:
 
     @pytest.mark.parametrize("name", SESSIONS)
     def test_cookie(self, name: str) -> None:
-        """The cookie is sent over HTTPS only, to no script, and not with another site's requests."""
+        """The cookie is sent over HTTPS only, is hidden from scripts, and is not sent to this site by another."""
         attributes = {each.strip().lower() for each in used(name).made.split(";")[1:]}
         assert attributes >= {"secure", "httponly", "samesite=lax"}
 
@@ -301,15 +301,15 @@ class TestDjango:
     """`django_secret_key.py`."""
 
     @pytest.mark.full
-    def test_its_own_check_is_content_with_the_key(self) -> None:
-        """`check --deploy` does not complain about `SECRET_KEY`, as it does about a short one."""
+    def test_check_deploy_accepts_the_key(self) -> None:
+        """`check --deploy` does not complain about `SECRET_KEY`, but does about a short one."""
         ran = command(*documented("django_secret_key"), keys=KEYS)
         assert "security.W009" not in ran.err
-        assert "(security.W004)" in ran.err  # of something else: the checks were run
+        assert "(security.W004)" in ran.err  # other warnings show that the checks ran
 
     @pytest.mark.full
     def test_debug_page_hides_the_key(self) -> None:
-        """The page of an error hides `SECRET_KEY` and shows no key; it shows other settings, and locals."""
+        """The error page hides `SECRET_KEY` and shows no key. It shows other settings, and locals."""
         program = (
             DJANGO
             + """
@@ -333,7 +333,7 @@ class TestItsdangerous:
     """`itsdangerous_tokens.py`."""
 
     def test_refuses(self) -> None:
-        """A token that is too old, and one of another purpose, are refused."""
+        """A token that is too old, or was made for another purpose, is refused."""
         program = (
             ITSDANGEROUS
             + """
@@ -375,7 +375,7 @@ print(
 
 
 class TestRotation:
-    """The previous key, as the page has it."""
+    """The previous key, as the page describes it."""
 
     @staticmethod
     def rotated() -> dict[str, str]:
@@ -383,19 +383,19 @@ class TestRotation:
         return new_keys(**{PREVIOUS: KEYS[V1]})
 
     def test_fernet_reads_what_the_previous_key_encrypted(self) -> None:
-        """After one rotation everything is readable; after the next one, only what was encrypted again in between."""
+        """After one rotation, all data is readable. After the next, only data that was encrypted again is."""
         old, once = used("fernet_encryption").token, self.rotated()
         program = f"{FERNET}\nimport sys\nprint(read(sys.argv[1]), recipe.BOX.rotate(sys.argv[1].encode()).decode())"
         ran = python(program, old, keys=once)
-        read, anew = ran.out.split()
+        read, renewed = ran.out.split()
         assert read == "jazz"
         twice = new_keys(**{PREVIOUS: once[V1]})
-        assert use("fernet_encryption", old, anew, keys=twice).read == ["none", "jazz"]
+        assert use("fernet_encryption", old, renewed, keys=twice).read == ["none", "jazz"]
 
     @pytest.mark.full
     @pytest.mark.parametrize("name", ["flask_sessions", "django_secret_key"])
-    def test_sessions_outlive_it(self, name: str, tmp_path: Path) -> None:
-        """With the page's line an old session stays valid; a new one is signed with the current key."""
+    def test_sessions_survive_a_rotation(self, name: str, tmp_path: Path) -> None:
+        """With the line of the page, an old session stays valid, and a new one is signed with the current key."""
         lines = re.findall(r"^```python\n(.*SECRET_KEY_FALLBACKS.*)\n```$", PAGE, re.MULTILINE)
         (line,) = (line for line in lines if line.startswith("app.") == (name == "flask_sessions"))
 
@@ -409,8 +409,8 @@ class TestRotation:
 
 
 @pytest.mark.full
-def test_what_never_to_pass() -> None:
-    """Each framework of the page raises a `TypeError` when it uses a secret itself."""
+def test_a_secret_instead_of_its_value() -> None:
+    """Each framework of the page raises a `TypeError` when a secret is passed instead of its value."""
     program = """
 import django.conf, flask, itsdangerous, jwt
 from cryptography.fernet import Fernet

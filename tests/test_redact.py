@@ -1,4 +1,4 @@
-"""Redacting keys in logs, with the real structlog and logging."""
+"""Redaction of keys in logs, with the real structlog and logging."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def redact() -> Iterator[SecretRedactor]:
 
 
 def in_basic_header(user: str) -> str:
-    """Write a key as a Basic header does."""
+    """Encode a key as a Basic header."""
     return base64.b64encode(f"{user}:{KEY1}:".encode()).decode()
 
 
@@ -70,14 +70,14 @@ FORMS = {
 
 
 class Shown:
-    """An object that shows a key."""
+    """An object whose text is a key."""
 
     def __str__(self) -> str:
         return f"<{KEY1}>"
 
 
 class Broken:
-    """An object that cannot be shown."""
+    """An object whose text raises an error."""
 
     def __repr__(self) -> str:
         msg = "broken"
@@ -85,7 +85,7 @@ class Broken:
 
 
 class Changes:
-    """An object that shows a key when it is shown again."""
+    """An object whose text is a key from the second time on."""
 
     kind = "changes"
 
@@ -107,7 +107,7 @@ class Changes:
 
 
 class ChangingText(str):  # noqa: SLOT000 - it keeps whether it was shown
-    """A text that shows itself as a key when it is shown again."""
+    """A `str` whose text is a key from the second time on."""
 
     def __str__(self) -> str:
         self.shown = hasattr(self, "shown")
@@ -115,15 +115,15 @@ class ChangingText(str):  # noqa: SLOT000 - it keeps whether it was shown
 
 
 class Strange(dict[str, Any]):
-    """A mapping that does not give its items."""
+    """A mapping whose items raise an error."""
 
     def items(self) -> Any:
-        """Fail."""
+        """Raise an error."""
         raise KeyError
 
 
 class Pair(NamedTuple):
-    """A tuple with names."""
+    """A named tuple."""
 
     left: Any
     right: Any
@@ -135,7 +135,7 @@ def fail(error: Exception) -> NoReturn:
 
 
 class TestAnEvent:
-    """What the processor makes of an event."""
+    """The processor, on one event."""
 
     @pytest.mark.parametrize("form", FORMS)
     def test_forms(self, redact: SecretRedactor, form: str) -> None:
@@ -149,7 +149,7 @@ class TestAnEvent:
 
     @pytest.mark.parametrize("encode", [str.encode, base64.b64encode, base64.urlsafe_b64encode, bytes.hex])
     def test_a_respelled_key(self, redact: SecretRedactor, encode: Callable[[Any], bytes | str]) -> None:
-        """A key is found whatever the unused bits of its last character are, and nothing of it is left."""
+        """A key is found whatever the unused bits of its last character are, and no part of it remains."""
         for spelling in (KEY1, *respelled(KEY1)):
             encoded = encode(spelling if encode is str.encode else spelling.encode())
             text = encoded if isinstance(encoded, str) else encoded.decode()
@@ -157,7 +157,7 @@ class TestAnEvent:
             assert re.fullmatch(rf"<{re.escape(NAME1)}[A-Za-z0-9]?={{0,2}}>", written)
 
     def test_base64_within_something_longer(self, redact: SecretRedactor) -> None:
-        """No character is left that the key alone makes."""
+        """No character remains that depends on the key alone."""
         written = [redact(None, "info", in_basic_header(user)).replace(NAME1, "") for user in ("", "a", "ab", "abc")]
         assert list(map(len, written)) == [4, 7, 7, 8]
 
@@ -181,11 +181,11 @@ class TestAnEvent:
         ids=lambda value: type(value).__name__,
     )
     def test_nested(self, redact: SecretRedactor, value: Any, becomes: Any) -> None:
-        """A key is found in anything that is nested, and in what an object shows."""
+        """A key is found in nested objects, and in the text of an object."""
         before = repr(value)
         event = {"event": "x", "value": value, "other": 1}
         assert redact(None, "info", event) == event | {"value": becomes}
-        assert repr(value) == before  # nothing of the host's was changed
+        assert repr(value) == before  # the host's objects are unchanged
 
     @pytest.mark.parametrize(
         "event",
@@ -193,11 +193,11 @@ class TestAnEvent:
         ids=["dict", "text", "bytes"],
     )
     def test_without_a_key(self, redact: SecretRedactor, event: Any) -> None:
-        """What holds no key is passed on as the very same object."""
+        """An object without a key is passed on as the same object."""
         assert redact(None, "info", event) is event
 
     def test_an_exception(self, redact: SecretRedactor) -> None:
-        """An exception that shows a key, in its cause as well, is formatted and replaced."""
+        """An exception that shows a key, also in its cause, is replaced by its redacted text."""
         try:
             try:
                 fail(KeyError(KEY1))
@@ -212,7 +212,7 @@ class TestAnEvent:
 
     @pytest.mark.parametrize("exc_info", [True, None, (), ValueError("nothing")], ids=repr)
     def test_no_exception(self, redact: SecretRedactor, exc_info: Any) -> None:
-        """Where no exception is handled, or it shows no key, the event stays as it is."""
+        """Without a handled exception, or if it shows no key, the event is unchanged."""
         event = {"event": "x", "exc_info": exc_info}
         assert redact(None, "info", event) is event
 
@@ -229,7 +229,7 @@ PIPELINES: dict[str, list[Any]] = {
 
 
 class Events:
-    """A logger that keeps what it is given."""
+    """A logger that keeps its events."""
 
     def __init__(self) -> None:
         self.written: list[Any] = []
@@ -238,11 +238,11 @@ class Events:
         self.written.append((args, kwargs))
 
 
-@pytest.mark.parametrize("place", ["last", "first"])
+@pytest.mark.parametrize("position", ["last", "first"])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_in_structlogs_pipelines(redact: SecretRedactor, name: str, place: str) -> None:
-    """Before a renderer and after it no key is left; what changes is shown once, and a sealed secret is masked."""
-    processors = [*PIPELINES[name], redact] if place == "last" else [redact, *PIPELINES[name]]
+def test_in_structlogs_pipelines(redact: SecretRedactor, name: str, position: str) -> None:
+    """No key remains before and after a renderer. A changing object is shown once, and a sealed secret is masked."""
+    processors = [*PIPELINES[name], redact] if position == "last" else [redact, *PIPELINES[name]]
     events = Events()
     log = structlog.wrap_logger(events, processors=processors, wrapper_class=structlog.BoundLogger)
     try:
@@ -257,7 +257,7 @@ def test_in_structlogs_pipelines(redact: SecretRedactor, name: str, place: str) 
 
 
 class Everything(logging.Formatter):
-    """Writes the line, and every attribute."""
+    """A handler that writes the line and every attribute of the record."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"{super().format(record)} {vars(record)}"
@@ -293,11 +293,11 @@ ARGUMENTS: dict[str, tuple[Callable[[Any], tuple[Any, ...]], str]] = {
     "in-a-list": (lambda value: ("%s", [value]), "[{1}]"),
     "in-a-nested-tuple": (lambda value: ("%s %s", (1, {"x": value}), 1.5), "(1, {{'x': {1}}}) 1.5"),
 }
-"""The arguments of a call of logging, and what is written: 0 stands for the value's `str`, 1 for its `repr`."""
+"""The arguments of a logging call, and the written line: 0 stands for the value's `str`, 1 for its `repr`."""
 
 
 class TestARecord:
-    """A handler writes the text that was searched, whatever the objects of a record show when it is formatted."""
+    """A handler writes the text that was searched, even if the objects of a record then show other text."""
 
     @pytest.mark.parametrize(
         ("make", "shows"),
@@ -312,7 +312,7 @@ class TestARecord:
     def test_arguments(
         self, redact: SecretRedactor, name: str, make: Callable[[], Any], shows: tuple[str, str]
     ) -> None:
-        """A key, an object that changes and a sealed secret are shown once, and no attribute has a key."""
+        """A key, a changing object and a sealed secret are shown once, and no attribute has a key."""
         arguments, expected = ARGUMENTS[name]
         written = logged(redact, lambda logger: logger.info(*arguments(make())), Everything())
         assert written.startswith(f"{expected.format(*shows)} {{")
@@ -324,7 +324,7 @@ class TestARecord:
         ids=["number", "mapping"],
     )
     def test_other_formats(self, redact: SecretRedactor, arguments: tuple[Any, ...], expected: str) -> None:
-        """An object that is formatted as a number, or out of a mapping that is no dict, is shown once."""
+        """An object that is formatted as a number, or from a mapping other than a dict, is shown once."""
         assert logged(redact, lambda logger: logger.info(*arguments), logging.Formatter()) == expected
 
     @pytest.mark.parametrize(
@@ -347,13 +347,13 @@ class TestARecord:
 
     @pytest.mark.parametrize("length", [1, 50])
     def test_a_type_made_from_a_plain_one(self, redact: SecretRedactor, length: int) -> None:
-        """A subclass of a plain type, such as `str`, can show anything, however short its value is."""
+        """A subclass of a plain type, such as `str`, can show any text, so short values are searched too."""
         value = ChangingText("x" * length)
         written = logged(redact, lambda logger: logger.info("%s", value), logging.Formatter())
         assert leaks(written, [KEY1]) == []
 
     def test_a_list_that_is_changed_later(self, redact: SecretRedactor) -> None:
-        """A record that waits in a queue shows what its arguments held when it was searched."""
+        """A record that waits in a queue shows its arguments as they were when they were searched."""
         values, by_name = ["x"], {"key": "x"}
         records = [
             logging.makeLogRecord({"msg": message, "args": given})
@@ -364,7 +364,7 @@ class TestARecord:
         assert [record.getMessage() for record in records] == ["['x']", "x"]
 
     def test_an_extra_field(self, redact: SecretRedactor) -> None:
-        """A field of a formatter shows the text that was searched, and keeps what else the object has."""
+        """A field of a formatter shows the text that was searched, and keeps the object's other attributes."""
         record = logging.makeLogRecord({"msg": "x", "user": Changes(), "sealed": SealedStr(KEY1)})
         assert redact.filter(record)
         assert logging.Formatter("%(user)s %(user)r %(sealed)s").format(record) == "<str> <repr> **********"
@@ -375,7 +375,7 @@ class TestARecord:
         assert leaks(f"{vars(record)}", [KEY1]) == []
 
     def test_values_that_cannot_change(self, redact: SecretRedactor) -> None:
-        """Plain values stay arguments: a formatter may want them by themselves, as a server's access log does."""
+        """Plain values stay separate arguments: a formatter may need them, as for a server's access log."""
         values = (
             *("text", b"bytes", 1, 1.5, True, None, 1j, Decimal(1), Path("x"), Path("a" * 60)),
             *(NOW, NOW.date(), NOW.time(), NOW - NOW, UUID(int=1)),
@@ -402,7 +402,7 @@ class TestARecord:
 
     @pytest.mark.parametrize("error", [ValueError(), ValueError(KEY1)], ids=["without", "with"])
     def test_a_text_that_another_handler_has_cached(self, redact: SecretRedactor, error: ValueError) -> None:
-        """The text of an exception that was formatted before is searched as well as the exception."""
+        """The cached text of an exception is searched as well as the exception."""
         exc_info = (ValueError, error, None)
         record = logging.makeLogRecord({"msg": "x", "exc_info": exc_info, "exc_text": f"in short: {KEY1}"})
         assert redact.filter(record)
@@ -410,13 +410,13 @@ class TestARecord:
         assert (record.exc_info is exc_info) is (not error.args)
         assert record.exc_text == (str(record.exc_info[1]) if error.args else f"in short: {NAME1}")  # type: ignore[index]
 
-    @pytest.mark.parametrize("place", ["first", "last", "filter"])
-    def test_structlogs_formatter(self, redact: SecretRedactor, place: str) -> None:
-        """With `ProcessorFormatter` the redactor is one of its processors, or a filter of the handler."""
+    @pytest.mark.parametrize("position", ["first", "last", "filter"])
+    def test_structlogs_formatter(self, redact: SecretRedactor, position: str) -> None:
+        """With `ProcessorFormatter`, the redactor is one of its processors, or a filter of the handler."""
         form = structlog.stdlib.ProcessorFormatter
         processors: list[Any] = [form.remove_processors_meta, structlog.processors.JSONRenderer()]
-        if place != "filter":
-            processors.insert(0 if place == "first" else len(processors), redact)
+        if position != "filter":
+            processors.insert(0 if position == "first" else len(processors), redact)
         formatter = form(processors=processors)
 
         def log(logger: logging.Logger) -> None:
@@ -424,13 +424,13 @@ class TestARecord:
             structlog.wrap_logger(logger, processors=chain, wrapper_class=structlog.stdlib.BoundLogger).info(KEY1)
             logger.info("also said %s", KEY2)
 
-        written = logged(redact if place == "filter" else logging.Filter(), log, formatter)
+        written = logged(redact if position == "filter" else logging.Filter(), log, formatter)
         assert leaks(written, list(KEYS.values())) == []
         assert written.count("[redacted") == 2
 
 
 class TestBounds:
-    """However much there is, a bounded part of it is searched, and no other is passed on."""
+    """A limited part of an event is searched, and nothing else is passed on."""
 
     @pytest.mark.parametrize(
         ("form", "in_bytes"),
@@ -443,7 +443,7 @@ class TestBounds:
     )
     @pytest.mark.parametrize("within", [MAX_CHARACTERS, -1, 20, 1, 0, -9])
     def test_a_long_text(self, redact: SecretRedactor, within: int, form: str, *, in_bytes: bool) -> None:
-        """A long text is cut, and half of a key is not left. The full run has each form in text and in bytes."""
+        """A long text is cut, and no half of a key remains. The full run has each form in text and in bytes."""
         before = MAX_CHARACTERS - (within if within >= 0 else len(form) + within)
         text = "-" * before + form + "-" * MAX_CHARACTERS
         event = redact(None, "info", {"event": text.encode() if in_bytes else text})["event"]
@@ -452,7 +452,7 @@ class TestBounds:
         assert leaks(re.sub("-{99,}", "", written), list(KEYS.values())) == []
 
     def test_a_text_as_long_as_the_bound(self, redact: SecretRedactor) -> None:
-        """A text as long as the bound is passed on; the next one is not, unless it is too short to hold a key."""
+        """A text as long as the limit is passed on. A longer one is not, unless it is too short to hold a key."""
         event = {"event": "-" * MAX_CHARACTERS, "short": "-"}
         assert redact(None, "info", event) is event
         more = redact(None, "info", event | {"next": "-" * 50, "last": "-" * 999})
@@ -460,7 +460,7 @@ class TestBounds:
         assert redact(None, "info", {"event": "-" * (MAX_CHARACTERS - 30), "next": KEY1})["next"] == TOO_LARGE
 
     def test_many_values(self, redact: SecretRedactor) -> None:
-        """Beyond so many values what is nested is cut."""
+        """Nested values beyond the limit are cut."""
         event: dict[str, Any] = {"event": "x", "many": [1] * (MAX_VALUES - 2)}
         assert redact(None, "info", event) is event
         assert redact(None, "info", event | {"more": 1})["many"] == TOO_LARGE
@@ -468,7 +468,7 @@ class TestBounds:
 
     @pytest.mark.parametrize("around", [lambda inner: {"a": inner}, lambda inner: [inner]], ids=["dict", "list"])
     def test_depth(self, redact: SecretRedactor, around: Callable[[Any], Any]) -> None:
-        """What is nested too deep is cut, in a record as in an event."""
+        """Values that are nested too deeply are cut, in a record and in an event."""
         nested: Any = KEY1
         for _ in range(MAX_DEPTH):
             nested = around(nested)
@@ -482,10 +482,10 @@ class TestBounds:
 
 
 class TestWhateverFails:
-    """Nothing that goes wrong is raised into the host, and nothing that was not searched is passed on."""
+    """No error reaches the host, and nothing is passed on without a search."""
 
     def test_a_value(self, redact: SecretRedactor) -> None:
-        """An object that fails becomes a constant, and the values next to it are redacted."""
+        """An object that fails becomes a constant, and its neighbours are redacted."""
         event = {"event": "x", "key": KEY1, "broken": Broken()}
         assert redact(None, "info", event) == {"event": "x", "key": NAME1, "broken": NOT_SEARCHED}
 
@@ -500,7 +500,7 @@ class TestWhateverFails:
         ids=["event", "logging", "arguments", "list"],
     )
     def test_an_event(self, redact: SecretRedactor, event: Any, becomes: Any) -> None:
-        """A container that fails is an event of one constant, in its shape."""
+        """A container that fails becomes an event of the same type with one constant."""
         assert redact(None, "info", event) == becomes
 
     @pytest.mark.parametrize(
@@ -514,8 +514,8 @@ class TestWhateverFails:
         assert leaks(repr(vars(made)), list(KEYS.values())) == []
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-    def test_what_ends_a_process_gets_out(self, redact: SecretRedactor, error: type[BaseException]) -> None:
-        """A signal's exception ends the process, and brings no frame of the search along."""
+    def test_an_exception_that_ends_the_process(self, redact: SecretRedactor, error: type[BaseException]) -> None:
+        """A signal's exception ends the process, without the frames of the search."""
 
         class Ends:
             def __repr__(self) -> str:
@@ -531,22 +531,22 @@ class TestItShowsNothing:
     """The redactor holds every key in every form, and shows none."""
 
     def test_attributes_copies_and_pickles(self, redact: SecretRedactor) -> None:
-        """No attribute of it or of a copy shows a key, and it is not pickled."""
+        """No attribute of the redactor or of a copy shows a key, and it is not pickled."""
         for each in (redact, copy.copy(redact), copy.deepcopy(redact)):
             assert leaks(f"{each!r} {vars(each)}", list(KEYS.values())) == []
             with pytest.raises(TypeError, match="secrets are not pickled"):
                 pickle.dumps(each)
 
     def test_frames(self, redact: SecretRedactor) -> None:
-        """Its frames show no key while an object is shown."""
+        """The frames of the redactor show no key while it calls an object."""
         seen: list[Any] = []
 
         class Looks:
             def __repr__(self) -> str:
-                if not seen:  # else it is shown among the locals
+                if not seen:  # otherwise the locals would show it
                     seen.append("")
-                    here = sys._getframe()  # noqa: SLF001 - that is how a frame is found
-                    stack = traceback.StackSummary.extract(traceback.walk_stack(here), capture_locals=True)
+                    frame = sys._getframe()  # noqa: SLF001 - that is how a frame is found
+                    stack = traceback.StackSummary.extract(traceback.walk_stack(frame), capture_locals=True)
                     seen.extend(frame.locals for frame in stack if frame.filename.endswith("redact.py"))
                 return ""
 
@@ -555,12 +555,12 @@ class TestItShowsNothing:
         assert leaks(repr(seen), list(KEYS.values())) == []
 
     def test_settings_that_are_broken(self) -> None:
-        """Broken settings, which give no value, are an error of the check."""
+        """Settings that return no value are a `CheckFailedError`."""
         with pytest.raises(CheckFailedError, match="AttributeError"):
             SecretRedactor(RuntimeSecrets.__new__(RuntimeSecrets))
 
     def test_a_wrong_argument(self) -> None:
-        """What is not the settings is refused, and not shown."""
+        """An argument other than the settings is refused, and is not shown."""
         with pytest.raises(TypeError, match=r"^SecretRedactor takes the settings that guard\(\) returned$") as raised:
             SecretRedactor(KEY1)  # type: ignore[arg-type]
         last = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack[-1]
@@ -582,13 +582,13 @@ VALUES = st.recursive(
 @settings(max_examples=50)
 @given(VALUES, st.sampled_from(list(FORMS.values())))
 def test_whatever_an_event_holds(redact: SecretRedactor, value: Any, form: str) -> None:
-    """No form of a key is left in any event."""
+    """No form of a key remains in any event."""
     written = repr(redact(None, "info", {"event": form, "value": value}))
     assert [each for each in (*FORMS.values(), *KEYS.values()) if each in written] == []
 
 
 def test_the_page(clean_env: dict[str, str], tmp_path: Path) -> None:
-    """The page's examples, structlog's and logging's, do what it says, and its numbers are the bounds."""
+    """The examples of the page, for structlog and logging, work as described, and its numbers are the limits."""
     structlogs, loggings = EXAMPLES
     script = f"{structlogs}\nimport os\nKEY = os.environ['{V1}']\nstructlog.get_logger().info('said', token=KEY)\n"
     ran = run(["-c", f"{script}\n{loggings}\nlogging.info('said %s', KEY)"], env=clean_env | KEYS, cwd=tmp_path)

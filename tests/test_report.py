@@ -1,4 +1,4 @@
-"""The outcome of the checks: findings in their order, each secret's status, and both as text and as JSON."""
+"""The result of the checks: findings in order, the status of each secret, and both as text and as JSON."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
 
 def a_finding(check: Check, severity: Severity, secret: str | None = K1) -> Finding:
-    """Make a finding."""
+    """Return a finding."""
     return Finding(check, severity, secret, "environment", "it expired", "rotate it", "Us")
 
 
 class TestFinding:
-    """One thing that is wrong."""
+    """One fault."""
 
     @pytest.mark.parametrize(
         ("made", "line"),
@@ -41,12 +41,12 @@ class TestFinding:
         ],
     )
     def test_its_lines(self, made: Finding, line: str) -> None:
-        """First the severity, the secret if it is about one, the check and the message; then the fix and the owner."""
+        """The first line has severity, secret, check and message. The second line has the fix and the owner."""
         assert made.lines == (line, "  fix: rotate it. Owner: Us")
         assert made.text == f"{line}\n  fix: rotate it. Owner: Us"
 
-    def test_whose_it_is(self) -> None:
-        """A finding about the set-up concerns the owners of all secrets, each named once."""
+    def test_owners(self) -> None:
+        """A finding about the set-up names the owners of all secrets, each once."""
         policies = [POLICIES[0]._replace(owner=owner) for owner in ("Us", "Them", "Us")]
         made = finding(policies, Check.CADENCE, Problem("What.", "Fix."))
         assert (made.owner, made.severity, made.secret, made.source) == ("Us, Them", Severity.WARNING, None, "none")
@@ -55,10 +55,10 @@ class TestFinding:
 
 
 class TestOrder:
-    """The set-up first, then secrets in declared order, then the order of the table."""
+    """First the set-up, then secrets in declared order, then checks in the order of the table."""
 
     def test_everything_at_once(self, checker: Checker) -> None:
-        """All findings come in one run, in order, whatever the order of the environment."""
+        """One run reports all findings in order, whatever the order of the environment."""
         key = good_keys()[V1]
         checker.write("secret.key", good_keys()[V1])
         checker.write("secret_v2.key.txt", "")
@@ -88,7 +88,7 @@ class TestOrder:
         assert checker(dict(reversed(environ.items()))) == report
 
     def test_further_findings(self, checker: Checker) -> None:
-        """A finding that is added later is sorted into its place, and an alert makes its secret unusable."""
+        """A finding that is added later is sorted in, and an alert makes its secret unusable."""
         report = checker(good_keys() | {f"{V1}S": "x", f"{V2}S": "x"})
         further = [(Check.INTERNAL, Severity.ALERT, K2), (Check.SETTING, Severity.ALERT, None)]
         more = with_findings(report, [*(a_finding(*each) for each in further), a_finding(Check.CADENCE, Severity.NOTE)])
@@ -101,14 +101,14 @@ class TestOrder:
         assert with_findings(report, [a_finding(Check.CADENCE, Severity.NOTE)]).ok
 
     def test_one_secret(self) -> None:
-        """A secret can be judged alone; of the checks of its value, the first that finds something is reported."""
+        """One secret can be judged alone. Only the first finding of the checks of its value is reported."""
         given = Environment({V1: "changeme", f"{V1}_EXPIRES_AT": "never"})
         readings = read(POLICIES[:1], variables_read(POLICIES), environment=given, config_dir="/", now=NOW)
         assert found(Judgement(readings).report()) == [("placeholder", K1), ("expiry-marker", K1)]
 
 
 class TestStatus:
-    """Each secret as it was found."""
+    """The status of each secret."""
 
     @pytest.mark.parametrize(
         ("more", "usable"),
@@ -122,24 +122,18 @@ class TestStatus:
         ],
     )
     def test_usable(self, checker: Checker, more: dict[str, str], usable: list[bool]) -> None:
-        """A warning and an alert about the set-up leave a secret usable."""
+        """A secret stays usable with a warning, or with an alert about the set-up."""
         assert [status.usable for status in checker(good_keys() | more).secrets] == usable
 
-    def test_a_revoked_key(self, checker: Checker) -> None:
-        """A revoked key is present, and not usable."""
-        keys = good_keys()
-        report = checker(keys | {REVOKED: fingerprint(SealedStr(keys[V1]))})
-        assert [(status.state, status.usable) for status in report.secrets] == [("present", False), ("present", True)]
-
     def test_a_shared_key(self, checker: Checker) -> None:
-        """Of two secrets that share a key neither is usable, and both have its fingerprint."""
+        """Two secrets with the same key are both unusable, and both have its fingerprint."""
         key = good_keys()[V2]
         shown = fingerprint(SealedStr(key))
         report = checker({V1: key, V2: key})
         assert [(status.usable, status.fingerprint) for status in report.secrets] == [(False, shown)] * 2
 
     def test_its_fingerprint(self, checker: Checker) -> None:
-        """Only a key that passed format and strength has one: it could reveal a passphrase."""
+        """Only a key that passed the format and strength checks has a fingerprint: it could reveal a passphrase."""
         for value in ("", "changeme", "short", "Zy" * 30, good_keys()[V1] + "\n"):
             assert checker(good_keys() | {V1: value}).secrets[0].fingerprint is None
         (expired, _) = checker(good_keys() | {f"{V1}_EXPIRES_AT": "2026-01-01T00:00Z"}).secrets
@@ -147,10 +141,10 @@ class TestStatus:
 
 
 class TestReport:
-    """What `check` returns."""
+    """The report that `check` returns."""
 
     def test_as_dict(self, checker: Checker) -> None:
-        """It is the document that the README shows, in plain types."""
+        """The document has plain types, and is the one in the README."""
         keys = good_keys()
         checker.write("secret_v2.key", keys[V2])
         document = checker({V1: keys[V1], f"{V1}_EXPIRES_AT": "2026-11-01T02:00:00.5+02:00"}).as_dict()
@@ -183,7 +177,7 @@ class TestReport:
         assert json.loads(json.dumps(findings)) == findings
 
     def test_its_revocation_list(self, checker: Checker) -> None:
-        """It says where there is a list, and counts each fingerprint once."""
+        """The report names the places of the revocation list, and counts each fingerprint once."""
         others = [fingerprint(SealedStr(secrets.token_urlsafe(32))) for _ in range(2)]
         checker.write(LIST, "\n".join(others))
         document = checker(good_keys() | {REVOKED: others[0]}).as_dict()
@@ -204,14 +198,14 @@ class TestReport:
         assert (report.as_dict(), repr(report)) == (expected.as_dict(), repr(expected))
 
     def test_nothing_can_be_changed_or_attached(self, checker: Checker) -> None:
-        """Neither what was declared, nor what was read, nor what was found about it."""
+        """Neither the declarations, nor the readings, nor the findings of a report can be changed."""
         checker.write("secret.key", good_keys()[V1])
         given = Environment(good_keys() | {f"{V1}S": "x"})
         readings = read(POLICIES, variables_read(POLICIES), environment=given, config_dir=checker.config, now=NOW)
         report, (reading, _) = Judgement(readings).report(), readings
-        ((meant, *_),) = reading.setup.near_misses
+        ((intended, *_),) = reading.setup.near_misses
         declared: list[Any] = [POLICIES[0], POLICIES[0].generator, POLICIES[0].material, POLICIES[0].material.base64url]
-        was_read = [reading, reading.setup, reading.setup.revocation, *reading.offers, reading.offers[1].text, meant]
+        was_read = [reading, reading.setup, reading.setup.revocation, *reading.offers, reading.offers[1].text, intended]
         was_found = [report, report.revocation_list, report.findings[0], report.secrets[0]]
         for each in (*declared, *was_read, *was_found):
             for name in each._fields:

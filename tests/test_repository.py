@@ -1,4 +1,4 @@
-"""What must hold for every file of the repository."""
+"""Rules for every file of the repository."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def tracked() -> list[Path]:
     try:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this is no git checkout, or git is not installed: there is no list of files to look at")
+        pytest.skip("git or its checkout is missing, so the list of files is unknown")
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
 def test_no_literal_passes_as_a_key() -> None:
-    """No text in any file passes the project's own checks as a key of either kind."""
+    """No text in any file passes the project's checks as a key."""
     materials = [policy.material for policy in RuntimeSecrets.secret_policies.values()]
     passing = [
         (path.name, text[:4])
@@ -38,7 +38,7 @@ def test_no_literal_passes_as_a_key() -> None:
 
 
 def test_the_structure_of_the_source() -> None:
-    """Modules import only what docs/architecture.md lists above them, and the source does not grow by itself."""
+    """Modules import only modules above them in docs/architecture.md, and the source keeps to its size limits."""
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "house.py", "--check"], capture_output=True, text=True, check=False
     )
@@ -46,13 +46,13 @@ def test_the_structure_of_the_source() -> None:
 
 
 def test_each_module_has_a_test_module() -> None:
-    """The tests of a module are in `tests/test_<module>.py`; exceptions are raised, and tested, elsewhere."""
+    """The tests of a module are in `tests/test_<module>.py`. Exceptions are tested where they are raised."""
     names = [path.stem for path in (ROOT / "src").rglob("*.py") if not path.stem.startswith("__")]
     assert [name for name in names if not (ROOT / "tests" / f"test_{name}.py").exists()] == ["errors"]
 
 
 def test_every_promise_names_its_tests() -> None:
-    """Every row of the promises in SECURITY.md names tests, and they are there."""
+    """Every row of the promises in SECURITY.md names tests that exist."""
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"^\| promise \| held by \|\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
     held_by = [re.findall(r"`(tests/[\w/.]+)`", row.rstrip(" |\n").rpartition(" | ")[2]) for row in table.splitlines()]

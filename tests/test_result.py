@@ -1,4 +1,4 @@
-"""The outcome of a scan as JSON: what is not one is refused, and a name that could hold a key is not shown."""
+"""The result of a scan as JSON: an invalid document is refused, and a name that could hold a key is hidden."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SCAN = Scan(
 
 
 def read(**edits: Any) -> Scan | None:
-    """Read the scan again from JSON in which somebody has edited fields: of the scan, or of its finding."""
+    """Return the scan that is read from edited JSON: fields of the scan, or of its finding."""
     document = SCAN.as_dict()
     for name, value in edits.items():
         (document if name in document else document["findings"][0])[name] = value
@@ -50,7 +50,7 @@ def read(**edits: Any) -> Scan | None:
 
 
 def test_a_scan_is_read_as_it_was_written() -> None:
-    """A scan is the same after it was written and read, and nothing in it can be changed."""
+    """A scan is the same after it is written and read, and cannot be changed."""
     assert {read()} == {SCAN}
     assert read(path=None, line=2, column=2, offset=1, size=1, object="a" * 40) is not None
 
@@ -76,7 +76,7 @@ def test_a_scan_is_read_as_it_was_written() -> None:
         ("unread", ([],)),
     ],
 )
-def test_no_scan(name: str, values: tuple[Any, ...]) -> None:
+def test_invalid_document(name: str, values: tuple[Any, ...]) -> None:
     """A document is refused if a field is invalid or unknown, or if the verdict contradicts the findings."""
     assert [value for value in values if read(**{name: value}) is not None] == []
 
@@ -92,7 +92,7 @@ def test_other_text(text: bytes) -> None:
 @pytest.mark.parametrize("unread", [[], [{"place": "a", "why": "b", "matters": False}]])
 @pytest.mark.parametrize("findings", [[], SCAN.as_dict()["findings"]])
 def test_the_verdict(unread: list[Any], findings: list[Any]) -> None:
-    """A scan is complete where nothing that matters was missed, and ok where nothing was found as well."""
+    """A scan is complete if nothing that matters was missed, and ok if it also has no findings."""
     verdict = {"unread": unread, "findings": findings, "complete": True, "ok": not findings}
     assert read(**verdict) is not None
     assert read(**(verdict | {"ok": bool(findings)})) is None
@@ -100,7 +100,7 @@ def test_the_verdict(unread: list[Any], findings: list[Any]) -> None:
 
 
 def test_names_that_could_hold_a_key() -> None:
-    """A name that could hold a key is redacted: anybody may have written the document."""
+    """A name that could hold a key is redacted, since anybody may have written the document."""
     places = [{"place": f"a/{KEY}/b", "why": "c"}]
     scan = read(unread=places, path=f"{KEY}/a", carriers=[{"commit": None, "path": f"a//{KEY}"}])
     assert scan is not None

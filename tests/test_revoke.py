@@ -1,4 +1,4 @@
-"""`revoke`: which key is revoked, what is listed, recorded and printed, and what happens where a part of it fails."""
+"""`revoke`: which key it revokes, what it lists, records and prints, and what happens after a partial failure."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def another() -> str:
-    """Make the fingerprint of a key that no machine has."""
+    """Return the fingerprint of a new key."""
     return fingerprint_of(good_keys()[V1])
 
 
@@ -82,12 +82,12 @@ def listed(machine: Machine) -> str:
 
 
 def entry(fingerprint: str, name: str = "secret.key") -> str:
-    """Return what a revocation adds to the list."""
+    """Return the line that a revocation adds to the list."""
     return f"# 2026-12-01T12:00:00Z {name}: leaked\n{fingerprint}\n"
 
 
 def refused(machine: Machine, *argv: str) -> str:
-    """Run a command that revokes nothing, and return the reason."""
+    """Run a command that must not revoke anything, and return the reason."""
     ran = machine.call(*argv)
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert not machine.log.exists() or all(each.event is not Event.REVOKED for each in machine.records)
@@ -95,10 +95,10 @@ def refused(machine: Machine, *argv: str) -> str:
 
 
 class TestRevoked:
-    """A key that is revoked is listed, then recorded."""
+    """A revoked key is listed, then recorded."""
 
     def test_text(self, machine: Machine) -> None:
-        """A name means the key that is delivered here; the five steps of the policy follow."""
+        """A name selects the key that is delivered here. The policy's five steps follow."""
         key = machine.fingerprint()
         ran = machine.call(*REVOKE)
         first = f"Revoked: {key} (secret.key; no rotation recorded). {HERE}"
@@ -110,7 +110,7 @@ class TestRevoked:
         assert found(machine.within(check)) == [("revoked", "secret.key")]
 
     def test_record(self, machine: Machine) -> None:
-        """The record says who revoked which key and why, and goes to the pipeline of the model's module."""
+        """The record has the operator, the key and the reason, and is sent to the pipeline of the model's module."""
         structlog.configure()
         with structlog.testing.capture_logs() as events:
             ran = machine.call("revoke", V2, "--reason", "leaked", "--operator", "Ada", "--ticket", "SEC-1", "--yes")
@@ -132,7 +132,7 @@ class TestRevoked:
 
     @pytest.mark.parametrize("yes", [True, False])
     def test_json(self, machine: Machine, *, yes: bool) -> None:
-        """The document has the key, the state, the steps and the record. Without --yes there are neither."""
+        """The document has the key, the state, the steps and the record. Without --yes, the last two are missing."""
         ran = machine.call(*PREVIEW, *["--yes"] * yes, "--format", "json")
         document = ran.document
         assert [(step["command"], step["done"]) for step in document.pop("steps")] == [
@@ -159,7 +159,7 @@ class TestRevoked:
         )
 
     def test_without_yes(self, machine: Machine) -> None:
-        """Without --yes, the key is shown, and nothing changes."""
+        """Without --yes, the command shows the key and changes nothing."""
         ran = machine.call(*PREVIEW)
         assert (ran.status, ran.out, ran.err) == (
             1,
@@ -178,7 +178,7 @@ class TestRevoked:
         assert machine.records[-1].environment == "prod"
 
     def test_unknown_key(self, machine: Machine) -> None:
-        """A fingerprint about which nothing is known is revoked too."""
+        """An unknown fingerprint is revoked too."""
         key, unknown = another(), "an unknown secret"
         lines = machine.call(*BY_FINGERPRINT, key).out.splitlines()
         assert lines[0] == f"Revoked: {key} ({unknown}; no rotation recorded). {NOT_HERE}"
@@ -187,7 +187,7 @@ class TestRevoked:
         assert (machine.records[-1].secret, machine.records[-1].fingerprint) == (None, key)
 
     def test_options(self, machine: Machine) -> None:
-        """With another model, directory and log, the list and the record go there, and the steps repeat the options."""
+        """With another model, directory and log, both are written there, and the steps repeat the options."""
         machine.environ["ROBODJ_OWN_KEY"] = good_keys()[V1]
         named = machine.root / "named"
         named.mkdir(mode=0o700)
@@ -209,10 +209,10 @@ class TestRevoked:
 
 
 class TestRefused:
-    """Wrong usage revokes nothing, and no argument is repeated: it may be a key."""
+    """A usage error revokes nothing, and repeats no argument, since it may be a key."""
 
     @pytest.mark.parametrize(
-        ("words", "said"),
+        ("words", "message"),
         [
             (("secret.key", "--fingerprint", another()), NAME_OR_FINGERPRINT),
             ((), NAME_OR_FINGERPRINT),
@@ -229,24 +229,24 @@ class TestRefused:
         ],
         ids=range(6),
     )
-    def test_usage(self, machine: Machine, words: tuple[str, ...], said: str) -> None:
-        """Exactly one key must be named, by its name or a valid fingerprint."""
-        assert refused(machine, "revoke", "--reason", "leaked", "--yes", *words) == said
+    def test_usage(self, machine: Machine, words: tuple[str, ...], message: str) -> None:
+        """Exactly one key must be selected, by its name or a valid fingerprint."""
+        assert refused(machine, "revoke", "--reason", "leaked", "--yes", *words) == message
         assert list(machine.config.iterdir()) == []
 
     @pytest.mark.parametrize(("value", "words"), [("", ()), ("changeme", ("--last-recorded",))], ids=range(2))
     def test_no_sound_key(self, machine: Machine, value: str, words: tuple[str, ...]) -> None:
-        """Where no sound key is delivered, the recorded keys of the secret are listed."""
+        """If no sound key is delivered, the recorded keys of the secret are listed."""
         machine.environ[V1] = value
-        said = "no valid key of secret.key is set here; pass --fingerprint"
-        assert refused(machine, *REVOKE, *words) == f"{said} (none is recorded)"
+        message = "no valid key of secret.key is set here; pass --fingerprint"
+        assert refused(machine, *REVOKE, *words) == f"{message} (none is recorded)"
         key = another()
         machine.record(rotated(NOW - 3 * HOUR, key), rotated(NOW - HOUR, another(), secret=OTHER))
-        assert refused(machine, *REVOKE, *words) == f"{said} ({key} prod 2026-12-01T09:00:00Z)"
+        assert refused(machine, *REVOKE, *words) == f"{message} ({key} prod 2026-12-01T09:00:00Z)"
 
     @pytest.mark.parametrize("content", [None, "\n"], ids=["missing", "blank"])
     def test_required_list_is_lost(self, machine: Machine, content: str | None) -> None:
-        """A required list that is missing or empty is not begun again: keys that it revoked would start."""
+        """A missing or empty required list is not begun again: keys that it revoked would start."""
         machine.environ["ROBODJ_OWN_KEY"] = good_keys()[V1]
         if content is not None:
             machine.write(NAME, content, 0o644)
@@ -257,7 +257,7 @@ class TestRefused:
         assert (machine.config / NAME).exists() is (content is not None)
 
     def test_list_cannot_be_written(self, machine: Machine) -> None:
-        """Where the list cannot be written, nothing is recorded, and the message names the variable."""
+        """If the list cannot be written, nothing is recorded, and the message names the variable."""
         (machine.config / NAME).mkdir()
         assert refused(machine, *REVOKE) == (
             f"nothing was revoked: {THE_LIST}: it is not a regular file; until that is fixed, add"
@@ -267,11 +267,11 @@ class TestRefused:
 
 
 class TestLastRecorded:
-    """`--last-recorded` means the key that was recorded before the one that is delivered here."""
+    """`--last-recorded` selects the key that was recorded before the delivered one."""
 
     @pytest.fixture
     def old(self, machine: Machine) -> str:
-        """The key before the delivered one in prod; dev has a record too."""
+        """Record an earlier key in prod, then the delivered one, and a key in dev. Return the earlier key."""
         old = another()
         machine.record(
             rotated(NOW - 5 * HOUR, old),
@@ -290,27 +290,27 @@ class TestLastRecorded:
 
     def test_preview(self, machine: Machine, old: str) -> None:
         """The preview of the delivered key names the earlier one, unless the operator chose between them."""
-        said = (
+        message = (
             f"An earlier key is recorded: {old} (prod; recorded at 2026-12-01T07:00:00Z)."
             " To revoke that key instead, add --last-recorded."
         )
-        assert machine.call(*PREVIEW).out.splitlines()[1:] == [said]
+        assert machine.call(*PREVIEW).out.splitlines()[1:] == [message]
         assert machine.call(*PREVIEW, "--last-recorded").out.count("\n") == 1
         by_fingerprint = ("revoke", "--reason", "leaked", "--fingerprint", machine.fingerprint())
         assert machine.call(*by_fingerprint).out.count("\n") == 1
 
     def test_environment(self, machine: Machine, old: str) -> None:
-        """--environment selects the environment; where several have records and none is known, it is required."""
+        """--environment selects the environment. It is required if several have records and none is known."""
         dev = machine.call(*PREVIEW, "--last-recorded", "--environment", "dev").out
         assert "(secret.key, dev; recorded at 2026-12-01T10:00:00Z)" in dev
         machine.environ.update(good_keys())
-        said = refused(machine, *REVOKE, "--last-recorded")
-        assert said.startswith(f"several environments have records of secret.key; pass --environment ({old} prod ")
+        message = refused(machine, *REVOKE, "--last-recorded")
+        assert message.startswith(f"several environments have records of secret.key; pass --environment ({old} prod ")
         assert machine.call(*PREVIEW).out.count("\n") == 1
 
     @pytest.mark.parametrize("is_recorded", [True, False])
     def test_no_earlier_key(self, machine: Machine, *, is_recorded: bool) -> None:
-        """Without an earlier key, nothing is revoked, and the preview names none."""
+        """Without an earlier key, nothing is revoked, and the preview names no other key."""
         key = machine.fingerprint()
         machine.record(*[rotated(NOW - HOUR, key)] * is_recorded)
         why = "no earlier key of secret.key is recorded; pass the --fingerprint of that key"
@@ -319,10 +319,10 @@ class TestLastRecorded:
 
 
 class TestAgain:
-    """A revocation that was begun is completed, and a complete one is left alone."""
+    """A partial revocation is completed, and a complete one is unchanged."""
 
     def test_listed(self, machine: Machine) -> None:
-        """A key that is only listed is recorded, and the list stays as it was."""
+        """A key that is only listed is recorded, and the list is unchanged."""
         before = f"{machine.fingerprint()} # by hand\n"
         machine.write(NAME, before)
         ran = machine.call(*REVOKE)
@@ -331,7 +331,7 @@ class TestAgain:
         assert [each.event for each in machine.records] == [Event.REVOKED]
 
     def test_recorded(self, machine: Machine) -> None:
-        """A key that is only recorded is listed, and neither recorded nor sent again."""
+        """A key that is only recorded is listed, without another record or event."""
         machine.call(*REVOKE)
         (machine.config / NAME).unlink()
         ran = machine.call(*REVOKE)
@@ -349,7 +349,7 @@ class TestAgain:
 
 
 class TestMeanwhile:
-    """What happens between the list and the record."""
+    """Changes between the listing and the record."""
 
     def test_list_is_replaced(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """A list that git replaces before the record is written gets the entry again."""
@@ -360,7 +360,7 @@ class TestMeanwhile:
         assert listed(machine) == "# theirs\n" + entry(machine.fingerprint())
 
     def test_list_is_spoiled(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A list that is unreadable after the record is reported with status 2: the key may not be revoked."""
+        """A list that is unreadable after the record leads to status 2: the revocation may not be effective."""
         just_before(monkeypatch, operations_log, "opened", lambda: machine.write(NAME, b"\xff\n"))
         ran = machine.call(*REVOKE)
         assert ran.status == 2
@@ -385,7 +385,7 @@ class TestMeanwhile:
         assert [each.reason for each in machine.records] == ["theirs"]
 
     def test_faults_of_the_list(self, machine: Machine) -> None:
-        """Other faults of the list are shown: the revocation may not be effective."""
+        """Other faults of the list are shown, since the revocation may not be effective."""
         machine.write(NAME, "wrong\n")
         ran = machine.call(*REVOKE)
         alerts = [line for line in ran.out.splitlines() if line.startswith("ALERT: ")]
@@ -402,11 +402,11 @@ NOT_RECORDED = (
 
 
 class TestLog:
-    """A log that cannot be used: the key is revoked, and the status is 2."""
+    """If the log cannot be used, the key is revoked and the status is 2."""
 
     @pytest.mark.parametrize("form", ["text", "json"])
     def test_not_recorded(self, machine: Machine, form: str) -> None:
-        """The key is on the list, and the message says that it was not recorded."""
+        """The key is listed, and the message says that it was not recorded."""
         machine.log.mkdir(parents=True)
         ran = machine.call(*REVOKE, "--format", form)
         assert (ran.status, ran.err.count("\n")) == (2, 1)
@@ -420,7 +420,7 @@ class TestLog:
             assert ran.out.startswith("Revoked: ")
 
     def test_interrupted(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Control-C while the log is waited for does not hide that the key is revoked."""
+        """Control-C while the command waits for the log does not hide that the key is revoked."""
 
         def interrupt() -> None:
             raise KeyboardInterrupt
@@ -431,7 +431,7 @@ class TestLog:
         assert found(machine.within(check)) == [("revoked", "secret.key")]
 
     def test_damaged_after_the_record(self, machine: Machine) -> None:
-        """For a key whose revocation is recorded, a log that does not verify is reported too."""
+        """For a key with a recorded revocation, a log that does not verify is reported too."""
         machine.call(*REVOKE)
         machine.log.write_bytes(machine.log.read_bytes() + b"changed\n")
         ran = machine.call(*REVOKE)

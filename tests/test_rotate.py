@@ -1,4 +1,4 @@
-"""`generate` and `rotate`: a new key is printed or written, and its rotation is planned and recorded."""
+"""`generate` and `rotate`: make a key, and plan and record its rotation."""
 
 from __future__ import annotations
 
@@ -80,18 +80,18 @@ def staging(tmp_path: Path) -> Machine:
 
 
 def usage(ran: Ran) -> str:
-    """Return the one line of a command that could not do its work."""
+    """Return the one line of a command that failed."""
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
     return ran.err.removeprefix(f"{PROGRAM}: ").removesuffix("\n")
 
 
 def content(machine: Machine) -> bytes:
-    """Return all that is in the operations log."""
+    """Return the content of the operations log."""
     return machine.log.read_bytes() if machine.log.exists() else b""
 
 
 def records(machine: Machine) -> list[dict[str, Any]]:
-    """Return what the log's lines say, each with its own hash, as it is shown elsewhere."""
+    """Return the records of the log, each with its hash."""
     return [json.loads(line) | {"hash": hash_of(line)} for line in content(machine).splitlines()]
 
 
@@ -101,14 +101,14 @@ def record(machine: Machine, *options: str, environment: str = "prod", now: date
 
 
 def recorded(machine: Machine, *options: str, environment: str = "prod", now: datetime = NOW) -> list[str]:
-    """Record a rotation, which must be accepted, and return the lines that say so."""
+    """Record a rotation, which must succeed, and return the lines of the result."""
     ran = record(machine, *options, environment=environment, now=now)
     assert ran.status == 0, ran.out + ran.err
     return ran.out.splitlines()
 
 
 def refused(machine: Machine, *options: str) -> list[str]:
-    """Record a rotation, which must be refused and leave no record, and return all lines but the last."""
+    """Record a rotation, which must fail without a record, and return all lines but the last."""
     before = content(machine)
     ran = record(machine, *options)
     *lines, last = ran.out.splitlines()
@@ -117,17 +117,17 @@ def refused(machine: Machine, *options: str) -> list[str]:
 
 
 def sentence(machine: Machine, number: int, what: str, key: str) -> str:
-    """Return the line about a record, with all that a log system needs."""
+    """Return the line about a record, with all fields that a log system needs."""
     (own,) = (each.hash for each in machine.records if each.sequence == number)
     return f"Recorded {what} in prod at {AT}: record {number}, fingerprint {key}, hash {own}."
 
 
 class TestGenerate:
-    """`generate`: what a pipe gets."""
+    """`generate` into a pipe."""
 
     @pytest.mark.parametrize(("name", "variable"), [(NAME, V1), (V2, V2)])
     def test_a_bare_key(self, bare: Machine, name: str, variable: str) -> None:
-        """The new key of one secret, by its name or its variable, has no end of line."""
+        """A new key of one secret, selected by its name or its variable, has no end of line."""
         ran, again = bare.call("generate", name), bare.call("generate", name)
         assert (ran.status, ran.err, ran.out == again.out) == (0, "", False)
         assert re.fullmatch(SHAPES[variable], ran.out)
@@ -135,7 +135,7 @@ class TestGenerate:
 
     @pytest.mark.parametrize("form", ["env", "json"])
     def test_variables(self, bare: Machine, form: str) -> None:
-        """The variables of all secrets, in the model's order, each by its policy."""
+        """Without a name, the variables of all secrets are written in the model's order, each by its policy."""
         ran = bare.call("generate", "--format", form)
         assert (ran.status, ran.err, ran.out[-1]) == (0, "", "\n")
         is_json = form == "json"
@@ -150,7 +150,7 @@ class TestGenerate:
         assert re.fullmatch(SHAPES[V1], ran.out)
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
             ((), "NAME is missing (choose from secret.key, secret_v2.key); for all secrets, pass --format env or json"),
             ((NAME, "--force"), "--force works only with --write; add --write, or leave out --force"),
@@ -160,14 +160,14 @@ class TestGenerate:
         ],
         ids=range(5),
     )
-    def test_wrong_usage(self, bare: Machine, arguments: tuple[str, ...], said: str) -> None:
-        """Nothing is generated, and an unknown name, which may be a key, is not repeated."""
-        assert usage(bare.call("generate", *arguments)) == said
+    def test_wrong_usage(self, bare: Machine, arguments: tuple[str, ...], message: str) -> None:
+        """An unknown name generates nothing and is not repeated, since it may be a key."""
+        assert usage(bare.call("generate", *arguments)) == message
         assert list(bare.config.iterdir()) == []
 
     @posix_only
     def test_processes(self, bare: Machine) -> None:
-        """A pipe gets the key and nothing else; a real terminal gets none."""
+        """A pipe receives only the key. A real terminal receives none."""
         ran = run(["-m", "robodj_secretguard", "generate", NAME], env=clean_environment(), cwd=bare.root)
         assert (ran.status, ran.err) == (0, "")
         assert re.fullmatch(SHAPES[V1], ran.out)
@@ -177,7 +177,7 @@ class TestGenerate:
     def test_an_interrupt_while_it_is_written(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """No frame of the program holds the key where a traceback with locals would show it."""
+        """No frame of the program shows the key in a traceback with locals."""
 
         def interrupt() -> None:
             raise KeyboardInterrupt
@@ -194,13 +194,13 @@ class TestGenerate:
 
 
 class TestShow:
-    """Where somebody looks, or keeps the output, a key is shown only with --show."""
+    """On a terminal, or where output is kept, a key is shown only with --show."""
 
     REFUSED = "keys are not printed {} without --show; pipe the key into the command of the secret manager"
 
     @pytest.mark.parametrize("arguments", [(NAME,), ("--format", "env"), ("--format", "json")])
     def test_no_form_is_shown(self, bare: Machine, arguments: tuple[str, ...]) -> None:
-        """Every form is refused in CI and on a terminal, where, with --show, each ends with one end of line."""
+        """Every format is refused in CI and on a terminal. With --show, each ends with one end of line."""
         bare.environ["CI"] = "true"
         in_ci, on_terminal = "in CI, which may keep the output,", "on a terminal"
         assert usage(bare.call("generate", *arguments)) == self.REFUSED.format(in_ci)
@@ -210,7 +210,7 @@ class TestShow:
         assert re.search(r"\S\n\Z", ran.out)
 
     def test_every_ci(self, bare: Machine) -> None:
-        """The variable of each CI system is enough, unless it is empty; with --show the key is still for a pipe."""
+        """The variable of each CI system counts unless it is empty. With --show, a key is still for a pipe."""
         for variable in CI_VARIABLES:
             bare.environ[variable] = "1"
             assert bare.call("generate", NAME).status == 2
@@ -223,7 +223,7 @@ class TestWrite:
     """`generate --write`: break-glass storage on one machine."""
 
     def test_all(self, bare: Machine) -> None:
-        """Each key is in its file, the output shows its fingerprint alone, and the gate accepts it."""
+        """Each key is in its file, only its fingerprint is printed, and the gate accepts it."""
         ran = bare.call("generate", "--write")
         keys = [(bare.config / name).read_text(encoding="utf-8").removesuffix("\n") for name in (NAME, OTHER)]
         assert (ran.status, ran.err, ran.out.splitlines()) == (
@@ -242,17 +242,17 @@ class TestWrite:
         assert (bare.config / NAME).read_text(encoding="utf-8") != f"{keys[0]}\n"
 
     def test_a_named_directory(self, bare: Machine, tmp_path: Path) -> None:
-        """The output repeats no directory that was named, which may be a key, and none is made."""
+        """No named directory is made, or repeated in the output, since it may be a key."""
         named = tmp_path / key_as_argument()
         ran = bare.call("generate", NAME, "--write", "--config-dir", str(named))
-        said = "nothing was written: the config directory does not exist; create it, or pass --config-dir"
-        assert (usage(ran), named.exists()) == (said, False)
+        message = "nothing was written: the config directory does not exist; create it, or pass --config-dir"
+        assert (usage(ran), named.exists()) == (message, False)
         named.mkdir(mode=0o700)
         ran = bare.call("generate", NAME, "--write", "--config-dir", str(named))
         key = (named / NAME).read_text(encoding="utf-8")[:-1]
         where = "secret.key in config_dir"
-        said = f"Wrote a new key of secret.key to {where} (fingerprint {fingerprint_of(key)}).\n"
-        assert (ran.status, ran.out, list(bare.config.iterdir())) == (0, said, [])
+        message = f"Wrote a new key of secret.key to {where} (fingerprint {fingerprint_of(key)}).\n"
+        assert (ran.status, ran.out, list(bare.config.iterdir())) == (0, message, [])
 
     @pytest.mark.parametrize(
         "switch_off",
@@ -265,7 +265,7 @@ class TestWrite:
         ids=["variable", "project"],
     )
     def test_environment_only(self, bare: Machine, switch_off: Callable[[Machine], object]) -> None:
-        """Where no key file is allowed, none is made."""
+        """Where key files are not allowed, none is made."""
         switch_off(bare)
         assert usage(bare.call("generate", "--write", "--force")) == (
             "nothing was written: fallback files are off; set environment variables instead"
@@ -274,10 +274,10 @@ class TestWrite:
 
 
 class TestRecord:
-    """`rotate record`: what is recorded, and how that is said."""
+    """`rotate record`: the record, and the output."""
 
     def test_an_incomplete_rotation(self, machine: Machine) -> None:
-        """Every new key is recorded, with the steps that are open and the command for them; both firsts are said."""
+        """Every new key is recorded, with the open steps and their command. Both are reported as first keys."""
         again = (
             f"{PROGRAM} rotate record {{}} --environment prod --operator dana --attest functions --config-dir config"
         )
@@ -304,7 +304,7 @@ class TestRecord:
         ]
 
     def test_a_record_is_complete(self, machine: Machine) -> None:
-        """Only the named secret is recorded: when, what, whose, by whom, for what, which key and how validated."""
+        """Only the named secret is recorded: time, event, owner, operator, environment, key and validation."""
         machine.environ[f"{V2}_EXPIRES_AT"] = "2027-02-01T00:00:00+01:00"
         recorded(machine, OTHER, *DONE, "--ticket", "OPS-17")
         (line,) = content(machine).splitlines()
@@ -327,7 +327,7 @@ class TestRecord:
         }
 
     def test_service_log(self, machine: Machine) -> None:
-        """A start that a service's own log shows is verified; of another key it is what the operator says."""
+        """A start in the service's log is verified. A start on another key is only attested by the operator."""
         log = io.StringIO()
         pipeline = structlog.wrap_logger(structlog.PrintLogger(log), processors=[structlog.processors.JSONRenderer()])
         machine.within(lambda: guard(logger=pipeline))
@@ -339,7 +339,7 @@ class TestRecord:
         assert proofs == [("verified", "not-done"), ("attested", "not-done"), ("attested", "attested")]
 
     def test_json(self, machine: Machine) -> None:
-        """The records are as they are in the log, with their hashes; a refusal has each reason with its secret."""
+        """The document has the records of the log with their hashes. A refusal has the reasons of each secret."""
         recorded(machine, NAME, *DONE)
         common = {"schema": 1, "kind": "rotation-record", "model": DEFAULT_MODEL, "compared": {"prod": 1}}
         common["check"] = machine.within(lambda: check(require_env_only=True)).as_dict()
@@ -352,16 +352,16 @@ class TestRecord:
         assert ran.document == common | outcome
 
     def test_required(self, machine: Machine) -> None:
-        """A rotation is of an environment, and by somebody."""
+        """A rotation needs an environment and an operator."""
         needed = "rotate record needs --environment NAME and --operator NAME"
         assert usage(machine.call("rotate", "record")) == f"{needed}; see {PROGRAM} rotate record --help"
 
 
 class TestRefused:
-    """What may not be recorded: the reason is said, and no record is written."""
+    """A rotation that may not be recorded has a reason, and no record is written."""
 
     def test_the_gate_failed(self, machine: Machine) -> None:
-        """The gate runs environment-only, whatever the machine says; not even the log's directory is made."""
+        """The gate runs environment-only, whatever the machine's switches are. Even the log's directory is not made."""
         machine.write(NAME, good_keys()[V1])
         report = machine.within(lambda: check(require_env_only=True))
         assert refused(machine, *DONE) == [
@@ -374,7 +374,7 @@ class TestRefused:
         assert (document["compared"], document["check"]["ok"]) == ({}, False)
 
     def test_revoked_while_the_log_was_waited_for(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The gate runs once more when nobody else can record anything."""
+        """The gate runs once more after the log is locked."""
 
         def revoke(log: Any) -> str:
             machine.write("revoked.fingerprints", machine.fingerprint())
@@ -384,7 +384,7 @@ class TestRefused:
         assert refused(machine, *DONE)[-1] == "REFUSED: the check failed; fix its alerts first."
 
     def test_a_revocation_that_is_not_listed(self, machine: Machine) -> None:
-        """What the log adds to the gate counts: nothing is recorded until the list has the entry again."""
+        """Findings that need the log count: nothing is recorded until the list has the entry again."""
         gone = fingerprint_of(good_keys()[V1])
         machine.record(replace(draft(Event.REVOKED, reason="leaked", fingerprint=gone), recorded_at=BEFORE))
         alert, _, last = refused(machine, *DONE)
@@ -394,7 +394,7 @@ class TestRefused:
         recorded(machine, *DONE)
 
     def test_an_unchanged_key(self, machine: Machine) -> None:
-        """An unchanged key is left out where another one is new, and refused where its secret is named."""
+        """An unchanged key is left out if another key is new, and is refused if its secret was named."""
         recorded(machine, *DONE)
         machine.environ.update({V2: good_keys()[V2], f"{V1}_EXPIRES_AT": marker(timedelta(days=3))})
         warning, _, *lines = refused(machine, NAME, *DONE)
@@ -409,7 +409,7 @@ class TestRefused:
         ]
 
     def test_one_of_two(self, machine: Machine) -> None:
-        """A reason against one secret keeps the other from being recorded by the same command."""
+        """A reason against one secret also prevents the record of the other secret in the same command."""
         recorded(machine, NAME, *DONE, environment="dev")
         why = "the environment dev has this key; each environment needs its own; set the new key;"
         line, compared = refused(machine, *DONE, "--config-dir", "config")
@@ -418,12 +418,12 @@ class TestRefused:
 
 
 class TestKnown:
-    """`--known`: the logs of other environments, whose keys must be others."""
+    """`--known`: logs of other environments, which must have different keys."""
 
     STANDS = "REFUSED: secret.key: the environment staging has this key; each environment needs its own;"
 
     def test_counts(self, machine: Machine, staging: Machine, tmp_path: Path) -> None:
-        """The result says how many records of which environments were compared."""
+        """The result has the number of compared records and their environments."""
         dev = tmp_path / "dev.jsonl"
         recorded(staging, "--operations-log", str(dev), environment="dev")
         staging.environ.update(good_keys())
@@ -435,7 +435,7 @@ class TestKnown:
         assert refused(machine, NAME, *options)[0].startswith(self.STANDS)
 
     def test_damaged(self, machine: Machine, staging: Machine) -> None:
-        """A damaged log is compared by what can be read, and the result counts such logs."""
+        """The readable records of a damaged log are compared, and the result counts such logs."""
         recorded(staging, *DONE, environment="staging")
         staging.log.write_bytes(content(staging).replace(b"dana", b"dora", 1))
         known = ("--known", str(staging.log))
@@ -445,7 +445,7 @@ class TestKnown:
         assert refused(machine, NAME, *DONE, *known)[0].startswith(self.STANDS)
 
     def test_an_earlier_file_of_the_log(self, machine: Machine) -> None:
-        """An earlier file still counts: what is incomplete is completed, and what is unchanged is refused."""
+        """An earlier file still counts: an incomplete rotation is completed, and an unchanged key is refused."""
         recorded(machine, *STARTUP, now=BEFORE)
         aside = machine.log.rename(machine.log.with_name("aside.jsonl"))
         last = hash_of(aside.read_bytes().splitlines()[-1])
@@ -460,17 +460,17 @@ class TestKnown:
 
     @pytest.mark.parametrize("text", [None, "none\n"])
     def test_nothing_to_compare_with(self, machine: Machine, tmp_path: Path, text: str | None) -> None:
-        """Nothing is recorded: whoever passes a log believes that something was compared."""
+        """A log without records is refused, since the operator expects a comparison."""
         if text is not None:
             (tmp_path / "known.jsonl").write_text(text, encoding="utf-8")
-        said = "the log has no readable record; pass the log of another environment"
+        message = "the log has no readable record; pass the log of another environment"
         ran = record(machine, *DONE, "--known", str(tmp_path / "known.jsonl"))
-        assert usage(ran) == f"--known, number 1: {'there is none' if text is None else said}"
+        assert usage(ran) == f"--known, number 1: {'there is none' if text is None else message}"
         assert content(machine) == b""
 
 
 class TestLog:
-    """Where the operations log is, and when nothing is added to it."""
+    """The place of the operations log, and when nothing is added to it."""
 
     def test_the_default(self, machine: Machine) -> None:
         """A missing config directory is made with the log, and the next check passes."""
@@ -487,7 +487,7 @@ class TestLog:
         assert content(machine) == damaged
 
     def test_torn(self, machine: Machine) -> None:
-        """The rest of a write that was cut is closed off by a separate record, and the result says so."""
+        """The rest of a cut write is closed off by a separate record, which the result names."""
         recorded(machine, NAME, *DONE)
         machine.log.write_bytes(content(machine) + b'{"schema":1')
         sealed, rotation, *_ = recorded(machine, *DONE)
@@ -498,7 +498,7 @@ class TestLog:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_events(machine: Machine, form: str) -> None:
-    """Each record is an event of the pipeline too. Stderr has no JSON, and in text no stream has."""
+    """Each record is sent to the pipeline too. Stderr has no JSON, and in text no stream has."""
     structlog.configure()
     with structlog.testing.capture_logs() as events:
         ran = record(machine, "--ticket", "caf\u00e9", "--format", form)
@@ -508,7 +508,7 @@ def test_events(machine: Machine, form: str) -> None:
 
 
 class TestPlan:
-    """`rotate plan`: the next commands, to be copied."""
+    """`rotate plan`: the next commands, ready to be copied."""
 
     def plan(self, machine: Machine, *options: str) -> Ran:
         """Plan a rotation."""
@@ -522,12 +522,12 @@ class TestPlan:
             return machine.call("rotate", "plan", *options)
 
     def commands(self, machine: Machine, *options: str) -> list[list[str]]:
-        """Return the commands of a plan as a shell splits them, without what follows a pipe."""
+        """Return the commands of a plan as a shell splits them, without the command after a pipe."""
         steps = self.plan(machine, *options, "--format", "json").document["steps"]
         return [shlex.split(step["command"].partition(" | ")[0]) for step in steps if step["command"]]
 
     def test_text(self, machine: Machine) -> None:
-        """The steps are numbered, each with its command below it; what is to be filled in is in capitals."""
+        """The steps are numbered, each with its command below it. Placeholders are in capitals."""
         key = machine.fingerprint()
         machine.record(rotated(BEFORE, key))
         replaced = "Replace these words with your own values:"
@@ -550,7 +550,7 @@ class TestPlan:
         assert lines[3] == "1. The current key cannot be recorded, because the check fails. Continue."
 
     def test_without_a_log(self, machine: Machine) -> None:
-        """A rotation does not wait for the log: what is unknown is left out, and stderr says why."""
+        """A rotation does not wait for the log: unknown values are left out, and stderr has the reason."""
         machine.record()
         machine.log.write_bytes(b"none\n")
         ran = self.plan(machine, NAME)
@@ -558,7 +558,7 @@ class TestPlan:
         assert ran.err == f"{PROGRAM}: {THE_LOG} does not verify: line 1 cannot be read\n"
 
     def test_json(self, machine: Machine) -> None:
-        """Each step has its text, and its command where there is one."""
+        """Each step has a text, and a command if there is one."""
         document = self.plan(machine, NAME, "--format", "json").document
         steps = document.pop("steps")
         assert document == {"schema": 1, "kind": "rotation-plan", "ok": True, "model": DEFAULT_MODEL, "secret": NAME}
@@ -566,13 +566,13 @@ class TestPlan:
         assert [number for number, step in enumerate(steps, 1) if step["command"] is None] == [3, 6, 7, 9]
 
     def test_the_commands_work(self, machine: Machine, tmp_path: Path) -> None:
-        """The commands of a plan, in its order and with its options, rotate and revoke a key that had no record."""
+        """The commands of a plan, in order and with its options, rotate and revoke a key without a record."""
         log, config = tmp_path / "a log.jsonl", tmp_path / "a config"
         config.mkdir(mode=0o700)
         who = ("--environment", "prod", "--operator", "dana o'neil", "--ticket", "OPS-17")
-        place = ("--operations-log", str(log), "--config-dir", str(config))
+        paths = ("--operations-log", str(log), "--config-dir", str(config))
         model = ("--model", "robodj_secretguard:RuntimeSecrets")
-        in_force, generate, expiry, gate, record_it, revoke = self.commands(machine, NAME, *who, *place, *model)
+        in_force, generate, expiry, gate, record_it, revoke = self.commands(machine, NAME, *who, *paths, *model)
         old = machine.fingerprint()
         assert machine.call(*in_force[1:]).status == 0
         variable, _, instant = expiry[0].partition("=")

@@ -1,4 +1,4 @@
-"""A rotation: whether it may be recorded, the evidence of its validation, and the commands of the next one."""
+"""A rotation: whether it may be recorded, the evidence of its validation, and the next commands."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def validated(record: Record, startup: Proof, functions: Proof) -> Record:
 
 
 class TestRecords:
-    """What the records of a log say about the keys of a secret."""
+    """The keys of a secret in the records of a log."""
 
     def test_rotations(self) -> None:
-        """The rotations of one secret are found in order, incomplete ones too, in all environments or in one."""
+        """The rotations of one secret are returned in order, also incomplete ones, in all environments or in one."""
         dev, open_one, prod = recorded(4, environment="dev"), recorded(3, startup=NOT_DONE), recorded(1, KEY)
         records = [dev, open_one, recorded(2, secret=OTHER), revocation(2), prod]
         assert rotations(records, NAME) == [dev, open_one, prod]
@@ -78,13 +78,13 @@ class TestRecords:
         assert revoked(records) == [OLD, KEY]
 
     def test_recorded_keys(self) -> None:
-        """Each key is listed once, as it was recorded last."""
+        """Each key is listed once, with its last record."""
         records = [recorded(5), recorded(4, KEY), recorded(3, environment="dev"), recorded(2, OLDER, secret=OTHER)]
-        said = f"{OLD} dev 2026-11-28T12:00:00Z; {KEY} prod 2026-11-27T12:00:00Z"
-        assert (recorded_keys(records, NAME), recorded_keys(records[3:], NAME)) == (said, "none is recorded")
+        message = f"{OLD} dev 2026-11-28T12:00:00Z; {KEY} prod 2026-11-27T12:00:00Z"
+        assert (recorded_keys(records, NAME), recorded_keys(records[3:], NAME)) == (message, "none is recorded")
 
     def test_compared(self) -> None:
-        """Only records of keys count, in the order of the environments' names."""
+        """Only records of keys count, sorted by the names of the environments."""
         records = [recorded(3), recorded(2, KEY), revocation(1), recorded(1, environment="dev"), draft(Event.SEALED)]
         assert [*compared(records).items()] == [("dev", 1), (NO_ENVIRONMENT, 1), ("prod", 2)]
 
@@ -103,7 +103,7 @@ class TestRecords:
         ids=range(4),
     )
     def test_before_key(self, records: Sequence[Record], environment: str | None, found: int | None) -> None:
-        """The key before another one is the last other key in the environment where that one was recorded last."""
+        """The key before another one is the last other key in the environment where that one was last recorded."""
         earlier = before_key(KEY, NAME, records, environment)
         assert earlier == (None if found is None else records[found])
 
@@ -128,12 +128,12 @@ class TestRecords:
         ids=range(6),
     )
     def test_is_replaced(self, records: Sequence[Record], replaced: bool) -> None:  # noqa: FBT001
-        """A key is replaced when the last rotation in its environment is complete and to another, unrevoked key."""
+        """A key is replaced when the last rotation in its environment is complete and has another, unrevoked key."""
         assert is_replaced(records[0], records) is replaced
 
 
 def test_steps() -> None:
-    """A step is an open or a checked box of a list, which may be numbered. Its command is below it."""
+    """A step is an unchecked or a checked item of a list, which may be numbered. Its command is below it."""
     steps = [Step("One", done=True), Step("Two")]
     assert boxes(steps) == ["- [x] One", "- [ ] Two"]
     assert boxes(steps, numbered=True) == ["1. [x] One", "2. [ ] Two"]
@@ -145,7 +145,7 @@ def test_steps() -> None:
     [(NOT_DONE, ATTESTED, Event.ROTATION_INCOMPLETE), (VERIFIED, ATTESTED, Event.ROTATED)],
 )
 def test_a_draft(checker: Checker, startup: Proof, functions: Proof, event: Event) -> None:
-    """A rotation is recorded with the gate's result, and as incomplete while a step is not done."""
+    """A rotation is recorded with the result of the gate, and as incomplete while a step is open."""
     status = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(9 * DAY)}).secrets[0]
     assert draft_rotation(status, startup, functions, environment="prod", operator="Ada", ticket="OPS-1") == draft(
         event,
@@ -161,7 +161,7 @@ def test_a_draft(checker: Checker, startup: Proof, functions: Proof, event: Even
 
 
 class TestJudge:
-    """Whether a rotation may be recorded."""
+    """The decision whether a rotation may be recorded."""
 
     UNCHANGED = "this key is already recorded; set the new key first"
 
@@ -199,12 +199,12 @@ class TestJudge:
         ids=["revoked", "environment", "secret", "used before"],
     )
     def test_a_key_that_has_records(self, records: Sequence[Record], why: str) -> None:
-        """A key that was revoked, is used elsewhere or was used before is refused, with what to do."""
+        """A key that was revoked, is used elsewhere or was used before is refused, with an instruction."""
         remedy = f"set the new key; if there is none yet, generate it: {PROGRAM} generate {NAME} --model m:C"
         assert self.judged(*records) == ([], [], {NAME: f"{why}; {remedy}"})
 
     def test_an_unchanged_key(self) -> None:
-        """A key that is recorded already is ignored if another key is new, unless its secret was named."""
+        """A key that is already recorded is ignored if another key is new and its secret was not named."""
         other = rotated(NOW, OLD, secret=OTHER)
         assert self.judged(recorded(1, KEY, startup=NOT_DONE), NEW) == ([], [NAME], {NAME: self.UNCHANGED})
         assert self.judged(NEW, new=(NEW, other)) == ([other], [NAME], {})
@@ -222,7 +222,7 @@ class TestJudge:
         ids=range(4),
     )
     def test_completed(self, before: tuple[Proof, Proof], now: tuple[Proof, Proof], after: tuple[Proof, Proof]) -> None:
-        """An incomplete rotation is completed by later steps: the better proof of each step stays."""
+        """An incomplete rotation is completed by later steps. The better evidence of each step is kept."""
         earlier = validated(recorded(1, KEY), *before)
         expected = validated(NEW, *after)
         assert self.judged(earlier, new=(validated(NEW, *now),)) == ([expected], [], {})
@@ -240,7 +240,7 @@ class TestJudge:
 
 
 def test_completion() -> None:
-    """The command names each open step, quotes the operator, and leaves out what is unknown."""
+    """The command names each open step, quotes the operator, and leaves out unknown values."""
     open_one = validated(rotated(NOW, KEY, operator="dana o'neil"), NOT_DONE, NOT_DONE)
     begin = f"{PROGRAM} rotate record {NAME} --environment prod --operator"
     assert completion(open_one, ("--model", "m:C")) == f"{begin} 'dana o'\"'\"'neil' {DONE} --model m:C"
@@ -263,7 +263,7 @@ class TestStartedOn:
         ids=["python", "escaped"],
     )
     def test_evidence(self, form: str) -> None:
-        """The event is found in any form that a pipeline gives it, for the secret on whose key the service started."""
+        """The event is found in any format of a pipeline, for the secret on whose key the service started."""
         assert started_on(self.lines(form), {NAME: KEY, OTHER: OLD}) == {NAME}
 
     @pytest.mark.parametrize(
@@ -280,12 +280,12 @@ class TestStartedOn:
         ids=range(7),
     )
     def test_no_evidence(self, form: str) -> None:
-        """A line that is not the event of this secret, present and on this key, proves nothing."""
+        """A line counts only if it is the event of this secret, present, on this key."""
         assert started_on(self.lines(form), {NAME: KEY}) == set()
 
 
 class TestPlan:
-    """The next steps of a rotation: stored first, then set, checked, started, recorded; then the old key goes."""
+    """The next steps of a rotation: store, set, check, start, record, and then remove the old key."""
 
     POLICY = RuntimeSecrets.secret_policies["secret_key"]
     IN_FORCE = "Record the current key, where ROBODJ_SECRET_KEY is set. Only a recorded key can be revoked by name:"
@@ -309,7 +309,7 @@ class TestPlan:
         return [(text, command) for text, *_, command in steps]
 
     def test_the_first(self) -> None:
-        """Without records, every command is there, in order, with placeholders for what is unknown."""
+        """Without records, every command is present in order, with placeholders for unknown values."""
         who = "--operator 'dana o'\"'\"'neil'"
         record = f"{PROGRAM} rotate record {NAME} --environment ENVIRONMENT {who} {DONE} --log x --model m:C"
         assert self.steps() == [
@@ -358,7 +358,7 @@ class TestPlan:
         since: int | None,
         old: tuple[str, int] | None,
     ) -> None:
-        """The records tell the environment, since when the key in force is recorded, and which key is the old one."""
+        """The records provide the environment, the age of the current key, and the old key."""
         first, *_, (_, record), (disable, _), (_, revoke) = self.steps(*records, **given)
         if since is None:
             assert first == (self.IN_FORCE, record)

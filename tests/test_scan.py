@@ -56,7 +56,7 @@ FURTHER = ("--model", f"{__name__}:Further")
 
 
 def new_key(size: int = 32) -> str:
-    """Make a key that is not hexadecimal: git writes many names that are."""
+    """Make a key that is not hexadecimal, since many names that git writes are."""
     return f"k{secrets.token_urlsafe(size)[1:]}"
 
 
@@ -100,12 +100,12 @@ def found(ran: Ran) -> list[str]:
 
 
 def lines(ran: Ran, label: str) -> list[str]:
-    """Return what is listed under a label."""
+    """Return the items under a label."""
     return [line.removeprefix(f"{label}: ") for line in ran.out.splitlines() if line.startswith(f"{label}: ")]
 
 
 def incomplete(ran: Ran) -> list[str]:
-    """Return what an incomplete scan has not read."""
+    """Return what an incomplete scan did not read."""
     assert ran.status == 2
     assert ran.out.splitlines()[-1].startswith("Scan INCOMPLETE: ")
     return lines(ran, "INCOMPLETE")
@@ -116,13 +116,13 @@ def notes(ran: Ran) -> list[str]:
     return lines(ran, "note")
 
 
-def refused(ran: Ran, said: str) -> None:
-    """Make sure that a command did nothing, and said why."""
-    assert (ran.status, ran.out, ran.err) == (2, "", f"{PROGRAM}: {said}\n")
+def refused(ran: Ran, message: str) -> None:
+    """Make sure that a command did nothing, and gave a reason."""
+    assert (ran.status, ran.out, ran.err) == (2, "", f"{PROGRAM}: {message}\n")
 
 
 class TestResult:
-    """What is printed, and the exit status."""
+    """The output, and the exit status."""
 
     @pytest.mark.parametrize(
         ("prepare", "status"),
@@ -141,7 +141,7 @@ class TestResult:
             assert (ran.status, ran.err, bool(ran.out)) == (status, "", True)
 
     def test_text(self, machine: Machine) -> None:
-        """Text has the findings, what to do with the options of the scan, and the verdict."""
+        """Text has the findings, the instructions with the options of the scan, and the verdict."""
         machine.put("a.txt", f"one\n  two {machine.environ[V1]}\n")
         (machine.root / "conf").mkdir()
         ran = scan(machine, "--config-dir", "conf", *FURTHER)
@@ -153,7 +153,7 @@ class TestResult:
         assert scan(machine).out.splitlines()[-1] == CLEAN
 
     def test_json(self, machine: Machine) -> None:
-        """The JSON document is the scan, with the time of its start and what is known of each key."""
+        """The JSON document is the scan, with its start time and the known facts of each key."""
         machine.put("a.txt", machine.environ[V1])
         machine.record(rotated(NOW, machine.fingerprint()))
         scan_ = parse(scan(machine, "--format", "json").out.encode())
@@ -171,7 +171,7 @@ class TestResult:
 
     @pytest.mark.parametrize("staged", [True, False])
     def test_progress(self, machine: Machine, *, staged: bool) -> None:
-        """On a terminal, the number of files or objects is shown, and taken away. No name is."""
+        """On a terminal, the number of files or objects is shown and then cleared. No name is shown."""
         machine.put(f"{machine.environ[V1]}/a.txt", "nothing")
         git(made(machine.root), "add", ".")
         screen = Terminal()
@@ -186,10 +186,10 @@ class TestResult:
 
 
 class TestScope:
-    """Files, what the next commit takes, or all that git keeps."""
+    """The scopes: files, the content of the next commit, or all that git keeps."""
 
     def test_paths(self, machine: Machine) -> None:
-        """The paths that are named are searched, each once, and nothing else."""
+        """Exactly the named paths are searched, each once."""
         for name in ("a.txt", "sub/b.txt", "sub/deep/c.txt", "d.txt"):
             machine.put(name, machine.environ[V1])
         result = document(machine, "d.txt", "sub", "d.txt")
@@ -197,7 +197,7 @@ class TestScope:
         assert result["files"] == 3
 
     def test_a_path_that_is_a_key(self, machine: Machine) -> None:
-        """A path that does not exist is reported by its number, since it may be a key; one that exists is searched."""
+        """A path that does not exist is reported by its number, since it may be a key. Any other path is searched."""
         machine.put("a.txt", "nothing")
         for key in (machine.environ[V1], f"./{machine.environ[V1]}", f"{machine.environ[V1]}/a.txt"):
             assert incomplete(scan(machine, "a.txt", key)) == ["PATH 2: it does not exist"]
@@ -205,7 +205,7 @@ class TestScope:
         assert found(scan(machine, f"./{machine.environ[V1]}")) == ["secret.key: [redacted], in its name"]
 
     def test_staged(self, machine: Machine) -> None:
-        """With --staged, what is in the index and not in the last commit is searched, and no file."""
+        """With --staged, content in the index that is not in the last commit is searched, and no file."""
         commit(made(machine.root))
         machine.put("a.txt", machine.environ[V1])
         ran = scan(machine, "--staged")
@@ -233,7 +233,7 @@ class TestScope:
         assert document(machine, "--git-history")["scope"] == "git-history"
 
     def test_tracked_key_files(self, machine: Machine) -> None:
-        """The key files that git tracks at the paths are found. In git's own directory it tracks none."""
+        """Tracked key files below the paths are found. Git tracks no file in its own directory."""
         made(machine.root)
         machine.write("secret.key", machine.environ[V1])
         git(machine.root, "add", "--force", "config/secret.key")
@@ -245,7 +245,7 @@ class TestScope:
 
     @pytest.mark.parametrize("option", ["--staged", "--git-history"])
     def test_git(self, machine: Machine, option: str) -> None:
-        """The commits of one scan are those of one repository. Where there is none, that is reported."""
+        """One scan covers the commits of one repository. A missing repository is reported."""
         why = "--git-history and --staged search one repository; pass paths in one repository only"
         for name in ("one", "two"):
             (machine.root / name / "sub").mkdir(parents=True)
@@ -257,7 +257,7 @@ class TestScope:
 
     @pytest.mark.parametrize(("one", "other"), [("--staged", "--git-history"), ("--fingerprints", "--keys-from")])
     def test_options_that_exclude_each_other(self, machine: Machine, one: str, other: str) -> None:
-        """Two options that cannot be combined are a usage error."""
+        """Two options that conflict are a usage error."""
         ran = scan(machine, other, *["nowhere"] * (other == "--keys-from"), one)
         refused(ran, f"{one} and {other} cannot be combined; leave one of them out")
 
@@ -274,7 +274,7 @@ class TestKeysFrom:
         assert f"form: raw; known by: keys-from; {fingerprint_of(first)})" in ran.out
 
     def test_a_file(self, machine: Machine) -> None:
-        """A file of keys is searched itself. What is recorded of a key says whose it is."""
+        """The file of keys is searched too. A record of a key names its secret."""
         key = new_key()
         machine.put("old", key)
         machine.record(rotated(NOW, fingerprint_of(key), secret=OTHER, environment="staging"))
@@ -291,22 +291,22 @@ class TestKeysFrom:
         ids=["comments", "second", "assignment", "binary"],
     )
     def test_what_is_not_a_key(self, machine: Machine, content: bytes, why: str) -> None:
-        """A line that would not pass as a key is a mistake: nothing is searched, and the line's number is shown."""
+        """A line that is not a possible key is an error: nothing is searched, and the line's number is shown."""
         key = new_key()
         ran = scan(machine, "--keys-from", "-", stdin=content.replace(b"%s", key.encode()), keys=[key])
         refused(ran, f"--keys-from: {why}; write one valid key on each line")
 
     def test_how_much(self, laptop: Machine) -> None:
-        """Keys are read up to a number of bytes."""
+        """Keys are read up to a size limit."""
         key = new_key()
         most = f"{key}\n".encode().ljust(1 << 16, b"\n")
         assert scan(laptop, "--keys-from", "-", stdin=most).status == 0
-        said = "--keys-from: the input is larger than the limit of 65536 bytes"
-        refused(scan(laptop, "--keys-from", "-", stdin=most + b"\n", keys=[key]), said)
+        message = "--keys-from: the input is larger than the limit of 65536 bytes"
+        refused(scan(laptop, "--keys-from", "-", stdin=most + b"\n", keys=[key]), message)
 
 
 class TestFingerprints:
-    """Keys that are not at hand."""
+    """Keys that are only known by their fingerprints."""
 
     @pytest.mark.parametrize("options", [(), ("--fingerprints",)])
     @pytest.mark.parametrize("by", ["log", "list"])
@@ -324,7 +324,7 @@ class TestFingerprints:
         assert f"form: raw; known by: {source}; {fingerprint_of(key)})" in ran.out
 
     def test_no_key_is_used(self, machine: Machine) -> None:
-        """With --fingerprints, a key that is delivered is neither searched for nor judged."""
+        """With --fingerprints, a delivered key is neither searched for nor judged."""
         machine.put("a.txt", machine.environ[V1])
         machine.environ[V2] = "short"
         machine.write("secret.key", new_key())
@@ -332,7 +332,7 @@ class TestFingerprints:
         assert (incomplete(ran), found(ran)) == ([NOTHING_KNOWN], [])
 
     def test_nothing_is_known(self, laptop: Machine) -> None:
-        """Without any key, only assignments are searched: this is incomplete, unless a hook asks for no more."""
+        """Without a key, only assignments are searched. That is incomplete, unless a hook asks for exactly that."""
         made(laptop.root)
         for options in ((), ("--fingerprints",), ("--staged",)):
             assert incomplete(scan(laptop, *options)) == [NOTHING_KNOWN]
@@ -345,7 +345,7 @@ class TestFingerprints:
         assert [scan(laptop, *options, keys=[key]).status for options in ((), hook)] == [2, 1]
 
     def test_a_damaged_log(self, laptop: Machine) -> None:
-        """What can be read of a damaged log is searched for, and the damage matters. A torn last line does not."""
+        """The readable records of a damaged log are searched for, and the damage matters. A torn last line does not."""
         keys = [new_key(), new_key()]
         laptop.record(*(rotated(NOW, fingerprint_of(each)) for each in (*keys, new_key())))
         laptop.put("a.txt", "\n".join(keys))
@@ -364,7 +364,7 @@ class TestFingerprints:
         assert incomplete(scan(laptop)) == ["operations log: it is not a regular file", NOTHING_KNOWN]
 
     def test_a_named_log(self, laptop: Machine) -> None:
-        """The log that is named is read in place of the other. One that is not there is reported."""
+        """The named log replaces the default one. If it does not exist, that is reported."""
         key = new_key()
         laptop.record(rotated(NOW, fingerprint_of(key)))
         laptop.log.rename(laptop.root / "kept.jsonl")
@@ -376,7 +376,7 @@ class TestFingerprints:
         assert incomplete(ran) == [why, NOTHING_KNOWN]
 
     def test_a_named_config_directory(self, laptop: Machine) -> None:
-        """A config directory that is named has the list, the log and the fallback files. A missing one is reported."""
+        """A named config directory has the list, the log and the fallback files. If it is missing, that is reported."""
         revoked, recorded = new_key(), new_key()
         elsewhere = machine_at(laptop.root / "config")
         elsewhere.write("revoked.fingerprints", fingerprint_of(revoked))
@@ -390,7 +390,7 @@ class TestFingerprints:
         assert (why.startswith("set-up: the config directory "), others) == (True, [NOTHING_KNOWN])
 
     def test_a_revocation_list_that_is_invalid(self, laptop: Machine) -> None:
-        """What can be read of a revocation list is searched for, and what is wrong with it is reported."""
+        """The valid entries of a revocation list are searched for, and its faults are reported."""
         key = new_key()
         laptop.write("revoked.fingerprints", f"nothing\n{fingerprint_of(key)}\n")
         laptop.put("a.txt", key)
@@ -400,10 +400,10 @@ class TestFingerprints:
 
 
 class TestValues:
-    """Keys that are at hand, whatever a service would do with them."""
+    """Keys that are available, even if a service would not use them."""
 
     def test_the_environment_and_a_file(self, machine: Machine) -> None:
-        """A fallback file is searched for, also where it has another key than the variable, or may not be used."""
+        """A fallback file is searched for, also if it has another key than the variable, or is unsafe."""
         key = new_key()
         machine.write("secret.key", key)
         machine.environ["ROBODJ_PROTECTED_ENV"] = "1"
@@ -413,7 +413,7 @@ class TestValues:
         assert f"form: raw; known by: file:config/secret.key; {fingerprint_of(key)})" in ran.out
 
     def test_a_file_alone(self, laptop: Machine) -> None:
-        """A fallback file is not searched itself. A secret of which no key is known is a note."""
+        """The fallback file itself is not searched. A secret without a known key is a note."""
         key = new_key()
         laptop.write("secret.key", key)
         ran = scan(laptop, keys=[key])
@@ -423,7 +423,7 @@ class TestValues:
 
     @pytest.mark.parametrize("value", ["hunter2", '"%s"', "%s\n"], ids=["password", "quoted", "with newline"])
     def test_a_weak_value(self, machine: Machine, value: str) -> None:
-        """A value that would not pass as a key is not searched for, which makes the scan incomplete."""
+        """A value that is not a possible key is not searched for, so the scan is incomplete."""
         key = new_key()
         machine.environ[V1] = value.replace("%s", key)
         machine.write("secret_v2.key", f"short\n{new_key(64)}\n")
@@ -435,12 +435,12 @@ class TestValues:
         ]
 
     def test_a_file_that_cannot_be_read(self, machine: Machine) -> None:
-        """The key in a fallback file that cannot be read may be missed, which is reported."""
+        """The key in an unreadable fallback file may be missed, which is reported."""
         machine.write("secret.key", f"# \xe9\n{new_key()}\n".encode("latin-1"))
         assert incomplete(scan(machine)) == [f"secret.key: the key file config/secret.key {NOT_UTF_8}"]
 
     def test_a_model(self, machine: Machine) -> None:
-        """The secrets of a model are searched for, and its variables and fallback files are known."""
+        """The secrets of a model are searched for. Its variables and fallback files are known."""
         machine.environ[V3], other = new_key(), new_key()
         machine.write("player.key", machine.environ[V3])
         machine.put("a.txt", f"{machine.environ[V3]}\n{V3}: {other}\n")
@@ -451,8 +451,3 @@ class TestValues:
         ]
         assert notes(ran) == ["config/player.key: a fallback file, where its key may be"]
         assert scan(machine, keys=[other]).status == 0
-
-    def test_an_untrusted_model(self, machine: Machine) -> None:
-        """A model that the repository configures is not imported: nobody may trust the repository."""
-        machine.put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "nowhere:Model"\n')
-        assert scan(machine).status == 0

@@ -1,6 +1,6 @@
-"""A scan finds every planted key, where it is, and nothing in files that hold none.
+"""A scan finds every planted key at its place, and nothing in files without keys.
 
-Only the full run has every planted key, what git keeps, thousands of real files, and the measurements.
+Only the full run has every planted key, all that git keeps, thousands of real files, and the measurements.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PER_GROUP = 3
 
 
 def machine_that_knows(keys: dict[str, str], root: Path, mode: str) -> Machine:
-    """Return a machine to which keys are delivered, or one that knows their fingerprints alone."""
+    """Return a machine with the keys, or one that only knows their fingerprints."""
     root.mkdir()
     machine = machine_at(root)
     machine.environ.clear()
@@ -49,7 +49,7 @@ def scan(machine: Machine, *arguments: str) -> dict[str, Any]:
     ran = machine.call("scan", "--format", "json", *options, *arguments)
     report = ran.document
     missed = [each["place"] for each in report["unread"] if each["matters"]]
-    # Other tests run at the same time, and compile what they import.
+    # Other tests run at the same time, and Python writes bytecode for their imports.
     assert [place for place in missed if "/__pycache__/" not in place] == []
     assert ran.status == (2 if missed else 1 if report["findings"] else 0)
     return report
@@ -65,7 +65,7 @@ def a_few(root: Path, keys: dict[str, str]) -> list[Place]:
 
 
 def all_of_them(root: Path, keys: dict[str, str]) -> Iterable[Place]:
-    """Plant all keys that are in files, names and links."""
+    """Plant all keys in files, names and links."""
     places = plant_files(root, keys).values()
     assert len(places) >= 300
     assert {each.group for each in places if not each.by_fingerprint} == {"glued with letters"}
@@ -75,9 +75,9 @@ def all_of_them(root: Path, keys: dict[str, str]) -> Iterable[Place]:
 @MODES
 @pytest.mark.parametrize("plant", [a_few, pytest.param(all_of_them, marks=FULL)])
 def test_planted_files(tmp_path: Path, mode: str, plant: Callable[[Path, dict[str, str]], Iterable[Place]]) -> None:
-    """Each planted key is found once, at its file, line, column and offset, and as what it is encoded.
+    """Each planted key is found once, with its file, line, column, offset and encodings.
 
-    By its fingerprint alone a key is not found among letters, where nothing shows where it begins or ends.
+    By its fingerprint, a key is not found among letters, where nothing shows where it begins or ends.
     """
     keys, root = new_keys(), tmp_path / "files"
     places = {each.path: each for each in plant(root, keys) if mode == LIVE or each.by_fingerprint}
@@ -99,7 +99,7 @@ def test_planted_files(tmp_path: Path, mode: str, plant: Callable[[Path, dict[st
 @MODES
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_what_git_keeps(tmp_path: Path, mode: str) -> None:
-    """Each key that git keeps is found once in its object, with every commit that put it there, and its path."""
+    """Each key that git keeps is found once in its object, with its path and every commit that added it."""
     keys, root = new_keys(), tmp_path / "repository"
     kept = {each.object: each for each in plant_history(root, keys).values()}
     assert len(kept) == len(PLACES)
@@ -115,7 +115,7 @@ def test_what_git_keeps(tmp_path: Path, mode: str) -> None:
         assert sorted(map(str, found["carriers"])) == sorted(
             str({"commit": commit, "path": path}) for commit, path in expected.carriers
         )
-    # Everything else is in the work tree, or in a file of git's own in which it wrote a message.
+    # All other keys are in the work tree, or in a file of git's that holds a message.
     files = {each["path"].removeprefix(f"{root.as_posix()}/") for each in findings if each["where"] != "history"}
     own = {each.replace(os.sep, "/") for each in holding(root, keys)}
     assert {each for each in files if not each.startswith(".git/")} == {"here.txt", "now here.txt"}
@@ -131,10 +131,10 @@ def test_what_git_keeps(tmp_path: Path, mode: str) -> None:
 @MODES
 @pytest.mark.parametrize("least", [100, pytest.param(LEAST_FILES, marks=FULL)])
 def test_real_files(tmp_path: Path, mode: str, least: int) -> None:
-    """In the files of Python and of its packages, which hold no key, nothing is found."""
+    """Nothing is found in the files of Python and its packages, which hold no key."""
     directories, count = real_directories(least)
     if count < least:
-        pytest.skip(f"this Python comes with {count} files of text alone")
+        pytest.skip(f"this Python has only {count} text files")
     report = scan(machine_that_knows(new_keys(), tmp_path / "machine", mode), *directories)
     assert [(each["rule"], each["where"], each["fingerprint"], each["form"]) for each in report["findings"]] == []
     assert report["files"] >= least
@@ -143,7 +143,7 @@ def test_real_files(tmp_path: Path, mode: str, least: int) -> None:
 @FULL
 @pytest.mark.parametrize("part", ["speed", "memory", "history"])
 def test_the_measurements(part: str) -> None:
-    """Each part of `python tests/scanning`, which makes the tables of `docs/scan.md`, has a row of the scan."""
+    """Each part of `python tests/scanning`, which writes the tables of `docs/scan.md`, has a row of the scan."""
     program = [str(Path(__file__).parent / "scanning"), "--smoke", "--part", part]
     ran = run(program, env=clean_environment(), cwd=Path(__file__).parent)
     assert (ran.status, ran.err) == (0, "")

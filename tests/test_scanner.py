@@ -1,4 +1,4 @@
-"""The scan: every place is searched, what was not read is reported, and no key is shown."""
+"""The scan: every place is searched, content that was not read is reported, and no key is shown."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ FILES, STAGED, HISTORY = Scope.FILES, Scope.STAGED, Scope.HISTORY
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, which is empty, and git without a configuration."""
+    """The empty working directory, and git without a configuration."""
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "root").mkdir()
@@ -64,7 +64,7 @@ def repository(root: Path) -> Path:
 
 
 def scanner(*live: str, progress: list[tuple[int, int]] | None = None) -> Scanner:
-    """Return a scanner that knows two keys: some that are at hand, and the others by their fingerprints."""
+    """Return a scanner that knows some keys, and others by their fingerprints."""
     at_hand = [(SealedStr(key), KNOWN[fingerprint_of(key)]) for key in live]
     search = KeySearch(KNOWN, at_hand, [policy.generator for policy in POLICIES], [key for key, _ in at_hand])
     return Scanner(
@@ -77,7 +77,7 @@ def scanner(*live: str, progress: list[tuple[int, int]] | None = None) -> Scanne
 
 
 def result(scanner: Scanner, scope: Scope = FILES, keys: Sequence[str] = ()) -> Scan:
-    """Return what was found, which shows no key and can be read again as JSON."""
+    """Return the findings. They show no key, and are the same after they are written and read as JSON."""
     scan = scanner.result(scope, KNOWN.values(), NOW)
     text = json.dumps(scan.as_dict())
     assert leaks(text, [KEY, OTHER, *keys]) == []
@@ -96,7 +96,7 @@ def scanned(scope: Scope = FILES, *paths: str, live: Sequence[str] = (KEY, OTHER
 
 
 def write(name: str, data: str | bytes) -> None:
-    """Write a file, and the directories that it is in."""
+    """Write a file, and make its directories."""
     os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
     with open(name, "wb") as file:
         file.write(data if isinstance(data, bytes) else data.encode())
@@ -108,14 +108,14 @@ def found(scan: Scan, *fields: str) -> list[tuple[Any, ...]]:
 
 
 def unread(scan: Scan, *, matters: bool = True) -> list[tuple[str, str]]:
-    """Return what was not read and why, after what was known before."""
+    """Return what was not read and why, after the earlier items."""
     assert scan.complete is not any(each.matters for each in scan.unread)
     assert scan.unread[0].why == "known before"
     return [(each.place, each.why) for each in scan.unread[1:] if each.matters is matters]
 
 
 def carriers(scan: Scan) -> list[list[tuple[str | None, str]]]:
-    """Return the commit and the path of what carries each object."""
+    """Return the commit and the path that refer to each object."""
     return [[(each.commit, each.path) for each in finding.carriers] for finding in scan.findings]
 
 
@@ -123,7 +123,7 @@ class TestFiles:
     """Keys in files, in links and in names."""
 
     def test_a_clean_directory(self) -> None:
-        """Where nothing is found and nothing missed, a scan is successful. It counts files and bytes as it goes on."""
+        """A scan that finds nothing and misses nothing is successful. It counts files and bytes."""
         write("a", "four")
         write("sub/b", "fifteen letters")
         numbers: list[tuple[int, int]] = []
@@ -151,7 +151,7 @@ class TestFiles:
         ]
 
     def test_what_is_known(self) -> None:
-        """A finding has what is known of its key, and every encoding, from the innermost."""
+        """A finding has the known facts of its key, and every encoding, from the innermost."""
         for name, data in {
             "a": KEY.encode(),
             "b": b"\0\1\2\xff" + base64.b64encode(f":{KEY}".encode()).hex().encode(),
@@ -171,7 +171,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("live", [(KEY, OTHER), ()], ids=["live", "by fingerprint"])
     def test_parts_of_keys_in_paths(self, live: tuple[str, ...]) -> None:
-        """A name that has a part of a key is not shown, also where its key was unknown until it was found."""
+        """A name that has a part of a key is not shown, also if the key was unknown until it was found."""
         for name in (KEY[:10], f"{KEY[20:26].swapcase()}-x", KEY[::-1][5:15]):
             write(f"{name}/file", KEY)
         assert found(scanned(live=live), "path") == [("[redacted]/file",)] * 3
@@ -185,12 +185,12 @@ class TestFiles:
 
     @pytest.mark.parametrize("path", ["docs", "docs/file", "./docs/file"])
     def test_paths_as_given(self, path: str) -> None:
-        """A path is shown as it was given: a code host knows no other."""
+        """A path is shown as it was passed, which is how a code host shows it."""
         write("docs/file", KEY)
         assert found(scanned(FILES, path), "path") == [("docs/file",)]
 
     def test_fallback_files(self) -> None:
-        """A fallback file may hold a key and is not read; a copy of it, or what it links to, is."""
+        """A fallback file may hold a key and is not read. A copy of it, or the target of a link, is read."""
         write("config/secret.key", KEY)
         write("config/copy.key", KEY)
         write("other/secret.key", KEY)
@@ -201,7 +201,7 @@ class TestFiles:
         assert unread(scan, matters=False) == [("config/secret.key", "a fallback file, where its key may be")]
 
     def test_what_is_not_a_file(self) -> None:
-        """A FIFO that is met has a name and no content. A path that cannot be read matters, and the next is read."""
+        """The name of a FIFO is searched, but no content. An unreadable path matters, and the next one is read."""
         os.mkfifo(f"x {KEY}")
         scan = scanned()
         assert found(scan, "where", "path") == [(Where.NAME, "[redacted]")]
@@ -211,7 +211,7 @@ class TestFiles:
         assert (found(scan, "path"), unread(scan)) == ([("file",)], [("/dev/zero", "it is not a regular file")])
 
     def test_what_changes_or_vanishes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A file that changes or vanishes is reported, and what was found before stays found."""
+        """A file that changes or vanishes is reported, and earlier findings stay."""
         for name in "abc":
             write(name, KEY.ljust(2 * BLOCK_BYTES))
 
@@ -228,14 +228,14 @@ class TestFiles:
         assert unread(scan) == [("b", "it changed while it was read"), ("c", "it does not exist")]
 
     def test_holes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The hole of a sparse file is counted as a part of its size."""
+        """The hole of a sparse file counts as a part of its size."""
         write("a", "")
         monkeypatch.setattr(scanner_module, "content", lambda *_: iter([1 << 36, KEY.encode()]))
         assert scanned().size == (1 << 36) + len(KEY)
 
     @pytest.mark.parametrize("more", [0, 1])
     def test_many_keys_in_one_place(self, more: int) -> None:
-        """Of one place the first hundred keys are listed, and that there are more is reported."""
+        """The first hundred keys of a place are listed, and the existence of more is reported."""
         write("a", f"{KEY}\n" * (MOST_IN_ONE_PLACE + more))
         scan = scanned()
         assert len(scan.findings) == 100
@@ -246,7 +246,7 @@ class TestTracked:
     """Key files that git tracks."""
 
     def test_which_files(self, repository: Path) -> None:
-        """A key file with more than a template is found, wherever it is. A tracked fallback file is read as well."""
+        """A key file with more than a template is found in any directory. A tracked fallback file is read as well."""
         unknown = secrets.token_urlsafe(32)
         for name, data in (
             ("config/secret.key", unknown),
@@ -269,21 +269,21 @@ class TestTracked:
 
     @pytest.mark.parametrize(("lines", "has_fingerprint"), [([KEY], True), ([KEY, KEY], False), (["short"], False)])
     def test_its_fingerprint(self, repository: Path, lines: list[str], *, has_fingerprint: bool) -> None:
-        """A key file that is exactly one sound key has a fingerprint."""
+        """A key file with exactly one sound key has a fingerprint."""
         put(repository, "config/x.key", "\n".join(lines).encode())
         os.unlink("config/x.key")
         assert found(scanned(), "fingerprint") == [(fingerprint_of(KEY) if has_fingerprint else None,)]
 
     @pytest.mark.parametrize("more", [0, 1])
     def test_large_templates(self, repository: Path, more: int) -> None:
-        """Comments alone are no key material, up to the largest size of a key file."""
+        """Comments alone are not key material, up to the largest size of a key file."""
         size = MAX_FILE_BYTES + more
         put(repository, "config/x.key", b"# a comment\n" * (size // 12) + b"#" * (size % 12))
         assert found(scanned(), "rule", "path") == [(TRACKED, "config/x.key")] * more
 
     @pytest.mark.parametrize("path", ["a", "a/config/x.key", "./a/../a"])
     def test_below_the_paths(self, repository: Path, path: str) -> None:
-        """Only the key files at some paths and below them are read."""
+        """Only the key files at or below the paths are read."""
         for name in ("a", "ab"):
             put(repository, f"{name}/config/x.key", KEY.encode())
         scanning = scanner(KEY)
@@ -293,7 +293,7 @@ class TestTracked:
         assert found(result(scanning), "where", "path") == [(Where.INDEX, "a/config/x.key")]
 
     def test_repositories_among_the_files(self, root: Path) -> None:
-        """The key files of each repository that is met are read once. A `.git` that is not a repository is reported."""
+        """The key files of each repository are read once. A `.git` that is not a repository is reported."""
         for name in ("one", "two", "two/deep"):
             put(made(root / name), "config/x.key", name.encode())
         (root / "three" / DOT_GIT).mkdir(parents=True)
@@ -307,7 +307,7 @@ class TestTracked:
 
     @pytest.mark.parametrize("scope", [FILES, HISTORY, STAGED])
     def test_a_key_in_its_path(self, repository: Path, scope: Scope) -> None:
-        """A name with a key is not shown, also where the key is known by its fingerprint and the index has the name."""
+        """A name with a key is not shown, also if the key is known by its fingerprint and the name is in the index."""
         put(repository, f"{KEY}/config/x.key", OTHER.encode())
         shutil.rmtree(KEY)
         (tracked,) = (each for each in scanned(scope, live=()).findings if each.rule is TRACKED)
@@ -315,10 +315,10 @@ class TestTracked:
 
 
 class TestStaged:
-    """What the next commit adds or changes."""
+    """Changes of the next commit."""
 
     def test_what_is_read(self, repository: Path) -> None:
-        """The content in the index is read: not that of the work tree, and not what was committed before."""
+        """The content in the index is read, not that of the work tree or of earlier commits."""
         put(repository, "before", KEY.encode())
         commit(repository)
         name = put(repository, "file", f"a\n {KEY}".encode())
@@ -341,7 +341,7 @@ class TestStaged:
         assert (scan.files, scan.objects, scan.size, scan.scope) == (0, 3, len(f"a\n {KEY}content{OTHER}"), STAGED)
 
     def test_a_bare_repository(self, root: Path) -> None:
-        """Where there is no work tree nothing is staged, which is reported."""
+        """Without a work tree, nothing is staged, which is reported."""
         made(root / "bare", "--bare")
         assert unread(scanned(STAGED, "bare")) == [("git", "there is no work tree here, and so nothing is staged")]
 
@@ -350,7 +350,7 @@ class TestHistory:
     """Every object that git keeps."""
 
     def test_a_deleted_file(self, repository: Path) -> None:
-        """A key in a deleted file is found with each commit that put it somewhere, and the path there."""
+        """A key in a deleted file is found with each commit that added it, and the path there."""
         name = put(repository, "file", f"a\n {KEY}".encode())
         first = commit(repository)
         git(repository, "mv", "file", "two\nlines")
@@ -365,7 +365,7 @@ class TestHistory:
         assert scan.objects == len(git(repository, "cat-file", "--batch-all-objects", "--batch-check").split("\n"))
 
     def test_other_objects(self, repository: Path) -> None:
-        """A key is found in the message of a commit or a tag, in a name, and in what nothing leads to."""
+        """A key is found in the message of a commit or a tag, in a name, and in an unreachable object."""
         put(repository, KEY, b"content")
         here = commit(repository)
         git(repository, "rm", "-q", KEY)
@@ -392,7 +392,7 @@ class TestHistory:
         assert carriers(scan) == [[(each, path) for each in (here, None) for path in paths]]
 
     def test_fallback_files(self, repository: Path) -> None:
-        """A fallback file that git tracks may not hold a key any more, and is read with the files."""
+        """A fallback file that git tracks may not hold a key any more, so it is read like other files."""
         put(repository, "config/secret.key", KEY.encode())
         scanning = scanner(KEY)
         within = scanning.repository(".")
@@ -415,7 +415,7 @@ class TestHistory:
         assert (scanned(HISTORY).findings, len(before)) == (before, 5)
 
     def test_limits(self, repository: Path, root: Path) -> None:
-        """Why a history is incomplete is reported, and what is there is read."""
+        """The reason for an incomplete history is reported, and existing objects are read."""
         put(repository, "file", KEY.encode())
         commit(repository)
         commit(repository)
@@ -424,7 +424,7 @@ class TestHistory:
         assert ([place for place, _ in unread(scan)], len(scan.findings)) == (["git history"], 1)
 
     def test_a_submodule(self, repository: Path) -> None:
-        """The name of a submodule is searched. Its history is another repository's, which does not matter."""
+        """The name of a submodule is searched. Its history is in another repository, and does not matter."""
         git(repository, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},m-{KEY}")
         scan = scanned(HISTORY)
         assert found(scan, "where", "path") == [(Where.NAME, "[redacted]")]
@@ -432,11 +432,11 @@ class TestHistory:
 
 
 class TestUnknownKeys:
-    """A key that was unknown until it was found is in no path that is shown."""
+    """No path shows a key that was unknown until it was found."""
 
     @pytest.mark.parametrize("scope", [FILES, STAGED, HISTORY])
     def test_names(self, repository: Path, scope: Scope) -> None:
-        """The names of directories show neither a key that is assigned nor one of a key file, also in base64."""
+        """The name of a directory shows neither an assigned key nor the key of a key file, also in base64."""
         assigned, kept = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         for name in (f"a/{assigned}/x", f"{base64.b64encode(assigned.encode()).decode()}/x", f"b/{assigned[:20]}/x"):
             put(repository, name, f"{V1}={assigned}".encode())
@@ -445,7 +445,7 @@ class TestUnknownKeys:
 
 
 class TestWhatGitLacks:
-    """What git does not have, or does not return, is reported, and the rest is read."""
+    """Objects that git does not have, or does not return, are reported, and the rest is read."""
 
     @pytest.mark.parametrize("scope", [FILES, STAGED, HISTORY])
     @pytest.mark.parametrize("is_committed", [True, False])
@@ -463,7 +463,7 @@ class TestWhatGitLacks:
         [(HISTORY, "b", BLOCK_BYTES // 2), (STAGED, "b", BLOCK_BYTES // 2), (FILES, "config/b.key", 0)],
     )
     def test_a_damaged_object(self, repository: Path, scope: Scope, path: str, size: int) -> None:
-        """A damaged object makes a scan incomplete and does not end it."""
+        """A damaged object makes a scan incomplete, and the scan continues."""
         write("a", KEY)
         name = put(repository, path, secrets.token_bytes(BLOCK_BYTES))
         os.truncate(object_file(repository, name), size)
@@ -483,7 +483,7 @@ class TestWhatGitLacks:
     def test_a_git_that_fails(
         self, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: Scope, script: str
     ) -> None:
-        """A git that fails between one command and the next, or ends before all objects are read, is reported."""
+        """A git process that fails or ends before all objects are read is reported."""
         for name in "ab":
             put(repository, name, name.encode())
         replace_git(monkeypatch, tmp_path, f'case "$*" in *rev-parse*) exec "$GIT" "$@";; esac; {script}')

@@ -1,4 +1,4 @@
-"""Sealed text, and the boundary."""
+"""Sealed text, and the boundary that contains keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TestSealedStr:
     """A `SecretStr` whose text is in no attribute."""
 
     def test_it_is_a_secret_str(self) -> None:
-        """It reads, compares and measures like one."""
+        """A sealed text reads, compares and has a length like a `SecretStr`."""
         text = secrets.token_urlsafe(32)
         sealed = SealedStr(text)
         assert isinstance(sealed, SecretStr)
@@ -39,7 +39,7 @@ class TestSealedStr:
 
     @pytest.mark.parametrize("shown", [str, "{}".format, "%s".__mod__, lambda sealed: f"{sealed}"], ids=range(4))
     def test_it_has_no_text(self, shown: Callable[[SealedStr], str]) -> None:
-        """A framework that uses `str()` of a secret as a key gets an error; the repr is masked."""
+        """`str()` of a secret is an error, since a framework could use the mask as a key. The repr is masked."""
         sealed = SealedStr(secrets.token_urlsafe(32))
         with pytest.raises(TypeError, match=r"a secret has no str\(\): call get_secret_value\(\)"):
             shown(sealed)
@@ -47,7 +47,7 @@ class TestSealedStr:
 
     @pytest.mark.parametrize("pickler", [pickle, cloudpickle, dill], ids=lambda module: module.__name__)
     def test_its_attributes_are_not_pickled(self, pickler: ModuleType) -> None:
-        """Not even libraries that pickle functions pickle what `vars()` returns; its copy is the same object."""
+        """Libraries that pickle functions cannot pickle the `vars()` of a secret. A copy is the same object."""
         attributes = vars(SealedStr(secrets.token_urlsafe(32)))
         for each in (attributes, *attributes.values()):
             with pytest.raises(TypeError, match="secrets are not pickled"):
@@ -56,7 +56,7 @@ class TestSealedStr:
         assert [copy.copy(each) for each in attributes.values()] == [*attributes.values()]
 
     def test_its_hash_is_not_the_texts(self) -> None:
-        """Equal secrets have equal hashes, and no guess can be compared with one."""
+        """Equal secrets have equal hashes, and no guess can be compared with a hash."""
         text = secrets.token_urlsafe(32)
         assert hash(SealedStr(text)) == hash(SealedStr(text)) != hash(text)
 
@@ -71,15 +71,15 @@ class TestSealedStr:
     ],
 )
 def test_the_name_of_a_type(error: Exception, name: str) -> None:
-    """A type's name is shown where it is an ASCII identifier, which cannot break or forge a line."""
+    """The name of a type is shown if it is an ASCII identifier, which cannot break or forge a line."""
     assert type_name(error) == name
 
 
 class TestContain:
-    """No frame and no text of what goes wrong inside gets out."""
+    """No frame and no text of an error leaves the boundary."""
 
     def test_a_result(self) -> None:
-        """A result is returned as it is."""
+        """A result is returned unchanged."""
         assert contain(lambda: 42) == 42
 
     @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ class TestContain:
         ],
     )
     def test_a_failure(self, error: type[BaseException], becomes: type[BaseException]) -> None:
-        """An error is named by its type; an interrupt stays one; both without text, chain and frames."""
+        """An error is named by its type, and an interrupt stays one. Neither has a text, chain or frames."""
         key = secrets.token_urlsafe(32)
 
         def fail() -> None:

@@ -1,4 +1,4 @@
-"""Known keys: which there are, and where each is in bytes: as it is, encoded, wrapped and within longer text."""
+"""Known keys, and where each is in bytes: plain, encoded, wrapped and within longer text."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 GENERATORS = [policy.generator for policy in POLICIES]
 KEYS = good_keys()
 KEY1, KEY2 = KEYS[V1].encode(), KEYS[V2].encode()
-KEY3 = secrets.token_urlsafe(48).encode()  # of a length that no approved generator makes
+KEY3 = secrets.token_urlsafe(48).encode()  # a length that no approved generator makes
 ALPHABET = (string.ascii_letters + string.digits + "+/-_").encode()
 OTHERS = bytes(each for each in range(256) if each not in ALPHABET)
 SMALL_TEXT, WINDOW = 1 << 13, 1 << 20
 
 
 def known(key: bytes) -> KnownKey:
-    """Return what is known of a key."""
+    """Return a known key."""
     return KnownKey(fingerprint_of(key.decode()))
 
 
 def searching(*keys: bytes, live: bool) -> KeySearch:
-    """Search for keys: for themselves, or for their fingerprints alone."""
+    """Return a search for keys, or for their fingerprints alone."""
     at_hand = [(SealedStr(key.decode()), known(key)) for key in keys] if live else []
     by_fingerprint = {each.fingerprint: each for each in map(known, keys)}
     return KeySearch(by_fingerprint, at_hand, GENERATORS, [key for key, _ in at_hand])
@@ -69,7 +69,7 @@ EACH_KEY = pytest.mark.parametrize("key", [KEY1, KEY2, KEY3], ids=["base64url", 
 
 
 def found(keys: KeySearch, data: bytes) -> set[Occurrence]:
-    """Return what is found in bytes, in all that may be text there."""
+    """Return what is found in all text of some bytes."""
     return {
         (start + offset * step, key, encodings)
         for text, start, step, forms in views(data)
@@ -109,10 +109,10 @@ ENCODED = pytest.mark.parametrize(("encode", "forms"), ENCODINGS.values(), ids=E
 
 
 class TestKnownKeys:
-    """Which keys are searched for, and what is known of each."""
+    """The keys that are searched for, and the known facts of each."""
 
     def test_values_at_hand(self, tmp_path: Path) -> None:
-        """Each variable's value is searched for, and each line of a fallback file, but no placeholder."""
+        """Each variable's value is searched for, and each line of a fallback file, except placeholders."""
         lines = [secrets.token_urlsafe(32), secrets.token_urlsafe(32), "CHANGE_ME"]
         (tmp_path / "config").mkdir(0o700)
         (tmp_path / "config" / "secret.key").write_text("\n".join(lines), "ascii")
@@ -126,16 +126,16 @@ class TestKnownKeys:
 
     @pytest.mark.parametrize("is_sound", [True, False])
     def test_a_given_value(self, *, is_sound: bool) -> None:
-        """The secret of a value that an operator passes is unknown; the value may pass as the key of any."""
+        """The secret of an operator's value is unknown. The value need only be a possible key of any secret."""
         key = SealedStr(secrets.token_urlsafe(32) if is_sound else "short")
         assert given_value(key) == (key, None, KEYS_FROM, is_sound)
 
     def test_what_the_sources_know(self) -> None:
-        """What each source knows of a key is combined. Of two secrets or environments, the first counts."""
+        """The facts of all sources are combined. The first secret and the first environment count."""
         keys = [secrets.token_urlsafe(32) for _ in range(3)]
         one, two, three = map(fingerprint_of, keys)
         records = [
-            draft(Event.SEALED, sealed=hash_of(b"torn")),  # of no key
+            draft(Event.SEALED, sealed=hash_of(b"torn")),  # the fingerprint of no known key
             rotated(NOW, one),
             rotated(NOW, two, environment="dev"),
             rotated(NOW, one, environment="dev"),
@@ -149,12 +149,12 @@ class TestKnownKeys:
 
 
 class TestViews:
-    """What may be text in bytes."""
+    """The parts of bytes that may be text."""
 
     @pytest.mark.parametrize(("order", "shift"), [("utf-16-le", 0), ("utf-16-be", 1)])
     @pytest.mark.parametrize("before", [b"", b"\xff\xfe", b"\xfe\xff", b"\xff\xff\xff", b"\0\0\0"])
     def test_utf_16(self, order: str, shift: int, before: bytes) -> None:
-        """All bytes are a view. So are printable characters in UTF-16, in either order and wherever they begin."""
+        """All bytes are one view. Printable UTF-16 is another, in either byte order and wherever it begins."""
         text = f"{string.printable[:95]}\t\r\n"
         data = before + text.encode(order) + b"\xff\xff"
         assert next(views(data)) == (data, 0, 1, ())
@@ -167,7 +167,7 @@ class TestViews:
         assert len([*views(("x" * length).encode(order))]) == count
 
     def test_several(self) -> None:
-        """Each stretch of UTF-16 is a view, and a character beyond ASCII ends it. Without zero bytes there is none."""
+        """Each stretch of UTF-16 is a view, which ends at a non-ASCII character. It needs zero bytes."""
         one, other = "a" * 50, "b" * 60
         assert [*views(f"{one}é{other}é".encode("utf-16-le"))][1:] == [
             (one.encode(), 0, 2, (UTF_16,)),
@@ -178,24 +178,24 @@ class TestViews:
 
 @BOTH
 class TestForms:
-    """In which forms a key is found, and where."""
+    """The forms in which a key is found, and its place."""
 
     @EACH_KEY
     @ENCODED
     def test_a_key_by_itself(self, keys: KeySearch, encode: Callable[[bytes], bytes], forms: Forms, key: bytes) -> None:
-        """A key between characters that no key has is found where it begins."""
+        """A key between other characters is found where it begins."""
         assert found(keys, b"before: " + encode(key) + b" after") == {(8, known(key), forms)}
 
     @pytest.mark.parametrize("before", range(5))
     def test_the_alignment_of_base64(self, keys: KeySearch, before: int) -> None:
-        """A key is found at the character that holds its first byte, however much is encoded around it."""
+        """A key is found at the character that holds its first byte, however much encoded text surrounds it."""
         for after in range(4):
             data = in_base64(b":" * before + KEY1 + b":" * after).rstrip(b"=")
             assert found(keys, b"> " + data) == {(2 + before * 4 // 3, known(KEY1), ("base64",))}
 
     @pytest.mark.parametrize("before", range(6))
     def test_encodings_after_more_of_their_characters(self, keys: KeySearch, before: int) -> None:
-        """Base64 and hexadecimal are decoded from wherever they begin in a run of their characters."""
+        """Base64 and hexadecimal are decoded from every possible beginning in a run of their characters."""
         data = b"/" * before + in_base64(b":" + KEY1 + b":")
         assert found(keys, data) == {(before + 1, known(KEY1), ("base64",))}
         data = b"f" * before + in_hexadecimal(b":" + KEY1 + b":")
@@ -213,36 +213,36 @@ class TestForms:
     @pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
     @pytest.mark.parametrize("before", ["", "x", "é", "key: "])
     def test_utf_16(self, keys: KeySearch, order: str, before: str) -> None:
-        """A key in UTF-16 is found at the first byte of it that is not zero."""
+        """A key in UTF-16 is found at its first byte that is not zero."""
         data = f"{before}\n{KEY1.decode()}é".encode(order)
         assert found(keys, data) == {(2 * len(before) + 2 + (order == "utf-16-be"), known(KEY1), (UTF_16,))}
 
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n    ", b"\r\n\t", b"=\n", b"=\r\n", b"\\\n", b"\\\n  "])
     @pytest.mark.parametrize(("width", "before"), [(64, 0), (64, 40), (76, 1), (76, 50)])
     def test_wrapped_base64(self, keys: KeySearch, end: bytes, width: int, before: int) -> None:
-        """Base64 over several lines is one text, also where it is indented or a mark continues a line."""
+        """Base64 over several lines is one text, also if it is indented or a mark continues a line."""
         data = b"data: " + wrapped(in_base64(b":" * before + KEY2 + b":::"), width, end)
         at = before * 4 // 3
         assert found(keys, data) == {(6 + at + at // width * len(end), known(KEY2), ("base64",))}
 
     def test_other_wrapped_text(self, keys: KeySearch) -> None:
-        """A key may be wrapped itself, and so may hexadecimal."""
+        """A wrapped key is found, also in hexadecimal."""
         assert found(keys, wrapped(KEY2, 64, b"\n")) == {(0, known(KEY2), ())}
         assert found(keys, wrapped(in_hexadecimal(KEY1), 60, b"\n")) == {(0, known(KEY1), ("hex",))}
 
     @pytest.mark.parametrize("lines", [8, 9])
     def test_how_many_lines(self, keys: KeySearch, lines: int) -> None:
-        """By its fingerprint a key is found over up to eight lines: more joined lines are not a key."""
+        """By its fingerprint, a key is found over up to eight lines. More lines are not joined."""
         data = b"\n".join([KEY2[:60], *(KEY2[60 + at : 61 + at] for at in range(lines - 2)), KEY2[58 + lines :]])
         assert (found(keys, data) == {(0, known(KEY2), ())}) is (keys is LIVE or lines == 8)
 
     def test_how_many_encodings(self, keys: KeySearch) -> None:
-        """A key is found in two encodings within each other, and not in three."""
+        """A key is found in two nested encodings, but not in three."""
         assert len(found(keys, in_base64(in_base64(KEY1)))) == 1
         assert found(keys, in_base64(in_base64(in_base64(KEY1)))) == set()
 
     def test_utf_16_is_not_counted(self, keys: KeySearch) -> None:
-        """UTF-16 is not counted as an encoding: PowerShell writes files in it, and encodes commands in it."""
+        """UTF-16 does not count as an encoding: PowerShell writes files and encodes commands in it."""
         data = in_utf_16(b"key: " + in_base64(in_base64(KEY1)))
         assert found(keys, data) == {(10, known(KEY1), (UTF_16, "base64", "base64"))}
         data = in_base64(in_utf_16(b"key: " + in_base64(KEY1) + b" #"))
@@ -251,10 +251,10 @@ class TestForms:
     @EACH_KEY
     @pytest.mark.parametrize("between", [b" ", b"+", b"/", b"\n", b"=", b'","', b"\\n", b"\0", b"\xc3\xa9"], ids=ascii)
     def test_twice(self, keys: KeySearch, key: bytes, between: bytes) -> None:
-        """A key is found as often as it is there."""
+        """Every occurrence of a key is found."""
         expected = {(at, known(key), ()) for at in (1, 1 + len(key + between))}
         if between == b"\\n" and keys is BY_FINGERPRINT and key is KEY3:
-            expected = {(1, known(key), ())}  # the n is before the second, whose length is no generator's
+            expected = {(1, known(key), ())}  # the n makes the second text longer than any generated key
         assert found(keys, b" " + key + between + key) == expected
 
     @settings(max_examples=100)
@@ -268,7 +268,7 @@ class TestForms:
         encoding: tuple[Callable[[bytes], bytes], Forms],
         around: tuple[bytes, int, int, bytes],
     ) -> None:
-        """In every form a key is found among any bytes, and nothing else is."""
+        """A key is found in every form among any bytes, and nothing else is found."""
         (encode, forms), (before, first, last, after) = encoding, around
         data = before + bytes([first]) + encode(KEY1) + bytes([last]) + after
         assert found(keys, data) == {(len(before) + 1, known(KEY1), forms)}
@@ -276,12 +276,12 @@ class TestForms:
 
 @BOTH
 class TestRespelled:
-    """A base64url key is the same key whatever the unused bits of its last character are."""
+    """A base64url key is the same for all values of the unused bits of its last character."""
 
     @pytest.mark.parametrize("size", [32, pytest.param(64, marks=pytest.mark.full)])
     @ENCODED
     def test_it_is_found(self, keys: KeySearch, encode: Callable[[bytes], bytes], forms: Forms, size: int) -> None:
-        """Whichever spelling is known, each one is found. Only the full run has the longer keys, of 16 spellings."""
+        """Every spelling is found, whichever one is known. Only the full run has the longer keys, with 16 spellings."""
         key = secrets.token_urlsafe(size)
         for known_as in (key, respelled(key)[0]):
             search = searching(known_as.encode(), live=keys is LIVE)
@@ -289,7 +289,7 @@ class TestRespelled:
                 assert found(search, b"before: " + encode(spelling.encode())) == {(8, known(key.encode()), forms)}
 
     def test_within_longer_text(self, keys: KeySearch) -> None:
-        """By its fingerprint a key is found where a generated key can be, and a live one anywhere."""
+        """By its fingerprint, a key is found where a generated key is possible, and a delivered one anywhere."""
         for spelling in map(str.encode, respelled(KEY1.decode())):
             for before, after in ((b"", b"xyz"), (b"a_b_", b"_c"), (b"xyz", b""), (b"\\n", b"x")):
                 assert found(keys, before + spelling + after) == {(len(before), known(KEY1), ())}
@@ -308,7 +308,7 @@ class TestWithinLongerText:
     @settings(max_examples=50)
     @given(before=st.lists(st.sampled_from(ALPHABET), max_size=80).map(bytes), key=st.sampled_from([KEY1, KEY2, KEY3]))
     def test_a_key_at_hand(self, before: bytes, key: bytes) -> None:
-        """A key that is at hand is found in any characters of its alphabet, and in base64 of them."""
+        """A delivered key is found among any characters of its alphabet, and in base64 of them."""
         assert (len(before), known(key), ()) in found(LIVE, before + key + before)
         encoded = in_base64(before + key + before)
         assert (len(before) * 4 // 3, known(key), ("base64",)) in found(LIVE, encoded)
@@ -331,7 +331,7 @@ class TestWithinLongerText:
         assert found(BY_FINGERPRINT, before + key + after) == {(len(before), known(key), ())}
 
     def test_not_by_fingerprint(self) -> None:
-        """By its fingerprint a key is not found where nothing shows where it begins, or how long it is."""
+        """By its fingerprint, a key is not found if nothing shows where it begins or how long it is."""
         assert found(BY_FINGERPRINT, b"xy" + KEY1 + b"x") == found(BY_FINGERPRINT, b"x" + KEY3) == set()
 
     def test_overlapping_keys(self) -> None:
@@ -343,7 +343,7 @@ class TestWithinLongerText:
     @pytest.mark.parametrize("generator", [*GENERATORS, Generator("token_urlsafe", 36), Generator("token_hex", 48)])
     @pytest.mark.parametrize("encode", [in_hexadecimal, in_base64, bytes], ids=["hexadecimal", "base64", "raw"])
     def test_a_list_of_generated_keys(self, encode: Callable[[bytes], bytes], generator: Generator) -> None:
-        """Each key of a list is found by its fingerprint, also in base64 that no padding ends."""
+        """Each key of a list is found by its fingerprint, also in base64 without padding at its end."""
         keys = [str(getattr(secrets, generator.function)(generator.size)).encode() for _ in range(9)]
         lines = [encode(key) for key in keys]
         expected = {sum(map(len, lines[:at])) + at: known(key) for at, key in enumerate(keys)}
@@ -351,7 +351,7 @@ class TestWithinLongerText:
         assert {offset: key for offset, key, _ in found(search, b"\n".join(lines))} == expected
 
     def test_the_least_variety(self) -> None:
-        """A key with the fewest different characters that one may have is found by its fingerprint."""
+        """A key with the minimum of different characters is found by its fingerprint."""
         characters = secrets.SystemRandom().sample("0123456789abcdef", MIN_DISTINCT_HEXADECIMAL)
         key = "".join([*characters, *(secrets.choice(characters) for _ in range(118))]).encode()
         assert found(searching(key, live=False), key) == {(0, known(key), ())}
@@ -359,11 +359,11 @@ class TestWithinLongerText:
 
 @BOTH
 class TestNothing:
-    """Where there is no key, none is found."""
+    """Without a key in the bytes, nothing is found."""
 
     @EACH_KEY
     def test_near_misses(self, keys: KeySearch, key: bytes) -> None:
-        """A key that lacks a character, or has another one in any place, is not found."""
+        """A key with a missing or changed character at any place is not found."""
         others = (key[:at] + (b"A" if key[at] in b"0123" else b"1") + key[at + 1 :] for at in range(len(key)))
         assert [each for each in (key[1:], key[:-1], *others) if found(keys, each)] == []
 
@@ -384,7 +384,7 @@ class TestNothing:
 
 
 class TestParts:
-    """Whether text shows a part of a hidden key."""
+    """The parts of a hidden key in text."""
 
     @pytest.mark.parametrize("key", [KEY1, KEY2], ids=["base64url", "hexadecimal"])
     @pytest.mark.parametrize("change", [bytes, bytes.upper, bytes.lower, lambda part: part[::-1]])
@@ -395,14 +395,14 @@ class TestParts:
         assert not any(LIVE.shows_part(b"~" + part[1:] + b"~") for part in parts)
 
     def test_nothing_is_hidden(self) -> None:
-        """Nothing is a part of a key that is not at hand, or that is shorter than six characters."""
+        """A key that is only known by its fingerprint, or has fewer than six characters, has no parts."""
         assert not LIVE.shows_part(b"")
         assert not BY_FINGERPRINT.shows_part(KEY1)
         for value in ("", "a", "abcde"):
             assert not KeySearch({}, [], (), [SealedStr(value)]).shows_part(b"abcdefghijkl")
 
     def test_the_end_of_a_respelled_key(self) -> None:
-        """The last six characters are a part in every spelling, whichever of them is at hand."""
+        """The last six characters are a part in every spelling, whichever spelling is known."""
         keys = [KEY1.decode(), *respelled(KEY1.decode())]
         for at_hand in keys:
             search = searching(at_hand.encode(), live=True)
@@ -432,7 +432,7 @@ HOSTILE: dict[str, tuple[bytes, float]] = {
     "keys without an end": (KEY1, 10),
     "keys as words": (KEY1 + b" ", 10),
 }
-"""What is repeated, and how many lines of Python may be run for a character of it, at most."""
+"""Text to repeat, and the maximum number of lines of Python for each character."""
 WINDOWS = [
     pytest.param(unit, id=name, marks=[pytest.mark.full] * (most > 0.3 or name == "short lines"))
     for name, (unit, most) in HOSTILE.items()
@@ -440,7 +440,7 @@ WINDOWS = [
 
 
 def found_in_repeated(unit: bytes, size: int) -> int:
-    """Search text that repeats a unit, and return how many lines of Python were run for it."""
+    """Search text that repeats a unit, and return how many lines of Python ran."""
     count, before = itertools.count(), sys.gettrace()
 
     def traced(_frame: FrameType, _event: str, _argument: object) -> object:
@@ -458,16 +458,16 @@ def found_in_repeated(unit: bytes, size: int) -> int:
 
 
 class TestHostileText:
-    """Text that somebody made to slow a scan down."""
+    """Text that is made to slow a scan down."""
 
     @pytest.mark.parametrize(("unit", "most"), HOSTILE.values(), ids=HOSTILE)
     def test_how_much_is_done(self, unit: bytes, most: float) -> None:
-        """Text that cannot be a key is neither hashed nor decoded. For twice as much text twice as much is done."""
+        """Text that cannot be a key is neither hashed nor decoded. Twice as much text takes twice as much work."""
         once, twice = (found_in_repeated(unit, size) for size in (SMALL_TEXT, 2 * SMALL_TEXT))
         assert once <= most * SMALL_TEXT
         assert twice <= 2.1 * once + 100
 
     @pytest.mark.parametrize("unit", WINDOWS)
     def test_a_whole_window(self, unit: bytes) -> None:
-        """As much as is searched together is searched at once. Only the full run has the texts that take a second."""
+        """Text up to the maximum that is searched together is searched at once. The slow texts are in the full run."""
         assert bool(found(LIVE, b"x" * 43 + unit * (WINDOW // len(unit)) + b"!")) is (KEY1 in unit)

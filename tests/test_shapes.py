@@ -1,4 +1,4 @@
-"""The records in the operations log and its head file: their JSON, and the values that no field accepts."""
+"""The records in the operations log and its head file: their JSON, and invalid values."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class TestRecord:
     """A line of the log."""
 
     def test_line(self) -> None:
-        """A line is compact JSON with every field in a fixed order and times in UTC, and is parsed without a loss."""
+        """A line is compact JSON with every field in a fixed order and times in UTC, and is read back unchanged."""
         assert FULL.line() == LINE
         assert FULL.as_dict() == FIELDS | {"hash": hash_of(LINE)}
         assert replace(FULL).as_dict() == FIELDS
@@ -97,7 +97,7 @@ class TestRecord:
         assert FULL.validation == Validation(**VALIDATION)
 
     def test_fields_that_do_not_apply(self) -> None:
-        """A field that does not apply is null, and a draft has the first number."""
+        """An absent field is null, and a draft has the number 1."""
         least = replace(draft(Event.REVOKED), recorded_at=FULL.recorded_at).as_dict()
         known = {"schema": 1, "sequence": 1, "recorded_at": "2026-11-02T08:30:00Z", "event": "revoked"}
         assert least == dict.fromkeys(FIELDS) | known
@@ -141,22 +141,22 @@ class TestRecord:
                 record.schema = 1  # type: ignore[misc, union-attr]
 
     def test_subject(self) -> None:
-        """The subject is the name of the secret, or says that it is unknown."""
+        """The subject is the name of the secret, or says that the secret is unknown."""
         assert FULL.subject == "secret.key"
         assert draft(Event.REVOKED).subject == "an unknown secret"
 
     @pytest.mark.parametrize("step", ["gate", "startup", "functions", "log"])
     def test_open_steps(self, step: str) -> None:
-        """The open steps are those that are not done; a record without a validation has none."""
+        """The open steps are those that are not done. A record without a validation has none."""
         assert FULL.open_steps == draft(Event.REVOKED).open_steps == ()
         assert replace(FULL, validation=Validation(**VALIDATION | {step: Proof.NOT_DONE})).open_steps == (step,)
 
 
 class TestHash:
-    """The hash of a line, which the next record repeats."""
+    """The hash of a line, which the next record contains."""
 
     def test_hash_of_a_line(self) -> None:
-        """The hash is the SHA-256 of the line's bytes."""
+        """The hash is the SHA-256 of the bytes of the line."""
         assert hash_of(b"line") == f"sha256:{sha256(b'line').hexdigest()}"
         assert is_hash(hash_of(b""))
 
@@ -165,7 +165,7 @@ class TestHash:
         ["", "0a" * 32, f"sha256:{'0A' * 32}", f"sha256:{'0a' * 31}", f"sha256:{'0a' * 32}\n", f"md5:{'0a' * 16}"],
     )
     def test_not_a_hash(self, text: str) -> None:
-        """A hash has one spelling."""
+        """A hash has only one spelling."""
         assert not is_hash(text)
 
 
@@ -173,7 +173,7 @@ class TestHead:
     """The content of the head file."""
 
     def test_line(self) -> None:
-        """A head is one line of JSON, and is parsed as it was written."""
+        """A head is one line of JSON, and is read back unchanged."""
         fields = {"sequence": 1, "hash": hash_of(b"line")}
         assert HEAD.as_dict() == fields
         assert HEAD.line() == json.dumps({"schema": 1} | fields, separators=(",", ":")).encode()

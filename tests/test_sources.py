@@ -1,4 +1,4 @@
-"""Where values and the set-up come from, and what is read of them."""
+"""The sources of values and of the set-up, and how they are read."""
 
 from __future__ import annotations
 
@@ -87,28 +87,28 @@ def _in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def first(environ: dict[str, str], **more: Any) -> Reading:
-    """Read the two secrets, and return the first reading."""
+    """Return the first reading of the two secrets."""
     return read(POLICIES, variables_read(POLICIES), environment=Environment(environ), now=NOW, **more)[0]
 
 
 def setup(environ: dict[str, str], **more: Any) -> Setup:
-    """Read the two secrets, and return the set-up."""
+    """Return the set-up that is read with the two secrets."""
     return first(environ, **more).setup
 
 
 def new_fingerprint() -> str:
-    """Make the fingerprint of a key that no other test has."""
+    """Return the fingerprint of a new key."""
     return fingerprint(SealedStr(secrets.token_urlsafe(32)))
 
 
 def spelled(text: str) -> str:
-    """Write two fingerprints for `{a}` and `{b}`, and the first one in upper case for `{A}`."""
+    """Replace `{a}` and `{b}` by two fingerprints, and `{A}` by the first one in upper case."""
     a = new_fingerprint()
     return text.format(a=a, b=new_fingerprint(), A=a.upper())
 
 
 class TestEnvironment:
-    """Single variables, of a mapping or of the process."""
+    """The variables of a mapping or of the process."""
 
     def test_the_processes_own(self) -> None:
         """Without a mapping, the variables of the process are read."""
@@ -120,7 +120,7 @@ class TestEnvironment:
             assert environment.get("OTHER") is None
 
     def test_case(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The variables of a process on Windows are the same in any case; those of a mapping are not."""
+        """On Windows, the case of process variables does not matter. For a mapping it does."""
         near = {V1.lower(): "x"}
         assert [miss.name for miss in setup(near).near_misses] == [*near]
         with monkeypatch.context() as patched:
@@ -130,7 +130,7 @@ class TestEnvironment:
                 assert distinguishes == [name == "posix", True]
 
     def test_a_mapping_that_does_not_list_what_it_has(self) -> None:
-        """Each variable is asked for by its name: one that is merely not listed loosens no check."""
+        """Each variable is read by its name, so a variable that is missing from a listing loosens no check."""
 
         class Unlisted(dict[str, str]):
             def __iter__(self) -> Iterator[str]:
@@ -145,7 +145,7 @@ class TestEnvironment:
         assert Environment(environ).offer(POLICIES[0]) == Offer("environment", V1, NO_TEXT, absent)
 
     def test_an_offer_of_a_value(self) -> None:
-        """A value is one line, as it is."""
+        """A value is one unchanged line."""
         assert Environment({V1: " \n"}).offer(POLICIES[0]).text == TextFile(lines=(SealedStr(" \n"),))
 
 
@@ -172,13 +172,13 @@ class TestKeyFiles:
 
     @posix_only
     def test_a_link_to_nothing(self, config: Path) -> None:
-        """A link whose target is gone has a separate message."""
+        """A link to a missing file has a separate message."""
         (config / "secret.key").symlink_to("..data/secret.key")
         offer = KeyFiles(str(config), None, off="").offer(POLICIES[0])
         assert offer.absent == ", and config/secret.key is a broken link"
 
     def test_no_directory(self) -> None:
-        """Where nothing names the directory, the file is looked for under the working directory."""
+        """Without a named directory, the file is read below the working directory."""
         offer = KeyFiles(None, None, off="").offer(POLICIES[0])
         assert offer.absent == ", and there is no config/secret.key"
         assert (offer.text, offer.fix) == (NO_TEXT, "")
@@ -208,7 +208,7 @@ class TestKeyFiles:
     def test_the_fix_of_an_unsafe_file(
         self, monkeypatch: pytest.MonkeyPatch, unreadable: list[str], exposed: list[str], fix: str
     ) -> None:
-        """The fix is that of the fault alone. Where others could write the file, its key is compared or not used."""
+        """Each fault has a separate fix. The fix of a file that others could write does not trust its key."""
         text = TextFile(exists=True, unreadable=tuple(unreadable), exposed=tuple(exposed))
         monkeypatch.setattr(KeyFiles, "read", lambda *_: text)
         offer = KeyFiles("config", None, off="").offer(POLICIES[0])
@@ -216,7 +216,7 @@ class TestKeyFiles:
 
     @pytest.mark.parametrize("named_by", [None, "environment", "argument", "model"])
     def test_no_fix_is_too_long(self, monkeypatch: pytest.MonkeyPatch, named_by: NamedBy | None) -> None:
-        """Whatever is wrong with a file, the line of its fix has at most 180 characters."""
+        """The line of the fix has at most 180 characters for every fault of a file."""
         whys = (UTF_16, NOT_UTF_8, CHANGED, NOT_ALLOWED, NOT_REGULAR, CANNOT_BE_READ, TOO_LARGE.format(MAX_FILE_BYTES))
         for why, exposed in product(((), *[(each,) for each in whys]), ((), (IN_WRITABLE,), (BELOW_WRITABLE,))):
             text = TextFile(exists=True, unreadable=why, exposed=exposed)
@@ -247,7 +247,7 @@ class TestKeyFiles:
     def test_the_fix_is_enough(
         self, config: Path, spoil: Callable[[Path, str], object], fault: str, action: Callable[[Path, str], object]
     ) -> None:
-        """Whoever does what the fix says, and nothing else, has the key of the file in use."""
+        """The fix alone is enough: then the key of the file is in use."""
         key = good_keys()[V1]
         spoil(config / "secret.key", key)
         reading = first({}, config_dir=config)
@@ -259,9 +259,9 @@ class TestKeyFiles:
     @root_only
     @pytest.mark.parametrize(("mode", "mode_of_directory"), [(0o600, 0o700), (0o600, 0o755), (0o000, 0o755)])
     def test_the_fix_of_permissions_is_enough(self, mode: int, mode_of_directory: int) -> None:
-        """After the fix, another user reads the key: neither the file nor its directory prevents that."""
+        """After the fix, the user of the service can read the key: neither the file nor its directory prevents it."""
         key = good_keys()[V1]
-        # Not below pytest's own directory, which other users cannot enter.
+        # Not below pytest's directory, which other users cannot enter.
         with tempfile.TemporaryDirectory() as directory:
             file, service = put(Path(directory) / "secret.key", key, mode), 65534
             Path(directory).chmod(mode_of_directory)
@@ -280,7 +280,7 @@ class TestKeyFiles:
 
     @pytest.mark.parametrize("make", [Path.mkdir, pytest.param(lambda path: path.symlink_to(path), marks=posix_only)])
     def test_the_fix_of_what_cannot_be_read(self, config: Path, make: Callable[[Path], None]) -> None:
-        """The variable comes before a file that cannot be read."""
+        """The variable is used even if the file cannot be read."""
         make(config / "secret.key")
         assert not first({}, config_dir=config).found
         assert first(good_keys(), config_dir=config).used.source == "environment"
@@ -301,13 +301,13 @@ class TestKeyFiles:
         ],
     )
     def test_the_command(self, exposed: list[str], named_by: NamedBy | None, fix: str) -> None:
-        """The command is for the highest fault: of a directory above, of the directory, of the file."""
+        """The command fixes the highest fault first: a directory above, the directory, the file."""
         assert chmod(TextFile(exposed=tuple(exposed)), shown_path("config/x", named_by), named_by) == fix
 
     @posix_only
-    @pytest.mark.skipif(shutil.which("namei") is None, reason="namei is of util-linux")
+    @pytest.mark.skipif(shutil.which("namei") is None, reason="namei is a program of util-linux")
     def test_the_commands_are_enough(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A clone under umask 0 is safe after the commands. Each look says which command is next."""
+        """A clone under umask 0 is safe after the commands. Each finding has the next command."""
         monkeypatch.chdir(config.parent)
         for path, mode in ((put(config / LIST, ""), 0o666), (config, 0o777), (config.parent, 0o777)):
             path.chmod(mode)
@@ -327,10 +327,10 @@ class TestKeyFiles:
 
 
 class TestReading:
-    """Which offer delivers a secret."""
+    """The offer that delivers a secret."""
 
     class Vault:
-        """A source of a test's own."""
+        """A source of the test."""
 
         def __init__(self, **text: Any) -> None:
             self._text = TextFile(**text)
@@ -353,12 +353,12 @@ class TestReading:
 
     @pytest.mark.parametrize("text", [{"unreadable": ("is locked",)}, {"lines": ("v",), "exposed": ("is open",)}])
     def test_a_source_that_refuses(self, text: dict[str, Any]) -> None:
-        """No later source is asked where a source has a value that may not be used."""
+        """After a source with an invalid value, no other source is asked."""
         reading = first({V1: "x"}, sources=[self.Vault(**text)])
         assert (reading.used.source, reading.found, reading.value) == ("vault", False, None)
 
     def test_no_value(self, config: Path) -> None:
-        """A file that is off delivers nothing; of two lines neither is the value."""
+        """A disabled file delivers nothing, and a file with two lines delivers neither."""
         put(config / "secret.key", "x")
         reading = first({}, config_dir=config, require_env_only=True)
         assert (reading.used, reading.found, reading.value) == (NOTHING, False, None)
@@ -367,7 +367,7 @@ class TestReading:
         assert (reading.used.source, reading.found, reading.value) == ("file:config/secret.key", True, None)
 
     def test_the_marker(self) -> None:
-        """The expiry marker is read from the environment; an empty one is unset."""
+        """The expiry marker is read from the environment. An empty one is unset."""
         name = f"{V1}_EXPIRES_AT"
         assert first({name: "2027-01-15T00:00Z"}).expires_at == datetime(2027, 1, 15, tzinfo=UTC)
         assert first({name: "never"}).expires_at is None
@@ -377,7 +377,7 @@ class TestReading:
 
 @pytest.mark.usefixtures("_in_directory")
 class TestDirectory:
-    """The config directory, and why it cannot be used: whatever is there instead could hide a revocation list."""
+    """The config directory and its faults: any other object at its path could hide a revocation list."""
 
     @pytest.mark.parametrize(
         ("argument", "variable", "model", "expected"),
@@ -392,7 +392,7 @@ class TestDirectory:
     def test_what_names_it(
         self, argument: str | None, variable: str, model: str | None, expected: tuple[str, str | None]
     ) -> None:
-        """The argument comes before the variable, and that before the model."""
+        """The argument wins over the variable, and the variable over the model."""
         found = config_directory(Environment({CONFIG_DIR: variable}), argument, ModelSetup(config_dir=model))
         assert found == expected
 
@@ -410,7 +410,7 @@ class TestDirectory:
         ],
     )
     def test_a_fault(self, tmp_path: Path, named: str, fault: str) -> None:
-        """A named directory must be there; the default one need not be, but nothing else may be in its place."""
+        """A named directory must exist. The default one may be missing, but nothing else may be at its path."""
         (tmp_path / "file").touch()
         (tmp_path / "directory").mkdir()
         if os.name == "posix":
@@ -419,8 +419,8 @@ class TestDirectory:
         found = setup({}, config_dir=named)
         assert (found.directory_named_by, found.directory_fault) == ("argument", fault)
         (tmp_path / "argument").mkdir()
-        beside = setup({}, config_dir="argument", model_setup=ModelSetup(config_dir=named))
-        assert beside.model_directory_fault == ("" if fault == "does not exist" else fault)
+        both = setup({}, config_dir="argument", model_setup=ModelSetup(config_dir=named))
+        assert both.model_directory_fault == ("" if fault == "does not exist" else fault)
         assert setup({}, model_setup=ModelSetup(config_dir=named)).directory_fault == fault
         if named in {"file", "link", "loop"}:
             (tmp_path / named).rename(tmp_path / "config")
@@ -434,7 +434,7 @@ class TestDirectory:
 
     @posix_only
     def test_a_working_directory_that_was_deleted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing is found under a deleted working directory, whatever was there."""
+        """Nothing is found under a deleted working directory."""
         (tmp_path / "gone").mkdir()
         monkeypatch.chdir(tmp_path / "gone")
         (tmp_path / "gone").rmdir()
@@ -442,11 +442,11 @@ class TestDirectory:
 
 
 class TestSwitches:
-    """Where fallback files are off, and where temporary keys are refused."""
+    """The switches of fallback files and of temporary keys."""
 
     @pytest.mark.parametrize("value", ["1", "true", "YES", "On", "0", "False", "no", "OFF", ""])
     def test_known(self, value: str) -> None:
-        """The two switches point in opposite directions; empty is unset."""
+        """The two switches have opposite meanings. Empty is unset."""
         on = value.lower() in {"1", "true", "yes", "on"}
         protected, allowed = setup({PROTECTED: value}), setup({ALLOW: value})
         assert (protected.protected, protected.files_off, protected.unknown_switches) == (on, on, ())
@@ -454,7 +454,7 @@ class TestSwitches:
 
     @pytest.mark.parametrize("value", ["2", "maybe", " true", "ye", "\n"])
     def test_unknown(self, value: str) -> None:
-        """An unknown value is reported, and the stricter side holds."""
+        """An unknown value is reported, and the stricter setting applies."""
         found = setup({PROTECTED: value})
         assert (found.protected, found.files_off, found.unknown_switches) == (True, True, (PROTECTED,))
         found = setup({ALLOW: value})
@@ -471,7 +471,7 @@ class TestSwitches:
         ],
     )
     def test_any_is_enough(self, environ: dict[str, str], *, off: bool, off_by_model: bool) -> None:
-        """The switch turns on what the model turned off, and nothing what a protected environment or a caller did."""
+        """The switch turns on what the model turned off, but nothing that the environment or a caller turned off."""
         for model_setup, expected in ((ModelSetup(), off), (ModelSetup(file_fallback=False), off_by_model)):
             assert setup(environ, model_setup=model_setup).files_off is expected
             assert are_files_off(Environment(environ), model_setup) is expected
@@ -488,17 +488,17 @@ class TestSwitches:
         ],
     )
     def test_why_files_are_off(self, environ: dict[str, str], more: dict[str, Any], why: str) -> None:
-        """Where fallback files are off because the environment is protected, the message says so."""
+        """If fallback files are off because the environment is protected, the message says so."""
         offer = first(environ, **more).offers[-1]
         assert (offer.is_off, offer.absent) == (True, f" ({why})")
 
     def test_temporary_keys(self) -> None:
-        """Keys are temporary where the variable is set to anything."""
+        """Keys are temporary if the variable has any value."""
         assert [setup({"ROBODJ_SECRETS_EPHEMERAL": value}).ephemeral for value in ("0", "")] == [True, False]
 
 
 def test_the_set_up_of_a_model(config: Path) -> None:
-    """What a model declares reaches the checks, and an instance that is made without guard()."""
+    """The model's set-up applies to the checks, and to an instance that is made without guard()."""
 
     class Strict(RuntimeSecrets, config_dir=config, file_fallback=False, require_revocation_list=True):
         pass
@@ -511,10 +511,10 @@ def test_the_set_up_of_a_model(config: Path) -> None:
 
 
 class TestNames:
-    """Which variables are read, and what is mistaken for them."""
+    """The variables that are read, and their typos."""
 
     @pytest.mark.parametrize(
-        ("name", "meant", "secret", "loosens"),
+        ("name", "intended", "secret", "loosens"),
         [
             (f"{V1}S", V1, "secret.key", False),
             (f"{V1}_FILE", V1, "secret.key", False),
@@ -530,13 +530,13 @@ class TestNames:
             ("ROBODJ_OPERATION_LOG", "ROBODJ_OPERATIONS_LOG", None, False),
         ],
     )
-    def test_typos(self, name: str, meant: str, secret: str | None, *, loosens: bool) -> None:
-        """Each typo has the variable that is meant, its secret, and whether ignoring it loosens a check."""
+    def test_typos(self, name: str, intended: str, secret: str | None, *, loosens: bool) -> None:
+        """Each typo has the intended variable, its secret, and whether ignoring it loosens a check."""
         (miss,) = setup({name: "x"}).near_misses
-        assert (miss.name, miss.meant.name, miss.meant.loosens, miss.is_meant_set) == (name, meant, loosens, False)
+        assert (miss.name, miss.meant.name, miss.meant.loosens, miss.is_meant_set) == (name, intended, loosens, False)
         assert (miss.meant.policy.name if miss.meant.policy else None) == secret
-        assert setup({name: "x", meant: "x"}).near_misses == (miss._replace(is_meant_set=True),)
-        assert setup({name: ""}).near_misses == setup({meant: "x"}).near_misses == ()
+        assert setup({name: "x", intended: "x"}).near_misses == (miss._replace(is_meant_set=True),)
+        assert setup({name: ""}).near_misses == setup({intended: "x"}).near_misses == ()
 
     @pytest.mark.parametrize(
         ("named_by", "directory", "file"),
@@ -548,12 +548,12 @@ class TestNames:
         ],
     )
     def test_places(self, named_by: NamedBy | None, directory: str, file: str) -> None:
-        """A path is one for a shell where the environment or nothing names the directory. No named path is shown."""
+        """A path is written for a shell if the environment or nothing names the directory. No named path is shown."""
         assert (shown_directory(named_by), shown_path("config/a/b.key", named_by)) == (directory, file)
 
 
 class TestRevocationList:
-    """What is an entry, and where lists are."""
+    """The entries of revocation lists, and the places of lists."""
 
     @pytest.mark.parametrize(
         ("line", "entries"),
@@ -564,7 +564,7 @@ class TestRevocationList:
         ],
     )
     def test_a_line_of_the_file(self, line: str, entries: int) -> None:
-        """A line is a fingerprint, with or without a comment; a comment hides no further line of an editor's."""
+        """A line is a fingerprint, with or without a comment. A comment cannot hide another line of an editor."""
         file = TextFile(exists=True, lines=(SealedStr(spelled(line)),), numbers=(7,))
         found = revocation_list([file])
         assert (len(found.fingerprints), found.sources) == (entries, (LIST_SOURCE,))
@@ -599,14 +599,14 @@ class TestRevocationList:
         ],
     )
     def test_the_variable(self, value: str, valid: int, invalid: list[int]) -> None:
-        """Commas and blanks separate entries, and may surround them; comments are not entries."""
+        """Commas and blanks separate entries, and may surround them. Comments are not entries."""
         variable = SealedStr(spelled(value))
         found = revocation_list([NO_TEXT], variable)
         assert (len(found.fingerprints), found.sources) == (valid, ("environment",))
         assert invalid_entries(variable) == invalid
 
     def test_where_it_is(self) -> None:
-        """A file that exists or a link to nothing is a list, also without an entry; an empty variable is not."""
+        """A file that exists, or a link to nothing, is a list even without an entry. An empty variable is not."""
         both = revocation_list([TextFile(exists=True, lines=(SealedStr("x"),)), NO_TEXT], SealedStr("x"))
         assert (both.sources, both.entries) == ((LIST_SOURCE, "environment"), 0)
         assert revocation_list([NO_TEXT]).sources == ()
@@ -628,11 +628,11 @@ class TestRevocationList:
         ],
     )
     def test_what_a_model_that_requires_one_finds_absent(self, files: list[TextFile], absent: tuple[int, ...]) -> None:
-        """Its own list must be there, any list must have a line, and what cannot be read has another alert."""
+        """The model's own list must exist, any list must have a line, and an unreadable list has another alert."""
         assert absent_lists(files) == absent
 
     def test_of_two_directories(self, tmp_path: Path) -> None:
-        """The argument and the variable add a list to the model's; one directory has one list."""
+        """The argument and the variable add a list to the model's. One directory has one list."""
         listed = {}
         for name in ("model", "other"):
             (tmp_path / name).mkdir(mode=0o700)
@@ -660,7 +660,7 @@ class TestRevocationList:
 
     @root_only
     def test_no_list(self, config: Path) -> None:
-        """The owner of the directory may have removed the list; a list that exists is judged alone."""
+        """The owner of the directory may have removed the list. An existing list is judged alone."""
         os.chown(config, 65534, -1)
         assert setup({}, config_dir=config).lists[0].foreign == (OWNED,)
         put(config / LIST, "# none")
@@ -668,7 +668,7 @@ class TestRevocationList:
 
 
 class TestMarker:
-    """An instant in ISO-8601 to the minute, second or fraction, with a timezone."""
+    """The marker: an instant in ISO-8601 to the minute, second or fraction, with a timezone."""
 
     @pytest.mark.parametrize(
         ("text", "microsecond"),
@@ -684,7 +684,7 @@ class TestMarker:
         ],
     )
     def test_accepted(self, text: str, microsecond: int) -> None:
-        """A fraction counts to the microsecond, and what is finer is cut off."""
+        """A fraction counts to the microsecond, and further digits are cut off."""
         assert parse_marker(SealedStr(text)) == datetime(2027, 1, 15, microsecond=microsecond, tzinfo=UTC)
 
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the operations log shows to be wrong: a revocation that is not listed, and a key that came back."""
+"""Faults that the operations log shows: a revocation that is not listed, and an old key that came back."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def revocation(key: str) -> Record:
 
 
 def findings(report: Report, *records: Record) -> list[Finding]:
-    """Return what the log shows to be wrong."""
+    """Return the findings that the log leads to."""
     return [*recorded_findings(report, records, POLICIES, ("--config-dir", "x"))]
 
 
@@ -54,7 +54,7 @@ class TestRevocations:
     """A recorded revocation must be on the revocation list."""
 
     def test_one_that_is_not_listed(self, report: Report) -> None:
-        """An unlisted revocation is an alert for the owners of all secrets, with the command that lists it again."""
+        """An unlisted revocation is an alert for the owners of all secrets, with the command that lists it."""
         (found,) = findings(report, revocation(GONE))
         assert found._asdict() == {
             "check": "revocation-list",
@@ -68,13 +68,13 @@ class TestRevocations:
         }
 
     def test_several(self, report: Report) -> None:
-        """The first is named, in the command too, and the others are counted, each key once."""
+        """The first unlisted key is named, also in the command. The others are counted, each once."""
         (found,) = findings(report, revocation(GONE), revocation(KEY), revocation(GONE))
         assert found.message == f"{GONE} is recorded as revoked, but is not on the revocation list (and 1 more)"
         assert f" revoke --fingerprint {GONE} " in found.remedy
 
     def test_a_listed_one(self, report: Report) -> None:
-        """What is on the list is in order; without a list that was looked for, nothing is."""
+        """A listed revocation is in order. If no list was looked for, there are no findings."""
         assert report.revocation_list is not None
         listed = report._replace(revocation_list=report.revocation_list._replace(fingerprints=frozenset({GONE})))
         assert findings(listed, revocation(GONE)) == []
@@ -83,7 +83,7 @@ class TestRevocations:
 
 
 class TestSuperseded:
-    """A key that is delivered although a later one is recorded in its environment."""
+    """A delivered key is old if a later key is recorded in its environment."""
 
     @pytest.mark.parametrize(
         ("age", "severity", "remedy"),
@@ -118,11 +118,11 @@ class TestSuperseded:
         ids=["another environment", "another secret", "not recorded", "recorded again", "delivered elsewhere since"],
     )
     def test_no_old_key(self, report: Report, records: Sequence[Record]) -> None:
-        """A key is old only where another one is recorded after its own last record, in the same environment."""
+        """A key is old only if another key is recorded after its own last record, in the same environment."""
         assert findings(report, *records) == []
 
     def test_no_key_is_delivered(self, report: Report) -> None:
-        """Without a key there is no old one."""
+        """Without a key, nothing is reported as old."""
         first, second = report.secrets
         missing = report._replace(secrets=(first._replace(fingerprint=None), second))
         assert findings(missing, recorded(DAY, None), recorded(SECOND, LATER)) == []  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ ENDS = f"{V1}_EXPIRES_AT"
 TO_RECORD = "rotation not recorded"
 OWNER = "  owner        Security Operations (backup: Release Manager)"
 CUT = "line 2 does not follow line 1: one was changed, or one between was removed"
-SAID = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl "
+MESSAGE = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl "
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def edited(machine: Machine) -> None:
 
 
 class TestText:
-    """A row for each secret, then its details, then the findings, and the sum of all."""
+    """A row for each secret, then its details, then the findings, and a summary."""
 
     def test_all_of_it(self, machine: Machine) -> None:
-        """Every field of a valid key is there. A rotation that is overdue is named in the last line."""
+        """Every field of a valid key is shown. An overdue rotation is named in the last line."""
         machine.environ[ENDS] = marker(2 * DAY)
         machine.write("revoked.fingerprints", f"{fingerprint_of(good_keys()[V1])}\n")
         *_, last = machine.record(
@@ -99,7 +99,7 @@ class TestText:
     def test_what_is_wrong(
         self, machine: Machine, environ: dict[str, str], row: str, expires: str, check_id: str
     ) -> None:
-        """A key that is not usable is marked, its findings are shown, and only a valid key has a fingerprint."""
+        """An unusable key is marked, and its findings are shown. Only a valid key has a fingerprint."""
         key = machine.environ.pop(V1)
         machine.environ.update({name: key if value == "KEY" else value for name, value in environ.items()})
         lines = machine.call("status").out.splitlines()
@@ -115,7 +115,7 @@ class TestText:
         ]
 
     def test_no_findings(self, machine: Machine) -> None:
-        """Where only a rotation or the log is at fault, there is no finding to explain."""
+        """If only a rotation or the log is at fault, no finding refers to `explain`."""
         machine.record(
             rotated(NOW - DAY, machine.fingerprint(V2), secret=OTHER), rotated(NOW - HOUR, machine.fingerprint())
         )
@@ -155,7 +155,7 @@ class TestText:
         assert lines[6:8] == [f"  rotated      {at:%Y-%m-%dT%H:%M:%SZ} in prod, {ago}", f"  cadence      {cadence}"]
 
     def test_terminal(self, machine: Machine) -> None:
-        """On a terminal, no line has more than 80 columns, and marks and what is behind have colour."""
+        """On a terminal, no line has more than 80 columns, and marks and late rotations have colour."""
         machine.environ.update({V1: "short", ENDS: marker(DAY), "TERM": "xterm"})
         machine.record(rotated(NOW - 99 * DAY, machine.fingerprint(V2), secret=OTHER))
         out = machine.call("status", stdout=Terminal()).out
@@ -167,7 +167,7 @@ class TestText:
 
 
 class TestJson:
-    """One document, with each secret against its cadence."""
+    """A JSON document with each secret and its cadence."""
 
     KEY, OTHERS = (f"sgfp1:{digit * 32}" for digit in "ab")
     NOT_RECORDED: ClassVar[dict[str, object]] = {
@@ -228,14 +228,14 @@ class TestJson:
         ids=["others", "completed", "incomplete and old"],
     )
     def test_the_records_of_a_key(self, machine: Machine, records: list[Record], expected: dict[str, object]) -> None:
-        """A key's age counts from its first record, its open steps from its last."""
+        """The age of a key depends on its first record, its open steps on its last record."""
         key = machine.fingerprint()
         machine.record(*(replace(each, fingerprint=key) if each.fingerprint == self.KEY else each for each in records))
         (first, _) = machine.call("status", "--format", "json").document["secrets"]
         assert {name: first[name] for name in self.NOT_RECORDED} == self.NOT_RECORDED | expected
 
     def test_no_key_is_delivered(self, machine: Machine) -> None:
-        """Without a key, as on an operator's machine, the key that was recorded last counts."""
+        """Without a key, as on an operator's machine, the last recorded key counts."""
         del machine.environ[V1]
         keys = [f"sgfp1:{digit * 32}" for digit in "abcdc"]
         machine.record(*(rotated(NOW - number * DAY, key) for number, key in zip((9, 8, 7, 6, 1), keys, strict=True)))
@@ -254,7 +254,7 @@ class TestJson:
     ids=["in time", "overdue", "incomplete", "warning"],
 )
 def test_strict(machine: Machine, age: timedelta, startup: Proof, environ: dict[str, str], status: int) -> None:
-    """With --strict, a warning and a rotation that is behind fail; otherwise they are shown."""
+    """With --strict, a warning or a late rotation fails. Otherwise both are only shown."""
     machine.environ.update(environ)
     machine.record(
         rotated(NOW - age, machine.fingerprint(V2), secret=OTHER, startup=startup),
@@ -266,7 +266,7 @@ def test_strict(machine: Machine, age: timedelta, startup: Proof, environ: dict[
 
 
 class TestLog:
-    """Whether the operations log can be relied on."""
+    """The operations log verifies, does not verify, or is unreadable."""
 
     @posix_only
     @pytest.mark.parametrize(
@@ -288,20 +288,20 @@ class TestLog:
         why: str,
         is_read: bool,  # noqa: FBT001
     ) -> None:
-        """The status is 1 if the log does not verify, and 2 if it cannot be read, even with alerts; what can be read
-        is shown.
+        """The status is 1 if the log does not verify, and 2 if it cannot be read, even with alerts.
+        Readable records are shown.
         """
         last = two_recorded(machine)
         spoil(machine)
         status = 1 if is_read else 2
         ran = machine.call("status")
         verdict = f"{'does not verify' if is_read else 'cannot be read'}: {why}"
-        assert (ran.status, ran.err) == (status, f"{SAID}{verdict}\n")
+        assert (ran.status, ran.err) == (status, f"{MESSAGE}{verdict}\n")
         assert f"\noperations log: {verdict}\n" in ran.out
         assert ("2026-11-30T12:00:00Z in prod" in ran.out) is is_read
         del machine.environ[V2]
         ran = machine.call("status", "--format", "json", "--strict")
         document = ran.document
-        assert (ran.status, ran.err, document["ok"]) == (status, f"{SAID}{verdict}\n", False)
+        assert (ran.status, ran.err, document["ok"]) == (status, f"{MESSAGE}{verdict}\n", False)
         last_hash = last.hash if is_read else None
         assert document["operations_log"] == {"found": True, "last_hash": last_hash, "defects": [why]}

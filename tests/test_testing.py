@@ -1,4 +1,4 @@
-"""The bad secrets for tests: one check finds each of them, and no other check does."""
+"""The bad secrets for tests: exactly one check finds each of them."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def make_bad(environ: dict[str, str], directory: Path, kind: str, secret: str) -
 @pytest.mark.parametrize("secret", POLICIES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind(tmp_path: Path, kind: str, secret: str) -> None:
-    """The check finds something, about that secret where it is about one; at most a fallback file is found as well."""
+    """The check has a finding, about that secret if possible. At most a fallback file is found as well."""
     if kind == "file-permissions" and os.name != "posix":
-        pytest.skip("modes are not judged here")
+        pytest.skip("modes are not judged on this system")
     findings = dict(found(make_bad({}, tmp_path, kind, secret)))
     assert findings.pop(kind) in {None, K2 if kind == "shared" else secret}
     assert findings.keys() <= {"file-fallback"}
 
 
 def test_how_bad_they_are(tmp_path: Path) -> None:
-    """A bad value is beyond its boundary by so much that neither a new key nor a slow test changes what is found."""
+    """A bad value is far enough from its limit that a new key or a slow test does not change the finding."""
     marker = POLICIES[K1].expiry_variable
 
     def value(kind: str, name: str = marker) -> str:
@@ -57,9 +57,9 @@ def test_how_bad_they_are(tmp_path: Path) -> None:
     assert (tmp_path / "secret.key").stat().st_size == MAX_FILE_BYTES + 1
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.skipif(os.name != "posix", reason="modes are judged on POSIX only")
 def test_modes(tmp_path: Path) -> None:
-    """A key's file and its directory are private, except where that is what is bad; anybody may read a list."""
+    """A key's file and its directory are private, unless that is the fault. Anybody may read a list."""
     below = POLICIES[K1]._replace(file="config/keys/secret.key")
     for kind, path, mode in (
         ("file-fallback", "keys/secret.key", 0o600),
@@ -75,13 +75,13 @@ def test_modes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("secret", POLICIES)
 def test_a_revoked_one(tmp_path: Path, secret: str) -> None:
-    """The list is in the environment, and has that key alone."""
+    """The list is in the environment, and only has that key."""
     report = make_bad({}, tmp_path, "revoked", secret)
     assert (found(report), listed(report)) == ([("revoked", secret)], (("environment",), 1))
 
 
 def test_one_after_the_other(tmp_path: Path) -> None:
-    """A secret that was made bad in each way, and then in another, is bad in the last alone."""
+    """After a secret was made bad in several ways, only the last fault remains."""
     environ = {"ROBODJ_REVOKED_FINGERPRINTS": "wrong"}
     for number, kind in enumerate(KINDS):
         make_bad(environ, tmp_path / str(number), kind, K1)
@@ -89,6 +89,6 @@ def test_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_a_required_list(tmp_path: Path) -> None:
-    """The list that is written for a model that requires one has no entry."""
+    """The list for a model that requires one has no entry."""
     put_list(str(tmp_path))
     assert listed(make_bad({}, tmp_path, "missing", K1)) == (("file:config/revoked.fingerprints",), 0)

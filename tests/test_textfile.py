@@ -1,4 +1,4 @@
-"""One bounded read of a small file, and who could have written it."""
+"""One bounded read of a small file, and who could have written the file."""
 
 from __future__ import annotations
 
@@ -48,25 +48,25 @@ NOBODY = 65534
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a file is put, in a directory that nobody else can write."""
+    """The path of a file in a directory that nobody else can write."""
     (tmp_path / "config").mkdir(mode=0o755)
     return tmp_path / "config" / "file"
 
 
 def seen(path: Path) -> TextFile:
-    """Look at a file."""
+    """Return the result of the read."""
     return read_text_file(str(path), most=MOST)
 
 
 def lines(content: str) -> list[str]:
-    """Return the lines of a file that can be read."""
+    """Return the lines of a readable file."""
     text = text_of(content.encode())
     assert text == TextFile(lines=text.lines, numbers=text.numbers)
     return [line.get_secret_value() for line in text.lines]
 
 
 class TestLines:
-    """What is a line."""
+    """The lines of a file."""
 
     @pytest.mark.parametrize(
         "content", ["a", "a\n", "a\r\n", "\ufeffa\n", "# b\n\n  a\t \r\n# c", "\ufeff# b\r\na\r\n\t# c\r\n", " \n a"]
@@ -91,7 +91,7 @@ class TestLines:
         ],
     )
     def test_what_remains(self, content: str, expected: list[str]) -> None:
-        """Only a newline ends a line; text with another line break in it is not a comment."""
+        """Only a newline ends a line. Text with another line break in it is not a comment."""
         assert lines(content) == expected
 
     @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ class TestLines:
 
 
 class TestContent:
-    """What one look returns."""
+    """The result of one read."""
 
     def test_a_good_file(self, path: Path) -> None:
-        """A file that only its owner can write has its lines, and nothing against it."""
+        """A file that only its owner can write has its lines, and no fault."""
         file = seen(put(path, "# b\na\n"))
         assert [line.get_secret_value() for line in file.lines] == ["a"]
         assert file._replace(lines=()) == TextFile(exists=True, empty=False, numbers=(2,))
@@ -135,22 +135,22 @@ class TestContent:
         ("content", "empty"), [("", True), ("\n \t\r\n", True), ("\ufeff", True), ("#", False), ("a", False)]
     )
     def test_an_empty_file(self, path: Path, content: str, *, empty: bool) -> None:
-        """A file of nothing but blanks is empty; a comment is a line."""
+        """A file of blanks is empty. A comment is a line."""
         assert seen(put(path, content)).empty is empty
 
     @pytest.mark.parametrize(("size", "unreadable"), [(MOST, ()), (MOST + 1, (TOO_LARGE.format(MOST),))])
     def test_size(self, path: Path, size: int, unreadable: tuple[str, ...]) -> None:
-        """A file of the most bytes is read, and a larger one is not."""
+        """A file of the maximum size is read, and a larger one is not."""
         file = seen(put(path, "a" * size))
         assert (file.unreadable, len(file.lines)) == (unreadable, 0 if unreadable else 1)
 
-    def test_nothing_there(self, path: Path) -> None:
-        """A missing file, and a path below a plain file, have nothing."""
+    def test_a_missing_file(self, path: Path) -> None:
+        """For a missing file, and a path below a plain file, the result is empty."""
         assert seen(path) == seen(put(path) / "file") == NO_TEXT
         assert (NO_TEXT.exists, NO_TEXT.dangling, NO_TEXT.empty, NO_TEXT.misnamed) == (False, False, True, False)
 
     def test_a_second_ending(self, path: Path) -> None:
-        """A file of that name and `.txt` is seen, whatever the file itself is."""
+        """A file with the same name and `.txt` is reported, whatever the state of the file itself."""
         put(path.with_name("file.txt"))
         assert seen(path) == TextFile(misnamed=True)
         assert seen(put(path)).misnamed
@@ -159,7 +159,7 @@ class TestContent:
 
     @posix_only
     def test_a_second_ending_of_links(self, path: Path) -> None:
-        """Either of the two may be a link that leads nowhere."""
+        """Either of the two may be a link to nothing."""
         path.symlink_to("nowhere")
         path.with_name("file.txt").symlink_to("nowhere")
         assert seen(path) == TextFile(dangling=True, misnamed=True)
@@ -188,7 +188,7 @@ class TestContent:
     @pytest.mark.parametrize("mode", [0o000, 0o200])
     @pytest.mark.parametrize("locked", ["file", "directory"])
     def test_not_permitted(self, path: Path, monkeypatch: pytest.MonkeyPatch, locked: str, mode: int) -> None:
-        """A file that this user may not read exists, and is reported as such."""
+        """An existing file that this user may not read is reported as such."""
         put(path)
         monkeypatch.chdir(path.parent.parent)
         path.parent.parent.chmod(0o755)
@@ -204,8 +204,8 @@ class TestContent:
             closed.chmod(0o700)
 
     @posix_only
-    def test_a_way_that_cannot_be_judged(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A file that was opened, and whose way is then gone, cannot be read."""
+    def test_a_path_that_cannot_be_judged(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If the path of an open file vanishes, the file is unreadable."""
         path.symlink_to(put(path.with_name("target")))
 
         def fail(_path: object) -> str:
@@ -216,7 +216,7 @@ class TestContent:
 
     @pytest.mark.parametrize("more", ["b", ""])
     def test_a_change_while_it_is_read(self, path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
-        """A file that is written between two reads is refused, also where its size stays the same."""
+        """A file that is written between two reads is refused, even if its size is the same."""
         put(path)
         read = os.read
 
@@ -230,14 +230,14 @@ class TestContent:
         assert (file.unreadable, file.lines) == ((CHANGED,), ())
 
     def test_short_reads(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A read that returns less than was asked for is continued, up to the most bytes."""
+        """A short read is continued, up to the maximum size."""
         with put(path, "0123456789").open("rb") as file:
             read = os.read
             monkeypatch.setattr("robodj_secretguard.textfile.os.read", lambda number, most: read(number, min(most, 3)))
             assert [read_most(file.fileno(), most) for most in (7, 9)] == [b"0123456", b"789"]
 
     def test_a_trusted_file(self, path: Path) -> None:
-        """The content comes with the reasons not to trust it; content that cannot be used is an error."""
+        """Content is returned with the reasons not to trust it. Invalid content is an error."""
         assert read_trusted(str(put(path)), most=MOST) == (b"text", ())
         with pytest.raises(OSError, match=r"^$"):
             read_trusted(str(path), most=3)
@@ -247,7 +247,7 @@ class TestContent:
 
 @posix_only
 class TestModes:
-    """Who, by the modes of a file and of its directories, could have written it."""
+    """The users who could have written a file, by the modes of the file and its directories."""
 
     @pytest.mark.parametrize(
         ("mode", "exposed", "lax"),
@@ -262,35 +262,35 @@ class TestModes:
         ],
     )
     def test_of_the_file(self, path: Path, mode: int, exposed: list[str], lax: list[str]) -> None:
-        """A file that others can write is exposed; one that others can read, or its group write, is lax."""
+        """A file that others can write is exposed. A file that others can read, or its group write, is lax."""
         file = seen(put(path, mode=mode))
         assert ([*file.exposed], [*file.lax]) == (exposed, lax)
         assert file.unsafe == file.exposed
 
     @pytest.mark.parametrize(("mode", "exposed"), [(0o777, [IN_WRITABLE]), (0o1777, []), (0o775, [])])
     def test_of_its_directory(self, path: Path, mode: int, exposed: list[str]) -> None:
-        """Others can replace a file in a directory that they can write, unless it is sticky."""
+        """Others can replace a file in a directory that they can write, unless the directory is sticky."""
         put(path).parent.chmod(mode)
         assert [*seen(path).exposed] == exposed
         assert path_faults(str(path.parent)).exposed == ()
 
     def test_every_reason(self, path: Path) -> None:
-        """Each reason is reported once, that of the content first."""
+        """Each reason is reported once, and that of the content first."""
         put(path, b"\xff", 0o666).parent.chmod(0o777)
         assert seen(path).unsafe == (NOT_UTF_8, WRITABLE, IN_WRITABLE)
 
-    @pytest.mark.parametrize("place", ["parent", "link", "middle", "there", "absolute"])
-    def test_of_every_directory_on_the_way(self, path: Path, tmp_path: Path, place: str) -> None:
-        """Who can rename a directory above a file, or replace a link on the way to it, has written it."""
+    @pytest.mark.parametrize("level", ["parent", "link", "middle", "there", "absolute"])
+    def test_of_every_directory_of_the_path(self, path: Path, tmp_path: Path, level: str) -> None:
+        """A user who can rename a directory above a file, or replace a link on its path, could write the file."""
         for name in ("there", "middle"):
             (tmp_path / name).mkdir(mode=0o755)
         target = put(tmp_path / "there" / "file")
-        (tmp_path / "middle" / "link").symlink_to(target if place == "absolute" else "../there/file")
+        (tmp_path / "middle" / "link").symlink_to(target if level == "absolute" else "../there/file")
         path.symlink_to("../middle/link")
-        open_to_all = {"parent": tmp_path, "link": path.parent, "middle": tmp_path / "middle"}.get(place, target.parent)
+        open_to_all = {"parent": tmp_path, "link": path.parent, "middle": tmp_path / "middle"}.get(level, target.parent)
         for mode, exposed in (
             (0o755, ()),
-            (0o777, (IN_WRITABLE if place == "link" else BELOW_WRITABLE,)),
+            (0o777, (IN_WRITABLE if level == "link" else BELOW_WRITABLE,)),
             (0o1777, ()),
         ):
             open_to_all.chmod(mode)
@@ -307,7 +307,7 @@ class TestModes:
         assert seen(tmp_path / "first" / "file").exposed == (BELOW_WRITABLE,)
 
     def test_of_many_links(self, path: Path, tmp_path: Path) -> None:
-        """Every link that the system follows is followed, and what the last one leads to is judged."""
+        """Every link that the system follows is followed, and the target of the last one is judged."""
         (tmp_path / "there").mkdir(mode=0o755)
         chain = [put(tmp_path / "there" / "file")]
         with contextlib.suppress(OSError):
@@ -320,7 +320,7 @@ class TestModes:
         assert seen(path).exposed == (BELOW_WRITABLE,)
 
     def test_of_too_many_links(self, tmp_path: Path) -> None:
-        """40 links are followed, as Linux does, and no more: somebody may make them while they are followed."""
+        """Exactly 40 links are followed, as on Linux: somebody may add links meanwhile."""
         for number in range(41):
             (tmp_path / f"link{number}").symlink_to(f"link{number - 1}" if number else "nowhere")
         assert path_faults(str(tmp_path / "link39")).exposed == ()
@@ -328,7 +328,7 @@ class TestModes:
             path_faults(str(tmp_path / "link40"))
 
     def test_of_a_relative_path(self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The working directory, and those above it, are on the way to a path that begins there."""
+        """The working directory and its parents are on the way to a relative path."""
         put(path)
         monkeypatch.chdir(path.parent)
         assert read_text_file("file", most=MOST).exposed == ()
@@ -336,7 +336,7 @@ class TestModes:
         assert read_text_file("file", most=MOST).exposed == (BELOW_WRITABLE,)
 
     def test_of_a_read_only_mount(self, path: Path, tmp_path: Path) -> None:
-        """Nobody can write through a read-only mount of root's: a directory of mode 0777, as a ConfigMap's, is lax."""
+        """Nobody can write to a read-only mount of root's. Its directory with mode 0777 (a ConfigMap) is only lax."""
         put(path).parent.chmod(0o777)
         shown = "f = read_text_file('config/file', most=9); print(f.exposed, f.lax_directories)"
         script = f"from robodj_secretguard.textfile import read_text_file; {shown}"
@@ -346,8 +346,8 @@ class TestModes:
 
     @root_only
     @pytest.mark.parametrize("owner", [0, 1, NOBODY])
-    def test_whose_read_only_mount_it_is(self, path: Path, monkeypatch: pytest.MonkeyPatch, owner: int) -> None:
-        """The owner of a directory can write its source elsewhere: only root's is lax."""
+    def test_the_owner_of_a_read_only_mount(self, path: Path, monkeypatch: pytest.MonkeyPatch, owner: int) -> None:
+        """The owner of a mounted directory can write its source elsewhere. Only root's directory is merely lax."""
         put(path).parent.chmod(0o777)
         os.chown(path.parent, owner, -1)
         monkeypatch.setattr("robodj_secretguard.textfile.os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
@@ -355,7 +355,7 @@ class TestModes:
         assert (seen(path).exposed, seen(path).lax_directories) == expected
 
     def test_modes_are_not_judged_on_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """POSIX modes and owners mean nothing there."""
+        """POSIX modes and owners mean nothing on Windows."""
         monkeypatch.setattr("robodj_secretguard.textfile.POSIX", False)
         file = seen(put(path, mode=0o666))
         assert (file.unsafe, file.lax) == ((), ())
@@ -363,7 +363,7 @@ class TestModes:
 
 @root_only
 class TestOwners:
-    """Whose a file and its directories are."""
+    """The owners of a file and its directories."""
 
     @pytest.mark.parametrize(
         ("owner", "user", "is_ours"), [(12345, 0, False), (12345, 12346, False), (12345, 12345, True), (0, 12345, True)]
@@ -380,7 +380,7 @@ class TestOwners:
 
     @pytest.mark.parametrize("what", ["file", "directory"])
     def test_in_a_sticky_directory(self, path: Path, what: str) -> None:
-        """A sticky directory protects what is ours; others can replace what another user put there."""
+        """A sticky directory protects files of this user. Others can replace a file of another user."""
         put(path)
         sticky, given = (path.parent, path) if what == "file" else (path.parent.parent, path.parent)
         sticky.chmod(0o1777)
@@ -396,7 +396,7 @@ class TestOwners:
         ],
     )
     def test_of_its_directories(self, path: Path, tmp_path: Path, owned: str, foreign: str) -> None:
-        """A directory of another user is reported; a file in it is trusted nevertheless."""
+        """A directory of another user is reported. A file in it is still trusted."""
         put(path)
         os.chown(tmp_path / owned, NOBODY, -1)
         assert seen(path).foreign == (foreign,)
@@ -405,7 +405,7 @@ class TestOwners:
         assert read_trusted(str(path), most=MOST) == (b"text", (OWNED,))
 
     def test_of_a_directory(self, path: Path) -> None:
-        """Another owner of a directory is reported; a missing directory has none."""
+        """The foreign owner of a directory is reported. A missing directory has no owner."""
         assert foreign_owners(str(path.parent)) == foreign_owners(str(path)) == ()
         os.chown(path.parent, NOBODY, -1)
         assert foreign_owners(str(path.parent)) == (OWNED,)

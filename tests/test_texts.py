@@ -1,4 +1,4 @@
-"""Commands and counts in messages, and what operators may type: one line, no word of which could be a key."""
+"""Commands and counts in messages, and the text that operators may pass: one line without a possible key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_environment(text: str) -> None:
     "text", ["", "Prod", "PROD", " prod", "prod\n", "prod eu", "-prod", "_prod", "prod.eu", "pröd", "a" * 33]
 )
 def test_invalid_environment(text: str) -> None:
-    """Any other character is invalid in the name of an environment, and so is the length of a key."""
+    """Any other character is invalid in the name of an environment, and so is a name as long as a key."""
     assert not is_environment(text)
 
 
@@ -38,7 +38,7 @@ def test_invalid_environment(text: str) -> None:
     ],
 )
 def test_free_text(text: str) -> None:
-    """Names in any script, addresses, identifiers, and fewer hexadecimal digits than a key has are allowed."""
+    """Names in any script, addresses, identifiers, and fewer hexadecimal digits than a key are allowed."""
     assert is_free_text(text)
 
 
@@ -66,7 +66,7 @@ def test_invalid_free_text(text: str) -> None:
 
 @pytest.mark.parametrize("around", ["{}", "it was {}.", "(key={})", "key-{}", "{}\u00e9", "https://host/?k={}&x"])
 def test_key_in_free_text(around: str) -> None:
-    """A key is refused wherever it is in the text, and however long it is."""
+    """A key is refused at any place in the text, and at any length."""
     keys = good_keys()
     for key in (keys[V1], keys[V2], keys[V2].upper(), secrets.token_hex(32), secrets.token_urlsafe(64)):
         assert not is_free_text(around.format(key))
@@ -85,7 +85,7 @@ def test_ascii_text(text: str, shown: str) -> None:
     ("value", "words"), [("prod", ["--reason", "prod"]), ("-x", ["--reason=-x"]), ("a b", ["--reason", "a b"])]
 )
 def test_command(value: str, words: list[str]) -> None:
-    """A command is quoted for a shell; a value that begins with a hyphen stays in the word of its option."""
+    """A command is quoted for a shell. A value that begins with a hyphen stays in the word of its option."""
     assert option("--reason", value) == words
     assert shlex.split(command("revoke", *option("--reason", value))) == ["robodj-secretguard", "revoke", *words]
 
@@ -101,5 +101,5 @@ def test_command(value: str, words: list[str]) -> None:
     ],
 )
 def test_count(number: int, many: str, text: str) -> None:
-    """One thing is in the singular; any other number has an s, or the plural that is given."""
+    """The number one has the singular. Any other number has an s, or the given plural."""
     assert count(number, "key", many) == text

@@ -1,4 +1,4 @@
-"""Usage errors: each explains what argparse has refused, suggests a known word, and repeats nothing that was typed."""
+"""Usage errors: each explains what is wrong, suggests a known word, and does not repeat the input."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ OF_CHECK = "--help, --require-env-only, --config-dir, --model, --strict, --forma
 OF_PLAN = "--help, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format, --color"
 SEE = "see robodj-secretguard"
 TYPED = "Zq9"
-"""Part of what is typed, and of no word that is known."""
+"""A part of the input, which is a part of no known word."""
 
 
-def said(words: str) -> str:
+def error_for(words: str) -> str:
     """Return the usage error for some words."""
     with pytest.raises(UsageError) as raised:
         refuse(_parser(""), words.split(" ") if words else [])
@@ -39,7 +39,7 @@ def said(words: str) -> str:
 )
 def test_command(words: str, why: str) -> None:
     """A missing or an unknown command lists the commands."""
-    assert said(words) == why
+    assert error_for(words) == why
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_command(words: str, why: str) -> None:
     ],
 )
 def test_option(words: str, why: str) -> None:
-    """An unknown option names the commands that have it, otherwise the nearest option, otherwise all of them. What it
-    may be short for is near where there is only one.
+    """An unknown option names the commands that have it, otherwise the nearest option, otherwise all of them.
+    A prefix of one option counts as near.
     """
-    assert said(words) == why
+    assert error_for(words) == why
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_option(words: str, why: str) -> None:
 )
 def test_value(words: str, why: str) -> None:
     """A missing or an invalid value names its option, and the choices where there are any."""
-    assert said(words) == why
+    assert error_for(words) == why
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_value(words: str, why: str) -> None:
     ],
 )
 def test_argument(words: str, why: str) -> None:
-    """An argument too many says where it is, and a missing one has its name. Otherwise there is the help."""
-    assert said(words) == why
+    """An extra argument is reported by its position, and a missing one by its name. Otherwise the help is named."""
+    assert error_for(words) == why
 
 
 def test_unknown() -> None:
@@ -132,7 +132,7 @@ WORDS = st.sampled_from([
 
 @given(st.lists(WORDS, max_size=6))
 def test_every_refusal(words: list[str]) -> None:
-    """Whatever argparse refuses, on any Python, is explained in one line of ASCII without what was typed."""
+    """Every error of argparse, on any Python, is explained in one line of ASCII without the input."""
     try:
         _parsed(words)
     except UsageError as error:

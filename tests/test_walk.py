@@ -1,4 +1,4 @@
-"""Files and directories, and what is in them: an obstacle is reported and never waited for."""
+"""Files and directories, and their content: an obstacle is reported, and nothing waits for it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ HOSTILE_NAMES = (b"two\nlines", b"\x1b[2J", b"\xff\xfe", b"   ", b"back\\slash",
 
 
 def why(error: int) -> str:
-    """Return why something cannot be read, for an error of the system."""
+    """Return the reason for an error of the system."""
     return f"it cannot be used: {os.strerror(error)}"
 
 
 def walked(*paths: Path | str) -> list[Entry]:
-    """Return all that is at some paths."""
+    """Return all entries at some paths."""
     return [*walk([*map(str, paths)])]
 
 
@@ -61,10 +61,10 @@ def read(path: Path, where: Where = Where.FILE) -> bytes:
 
 
 class TestWalk:
-    """What is at a path, and below it."""
+    """The entries at a path and below it."""
 
     def test_a_tree(self, tmp_path: Path) -> None:
-        """What is in a directory follows it, sorted, with its directories last. A FIFO or a socket does not matter."""
+        """The entries of a directory follow it, sorted, with directories last. A FIFO or a socket does not matter."""
         for name in ("b/two", "b/one", ".hidden", "a/deep/deeper/x", "z"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
@@ -89,7 +89,7 @@ class TestWalk:
         ]
 
     def test_a_directory_that_is_named_twice(self, tmp_path: Path) -> None:
-        """A directory is read once, also when a path names it again, by a link, or within another one."""
+        """A directory is read once, even if another path, a link or another directory leads to it again."""
         (tmp_path / "within").mkdir()
         (tmp_path / "within" / "file").touch()
         link = tmp_path.parent / f"{tmp_path.name}-link"
@@ -97,7 +97,7 @@ class TestWalk:
         assert walked(tmp_path, tmp_path, tmp_path / "within", link) == walked(tmp_path)
 
     def test_links(self, tmp_path: Path) -> None:
-        """A link that is met is not followed, wherever it leads. A link among the paths is."""
+        """A link in a directory is not followed, wherever it leads. A link among the paths is."""
         targets = {"itself": "itself", "up": "..", "nowhere": "nothing", "root": "/", "device": "/dev/zero"}
         for name, target in targets.items():
             (tmp_path / name).symlink_to(target)
@@ -120,7 +120,7 @@ class TestWalk:
         ],
     )
     def test_a_path_that_cannot_be_read(self, tmp_path: Path, name: str, expected: str) -> None:
-        """A path that leads to no file and no directory matters, and the next path is read."""
+        """A path without a file or directory matters, and the next path is read."""
         (tmp_path / "itself").symlink_to("itself")
         (tmp_path / "nowhere").symlink_to("nothing")
         (tmp_path / "file").touch()
@@ -138,13 +138,13 @@ class TestWalk:
         assert joined(content(path, Where.FILE)) == b"content"
 
     def test_a_directory_deeper_than_any_path(self, tmp_path: Path) -> None:
-        """What lies deeper than a path can name is reported, without a deep recursion."""
-        here = os.open(tmp_path, os.O_RDONLY)
+        """An entry that is too deep for a path is reported, without a deep recursion."""
+        directory = os.open(tmp_path, os.O_RDONLY)
         for _ in range(30):
-            os.mkdir("d" * 200, dir_fd=here)
-            here, before = os.open("d" * 200, os.O_RDONLY, dir_fd=here), here
+            os.mkdir("d" * 200, dir_fd=directory)
+            directory, before = os.open("d" * 200, os.O_RDONLY, dir_fd=directory), directory
             os.close(before)
-        os.close(here)
+        os.close(directory)
         assert walked(tmp_path)[-1][2:] == (why(errno.ENAMETOOLONG), True)
         shutil.rmtree(tmp_path / ("d" * 200))
 
@@ -157,7 +157,7 @@ class TestWalk:
         (tmp_path / "a").rmdir()
         assert [*walking] == [unread(tmp_path / "a", NOT_THERE)]
 
-    @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="it takes root to become somebody else")
+    @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root can change its user")
     def test_missing_permissions(self, tmp_path: Path) -> None:
         """A directory or a file that the user may not read is reported, and the rest is read."""
         for name, mode in {"closed": 0o700, "file": 0o600, "open": 0o644}.items():
@@ -185,7 +185,7 @@ class TestWalk:
 
 
 class TestContent:
-    """What is in a file, and where a link leads."""
+    """The content of a file, and the target of a link."""
 
     @pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES])
     def test_a_file(self, tmp_path: Path, size: int) -> None:
@@ -197,7 +197,7 @@ class TestContent:
 
     @pytest.mark.parametrize("target", [b"nothing", b"two\nlines", b"\xff"])
     def test_a_link(self, tmp_path: Path, target: bytes) -> None:
-        """The content of a link is the path that it leads to."""
+        """The content of a link is its target."""
         os.symlink(target, os.fsencode(tmp_path / "link"))
         assert read(tmp_path / "link", Where.LINK) == target
 
@@ -213,7 +213,7 @@ class TestContent:
         ],
     )
     def test_what_is_no_longer_there(self, tmp_path: Path, name: str, where: Where, expected: str) -> None:
-        """A FIFO that replaced a file is not waited for, and a link that replaced one is not followed."""
+        """The scan does not wait for a FIFO that replaced a file, and does not follow a link that replaced one."""
         os.mkfifo(tmp_path / "fifo")
         (tmp_path / "link").symlink_to("file")
         (tmp_path / "file").touch()
@@ -222,7 +222,7 @@ class TestContent:
 
     @pytest.mark.parametrize("change", ["grows", "shrinks", "is rewritten", "is emptied"])
     def test_a_file_that_changes(self, tmp_path: Path, change: str) -> None:
-        """A change is reported after what could still be read; a file that grows is not read beyond its first size."""
+        """A change is reported after the readable part. A file that grows is not read beyond its first size."""
         path = tmp_path / "file"
         path.write_bytes(bytes(2 * BLOCK_BYTES))
         blocks = content(str(path), Where.FILE)
@@ -238,14 +238,14 @@ class TestContent:
             next(blocks)
 
     def test_a_file_without_a_size(self) -> None:
-        """A file of /proc claims to be empty: it is reported as changed and does not count as read."""
+        """A file of /proc has the size 0: it is reported as changed, and does not count as read."""
         if not os.path.exists("/proc/self/environ"):
-            pytest.skip("there is no /proc")
+            pytest.skip("no /proc on this system")
         with pytest.raises(UnreadError, match=f"^it {CHANGED}$"):
             [*content("/proc/self/environ", Where.FILE)]
 
     def test_the_descriptor_is_closed(self, tmp_path: Path) -> None:
-        """No descriptor stays open, whether a file was read as a whole, in part, or not at all."""
+        """No descriptor stays open after a whole, partial or failed read."""
         (tmp_path / "file").write_bytes(bytes(3 * BLOCK_BYTES))
         before = os.dup(0)
         os.close(before)
@@ -262,7 +262,7 @@ class TestContent:
 
 @pytest.fixture
 def sparse(tmp_path: Path) -> Path:
-    """An empty file, where the file system reports holes."""
+    """An empty file on a file system that reports holes."""
     path = tmp_path / "file"
     path.touch()
     os.truncate(path, BLOCK_BYTES)
@@ -274,7 +274,7 @@ def sparse(tmp_path: Path) -> Path:
 
 
 def write_at(path: Path, *blocks: int) -> None:
-    """Write a block and a half of data at the beginning of some blocks of a file."""
+    """Write one and a half blocks of data at the beginning of some blocks of a file."""
     with open(path, "r+b") as file:
         for block in blocks:
             file.seek(block * BLOCK_BYTES)
@@ -290,7 +290,7 @@ class TestHoles:
         ids=["one hole", "at the end", "at the start", "between", "around", "several"],
     )
     def test_holes(self, sparse: Path, data: tuple[int, ...], size: int) -> None:
-        """A hole is not read. It stands for as many zero bytes."""
+        """A hole is not read, and counts as zero bytes."""
         write_at(sparse, *data)
         os.truncate(sparse, size * BLOCK_BYTES - 7)
         blocks = [*content(str(sparse), Where.FILE)]
@@ -298,13 +298,13 @@ class TestHoles:
         assert b"".join(block for block in blocks if isinstance(block, bytes)).strip(b"x") == b""
 
     def test_a_file_that_is_one_hole(self, sparse: Path) -> None:
-        """Of a file that is one hole nothing is read, however large it is."""
+        """A file that is one hole is not read at all, whatever its size."""
         os.truncate(sparse, 64 << 30)
         assert [*content(str(sparse), Where.FILE)] == [64 << 30]
 
     @pytest.mark.parametrize("missing", ["in Python", "in the file system"])
     def test_no_support_for_holes(self, sparse: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-        """Where holes are not reported, a file is read as a whole."""
+        """On a file system that does not report holes, a file is read as a whole."""
         write_at(sparse, 1)
         os.truncate(sparse, 3 * BLOCK_BYTES)
         lseek = os.lseek
@@ -323,7 +323,7 @@ class TestHoles:
 
     @pytest.mark.parametrize("change", ["grows", "shrinks", "is emptied", "is filled"])
     def test_a_hole_that_changes(self, sparse: Path, change: str) -> None:
-        """A change of a sparse file is reported as that of any other."""
+        """A change of a sparse file is reported like that of any other file."""
         write_at(sparse, 0)
         os.truncate(sparse, 9 * BLOCK_BYTES)
         os.utime(sparse, ns=(0, 0))

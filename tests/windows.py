@@ -1,4 +1,4 @@
-"""Windows, as far as the files of the lifecycle can tell: its lock, and what its `os` has not."""
+"""Windows, as far as the files of the lifecycle depend on it: its lock, and the functions that `os` lacks there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GIVE_BACK: Final = 0
 
 
 class _Msvcrt:
-    """Locks a range from where the file stands; what is locked cannot be read, not even by who has locked it."""
+    """A lock on a range at the position of the file. Nobody can read the range, not even the process that holds it."""
 
     LK_NBLCK = _TAKE
     LK_UNLCK = _GIVE_BACK
@@ -29,16 +29,16 @@ class _Msvcrt:
 
     def locking(self, descriptor: int, mode: int, size: int) -> None:
         assert size == 1
-        place = (os.fstat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR))
-        if (place in self.held) is (mode == _TAKE):
+        locked = (os.fstat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR))
+        if (locked in self.held) is (mode == _TAKE):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        self.held ^= {place}
+        self.held ^= {locked}
 
 
 def pretend_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the files of the lifecycle find themselves there."""
-    there = SimpleNamespace(**{**vars(os), "name": "nt", "fchmod": None})
+    """Let the modules that write files believe that they run on Windows."""
+    windows = SimpleNamespace(**{**vars(os), "name": "nt", "fchmod": None})
     for module in (files, operations_log):
-        monkeypatch.setattr(module, "os", there)
+        monkeypatch.setattr(module, "os", windows)
     monkeypatch.setitem(sys.modules, "fcntl", None)
     monkeypatch.setitem(sys.modules, "msvcrt", _Msvcrt())

@@ -1,4 +1,4 @@
-"""What a start costs, beside other ways to read two secrets: `python tests/benchmarks` prints the tables."""
+"""Compare the cost of a guarded start with other ways to read two secrets: `python tests/benchmarks` prints tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help=f"of whole processes, at least {LEAST_ROUNDS}")
     parser.add_argument("--json", metavar="FILE", help="write the raw figures to a file as well")
-    parser.add_argument("--smoke", action="store_true", help="do everything once: a test, no measurement")
+    parser.add_argument("--smoke", action="store_true", help="do everything once: a test, not a measurement")
     options = parser.parse_args()
     if options.rounds < LEAST_ROUNDS:
         parser.error(f"fewer than {LEAST_ROUNDS} rounds measure nothing")

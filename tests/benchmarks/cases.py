@@ -16,10 +16,10 @@ class Case:
 
     Attributes:
         name: the name of its figures.
-        call: what is called, as `module:name`.
+        call: the callable, as `module:name`.
         variables: how many variables the environment has.
-        has_config: whether there is a config directory, with the two templates alone.
-        declared: how many secrets the model declares that is passed; 0 where none is.
+        has_config: whether there is a config directory, with only the two templates.
+        declared: how many secrets the model of the call declares; 0 for a call without a model.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Case:
 
 
 def among(variables: int, label: str) -> str:
-    """Name the figures of a call among so many variables."""
+    """Return the name of the figures of a call with so many variables."""
     return f"{label}, {variables} variables"
 
 
 def of(secrets: int, label: str) -> str:
-    """Name the figures of a call with a model of so many secrets."""
+    """Return the name of the figures of a call with a model of so many secrets."""
     return f"{label}, {secrets} secrets"
 
 

@@ -1,6 +1,6 @@
-"""Whole processes, interleaved: what a start costs, in time and in memory.
+"""The cost of a start in whole processes, interleaved: time and memory.
 
-On Linux a process is said to have been as large as the one that started it, so this one must stay small.
+On Linux the peak memory of a process is at least that of its parent, so this process must stay small.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONSOLE_SCRIPT = os.path.join(
     sysconfig.get_path("scripts"), "robodj-secretguard.exe" if os.name == "nt" else "robodj-secretguard"
 )
 _PER_MIB = 1024 * 1024 if sys.platform == "darwin" else 1024
-"""How much of `ru_maxrss` is one MiB."""
+"""The value of `ru_maxrss` for one MiB."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Program:
 
     Attributes:
         command: the command.
-        has_keys: whether it finds both keys in its environment.
-        status: the exit status of one that did its job.
+        has_keys: whether both keys are in its environment.
+        status: the exit status of a successful run.
     """
 
     command: tuple[str, ...]
@@ -84,10 +84,10 @@ class Run(NamedTuple):
     """One process.
 
     Attributes:
-        milliseconds: from before its start until it had ended.
-        on_processor: for how many of them a processor worked for it; `None` where it is not known.
-        mib: the most memory that was resident; `None` where it is not known.
-        added: how many milliseconds a part of it took, as it printed; `None` where it printed nothing.
+        milliseconds: from before its start until it ended.
+        on_processor: its processor time in milliseconds; `None` where it is unknown.
+        mib: its peak resident memory; `None` where it is unknown.
+        added: the milliseconds that the process printed for one part of it; `None` where it printed nothing.
     """
 
     milliseconds: float
@@ -97,16 +97,16 @@ class Run(NamedTuple):
 
 
 def measure(rounds: int) -> dict[str, list[Run]]:
-    """Start every program once in each round, in an order of the round's own, after a round that is not measured.
+    """Start every program once in each round, in random order. The first round is not counted.
 
     Args:
-        rounds: how many rounds are measured.
+        rounds: the number of rounds that are counted.
 
     Returns:
         The runs of each program, in the order of the rounds.
 
     Raises:
-        SystemExit: a program ended with another status than its own.
+        SystemExit: a program ended with an unexpected status.
     """
     runs: dict[str, list[Run]] = {name: [] for name in PROGRAMS}
     with tempfile.TemporaryDirectory() as directory, contextlib.chdir(directory):
@@ -117,13 +117,13 @@ def measure(rounds: int) -> dict[str, list[Run]]:
                 run, status = start(program.command, with_keys if program.has_keys else without)
                 if status != program.status:
                     sys.exit(f"{name} ended with status {status}, not {program.status}: nothing was measured")
-                if number:  # the first compiles what has not been compiled, and fills the system's caches
+                if number:  # the first round writes bytecode and fills the system's caches
                     runs[name].append(run)
     return runs
 
 
 def start(command: tuple[str, ...], environ: dict[str, str]) -> tuple[Run, int]:
-    """Run a process to its end, and return what it took and its exit status."""
+    """Run a process to its end, and return its figures and its exit status."""
     with tempfile.TemporaryFile() as out:
         began = time.perf_counter()
         if sys.platform == "win32":
@@ -138,7 +138,7 @@ def start(command: tuple[str, ...], environ: dict[str, str]) -> tuple[Run, int]:
             took, status = time.perf_counter() - began, os.waitstatus_to_exitcode(ended)
             on_processor = (usage.ru_utime + usage.ru_stime) * 1000
             resident = usage.ru_maxrss / _PER_MIB
-            mib = resident if resident > own_mib() else None  # no more than this process had: that may be a trace of it
+            mib = resident if resident > own_mib() else None  # a smaller or equal figure may be this process's own
         out.seek(0)
         added = _number(out.read())
     return Run(took * 1000, on_processor, mib, added), status
@@ -152,7 +152,7 @@ def _number(text: bytes) -> float | None:
 
 
 def own_mib() -> float:
-    """Return the most memory that this process had resident, in MiB; 0 but on Linux, where a child inherits it."""
+    """Return the peak resident memory of this process in MiB; 0 except on Linux, where a child inherits it."""
     try:
         with open("/proc/self/status", encoding="ascii") as lines:
             return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024

@@ -1,4 +1,4 @@
-"""What was measured, and the medians that the tables are made of."""
+"""The figures, and the medians in the tables."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Figures:
         return statistics.median(run.milliseconds for run in self.cold[program])
 
     def ms_on_processor(self, program: str) -> float | None:
-        """Return a program's median time on a processor, in milliseconds; `None` where it is not known."""
+        """Return a program's median processor time, in milliseconds; `None` where it is unknown."""
         return _median_if_known([run.on_processor for run in self.cold[program]])
 
     def middle_half(self, program: str) -> tuple[float, float]:
-        """Return between which times, in milliseconds, the middle half of a program's runs lies."""
+        """Return the first and third quartile of a program's times, in milliseconds."""
         times = [run.milliseconds for run in self.cold[program]]
         first, _, third = statistics.quantiles(times, method="inclusive") if len(times) > 1 else times * 3
         return first, third
 
     def added(self, program: str) -> float:
-        """Return the median of what a part of a program took, in milliseconds, as the program itself measured it."""
+        """Return the median of the milliseconds that a program printed for one part of it."""
         return statistics.median(run.added for run in self.cold[program] if run.added is not None)
 
     def mib(self, program: str) -> float | None:
-        """Return the median of the most memory that was resident, in MiB; `None` where it is not known."""
+        """Return a program's median peak resident memory, in MiB; `None` where it is unknown."""
         return _median_if_known([run.mib for run in self.cold[program]])
 
     def us(self, case: str) -> float:

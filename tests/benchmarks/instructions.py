@@ -1,4 +1,4 @@
-"""Count the instructions of a start, the same in every run: `python tests/benchmarks/instructions.py PYTHON`.
+"""Count the instructions of a start: `python tests/benchmarks/instructions.py PYTHON`. They are the same in every run.
 
 Valgrind counts them. PYTHON is the interpreter of a virtual environment with the library and FastAPI. Ratios are only
 comparable between environments that have the same packages.
@@ -30,7 +30,7 @@ _COUNT: Final = re.compile(r"Collected : (\d+)")
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of each program, the same in every run."""
+    """Return an environment that is the same in every run."""
     first, second = (hashlib.sha512(name).digest() for name in (b"first", b"second"))
     key = base64.urlsafe_b64encode(first[:32]).decode().rstrip("=")
     keys = {"ROBODJ_SECRET_KEY": key, "ROBODJ_SECRET_V2_KEY": second.hex()}
@@ -38,7 +38,7 @@ def _environment() -> dict[str, str]:
 
 
 def counted(python: str, program: str, *, rounds: int) -> float:
-    """Return how many instructions a program takes, after a run in which Python writes what it compiles."""
+    """Return how many instructions a program takes, after a first run that writes the bytecode."""
     _run([python, program])
     return statistics.median(int(_COUNT.findall(_run([*VALGRIND, python, program]))[-1]) for _ in range(rounds))
 
@@ -51,7 +51,7 @@ def _run(command: Sequence[str]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print what each program takes, and both ratios."""
+    """Print the instructions of each program, and both ratios."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("python", metavar="PYTHON", help="the interpreter of the library's environment")
     parser.add_argument("--rounds", type=int, default=1, help="how often each program is counted (1)")
@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in PROGRAMS:
         taken[name] = counted(python, os.path.join(os.path.abspath(given.programs), f"{name}.py"), rounds=given.rounds)
         print(f"{name:<16} {taken[name] / 1e6:>8,.1f} million")
-    cold, beside_structlog = (taken["guarded"] / taken[floor] for floor in ("floor", "floor_structlog"))
+    cold, with_structlog = (taken["guarded"] / taken[floor] for floor in ("floor", "floor_structlog"))
     floor, guarded = (taken[name] - taken["fastapi_alone"] for name in ("fastapi_floor", "fastapi_guarded"))
-    print(f"cold start: {cold:.3f} of a bare BaseSettings process ({beside_structlog:.3f} of one with structlog)")
+    print(f"cold start: {cold:.3f} of a bare BaseSettings process ({with_structlog:.3f} of one with structlog)")
     print(f"added to a FastAPI service: {guarded / floor:.3f} of what a bare BaseSettings adds")
     return 0
 

@@ -1,4 +1,4 @@
-"""What the figures were measured on: nothing that names a host or a path."""
+"""The machine and the versions that the figures depend on, without a host name or path."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PACKAGES = (
     "django-environ",
     "pyperf",
 )
-"""What the benchmark needs: the library and the extra `bench`."""
+"""What the benchmark needs: the library and the packages of the extra `bench`."""
 ALSO_IMPORTED = ("Django", "Flask", "rich")
-"""What some of them import where it is installed."""
+"""Packages that some of the above import if they are installed."""
 
 
 def version(package: str) -> str | None:
-    """Return a package's version; `None` where it is not installed."""
+    """Return the version of a package, or `None` where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -34,13 +34,13 @@ def version(package: str) -> str | None:
 
 
 def missing() -> list[str]:
-    """Return the packages that the benchmark needs and has not."""
+    """Return the packages that the benchmark needs and that are not installed."""
     return [package for package in PACKAGES if version(package) is None]
 
 
 def describe() -> dict[str, str]:
     """Describe the machine, the time and the versions."""
-    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "not known"
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     versions = ((package, version(package)) for package in PACKAGES + ALSO_IMPORTED)
     return {
         "machine": f"{_processor()}, {os.cpu_count()} cores, {_system()}",

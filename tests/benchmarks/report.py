@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from targets import Target
 
 SMOKE = "**A smoke run: every program once, every call once. No figure here is a measurement.**"
-UNKNOWN = "not known"
+UNKNOWN = "unknown"
 
 
 def document(figures: Figures, machine: Mapping[str, str], *, smoke: bool) -> str:
-    """Write all tables.
+    """Return all tables.
 
     Args:
-        figures: what was measured.
-        machine: what it was measured on.
-        smoke: whether each thing was done once, which measures nothing.
+        figures: the figures.
+        machine: the machine and the versions.
+        smoke: whether each thing was done only once, which measures nothing.
     """
     rounds = len(figures.cold[cold.FLOOR])
     parts = [
         *([SMOKE] if smoke else []),
         "\n".join(f"- {what}: {text}" for what, text in machine.items()),
-        "### What it must reach, and what was measured",
+        "### Targets and figures",
         _table("what | at most | measured | reached", (_target(each, figures, smoke=smoke) for each in TARGETS)),
         f"### A process from its start to its end, rounds: {rounds}",
         _table(
@@ -44,7 +44,7 @@ def document(figures: Figures, machine: Mapping[str, str], *, smoke: bool) -> st
         _table(f"call | {FEW} variables | {MANY:,} variables", _warm(figures)),
         "### One call with a model of many secrets, in µs",
         _table("call | secrets | median | per secret", _models(figures)),
-        f"### Beside other libraries, in µs, {FEW} variables",
+        f"### Compared with other libraries, in µs, {FEW} variables",
         _table("what | median | / `guard()`", _rivals(figures)),
     ]
     return "\n\n".join(parts)

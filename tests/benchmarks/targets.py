@@ -1,4 +1,4 @@
-"""What the library must cost at most, against the least that a service pays anyhow."""
+"""The maximum cost of the library, relative to the minimum that every service pays."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """A bound.
+    """A limit.
 
     Attributes:
-        what: what is bounded.
-        at_most: the bound.
-        measured: what was measured: all of it must be within the bound. Empty where it cannot be measured.
-        unit: of both; empty for a ratio.
+        what: what is limited.
+        at_most: the limit.
+        measured: the figures, all of which must be within the limit. Empty where they cannot be measured.
+        unit: the unit of both; empty for a ratio.
     """
 
     what: str

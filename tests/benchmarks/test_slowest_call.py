@@ -1,4 +1,4 @@
-"""No input makes the guard slow: what it costs at the worst, in milliseconds (`nox -s benchmarks`)."""
+"""The slowest call: no input makes the guard slow (`nox -s benchmarks`)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST = 131_000
-"""Linux gives a variable no more, name and value together: 128 KiB."""
+"""Linux limits a variable, name and value together, to 128 KiB."""
 SECONDS = 1.0
-"""What no call may take, on a slow machine."""
+"""The time limit of a call, on a slow machine."""
 
 BLOCK = string.ascii_letters + "-_"
 VALUES: dict[str, Callable[[int], str]] = {
@@ -68,7 +68,7 @@ def environs() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def measure(action: Callable[[], object]) -> float:
-    """Return how many seconds a start or a refusal took."""
+    """Return the seconds that a start or a refusal took."""
     with contextlib.redirect_stdout(io.StringIO()):
         began = time.perf_counter()
         with contextlib.suppress(SystemExit):
@@ -77,7 +77,7 @@ def measure(action: Callable[[], object]) -> float:
 
 
 def make_sparse(file: Path) -> None:
-    """Make a file of 4 GiB that takes no room."""
+    """Make a sparse file of 4 GiB."""
     with file.open("wb") as stream:
         stream.truncate(1 << 32)
 
@@ -96,12 +96,12 @@ FILES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.full
 def test_the_slowest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No call takes a second, whatever is in the environment and in the files."""
+    """No call takes a second, whatever the environment and the files hold."""
     file = tmp_path / "config" / "secret.key"
     file.parent.mkdir(mode=0o700)
     monkeypatch.chdir(tmp_path)
     with process_environment(good_keys()):
-        measure(guard)  # what a first call imports is not the input's to answer for
+        measure(guard)  # the first call also imports modules
     took = {}
     for label, environ in environs():
         with process_environment(environ):
@@ -123,8 +123,8 @@ def test_the_slowest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.full
 @pytest.mark.parametrize("line", [b"\n", b"x\n", b'{"schema":1,"sequence":1,\n'])
-def test_a_log_of_nothing(line: bytes) -> None:
-    """Nor does an operations log of which nothing can be read: a revocation does not wait for it."""
+def test_an_unreadable_log(line: bytes) -> None:
+    """An unreadable operations log of 1 MiB is read in less than ten seconds."""
     content = line * ((1 << 20) // len(line))
     assert measure(lambda: read(content)) < SECONDS * 10
 

@@ -1,4 +1,4 @@
-"""The environment that everything is measured in: keys made for this run, among variables like those of a cluster."""
+"""The environment of every measurement: new keys, among variables like those of a container in a cluster."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FEW, MANY = 35, 3000
-"""How many variables a small container has, and a pod in a namespace of a few hundred services."""
+"""The number of variables in a small container, and in a pod in a namespace of a few hundred services."""
 
 _NEEDED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
-"""What an interpreter may not start without: taken as it is. All else is made, and so the same on every machine."""
+"""Variables that an interpreter needs to start. All other variables are the same on every machine."""
 _OF_A_CONTAINER = {
     "HOME": "/nonexistent",
     "LANG": "C.UTF-8",
@@ -51,7 +51,7 @@ def environment(count: int, keys: dict[str, str]) -> dict[str, str]:
     """Make an environment.
 
     Args:
-        count: how many variables it has, the keys among them.
+        count: the number of variables, with the keys.
         keys: the variables of the secrets.
     """
     others = dict(itertools.islice(_others(), count - len(keys)))

@@ -1,4 +1,4 @@
-"""Calls in a process that has made them before. A script of pyperf's, which gives each case processes of its own."""
+"""The time of a repeated call. This is a pyperf script, so each case runs in separate processes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parents[2] / "examples" / "robodj_service" / "config"
 PASSES = 4
-"""How often all cases are measured, one after another: a slow spell of the machine is then not one case's alone."""
+"""All cases are measured this often in turn, so a slow moment of the machine does not affect only one case."""
 OPTIONS = ("--processes=2", "--values=5", "--warmups=1", "--min-time=0.02")
-"""Of each pass. How many calls make a value is pyperf's to find out."""
+"""The options of each pass. Pyperf chooses how many calls make a value."""
 SMOKE = ("--debug-single-value",)
 
 
 def measure(*, smoke: bool) -> dict[str, list[float]]:
-    """Run this script, and return the microseconds of one call, by the case's name.
+    """Run this script, and return the microseconds of one call, by the name of the case.
 
     Args:
         smoke: whether each case is called once, which measures nothing.
@@ -57,7 +57,7 @@ def measure(*, smoke: bool) -> dict[str, list[float]]:
 
 
 def seconds(loops: int, case: Case) -> float:
-    """Make a call so many times, where it finds its secrets, and return how long that took."""
+    """Make a call so many times, with the secrets that it needs, and return the seconds that it took."""
     variables = [f"ROBODJ_SERVICE_{number}_KEY" for number in range(case.declared)]
     keys = {variable: secrets.token_urlsafe(32) for variable in variables} or good_keys()
     with tempfile.TemporaryDirectory() as directory, contextlib.chdir(directory):
@@ -70,7 +70,7 @@ def seconds(loops: int, case: Case) -> float:
         call: Callable[..., Any] = pkgutil.resolve_name(case.call)
         if variables:
             call = functools.partial(call, declare(variables))
-        call()  # what a first call imports and fills
+        call()  # the first call imports modules and fills caches
         began = time.perf_counter()
         for _ in range(loops):
             call()

@@ -1,6 +1,6 @@
-"""Bypass hunting: what is done by mistake or in a hurry does not start a service with a bad key.
+"""Bypass hunting: a mistake or a shortcut in a host does not start a service with a bad key.
 
-Code that deliberately builds a way around the guard is out of scope (`SECURITY.md`): a tracer, a replaced built-in, or
+Code that bypasses the guard on purpose is out of scope (`SECURITY.md`): a tracer, a replaced built-in, or
 a model whose `secret_policies` is replaced after the class was made.
 """
 
@@ -31,7 +31,6 @@ from processes import (
     run_forked,
 )
 
-from robodj_secretguard import check
 from robodj_secretguard.cli.output import PASSED
 
 pytestmark = needs_fork
@@ -46,7 +45,7 @@ OWN = Annotated[SecretStr, SecretPolicy(name="own.key", variable="ROBODJ_OWN_KEY
     cadence=timedelta(days=9), warn_before=timedelta(days=1))]
 DEV = SecretStr("dev")
 """
-"""How a service begins that declares a model of its own."""
+"""The first lines of a service that declares a model."""
 
 LOOSE = {
     "default-in-the-annotation": "class Ours(RuntimeSecrets):\n    own: Annotated[OWN, Field(default=DEV)]",
@@ -64,7 +63,7 @@ LOOSE = {
         "class Mixin:\n    secret_key: ClassVar[SecretStr] = DEV\nclass Ours(Mixin, RuntimeSecrets): pass"
     ),
 }
-"""Models with a secret that could pass unset; test_models.py has the plain ones."""
+"""Models with a secret that could pass unset. test_models.py has the simple ones."""
 
 
 @pytest.mark.parametrize("name", LOOSE)
@@ -76,7 +75,7 @@ def test_a_secret_that_could_pass_unset_is_refused_with_its_class(tmp_path: Path
 
 
 def method(head: str, body: str, decorator: str = "") -> str:
-    """Write a model with one method more."""
+    """Return the source of a model with one more method."""
     decorator = decorator and f"    @{decorator}\n    @classmethod\n"
     return f"class Ours(RuntimeSecrets):\n{decorator}    def {head}: {body}"
 
@@ -106,19 +105,19 @@ IN_VAIN = {
     "field-default": REBUILT.format("Ours.model_fields['secret_key'].default = DEV"),
 }
 OVERRIDING = CANNOT_BE_MADE | REPLACES_A_VALUE | IN_VAIN
-"""Models that put something in the way of how a model is made."""
+"""Models that change how an instance is made."""
 
 
 @pytest.mark.parametrize("name", OVERRIDING)
 class TestOverriding:
-    """The guard judges what it reads before a model of the host's is made of it."""
+    """The guard judges the values that it reads, before it makes a model of the host."""
 
     def test_bad_keys(self, tmp_path: Path, name: str) -> None:
-        """Whatever a model overrides, its bad keys are refused."""
+        """Bad keys are refused, whatever a model overrides."""
         assert_refused(run_copy(f"{MODEL}{OVERRIDING[name]}\nguard(Ours)\n{SERVED}", BAD, tmp_path))
 
     def test_good_keys(self, tmp_path: Path, name: str) -> None:
-        """Good keys start a model whose values are those that were checked; any other is an `internal` alert."""
+        """With good keys, the values of a model are those that were checked. Any other value is an `internal` alert."""
         ran = run_copy(f"{MODEL}{OVERRIDING[name]}\nguard(Ours)\n{SERVED}", GOOD, tmp_path)
         if name in IN_VAIN:
             assert (ran.status, ran.out, ran.err) == (0, "served\n", "")
@@ -149,7 +148,7 @@ for field in "secret_key", "secret_v2_key":
     ],
 )
 def test_no_configuration_of_a_model_is_another_source(tmp_path: Path, config: str) -> None:
-    """With keys wherever else pydantic-settings can be told to look, and in none of our places, both are missing."""
+    """Keys in the other sources of pydantic-settings, and not in those of the guard, are missing."""
     script = f"{PUTS_KEYS_ELSEWHERE}class Ours(RuntimeSecrets, {config}): pass\nguard(Ours)\n{SERVED}"
     ran = run_copy(script, ELSEWHERE, tmp_path)
     assert (ran.status, ran.err, checks(ran)) == (3, "", ["missing", "missing"])
@@ -158,22 +157,20 @@ def test_no_configuration_of_a_model_is_another_source(tmp_path: Path, config: s
 @pytest.mark.parametrize(
     "way",
     [
-        "guard().copy(update={'secret_key': DEV})",
-        "guard().copy(exclude={'secret_key'})",
         "RuntimeSecrets.model_validate(OWN, from_attributes=True)",
         "class Again(RuntimeSecrets, revalidate_instances='always'): pass\nAgain.model_validate(guard(Again))",
     ],
-    ids=["copy-with-another", "copy-without", "from-an-object", "validated-again"],
+    ids=["from-an-object", "validated-again"],
 )
-def test_no_other_way_of_pydantics_makes_an_instance(tmp_path: Path, way: str) -> None:
-    """An instance of values from elsewhere, or of fewer, is an error; test_models.py has the common ways."""
+def test_no_constructor_of_pydantic_makes_an_instance(tmp_path: Path, way: str) -> None:
+    """A model that is made of other values is an error. test_models.py has the common cases."""
     ran = run_copy(f"{MODEL}{way}\n{SERVED}", GOOD, tmp_path)
     assert (ran.status, ran.out) == (1, "")
     assert ran.err.splitlines()[-1].startswith(("TypeError: ", "AttributeError: "))
 
 
 def attempt(statement: str, error: str = "Exception") -> str:
-    """Write a host that goes on when a statement raises an error."""
+    """Return the source of a host that continues after a statement raises an error."""
     return f"try:\n    {statement}\nexcept {error}:\n    pass\n"
 
 
@@ -195,8 +192,8 @@ with open("service.py", "w") as file:
 
 
 @pytest.mark.parametrize("name", SWALLOWING)
-def test_a_host_that_catches_errors_does_not_go_on(tmp_path: Path, name: str) -> None:
-    """However the module is imported that calls the guard, catching errors around it does not swallow a refusal."""
+def test_a_host_that_catches_errors_does_not_continue(tmp_path: Path, name: str) -> None:
+    """A refusal is not swallowed by code around the import of the module that calls the guard."""
     assert_refused(run_copy(f"{WRITES_SERVICE}{SWALLOWING[name]}{SERVED}", BAD, tmp_path))
 
 
@@ -210,7 +207,7 @@ def test_a_host_that_catches_errors_does_not_go_on(tmp_path: Path, name: str) ->
     ids=["bare-except", "return-in-finally", "suppress"],
 )
 def test_a_host_that_swallows_a_system_exit_has_no_service(tmp_path: Path, load: str) -> None:
-    """Such a host goes on, but without the module and its keys: each attempt is refused again."""
+    """A host that does continue has neither the module nor its keys, and each attempt is refused again."""
     twice = (
         f"import contextlib, sys\ndef load():\n    {load}\nload()\nprint('service' in sys.modules)\nimport service\n"
     )
@@ -219,28 +216,6 @@ def test_a_host_that_swallows_a_system_exit_has_no_service(tmp_path: Path, load:
     assert (ran.status, loaded) == (3, "False\n")
     assert_alert_lines(first)
     assert_alert_lines(again)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "ROBODJ_PROTECTED_ENV ",
-        " ROBODJ_PROTECTED_ENV",
-        "ROBODJ_PROTECTED_ENV\n",
-        "ROBODJ_PROTECTED_ENV\udcff",
-        "\N{ZERO WIDTH NO-BREAK SPACE}ROBODJ_PROTECTED_ENV",
-        "ROBODJ_PROTECTED\N{NO-BREAK SPACE}ENV",
-        "ROBODJ_PROTECTED_EN\N{FULLWIDTH LATIN CAPITAL LETTER V}",
-        "rOBODJ_PROTECTED_ENv",
-    ],
-    ids=ascii,
-)
-def test_a_name_that_looks_right_is_refused_in_one_ascii_line(name: str) -> None:
-    """Blanks, bytes and letters of other alphabets in a switch's name are a typo, told in one printable line."""
-    (alert,) = check(environ=GOOD | {name: "true"}).alerts
-    assert alert.lines[0].startswith("ALERT: near-miss: ")
-    assert alert.lines[0].isascii()
-    assert alert.lines[0].isprintable()
 
 
 @pytest.mark.parametrize(
@@ -253,7 +228,7 @@ def test_a_name_that_looks_right_is_refused_in_one_ascii_line(name: str) -> None
     ],
 )
 def test_the_gate_imports_nothing_from_the_config_directory(tmp_path: Path, gate: str, keys: str) -> None:
-    """Files in config/ named like any module of the standard library or of ours do not replace it."""
+    """Files in config/ with the name of a module of the standard library or of this library do not replace it."""
     config = tmp_path / "config"
     shutil.copytree(EXAMPLE / "config", config)
     for name in (*sys.stdlib_module_names, "pydantic", "pydantic_settings", "structlog", "robodj_secretguard"):
@@ -302,7 +277,7 @@ sys.exit(0 if returned == [variable or file.strip() for file, variable in read] 
 @pytest.mark.parametrize("keys", ["good", "none"], ids=["environment", "files"])
 @pytest.mark.parametrize("name", MIDDLE)
 def test_the_value_that_is_returned_is_the_one_that_was_checked(tmp_path: Path, name: str, keys: str) -> None:
-    """Files and variables that change between the check and the return change nothing: there is one read."""
+    """Files and variables that change after the guard has read them change nothing: it reads once."""
     config_files(tmp_path, GOOD)
     assert run_copy(f"{REWRITES}{COMPARES.format(MIDDLE[name])}", SETS[keys], tmp_path).status == 0
 
@@ -325,7 +300,7 @@ class Meta(type):
     def __getattr__(cls, name): return RuntimeSecrets.secret_policies
 class Lying(metaclass=Meta): pass
 """
-"""What a caller may pass by mistake, or worse."""
+"""Arguments that a caller may pass by mistake or on purpose."""
 STATUS, NO_MODEL = "ValueError: exit_status must be ", "TypeError: the model must be a subclass of SecretSettings "
 INTERNAL, ALLOWED, OFF = ["internal"], ["file-fallback"] * 2, ["missing", "file-present"] * 2
 
@@ -343,9 +318,9 @@ INTERNAL, ALLOWED, OFF = ["internal"], ["file-fallback"] * 2, ["missing", "file-
     ],
 )
 def test_an_argument_of_another_type(tmp_path: Path, argument: str, outcome: str | list[str]) -> None:
-    """What cannot be meant is an error at the call, and what fails is refused, with good keys too.
+    """An invalid argument is an error at the call, and an argument that fails is refused, with good keys too.
 
-    What is true turns fallback files off, whatever its text says. What is false changes nothing. A path may be bytes.
+    A true value turns fallback files off, whatever its text. A false value changes nothing. A path may be bytes.
     """
     config_files(tmp_path, GOOD)
     keys = GOOD if isinstance(outcome, str) or outcome is INTERNAL else {}
@@ -382,14 +357,14 @@ threading.Thread(target=serve).start()
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_what_a_host_has_put_in_the_way_changes_no_refusal(tmp_path: Path, name: str) -> None:
-    """Replaced ways out, tracers, hooks, handlers at exit and other threads leave status and lines as they are."""
+def test_changes_of_a_host_change_no_refusal(tmp_path: Path, name: str) -> None:
+    """Replaced exits, tracers, hooks, exit handlers and other threads do not change the status or the lines."""
     assert_refused(run_forked(f"{OBSTACLES[name]}{GUARD}guard()\n{SERVED}", BAD, tmp_path))
 
 
 @pytest.mark.parametrize("before", ["pass", "threading.Thread.start = None"])
 def test_a_thread_is_refused_where_nothing_ends_the_process(tmp_path: Path, before: str) -> None:
-    """In a thread, an `os._exit` that returns does not get past the guard, where no thread can start either."""
+    """Where no thread can start and `os._exit` returns, a thread still does not get past the guard."""
     ran = run_forked(THREAD.format(before), BAD, tmp_path)
     assert ran.err == ""
     assert_alert_lines(ran.out)

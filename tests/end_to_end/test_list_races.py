@@ -1,4 +1,4 @@
-"""A revocation list that git replaces while keys are revoked: no revocation is lost, and no part of it is relied on."""
+"""git replaces a revocation list while keys are revoked: no revocation is lost, and no partial list is used."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
 
 pytestmark = [
     needs_fork,
-    pytest.mark.skipif(shutil.which("git") is None, reason="there is no git on this machine"),
+    pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
 ]
 
 LIST: Final = Path(REVOKED_FILE)
 COMMITTED: Final = 300
-"""Entries: more than a page of memory, so a file system may show a part of a write."""
+"""Entries. They need more than a page of memory, so a file system may show a part of a write."""
 LONGEST: Final = 0.03
-"""Seconds, in which a key is revoked."""
+"""The longest delay, in seconds, before an action begins."""
 READS: Final = 40
-CHANCE: Final = Random()  # noqa: S311 - of when a process begins, which is no secret
+RANDOM: Final = Random()  # noqa: S311 - random delays are not secret
 
 
 def new_fingerprint() -> str:
-    """Make the fingerprint of a new key."""
+    """Return the fingerprint of a new key."""
     return fingerprint(SealedStr(secrets.token_urlsafe(32)))
 
 
 def git(*arguments: str) -> int:
-    """Run git, without anybody's configuration, and return its status."""
+    """Run git without the configuration of the machine, and return its status."""
     env = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
-    return subprocess.run(["git", *who, *arguments], env=env, capture_output=True, check=False).returncode  # noqa: S607
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    return subprocess.run(["git", *identity, *arguments], env=env, capture_output=True, check=False).returncode  # noqa: S607
 
 
 def entries() -> set[str]:
@@ -64,7 +64,7 @@ def entries() -> set[str]:
 
 
 def revoke(key: str) -> tuple[bool, float]:
-    """Revoke a key, and return whether that was acknowledged, and when the list was last verified to have it."""
+    """Revoke a key. Return whether that was acknowledged, and when the list was last verified to have it."""
     verified = [0.0]
 
     def noting(descriptor: int, path: str) -> bool:
@@ -77,25 +77,25 @@ def revoke(key: str) -> tuple[bool, float]:
 
 
 def read() -> list[int]:
-    """Check again and again, and return how many entries the list had in each report that passes."""
+    """Check repeatedly, and return the number of entries in each report that passes."""
     reports = [check(config_dir="config") for _ in range(READS)]
     return [report.revocation_list.entries for report in reports if report.ok and report.revocation_list]
 
 
 def checkout() -> tuple[bool, float]:
-    """Check the list out, and return whether git says that it did, and when it had ended."""
+    """Check the list out. Return whether that succeeded, and when it had ended."""
     return git("checkout", "-q", "--", REVOKED_FILE) == 0, time.monotonic()
 
 
 def race(actions: list[Callable[[], Any]]) -> list[Any]:
-    """Do all at once, each in a separate process, and return what they return."""
+    """Run all actions at once, each in a separate process, and return their results."""
     waits, starts = os.pipe()
 
-    def run(act: Callable[[], Any], says: IO[bytes]) -> None:
+    def run(act: Callable[[], Any], pipe: IO[bytes]) -> None:
         os.close(starts)
         os.read(waits, 1)
-        time.sleep(CHANCE.uniform(0, LONGEST))
-        says.write(json.dumps(act()).encode())
+        time.sleep(RANDOM.uniform(0, LONGEST))
+        pipe.write(json.dumps(act()).encode())
 
     started = [Killed(partial(run, act)) for act in actions]
     os.close(waits)
@@ -106,32 +106,32 @@ def race(actions: list[Callable[[], Any]]) -> list[Any]:
 @pytest.fixture
 def committed(tmp_path: Path) -> Iterator[list[str]]:
     """The entries of a list that is committed in the working directory."""
-    ours = [new_fingerprint() for _ in range(COMMITTED)]
+    listed = [new_fingerprint() for _ in range(COMMITTED)]
     with contextlib.chdir(tmp_path), process_environment(clean_environment() | good_keys()):
         os.mkdir("config", 0o700)
-        LIST.write_text(HEADER + "".join(f"{each}\n" for each in ours), encoding="utf-8")
+        LIST.write_text(HEADER + "".join(f"{each}\n" for each in listed), encoding="utf-8")
         assert [git(*each) for each in (["init", "-q"], ["add", "."], ["commit", "-qm", "List"])] == [0, 0, 0]
-        yield ours
+        yield listed
 
 
 @pytest.mark.parametrize("rounds", [10, pytest.param(1000, marks=pytest.mark.full)])
 def test_git_and_two_that_revoke(committed: list[str], rounds: int) -> None:
-    """An acknowledged revocation is missing only where the checkout came later, and no passing report is of a part."""
+    """Only a later checkout removes an acknowledged revocation, and no passing report is of a partial list."""
     text, acknowledged = LIST.read_text(encoding="utf-8"), 0
     for _ in range(rounds):
-        # Git replaces a list that was changed, deleted, or is being written.
+        # Git replaces a list that was changed or deleted, or that is being written.
         LIST.unlink(missing_ok=True)
-        if how := CHANCE.randrange(4):
-            LIST.write_text(["", f"{text}{new_fingerprint()}\n", HEADER, ""][how], encoding="utf-8")
+        if choice := RANDOM.randrange(4):
+            LIST.write_text(["", f"{text}{new_fingerprint()}\n", HEADER, ""][choice], encoding="utf-8")
         shutil.rmtree("config/logs", ignore_errors=True)
         keys = new_fingerprint(), new_fingerprint()
         *revoked, (checked_out, checked_out_at), passing = race(
             [*(partial(revoke, key) for key in keys), checkout, read]
         )
-        there = entries()
-        assert set(committed) <= there or not checked_out
+        listed = entries()
+        assert set(committed) <= listed or not checked_out
         for key, (is_acknowledged, at) in zip(keys, revoked, strict=True):
             acknowledged += is_acknowledged
-            assert key in there or not is_acknowledged or at < checked_out_at
+            assert key in listed or not is_acknowledged or at < checked_out_at
         assert {*passing} <= {0, 1, 2, *range(COMMITTED, COMMITTED + 4)}
     assert acknowledged > rounds

@@ -1,4 +1,4 @@
-"""A log whose writers are killed, many at once, or out of room: every acknowledged record is there and whole."""
+"""Many writers of one log, killed or without disk space: every acknowledged record is there and whole."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ pytestmark = needs_fork
 
 PATH: Final = "log.jsonl"
 LONGEST: Final = 0.006
-"""Seconds, in which a writer appends some records."""
+"""The longest delay, in seconds, in which a writer appends some records."""
 TRIALS_PER_LOG: Final = 50
-"""Each append reads the whole log."""
+"""A limit, since each append reads the whole log."""
 RECORD: Final = (
     *("rotate", "record", "--environment", "prod", "--operator", "Ada"),
     *("--attest", "startup", "--attest", "functions"),
@@ -44,13 +44,13 @@ RECORD: Final = (
 NAMES: Final = ["secret.key", "secret_v2.key"]
 FILLER: Final = "filler"
 SMALL_DISK: Final = 'mount -t tmpfs -o size=64k tmpfs "$0"'
-CHANCE: Final = Random()  # noqa: S311 - of when and where a writer is stopped, which is no secret
+RANDOM: Final = Random()  # noqa: S311 - random delays and cuts are not secret
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(files, "LOCK_SECONDS", 120.0)  # with a slow disk, one of many writers waits long
+    monkeypatch.setattr(files, "LOCK_SECONDS", 120.0)  # on a slow disk, one of many writers waits long
 
 
 def append(operator: str) -> tuple[Record, ...]:
@@ -60,25 +60,25 @@ def append(operator: str) -> tuple[Record, ...]:
 
 
 def by_number(entries: Sequence[Record]) -> dict[int, str]:
-    """Return the hashes of records by their numbers."""
+    """Return the hashes of records, by number."""
     return {entry.sequence: entry.hash for entry in entries}
 
 
 @dataclass
 class Watched:
-    """A log: the hashes of the records that were acknowledged, by number, and what was last in it."""
+    """A log, the hashes of its acknowledged records by number, and its last known content."""
 
     known: dict[int, str] = field(default_factory=lambda: by_number(append("watcher")))
     content: bytes = b""
 
     def acknowledge(self, new: dict[int, str]) -> int:
-        """Note what a writer was told, and return how many records these are."""
+        """Add the acknowledged records of a writer, and return their number."""
         assert not self.known.keys() & new.keys()
         self.known |= new
         return len(new)
 
-    def look(self) -> Log:
-        """Make sure that all that was acknowledged is there and whole, and that nothing was changed."""
+    def verify(self) -> Log:
+        """Make sure that every acknowledged record is there and whole, and that earlier content is unchanged."""
         content, log = Path(PATH).read_bytes(), load(PATH)
         assert content.startswith(self.content)
         assert log.damage == ()
@@ -87,13 +87,13 @@ class Watched:
         return log
 
     def append(self) -> Log:
-        """Append a record, and make sure that the log verifies, and that what was torn is closed off."""
-        before = self.look()
-        told = append("watcher")
-        self.acknowledge(by_number(told))
-        log = self.look()
+        """Append a record, and make sure that the log verifies and that a torn record was closed off."""
+        before = self.verify()
+        appended = append("watcher")
+        self.acknowledge(by_number(appended))
+        log = self.verify()
         torn = before.torn is not None
-        assert [entry.event for entry in told] == [Event.SEALED] * torn + [Event.ROTATED]
+        assert [entry.event for entry in appended] == [Event.SEALED] * torn + [Event.ROTATED]
         assert (log.torn, len(log.sealed)) == (None, len(before.sealed) + torn)
         return log
 
@@ -104,22 +104,22 @@ class Writer(Killed):
     def __init__(self, write: Callable[[Callable[[], None]], None]) -> None:
         send = os.write
 
-        def act(says: IO[bytes]) -> None:
+        def act(pipe: IO[bytes]) -> None:
             def append_and_acknowledge() -> None:
-                told = by_number(append(f"writer {os.getpid()}"))
-                send(says.fileno(), "".join(f"{number} {its_hash}\n" for number, its_hash in told.items()).encode())
+                appended = by_number(append(f"writer {os.getpid()}"))
+                send(pipe.fileno(), "".join(f"{number} {digest}\n" for number, digest in appended.items()).encode())
 
             write(append_and_acknowledge)
 
         super().__init__(act)
 
     def acknowledged(self) -> dict[int, str]:
-        """Wait until it was killed, and return what it has acknowledged."""
-        return {int(number): its_hash for number, its_hash in map(str.split, self.said().splitlines())}
+        """Wait until the process was killed, and return the records that it acknowledged."""
+        return {int(number): digest for number, digest in map(str.split, self.said().splitlines())}
 
 
 def append_forever(append_and_acknowledge: Callable[[], None]) -> None:
-    """Append one record after the other."""
+    """Append records until the process is killed."""
     while True:
         append_and_acknowledge()
 
@@ -129,10 +129,10 @@ def append_a_part(append_and_acknowledge: Callable[[], None]) -> None:
     write = os.write
 
     def cut(descriptor: int, content: bytes) -> None:
-        write(descriptor, content[: CHANCE.randint(0, len(content))])
+        write(descriptor, content[: RANDOM.randint(0, len(content))])
         os.kill(os.getpid(), signal.SIGKILL)
 
-    for _ in range(CHANCE.randrange(3)):
+    for _ in range(RANDOM.randrange(3)):
         append_and_acknowledge()
     os.write = cut  # type: ignore[assignment]
     append_and_acknowledge()
@@ -140,20 +140,20 @@ def append_a_part(append_and_acknowledge: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("logs", [1, pytest.param(20, marks=pytest.mark.full)])
 def test_writers_that_are_killed(logs: int) -> None:
-    """At any moment and within a write: what is torn is closed off, and nothing is joined to it."""
+    """A writer may be killed at any moment, also within a write: the torn record is closed off."""
     acknowledged = torn = sealed = 0
     for _ in range(logs):
         watched = Watched()
         for _ in range(TRIALS_PER_LOG):
-            from_outside = CHANCE.random() < 0.5
+            from_outside = RANDOM.random() < 0.5
             writer = Writer(append_forever if from_outside else append_a_part)
             if from_outside:
-                time.sleep(CHANCE.uniform(0, LONGEST))
+                time.sleep(RANDOM.uniform(0, LONGEST))
                 os.kill(writer.process, signal.SIGKILL)
             acknowledged += watched.acknowledge(writer.acknowledged())
-            torn += watched.look().torn is not None
-            # Otherwise the next writer closes off what this one has left, and may be cut at it.
-            if CHANCE.random() < 0.5:
+            torn += watched.verify().torn is not None
+            # Otherwise the next writer closes off this torn record, and may be killed while it does.
+            if RANDOM.random() < 0.5:
                 watched.append()
         sealed += len(watched.append().sealed)
         for path in Path.cwd().glob(f"{PATH}*"):
@@ -164,7 +164,7 @@ def test_writers_that_are_killed(logs: int) -> None:
 
 @pytest.mark.parametrize("each", [5, pytest.param(25, marks=pytest.mark.full)])
 def test_several_writers_at_once(each: int) -> None:
-    """None waits in vain, no record is lost or torn, and who reads meanwhile sees a log that verifies."""
+    """Several writers all finish, no record is lost or torn, and the log verifies for every reader meanwhile."""
     watched, (waits, starts) = Watched(), os.pipe()
 
     def append_each(append_and_acknowledge: Callable[[], None]) -> None:
@@ -181,28 +181,28 @@ def test_several_writers_at_once(each: int) -> None:
         assert (found.damage, found.sealed, found.torn) == ((), (), None)
     for writer in writers:
         assert watched.acknowledge(writer.acknowledged()) == each
-    operators = [entry.operator for entry in watched.look().records]
+    operators = [entry.operator for entry in watched.verify().records]
     assert [operators.count(f"writer {writer.process}") for writer in writers] == [each] * 8
     assert len(operators) == 8 * each + 1
 
 
 def append_three(append_and_acknowledge: Callable[[], None]) -> None:
-    """Append records, and try again where the log was truncated meanwhile."""
-    left = 3
-    while left:
+    """Append three records, and try again where the log was truncated meanwhile."""
+    remaining = 3
+    while remaining:
         try:
             append_and_acknowledge()
         except FileError as error:
             assert str(error) == files.reason(ChangedError())  # noqa: PT017 - of a writer
         else:
-            left -= 1
+            remaining -= 1
 
 
 def gaps(earlier: Sequence[bytes], live: Log) -> set[int]:
-    """Return which records are reported as lost, by the files that do not end where the next one continues.
+    """Return the numbers of the records that are reported as lost, by the gaps between the files.
 
     Args:
-        earlier: the copies, the first one first.
+        earlier: the copies, in order.
         live: the log itself.
     """
     lost: set[int] = set()
@@ -217,14 +217,14 @@ def gaps(earlier: Sequence[bytes], live: Log) -> set[int]:
 
 @pytest.mark.parametrize("rotations", [15, pytest.param(200, marks=pytest.mark.full)])
 def test_a_log_that_is_truncated_meanwhile(rotations: int) -> None:
-    """Copied and truncated without its lock, every acknowledged record is kept, in a copy too, or reported as lost."""
+    """After copytruncate, which takes no lock, every acknowledged record is in a file or is reported as lost."""
     known, copies = by_number(append("watcher")), list[bytes]()
     for _ in range(rotations):
         writers = [Writer(append_three) for _ in range(2)]
-        time.sleep(CHANCE.uniform(0, 3 * LONGEST))
+        time.sleep(RANDOM.uniform(0, 3 * LONGEST))
         with open(PATH, "rb+", buffering=0) as file:
             copies.append(file.readall())
-            time.sleep(CHANCE.choice((0, CHANCE.uniform(0, LONGEST))))
+            time.sleep(RANDOM.choice((0, RANDOM.uniform(0, LONGEST))))
             file.truncate(0)
         for new in (*(writer.acknowledged() for writer in writers), by_number(append("watcher"))):
             assert not known.keys() & new.keys()
@@ -233,41 +233,41 @@ def test_a_log_that_is_truncated_meanwhile(rotations: int) -> None:
     logs = [*map(read, copies), load(PATH)]
     assert all(log.damage == () for log in logs)
     kept = {entry.hash for log in logs for entry in log.records}
-    assert {number for number, its_hash in known.items() if its_hash not in kept} <= gaps(copies, logs[-1])
+    assert {number for number, digest in known.items() if digest not in kept} <= gaps(copies, logs[-1])
     assert len(known) > rotations * 7
 
 
 def test_no_room_for_a_rotation(tmp_path: Path) -> None:
-    """Wherever its two records are cut, `rotate record` says so in a line, and later records what is missing.
+    """Where a write is cut, `rotate record` reports that in one line, and a second run records the rest.
 
-    Only where no record is in the log, it says that nothing was recorded.
+    It reports that nothing was recorded only where the log has no record.
     """
     machine = machine_at(tmp_path)
     machine.call(*RECORD)
     written = machine.log.read_bytes()
     first, last = written.index(b"\n"), len(written)
-    import resource  # noqa: PLC0415 - it is POSIX's
+    import resource  # noqa: PLC0415 - a module of POSIX
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for place in (0, 1, first // 2, first - 1, first, first + 1, first + 2, last // 2, last - 2, last - 1):
+    for size in (0, 1, first // 2, first - 1, first, first + 1, first + 2, last // 2, last - 2, last - 1):
         for path in machine.log.parent.iterdir():
             path.unlink()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (place, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
         try:
             ran = machine.call(*RECORD)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        left = operations_log.load(str(machine.log))
+        cut = operations_log.load(str(machine.log))
         assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
         assert ran.err.startswith("robodj-secretguard: ")
-        assert ("nothing was recorded" in ran.err) is (left.records == ())
-        assert machine.call(*RECORD).status == 0 or left.records
+        assert ("nothing was recorded" in ran.err) is (cut.records == ())
+        assert machine.call(*RECORD).status == 0 or cut.records
         assert sorted(str(each.secret) for each in machine.records if each.event is Event.ROTATED) == NAMES
         assert machine.call("log", "verify").status == 0
 
 
 def fill() -> dict[str, int]:
-    """Append until the disk is full, which is small, and again when there is room."""
+    """Append until the small disk is full, and again when there is space."""
     watched, refused = Watched(), 0
     Path(FILLER).write_bytes(bytes(32 << 10))
     while refused < 3:
@@ -275,14 +275,14 @@ def fill() -> dict[str, int]:
             watched.acknowledge(by_number(append("watcher")))
         except FileError:
             refused += 1
-            watched.look()
-    torn = watched.look().torn is not None
+            watched.verify()
+    torn = watched.verify().torn is not None
     os.unlink(FILLER)
     return {"acknowledged": len(watched.known), "torn": torn, "sealed": len(watched.append().sealed)}
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
-    """What was acknowledged before is whole, and where there is room again, the next record follows it."""
+    """Records that were acknowledged before the disk was full are whole, and the next record follows them."""
     clean = {name: value for name, value in clean_environment().items() if not name.startswith("COVERAGE")}
     env = clean | {"PYTHONPATH": os.pathsep.join(sys.path)}
     program = "import json, test_log_crash; print(json.dumps(test_log_crash.fill()))"

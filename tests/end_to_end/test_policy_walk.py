@@ -1,4 +1,4 @@
-"""The policy, section by section, through the installed program; and the pages that say how."""
+"""The policy, section by section, with the installed program. The pages describe the same commands."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ print("served")
 
 @dataclass
 class Walk:
-    """Somebody who walks through the policy, in a RoboDJ repository of a protected environment.
+    """An operator who follows the policy, in a RoboDJ repository of a protected environment.
 
     Attributes:
         root: the repository.
-        environ: the variables.
-        keys: every key that was made: it must show nowhere else.
-        steps: what each step has shown.
-        started: the commands and scripts that were a process of their own; later ones are forked from this process.
+        environ: the environment variables.
+        keys: every key that was made, which no other output may show.
+        steps: the process of each step.
+        started: commands and scripts that have run as a new process. Later runs are forked from this process.
         old: the fingerprint of the key that is revoked.
-        v2: that of the other secret's.
-        new: that of the replacement.
+        v2: the fingerprint of the other secret's key.
+        new: the fingerprint of the replacement.
     """
 
     root: Path
@@ -82,7 +82,7 @@ class Walk:
         self.steps[step] = ran
         return ran
 
-    def say(self, step: str, *argv: str) -> Ran:
+    def call(self, step: str, *argv: str) -> Ran:
         """Run the program."""
         return self._run(step, argv[0], [PROGRAM, *argv], f"runpy.run_path({PROGRAM!r}, run_name='__main__')")
 
@@ -97,13 +97,13 @@ class Walk:
 
     def deliver(self, variable: str) -> str:
         """Make a new key, deliver it, and return its fingerprint."""
-        key = self.say(f"generate {len(self.keys)}", "generate", NAMES[variable]).out
+        key = self.call(f"generate {len(self.keys)}", "generate", NAMES[variable]).out
         self.keys.append(key)
         self.environ[variable] = key
         return fingerprint(SealedStr(key))
 
     def lines(self, step: str) -> list[str]:
-        """Return the lines of a step's result."""
+        """Return the lines that a step printed."""
         return self.steps[step].out.splitlines()
 
     def __getitem__(self, step: str) -> Ran:
@@ -112,52 +112,52 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
-    """The whole of it, in the order in which it happens."""
+    """All steps of the policy, in order."""
     root = tmp_path_factory.mktemp("service")
     shutil.copytree(REPOSITORY / "config", root / "config", ignore=shutil.ignore_patterns("__pycache__", "*.key"))
     (root / "config").chmod(0o755)
     (root / "service.py").write_text(SERVICE, encoding="utf-8")
-    me = Walk(root, clean_environment() | {"ROBODJ_PROTECTED_ENV": "true"})
+    operator = Walk(root, clean_environment() | {"ROBODJ_PROTECTED_ENV": "true"})
     gate = ("config/check_runtime_secrets.py", "--require-env-only")
 
-    me.run("gate without keys", *gate)
-    me.environ["CI"] = "true"
-    me.say("generate in CI", "generate", "secret.key")
-    me.environ["CI"] = ""
-    me.old, me.v2 = me.deliver(V1), me.deliver(V2)
-    me.say("break-glass", "generate", "--write")
-    me.run("gate", *gate)
+    operator.run("gate without keys", *gate)
+    operator.environ["CI"] = "true"
+    operator.call("generate in CI", "generate", "secret.key")
+    operator.environ["CI"] = ""
+    operator.old, operator.v2 = operator.deliver(V1), operator.deliver(V2)
+    operator.call("break-glass", "generate", "--write")
+    operator.run("gate", *gate)
 
-    me.say("plan", "rotate", "plan", "secret.key", *WHO)
-    me.start("start")
-    me.say("record", "rotate", "record", *WHO, "--service-log", "service.log")
-    me.say("complete", "rotate", "record", *WHO, "--attest", "functions")
-    me.say("status", "status", "--strict")
+    operator.call("plan", "rotate", "plan", "secret.key", *WHO)
+    operator.start("start")
+    operator.call("record", "rotate", "record", *WHO, "--service-log", "service.log")
+    operator.call("complete", "rotate", "record", *WHO, "--attest", "functions")
+    operator.call("status", "status", "--strict")
 
     leaked = root / "NOTES.md"
-    leaked.write_text(f"# Setup\n\nThe key is {me.environ[V1]}.\n", encoding="utf-8")
-    (root / "scan.json").write_text(me.say("scan", "scan", "--format", "json").out, encoding="utf-8")
-    me.say("scan by fingerprint", "scan", "--fingerprints")
+    leaked.write_text(f"# Setup\n\nThe key is {operator.environ[V1]}.\n", encoding="utf-8")
+    (root / "scan.json").write_text(operator.call("scan", "scan", "--format", "json").out, encoding="utf-8")
+    operator.call("scan by fingerprint", "scan", "--fingerprints")
     leaked.unlink()
-    me.say("scan again", "scan")
+    operator.call("scan again", "scan")
 
-    me.say("revoke", "revoke", "secret.key", *WHY, "--yes")
-    me.start("refused start")
-    me.say("refused exec", "exec", "--", sys.executable, "service.py")
-    me.run("refused gate", *gate)
-    me.new = me.deliver(V1)
-    me.run("gate again", *gate)
-    me.start("start again")
+    operator.call("revoke", "revoke", "secret.key", *WHY, "--yes")
+    operator.start("refused start")
+    operator.call("refused exec", "exec", "--", sys.executable, "service.py")
+    operator.run("refused gate", *gate)
+    operator.new = operator.deliver(V1)
+    operator.run("gate again", *gate)
+    operator.start("start again")
     done = ("--service-log", "service.log", "--attest", "functions")
-    me.say("record the new", "rotate", "record", "secret.key", *WHO, *done)
-    me.say("revoke again", "revoke", "--fingerprint", me.old, *WHY, "--yes")
+    operator.call("record the new", "rotate", "record", "secret.key", *WHO, *done)
+    operator.call("revoke again", "revoke", "--fingerprint", operator.old, *WHY, "--yes")
 
-    me.say("incident", "incident", "report", "--since", "2026-11-01", "--scan", "scan.json")
-    me.say("show", "log", "show")
-    (first, *_), (last,) = (recorded(me.steps[step]) for step in ("record", "record the new"))
-    me.say("verify first", "log", "verify", "--expect", first[1])
-    me.say("verify last", "log", "verify", "--expect", last[1])
-    return me
+    operator.call("incident", "incident", "report", "--since", "2026-11-01", "--scan", "scan.json")
+    operator.call("show", "log", "show")
+    (first, *_), (last,) = (recorded(operator.steps[step]) for step in ("record", "record the new"))
+    operator.call("verify first", "log", "verify", "--expect", first[1])
+    operator.call("verify last", "log", "verify", "--expect", last[1])
+    return operator
 
 
 def recorded(ran: Ran) -> list[tuple[str, str]]:
@@ -167,10 +167,10 @@ def recorded(ran: Ran) -> list[tuple[str, str]]:
 
 @needs_fork
 class TestPolicy:
-    """Each section, by what its commands have shown."""
+    """Each section of the policy, by the output of its commands."""
 
     def test_1_generation(self, walk: Walk) -> None:
-        """Each key is of its approved generator, bare, and its own; where output is kept there is none."""
+        """Each key is made by its approved generator, without an end of line. Where output is kept, none is printed."""
         assert [len(key) for key in walk.keys] == [43, 128, 43]
         made = [walk[f"generate {number}"] for number in range(3)]
         assert [(ran.status, ran.out, ran.err) for ran in made] == [(0, key, "") for key in walk.keys]
@@ -178,7 +178,7 @@ class TestPolicy:
         assert (walk["generate in CI"].status, walk["generate in CI"].out) == (2, "")
 
     def test_2_storage_and_distribution(self, walk: Walk) -> None:
-        """The environment delivers the keys; a protected one takes no files, and writes none."""
+        """The environment delivers the keys. A protected environment neither reads nor writes key files."""
         assert walk["break-glass"].status == 2
         assert walk["break-glass"].err.startswith("robodj-secretguard: nothing was written: fallback files are off")
         assert sorted(path.name for path in (walk.root / "config").iterdir() if path.suffix == ".key") == []
@@ -188,7 +188,7 @@ class TestPolicy:
         ]
 
     def test_2_never_in_documents(self, walk: Walk) -> None:
-        """A key in a document is found, by the key and by its fingerprint; where it is gone nothing is."""
+        """A key in a document is found, by the key and by its fingerprint. After its removal, nothing is found."""
         assert [walk[step].status for step in ("scan", "scan by fingerprint", "scan again")] == [1, 1, 0]
         (found,) = walk["scan"].document["findings"]
         assert (found["path"], found["line"], found["column"]) == ("NOTES.md", 3, 12)
@@ -196,7 +196,7 @@ class TestPolicy:
         assert alert.startswith("ALERT: secret.key (prod): known-key: NOTES.md:3:12: ")
 
     def test_3_rotation(self, walk: Walk) -> None:
-        """The plan, and the record of the four steps: seen in the service's log, attested, complete."""
+        """A rotation is planned, then recorded with four steps: two from the log of the service, two attested."""
         assert [walk[step].status for step in ("plan", "record", "complete", "status")] == [0, 0, 0, 0]
         for step, what in (("record", "incomplete rotation"), ("complete", "rotation")):
             first = walk.lines(step)[0]
@@ -208,7 +208,7 @@ class TestPolicy:
         assert f"  fingerprint  {walk.old}" in walk.lines("status")
 
     def test_4_revocation(self, walk: Walk) -> None:
-        """Nothing starts on a revoked key, whichever way, and the replacement is recorded."""
+        """Nothing starts on a revoked key, by any command, and the replacement is recorded."""
         assert (walk["revoke"].status, walk.lines("revoke")[0].split()[:2]) == (0, ["Revoked:", walk.old])
         for step, status in (("refused start", 3), ("refused exec", 3), ("refused gate", 1)):
             assert walk[step].status == status
@@ -219,7 +219,7 @@ class TestPolicy:
         assert walk.lines("revoke again")[0].startswith(f"Already revoked: {walk.old} ")
 
     def test_5_incident_response(self, walk: Walk) -> None:
-        """The report has the policy's five steps, and what was recorded as its timeline."""
+        """The report has the policy's five steps, and a timeline of the records."""
         assert (walk["incident"].status, walk["incident"].err) == (0, "")
         steps = ["1. Detect", "2. Contain", "3. Rotate/Revoke", "4. Recover", "5. Post-incident"]
         assert re.findall(r"^## (\d.*)$", walk["incident"].out, re.MULTILINE) == steps
@@ -234,7 +234,7 @@ class TestPolicy:
         ]
 
     def test_6_startup(self, walk: Walk) -> None:
-        """A service starts on good keys, says on which, and fails closed on a bad one."""
+        """A service starts on good keys, logs their fingerprints, and fails closed on a bad key."""
         for step, key in (("start", walk.old), ("start again", walk.new)):
             event, last = walk.lines(step)
             assert (walk[step].status, last) == (0, "served")
@@ -243,12 +243,12 @@ class TestPolicy:
         assert walk["refused start"].status == 3
 
     def test_7_gate(self, walk: Walk) -> None:
-        """It fails without keys, and with them its last line is the one that operators wait for."""
+        """The quickstart fails without keys. With keys, its last line is the documented one."""
         assert (walk["gate without keys"].status, len(walk["gate without keys"].alerts)) == (1, 2)
         assert (walk["gate"].status, walk["gate"].err, walk.lines("gate")[-1]) == (0, "", PASSED)
 
     def test_the_operations_log(self, walk: Walk) -> None:
-        """It verifies, and what was printed as recorded is in it, with all before it."""
+        """The log verifies, and has every record that a command printed."""
         steps = ("record", "complete", "revoke", "record the new")
         assert [number for step in steps for number, _ in recorded(walk[step])] == [*"123456"]
         assert walk["show"].status == 0
@@ -272,7 +272,7 @@ FENCE = r"^ *```(\w*)\n(.*?)^ *```$"
 
 
 def commands(page: str) -> list[str]:
-    """Return every command of the program that a page has, in a block or in a line."""
+    """Return every command of the program in a page, in a code block or in a line."""
     text = (ROOT / page).read_text(encoding="utf-8")
     blocks = [block for _, block in re.findall(FENCE, text, re.MULTILINE | re.DOTALL)]
     spans = re.findall(r"`([^`\n]+)`", re.sub(FENCE, "", text, flags=re.MULTILINE | re.DOTALL))
@@ -283,15 +283,15 @@ def commands(page: str) -> list[str]:
 
 
 class TestPages:
-    """What the README and the runbook say is what the program does."""
+    """The README and the runbook describe what the program does."""
 
     assert all(len(commands(page)) > 10 for page in PAGES)
 
     @pytest.mark.parametrize(("page", "command"), [(page, command) for page in PAGES for command in commands(page)])
     def test_commands(self, page: str, command: str, tmp_path: Path) -> None:
-        """Every command of theirs is one: with no keys, nothing is wrong with its words."""
+        """Every command in the pages has valid arguments: without keys, no usage error occurs."""
         out, err = io.StringIO(), io.StringIO()
-        env = clean_environment() | {"ROBODJ_PROTECTED_ENV": "true", "CI": "true"}  # no exec starts, and no key is made
+        env = clean_environment() | {"ROBODJ_PROTECTED_ENV": "true", "CI": "true"}  # no command starts
         with (
             contextlib.chdir(tmp_path),
             process_environment(env),
@@ -303,7 +303,7 @@ class TestPages:
         assert "see robodj-secretguard" not in err.getvalue()
 
     def test_links(self) -> None:
-        """Every heading that the runbook links to is there."""
+        """Every heading that the runbook links to exists."""
         links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", RUNBOOK)
         assert len(links) > 10
         for page, anchor in links:
@@ -312,7 +312,7 @@ class TestPages:
             assert anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
 
     def test_what_it_says(self) -> None:
-        """What the runbook's tables look up is what the program says."""
+        """The messages in the runbook's tables are messages of the program."""
         texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py"))]
         said = re.sub(r'"\n\s*f?"', "", "\n".join(texts)) + os.strerror(errno.ENOSPC)
         tables = re.findall(r"^\| it says \|.*\n\|[-|]+\n((?:\|.*\n)+)", RUNBOOK, re.MULTILINE)
@@ -326,9 +326,9 @@ class TestPages:
         assert [text for text in looked_up if text not in said] == []
 
     def test_the_sections(self) -> None:
-        """The runbook has the policy's sections, by their numbers."""
+        """The runbook has the sections of the policy, by number."""
         assert re.findall(r"^## (\d)\. ", RUNBOOK, re.MULTILINE) == [str(number) for number in range(1, 8)]
 
     def test_the_empty_list(self) -> None:
-        """The one that the example service is deployed with begins as one that `revoke` makes."""
+        """The list of the example service begins like a list that `revoke` makes."""
         assert (REPOSITORY / "config" / "revoked.fingerprints").read_text(encoding="utf-8") == HEADER

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class End(enum.StrEnum):
-    """What becomes of a host whose service is refused."""
+    """What a host does when its service is refused."""
 
     ENDS = "ends"
     GOES_ON = "goes on without it"
-    STARTS_AGAIN = "starts it again for ever"
+    STARTS_AGAIN = "starts it again forever"
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,17 @@ class Host:
     """A host, and a service that calls the guard somewhere in it.
 
     Attributes:
-        name: what the host is, and how it is started.
-        guard: where in the service the guard is.
-        requires: what must be installed.
-        command: the host and its arguments, with `{python}`, `{bin}`, `{port}` and `{side}` to be filled in.
-        files: the service's files; in those named `.conf`, the same and `{gate}` are filled in.
-        end: what becomes of it with the guard alone.
-        statuses: how it may end then.
+        name: the host, and how it is started.
+        guard: where the service calls the guard.
+        requires: the requirements that must be installed.
+        command: the host and its arguments. `{python}`, `{bin}`, `{port}` and `{side}` are replaced.
+        files: the service's files. In `.conf` files the same placeholders and `{gate}` are replaced.
+        end: what the host does with the guard alone.
+        statuses: its possible exit statuses then.
         workers: how often the service boots, once for each worker.
-        serves: whether it answers requests; if not, its work leaves a line.
-        beside: a script that must be ready before the host starts, such as a broker.
-        gate_inside: whether the host is a supervisor, in whose file `exec` stands.
+        serves: whether it answers requests. If not, its work leaves a line.
+        helper: a script that must be ready before the host starts, such as a broker.
+        gate_inside: whether the host is a supervisor that has `exec` in its configuration.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Host:
     statuses: tuple[int, ...] = (3,)
     workers: int = 1
     serves: bool = True
-    beside: str = field(default="", repr=False)
+    helper: str = field(default="", repr=False)
     gate_inside: bool = False
 
     def __str__(self) -> str:
@@ -98,8 +98,8 @@ def _django(name: str, guard: str, arguments: str, files: Mapping[str, str], **f
 
 def _celery(pool: str, guard: str, files: Mapping[str, str], end: End = End.ENDS) -> Host:
     command = (*_MODULE, "celery", "-A", "service", "worker", "--concurrency", "1", "--without-mingle", "--pool", pool)
-    beside, requires = services.CELERY_CLIENT, ("celery>=5.4",)
-    return Host(f"celery worker, {pool}", guard, requires, command, files, end=end, serves=False, beside=beside)
+    helper, requires = services.CELERY_CLIENT, ("celery>=5.4",)
+    return Host(f"celery worker, {pool}", guard, requires, command, files, end=end, serves=False, helper=helper)
 
 
 def _script(name: str, guard: str, text: str, requires: tuple[str, ...] = (), **fields: Any) -> Host:
@@ -121,7 +121,7 @@ HOSTS = (
     ),
     _gunicorn("`--preload`", _NEEDS_GUNICORN, "sync --preload", services.WSGI, preload=True),
     Host("uvicorn", _IMPORT, _NEEDS_UVICORN, _UVICORN, _service(services.ASGI)),
-    # 0 is the parent's, and uvicorn's choice.
+    # 0 is the parent's status: uvicorn chose it.
     Host(
         "uvicorn, `--workers 2`",
         _IMPORT,
@@ -215,7 +215,7 @@ HOSTS = (
     _django("`runserver --noreload`", "in the settings", f"{_RUNSERVER} --noreload", services.DJANGO_SETTINGS),
     _django("`runserver`", "in the settings", _RUNSERVER, services.DJANGO_SETTINGS),
     _django("`runserver --noreload`", "in the urls", f"{_RUNSERVER} --noreload", services.DJANGO_URLS),
-    # The urls are read in the reloader's child, by the thread that serves and perhaps by the one that watches.
+    # The reloader's child reads the urls in its serving thread, and perhaps in the thread that watches files.
     _django("`runserver`", "in the urls", _RUNSERVER, services.DJANGO_URLS, statuses=(4,), workers=2),
     _django("a management command", "in the settings", "work", services.DJANGO_SETTINGS, serves=False),
     _celery("solo", _IMPORT, _service(services.CELERY)),
@@ -229,7 +229,7 @@ HOSTS = (
         ("{python}", "worker.py", "{side}"),
         {"worker.py": services.RQ_WORKER, "service.py": services.DO_WORK},
         serves=False,
-        beside=services.RQ_REDIS_WITH_A_JOB,
+        helper=services.RQ_REDIS_WITH_A_JOB,
     ),
     Host(
         "rq, `rq worker --burst`",
@@ -239,7 +239,7 @@ HOSTS = (
         _service(services.RQ_JOB),
         statuses=(0,),
         serves=False,
-        beside=services.RQ_REDIS_WITH_A_JOB,
+        helper=services.RQ_REDIS_WITH_A_JOB,
     ),
     Host(
         "supervisord",

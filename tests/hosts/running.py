@@ -1,4 +1,4 @@
-"""Hosts as real processes on loopback, bounded in time, and what is seen of them from outside."""
+"""Run hosts as real processes on loopback for a limited time, and record what can be observed from outside."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ if TYPE_CHECKING:
     from matrix import Host
 
 GOOD = {V1: secrets.token_urlsafe(32), V2: secrets.token_urlsafe(64)}
-"""Neither is hexadecimal: hosts write so many identifiers that chance would find six characters of it there."""
+"""Neither key is hexadecimal: hosts write many identifiers, which match six characters by chance."""
 BAD = {name: key[:20] for name, key in GOOD.items()}
-"""Good keys that were pasted short: an alert each."""
+"""Truncated keys: one alert each."""
 ALERT_STARTS = ("ALERT: secret.key: format: ", "ALERT: secret_v2.key: format: ")
-"""How the lines begin that `BAD` is refused with; some hosts put their own before them."""
+"""The beginnings of the alerts for `BAD`. Some hosts add text before them."""
 
 GATE = (sys.executable, "-m", "robodj_secretguard", "exec", "--require-env-only", "--")
 POLL_SECONDS = 0.05
 ANSWER_SECONDS = 0.5
 IDLE_SECONDS = 2.0
-"""How long a host that goes on is watched after the last boot or refusal of its service."""
+"""How long a running host is observed after the last boot or refusal of its service."""
 STOP_SECONDS = 2.0
 TOO_OFTEN = 2
-"""So many boots more than there are workers are enough to see that a host starts its service again for ever."""
+"""A host that boots a service so many times more often than it has workers starts the service again forever."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a host.
+    """What was observed of a host.
 
     Attributes:
-        end: what became of it.
+        end: what the host did.
         status: its exit status; `None` when it had to be stopped.
         boots: how often the service booted.
-        refusals: how often it was refused, by the ALERT lines in the output.
+        refusals: how often the service was refused, by the ALERT lines in the output.
         alert: whether every ALERT is there.
-        port_open: whether anything listened in the end, before the host was stopped.
+        port_open: whether a process listened at the end, before the host was stopped.
         answers: the statuses of all answers to requests.
         worked: whether a request was answered with success, or the work was done.
     """
@@ -77,13 +77,13 @@ class Running:
         self._answers: set[int] = set()
 
     def ends(self) -> bool:
-        """Wait a moment for its end."""
+        """Wait a moment for the process to end, and return whether it did."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=POLL_SECONDS)
         return self._process.returncode is not None
 
     def ask(self) -> None:
-        """Ask for a page, and keep the status of the answer."""
+        """Request a page, and keep the status of the answer."""
         if not self._host.serves:
             return
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_SECONDS)
@@ -104,7 +104,7 @@ class Running:
         return self._read("output.log")
 
     def seen(self) -> Seen:
-        """Return what is to be seen by now."""
+        """Return what can be observed now."""
         boots, status, output = self.boots(), self._process.returncode, self.output()
         again = End.STARTS_AGAIN if boots > self._host.workers else End.GOES_ON
         return Seen(
@@ -129,15 +129,15 @@ class Running:
 
 
 def refused(host: Host, cwd: Path, *, gate: bool) -> tuple[Seen, str]:
-    """Run a host with bad keys until it has ended, or has booted its service too often, or does nothing any more.
+    """Run a host with bad keys until it ends, boots its service too often, or is idle.
 
     Args:
-        host: what to run.
-        cwd: where.
+        host: the host.
+        cwd: its working directory.
         gate: whether it runs behind `exec`.
 
     Returns:
-        What was seen, and the output.
+        What was observed, and the output.
     """
     with _running(host, BAD, cwd, gate=gate) as running:
         goes_on = host.gate_inside if gate else host.end is End.GOES_ON
@@ -154,7 +154,7 @@ def refused(host: Host, cwd: Path, *, gate: bool) -> tuple[Seen, str]:
 
 
 def started(host: Host, cwd: Path) -> tuple[Seen, str]:
-    """Run a host with good keys, behind `exec`, until it has answered or done its work; return the same."""
+    """Run a host with good keys behind `exec` until it has answered or worked. Return both as above."""
     with _running(host, GOOD, cwd, gate=True) as running:
         until = time.monotonic() + TIMEOUT
         while not running.worked() and not running.ends() and time.monotonic() < until:
@@ -180,19 +180,19 @@ def _running(host: Host, keys: Mapping[str, str], cwd: Path, *, gate: bool) -> I
     command = [argument.format(**fill) for argument in host.command]
     if not host.gate_inside:
         command = [*before, *command]
-    env = clean_environment() | {"HOME": str(cwd), "XDG_RUNTIME_DIR": str(cwd)}  # where gunicorn makes a socket
+    env = clean_environment() | {"HOME": str(cwd), "XDG_RUNTIME_DIR": str(cwd)}  # for gunicorn's socket
     with contextlib.ExitStack() as stack:
-        if host.beside:
-            (cwd / "beside.py").write_text(host.beside, encoding="utf-8")
-            stack.enter_context(_ready([sys.executable, "beside.py", str(side)], env, cwd))
-        output = stack.enter_context(open(cwd / "output.log", "ab"))  # to append: supervisord opens it once more
+        if host.helper:
+            (cwd / "helper.py").write_text(host.helper, encoding="utf-8")
+            stack.enter_context(_ready([sys.executable, "helper.py", str(side)], env, cwd))
+        output = stack.enter_context(open(cwd / "output.log", "ab"))  # append mode: supervisord opens stdout again
         process = stack.enter_context(_group(command, env | dict(keys), cwd, output.fileno()))
         yield Running(host, process, port, cwd)
 
 
 @contextlib.contextmanager
 def _ready(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Iterator[None]:
-    """Start a process, and wait until it says that it is ready."""
+    """Start a process, and wait until it prints that it is ready."""
     with _group(command, env, cwd, subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -201,14 +201,14 @@ def _ready(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Iterato
 
 @contextlib.contextmanager
 def _group(command: Sequence[str], env: Mapping[str, str], cwd: Path, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process in a group of its own, and stop all of the group in the end."""
+    """Start a process in a separate process group, and stop the whole group at the end."""
     with subprocess.Popen(
         command, env=env, cwd=cwd, stdout=stdout, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:
         try:
             yield process
         finally:
-            process.terminate()  # first, as supervisord alone knows its children, each in a group of its own
+            process.terminate()  # supervisord first: it alone knows its children, each of which has a separate group
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=STOP_SECONDS)
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The texts of the services that the hosts run: each boot leaves a line, and so does the work that is no answer."""
+"""The source of each service that the hosts run. Each boot writes a line, and so does work without a response."""
 
 from __future__ import annotations
 

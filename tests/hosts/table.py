@@ -1,4 +1,4 @@
-"""Makes the table of docs/hosts.md from the results of a run: `python tests/hosts/table.py RESULTS`."""
+"""Write the table of docs/hosts.md from the results of a run: `python tests/hosts/table.py RESULTS`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from running import Seen
 
 PAGE = Path(__file__).parents[2] / "docs" / "hosts.md"
-BEGIN = "<!-- What follows is made by tests/hosts/table.py from the results of a run. -->\n"
-END = "<!-- This is the end of it. -->\n"
+BEGIN = "<!-- tests/hosts/table.py writes this table from the results of a run. -->\n"
+END = "<!-- End of the table. -->\n"
 HEAD = """\
 | host | where the guard is | guard alone: the host | boots | ALERT | port | answers, work | behind `exec` | good keys |
 |---|---|---|---|---|---|---|---|---|
@@ -35,7 +35,7 @@ class Run(enum.StrEnum):
 
 
 Results = dict[tuple[str, str], dict[str, Any]]
-"""What was seen, by the row's name and the run."""
+"""The results, by the name of the row and the run."""
 
 
 def add(path: str, host: Host, run: Run, seen: Seen, versions: Mapping[str, str]) -> None:
@@ -46,16 +46,16 @@ def add(path: str, host: Host, run: Run, seen: Seen, versions: Mapping[str, str]
 
 
 def read(path: Path) -> Results:
-    """Read the results in a file: the last one of each run counts."""
+    """Read the results in a file. Of several results of one run, the last one counts."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return {(result["host"], result["run"]): result for result in map(json.loads, lines)}
 
 
 def render(results: Results) -> str:
-    """Write the table, and what is to be said of all of it.
+    """Return the table, with the totals above it.
 
     Raises:
-        LookupError: a run of a host is not among the results.
+        LookupError: the results of a run of a host are missing.
     """
     missing = [f"{host}: {run}" for host in HOSTS for run in Run if (str(host), run) not in results]
     if missing:
@@ -86,8 +86,8 @@ def _telling(results: list[dict[str, Any]]) -> int:
 
 SUMS: Final = (
     ("refused services that answered a request with success or did their work", _worked),
-    ("hosts that started a refused service again for ever", _starting_again),
-    ("hosts that ended with a status which tells of it", _telling),
+    ("hosts that started a refused service again forever", _starting_again),
+    ("hosts that ended with a status other than 0", _telling),
 )
 
 
@@ -113,7 +113,7 @@ def _end(result: dict[str, Any]) -> str:
 
 
 def shown() -> list[tuple[str, str]]:
-    """Return the host and the place of the guard of each row on the page."""
+    """Return the host and the place of the guard in each row of the page."""
     rows = _parts()[1].split(HEAD)[1].splitlines()
     return [(cells[0], cells[1]) for cells in (row.removeprefix("| ").split(" | ") for row in rows if row)]
 
@@ -125,7 +125,7 @@ def _parts() -> tuple[str, str, str]:
 
 
 def main(path: str) -> None:
-    """Put the table of a run into the page."""
+    """Write the table of a run to the page."""
     before, _, after = _parts()
     PAGE.write_text(f"{before}{BEGIN}\n{render(read(Path(path)))}\n{END}{after}", encoding="utf-8")
 

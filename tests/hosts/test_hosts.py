@@ -1,4 +1,4 @@
-"""What the hosts do with a refusal, and with a start."""
+"""What hosts do when a service is refused, and when it starts."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
-"""The variable with which a host that is not installed is a failure."""
+"""If this variable is set, a host that is not installed is a failure."""
 IN_PRODUCTION = ("gunicorn, sync: at import", "uvicorn: at import")
 """The hosts of the fast run."""
 RESULTS = "SECRETGUARD_HOSTS_RESULTS"
-"""The variable that names the file to add the results to, for `table.py`."""
+"""This variable names the file of results for `table.py`."""
 
 
 def installed(requirement: Requirement) -> str | None:
-    """Return the version of what is required; `None` where it is not installed, or too old."""
+    """Return the version of an installed package, or `None` where it is missing or too old."""
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
@@ -37,11 +37,11 @@ def installed(requirement: Requirement) -> str | None:
 
 @pytest.fixture
 def versions(host: Host) -> dict[str, str]:
-    """The versions of what a host requires, which is there."""
+    """The versions of the packages that a host requires."""
     required = [Requirement(text) for text in host.requires]
     for requirement in required:
         if requirement.marker and not requirement.marker.evaluate():
-            pytest.skip(f"not to be had here: {requirement}")
+            pytest.skip(f"not available on this platform: {requirement}")
     found = {requirement.name: installed(requirement) for requirement in required}
     missing = [name for name, version in found.items() if version is None]
     if missing:
@@ -50,12 +50,12 @@ def versions(host: Host) -> dict[str, str]:
 
 
 def keep(host: Host, run: table.Run, seen: Seen, versions: dict[str, str]) -> None:
-    """Add what was seen to the results, where they are wanted."""
+    """Add the observation to the file of results, if one is named."""
     if path := os.environ.get(RESULTS):
         table.add(path, host, run, seen, versions | {"CPython": platform.python_version()})
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="most of the hosts, and process groups, are of POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="most hosts, and process groups, need POSIX")
 @pytest.mark.parametrize(
     "host",
     [pytest.param(each, marks=[] if str(each) in IN_PRODUCTION else pytest.mark.full) for each in HOSTS],
@@ -65,7 +65,7 @@ class TestHosts:
     """A service in a real host."""
 
     def test_refused_by_the_guard_alone(self, tmp_path: Path, host: Host, versions: dict[str, str]) -> None:
-        """A refused service is seen in the output and never serves, and its host ends as the row says."""
+        """A refused service is visible in the output and never serves, and its host ends as the row says."""
         seen, output = refused(host, tmp_path, gate=False)
         keep(host, table.Run.ALONE, seen, versions)
         assert leaks(output, tuple(GOOD.values())) == []
@@ -78,7 +78,7 @@ class TestHosts:
         assert not seen.port_open or seen.end is not End.ENDS, output
 
     def test_refused_behind_exec(self, tmp_path: Path, host: Host, versions: dict[str, str]) -> None:
-        """Behind `exec` a service does not even boot, nothing is started again, and the status is 3."""
+        """Behind `exec` a service does not even boot, nothing starts it again, and the status is 3."""
         seen, output = refused(host, tmp_path, gate=True)
         keep(host, table.Run.EXEC, seen, versions)
         assert leaks(output, tuple(GOOD.values())) == []
@@ -88,7 +88,7 @@ class TestHosts:
         assert (seen.end, seen.status) == ((End.GOES_ON, None) if host.gate_inside else (End.ENDS, 3)), output
 
     def test_started(self, tmp_path: Path, host: Host, versions: dict[str, str]) -> None:
-        """Good keys: behind `exec` and with the guard, it serves or does its work, and no line of theirs is written."""
+        """With good keys, behind `exec` and with the guard, the service serves or works, and no finding is written."""
         seen, output = started(host, tmp_path)
         keep(host, table.Run.GOOD, seen, versions)
         assert leaks(output, tuple(GOOD.values())) == []
@@ -97,12 +97,12 @@ class TestHosts:
 
 
 def test_the_table_shows_every_host_and_no_other() -> None:
-    """The page has a row for each host of the data, in their order."""
+    """The page has a row for each host, in the same order."""
     assert table.shown() == [(host.name, host.guard) for host in HOSTS]
 
 
 def test_the_table_is_made_of_complete_runs(tmp_path: Path) -> None:
-    """Each of the three runs of each host must be among the results, and has its cells in the host's row."""
+    """The table needs the results of all three runs of each host, and shows them in the host's row."""
     path = tmp_path / "results"
     ended = Seen(End.ENDS, 3, 1, 1, alert=True, port_open=False, answers=(), worked=False)
     for host in HOSTS:

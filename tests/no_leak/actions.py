@@ -1,6 +1,6 @@
-"""What a cell's process does: a call of the library as a host makes it, or one of a guard that leaks.
+"""The actions: what the process of a cell does. Most call the library as a host does; some call a guard that leaks.
 
-No frame here binds a key to a name: what an observer finds, the library has shown.
+No frame here binds a key to a name, so the library has shown every key that an observer finds.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ V1 = "ROBODJ_SECRET_KEY"
 NOBODY = 65534
 
 
-def left() -> str:
-    """Return what the scenario left in a file for the action."""
+def argument() -> str:
+    """Return the argument that the scenario wrote for the action."""
     return Path("arguments").read_text(encoding="utf-8")
 
 
 def call_guard() -> object:
-    """Start, or be refused."""
+    """Call `guard()`."""
     return guard()
 
 
 def call_check() -> object:
-    """Report."""
+    """Call `check()`."""
     return check()
 
 
@@ -62,18 +62,18 @@ def make_model() -> object:
 
 
 def run_gate() -> object:
-    """Run the command line, with arguments that the scenario left in a file."""
-    return main(json.loads(left()))
+    """Run one command, with the arguments that the scenario wrote."""
+    return main(json.loads(argument()))
 
 
 def run_commands() -> object:
-    """Run one command after the other, with the arguments that the scenario left in a file."""
-    return [main(json.loads(left())[number]) for number in range(len(json.loads(left())))]
+    """Run several commands, with the arguments that the scenario wrote."""
+    return [main(json.loads(argument())[number]) for number in range(len(json.loads(argument())))]
 
 
 def run_commands_in_projects() -> object:
-    """Run commands in each of the projects that the scenario left."""
-    commands = json.loads(left())
+    """Run commands in each project that the scenario made."""
+    commands = json.loads(argument())
     outcomes = []
     for project in sorted(Path().glob("project-*")):
         with contextlib.chdir(project):
@@ -82,15 +82,15 @@ def run_commands_in_projects() -> object:
 
 
 def run_commands_as_nobody() -> object:
-    """Run commands as a user who may not read everything."""
-    "".encode("unicode_escape")  # its codec is imported, and nobody may read where that is
+    """Run commands as a user who may not read every file."""
+    "".encode("unicode_escape")  # loads the codec before the user changes, who may not read its module
     if os.geteuid() == 0:
         os.setuid(NOBODY)
     return run_commands()
 
 
 def run_commands_that_fail() -> object:
-    """Run commands, each interrupted, and then failing, with what may be a key in its hands."""
+    """Run commands. Interrupt each one, then make it fail while it handles what may be a key."""
     outcomes = []
     for error in (KeyboardInterrupt, LookupError, SystemExit):
 
@@ -114,49 +114,51 @@ class _Terminal(io.TextIOBase):
 
 
 def run_commands_on_a_terminal() -> object:
-    """Run commands whose text is wrapped and coloured, with progress, as often as there is any."""
+    """Run commands on a terminal, where text is wrapped and coloured, and progress is written at every step."""
     terminal.PROGRESS_SECONDS = 0  # type: ignore[misc]
     sys.stdout, sys.stderr = _Terminal(1), _Terminal(2)
     return run_commands()
 
 
 def report_scans() -> object:
-    """Report an incident with scans, whose arguments the scenario left in a file."""
+    """Report an incident with scans, with the arguments that the scenario wrote."""
     outcomes = []
-    for number in range(len(json.loads(left()))):
+    for number in range(len(json.loads(argument()))):
         with open("scan.json", "w", encoding="utf-8") as written, contextlib.redirect_stdout(written):
-            outcomes.append(main(json.loads(left())[number]))
+            outcomes.append(main(json.loads(argument())[number]))
         report = ["incident", "report", "--since", "2026-11-01", "--scan", "scan.json"]
         outcomes += [main(report), main([*report, "--format", "json"])]
     return outcomes
 
 
 def guard_a_named_directory() -> object:
-    """Start with a config directory that the scenario left in a file."""
-    return guard(config_dir=left())
+    """Call `guard()` with the config directory that the scenario named."""
+    return guard(config_dir=argument())
 
 
 def guard_a_model_with_a_set_up() -> object:
-    """Start with a model that names a config directory that the scenario left in a file, and requires a list there."""
+    """Call `guard()` with a model that names the scenario's config directory and requires a revocation list there."""
 
-    class Strict(RuntimeSecrets, config_dir=os.path.abspath(left()), file_fallback=False, require_revocation_list=True):
+    class Strict(
+        RuntimeSecrets, config_dir=os.path.abspath(argument()), file_fallback=False, require_revocation_list=True
+    ):
         pass
 
     return guard(Strict)
 
 
 def check_a_named_directory() -> object:
-    """Report on a config directory that the scenario left in a file."""
-    return check(config_dir=left())
+    """Call `check()` with the config directory that the scenario named."""
+    return check(config_dir=argument())
 
 
 def check_a_mapping() -> object:
-    """Report on variables that are passed."""
+    """Check variables that are passed as a mapping."""
     return check(environ={**os.environ})
 
 
 def check_a_mapping_with_bytes() -> object:
-    """Report on variables that are passed, one of them no text."""
+    """Check variables that are passed as a mapping, one of which is bytes."""
     return check(environ={**os.environ, V1: os.environb[V1.encode()]})  # type: ignore[dict-item]
 
 
@@ -173,46 +175,46 @@ class _Interrupting(dict[str, str]):
 
 
 def check_a_mapping_that_raises() -> object:
-    """Report on variables whose mapping fails with one of them in its text."""
+    """Check a mapping that raises an error with a value in its text."""
     return check(environ=_Hostile(os.environ))
 
 
 def check_interrupted() -> object:
-    """Report, and be interrupted when the first key was read."""
+    """Interrupt a check after it has read the first key."""
     return check(environ=_Interrupting(os.environ))
 
 
 def check_long_ago() -> object:
-    """Report with the clock set back."""
+    """Check with a clock that is far behind."""
     return check(now=EARLIEST_CLOCK - timedelta(days=1))
 
 
 def check_now_without_zone() -> object:
-    """Report at a time that is none."""
+    """Check at a time without a timezone."""
     return check(now=datetime.now(UTC).replace(tzinfo=None))
 
 
 def guard_with_a_wrong_status() -> object:
-    """Start with a wrong argument."""
+    """Call `guard()` with an invalid argument."""
     return guard(exit_status=0)
 
 
 def guard_as_nobody() -> object:
-    """Start as a user who may read nothing."""
+    """Call `guard()` as a user who may read no file."""
     if os.geteuid() == 0:
         os.setuid(NOBODY)
     return guard()
 
 
 def guard_with_debugging() -> object:
-    """Start with pydantic-settings' debugging on."""
+    """Call `guard()` while pydantic-settings writes debug output."""
     logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, force=True)
     os.environ["PYDANTIC_SETTINGS_DEBUG"] = "1"
     return guard()
 
 
 def guard_while_handling() -> object:
-    """Start while an error of the host's is handled."""
+    """Call `guard()` while the host handles an error."""
     try:
         sys.modules["nothing"]
     except KeyError:
@@ -221,7 +223,7 @@ def guard_while_handling() -> object:
 
 
 def guard_interrupted_by_a_signal() -> object:
-    """Start, and be interrupted while a file is read."""
+    """Interrupt `guard()` with a signal while it reads a file."""
     read = os.read
 
     def interrupted(*arguments: Any) -> NoReturn:
@@ -234,27 +236,27 @@ def guard_interrupted_by_a_signal() -> object:
 
 
 class _InterruptingAt:
-    """Interrupts at one line of the library, when it is set as the trace function."""
+    """A trace function that interrupts the library at one line."""
 
     _PACKAGE = os.path.dirname(robodj_secretguard.__file__)
 
     def __init__(self, line: int) -> None:
-        self.left = line
+        self.remaining = line
 
     def __call__(self, frame: FrameType, event: str, _: object) -> _InterruptingAt | None:
         if not frame.f_code.co_filename.startswith(self._PACKAGE):
             return None
-        self.left -= event == "line"
-        if self.left == 0:
+        self.remaining -= event == "line"
+        if self.remaining == 0:
             sys.settrace(None)
             raise KeyboardInterrupt
         return self
 
 
 def be_interrupted_everywhere() -> object:
-    """Be refused again and again, interrupted at each line of the library in turn, and show every frame's locals.
+    """Interrupt a refusal at each line of the library in turn, and print the locals of every frame.
 
-    It ends at the first line of the refusal itself, where an interrupt ends the process with the guard's status.
+    The last line is the refusal itself: an interrupt there ends the process with the guard's status.
     """
     known: set[str] = set()
     for line in itertools.count(1):
@@ -263,7 +265,7 @@ def be_interrupted_everywhere() -> object:
             guard(HOSTS["field-chained"])
         except BaseException as error:  # noqa: BLE001 - a refusal, an interrupt, and all else
             sys.settrace(None)
-            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # all but this very frame
+            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # all frames but this one
             told = traceback.TracebackException.from_exception(error, capture_locals=True)
             for text in [text for each in (told, told.__context__, told.__cause__) if each for text in each.format()]:
                 if (but_for_numbers := re.sub("sgfp1:[0-9a-f]+|0x[0-9a-f]+|[0-9]+", "", text)) not in known:
@@ -274,7 +276,7 @@ def be_interrupted_everywhere() -> object:
 
 
 def write_everything() -> object:
-    """Write all that the guard, a report and the command line have to say."""
+    """Print all that the guard, a report and the command line write."""
     for each in (guard, check, RuntimeSecrets):
         try:
             sys.stdout.write(f"{each()!r}\n")
@@ -285,69 +287,69 @@ def write_everything() -> object:
 
 
 def assign() -> object:
-    """Change what is frozen."""
+    """Assign to objects that cannot be changed."""
     guard().secret_key = os.environ[V1]  # type: ignore[misc, assignment]
     return None
 
 
 def delete() -> object:
-    """Delete from what is frozen."""
+    """Delete attributes of objects that cannot be changed."""
     del guard().secret_key
     return None
 
 
 def copy_changed() -> object:
-    """Change a copy of what is frozen."""
+    """Copy an object that cannot be changed, with a change."""
     return guard().model_copy(update={"secret_key": os.environ[V1]})
 
 
 def construct() -> object:
-    """Go around the checks."""
+    """Construct a model without validation."""
     return RuntimeSecrets.model_construct(secret_key=os.environ[V1])  # type: ignore[arg-type]
 
 
 def copy_changed_by_its_old_name() -> object:
-    """Change a copy of what is frozen, as pydantic did it once."""
+    """Copy an object that cannot be changed, with a change, by pydantic's old name of the method."""
     return guard().copy(update={"secret_key": os.environ[V1]})
 
 
 def guard_a_key() -> object:
-    """Take the model for a key."""
+    """Pass a key as the model to `guard()`."""
     return guard(os.environ[V1])  # type: ignore[call-overload]
 
 
 def check_a_key() -> object:
-    """Take the model for a key, and the time for one."""
+    """Pass a key as the model and as the time to `check()`."""
     return check(os.environ[V1], now=os.environ[V1], config_dir=os.environ[V1])  # type: ignore[arg-type]
 
 
 def guard_with_a_key_as_status() -> object:
-    """Take the status for a key."""
+    """Pass a key as the exit status."""
     return guard(exit_status=os.environ[V1], config_dir=os.environ[V1])  # type: ignore[call-overload]
 
 
 def validate_a_key() -> object:
-    """Make the model as pydantic's models are made, of a text."""
+    """Validate a text with the model."""
     return RuntimeSecrets.model_validate(os.environ[V1])
 
 
 def validate_json() -> object:
-    """Make the model as pydantic's models are made, of JSON."""
+    """Validate JSON with the model."""
     return RuntimeSecrets.model_validate_json(json.dumps({"_judgement": [os.environ[V1]]}))
 
 
 def make_model_of_a_judgement() -> object:
-    """Pass as the judgement what is none."""
+    """Pass an invalid judgement to the model."""
     return RuntimeSecrets(_judgement=(os.environ[V1],))  # type: ignore[call-arg]
 
 
 def make_model_of_values() -> object:
-    """Pass values, which a settings model usually takes."""
+    """Pass values to the model, as an ordinary settings model accepts them."""
     return RuntimeSecrets(secret_key=os.environ[V1], secret_v2_key=SecretStr(os.environ[V1]))
 
 
 class Refused(BaseException):
-    """An error of a host's own, which `except Exception` does not catch."""
+    """An error of the host that `except Exception` does not catch."""
 
 
 def _raise_value_error(text: str) -> NoReturn:
@@ -450,25 +452,25 @@ HOSTS: dict[str, type[RuntimeSecrets]] = {
 
 
 def guard_host() -> object:
-    """Start with a model of the host's."""
-    return guard(HOSTS[left()])
+    """Call `guard()` with the host's model."""
+    return guard(HOSTS[argument()])
 
 
 def check_host() -> object:
-    """Report on a model of the host's."""
-    return check(HOSTS[left()])
+    """Call `check()` with the host's model."""
+    return check(HOSTS[argument()])
 
 
 def make_host_model() -> object:
-    """Make a model of the host's."""
-    return HOSTS[left()]()
+    """Make the host's model."""
+    return HOSTS[argument()]()
 
 
-# From here on: guards that leak. Each does so in one way, and an observer must see the one that OBSERVERS names.
+# These guards leak, each in one way. OBSERVERS names the guard whose key each observer must find.
 
 
 class Stock(BaseSettings):
-    """A settings model as one writes it first."""
+    """A settings model without any protection."""
 
     robodj_secret_key: SecretStr
 
@@ -487,7 +489,7 @@ def leak_by_text() -> object:
 
 
 def leak_by_local() -> object:
-    """Raise an error without a key in its text, out of a frame that has one."""
+    """Raise an error without a key in its text, from a frame that holds a key."""
     key = os.environ[V1]
     msg = "a constant"
     raise RuntimeError(msg) if key else ValueError(msg)
@@ -503,14 +505,14 @@ def leak_by_chain() -> object:
 
 
 def leak_by_line() -> object:
-    """Log a constant line, out of a frame that has a key."""
+    """Log a constant line, from a frame that holds a key."""
     key = os.environ[V1]
     structlog.get_logger().critical("a constant")
     return sys.stdout.write("a constant\n" if key else "")
 
 
 def leak_by_result() -> object:
-    """Return a settings model as one writes it first."""
+    """Return a settings model without any protection."""
     return Stock(robodj_secret_key=os.environ[V1])
 
 
@@ -520,6 +522,6 @@ def leak_by_raw_result() -> object:
 
 
 def leak_by_debugging() -> object:
-    """Log what was read, at the most talkative level."""
+    """Log what was read, at the most detailed level."""
     logging.getLogger("settings").debug("%r", os.environ[V1])
     return True

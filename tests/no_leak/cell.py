@@ -1,4 +1,4 @@
-"""The process of a cell: all that hosts import is there, and nothing was done yet."""
+"""The process of a cell. It imports all that hosts use, before it runs the cell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from observers import ADVISED, OBSERVERS
 
 if __name__ == "__main__":
     observer, action = next_request()
-    os.dup2(1, 2)  # in the order in which it was written: a key may be wrapped from one stream into the other
+    os.dup2(1, 2)  # in the order of the writes: a key may be split between the streams
     (OBSERVERS | ADVISED)[observer][0](getattr(actions, action))  # an exception ends it as it ends any process
     atexit._run_exitfuncs()  # noqa: SLF001 - the rest of an interpreter's end is slow, and has nothing to show
     sys.stdout.flush()

@@ -1,6 +1,6 @@
-"""Who looks: every channel through which a key was seen to leave a process, each as hosts have it.
+"""The observers: each is a channel through which a key can leave a process, set up as hosts do it.
 
-An observer runs an action in its own setting and shows all that it can of what came of it, on stdout or stderr.
+An observer runs an action and prints all that it can see of the result, on stdout or stderr.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 
 Action = Callable[[], object]
 
-# What Sentry and pytest import when they start takes a while: once is enough for all cells.
+# Sentry and pytest import slowly: import them once for all cells.
 list(sentry_sdk.integrations.iter_default_integrations(True))  # noqa: FBT003 - its type has no name for it
 with contextlib.redirect_stdout(io.StringIO()):
     pytest.main(["--version", "-c", os.devnull])
 
 
 def run(action: Action) -> object:
-    """Return what came of an action: its result, or what it raised."""
+    """Run an action, and return its result, or what it raised."""
     try:
         return action()
     except BaseException as error:
@@ -62,7 +62,7 @@ def run(action: Action) -> object:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that hang on it."""
+    """Yield an error and all errors in its chain."""
     todo, seen = [error], set()
     while todo:
         each = todo.pop()
@@ -77,13 +77,13 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def uncaught(action: Action) -> None:
-    """Let the interpreter end of it."""
+    """Let the exception end the interpreter."""
     print(repr(action()))
     sys.exit()
 
 
 def uncaught_with_a_hook(action: Action) -> None:
-    """Have a crash reporter's hook, which shows locals."""
+    """Print locals in `sys.excepthook`, as crash reporters do."""
     sys.excepthook = lambda *error: print_with_locals(error[1])
     sys.unraisablehook = lambda unraisable: print_with_locals(unraisable.exc_value)
     action()
@@ -91,13 +91,13 @@ def uncaught_with_a_hook(action: Action) -> None:
 
 
 def at_exit(action: Action) -> None:
-    """Run it when the interpreter ends."""
+    """Run the action when the interpreter ends."""
     atexit.register(action)
     sys.exit()
 
 
 def unraisable(action: Action) -> None:
-    """Run it where an exception cannot be raised."""
+    """Run the action where an exception cannot be raised."""
 
     class Dying:
         def __del__(self) -> None:
@@ -117,7 +117,7 @@ def print_with_locals(error: BaseException | None) -> None:
 
 
 def exception_chain(action: Action) -> None:
-    """Walk the chain, and ask each error all that it can tell."""
+    """Print every error of the chain, in every way that it can be printed."""
     outcome = run(action)
     if isinstance(outcome, BaseException):
         for error in chain(outcome):
@@ -130,7 +130,7 @@ def exception_chain(action: Action) -> None:
 
 
 def traceback_with_locals(action: Action) -> None:
-    """Format it with the locals of every frame, of those that it hides behind `from None` too."""
+    """Format the traceback with all locals, also of errors that `from None` hides."""
     outcome = run(action)
     if isinstance(outcome, BaseException):
         for error in chain(outcome):
@@ -140,7 +140,7 @@ def traceback_with_locals(action: Action) -> None:
 
 
 def exception_group(action: Action) -> None:
-    """Have it in a task group."""
+    """Raise the error in a task group."""
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
@@ -162,7 +162,7 @@ def _print_richly(error: BaseException, console: rich.console.Console) -> None:
 
 
 def rich_traceback(action: Action) -> None:
-    """Have rich's tracebacks with locals, and its inspection."""
+    """Print the error with rich's tracebacks with locals, and with `rich.inspect`."""
     console = rich.console.Console(width=200)
     try:
         rich.inspect(action(), console=console, private=True)
@@ -171,7 +171,7 @@ def rich_traceback(action: Action) -> None:
 
 
 def narrow_console(action: Action) -> None:
-    """Have a console that wraps a key over lines."""
+    """Print the error on a narrow console, which wraps a key over lines."""
     console = rich.console.Console(width=20)
     try:
         console.print(action())
@@ -183,7 +183,7 @@ def narrow_console(action: Action) -> None:
 
 
 def logging_exception(action: Action) -> None:
-    """Log it with the standard library, at its most talkative."""
+    """Log the error with the standard library, at the most detailed level."""
     logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
     logging.captureWarnings(capture=True)
     log = logging.getLogger("host")
@@ -200,7 +200,7 @@ class _Records(logging.Handler):
 
 
 def log_records(action: Action) -> None:
-    """Look at the records that a structlog pipeline over the standard library makes, and at their pickles."""
+    """Print the records of a structlog pipeline over the standard library, and their pickles."""
     logging.basicConfig(level=logging.DEBUG, handlers=[_Records()])
     structlog.configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -222,12 +222,12 @@ def _log_by_structlog(action: Action) -> None:
 
 
 def structlog_unconfigured(action: Action) -> None:
-    """Log it with structlog as it comes, which shows locals where rich is installed."""
+    """Log the error with structlog's defaults, which show locals where rich is installed."""
     _log_by_structlog(action)
 
 
 def structlog_console(action: Action) -> None:
-    """Log it with structlog's console renderer."""
+    """Log the error with structlog's console renderer."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -240,7 +240,7 @@ def structlog_console(action: Action) -> None:
 
 
 def structlog_json(action: Action) -> None:
-    """Log it with structlog as JSON."""
+    """Log the error with structlog as JSON."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -253,13 +253,13 @@ def structlog_json(action: Action) -> None:
 
 
 def structlog_dict_tracebacks(action: Action) -> None:
-    """Log it with structlog's structured tracebacks, which have locals."""
+    """Log the error with structlog's structured tracebacks, which have locals."""
     structlog.configure(processors=[structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()])
     _log_by_structlog(action)
 
 
 def loguru_defaults(action: Action) -> None:
-    """Log it with loguru as it comes, which shows the values in every line of a traceback."""
+    """Log the error with loguru's defaults, which show the values in every line of a traceback."""
     try:
         loguru.logger.info("started: {!r}", action())
     except BaseException:
@@ -289,12 +289,12 @@ def _report_to_sentry(action: Action, **options: Any) -> None:
 
 
 def sentry_defaults(action: Action) -> None:
-    """Report it to Sentry with its defaults."""
+    """Report the error to Sentry with the defaults."""
     _report_to_sentry(action)
 
 
 def sentry_attach_stacktrace(action: Action) -> None:
-    """Report it to Sentry, with the locals of every frame below a log line."""
+    """Report the error to Sentry, with the locals of every frame that logs a line."""
     _report_to_sentry(action, attach_stacktrace=True)
 
 
@@ -312,12 +312,12 @@ def _print_frames(frame: FrameType | None) -> None:
 def _repr(value: object) -> str:
     try:
         return repr(value)
-    except Exception as error:  # an object that is half made
+    except Exception as error:  # an object that is not complete yet
         return repr(error)
 
 
 def stack_at_an_event(action: Action) -> None:
-    """Look at the locals of every frame below an event of a structlog pipeline."""
+    """Print the locals of every frame that calls a structlog pipeline."""
 
     def look(_logger: object, _method: str, event: Any) -> str:
         _print_frames(sys._getframe())
@@ -345,15 +345,15 @@ class _Looking(io.TextIOBase):
 
 
 def stack_at_a_line(action: Action) -> None:
-    """Look at the locals of every frame below what is written to stdout."""
+    """Print the locals of every frame that writes to stdout."""
     sys.stdout = _Looking(sys.stdout)
     run(action)
 
 
 def everything(action: Action) -> None:
-    """Look at every frame below an event and below a line, at what was raised or returned, and at all that it holds.
+    """Print every frame that logs or writes, the result or the error, and all objects that can be reached from them.
 
-    It is the strongest observer of those that cost one process: the ordinary run shows it every scenario.
+    It is the strongest observer that needs one process only. The fast run shows it every scenario.
     """
     kept: list[object] = []
     out, sys.stdout = sys.stdout, _Looking(sys.stdout)
@@ -377,7 +377,7 @@ def _again(kept: list[Any]) -> object:
 
 
 CURRENT: list[Action] = []
-"""What the test that a test runner is given has to do."""
+"""The action of the test that a test runner runs."""
 
 _IN_A_TEST = """
 from observers import CURRENT
@@ -402,22 +402,22 @@ def _test_by_pytest(action: Action, text: str, *options: str) -> None:
 
 
 def pytest_plain(action: Action) -> None:
-    """Have a test of it fail under pytest."""
+    """Let a test fail under pytest."""
     _test_by_pytest(action, _IN_A_TEST)
 
 
 def pytest_showlocals(action: Action) -> None:
-    """Have a test of it fail under pytest with locals, and nothing captured."""
+    """Let a test fail under pytest with locals, and without capture."""
     _test_by_pytest(action, _IN_A_TEST, "--showlocals", "-s")
 
 
 def pytest_collecting(action: Action) -> None:
-    """Have a module fail under pytest with locals when it is imported."""
+    """Let a module fail under pytest with locals, when it is imported."""
     _test_by_pytest(action, _AT_IMPORT, "--showlocals")
 
 
 def unittest_locals(action: Action) -> None:
-    """Have a test of it fail under unittest with locals."""
+    """Let a test fail under unittest with locals."""
 
     class Test(unittest.TestCase):
         def test_it(self) -> None:
@@ -432,7 +432,7 @@ def unittest_locals(action: Action) -> None:
 
 
 def in_a_thread(action: Action) -> None:
-    """Run it in a thread, whose hook shows locals."""
+    """Run the action in a thread, whose hook prints locals."""
     threading.excepthook = lambda error: print_with_locals(error.exc_value)
     thread = threading.Thread(target=action)
     thread.start()
@@ -440,7 +440,7 @@ def in_a_thread(action: Action) -> None:
 
 
 def in_a_thread_pool(action: Action) -> None:
-    """Run it in a pool of threads."""
+    """Run the action in a pool of threads."""
     with ThreadPoolExecutor(1) as pool:
         future: Future[object] = pool.submit(action)
         print_with_locals(future.exception())
@@ -448,8 +448,8 @@ def in_a_thread_pool(action: Action) -> None:
 
 
 def in_a_process_pool(action: Action) -> None:
-    """Run it in a pool of processes, which pickles what came of it."""
-    warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside a thread, which the pool itself starts
+    """Run the action in a pool of processes, which pickles the result."""
+    warnings.simplefilter("ignore", DeprecationWarning)  # of fork in a process with threads: the pool starts one
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
         future: Future[object] = pool.submit(action)
         print_with_locals(future.exception())
@@ -457,7 +457,7 @@ def in_a_process_pool(action: Action) -> None:
 
 
 def in_an_event_loop(action: Action) -> None:
-    """Run it in a loop's callback, whose handler shows what went wrong."""
+    """Run the action in a callback of an event loop, whose handler prints the error."""
     loop = asyncio.new_event_loop()
     loop.set_debug(enabled=True)
     loop.set_exception_handler(lambda _loop, context: print_with_locals(context.get("exception")))
@@ -467,11 +467,11 @@ def in_an_event_loop(action: Action) -> None:
     loop.close()
 
 
-# What came of it
+# The result
 
 
 def _reachable(value: object, depth: int = 4) -> Iterator[object]:
-    """Yield a value and what its attributes and items hold."""
+    """Yield an object and all objects in its attributes and items."""
     yield value
     if depth and not isinstance(value, (str, bytes, type, int)):
         inner = list(getattr(value, "__dict__", {}).values())
@@ -484,19 +484,19 @@ def _reachable(value: object, depth: int = 4) -> Iterator[object]:
 
 
 def attributes(action: Action) -> None:
-    """Look at `vars` of what came of it, and of all that hangs on it."""
+    """Print `vars` of the result, and of all objects that can be reached from it."""
     for each in _reachable(run(action)):
         print(repr(each), str(each), getattr(each, "__dict__", None))
 
 
 def pickled(action: Action) -> None:
-    """Pickle what came of it, an exception and its chain too."""
+    """Pickle the result, also an exception and its chain."""
     outcome = run(action)
     for each in [outcome, *(chain(outcome) if isinstance(outcome, BaseException) else ())]:
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             try:
                 sys.stdout.buffer.write(pickle.dumps(each, protocol))
-            except Exception as error:  # a refusal is looked at too
+            except Exception as error:  # a refusal is printed too
                 print_with_locals(error)
         try:
             sys.stdout.buffer.write(pickle.dumps(vars(each)))
@@ -505,7 +505,7 @@ def pickled(action: Action) -> None:
 
 
 def members(action: Action) -> None:
-    """Look at every member of what came of it, of its copies."""
+    """Print every member of the result and of its copies."""
     outcome = run(action)
     warnings.simplefilter("ignore")  # pydantic's old names
     for each in (outcome, copy.copy(outcome), copy.deepcopy(outcome)):
@@ -514,7 +514,7 @@ def members(action: Action) -> None:
 
 
 def dumps(action: Action) -> None:
-    """Write what came of it in every way that objects are written."""
+    """Serialize the result in every usual way."""
     outcome: Any = run(action)
     ways: list[Callable[[Any], object]] = [
         repr,
@@ -584,33 +584,33 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
         (dumps, "leak_by_result"),
     )
 }
-"""Every observer, and a guard that leaks where it looks: the narrowest leak that it sees."""
+"""Every observer, and the action of the narrowest leak that it sees."""
 
 STRONGEST = "everything"
 SEEN_BY_THE_STRONGEST = ("leak_by_text", "leak_by_chain", "leak_by_line", "leak_by_result")
-"""Guards that leak in other ways than the one above, all of which that observer sees."""
+"""Actions of other leaks, all of which the strongest observer sees."""
 
 
 def advised_sentry(action: Action) -> None:
-    """Report it to Sentry without locals."""
+    """Report the error to Sentry without locals."""
     _report_to_sentry(action, include_local_variables=False, attach_stacktrace=True)
 
 
 def advised_loguru(action: Action) -> None:
-    """Log it with loguru without the values of variables."""
+    """Log the error with loguru without the values of variables."""
     loguru.logger.remove()
     loguru.logger.add(sys.stdout, diagnose=False)
     loguru.logger.catch(BaseException)(action)()
 
 
 def advised_structlog_console(action: Action) -> None:
-    """Log it with structlog's console renderer without locals."""
+    """Log the error with structlog's console renderer without locals."""
     structlog.configure([structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
     _log_by_structlog(action)
 
 
 def advised_structlog_dict_tracebacks(action: Action) -> None:
-    """Log it with structlog's structured tracebacks without locals."""
+    """Log the error with structlog's structured tracebacks without locals."""
     transform = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     structlog.configure([structlog.processors.ExceptionRenderer(transform), structlog.processors.JSONRenderer()])
     _log_by_structlog(action)
@@ -620,4 +620,4 @@ ADVISED = {
     each.__name__: (each, "leak_by_local")
     for each in (advised_sentry, advised_loguru, advised_structlog_console, advised_structlog_dict_tracebacks)
 }
-"""Hosts that are set up as SECURITY.md advises, and a guard whose key none of them shows."""
+"""Hosts that are set up as SECURITY.md says, and the action of a leak that none of them shows."""

@@ -1,4 +1,4 @@
-"""What is planted: every way in which key material reaches the library, the wrong ones above all."""
+"""The scenarios: every way in which key material reaches the library, above all by mistake."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ DAYS = {days: marker(timedelta(days=days), now=NOW) for days in (-30, 5, 300)}
 
 @dataclass
 class Planted:
-    """What a process is given, and what of it must not show.
+    """What a process is given, and which parts of it must not be shown.
 
     Args:
         environ: its variables.
-        secret: the texts that must not show.
-        files: what lies in its working directory, by path.
+        secret: the texts that must not be shown.
+        files: the files in its working directory, by path.
         modes: the modes of some of them.
         links: symbolic links in it.
         pipes: FIFOs in it.
@@ -59,7 +59,7 @@ class Planted:
     history: str = ""
 
     def put(self, directory: Path) -> None:
-        """Put the files into a process's working directory."""
+        """Write the files into the working directory of a process."""
         (directory / "config").mkdir(parents=True, mode=0o700)
         for path, content in self.files.items():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
@@ -78,32 +78,32 @@ class Planted:
 
 
 def git(directory: Path, *arguments: str, given: str = "") -> None:
-    """Run git in a repository, without any configuration but its own."""
+    """Run git in a repository, without the configuration of the machine."""
     environ = {"PATH": os.defpath, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     command = ["git", *arguments]
     subprocess.run(command, cwd=directory, env=environ, input=given.encode(), check=True)
 
 
 class Scenario(NamedTuple):
-    """What is planted, and what the process then does."""
+    """What is planted, and what the process does."""
 
     plant: Callable[[], Planted]
     action: str = "call_guard"
 
 
 def text(length: int) -> str:
-    """Make secret text of a length, with letters of both cases first."""
+    """Make secret text of a length, which begins with letters of both cases."""
     return "aZ" + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length - 2))
 
 
 def good(**more: str) -> Planted:
-    """Plant good keys, and more variables, which are no secret."""
+    """Plant good keys, and other variables that are not secret."""
     keys = good_keys()
     return Planted(keys | more, list(keys.values()))
 
 
-def one(shape: Callable[[str], str], length: int = 43, variable: str = V1, **more: str) -> Planted:
-    """Plant secret text in some shape as a variable, beside good keys."""
+def in_variable(shape: Callable[[str], str], length: int = 43, variable: str = V1, **more: str) -> Planted:
+    """Plant secret text in a variable, in some form, as well as good keys."""
     planted, value = good(**more), text(length)
     planted.environ[variable] = shape(value)
     planted.secret.append(value)
@@ -121,37 +121,37 @@ def of_kind(check: str) -> Planted:
     return Planted(environ, [environ[name] for name in (V1, V2) if name in environ], files)
 
 
-def named(shape: Callable[[str], str]) -> Planted:
-    """Plant secret text in a variable's name."""
+def in_name(shape: Callable[[str], str]) -> Planted:
+    """Plant secret text in the name of a variable."""
     planted, value = good(), text(43)
     planted.environ[shape(value)] = "x"
     planted.secret.append(value)
     return planted
 
 
-def filed(
+def in_key_file(
     shape: Callable[[str], str] = str, length: int = 43, path: str = "config/secret.key", encoding: str = "utf-8"
 ) -> Planted:
-    """Plant secret text in some shape in the fallback file, without the variable."""
+    """Plant secret text in the fallback file, in some form, and not in the variable."""
     keys, value = good_keys(), text(length)
     return Planted({V2: keys[V2]}, [keys[V2], value], {path: shape(value).encode(encoding, "surrogateescape")})
 
 
-def wide(**modes: int) -> Planted:
-    """Plant a fallback file with modes of its own, for it or for its directory."""
-    planted = filed()
+def with_modes(**modes: int) -> Planted:
+    """Plant a fallback file with other modes of the file or its directory."""
+    planted = in_key_file()
     planted.modes = {{"file": "config/secret.key", "directory": "config"}[what]: mode for what, mode in modes.items()}
     return planted
 
 
 def linked(target: str) -> Planted:
-    """Plant a link as the fallback file."""
+    """Plant a link in place of the fallback file."""
     keys = good_keys()
     return Planted({V2: keys[V2]}, list(keys.values()), links={"config/secret.key": target})
 
 
 def piped() -> Planted:
-    """Plant a FIFO as the fallback file, to which nobody writes."""
+    """Plant a FIFO without a writer in place of the fallback file."""
     keys = good_keys()
     return Planted({V2: keys[V2]}, list(keys.values()), pipes=("config/secret.key",))
 
@@ -175,8 +175,8 @@ def revoked(*, in_file: bool) -> Planted:
     return planted
 
 
-def listing(shape: Callable[[str], str] = str, name: str = REVOKED_FILE, mode: int = 0o600) -> Planted:
-    """Plant secret text in some shape in the revocation list, beside good keys."""
+def in_list(shape: Callable[[str], str] = str, name: str = REVOKED_FILE, mode: int = 0o600) -> Planted:
+    """Plant secret text in the revocation list, in some form, as well as good keys."""
     planted, value = good(), text(43)
     planted.files[name] = shape(value).encode("utf-8", "surrogateescape")
     planted.modes[name] = mode
@@ -184,9 +184,9 @@ def listing(shape: Callable[[str], str] = str, name: str = REVOKED_FILE, mode: i
     return planted
 
 
-def listing_below_a_key() -> Planted:
-    """Leave a key as a path, to a directory with a revocation list that cannot be relied on."""
-    planted = listing(mode=0o666)
+def list_below_a_key() -> Planted:
+    """Name a config directory whose path is a key, with an unsafe revocation list."""
+    planted = in_list(mode=0o666)
     directory = planted.secret[-1]
     planted.files = {f"{directory}/revoked.fingerprints": planted.files.pop(REVOKED_FILE)}
     planted.modes = {f"{directory}/revoked.fingerprints": planted.modes.pop(REVOKED_FILE)}
@@ -194,14 +194,14 @@ def listing_below_a_key() -> Planted:
 
 
 def equal(cut: int = 128) -> Planted:
-    """Plant one key twice, or a part of it."""
+    """Plant one key twice, or a key and a part of it."""
     key = secrets.token_hex(64)
     return Planted({V1: key[:cut], V2: key}, [key])
 
 
 def undecodable() -> Planted:
-    """Plant bytes that are no text in the environment."""
-    planted = one(lambda value: f"{value}\udcff\udc80")
+    """Plant bytes that are not text in the environment."""
+    planted = in_variable(lambda value: f"{value}\udcff\udc80")
     planted.environ[EXPIRES2] = "\udcfe"
     return planted
 
@@ -213,26 +213,26 @@ def swapped() -> Planted:
 
 
 def arguments(planted: Planted, given: object) -> Planted:
-    """Leave arguments for the action."""
+    """Write the arguments of the action."""
     planted.files["arguments"] = (given if isinstance(given, str) else json.dumps(given)).encode()
     return planted
 
 
 def of_the_gate(*options: str, keys: Callable[[], Planted] = good, command: str = "check") -> Callable[[], Planted]:
-    """Leave arguments for the command line."""
+    """Write the arguments of the command line."""
     return lambda: arguments(keys(), [command, *options])
 
 
 def argument_is_a_key(*before: str, shape: Callable[[str], str] = str, after: tuple[str, ...] = ()) -> Planted:
-    """Leave secret text among the arguments for the command line."""
+    """Write secret text among the arguments of the command line."""
     planted, value = good(), text(43)
     planted.secret.append(value)
     return arguments(planted, [*before, shape(value), *after])
 
 
 def path_is_a_key(*, exists: bool) -> Planted:
-    """Leave a key as a path, to nothing or to a directory with a file that may not be used."""
-    planted = filed(path="elsewhere/secret.key")
+    """Name a path that is a key: it does not exist, or is a directory with an unsafe file."""
+    planted = in_key_file(path="elsewhere/secret.key")
     directory = planted.secret[1]
     if exists:
         planted.files[f"{directory}/secret.key"] = planted.files.pop("elsewhere/secret.key")
@@ -241,7 +241,7 @@ def path_is_a_key(*, exists: bool) -> Planted:
 
 
 def project_has_a_key() -> Planted:
-    """Have secret text in each place of the project's configuration, one after the other, as the gate reads it."""
+    """Plant secret text in each field of the project's configuration in turn, for a run of the gate."""
     planted, value = good(), text(43)
     planted.secret.append(value)
     lines = (f'model = "{value}:Own"', f'model = "{value}"', f'operations-log = "{value}"', f'"{value}" = 1')
@@ -265,42 +265,42 @@ def superseded() -> Planted:
 
 
 def variable_path_is_a_key() -> Planted:
-    """Have the config directory's variable hold a key."""
-    return one(str, variable="ROBODJ_CONFIG_DIR")
+    """Plant a key in the variable of the config directory."""
+    return in_variable(str, variable="ROBODJ_CONFIG_DIR")
 
 
 def model_that_fails() -> Planted:
-    """Leave a model's module that fails with a key in its text."""
+    """Plant a model whose module fails with a key in its text."""
     planted = arguments(good(), ["check", "--model", "ours:Ours"])
     planted.files["ours.py"] = f"import os\nkey = os.environ[{V1!r}]\nraise RuntimeError(key)\n".encode()
     return planted
 
 
 def host(name: str) -> Callable[[], Planted]:
-    """Name the host's model that the action is to take."""
+    """Select the host's model that the action uses."""
     return lambda: arguments(good(), name)
 
 
 FORMATS: dict[str, Callable[[], Planted]] = {
-    "short": lambda: one(str, 15),
-    "too-short": lambda: one(str, 30),
-    "newline": lambda: one(lambda value: f"{value}\n"),
-    "blanks": lambda: one(lambda value: f" {value}\t"),
-    "quotes": lambda: one(lambda value: f'"{value}"'),
-    "padding": lambda: one(lambda value: f"{value}=="),
-    "escapes": lambda: one(lambda value: f"{value}\x1b[31m\u202e\r\n\x07ALERT: forged: {value}"),
-    "two-lines": lambda: filed(lambda value: f"{value}\n{value}\n"),
-    "long": lambda: one(lambda value: f"{value * 1500}!"),
+    "short": lambda: in_variable(str, 15),
+    "too-short": lambda: in_variable(str, 30),
+    "newline": lambda: in_variable(lambda value: f"{value}\n"),
+    "blanks": lambda: in_variable(lambda value: f" {value}\t"),
+    "quotes": lambda: in_variable(lambda value: f'"{value}"'),
+    "padding": lambda: in_variable(lambda value: f"{value}=="),
+    "escapes": lambda: in_variable(lambda value: f"{value}\x1b[31m\u202e\r\n\x07ALERT: forged: {value}"),
+    "two-lines": lambda: in_key_file(lambda value: f"{value}\n{value}\n"),
+    "long": lambda: in_variable(lambda value: f"{value * 1500}!"),
 }
 FILES: dict[str, Callable[[], Planted]] = {
-    "writable": lambda: wide(file=0o666),
-    "directory-writable": lambda: wide(directory=0o777),
-    "large": lambda: filed(lambda value: value * 120),
-    "utf-16": lambda: filed(encoding="utf-16"),
-    "latin-1": lambda: filed(lambda value: f"{value}\udcff"),
-    "nul": lambda: filed(lambda value: f"{value}\0{value}"),
-    "comments": lambda: filed(lambda value: f"# {value}\n"),
-    "byte-order-mark": lambda: filed(lambda value: f"\ufeff{value}\r\n"),
+    "writable": lambda: with_modes(file=0o666),
+    "directory-writable": lambda: with_modes(directory=0o777),
+    "large": lambda: in_key_file(lambda value: value * 120),
+    "utf-16": lambda: in_key_file(encoding="utf-16"),
+    "latin-1": lambda: in_key_file(lambda value: f"{value}\udcff"),
+    "nul": lambda: in_key_file(lambda value: f"{value}\0{value}"),
+    "comments": lambda: in_key_file(lambda value: f"# {value}\n"),
+    "byte-order-mark": lambda: in_key_file(lambda value: f"\ufeff{value}\r\n"),
     "fifo": piped,
     "device": lambda: linked("/dev/zero"),
     "is-a-directory": lambda: linked("."),
@@ -308,13 +308,13 @@ FILES: dict[str, Callable[[], Planted]] = {
     "dangling": lambda: linked("nothing"),
 }
 LISTS: dict[str, Callable[[], Planted]] = {
-    "is-a-key": listing,
-    "has-a-key": lambda: listing(lambda value: f"# keys\n{value} # leaked\nsgfp1:{value}\nsecret.key={value}\r\n"),
-    "has-a-key-in-a-comment": lambda: listing(lambda value: f"# {value}\n"),
-    "large": lambda: listing(lambda value: f"{value}\n" * 25000),
-    "not-utf-8": lambda: listing(lambda value: f"{value}\udcff"),
-    "escapes": lambda: listing(lambda value: f"\x1b[31m\u202e{value}\rALERT: forged: {value}\0"),
-    "misnamed": lambda: listing(name=f"{REVOKED_FILE}.txt"),
+    "is-a-key": in_list,
+    "has-a-key": lambda: in_list(lambda value: f"# keys\n{value} # leaked\nsgfp1:{value}\nsecret.key={value}\r\n"),
+    "has-a-key-in-a-comment": lambda: in_list(lambda value: f"# {value}\nsgfp1:{'0' * 32} # {value}\n"),
+    "large": lambda: in_list(lambda value: f"{value}\n" * 25000),
+    "not-utf-8": lambda: in_list(lambda value: f"{value}\udcff"),
+    "escapes": lambda: in_list(lambda value: f"\x1b[31m\u202e{value}\rALERT: forged: {value}\0"),
+    "misnamed": lambda: in_list(name=f"{REVOKED_FILE}.txt"),
 }
 RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Jane")
 INCIDENT = ("incident", "report", "--since", "2026-11-01")
@@ -333,11 +333,11 @@ LIFE: tuple[tuple[str, ...], ...] = (
     RECORD,
     INCIDENT,
 )
-"""The commands of a secret's life, one after the other."""
+"""Commands for the whole life of a secret, in order."""
 
 
 def of_life(keys: Callable[[], Planted] = good, *options: str, **more: str) -> Callable[[], Planted]:
-    """Leave the commands of a secret's life."""
+    """Write commands for the whole life of a secret."""
 
     def plant() -> Planted:
         planted = keys()
@@ -348,7 +348,7 @@ def of_life(keys: Callable[[], Planted] = good, *options: str, **more: str) -> C
 
 
 def with_forms(planted: Planted) -> Planted:
-    """Have key files that `generate --write` finds: a key, and a template with another in a comment."""
+    """Plant key files that `generate --write` finds: a key, and a template with a key in a comment."""
     values = [text(43), text(43)]
     planted.secret += values
     planted.files |= {
@@ -359,11 +359,11 @@ def with_forms(planted: Planted) -> Planted:
 
 
 def of_generate(*commands: tuple[str, ...], **more: str) -> Callable[[], Planted]:
-    """Leave commands that generate keys where there are some, and show none."""
+    """Write commands that generate keys where keys exist, and print none."""
     return lambda: arguments(with_forms(good(**more)), [["generate", *command] for command in commands])
 
 
-SAID: tuple[tuple[str, ...], ...] = (
+WITH_A_KEY: tuple[tuple[str, ...], ...] = (
     ("generate", "{}"),
     ("generate", "--write", "--config-dir", "{}"),
     *(("log", "show", option, "{}") for option in ("--secret", "--event", "--since", "--until", "--operations-log")),
@@ -380,29 +380,29 @@ SAID: tuple[tuple[str, ...], ...] = (
     (*INCIDENT, "--config-dir", "{}"),
     ("{}", "{}"),
 )
-"""Everywhere among the arguments of commands where a key may be pasted."""
+"""Commands with a pasted key in each possible argument."""
 
 
-def said() -> Planted:
-    """Leave commands with a key among their arguments, after one that has begun a log."""
+def key_among_arguments() -> Planted:
+    """Write commands with a key among their arguments, after one command that has begun a log."""
     planted, value = good(), text(43)
     planted.secret.append(value)
-    return arguments(planted, [RECORD, *([word.format(value) for word in command] for command in SAID)])
+    return arguments(planted, [RECORD, *([word.format(value) for word in command] for command in WITH_A_KEY)])
 
 
 def life_in(variable: str) -> Planted:
-    """Have a variable that names a path hold a key, and leave the commands of a secret's life."""
-    planted = one(str, variable=variable)
+    """Plant a key in a variable that holds a path, and write commands for the whole life of a secret."""
+    planted = in_variable(str, variable=variable)
     planted.files[f"{planted.secret[-1]}/nothing" if variable == "ROBODJ_CONFIG_DIR" else "nothing"] = b""
     return of_life(lambda: planted)()
 
 
 SCANS: tuple[tuple[str, ...], ...] = tuple(("scan", "--format", form) for form in ("text", "json", "sarif"))
-"""A scan in each of its forms."""
+"""A scan in each output format."""
 
 
-def lying_about(planted: Planted, below: str = "seen") -> Planted:
-    """Have each key lie about, in every way in which a scan finds it, and under names that have it or a part of it."""
+def in_files(planted: Planted, below: str = "seen") -> Planted:
+    """Plant each key in every form that a scan finds, and in names that have it or a part of it."""
     for at, key in enumerate(planted.secret):
         half, line = f"{below}/{at}-half-{key[5:25]}", f"first\nkey = {key}\n".encode()
         planted.files |= {
@@ -425,7 +425,7 @@ def lying_about(planted: Planted, below: str = "seen") -> Planted:
 
 
 def assigned(planted: Planted, path: str) -> Planted:
-    """Have a file give other keys to declared variables: nobody knows these."""
+    """Plant a file that assigns other, unknown keys to declared variables."""
     values = good_keys()
     planted.secret += values.values()
     lines = [f"export {name}={value}" for name, value in values.items()]
@@ -435,10 +435,10 @@ def assigned(planted: Planted, path: str) -> Planted:
 
 
 def of_scan(*options: str, keys: Callable[[], Planted] = good) -> Callable[[], Planted]:
-    """Have keys lie about, and leave a scan for them in each form."""
+    """Plant keys in files, and write scans that find them in each output format."""
 
     def plant() -> Planted:
-        planted = assigned(lying_about(keys()), "seen/env")
+        planted = assigned(in_files(keys()), "seen/env")
         arguments(planted, [[*scan, *options, "seen"] for scan in SCANS])
         planted.modes = dict.fromkeys(planted.files, 0o644) | planted.modes
         return planted
@@ -447,14 +447,14 @@ def of_scan(*options: str, keys: Callable[[], Planted] = good) -> Callable[[], P
 
 
 def unsound() -> Planted:
-    """Plant a value in quotes, which would not pass as a key, and without them it would."""
+    """Plant a value in quotes: it is not accepted as a key, and would be without the quotes."""
     planted = FORMATS["quotes"]()
-    del planted.secret[0]  # in whose place it is
+    del planted.secret[0]  # instead of that variable's key
     return planted
 
 
 def below_a_key() -> Planted:
-    """Leave scans of a repository, with a config directory and a log, all at paths that have a key."""
+    """Write scans of a repository, with a config directory and a log, all at paths that have a key."""
     planted = good()
     top, half = (f"d-{key}" for key in (planted.secret[0], planted.secret[1][:20]))
     planted = assigned(planted, f"{top}/{half}/env")
@@ -467,7 +467,7 @@ def below_a_key() -> Planted:
 
 
 def by_fingerprint() -> Planted:
-    """Have keys lie about of which the log or the revocation list has the fingerprint, and nobody else anything."""
+    """Plant keys in files that are known by the fingerprints in the log and on the revocation list alone."""
     planted, recorded, listed = good(), *(text(43) for _ in range(2))
     planted.secret = [recorded, listed]
     planted.files[REVOKED_FILE] = fingerprint(SealedStr(listed)).encode()
@@ -486,23 +486,23 @@ def by_fingerprint() -> Planted:
     return arguments(planted, [record, *([*scan, "--fingerprints", "seen"] for scan in SCANS)])
 
 
-def commit(branch: str, at: int, said: str, *changes: str) -> str:
+def commit(branch: str, at: int, message: str, *changes: str) -> str:
     """Return a commit for `git fast-import`."""
-    who = f"committer {said[-60:]} <{said[-60:]}@ours.invalid> {1700000000 + at} +0000"
-    return "\n".join([f"commit refs/heads/{branch}", who, f"data {len(said)}", said, *changes, ""])
+    who = f"committer {message[-60:]} <{message[-60:]}@ours.invalid> {1700000000 + at} +0000"
+    return "\n".join([f"commit refs/heads/{branch}", who, f"data {len(message)}", message, *changes, ""])
 
 
 def kept(path: str, content: str) -> str:
-    """Return a change for `git fast-import` that puts a file at a path."""
+    """Return a change for `git fast-import` that adds a file."""
     return f"M 100644 inline {path}\ndata {len(content)}\n{content}"
 
 
 COMPRESSED = "a" * 99
-"""A name with which zlib compresses a directory's object, whatever names of objects are in it, and shows none of it."""
+"""With this name, zlib compresses a directory's object without a readable part, whatever else the object has."""
 
 
 def in_history() -> Planted:
-    """Have keys in all that git keeps, and leave scans of it; what the index has has no key in its name."""
+    """Plant keys in all that git keeps, and write scans of it. No name in the index has a key."""
     planted = assigned(good(), "seen/env")
     live, fresh = planted.secret[:2], planted.secret[2]
     planted.repository = "seen"
@@ -521,13 +521,13 @@ def in_history() -> Planted:
         planted.history += commit("main", 2 * at, f"A message with {key}", *changes)
         planted.history += commit("main", 2 * at + 1, "Take it away", *gone)
         planted.history += commit(f"b-{key}", 9, f"A branch with {key[:20]}", kept(f"branch-{at}", key))
-        tagger, said = f"tagger {key} <{key}@ours.invalid> 1700000000 +0000", f"A tag with {key}"
-        planted.history += f"tag t-{key}\nfrom refs/heads/main\n{tagger}\ndata {len(said)}\n{said}\n"
+        tagger, message = f"tagger {key} <{key}@ours.invalid> 1700000000 +0000", f"A tag with {key}"
+        planted.history += f"tag t-{key}\nfrom refs/heads/main\n{tagger}\ndata {len(message)}\n{message}\n"
     return arguments(planted, [[*scan, "--git-history", "seen"] for scan in SCANS])
 
 
 def staged() -> Planted:
-    """Have keys staged, and leave scans of what is, and of what is tracked."""
+    """Stage keys, and write scans of the staged content and of the tracked files."""
     planted = assigned(good(), "seen/env")
     live = planted.secret[:2]
     for at, key in enumerate(live):
@@ -543,12 +543,12 @@ def staged() -> Planted:
     return arguments(planted, [[*scan, *scope] for scan in SCANS for scope in scopes])
 
 
-def with_a_git(said: str) -> Callable[[], Planted]:
-    """Have a program for git that shows all that it is given, and leave scans that start it."""
+def with_a_git(script: str) -> Callable[[], Planted]:
+    """Plant a program named git that prints all that it is given, and write scans that start it."""
 
     def plant() -> Planted:
         planted = assigned(good(), "seen/env")
-        planted.files["bin/git"] = f"#!/bin/sh\n{said}\n".encode()
+        planted.files["bin/git"] = f"#!/bin/sh\n{script}\n".encode()
         planted.modes["bin/git"] = 0o700
         planted.files["seen/.git/HEAD"] = planted.secret[0].encode()
         planted.environ["PATH"] = f"bin:{os.defpath}"
@@ -578,11 +578,11 @@ PASTED: tuple[tuple[str, ...], ...] = (
     ("scan", "--keys-from", "given", "seen/{}", "seen"),
     *((*INCIDENT, "--scan", shape) for shape in ("{}", "seen/{}", "given")),
 )
-"""Everywhere among the arguments of `scan`, and in what they name, where a key may be pasted."""
+"""Scans with a pasted key in each argument, and in each file that an argument names."""
 
 
 def pasted() -> Planted:
-    """Leave scans with a key among their arguments, or in a file of keys that is not accepted."""
+    """Write scans with a key among their arguments, or with an invalid file of keys."""
     planted, value = good(), text(43)
     planted.secret.append(value)
     planted.files |= {
@@ -599,7 +599,7 @@ def pasted() -> Planted:
 
 
 def document(**more: object) -> dict[str, object]:
-    """Return what `scan --format json` writes."""
+    """Return the output of `scan --format json`."""
     return {
         "schema": 1,
         "kind": "scan",
@@ -619,7 +619,7 @@ def document(**more: object) -> dict[str, object]:
 
 
 def edited() -> Planted:
-    """Leave reports of scans that somebody has edited: each has a key in another of its texts."""
+    """Write edited reports of scans: each has a key in another of its texts."""
     planted, value = good(), text(43)
     planted.secret.append(value)
     key = {"fingerprint": f"sgfp1:{'0' * 32}", "secret": "secret.key", "environment": "prod", "known_by": ["a"]}
@@ -646,47 +646,49 @@ def edited() -> Planted:
 
 SCENARIOS: dict[str, Scenario] = {
     "success": Scenario(good),
-    "success-from-a-file": Scenario(filed),
+    "success-from-a-file": Scenario(in_key_file),
     "success-of-check": Scenario(good, "call_check"),
     "success-of-the-model": Scenario(good, "make_model"),
     "success-with-debugging": Scenario(good, "guard_with_debugging"),
-    "missing": Scenario(lambda: one(lambda _: "")),
-    "placeholder": Scenario(lambda: one(lambda value: f"{value}<{value}>")),
+    "missing": Scenario(lambda: in_variable(lambda _: "")),
+    "placeholder": Scenario(lambda: in_variable(lambda value: f"{value}<{value}>")),
     "placeholder-in-base64": Scenario(
-        lambda: one(lambda value: base64.b64encode(f"replace_with_{value}".encode()).decode())
+        lambda: in_variable(lambda value: base64.b64encode(f"replace_with_{value}".encode()).decode())
     ),
-    "placeholder-by-a-word": Scenario(lambda: one(lambda value: f"changeme{value}")),
+    "placeholder-by-a-word": Scenario(lambda: in_variable(lambda value: f"changeme{value}")),
     **{f"format-{name}": Scenario(plant) for name, plant in FORMATS.items()},
     "format-of-the-model": Scenario(FORMATS["newline"], "make_model"),
     "format-of-check": Scenario(FORMATS["escapes"], "call_check"),
     "format-with-debugging": Scenario(FORMATS["quotes"], "guard_with_debugging"),
     "format-while-handling": Scenario(FORMATS["short"], "guard_while_handling"),
-    "weak-block": Scenario(lambda: one(lambda value: value[:9] * 6)),
-    "weak-case": Scenario(lambda: one(lambda value: value.lower() + "-_-_")),
+    "weak-block": Scenario(lambda: in_variable(lambda value: value[:9] * 6)),
+    "weak-case": Scenario(lambda: in_variable(lambda value: value.lower() + "-_-_")),
     "shared": Scenario(equal),
     "shared-in-part": Scenario(lambda: equal(64), "make_model"),
     "expired": Scenario(lambda: good(**{EXPIRES: DAYS[-30]})),
-    "expiry-marker-is-a-key": Scenario(lambda: one(str, variable=EXPIRES)),
-    "expiry-marker-before-a-key": Scenario(lambda: one(lambda value: f"2027-01-01T00:00:00{value}", variable=EXPIRES)),
-    "expiry-marker-of-the-model": Scenario(lambda: one(str, variable=EXPIRES), "make_model"),
+    "expiry-marker-is-a-key": Scenario(lambda: in_variable(str, variable=EXPIRES)),
+    "expiry-marker-before-a-key": Scenario(
+        lambda: in_variable(lambda value: f"2027-01-01T00:00:00{value}", variable=EXPIRES)
+    ),
+    "expiry-marker-of-the-model": Scenario(lambda: in_variable(str, variable=EXPIRES), "make_model"),
     "clock": Scenario(lambda: good(**{EXPIRES: DAYS[5]}), "check_long_ago"),
     **{f"file-{name}": Scenario(plant) for name, plant in FILES.items()},
-    "file-that-others-may-not-read": Scenario(lambda: wide(directory=0o755, file=0o600), "guard_as_nobody"),
-    "file-while-interrupted": Scenario(filed, "guard_interrupted_by_a_signal"),
+    "file-that-others-may-not-read": Scenario(lambda: with_modes(directory=0o755, file=0o600), "guard_as_nobody"),
+    "file-while-interrupted": Scenario(in_key_file, "guard_interrupted_by_a_signal"),
     "file-present": Scenario(lambda: stale(ROBODJ_PROTECTED_ENV="true")),
     "revoked": Scenario(lambda: revoked(in_file=True)),
     "revoked-by-the-variable": Scenario(lambda: revoked(in_file=False), "make_model"),
     **{f"revoked-list-{name}": Scenario(plant) for name, plant in LISTS.items()},
     "revoked-list-of-the-model": Scenario(LISTS["is-a-key"], "make_model"),
     "revoked-list-of-check": Scenario(LISTS["has-a-key"], "call_check"),
-    "revoked-list-below-a-key": Scenario(listing_below_a_key, "guard_a_named_directory"),
-    "revoked-variable-is-a-key": Scenario(lambda: one(str, variable=REVOKED)),
+    "revoked-list-below-a-key": Scenario(list_below_a_key, "guard_a_named_directory"),
+    "revoked-variable-is-a-key": Scenario(lambda: in_variable(str, variable=REVOKED)),
     "revoked-variable-has-a-key": Scenario(
-        lambda: one(lambda value: f"sgfp1:{value},{value}\n#{value}", variable=REVOKED), "make_model"
+        lambda: in_variable(lambda value: f"sgfp1:{value},{value}\n#{value}", variable=REVOKED), "make_model"
     ),
-    "switch-is-a-key": Scenario(lambda: one(str, variable="ROBODJ_PROTECTED_ENV")),
+    "switch-is-a-key": Scenario(lambda: in_variable(str, variable="ROBODJ_PROTECTED_ENV")),
     "switch-of-the-model-is-a-key": Scenario(
-        lambda: one(str, variable="ROBODJ_ALLOW_FILE_SECRET_FALLBACK"), "make_model"
+        lambda: in_variable(str, variable="ROBODJ_ALLOW_FILE_SECRET_FALLBACK"), "make_model"
     ),
     "directory-is-a-key": Scenario(variable_path_is_a_key),
     "directory-argument-is-a-key": Scenario(lambda: path_is_a_key(exists=False), "guard_a_named_directory"),
@@ -696,20 +698,20 @@ SCENARIOS: dict[str, Scenario] = {
     "directory-of-the-model-is-a-key": Scenario(lambda: path_is_a_key(exists=True), "guard_a_model_with_a_set_up"),
     "list-of-the-model-is-missing": Scenario(lambda: path_is_a_key(exists=False), "guard_a_model_with_a_set_up"),
     "directory-named-by-a-key": Scenario(lambda: path_is_a_key(exists=True), "guard_a_named_directory"),
-    "near-miss-of-a-key": Scenario(lambda: one(str, variable=f"{V1}S")),
-    "near-miss-of-a-file-variable": Scenario(lambda: one(str, variable=f"{V1}_FILE")),
-    "near-miss-of-a-marker": Scenario(lambda: named(lambda value: f"{V1}_EXP{value}")),
-    "near-miss-of-expiry": Scenario(lambda: named(lambda value: f"ROBODJ_SECRET_EXPIRES_{value}")),
-    "near-miss-of-a-switch": Scenario(lambda: named(lambda value: f"ROBODJ_PROTECTED_{value}")),
-    "near-miss-with-escapes": Scenario(lambda: named(lambda value: f"{V1}_EXP{value}\n\x1b[31m")),
-    "near-miss-of-a-file": Scenario(lambda: filed(path="config/secret.key.txt")),
-    "name-is-a-key": Scenario(lambda: named(str)),
+    "near-miss-of-a-key": Scenario(lambda: in_variable(str, variable=f"{V1}S")),
+    "near-miss-of-a-file-variable": Scenario(lambda: in_variable(str, variable=f"{V1}_FILE")),
+    "near-miss-of-a-marker": Scenario(lambda: in_name(lambda value: f"{V1}_EXP{value}")),
+    "near-miss-of-expiry": Scenario(lambda: in_name(lambda value: f"ROBODJ_SECRET_EXPIRES_{value}")),
+    "near-miss-of-a-switch": Scenario(lambda: in_name(lambda value: f"ROBODJ_PROTECTED_{value}")),
+    "near-miss-with-escapes": Scenario(lambda: in_name(lambda value: f"{V1}_EXP{value}\n\x1b[31m")),
+    "near-miss-of-a-file": Scenario(lambda: in_key_file(path="config/secret.key.txt")),
+    "name-is-a-key": Scenario(lambda: in_name(str)),
     "names-and-values-swapped": Scenario(swapped),
     "undecodable": Scenario(undecodable),
     "expiring": Scenario(lambda: good(**{EXPIRES: DAYS[5]})),
     "cadence": Scenario(lambda: good(**{EXPIRES: DAYS[300]})),
     "file-stale": Scenario(stale),
-    "file-permissions": Scenario(lambda: wide(file=0o644)),
+    "file-permissions": Scenario(lambda: with_modes(file=0o644)),
     "mapping": Scenario(FORMATS["newline"], "check_a_mapping"),
     "mapping-with-bytes": Scenario(good, "check_a_mapping_with_bytes"),
     "mapping-that-raises": Scenario(good, "check_a_mapping_that_raises"),
@@ -756,12 +758,12 @@ SCENARIOS: dict[str, Scenario] = {
     "life-on-a-terminal-of-good-keys": Scenario(of_life(), "run_commands_on_a_terminal"),
     "life-below-a-key": Scenario(lambda: life_in("ROBODJ_CONFIG_DIR"), "run_commands"),
     "life-logged-at-a-key": Scenario(lambda: life_in("ROBODJ_OPERATIONS_LOG"), "run_commands"),
-    "life-argument-is-a-key": Scenario(said, "run_commands"),
+    "life-argument-is-a-key": Scenario(key_among_arguments, "run_commands"),
     "generate-without-asking": Scenario(of_generate((), ("secret.key",), ("--format", "env"), CI="1"), "run_commands"),
     "generate-over-keys": Scenario(of_generate(("--write",), ("secret_v2.key", "--write")), "run_commands"),
     "generate-over-keys-by-force": Scenario(of_generate(("--write", "--force")), "run_commands"),
     "ephemeral": Scenario(lambda: good(ROBODJ_SECRETS_EPHEMERAL="1")),
-    "ephemeral-is-a-key": Scenario(lambda: one(str, variable="ROBODJ_SECRETS_EPHEMERAL")),
+    "ephemeral-is-a-key": Scenario(lambda: in_variable(str, variable="ROBODJ_SECRETS_EPHEMERAL")),
     "exec-refused": Scenario(of_the_gate("--", "true", keys=FORMATS["escapes"], command="exec"), "run_gate"),
     "exec-ephemeral-refused": Scenario(of_the_gate("--ephemeral", "--", "true", command="exec"), "run_gate"),
     "exec-command-is-a-key": Scenario(lambda: argument_is_a_key("exec", "--"), "run_gate"),
@@ -785,7 +787,7 @@ SCENARIOS: dict[str, Scenario] = {
     "scan-reported-edited": Scenario(edited, "run_commands"),
 }
 UNDER_OTHER_NAMES = {"file-unsafe", "file-fallback", "setting", "revocation-list"}
-"""Checks whose scenarios above are not called after them."""
+"""Checks without a scenario of the same name."""
 SCENARIOS |= {
     kind: Scenario(partial(of_kind, kind))
     for kind in KINDS

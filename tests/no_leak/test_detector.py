@@ -1,4 +1,4 @@
-"""A search that cannot find anything would prove nothing."""
+"""The detector of leaks: it finds parts of keys, so a test that finds none proves something."""
 
 from __future__ import annotations
 
@@ -43,30 +43,30 @@ def test_six_characters_are_found(shape: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize("shape", FORMS.values(), ids=FORMS)
-def test_other_keys_are_not(shape: Callable[[str], str]) -> None:
-    """Another key is none of this one, and five characters are not yet a leak."""
+def test_other_keys(shape: Callable[[str], str]) -> None:
+    """Another key is not found, and five characters are not a leak."""
     key = secrets.token_urlsafe(32)
-    key = f"{key[: RUN - 1]}-{key[RUN:]}"  # or what stands after five of them could be the sixth by chance
+    key = f"{key[: RUN - 1]}-{key[RUN:]}"  # otherwise the character after five could be the sixth by chance
     assert leaks(f"before {shape(secrets.token_urlsafe(32))} after", [key]) == []
     assert leaks(f"before {shape(key[: RUN - 1])} after", [key]) == []
 
 
-def test_where_an_object_is_is_no_leak() -> None:
-    """An address shares six digits with a key by chance, now and then; a whole key in its place is found."""
+def test_an_address_is_not_a_leak() -> None:
+    """An address shares six digits with a key by chance at times. A whole key in the same place is found."""
     key = secrets.token_hex(64)
     assert leaks(f"<Report object at 0x{key[:12]}>", [key]) == []
     assert leaks(f"<Report object at 0x{key}>", [key])
     assert leaks(f"<Report object 0x{key[:12]}>", [key])
 
 
-def test_what_has_escapes_is_found_as_it_is_shown() -> None:
-    """A value that is shown by its repr is found by it."""
+def test_a_value_with_escapes() -> None:
+    """A value that is shown by its repr is found."""
     value = "a\x1b\n\u202e\udcff\tZ"
     assert leaks(repr({"value": value}), [value])
     assert leaks(json.dumps({"value": value}), [value])
 
 
-def test_a_fingerprint_is_no_leak() -> None:
-    """It is made to be shown."""
+def test_a_fingerprint_is_not_a_leak() -> None:
+    """A fingerprint is not found: it is made to be shown."""
     fingerprint = f"sgfp1:{secrets.token_hex(16)}"
     assert leaks(f"before {fingerprint} after", [fingerprint]) == []

@@ -1,6 +1,6 @@
-"""Nothing shows a key. Every scenario before every observer, each cell in a process of its own.
+"""Nothing shows a key. Every scenario is run with every observer, each pair (a cell) in a separate process.
 
-The ordinary run has every scenario with the strongest observer, and every observer with a few scenarios.
+The fast run has every scenario with the strongest observer, and every observer with a few scenarios.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if sys.platform == "win32":
 from observers import ADVISED, OBSERVERS, SEEN_BY_THE_STRONGEST, STRONGEST
 from scenarios import SCENARIOS, Planted, Scenario, good
 
-LOOKS = 4
-"""With how many sets of keys a hit must be met to be a leak: chance does not meet six characters of each of them."""
+ATTEMPTS = 4
+"""A leak is found with each of so many sets of keys: six characters do not match each set by chance."""
 
 
 FEW = ("success", "format-escapes", "host-field-chained")
-"""A start, a refusal by the library and one by the host's own validator: what every observer is shown."""
+"""A start, a refusal by the library and one by the host's validator: every observer sees these."""
 
 
 def cells_of(*, whole: bool) -> list[tuple[str, str]]:
-    """Return the pairs of a scenario and an observer: those of the ordinary run, or all the others."""
+    """Return the pairs of a scenario and an observer: those of the fast run, or all others."""
     pairs = itertools.product(SCENARIOS, OBSERVERS)
     return [(scenario, observer) for scenario, observer in pairs if (observer == STRONGEST or scenario in FEW) != whole]
 
@@ -50,26 +50,26 @@ def few_of(scenarios: Iterable[str]) -> list[Any]:
 
 
 class Cells:
-    """Runs one observer of one scenario after the other."""
+    """Run cells one after the other."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "cell"
-        # Coverage is measured elsewhere: what forks here would write over its parent's.
+        # Coverage is measured elsewhere: a forked process would overwrite the data of its parent.
         env = {name: value for name, value in clean_environment().items() if not name.startswith("COVERAGE")}
         self._forks = Forks(Path(__file__).with_name("cell.py"), env | {"PYTHONDONTWRITEBYTECODE": "1"})
         self.stop = self._forks.stop
 
     def run(self, observer: str, action: str, planted: Planted) -> Ran:
-        """Run one cell to its end, with what it wrote to stdout and stderr in one.
+        """Run one cell to its end, and return what it wrote to stdout and stderr.
 
         Args:
-            observer: who looks.
+            observer: the observer.
             action: what the process does.
-            planted: what it is given.
+            planted: what the process is given.
         """
         planted.put(self._directory)
         environ = {"PATH": os.defpath, "HOME": str(self._directory), "COLUMNS": "200"}
-        environ["SENTRY_RELEASE"] = "1"  # or it asks git, which takes a while
+        environ["SENTRY_RELEASE"] = "1"  # otherwise Sentry starts git, which is slow
         try:
             return self._forks.run(self._directory, environ | planted.environ, (observer, action))
         finally:
@@ -85,9 +85,9 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cells]:
 
 
 def shown(cells: Cells, observer: str, scenario: Scenario) -> list[str]:
-    """Return what of the planted keys an observer shows, whichever keys are planted."""
+    """Return the parts of the planted keys that an observer shows."""
     hits: list[str] = []
-    for _ in range(LOOKS):
+    for _ in range(ATTEMPTS):
         planted = scenario.plant()
         ran = cells.run(observer, scenario.action, planted)
         assert ran.status != HUNG
@@ -98,15 +98,15 @@ def shown(cells: Cells, observer: str, scenario: Scenario) -> list[str]:
 
 
 @pytest.mark.parametrize(("scenario", "observer"), cells_of(whole=False))
-def test_nothing_of_a_key_shows(cells: Cells, scenario: str, observer: str) -> None:
-    """No observer is shown six characters of a key in any form, and no process hangs."""
+def test_no_key_is_shown(cells: Cells, scenario: str, observer: str) -> None:
+    """No observer sees six characters of a key in any form, and no process hangs."""
     assert shown(cells, observer, SCENARIOS[scenario]) == []
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_nothing_of_a_key_shows_anywhere(cells: Cells, scenario: str) -> None:
-    """Nor do the other observers of a scenario see one: the whole cross product."""
+def test_no_key_is_shown_to_the_other_observers(cells: Cells, scenario: str) -> None:
+    """The other observers of each scenario see none either."""
     observers = [observer for each, observer in cells_of(whole=True) if each == scenario]
     assert {each: hits for each in observers if (hits := shown(cells, each, SCENARIOS[scenario]))} == {}
 
@@ -116,35 +116,35 @@ def test_nothing_of_a_key_shows_anywhere(cells: Cells, scenario: str) -> None:
     [(name, leak) for name, (_, leak) in OBSERVERS.items()] + [(STRONGEST, leak) for leak in SEEN_BY_THE_STRONGEST],
 )
 def test_a_guard_that_leaks_is_caught(cells: Cells, observer: str, leak: str) -> None:
-    """Each observer shows the key of a guard that leaks where it looks: it is not blind."""
+    """Each observer shows the key of a guard that leaks where the observer looks."""
     planted = good()
     assert leaks(cells.run(observer, leak, planted).out, planted.secret) != []
 
 
 @pytest.mark.parametrize("observer", ADVISED)
-def test_what_hosts_are_advised_to_do_helps(cells: Cells, observer: str) -> None:
-    """Set up as SECURITY.md says, a host does not show a key that its own frames hold."""
+def test_the_advice_for_hosts(cells: Cells, observer: str) -> None:
+    """A host that is set up as SECURITY.md says does not show a key that its frames hold."""
     assert shown(cells, observer, Scenario(good, ADVISED[observer][1])) == []
 
 
 def test_an_interrupt_at_any_line_shows_nothing(cells: Cells) -> None:
-    """Control-C, wherever in the library it comes, brings no frame to light that holds a key."""
+    """An interrupt at any line of the library shows no frame that holds a key."""
     assert shown(cells, "uncaught", Scenario(good, "be_interrupted_everywhere")) == []
 
 
 def written(cells: Cells, scenario: str, action: str, observer: str = "exception_chain") -> str:
-    """Return all that a process wrote, less its fingerprints, the time, addresses and what git makes of contents.
+    """Return all that a process wrote, without its fingerprints, the time, addresses and hashes of contents.
 
-    The lines of a scan, which lists git's objects and keys by names that are made of contents, are sorted.
+    The lines of a scan are sorted: it lists objects and keys by names that depend on contents.
     """
     ran = cells.run(observer, action, SCENARIOS[scenario].plant())
     shown = without_fingerprints(f"{ran.status}\n{ran.out}")
     shown = re.sub(r"datetime\.datetime\([^)]*\)|\d{4}-\d\d-\d\d[ T][\d:.]+|0x[0-9a-f]+", "", shown)
     shown = re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
-    if observer == STRONGEST:  # which shows a frame again where an address in it is another one
+    if observer == STRONGEST:  # which prints a frame again where its address differs
         shown = "\n".join(dict.fromkeys(shown.splitlines()))
     if scenario.startswith("scan"):
-        shown = re.sub(r'\b[0-9a-f]{40}\b|"size": [0-9]+', "", shown)  # git compresses what it keeps
+        shown = re.sub(r'\b[0-9a-f]{40}\b|"size": [0-9]+', "", shown)  # git compresses what it stores
         parts = re.split(r"\\*\n|\\+[nr]|\r|(?=ALERT: )", shown)
         shown = "\n".join(sorted(parts))
     return shown
@@ -152,22 +152,22 @@ def written(cells: Cells, scenario: str, action: str, observer: str = "exception
 
 @pytest.mark.parametrize("scenario", few_of(SCENARIOS))
 def test_the_output_depends_on_no_value(cells: Cells, scenario: str) -> None:
-    """Two sets of keys, one output: of what the scenario does, and of the guard, a report and the command line."""
+    """With two sets of keys, the scenario, the guard, a report and the command line write the same."""
     for action in (SCENARIOS[scenario].action, "write_everything"):
         first, second = (written(cells, scenario, action) for _ in range(2))
         assert first == second
 
 
 @pytest.mark.parametrize("scenario", few_of(SCENARIOS))
-def test_nothing_that_is_looked_at_depends_on_a_value(cells: Cells, scenario: str) -> None:
-    """Nor do the locals of any frame, or any attribute: what the search would miss is in no form there either."""
+def test_no_observed_value_depends_on_a_key(cells: Cells, scenario: str) -> None:
+    """With two sets of keys, the locals of every frame and all attributes are the same, in any form."""
     first, second = (written(cells, scenario, SCENARIOS[scenario].action, STRONGEST) for _ in range(2))
     assert first == second
 
 
 @pytest.mark.full
 def test_the_scans_find(cells: Cells) -> None:
-    """What is planted for a scan is found there, in every kind of place, and some of it cannot be looked at."""
+    """What is planted for a scan is found in every kind of place, and a part of it is unreadable."""
     names = [scenario for scenario in SCENARIOS if scenario.startswith("scan")]
     everything = "".join(written(cells, scenario, SCENARIOS[scenario].action) for scenario in names)
     assert set(re.findall(r'"rule": "([a-z-]+)"', everything)) == {*Rule}
@@ -181,8 +181,8 @@ def test_the_scans_find(cells: Cells) -> None:
 
 
 @pytest.mark.full
-def test_the_scenarios_are_of_every_check(cells: Cells) -> None:
-    """No check, and no rule of a scan, is left out of the suite."""
+def test_every_check_has_a_scenario(cells: Cells) -> None:
+    """Every check, and every rule of a scan, is in the suite."""
     everything = "".join(written(cells, scenario, each.action) for scenario, each in SCENARIOS.items())
     everything += "".join(written(cells, scenario, "write_everything") for scenario in SCENARIOS)
     fired = set(re.findall(r"(?:ALERT|WARNING): (?:\S+: )?([a-z-]+):", everything))

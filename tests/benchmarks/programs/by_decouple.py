@@ -1,4 +1,4 @@
-"""The job with python-decouple: a cast for each variable. The first trouble is the one that is reported."""
+"""The job with python-decouple: a cast for each variable. Only the first error is reported."""
 
 import by_hand
 from decouple import UndefinedValueError, config

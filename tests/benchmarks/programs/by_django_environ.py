@@ -1,4 +1,4 @@
-"""The job with django-environ: a cast for each variable. The first trouble is the one that is reported."""
+"""The job with django-environ: a cast for each variable. Only the first error is reported."""
 
 import by_hand
 from environ import Env, ImproperlyConfigured

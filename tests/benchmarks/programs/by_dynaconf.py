@@ -1,4 +1,4 @@
-"""The job with dynaconf: a validator for each variable, and all troubles at once. Times are dynaconf's to parse."""
+"""The job with dynaconf: a validator for each variable. All errors are reported. Dynaconf itself parses times."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ KEY, V2_KEY, *EXPIRIES = (name.removeprefix(f"{PREFIX}_") for name in (by_hand.K
 
 
 def is_ahead(value: object) -> bool:
-    """Whether a value was parsed as a moment, and is one that lies ahead."""
+    """Check whether a value was parsed as a time in the future."""
     return isinstance(value, datetime) and by_hand.is_ahead(value)
 
 

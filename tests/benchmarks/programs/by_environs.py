@@ -1,4 +1,4 @@
-"""The job with environs: parsed with deferred validation, so that all troubles are reported at once."""
+"""The job with environs: deferred validation reports all errors at once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def must(holds: Callable[[Any], bool], trouble: str) -> Callable[[Any], None]:
-    """Make one of environs' validators."""
+def must(holds: Callable[[Any], bool], fault: str) -> Callable[[Any], None]:
+    """Return a validator for environs."""
 
     def validate(value: Any) -> None:
         if not holds(value):
-            raise ValidationError(trouble)
+            raise ValidationError(fault)
 
     return validate
 

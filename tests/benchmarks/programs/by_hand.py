@@ -1,4 +1,4 @@
-"""The part of the job that no other library brings, written once for all of them."""
+"""The part of the job that none of the other libraries does, written once for all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXPIRIES = (f"{KEY}_EXPIRES_AT", f"{V2_KEY}_EXPIRES_AT")
 
 BAD_KEY = f"{KEY} is a placeholder, or not base64url of 43 characters or more"
 BAD_V2_KEY = f"{V2_KEY} is a placeholder, or not 128 hexadecimal digits"
-BAD_EXPIRY = "an expiry marker is past, or is no time with a timezone"
+BAD_EXPIRY = "an expiry marker is past, or not a time with a timezone"
 
 _PLACEHOLDER = re.compile(r"replace_with|change_?me|example|placeholder|<[^<>]+>|\$\{[^{}]+\}")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]{43,}")
@@ -20,36 +20,36 @@ _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{128}")
 
 
 def is_key(text: str) -> bool:
-    """Whether text may be the first secret."""
+    """Check whether text may be the first secret."""
     return _PLACEHOLDER.search(text.lower()) is None and _BASE64URL.fullmatch(text) is not None
 
 
 def is_v2_key(text: str) -> bool:
-    """Whether text may be the second secret."""
+    """Check whether text may be the second secret."""
     return _PLACEHOLDER.search(text.lower()) is None and _HEXADECIMAL.fullmatch(text) is not None
 
 
 def is_ahead(moment: datetime) -> bool:
-    """Whether a moment has a timezone, and is not past."""
+    """Check whether a time has a timezone and is in the future."""
     return moment.tzinfo is not None and moment > datetime.now(UTC)
 
 
 def key(text: str) -> str:
-    """Return the first secret; a `ValueError` when it is a bad one."""
+    """Return the first secret, or raise a `ValueError`."""
     if not is_key(text):
         raise ValueError(BAD_KEY)
     return text
 
 
 def v2_key(text: str) -> str:
-    """Return the second secret; a `ValueError` when it is a bad one."""
+    """Return the second secret, or raise a `ValueError`."""
     if not is_v2_key(text):
         raise ValueError(BAD_V2_KEY)
     return text
 
 
 def expiry(text: str | None) -> datetime | None:
-    """Return the moment of an expiry marker, `None` where there is none; a `ValueError` when it is a bad one."""
+    """Return the time of an expiry marker, `None` without one, or raise a `ValueError`."""
     if not text:
         return None
     try:
@@ -61,8 +61,8 @@ def expiry(text: str | None) -> datetime | None:
     return moment
 
 
-def refuse(*troubles: str) -> NoReturn:
-    """Say what is wrong, and end with the status of a refusal."""
-    for trouble in troubles:
-        print(f"ALERT: {trouble}", file=sys.stderr)
+def refuse(*faults: str) -> NoReturn:
+    """Write what is wrong, and exit with the status of a refusal."""
+    for fault in faults:
+        print(f"ALERT: {fault}", file=sys.stderr)
     sys.exit(3)

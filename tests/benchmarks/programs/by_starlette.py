@@ -1,4 +1,4 @@
-"""The job with starlette.config: a cast for each variable. The first trouble is the one that is reported."""
+"""The job with starlette.config: a cast for each variable. Only the first error is reported."""
 
 import by_hand
 from starlette.config import Config
@@ -30,4 +30,4 @@ if __name__ == "__main__":
     except KeyError as error:
         by_hand.refuse(error.args[0])
     except ValueError as error:
-        by_hand.refuse(str(error.__context__))  # its own text shows the value
+        by_hand.refuse(str(error.__context__))  # the library's own text shows the value

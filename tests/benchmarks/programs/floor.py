@@ -1,4 +1,4 @@
-"""The floor: two secrets in a bare settings model, which checks nothing but that they are there."""
+"""The floor: two secrets in a plain settings model, which only checks that they are set."""
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
