@@ -54,7 +54,7 @@ def prepared(where: OperationsLog) -> str:
         for directory in where.makes:
             make_directory(directory, others=directory is not where.makes[-1])
     except OSError:
-        raise_file_error("its directory does not exist and cannot be made")
+        raise_file_error("its directory cannot be created; create it, or name another file")
     return where.path
 
 
