@@ -343,7 +343,7 @@ class TestStaged:
     def test_a_bare_repository(self, root: Path) -> None:
         """Where there is no work tree nothing is staged, which is reported."""
         made(root / "bare", "--bare")
-        assert unread(scanned(STAGED, "bare")) == [("git", "there is no work tree, so nothing is staged")]
+        assert unread(scanned(STAGED, "bare")) == [("git", "the repository has no work tree, so nothing is staged")]
 
 
 class TestHistory:

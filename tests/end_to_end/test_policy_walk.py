@@ -315,7 +315,7 @@ class TestPages:
         """What the runbook's tables look up is what the program says."""
         texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py"))]
         said = re.sub(r'"\n\s*f?"', "", "\n".join(texts)) + os.strerror(errno.ENOSPC)
-        tables = re.findall(r"^\| message \|.*\n\|[-|]+\n((?:\|.*\n)+)", RUNBOOK, re.MULTILINE)
+        tables = re.findall(r"^\| it says \|.*\n\|[-|]+\n((?:\|.*\n)+)", RUNBOOK, re.MULTILINE)
         looked_up = [
             text
             for table in tables

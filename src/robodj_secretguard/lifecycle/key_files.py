@@ -30,7 +30,7 @@ def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force:
     """Write keys to their fallback files: all of them, or none if one is refused.
 
     Each file is readable by its owner alone, and is replaced atomically, never through a link. The comments of the
-    file are kept, or those of its template if there is no file yet.
+    file are kept, or those of its template for a new file.
     """
     paths = {policy: os.path.join(directory, within_config_dir(policy.file)) for policy in keys}
     written: list[str] = []
@@ -49,7 +49,7 @@ def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force:
         why = "another process created a key file; read that file, then try again"
     except OSError as error:
         why = f"the config directory: {reason(error)}"
-        if error.errno == errno.EBUSY:  # only the replacement of a file gives this
+        if error.errno == errno.EBUSY:  # only for the replacement of a file
             policy = next(policy for policy in keys if policy.name not in written)
             why = (
                 f"{policy.file} is a mount point and cannot be replaced; write the key to the file that is mounted"

@@ -239,7 +239,7 @@ def load(path: str) -> Log:
     """Read a log.
 
     Raises:
-        NoLogError: there is no log.
+        NoLogError: the log does not exist.
         FileError: the log cannot be read.
     """
     with _errors_without_paths(missing=NoLogError("it does not exist")):

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.report import Report
 
 HEADER: Final = """\
-# RoboDJ's revocation list (policy section 4): no guarded service starts on a key with one of these fingerprints.
-# A fingerprint gives nothing of its key away: this file is safe to commit, and each service needs it in its config/.
+# RoboDJ's revocation list (policy section 4). Guarded services do not start with a key whose fingerprint is here.
+# A fingerprint does not reveal its key, so commit this file, and deploy it in the config/ of every service.
 """
 
 _MODE: Final = 0o644

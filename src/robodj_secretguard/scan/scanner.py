@@ -137,7 +137,7 @@ class Scanner:
     def staged(self, repository: Repository) -> None:
         """Search what the next commit adds or changes."""
         if not repository.has_work_tree:
-            self._miss("git", "there is no work tree, so nothing is staged")
+            self._miss("git", "the repository has no work tree, so nothing is staged")
         staged = [*self._each(repository.staged())]
         for (_, path), (name, _, blocks) in self._put(repository, staged):
             self._objects += 1

@@ -37,8 +37,7 @@ KEYS_FROM: Final = "keys-from"
 MOST_LAYERS: Final = 2
 """How many nested encodings are decoded: Kubernetes has base64 in base64."""
 UTF_16: Final = "utf-16"
-PART: Final = 6
-"""No part of a key with this many characters is shown."""
+PART: Final = 6  # no part of a key with this many characters is shown
 
 _SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
 _SHORTEST_HEXADECIMAL: Final = LEAST_MATERIAL.hexadecimal.minimum
