@@ -48,18 +48,12 @@ _FULL: Final = f"it is full (the limit is {MAX_LOG_BYTES} bytes); rename it, and
 class Log:
     """The content of a log, and its defects."""
 
-    records: tuple[Record, ...] = ()
-    """Every valid record, in order."""
-    damage: tuple[str, ...] = ()
-    """Evidence that records were changed or removed."""
-    sealed: tuple[str, ...] = ()
-    """The lines of interrupted writes that later records sealed."""
-    torn: bytes | None = None
-    """The lines of an interrupted write at the end, which no record has sealed yet."""
-    unended: bool = False
-    """Whether the last line has no newline."""
-    head: Head | None = None
-    """The last acknowledged record, from the head file; `None` without that file."""
+    records: tuple[Record, ...] = ()  # every valid record, in order
+    damage: tuple[str, ...] = ()  # evidence that records were changed or removed
+    sealed: tuple[str, ...] = ()  # the interrupted writes that later records sealed
+    torn: bytes | None = None  # an interrupted write at the end, which no record has sealed yet
+    unended: bool = False  # whether the last line has no newline
+    head: Head | None = None  # the last acknowledged record; None without a head file
 
     @property
     def last(self) -> Record | None:
@@ -197,10 +191,7 @@ class OpenLog:
         """Append drafts, and return all appended records when they are on the disk.
 
         A separate record first seals the lines of an interrupted write. Where the log is empty and the head file names
-        a record, a separate record first continues that one.
-
-        Raises:
-            FileError: nothing was recorded. The clock is wrong, the log is full, or another program truncated it.
+        a record, a separate record first continues that one. `FileError` says why nothing was recorded.
         """
         if not records:
             return ()
@@ -236,12 +227,7 @@ class OpenLog:
 
 
 def load(path: str) -> Log:
-    """Read a log.
-
-    Raises:
-        NoLogError: the log does not exist.
-        FileError: the log cannot be read.
-    """
+    """Read a log, or raise `FileError`; `NoLogError` if it does not exist."""
     with _errors_without_paths(missing=NoLogError("it does not exist")):
         head = _head(path)  # first, as the log may grow now and must not be behind its head
         descriptor = open_unlinked(path, os.O_RDONLY)
@@ -258,11 +244,7 @@ def load(path: str) -> Log:
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[OpenLog]:
-    """Open or create a log, and lock it against other processes.
-
-    Raises:
-        FileError: the log cannot be used, it is damaged, or another process holds the lock.
-    """
+    """Open or create a log, and lock it against other processes. `FileError` says why it cannot be used."""
     with _errors_without_paths(missing=FileError("its directory does not exist; create it, or name another file")):
         if not os.path.lexists(path) and path_faults(os.path.dirname(path) or os.curdir).exposed:
             raise_file_error("others can write its directory or a directory above it; run chmod go-w on that directory")

@@ -91,10 +91,7 @@ def _delivered_as(fingerprint: str | None, report: Report) -> list[str]:
 def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
     """Add a revoked key to the list in a config directory, and return whether the entry is new.
 
-    The entry is appended to the file, which git or a deployment may replace at the same time.
-
-    Raises:
-        FileError: the list cannot be read or written.
+    Git or a deployment may replace the file at the same time. `FileError` says why it cannot be read or written.
     """
     path = os.path.join(directory, within_config_dir(REVOKED_FILE))
     entry = f"# {iso_utc(now)} {key.subject}: {key.reason}\n{key.fingerprint}\n".encode()

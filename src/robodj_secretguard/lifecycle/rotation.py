@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import SecretStatus
 
-NO_ENVIRONMENT: Final = "no environment"
-"""Stands for an environment that is not recorded. No environment has this name."""
+NO_ENVIRONMENT: Final = "no environment"  # for a record without one; no environment has this name
 PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")
 """The words in the commands of a plan that the operator replaces."""
 ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE)
@@ -36,10 +35,8 @@ class Step(NamedTuple):
     """A step that an operator takes."""
 
     text: str
-    done: bool = False
-    """Whether the program can see that it is done."""
-    command: str | None = None
-    """The command of this program that does it, if any."""
+    done: bool = False  # whether the program can see that it is done
+    command: str | None = None  # the command of this program that does it, if any
 
     def as_dict(self) -> kinds.Step:
         """Return it in the plain types of JSON."""
@@ -92,10 +89,7 @@ def before_key(
 ) -> Record | None:
     """Return the last recorded rotation of a secret to a different key, if any.
 
-    Without an environment, the environment of this key's records is used, otherwise the only one that has records.
-
-    Raises:
-        UsageError: several environments have records.
+    The default environment is that of this key's records, otherwise the only one. `UsageError` says there are several.
     """
     own = _environments(fingerprint, secret, records)
     candidates = rotations(records, secret, environment or (own[-1] if own else None))
@@ -158,12 +152,8 @@ def judge(
 ) -> tuple[list[Record], list[str], dict[str, Problem]]:
     """Return the rotations to record, the secrets with unchanged keys, and the problem of each refused secret.
 
-    Args:
-        drafts: the rotations, by the names of their secrets.
-        records: the known records of all environments, sorted by time.
-        are_named: whether the operator named the secrets. Otherwise an unchanged key is ignored if another is new.
-        options: options for the commands in the messages.
-        log_options: the same, for commands that use the log.
+    `drafts` has the rotations by secret. `records` are those of all environments, sorted by time. If the operator named
+    no secret, unchanged keys are ignored as long as another key is new.
     """
     accepted: list[Record] = []
     unchanged: list[str] = []

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     _Position: TypeAlias = tuple[int, int, int, str | None]
     """The bytes, whole lines and characters of the line before it; and the encoding of the byte order mark."""
 
-BLOCK_BYTES: Final = 1 << 20
-"""The size of the blocks that are searched. Memory does not grow with the size of a content."""
-OVERLAP_BYTES: Final = 1 << 15
-"""How much of a block is searched again with the next one: enough for a fallback file in any encoding."""
+BLOCK_BYTES: Final = 1 << 20  # searched at once, so memory does not grow with the size of a content
+OVERLAP_BYTES: Final = 1 << 15  # searched again with the next block: enough for a fallback file in any encoding
 
 _NO_CHARACTERS: Final = bytes([0, *range(0x80, 0xC0)])  # the zero bytes of UTF-16, and UTF-8's continuation bytes
 _ENCODINGS: Final = {BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be", BOM_UTF8: None}
@@ -62,8 +60,7 @@ class ContentSearch:
     def find(self, blocks: Iterable[bytes | int]) -> Iterator[Hit]:
         """Yield every key in a content, in order. A block that is a number is a hole of that many zero bytes.
 
-        Raises:
-            UnreadError: reading failed, after the keys that were found.
+        If reading fails, the keys found so far come before the `UnreadError`.
         """
         window, searched = b"", 0
         position: _Position = (0, 0, 0, None)

@@ -25,8 +25,7 @@ DOT_GIT: Final = ".git"
 TOO_EARLY: Final = "git exited before everything was read; run git fsck"
 MISSING: Final = "missing"  # the kind of an object that git does not have
 
-_ANSWER_SECONDS: Final = 30.0
-"""The limit for a short answer: git's configuration can include a pipe, which blocks it."""
+_ANSWER_SECONDS: Final = 30.0  # for a short answer, as git's configuration can include a pipe, which blocks it
 _SUBMODULE: Final = b"160000"
 # Git runs no program from a repository's configuration, fetches nothing and writes nothing.
 _SETTINGS: Final = {
@@ -57,12 +56,8 @@ def work_tree_of(directory: str) -> str | None:
 class Repository:
     """The git repository that a directory is in. Every method can raise `UnreadError`, also while it yields.
 
-    Git does not get RoboDJ's variables or the `withheld` ones, as it needs no key.
-
-    Attributes:
-        directories: git's own directories, first that of a linked work tree.
-        has_work_tree: whether there is a work tree.
-        top: the work tree; without one, git's own directory.
+    `directories` are git's own, first that of a linked work tree. `top` is the work tree; without one, git's own
+    directory. Git does not get RoboDJ's variables or the `withheld` ones, as it needs no key.
     """
 
     def __init__(self, directory: str, withheld: Collection[str]) -> None:

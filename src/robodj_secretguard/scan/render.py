@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.result import Found, Scan
 
+# The last line of a scan that is complete and found nothing.
 CLEAN: Final = "No key was found where it must not be (key material redacted)."
-"""The last line of a scan that is complete and found nothing."""
 
 _WHAT: Final = {
     Rule.KNOWN_KEY: "contains the key",

@@ -12,8 +12,7 @@ from pydantic.dataclasses import dataclass
 from robodj_secretguard.shapes import SHAPE, Environment, Fingerprint, FreeText, Instant, SecretName, must
 from robodj_secretguard.texts import is_free_text
 
-REDACTED: Final = "[redacted]"
-"""Shown instead of a name that holds a key."""
+REDACTED: Final = "[redacted]"  # shown instead of a name that holds a key
 OPERATIONS_LOG: Final = "operations log"
 REVOCATION_LIST: Final = "revocation list"
 """These two sources have fingerprints. Every other one has the key itself."""

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 
-MOST_IN_ONE_PLACE: Final = 100
-"""How many keys are listed for one file or object."""
+MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
 
 _Part = TypeVar("_Part")
 _NOT_THERE: Final = "git does not have the complete object; run git fsck"
@@ -41,12 +40,8 @@ _KEY_FILE: Final = re.compile(r"(?:.*/)?config/[^/]+\.key", re.DOTALL)
 class Scanner:
     """Searches files and git objects.
 
-    Args:
-        search: the known keys.
-        policies: the declared secrets.
-        fallback_files: the paths of the fallback files. Keys are allowed there, unless git tracks them.
-        progress: a function that gets the number of files and objects, and of bytes, so far.
-        unread: what the caller could not read.
+    Keys are allowed in `fallback_files`, unless git tracks them. `progress` gets the numbers of files and objects, and
+    of bytes, so far. `unread` is what the caller could not read.
     """
 
     def __init__(

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # the offset of the key, or of the text that encodes it
 
 KEYS_FROM: Final = "keys-from"
-MOST_LAYERS: Final = 2
-"""How many nested encodings are decoded: Kubernetes has base64 in base64."""
+MOST_LAYERS: Final = 2  # nested encodings to decode: Kubernetes has base64 in base64
 UTF_16: Final = "utf-16"
 PART: Final = 6  # no part of a key with this many characters is shown
 
@@ -59,15 +58,13 @@ _WHOLE_RUN_IN_UTF_16: Final = re.compile(rb"(?:\x01\x00)++\x01?")
 _LINE: Final = re.compile(rb"[A-Za-z0-9+/_-]+")
 _FURTHER_LINES: Final = re.compile(rb"(?:(?:[=\\]?\r?\n[ \t]*|(?:\\r)?\\n)[A-Za-z0-9+/_-]+)++")
 """The line ends within wrapped base64: indented in YAML, after = or a backslash, or escaped."""
-_MOST_LINES: Final = 8
-"""The most lines of a wrapped key. Text that encodes a key can have any number."""
+_MOST_LINES: Final = 8  # of a wrapped key; text that encodes a key can have any number
 _SEPARATOR: Final = re.compile(rb"[_-]")
 _HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % _SHORTEST_HEXADECIMAL)
 _IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * _SHORTEST))
 _ALL_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]+")
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
-_UNITS: Final = {"hex": (2, 1), "base64": (4, 3)}
-"""The characters of an encoding, and the bytes that they encode."""
+_UNITS: Final = {"hex": (2, 1), "base64": (4, 3)}  # characters, and the bytes that they encode
 _CLEARED: Final = [
     {each: last for each in _ALPHABET if (last := canonical("-" * (3 + rest) + chr(each))[-1:].encode())[0] != each}
     for rest in range(4)
@@ -136,11 +133,8 @@ def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
 class KeySearch:
     """Finds known keys.
 
-    Args:
-        known: every key, by fingerprint.
-        live: the keys whose values are available. They are found inside longer text too.
-        generators: the approved generators. Keys of their lengths are found inside longer text too.
-        hidden: the values of which no part is shown.
+    `known` has every key by fingerprint. `live` keys, whose values are available, are found inside longer text too. So
+    are keys with the lengths of the `generators`. No part of a `hidden` value is shown.
     """
 
     def __init__(

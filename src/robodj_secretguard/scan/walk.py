@@ -56,8 +56,7 @@ def _entry(entry: os.DirEntry[str]) -> Entry:
 def content(path: str, where: Where) -> Iterator[bytes | int]:
     """Yield the content of a file, block by block, with the size of each hole; or the target of a link.
 
-    Raises:
-        UnreadError: the content cannot be read, or it changed while it was read.
+    `UnreadError` says why the rest cannot be read.
     """
     try:
         yield from [os.fsencode(os.readlink(path))] if where is Where.LINK else _blocks(path)
