@@ -93,7 +93,7 @@ def write(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o600
     [
         (ChangedError(), str(ChangedError())),
         (IsADirectoryError(errno.EISDIR, "path"), "it is not a regular file"),
-        (OSError(errno.ELOOP, "path"), "it is a link, and links are not followed"),
+        (OSError(errno.ELOOP, "path"), "it is a symbolic link; use the path of the file itself"),
         (OSError(errno.EACCES, "path", "path"), "it cannot be used: Permission denied"),
         (OSError("path"), f"it cannot be used: {os.strerror(0)}"),
     ],

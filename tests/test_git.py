@@ -25,10 +25,10 @@ pytestmark = pytest.mark.skipif(os.name != "posix" or not GIT, reason="needs git
 
 ODD_NAMES = (b"a\ttab\n", b"\x1b[2J", b"   ", b'"quoted"', b":100644", b"back\\slash", b"commit 0", b"\xff\xfe")
 FULL = pytest.mark.full
-NO_REPOSITORY = r"^there is no repository, or git refuses it \(status 128\): git status says why$"
-NO_GIT = "^git cannot be run$"
-WAITS = "^a pipe or a device lies where git keeps its files, and git would wait for it$"
-NO_ANSWER = "^git has not answered for 0.5 seconds: a pipe may lie where its settings are$"
+NO_REPOSITORY = r"^there is no repository, or git refuses it \(exit status 128\); run git status$"
+NO_GIT = "^git cannot be run; install it, or add it to PATH$"
+WAITS = "^git's directory contains a pipe or a device, which would block git; remove it$"
+NO_ANSWER = "^git did not answer within 0.5 seconds; make its configuration a regular file$"
 
 
 def of(directory: Path) -> Repository:
@@ -442,8 +442,8 @@ class TestObjects:
         ("script", "why"),
         [
             ("", None),
-            ("exit 3", r"git cat-file has failed \(status 3\): git fsck says why"),
-            ("kill -9 $$", r"git cat-file has failed \(status -9\): git fsck says why"),
+            ("exit 3", r"git cat-file failed \(exit status 3\); run git fsck"),
+            ("kill -9 $$", r"git cat-file failed \(exit status -9\); run git fsck"),
             ("read name", None),
             ("read name; exec 0<&-; echo abc missing; exec sleep 600", None),
             (r"printf 'abc blob 10\n12345'", TOO_EARLY),

@@ -170,7 +170,7 @@ def test_damaged_log(machine: Machine) -> None:
     """The readable records of a damaged log are shown. The report and stderr say that the log does not verify."""
     *_, last = machine.record(rotated(NOW - 2 * HOUR, OLD), rotated(NOW - HOUR, NEW))
     machine.log.write_bytes(machine.log.read_bytes().replace(b'"Ada"', b'"Eve"', 1))
-    why = "line 2 does not follow line 1: one was changed, or one between was removed"
+    why = "line 2 does not continue line 1: a line was changed or removed"
     err = f"robodj-secretguard: the operations log config/logs/secret_operations.jsonl does not verify: {why}\n"
     text = report(machine, err=err)
     assert (f"\nOperations log: does not verify: {why}.\n" in text, text.count("| Eve |")) == (True, 1)

@@ -36,8 +36,9 @@ BELOW = SecretPolicy(
     cadence=timedelta(days=9),
     warn_before=timedelta(days=1),
 )
-HOLDS_A_KEY = "holds a key already, and is only replaced with --force"
-CANNOT_BE_JUDGED = "config/secret.key cannot be judged, and is only replaced with --force"
+TRY_AGAIN = "; correct that, then try again"
+HOLDS_A_KEY = "already has a key; to replace it, add --force"
+CANNOT_BE_JUDGED = "config/secret.key cannot be read; to replace it, add --force"
 UNUSABLE = ["# why\n".encode("utf-16"), b"# \xff\n", b"#" * (MAX_FILE_BYTES + 1)]
 
 
@@ -186,7 +187,7 @@ class TestForce:
         assert refused(checker, FIRST, SECOND) == f"config/secret_v2.key {HOLDS_A_KEY}"
         assert names(checker) == ["secret_v2.key"]
         checker.write("secret.key", good_keys()[V1])
-        both = f"config/secret.key {HOLDS_A_KEY}; config/secret_v2.key {HOLDS_A_KEY}"
+        both = f"config/secret.key {HOLDS_A_KEY}. config/secret_v2.key {HOLDS_A_KEY}"
         assert refused(checker, FIRST, SECOND) == both
 
 
@@ -200,7 +201,7 @@ class TestRefused:
         """A link is not followed or replaced, whatever its target is."""
         elsewhere = checker.write("elsewhere", "REPLACE_WITH_A_KEY\n")
         (checker.config / "secret.key").symlink_to(target)
-        why = "config/secret.key is a link, and a key is written through none"
+        why = "config/secret.key is a symbolic link; replace it with a regular file"
         assert refused(checker, FIRST, SECOND, force=force) == why
         assert os.readlink(checker.config / "secret.key") == target
         assert elsewhere.read_text(encoding="utf-8") == "REPLACE_WITH_A_KEY\n"
@@ -211,19 +212,19 @@ class TestRefused:
     def test_no_regular_file(self, checker: Checker, make: Callable[[Path], None], force: bool) -> None:  # noqa: FBT001
         """A directory and a FIFO are refused, and a FIFO does not block."""
         make(checker.config / "secret.key")
-        assert refused(checker, FIRST, SECOND, force=force) == "config/secret.key is not a regular file"
+        assert refused(checker, FIRST, SECOND, force=force) == "config/secret.key is not a regular file; move it away"
 
     def test_a_directory_that_others_can_write_to(self, checker: Checker) -> None:
         """No key is written to a directory that others can write, even with force. No service would accept it."""
         checker.config.chmod(0o777)
-        why = f"config/secret.key would not be accepted there: it {IN_WRITABLE}"
+        why = f"config/secret.key would fail the check: it {IN_WRITABLE}{TRY_AGAIN}"
         assert refused(checker, FIRST, force=True) == why
         assert names(checker) == []
 
     @pytest.mark.parametrize(
         ("template", "why"),
         [
-            ("\f# why\n", "it has more than the key"),
+            ("\f# why\n", "it has other text"),
             ("#" * MAX_FILE_BYTES, f"it {TOO_LARGE.format(MAX_FILE_BYTES)}"),
         ],
         ids=["blank", "large"],
@@ -232,15 +233,15 @@ class TestRefused:
     def test_an_unsuitable_template(self, checker: Checker, name: str, template: str, why: str) -> None:
         """If a service would not accept the new file, no key is written."""
         checker.write(f"{name}.example", template)
-        assert refused(checker, FIRST, SECOND) == f"config/{name} would not be accepted there: {why}"
+        assert refused(checker, FIRST, SECOND) == f"config/{name} would fail the check: {why}{TRY_AGAIN}"
         assert names(checker) == [f"{name}.example"]
 
     def test_a_lock_that_is_held(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keys are written under the lock of the directory. The wait for it has a limit."""
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with files.locked_directory(str(checker.config)):
-            why = refused(checker, FIRST)
-        assert why == "the config directory: another process has locked it: try again"
+            said = refused(checker, FIRST)
+        assert said == "the config directory: another process holds the lock; try again"
         write(checker, FIRST)
 
     def test_a_file_that_appears_meanwhile(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +253,7 @@ class TestRefused:
             return prepared_file(*arguments)  # type: ignore[arg-type]
 
         monkeypatch.setattr(key_files, "prepared_file", prepared_after_another)
-        with pytest.raises(UsageError, match=r"\Aa file was put there just now: look at it, and try again\Z"):
+        with pytest.raises(UsageError, match=r"\Aanother process created a key file; read that file, then try again\Z"):
             write(checker, FIRST)
         assert (names(checker), (checker.config / "secret.key").read_bytes()) == (["secret.key"], b"somebody else's")
 
@@ -273,7 +274,7 @@ class TestInPlace:
         with pytest.raises(UsageError) as raised:
             write(checker, FIRST, SECOND)
         why = "the config directory: it cannot be used: Input/output error"
-        assert str(raised.value) == f"{why}; written before that: secret.key"
+        assert str(raised.value) == f"{why}. Already written: secret.key"
         assert names(checker) == ["secret.key"]
         assert re.fullmatch(rb"[A-Za-z0-9_-]{43}\n", (checker.config / "secret.key").read_bytes())
 
@@ -281,7 +282,7 @@ class TestInPlace:
         ("policy", "before"),
         [
             pytest.param(FIRST, "", id="full: the first", marks=pytest.mark.full),
-            pytest.param(SECOND, "; written before that: secret.key", id="the second"),
+            pytest.param(SECOND, ". Already written: secret.key", id="the second"),
         ],
     )
     def test_a_mount_point(self, checker: Checker, policy: SecretPolicy, before: str) -> None:
@@ -296,8 +297,8 @@ class TestInPlace:
             cwd=mounted.parent,
         )
         err = (
-            f"robodj-secretguard: not every key was written: {policy.file} is a mount point and cannot be replaced:"
-            f" write the key to the file that is mounted there, or deliver {policy.variable}{before}\n"
+            f"robodj-secretguard: not every key was written: {policy.file} is a mount point and cannot be replaced;"
+            f" write the key to the file that is mounted there, or set {policy.variable}{before}\n"
         )
         assert (ran.status, ran.out, ran.err) == (2, "", err)
         assert mounted.read_text(encoding="utf-8") == "# theirs\n"

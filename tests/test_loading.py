@@ -20,12 +20,12 @@ MODULES = {
     "of_nothing": "import what_only_the_module_knows",
     "json": "raise AssertionError",
 }
-NO_NAME = "must be package.module:Class"
+NO_NAME = "invalid name; use package.module:Class"
 NOT_FOUND = (
-    "importing it failed (ModuleNotFoundError);"
-    " its module or an import of it is not installed and not in the working directory"
+    "the import failed (ModuleNotFoundError);"
+    " install the missing module, or run the command in the directory that contains it"
 )
-NO_MODEL = "must name a SecretSettings model that declares a secret"
+NO_MODEL = "the class is not a SecretSettings model that declares a secret; name another class"
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ def test_a_model_of_the_working_directory(directory: str, monkeypatch: pytest.Mo
         ("of-a-model:Own", NO_NAME),
         ("nowhere:Own", NOT_FOUND),
         ("of_nothing:Own", NOT_FOUND),
-        ("of_a_model:Other", "importing it failed (AttributeError); its module has no such name"),
-        ("of_a_guard:Own", "importing it failed (SystemExit); its module must import without calling guard()"),
-        ("of_an_error:Own", "importing it failed (ValueError)"),
-        ("json:JSONEncoder", NO_MODEL),  # the standard library's: the directory comes last on the path
+        ("of_a_model:Other", "the import failed (AttributeError); correct the name of the class"),
+        ("of_a_guard:Own", "the import failed (SystemExit); do not call guard() while the module is imported"),
+        ("of_an_error:Own", "the import failed (ValueError)"),
+        ("json:JSONEncoder", NO_MODEL),  # the library's own: the directory comes last on the path
         ("robodj_secretguard:SecretSettings", NO_MODEL),
         ("robodj_secretguard:guard", NO_MODEL),
     ],

@@ -31,8 +31,8 @@ NEW, OLD = (fingerprint_of(key) for key in good_keys().values())
 DAY = timedelta(days=1)
 DOES_NOT = "robodj-secretguard: the operations log does not verify; to see why, run robodj-secretguard log verify\n"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
-TORN = "the last line is torn: a write was cut short; the next record closes it off"
-EDITED = "line 3 does not follow line 2: one was changed, or one between was removed"
+TORN = "the last line is incomplete: a write was interrupted; the next record seals the line"
+EDITED = "line 3 does not continue line 2: a line was changed or removed"
 ROTATE = ("rotate", "record", "--environment", "prod", "--operator", "dana")
 
 
@@ -241,7 +241,7 @@ class TestVerify:
         """A torn write that the next record closed off is a note, not a defect."""
         torn(machine)
         assert machine.call(*ROTATE, "secret.key").status == 0
-        note = "line 4: a write was cut here; record 4 closed it off"
+        note = "line 4: an interrupted write, sealed by record 4"
         lines, document = self.verify(machine, passes=True)
         assert (lines[0], len(lines), document["notes"]) == (f"note: {note}.", 2, [note])
 
@@ -318,8 +318,8 @@ class TestVerify:
 
 @pytest.mark.parametrize("command", ["show", "verify"])
 def test_no_log(machine: Machine, command: str) -> None:
-    """Without a log, both commands fail and do not create one."""
-    assert error(machine.call("log", command)) == f"{THE_LOG}: there is none"
+    """Without a log, both commands fail and make none."""
+    assert error(machine.call("log", command)) == f"{THE_LOG}: it does not exist"
     assert not machine.log.exists()
 
 
@@ -423,7 +423,7 @@ class TestPrepared:
     def test_no_directory(self, tmp_path: Path) -> None:
         """A directory whose parent is missing is not created. The error shows no path."""
         where = OperationsLog(str(tmp_path / "no/logs/log"), "the log", makes=(str(tmp_path / "no/logs"),))
-        with pytest.raises(FileError, match=r"\Aits directory does not exist and cannot be made\Z"):
+        with pytest.raises(FileError, match=r"\Aits directory cannot be created; create it, or name another file\Z"):
             prepared(where)
         assert os.listdir(tmp_path) == []
 

@@ -79,9 +79,9 @@ def head_of(path: Path) -> Path:
 
 
 def breaks(number: int, after: int) -> str:
-    """Return the defect of a line that does not follow the line before it."""
-    before = f"line {after}" if after else "the beginning"
-    return f"line {number} does not follow {before}: one was changed, or one between was removed"
+    """Return the defect of a line that is not the next one after another, or after the beginning."""
+    fault = f"does not continue line {after}" if after else "is not the first record"
+    return f"line {number} {fault}: a line was changed or removed"
 
 
 LINES = A, B, C, D = chain(*some(4))
@@ -105,24 +105,24 @@ DAMAGE: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "added, with the next number": (joined([*LINES, replace(ADDED, sequence=5).line()]), (breaks(5, 4),)),
     "added, with the right hash": (joined([*LINES, replace(ADDED, previous=LAST.hash).line()]), (breaks(5, 4),)),
     "swapped": (joined([A, C, B, D]), (breaks(2, 1), breaks(3, 2), breaks(4, 3))),
-    "unreadable": (joined([A, TORN, C, D]), ("line 2 cannot be read", breaks(3, 1))),
-    "unreadable, two lines": (joined([A, TORN, TORN, D]), ("lines 2 to 3 cannot be read", breaks(4, 1))),
-    "unreadable, added": (joined([A, TORN, B, C]), ("line 2 cannot be read",)),
-    "unreadable, added, and no end": (joined([A, TORN, B])[:-1], ("line 2 cannot be read",)),
-    "unreadable, the last two": (joined([A, B, C[1:], D[1:]]), ("lines 3 to 4 cannot be read",)),
-    "unreadable, all": (WHOLE.decode().encode("utf-16"), ("lines 1 to 5 cannot be read",)),
-    "blank": (joined([A, B, b"", C]), ("line 3 cannot be read",)),
+    "unreadable": (joined([A, TORN, C, D]), ("line 2 cannot be parsed", breaks(3, 1))),
+    "unreadable, two lines": (joined([A, TORN, TORN, D]), ("lines 2 to 3 cannot be parsed", breaks(4, 1))),
+    "unreadable, added": (joined([A, TORN, B, C]), ("line 2 cannot be parsed",)),
+    "unreadable, added, and no end": (joined([A, TORN, B])[:-1], ("line 2 cannot be parsed",)),
+    "unreadable, the last two": (joined([A, B, C[1:], D[1:]]), ("lines 3 to 4 cannot be parsed",)),
+    "unreadable, all": (WHOLE.decode().encode("utf-16"), ("lines 1 to 5 cannot be parsed",)),
+    "blank": (joined([A, B, b"", C]), ("line 3 cannot be parsed",)),
     "CRLF": (WHOLE.replace(b"\n", b"\r\n"), (breaks(2, 1), breaks(3, 2), breaks(4, 3))),
-    "sealed, and gone": (joined(CLOSED), ("line 2: what it closed off is gone",)),
-    "sealed, and changed": (joined([A, TORN[:-1], *CLOSED[1:]]), ("line 2 cannot be read",)),
-    "sealed, and more of it": (joined([A, TORN, TORN, *CLOSED[1:]]), ("lines 2 to 3 cannot be read",)),
-    "sealed, and less of it": (joined([A, TORN, *CLOSED_TWICE[1:]]), ("line 2 cannot be read",)),
+    "sealed, and gone": (joined(CLOSED), ("line 2 seals an interrupted write that was removed",)),
+    "sealed, and changed": (joined([A, TORN[:-1], *CLOSED[1:]]), ("line 2 cannot be parsed",)),
+    "sealed, and more of it": (joined([A, TORN, TORN, *CLOSED[1:]]), ("lines 2 to 3 cannot be parsed",)),
+    "sealed, and less of it": (joined([A, TORN, *CLOSED_TWICE[1:]]), ("line 2 cannot be parsed",)),
     "a clock that went back": (
         joined(chain(*some(4), second=[9, 9, 8, 8].__getitem__)),
-        ("line 3 is of an earlier time than line 2",),
+        ("line 3 has an earlier time than line 2",),
     ),
     **{
-        f"a last line that is {end!r}": (WHOLE + end, ("line 5 cannot be read",))
+        f"a last line that is {end!r}": (WHOLE + end, ("line 5 cannot be parsed",))
         for end in (b"\xff\xfe", b"}", b"null\n", b"[]", D[:-1], FIFTH[1:], FIFTH.replace(b"rotated", b"x"))
     },
 }
@@ -171,7 +171,7 @@ class TestRead:
         first, *rest = chain(*some(1), seal(torn), *some(1))
         log = read(joined([first, torn, *rest]))
         assert (log.damage, log.torn, len(log.records)) == ((), None, 3)
-        assert log.sealed == (f"{lines}: a write was cut here; record 2 closed it off",)
+        assert log.sealed == (f"{lines}: an interrupted write, sealed by record 2",)
 
     @pytest.mark.parametrize(
         "end",
@@ -192,7 +192,7 @@ class TestRead:
         log = read(WHOLE + end)
         assert (log.records, log.damage, log.sealed) == (read(WHOLE).records, (), ())
         assert (log.torn, log.unended) == (end.removesuffix(b"\n"), not end.endswith(b"\n"))
-        assert log.defects == ("the last line is torn: a write was cut short; the next record closes it off",)
+        assert log.defects == ("the last line is incomplete: a write was interrupted; the next record seals the line",)
 
     @pytest.mark.parametrize(
         ("before", "line"), [(LINES[:3], D), ((), CONTINUED[0])], ids=["the next record", "a continued log"]
@@ -211,7 +211,7 @@ class TestRead:
         for record in log.records:
             with clock(record.recorded_at):
                 defects.append(log.defects)
-        assert defects == [("record 2 is ahead of this machine's clock: none can follow it",), ()]
+        assert defects == [("record 2 is later than this machine's clock; set the clock before you add a record",), ()]
 
     @pytest.mark.parametrize(
         ("content", "expected", "number"),
@@ -256,10 +256,10 @@ class TestRead:
     @pytest.mark.parametrize(
         ("content", "sequence", "damage"),
         [
-            (WHOLE, 5, "record 5 is missing: the head file names {} as the last record"),
-            (WHOLE, 9, "records 5 to 9 are missing: the head file names {} as the last record"),
-            (WHOLE, 4, "record 4 was changed: the head file names it as {}"),
-            (WHOLE, 2, "record 2 was changed: the head file names it as {}"),
+            (WHOLE, 5, "record 5 is missing: the last record in the head file is {}"),
+            (WHOLE, 9, "records 5 to 9 are missing: the last record in the head file is {}"),
+            (WHOLE, 4, "record 4 was changed: its hash in the head file is {}"),
+            (WHOLE, 2, "record 2 was changed: its hash in the head file is {}"),
             (joined(CONTINUED), 3, None),
             (b"", 3, None),
         ],
@@ -384,8 +384,8 @@ class TestAppend:
         content, (damage, *_) = DAMAGE["unreadable"]
         path.write_bytes(content)
         assert refused(path) == (
-            f"it does not verify ({damage}): keep it under another name, as evidence and for --known; the next"
-            " record begins a new one"
+            f"it does not verify ({damage}); rename it and keep it as evidence, for --known. The next record starts a"
+            " new log"
         )
         assert path.read_bytes() == content
 
@@ -398,8 +398,8 @@ class TestAppend:
         wrong = earliest - timedelta(seconds=1)
         with clock(wrong):
             assert refused(path) == (
-                f"the clock says {iso_utc(wrong)}, and it cannot be before {iso_utc(earliest)}: set it, or if a record"
-                " has a wrong time, keep the log under another name, for --known"
+                f"the clock ({iso_utc(wrong)}) is earlier than {iso_utc(earliest)}; set the clock (if the last record"
+                " has a wrong time, rename the log and pass it with --known)"
             )
         assert path.read_bytes() == joined(lines)
         with clock(earliest):
@@ -422,7 +422,7 @@ class TestAppend:
         assert (log.damage, log.records) == ((), appended)
 
 
-FULL = "it is full, with 67108864 bytes: keep it under another name; the next record begins a new one"
+FULL = "it is full (the limit is 67108864 bytes); rename it, and the next record starts a new log"
 
 
 def log_at(path: Path, mode: int = 0o600, size: int = len(WHOLE)) -> Path:
@@ -433,15 +433,15 @@ def log_at(path: Path, mode: int = 0o600, size: int = len(WHOLE)) -> Path:
     return path
 
 
-LINK = "it is a link, and links are not followed"
-OTHERS = "others may have changed it: "
+LINK = "it is a symbolic link; use the path of the file itself"
+VERIFY = "; correct the permissions, then run log verify --expect"
 UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "directory": (os.mkdir, "it is not a regular file"),
     "FIFO": (lambda path: os.mkfifo(path), "it is not a regular file"),  # noqa: PLW0108 - it is POSIX's
-    "writable": (lambda path: log_at(path, 0o602), f"{OTHERS}it {WRITABLE}"),
+    "writable": (lambda path: log_at(path, 0o602), f"it {WRITABLE}{VERIFY}"),
     "writable directory": (
         lambda path: log_at(path).parent.chmod(0o777),
-        f"{OTHERS}it {IN_WRITABLE}",
+        f"it {IN_WRITABLE}{VERIFY}",
     ),
     "link": (lambda path: path.symlink_to(log_at(path.with_name("target"))), LINK),
     "dangling link": (lambda path: path.symlink_to("nowhere"), LINK),
@@ -460,9 +460,12 @@ class TestFile:
 
     def test_missing(self, path: Path) -> None:
         """Reading makes no log, and appending makes no directory."""
-        with pytest.raises(NoLogError, match=r"\Athere is none\Z"):
+        with pytest.raises(NoLogError, match=r"\Ait does not exist\Z"):
             load(str(path))
-        assert refused(path.parent / "nowhere" / "log.jsonl") == "its directory is not there"
+        assert (
+            refused(path.parent / "nowhere" / "log.jsonl")
+            == "its directory does not exist; create it, or name another file"
+        )
         assert os.listdir(path.parent) == []
 
     @posix_only
@@ -493,7 +496,7 @@ class TestFile:
         (tmp_path / "theirs").mkdir()
         (tmp_path / "config" / "logs").symlink_to(tmp_path / "theirs")
         assert refused(tmp_path / "config" / "logs" / "log.jsonl") == (
-            "others can write its directory or a directory above it, so they could replace it"
+            "others can write its directory or a directory above it; run chmod go-w on that directory"
         )
         assert os.listdir(tmp_path / "theirs") == []
 
@@ -535,7 +538,7 @@ class TestFile:
         path.write_bytes(WHOLE)
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with open(path, "rb") as other, locked(other.fileno()):
-            assert refused(path) == "another process has locked it: try again"
+            assert refused(path) == "another process holds the lock; try again"
             assert load(str(path)) == read(WHOLE)
         assert path.read_bytes() == WHOLE
 
@@ -555,7 +558,7 @@ class TestFile:
                 other.close()
 
             just_before(monkeypatch, time, "sleep", move)
-            assert refused(path) == "it was moved away just now: try again"
+            assert refused(path) == "another process moved it; try again"
         assert away.read_bytes() == joined([A, B])
         assert (path.read_bytes() if path.exists() else None) == new
 
@@ -632,7 +635,7 @@ class TestHead:
         assert append(path, *some(1)) == load(str(path)).records
 
 
-CHANGED = "another program truncated or changed it just now (logrotate's copytruncate?): try again"
+CHANGED = "another program truncated or changed it (logrotate's copytruncate?); try again"
 
 
 class TestCopytruncate:

@@ -223,7 +223,7 @@ class TestModel:
     @pytest.mark.parametrize("name", ["", ":", "json", "json:", ":loads", "../json:loads", "js on:loads", "json:a.b"])
     def test_invalid_name(self, name: str) -> None:
         """A name that is not a module and a class is a usage error, and nothing is imported."""
-        assert error(model_of, parse(f"--model={name}")) == "--model: must be package.module:Class"
+        assert error(model_of, parse(f"--model={name}")) == "--model: invalid name; use package.module:Class"
 
     def test_used(self, machine: Machine) -> None:
         """The option wins over the project. The name is shown in ASCII, with its origin."""
@@ -236,7 +236,7 @@ class TestModel:
         assert model_of(parse("--model=robodj_secretguard:RuntimeSecrets", project=Project(model="a:B")))
         assert model_of(parse(project=Project())) is RuntimeSecrets
         configured(machine, 'model = "nowhere:Own"\n')
-        why = "model in pyproject.toml: importing it failed (ModuleNotFoundError)"
+        why = "model in pyproject.toml: the import failed (ModuleNotFoundError)"
         assert call(machine, "check").err.startswith(f"{STDERR}{why}")
 
     @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ class TestPreCommit:
         repository.write("config/logs/secret_operations.jsonl", "{}\n")
         ran = repository.commit("--allow-empty")
         assert (ran.status, "- exit code: 2\n" in ran.out + ran.err) == (1, True)
-        assert "INCOMPLETE: operations log: line 1 cannot be read" in ran.out + ran.err
+        assert "INCOMPLETE: operations log: line 1 cannot be parsed" in ran.out + ran.err
         assert repository.commits == 1
 
     def test_first_commit(self, fresh: Repository) -> None:

@@ -126,7 +126,7 @@ class TestEphemeralRun:
         """A model that cannot be loaded is a usage error of one line."""
         ran = pytest_on({"test_it.py": TEST}, ini=[EPHEMERAL, "robodj_secrets_model = nothing:Here"])
         assert (ran.status, ran.err.strip().count("\n")) == (4, 0)
-        assert ran.err.startswith("ERROR: robodj_secrets_model: importing it failed (ModuleNotFoundError)")
+        assert ran.err.startswith("ERROR: robodj_secrets_model: the import failed (ModuleNotFoundError)")
 
     def test_every_alert_of_the_keys(self, pytest_on: Runner) -> None:
         """Refused temporary keys are a usage error with every alert, before anything is imported."""

@@ -176,7 +176,7 @@ class TestRefused:
     def test_link(self, config: Path) -> None:
         """A link is neither followed nor replaced."""
         (config / NAME).symlink_to("nothing")
-        assert refused(config) == "it is a link, and links are not followed"
+        assert refused(config) == "it is a symbolic link; use the path of the file itself"
         assert os.listdir(config) == [NAME]
 
     def test_not_a_regular_file(self, config: Path) -> None:
@@ -199,7 +199,7 @@ class TestRefused:
         room = MAX_LIST_BYTES - len(start) - (0 if is_listed else len(entry(key).encode()))
         before = start + "#" * (room - 1) + "\n"
         (config / NAME).write_text(before)
-        assert refused(config, key) == "it is full, with 262144 bytes"
+        assert refused(config, key) == "it is full (the limit is 262144 bytes)"
         assert content(config) == before
         (config / NAME).write_text(before[:-2] + "\n")
         assert add(config, key) is not is_listed
@@ -207,7 +207,7 @@ class TestRefused:
     def test_no_directory(self, config: Path) -> None:
         """A missing config directory is not made."""
         config.rmdir()
-        assert refused(config) == "the config directory is not there: make it, or name another with --config-dir"
+        assert refused(config) == "the config directory does not exist; create it, or pass --config-dir"
         assert os.listdir(config.parent) == []
 
     def test_locked(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,14 +215,14 @@ class TestRefused:
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         (config / NAME).write_text("# ours\n")
         with (config / NAME).open("rb") as file, files.locked(file.fileno()):
-            assert refused(config) == "another process has locked it: try again"
+            assert refused(config) == "another process holds the lock; try again"
 
     def test_read_only_file_system(self, config: Path) -> None:
         """On a read-only file system, the message names the place for the entry."""
         (config / NAME).write_text("# ours\n")
-        path = f"config/{NAME}"
-        assert added_with_mounts(config, f"mount --bind {path} {path}", f"mount -o remount,bind,ro {path}") == (
-            "its file system is read-only: add the entry where the list is deployed from, and deploy it"
+        place = f"config/{NAME}"
+        assert added_with_mounts(config, f"mount --bind {place} {place}", f"mount -o remount,bind,ro {place}") == (
+            "its file system is read-only; add the entry in the repository that it comes from, then deploy it"
         )
 
     @pytest.mark.full
@@ -244,10 +244,7 @@ class TestRefused:
             message = refused(config)
         finally:
             os.seteuid(user)
-        assert (
-            message
-            == "this user may not write it: run chmod u+w on it as its owner, then run this command as its owner"
-        )
+        assert message == "this user cannot write it; as its owner, run chmod u+w on it and then this command"
         assert content(config) == "# ours\n"
 
 
@@ -331,9 +328,7 @@ class TestRaces:
 
         path.write_text("# ours\n")
         just_before(monkeypatch, list_module, "is_at", replace)
-        assert refused(config) == (
-            "another program replaced or changed it again and again: stop that program, and try again"
-        )
+        assert refused(config) == ("another program keeps changing it; stop that program, then try again")
         assert (content(config), len(attempts)) == (other, 20)
 
 

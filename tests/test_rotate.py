@@ -46,7 +46,9 @@ DONE = (*STARTUP, *FUNCTIONS)
 AT, BEFORE = "2026-12-01T12:00:00Z", NOW - timedelta(days=30)
 ALONE = "To compare with another environment, pass its log with --known FILE."
 PROGRAM = "robodj-secretguard"
-UNCHANGED = "this key is already recorded; set the new key first"
+UNCHANGED = "this key is already recorded"
+SET_IT = "set secret.key to its new key from the secret manager"
+FIX_ALERTS = "fix its alerts, then run this command again"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
 UNKNOWN = "unknown secret (choose from secret.key, secret_v2.key)"
 
@@ -236,7 +238,7 @@ class TestWrite:
         )
         assert leaks(ran.out, keys) == []
         assert bare.call("check").status == 0
-        why = "config/secret.key holds a key already, and is only replaced with --force"
+        why = "config/secret.key already has a key; to replace it, add --force"
         assert usage(bare.call("generate", NAME, "--write")) == f"not every key was written: {why}"
         assert bare.call("generate", NAME, "--write", "--force").out.count("\n") == 1
         assert (bare.config / NAME).read_text(encoding="utf-8") != f"{keys[0]}\n"
@@ -344,7 +346,7 @@ class TestRecord:
         common = {"schema": 1, "kind": "rotation-record", "model": DEFAULT_MODEL, "compared": {"prod": 1}}
         common["check"] = machine.within(lambda: check(require_env_only=True)).as_dict()
         ran = record(machine, NAME, "--format", "json")
-        refusals = [{"secret": NAME, "reason": UNCHANGED}]
+        refusals = [{"secret": NAME, "reason": UNCHANGED, "remedy": f"{SET_IT}, then run this command again"}]
         assert (ran.status, ran.err) == (1, "")
         assert ran.document == common | {"ok": False, "refusals": refusals, "unchanged": [], "records": []}
         ran = record(machine, *DONE, "--format", "json")
@@ -366,11 +368,12 @@ class TestRefused:
         report = machine.within(lambda: check(require_env_only=True))
         assert refused(machine, *DONE) == [
             *(line for finding in report.findings for line in finding.lines),
-            "REFUSED: the check failed; fix its alerts first.",
+            "REFUSED: the check failed",
+            f"  fix: {FIX_ALERTS}",
         ]
         assert not machine.log.parent.exists()
         document = record(machine, "--format", "json").document
-        assert document["refusals"] == [{"secret": None, "reason": "the check failed; fix its alerts first"}]
+        assert document["refusals"] == [{"secret": None, "reason": "the check failed", "remedy": FIX_ALERTS}]
         assert (document["compared"], document["check"]["ok"]) == ({}, False)
 
     def test_revoked_while_the_log_was_waited_for(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,15 +384,15 @@ class TestRefused:
             return recorded_at.prepared(log)
 
         monkeypatch.setattr(rotate, "prepared", revoke)
-        assert refused(machine, *DONE)[-1] == "REFUSED: the check failed; fix its alerts first."
+        assert refused(machine, *DONE)[-2] == "REFUSED: the check failed"
 
     def test_a_revocation_that_is_not_listed(self, machine: Machine) -> None:
         """Findings that need the log count: nothing is recorded until the list has the entry again."""
         gone = fingerprint_of(good_keys()[V1])
         machine.record(replace(draft(Event.REVOKED, reason="leaked", fingerprint=gone), recorded_at=BEFORE))
-        alert, _, last = refused(machine, *DONE)
+        alert, _, refusal, _ = refused(machine, *DONE)
         assert alert.startswith(f"ALERT: revocation-list: {gone} is recorded as revoked")
-        assert last == "REFUSED: the check failed; fix its alerts first."
+        assert refusal == "REFUSED: the check failed"
         machine.write("revoked.fingerprints", f"{gone}\n", 0o644)
         recorded(machine, *DONE)
 
@@ -400,7 +403,8 @@ class TestRefused:
         warning, _, *lines = refused(machine, NAME, *DONE)
         assert warning.startswith("WARNING: secret.key: expiring: ")
         compared = f"Compared with 2 records (prod 2). {ALONE}"
-        assert lines == [f"REFUSED: secret.key: {UNCHANGED}.", compared]
+        fix = f"  fix: {SET_IT}, then run this command again"
+        assert lines == [f"REFUSED: secret.key: {UNCHANGED}", fix, compared]
         assert recorded(machine, *DONE) == [
             sentence(machine, 3, "the rotation of secret_v2.key", machine.fingerprint(V2)),
             "  validation: gate verified, startup attested, functions attested, log verified",
@@ -411,16 +415,18 @@ class TestRefused:
     def test_one_of_two(self, machine: Machine) -> None:
         """A reason against one secret also prevents the record of the other secret in the same command."""
         recorded(machine, NAME, *DONE, environment="dev")
-        why = "the environment dev has this key; each environment needs its own; set the new key;"
-        line, compared = refused(machine, *DONE, "--config-dir", "config")
-        remedy = f"if there is none yet, generate it: {PROGRAM} generate secret.key --config-dir config"
-        assert (line, compared) == (f"REFUSED: secret.key: {why} {remedy}.", "Compared with 1 record (dev 1).")
+        planned = f"{PROGRAM} rotate plan secret.key --environment prod --config-dir config"
+        assert refused(machine, *DONE, "--config-dir", "config") == [
+            "REFUSED: secret.key: the environment dev has this key, and each environment needs its own",
+            f"  fix: {SET_IT}; if there is none, run {planned}",
+            "Compared with 1 record (dev 1).",
+        ]
 
 
 class TestKnown:
     """`--known`: logs of other environments, which must have different keys."""
 
-    STANDS = "REFUSED: secret.key: the environment staging has this key; each environment needs its own;"
+    TAKEN = "REFUSED: secret.key: the environment staging has this key, and each environment needs its own"
 
     def test_counts(self, machine: Machine, staging: Machine, tmp_path: Path) -> None:
         """The result has the number of compared records and their environments."""
@@ -432,7 +438,7 @@ class TestKnown:
         options = ("--known", str(staging.log), "--known", str(dev))
         assert recorded(machine, *DONE, *options)[-1] == "Compared with 4 records (dev 2, prod 1, staging 1)."
         machine.environ[V1] = staging.environ[V1]
-        assert refused(machine, NAME, *options)[0].startswith(self.STANDS)
+        assert refused(machine, NAME, *options)[0] == self.TAKEN
 
     def test_damaged(self, machine: Machine, staging: Machine) -> None:
         """The readable records of a damaged log are compared, and the result counts such logs."""
@@ -442,7 +448,7 @@ class TestKnown:
         end = ". 2 known logs do not verify; only the readable records were compared."
         assert recorded(machine, NAME, *DONE, *known, *known)[-1].endswith(end)
         machine.environ[V1] = staging.environ[V1]
-        assert refused(machine, NAME, *DONE, *known)[0].startswith(self.STANDS)
+        assert refused(machine, NAME, *DONE, *known)[0] == self.TAKEN
 
     def test_an_earlier_file_of_the_log(self, machine: Machine) -> None:
         """An earlier file still counts: an incomplete rotation is completed, and an unchanged key is refused."""
@@ -456,7 +462,7 @@ class TestKnown:
             "  validation: gate verified, startup attested, functions attested, log verified",
             f"The operations log continues after record 2 of an earlier file ({last}).",
         ]
-        assert refused(machine, NAME, *DONE, "--known", str(aside))[0] == f"REFUSED: secret.key: {UNCHANGED}."
+        assert refused(machine, NAME, *DONE, "--known", str(aside))[0] == f"REFUSED: secret.key: {UNCHANGED}"
 
     @pytest.mark.parametrize("text", [None, "none\n"])
     def test_nothing_to_compare_with(self, machine: Machine, tmp_path: Path, text: str | None) -> None:
@@ -465,7 +471,7 @@ class TestKnown:
             (tmp_path / "known.jsonl").write_text(text, encoding="utf-8")
         message = "the log has no readable record; pass the log of another environment"
         ran = record(machine, *DONE, "--known", str(tmp_path / "known.jsonl"))
-        assert usage(ran) == f"--known, number 1: {'there is none' if text is None else message}"
+        assert usage(ran) == f"--known, number 1: {'it does not exist' if text is None else message}"
         assert content(machine) == b""
 
 
@@ -483,7 +489,9 @@ class TestLog:
         recorded(machine)
         machine.environ.update(good_keys())
         machine.log.write_bytes(damaged := content(machine).replace(b"dana", b"dora", 1))
-        assert usage(record(machine)).startswith(f"nothing was recorded: {THE_LOG}: it does not verify (line 2 does ")
+        assert usage(record(machine)).startswith(
+            f"nothing was recorded: {THE_LOG}: it does not verify (line 2 does not "
+        )
         assert content(machine) == damaged
 
     def test_torn(self, machine: Machine) -> None:
@@ -555,7 +563,7 @@ class TestPlan:
         machine.log.write_bytes(b"none\n")
         ran = self.plan(machine, NAME)
         assert "9. Disable the old version in the secret manager.\n" in ran.out
-        assert ran.err == f"{PROGRAM}: {THE_LOG} does not verify: line 1 cannot be read\n"
+        assert ran.err == f"{PROGRAM}: {THE_LOG} does not verify: line 1 cannot be parsed\n"
 
     def test_json(self, machine: Machine) -> None:
         """Each step has a text, and a command if there is one."""

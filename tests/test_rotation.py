@@ -11,6 +11,7 @@ from command_line import OTHER, rotated
 from conftest import NOW, V1, Checker, good_keys, marker
 
 from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.checks import Problem
 from robodj_secretguard.emit import PASSED_EVENT
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.rotation import (
@@ -163,12 +164,15 @@ def test_a_draft(checker: Checker, startup: Proof, functions: Proof, event: Even
 class TestJudge:
     """The decision whether a rotation may be recorded."""
 
-    UNCHANGED = "this key is already recorded; set the new key first"
+    UNCHANGED = Problem(
+        "this key is already recorded",
+        f"set {NAME} to its new key from the secret manager, then run this command again",
+    )
 
     @staticmethod
     def judged(
         *records: Record, new: Sequence[Record] = (NEW,), named: bool = False
-    ) -> tuple[list[Record], list[str], dict[str, str]]:
+    ) -> tuple[list[Record], list[str], dict[str, Problem]]:
         drafts = {each.secret or "": each for each in new}
         return judge(drafts, records, are_named=named, options=("--model", "m:C"), log_options=("--log", "x"))
 
@@ -185,11 +189,11 @@ class TestJudge:
             ),
             (
                 [recorded(3, KEY), recorded(2, KEY, environment="dev", startup=NOT_DONE)],
-                "the environment dev has this key; each environment needs its own",
+                "the environment dev has this key, and each environment needs its own",
             ),
             (
                 [recorded(3, KEY), recorded(2, KEY, secret=OTHER)],
-                f"{OTHER} has this key; each secret needs its own",
+                f"{OTHER} has this key, and each secret needs its own",
             ),
             (
                 [recorded(3, KEY), recorded(2, KEY), recorded(1)],
@@ -199,9 +203,10 @@ class TestJudge:
         ids=["revoked", "environment", "secret", "used before"],
     )
     def test_a_key_that_has_records(self, records: Sequence[Record], why: str) -> None:
-        """A key that was revoked, is used elsewhere or was used before is refused, with an instruction."""
-        remedy = f"set the new key; if there is none yet, generate it: {PROGRAM} generate {NAME} --model m:C"
-        assert self.judged(*records) == ([], [], {NAME: f"{why}; {remedy}"})
+        """A key that was revoked, is used elsewhere or was used before is refused, with what to do."""
+        planned = f"{PROGRAM} rotate plan {NAME} --environment prod --log x --model m:C"
+        fix = f"set {NAME} to its new key from the secret manager; if there is none, run {planned}"
+        assert self.judged(*records) == ([], [], {NAME: Problem(why, fix)})
 
     def test_an_unchanged_key(self) -> None:
         """A key that is already recorded is ignored if another key is new and its secret was not named."""
@@ -209,7 +214,8 @@ class TestJudge:
         assert self.judged(recorded(1, KEY, startup=NOT_DONE), NEW) == ([], [NAME], {NAME: self.UNCHANGED})
         assert self.judged(NEW, new=(NEW, other)) == ([other], [NAME], {})
         assert self.judged(NEW, new=(NEW, other), named=True) == ([other], [NAME], {NAME: self.UNCHANGED})
-        assert self.judged(NEW, other, new=(NEW, other))[2] == {NAME: self.UNCHANGED, OTHER: self.UNCHANGED}
+        both = {NAME: self.UNCHANGED, OTHER: self.UNCHANGED._replace(fix=self.UNCHANGED.fix.replace(NAME, OTHER))}
+        assert self.judged(NEW, other, new=(NEW, other))[2] == both
 
     @pytest.mark.parametrize(
         ("before", "now", "after"),
@@ -230,12 +236,12 @@ class TestJudge:
     def test_no_further_step(self) -> None:
         """An incomplete rotation without a further step is refused, with the command that completes it."""
         earlier = validated(recorded(1, KEY), ATTESTED, NOT_DONE)
-        why = "this rotation is recorded as incomplete since 2026-11-30T12:00:00Z; confirm another step: "
+        why = "this rotation was recorded as incomplete at 2026-11-30T12:00:00Z, and no step is new"
         again = f"rotate record {NAME} --environment prod --operator Ada --attest functions --log x --model m:C"
         assert self.judged(earlier, new=(validated(NEW, NOT_DONE, NOT_DONE),)) == (
             [],
             [],
-            {NAME: f"{why}{PROGRAM} {again}"},
+            {NAME: Problem(why, f"do the other steps, then run {PROGRAM} {again}")},
         )
 
 

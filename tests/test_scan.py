@@ -252,7 +252,7 @@ class TestScope:
             made(machine.root / name)
         refused(scan(machine, option, "one", "two"), why)
         assert scan(machine, option, "one", "one/sub").status == scan(machine, "one", "two").status == 0
-        none = "git: there is no repository, or git refuses it (status 128): git status says why"
+        none = "git: there is no repository, or git refuses it (exit status 128); run git status"
         assert incomplete(scan(machine, option)) == [none]
 
     @pytest.mark.parametrize(("one", "other"), [("--staged", "--git-history"), ("--fingerprints", "--keys-from")])
@@ -385,7 +385,7 @@ class TestFingerprints:
         laptop.write("secret.key", recorded)
         ran = scan(laptop, "--fingerprints", "--config-dir", "config/config", keys=[revoked, recorded])
         assert found(ran) == ["secret.key (prod): config/secret.key:1:1"]
-        assert notes(ran) == ["config/config/secret.key: a fallback file, where its key may be"]
+        assert notes(ran) == ["config/config/secret.key: this is a fallback file, so it was not searched"]
         why, *others = incomplete(scan(laptop, "--config-dir", "nowhere", keys=[revoked]))
         assert (why.startswith("set-up: the config directory "), others) == (True, [NOTHING_KNOWN])
 
@@ -417,7 +417,7 @@ class TestValues:
         key = new_key()
         laptop.write("secret.key", key)
         ran = scan(laptop, keys=[key])
-        fallback = "config/secret.key: a fallback file, where its key may be"
+        fallback = "config/secret.key: this is a fallback file, so it was not searched"
         assert (ran.status, notes(ran)) == (0, [f"{OTHER}: {NO_KEY_OF_IT}", fallback])
         assert notes(scan(laptop, "--keys-from", "-", stdin=new_key().encode())) == [fallback]
 
@@ -449,5 +449,5 @@ class TestValues:
             "player.key: a.txt:1:1",
             "player.key: assigned-key: a.txt:2:20",
         ]
-        assert notes(ran) == ["config/player.key: a fallback file, where its key may be"]
+        assert notes(ran) == ["config/player.key: this is a fallback file, so it was not searched"]
         assert scan(machine, keys=[other]).status == 0

@@ -42,7 +42,7 @@ KNOWN = {
 }
 KEY_FILE = "config/secret.key"
 UNUSUAL = ("two\nlines", "\x1b[2J", "\udcff", "   ", "back\\slash", "a\ttab", "é", "a:b", "%41", "\u202e")
-NOT_THERE = "git does not have it, or not whole"
+NOT_THERE = "git does not have the complete object; run git fsck"
 KNOWN_KEY, ASSIGNED, TRACKED = Rule.KNOWN_KEY, Rule.ASSIGNED_KEY, Rule.TRACKED_KEY_FILE
 FILES, STAGED, HISTORY = Scope.FILES, Scope.STAGED, Scope.HISTORY
 
@@ -198,7 +198,7 @@ class TestFiles:
         os.symlink("../notes", "config/secret_v2.key")
         scan = scanned()
         assert found(scan, "path") == [("notes",), ("config/copy.key",), ("other/secret.key",)]
-        assert unread(scan, matters=False) == [("config/secret.key", "a fallback file, where its key may be")]
+        assert unread(scan, matters=False) == [("config/secret.key", "this is a fallback file, so it was not searched")]
 
     def test_what_is_not_a_file(self) -> None:
         """The name of a FIFO is searched, but no content. An unreadable path matters, and the next one is read."""
@@ -225,7 +225,7 @@ class TestFiles:
         monkeypatch.setattr(scanner_module, "content", hostile)
         scan = scanned()
         assert found(scan, "path") == [("a",), ("b",)]
-        assert unread(scan) == [("b", "it changed while it was read"), ("c", "it does not exist")]
+        assert unread(scan) == [("b", "it changed while it was read; scan again"), ("c", "it does not exist")]
 
     def test_holes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The hole of a sparse file counts as a part of its size."""
@@ -239,7 +239,7 @@ class TestFiles:
         write("a", f"{KEY}\n" * (MOST_IN_ONE_PLACE + more))
         scan = scanned()
         assert len(scan.findings) == 100
-        assert unread(scan) == [("a", "it has more keys than the first 100, which are listed")] * more
+        assert unread(scan) == [("a", "only its first 100 keys are listed; remove these, then scan again")] * more
 
 
 class TestTracked:
@@ -343,7 +343,7 @@ class TestStaged:
     def test_a_bare_repository(self, root: Path) -> None:
         """Without a work tree, nothing is staged, which is reported."""
         made(root / "bare", "--bare")
-        assert unread(scanned(STAGED, "bare")) == [("git", "there is no work tree here, and so nothing is staged")]
+        assert unread(scanned(STAGED, "bare")) == [("git", "the repository has no work tree, so nothing is staged")]
 
 
 class TestHistory:
@@ -428,7 +428,7 @@ class TestHistory:
         git(repository, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},m-{KEY}")
         scan = scanned(HISTORY)
         assert found(scan, "where", "path") == [(Where.NAME, "[redacted]")]
-        assert unread(scan, matters=False) == [("[redacted]", "a submodule, whose history is another repository's")]
+        assert unread(scan, matters=False) == [("[redacted]", "this is a submodule; scan its history separately")]
 
 
 class TestUnknownKeys:

@@ -25,7 +25,7 @@ DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 ENDS = f"{V1}_EXPIRES_AT"
 TO_RECORD = "rotation not recorded"
 OWNER = "  owner        Security Operations (backup: Release Manager)"
-CUT = "line 2 does not follow line 1: one was changed, or one between was removed"
+CUT = "line 2 does not continue line 1: a line was changed or removed"
 MESSAGE = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl "
 
 
@@ -275,7 +275,7 @@ class TestLog:
             (edited, CUT, True),
             (
                 lambda machine: machine.log.chmod(0o666),
-                f"others may have changed it: it {WRITABLE}",
+                f"it {WRITABLE}; correct the permissions, then run log verify --expect",
                 False,
             ),
         ],

@@ -29,7 +29,7 @@ class ChangedError(FileError):
     """Another program truncated or rewrote a file without its lock."""
 
     def __init__(self) -> None:
-        super().__init__("another program truncated or changed it just now (logrotate's copytruncate?): try again")
+        super().__init__("another program truncated or changed it (logrotate's copytruncate?); try again")
 
 
 class NoLogError(FileError):

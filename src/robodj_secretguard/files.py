@@ -24,7 +24,7 @@ LOCK_FILE: Final = ".secretguard.lock"
 SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Without the bits of the umask. A group of operators may write the log and the lock: they contain no key."""
 
-_BUSY: Final = "another process has locked it: try again"
+_BUSY: Final = "another process holds the lock; try again"
 _OPEN_DIRECTORY_MODE: Final = 0o755
 _POLL_SECONDS: Final = 0.02
 _WINDOWS_LOCK_AT: Final = 1 << 30  # a locked range cannot be read: it is after all content
@@ -43,7 +43,7 @@ def reason(error: OSError) -> str:
     if isinstance(error, IsADirectoryError):
         return f"it {NOT_REGULAR}"
     if error.errno == errno.ELOOP:
-        return "it is a link, and links are not followed"
+        return "it is a symbolic link; use the path of the file itself"
     return f"it cannot be used: {os.strerror(error.errno or 0)}"
 
 

@@ -103,7 +103,9 @@ class Refusal(TypedDict):
     secret: str | None
     """The name of the secret. Null where the check failed."""
     reason: str
-    """The reason, in words."""
+    """What is wrong, in words."""
+    remedy: str
+    """How to fix it, in words."""
 
 
 class RotationRecord(TypedDict):

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 _HINTS: Final = {
-    "SystemExit": "; its module must import without calling guard()",
-    "ModuleNotFoundError": "; its module or an import of it is not installed and not in the working directory",
-    "AttributeError": "; its module has no such name",
+    "SystemExit": "; do not call guard() while the module is imported",
+    "ModuleNotFoundError": "; install the missing module, or run the command in the directory that contains it",
+    "AttributeError": "; correct the name of the class",
 }
 
 
@@ -31,12 +31,12 @@ def load_model(name: str, directory: str = "") -> type[SecretSettings]:
     del name
     if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         del module, attribute
-        _raise_usage_error("must be package.module:Class")
-    sys.path.append(directory)  # last: a file there must not replace a library
+        _raise_usage_error("invalid name; use package.module:Class")
+    sys.path.append(directory)  # last: a file there must not replace a library's
     model = contain(lambda: getattr(importlib.import_module(module), attribute))
     if isinstance(model, BaseException):
         name = type_name(model)
-        _raise_usage_error(f"importing it failed ({name}){_HINTS.get(name, '')}")
+        _raise_usage_error(f"the import failed ({name}){_HINTS.get(name, '')}")
     if not declares_secrets(model):
-        _raise_usage_error("must name a SecretSettings model that declares a secret")
+        _raise_usage_error("the class is not a SecretSettings model that declares a secret; name another class")
     return model

@@ -1,6 +1,6 @@
-"""The command line: parse the arguments, run one command, write its result.
+"""The command line: parse the arguments, run one command, and write its result.
 
-To add a command, write a module whose function `add` adds the parser, and name that module in `COMMANDS`.
+To add a command, write a module with a function `add`, which adds the parser. Name the module in `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ COMMANDS: Final = {
     "scan": "scan",
     "explain": "explain",
 }
-# The titles in the list of commands, each by the first command below it.
+# In the help, these titles come before these commands.
 TITLES: Final = {"check": "before a release", "generate": "rotation", "incident": "incidents", "explain": "findings"}
 _DESCRIPTION: Final = "Check the secrets of a RoboDJ service before it starts, and rotate, revoke and find keys."
 _EXAMPLES: Final = ("check", "status", "check --help")
 _STATUSES: Final = {"0": "done", "1": "alerts, or refused", "2": "usage error, or the command could not do its work"}
 
 
-class _Information(SecretGuardError):  # noqa: N818 - no error: what --help and --version print
-    """The text that one of these options prints."""
+class _Information(SecretGuardError):  # noqa: N818 - not an error, but a result
+    """The text that `--help` or `--version` prints."""
 
 
 class _UnparsedError(SecretGuardError):
-    """argparse does not accept the arguments."""
+    """argparse refused the arguments."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,27 +69,27 @@ class _Version(argparse.Action):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command, with its result on stdout and errors of usage on stderr.
+    """Run a command. Write its result to stdout, and errors to stderr.
 
     Args:
         argv: the arguments; `None` for those of the process.
 
     Returns:
-        0: clean, or warnings alone without `--strict`; 1: alerts, or refused; 2: the arguments are wrong, or the
-        command could not do its work or write its result. Of `exec`, which only returns where it did not replace the
-        process: 3: refused; 126: the command cannot be executed; 127: it is not found; on Windows, the command's own.
+        The exit status. 0: clean, or only warnings without `--strict`. 1: alerts, or refused. 2: a usage error, or the
+        command could not do its work or write its result. `exec` returns only if it did not replace the process.
+        3: refused. 126: the command cannot be executed. 127: the command is not found. On Windows: the command's own.
     """
     before = threading.enumerate()
     stdout, result = _run(argv)
-    del argv  # a key may have been pasted there, and what is written may be looked at from outside
+    del argv  # it may contain a pasted key, and a failing write may show this frame
     status = say(result, stdout)
     if any(thread not in before and not thread.daemon for thread in threading.enumerate()):
-        os._exit(status)  # a model's module has started them, and an interpreter that exits waits for them
+        os._exit(status)  # a model's module started them, and the interpreter waits for them at exit
     return status
 
 
 def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
-    """Run a command, and return the stdout from before a model's module was imported, and the rendered result."""
+    """Run a command. Return the stdout from before a model's module was imported, and the rendered result."""
     stdout = getattr(sys, "stdout", None)
     try:
         argv = sys.argv[1:] if argv is None else argv
@@ -99,7 +99,7 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         if command is not None and not arguments.takes_command:
             fail(f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help")
         configure(arguments)
-        # A model's module is third-party code: what it and its programs print is not the result.
+        # A model's module is third-party code. Its output, and that of its programs, must not mix with the result.
         if (arguments.model or arguments.project.model) is not None:
             stdout = divert_stdout()
         arguments.stdout, arguments.command = stdout, command
@@ -109,7 +109,7 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         result = Result(EXIT_CLEAN, text=str(information))
     except UsageError as error:
         result = Result(EXIT_USAGE, stderr=[f"{PROGRAM}: {error}"])
-    except BaseException as error:  # noqa: BLE001 - its text may hold anything, and SystemExit(0) is no success
+    except BaseException as error:  # noqa: BLE001 - any text may hold a key, and SystemExit(0) is a failure here
         result = Result(EXIT_USAGE, stderr=[f"{PROGRAM}: the command failed ({type_name(error)})"])
     return stdout, result
 
@@ -124,7 +124,7 @@ def _parsed(options: Sequence[str]) -> argparse.Namespace:
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    """Return the parser of one command, as the gate imports no other, or of all where none is named."""
+    """Return a parser with one command, so the gate imports no other; or with all of them."""
     parser = _Parser(
         prog=PROGRAM, usage=f"{PROGRAM} COMMAND [options]", epilog=epilog(_EXAMPLES, _STATUSES), **PARSER_SETTINGS
     )
@@ -135,7 +135,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     for module in modules:
         import_module(f"robodj_secretguard.cli.{module}").add(commands)
     lines = [wrapped(_DESCRIPTION, "")]
-    for each in commands._choices_actions:  # noqa: SLF001 - nothing else has the short texts
+    for each in commands._choices_actions:  # noqa: SLF001 - the only place of the short texts
         lines += ["", f"{TITLES[each.dest]}:"] if each.dest in TITLES else []
         lines.append(f"  {each.dest:<10}{each.help}")
     parser.description = "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`explain`: what a check means, why it refuses, how it happens and how to fix it (policy section 6)."""
+"""`explain`: what a check means, why it refuses, how that happens and how to fix it (policy section 6)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _VERBS: Final = {Severity.ALERT: "refuses", Severity.WARNING: "warns"}
 
 
 class _Checks(tuple[str, ...]):
-    """The names that are accepted, and none at all: argparse of Python 3.11 looks for the empty list in the choices."""
+    """The names of the checks. The empty list is also a choice, as Python 3.11 looks it up for no arguments."""
 
     __slots__ = ()
 
@@ -121,7 +121,7 @@ def _wrapped(text: str, first: str, later: str) -> list[str]:
 
 
 def _commands(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each purpose with its commands: one for every declared secret, where it is about secrets."""
+    """Yield each purpose with its commands, one for each declared secret if the command names one."""
     for purpose, command in entry.commands:
         filled = (
             command.format(

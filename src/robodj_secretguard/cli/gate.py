@@ -84,7 +84,7 @@ def _check(arguments: argparse.Namespace) -> Result:
 
 
 def report_result(report: Report, *, passed: bool) -> Result:
-    """Return each secret's status, the findings, the model and mode, and the gate's verdict last."""
+    """Return the status of each secret, the findings, the model, the mode and the verdict."""
     mode = "environment only" if report.require_env_only else "environment, then fallback files"
     lines = [
         *(finding.text for finding in report.findings),
@@ -99,11 +99,11 @@ def report_result(report: Report, *, passed: bool) -> Result:
 
 
 def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
-    """Return the report with what an operations log adds to it."""
+    """Return the report, with findings from the operations log if there is one."""
     where = locate_log(arguments, model)
     if where.named_by in {None, PYPROJECT} and not os.path.lexists(where.path):
         return judged(arguments, model)
-    from robodj_secretguard.cli.log import checked_by_gate  # noqa: PLC0415 - slow to import, and few gates have a log
+    from robodj_secretguard.cli.log import checked_by_gate  # noqa: PLC0415 - its import is slow, and few gates have a log
 
     return checked_by_gate(arguments, model)
 
@@ -149,16 +149,16 @@ def _ended(status: int | BaseException) -> Result:
 
 
 def _launch(program: Sequence[str]) -> int:
-    """Replace this process with a command, or on Windows run it, and return the exit status if this process goes on.
+    """Replace this process with a command; on Windows, run it. Return the exit status if this process continues.
 
-    The command keeps the process id, the standard streams and every inherited descriptor.
+    The command keeps the process id, the standard streams and all inherited descriptors.
     """
     try:
         if os.name == "nt":
             return _run(program)
         for name in _IGNORED_BY_PYTHON:  # an ignored signal stays ignored in what replaces the process
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-        os.execvp(program[0], list(program))  # noqa: S606 - running what the operator names is the purpose
+        os.execvp(program[0], list(program))  # noqa: S606 - the operator names the command
     except (FileNotFoundError, NotADirectoryError, ValueError):  # an empty name is a ValueError
         return _NOT_FOUND
     except OSError:
@@ -169,12 +169,12 @@ def _run(program: Sequence[str]) -> int:
     import shutil  # noqa: PLC0415 - only where a process cannot be replaced
     import subprocess  # noqa: PLC0415
 
-    signal.signal(signal.SIGINT, lambda *_: None)  # Control-C is sent to both, and the command decides
-    # By `which`, as CreateProcess alone finds no .cmd and .bat.
+    signal.signal(signal.SIGINT, lambda *_: None)  # both processes get Control-C, and the command decides
+    # CreateProcess does not find .cmd and .bat files.
     name = shutil.which(program[0]) or program[0]
     return signed(subprocess.call([name, *program[1:]]))  # noqa: S603 - as above
 
 
 def signed(status: int) -> int:
-    """Return a Windows status, which is unsigned, as the signed one that `sys.exit` takes for the same."""
+    """Return an unsigned Windows status as the signed number that `sys.exit` needs."""
     return (status + 2**31) % 2**32 - 2**31

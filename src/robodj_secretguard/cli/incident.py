@@ -108,7 +108,7 @@ def _report(arguments: argparse.Namespace) -> Result:
 
 
 def _revocations(within: Sequence[Record], records: Sequence[Record]) -> list[Step]:
-    """Return the revocations of the time of the incident, each with its replacement."""
+    """Return the revocations during the incident, each with its replacement."""
     items = []
     for revoked in within:
         if revoked.event is Event.REVOKED:
@@ -120,7 +120,7 @@ def _revocations(within: Sequence[Record], records: Sequence[Record]) -> list[St
 
 
 def _rotations(within: Sequence[Record], records: Sequence[Record]) -> list[Step]:
-    """Return the rotations of the time of the incident, and whether one of them is still incomplete."""
+    """Return the rotations during the incident, and a step if one of them is still incomplete."""
     items = [
         Step(f"Rotated {rotated.secret} ({rotated.environment}) at {iso_utc(rotated.recorded_at)}", done=True)
         for rotated in within
@@ -140,8 +140,8 @@ def _blast_radius(scan: Scan | None, since: datetime) -> Step:
     found, keys = count(len(scan.findings), "finding"), count(len(scan.looked_for), "key")
     incomplete = "" if scan.complete else ", INCOMPLETE"
     text = f"Blast radius: {found} (scan for {keys} at {iso_utc(scan.scanned_at)}, scope {scan.scope}{incomplete})"
-    tells = scan.scanned_at >= since and scan.scope is not Scope.STAGED and bool(scan.looked_for)
-    return Step(text, done=scan.complete and tells)
+    is_evidence = scan.scanned_at >= since and scan.scope is not Scope.STAGED and bool(scan.looked_for)
+    return Step(text, done=scan.complete and is_evidence)
 
 
 def _timeline(records: Sequence[Record]) -> list[str]:
@@ -155,7 +155,7 @@ def _row(cells: Sequence[str | None]) -> str:
 
 
 def _cells(record: Record) -> tuple[str | None, ...]:
-    """Return a record's cells, and an operator's texts as Markdown that shows them and does nothing else."""
+    """Return the cells of a record, with the operator's texts escaped for Markdown."""
     texts = (record.operator, record.ticket, record.reason)
     free = (_MARKDOWN.sub(r"\\\1", ascii_text(text or "")) for text in texts)
     return iso_utc(record.recorded_at), record.event, record.secret, record.environment, record.fingerprint, *free

@@ -1,4 +1,4 @@
-"""The operations log as commands find it, and `log`, which shows and verifies it (policy section 3)."""
+"""Read the operations log for commands; and `log`, which shows and verifies it (policy section 3)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LIMITS: Final = (
     " --expect."
 )
 _PROOF: Final = "To prove that no record was lost in between, run"
-# What each event of a record is, for people.
+# The name of each event in a sentence.
 _EVENTS: Final = {
     Event.ROTATED: "the rotation of {}",
     Event.ROTATION_INCOMPLETE: "the incomplete rotation of {}",
@@ -47,14 +47,14 @@ _HEADER: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TI
 
 
 def prepared(where: OperationsLog) -> str:
-    """Return the path of the operations log, after making the directories that nobody named."""
+    """Create the default directories of the operations log, and return its path."""
     if not os.path.lexists(where.path) and could_hold_key(os.path.basename(where.path)):
         raise_file_error("its file name looks like a key; use another name")
     try:
         for directory in where.makes:
             make_directory(directory, others=directory is not where.makes[-1])
     except OSError:
-        raise_file_error("its directory does not exist and cannot be made")
+        raise_file_error("its directory cannot be created; create it, or name another file")
     return where.path
 
 
@@ -67,7 +67,7 @@ def loaded(where: OperationsLog) -> Log:
 
 
 def recorded_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> OperationsLog:
-    """Return the operations log, read if it can be, for a command that does its work without one too."""
+    """Return the operations log, for a command that also works without one."""
     where = locate_log(arguments, model)
     try:
         return where._replace(log=load(where.path))
@@ -78,7 +78,7 @@ def recorded_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> 
 
 
 def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[Report, OperationsLog]:
-    """Return the check's report with what the operations log adds to it, and that log."""
+    """Return the check's report with findings from the operations log, and that log."""
     recorded = recorded_log(arguments, model)
     report = with_recorded(arguments, model, judged(arguments, model), recorded.records)
     named = recorded.named_by
@@ -91,7 +91,7 @@ def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple
 
 
 def checked_by_gate(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
-    """Return the same report for the gate, with a finding about a log that was not judged as a whole."""
+    """Return the report for the gate, with a finding if the log was not checked completely."""
     report, recorded = checked(arguments, model)
     remedy = f"run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
     if recorded.defects:
@@ -105,7 +105,7 @@ def checked_by_gate(arguments: argparse.Namespace, model: type[SecretSettings]) 
 def with_recorded(
     arguments: argparse.Namespace, model: type[SecretSettings], report: Report, records: Sequence[Record]
 ) -> Report:
-    """Return a report with what the records of an operations log add to it."""
+    """Return a report with findings from the records of the operations log."""
     policies = tuple(model.secret_policies.values())
     options = given(arguments, "operations_log", "config_dir", "model")
     return with_findings(report, recorded_findings(report, records, policies, options))
@@ -160,12 +160,12 @@ def add(commands: Commands) -> None:
 
 
 def _where(arguments: argparse.Namespace) -> OperationsLog:
-    """Return where the log is. The model is imported only where its config directory may decide that."""
+    """Return the location of the log. The model is imported only if its config directory can matter."""
     return locate_log(arguments, RuntimeSecrets if arguments.operations_log is not None else model_of(arguments))
 
 
 def _model_on_stderr(arguments: argparse.Namespace) -> list[str]:
-    return [MODEL] if arguments.format == "text" else []  # the document has it
+    return [MODEL] if arguments.format == "text" else []  # the JSON document has it
 
 
 def _show(arguments: argparse.Namespace) -> Result:
@@ -242,12 +242,12 @@ def _verify(arguments: argparse.Namespace) -> Result:
 
 
 def _proof(head: Head) -> str:
-    """Return the command that shows whether an earlier file has all records up to its last one."""
+    """Return the command that verifies that an earlier file is complete."""
     return command("log", "verify", "--operations-log", "EARLIER-FILE", "--expect", head.hash)
 
 
 def recorded_line(record: Record) -> str:
-    """Return a record as a sentence, with what a log system needs of it."""
+    """Return a record as a sentence, with its number, fingerprint and hash."""
     what = _EVENTS[record.event].format(record.subject)
     where = f" in {record.environment}" if record.environment else ""
     key = f", fingerprint {record.fingerprint}" if record.fingerprint else ""

@@ -1,4 +1,4 @@
-"""The options that commands share, the project's pyproject.toml, and the input files that an operator names."""
+"""The options that commands share, the project's pyproject.toml, and input files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _moment(name: str, text: str) -> datetime:
     return instant
 
 
-# How every parser is made. The width is fixed: the help does not depend on the terminal.
+# The width is fixed, so the help does not depend on the terminal.
 PARSER_SETTINGS: Final[dict[str, Any]] = {
     "allow_abbrev": False,
     "formatter_class": partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
@@ -136,9 +136,9 @@ def add_command(
     defaults: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> None:
-    """Add a command with its shared options, its own arguments, and further arguments of its parser.
+    """Add a command with shared options, its own arguments, and more arguments for its parser.
 
-    Its help has examples, which are written without the name of the program, and its exit statuses with their meanings.
+    The examples are written without the name of the program.
     """
     short, end, text = description.partition(".")[0], epilog(examples, statuses), wrapped(description, "")
     parser = commands.add_parser(name, help=short, description=text, epilog=end, **PARSER_SETTINGS, **more)
@@ -163,15 +163,15 @@ def add_group(commands: Commands, name: str, description: str) -> Commands:
 
 
 def epilog(examples: Iterable[str], statuses: Mapping[str, str]) -> str:
-    """Return the end of a help: command lines to copy, and the exit statuses."""
+    """Return the end of a help text: examples and exit statuses."""
     lines = ["examples:", *(f"  {PROGRAM} {each}" for each in examples), "", "exit status:"]
     return "\n".join([*lines, *(wrapped(f"  {each:<3}  {text}", " " * 7) for each, text in statuses.items())])
 
 
 def given(arguments: argparse.Namespace, *names: str) -> list[str]:
-    """Return those of some options that were given, for a command in a message.
+    """Return the options that were passed, for a command in a message.
 
-    What could be a key, or forge a line, is replaced by the option's metavar.
+    A value that could be a key, or that could forge a line, is replaced by the option's metavar.
     """
     words = []
     for name in names:
@@ -182,7 +182,7 @@ def given(arguments: argparse.Namespace, *names: str) -> list[str]:
 
 
 def model_of(arguments: argparse.Namespace) -> type[SecretSettings]:
-    """Return the settings model that `--model` names, otherwise the project's, otherwise the policy's own."""
+    """Return the settings model: from `--model`, otherwise the project's, otherwise the default."""
     try:
         if arguments.model is not None:
             return load_model(arguments.model)
@@ -194,7 +194,7 @@ def model_of(arguments: argparse.Namespace) -> type[SecretSettings]:
 
 
 def model_used(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return which model a command used, and what named it: `option`, `pyproject.toml` or `default`."""
+    """Return the model of a command, and its source: `option`, `pyproject.toml` or `default`."""
     for name, source in ((arguments.model, "option"), (arguments.project.model, PYPROJECT)):
         if name is not None:
             return {"name": ascii_text(name), "source": source}
@@ -216,12 +216,12 @@ def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
 
 
 def directory_of(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[str, NamedBy | None]:
-    """Return the config directory, and what named it; `None` where nothing did."""
+    """Return the config directory and its source; `None` for the default."""
     return config_directory(Environment(), arguments.config_dir, setup_of(model))
 
 
 def judged(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
-    """Return the check's report, under the options that were given."""
+    """Return the check's report, with the options of the command."""
     return check(model, config_dir=arguments.config_dir, require_env_only=arguments.require_env_only)
 
 
@@ -243,10 +243,10 @@ class OperationsLog(NamedTuple):
     """The operations log as a command finds it."""
 
     path: str
-    name: str  # for messages, without a path that somebody gave
+    name: str  # for messages, without a path from the operator
     named_by: str | None = None
-    makes: tuple[str, ...] = ()  # the directories that are made for it: nobody named them
-    log: Log | None = None  # its content; None where there is none, it cannot be read, or it was not read yet
+    makes: tuple[str, ...] = ()  # the directories to create, which nobody named
+    log: Log | None = None  # its content; None where it is missing, unreadable or not read yet
     unreadable: str = ""  # why it cannot be read
 
     @property
@@ -256,17 +256,17 @@ class OperationsLog(NamedTuple):
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Every record that can be read."""
+        """Every valid record."""
         return self.log.records if self.log else ()
 
     @property
     def defects(self) -> tuple[str, ...]:
-        """All that is wrong with it."""
+        """Every defect."""
         return (self.unreadable,) if self.unreadable else self.log.defects if self.log else ()
 
     @property
     def verdict(self) -> str:
-        """Whether it can be relied on, in words."""
+        """Whether the log verifies, in words."""
         if self.defects:
             return f"{'cannot be read' if self.unreadable else 'does not verify'}: {self.defects[0]}"
         if self.log is None:
@@ -277,7 +277,7 @@ class OperationsLog(NamedTuple):
 
     @property
     def complaint(self) -> list[str]:
-        """The line for stderr; none where the log is in order."""
+        """The line for stderr, if the log has a defect."""
         return [f"{PROGRAM}: {self.name} {self.verdict}"] if self.defects else []
 
     def as_dict(self) -> kinds.OperationsLog:
@@ -287,7 +287,7 @@ class OperationsLog(NamedTuple):
 
 
 def locate_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> OperationsLog:
-    """Return where the operations log is, without reading it."""
+    """Return the location of the operations log, without reading it."""
     variable = Environment().get(OPERATIONS_LOG)
     candidates = {
         "--operations-log": arguments.operations_log,
@@ -309,14 +309,14 @@ def locate_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> Op
 def opened_input(name: str, path: str) -> Iterator[BinaryIO]:
     """Open the regular file that an option names, or stdin for `-`.
 
-    A terminal is refused, since it would show a key that is typed. So are a pipe and a device, without any wait.
+    A terminal is refused, since it would show a typed key. Pipes and devices are refused at once.
     """
     if path == PIPE and is_terminal(getattr(sys, "stdin", None)):
         fail(f"{name} {PIPE}: stdin is a terminal; pipe the content in, or name a file")
     why = f"{name}: the file is missing, unreadable or not a regular file; check its name, or use {PIPE} for a pipe"
     try:
         opened = nullcontext(sys.stdin.buffer) if path == PIPE else _regular(path)
-    except (OSError, ValueError, AttributeError):  # a name may be no path, and there may be no stdin
+    except (OSError, ValueError, AttributeError):  # an invalid path, or no stdin
         fail(why)
     try:
         with opened as file:
@@ -335,7 +335,7 @@ def read_input(name: str, path: str, *, most: int) -> bytes:
 
 
 def _regular(path: str) -> BinaryIO:
-    from robodj_secretguard.files import open_unlinked, regular_status  # noqa: PLC0415 - the gate opens none
+    from robodj_secretguard.files import open_unlinked, regular_status  # noqa: PLC0415 - the gate opens no input
 
     file = open(os.path.realpath(path), "rb", opener=open_unlinked)  # noqa: SIM115 - the caller closes it
     try:
@@ -347,7 +347,7 @@ def _regular(path: str) -> BinaryIO:
 
 
 class Project(NamedTuple):
-    """What `[tool.robodj-secretguard]` in pyproject.toml configures."""
+    """The configuration from `[tool.robodj-secretguard]` in pyproject.toml."""
 
     directory: str = ""  # where pyproject.toml is; empty where there is none
     model: str | None = None
@@ -357,16 +357,16 @@ class Project(NamedTuple):
 
 
 def configure(arguments: argparse.Namespace) -> None:
-    """Let the project's configuration say what the options do not. Its switches can only tighten."""
+    """Apply the project's configuration where no option is passed. Its switches can only tighten."""
     here = contain(os.getcwd)
-    project = find_project(here) if isinstance(here, str) else Project()  # it may have been deleted
+    project = find_project(here) if isinstance(here, str) else Project()  # the directory may be deleted
     arguments.project = project if arguments.uses_project_model else project._replace(model=None)
     arguments.strict = arguments.strict or project.strict
     arguments.require_env_only = arguments.require_env_only or project.require_env_only
 
 
 def find_project(directory: str) -> Project:
-    """Return the nearest configuration upward from an absolute path, not above its repository's root."""
+    """Return the nearest configuration at or above an absolute path, within its repository."""
     while True:
         path = os.path.join(directory, PYPROJECT)
         if os.path.lexists(path) and (table := _table(path)) is not None:
@@ -378,7 +378,7 @@ def find_project(directory: str) -> Project:
 
 
 def _table(path: str) -> Any:
-    """Return the library's table; `None` where a file has none."""
+    """Return the library's table, if the file has one."""
     import tomllib  # noqa: PLC0415 - only where there is a file
 
     from robodj_secretguard.textfile import read_trusted  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The result of a command, written as text, as a table or as JSON. Every line is ASCII and physically one line."""
+"""The result of a command, as text, as a table or as JSON. Every line is ASCII, and one physical line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1
 EXIT_USAGE: Final = 2
 
-# In a result, this line stands for the model that was used.
+# In a result, this line is replaced by the name of the model.
 MODEL: Final = "\0model"
 # The line that operators wait for before they release (policy section 7).
 PASSED: Final = "Secret integrity check passed (key material redacted)."
@@ -40,10 +40,10 @@ WIDTH: Final = 80
 PROGRESS_SECONDS: Final = 0.2  # between two updates of the progress line
 
 _DAY: Final = timedelta(days=1)
-_SOURCES: Final = {"environment": "env"}  # in a table; a file is there without its path
+_SOURCES: Final = {"environment": "env"}  # in a table, where a file has no path
 _NARROWEST: Final = 20
 _GAP: Final = "  "  # between two columns
-# What a wrapped line begins with, and its second line leaves free: a number and a box, or a label.
+# The beginning of a line, which later lines leave blank when it is wrapped: a number and a box, or a label.
 _LABEL: Final = re.compile(r" *(?:\d+\. (?:\[[ x]\] )?|(?:[A-Za-z]+ ){0,2}[A-Za-z]+(?:: +| {2,}))?")
 _SHELL_WORD: Final = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+")
 _COLOURS: Final = {"red": 31, "green": 32, "yellow": 33}
@@ -56,7 +56,7 @@ _COLOURED: Final = re.compile(
 
 @dataclass(frozen=True)
 class Result:
-    """What a command returns. This module renders it in the format that `--format` names, and writes it."""
+    """What a command returns. This module renders it in the format of `--format`, and writes it."""
 
     status: int
     lines: Sequence[str] = field(default=(), repr=False)  # the text
@@ -64,21 +64,21 @@ class Result:
     stderr: Sequence[str] = ()
     table: Sequence[Sequence[str]] = ()  # rows above the lines
     literal: bool = False  # whether lines are never wrapped or coloured
-    bare: bool = False  # whether the document is complete as it is; any other has its kind
+    bare: bool = False  # whether the document gets no head with its kind
     end: str = "\n"
-    events: Sequence[Mapping[str, Any]] = ()  # what was recorded, for the log system
-    then: Callable[[], Result] | None = None  # what runs afterwards; stdout is left to it
-    text: str = field(default="", repr=False)  # what is written to stdout, once it is rendered
-    color: str = "auto"  # what `--color` says
+    events: Sequence[Mapping[str, Any]] = ()  # the new records, for the log system
+    then: Callable[[], Result] | None = None  # runs afterwards, and owns stdout
+    text: str = field(default="", repr=False)  # the rendered text for stdout
+    color: str = "auto"  # the value of `--color`
 
 
 def fail(why: str) -> NoReturn:
-    """Raise a usage error. It replaces the exception that is being handled, if any."""
+    """Raise a usage error, without the exception that is being handled."""
     raise UsageError(why) from None
 
 
 def rendered(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None, color: str = "auto") -> Result:
-    """Return a result with the text or the JSON that is written."""
+    """Return a result with its text or JSON."""
     make = result.document if form != "text" else None
     stream = stdout if result.then is None else getattr(sys, "stderr", None)
     text = as_json(result, make(), model) if make else as_text(result, model, stream, color)
@@ -87,7 +87,7 @@ def rendered(result: Result, form: str, model: Mapping[str, str], stdout: TextIO
 
 
 def as_json(result: Result, document: Mapping[str, object], model: Mapping[str, str]) -> str:
-    """Return a result's document as JSON. It begins with schema, kind, ok and model, unless it is bare."""
+    """Return the document of a result as JSON. Unless it is bare, it begins with schema, kind, ok and model."""
     if not result.bare:
         head = {"schema": JSON_SCHEMA, "kind": document["kind"], "ok": not result.status, "model": model}
         document = {**head, **document, "ok": head["ok"]}
@@ -95,7 +95,7 @@ def as_json(result: Result, document: Mapping[str, object], model: Mapping[str, 
 
 
 def as_text(result: Result, model: Mapping[str, str], stream: TextIO | None, color: str = "auto") -> str:
-    """Return a result's table and lines as text. A terminal shows them within its width, and in colour."""
+    """Return the table and the lines of a result as text, for the width and the colours of a stream."""
     text = "\n".join(_model_line(model) if line == MODEL else line for line in result.lines)
     if result.literal:
         return text
@@ -104,7 +104,7 @@ def as_text(result: Result, model: Mapping[str, str], stream: TextIO | None, col
 
 
 def styled(text: str, stream: TextIO | None, color: str) -> str:
-    """Return text as a stream shows it: a terminal has colour, and no line beyond its width."""
+    """Return text for a stream. On a terminal, it is wrapped and coloured."""
     width = width_of(stream)
     if width < math.inf:
         text = "\n".join(_fitted(line, int(width)) for line in text.split("\n"))
@@ -112,14 +112,14 @@ def styled(text: str, stream: TextIO | None, color: str) -> str:
 
 
 def coloured(text: str, stream: TextIO | None, color: str) -> str:
-    """Return text with its marks and verdicts in colour, where the stream shows colour."""
+    """Return text with coloured marks and verdicts, if the stream shows colour."""
     if not shows_colour(stream, color):
         return text
     return _COLOURED.sub(lambda found: f"\x1b[{_COLOURS[found.lastgroup or 'yellow']}m{found[0]}\x1b[0m", text)
 
 
 def _fitted(line: str, width: int) -> str:
-    """Return a line within a width. A command goes on after a backslash, so that it can be pasted into a shell."""
+    """Return a line wrapped to a width. In a command, each line ends with a backslash, so it can be pasted."""
     if line.startswith(COMMAND_INDENT):
         return _command_in(line, width) if os.name == "posix" else line
     label = _LABEL.match(line)
@@ -147,13 +147,13 @@ def say(result: Result, stdout: TextIO | None) -> int:
     """Send the events of a rendered result, write it, run what follows, and return the exit status."""
     for fields in result.events:
         emit_event(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
-    # The text is in no local: it may be a new key, and an interrupt would show this frame.
+    # No local variable has the text, as it may be a new key, and an interrupt can show this frame.
     status, stream = result.status, getattr(sys, "stderr", None)
     stderr = [styled(line, stream, result.color) for line in result.stderr]
     if result.then is not None:
         stderr.append(result.text)
     elif result.text and not write_line(stdout, result.text, end=result.end):
-        if status == REFUSED:  # it stays refused, and its findings must be seen
+        if status == REFUSED:  # the status stays, and the findings must be visible
             stderr.insert(0, result.text)
         else:
             status = EXIT_USAGE
@@ -166,7 +166,7 @@ def say(result: Result, stdout: TextIO | None) -> int:
 
 def emit_event(event: str, fields: Mapping[str, Any]) -> None:
     """Send one event of the secret lifecycle to the host's pipeline, if there is one."""
-    with contextlib.suppress(BaseException):  # the record stands, so that no trouble here matters
+    with contextlib.suppress(BaseException):  # the record is on the disk, so errors here do not matter
         configured_pipeline().info(event, **fields)
 
 
@@ -201,7 +201,7 @@ def status_rows(report: Report, behind: Sequence[str] = ()) -> list[tuple[str, .
 
 
 def revocation_line(status: RevocationStatus | None) -> str:
-    """Return whether a revocation list was found, and how many entries it has, as one line."""
+    """Return the sources of the revocation list and the number of its entries, as one line."""
     if status is None:
         return "revocation list: not read"
     if not status.sources:
@@ -211,7 +211,7 @@ def revocation_line(status: RevocationStatus | None) -> str:
 
 
 def columns(rows: Sequence[Sequence[str]], width: float = math.inf) -> str:
-    """Return rows as lines with aligned columns. Those that do not fit go to a second line, below the second column."""
+    """Return rows as lines with aligned columns. Columns that do not fit move to a second line, indented."""
     return "\n".join(_aligned(rows, width))
 
 
@@ -229,7 +229,7 @@ def _aligned(rows: Sequence[Sequence[str]], width: float) -> list[str]:
 
 
 def wrapped(text: str, indent: str, width: int = WIDTH) -> str:
-    """Return text in lines of at most `width` characters, the second and later ones indented. No word is cut."""
+    """Return text in lines of at most `width` characters, with all lines but the first indented."""
     wrapper = textwrap.TextWrapper(width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
     return wrapper.fill(text)
 
@@ -240,7 +240,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def width_of(stream: TextIO | None) -> float:
-    """Return how many columns of a terminal are used. Other streams have no limit."""
+    """Return the width of a terminal, at most `WIDTH`. Other streams have no limit."""
     if stream is None or not is_terminal(stream):
         return math.inf
     found = contain(lambda: os.get_terminal_size(stream.fileno()).columns)
@@ -248,13 +248,13 @@ def width_of(stream: TextIO | None) -> float:
 
 
 def shows_colour(stream: TextIO | None, color: str = "auto") -> bool:
-    """Return whether text has colour: as `--color` says, or where a terminal shows it and `NO_COLOR` is not set."""
+    """Return whether to use colour: from `--color`, otherwise on a terminal, unless `NO_COLOR` is set."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return color == "always" or (color == "auto" and wanted and os.name == "posix" and is_terminal(stream))
 
 
 class Progress:
-    """A line that shows the progress of a command, where the stream is a terminal."""
+    """A line with the progress of a command, if the stream is a terminal."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream if is_terminal(stream) else None
@@ -263,7 +263,7 @@ class Progress:
         self._shown = False
 
     def show(self, text: str) -> None:
-        """Show the progress, unless that was done just now."""
+        """Show the progress, at most once in `PROGRESS_SECONDS`."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PROGRESS_SECONDS
             self._shown = True
@@ -276,7 +276,7 @@ class Progress:
 
     def _write(self, text: str) -> None:
         if self._stream is not None:
-            with contextlib.suppress(OSError, ValueError):  # not more: an interrupt is one
+            with contextlib.suppress(OSError, ValueError):  # but not an interrupt
                 self._stream.write(text)
                 self._stream.flush()
 
@@ -286,19 +286,19 @@ def divert_stdout() -> TextIO | None:
     silence_broken_streams()
     stdout = sys.stdout
     try:
-        _open_nowhere_if_closed(2)  # first, or the copy below would take its number
+        _open_nowhere_if_closed(2)  # first, or the copy below takes its number
         descriptor = os.dup(stdout.fileno())
         os.dup2(2, stdout.fileno())
-    except (OSError, AttributeError):  # there is none, or one without a descriptor
+    except (OSError, AttributeError):  # no stdout, or one without a descriptor
         pass
     else:
-        stdout = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it stays open to the end
+        stdout = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it stays open until the process ends
     sys.stdout = sys.stderr
     return stdout
 
 
 def restore_stdout(stdout: TextIO | None) -> None:
-    """Give the program that replaces this process the stdout that `divert_stdout` took away."""
+    """Undo `divert_stdout`, for the program that replaces this process."""
     silence_broken_streams()
     if stdout is not None and stdout.fileno() != 1:
         os.dup2(stdout.fileno(), 1)

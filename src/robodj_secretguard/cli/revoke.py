@@ -1,4 +1,4 @@
-"""`revoke`: no guarded service starts on a key any more (policy section 4)."""
+"""`revoke`: stop guarded services from starting with a key (policy section 4)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def add(commands: Commands) -> None:
 def _revoke(arguments: argparse.Namespace) -> Result:
     model = model_of(arguments)
     report = judged(arguments, model)
-    recorded = recorded_log(arguments, model)  # a revocation does not wait for a log that cannot be read
+    recorded = recorded_log(arguments, model)  # an unreadable log does not prevent a revocation
     key = draft_revocation(
         *_meant(arguments, model, report, recorded.records),
         report,
@@ -85,8 +85,8 @@ def _revoke(arguments: argparse.Namespace) -> Result:
     known = known_of(key, report, recorded.records)
     if not arguments.yes:
         lines = [f"Would revoke: {_described(key, known)}", *_earlier_line(arguments, key, recorded.records), MODEL]
-        said = [*recorded.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"]
-        return Result(EXIT_ALERTS, lines, lambda: _document(known, revoked=False, recorded=False), said)
+        stderr = [*recorded.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"]
+        return Result(EXIT_ALERTS, lines, lambda: _document(known, revoked=False, recorded=False), stderr)
     directory, named_by = directory_of(arguments, model)
     the_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
     list_file = read_text_file(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
@@ -100,7 +100,7 @@ def _revoke(arguments: argparse.Namespace) -> Result:
         is_new = add_to_list(directory, key, now=datetime.now(UTC))
     except FileError as error:
         fail(f"nothing was revoked: {the_list}: {error}; {instead}")
-    stderr: list[str] = recorded.complaint
+    stderr = recorded.complaint
     appended: list[Record] = []
     if key.fingerprint not in revoked(recorded.records):
         stderr = []
@@ -109,14 +109,14 @@ def _revoke(arguments: argparse.Namespace) -> Result:
         except (FileError, KeyboardInterrupt) as error:
             why = str(error) or "interrupted"
             stderr.append(f"{PROGRAM}: the key is revoked, but this was not recorded: {recorded.name}: {why}")
-        try:  # once more: git may have replaced the list while the log was waited for
+        try:  # again: git may have replaced the list while this waited for the log
             is_new |= add_to_list(directory, key, now=datetime.now(UTC))
         except FileError as error:
             why = f"the key was revoked, but now {the_list} cannot be read: {error}; {instead}"
             stderr.append(f"{PROGRAM}: {why}")
     options, log_options = given(arguments, "config_dir", "model"), given(arguments, "operations_log")
     done = steps(key, report, recorded.records, options=options, log_options=log_options)
-    # What else is wrong with the list: the revocation may not be effective.
+    # With other faults in the list, the revocation may not be effective.
     faults = [each.text for each in judged(arguments, model).findings if each.check is Check.REVOCATION_LIST]
     lines = [
         f"{'Revoked' if is_new else 'Already revoked'}: {_described(key, known)}",
@@ -160,7 +160,7 @@ def _described(key: Record, known: kinds.RevokedKey) -> str:
 
 
 def _earlier_line(arguments: argparse.Namespace, key: Record, records: Sequence[Record]) -> list[str]:
-    """Return a line about the key that was recorded before the one in force, where a name was given."""
+    """Return a line about the key that was recorded before the current one, if NAME was passed."""
     if arguments.name is None or arguments.last_recorded or key.secret is None or key.fingerprint is None:
         return []
     with contextlib.suppress(UsageError):
@@ -171,16 +171,16 @@ def _earlier_line(arguments: argparse.Namespace, key: Record, records: Sequence[
 
 
 def _record(where: OperationsLog, key: Record) -> list[Record]:
-    """Record the revocation, and return what was recorded."""
+    """Record the revocation, and return the new records."""
     with operations_log.opened(prepared(where)) as log:
-        # Somebody else may have just recorded it.
+        # Another process may have recorded it by now.
         return [] if key.fingerprint in revoked(log.log.records) else [*log.append([key])]
 
 
 def _meant(
     arguments: argparse.Namespace, model: type[SecretSettings], report: Report, records: Sequence[Record]
 ) -> tuple[str, str | None]:
-    """Return the fingerprint that is meant, and the name of the secret where one was given."""
+    """Return the fingerprint of the key to revoke, and the name of its secret if NAME was passed."""
     if arguments.last_recorded and (arguments.name is None or arguments.fingerprint is not None):
         fail("--last-recorded needs NAME, without --fingerprint")
     if arguments.environment is not None and not arguments.last_recorded:

@@ -1,4 +1,4 @@
-"""`generate` and `rotate`: a new key (policy section 1), the next steps with it, and the record of them (section 3)."""
+"""`generate` and `rotate`: make a new key (policy section 1), plan its rotation and record it (section 3)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from robodj_secretguard.checks import Problem
 from robodj_secretguard.cli.log import loaded, prepared, recorded_line, recorded_log, with_recorded
 from robodj_secretguard.cli.options import (
     OperationsLog,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"
-_GATE_FAILED: Final = {None: "the check failed; fix its alerts first"}
+_GATE_FAILED: Final = {None: Problem("the check failed", "fix its alerts, then run this command again")}
 # A CI system sets one of these, and keeps what is printed.
 CI_VARIABLES: Final = (
     *("CI", "CONTINUOUS_INTEGRATION"),  # GitHub, GitLab, CircleCI, Travis, Bitbucket, Drone and most others
@@ -197,7 +198,7 @@ def _record(arguments: argparse.Namespace) -> Result:
     where = locate_log(arguments, model)
     try:
         with operations_log.opened(prepared(where)) as log:
-            report = judged(arguments, model)  # once more: a key may have been revoked while the log was waited for
+            report = judged(arguments, model)  # again: a key may have been revoked while this waited for the log
             if not report.ok:
                 return _refused(report)
             records = [record for each in (*known, log.log) for record in each.records]
@@ -206,9 +207,9 @@ def _record(arguments: argparse.Namespace) -> Result:
                 drafts, records, are_named=bool(named), options=options, log_options=log_options
             )
             comparison = compared(records)
-            said = _comparison(comparison, arguments.environment, known)
+            compared_line = _comparison(comparison, arguments.environment, known)
             if refused:
-                return _refused(report, refused, comparison, said)
+                return _refused(report, refused, comparison, compared_line)
             report = with_recorded(arguments, model, report, log.log.records)
             if not report.ok:
                 return _refused(report)
@@ -221,11 +222,11 @@ def _record(arguments: argparse.Namespace) -> Result:
     if arguments.environment not in comparison:
         lines.append(f"There was no earlier record of the environment {arguments.environment}.")
     document = _document(report, comparison, unchanged=unchanged, records=events)
-    return Result(EXIT_CLEAN, [*lines, said, MODEL], lambda: document, events=events)
+    return Result(EXIT_CLEAN, [*lines, compared_line, MODEL], lambda: document, events=events)
 
 
 def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) -> dict[str, Proof]:
-    """Return how it is known that services start on each secret's key."""
+    """Return the proof that services started with each secret's key."""
     keys = {status.secret: status.fingerprint or "" for status in statuses}
     seen: set[str] = set()
     if arguments.service_log is not None:
@@ -243,7 +244,7 @@ def _known(number: int, file: str) -> Log:
 
 
 def _comparison(counts: Mapping[str, int], environment: str, known: Sequence[Log]) -> str:
-    """Return with how many records of which environments the keys were compared, and what was missing."""
+    """Return the line that says how many records of each environment the keys were compared with."""
     each = ", ".join(f"{name} {number}" for name, number in counts.items())
     text = f"Compared with {count(sum(counts.values()), 'record')}{f' ({each})' if each else ''}."
     if not set(counts) - {environment, NO_ENVIRONMENT}:
@@ -257,15 +258,18 @@ def _comparison(counts: Mapping[str, int], environment: str, known: Sequence[Log
 
 def _refused(
     report: Report,
-    reasons: Mapping[str, str] | Mapping[None, str] = _GATE_FAILED,
+    problems: Mapping[str, Problem] | Mapping[None, Problem] = _GATE_FAILED,
     comparison: Mapping[str, int] | None = None,
-    said: str = "",
+    compared_line: str = "",
 ) -> Result:
-    """Return a refusal by the gate, or for reasons against single secrets."""
+    """Return a refusal by the gate, or for the problems of single secrets."""
     lines = [finding.text for finding in report.findings]
-    lines += [f"REFUSED: {f'{name}: ' if name else ''}{why}." for name, why in reasons.items()]
-    lines += [*filter(None, [said]), MODEL, "Nothing was recorded."]
-    refusals: list[kinds.Refusal] = [{"secret": name, "reason": why} for name, why in reasons.items()]
+    for name, problem in problems.items():
+        lines += [f"REFUSED: {f'{name}: ' if name else ''}{problem.what}", f"  fix: {problem.fix}"]
+    lines += [*filter(None, [compared_line]), MODEL, "Nothing was recorded."]
+    refusals: list[kinds.Refusal] = [
+        {"secret": name, "reason": problem.what, "remedy": problem.fix} for name, problem in problems.items()
+    ]
     return Result(EXIT_ALERTS, lines, lambda: _document(report, comparison or {}, refusals=refusals))
 
 
@@ -288,7 +292,7 @@ def _document(
 
 
 def _lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:
-    """Yield what was recorded, as text."""
+    """Yield the lines about new records."""
     for record in records:
         yield recorded_line(record)
         if record.validation:

@@ -1,4 +1,4 @@
-"""`scan`: keys where they must not be (policy sections 2 and 5)."""
+"""`scan`: find keys where they must not be (policy sections 2 and 5)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
             "--keys-from": {"metavar": "FILE", "help": "also search for these keys, one on each line (- for stdin)"},
             "--format": {"choices": ("text", "json", "sarif"), "default": "text", "help": "the output format"},
         },
-        defaults={"uses_project_model": False},  # a repository that nobody trusts is scanned too
+        defaults={"uses_project_model": False},  # scan also reads repositories that nobody trusts
         description="Search files and git for keys. It finds the keys that are set here, and keys whose fingerprints"
         " are recorded or revoked, also in hexadecimal and in base64. It also finds assignments of the declared"
         " variables, and key files that git tracks. It prints no part of a key.",
@@ -96,16 +96,16 @@ def _scan(arguments: argparse.Namespace) -> Result:
         progress=lambda places, size: progress.show(f"{PROGRAM}: {places} scanned, {size_in_words(size)}"),
         unread=[
             *_unreliable(setup, recorded),
-            *([] if arguments.fingerprints else _not_looked_for(readings, values)),
+            *([] if arguments.fingerprints else _unsearched(readings, values)),
             *_unknown(policies, known.values(), matters=not (arguments.fingerprints and arguments.staged)),
-            *_not_there(arguments.paths),
+            *_missing(arguments.paths),
         ],
     )
     scope = Scope.STAGED if arguments.staged else Scope.HISTORY if arguments.git_history else Scope.FILES
     repositories = _repositories(scanner, paths, needs_git=scope is not Scope.FILES)
     if len(repositories) > 1 and scope is not Scope.FILES:
         fail("--git-history and --staged search one repository; pass paths in one repository only")
-    failure = contain(lambda: _look(scanner, paths, repositories, scope))
+    failure = contain(lambda: _search(scanner, paths, repositories, scope))
     progress.clear()
     if failure is not None:
         raise failure
@@ -118,8 +118,8 @@ def _scan(arguments: argparse.Namespace) -> Result:
 
 
 def _unreliable(setup: Setup, recorded: OperationsLog) -> Iterator[Unread]:
-    """Yield fingerprints that cannot be relied on."""
-    for why in recorded.defects:  # a torn last line, or a clock, hides no record
+    """Yield the defects of the operations log and of the revocation list."""
+    for why in recorded.defects:  # an incomplete last line or a wrong clock hides no record
         yield Unread(OPERATIONS_LOG, why, matters=bool(recorded.log is None or recorded.log.damage))
     if not recorded.found and recorded.named_by is not None:
         yield Unread(OPERATIONS_LOG, f"{recorded.name} does not exist")
@@ -129,8 +129,8 @@ def _unreliable(setup: Setup, recorded: OperationsLog) -> Iterator[Unread]:
         yield Unread("set-up", problem.what)
 
 
-def _not_looked_for(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator[Unread]:
-    """Yield values that cannot be looked for."""
+def _unsearched(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator[Unread]:
+    """Yield values that cannot be searched for."""
     for reading in readings:
         for offer in reading.offers:
             for why in offer.text.unreadable:
@@ -141,7 +141,7 @@ def _not_looked_for(readings: Iterable[Reading], values: Iterable[Live]) -> Iter
 
 
 def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, matters: bool) -> Iterator[Unread]:
-    """Yield secrets of which no key is known."""
+    """Yield secrets without a known key."""
     names = {key.secret for key in known}
     for policy in policies:
         if None not in names and known and policy.name not in names:
@@ -151,15 +151,15 @@ def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, m
         yield Unread("keys", why, matters)
 
 
-def _not_there(paths: Iterable[str]) -> Iterator[Unread]:
-    """Yield paths that do not exist, by their numbers: a key may have been pasted as a path."""
+def _missing(paths: Iterable[str]) -> Iterator[Unread]:
+    """Yield missing paths by their numbers, as a path may be a pasted key."""
     for number, path in enumerate(paths, start=1):
         if not os.path.lexists(path):
             yield Unread(f"PATH {number}", "it does not exist")
 
 
 def _given(name: str | None) -> list[Live]:
-    """Return the values that an operator passes."""
+    """Return the values from `--keys-from`."""
     if name is None:
         return []
     text = text_of(read_input("--keys-from", name, most=MAX_KEYS_BYTES))
@@ -180,8 +180,8 @@ def _repositories(scanner: Scanner, paths: Sequence[str], *, needs_git: bool) ->
     return [*{repository.top: repository for repository in found}.values()]
 
 
-def _look(scanner: Scanner, paths: Sequence[str], repositories: Sequence[Repository], scope: Scope) -> None:
-    """Look everywhere that was asked for."""
+def _search(scanner: Scanner, paths: Sequence[str], repositories: Sequence[Repository], scope: Scope) -> None:
+    """Search the places of a scope."""
     for repository in repositories:
         if scope is Scope.STAGED:
             scanner.staged(repository)

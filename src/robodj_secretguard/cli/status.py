@@ -87,18 +87,18 @@ def _status(arguments: argparse.Namespace) -> Result:
 
 
 def _standing(status: SecretStatus, report: Report, records: Iterable[Record]) -> kinds.SecretStatus:
-    """Return a secret with its last rotation and its cadence, in the plain types of JSON."""
+    """Return the status of a secret with its rotations, in the plain types of JSON."""
     of_this_secret = rotations(records, status.secret)
-    # Where the key is not delivered, as on an operator's machine, the last one that was recorded is meant.
+    # Without a current key, as on an operator's machine, use the last recorded one.
     fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
     of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
     first = of_this_key[0] if of_this_key else None
     age = report.checked_at - first.recorded_at if first else None
-    about = [each for each in report.findings if each.secret == status.secret]
+    own = [each for each in report.findings if each.secret == status.secret]
     return {
         **status.as_dict(),
-        "alerts": [str(each.check) for each in about if each.severity is Severity.ALERT],
-        "superseded": any(each.check is Check.SUPERSEDED for each in about),
+        "alerts": [str(each.check) for each in own if each.severity is Severity.ALERT],
+        "superseded": any(each.check is Check.SUPERSEDED for each in own),
         "rotated_at": iso_utc(first.recorded_at) if first else None,
         "environment": first.environment if first else None,
         "age_days": None if age is None else age.days,
@@ -115,7 +115,7 @@ def _to_do(standing: kinds.SecretStatus) -> str:
 
 
 def _details(standing: kinds.SecretStatus) -> list[str]:
-    """Return the lines about a secret that the table has no place for."""
+    """Return the lines about a secret below the table."""
     cadence = count(standing["rotation_days"], "day")
     lines = [
         standing["secret"],
@@ -131,7 +131,7 @@ def _details(standing: kinds.SecretStatus) -> list[str]:
 
 
 def _rotated(standing: kinds.SecretStatus) -> str:
-    """Return when and where a key was first recorded, and how long ago that was."""
+    """Return the time, the environment and the age of a key's first record."""
     days = standing["age_days"]
     if days is None:
         return "not recorded"

@@ -1,6 +1,6 @@
-"""Usage errors: what is wrong with a command line, and the known word that is nearest to what was typed.
+"""Usage errors: what is wrong with a command line, and the known word that is nearest to the typed one.
 
-No message repeats what was typed, since a key may have been pasted. Every word in it is from a closed list.
+No message repeats what was typed, since it may be a key. Every word in a message is from a closed list.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def unknown(what: str, word: str, choices: Iterable[str], others: Iterable[str] 
 def refuse(
     root: argparse.ArgumentParser, words: Iterable[str], parser: argparse.ArgumentParser | None = None
 ) -> NoReturn:
-    """Raise a usage error about words that argparse has refused. Its own messages repeat them.
+    """Raise a usage error for arguments that argparse refused, as its own messages repeat them.
 
     Args:
         root: the parser of all commands.
@@ -47,7 +47,7 @@ def refuse(
             _refuse_argument(parser, rest[0])
         else:
             action, value = slots[0], rest.popleft()
-            # argparse takes a repeated argument only where no option is in between.
+            # argparse accepts a repeated argument only without options in between.
             if action.nargs not in _REPEATED or (rest and _is_option(rest[0], flags)):
                 slots.popleft()
         if action.nargs == PARSER and value in action.choices:
@@ -64,7 +64,7 @@ def refuse(
 
 
 def _option(root: argparse.ArgumentParser, parser: argparse.ArgumentParser, rest: deque[str]) -> tuple[Any, str]:
-    """Take an option with its value, and return both; the value of a switch is empty."""
+    """Remove an option and its value from `rest`, and return both. The value of a switch is empty."""
     flags = _flags(parser)
     flag, equals, value = rest.popleft().partition("=")
     if flag not in flags:
@@ -81,7 +81,7 @@ def _option(root: argparse.ArgumentParser, parser: argparse.ArgumentParser, rest
 
 
 def _refuse_option(root: argparse.ArgumentParser, parser: argparse.ArgumentParser, flag: str) -> NoReturn:
-    """Name the commands that have an option, otherwise the nearest option, otherwise the parser's own."""
+    """Refuse an option. Name the commands that have it, otherwise the nearest option, otherwise all options."""
     commands = {_name(each): _flags(each) for each in commands_of(root)}
     is_command = _name(parser) in commands
     if owners := [name for name, flags in commands.items() if flag in flags]:
@@ -94,7 +94,7 @@ def _refuse_option(root: argparse.ArgumentParser, parser: argparse.ArgumentParse
 
 
 def _refuse_argument(parser: argparse.ArgumentParser, word: str) -> NoReturn:
-    """Refuse an argument too many."""
+    """Refuse an extra argument."""
     what, fix = f"{_name(parser)}: unexpected argument", f"; see {parser.prog} --help"
     if parser.get_default("takes_command"):
         fix = f"; write the command after --: {parser.prog} [options] -- COMMAND ..."
@@ -106,7 +106,7 @@ def _refuse_argument(parser: argparse.ArgumentParser, word: str) -> NoReturn:
 
 
 def _suggestion(word: str, known: Iterable[str]) -> str:
-    """Return the known word that is nearest to a word, or the only one that begins with it, as a question."""
+    """Return a question with the known word that is nearest, or that alone begins with the given word."""
     letters, by_letters = _letters(word), {_letters(each): each for each in known}
     near = difflib.get_close_matches(letters, by_letters, n=1)
     near = near or [each for each in by_letters if letters and each.startswith(letters)]
@@ -118,13 +118,13 @@ def _letters(word: str) -> str:
 
 
 def _is_option(word: str, flags: Collection[str]) -> bool:
-    """Whether argparse takes a word for an option: a lone hyphen, text with a space and a number are values."""
+    """Return whether argparse reads a word as an option. A lone hyphen, a number or text with a space is a value."""
     is_value = word in {"", "-"} or " " in word or word[1:].replace(".", "").isdigit()
     return word.startswith("-") and (not is_value or word.partition("=")[0] in flags)
 
 
 def _words(action: Any) -> list[str]:
-    """Return how an option or an argument is written."""
+    """Return an option or an argument as it is written."""
     return [*action.option_strings[-1:], *filter(None, [action.metavar])]
 
 
@@ -137,7 +137,7 @@ def _flags(parser: argparse.ArgumentParser) -> dict[str, Any]:
 
 
 def commands_of(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Yield the parser of every command, without those of groups."""
+    """Yield the parser of every command, but not those of groups."""
     group = next((action.choices for action in _actions(parser) if action.nargs == PARSER), None)
     for each in group.values() if group else ():
         yield from commands_of(each)

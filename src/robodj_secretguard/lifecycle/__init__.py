@@ -1,1 +1,1 @@
-"""The secret lifecycle (policy sections 1 to 5): what operators do with keys, and the record of it."""
+"""The secret lifecycle: what operators do with keys, and the record of it (policy sections 1 to 5)."""

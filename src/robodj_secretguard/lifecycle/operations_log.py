@@ -1,4 +1,4 @@
-"""The operations log: append-only lines of JSON, each with the hash of the one before (policy section 3)."""
+"""The operations log: append-only lines of JSON, each with the hash of the line before (policy section 3)."""
 
 from __future__ import annotations
 
@@ -37,30 +37,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_LOG_BYTES: Final = 64 << 20
-HEAD_FILE: Final = ".head"
-"""The ending of the head file's name, next to the log: it keeps the last record that was acknowledged."""
+HEAD_FILE: Final = ".head"  # the suffix of the head file, which has the last acknowledged record
 
 _MAX_HEAD_BYTES: Final = 1024
 _ANY_BEGINNING: Final = re.compile(rb'\{"schema":1,"sequence":[0-9]+(?:,|\Z)')
-_FULL: Final = f"it is full, with {MAX_LOG_BYTES} bytes: keep it under another name; the next record begins a new one"
+_FULL: Final = f"it is full (the limit is {MAX_LOG_BYTES} bytes); rename it, and the next record starts a new log"
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What was found in a log."""
+    """The content of a log, and its defects."""
 
-    records: tuple[Record, ...] = ()
-    """Every record that can be read, in order."""
-    damage: tuple[str, ...] = ()
-    """What shows that a record was changed or taken away."""
-    sealed: tuple[str, ...] = ()
-    """The lines that a cut write had left, and a later record closed off."""
-    torn: bytes | None = None
-    """What a cut write has left at the end, and nothing closed off yet."""
-    unended: bool = False
-    """Whether the last line has no end."""
-    head: Head | None = None
-    """The last record that was acknowledged, as the head file says; `None` where there is no such file."""
+    records: tuple[Record, ...] = ()  # every valid record, in order
+    damage: tuple[str, ...] = ()  # evidence that records were changed or removed
+    sealed: tuple[str, ...] = ()  # the interrupted writes that later records sealed
+    torn: bytes | None = None  # an interrupted write at the end, which no record has sealed yet
+    unended: bool = False  # whether the last line has no newline
+    head: Head | None = None  # the last acknowledged record; None without a head file
 
     @property
     def last(self) -> Record | None:
@@ -69,17 +62,19 @@ class Log:
 
     @property
     def defects(self) -> tuple[str, ...]:
-        """All that is wrong with it."""
+        """Every defect."""
         defects = list(self.damage)
         if self.torn is not None:
-            defects.append("the last line is torn: a write was cut short; the next record closes it off")
+            defects.append("the last line is incomplete: a write was interrupted; the next record seals the line")
         if self.last and self.last.recorded_at > datetime.now(UTC):
-            defects.append(f"record {self.last.sequence} is ahead of this machine's clock: none can follow it")
+            defects.append(
+                f"record {self.last.sequence} is later than this machine's clock; set the clock before you add a record"
+            )
         return tuple(defects)
 
     @property
     def continues(self) -> Head | None:
-        """The last record of the earlier file that this log continues; `None` where there is none."""
+        """The last record of the earlier file that this log continues, if any."""
         if not self.records:
             return self.head
         first = self.records[0]
@@ -89,7 +84,7 @@ class Log:
 
 
 def find(log: Log, expected: str) -> int | None:
-    """Return the number of the record with a hash; `None` where it is not in the log with all before it."""
+    """Return the number of the record with a hash; `None` if that record or one before it is missing."""
     for last, record in zip((None, *log.records), log.records, strict=False):
         if not _follows(record, last):
             return None
@@ -99,7 +94,7 @@ def find(log: Log, expected: str) -> int | None:
 
 
 def read(content: bytes, head: Head | None = None) -> Log:
-    """Read the whole content of a log, and verify its chain, and that it has the record that its head file names."""
+    """Parse the content of a log. Verify its hash chain, and compare it with the head file."""
     records: list[Record] = []
     damage: list[str] = []
     sealed: list[str] = []
@@ -116,22 +111,25 @@ def read(content: bytes, head: Head | None = None) -> Log:
         if unreadable:
             between = _lines(last_line + 1, number - 1)
             if record.sealed == hash_of(b"\n".join(unreadable)):
-                sealed.append(f"{between}: a write was cut here; record {record.sequence} closed it off")
+                sealed.append(f"{between}: an interrupted write, sealed by record {record.sequence}")
             else:
-                damage.append(f"{between} cannot be read")
+                damage.append(f"{between} cannot be parsed")
             unreadable.clear()
         elif record.sealed:
-            damage.append(f"line {number}: what it closed off is gone")
+            damage.append(f"line {number} seals an interrupted write that was removed")
         if not _follows(record, last):
-            before = f"line {last_line}" if last else "the beginning"
-            damage.append(f"line {number} does not follow {before}: one was changed, or one between was removed")
+            damage.append(
+                f"line {number} does not continue line {last_line}: a line was changed or removed"
+                if last
+                else f"line {number} is not the first record: a line was changed or removed"
+            )
         elif last and record.recorded_at < last.recorded_at:
-            damage.append(f"line {number} is of an earlier time than line {last_line}")
+            damage.append(f"line {number} has an earlier time than line {last_line}")
         last, last_line = record, number
         records.append(record)
     torn = b"\n".join(unreadable) if unreadable else None
     if not all(_may_be_cut(line, last) for line in unreadable):
-        damage.append(f"{_lines(last_line + 1, len(lines))} cannot be read")
+        damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
         torn = None
     damage += _lost(records, head)
     return Log(tuple(records), tuple(damage), tuple(sealed), torn, unended=bool(end), head=head)
@@ -142,20 +140,20 @@ def _lines(first: int, last: int) -> str:
 
 
 def _lost(records: Sequence[Record], head: Head | None) -> Iterator[str]:
-    """Say which records were acknowledged, and are changed or gone."""
+    """Yield the acknowledged records that were changed or removed."""
     if head is None or not records:
         return
     last = records[-1].sequence
     if head.sequence > last:
         one = head.sequence == last + 1
         gone = f"record {head.sequence} is" if one else f"records {last + 1} to {head.sequence} are"
-        yield f"{gone} missing: the head file names {head.hash} as the last record"
+        yield f"{gone} missing: the last record in the head file is {head.hash}"
     elif any(record.sequence == head.sequence and record.hash != head.hash for record in records):
-        yield f"record {head.sequence} was changed: the head file names it as {head.hash}"
+        yield f"record {head.sequence} was changed: its hash in the head file is {head.hash}"
 
 
 def _next(last: Record | Head | None) -> tuple[int, str | None]:
-    """Return the sequence number, and the hash of the record before it, that the next record has."""
+    """Return the sequence number and the previous hash of the next record."""
     return (last.sequence + 1, last.hash) if last else (1, None)
 
 
@@ -166,7 +164,7 @@ def _follows(record: Record, last: Record | None) -> bool:
 
 
 def _may_be_cut(line: bytes, last: Record | None) -> bool:
-    """Whether an unreadable line may be what a cut write has left, or a file system that died during it."""
+    """Return whether an invalid line can come from a write that a crash interrupted."""
     written = line.rstrip(b"\0 \t\r")
     begins = b'{"schema":1,"sequence":%d,' % _next(last)[0]
     if last is None and (any_number := _ANY_BEGINNING.match(written)):  # it may continue an earlier file
@@ -177,11 +175,11 @@ def _may_be_cut(line: bytes, last: Record | None) -> bool:
         json.loads(written)
     except (ValueError, RecursionError):
         return True
-    return False  # a part of a record is not JSON: a line that is was changed
+    return False  # a part of a record is not JSON, so a line of JSON was changed
 
 
 class OpenLog:
-    """A log that no other process appends to meanwhile: its locked file, and what is in it."""
+    """A log whose file is locked, and its content."""
 
     def __init__(self, descriptor: int, path: str, size: int, log: Log) -> None:
         self._descriptor = descriptor
@@ -190,11 +188,10 @@ class OpenLog:
         self.log = log
 
     def append(self, records: Sequence[Record]) -> tuple[Record, ...]:
-        """Append drafts, and return all records that were appended, when they are on the disk.
+        """Append drafts, and return all appended records when they are on the disk.
 
-        What a cut write has left at the end is closed off first, by a separate record: nothing is joined to it.
-        A log without a record whose head file names one begins with a record that continues after that one.
-        `FileError` says why nothing was recorded: the clock, no room, or a program that truncated the log meanwhile.
+        A separate record first seals the lines of an interrupted write. Where the log is empty and the head file names
+        a record, a separate record first continues that one. `FileError` says why nothing was recorded.
         """
         if not records:
             return ()
@@ -203,8 +200,8 @@ class OpenLog:
         not_before = log.last.recorded_at if log.last else EARLIEST_CLOCK
         if now < not_before:
             raise_file_error(
-                f"the clock says {iso_utc(now)}, and it cannot be before {iso_utc(not_before)}: set it, or if a record"
-                " has a wrong time, keep the log under another name, for --known"
+                f"the clock ({iso_utc(now)}) is earlier than {iso_utc(not_before)}; set the clock (if the last record"
+                " has a wrong time, rename the log and pass it with --known)"
             )
         torn = None if log.torn is None else hash_of(log.torn)
         if log.last is None and log.head is not None:
@@ -230,14 +227,14 @@ class OpenLog:
 
 
 def load(path: str) -> Log:
-    """Read a log as it is now; `FileError` says why it cannot be read, `NoLogError` that there is none."""
-    with _errors_without_paths(missing=NoLogError("there is none")):
-        head = _head(path)  # first: a log that grows meanwhile is ahead of it, and never behind
+    """Read a log, or raise `FileError`; `NoLogError` if it does not exist."""
+    with _errors_without_paths(missing=NoLogError("it does not exist")):
+        head = _head(path)  # first, as the log may grow now and must not be behind its head
         descriptor = open_unlinked(path, os.O_RDONLY)
         try:
             log = read(_content(descriptor, path), head)
             if log.torn is not None or log.damage:
-                # Or it is being written just now: a file system need not show a write as a whole.
+                # Another process may be writing: a file system can show a write in part.
                 with locked(descriptor):
                     log = read(_content(descriptor, path), head)
             return log
@@ -247,26 +244,23 @@ def load(path: str) -> Log:
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[OpenLog]:
-    """Open a log to append to, or begin one, and keep every other process from doing so.
-
-    `FileError` says that it cannot be used, is damaged, or that another process does not let go of it.
-    """
-    with _errors_without_paths(missing=FileError("its directory is not there")):
+    """Open or create a log, and lock it against other processes. `FileError` says why it cannot be used."""
+    with _errors_without_paths(missing=FileError("its directory does not exist; create it, or name another file")):
         if not os.path.lexists(path) and path_faults(os.path.dirname(path) or os.curdir).exposed:
-            raise_file_error("others can write its directory or a directory above it, so they could replace it")
+            raise_file_error("others can write its directory or a directory above it; run chmod go-w on that directory")
         descriptor, _ = open_or_make(path, os.O_RDWR | os.O_APPEND)
         try:
             with locked(descriptor):
                 if not is_at(descriptor, path):
-                    raise_file_error("it was moved away just now: try again")
+                    raise_file_error("another process moved it; try again")
                 content = _content(descriptor, path)
                 if not content:
-                    sync_directory(os.path.dirname(path))  # it may be new
+                    sync_directory(os.path.dirname(path))  # the log may be new
                 log = read(content, _head(path))
                 if log.damage:
                     raise_file_error(
-                        f"it does not verify ({log.damage[0]}): keep it under another name, as evidence and for"
-                        " --known; the next record begins a new one"
+                        f"it does not verify ({log.damage[0]}); rename it and keep it as evidence, for --known. The"
+                        " next record starts a new log"
                     )
                 yield OpenLog(descriptor, path, len(content), log)
         finally:
@@ -276,14 +270,14 @@ def opened(path: str) -> Iterator[OpenLog]:
 def _content(descriptor: int, path: str) -> bytes:
     content = content_of(descriptor, MAX_LOG_BYTES + 1)
     if why := path_faults(path, os.fstat(descriptor)).exposed:
-        raise_file_error(f"others may have changed it: it {' and '.join(why)}")
+        raise_file_error(f"it {' and '.join(why)}; correct the permissions, then run log verify --expect")
     if len(content) > MAX_LOG_BYTES:
         raise_file_error(_FULL)
     return content
 
 
 def _head(path: str) -> Head | None:
-    """Return what the head file of a log says; `None` where there is none, or others may have written it."""
+    """Return the head of a log; `None` without a head file that can be trusted."""
     path += HEAD_FILE
     try:
         content, status = read_unlinked(path, _MAX_HEAD_BYTES)
@@ -293,7 +287,7 @@ def _head(path: str) -> Head | None:
 
 
 def _write_head(path: str, descriptor: int, last: Record) -> None:
-    """Keep the last record in the head file, where that can be written: the record itself is on the disk already."""
+    """Write the last record to the head file. Errors are ignored, as the record itself is on the disk."""
     path += HEAD_FILE
     head = Head(sequence=last.sequence, hash=last.hash)
     mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
@@ -303,7 +297,7 @@ def _write_head(path: str, descriptor: int, last: Record) -> None:
 
 @contextlib.contextmanager
 def _errors_without_paths(*, missing: FileError) -> Iterator[None]:
-    """Raise why a log cannot be used instead of the system's errors, which show its path."""
+    """Replace the system's errors, which show the path of a log."""
     why = None
     try:
         yield

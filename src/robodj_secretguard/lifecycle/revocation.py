@@ -1,4 +1,4 @@
-"""Revoking a key: the record of it, the list that it is put on, and the steps that follow (policy section 4)."""
+"""Revoke a key: its record, its entry in the revocation list, and the next steps (policy section 4)."""
 
 from __future__ import annotations
 
@@ -34,15 +34,14 @@ if TYPE_CHECKING:
     from robodj_secretguard.report import Report
 
 HEADER: Final = """\
-# RoboDJ's revocation list (policy section 4): no guarded service starts on a key with one of these fingerprints.
-# A fingerprint gives nothing of its key away: this file is safe to commit, and each service needs it in its config/.
+# RoboDJ's revocation list (policy section 4). Guarded services do not start with a key whose fingerprint is here.
+# A fingerprint does not reveal its key, so commit this file, and deploy it in the config/ of every service.
 """
 
 _MODE: Final = 0o644
 _MOST_ATTEMPTS: Final = 20
 _WAIT_SECONDS: Final = 0.02
-_MOST_WAITS: Final = 25
-"""How often an empty list is waited for: a checkout makes the file first, then writes it."""
+_MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file first, then writes it
 
 
 def draft_revocation(
@@ -53,9 +52,9 @@ def draft_revocation(
     policies: Iterable[SecretPolicy],
     **who: str | None,
 ) -> Record:
-    """Return the draft of a key's revocation, in the words of who revokes it.
+    """Return the draft of a key's revocation, with the operator's texts in `who`.
 
-    Its secret is the one that it is recorded as, else the one that was named, else the one that it is delivered as.
+    The secret comes from the log; otherwise from `name`; otherwise from the check's report.
     """
     rotated = [*_rotated(fingerprint, records)]
     secret = rotated[-1].secret if rotated else name or next(iter(_delivered_as(fingerprint, report)), None)
@@ -70,7 +69,7 @@ def draft_revocation(
 
 
 def known_of(key: Record, report: Report, records: Iterable[Record]) -> kinds.RevokedKey:
-    """Return what is known of a key that is to be revoked, in the plain types of JSON."""
+    """Return what is known about a key to be revoked, in the plain types of JSON."""
     first = next(_rotated(key.fingerprint, records), None)
     return {
         "fingerprint": key.fingerprint,
@@ -90,10 +89,9 @@ def _delivered_as(fingerprint: str | None, report: Report) -> list[str]:
 
 
 def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
-    """Add a revoked key to the list in a config directory, and return whether it was not there.
+    """Add a revoked key to the list in a config directory, and return whether the entry is new.
 
-    The entry is appended to the file in place. What git or a deployment puts there meanwhile is kept. `FileError` says
-    why the list cannot be read or written.
+    Git or a deployment may replace the file at the same time. `FileError` says why it cannot be read or written.
     """
     path = os.path.join(directory, within_config_dir(REVOKED_FILE))
     entry = f"# {iso_utc(now)} {key.subject}: {key.reason}\n{key.fingerprint}\n".encode()
@@ -105,14 +103,14 @@ def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
                     waits += 1
                     time.sleep(_WAIT_SECONDS)
                 return is_new
-        refusal = "another program replaced or changed it again and again: stop that program, and try again"
+        refusal = "another program keeps changing it; stop that program, then try again"
     except OSError as error:
         refusal = _refusal(error)
     raise FileError(refusal)
 
 
 def _append(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool | None:
-    """Append an entry to the list, and return whether it was not there; `None` where the list is being written."""
+    """Append an entry to the list, and return whether it is new; `None` while another program writes the list."""
     descriptor, is_made = open_or_make(path, os.O_RDWR | os.O_APPEND, _MODE)
     try:
         with locked(descriptor):
@@ -124,7 +122,7 @@ def _append(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool
             gap = HEADER.encode() if not content else b"" if content.endswith(b"\n") else b"\n"
             addition = gap + entry if is_new else b""
             if len(content) + len(addition) >= MAX_LIST_BYTES:
-                raise_file_error(f"it is full, with {MAX_LIST_BYTES} bytes")
+                raise_file_error(f"it is full (the limit is {MAX_LIST_BYTES} bytes)")
             if text.unreadable:
                 raise_file_error(f"it {' and '.join(text.unreadable)}")
             if addition:
@@ -141,20 +139,20 @@ def _append(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool
 
 def _refusal(error: OSError) -> str:
     if error.errno == errno.EROFS:
-        return "its file system is read-only: add the entry where the list is deployed from, and deploy it"
+        return "its file system is read-only; add the entry in the repository that it comes from, then deploy it"
     if isinstance(error, PermissionError):
-        return "this user may not write it: run chmod u+w on it as its owner, then run this command as its owner"
+        return "this user cannot write it; as its owner, run chmod u+w on it and then this command"
     if isinstance(error, FileNotFoundError):
-        return "the config directory is not there: make it, or name another with --config-dir"
+        return "the config directory does not exist; create it, or pass --config-dir"
     return reason(error)
 
 
 def steps(
     key: Record, report: Report, records: Sequence[Record], *, options: Sequence[str], log_options: Sequence[str]
 ) -> list[Step]:
-    """Return the five steps of policy section 4, and whether each is done as far as the program can see.
+    """Return the five steps of policy section 4, with those that the program can see marked as done.
 
-    The report is that of the check before the revocation.
+    The report is from before the revocation.
     """
     refused = {finding.secret for finding in report.alerts}
     replaced = any(

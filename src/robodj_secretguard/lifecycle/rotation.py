@@ -1,4 +1,4 @@
-"""A rotation: its steps, whether it may be recorded, and how it was validated (policy sections 1 to 3)."""
+"""A rotation: its steps, the rules for its record, and its validation (policy sections 1 to 3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from robodj_secretguard.checks import State
+from robodj_secretguard.checks import Problem, State
 from robodj_secretguard.emit import PASSED_EVENT
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.shapes import Event, Proof, Record, Validation, draft
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import SecretStatus
 
-NO_ENVIRONMENT: Final = "no environment"
-"""Stands for an environment that is not recorded; none has this name."""
+NO_ENVIRONMENT: Final = "no environment"  # for a record without one; no environment has this name
 PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")
-"""The words in commands of a plan that stand for values of the operator's own."""
+"""The words in the commands of a plan that the operator replaces."""
 ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE)
 
 _INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
@@ -36,10 +35,8 @@ class Step(NamedTuple):
     """A step that an operator takes."""
 
     text: str
-    done: bool = False
-    """Whether the program has seen that it was done."""
-    command: str | None = None
-    """The command for it, where there is one of ours."""
+    done: bool = False  # whether the program can see that it is done
+    command: str | None = None  # the command of this program that does it, if any
 
     def as_dict(self) -> kinds.Step:
         """Return it in the plain types of JSON."""
@@ -47,7 +44,7 @@ class Step(NamedTuple):
 
 
 class PlannedStep(NamedTuple):
-    """One step of a rotation that is planned, and the command for it, where there is one of ours."""
+    """One step of a planned rotation, and the command of this program that does it, if any."""
 
     text: str
     command: str | None = None
@@ -58,7 +55,7 @@ class PlannedStep(NamedTuple):
 
 
 def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
-    """Return steps as lines of Markdown, a checked or an open box each, with the commands below."""
+    """Return steps as a Markdown task list, with the commands below."""
     lines = []
     for number, step in enumerate(steps, start=1):
         lines.append(f"{f'{number}.' if numbered else '-'} [{'x' if step.done else ' '}] {step.text}")
@@ -67,7 +64,7 @@ def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
 
 
 def rotations(records: Iterable[Record], secret: str | None, environment: str | None = None) -> list[Record]:
-    """Return the records of a secret's rotations, the incomplete ones included, in one environment or in all."""
+    """Return the rotations of a secret, including incomplete ones, in one environment or in all."""
     return [
         record
         for record in records
@@ -81,7 +78,7 @@ def revoked(records: Iterable[Record]) -> list[str | None]:
 
 
 def recorded_keys(records: Iterable[Record], secret: str) -> str:
-    """Return every key of a secret as it was recorded last, in words."""
+    """Return the last record of each key of a secret, in words."""
     last = {record.fingerprint: record for record in rotations(records, secret)}.values()
     known = "; ".join(f"{each.fingerprint} {each.environment} {iso_utc(each.recorded_at)}" for each in last)
     return known or "none is recorded"
@@ -90,9 +87,9 @@ def recorded_keys(records: Iterable[Record], secret: str) -> str:
 def before_key(
     fingerprint: str, secret: str, records: Sequence[Record], environment: str | None = None
 ) -> Record | None:
-    """Return the last recorded rotation of a secret to another key than this one; `None` where there is none.
+    """Return the last recorded rotation of a secret to a different key, if any.
 
-    Without an environment it is the only one that is recorded, or `UsageError` says that there are several.
+    The default environment is that of this key's records, otherwise the only one. `UsageError` says there are several.
     """
     own = _environments(fingerprint, secret, records)
     candidates = rotations(records, secret, environment or (own[-1] if own else None))
@@ -108,9 +105,9 @@ def _environments(fingerprint: str | None, secret: str, records: Iterable[Record
 
 
 def is_replaced(key: Record, records: Sequence[Record]) -> bool:
-    """Whether another key, which is not revoked, is recorded as rotated after this one, in its environment."""
-    of_its_place = rotations(records, key.secret, key.environment) if key.environment else []
-    last = next(reversed(of_its_place), None)
+    """Return whether the last recorded key of the same environment is a different one, which is not revoked."""
+    here = rotations(records, key.secret, key.environment) if key.environment else []
+    last = next(reversed(here), None)
     return (
         last is not None
         and last.event is Event.ROTATED
@@ -120,13 +117,13 @@ def is_replaced(key: Record, records: Sequence[Record]) -> bool:
 
 
 def compared(records: Iterable[Record]) -> dict[str, int]:
-    """Return with how many records of which environments new keys are compared."""
+    """Return the number of records with a key for each environment."""
     counts = Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint)
     return dict(sorted(counts.items()))
 
 
 def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who: Any) -> Record:
-    """Return the draft of the rotation to the key that a secret has now, which has passed the gate."""
+    """Return the draft of the rotation to a secret's current key, which has passed the gate."""
     return draft(
         **_validated(startup, functions),
         secret=status.secret,
@@ -139,7 +136,7 @@ def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who
 
 def _validated(startup: Proof, functions: Proof) -> dict[str, Any]:
     """Return the fields of a record that say how a rotation was validated."""
-    # The record is itself the last step: where there is one, it was done.
+    # The record is itself the last step.
     validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=functions, log=Proof.VERIFIED)
     event = Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED
     return {"event": event, "validation": validation}
@@ -152,21 +149,22 @@ def judge(
     are_named: bool,
     options: Sequence[str],
     log_options: Sequence[str],
-) -> tuple[list[Record], list[str], dict[str, str]]:
-    """Return what to record of rotations, the secrets that were not rotated, and why others may not be recorded.
+) -> tuple[list[Record], list[str], dict[str, Problem]]:
+    """Return the rotations to record, the secrets with unchanged keys, and the problem of each refused secret.
 
-    The drafts are by the names of their secrets; the records are all that are known, of every environment, by time.
-    Where the operator named no secret, those that were not rotated are ignored, as long as another one was.
+    `drafts` has the rotations by secret. `records` are those of all environments, sorted by time. If the operator named
+    no secret, unchanged keys are ignored as long as another key is new.
     """
     accepted: list[Record] = []
     unchanged: list[str] = []
-    refused: dict[str, str] = {}
+    refused: dict[str, Problem] = {}
     for secret, new in drafts.items():
         here = rotations(records, secret, new.environment)
         current = here[-1] if here and here[-1].fingerprint == new.fingerprint else None
-        remedy = f"set the new key; if there is none yet, generate it: {command('generate', secret, *options)}"
         if why := _conflict(new, records, is_current=current is not None):
-            refused[secret] = f"{why}; {remedy}"
+            words = ("rotate", "plan", secret, "--environment", new.environment or "", *log_options, *options)
+            fix = f"set {secret} to its new key from the secret manager; if there is none, run {command(*words)}"
+            refused[secret] = Problem(why, fix)
         elif current is None:
             accepted.append(new)
         elif current.event is Event.ROTATED:
@@ -174,32 +172,34 @@ def judge(
         elif (completed := _completed(new, current)).validation != current.validation:
             accepted.append(completed)
         else:
-            why = f"this rotation is recorded as incomplete since {iso_utc(current.recorded_at)}; confirm another step"
-            refused[secret] = f"{why}: {completion(completed, (*log_options, *options))}"
+            why = f"this rotation was recorded as incomplete at {iso_utc(current.recorded_at)}, and no step is new"
+            fix = f"do the other steps, then run {completion(completed, (*log_options, *options))}"
+            refused[secret] = Problem(why, fix)
     if unchanged and (are_named or len(unchanged) == len(drafts)):
-        why = "this key is already recorded; set the new key first"
-        refused |= dict.fromkeys(unchanged, why)
+        for secret in unchanged:
+            fix = f"set {secret} to its new key from the secret manager, then run this command again"
+            refused[secret] = Problem("this key is already recorded", fix)
     return accepted, unchanged, refused
 
 
 def _conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
-    """Say why the known records of a key speak against another one; `None` where none does."""
+    """Return why the known records of a key forbid another one, if they do."""
     of_this_key = [record for record in records if record.fingerprint == new.fingerprint]
     for record in sorted(of_this_key, key=lambda each: each.event is not Event.REVOKED):
         when = iso_utc(record.recorded_at)
         if record.event is Event.REVOKED:
             return f"this key was revoked at {when}"
         if record.environment != new.environment:
-            return f"the environment {record.environment} has this key; each environment needs its own"
+            return f"the environment {record.environment} has this key, and each environment needs its own"
         if record.secret != new.secret:
-            return f"{record.secret} has this key; each secret needs its own"
+            return f"{record.secret} has this key, and each secret needs its own"
         if not is_current:
             return f"this is an old key, recorded at {when}"
     return None
 
 
 def _completed(new: Record, earlier: Record) -> Record:
-    """Return a rotation with the steps that were done now, or when it was recorded as incomplete."""
+    """Return a rotation with the better proof of each step from two records of it."""
     validations = [each.validation for each in (new, earlier) if each.validation]
     startup = min((each.startup for each in validations), key=_FROM_BEST.index)
     functions = min((each.functions for each in validations), key=_FROM_BEST.index)
@@ -207,28 +207,28 @@ def _completed(new: Record, earlier: Record) -> Record:
 
 
 def completion(record: Record, options: Iterable[str]) -> str:
-    """Return the command that records an incomplete rotation as done, with the options of the log and the model."""
+    """Return the command that completes the record of a rotation."""
     attested = [word for name in record.open_steps for word in ("--attest", name)]
     who = ("--environment", record.environment or "", *option("--operator", record.operator or ""))
     return command("rotate", "record", record.secret or "", *who, *attested, *options)
 
 
 def started_on(lines: Iterable[bytes], keys: Mapping[str, str]) -> set[str]:
-    """Return the secrets on whose keys a service started, by the events that `guard()` sends to the service's own log.
+    """Return the secrets whose keys a service started with, from the events of `guard()` in the service's log.
 
-    The log may have any form. It is evidence and no proof: it may hold any text.
+    The log can have any format. It is evidence, not proof, as anybody may have written it.
     """
     event = PASSED_EVENT.encode()
-    # As `emit` sends it, in any order, with any quotes, blanks and escapes between.
-    said = {
+    # The fields that `emit` sends, in any order, with any quotes, blanks and escapes.
+    patterns = {
         secret: [
             re.compile(rf"\b{name}\W+{re.escape(value)}(?![\w.-])".encode())
             for name, value in (("secret", secret), ("state", State.PRESENT), ("fingerprint", key))
         ]
         for secret, key in keys.items()
     }
-    told = [each for line in lines if event in line for each in _INNERMOST.findall(line)]
-    return {secret for secret, forms in said.items() for each in told if all(form.search(each) for form in forms)}
+    objects = [each for line in lines if event in line for each in _INNERMOST.findall(line)]
+    return {secret for secret, of_one in patterns.items() for each in objects if all(p.search(each) for p in of_one)}
 
 
 def plan(

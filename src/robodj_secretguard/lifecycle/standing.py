@@ -1,4 +1,4 @@
-"""What the operations log shows to be wrong with the keys that are delivered (policy sections 3 and 4)."""
+"""Findings from the operations log: unlisted revocations and superseded keys (policy sections 3 and 4)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def recorded_findings(
     report: Report, records: Sequence[Record], policies: Sequence[SecretPolicy], options: Sequence[str]
 ) -> Iterator[Finding]:
-    """Return what the operations log shows to be wrong: a revocation that is not listed, a key that came back."""
+    """Yield a finding for revocations that are not on the list, and for each key that came back."""
     listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
     unlisted = [each for each in revoked(records) if each is not None and each not in listed]
     if unlisted:
@@ -39,9 +39,9 @@ def recorded_findings(
 def _superseded(
     policy: SecretPolicy, status: SecretStatus, records: Iterable[Record], now: datetime
 ) -> Iterator[Finding]:
-    """Report a key that is delivered here, and after which another one is recorded in its environment."""
+    """Yield a finding if a later key is recorded for the environment of the current one."""
     of_this_secret = rotations(records, status.secret)
-    own = [place for place, record in enumerate(of_this_secret) if record.fingerprint == status.fingerprint]
+    own = [index for index, record in enumerate(of_this_secret) if record.fingerprint == status.fingerprint]
     if status.fingerprint is None or not own:
         return
     environment = of_this_secret[own[-1]].environment

@@ -1,1 +1,1 @@
-"""Finding keys where they must not be (policy sections 2 and 5): exactly the known ones, and none is shown."""
+"""Find known keys in places where they must not be, and show none of them (policy sections 2 and 5)."""

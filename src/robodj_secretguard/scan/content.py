@@ -1,4 +1,4 @@
-"""One content of any size, of a file or an object: the keys in it, and the line and column of each."""
+"""Search the content of one file or object, of any size. Find the keys in it, with their lines and columns."""
 
 from __future__ import annotations
 
@@ -22,24 +22,22 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.search import Forms, KeySearch
 
-    Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, line and column, and the key
-    _Place: TypeAlias = tuple[int, int, int, str | None]
-    """What is before a place: bytes, whole lines, characters of its line; and the encoding by the byte order mark."""
+    Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, the line, the column, the key
+    _Position: TypeAlias = tuple[int, int, int, str | None]
+    """The bytes, whole lines and characters of the line before it; and the encoding of the byte order mark."""
 
-BLOCK_BYTES: Final = 1 << 20
-"""How much of a content is searched together: what is held in memory does not grow with its size."""
-OVERLAP_BYTES: Final = 1 << 15
-"""How much of a block is searched again with the next: room for a key of a whole fallback file in any encoding."""
+BLOCK_BYTES: Final = 1 << 20  # searched at once, so memory does not grow with the size of a content
+OVERLAP_BYTES: Final = 1 << 15  # searched again with the next block: enough for a fallback file in any encoding
 
-_NO_CHARACTERS: Final = bytes([0, *range(0x80, 0xC0)])  # the second byte of UTF-16's ASCII, and UTF-8's further bytes
+_NO_CHARACTERS: Final = bytes([0, *range(0x80, 0xC0)])  # the zero bytes of UTF-16, and UTF-8's continuation bytes
 _ENCODINGS: Final = {BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be", BOM_UTF8: None}
 _NAME_GOES_ON: Final = re.compile(rb"[A-Za-z0-9_]")
-_GIVEN: Final = re.compile(
+_ASSIGNMENT: Final = re.compile(
     rb"""
     \\?+ ["'`)\]}]*+                                        # the end of the name: "NAME":, env["NAME"] =
     (?: \s*+ ,? \s*+ -? [ \t]*+ ["']? [Vv]alue ["']? \s*+ [:=]  # name: NAME, and value: in Kubernetes and compose
       | -                                                   # ${NAME-value}
-      | \s*+ (?: => | :- | [:?+]?= | : \s*+ | [,>] )        # NAME=, NAME:, ${NAME:-value} and what else assigns
+      | \s*+ (?: => | :- | [:?+]?= | : \s*+ | [,>] )        # NAME=, NAME:, ${NAME:-value} and other assignments
       | [ \t] )                                             # ENV NAME value, setenv NAME value
     [ \t]*+
     (?: [|>][+-]? [ \t]*+ \r?\n [ \t]*+ | \\ \r?\n [ \t]*+ )?  # a block of YAML, a continued line
@@ -53,7 +51,7 @@ _ENDED: Final = re.compile(rb"""["'`]?(?:[\s,;)\]}\#&<>|\\\x00]|/>|\Z)""")
 
 
 class ContentSearch:
-    """Finds keys in contents: known ones, and those that are assigned to a declared variable."""
+    """Finds known keys, and keys that are assigned to declared variables."""
 
     def __init__(self, search: KeySearch, policies: Sequence[SecretPolicy]) -> None:
         self._search = search
@@ -62,29 +60,29 @@ class ContentSearch:
     def find(self, blocks: Iterable[bytes | int]) -> Iterator[Hit]:
         """Yield every key in a content, in order. A block that is a number is a hole of that many zero bytes.
 
-        Where reading fails, the `UnreadError` follows what was found until then.
+        If reading fails, the keys found so far come before the `UnreadError`.
         """
         window, searched = b"", 0
-        place: _Place = (0, 0, 0, None)
+        position: _Position = (0, 0, 0, None)
         for block, following in pairwise(_with_end(blocks)):
             if isinstance(block, int):
-                offset, lines, column, encoding = _after(place, window)
+                offset, lines, column, encoding = _after(position, window)
                 # Zero bytes are characters in UTF-16 alone.
-                place = offset + block, lines, column + (block // 2 if encoding else 0), encoding
+                position = offset + block, lines, column + (block // 2 if encoding else 0), encoding
                 window, searched = b"", 0
                 continue
             window += block
             end = len(window) if isinstance(following, int) else max(searched, len(window) - OVERLAP_BYTES)
             found = self._in(window)
             for start in sorted(each for each in found if searched <= each < end):
-                offset, lines, column, _ = _after(place, window[:start])
+                offset, lines, column, _ = _after(position, window[:start])
                 yield offset, lines + 1, column + 1, *found[start]
             kept_from = max(0, end - OVERLAP_BYTES) // 2 * 2  # between two characters of UTF-16
-            place = _after(place, window[:kept_from])
+            position = _after(position, window[:kept_from])
             window, searched = window[kept_from:], end - kept_from
 
     def _in(self, window: bytes) -> dict[int, tuple[Rule, KnownKey, Forms]]:
-        """Return what is found, by its offset."""
+        """Return what is found, by offset."""
         found: dict[int, tuple[Rule, KnownKey, Forms]] = {}
         for text, start, step, encoding in views(window):
             for offset, policy, key, forms in assignments(text, self._policies):
@@ -96,9 +94,9 @@ class ContentSearch:
         return found
 
 
-def _after(place: _Place, text: bytes) -> _Place:
-    """Return the place after some text that begins at a place."""
-    offset, lines, column, encoding = place
+def _after(position: _Position, text: bytes) -> _Position:
+    """Return the position after some text that begins at a position."""
+    offset, lines, column, encoding = position
     mark = b"" if offset else next(filter(text.startswith, _ENCODINGS), b"")
     encoding = _ENCODINGS.get(mark, encoding)
     rest = text.removeprefix(mark)
@@ -111,36 +109,36 @@ def _after(place: _Place, text: bytes) -> _Place:
 
 
 def _with_end(blocks: Iterable[bytes | int]) -> Iterator[bytes | int]:
-    """Yield blocks, and a hole of nothing behind the last one: no key continues behind a hole."""
+    """Yield blocks, then an empty hole, as no key continues after a hole."""
     try:
         yield from blocks
-    except UnreadError:  # what was read until then is searched
+    except UnreadError:  # search what was read
         yield 0
         raise
     yield 0
 
 
 def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple[int, SecretPolicy, SealedStr, Forms]]:
-    """Yield every sound key that a declared variable is given: where it begins, its secret, the key and its encoding.
+    """Yield every valid key that is assigned to a declared variable: its offset, secret, value and encoding.
 
-    Placeholders and templates are no keys.
+    Placeholders and templates are ignored.
     """
     for policy in policies:
         name = policy.variable.encode()
         start = text.find(name)
         while start >= 0:
             end = start + len(name)
-            if not (start and _NAME_GOES_ON.match(text, start - 1)) and (given := _GIVEN.match(text, end)):
-                end = given.end()
+            if not (start and _NAME_GOES_ON.match(text, start - 1)) and (match := _ASSIGNMENT.match(text, end)):
+                end = match.end()
                 if _ENDED.match(text, end):
-                    readings = _readings(given["value"])
+                    readings = _readings(match["value"])
                     sound = (each for each in readings if is_sound(each[0].get_secret_value(), policy.material))
-                    yield from ((given.start("value"), policy, *each) for each in islice(sound, 1))
+                    yield from ((match.start("value"), policy, *each) for each in islice(sound, 1))
             start = text.find(name, end)
 
 
 def _readings(value: bytes) -> Iterator[tuple[SealedStr, Forms]]:
-    """Yield a value decoded, as in a Kubernetes secret, and as it is: base64 of a key may pass as a key itself."""
-    with suppress(ValueError):  # it is not base64, or not of ASCII
+    """Yield a value decoded, as in a Kubernetes secret, then unchanged: base64 of a key can also be a valid key."""
+    with suppress(ValueError):  # not base64 of ASCII
         yield SealedStr(binascii.a2b_base64(value, strict_mode=True).rstrip(b"\r\n").decode("ascii")), ("base64",)
     yield SealedStr(value.decode("ascii")), ()

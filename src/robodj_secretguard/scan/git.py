@@ -1,4 +1,4 @@
-"""What git keeps: every object, by one `git cat-file`; and which commits and paths carry it."""
+"""Git repositories: every object, from one `git cat-file`, and the commits and paths that have it."""
 
 from __future__ import annotations
 
@@ -19,27 +19,24 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Object: TypeAlias = tuple[str, str, Iterator[bytes]]
-    """The name of an object, its kind, and its content in blocks, to be read before the next object."""
+    """The name of an object, its kind, and its content in blocks. Read these before the next object."""
 
 DOT_GIT: Final = ".git"
-"""What a repository has in its work tree."""
-TOO_EARLY: Final = "git ended before all was read"
-MISSING: Final = "missing"
-"""The kind of an object of which git has the name alone."""
+TOO_EARLY: Final = "git exited before everything was read; run git fsck"
+MISSING: Final = "missing"  # the kind of an object that git does not have
 
-_ANSWER_SECONDS: Final = 30.0
-"""How long git may take for a short answer: its settings may lead to a pipe, which it would wait for."""
+_ANSWER_SECONDS: Final = 30.0  # for a short answer, as git's configuration can include a pipe, which blocks it
 _SUBMODULE: Final = b"160000"
-# Nothing that a repository's own configuration names is run, nothing is fetched, and nothing is written.
+# Git runs no program from a repository's configuration, fetches nothing and writes nothing.
 _SETTINGS: Final = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
-    "GIT_ALLOW_PROTOCOL": "none",  # older versions do not know the one before
+    "GIT_ALLOW_PROTOCOL": "none",  # for versions without GIT_NO_LAZY_FETCH
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-# The path alone selects the repository, whatever hook this runs in.
+# The path alone selects the repository, also in a hook.
 _WITHHELD: Final = ("ROBODJ_", "GIT_TRACE", "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX")
 _SAFE: Final = ("-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
 _RAW: Final = ("--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "-z")
@@ -47,7 +44,7 @@ _COMMIT: Final = b"commit "
 
 
 def work_tree_of(directory: str) -> str | None:
-    """Return the top of the work tree that a directory is in, without git; `None` for git's own directory."""
+    """Return the top of a directory's work tree, without git; `None` if it has none or is inside `.git`."""
     here = os.path.realpath(directory)
     while not os.path.lexists(os.path.join(here, DOT_GIT)):
         here, before = os.path.dirname(here), here
@@ -57,10 +54,10 @@ def work_tree_of(directory: str) -> str | None:
 
 
 class Repository:
-    """The git repository that a directory is in. It, and whatever it yields, may end in an `UnreadError`.
+    """The git repository that a directory is in. Every method can raise `UnreadError`, also while it yields.
 
-    `directories` are git's own, that of a linked work tree first. `top` is the work tree's directory, or git's own
-    where there is none. Git gets neither RoboDJ's variables nor the `withheld` ones: it needs no key.
+    `directories` are git's own, first that of a linked work tree. `top` is the work tree; without one, git's own
+    directory. Git does not get RoboDJ's variables or the `withheld` ones, as it needs no key.
     """
 
     def __init__(self, directory: str, withheld: Collection[str]) -> None:
@@ -72,21 +69,21 @@ class Repository:
         paths = (os.path.normpath(os.path.join(os.path.realpath(directory), each)) for each in kept)
         self.directories = tuple(dict.fromkeys(map(_near, paths)))
         if any(map(_keeps_waiting, self.directories)):
-            _raise_unread("a pipe or a device lies where git keeps its files, and git would wait for it")
+            _raise_unread("git's directory contains a pipe or a device, which would block git; remove it")
         self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
         self.top = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
 
     def limits(self) -> Iterator[str]:
-        """Yield why its history may not be all here."""
+        """Yield why the history may be incomplete."""
         if self._asked("--is-shallow-repository") == b"true":
-            yield "this is a shallow clone, without the rest of its history: git fetch --unshallow"
+            yield "this is a shallow clone, without the older history; run git fetch --unshallow"
         if any(os.path.isdir(os.path.join(each, "reftable")) for each in self.directories):
-            yield "its reflogs are in reftables, which are compressed and were not looked into"
+            yield "its reflogs are in reftables, which are compressed and were not searched"
         if any(glob(os.path.join(escape(each), "objects", "pack", "*.promisor")) for each in self.directories):
-            yield "this is a partial clone, without all of its objects: git fetch --refetch --no-filter"
+            yield "this is a partial clone, without some objects; run git fetch --refetch --no-filter"
 
     def index(self) -> Iterator[tuple[str, str]]:
-        """Yield every file in the index: its object's name, and its path."""
+        """Yield the object name and the path of every file in the index."""
         return ((name, path) for mode, name, _, path in self._entries() if mode != _SUBMODULE)
 
     def submodules(self) -> Iterator[str]:
@@ -94,16 +91,16 @@ class Repository:
         return (path for mode, _, _, path in self._entries() if mode == _SUBMODULE)
 
     def staged(self) -> Iterator[tuple[str, str]]:
-        """Yield every file that the next commit adds or changes, or that is not merged: its object, and its path."""
+        """Yield the object and the path of each file that the next commit adds or changes, or that is unmerged."""
         parts = self._parts("diff", "--cached", "--ignore-submodules=none", *_RAW)
         for meta in parts:
             yield from _put(meta, next(parts))
         yield from ((name, path) for _, name, stage, path in self._entries() if stage != b"0")
 
     def history(self) -> Iterator[tuple[str, str | None, str]]:
-        """Yield every object that is put at a path: its name, the commit, which is `None` for the index, and the path.
+        """Yield each object at a path: its name, the commit (`None` for the index) and the path.
 
-        Stashes and what a reflog leads to are commits as any other.
+        Stashes and the commits in reflogs are included.
         """
         yield from ((name, None, path) for name, path in self.index())
         commit = ""
@@ -115,20 +112,20 @@ class Repository:
                 yield from ((name, commit, path) for name, path in _put(meta, next(parts)))
 
     def objects(self, names: Iterable[str] | None = None) -> Iterator[Object]:
-        """Yield the objects of some names; otherwise all that there are, whether anything leads to them or not."""
+        """Yield the objects with some names; without names all objects, including unreachable ones."""
         every = ("--batch-all-objects", "--unordered", "--buffer") if names is None else ()
         with self._started("cat-file", "--batch", *every) as (stdout, stdin):
             if names is None:
                 while header := stdout.readline():
                     yield from _object(header, stdout)
             else:
-                for name in names:  # one after the other: neither side waits for a pipe that is full
+                for name in names:  # one at a time, as a full pipe would block both sides
                     stdin.write(f"{name}\n".encode())
                     stdin.flush()
                     yield from _object(stdout.readline(), stdout)
 
     def _entries(self) -> Iterator[tuple[bytes, str, bytes, str]]:
-        """Yield the entries of the index: the mode, the object's name, the stage and the path."""
+        """Yield the mode, the object name, the stage and the path of each entry of the index."""
         if self.has_work_tree:
             for entry in self._parts("ls-files", "--stage", "-z"):
                 meta, _, path = entry.partition(b"\t")
@@ -142,16 +139,16 @@ class Repository:
             except subprocess.TimeoutExpired:
                 process.kill()
                 _raise_unread(
-                    f"git has not answered for {_ANSWER_SECONDS:g} seconds: a pipe may lie where its settings are"
+                    f"git did not answer within {_ANSWER_SECONDS:g} seconds; make its configuration a regular file"
                 )
         if process.returncode:
             _raise_unread(
-                f"there is no repository, or git refuses it (status {process.returncode}): git status says why"
+                f"there is no repository, or git refuses it (exit status {process.returncode}); run git status"
             )
         return answer.removesuffix(b"\n")
 
     def _parts(self, *arguments: str) -> Iterator[bytes]:
-        """Yield what a command writes, which ends each part with a zero byte."""
+        """Yield the parts of a command's output, which end with zero bytes."""
         with self._started(*arguments) as (stdout, _):
             begun = b""
             while read := stdout.read1(BLOCK_BYTES):
@@ -175,21 +172,21 @@ class Repository:
                 with suppress(OSError):
                     stdin.close()
         if process.returncode:
-            _raise_unread(f"git {arguments[0]} has failed (status {process.returncode}): git fsck says why")
+            _raise_unread(f"git {arguments[0]} failed (exit status {process.returncode}); run git fsck")
 
     def _process(self, *arguments: str) -> subprocess.Popen[bytes]:
         with suppress(OSError):
             if program := shutil.which("git"):
                 return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
                     ["git", "--no-pager", *_SAFE, *arguments],  # noqa: S607 - the next line selects which one
-                    executable=os.path.abspath(program),  # it is searched for from here, not from the repository
+                    executable=os.path.abspath(program),  # found from the working directory, not the repository
                     cwd=_Unshown(self.top),
                     env=self._environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                 )
-        msg = "git cannot be run"
+        msg = "git cannot be run; install it, or add it to PATH"
         raise UnreadError(msg)
 
 
@@ -198,7 +195,7 @@ def _raise_unread(why: str) -> NoReturn:
 
 
 class _Unshown:
-    """A path that neither the process list nor what traces the start of programs shows: a name in it may hold a key."""
+    """A path that is hidden from the process list and from audit hooks, since a name in it may hold a key."""
 
     def __init__(self, path: str) -> None:
         self._reveal: Callable[[], str] = lambda: path
@@ -208,7 +205,7 @@ class _Unshown:
 
 
 def _near(path: str) -> str:
-    """Return a path relative to the working directory if it is below that, otherwise as it is."""
+    """Return a path below the working directory as a relative one, and any other unchanged."""
     with suppress(OSError, ValueError):  # the working directory is deleted, or on another drive of Windows
         if not (near := os.path.relpath(path)).startswith(os.pardir):
             return near
@@ -216,7 +213,7 @@ def _near(path: str) -> str:
 
 
 def _keeps_waiting(directory: str) -> bool:
-    """Whether a pipe or a device lies in a directory whose files git opens. Its own socket it does not open."""
+    """Return whether a directory of git contains a pipe or a device, which block git. It does not open sockets."""
     for here, _, names in os.walk(directory):
         for name in names:
             with suppress(OSError):
@@ -227,7 +224,7 @@ def _keeps_waiting(directory: str) -> bool:
 
 
 def _put(meta: bytes, path: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the object that a change puts at a path, if it is a file's."""
+    """Yield the new object of a changed path, if it is a file."""
     fields = meta.lstrip(b":").split(b" ")  # the modes and the names before and after, of several parents in a merge
     mode, name = fields[len(fields) // 2 - 1], fields[-2]
     if mode != _SUBMODULE and name.strip(b"0"):
@@ -235,13 +232,13 @@ def _put(meta: bytes, path: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _object(header: bytes, stream: BufferedReader) -> Iterator[Object]:
-    """Yield the object whose header was read, and leave the stream behind it."""
+    """Yield the object after a header, and read the stream to its end."""
     name, kind, *size = header.decode().split() or ("", "")
     if not name:
         _raise_unread(TOO_EARLY)
     content = _content(stream, int(size[0])) if size else iter(())
     yield name, kind, content
-    for _ in content:  # what was not read
+    for _ in content:  # the unread rest
         pass
 
 

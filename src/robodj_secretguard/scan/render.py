@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.result import Found, Scan
 
+# The last line of a scan that is complete and found nothing.
 CLEAN: Final = "No key was found where it must not be (key material redacted)."
-"""The last line of a scan that found nothing and missed nothing."""
 
 _WHAT: Final = {
     Rule.KNOWN_KEY: "contains the key",
@@ -30,7 +30,7 @@ _SCOPES: Final = {
     Scope.STAGED: "staged changes",
     Scope.HISTORY: "files and git's history",
 }
-_EXPOSED: Final = "Everybody who could read a place above may have the key (policy section 4)."
+_EXPOSED: Final = "Everybody who could read these places may have the key (policy section 4)."
 _STAGED: Final = "Nothing is committed yet. If the key was in any other place too, others may have it."
 _UNSTAGE: Final = (
     "Remove it from the next commit (before the first commit: git rm --cached -- PATH):",
@@ -52,7 +52,7 @@ def size_in_words(size: int) -> str:
 
 
 def text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
-    """Return a scan as text: the findings, the fixes, whose commands have these options, and the verdict."""
+    """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
     found = count(len(scan.findings), "finding")
     missed = count(sum(each.matters for each in scan.unread), "place was", "places were")
     verdict = f"Scan FAILED: {found}." if scan.complete else f"Scan INCOMPLETE: {found}; {missed} not scanned."
@@ -60,7 +60,7 @@ def text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -
 
 
 def lines(scan: Scan) -> list[str]:
-    """Return what was found and what was not read, what was searched for and where: ASCII, each one line."""
+    """Return the findings, what was not read, and the extent of the search, as lines of ASCII."""
     live = [key for key in scan.looked_for if not {OPERATIONS_LOG, REVOCATION_LIST}.issuperset(key.known_by)]
     others = len(scan.looked_for) - len(live)
     looked_for = [
@@ -136,7 +136,7 @@ def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
 
 
 def sarif(scan: Scan) -> dict[str, Any]:
-    """Return a scan in the plain types of SARIF's JSON."""
+    """Return a scan as a SARIF document."""
     notifications = [
         {"level": "error" if each.matters else "note", "message": {"text": f"not scanned: {each.place}: {each.why}"}}
         for each in scan.unread
@@ -158,7 +158,7 @@ def sarif(scan: Scan) -> dict[str, Any]:
 
 
 def _result(found: Found, fields: dict[str, Any]) -> dict[str, Any]:
-    # One path at least: code hosts refuse a result without any.
+    # Code hosts refuse a result without a path.
     paths = dict.fromkeys([each.path for each in found.carriers] if found.path is None else [found.path]) or [DOT_GIT]
     region = {"region": {"startLine": found.line, "startColumn": found.column}} if found.line else {}
     return {

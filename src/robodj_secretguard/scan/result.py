@@ -1,4 +1,4 @@
-"""What a scan has found, and what it has not read. Nothing here has a field that could hold a value."""
+"""The result of a scan. No field here can hold a key."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from pydantic.dataclasses import dataclass
 from robodj_secretguard.shapes import SHAPE, Environment, Fingerprint, FreeText, Instant, SecretName, must
 from robodj_secretguard.texts import is_free_text
 
-REDACTED: Final = "[redacted]"
-"""Shown instead of a name that holds a key."""
+REDACTED: Final = "[redacted]"  # shown instead of a name that holds a key
 OPERATIONS_LOG: Final = "operations log"
 REVOCATION_LIST: Final = "revocation list"
-"""These two know fingerprints; every other source has the key itself."""
+"""These two sources have fingerprints. Every other one has the key itself."""
 
 
 class Rule(StrEnum):
-    """Why something counts as a key."""
+    """The rule that found a key."""
 
     KNOWN_KEY = "known-key"
     ASSIGNED_KEY = "assigned-key"
@@ -65,7 +64,7 @@ class KnownKey:
 
 @dataclass(frozen=True, config=SHAPE)
 class Carrier:
-    """What carries an object of git."""
+    """A commit or the index, with the path of an object in it."""
 
     commit: _ObjectName | None
     """Null for the index."""
@@ -81,7 +80,7 @@ class Found:
     secret: _Secret | None
     environment: Environment | None = None
     fingerprint: Fingerprint | None
-    """Null for a key file that is not exactly one sound key."""
+    """Null for a key file that is not exactly one valid key."""
     known_by: tuple[FreeText, ...] = ()
     form: FreeText = "raw"
     """`raw`, or its encoding."""
@@ -91,9 +90,9 @@ class Found:
     column: _Number | None = None
     """In characters."""
     offset: _Count | None = None
-    """Of the key or of the text that it is encoded in, in bytes."""
+    """Of the key, or of the text that encodes it, in bytes."""
     object: _ObjectName | None = None
-    """The name of git's object that holds it."""
+    """The name of the git object."""
     object_type: Literal["blob", "commit", "tag", "tree"] | None = None
     carriers: tuple[Carrier, ...] = ()
 
@@ -117,7 +116,7 @@ class Scan:
     ok: bool
     """Whether the scan is complete and found nothing."""
     complete: bool
-    """Whether nothing that matters was left unread."""
+    """Whether everything that matters was read."""
     scanned_at: Instant
     """When the scan began."""
     scope: Scope
@@ -146,7 +145,7 @@ _SCAN: Final = TypeAdapter(Scan)
 
 
 def parse(text: bytes) -> Scan | None:
-    """Return the scan in a JSON document, without names that could hold a key; `None` if it is not a scan."""
+    """Return the scan in a JSON document, with names that could be keys redacted; `None` if it is not a scan."""
     try:
         scan = _SCAN.validate_json(text)
     except ValidationError:
@@ -164,5 +163,5 @@ def parse(text: bytes) -> Scan | None:
 
 
 def _redacted(path: str) -> str:
-    """Return a path without the names in it that could hold a key: anybody may have written the document."""
+    """Return a path with names that could be keys redacted: anybody may have written the document."""
     return "/".join(part if is_free_text(part or "-") else REDACTED for part in path.split("/"))

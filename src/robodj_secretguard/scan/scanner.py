@@ -1,4 +1,4 @@
-"""The scan: search every place, and collect what is found and what could not be read."""
+"""The scan: search files and git objects, and collect findings and what could not be read."""
 
 from __future__ import annotations
 
@@ -28,21 +28,20 @@ if TYPE_CHECKING:
     from robodj_secretguard.scan.content import Hit
     from robodj_secretguard.scan.git import Object
 
-    _Carried: TypeAlias = tuple[str | None, str]  # the commit that carries an object, `None` for the index; the path
+    _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 
-MOST_IN_ONE_PLACE: Final = 100
-"""How many keys in one file or object are listed."""
+MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
 
 _Part = TypeVar("_Part")
-_NOT_THERE: Final = "git does not have it, or not whole"
+_NOT_THERE: Final = "git does not have the complete object; run git fsck"
 _KEY_FILE: Final = re.compile(r"(?:.*/)?config/[^/]+\.key", re.DOTALL)
 
 
 class Scanner:
-    """Searches one place after the other.
+    """Searches files and git objects.
 
-    The fallback files are where keys may be, unless git tracks them. `progress` is called again and again with the
-    numbers of files and objects, and of bytes, so far. `unread` lists what cannot be read, as known beforehand.
+    Keys are allowed in `fallback_files`, unless git tracks them. `progress` gets the numbers of files and objects, and
+    of bytes, so far. `unread` is what the caller could not read.
     """
 
     def __init__(
@@ -61,14 +60,14 @@ class Scanner:
         self._progress = progress
         self._work_trees: set[str] = set()
         self._learned = KeySearch({}, [], ())
-        # Paths are kept as they are: a name may hold a key that is found after it.
+        # The paths are not redacted yet: a name may hold a key that is found later.
         self._found: list[tuple[Found, str | None, Sequence[_Carried]]] = []
         self._missed: list[tuple[str, str, bool]] = []
         self._unread = [*unread]
         self._files = self._objects = self._size = 0
 
     def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime) -> Scan:
-        """Return what was found."""
+        """Return the result of the scan."""
         seen = self._search.seen
         self._learned = KeySearch({}, [(key, KnownKey(each)) for each, key in seen.items()], (), seen.values())
         findings = tuple(
@@ -106,18 +105,18 @@ class Scanner:
             if os.path.basename(path) == DOT_GIT:
                 self._work_tree(os.path.dirname(path) or os.curdir)
             if where is Where.FILE and self._is_fallback_file(path):
-                self._miss(path, "a fallback file, where its key may be", matters=False)
+                self._miss(path, "this is a fallback file, so it was not searched", matters=False)
             elif where is not Where.NAME:
                 self._files += 1
                 self._add(self._hits(content(path, where), path), where, path)
 
     def repository(self, directory: str) -> Repository | None:
-        """Return the repository that a directory is in; `None`, and report it as unread, if git finds none."""
+        """Return the repository that a directory is in. If git finds none, report that and return `None`."""
         withheld = {variable for policy in self._policies for variable in (policy.variable, policy.expiry_variable)}
         try:
             return Repository(directory, withheld)
         except UnreadError as error:
-            self._miss("git", str(error))  # not where: a path may be a key by mistake
+            self._miss("git", str(error))  # without the path, which may be a key by mistake
             return None
 
     def tracked(self, repository: Repository, paths: Sequence[str]) -> None:
@@ -133,7 +132,7 @@ class Scanner:
     def staged(self, repository: Repository) -> None:
         """Search what the next commit adds or changes."""
         if not repository.has_work_tree:
-            self._miss("git", "there is no work tree here, and so nothing is staged")
+            self._miss("git", "the repository has no work tree, so nothing is staged")
         staged = [*self._each(repository.staged())]
         for (_, path), (name, _, blocks) in self._put(repository, staged):
             self._objects += 1
@@ -147,7 +146,7 @@ class Scanner:
             self._miss("git history", why)
         for path in self._each(repository.submodules()):
             self._name(path)
-            self._miss(path, "a submodule, whose history is another repository's", matters=False)
+            self._miss(path, "this is a submodule; scan its history separately", matters=False)
         self._tracked(repository)
         hits: dict[str, tuple[str, list[Hit]]] = {}
         kept: set[bytes] = set()
@@ -170,28 +169,28 @@ class Scanner:
         self._key_files(repository, [*key_files.items()], carriers)
 
     def _tracked(self, repository: Repository) -> list[tuple[str, str]]:
-        """Return the key files that git tracks: no key may be there, even if it is the place of a fallback file."""
+        """Return the key files that git tracks. A tracked fallback file must not hold a key either."""
         self._work_trees.add(os.path.realpath(repository.top))
         index = [*self._each(repository.index())]
-        places = (os.path.join(repository.top, path) for _, path in index)
-        self._fallback_files -= {_unfollowed(each) for each in places if self._is_fallback_file(each)}
+        paths = (os.path.join(repository.top, path) for _, path in index)
+        self._fallback_files -= {_unfollowed(each) for each in paths if self._is_fallback_file(each)}
         return [each for each in index if self._is_key_file(each[1])]
 
     def _is_fallback_file(self, path: str) -> bool:
         return (
-            os.path.basename(path) in map(os.path.basename, self._fallback_files)  # first, as it is quick
+            os.path.basename(path) in map(os.path.basename, self._fallback_files)  # first, as this is fast
             and _unfollowed(path) in self._fallback_files
         )
 
     def _work_tree(self, directory: str) -> None:
-        """Search the key files that git tracks in a repository among the files."""
+        """Search the key files that git tracks, in a repository that `files` has found."""
         if os.path.realpath(directory) not in self._work_trees and (repository := self.repository(directory)):
             self.tracked(repository, [directory])
 
     def _each(self, parts: Iterable[_Part], place: str = "git") -> Iterator[_Part]:
-        """Yield what there is at a place, and record why that is not all."""
+        """Yield the parts of a place, and record why there are no more."""
         try:
-            for part in parts:  # noqa: UP028 - "yield from" would close a content that is read in part: git still writes
+            for part in parts:  # noqa: UP028 - "yield from" would close a content that git still writes
                 yield part
         except UnreadError as error:
             self._miss(place, str(error))
@@ -203,15 +202,15 @@ class Scanner:
             yield name, kind, blocks
 
     def _put(self, repository: Repository, put: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], Object]]:
-        """Yield objects that are put at paths, as they are given and as git has them."""
+        """Yield each pair of an object name and a path, with the object."""
         return zip(put, self._objects_of(repository, [name for name, _ in put]), strict=False)
 
     def _policy(self, path: str) -> SecretPolicy | None:
-        """Return the declared secret whose fallback file has this path in a repository."""
+        """Return the secret whose fallback file has this path in a repository."""
         return next((each for each in self._policies if f"/{path}".endswith(f"/{each.file}")), None)
 
     def _is_key_file(self, path: str) -> bool:
-        """Whether a file of a repository is one that holds a key: `config/*.key`, or what a declared secret names."""
+        """Return whether a path in a repository is a key file: `config/*.key`, or that of a declared secret."""
         return _KEY_FILE.fullmatch(path) is not None or self._policy(path) is not None
 
     def _key_files(
@@ -220,7 +219,7 @@ class Scanner:
         tracked: Sequence[tuple[str, str]],
         carriers: Mapping[str, Iterable[_Carried]] | None = None,
     ) -> None:
-        """Add a finding for each tracked file that holds key material: in the index, if no carriers are given."""
+        """Add a finding for each tracked file with key material: in the index, if there are no carriers."""
         for (_, path), (name, _, blocks) in self._put(repository, tracked):
             beginning = next(self._each(blocks), b"")[: MAX_FILE_BYTES + 1]
             text = text_of(beginning)
@@ -240,14 +239,14 @@ class Scanner:
                 self._found.append((found, None if put else path, put))
 
     def _name(self, path: str) -> None:
-        """Search the last name in a path: those before it are searched by themselves."""
+        """Search the last name in a path. The directories before it have their own searches."""
         self._add(self._content.find([os.fsencode(os.path.basename(path))]), Where.NAME, path)
 
     def _hits(self, blocks: Iterable[bytes | int], place: str) -> Iterator[Hit]:
-        """Yield what is found in a content, and record why not all of it is searched or listed."""
+        """Yield what is found in a content, and record if it is not searched or listed completely."""
         for number, hit in enumerate(self._each(self._content.find(self._counted(blocks)), place)):
             if number == MOST_IN_ONE_PLACE:
-                self._miss(place, f"it has more keys than the first {MOST_IN_ONE_PLACE}, which are listed")
+                self._miss(place, f"only its first {MOST_IN_ONE_PLACE} keys are listed; remove these, then scan again")
                 return
             yield hit
 
@@ -282,7 +281,7 @@ class Scanner:
         self._missed.append((place, why, matters))
 
     def _shown(self, path: str) -> str:
-        """Return a path as it may be shown: in ASCII, in one line, and without a name that holds a key."""
+        """Return a path for the output: ASCII, one line, and without names that hold keys."""
         parts = path.replace(os.sep, "/").removeprefix("./").split("/")
         shown = "/".join(REDACTED if self._holds_key(part) else part for part in parts)
         shown = REDACTED if self._holds_key(shown) else shown
@@ -299,11 +298,11 @@ class Scanner:
 
 
 def _commits_first(carriers: Iterable[_Carried]) -> tuple[_Carried, ...]:
-    """Return what carries an object, in git's order, the index last."""
+    """Return the carriers of an object in git's order, the index last."""
     return tuple(sorted(carriers, key=lambda carrier: carrier[0] is None))
 
 
 def _unfollowed(path: str) -> str:
-    """Return where a file is itself, through the links on the way to it."""
+    """Return the path of a file with the links in its directories resolved."""
     parent, name = os.path.split(path)
     return os.path.join(os.path.realpath(parent), name)

@@ -1,4 +1,4 @@
-"""Known keys: which ones there are, and every place in a text that has one, as it is or encoded."""
+"""Known keys, and the search for them in text, plain or encoded."""
 
 from __future__ import annotations
 
@@ -30,23 +30,21 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import Generator
     from robodj_secretguard.sources import Reading
 
-    Forms: TypeAlias = tuple[str, ...]  # encodings, from the outermost; none for a key as it is
-    Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # where the key, or the text that it is encoded in, begins
+    Forms: TypeAlias = tuple[str, ...]  # encodings, the outermost first; empty for a plain key
+    Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # the offset of the key, or of the text that encodes it
 
 KEYS_FROM: Final = "keys-from"
-MOST_LAYERS: Final = 2
-"""How many encodings within each other are decoded: Kubernetes has base64 in base64."""
+MOST_LAYERS: Final = 2  # nested encodings to decode: Kubernetes has base64 in base64
 UTF_16: Final = "utf-16"
-PART: Final = 6
-"""How many characters of a key, in a row, are not shown."""
+PART: Final = 6  # no part of a key with this many characters is shown
 
 _SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
 _SHORTEST_HEXADECIMAL: Final = LEAST_MATERIAL.hexadecimal.minimum
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
-"""Of keys, of hexadecimal and of both kinds of base64."""
+"""The characters of keys, of hexadecimal and of both base64 alphabets."""
 _CHARACTER, _OTHER, _ZERO = 1, 2, 0
 
-# One pass each, in C, finds what may be text of a key: a regular expression would take ten times as long.
+# One pass each, in C, finds runs that can hold a key. A regular expression takes ten times as long.
 _OF_A_KEY: Final = bytes(_CHARACTER if each in _ALPHABET else _OTHER for each in range(256))
 _OF_UTF_16: Final = bytes(
     _ZERO if each == 0 else _CHARACTER if each in b"\t\r\n" or ord(" ") <= each <= ord("~") else _OTHER
@@ -59,16 +57,14 @@ _WHOLE_RUN_IN_UTF_16: Final = re.compile(rb"(?:\x01\x00)++\x01?")
 
 _LINE: Final = re.compile(rb"[A-Za-z0-9+/_-]+")
 _FURTHER_LINES: Final = re.compile(rb"(?:(?:[=\\]?\r?\n[ \t]*|(?:\\r)?\\n)[A-Za-z0-9+/_-]+)++")
-"""As programs wrap base64, as YAML indents it, after the = or the backslash of a continued line; or escaped."""
-_MOST_LINES: Final = 8
-"""Over how many lines a key itself may be wrapped; text that it is encoded in may have any number."""
+"""The line ends within wrapped base64: indented in YAML, after = or a backslash, or escaped."""
+_MOST_LINES: Final = 8  # of a wrapped key; text that encodes a key can have any number
 _SEPARATOR: Final = re.compile(rb"[_-]")
 _HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % _SHORTEST_HEXADECIMAL)
 _IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * _SHORTEST))
 _ALL_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]+")
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
-_UNITS: Final = {"hex": (2, 1), "base64": (4, 3)}
-"""How many characters of an encoding make how many bytes."""
+_UNITS: Final = {"hex": (2, 1), "base64": (4, 3)}  # characters, and the bytes that they encode
 _CLEARED: Final = [
     {each: last for each in _ALPHABET if (last := canonical("-" * (3 + rest) + chr(each))[-1:].encode())[0] != each}
     for rest in range(4)
@@ -77,7 +73,7 @@ _CLEARED: Final = [
 
 
 class Live(NamedTuple):
-    """A value that is at hand, the name of its secret, its source, and whether it would pass as a key."""
+    """A value that is available here, its secret, its source, and whether it is a valid key."""
 
     key: SealedStr
     secret: str | None
@@ -86,7 +82,7 @@ class Live(NamedTuple):
 
 
 def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
-    """Yield the values of every declared secret except placeholders, fallback files that are not in use included."""
+    """Yield every value of the declared secrets except placeholders, including those of unused fallback files."""
     for reading in readings:
         policy = reading.policy
         for offer in reading.offers:
@@ -96,14 +92,14 @@ def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
 
 
 def given_value(key: SealedStr) -> Live:
-    """Return a value that an operator passes, whose secret is unknown."""
+    """Return a value from `--keys-from`, whose secret is unknown."""
     return Live(key, None, KEYS_FROM, is_sound(key.get_secret_value(), LEAST_MATERIAL))
 
 
 def known_keys(
     live: Iterable[Live], recorded: Iterable[tuple[str | None, str | None, str | None]], revoked: Iterable[str]
 ) -> dict[str, KnownKey]:
-    """Return what is known of each key by its fingerprint. Of two secrets or environments, the first counts.
+    """Return what is known about each key, by fingerprint. The first secret and the first environment count.
 
     `recorded` has the fingerprint, the secret and the environment of each record.
     """
@@ -119,10 +115,10 @@ def known_keys(
 
 
 def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
-    """Yield what may be text, in one byte for each character: all of the data, and each stretch of UTF-16 in it.
+    """Yield possible text with one byte for each character: all of the data, then each run of UTF-16 in it.
 
-    Each comes with where it begins in the data, how many bytes a character takes there, and its encoding. Big-endian
-    UTF-16 begins at its first byte that is not zero.
+    Each comes with its offset in the data, the bytes of a character there, and its encoding. Big-endian UTF-16 begins
+    at its first byte that is not zero.
     """
     yield data, 0, 1, ()
     if b"\0" in data:
@@ -137,8 +133,8 @@ def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
 class KeySearch:
     """Finds known keys.
 
-    `known` has every key by its fingerprint. Those in `live` are at hand: they are found within longer text too. So is
-    text of the lengths that the approved generators make. `hidden` is not shown, not even in part.
+    `known` has every key by fingerprint. `live` keys, whose values are available, are found inside longer text too. So
+    are keys with the lengths of the `generators`. No part of a `hidden` value is shown.
     """
 
     def __init__(
@@ -152,15 +148,15 @@ class KeySearch:
         self._live = [(*_sealed_parts(key), known_key) for key, known_key in live]
         self._hidden = [*hidden]
         self.seen: dict[str, SealedStr] = {}
-        """The keys that were found and were not at hand, by their fingerprints."""
+        """The values of keys that were found by fingerprint, by that fingerprint."""
         made = {(each.function, each.characters) for each in generators}
         self._base64url = [length for function, length in made if function == "token_urlsafe"]
         self._hexadecimal = [length for function, length in made if function == "token_hex"]
-        # The lengths of lines that are one key in hexadecimal or base64.
+        # The lengths of a key in hexadecimal and in base64.
         self._encoded = {size for _, length in made for size in (2 * length, -(-length * 4 // 3))}
 
     def find(self, text: bytes, forms: Forms = ()) -> Iterator[Occurrence]:
-        """Yield every known key in text: as it is, in hexadecimal, and in base64 at every alignment.
+        """Yield every known key in text: plain, in hexadecimal, and in base64 at every alignment.
 
         `forms` are the encodings of the text itself.
         """
@@ -174,7 +170,7 @@ class KeySearch:
                 yield starts[line] + offset - begins[line], key, key_forms
 
     def shows_part(self, text: bytes) -> bool:
-        """Whether text has a hidden part, of `PART` characters, in any case or reversed."""
+        """Return whether text has `PART` characters of a hidden value, in any case or reversed."""
         folded = text.lower()
         return any(part in folded or part[::-1] in folded for key in self._hidden for part in _parts(key))
 
@@ -204,7 +200,7 @@ class KeySearch:
                 start += len(part) + 1
 
     def _candidates(self, part: bytes) -> list[tuple[int, bytes]]:
-        """Return what may be a key, in the form in which keys are compared, and where it begins."""
+        """Return possible keys in canonical form, with their offsets."""
         candidates = []
         numbers = [*_HEXADECIMAL.finditer(part)] if len(part) >= _SHORTEST_HEXADECIMAL else []
         for digits in numbers:
@@ -213,11 +209,11 @@ class KeySearch:
             for length in self._hexadecimal:
                 if length < len(folded):
                     candidates += [(digits.start(), folded[:length]), (digits.end() - length, folded[-length:])]
-        if not numbers or len(numbers[0].group()) < len(part):  # what is hexadecimal throughout is nothing else
+        if not numbers or len(numbers[0].group()) < len(part):  # hexadecimal text has one reading
             candidates.append((0, _canonical(part)))
             for length in self._base64url:
                 if length < len(part):
-                    # The letter of an escape such as \n may be before it.
+                    # The letter of an escape such as \n may come first.
                     starts = {0, 1, len(part) - length, *(each.end() for each in _SEPARATOR.finditer(part))}
                     candidates += [
                         (each, _canonical(part[each : each + length])) for each in starts if each + length <= len(part)
@@ -226,19 +222,19 @@ class KeySearch:
 
 
 def _sealed_parts(key: SealedStr) -> tuple[SealedStr, SealedStr, bool]:
-    """Return the canonical key less its last character, every last character of its spellings, and if it is in hex."""
+    """Return a key without its last character, its possible last characters, and whether it is hexadecimal."""
     text = canonical(key.get_secret_value())
     return SealedStr(text[:-1]), SealedStr(last_characters(text)), is_hexadecimal(text)
 
 
 def _canonical(text: bytes) -> bytes:
-    """Return base64url text in the form in which keys are compared."""
+    """Return base64url text in canonical form."""
     last = _CLEARED[len(text) % 4].get(text[-1])
     return text if last is None else text[:-1] + last
 
 
 def _parts(key: SealedStr) -> list[bytes]:
-    """Return every part of a key, in any spelling, that is not shown, in lower case."""
+    """Return every part of a key that must not be shown, in any spelling, in lower case."""
     text = key.get_secret_value()
     spellings = (text, *(text[-PART:-1] + last for last in last_characters(text)))
     folded = (each.encode("utf-8", "surrogateescape").lower() for each in spellings)
@@ -246,9 +242,9 @@ def _parts(key: SealedStr) -> list[bytes]:
 
 
 def _pieces(text: bytes) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
-    """Yield every line, and joined lines: wrapped text is found, and a list too.
+    """Yield each line, and wrapped lines joined, so both wrapped text and lists are found.
 
-    Each comes with where its lines begin in it and in the text, and whether it is a whole piece, not one of its lines.
+    Each comes with the offsets of its lines in the piece and in the text, and whether it is a whole piece.
     """
     kinds = text.translate(_OF_A_KEY)
     start = kinds.find(_RUN)
@@ -267,7 +263,7 @@ def _pieces(text: bytes) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
 
 
 def _decoded(text: bytes) -> Iterator[tuple[bytes, str, int]]:
-    """Yield what text may be when it is decoded, the encoding, and the character from which on it is decoded."""
+    """Yield each decoding of text: the data, the encoding, and the first character of it."""
     numbers = [*_IN_HEXADECIMAL.finditer(text)] if len(text) >= 2 * _SHORTEST else []
     for digits in numbers:
         for start in (digits.start(), digits.start() + 1):

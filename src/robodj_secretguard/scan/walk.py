@@ -1,4 +1,4 @@
-"""Files and directories: where they are and what is in them. Obstacles are reported, and never waited for."""
+"""Files and directories: their paths and contents. What cannot be read is reported, and never blocks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Entry: TypeAlias = tuple[str, Where, str, bool]
-    """A path, and which part of it may hold a key: of a directory, the name alone. Then why that cannot be read, if it
-    cannot, and whether a key may be missed for that. A pipe keeps nothing."""
+    """A path, and the part of it that may hold a key: of a directory, the name alone. Then why that part cannot be
+    read, if it cannot, and whether a key may be missed. A pipe keeps nothing."""
 
 
 def walk(paths: Sequence[str]) -> Iterator[Entry]:
-    """Yield what is at some paths and below them. A link among the paths is followed; no other is."""
+    """Yield everything at some paths and below them. Only links among the paths are followed."""
     seen: set[tuple[int, int]] = set()
     ahead = [*reversed(paths)]
     while ahead:
@@ -34,7 +34,7 @@ def walk(paths: Sequence[str]) -> Iterator[Entry]:
                 yield os.path.realpath(here) if os.path.islink(here) else here, Where.FILE, "", True
             elif not stat.S_ISDIR(status.st_mode):
                 yield here, Where.NAME, f"it {NOT_REGULAR}", True
-            elif (status.st_dev, status.st_ino) not in seen:  # otherwise mounted within itself, or named twice
+            elif (status.st_dev, status.st_ino) not in seen:  # a mount within itself, or a path that is named twice
                 seen.add((status.st_dev, status.st_ino))
                 yield here, Where.NAME, "", True
                 with os.scandir(here) as entries:
@@ -56,7 +56,7 @@ def _entry(entry: os.DirEntry[str]) -> Entry:
 def content(path: str, where: Where) -> Iterator[bytes | int]:
     """Yield the content of a file, block by block, with the size of each hole; or the target of a link.
 
-    A content that cannot be read, or changes meanwhile, ends in an `UnreadError`.
+    `UnreadError` says why the rest cannot be read.
     """
     try:
         yield from [os.fsencode(os.readlink(path))] if where is Where.LINK else _blocks(path)
@@ -80,16 +80,16 @@ def _blocks(path: str) -> Iterator[bytes | int]:
             if at < end:
                 break
         if os.read(descriptor, 1) or version(os.fstat(descriptor)) != version(status):
-            what = f"it {CHANGED}"
+            what = f"it {CHANGED}; scan again"
             raise UnreadError(what)
     finally:
         os.close(descriptor)
 
 
 def _data(descriptor: int, at: int, size: int) -> tuple[int, int]:
-    """Return where the next data of a file begins and ends, and move there: all that is left, if holes are unsupported.
+    """Return the start and the end of a file's next data, and seek to it.
 
-    Both offsets are multiples of a block of the file system, or the end of the file.
+    Without support for holes, that is the rest of the file. The file system rounds both offsets to its blocks.
     """
     start, end = at, size
     if hasattr(os, "SEEK_DATA"):  # not on Windows
