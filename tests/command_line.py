@@ -171,16 +171,16 @@ def rotated(at: datetime, fingerprint: str, *, startup: Proof = Proof.ATTESTED, 
 
 def on_terminal(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Ran:
     """Run a command as a process whose stdout is a terminal (POSIX)."""
-    ours, theirs = os.openpty()
+    controller, terminal = os.openpty()
     command = [sys.executable, "-m", "robodj_secretguard", *arguments]
     shown = b""
-    with open(ours, "rb", buffering=0) as screen:
+    with open(controller, "rb", buffering=0) as screen:
         try:
             done = subprocess.run(
-                command, env=dict(env), cwd=cwd, stdout=theirs, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False
+                command, env=dict(env), cwd=cwd, stdout=terminal, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False
             )
         finally:
-            os.close(theirs)
+            os.close(terminal)
         with contextlib.suppress(OSError):  # Linux raises EIO when the other end is closed
             while chunk := screen.read(1 << 16):
                 shown += chunk

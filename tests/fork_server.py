@@ -14,7 +14,7 @@ from typing import Any
 def next_request() -> Any:
     """Return each request's `what` in a new process. The first process answers with the exit statuses."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "w", buffering=1)
-    gc.freeze()  # or each process would look through all that was imported as it ends
+    gc.freeze()  # otherwise each process would collect all imported objects at its end
     for line in requests:
         child = os.fork()
         if not child:

@@ -433,17 +433,17 @@ class TestRevocationList:
         assert [each.fix for each in problems(Check.REVOCATION_LIST, setup)] == fixes
 
     @pytest.mark.parametrize(
-        ("file", "which"),
+        ("file", "prefix"),
         [
             (TextFile(exists=True, lax_directories=("a",), foreign=("b",)), ""),
             (TextFile(lax_directories=("a",), foreign=("b",)), "the place of "),
         ],
     )
-    def test_of_others(self, file: TextFile, which: str) -> None:
+    def test_of_others(self, file: TextFile, prefix: str) -> None:
         """It is a warning if others can change a list, or the directory of a missing list."""
         (problem,) = problems(Check.FILE_PERMISSIONS, changed_setup(lists=(file,)))
         assert problem == Problem(
-            f"{which}{LIST} in config_dir a, and 1 more",
+            f"{prefix}{LIST} in config_dir a, and 1 more",
             f"make root the owner of {LIST} in config_dir and of each directory above it, and the only one who can"
             " write them",
             f"file:config/{LIST}",

@@ -700,22 +700,22 @@ class TestPage:
 
     def send(self, fakes: Path, client: str, text: str, keys: Sequence[str]) -> Path:
         """Run a script with a fake client, whose arguments must have no key. Return the directory of its files."""
-        own = fakes / f"{client}.d"
-        own.mkdir()
-        self.install(own, client, FAKE_CLIENT)
-        (fakes / client).symlink_to(own / client)
+        directory = fakes / f"{client}.d"
+        directory.mkdir()
+        self.install(directory, client, FAKE_CLIENT)
+        (fakes / client).symlink_to(directory / client)
         ran = self.run(fakes, text, keys=keys)
         assert (ran.status, ran.out + ran.err) == (0, "")
-        assert leaks((own / "arguments").read_text(encoding="utf-8"), keys) == []
-        return own
+        assert leaks((directory / "arguments").read_text(encoding="utf-8"), keys) == []
+        return directory
 
     def test_kubernetes_secret(self, fakes: Path, keys: dict[str, str]) -> None:
         """Kubectl reads a line for each key, and gets no key as an argument."""
-        own = self.send(fakes, "kubectl", script("kubectl create"), list(keys.values()))
-        sent = (own / "v1").read_text(encoding="utf-8")
+        directory = self.send(fakes, "kubectl", script("kubectl create"), list(keys.values()))
+        sent = (directory / "v1").read_text(encoding="utf-8")
         assert sent == "".join(f"{name}={key}\n" for name, key in keys.items())
 
     def test_github_secrets(self, fakes: Path, keys: dict[str, str]) -> None:
         """Gh reads each key unchanged, and gets no key as an argument."""
-        own = self.send(fakes, "gh", script("gh secret set"), list(keys.values()))
-        assert [(own / name).read_text(encoding="utf-8") for name in ("v1", "v2")] == list(keys.values())
+        directory = self.send(fakes, "gh", script("gh secret set"), list(keys.values()))
+        assert [(directory / name).read_text(encoding="utf-8") for name in ("v1", "v2")] == list(keys.values())

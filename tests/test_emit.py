@@ -175,7 +175,7 @@ class TestPipelines:
     def test_its_name(self) -> None:
         """The host's logger factory is called with the library's name."""
         structlog.configure(logger_factory=lambda *names: names)
-        assert configured_pipeline().bind()._logger == ("robodj_secretguard",)  # noqa: SLF001 - no other way
+        assert configured_pipeline().bind()._logger == ("robodj_secretguard",)  # noqa: SLF001 - not public
 
     def test_a_pipeline_that_emits(self, send: Callable[..., Sent], tmp_path: Path) -> None:
         """A report that a pipeline emits goes to stderr. Otherwise the recursion would be infinite."""

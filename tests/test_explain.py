@@ -223,9 +223,9 @@ class TestCommand:
         machine.record(rotated(NOW, machine.fingerprint()))
         commands = {*commands_in(machine.call("explain", "--format", "json").out)}
         assert not [command for command in commands if re.search("[{}]", command)]
-        own = [shlex.split(command.partition(" | ")[0])[1:] for command in commands if command.startswith("robodj-")]
-        assert {words[0] for words in own} == {"check", "generate", "rotate", "log", "scan"}
-        for words in own:
+        valid = [shlex.split(command.partition(" | ")[0])[1:] for command in commands if command.startswith("robodj-")]
+        assert {words[0] for words in valid} == {"check", "generate", "rotate", "log", "scan"}
+        for words in valid:
             options = ["--show"] if words[0] == "generate" else []
             ran = machine.call(*[word for word in words if word != "--git-history"], *options)
             assert ran.status == EXIT_CLEAN, (words, ran.err)

@@ -190,16 +190,16 @@ class TestOpen:
     """`open_unlinked`, `open_or_make`, and the functions for open files."""
 
     @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_APPEND | os.O_CREAT])
-    @pytest.mark.parametrize("there", [True, False], ids=["there", "dangling"])
-    def test_link(self, tmp_path: Path, flags: int, *, there: bool) -> None:
+    @pytest.mark.parametrize("exists", [True, False], ids=["there", "dangling"])
+    def test_link(self, tmp_path: Path, flags: int, *, exists: bool) -> None:
         """A link is not followed, even if its target does not exist."""
         target, link = tmp_path / "target", tmp_path / "link"
-        if there:
+        if exists:
             target.write_bytes(b"content")
         link.symlink_to(target)
         with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
             open_unlinked(str(link), flags)
-        assert target.exists() is there
+        assert target.exists() is exists
 
     def test_fifo(self, tmp_path: Path) -> None:
         """Opening a FIFO does not block, and it is not a regular file."""

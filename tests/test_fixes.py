@@ -223,16 +223,16 @@ class Operator:
     def restore_lines(self, lines: str, _what: str) -> None:
         """Restore only the lines that are named."""
         file = self.service.config / LIST
-        here, there = file.read_text().split("\n"), self.service.committed.split("\n")
+        current, right = file.read_text().split("\n"), self.service.committed.split("\n")
         for number in map(int, re.findall(r"\d+", lines)):
-            here[number - 1] = there[number - 1]
-        file.write_text("\n".join(here))
+            current[number - 1] = right[number - 1]
+        file.write_text("\n".join(current))
 
     def restore_entries(self, entries: str, _what: str) -> None:
-        here, there = self.environ[REVOKED].split(","), self.manager[REVOKED].split(",")
+        current, right = self.environ[REVOKED].split(","), self.manager[REVOKED].split(",")
         for number in map(int, re.findall(r"\d+", entries)):
-            here[number - 1] = there[number - 1]
-        self.environ[REVOKED] = ",".join(here)
+            current[number - 1] = right[number - 1]
+        self.environ[REVOKED] = ",".join(current)
 
     def restore_directory(self, *_: str) -> None:
         self.service.config.unlink(missing_ok=True)

@@ -205,7 +205,7 @@ class TestModel:
             "from robodj_secretguard import guard; guard(Same)",
         ],
     )
-    def test_a_module_that_gives_no_model(self, tmp_path: Path, code: str) -> None:
+    def test_no_model(self, tmp_path: Path, code: str) -> None:
         """A module without a model is one line on stderr, with status 2 and nothing on stdout."""
         ran = call(["check", "--model", "ours:Same"], BAD, with_model(tmp_path, code))
         assert (ran.status, ran.out) == (2, "")
@@ -390,7 +390,7 @@ class TestNotStarted:
             *((each, 126) for each in ("./plain", "./no-program")),
         ],
     )
-    def test_it_cannot_be_started(self, tmp_path: Path, name: str, status: int) -> None:
+    def test_statuses(self, tmp_path: Path, name: str, status: int) -> None:
         """127: the command or its interpreter is not found. 126: it is not an executable file."""
         (tmp_path / "plain").touch()
         for script, text in (("moved", "#!/no/such/interpreter\n"), ("no-program", "nothing\n")):
@@ -403,7 +403,7 @@ class TestNotStarted:
         ran = call(["exec", "--require-env-only", "--", GOOD[V1] if name == "KEY" else name], GOOD, tmp_path)
         assert ran == Ran(status, "", f"robodj-secretguard: the command after -- {why}\n")
 
-    def test_nowhere(self, tmp_path: Path) -> None:
+    def test_deleted_directory(self, tmp_path: Path) -> None:
         """In a deleted working directory, a relative config directory cannot be passed on: one line, and status 2."""
         gone = "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')"
         ran = call(["exec", "--config-dir", ".", "--", "true"], GOOD, tmp_path, gone)

@@ -178,12 +178,12 @@ class TestSafety:
         git(top, "stash")
         commit(top)
         put(top, "file", b"third")
-        own = program(tmp_path / "own", f"echo ran >> {tmp_path}/ran")
+        script = program(tmp_path / "script", f"echo ran >> {tmp_path}/ran")
         (tmp_path / "hooks").mkdir()
         for name in ("post-index-change", "reference-transaction", "fsmonitor-watchman", "pre-auto-gc"):
-            (tmp_path / "hooks" / name).symlink_to(own)
+            (tmp_path / "hooks" / name).symlink_to(script)
         for name in OWN_PROGRAMS:
-            git(top, "config", name, f"!{own}" if name.startswith("alias") else str(own))
+            git(top, "config", name, f"!{script}" if name.startswith("alias") else str(script))
         git(top, "config", "log.showSignature", "true")
         git(top, "config", "core.hooksPath", str(tmp_path / "hooks"))
         os.utime(top / "file", (0, 0))
@@ -234,8 +234,8 @@ class TestIndex:
         expected = [(put(top, name, name), os.fsdecode(name)) for name in sorted(ODD_NAMES)]
         assert [*of(top).staged()] == [*of(top).index()] == expected
         assert [*of(top).history()] == [(blob, None, name) for blob, name in expected]
-        here = commit(top)
-        assert [*of(top).history()] == [(blob, each, name) for each in (None, here) for blob, name in expected]
+        head = commit(top)
+        assert [*of(top).history()] == [(blob, each, name) for each in (None, head) for blob, name in expected]
 
     def test_changes(self, top: Path) -> None:
         """Added, changed and renamed files and new links are staged. Deleted and unchanged files are not."""
@@ -284,8 +284,8 @@ class TestIndex:
         repository = of(top)
         assert [*repository.submodules()] == ["within"]
         assert [*repository.index()] == [*repository.staged()] == [(name, "file")]
-        here = commit(top)
-        assert [*repository.history()] == [(name, None, "file"), (name, here, "file")]
+        head = commit(top)
+        assert [*repository.history()] == [(name, None, "file"), (name, head, "file")]
 
 
 class TestHistory:
@@ -336,9 +336,9 @@ class TestHistory:
         top = made(tmp_path / "long", "--object-format=sha256")
         (top / "file").write_bytes(b"content")
         git(top, "add", "file")
-        here = commit(top)
+        head = commit(top)
         (name, _, _), committed = of(top).history()
-        assert (len(name), committed) == (64, (name, here, "file"))
+        assert (len(name), committed) == (64, (name, head, "file"))
         assert objects(of(top), [name]) == {name: ("blob", b"content")}
 
 
@@ -356,11 +356,11 @@ class TestLimits:
         """A shallow clone is reported. Its commits are read."""
         commit(top)
         name = put(top, "file", b"content")
-        here = commit(top)
+        head = commit(top)
         git(top.parent, "clone", "-q", "--depth=1", f"file://{top}", "shallow")
         repository = of(top.parent / "shallow")
         assert [why.partition(",")[0] for why in repository.limits()] == ["this is a shallow clone"]
-        assert [*repository.history()] == [(name, None, "file"), (name, here, "file")]
+        assert [*repository.history()] == [(name, None, "file"), (name, head, "file")]
 
     def test_a_partial_clone(self, top: Path, tmp_path: Path) -> None:
         """A partial clone is reported. Its missing objects are not fetched."""
@@ -368,8 +368,8 @@ class TestLimits:
         commit(top)
         git(top, "config", "uploadpack.allowFilter", "true")
         git(tmp_path, "clone", "-q", "--bare", "--filter=blob:none", f"file://{top}", "partial")
-        own = program(tmp_path / "own", f"echo ran >> {tmp_path}/ran")
-        git(tmp_path / "partial", "config", "remote.origin.uploadpack", str(own))
+        script = program(tmp_path / "script", f"echo ran >> {tmp_path}/ran")
+        git(tmp_path / "partial", "config", "remote.origin.uploadpack", str(script))
         repository = of(tmp_path / "partial")
         assert [why.partition(",")[0] for why in repository.limits()] == ["this is a partial clone"]
         assert [(each, path) for each, _, path in repository.history()] == [(name, "file")]

@@ -214,7 +214,7 @@ class TestRefuses:
         assert refusal.__notes__ == ["refused: set-up: setting, secret.key: format, secret_v2.key: format"]
 
     @pytest.mark.parametrize("keys", ["bad", "none"])
-    def test_it_carries_nothing(self, call: Callable[..., Ended], keys: str) -> None:
+    def test_no_context_and_no_values(self, call: Callable[..., Ended], keys: str) -> None:
         """The SystemExit has no context, no cause and no frame with a value, also inside an exception handler."""
         refusals = [call(keys).refusal]
         try:

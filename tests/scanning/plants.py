@@ -435,7 +435,7 @@ def _in_encodings() -> Iterator[Plant]:
         )
 
 
-_PLACES_AT_A_BORDER = (-200, -129, -128, -127, -64, -44, -43, -42, -21, -1, 0, 1, 43)
+_OFFSETS_AT_A_BORDER = (-200, -129, -128, -127, -64, -44, -43, -42, -21, -1, 0, 1, 43)
 _OVERLAP = 1 << 15
 """How many bytes of a block are searched again with the next one."""
 _BORDERS = {"the first": MIB, "the second": 2 * MIB, "the overlap": MIB - _OVERLAP}
@@ -443,11 +443,11 @@ _BORDERS = {"the first": MIB, "the second": 2 * MIB, "the overlap": MIB - _OVERL
 
 def _at_borders() -> Iterator[Plant]:
     for variable, word in _of_both():
-        for place in _PLACES_AT_A_BORDER:
+        for offset in _OFFSETS_AT_A_BORDER:
             for border, at in _BORDERS.items():
-                if border == "the first" or place in {-43, -21, 0}:
-                    name = f"{place:+} from {border} border {word}"
-                    yield Plant(name, "at a border", variable, raw, " ", " and more\n" * 30, lead=at + place - 1)
+                if border == "the first" or offset in {-43, -21, 0}:
+                    name = f"{offset:+} from {border} border {word}"
+                    yield Plant(name, "at a border", variable, raw, " ", " and more\n" * 30, lead=at + offset - 1)
         crossing = {
             "base64": (in_base64("::", "\n"), 40),
             "hexadecimal": (in_hexadecimal, 43),
