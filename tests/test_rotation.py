@@ -236,12 +236,12 @@ class TestJudge:
     def test_no_further_step(self) -> None:
         """An incomplete rotation without a further step is refused, with the command that completes it."""
         earlier = validated(recorded(1, KEY), ATTESTED, NOT_DONE)
-        why = "this rotation was recorded as incomplete at 2026-11-30T12:00:00Z, and no step is new"
+        why = "this rotation was recorded as incomplete at 2026-11-30T12:00:00Z, and no other step is confirmed"
         again = f"rotate record {NAME} --environment prod --operator Ada --attest functions --log x --model m:C"
         assert self.judged(earlier, new=(validated(NEW, NOT_DONE, NOT_DONE),)) == (
             [],
             [],
-            {NAME: Problem(why, f"do the other steps, then run {PROGRAM} {again}")},
+            {NAME: Problem(why, f"do the open steps, then run {PROGRAM} {again}")},
         )
 
 

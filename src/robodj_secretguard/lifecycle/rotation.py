@@ -172,8 +172,9 @@ def judge(
         elif (completed := _completed(new, current)).validation != current.validation:
             accepted.append(completed)
         else:
-            why = f"this rotation was recorded as incomplete at {iso_utc(current.recorded_at)}, and no step is new"
-            fix = f"do the other steps, then run {completion(completed, (*log_options, *options))}"
+            since = iso_utc(current.recorded_at)
+            why = f"this rotation was recorded as incomplete at {since}, and no other step is confirmed"
+            fix = f"do the open steps, then run {completion(completed, (*log_options, *options))}"
             refused[secret] = Problem(why, fix)
     if unchanged and (are_named or len(unchanged) == len(drafts)):
         for secret in unchanged:
