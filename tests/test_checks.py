@@ -90,7 +90,6 @@ class TestTable:
         assert readme_with_table() == README.read_text(encoding="utf-8")
 
 
-OWNER = "make the service's user the owner of PLACE"
 CORRECT = "to the service's config directory; if it is, restore that from version control"
 DELETED = "cannot be found: the working directory was deleted"
 
@@ -110,7 +109,8 @@ class TestLines:
     def test_of_a_directory(self, named_by: str | None, what: str, fix: str) -> None:
         """The message names the setting and not the path. A deleted working directory has another fix."""
         source = "environment" if named_by == "environment" else "none"
-        expected = Problem(f"the config directory {what} fails", fix, source)
+        what = what if named_by == "model" else f"the config directory {what}"
+        expected = Problem(f"{what} fails", fix, source)
         assert problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault="fails")) == [
             expected
         ]
@@ -118,13 +118,19 @@ class TestLines:
             assert problems(Check.SETTING, changed_setup(model_directory_fault="fails")) == [expected]
         (deleted,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=DELETED))
         assert deleted.fix == "change to the service's directory, then start again"
+        (closed,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=NOT_ALLOWED))
+        assert closed.fix == "let the service's user enter that directory and each directory above"
 
     def test_of_a_check_that_failed(self) -> None:
         """Only the type of an error is reported."""
         assert internal("TypeError") == Problem(
             "the check itself failed (TypeError), so nothing is verified",
-            "check the service's own validators and arguments of guard(); if it has none, report a bug",
+            "check the arguments of guard() and the validators of the model; if they are right, report a bug",
             "none",
+        )
+        assert (
+            internal("ValidationError").what
+            == "a validator of the model failed (ValidationError), so nothing is verified"
         )
 
     @pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER ALPHA}", "a\nALERT: forged"])
@@ -321,26 +327,17 @@ class TestFiles:
         ]
         assert [*rule(reading._replace(used=offer, found=False))] == []
 
-    @pytest.mark.parametrize(
-        ("lax", "fix"),
-        [
-            ((READABLE,), "run chmod 600 on PLACE"),
-            ((OWNED,), "make the service's user the owner of PLACE"),
-            (
-                (READABLE, GROUP_WRITABLE, OWNED),
-                "make the service's user the owner of PLACE, then run chmod 600 on PLACE",
-            ),
-        ],
-    )
-    def test_permissions(self, lax: tuple[str, ...], fix: str) -> None:
-        """The mode and the owner have separate fixes. Only the first fault is named; the others are counted."""
+    @pytest.mark.parametrize("lax", [(READABLE,), (OWNED,), (READABLE, GROUP_WRITABLE, OWNED)])
+    def test_permissions(self, lax: tuple[str, ...]) -> None:
+        """Only the first fault is named, and the others are counted. One fix covers the owner and the mode."""
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(good_keys()), now=NOW)
         used = reading.used._replace(location="PLACE", text=reading.used.text._replace(lax=lax))
         (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
         assert rule is not None
         (problem,) = rule(reading._replace(used=used))
         assert problem.what == f"PLACE {lax[0]}{', and 2 more' if len(lax) > 1 else ''}"
-        assert problem.fix == f"if you keep the file, {fix}"
+        fix = "if you keep the file, make the service's user its owner, then run chmod 600 on PLACE"
+        assert problem.fix == fix
 
 
 class TestRevocationList:
@@ -433,21 +430,34 @@ class TestRevocationList:
         assert [each.fix for each in problems(Check.REVOCATION_LIST, setup)] == fixes
 
     @pytest.mark.parametrize(
-        ("file", "prefix"),
+        ("file", "what", "fix"),
         [
-            (TextFile(exists=True, lax_directories=("a",), foreign=("b",)), ""),
-            (TextFile(lax_directories=("a",), foreign=("b",)), "the place of "),
+            (
+                TextFile(exists=True, lax_directories=(IN_WRITABLE,), foreign=(OWNED,)),
+                f"{LIST} in config_dir {IN_WRITABLE}, and 1 more",
+                f"put {LIST} in config_dir into the image, not into a volume that others can write",
+            ),
+            (
+                TextFile(exists=True, foreign=(OWNED,)),
+                f"{LIST} in config_dir {OWNED}",
+                f"make root or the service's user the owner of {LIST} in config_dir",
+            ),
+            (
+                TextFile(foreign=(IN_OWNED,)),
+                f"the path {LIST} in config_dir {IN_OWNED}",
+                f"make root or the service's user the owner of the directory of {LIST} in config_dir",
+            ),
+            (
+                TextFile(foreign=(BELOW_OWNED,)),
+                f"the path {LIST} in config_dir {BELOW_OWNED}",
+                "move the config directory to a path where root owns each directory above it",
+            ),
         ],
     )
-    def test_of_others(self, file: TextFile, prefix: str) -> None:
+    def test_of_others(self, file: TextFile, what: str, fix: str) -> None:
         """It is a warning if others can change a list, or the directory of a missing list."""
         (problem,) = problems(Check.FILE_PERMISSIONS, changed_setup(lists=(file,)))
-        assert problem == Problem(
-            f"{prefix}{LIST} in config_dir a, and 1 more",
-            f"make root the owner of {LIST} in config_dir and of each directory above it, and the only one who can"
-            " write them",
-            f"file:config/{LIST}",
-        )
+        assert problem == Problem(what, fix, f"file:config/{LIST}")
 
 
 class TestNearMiss:

@@ -274,7 +274,22 @@ def closed() -> io.TextIOWrapper:
     return stream
 
 
+class Unbuffered(io.RawIOBase):
+    """A stream that takes a few bytes at once; none for a full pipe that does not block."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.content = most, b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int | None:
+        self.content += bytes(data[: self.most])
+        return min(self.most, len(data)) or None
+
+
 STREAMS: dict[str, Callable[[], Any]] = {
+    "full": lambda: io.TextIOWrapper(Unbuffered(0), write_through=True),
     "closed": closed,
     "broken": lambda: spoiled(flush=raising(OSError())),
     "no-flush": lambda: spoiled(flush=None),
@@ -308,6 +323,12 @@ class TestStreams:
         sent = send("bad", pipeline)
         assert sent.taken is True
         assert_alert_lines(sent.err if name == "stdout" else sent.out, refused=False)
+
+    def test_an_unbuffered_stream(self) -> None:
+        """A stream that takes a part of a line at once gets the whole line."""
+        stream = Unbuffered(3)
+        assert write_line(io.TextIOWrapper(stream, write_through=True), "a line")  # type: ignore[type-var]
+        assert stream.content == b"a line\n"
 
     @TROUBLE
     @PIPELINES

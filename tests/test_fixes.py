@@ -109,7 +109,7 @@ class Operator:
         self.set_current(other)
 
     def set_without(self, name: str, what: str) -> None:
-        self.environ[name] = self.environ[name].strip({"newline": "\n", "blank": " ", "quotes": '"'}.get(what, "="))
+        self.environ[name] = self.environ[name].strip({"newline": "\n", "blank": " ", "quotes": '"'}[what])
 
     def set_from_file(self, name: str) -> None:
         self.environ[name] = self.path(self.environ[f"{name}_FILE"]).read_text().strip()
@@ -137,20 +137,15 @@ class Operator:
         file = self.path(path)
         file.write_text(file.read_text().replace('"', ""))
 
-    def store(self, as_old: str) -> None:
+    def store(self) -> None:
         (path,) = self.service.config.glob("secret*key*")
-        (self.key,) = (line for line in path.read_text().splitlines() if not line.startswith("#"))
-        if self.key in self.manager.values():
-            return
-        assert self.policy
-        if as_old:
-            self.service.kept.append(self.key)
-        else:  # as a new version, so the old one is kept
-            self.service.kept.append(self.manager[self.policy.variable])
-            self.manager[self.policy.variable] = self.key
+        (key,) = (line for line in path.read_text().splitlines() if not line.startswith("#"))
+        if key not in self.manager.values():
+            self.service.kept.append(key)
 
-    def set_stored(self, name: str) -> None:
-        self.environ[name] = self.key
+    def set_earlier(self, name: str) -> None:
+        both = [self.environ[name], self.environ[f"{V2}_EXPIRES"]]
+        self.environ[name] = min(both, key=datetime.fromisoformat)
 
     def rotate(self, name: str) -> None:
         """Follow the plan of a rotation, which test_rotation.py tests."""
@@ -198,9 +193,6 @@ class Operator:
     def close_directories(self) -> None:
         for each in self.open_to_all:
             self.shell(f"chmod o-w {shlex.quote(str(each))}")
-
-    def own(self, path: str) -> None:
-        os.chown(self.path(path), os.geteuid(), -1)
 
     def save_as_utf_8(self, path: str) -> None:
         content = self.path(path).read_bytes()
@@ -267,13 +259,12 @@ _PATH: Final = r"(\S*\$?\S+)"
 INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"set (\w+) to its current value from the secret manager(?:, whole and unchanged)?": Operator.set_current,
     r"set (\w+) and (\w+), each to its own value from the secret manager": Operator.set_both,
-    r"set (\w+) without the (newline|blank|quotes|= signs at the end)": Operator.set_without,
+    r"set (\w+) without the (newline|blank|quotes)": Operator.set_without,
     r"set (\w+) to the content of the file in \w+": Operator.set_from_file,
-    r"set (\w+) to the date of the last rotation plus (\d+) days": Operator.after_last_rotation,
-    r"set (\w+) to the new key from the secret manager; if there is none, run robodj-secretguard rotate plan (\S+)": (
-        Operator.set_new
-    ),
-    r"set (\w+) to it": Operator.set_stored,
+    r"set (\w+) to the time of the last rotation plus (\d+) days, like \S+": Operator.after_last_rotation,
+    r"set (\w+) to the new key from .*; if there is none, run \S+ rotate plan (\S+) .*": Operator.set_new,
+    r"set (\w+) to the current value there": Operator.set_current,
+    r"set (\w+) to the earlier of both": Operator.set_earlier,
     r"set (\w+)=(\w+)": Operator.protect,
     r"(?:to serve, )?leave out exec --ephemeral": Operator.nothing,
     r"set the keys from the secret manager": lambda operator: operator.set_both(V1, V2),
@@ -281,21 +272,22 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"unset (\w+|that variable)": Operator.unset,
     r"(\w+) is set": Operator.nothing,
     r"rename (\w+|that variable) to (\w+)": Operator.rename,
-    r"write the instant in (\w+) like 2027-01-31T09:00:00Z": Operator.write_instant,
+    r"write it in (\w+) like 2027-01-31T09:00:00Z": Operator.write_instant,
     r"compare them with the secret manager; set each to its own value there; if they are equal there, rotate each": (
         Operator.compare_each
     ),
     r"compare (?:the key|it) with (the secret manager|version control)": Operator.compare,
-    r"store this key in the secret manager( as an old version)?, if it is not there": Operator.store,
+    r"keep its key in the secret manager as an old version": Operator.store,
+    r"make sure the secret manager has its key": Operator.store,
     r"remove the (\w+) from (\S+)": Operator.remove_from,
     r"delete it": Operator.delete_it,
     r"delete (\S+)": Operator.delete,
-    r"run robodj-secretguard rotate plan (\S+?)(?: before then)?": Operator.rotate,
+    r"(?:before then, )?run robodj-secretguard rotate plan (\S+?)(?: and follow its steps)?": Operator.rotate,
     r"run namei -l \"?([^\s\"]+)\"?": Operator.namei,
     r"chmod o-w each directory ending in rwx": Operator.close_directories,
     r"if you keep the file": Operator.nothing,
     r"run (chmod [^,;]+)": Operator.shell,
-    r"make the service's user the owner of (\S+)": Operator.own,
+    r"make the service's user its owner": Operator.nothing,
     r"save (\S+) as UTF-8 without changing the key": Operator.save_as_utf_8,
     r"leave only the key in (\S+)": Operator.leave_key,
     r"replace (lines? [\d, ]+) by the copy in version control; keep the (\w+)": Operator.restore_lines,
@@ -305,7 +297,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"restore the directory config from version control": Operator.restore_directory,
     r"restore (\S+) from version control": Operator.restore,
     r"add its lines to (\S+)": Operator.add_lines,
-    r"first do what the (?:setting alert|near-miss warning) says": Operator.nothing,
+    r"first do what the (?:setting alert|near-miss warning|alert about its value) says": Operator.nothing,
     r"change to the service's directory": lambda operator: os.chdir(operator.service.root),
     r"start again": Operator.nothing,
 }
@@ -313,7 +305,8 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
 
 SET: Final = f"set {V2} to its current value from the secret manager"
 PLAN: Final = "run robodj-secretguard rotate plan secret_v2.key"
-STORE: Final = "store this key in the secret manager"
+STORE: Final = "keep its key in the secret manager as an old version, then delete"
+MOVE: Final = f"make sure the secret manager has its key; set {V2} to the current value there; delete {FILE}"
 K2: Final = "ALERT: secret_v2.key: "
 W2: Final = "WARNING: secret_v2.key: "
 CLOSE: Final = "chmod o-w each directory ending in rwx"
@@ -416,7 +409,7 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "padding": (
         given("{}==".format),
         f"{K2}format: {V2} has = padding at the end",
-        f"set {V2} without the = signs at the end",
+        f"{SET}, whole and unchanged",
     ),
     "truncated": (
         given(lambda key: key[:100]),
@@ -435,13 +428,13 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "swapped": (
         lambda service: service.environ.update({V1: service.manager[V2], V2: service.manager[V1]}),
-        f"{K2}format: {V2} looks like secret.key: 43 characters, not 86 or more; are the two swapped?",
+        f"{K2}format: {V2} has 43 characters, like secret.key; are the two swapped?",
         f"set {V2} and {V1}, each to its own value from the secret manager",
     ),
     "not random": (
         sets(**{V2: NOT_RANDOM}),
         f"{K2}weak: {V2} is clearly not random: it has fewer than 16 distinct characters",
-        PLAN,
+        f"{PLAN} and follow its steps",
     ),
     "shared": (
         lambda service: service.environ.update({V1: service.manager[V2]}),
@@ -461,27 +454,27 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "expires soon": (
         lambda service: [each.update({E2: marker(5 * DAY)}) for each in (service.manager, service.environ)],
         f"{W2}expiring: the key expires at 2026-12-06T12:00:00Z, within 5 days ({E2})",
-        f"{PLAN} before then",
+        f"before then, {PLAN} and follow its steps",
     ),
     "expires too late": (
         sets(**{E2: marker(300 * DAY)}),
         f"{W2}cadence: {E2} is 2027-09-27T12:00:00Z, more than 30 days ahead",
-        f"set {E2} to the date of the last rotation plus 30 days",
+        f"set {E2} to the time of the last rotation plus 30 days, like 2027-01-31T09:00:00Z",
     ),
     "marker without a timezone": (
         sets(**{E2: "2026-12-21T12:00:00"}),
         f"{K2}expiry-marker: {E2} has no timezone",
-        f"write the instant in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
+        f"write it in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
     ),
     "marker without a time": (
         sets(**{E2: "2026-12-21"}),
         f"{K2}expiry-marker: {E2} has no time and no timezone",
-        f"write the instant in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
+        f"write it in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
     ),
     "marker in seconds": (
         sets(**{E2: "1797854400"}),
-        f"{K2}expiry-marker: {E2} is not an ISO-8601 instant",
-        f"write the instant in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
+        f"{K2}expiry-marker: {E2} is not a valid instant",
+        f"write it in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
     ),
     "clock": (
         lambda service: setattr(service, "now", datetime.fromisoformat("2026-10-01T00:00:00Z")),
@@ -491,12 +484,12 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "revoked": (
         lambda service: revoked(service, has_new=True),
         f"{K2}revoked: the key is revoked: FINGERPRINT is on the revocation list",
-        f"set {V2} to the new key from the secret manager; if there is none, {PLAN}",
+        f"set {V2} to the new key from the secret manager; if there is none, {PLAN} first",
     ),
     "revoked, without a new key": (
         lambda service: revoked(service, has_new=False),
         f"{K2}revoked: the key is revoked: FINGERPRINT is on the revocation list",
-        f"set {V2} to the new key from the secret manager; if there is none, {PLAN}",
+        f"set {V2} to the new key from the secret manager; if there is none, {PLAN} first",
     ),
     "entries of the variable": (
         entries,
@@ -526,7 +519,7 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "typo of a switch that is set": (
         sets(**{"ROBODJ_PROTECTED_ENVS": "true", PROTECTED: "true"}),
         f"ALERT: near-miss: ROBODJ_PROTECTED_ENVS is not read; did you mean {PROTECTED}?",
-        f"unset ROBODJ_PROTECTED_ENVS; {PROTECTED} is set",
+        f"unset ROBODJ_PROTECTED_ENVS and set {PROTECTED}=true",
     ),
     "typo of a switch that may hold a key": (
         sets(ROBODJ_PROTECTED_QZX="true"),
@@ -546,7 +539,7 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "typo of a marker that is set": (
         sets(**{f"{V2}_EXPIRES": marker(DAY)}),
         f"{K2}near-miss: {V2}_EXPIRES is not read; did you mean {E2}?",
-        f"unset {V2}_EXPIRES; {E2} is set",
+        f"set {E2} to the earlier of both, then unset {V2}_EXPIRES",
     ),
     "typo of a key that is set": (
         sets(**{f"{V2}S": "x"}),
@@ -648,32 +641,32 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "in use": (
         lambda service: service.file(),
         f"{W2}file-fallback: the key comes from the fallback file {FILE}",
-        f"{STORE}, if it is not there; then set {V2} to it, and delete {FILE}",
+        MOVE,
     ),
     "in use, and not in the secret manager": (
         lambda service: service.file(good_keys()[V2]),
         f"{W2}file-fallback: the key comes from the fallback file {FILE}",
-        f"{STORE}, if it is not there; then set {V2} to it, and delete {FILE}",
+        MOVE,
     ),
     "not in use": (
         Service.old_key,
         f"{W2}file-stale: {FILE} has a key, but {V2} is used",
-        f"{STORE} as an old version, if it is not there; then delete {FILE}",
+        f"{STORE} {FILE}",
     ),
     "in a protected environment": (
         lambda service: service.old_key(**{PROTECTED: "true"}),
         f"{K2}file-present: {FILE} has a key, but fallback files are off",
-        f"{STORE} as an old version, if it is not there; then delete {FILE}",
+        f"{STORE} {FILE}",
     ),
     "readable by others": (
         lambda service: service.file(mode=0o664),
         f"{W2}file-fallback: the key comes from the fallback file {FILE}",
-        f"{STORE}, if it is not there; then set {V2} to it, and delete {FILE}",
+        MOVE,
     ),
     "another ending": (
         lambda service: (service.file(name="secret_v2.key.txt"), service.environ.update({V2: service.manager[V2]})),
-        f"{W2}near-miss: {FILE}.txt is not read; did you mean {FILE}?",
-        f"{STORE}, if it is not there; then set {V2} to it, and delete {FILE}.txt",
+        f"{W2}near-miss: {FILE}.txt is not read; did you mean secret_v2.key?",
+        f"{STORE} {FILE}.txt",
     ),
     "file of a variable": (
         lambda service: service.environ.update({f"{V2}_FILE": str(service.file(name="mounted"))}),
@@ -712,8 +705,8 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "list with another ending": (
         lambda service: put(service.config / f"{LIST}.txt", f"{SPARE}\n", 0o644),
-        f"ALERT: near-miss: ${DIRECTORY}/{LIST}.txt is not read; did you mean ${DIRECTORY}/{LIST}?",
-        f"add its lines to ${DIRECTORY}/{LIST}, then delete it",
+        f"ALERT: near-miss: ${DIRECTORY}/{LIST}.txt is not read; did you mean {LIST}?",
+        f"add its lines to ${DIRECTORY}/{LIST}, then delete ${DIRECTORY}/{LIST}.txt",
     ),
     "no config directory": (
         lambda service: (service.environ.pop(V2), service.config.rename(service.root / "elsewhere")),
@@ -751,3 +744,18 @@ class TestLiteralOperator:
         assert [each.lines for each in service.report().findings if each.check != "file-fallback"] == []
         assert {name: service.environ.get(name, value) for name, value in service.manager.items()} == service.manager
         assert before <= {*service.manager.values(), *service.kept}
+
+    @pytest.mark.parametrize("fault", FILES)
+    def test_each_length(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+        """The lines also fit where the model names the directory, as the README advises."""
+        service = Service(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        FILES[fault][0](service)
+
+        class Declared(service.model, config_dir=service.config):  # type: ignore[name-defined, misc, call-arg]
+            pass
+
+        environ = {name: value for name, value in service.environ.items() if name != DIRECTORY}
+        lines = [each.lines for each in check(Declared, environ=environ, now=service.now).findings]
+        assert max((len(one) for one, _ in lines), default=0) <= MOST_WHAT
+        assert max((len(two) for _, two in lines), default=0) <= MOST_FIX

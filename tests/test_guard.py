@@ -234,7 +234,7 @@ class TestRefuses:
         ended = call("warned", model)
         assert (ended.status, ended.err) == (3, "")
         findings = ended.out.splitlines()[:-1:2]
-        assert sorted(each.split(": the check")[0] for each in findings if "internal" in each) == [
+        assert [each.split(": a validator")[0] for each in findings if "internal" in each] == [
             f"ALERT: {secret}internal"
         ]
         assert len(findings) == 2
@@ -379,6 +379,20 @@ HALVES = {
 }
 
 
+BLOCKED = """
+import os, sys
+sys.modules["robodj_secretguard.guard"].WRITE_SECONDS = 0.1
+ends = os.pipe()
+os.set_blocking(ends[1], False)
+try:
+    while os.write(ends[1], bytes(4096)): pass
+except BlockingIOError:
+    os.set_blocking(ends[1], True)
+for number in (1, 2):
+    os.dup2(ends[1], number)
+"""
+
+
 @needs_fork
 class TestEndsAtOnce:
     """If the host could catch the SystemExit, the process ends at once, after the lines are written."""
@@ -409,6 +423,11 @@ class TestEndsAtOnce:
         assert (ran.status, ran.out) == (3, "")
         assert_alert_lines(ran.err)
         assert "what the host had to say" in (tmp_path / "memory.log").read_text(encoding="utf-8")
+
+    def test_streams_that_block(self, tmp_path: Path) -> None:
+        """If nobody reads the full pipes behind both streams, the process ends nevertheless."""
+        ran = run_copy(f"{GUARD}{BLOCKED}{THREAD}{SERVED}", BAD, tmp_path)
+        assert ran == Ran(3, "", "")
 
     def test_how_long_it_waits(self) -> None:
         """The flush takes at most two seconds: less than the stop timeout of supervisors, and enough for a queue."""

@@ -88,14 +88,16 @@ class TestOrder:
         assert checker(dict(reversed(environ.items()))) == report
 
     def test_further_findings(self, checker: Checker) -> None:
-        """A finding that is added later is sorted in, and an alert makes its secret unusable."""
+        """Later findings are sorted in. An alert makes its secret unusable, and `internal` does that to all."""
         report = checker(good_keys() | {f"{V1}S": "x", f"{V2}S": "x"})
-        further = [(Check.INTERNAL, Severity.ALERT, K2), (Check.SETTING, Severity.ALERT, None)]
+        further = [(Check.REVOKED, Severity.ALERT, K2), (Check.SETTING, Severity.ALERT, None)]
         more = with_findings(report, [*(a_finding(*each) for each in further), a_finding(Check.CADENCE, Severity.NOTE)])
         assert found(more) == [
-            *(("setting", None), ("near-miss", K1), ("cadence", K1), ("near-miss", K2), ("internal", K2)),
+            *(("setting", None), ("near-miss", K1), ("cadence", K1), ("revoked", K2), ("near-miss", K2)),
         ]
         assert [status.usable for status in more.secrets] == [True, False]
+        failed = with_findings(report, [a_finding(Check.INTERNAL, Severity.ALERT, K2)])
+        assert [status.usable for status in failed.secrets] == [False, False]
         assert [len(each) for each in (more.alerts, more.warnings, report.alerts)] == [2, 2, 0]
         assert (report.ok, more.ok) == (True, False)
         assert with_findings(report, [a_finding(Check.CADENCE, Severity.NOTE)]).ok

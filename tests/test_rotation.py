@@ -306,7 +306,7 @@ class TestPlan:
             records,
             now=NOW,
             delivered=delivered,
-            passes=True,
+            refused=False,
             environment=environment,
             who=("--operator", "dana o'neil"),
             options=("--model", "m:C"),

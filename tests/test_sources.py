@@ -257,7 +257,7 @@ class TestKeyFiles:
         assert (reading.value, reading.used.text.unsafe, reading.used.fix) == (SealedStr(key), (), "")
 
     @root_only
-    @pytest.mark.parametrize(("mode", "mode_of_directory"), [(0o600, 0o700), (0o600, 0o755), (0o000, 0o755)])
+    @pytest.mark.parametrize(("mode", "mode_of_directory"), [(0o600, 0o755), (0o000, 0o755)])
     def test_the_fix_of_permissions_is_enough(self, mode: int, mode_of_directory: int) -> None:
         """After the fix, the user of the service can read the key: neither the file nor its directory prevents it."""
         key = good_keys()[V1]
@@ -277,6 +277,18 @@ class TestKeyFiles:
                 Path(directory).chmod(0o711)
         assert [each.used.text.unreadable for each in readings] == [(NOT_ALLOWED,), ()]
         assert [each.value for each in readings] == [None, SealedStr(key)]
+
+    @root_only
+    def test_a_directory_that_cannot_be_entered(self) -> None:
+        """It is one fault of the set-up: no file below it is reported."""
+        with tempfile.TemporaryDirectory() as directory:
+            put(Path(directory) / "secret.key", good_keys()[V1])
+            os.seteuid(65534)
+            try:
+                reading = first({}, config_dir=directory)
+            finally:
+                os.seteuid(0)
+        assert (reading.setup.directory_fault, reading.used.text) == (NOT_ALLOWED, NO_TEXT)
 
     @pytest.mark.parametrize("make", [Path.mkdir, pytest.param(lambda path: path.symlink_to(path), marks=posix_only)])
     def test_the_fix_of_what_cannot_be_read(self, config: Path, make: Callable[[Path], None]) -> None:
@@ -404,7 +416,7 @@ class TestDirectory:
             ("file", "is not a directory"),
             ("a\0b", "cannot be read"),
             ("directory", ""),
-            pytest.param("file/config", "cannot be read", marks=posix_only),
+            pytest.param("file/config", "is not a directory", marks=posix_only),
             pytest.param("link", "is a broken link", marks=posix_only),
             pytest.param("loop", "cannot be read", marks=posix_only),
         ],

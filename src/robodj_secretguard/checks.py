@@ -16,7 +16,6 @@ from robodj_secretguard.material import (
     BLANK,
     FORM,
     NEWLINE,
-    PADDING,
     QUOTES,
     canonical,
     fingerprint,
@@ -47,8 +46,9 @@ from robodj_secretguard.sources import (
     parse_marker,
     shown_directory,
     shown_path,
+    within_config_dir,
 )
-from robodj_secretguard.textfile import NOT_ALLOWED, OWNED
+from robodj_secretguard.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, OWNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -151,6 +151,9 @@ def _rotate(policy: SecretPolicy) -> str:
     return f"run robodj-secretguard rotate plan {policy.name}"
 
 
+_FOLLOW: Final = "and follow its steps"
+
+
 def _file_unsafe(reading: Reading) -> Problems:
     if why := reading.used.text.unsafe:
         yield Problem(f"{reading.used.location} {_listed(why, most=1)}", reading.used.fix)
@@ -168,21 +171,19 @@ def _placeholder(reading: Reading) -> Problems:
 
 
 def _format(reading: Reading) -> Problems:
-    if not reading.found:
-        return
-    if reading.value is None:
-        where = reading.used.location
+    value, where = reading.value, reading.used.location
+    if value is not None and (defects := format_defects(value.get_secret_value(), reading.policy.material)):
+        yield _malformed(reading, value, defects)
+    if value is None and reading.found:
         what = f"{where} has {len(reading.used.text.lines)} lines, not 1 (without blank lines and comments)"
         yield Problem(what, f"{_set_current(reading.policy)}, then delete {where}")
-    elif defects := format_defects(reading.value.get_secret_value(), reading.policy.material):
-        yield _malformed(reading, reading.value, defects)
 
 
 def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Problem:
     policy, where = reading.policy, reading.used.location
     others = [each for each in reading.setup.policies if each is not policy]
     if other := next((each for each in others if has_shape(value.get_secret_value(), each.generator)), None):
-        what = f"{where} looks like {other.name}: {defects[0]}; are the two swapped?"
+        what = f"{where} has {defects[0].split(', ')[0]}, like {other.name}; are the two swapped?"
         fix = f"set {policy.variable} and {other.variable}, each to its own value from the secret manager"
         return Problem(what, fix)
     fix = f"{_set_current(policy)}, whole and unchanged"
@@ -198,20 +199,20 @@ _WITHOUT: Final = {
     NEWLINE: ("the newline", " (printf %s writes none; echo does)"),
     BLANK: ("the blank", ""),
     QUOTES: ("the quotes", " (docker --env-file keeps them)"),
-    PADDING: ("the = signs at the end", ""),
 }
 """What to remove from a value that is otherwise a key, and where it usually comes from."""
 
 
 def _weak(reading: Reading) -> Problems:
     if reading.value is not None and (why := weakness(reading.value.get_secret_value())):
-        yield Problem(f"{reading.used.location} is clearly not random: it has {why}", _rotate(reading.policy))
+        what = f"{reading.used.location} is clearly not random: it has {why}"
+        yield Problem(what, f"{_rotate(reading.policy)} {_FOLLOW}")
 
 
 def _revoked(reading: Reading) -> Problems:
     policy, revoked = reading.policy, reading.setup.revocation.fingerprints
     if revoked and reading.value is not None and fingerprint(reading.value) in revoked:
-        fix = f"set {policy.variable} to the new key from the secret manager; if there is none, {_rotate(policy)}"
+        fix = f"set {policy.variable} to the new key from the secret manager; if there is none, {_rotate(policy)} first"
         yield Problem(f"the key is revoked: {fingerprint(reading.value)} is on the revocation list", fix)
 
 
@@ -253,8 +254,8 @@ def _expiry_marker(reading: Reading) -> Problems:
     name, marker = reading.policy.expiry_variable, reading.marker
     if reading.found and marker is not None and reading.expires_at is None:
         completed = ((SealedStr(marker.get_secret_value() + rest), why) for rest, why in _INCOMPLETE_MARKERS.items())
-        why = next((why for text, why in completed if parse_marker(text)), "is not an ISO-8601 instant")
-        yield Problem(f"{name} {why}", f"write the instant in {name} like 2027-01-31T09:00:00Z (Z is UTC)")
+        why = next((why for text, why in completed if parse_marker(text)), "is not a valid instant")
+        yield Problem(f"{name} {why}", f"write it in {name} like 2027-01-31T09:00:00Z (Z is UTC)")
 
 
 _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time and no timezone"}
@@ -283,7 +284,7 @@ def _expiring(reading: Reading) -> Problems:
         days = -(-left // timedelta(days=1))
         within = f"within {days} day{'s' if days > 1 else ''}"
         what = f"the key expires at {iso_utc(reading.expires_at)}, {within} ({policy.expiry_variable})"
-        yield Problem(what, f"{_rotate(policy)} before then")
+        yield Problem(what, f"before then, {_rotate(policy)} {_FOLLOW}")
 
 
 def _cadence(reading: Reading) -> Problems:
@@ -292,35 +293,25 @@ def _cadence(reading: Reading) -> Problems:
         name, days = policy.expiry_variable, policy.cadence.days
         yield Problem(
             f"{name} is {iso_utc(reading.expires_at)}, more than {days} days ahead",
-            f"set {name} to the date of the last rotation plus {days} days",
+            f"set {name} to the time of the last rotation plus {days} days, like 2027-01-31T09:00:00Z",
         )
 
 
 def _file_fallback(reading: Reading) -> Problems:
     if reading.used.is_break_glass and reading.found:
         policy, where = reading.policy, reading.used.location
-        sound = reading.value is not None and is_sound(reading.value.get_secret_value(), policy.material)
-        fix = _move(reading, where) if sound else f"{_set_current(policy)}, then delete {where}"
+        fix = "first do what the alert about its value says, then start again"
+        if reading.value is not None and is_sound(reading.value.get_secret_value(), policy.material):
+            stored = "make sure the secret manager has its key"
+            fix = f"{stored}; set {policy.variable} to the current value there; delete {where}"
         yield Problem(f"the key comes from the fallback file {where}", fix)
 
 
-def _move(reading: Reading, where: str) -> str:
-    """Return the fix that moves a key from a file to the environment, without the risk of losing it."""
-    return f"{_STORE}, if it is not there; then set {reading.policy.variable} to it, and delete {where}"
-
-
-_STORE: Final = "store this key in the secret manager"
-
-
 def _file_permissions(reading: Reading) -> Problems:
-    if not reading.found:
-        return
-    where, text = reading.used.location, reading.used.text
-    if lax := (*text.lax, *text.lax_directories):
-        fixes = [f"make the service's user the owner of {where}"] if OWNED in lax else []
-        fixes += [f"run chmod 600 {in_command(where)}"] if lax != (OWNED,) else []
-        fix = f"if you keep the file, {', then '.join(fixes)}"
-        if text.lax_directories:
+    if reading.found and (lax := reading.used.text.lax + reading.used.text.lax_directories):
+        where = reading.used.location
+        fix = f"if you keep the file, make the service's user its owner, then run chmod 600 {in_command(where)}"
+        if reading.used.text.lax_directories:
             fix = f"{_set_current(reading.policy)}, then take the file out of the read-only mount"
         yield Problem(f"{where} {_listed(lax, most=1)}", fix)
 
@@ -336,11 +327,12 @@ def _file_stale(reading: Reading) -> Problems:
 def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
     for offer in [each for each in reading.offers if each.is_break_glass and each.is_off is is_off]:
         if offer is not reading.used and holds_key_material(offer.text):
-            what = "cannot be read and may have a key" if offer.text.unreadable else "has a key"
-            # Never as the current version: another key is in use.
-            as_what = "" if reading.used is NOTHING else " as an old version"
-            fix = f"{_STORE}{as_what}, if it is not there; then delete {offer.location}"
-            yield Problem(f"{offer.location} {what}, but {why}", fix, offer.source)
+            what = "may have a key (it cannot be read)" if offer.text.unreadable else "has a key"
+            yield Problem(f"{offer.location} {what}, but {why}", _STORE.format(offer.location), offer.source)
+
+
+# Never as the current version: the secret manager may have a newer key.
+_STORE: Final = "keep its key in the secret manager as an old version, then delete {}"
 
 
 def holds_key_material(file: TextFile) -> bool:
@@ -352,15 +344,14 @@ def _near_miss(reading: Reading) -> Problems:
     yield from _misspelled(reading.setup, reading.policy)
     for offer in reading.offers:
         if offer.is_break_glass and offer.text.misnamed:
-            where = f"{offer.location}.txt" if " in " not in offer.location else "the .txt file"
-            yield from _misnamed(reading.setup, reading.policy.file, _move(reading, where), Severity.WARNING)
+            yield from _misnamed(reading.setup, reading.policy.file, _STORE, Severity.WARNING)
 
 
 def _near_miss_of_setup(setup: Setup) -> Problems:
     yield from _misspelled(setup, None)
     if any(file.misnamed for file in setup.lists):
         where = shown_path(REVOKED_FILE, setup.directory_named_by)
-        yield from _misnamed(setup, REVOKED_FILE, f"add its lines to {where}, then delete it", None)
+        yield from _misnamed(setup, REVOKED_FILE, f"add its lines to {where}, then delete {{}}", None)
 
 
 def _misspelled(setup: Setup, policy: SecretPolicy | None) -> Problems:
@@ -374,10 +365,13 @@ def _misspelled(setup: Setup, policy: SecretPolicy | None) -> Problems:
 
 def _fix_of_name(miss: NearMiss) -> str:
     meant, name = miss.meant.name, miss.name or "that variable"
-    if miss.is_meant_set:
-        fix = f"unset {name}; {meant} is set"
-    elif meant in _PROTECTIVE:
+    if meant in _PROTECTIVE:  # whatever either of them says
         fix = f"unset {name} and {_PROTECTIVE[meant]}"
+    elif meant == REVOKED_FINGERPRINTS and not name.endswith("_FILE"):
+        fix = f"add its fingerprints to {meant}, then unset {name}"
+    elif miss.is_meant_set:
+        earlier = f"set {meant} to the earlier of both, then unset {name}"
+        fix = earlier if miss.meant.expires else f"unset {name}; {meant} is set"
     elif meant == EPHEMERAL:
         fix = f"unset {name} (exec --ephemeral makes temporary keys)"
     elif name == f"{meant}_FILE":
@@ -400,9 +394,9 @@ _WHO_MAY: Final = {
 def _misnamed(setup: Setup, file: str, fix: str, severity: Severity | None) -> Problems:
     """Yield the problem of a file to which an editor added `.txt`."""
     if f"{file}.txt" not in {each.file for each in setup.policies}:
-        where = shown_path(file, setup.directory_named_by)
-        other = shown_path(f"{file}.txt", setup.directory_named_by)
-        yield Problem(f"{other} is not read; did you mean {where}?", fix, f"file:{file}", severity)
+        where = shown_path(f"{file}.txt", setup.directory_named_by)
+        what = f"{where} is not read; did you mean {within_config_dir(file)}?"
+        yield Problem(what, fix.format(where), f"file:{file}", severity)
 
 
 def _setting(setup: Setup) -> Problems:
@@ -427,8 +421,11 @@ def unusable_directories(setup: Setup) -> Problems:
             fix = _FIX_OF_DIRECTORY[named_by]
             if fault == WORKING_DIRECTORY_DELETED:
                 fix = "change to the service's directory, then start again"
+            elif fault == NOT_ALLOWED:
+                fix = "let the service's user enter that directory and each directory above"
             source = "environment" if named_by == "environment" else "none"
-            yield Problem(f"the config directory {shown_directory(named_by)} {fault}", fix, source)
+            what = "" if named_by == "model" else "the config directory "
+            yield Problem(f"{what}{shown_directory(named_by)} {fault}", fix, source)
 
 
 def _revocation_list(setup: Setup) -> Problems:
@@ -467,9 +464,16 @@ def _lists_of_others(setup: Setup) -> Problems:
     for number, file in enumerate(setup.lists):
         if why := (*file.lax_directories, *file.foreign):
             where = shown_path(REVOKED_FILE, "model" if number else setup.directory_named_by)
-            what = f"{where if file.exists else f'the place of {where}'} {_listed(why, most=1)}"
-            fix = f"make root the owner of {where} and of each directory above it, and the only one who can write them"
-            yield Problem(what, fix, f"file:{REVOKED_FILE}")
+            what = f"{where if file.exists else f'the path {where}'} {_listed(why, most=1)}"
+            fix = _FIX_OF_WAY.get(why[0], f"put {where} into the image, not into a volume that others can write")
+            yield Problem(what, fix.format(where), f"file:{REVOKED_FILE}")
+
+
+_FIX_OF_WAY: Final = {
+    OWNED: "make root or the service's user the owner of {}",
+    IN_OWNED: "make root or the service's user the owner of the directory of {}",
+    BELOW_OWNED: "move the config directory to a path where root owns each directory above it",
+}
 
 
 def revocation_list_problems(setup: Setup) -> list[Problem]:
@@ -488,8 +492,11 @@ def _ephemeral(setup: Setup) -> Problems:
 
 
 def internal(error_type: str) -> Problem:
-    """Return the problem of a check that ended with an error of this type."""
-    fix = "check the service's own validators and arguments of guard(); if it has none, report a bug"
+    """Return that a check itself failed, with an error of this type."""
+    if error_type == "ValidationError":  # only validators of the host raise it
+        fix = "correct the validators of the model; they run only on values that passed every check"
+        return Problem(f"a validator of the model failed ({error_type}), so nothing is verified", fix, "none")
+    fix = "check the arguments of guard() and the validators of the model; if they are right, report a bug"
     return Problem(f"the check itself failed ({error_type}), so nothing is verified", fix, "none")
 
 
@@ -1081,7 +1088,10 @@ CHECKS: Final = (
                 "Rename the variable to the name in the finding, unless it ends with _FILE. Give a switch its safe"
                 " value: ROBODJ_PROTECTED_ENV=true, ROBODJ_ALLOW_FILE_SECRET_FALLBACK=false."
             ),
-            "If the right variable is set too: unset the misspelled one.",
+            (
+                "If the right variable is set too: keep the protective value or the earlier time. Then unset the"
+                " misspelled variable."
+            ),
             "On a developer's machine and in tests, ROBODJ_PROTECTED_ENV may be false.",
             "ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true is for an emergency on a developer's machine only.",
             (

@@ -145,7 +145,15 @@ def write_line(stream: TextIO | None, line: str, *, end: str = "\n") -> bool:
     if stream is None:
         return False
     try:
-        stream.write(f"{line}{end}")
+        raw = getattr(stream, "buffer", None)
+        if isinstance(raw, io.RawIOBase):  # unbuffered: its text layer ignores what was not written
+            rest = f"{line}{end}".encode("ascii", "backslashreplace")
+            while rest and (written := raw.write(rest)):
+                rest = rest[written:]
+            if rest:
+                return False
+        else:
+            stream.write(f"{line}{end}")
         stream.flush()
     except BaseException:  # noqa: BLE001 - a host's stream may raise anything
         return False

@@ -26,6 +26,8 @@ REFUSED: Final = 3
 """At this status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""
 REFUSED_UNDER_RELOADER: Final = 4
 """The status in the child of the autoreloader of Werkzeug, Django or Bottle, where 3 means "reload"."""
+WRITE_SECONDS: Final = 5.0
+"""The time limit for a whole refusal that ends the process at once, if the lines cannot be written."""
 FLUSH_SECONDS: Final = 2.0
 """How long a refusal waits for the logging handlers before it ends the process."""
 
@@ -212,9 +214,13 @@ def guard(
         status = required_status or _status_by_default()
         refusal = SystemExit(status)  # here, as a signal handler may raise after any call
         refusal.add_note(_NOTHING_VERIFIED if report is None else _summary(report))
+        is_swallowed = contain(_is_swallowed)
+        if is_swallowed is not False:
+            contain(lambda: _exit_later(WRITE_SECONDS, status))
         if report is None or not _write(report, logger, report.refusal("refused to start", status), status):
             write_line(getattr(sys, "stderr", None), _NOTHING_VERIFIED)
-        _exit_where_swallowed(status)
+        if is_swallowed is not False:
+            _exit_now(status)
     except BaseException:  # noqa: BLE001 - there is no better way to end
         os._exit(status)
     try:
@@ -257,15 +263,29 @@ def _valid_status(status: int | None) -> int | None:
     return status
 
 
-def _exit_where_swallowed(status: int) -> None:
-    """End the process at once where a `SystemExit` could be swallowed, and the service would run."""
-    swallowed = threading.current_thread() is not threading.main_thread() or _is_event_loop_running()
-    # Not in a run of pytest with this library's plugin: a test may expect the `SystemExit`.
-    if swallowed and contain(lambda: sys.modules["pytest_robodj_secretguard"].is_running()) is not True:  # noqa: PLW0108
-        try:
-            _flush_at_most(FLUSH_SECONDS)
-        finally:
-            os._exit(status)
+def _is_swallowed() -> bool:
+    """Check whether a `SystemExit` could be swallowed here, and the service would run."""
+    if threading.current_thread() is threading.main_thread() and not _is_event_loop_running():
+        return False
+    # In a run of pytest with this library's plugin, a test may expect the `SystemExit`.
+    return contain(lambda: sys.modules["pytest_robodj_secretguard"].is_running()) is not True  # noqa: PLW0108
+
+
+def _exit_later(seconds: float, status: int) -> None:
+    """End the process after some time, even if the lines cannot be written: a full pipe blocks."""
+
+    def exit_after() -> None:
+        threading.Event().wait(seconds)
+        os._exit(status)
+
+    threading.Thread(target=exit_after, daemon=True).start()
+
+
+def _exit_now(status: int) -> None:
+    try:
+        _flush_at_most(FLUSH_SECONDS)
+    finally:
+        os._exit(status)
 
 
 def _is_event_loop_running() -> bool:

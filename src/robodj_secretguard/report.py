@@ -294,7 +294,10 @@ def with_findings(report: Report, further: Iterable[Finding]) -> Report:
         (*report.findings, *further),
         key=lambda each: (rank.get(each.secret or "", -1), _ORDER[each.check]),
     )
-    if refused := {each.secret for each in findings if each.severity is Severity.ALERT}:
-        secrets = tuple(each._replace(usable=each.usable and each.secret not in refused) for each in report.secrets)
+    alerts = [each for each in findings if each.severity is Severity.ALERT]
+    if refused := {each.secret for each in alerts}:
+        nothing = any(each.check is Check.INTERNAL for each in alerts)
+        usable = [each.usable and not nothing and each.secret not in refused for each in report.secrets]
+        secrets = tuple(each._replace(usable=is_usable) for each, is_usable in zip(report.secrets, usable, strict=True))
         report = report._replace(secrets=secrets)
     return report._replace(findings=tuple(findings))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
@@ -370,11 +369,16 @@ def _reading(policy: SecretPolicy, setup: Setup, environment: Environment, sourc
 def _directory_fault(path: str) -> str | None:
     """Return why a directory cannot be used: `None` where it can, empty where the path does not exist."""
     try:
-        return None if stat.S_ISDIR(os.stat(path).st_mode) else "is not a directory"
+        os.stat(path and f"{path}/.")  # fails where this user may not enter it
+    except NotADirectoryError:
+        return "is not a directory"
+    except PermissionError:
+        return NOT_ALLOWED
     except FileNotFoundError:
         return "is a broken link" if os.path.islink(path) else _working_directory_fault()
     except (OSError, ValueError):
         return CANNOT_BE_READ
+    return None
 
 
 def _working_directory_fault() -> str:

@@ -215,7 +215,7 @@ def columns(rows: Sequence[Sequence[str]], width: float = math.inf) -> str:
     return "\n".join(_aligned(rows, width))
 
 
-def _aligned(rows: Sequence[Sequence[str]], width: float) -> list[str]:
+def _aligned(rows: Sequence[Sequence[str]], width: float, indent: str | None = None) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     fitting = len(widths)
     while fitting > 1 and sum(widths[:fitting]) + len(_GAP) * (fitting - 1) > width:
@@ -223,9 +223,10 @@ def _aligned(rows: Sequence[Sequence[str]], width: float) -> list[str]:
     lines = [_GAP.join(map(str.ljust, row[:fitting], widths[:fitting])).rstrip() for row in rows]
     if fitting == len(widths):
         return lines
-    indent = " " * (widths[0] + len(_GAP))
-    others = _aligned([row[fitting:] for row in rows], width - len(indent))
-    return [f"{line}\n{textwrap.indent(other, indent)}" for line, other in zip(lines, others, strict=True)]
+    if indent is None:  # the same for every further line
+        indent, width = " " * (widths[0] + len(_GAP)), width - widths[0] - len(_GAP)
+    others = _aligned([row[fitting:] for row in rows], width, indent)
+    return [f"{line}\n{indent}{other}" for line, other in zip(lines, others, strict=True)]
 
 
 def wrapped(text: str, indent: str, width: int = WIDTH) -> str:

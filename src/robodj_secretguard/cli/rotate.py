@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.checks import Problem
+from robodj_secretguard.checks import Problem, State
 from robodj_secretguard.cli.log import loaded, prepared, recorded_line, recorded_log, with_recorded
 from robodj_secretguard.cli.options import (
     OperationsLog,
@@ -313,13 +313,13 @@ def _plan(arguments: argparse.Namespace) -> Result:
     policy = policy_of(model, arguments.name)
     report = judged(arguments, model)
     recorded = recorded_log(arguments, model)
-    delivered = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
+    status = next((each for each in report.secrets if each.secret == policy.name), None)
     steps = plan(
         policy,
         recorded.records,
         now=datetime.now(UTC),
-        delivered=delivered,
-        passes=report.ok,
+        delivered=status.fingerprint if status else None,
+        refused=not report.ok and status is not None and status.state is not State.MISSING,
         environment=arguments.environment,
         who=(*option("--operator", arguments.operator or "YOUR-NAME"), *given(arguments, "ticket")),
         options=given(arguments, "config_dir", "model"),

@@ -22,7 +22,7 @@ from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, l
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.sources import Environment, within_config_dir
 from robodj_secretguard.textfile import text_of
-from robodj_secretguard.texts import PROGRAM
+from robodj_secretguard.texts import PROGRAM, is_free_text
 
 if TYPE_CHECKING:
     import argparse
@@ -120,7 +120,9 @@ def _scan(arguments: argparse.Namespace) -> Result:
 def _unreliable(setup: Setup, recorded: OperationsLog) -> Iterator[Unread]:
     """Yield the defects of the operations log and of the revocation list."""
     for why in recorded.defects:  # an incomplete last line or a wrong clock hides no record
-        yield Unread(OPERATIONS_LOG, why, matters=bool(recorded.log is None or recorded.log.damage))
+        # A hash in it looks like a key.
+        shown = why if is_free_text(why) else "it does not verify"
+        yield Unread(OPERATIONS_LOG, shown, matters=bool(recorded.log is None or recorded.log.damage))
     if not recorded.found and recorded.named_by is not None:
         yield Unread(OPERATIONS_LOG, f"{recorded.name} does not exist")
     for problem in revocation_list_problems(setup):

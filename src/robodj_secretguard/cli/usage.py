@@ -53,8 +53,9 @@ def refuse(
         if action.nargs == PARSER and value in action.choices:
             refuse(root, rest, action.choices[value])
         if action.choices and value not in action.choices:
-            is_command = action.nargs == PARSER
-            what = f"{prefix}unknown command" if is_command else f"{_words(action)[0]}: invalid value"
+            of_group = prefix if action.nargs == PARSER else ""
+            is_option, word = bool(action.option_strings), _words(action)[-1]
+            what = f"{_words(action)[0]}: invalid value" if is_option else f"{of_group}unknown {word.lower()}"
             fail(unknown(what, value, action.choices))
         missing = [each for each in missing if each is not action]
     if missing and missing[0].nargs == PARSER:

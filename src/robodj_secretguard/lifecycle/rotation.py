@@ -238,7 +238,7 @@ def plan(
     *,
     now: datetime,
     delivered: str | None,
-    passes: bool,
+    refused: bool,
     environment: str | None,
     who: Sequence[str],
     options: Sequence[str],
@@ -246,7 +246,8 @@ def plan(
 ) -> list[PlannedStep]:
     """Return the steps of a secret's rotation.
 
-    `delivered` is the fingerprint of the current key, where it is set here, and `passes` whether the check passes.
+    `delivered` is the fingerprint of the current key, if it is set here and valid. `refused` is whether a value is set
+    here and the check fails.
     `who` are the options for the operator and the ticket. `log_options` are for commands that use the log, `options`
     for every command.
     """
@@ -263,7 +264,7 @@ def plan(
     if in_force and in_force[-1] is here[-1]:
         since = iso_utc(in_force[0].recorded_at)
         first = PlannedStep(f"The current key is already recorded ({delivered}, since {since}). Continue.")
-    elif delivered and not passes:
+    elif refused:
         first = PlannedStep("The current key cannot be recorded, because the check fails. Continue.")
     else:
         text = f"Record the current key, where {policy.variable} is set. Only a recorded key can be revoked by name:"

@@ -29,7 +29,7 @@ def recorded_findings(
         more = f" (and {len(unlisted) - 1} more)" if len(unlisted) > 1 else ""
         message = f"{unlisted[0]} is recorded as revoked, but is not on the revocation list{more}"
         words = ("--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
-        remedy = f"run {command('revoke', *words)}"
+        remedy = f"run {command('revoke', *words)} (it adds the fingerprint again)"
         yield finding(policies, Check.REVOCATION_LIST, Problem(message, remedy, f"file:{REVOKED_FILE}"))
     by_name = {policy.name: policy for policy in policies}
     for status in report.secrets:
