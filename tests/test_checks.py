@@ -90,7 +90,7 @@ class TestTable:
         assert readme_with_table() == README.read_text(encoding="utf-8")
 
 
-CORRECT = "to the service's config directory; if it is, restore that from version control"
+CORRECT = "; if it is right, restore the directory from version control"
 DELETED = "cannot be found: the working directory was deleted"
 
 
@@ -101,8 +101,8 @@ class TestLines:
         ("named_by", "what", "fix"),
         [
             (None, "config", "restore the directory config from version control"),
-            ("environment", "$ROBODJ_CONFIG_DIR", f"set ROBODJ_CONFIG_DIR {CORRECT}"),
-            ("argument", "config_dir", f"set config_dir {CORRECT}"),
+            ("environment", "$ROBODJ_CONFIG_DIR", f"correct the path in ROBODJ_CONFIG_DIR{CORRECT}"),
+            ("argument", "config_dir", f"correct the path in config_dir{CORRECT}"),
             ("model", "the model's config_dir", "restore that directory from version control"),
         ],
     )

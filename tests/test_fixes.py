@@ -112,7 +112,7 @@ class Operator:
         self.environ[name] = self.environ[name].strip({"newline": "\n", "blank": " ", "quotes": '"'}[what])
 
     def set_from_file(self, name: str) -> None:
-        self.environ[name] = self.path(self.environ[f"{name}_FILE"]).read_text().strip()
+        self.environ[name] = self.path(self.environ.pop(f"{name}_FILE")).read_text().strip()
 
     def the_variable(self, name: str) -> str:
         """Return the variable. If the fix does not name it, search for the unknown name."""
@@ -260,7 +260,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"set (\w+) to its current value from the secret manager(?:, whole and unchanged)?": Operator.set_current,
     r"set (\w+) and (\w+), each to its own value from the secret manager": Operator.set_both,
     r"set (\w+) without the (newline|blank|quotes)": Operator.set_without,
-    r"set (\w+) to the content of the file in \w+": Operator.set_from_file,
+    r"unset \w+_FILE, and set (\w+) to the content of the file that it named": Operator.set_from_file,
     r"set (\w+) to the time of the last rotation plus (\d+) days, like \S+": Operator.after_last_rotation,
     r"set (\w+) to the new key from .*; if there is none, run \S+ rotate plan (\S+) .*": Operator.set_new,
     r"set (\w+) to the current value there": Operator.set_current,
@@ -273,9 +273,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"(\w+) is set": Operator.nothing,
     r"rename (\w+|that variable) to (\w+)": Operator.rename,
     r"write it in (\w+) like 2027-01-31T09:00:00Z": Operator.write_instant,
-    r"compare them with the secret manager; set each to its own value there; if they are equal there, rotate each": (
-        Operator.compare_each
-    ),
+    r"compare them with the secret manager, and set each to its own value; if the manager .*": (Operator.compare_each),
     r"compare (?:the key|it) with (the secret manager|version control)": Operator.compare,
     r"keep its key in the secret manager as an old version": Operator.store,
     r"make sure the secret manager has its key": Operator.store,
@@ -288,11 +286,11 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"if you keep the file": Operator.nothing,
     r"run (chmod [^,;]+)": Operator.shell,
     r"make the service's user its owner": Operator.nothing,
-    r"save (\S+) as UTF-8 without changing the key": Operator.save_as_utf_8,
+    r"save (\S+) as UTF-8, with mode 600, without changing the key": Operator.save_as_utf_8,
     r"leave only the key in (\S+)": Operator.leave_key,
-    r"replace (lines? [\d, ]+) by the copy in version control; keep the (\w+)": Operator.restore_lines,
-    r"replace (\w+ [\d, ]+) by the copy in the secret manager; keep the (\w+)": Operator.restore_entries,
-    r"set \w+ to the service's config directory; if it is, restore that from .*": Operator.correct_directory,
+    r"correct (lines? [\d, ]+) by the same entry in version control; keep the (\w+)": Operator.restore_lines,
+    r"correct (\w+ [\d, ]+) by the same entry in the secret manager; keep the (\w+)": Operator.restore_entries,
+    r"correct the path in \w+; if it is right, restore the directory from .*": Operator.correct_directory,
     r"restore that directory from version control": Operator.restore_directory,
     r"restore the directory config from version control": Operator.restore_directory,
     r"restore (\S+) from version control": Operator.restore,
@@ -305,7 +303,10 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
 
 SET: Final = f"set {V2} to its current value from the secret manager"
 PLAN: Final = "run robodj-secretguard rotate plan secret_v2.key"
-STORE: Final = "keep its key in the secret manager as an old version, then delete"
+COMPARE: Final = (
+    "compare them with the secret manager, and set each to its own value; if the manager has equal values, rotate each"
+)
+STORE: Final = "keep its key in the secret manager as an old version (not as the current one), then delete"
 MOVE: Final = f"make sure the secret manager has its key; set {V2} to the current value there; delete {FILE}"
 K2: Final = "ALERT: secret_v2.key: "
 W2: Final = "WARNING: secret_v2.key: "
@@ -439,12 +440,12 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "shared": (
         lambda service: service.environ.update({V1: service.manager[V2]}),
         f"{K2}shared: {V2} and {V1} are equal, or one contains the other",
-        "compare them with the secret manager; set each to its own value there; if they are equal there, rotate each",
+        COMPARE,
     ),
     "shared in the secret manager too": (
         lambda service: (service.manager.update({V1: service.manager[V2]}), service.environ.update(service.manager)),
         f"{K2}shared: {V2} and {V1} are equal, or one contains the other",
-        "compare them with the secret manager; set each to its own value there; if they are equal there, rotate each",
+        COMPARE,
     ),
     "expired": (
         lambda service: [each.update({E2: marker(-DAY)}) for each in (service.manager, service.environ)],
@@ -494,7 +495,7 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "entries of the variable": (
         entries,
         f"ALERT: revocation-list: entries 2, 3 of {REVOKED} are not fingerprints",
-        f"replace entries 2, 3 by the copy in the secret manager; keep the fingerprint ({FORM})",
+        f"correct entries 2, 3 by the same entry in the secret manager; keep the fingerprint ({FORM})",
     ),
     "switch of protection": (
         sets(**{PROTECTED: "ture"}),
@@ -601,12 +602,12 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "UTF-16": (
         lambda service: service.file(service.manager[V2].encode("utf-16")),
         f"{K2}file-unsafe: {FILE} is UTF-16, not UTF-8",
-        f"save {FILE} as UTF-8 without changing the key (PowerShell's > writes UTF-16)",
+        f"save {FILE} as UTF-8, with mode 600, without changing the key (PowerShell's > writes UTF-16)",
     ),
     "not UTF-8": (
         lambda service: service.file(b"# cl\xe9\n" + service.manager[V2].encode()),
         f"{K2}file-unsafe: {FILE} is not UTF-8",
-        f"save {FILE} as UTF-8 without changing the key",
+        f"save {FILE} as UTF-8, with mode 600, without changing the key",
     ),
     "too large": (
         lambda service: service.file(service.manager[V2] + "\n" * 5000),
@@ -671,12 +672,12 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "file of a variable": (
         lambda service: service.environ.update({f"{V2}_FILE": str(service.file(name="mounted"))}),
         f"{W2}near-miss: {V2}_FILE is not read; did you mean {V2}?",
-        f"set {V2} to the content of the file in {V2}_FILE, then unset {V2}_FILE",
+        f"unset {V2}_FILE, and set {V2} to the content of the file that it named",
     ),
     "line of the list": (
         lambda service: listing(service, "# ours\nsgfp1:0\n# theirs\n"),
         f"ALERT: revocation-list: line 2 of ${DIRECTORY}/{LIST} is not a fingerprint",
-        f"replace line 2 by the copy in version control; keep the fingerprint ({FORM})",
+        f"correct line 2 by the same entry in version control; keep the fingerprint ({FORM})",
     ),
     "list in UTF-16": (
         lambda service: listing(service, service.committed.encode("utf-16")),
@@ -711,12 +712,12 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "no config directory": (
         lambda service: (service.environ.pop(V2), service.config.rename(service.root / "elsewhere")),
         f"ALERT: setting: the config directory ${DIRECTORY} does not exist",
-        f"set {DIRECTORY} to the service's config directory; if it is, restore that from version control",
+        f"correct the path in {DIRECTORY}; if it is right, restore the directory from version control",
     ),
     "another config directory": (
         lambda service: service.environ.update({DIRECTORY: "/nowhere"}),
         f"ALERT: setting: the config directory ${DIRECTORY} does not exist",
-        f"set {DIRECTORY} to the service's config directory; if it is, restore that from version control",
+        f"correct the path in {DIRECTORY}; if it is right, restore the directory from version control",
     ),
 }
 

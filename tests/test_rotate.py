@@ -555,14 +555,14 @@ class TestPlan:
         """A key that fails the check cannot be recorded: the plan does not ask for that."""
         machine.environ[f"{V1}_EXPIRES_AT"] = marker(timedelta(0))
         lines = self.plan(machine, NAME).out.splitlines()
-        assert lines[3] == "1. The current key cannot be recorded, because the check fails. Continue."
+        assert lines[3] == "1. The current key fails the check, so it cannot be recorded. Go to step 2."
 
     def test_without_a_log(self, machine: Machine) -> None:
         """A rotation does not wait for the log: unknown values are left out, and stderr has the reason."""
         machine.record()
         machine.log.write_bytes(b"none\n")
         ran = self.plan(machine, NAME)
-        assert "9. Disable the old version in the secret manager.\n" in ran.out
+        assert "9. If the test passed, disable the old version in the secret manager.\n" in ran.out
         assert ran.err == f"{PROGRAM}: {THE_LOG} does not verify: line 1 cannot be parsed\n"
 
     def test_json(self, machine: Machine) -> None:

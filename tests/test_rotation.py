@@ -295,7 +295,10 @@ class TestPlan:
 
     POLICY = RuntimeSecrets.secret_policies["secret_key"]
     IN_FORCE = "Record the current key, where ROBODJ_SECRET_KEY is set. Only a recorded key can be revoked by name:"
-    GENERATE = "Generate a new key for ENVIRONMENT alone, and store it in the secret manager as a new version:"
+    GENERATE = (
+        "Generate a new key for ENVIRONMENT alone, and store it in the secret manager as a new version. Skip this if"
+        " the manager already has a newer key:"
+    )
 
     @classmethod
     def steps(
@@ -333,12 +336,12 @@ class TestPlan:
             ("Restart the services. Make sure that each startup check passes.", None),
             ("Test the functions that depend on authentication or encryption.", None),
             (
-                "Record the rotation, where the new key is set. Leave out --attest for a step that you did not do:",
+                "Record the rotation in ENVIRONMENT. Leave out --attest for a step that you did not do:",
                 record,
             ),
-            ("Disable the old version in the secret manager.", None),
+            ("If the test passed, disable the old version in the secret manager.", None),
             (
-                "Only if others may know the old key, revoke it (to do it, add --yes):",
+                "Only if others may know the old key, revoke it (add --yes to do it):",
                 f"{PROGRAM} revoke --fingerprint {KEY} --reason WHY {who} --log x --model m:C",
             ),
         ]
@@ -377,5 +380,5 @@ class TestPlan:
             fingerprint, days = old
             which = f" ({fingerprint}, recorded at {NOW - days * DAY:%Y-%m-%dT%H:%M:%SZ})"
             key = f"--fingerprint {fingerprint}"
-        assert disable == f"Disable the old version in the secret manager{which}."
+        assert disable == f"If the test passed, disable the old version in the secret manager{which}."
         assert str(revoke).startswith(f"{PROGRAM} revoke {key} --reason WHY ")

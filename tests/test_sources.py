@@ -184,7 +184,7 @@ class TestKeyFiles:
         assert (offer.text, offer.fix) == (NO_TEXT, "")
 
     SET = f"set {V1} to its current value from the secret manager"
-    ENCODING = "save config/secret.key as UTF-8 without changing the key"
+    ENCODING = "save config/secret.key as UTF-8, with mode 600, without changing the key"
     COMPARE = "compare the key with the secret manager"
     OWNER = "make the service's user the owner of config/secret.key (mode 600) and let it enter each directory above"
 

@@ -231,7 +231,7 @@ def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, lis
             variables = " and ".join(each.variable for each in (reading.policy, *shared))
             what = f"{variables} are equal, or one contains the other"
             fix = (
-                "compare them with the secret manager; set each to its own value there; if they are equal there,"
+                "compare them with the secret manager, and set each to its own value; if the manager has equal values,"
                 " rotate each"
             )
             yield reading, Problem(what, fix), [each.name for each in shared]
@@ -332,7 +332,7 @@ def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
 
 
 # Never as the current version: the secret manager may have a newer key.
-_STORE: Final = "keep its key in the secret manager as an old version, then delete {}"
+_STORE: Final = "keep its key in the secret manager as an old version (not as the current one), then delete {}"
 
 
 def holds_key_material(file: TextFile) -> bool:
@@ -375,7 +375,7 @@ def _fix_of_name(miss: NearMiss) -> str:
     elif meant == EPHEMERAL:
         fix = f"unset {name} (exec --ephemeral makes temporary keys)"
     elif name == f"{meant}_FILE":
-        fix = f"set {meant} to the content of the file in {name}, then unset {name}"
+        fix = f"unset {name}, and set {meant} to the content of the file that it named"
     else:
         fix = f"rename {name} to {meant}"
     return fix if miss.name else f'{fix} (list names: python -c "import os; print(*os.environ)")'
@@ -408,8 +408,8 @@ def _setting(setup: Setup) -> Problems:
 
 _FIX_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
     None: "restore the directory config from version control",
-    "environment": f"set {CONFIG_DIR} to the service's config directory; if it is, restore that from version control",
-    "argument": "set config_dir to the service's config directory; if it is, restore that from version control",
+    "environment": f"correct the path in {CONFIG_DIR}; if it is right, restore the directory from version control",
+    "argument": "correct the path in config_dir; if it is right, restore the directory from version control",
     "model": "restore that directory from version control",
 }
 
@@ -456,7 +456,7 @@ def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin:
         first, more = ", ".join(map(str, numbers[:_MOST_NUMBERS])), len(numbers) - _MOST_NUMBERS
         kind, are = (kinds[0], "is not a fingerprint") if len(numbers) == 1 else (kinds[1], "are not fingerprints")
         named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
-        fix = f"replace {named} by the copy in {origin}; keep the fingerprint ({FORM})"
+        fix = f"correct {named} by the same entry in {origin}; keep the fingerprint ({FORM})"
         yield Problem(f"{named} of {where} {are}", fix, source)
 
 
@@ -548,10 +548,12 @@ class CheckEntry(_Entry):
 _ALERT, _WARNING = Severity.ALERT, Severity.WARNING
 
 _SET_CURRENT: Final = "Set the variable to its current value from the secret manager. Then start the service again."
-_DELETE_FILE: Final = "Make sure that the secret manager has the key. Then delete the file."
+_DELETE_FILE: Final = (
+    "Keep the key of the file in the secret manager as an old version, not as the current one. Then delete the file."
+)
 _ONLY_COPY: Final = (
-    "If only the file has the key: store that key in the secret manager before you delete the file. Without it,"
-    " encrypted data is lost."
+    "If the secret manager has no key at all: store this key there before you delete the file. Without it, encrypted"
+    " data is lost."
 )
 _GENERATE: Final = "robodj-secretguard generate {name}{options} | YOUR-SECRET-MANAGER"
 _GENERATOR: Final = "{generator}  # {name}"
@@ -890,8 +892,8 @@ CHECKS: Final = (
             "Another program changed the file while the guard read it.",
         ),
         fixes=(
-            "Set the variable to its value from the secret manager, and delete the file. Then start the service again.",
-            "If the file is UTF-16: save it as UTF-8. Do not change the key.",
+            "Do what the finding says for this fault. Then start the service again.",
+            "If the file is UTF-16: save it as UTF-8, with mode 600. Do not change the key.",
             (
                 "If others can write the file: compare the key with the secret manager. If they differ, somebody may"
                 " have replaced it: rotate the secret."
@@ -928,7 +930,7 @@ CHECKS: Final = (
         fixes=(
             _DELETE_FILE,
             _ONLY_COPY,
-            "If the file was in an image, a backup or version control: rotate the secret. Then revoke the old key.",
+            "If an image or version control has the current key: rotate the secret. Then revoke the old key.",
             (
                 "On a developer's machine, fallback files may be used. Unset ROBODJ_PROTECTED_ENV there, and never in a"
                 " deployment."
@@ -1098,7 +1100,7 @@ CHECKS: Final = (
                 "If the name ends with _FILE: read the file into the variable without _FILE. Then unset the one with"
                 " _FILE."
             ),
-            "If a key file ends with .txt: set the variable to the secret manager's value. Then delete the file.",
+            "If a key file ends with .txt: keep its key in the secret manager as an old version. Then delete the file.",
             (
                 "If the revocation list ends with .txt: add its lines to config/revoked.fingerprints. Then delete the"
                 " file."
@@ -1290,7 +1292,7 @@ CHECKS: Final = (
         fixes=(
             _DELETE_FILE,
             _ONLY_COPY,
-            "If the file was in an image, a backup or version control: rotate the secret. Then revoke the old key.",
+            "If an image or version control has the current key: rotate the secret. Then revoke the old key.",
         ),
         section=2,
         commands=(("Look for copies of the keys", "robodj-secretguard scan --git-history{options}"), _ROTATE),

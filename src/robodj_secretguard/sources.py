@@ -193,8 +193,8 @@ def _file_fix(text: TextFile, where: str, named_by: NamedBy | None, policy: Secr
     if text.unreadable and text.exposed:  # the key may be another one, and cannot be compared
         return f"{set_it}, then delete {where}"
     fixes = {
-        UTF_16: f"save {where} as UTF-8 without changing the key",
-        NOT_UTF_8: f"save {where} as UTF-8 without changing the key",
+        UTF_16: f"save {where} as UTF-8, with mode 600, without changing the key",
+        NOT_UTF_8: f"save {where} as UTF-8, with mode 600, without changing the key",
         CHANGED: f"start again; if this repeats, stop the program that writes {where}",
         NOT_ALLOWED: f"make the service's user the owner of {where} (mode 600) and let it enter each directory above",
         NOT_REGULAR: f"{set_it}, then delete {where}",

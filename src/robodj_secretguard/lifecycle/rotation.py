@@ -265,7 +265,7 @@ def plan(
         since = iso_utc(in_force[0].recorded_at)
         first = PlannedStep(f"The current key is already recorded ({delivered}, since {since}). Continue.")
     elif refused:
-        first = PlannedStep("The current key cannot be recorded, because the check fails. Continue.")
+        first = PlannedStep("The current key fails the check, so it cannot be recorded. Go to step 2.")
     else:
         text = f"Record the current key, where {policy.variable} is set. Only a recorded key can be revoked by name:"
         first = PlannedStep(text, record)
@@ -276,7 +276,8 @@ def plan(
     return [
         first,
         PlannedStep(
-            f"Generate a new key for {environment} alone, and store it in the secret manager as a new version:",
+            f"Generate a new key for {environment} alone, and store it in the secret manager as a new version. Skip"
+            " this if the manager already has a newer key:",
             f"{command('generate', policy.name, *options)} | {MANAGER}",
         ),
         PlannedStep(f"Set {policy.variable} in {environment} to the new key from the secret manager."),
@@ -288,11 +289,11 @@ def plan(
         PlannedStep("Restart the services. Make sure that each startup check passes."),
         PlannedStep("Test the functions that depend on authentication or encryption."),
         PlannedStep(
-            "Record the rotation, where the new key is set. Leave out --attest for a step that you did not do:", record
+            f"Record the rotation in {environment}. Leave out --attest for a step that you did not do:", record
         ),
-        PlannedStep(f"Disable the old version in the secret manager{which_old}."),
+        PlannedStep(f"If the test passed, disable the old version in the secret manager{which_old}."),
         PlannedStep(
-            "Only if others may know the old key, revoke it (to do it, add --yes):",
+            "Only if others may know the old key, revoke it (add --yes to do it):",
             command("revoke", *key, "--reason", "WHY", *who, *log_options, *options),
         ),
     ]
