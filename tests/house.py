@@ -24,7 +24,7 @@ COMMON_BASE: Final = "SecretGuardError"
 # The present numbers. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1728,
+    "statements of a start": 1733,
     "statements": 5440,
     "lines": 10960,
     "record types": 33,

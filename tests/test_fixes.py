@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -83,8 +84,6 @@ class Operator:
     def __init__(self, service: Service, finding: Finding) -> None:
         self.service, self.environ, self.manager = service, service.environ, service.manager
         self.policy = next((each for each in POLICIES.values() if each.name == finding.secret), None)
-        self.named = re.search(r"[A-Z][A-Z0-9_]+ is not read", finding.message)
-        self.key = ""
 
     def do(self, fix: str) -> None:
         """Do every instruction of a fix, in order."""
@@ -122,6 +121,12 @@ class Operator:
         (unknown,) = (each for each in self.environ if each not in known)
         return unknown
 
+    def add_fingerprints(self, name: str) -> None:
+        self.environ[name] += f",{self.environ[f'{name}X']}"
+
+    def add_fingerprints_of_file(self, other: str, name: str) -> None:
+        self.environ[name] += f",{self.path(self.environ[other]).read_text()}"
+
     def unset(self, name: str) -> None:
         self.environ.pop(self.the_variable(name), None)
 
@@ -139,9 +144,8 @@ class Operator:
 
     def store(self) -> None:
         (path,) = self.service.config.glob("secret*key*")
-        (key,) = (line for line in path.read_text().splitlines() if not line.startswith("#"))
-        if key not in self.manager.values():
-            self.service.kept.append(key)
+        lines = self.decoded(path).splitlines()
+        self.service.kept += [line for line in lines if line not in self.manager.values()]
 
     def set_earlier(self, name: str) -> None:
         both = [self.environ[name], self.environ[f"{V2}_EXPIRES"]]
@@ -163,6 +167,12 @@ class Operator:
         if self.manager[V1] == self.manager[V2]:
             for policy in POLICIES.values():
                 self.rotate(policy.name)
+
+    def set_or_rotate(self, name: str, secret: str) -> None:
+        if self.environ[name] == self.manager[name]:
+            self.rotate(secret)
+        else:
+            self.set_current(name)
 
     def set_new(self, name: str, secret: str) -> None:
         if fingerprint_of(self.manager[name]) in self.environ.get(REVOKED, ""):
@@ -194,10 +204,12 @@ class Operator:
         for each in self.open_to_all:
             self.shell(f"chmod o-w {shlex.quote(str(each))}")
 
+    def decoded(self, path: Path) -> str:
+        content = path.read_bytes()
+        return content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "latin-1")
+
     def save_as_utf_8(self, path: str) -> None:
-        content = self.path(path).read_bytes()
-        text = content.decode("utf-16") if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else content.decode("latin-1")
-        self.path(path).write_text(text, encoding="utf-8")
+        self.path(path).write_text(self.decoded(self.path(path)), encoding="utf-8")
 
     def leave_key(self, path: str) -> None:
         self.path(path).write_text(self.manager[V2])
@@ -240,10 +252,6 @@ class Operator:
     def add_lines(self, path: str) -> None:
         other = self.path(f"{path}.txt")
         self.path(path).write_text(self.path(path).read_text() + other.read_text())
-        self.key = str(other)
-
-    def delete_it(self) -> None:
-        self.path(self.key).unlink()
 
     def set_clock(self) -> None:
         self.service.now = NOW
@@ -255,34 +263,35 @@ class Operator:
         """Do nothing: the text is a fact, or was done before."""
 
 
-_PATH: Final = r"(\S*\$?\S+)"
 INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
+    r"set (\w+) to the secret manager's value; if it is the same, run \S+ rotate plan (\S+) .*": Operator.set_or_rotate,
     r"set (\w+) to its current value from the secret manager(?:, whole and unchanged)?": Operator.set_current,
     r"set (\w+) and (\w+), each to its own value from the secret manager": Operator.set_both,
     r"set (\w+) without the (newline|blank|quotes)": Operator.set_without,
     r"unset \w+_FILE, and set (\w+) to the content of the file that it named": Operator.set_from_file,
     r"set (\w+) to the time of the last rotation plus (\d+) days, like \S+": Operator.after_last_rotation,
-    r"set (\w+) to the new key from .*; if there is none, run \S+ rotate plan (\S+) .*": Operator.set_new,
+    r"set (\w+) to the secret manager's new key; if there is none, run \S+ rotate plan (\S+) .*": Operator.set_new,
     r"set (\w+) to the current value there": Operator.set_current,
     r"set (\w+) to the earlier of both": Operator.set_earlier,
     r"set (\w+)=(\w+)": Operator.protect,
     r"(?:to serve, )?leave out exec --ephemeral": Operator.nothing,
     r"set the keys from the secret manager": lambda operator: operator.set_both(V1, V2),
     r"set the clock of this machine": Operator.set_clock,
+    r"add its fingerprints to (\w+)": Operator.add_fingerprints,
+    r"add the fingerprints in the file of (\w+) to (\w+)": Operator.add_fingerprints_of_file,
     r"unset (\w+|that variable)": Operator.unset,
     r"(\w+) is set": Operator.nothing,
     r"rename (\w+|that variable) to (\w+)": Operator.rename,
-    r"write it in (\w+) like 2027-01-31T09:00:00Z": Operator.write_instant,
+    r"write the expiry time into (\w+) in this format: 2027-01-31T09:00:00Z": Operator.write_instant,
     r"compare them with the secret manager, and set each to its own value; if the manager .*": (Operator.compare_each),
     r"compare (?:the key|it) with (the secret manager|version control)": Operator.compare,
     r"keep its key in the secret manager as an old version": Operator.store,
     r"make sure the secret manager has its key": Operator.store,
     r"remove the (\w+) from (\S+)": Operator.remove_from,
-    r"delete it": Operator.delete_it,
     r"delete (\S+)": Operator.delete,
     r"(?:before then, )?run robodj-secretguard rotate plan (\S+?)(?: and follow its steps)?": Operator.rotate,
     r"run namei -l \"?([^\s\"]+)\"?": Operator.namei,
-    r"chmod o-w each directory ending in rwx": Operator.close_directories,
+    r"chmod o-w where the mode ends in rwx": Operator.close_directories,
     r"if you keep the file": Operator.nothing,
     r"run (chmod [^,;]+)": Operator.shell,
     r"make the service's user its owner": Operator.nothing,
@@ -302,7 +311,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
 
 
 SET: Final = f"set {V2} to its current value from the secret manager"
-PLAN: Final = "run robodj-secretguard rotate plan secret_v2.key"
+PLAN: Final = "run robodj-secretguard rotate plan secret_v2.key and follow its steps"
 COMPARE: Final = (
     "compare them with the secret manager, and set each to its own value; if the manager has equal values, rotate each"
 )
@@ -310,7 +319,7 @@ STORE: Final = "keep its key in the secret manager as an old version (not as the
 MOVE: Final = f"make sure the secret manager has its key; set {V2} to the current value there; delete {FILE}"
 K2: Final = "ALERT: secret_v2.key: "
 W2: Final = "WARNING: secret_v2.key: "
-CLOSE: Final = "chmod o-w each directory ending in rwx"
+CLOSE: Final = "chmod o-w where the mode ends in rwx"
 FORM: Final = "sgfp1: and 32 hexadecimal digits in lower case"
 SPARE: Final = f"sgfp1:{'a' * 32}"
 
@@ -429,13 +438,18 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "swapped": (
         lambda service: service.environ.update({V1: service.manager[V2], V2: service.manager[V1]}),
-        f"{K2}format: {V2} has 43 characters, like secret.key; are the two swapped?",
+        f"{K2}format: {V2} looks like secret.key (43 characters); are the two swapped?",
         f"set {V2} and {V1}, each to its own value from the secret manager",
     ),
     "not random": (
         sets(**{V2: NOT_RANDOM}),
         f"{K2}weak: {V2} is clearly not random: it has fewer than 16 distinct characters",
-        f"{PLAN} and follow its steps",
+        f"set {V2} to the secret manager's value; if it is the same, {PLAN}",
+    ),
+    "not random in the secret manager either": (
+        lambda service: [each.update({V2: NOT_RANDOM}) for each in (service.manager, service.environ)],
+        f"{K2}weak: {V2} is clearly not random: it has fewer than 16 distinct characters",
+        f"set {V2} to the secret manager's value; if it is the same, {PLAN}",
     ),
     "shared": (
         lambda service: service.environ.update({V1: service.manager[V2]}),
@@ -455,7 +469,7 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "expires soon": (
         lambda service: [each.update({E2: marker(5 * DAY)}) for each in (service.manager, service.environ)],
         f"{W2}expiring: the key expires at 2026-12-06T12:00:00Z, within 5 days ({E2})",
-        f"before then, {PLAN} and follow its steps",
+        f"before then, {PLAN}",
     ),
     "expires too late": (
         sets(**{E2: marker(300 * DAY)}),
@@ -465,17 +479,17 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "marker without a timezone": (
         sets(**{E2: "2026-12-21T12:00:00"}),
         f"{K2}expiry-marker: {E2} has no timezone",
-        f"write it in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
+        f"write the expiry time into {E2} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
     ),
     "marker without a time": (
         sets(**{E2: "2026-12-21"}),
         f"{K2}expiry-marker: {E2} has no time and no timezone",
-        f"write it in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
+        f"write the expiry time into {E2} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
     ),
     "marker in seconds": (
         sets(**{E2: "1797854400"}),
         f"{K2}expiry-marker: {E2} is not a valid instant",
-        f"write it in {E2} like 2027-01-31T09:00:00Z (Z is UTC)",
+        f"write the expiry time into {E2} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
     ),
     "clock": (
         lambda service: setattr(service, "now", datetime.fromisoformat("2026-10-01T00:00:00Z")),
@@ -485,17 +499,22 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "revoked": (
         lambda service: revoked(service, has_new=True),
         f"{K2}revoked: the key is revoked: FINGERPRINT is on the revocation list",
-        f"set {V2} to the new key from the secret manager; if there is none, {PLAN} first",
+        f"set {V2} to the secret manager's new key; if there is none, {PLAN}",
     ),
     "revoked, without a new key": (
         lambda service: revoked(service, has_new=False),
         f"{K2}revoked: the key is revoked: FINGERPRINT is on the revocation list",
-        f"set {V2} to the new key from the secret manager; if there is none, {PLAN} first",
+        f"set {V2} to the secret manager's new key; if there is none, {PLAN}",
     ),
     "entries of the variable": (
         entries,
         f"ALERT: revocation-list: entries 2, 3 of {REVOKED} are not fingerprints",
         f"correct entries 2, 3 by the same entry in the secret manager; keep the fingerprint ({FORM})",
+    ),
+    "two names for the list": (
+        lambda service: service.environ.update({REVOKED: SPARE, f"{REVOKED}X": f"sgfp1:{'b' * 32}"}),
+        f"ALERT: near-miss: {REVOKED}X is not read; did you mean {REVOKED}?",
+        f"add its fingerprints to {REVOKED}, then unset {REVOKED}X",
     ),
     "switch of protection": (
         sets(**{PROTECTED: "ture"}),
@@ -573,6 +592,32 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         f"leave out exec --ephemeral, unset {EPHEMERAL}, and set the keys from the secret manager",
     ),
 }
+
+
+def listed_in_file(service: Service) -> None:
+    """Set a variable that should name a file of fingerprints, in addition to the right one."""
+    put(service.config / "more", f"sgfp1:{'b' * 32}")
+    service.environ.update({REVOKED: SPARE, f"{REVOKED}_FILE": str(service.config / "more")})
+
+
+def no_default_directory(service: Service) -> None:
+    """Put a plain file at the default config directory."""
+    shutil.rmtree(service.config)
+    put(service.config)
+    del service.environ[DIRECTORY]
+
+
+def no_directory_of_the_model(service: Service) -> None:
+    """Let the model name a directory that does not exist."""
+    shutil.rmtree(service.config)
+    service.environ.pop(DIRECTORY)
+
+    class Declared(RuntimeSecrets, config_dir=service.config):
+        pass
+
+    service.model = Declared
+
+
 FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "a broken link": (
         both(sets(**{V2: None}), lambda service: (service.config / "secret_v2.key").symlink_to("nowhere")),
@@ -597,7 +642,7 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "two lines": (
         lambda service: service.file("one\ntwo\n"),
         f"{K2}format: {FILE} has 2 lines, not 1 (without blank lines and comments)",
-        f"{SET}, then delete {FILE}",
+        SET,
     ),
     "UTF-16": (
         lambda service: service.file(service.manager[V2].encode("utf-16")),
@@ -637,7 +682,7 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "two faults": (
         lambda service: service.file(service.manager[V2].encode("utf-16"), 0o602),
         f"{K2}file-unsafe: {FILE} is UTF-16, not UTF-8, and 1 more",
-        f"{SET}, then delete {FILE}",
+        SET,
     ),
     "in use": (
         lambda service: service.file(),
@@ -709,6 +754,21 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         f"ALERT: near-miss: ${DIRECTORY}/{LIST}.txt is not read; did you mean {LIST}?",
         f"add its lines to ${DIRECTORY}/{LIST}, then delete ${DIRECTORY}/{LIST}.txt",
     ),
+    "a variable for a file of the list": (
+        listed_in_file,
+        f"ALERT: near-miss: {REVOKED}_FILE is not read; did you mean {REVOKED}?",
+        f"add the fingerprints in the file of {REVOKED}_FILE to {REVOKED}, then unset {REVOKED}_FILE",
+    ),
+    "a plain file as the default directory": (
+        no_default_directory,
+        "ALERT: setting: the config directory config is not a directory",
+        "restore the directory config from version control",
+    ),
+    "no directory of the model": (
+        no_directory_of_the_model,
+        "ALERT: setting: the model's config_dir does not exist",
+        "restore that directory from version control",
+    ),
     "no config directory": (
         lambda service: (service.environ.pop(V2), service.config.rename(service.root / "elsewhere")),
         f"ALERT: setting: the config directory ${DIRECTORY} does not exist",
@@ -722,6 +782,13 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
 }
 
 
+def fingerprints(service: Service) -> set[str]:
+    """Return every fingerprint that some variable or file has."""
+    files = [each for each in service.root.rglob("*") if each.is_file()]
+    texts = [*service.environ.values(), *(each.read_bytes().decode("latin-1") for each in files)]
+    return {each for text in texts for each in re.findall("sgfp1:[0-9a-f]{32}", text)}
+
+
 @posix_only
 class TestLiteralOperator:
     """Each fault is found, and its fix removes it."""
@@ -733,7 +800,7 @@ class TestLiteralOperator:
         monkeypatch.chdir(tmp_path)
         make, what, fix = (VARIABLES | FILES)[fault]
         make(service)
-        before = {service.manager[name] for name in POLICIES}
+        before, listed = {service.manager[name] for name in POLICIES}, fingerprints(service)
         lines = [each.lines for each in service.report().findings]
         shown = [(re.sub("sgfp1:[0-9a-f]{32} ", "FINGERPRINT ", one), two) for one, two in lines]
         assert (what, f"  fix: {fix}. Owner: Security Operations") in shown
@@ -745,6 +812,7 @@ class TestLiteralOperator:
         assert [each.lines for each in service.report().findings if each.check != "file-fallback"] == []
         assert {name: service.environ.get(name, value) for name, value in service.manager.items()} == service.manager
         assert before <= {*service.manager.values(), *service.kept}
+        assert listed <= fingerprints(service)
 
     @pytest.mark.parametrize("fault", FILES)
     def test_each_length(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:

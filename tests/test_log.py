@@ -383,7 +383,10 @@ class TestGate:
         spoil(machine)
         options = ("--config-dir", "config", "--model", f"{__name__}:Other")
         message = f"the operations log {why}"
-        remedy = f"run robodj-secretguard log verify {shlex.join(options)}"
+        remedy = (
+            f"run robodj-secretguard log verify {shlex.join(options)}; unless only the last line is incomplete,"
+            " keep the log as evidence and begin a new one"
+        )
         assert self.findings(machine, *options) == [("warning", message, "none", remedy)]
 
     def test_continued(self, machine: Machine) -> None:
@@ -392,7 +395,7 @@ class TestGate:
         machine.log.unlink()
         machine.log.touch(0o600)
         message = "the operations log continues an earlier file, whose records are not checked here"
-        remedy = "run robodj-secretguard log verify"
+        remedy = "run robodj-secretguard log verify, then the command that it prints"
         assert self.findings(machine) == [("note", message, "none", remedy)]
         assert machine.call("check", "--strict").status == 0
 

@@ -47,7 +47,7 @@ AT, BEFORE = "2026-12-01T12:00:00Z", NOW - timedelta(days=30)
 ALONE = "To compare with another environment, pass its log with --known FILE."
 PROGRAM = "robodj-secretguard"
 UNCHANGED = "this key is already recorded"
-SET_IT = "set secret.key to its new key from the secret manager"
+SET_IT = "set the variable of secret.key to its new key from the secret manager"
 FIX_ALERTS = "fix its alerts, then run this command again"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
 UNKNOWN = "unknown secret (choose from secret.key, secret_v2.key)"

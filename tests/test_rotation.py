@@ -166,7 +166,7 @@ class TestJudge:
 
     UNCHANGED = Problem(
         "this key is already recorded",
-        f"set {NAME} to its new key from the secret manager, then run this command again",
+        f"set the variable of {NAME} to its new key from the secret manager, then run this command again",
     )
 
     @staticmethod
@@ -205,7 +205,7 @@ class TestJudge:
     def test_a_key_that_has_records(self, records: Sequence[Record], why: str) -> None:
         """A key that was revoked, is used elsewhere or was used before is refused, with what to do."""
         planned = f"{PROGRAM} rotate plan {NAME} --environment prod --log x --model m:C"
-        fix = f"set {NAME} to its new key from the secret manager; if there is none, run {planned}"
+        fix = f"set the variable of {NAME} to its new key from the secret manager; if there is none, run {planned}"
         assert self.judged(*records) == ([], [], {NAME: Problem(why, fix)})
 
     def test_an_unchanged_key(self) -> None:

@@ -52,7 +52,6 @@ from robodj_secretguard.textfile import (
     NOT_ALLOWED,
     NOT_REGULAR,
     NOT_UTF_8,
-    OWNED,
     TOO_LARGE,
     UTF_16,
     WRITABLE,
@@ -69,7 +68,7 @@ if TYPE_CHECKING:
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 LIST = "revoked.fingerprints"
 LIST_SOURCE = f"file:config/{LIST}"
-ABOVE = "run namei -l {}, then chmod o-w each directory ending in rwx"
+ABOVE = "run namei -l {}, then chmod o-w where the mode ends in rwx"
 REVOKED, CONFIG_DIR = "ROBODJ_REVOKED_FINGERPRINTS", "ROBODJ_CONFIG_DIR"
 ALLOW, PROTECTED = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK", "ROBODJ_PROTECTED_ENV"
 
@@ -201,8 +200,8 @@ class TestKeyFiles:
             ([], [WRITABLE], f"{COMPARE}, then run chmod go-w config/secret.key"),
             ([], [IN_WRITABLE], f"{COMPARE}, then run chmod -R go-w config"),
             ([], [WRITABLE, IN_WRITABLE], f"{COMPARE}, then run chmod -R go-w config"),
-            ([NOT_UTF_8], [WRITABLE], f"{SET}, then delete config/secret.key"),
-            ([NOT_REGULAR], [WRITABLE, BELOW_WRITABLE], f"{SET}, then delete config/secret.key"),
+            ([NOT_UTF_8], [WRITABLE], SET),
+            ([NOT_REGULAR], [WRITABLE, BELOW_WRITABLE], SET),
         ],
     )
     def test_the_fix_of_an_unsafe_file(
@@ -674,7 +673,7 @@ class TestRevocationList:
     def test_no_list(self, config: Path) -> None:
         """The owner of the directory may have removed the list. An existing list is judged alone."""
         os.chown(config, 65534, -1)
-        assert setup({}, config_dir=config).lists[0].foreign == (OWNED,)
+        assert setup({}, config_dir=config).lists[0].foreign == (IN_OWNED,)
         put(config / LIST, "# none")
         assert setup({}, config_dir=config).lists[0].foreign == (IN_OWNED,)
 

@@ -408,4 +408,4 @@ class TestOwners:
         """The foreign owner of a directory is reported. A missing directory has no owner."""
         assert foreign_owners(str(path.parent)) == foreign_owners(str(path)) == ()
         os.chown(path.parent, NOBODY, -1)
-        assert foreign_owners(str(path.parent)) == (OWNED,)
+        assert foreign_owners(str(path)) == (IN_OWNED,)

@@ -44,11 +44,12 @@ from robodj_secretguard.sources import (
     invalid_lines,
     iso_utc,
     parse_marker,
+    set_current,
     shown_directory,
     shown_path,
     within_config_dir,
 )
-from robodj_secretguard.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, OWNED
+from robodj_secretguard.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, NOT_REGULAR, OWNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -134,7 +135,7 @@ def _missing(reading: Reading) -> Problems:
     if reading.used is not NOTHING:
         return
     policy, setup = reading.policy, reading.setup
-    what, fix = "".join([offer.absent for offer in reading.offers]), _set_current(policy)
+    what, fix = "".join([offer.absent for offer in reading.offers]), set_current(policy)
     if setup.directory_fault and not setup.files_off:
         what = f"{reading.offers[0].absent}, and the config directory cannot be used"
         fix = "first do what the setting alert says, then start again"
@@ -143,15 +144,8 @@ def _missing(reading: Reading) -> Problems:
     yield Problem(what, fix)
 
 
-def _set_current(policy: SecretPolicy) -> str:
-    return f"set {policy.variable} to its current value from the secret manager"
-
-
 def _rotate(policy: SecretPolicy) -> str:
-    return f"run robodj-secretguard rotate plan {policy.name}"
-
-
-_FOLLOW: Final = "and follow its steps"
+    return f"run robodj-secretguard rotate plan {policy.name} and follow its steps"
 
 
 def _file_unsafe(reading: Reading) -> Problems:
@@ -167,7 +161,7 @@ def _listed(faults: Sequence[str], *, most: int) -> str:
 
 def _placeholder(reading: Reading) -> Problems:
     if reading.value is not None and (kind := placeholder(reading.value.get_secret_value())):
-        yield Problem(f"{reading.used.location} is {kind}", _set_current(reading.policy))
+        yield Problem(f"{reading.used.location} is {kind}", set_current(reading.policy))
 
 
 def _format(reading: Reading) -> Problems:
@@ -176,17 +170,17 @@ def _format(reading: Reading) -> Problems:
         yield _malformed(reading, value, defects)
     if value is None and reading.found:
         what = f"{where} has {len(reading.used.text.lines)} lines, not 1 (without blank lines and comments)"
-        yield Problem(what, f"{_set_current(reading.policy)}, then delete {where}")
+        yield Problem(what, set_current(reading.policy))
 
 
 def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Problem:
     policy, where = reading.policy, reading.used.location
     others = [each for each in reading.setup.policies if each is not policy]
     if other := next((each for each in others if has_shape(value.get_secret_value(), each.generator)), None):
-        what = f"{where} has {defects[0].split(', ')[0]}, like {other.name}; are the two swapped?"
+        what = f"{where} looks like {other.name} ({other.generator.characters} characters); are the two swapped?"
         fix = f"set {policy.variable} and {other.variable}, each to its own value from the secret manager"
         return Problem(what, fix)
-    fix = f"{_set_current(policy)}, whole and unchanged"
+    fix = f"{set_current(policy)}, whole and unchanged"
     if len(defects) == 1 and defects[0] in _WITHOUT:
         defect, origin = _WITHOUT[defects[0]]
         fix = (
@@ -205,14 +199,16 @@ _WITHOUT: Final = {
 
 def _weak(reading: Reading) -> Problems:
     if reading.value is not None and (why := weakness(reading.value.get_secret_value())):
-        what = f"{reading.used.location} is clearly not random: it has {why}"
-        yield Problem(what, f"{_rotate(reading.policy)} {_FOLLOW}")
+        policy, what = reading.policy, f"{reading.used.location} is clearly not random: it has {why}"
+        yield Problem(
+            what, f"set {policy.variable} to the secret manager's value; if it is the same, {_rotate(policy)}"
+        )
 
 
 def _revoked(reading: Reading) -> Problems:
     policy, revoked = reading.policy, reading.setup.revocation.fingerprints
     if revoked and reading.value is not None and fingerprint(reading.value) in revoked:
-        fix = f"set {policy.variable} to the new key from the secret manager; if there is none, {_rotate(policy)} first"
+        fix = f"set {policy.variable} to the secret manager's new key; if there is none, {_rotate(policy)}"
         yield Problem(f"the key is revoked: {fingerprint(reading.value)} is on the revocation list", fix)
 
 
@@ -255,7 +251,8 @@ def _expiry_marker(reading: Reading) -> Problems:
     if reading.found and marker is not None and reading.expires_at is None:
         completed = ((SealedStr(marker.get_secret_value() + rest), why) for rest, why in _INCOMPLETE_MARKERS.items())
         why = next((why for text, why in completed if parse_marker(text)), "is not a valid instant")
-        yield Problem(f"{name} {why}", f"write it in {name} like 2027-01-31T09:00:00Z (Z is UTC)")
+        fix = f"write the expiry time into {name} in this format: 2027-01-31T09:00:00Z (Z is UTC)"
+        yield Problem(f"{name} {why}", fix)
 
 
 _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time and no timezone"}
@@ -284,7 +281,7 @@ def _expiring(reading: Reading) -> Problems:
         days = -(-left // timedelta(days=1))
         within = f"within {days} day{'s' if days > 1 else ''}"
         what = f"the key expires at {iso_utc(reading.expires_at)}, {within} ({policy.expiry_variable})"
-        yield Problem(what, f"before then, {_rotate(policy)} {_FOLLOW}")
+        yield Problem(what, f"before then, {_rotate(policy)}")
 
 
 def _cadence(reading: Reading) -> Problems:
@@ -312,7 +309,7 @@ def _file_permissions(reading: Reading) -> Problems:
         where = reading.used.location
         fix = f"if you keep the file, make the service's user its owner, then run chmod 600 {in_command(where)}"
         if reading.used.text.lax_directories:
-            fix = f"{_set_current(reading.policy)}, then take the file out of the read-only mount"
+            fix = f"{set_current(reading.policy)}, then take the file out of the read-only mount"
         yield Problem(f"{where} {_listed(lax, most=1)}", fix)
 
 
@@ -328,7 +325,8 @@ def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
     for offer in [each for each in reading.offers if each.is_break_glass and each.is_off is is_off]:
         if offer is not reading.used and holds_key_material(offer.text):
             what = "may have a key (it cannot be read)" if offer.text.unreadable else "has a key"
-            yield Problem(f"{offer.location} {what}, but {why}", _STORE.format(offer.location), offer.source)
+            fix = "delete {}" if offer.text.unreadable == (NOT_REGULAR,) else _STORE
+            yield Problem(f"{offer.location} {what}, but {why}", fix.format(offer.location), offer.source)
 
 
 # Never as the current version: the secret manager may have a newer key.
@@ -367,8 +365,9 @@ def _fix_of_name(miss: NearMiss) -> str:
     meant, name = miss.meant.name, miss.name or "that variable"
     if meant in _PROTECTIVE:  # whatever either of them says
         fix = f"unset {name} and {_PROTECTIVE[meant]}"
-    elif meant == REVOKED_FINGERPRINTS and not name.endswith("_FILE"):
-        fix = f"add its fingerprints to {meant}, then unset {name}"
+    elif meant == REVOKED_FINGERPRINTS:
+        which = f"the fingerprints in the file of {name}" if name.endswith("_FILE") else "its fingerprints"
+        fix = f"add {which} to {meant}, then unset {name}"
     elif miss.is_meant_set:
         earlier = f"set {meant} to the earlier of both, then unset {name}"
         fix = earlier if miss.meant.expires else f"unset {name}; {meant} is set"
@@ -518,7 +517,7 @@ class CheckEntry(_Entry):
         fixes: what an operator does: first the most frequent fix, then one fix for each fault.
         section: the section of the policy that requires it.
         commands: pairs of a purpose and a command. The placeholders `{name}`, `{variable}`, `{file}` and `{generator}`
-            are of a declared secret. `{options}` is also one.
+            are of a declared secret. `{options}` stands for the `--model` option that was passed.
         otherwise: the other severity, and when that is used.
         state: the state of a secret with a finding of this check.
         scope: the subject of the check. Of the scope `value`, only the first finding of a secret is reported. Rules of
@@ -895,10 +894,9 @@ CHECKS: Final = (
             "Do what the finding says for this fault. Then start the service again.",
             "If the file is UTF-16: save it as UTF-8, with mode 600. Do not change the key.",
             (
-                "If others can write the file: compare the key with the secret manager. If they differ, somebody may"
-                " have replaced it: rotate the secret."
+                "If others can write the file: compare its key with the secret manager. If the keys differ, somebody"
+                " may have replaced it: delete the file, and rotate the secret."
             ),
-            "If they are equal: run chmod 600 on the file.",
             "If others can write a directory above it: run chmod go-w on that directory.",
             "If the service cannot read the file: make the service's user the owner of it.",
             "If the file changed while it was read: start the service again.",
@@ -982,6 +980,10 @@ CHECKS: Final = (
             "If config is a plain file or a link to nothing: restore the directory from version control.",
             "If the working directory was deleted: change to the present directory, and start the service there.",
             (
+                "If the operations log is damaged: keep it under another name as evidence. The next robodj-secretguard"
+                " rotate record begins a new log."
+            ),
+            (
                 "If the operations log is not there: write its path into ROBODJ_OPERATIONS_LOG. The first"
                 " robodj-secretguard rotate record makes a new log."
             ),
@@ -1021,7 +1023,7 @@ CHECKS: Final = (
         check=Check.REVOCATION_LIST,
         severity=_ALERT,
         scope="set-up",
-        title="the revocation list cannot be relied on",
+        title="the revocation list is invalid or incomplete",
         meaning=(
             "The revocation list has an invalid line, cannot be read, or can be written by others. Or the model"
             " requires a list, and it is absent or empty. Or the operations log has a revocation that is not on the"
@@ -1148,7 +1150,7 @@ CHECKS: Final = (
         check=Check.INTERNAL,
         severity=_ALERT,
         scope="none",
-        title="a check failed by itself",
+        title="a check ended with an error",
         meaning=(
             "A check ended with an error, so nothing is verified. Or an argument of guard() is invalid. Or a validator"
             " of the model refused or changed a value."
@@ -1261,7 +1263,10 @@ CHECKS: Final = (
             "A developer's machine has no secret manager.",
         ),
         fixes=(
-            "Set the variable to its value from the secret manager. Then delete the file.",
+            (
+                "Make sure that the secret manager has the key. Set the variable to the current value there. Then"
+                " delete the file."
+            ),
             (
                 "If the secret manager does not have this key: rotate the secret when you can reach the manager. Keep"
                 " the file until then."

@@ -213,7 +213,7 @@ class Incident(TypedDict):
     """The five steps of the incident response, each with its tasks."""
 
 
-class Commands(TypedDict):
+class PurposeCommands(TypedDict):
     """The commands for one purpose. A purpose about secrets has one command for each declared secret."""
 
     purpose: str
@@ -235,7 +235,7 @@ class ExplainedCheck(TypedDict):
     """The usual causes."""
     fixes: list[str]
     """What to do: first the most frequent fix."""
-    commands: list[Commands]
+    commands: list[PurposeCommands]
     policy_section: int
 
 

@@ -105,7 +105,10 @@ class VariablesRead:
             for name in near
         }
         misses = sorted(filter(None, found), key=lambda miss: (names_read.index(miss.meant.name), miss.name))
-        return tuple([miss._replace(is_meant_set=is_set(miss.meant.name)) for miss in misses])
+        meant = [miss.meant.name for miss in misses]
+        # After the first fix, the variable of a second one is set.
+        is_meant_set = [is_set(name) or name in meant[:index] for index, name in enumerate(meant)]
+        return tuple([miss._replace(is_meant_set=each) for miss, each in zip(misses, is_meant_set, strict=True)])
 
 
 def _match(name: str, target: VariableRead, *, any_case: bool) -> NearMiss | None:

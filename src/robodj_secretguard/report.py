@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.sources import Reading
 
 JSON_SCHEMA: Final = 1
-"""The version of the JSON documents."""
+"""The version of each kind of document, unless the document has another `schema`."""
 
 _MOST_EXPLAINED: Final = 4
 

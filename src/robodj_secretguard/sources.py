@@ -187,14 +187,18 @@ class KeyFiles:
         return Offer(f"file:{policy.file}", where, text, absent, bool(self._off), is_break_glass=True, fix=fix)
 
 
+def set_current(policy: SecretPolicy) -> str:
+    """Return the fix that is right where the secret manager has the value."""
+    return f"set {policy.variable} to its current value from the secret manager"
+
+
 def _file_fix(text: TextFile, where: str, named_by: NamedBy | None, policy: SecretPolicy) -> str:
     """Return the fix for the faults of a fallback file, and for nothing else."""
-    set_it = f"set {policy.variable} to its current value from the secret manager"
+    set_it = set_current(policy)
     if text.unreadable and text.exposed:  # the key may be another one, and cannot be compared
-        return f"{set_it}, then delete {where}"
+        return set_it
     fixes = {
-        UTF_16: f"save {where} as UTF-8, with mode 600, without changing the key",
-        NOT_UTF_8: f"save {where} as UTF-8, with mode 600, without changing the key",
+        **dict.fromkeys((UTF_16, NOT_UTF_8), f"save {where} as UTF-8, with mode 600, without changing the key"),
         CHANGED: f"start again; if this repeats, stop the program that writes {where}",
         NOT_ALLOWED: f"make the service's user the owner of {where} (mode 600) and let it enter each directory above",
         NOT_REGULAR: f"{set_it}, then delete {where}",
@@ -329,8 +333,9 @@ def read(
     off = f"{'protected environment: ' if protected else ''}fallback files are not read" if files_off else ""
     key_files = KeyFiles(directory if fault is None else None, named_by, off=off)
     lists = [key_files.read(REVOKED_FILE, MAX_LIST_BYTES)]
-    if fault is None and not lists[0].exists and (foreign := foreign_owners(directory)):
-        lists[0] = lists[0]._replace(foreign=foreign)
+    if fault is None and not lists[0].exists:
+        foreign = foreign_owners(f"{directory}/{within_config_dir(REVOKED_FILE)}")
+        lists[0] = lists[0]._replace(foreign=foreign) if foreign else lists[0]
     if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
         # The variable and the argument only add a list.
         lists.append(KeyFiles(model_directory, "model", off=off).read(REVOKED_FILE, MAX_LIST_BYTES))
@@ -453,7 +458,7 @@ def chmod(file: TextFile, where: str, named_by: NamedBy | None) -> str:
     """Return the command that removes the write permission of others from a file and the directories above it."""
     if BELOW_WRITABLE in file.exposed:
         absolute = {None: f"$PWD/{where}", "environment": where}.get(named_by, "the file")
-        return f"run namei -l {in_command(absolute)}, then chmod o-w each directory ending in rwx"
+        return f"run namei -l {in_command(absolute)}, then chmod o-w where the mode ends in rwx"
     if IN_WRITABLE in file.exposed:
         return f"run chmod -R go-w {in_command(_DIRECTORIES[named_by])}"
     return f"run chmod go-w {in_command(where)}"

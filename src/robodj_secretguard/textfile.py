@@ -210,10 +210,10 @@ def path_faults(path: str, status: os.stat_result | None = None) -> PathFaults:
     return PathFaults(*(tuple(dict.fromkeys(each)) for each in (exposed, lax, foreign)))
 
 
-def foreign_owners(directory: str) -> tuple[str, ...]:
-    """Return whether another ordinary user owns a directory or one above it; empty where that is unknown."""
+def foreign_owners(path: str) -> tuple[str, ...]:
+    """Return which directories of a path another ordinary user owns; empty where that is unknown."""
     try:
-        return path_faults(directory, os.stat(directory)).foreign
+        return path_faults(path).foreign
     except OSError:
         return ()
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import CHECKS, Check, Severity
 from robodj_secretguard.cli.options import add_command, given, model_of
-from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, WIDTH, Result, columns
+from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, wrapped
 from robodj_secretguard.texts import PROGRAM, count
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def _listed() -> Iterator[str]:
 def _explained(entries: Iterable[CheckEntry], policies: Collection[SecretPolicy], options: str) -> Iterator[str]:
     for entry in entries:
         yield f"{entry.check}: {entry.title}"
-        yield from _wrapped(f"Severity: {'; '.join(filter(None, (entry.severity, entry.otherwise)))}", "", "  ")
+        yield wrapped(f"Severity: {'; '.join(filter(None, (entry.severity, entry.otherwise)))}", "  ")
         yield from _headed("What it means", [entry.meaning])
         yield from _headed(f"Why it {_VERBS[entry.severity]}", [entry.why])
         yield from _headed("How it happens", entry.causes, "- ")
@@ -111,13 +110,7 @@ def _explained(entries: Iterable[CheckEntry], policies: Collection[SecretPolicy]
 def _headed(heading: str, texts: Sequence[str], bullet: str = "") -> Iterator[str]:
     yield from ("", heading)
     for text in texts:
-        yield from _wrapped(text, f"  {bullet}", "  " + " " * len(bullet))
-
-
-def _wrapped(text: str, first: str, later: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False, break_long_words=False
-    )
+        yield wrapped(f"  {bullet}{text}", "  " + " " * len(bullet))
 
 
 def _commands(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> Iterator[tuple[str, list[str]]]:

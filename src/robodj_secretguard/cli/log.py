@@ -95,9 +95,11 @@ def checked_by_gate(arguments: argparse.Namespace, model: type[SecretSettings]) 
     report, recorded = checked(arguments, model)
     remedy = f"run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
     if recorded.defects:
+        remedy += "; unless only the last line is incomplete, keep the log as evidence and begin a new one"
         return _with_setting(report, model, f"the operations log {recorded.verdict}", remedy)
     if recorded.log and recorded.log.continues:
         message = "the operations log continues an earlier file, whose records are not checked here"
+        remedy += ", then the command that it prints"
         return _with_setting(report, model, message, remedy, severity=Severity.NOTE)
     return report
 

@@ -176,18 +176,15 @@ def tally(report: Report) -> str:
     return ", ".join(count(number, name) for number, name in numbers if number) or "no alerts, no warnings"
 
 
-def status_rows(report: Report, behind: Sequence[str] = ()) -> list[tuple[str, ...]]:
-    """Return a header, and a row for each secret. Its mark is FAIL (not usable), warn, due (see `behind`) or ok."""
+def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...]]:
+    """Return a header, and a row for each secret, marked FAIL (not usable), warn, due or ok.
+
+    `late` has the secrets whose rotation is not up to date.
+    """
     warned = {each.secret for each in report.warnings}
     rows = [
         (
-            "FAIL"
-            if not each.usable
-            else "warn"
-            if each.secret in warned
-            else "due"
-            if each.secret in behind
-            else "ok",
+            "FAIL" if not each.usable else "warn" if each.secret in warned else "due" if each.secret in late else "ok",
             each.secret,
             each.state,
             _SOURCES.get(each.source, each.source.partition(":")[0]),

@@ -52,14 +52,16 @@ def add(commands: Commands) -> None:
 
 def _status(arguments: argparse.Namespace) -> Result:
     report, recorded = checked(arguments, model_of(arguments))
-    standings = [_standing(status, report, recorded.records) for status in report.secrets]
-    behind = {each["secret"]: why for each in standings if (why := _to_do(each))}
-    failed = recorded.defects or not passes(arguments, report) or (arguments.strict and behind)
-    verdict = f"Secret status FAILED: {tally(report)}" if failed else f"Secret status: {tally(report)}"
-    if behind:
-        verdict += f"; to do: {', '.join(f'{secret} ({why})' for secret, why in behind.items())}"
+    statuses = [_status_of(status, report, recorded.records) for status in report.secrets]
+    late = {each["secret"]: why for each in statuses if (why := _to_do(each))}
+    failed = recorded.defects or not passes(arguments, report) or (arguments.strict and late)
+    verdict = f"Secret status{' FAILED' if failed else ''}: {tally(report)}"
+    if recorded.defects:
+        verdict += f"; the operations log {'cannot be read' if recorded.unreadable else 'does not verify'}"
+    if late:
+        verdict += f"; to do: {', '.join(f'{secret} ({why})' for secret, why in late.items())}"
     lines = [
-        *(line for each in standings for line in (*_details(each), "")),
+        *(line for each in statuses for line in (*_details(each), "")),
         *(finding.text for finding in report.findings),
         *[""] * bool(report.findings),
         MODEL,
@@ -73,7 +75,7 @@ def _status(arguments: argparse.Namespace) -> Result:
         return {
             "kind": "status",
             "operations_log": recorded.as_dict(),
-            "secrets": standings,
+            "secrets": statuses,
             "check": report.as_dict(),
         }
 
@@ -82,11 +84,11 @@ def _status(arguments: argparse.Namespace) -> Result:
         lines,
         document,
         recorded.complaint,
-        table=status_rows(report, [*behind]),
+        table=status_rows(report, [*late]),
     )
 
 
-def _standing(status: SecretStatus, report: Report, records: Iterable[Record]) -> kinds.SecretStatus:
+def _status_of(status: SecretStatus, report: Report, records: Iterable[Record]) -> kinds.SecretStatus:
     """Return the status of a secret with its rotations, in the plain types of JSON."""
     of_this_secret = rotations(records, status.secret)
     # Without a current key, as on an operator's machine, use the last recorded one.

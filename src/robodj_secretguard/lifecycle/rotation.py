@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
     text: str
     done: bool = False  # whether the program can see that it is done
-    command: str | None = None  # the command of this program that does it, if any
+    command: str | None = None  # its command, if any
 
     def as_dict(self) -> kinds.Step:
         """Return it in the plain types of JSON."""
@@ -44,7 +44,7 @@ class Step(NamedTuple):
 
 
 class PlannedStep(NamedTuple):
-    """One step of a planned rotation, and the command of this program that does it, if any."""
+    """One step of a planned rotation, and its command, if any."""
 
     text: str
     command: str | None = None
@@ -163,7 +163,8 @@ def judge(
         current = here[-1] if here and here[-1].fingerprint == new.fingerprint else None
         if why := _conflict(new, records, is_current=current is not None):
             words = ("rotate", "plan", secret, "--environment", new.environment or "", *log_options, *options)
-            fix = f"set {secret} to its new key from the secret manager; if there is none, run {command(*words)}"
+            set_new = f"set the variable of {secret} to its new key from the secret manager"
+            fix = f"{set_new}; if there is none, run {command(*words)}"
             refused[secret] = Problem(why, fix)
         elif current is None:
             accepted.append(new)
@@ -178,7 +179,7 @@ def judge(
             refused[secret] = Problem(why, fix)
     if unchanged and (are_named or len(unchanged) == len(drafts)):
         for secret in unchanged:
-            fix = f"set {secret} to its new key from the secret manager, then run this command again"
+            fix = f"set the variable of {secret} to its new key from the secret manager, then run this command again"
             refused[secret] = Problem("this key is already recorded", fix)
     return accepted, unchanged, refused
 

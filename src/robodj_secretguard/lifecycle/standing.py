@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.report import Finding, finding
-from robodj_secretguard.sources import REVOKED_FILE, iso_utc
+from robodj_secretguard.sources import REVOKED_FILE, iso_utc, set_current
 from robodj_secretguard.texts import command
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _superseded(
     until = later.recorded_at + policy.overlap
     message = f"{policy.variable} is an old key; a later one was recorded at {iso_utc(later.recorded_at)}"
     severity = Severity.WARNING
-    remedy = f"set {policy.variable} to its current value from the secret manager, then restart"
+    remedy = f"{set_current(policy)}, then restart"
     if now <= until:
         severity = Severity.NOTE
         remedy += f" before {iso_utc(until)}; after that, this is a warning"
