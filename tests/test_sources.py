@@ -260,8 +260,8 @@ class TestKeyFiles:
     def test_the_fix_of_permissions_is_enough(self, mode: int, mode_of_directory: int) -> None:
         """After the fix, the user of the service can read the key: neither the file nor its directory prevents it."""
         key = good_keys()[V1]
-        # Not below pytest's directory, which other users cannot enter.
-        with tempfile.TemporaryDirectory() as directory:
+        # Not below pytest's or nox's directory, which other users cannot enter.
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory:
             file, service = put(Path(directory) / "secret.key", key, mode), 65534
             Path(directory).chmod(mode_of_directory)
             readings = []
