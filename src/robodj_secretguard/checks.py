@@ -1096,6 +1096,7 @@ CHECKS: Final = (
                 "If the right variable is set too: keep the protective value or the earlier time. Then unset the"
                 " misspelled variable."
             ),
+            "If it has fingerprints: add them to ROBODJ_REVOKED_FINGERPRINTS. Then unset the misspelled variable.",
             "On a developer's machine and in tests, ROBODJ_PROTECTED_ENV may be false.",
             "ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true is for an emergency on a developer's machine only.",
             (

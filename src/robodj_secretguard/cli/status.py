@@ -109,33 +109,33 @@ def _status_of(status: SecretStatus, report: Report, records: Iterable[Record]) 
     }
 
 
-def _to_do(standing: kinds.SecretStatus) -> str:
+def _to_do(status: kinds.SecretStatus) -> str:
     """Return why the rotation of a secret is not up to date; empty where it is."""
-    if not standing["rotated_at"]:
+    if not status["rotated_at"]:
         return "rotation not recorded"
-    return "rotation overdue" if standing["overdue"] else "rotation incomplete" if standing["open_steps"] else ""
+    return "rotation overdue" if status["overdue"] else "rotation incomplete" if status["open_steps"] else ""
 
 
-def _details(standing: kinds.SecretStatus) -> list[str]:
+def _details(status: kinds.SecretStatus) -> list[str]:
     """Return the lines about a secret below the table."""
-    cadence = count(standing["rotation_days"], "day")
+    cadence = count(status["rotation_days"], "day")
     lines = [
-        standing["secret"],
-        f"  fingerprint  {standing['fingerprint'] or 'none (only a valid key has one)'}",
-        f"  rotated      {_rotated(standing)}",
-        f"  cadence      {cadence}{': OVERDUE' if standing['overdue'] else ''}",
-        f"  expires      {standing['expires_at'] or 'no expiry marker'}",
-        f"  owner        {standing['owner']} (backup: {standing['backup_owner']})",
+        status["secret"],
+        f"  fingerprint  {status['fingerprint'] or 'none (only a valid key has one)'}",
+        f"  rotated      {_rotated(status)}",
+        f"  cadence      {cadence}{': OVERDUE' if status['overdue'] else ''}",
+        f"  expires      {status['expires_at'] or 'no expiry marker'}",
+        f"  owner        {status['owner']} (backup: {status['backup_owner']})",
     ]
-    if standing["open_steps"]:
-        lines.insert(3, f"  INCOMPLETE   not done: {', '.join(standing['open_steps'])}")
+    if status["open_steps"]:
+        lines.insert(3, f"  INCOMPLETE   not done: {', '.join(status['open_steps'])}")
     return lines
 
 
-def _rotated(standing: kinds.SecretStatus) -> str:
+def _rotated(status: kinds.SecretStatus) -> str:
     """Return the time, the environment and the age of a key's first record."""
-    days = standing["age_days"]
+    days = status["age_days"]
     if days is None:
         return "not recorded"
     ago = "later than this machine's clock" if days < 0 else f"{count(days, 'day')} ago" if days else "today"
-    return f"{standing['rotated_at']} in {standing['environment']}, {ago}"
+    return f"{status['rotated_at']} in {status['environment']}, {ago}"
