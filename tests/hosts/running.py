@@ -148,7 +148,7 @@ def refused(host: Host, cwd: Path, *, gate: bool) -> tuple[Seen, str]:
             running.ask()
             before, (boots, refusals) = (boots, refusals), (running.boots(), running.refusals())
             if (boots, refusals) != before:
-                until = time.monotonic() + idle
+                until = time.monotonic() + (idle if refusals else TIMEOUT)  # a busy machine boots slowly
         running.ask()
         return running.seen(), running.output()
 
