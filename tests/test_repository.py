@@ -58,15 +58,3 @@ def test_every_promise_names_its_tests() -> None:
     held_by = [re.findall(r"`(tests/[\w/.]+)`", row.rstrip(" |\n").rpartition(" | ")[2]) for row in table.splitlines()]
     assert all(held_by)
     assert [path for paths in held_by for path in paths if not (ROOT / path).exists()] == []
-
-
-def test_no_link_is_broken() -> None:
-    """Every path that a page links to is in the repository."""
-    broken = [
-        (page.name, link)
-        for page in tracked()
-        if page.suffix == ".md"
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
-        if not (page.parent / link).exists()
-    ]
-    assert broken == []
