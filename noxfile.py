@@ -12,7 +12,7 @@ import nox
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|venv"
 nox.options.reuse_venv = "no"
-nox.options.sessions = ["lint", "types", "coverage"]
+nox.options.sessions = ["lint", "types", "docs", "coverage"]
 
 PYTHONS: Final = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 FIRST: Final = PYTHONS[0]
@@ -24,6 +24,7 @@ SLOW: Final = (
     "tests/test_properties.py",
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""
+SPHINX: Final = ("--fail-on-warning", "--keep-going", "--fresh-env", "--quiet")
 PROCESSES: Final = f"-n{2 * (os.cpu_count() or 1)}"
 """More processes than cores, because these tests wait for the processes that they start."""
 
@@ -49,6 +50,21 @@ def types(session: nox.Session) -> None:
     """Check the types of the source, the tests and the examples."""
     session.install(".[test,lint]")
     session.run("mypy")
+
+
+@nox.session(python=FIRST)
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into build/site. A warning is an error."""
+    session.install(".[docs]")
+    shutil.rmtree("build/site", ignore_errors=True)
+    session.run("sphinx-build", *SPHINX, "--builder", "html", "docs", "build/site")
+
+
+@nox.session(python=FIRST)
+def links(session: nox.Session) -> None:
+    """Check the documentation's links to other sites, which needs the internet."""
+    session.install(".[docs]")
+    session.run("sphinx-build", *SPHINX, "--builder", "linkcheck", "docs", f"{session.create_tmp()}/links")
 
 
 @nox.session(python=FIRST)

@@ -1,0 +1,77 @@
+# noqa: INP001 - docs/ is not a package
+"""The documentation site: `nox -s docs` builds it. The pages are plain Markdown, which also reads well on GitHub."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version as version_of
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+project = author = "robodj-secretguard"
+version = release = version_of(project)
+copyright = "RoboDJ maintainers"  # noqa: A001 - Sphinx's name
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.mermaid"]
+exclude_patterns = ["runbook.md"]  # until it is gone
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!robodj_secretguard).*"),  # of other projects: their inventories are not downloaded
+    ("py:class", r"robodj_secretguard\.models\.Model"),  # a type variable
+    ("myst", r"runbook|\.\./examples/.*"),  # until the pages that replace runbook.md and deployment.md are here
+]
+default_role = "code"  # docstrings write `name`, as Markdown does
+
+myst_fence_as_directive = ["mermaid"]
+myst_heading_anchors = 4  # as GitHub's
+
+napoleon_use_ivar = True
+autodoc_member_order = "bysource"
+
+html_theme = "furo"
+html_title = f"{project} {version}"
+html_theme_options = {
+    "source_repository": "https://github.com/robodj/robodj-secretguard/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
+html_show_copyright = False
+
+linkcheck_anchors_ignore_for_url = [r"https://github\.com/robodj/.*"]  # tests/test_links.py checks them
+
+
+def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Make the sidebar from the lists of links in index.md. GitHub would show a directive there as code."""
+    if page != "index":
+        return
+    parts = re.split(r"^## (.+)\n", source[0], flags=re.MULTILINE)
+    for caption, links in zip(parts[1::2], parts[2::2], strict=True):
+        pages = "\n".join(re.findall(r"^- \[.+?\]\((\w+)\.md\)", links, re.MULTILINE))
+        source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n"
+
+
+def is_field(_app: Sphinx, _what: str, _name: str, member: object, *_skip_and_options: object) -> bool | None:
+    """Leave out the property of a record's field: the docstring of the record describes its fields."""
+    return (isinstance(member, property) and isinstance(member.fget, itemgetter)) or None
+
+
+def keep_colon(_app: Sphinx, what: str, _name: str, _member: object, _options: object, lines: list[str]) -> None:
+    """Keep a colon in the first line of a property's docstring: napoleon would take what is before it for a type."""
+    if what in {"attribute", "property"}:
+        lines[:0] = ["..", ""]
+
+
+def split_lines(_app: Sphinx, _what: str, _name: str, _member: object, _options: object, lines: list[str]) -> None:
+    """Split the lines of an exception's description: napoleon joins them, and a list in them would not be one."""
+    lines[:] = "\n".join(lines).split("\n")
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what this file adds to Sphinx."""
+    app.connect("source-read", add_navigation)
+    app.connect("autodoc-skip-member", is_field)
+    app.connect("autodoc-process-docstring", keep_colon, priority=400)  # before napoleon's 500
+    app.connect("autodoc-process-docstring", split_lines, priority=600)
