@@ -49,7 +49,9 @@ def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
         return
     parts = re.split(r"^## (.+)\n", source[0], flags=re.MULTILINE)
     for caption, links in zip(parts[1::2], parts[2::2], strict=True):
-        pages = "\n".join(re.findall(r"^- \[.+?\]\((\w+)\.md\)", links, re.MULTILINE))
+        pages = "\n".join(
+            f"{title} <{name}>" for title, name in re.findall(r"^- \[(.+?)\]\((\w+)\.md\)", links, re.MULTILINE)
+        )
         source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n"
 
 
