@@ -1,0 +1,296 @@
+"""The code in Markdown pages: run every block in order, and parse every command in a line.
+
+An HTML comment directly before a block is its marker:
+
+`<!-- status: 3 -->`: the expected status of a shell block, which is otherwise 0.
+`<!-- file: app/main.py -->`: the block is written to that file of the workspace.
+`<!-- output -->`: the output of the block that ran before. A line `...` stands for any lines.
+`<!-- illustration: WHY -->`: the block is not run.
+`<!-- tested: tests/test_x.py -->`: another test takes the block from the page, and runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from command_line import EVERY_COMMAND
+from conftest import TIMEOUT, V1, V2, clean_environment, good_keys
+from detector import leaks
+from markdown_it import MarkdownIt
+from repositories import SETTINGS, commit, git, made, program
+
+from robodj_secretguard.cli.app import END_OF_OPTIONS, _parsed
+from robodj_secretguard.errors import SecretGuardError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).parent.parent
+SERVICE: Final = ROOT / "examples" / "robodj_service"
+EXCLUSIVE: Final = {"file", "output", "illustration", "tested"}
+MARKERS: Final = EXCLUSIVE | {"status"}
+ADD: Final = ("file: PATH", "output", "illustration: WHY", "tested: tests/test_x.py")
+RUN: Final = {"sh", "python"}
+PICTURES: Final = re.compile(r"mermaid|\{.*")
+"""The languages of blocks that a viewer draws: diagrams, and directives of the site."""
+WORDS: Final = {"FINGERPRINT": f"sgfp1:{'0' * 32}", "HASH": f"sha256:{'0' * 64}"} | {
+    "CHECK": "expired",
+    "TIME": "2026-01-31T08:00Z",
+}
+"""Words that stand for something, where a command would refuse the word itself."""
+DATE: Final = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| UTC|[+-]\d\d:\d\d)?)?"
+VARIES: Final = {
+    r"\x1b\[[0-9;]*m": "",
+    DATE: "DATE",
+    r"sgfp1:[0-9a-f…]+": "FINGERPRINT",
+    r"sha256:[0-9a-f…]+|\b(?=[a-f]*\d)[0-9a-f]{7,64}\b": "HASH",
+    r"\b\d+(?:\.\d+)? ?(?:ms|s|seconds?|minutes?|hours?|days?)\b": "DURATION",
+    r"127\.0\.0\.1:\d+": "ADDRESS",
+    r"\[\d+\]": "[PROCESS]",
+    r"(?<=\S) {2,}": "  ",
+}
+"""What differs from run to run, and the word that replaces it."""
+STAND_INS: Final = {
+    "with-robodj-keys": 'for file in "$MANAGER"/*; do export "${file##*/}=$(cat "$file")"; done\nexec "$@"',
+    "YOUR-SECRET-MANAGER": f"""
+        if [ -c /dev/stdin ]; then cat "$MANAGER"/*; exit; fi
+        keys=$(grep -oE '[A-Za-z0-9_-]{{43,}}') || exit
+        for key in $keys; do [ ${{#key}} = 128 ] && name={V2} || name={V1}; echo "$key" >"$MANAGER/$name"; done
+    """,
+    **dict.fromkeys(("systemctl", "journalctl", "kubectl", "docker", "pip"), ":"),
+    "python": f'[ "$1 $2" = "-m pip" ] || exec {sys.executable} "$@"',  # this environment has what pages install
+    **{
+        name: f'exec {sys.executable} {Path(__file__).with_name("page_server.py")} {name} "$@"'
+        for name in ("uvicorn", "gunicorn", "flask")
+    },
+}
+"""The shell scripts of programs that are not here, or that would not end."""
+SAVE: Final = "import json, os, sys; json.dump([os.getcwd(), dict(os.environ)], open(sys.argv[1], 'w'))"
+
+
+class Block(NamedTuple):
+    """A fenced block: its line in the page, its language, its text, and its markers with their values."""
+
+    line: int
+    language: str
+    text: str
+    markers: dict[str, str]
+
+
+class Page(NamedTuple):
+    """A page: its blocks, its inline code with the lines, and the faults of its markers."""
+
+    blocks: list[Block]
+    inline: list[tuple[int, str]]
+    faults: list[str]
+
+
+def parsed(text: str) -> Page:
+    """Parse a page."""
+    page, pending = Page([], [], []), dict[str, str]()
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        line = token.map[0] + 1 if token.map else 0
+        if token.type == "html_block":
+            pending |= dict(re.findall(r"<!--\s*(\w+)(?::\s*(.*?))?\s*-->", token.content, re.DOTALL))
+            continue
+        if token.type == "fence":
+            page.blocks.append(Block(line, token.info.strip(), token.content, pending))
+        elif pending:
+            page.faults.append(f"{line}: no block follows the marker {', '.join(pending)}")
+        pending = {}
+        code = (each.content for each in token.children or () if each.type == "code_inline")
+        page.inline.extend((line, each) for each in code)
+    return page
+
+
+def substituted(text: str) -> str:
+    """Replace the words that stand for something."""
+    return re.sub(rf"\b(?:{'|'.join(WORDS)})\b", lambda word: WORDS[word[0]], text)
+
+
+def simple_commands(script: str) -> Iterator[list[str]]:
+    """Yield the words of each simple command of a shell script."""
+    script = re.sub(r"\\\n", " ", re.sub(r"(?m)(^|\s)#.*$", r"\1", script))
+    lexer = shlex.shlex(script, posix=True, punctuation_chars="();<>|&\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
+    words = list[str]()
+    for word in lexer:
+        if set(word) <= set("();<>|&\n"):
+            yield words
+            words = []
+        else:
+            words.append(word)
+    yield words
+
+
+def faults_of_command(words: list[str]) -> Iterator[str]:
+    """Yield what is wrong with a command of this project, of pip or of nox. It is not run."""
+    if "install" in words:
+        known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+        extras = {each for word in words for found in re.findall(r"\[([\w,-]+)\]", word) for each in found.split(",")}
+        yield from (f"unknown extra: {each}" for each in sorted(extras - {*known}))
+    elif words[:2] == ["nox", "-s"]:
+        defined = re.findall(r"(?m)^def (\w+)\(session", (ROOT / "noxfile.py").read_text(encoding="utf-8"))
+        given = words[2 : words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else None]
+        yield from (f"unknown session: {each}" for each in given if each not in defined)
+    elif program_words := {"robodj-secretguard", "robodj_secretguard"} & {*words}:
+        argv = words[words.index(program_words.pop()) + 1 :]
+        if any(command[: len(argv)] == tuple(argv) for command in EVERY_COMMAND):
+            return  # the name of a command alone
+        end = argv.index(END_OF_OPTIONS) if END_OF_OPTIONS in argv else len(argv)
+        try:
+            if not _parsed(argv[:end]).takes_command and end < len(argv):
+                yield "only exec takes a command after --"
+        except UsageError as error:
+            yield str(error)
+        except SecretGuardError:
+            pass  # the text of --help or --version
+
+
+def faults_of_block(name: str, block: Block) -> Iterator[str]:
+    """Yield what is wrong with the markers of a block."""
+    markers, page = block.markers, os.path.basename(name)
+    if unknown := markers.keys() - MARKERS:
+        yield f"unknown marker {', '.join(sorted(unknown))} (choose from {', '.join(sorted(MARKERS))})"
+    elif len(markers.keys() & EXCLUSIVE) > 1:
+        yield f"more than one of {', '.join(sorted(EXCLUSIVE))}"
+    elif markers.keys().isdisjoint(EXCLUSIVE) and block.language not in RUN and not PICTURES.fullmatch(block.language):
+        yield f"nothing runs {block.language or 'this'}; add {' or '.join(f'<!-- {each} -->' for each in ADD)}"
+    elif markers.get("illustration") == "":
+        yield "the reason is missing; write <!-- illustration: WHY -->"
+    elif "tested" in markers:
+        test = ROOT / markers["tested"]
+        if not test.is_file() or page not in test.read_text(encoding="utf-8"):
+            yield f"{markers['tested']} does not exist, or does not name {page}"
+
+
+def faults_of_text(name: str, page: Page) -> Iterator[str]:
+    """Yield what is wrong with a page without running it."""
+    yield from page.faults
+    for block in page.blocks:
+        yield from (f"{block.line}: {fault}" for fault in faults_of_block(name, block))
+    scripts = [(block.line, block.text) for block in page.blocks if block.language == "sh"]
+    for line, code in [*page.inline, *scripts]:
+        if re.search(r"\brobodj[-_]secretguard .|\bpip install |\bnox -s ", code):
+            for words in simple_commands(substituted(code)):
+                yield from (f"{line}: {' '.join(words)}: {fault}" for fault in faults_of_command(words))
+
+
+def masked(text: str) -> str:
+    """Replace what differs from run to run."""
+    for pattern, word in VARIES.items():
+        text = re.sub(pattern, word, text)
+    return "".join(f"{line.rstrip()}\n" for line in text.strip("\n").splitlines())
+
+
+def is_output(shown: str, output: str) -> bool:
+    """Return whether a page shows this output."""
+    lines = (r"(?:.*\n)*?" if line == "..." else re.escape(f"{line}\n") for line in masked(shown).splitlines())
+    return re.fullmatch("".join(lines), masked(output)) is not None
+
+
+class Workspace:
+    """The repository of a service in a directory, with a secret manager and the programs that pages name.
+
+    Args:
+        directory: an empty directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.root, self._manager, self._state = directory / "service", directory / "manager", directory / "state"
+        shutil.copytree(SERVICE, self.root, ignore=shutil.ignore_patterns("__pycache__", ".*_cache", "*.key"))
+        git(made(self.root), "add", ".")
+        commit(self.root)
+        self._manager.mkdir()
+        keys = good_keys()
+        for name, key in keys.items():
+            (self._manager / name).write_text(f"{key}\n", encoding="utf-8")
+        for name, script in STAND_INS.items():
+            program(directory / "bin" / name, script)
+        path = os.pathsep.join([str(directory / "bin"), os.path.dirname(sys.executable), SETTINGS["PATH"]])
+        fixed = {"PATH": path, "MANAGER": str(self._manager), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        self._cwd, self._environ = str(self.root), clean_environment() | SETTINGS | keys | fixed
+
+    def keys(self) -> list[str]:
+        """Return the keys that no output may have."""
+        stored = [path.read_text(encoding="utf-8").strip() for path in self._manager.iterdir()]
+        set_here = [self._environ.get(name, "") for name in (V1, V2)]
+        return [key for key in {*stored, *set_here} if len(key) > 40]  # no placeholders
+
+    def run(self, block: Block) -> tuple[int, str]:
+        """Run a block, and return its status and output. The next shell block continues in its directory."""
+        text, script = substituted(block.text), self.root / "example.py"
+        if block.language == "python":
+            script.write_text(text, encoding="utf-8")
+            argv, cwd = [sys.executable, str(script)], str(self.root)
+        else:
+            save = shlex.join([sys.executable, "-ISc", SAVE, str(self._state)])
+            argv, cwd = ["sh", "-euc", f"trap {shlex.quote(save)} EXIT\n{text}"], self._cwd
+        with subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=TIMEOUT)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        script.unlink(missing_ok=True)
+        if self._state.exists():
+            self._cwd, self._environ = json.loads(self._state.read_text(encoding="utf-8"))
+            self._state.unlink()
+        return process.returncode, output
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the service."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def faults_of_blocks(blocks: list[Block], workspace: Workspace) -> Iterator[str]:
+    """Run the blocks of a page in order, and yield the first fault."""
+    output = ""
+    for block in blocks:
+        if "file" in block.markers:
+            workspace.write(block.markers["file"], block.text)
+        elif "output" in block.markers:
+            if not is_output(block.text, output):
+                yield f"{block.line}: the output is different:\n{output}"
+                return
+        elif block.language in RUN and block.markers.keys().isdisjoint(EXCLUSIVE):
+            status, output = workspace.run(block)
+            if "secretguard generate" not in block.text and leaks(re.sub(DATE, "", output), workspace.keys()):
+                yield f"{block.line}: the output has a part of a key"
+                return
+            if status != int(block.markers.get("status", 0)):
+                yield f"{block.line}: the status is {status}:\n{output}"
+                return
+
+
+def faults(name: str, text: str, directory: Path) -> list[str]:
+    """Return what is wrong with a page: with its markers and commands, or otherwise with what its blocks do.
+
+    Args:
+        name: the path of the page in this repository.
+        text: its text.
+        directory: an empty directory for the workspace.
+    """
+    page = parsed(text)
+    return [*faults_of_text(name, page)] or [*faults_of_blocks(page.blocks, Workspace(directory))]
