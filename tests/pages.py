@@ -3,6 +3,7 @@
 An HTML comment directly before a block is its marker:
 
 `<!-- status: 3 -->`: the expected status of a shell block, which is otherwise 0.
+`<!-- env: NAME=VALUE OTHER= -->`: variables for this block alone. An empty one counts as unset.
 `<!-- file: app/main.py -->`: the block is written to that file of the workspace.
 `<!-- output -->`: the output of the block that ran before. A line `...` stands for any lines.
 `<!-- illustration: WHY -->`: the block is not run.
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parent.parent
 SERVICE: Final = ROOT / "examples" / "robodj_service"
+SERVER: Final = str(Path(__file__).with_name("page_server.py"))
 EXCLUSIVE: Final = {"file", "output", "illustration", "tested"}
-MARKERS: Final = EXCLUSIVE | {"status"}
+MARKERS: Final = EXCLUSIVE | {"status", "env"}
 ADD: Final = ("file: PATH", "output", "illustration: WHY", "tested: tests/test_x.py")
 RUN: Final = {"sh", "python"}
 PICTURES: Final = re.compile(r"mermaid|\{.*")
@@ -48,10 +50,9 @@ WORDS: Final = {"FINGERPRINT": f"sgfp1:{'0' * 32}", "HASH": f"sha256:{'0' * 64}"
     "TIME": "2026-01-31T08:00Z",
 }
 """Words that stand for something, where a command would refuse the word itself."""
-DATE: Final = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| UTC|[+-]\d\d:\d\d)?)?"
 VARIES: Final = {
     r"\x1b\[[0-9;]*m": "",
-    DATE: "DATE",
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| UTC|[+-]\d\d:\d\d)?)?": "DATE",
     r"sgfp1:[0-9a-f…]+": "FINGERPRINT",
     r"sha256:[0-9a-f…]+|\b(?=[a-f]*\d)[0-9a-f]{7,64}\b": "HASH",
     r"\b\d+(?:\.\d+)? ?(?:ms|s|seconds?|minutes?|hours?|days?)\b": "DURATION",
@@ -68,11 +69,8 @@ STAND_INS: Final = {
         for key in $keys; do [ ${{#key}} = 128 ] && name={V2} || name={V1}; echo "$key" >"$MANAGER/$name"; done
     """,
     **dict.fromkeys(("systemctl", "journalctl", "kubectl", "docker", "pip"), ":"),
-    "python": f'[ "$1 $2" = "-m pip" ] || exec {sys.executable} "$@"',  # this environment has what pages install
-    **{
-        name: f'exec {sys.executable} {Path(__file__).with_name("page_server.py")} {name} "$@"'
-        for name in ("uvicorn", "gunicorn", "flask")
-    },
+    "python": f'[ "$1 $2" = "-m pip" ] || exec {shlex.quote(sys.executable)} "$@"',  # what pages install is here
+    **{name: f'exec {shlex.join([sys.executable, SERVER, name])} "$@"' for name in ("uvicorn", "gunicorn", "flask")},
 }
 """The shell scripts of programs that are not here, or that would not end."""
 SAVE: Final = "import json, os, sys; json.dump([os.getcwd(), dict(os.environ)], open(sys.argv[1], 'w'))"
@@ -143,8 +141,8 @@ def faults_of_command(words: list[str]) -> Iterator[str]:
         defined = re.findall(r"(?m)^def (\w+)\(session", (ROOT / "noxfile.py").read_text(encoding="utf-8"))
         given = words[2 : words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else None]
         yield from (f"unknown session: {each}" for each in given if each not in defined)
-    elif program_words := {"robodj-secretguard", "robodj_secretguard"} & {*words}:
-        argv = words[words.index(program_words.pop()) + 1 :]
+    elif named := [word for word in words if re.fullmatch(r"(?:/.*/)?robodj[-_]secretguard", word)]:
+        argv = words[words.index(named[0]) + 1 :]
         if any(command[: len(argv)] == tuple(argv) for command in EVERY_COMMAND):
             return  # the name of a command alone
         end = argv.index(END_OF_OPTIONS) if END_OF_OPTIONS in argv else len(argv)
@@ -179,17 +177,22 @@ def faults_of_text(name: str, page: Page) -> Iterator[str]:
     yield from page.faults
     for block in page.blocks:
         yield from (f"{block.line}: {fault}" for fault in faults_of_block(name, block))
-    scripts = [(block.line, block.text) for block in page.blocks if block.language == "sh"]
+    scripts = [(each.line, each.text) for each in page.blocks if each.language == "sh" and "tested" not in each.markers]
     for line, code in [*page.inline, *scripts]:
         if re.search(r"\brobodj[-_]secretguard .|\bpip install |\bnox -s ", code):
-            for words in simple_commands(substituted(code)):
+            try:
+                commands = [*simple_commands(substituted(code))]
+            except ValueError as error:
+                yield f"{line}: the shell cannot parse this: {error}"
+                continue
+            for words in commands:
                 yield from (f"{line}: {' '.join(words)}: {fault}" for fault in faults_of_command(words))
 
 
-def masked(text: str) -> str:
-    """Replace what differs from run to run."""
+def masked(text: str, *, kept: str = "") -> str:
+    """Replace what differs from run to run, except what has the word `kept`."""
     for pattern, word in VARIES.items():
-        text = re.sub(pattern, word, text)
+        text = text if word == kept else re.sub(pattern, word, text)
     return "".join(f"{line.rstrip()}\n" for line in text.strip("\n").splitlines())
 
 
@@ -230,6 +233,7 @@ class Workspace:
     def run(self, block: Block) -> tuple[int, str]:
         """Run a block, and return its status and output. The next shell block continues in its directory."""
         text, script = substituted(block.text), self.root / "example.py"
+        own = dict(each.split("=", 1) for each in block.markers.get("env", "").split())
         if block.language == "python":
             script.write_text(text, encoding="utf-8")
             argv, cwd = [sys.executable, str(script)], str(self.root)
@@ -239,7 +243,7 @@ class Workspace:
         with subprocess.Popen(
             argv,
             cwd=cwd,
-            env=self._environ,
+            env=self._environ | own,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -253,7 +257,9 @@ class Workspace:
                 raise
         script.unlink(missing_ok=True)
         if self._state.exists():
-            self._cwd, self._environ = json.loads(self._state.read_text(encoding="utf-8"))
+            self._cwd, left = json.loads(self._state.read_text(encoding="utf-8"))
+            before = {name: value for name, value in self._environ.items() if name in own}
+            self._environ = {name: value for name, value in left.items() if name not in own} | before
             self._state.unlink()
         return process.returncode, output
 
@@ -276,7 +282,7 @@ def faults_of_blocks(blocks: list[Block], workspace: Workspace) -> Iterator[str]
                 return
         elif block.language in RUN and block.markers.keys().isdisjoint(EXCLUSIVE):
             status, output = workspace.run(block)
-            if "secretguard generate" not in block.text and leaks(re.sub(DATE, "", output), workspace.keys()):
+            if "secretguard generate" not in block.text and leaks(masked(output, kept="HASH"), workspace.keys()):
                 yield f"{block.line}: the output has a part of a key"
                 return
             if status != int(block.markers.get("status", 0)):

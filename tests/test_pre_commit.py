@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
 """If this variable is set, a missing pre-commit is a failure."""
+PAGE = ROOT / "docs" / "scan.md"
 MANIFEST = ".pre-commit-hooks.yaml"
 BUILT_FROM = ("src", "pyproject.toml", "README.md", "LICENSE", MANIFEST)
 """The repository that pre-commit clones to build the environment of the hook."""
@@ -158,7 +159,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     assert source.commit().status == 0
     made = initialised(base / "template", environ)
     revision = source.git("rev-parse", "HEAD").out.strip()
-    made.stage(CONFIGURATION, f"repos:\n- repo: {source.root}\n  rev: {revision}\n  hooks:\n  - id: {HOOK}\n")
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    with_repository = re.sub(r"(?m)(?<=repo: ).*", str(source.root), shown)
+    made.stage(CONFIGURATION, re.sub(r"(?m)(?<=rev: ).*", revision, with_repository))
     made.pre_commit("install", "--install-hooks")
     return made
 
@@ -206,7 +209,7 @@ class TestPreCommit:
         machine.record(rotated(NOW - timedelta(days=99), fingerprint_of(recorded)))
         machine.write("revoked.fingerprints", fingerprint_of(revoked))
         hooks = (repository.root / CONFIGURATION).read_text(encoding="utf-8")
-        repository.stage(CONFIGURATION, f"{hooks}    args: [{', '.join(options)}]\n")
+        repository.stage(CONFIGURATION, f"{hooks}        args: [{', '.join(options)}]\n")
         repository.stage("notes.txt", f"{recorded}\n{revoked}\n")
         recorded_at = KNOWN("secret.key (prod)", "notes.txt:1:1", "operations log")
         repository.refused(repository.commit(), recorded_at, KNOWN("a key", "notes.txt:2:1", "revocation list"))
