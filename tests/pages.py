@@ -101,7 +101,7 @@ def parsed(text: str) -> Page:
         if token.type == "html_block":
             pending |= dict(re.findall(r"<!--\s*(\w+)(?::\s*(.*?))?\s*-->", token.content, re.DOTALL))
             continue
-        if token.type == "fence":
+        if token.type in {"fence", "code_block"}:
             page.blocks.append(Block(line, token.info.strip(), token.content, pending))
         elif pending:
             page.faults.append(f"{line}: no block follows the marker {', '.join(pending)}")

@@ -62,6 +62,7 @@ BAD = {
     "a wrong output": (block("sh", "echo one") + block("text", "two", "output"), "the output is different:\none"),
     "no output": (block("sh", "echo one >&2") + block("text", "", "output"), "the output is different:\none"),
     "a missing marker": (block("json", "{}"), "nothing runs json; add <!-- file: PATH -->"),
+    "an indented block": ("text\n\n    robodj-secretguard check\n", "nothing runs this"),
     "an unknown marker": (block("sh", "true", "stauts: 3"), "unknown marker stauts"),
     "two markers": (block("sh", "true", "output", "file: x"), "more than one of"),
     "a marker without a block": ("<!-- output -->\n\ntext\n", "no block follows"),
