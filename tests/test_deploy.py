@@ -1,6 +1,7 @@
 """The deployment files: the checkers of their formats accept them, and their real commands are run.
 
-Only the full sessions run these tests: they need the extra `hosts`.
+The files are copied into a copy of the example service, unchanged, as docs/deployment.md tells its reader. Only the
+full sessions run these tests: they need the extra `hosts`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ YAML = pytest.importorskip("ruamel.yaml").YAML
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "examples" / "deploy"
-FILES = sorted(path.name for path in DEPLOY.iterdir())
+FILES = sorted(path.relative_to(DEPLOY).as_posix() for path in DEPLOY.rglob("*") if path.is_file())
+UNIT, MANIFEST, SUPERVISORD = "deploy/robodj.service", "deploy/kubernetes.yaml", "deploy/supervisord.conf"
+WORKFLOW = ".github/workflows/secret-gate.yml"
+IMAGES = {"Dockerfile", "compose.yaml", MANIFEST}
 DOCS = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 PROGRAMS = Path(sysconfig.get_path("scripts"))
 ON_THE_HOST = "/opt/robodj"
@@ -105,21 +109,21 @@ def _dockerfile() -> Start:
 
 
 def _systemd() -> Start:
-    text = text_of("robodj.service")
+    text = text_of(UNIT)
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     settings = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, re.MULTILINE))
     return Start(shlex.split(command), settings, HANDED_ON)
 
 
 def _kubernetes() -> Start:
-    (container,) = documents("kubernetes.yaml")[0]["spec"]["template"]["spec"]["containers"]
+    (container,) = documents(MANIFEST)[0]["spec"]["template"]["spec"]["containers"]
     settings = {each["name"]: each["value"] for each in container["env"] if "value" in each}
     return Start(container["command"], settings, {each["name"] for each in container["env"] if "valueFrom" in each})
 
 
 def _supervisord() -> Start:
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string(text_of("supervisord.conf"))
+    parser.read_string(text_of(SUPERVISORD))
     program = parser["program:robodj"]
     settings = dict(re.findall(r'(\w+)="([^"]*)"', program["environment"]))
     return Start(shlex.split(program["command"]), settings, HANDED_ON)
@@ -128,20 +132,65 @@ def _supervisord() -> Start:
 STARTS = {
     "compose.yaml": _compose(),
     "Dockerfile": _dockerfile(),
-    "robodj.service": _systemd(),
-    "kubernetes.yaml": _kubernetes(),
-    "supervisord.conf": _supervisord(),
+    UNIT: _systemd(),
+    MANIFEST: _kubernetes(),
+    SUPERVISORD: _supervisord(),
 }
 starts = pytest.mark.parametrize("name", STARTS)
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Path:
-    """A copy of the example service, without key files."""
+    """A copy of the example service, without key files, and with the deployment files."""
     copy = tmp_path / "service"
     shutil.copytree(ROOT / "examples" / "robodj_service", copy, ignore=shutil.ignore_patterns("__pycache__", "*.key"))
+    shutil.copytree(DEPLOY, copy, dirs_exist_ok=True)
     (copy / "config").chmod(0o755)
     return copy
+
+
+def instructions() -> list[list[str]]:
+    """Return each instruction of the Dockerfile: its name, and the rest of its line."""
+    text = re.sub(r"^#.*\n", "", text_of("Dockerfile"), flags=re.MULTILINE).replace("\\\n", " ")
+    return [line.split(maxsplit=1) for line in text.splitlines() if line]
+
+
+@pytest.fixture
+def image(service: Path, tmp_path: Path) -> Path:
+    """The image's root: what the `COPY` lines of the last stage copy, without what `.dockerignore` names."""
+    patterns = [line for line in text_of(".dockerignore").splitlines() if not line.startswith("#")]
+    assert {pattern[:3] for pattern in patterns} == {"**/"}  # names, in every directory
+    context, root = tmp_path / "context", tmp_path / "image"
+    shutil.copytree(service, context, ignore=shutil.ignore_patterns(*(pattern[3:] for pattern in patterns)))
+    lines = instructions()
+    directory = root
+    for name, rest in lines[max(at for at, (name, _) in enumerate(lines) if name == "FROM") :]:
+        if name == "WORKDIR":
+            directory = root / rest.strip("/")
+        elif name == "COPY" and "--from=" not in rest:
+            *sources, target = rest.split()
+            for source in sources:
+                if (context / source).is_dir():
+                    shutil.copytree(context / source, directory / target)
+                else:
+                    assert target.endswith("/")
+                    (directory / target).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(context / source, directory / target)
+    return root
+
+
+@pytest.fixture
+def srv(image: Path) -> Path:
+    """The image's working directory."""
+    (directory,) = (rest for name, rest in instructions() if name == "WORKDIR")
+    return image / directory.strip("/")
+
+
+@pytest.fixture
+def place(name: str, service: Path, request: pytest.FixtureRequest) -> Path:
+    """Where a file starts the service: in the image, or in the repository."""
+    found: Path = request.getfixturevalue("srv") if name in IMAGES else service
+    return found
 
 
 def bad_keys(keys: Mapping[str, str]) -> dict[str, str]:
@@ -154,9 +203,14 @@ class TestEveryFile:
 
     def test_these_are_the_files(self) -> None:
         """The files are those that this module tests."""
-        assert sorted([*STARTS, "github-actions.yml", "launcher.bat"]) == FILES
+        assert sorted([*STARTS, WORKFLOW, "launcher.bat", ".dockerignore"]) == FILES
 
-    @pytest.mark.parametrize("name", FILES)
+    def test_the_page_names_each(self) -> None:
+        """The page's first table has the path of each file in the service's repository."""
+        (table,) = re.findall(r"^\| for \| files \|\n(.*?)\n\n", DOCS, re.MULTILINE | re.DOTALL)
+        assert sorted(re.findall(r"`(.*?)`", table)) == FILES
+
+    @pytest.mark.parametrize("name", [name for name in FILES if name != ".dockerignore"])
     def test_key_files_are_off(self, name: str) -> None:
         """Each file sets `ROBODJ_PROTECTED_ENV` to true, outside of comments."""
         lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith(("#", ";", "rem"))]
@@ -192,11 +246,11 @@ def checked(name: str, path: Path) -> list[Ran]:
     """Run the checkers of a deployment file on a copy of it."""
     commands: dict[str, list[list[str]]] = {
         "compose.yaml": [["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]],
-        "github-actions.yml": [
+        WORKFLOW: [
             ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)],
             ["zizmor", "--offline", "--no-progress", "--config", str(path.with_name("zizmor.yml")), str(path)],
         ],
-        "kubernetes.yaml": [
+        MANIFEST: [
             ["kubernetes-validate", "--strict", "--kubernetes-version", version, str(path)]
             for version in ("1.28", "1.31")
         ],
@@ -218,17 +272,17 @@ class TestCheckers:
     @pytest.mark.parametrize(
         ("name", "right", "wrong"),
         [
-            *[(name, "", "") for name in ("compose.yaml", "kubernetes.yaml", "github-actions.yml", "Dockerfile")],
+            *[(name, "", "") for name in ("compose.yaml", MANIFEST, WORKFLOW, "Dockerfile")],
             ("compose.yaml", "core: 0", "core: [0]"),
-            ("kubernetes.yaml", "secretKeyRef:", "secretRef:"),
-            ("github-actions.yml", "runs-on:", "run-on:"),
-            ("github-actions.yml", "run: python -m pip", "run: echo ${{ github.event.head_commit.message }} #"),
+            (MANIFEST, "secretKeyRef:", "secretRef:"),
+            (WORKFLOW, "runs-on:", "run-on:"),
+            (WORKFLOW, "run: python -m pip", "run: echo ${{ github.event.head_commit.message }} #"),
             ("Dockerfile", "USER 10001", "USER root"),
         ],
     )
     def test_checkers(self, name: str, right: str, wrong: str, tmp_path: Path) -> None:
         """The schema and the linters of its format accept each file, and find a planted mistake."""
-        copy = tmp_path / name
+        copy = tmp_path / Path(name).name
         assert right in text_of(name)
         copy.write_text(text_of(name).replace(right, wrong), encoding="utf-8")
         complaints = [ran.out + ran.err for ran in checked(name, copy) if ran.status]
@@ -236,7 +290,7 @@ class TestCheckers:
 
     def test_actionlint(self) -> None:
         """The workflow passes actionlint, if it is installed."""
-        command = [program("actionlint"), str(DEPLOY / "github-actions.yml")]
+        command = [program("actionlint"), str(DEPLOY / WORKFLOW)]
         ran = run(command, env=clean_environment(), cwd=DEPLOY, python=False)
         assert (ran.status, ran.out + ran.err) == (0, "")
 
@@ -260,22 +314,22 @@ class TestSystemd:
 
     def test_verify(self, tmp_path: Path) -> None:
         """Systemd accepts the unit, and reports a misspelled setting."""
-        right = self.analyze("verify", text=text_of("robodj.service"), cwd=tmp_path)
+        right = self.analyze("verify", text=text_of(UNIT), cwd=tmp_path)
         assert (right.status, right.out + right.err) == (0, "")
-        wrong = text_of("robodj.service").replace("RestartPreventExitStatus", "RestartPreventStatus")
+        wrong = text_of(UNIT).replace("RestartPreventExitStatus", "RestartPreventStatus")
         assert "RestartPreventStatus" in self.analyze("verify", text=wrong, cwd=tmp_path).err
 
     def test_security(self, tmp_path: Path) -> None:
         """The exposure of the unit is 2.0 of 10 or less."""
         ran = self.analyze(
-            "security", "--offline=true", "--threshold=20", "--no-pager", text=text_of("robodj.service"), cwd=tmp_path
+            "security", "--offline=true", "--threshold=20", "--no-pager", text=text_of(UNIT), cwd=tmp_path
         )
         assert ran.status == 0, ran.out
 
     def test_lines(self) -> None:
         """Systemd does not restart the service after a refusal, and writes no core dump."""
         lines = {"Restart=on-failure", "RestartPreventExitStatus=3", "LimitCORE=0"}
-        assert lines <= set(text_of("robodj.service").splitlines())
+        assert lines <= set(text_of(UNIT).splitlines())
 
 
 @contextlib.contextmanager
@@ -338,25 +392,25 @@ def answer(port: int) -> int:
 
 
 class TestStarts:
-    """The command of each file, with the file's settings, in a copy of the service."""
+    """The command of each file, with the file's settings, where the file starts it."""
 
-    def command(self, name: str, service: Path, port: int) -> list[str]:
-        return [localized(word, service=service, port=port) for word in STARTS[name].command]
+    def command(self, name: str, place: Path, port: int) -> list[str]:
+        return [localized(word, service=place, port=port) for word in STARTS[name].command]
 
     @starts
-    def test_refused(self, name: str, service: Path) -> None:
+    def test_refused(self, name: str, place: Path) -> None:
         """A bad key and a missing list are one ALERT each, with status 3, and no server starts."""
         keys = good_keys()
-        (service / "config" / "revoked.fingerprints").unlink()
-        command = self.command(name, service, free_port())
+        (place / "config" / "revoked.fingerprints").unlink()
+        command = self.command(name, place, free_port())
         env = STARTS[name].env(bad_keys(keys))
-        ran = run(command, env=env, cwd=service, keys=list(keys.values()), python=False)
+        ran = run(command, env=env, cwd=place, keys=list(keys.values()), python=False)
         checks = {each for line in ran.alerts for each in ("format:", "revocation-list:") if each in line.split()[1:3]}
         assert (ran.status, len(ran.alerts), checks) == (3, 2, {"format:", "revocation-list:"})
         assert "uvicorn" not in (ran.out + ran.err).lower()
 
-    @pytest.mark.parametrize("name", ["compose.yaml", "Dockerfile", "robodj.service", "kubernetes.yaml"])
-    def test_serves(self, name: str, service: Path) -> None:
+    @pytest.mark.parametrize("name", [*sorted(IMAGES), UNIT])
+    def test_serves(self, name: str, place: Path) -> None:
         """With good keys the service answers the file's probe, and shows no key.
 
         The health check of compose succeeds while the service runs, and fails afterwards.
@@ -364,20 +418,20 @@ class TestStarts:
         keys, port = good_keys(), free_port()
         env = STARTS[name].env(keys)
         kind, *probe = documents("compose.yaml")[0]["services"]["backend"]["healthcheck"]["test"]
-        probe = [localized(word, service=service, port=port) for word in probe]
-        with running(self.command(name, service, port), env, service) as lines:
+        probe = [localized(word, service=place, port=port) for word in probe]
+        with running(self.command(name, place, port), env, place) as lines:
             written = until(lines, "Application startup complete")
             assert answer(port) == 200
             if name == "compose.yaml":
-                healthy = run(probe, env=env, cwd=service, python=False)
+                healthy = run(probe, env=env, cwd=place, python=False)
                 assert (kind, healthy.status, healthy.out + healthy.err) == ("CMD", 0, "")
         if name == "compose.yaml":
-            assert run(probe, env=env, cwd=service, python=False).status == 1
+            assert run(probe, env=env, cwd=place, python=False).status == 1
         assert leaks("".join(written), list(keys.values())) == []
 
     def test_kubernetes_core_dumps(self, service: Path) -> None:
         """The pod's command cannot write a core dump."""
-        start = STARTS["kubernetes.yaml"]
+        start = STARTS[MANIFEST]
         allowed = ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)" && exec "$@"', "sh"]
         command = [*start.command[: start.command.index("--") + 1], "sh", "-c", "ulimit -c"]
         ran = run([*allowed, *command], env=start.env(good_keys()), cwd=service, python=False)
@@ -386,7 +440,7 @@ class TestStarts:
 
 def test_kubernetes() -> None:
     """Both probes use HTTP with the service's path and port. The manifest has no secret."""
-    deployment, other = documents("kubernetes.yaml")
+    deployment, other = documents(MANIFEST)
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     for probe in ("readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/ready", "port": "http"}
@@ -399,30 +453,151 @@ class TestImage:
     """`Dockerfile`."""
 
     def build_command(self) -> str:
-        (command,) = re.findall(r"^RUN (.*--ephemeral.*)$", text_of("Dockerfile"), re.MULTILINE)
-        return str(command)
+        (command,) = (rest for name, rest in instructions() if name == "RUN" and "--ephemeral" in rest)
+        return command
 
-    def test_has_what_the_model_needs(self) -> None:
-        """The image has the app, pyproject.toml, which names the model, and the revocation list."""
-        copied = " ".join(re.findall(r"^COPY (examples/.*) \./\S*$", text_of("Dockerfile"), re.MULTILINE)).split()
-        root = "examples/robodj_service"
-        needed = {f"{root}/app", f"{root}/pyproject.toml", f"{root}/config/revoked.fingerprints"}
-        assert needed - set(copied) == set()
-        assert [path for path in copied if not (ROOT / path).exists()] == []
+    def test_has_the_service_and_no_key(self, service: Path, request: pytest.FixtureRequest) -> None:
+        """The image has what the service needs, and no key, no .env file and no history."""
+        for name in (
+            ".git/config",
+            ".env",
+            "app/.env.local",
+            "app/secret.key",
+            "app/.secret.key.swp",
+            "config/secret.key",
+        ):
+            (service / name).parent.mkdir(exist_ok=True)
+            (service / name).touch()
+        image: Path = request.getfixturevalue("image")
+        assert sorted(path.relative_to(image).as_posix() for path in image.rglob("*") if path.is_file()) == [
+            "srv/robodj/app/__init__.py",
+            "srv/robodj/app/main.py",
+            "srv/robodj/config/check_runtime_secrets.py",
+            "srv/robodj/config/revoked.fingerprints",
+            "srv/robodj/pyproject.toml",
+            "srv/robodj/service_secrets.py",
+        ]
 
-    def test_imports_the_service_without_keys(self, service: Path) -> None:
-        """The build's command imports the guarded service without a key."""
+    @pytest.mark.parametrize(("more", "status"), [("", 0), ("robodj-no-such-package\n", 1)])
+    def test_installs_the_requirements(self, more: str, status: int, service: Path, tmp_path: Path) -> None:
+        """The first stage copies and installs the requirements before anything of the app. This pip has no network."""
+        stages = instructions()
+        (_, _), (copy, copied), (_, installation) = stages[: [name for name, _ in stages].index("FROM", 1)]
+        assert (copy, copied) == ("COPY", "requirements.txt /build/")
+        requirements = service / "requirements.txt"
+        requirements.write_text(requirements.read_text(encoding="utf-8") + more, encoding="utf-8")
+        path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+        env = clean_environment() | {"PATH": path, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        venv = tmp_path / "venv"
+        made, installed = installation.replace("/opt/robodj", str(venv)).replace("/build/", f"{service}/").split(" && ")
+        assert run(["sh", "-c", made], env=env, cwd=tmp_path, python=False).status == 0
+        (packages,) = venv.glob("lib/python*/site-packages")
+        here = sysconfig.get_path("purelib")
+        (packages / "here.pth").write_text(f"import site; site.addsitedir({here!r})\n", encoding="utf-8")
+        ran = run(["sh", "-c", installed], env=env, cwd=tmp_path, python=False)
+        assert (ran.status, "already satisfied: uvicorn" in ran.out) == (status, True), ran.err
+
+    def test_imports_the_service_without_keys(self, srv: Path) -> None:
+        """The build's command imports the guarded service without a key, from what the image has."""
         env = STARTS["Dockerfile"].env({})
         del env[PROTECTED]
-        ran = run(["sh", "-c", self.build_command()], env=env, cwd=service, python=False)
+        ran = run(["sh", "-c", self.build_command()], env=env, cwd=srv, python=False)
         assert (ran.status, ran.alerts) == (0, [])
 
-    def test_that_command_is_for_the_build_alone(self, service: Path) -> None:
+    def test_that_command_is_for_the_build_alone(self, srv: Path) -> None:
         """The image's settings, which come after the build's command, refuse it."""
-        ran = run(["sh", "-c", self.build_command()], env=STARTS["Dockerfile"].env({}), cwd=service, python=False)
+        ran = run(["sh", "-c", self.build_command()], env=STARTS["Dockerfile"].env({}), cwd=srv, python=False)
         assert ran.status == 3
         text = text_of("Dockerfile")
         assert text.index("--ephemeral") < text.index(f"ENV {PROTECTED}")
+
+
+FENCES = re.findall(r"^([^\n]*)\n```\w+\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+"""The line before each block of the page, and the block."""
+TESTED = [block for line, block in FENCES if line == "<!-- tested: tests/test_deploy.py -->"]
+CLIENTS = ("vault kv", "aws secretsmanager", "gcloud secrets", "az keyvault")
+
+
+def block(*words: str) -> str:
+    """Return the tested block of the page that has all these words."""
+    (found,) = (block for block in TESTED if all(word in block for word in words))
+    return str(found)
+
+
+# Each is run by a test. Of a client, `exec` is the script `with-robodj-keys`, and `generate` makes the first keys.
+BLOCKS = {
+    "umask": block("chmod -R go-w"),
+    "compose": block("docker compose up"),
+    "systemd": block("/run/robodj", "systemctl"),
+    "drop-in": block("[Service]"),
+    "kubernetes": block("kubectl create"),
+    "supervisord": block("supervisord"),
+    "github": block("gh secret set"),
+    "check": block("check --require-env-only"),
+    **{f"{client} exec": block(client, "exec --") for client in CLIENTS},
+    **{f"{client} generate": block(client, "generate") for client in CLIENTS},
+}
+FAKE_CLIENT = f"""\
+#!{sys.executable}
+import os, sys
+here = os.path.dirname(os.path.realpath(__file__))
+words = sys.argv[1:]
+with open(os.path.join(here, "arguments"), "a") as file:
+    print(*words, file=file)
+if os.environ.get("FAILS"):
+    sys.exit(1)
+if words[1:3] == ["versions", "list"]:
+    if not os.environ.get("ALL_DISABLED") and "--filter=state=ENABLED" in words:
+        print(2)
+    sys.exit(0)
+if words[1:3] == ["versions", "access"] and words[3] != "2":
+    sys.exit(1)
+stored = os.path.join(here, "v2" if "v2" in "".join(words).lower() else "v1")
+if any("stdin" in word or word.endswith("=-") or word == "set" for word in words):
+    value = sys.stdin.read()
+    with open(stored, "w", newline="") as file:
+        file.write(value)
+    if words[0] == "keyvault" and words[-2:] != ["--output", "none"]:
+        print(value)
+else:
+    with open(stored) as file:
+        print(file.read())
+"""
+"""A fake client: it stores its input, prints it with a newline like the clients, and records its arguments.
+
+Azure's client prints what it stores unless `--output none` is given. Google's second version is enabled. The third,
+which is `latest`, is disabled.
+"""
+
+
+def install(directory: Path, name: str, text: str) -> None:
+    """Write an executable program."""
+    (directory / name).write_text(text, encoding="utf-8")
+    (directory / name).chmod(0o755)
+
+
+@pytest.fixture
+def fakes(tmp_path: Path) -> Path:
+    """A directory for fake programs that comes first on the path."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def keys(fakes: Path) -> dict[str, str]:
+    """Keys in the manager, and `with-robodj-keys` installed."""
+    keys = good_keys()
+    install(fakes, "vault", FAKE_CLIENT)
+    install(fakes, "with-robodj-keys", BLOCKS["vault kv exec"])
+    for name, key in zip(("v1", "v2"), keys.values(), strict=True):
+        (fakes / name).write_text(key, encoding="utf-8")
+    return keys
+
+
+def with_fakes(fakes: Path) -> dict[str, str]:
+    """Return an environment with the fake programs first on the path."""
+    return clean_environment() | {"PATH": os.pathsep.join((str(fakes), str(PROGRAMS), os.environ["PATH"]))}
 
 
 class TestSupervisord:
@@ -435,7 +610,7 @@ class TestSupervisord:
     @pytest.fixture
     def conf(self, service: Path, port: int) -> Path:
         """The file with this machine's paths."""
-        text = localized(text_of("supervisord.conf"), service=service, port=port)
+        text = localized(text_of(SUPERVISORD), service=service, port=port)
         path = service.parent / "supervisord.conf"
         path.write_text(text.replace("/run/robodj/", f"{service.parent}/"), encoding="utf-8")
         return path
@@ -464,10 +639,10 @@ class TestSupervisord:
         assert (text.count("spawned: "), text.count("ALERT: secret.key: format: ")) == (1, 1)
         assert leaks(text, list(keys.values())) == []
 
-    def test_serves(self, conf: Path, port: int) -> None:
-        """With good keys the service runs, and stops with supervisord."""
-        keys = good_keys()
-        with self.supervisord(conf, keys) as lines:
+    def test_serves(self, conf: Path, port: int, service: Path, fakes: Path, keys: dict[str, str]) -> None:
+        """With good keys, the page's command starts the service, which stops with supervisord."""
+        command = ["sh", "-euc", BLOCKS["supervisord"].replace("/etc/supervisord.conf", str(conf))]
+        with running(command, with_fakes(fakes), service) as lines:
             written = until(lines, "Uvicorn running on")
             assert answer(port) == 200
             assert self.ctl(conf, "status").split()[:2] == ["robodj", "RUNNING"]
@@ -483,7 +658,7 @@ class TestGitHubActions:
 
     def gate(self, service: Path, variables: Mapping[str, str]) -> Ran:
         """Run the step with the secrets and variables of a repository. An unset one is empty, as on GitHub."""
-        (step,) = (each for each in documents("github-actions.yml")[0]["jobs"]["gate"]["steps"] if "env" in each)
+        (step,) = (each for each in documents(WORKFLOW)[0]["jobs"]["gate"]["steps"] if "env" in each)
         path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
         env = clean_environment() | {
             name: re.sub(r"\$\{\{ (?:secrets|vars)\.(\w+) \}\}", lambda found: variables.get(found[1], ""), value)
@@ -494,7 +669,7 @@ class TestGitHubActions:
 
     def test_one_step_has_the_secrets(self) -> None:
         """The job may only read the repository, and only the gate's step gets secrets."""
-        (workflow,) = documents("github-actions.yml")
+        (workflow,) = documents(WORKFLOW)
         job = workflow["jobs"]["gate"]
         assert (workflow["permissions"], job["permissions"]) == ({}, {"contents": "read"})
         assert ["secrets." in str(step) for step in job["steps"]] == [False, False, False, True]
@@ -534,84 +709,30 @@ class TestLauncher:
         assert lines[lines.index(")") + 1] == "if %errorlevel% neq 0 exit /b %errorlevel%"
 
 
-BLOCKS = re.findall(r"^```sh\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
-CLIENTS = ("vault kv", "aws secretsmanager", "gcloud secrets", "az keyvault")
-FAKE_CLIENT = f"""\
-#!{sys.executable}
-import os, sys
-here = os.path.dirname(os.path.realpath(__file__))
-words = sys.argv[1:]
-with open(os.path.join(here, "arguments"), "a") as file:
-    print(*words, file=file)
-if os.environ.get("FAILS"):
-    sys.exit(1)
-if words[1:3] == ["versions", "list"]:
-    if not os.environ.get("ALL_DISABLED") and "--filter=state=ENABLED" in words:
-        print(2)
-    sys.exit(0)
-if words[1:3] == ["versions", "access"] and words[3] != "2":
-    sys.exit(1)
-stored = os.path.join(here, "v2" if "v2" in "".join(words).lower() else "v1")
-if any("stdin" in word or word.endswith("=-") or word == "set" for word in words):
-    value = sys.stdin.read()
-    with open(stored, "w", newline="") as file:
-        file.write(value)
-    if words[0] == "keyvault" and words[-2:] != ["--output", "none"]:
-        print(value)
-else:
-    with open(stored) as file:
-        print(file.read())
-"""
-"""A fake client: it stores its input, prints it with a newline like the clients, and records its arguments.
-
-Azure's client prints what it stores unless `--output none` is given. Google's second version is enabled. The third,
-which is `latest`, is disabled.
-"""
-
-
-def script(*words: str) -> str:
-    """Return the script of the page that has all these words."""
-    (found,) = (block for block in BLOCKS if all(word in block for word in words))
-    return str(found)
-
-
 class TestPage:
-    """The scripts of `docs/deployment.md`."""
+    """The blocks of `docs/deployment.md`."""
 
-    @pytest.fixture
-    def fakes(self, tmp_path: Path) -> Path:
-        """A directory for fake programs that comes first on the path."""
-        directory = tmp_path / "bin"
-        directory.mkdir()
-        return directory
-
-    def install(self, directory: Path, name: str, text: str) -> None:
-        """Write an executable program."""
-        (directory / name).write_text(text, encoding="utf-8")
-        (directory / name).chmod(0o755)
+    def test_each_block_is_run_or_says_why_not(self) -> None:
+        """Each block of the page is run by a test, or marked as an illustration with a reason."""
+        assert sorted(BLOCKS.values()) == sorted(TESTED)
+        others = [line for line, block in FENCES if block not in TESTED]
+        assert [line for line in others if not re.fullmatch(r"<!-- illustration: .+ -->", line)] == []
+        assert len(FENCES) == len(re.findall(r"^```\w", DOCS, re.MULTILINE))
 
     def run(self, directory: Path, text: str, *arguments: str, keys: Sequence[str] = (), **more: str) -> Ran:
         """Run a script with the fake programs on the path, by default outside CI."""
-        path = os.pathsep.join((str(directory), str(PROGRAMS), os.environ["PATH"]))
-        env = clean_environment() | {"PATH": path} | more
+        env = with_fakes(directory) | more
         return run(["sh", "-c", text, "sh", *arguments], env=env, cwd=directory, keys=keys, python=False)
-
-    @pytest.mark.parametrize("block", range(len(BLOCKS)))
-    def test_parses(self, block: int, tmp_path: Path) -> None:
-        """A shell can parse each script, and each script inside one."""
-        inner = re.findall(r"sh -euc '(.*?)'$", BLOCKS[block], re.MULTILINE | re.DOTALL)
-        for text in (BLOCKS[block], *inner):
-            ran = run(["sh", "-nc", text], env=clean_environment(), cwd=tmp_path, python=False)
-            assert (ran.status, ran.err) == (0, "")
 
     @pytest.mark.parametrize("client", CLIENTS)
     def test_first_keys_come_back(self, client: str, fakes: Path) -> None:
         """Keys that one script stores pass the gate in the other. No argument and no output has a part of a key."""
-        self.install(fakes, client.split(maxsplit=1)[0], FAKE_CLIENT)
-        made = self.run(fakes, script(client, "generate"))
+        install(fakes, client.split(maxsplit=1)[0], FAKE_CLIENT)
+        made = self.run(fakes, BLOCKS[f"{client} generate"])
         stored = [(fakes / name).read_bytes().decode() for name in ("v1", "v2")]
         assert (made.status, made.out + made.err, [len(key) for key in stored]) == (0, "", [43, 128])
-        fetched = self.run(fakes, script(client, "exec --"), "robodj-secretguard", "check", keys=stored)
+        install(fakes, "with-robodj-keys", BLOCKS[f"{client} exec"])
+        fetched = self.run(fakes, BLOCKS["check"], keys=stored)
         assert (fetched.status, fetched.out.splitlines()[-1]) == (0, PASSED)
         assert "environment only" in fetched.out
         arguments = (fakes / "arguments").read_text(encoding="utf-8")
@@ -621,27 +742,27 @@ class TestPage:
     @pytest.mark.parametrize("client", CLIENTS)
     def test_no_key_nothing_is_stored(self, client: str, fakes: Path) -> None:
         """Without a key, as in CI, the client does not run: it would store an empty key."""
-        self.install(fakes, client.split(maxsplit=1)[0], FAKE_CLIENT)
-        ran = self.run(fakes, script(client, "generate"), CI="true")
+        install(fakes, client.split(maxsplit=1)[0], FAKE_CLIENT)
+        ran = self.run(fakes, BLOCKS[f"{client} generate"], CI="true")
         assert (ran.status, ran.out, "--show" in ran.err) == (2, "", True)
         assert not (fakes / "arguments").exists()
 
     @pytest.mark.parametrize("client", CLIENTS)
     def test_no_keys_no_command(self, client: str, fakes: Path) -> None:
         """If the client fails or returns no key, the command does not start."""
-        self.install(fakes, client.split(maxsplit=1)[0], FAKE_CLIENT)
-        failed = self.run(fakes, script(client, "exec --"), "echo", "started", FAILS="1")
+        install(fakes, client.split(maxsplit=1)[0], FAKE_CLIENT)
+        failed = self.run(fakes, BLOCKS[f"{client} exec"], "echo", "started", FAILS="1")
         assert (failed.status, failed.out) == (1, "")
         for name in ("v1", "v2"):
             (fakes / name).touch()
-        empty = self.run(fakes, script(client, "exec --"), "echo", "started")
+        empty = self.run(fakes, BLOCKS[f"{client} exec"], "echo", "started")
         assert (empty.status, len(empty.alerts)) == (3, 2)
         assert "started" not in empty.out.splitlines()
 
     def test_no_enabled_version(self, fakes: Path) -> None:
         """If every version of Google's manager is disabled, the script reports that, and the command does not start."""
-        self.install(fakes, "gcloud", FAKE_CLIENT)
-        ran = self.run(fakes, script("gcloud secrets", "exec --"), "echo", "started", ALL_DISABLED="1")
+        install(fakes, "gcloud", FAKE_CLIENT)
+        ran = self.run(fakes, BLOCKS["gcloud secrets exec"], "echo", "started", ALL_DISABLED="1")
         assert (ran.status != 0, ran.out, "no version is enabled" in ran.err) == (True, "", True)
         assert "access" not in (fakes / "arguments").read_text(encoding="utf-8")
 
@@ -654,32 +775,27 @@ class TestPage:
         text = f"git init -q {service}; cd {service}; git add .; {git} commit -qm x; umask 0; git clone -q . {clone}"
         made = run(["sh", "-euc", text], env=clean_environment(), cwd=tmp_path, python=False)
         assert made.status == 0, made.err
-        start = ["-c", "from app.settings import *; from robodj_secretguard import guard; guard(ServiceSecrets)"]
+        start = ["-c", "from service_secrets import *; from robodj_secretguard import guard; guard(ServiceSecrets)"]
         gate = ["config/check_runtime_secrets.py", "--require-env-only"]
         before = [run(command, env=clean_environment() | keys, cwd=clone) for command in (start, gate)]
         assert [ran.status for ran in before] == [3, 2]
         assert [line.split()[1] for line in before[0].alerts] == ["revocation-list:"]
         assert "pyproject.toml is not trusted: it can be written by others" in before[1].err
-        assert (
-            run(["sh", "-euc", script("chmod -R go-w")], env=clean_environment(), cwd=clone, python=False).status == 0
-        )
+        assert run(["sh", "-euc", BLOCKS["umask"]], env=clean_environment(), cwd=clone, python=False).status == 0
         after = [run(command, env=clean_environment() | keys, cwd=clone) for command in (start, gate)]
         assert [(ran.status, ran.alerts) for ran in after] == [(0, []), (0, [])]
 
-    @pytest.fixture
-    def keys(self, fakes: Path) -> dict[str, str]:
-        """Keys in the manager, and `with-robodj-keys` installed."""
-        keys = good_keys()
-        self.install(fakes, "vault", FAKE_CLIENT)
-        self.install(fakes, "with-robodj-keys", script("vault kv", "exec --"))
-        for name, key in zip(("v1", "v2"), keys.values(), strict=True):
-            (fakes / name).write_text(key, encoding="utf-8")
-        return keys
+    def test_compose_gets_the_keys(self, fakes: Path, keys: dict[str, str]) -> None:
+        """Docker is started with the keys in its environment, and with none as an argument."""
+        install(fakes, "docker", '#!/bin/sh\necho "$*"\nexec robodj-secretguard check --require-env-only\n')
+        ran = self.run(fakes, BLOCKS["compose"], keys=list(keys.values()))
+        lines = ran.out.splitlines()
+        assert (ran.status, lines[0], lines[-1]) == (0, "compose up --build --detach", PASSED)
 
     def test_systemds_file(self, fakes: Path, keys: dict[str, str]) -> None:
         """The file has a line for each key, and only its owner can read it."""
-        text = script("/run/robodj", "systemctl").replace("/run/robodj", str(fakes / "run"))
-        self.install(fakes, "systemctl", "#!/bin/sh\n")
+        text = BLOCKS["systemd"].replace("/run/robodj", str(fakes / "run"))
+        install(fakes, "systemctl", "#!/bin/sh\n")
         ran = self.run(fakes, text, keys=list(keys.values()))
         assert (ran.status, ran.out + ran.err) == (0, "")
         file = fakes / "run" / "keys.env"
@@ -688,7 +804,7 @@ class TestPage:
 
     def test_systemds_drop_in(self, fakes: Path, keys: dict[str, str]) -> None:
         """With the path of the drop-in, the script finds the manager's client and the gate."""
-        (drop_in,) = re.findall(r"^```ini\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+        drop_in = BLOCKS["drop-in"]
         for installed, ours in (("/opt/robodj/venv/bin", PROGRAMS), ("/usr/local/bin", fakes)):
             drop_in = drop_in.replace(installed, str(ours))
         settings = [line.partition("=")[::2] for line in drop_in.splitlines()]
@@ -702,7 +818,7 @@ class TestPage:
         """Run a script with a fake client, whose arguments must have no key. Return the directory of its files."""
         directory = fakes / f"{client}.d"
         directory.mkdir()
-        self.install(directory, client, FAKE_CLIENT)
+        install(directory, client, FAKE_CLIENT)
         (fakes / client).symlink_to(directory / client)
         ran = self.run(fakes, text, keys=keys)
         assert (ran.status, ran.out + ran.err) == (0, "")
@@ -711,11 +827,11 @@ class TestPage:
 
     def test_kubernetes_secret(self, fakes: Path, keys: dict[str, str]) -> None:
         """Kubectl reads a line for each key, and gets no key as an argument."""
-        directory = self.send(fakes, "kubectl", script("kubectl create"), list(keys.values()))
+        directory = self.send(fakes, "kubectl", BLOCKS["kubernetes"], list(keys.values()))
         sent = (directory / "v1").read_text(encoding="utf-8")
         assert sent == "".join(f"{name}={key}\n" for name, key in keys.items())
 
     def test_github_secrets(self, fakes: Path, keys: dict[str, str]) -> None:
         """Gh reads each key unchanged, and gets no key as an argument."""
-        directory = self.send(fakes, "gh", script("gh secret set"), list(keys.values()))
+        directory = self.send(fakes, "gh", BLOCKS["github"], list(keys.values()))
         assert [(directory / name).read_text(encoding="utf-8") for name in ("v1", "v2")] == list(keys.values())

@@ -1,5 +1,6 @@
 @echo off
-rem The part of the desktop launcher that starts the app behind the gate. See docs/deployment.md.
+rem The part of the desktop launcher that starts the app behind the gate.
+rem Guide: https://github.com/robodj/robodj-secretguard/blob/main/docs/deployment.md
 rem The keys are in the environment of this program. Never use `setx`: it writes them into the registry.
 setlocal
 rem The pyproject.toml in this folder names the app's model, and config\ has the revocation list.
