@@ -478,14 +478,11 @@ class TestImage:
             "srv/robodj/service_secrets.py",
         ]
 
-    @pytest.mark.parametrize(("more", "status"), [("", 0), ("robodj-no-such-package\n", 1)])
-    def test_installs_the_requirements(self, more: str, status: int, service: Path, tmp_path: Path) -> None:
-        """The first stage copies and installs the requirements before anything of the app. This pip has no network."""
+    def test_installs_the_requirements(self, service: Path, tmp_path: Path) -> None:
+        """The first stage makes an environment from the requirements alone. Here, pip finds them installed."""
         stages = instructions()
         (_, _), (copy, copied), (_, installation) = stages[: [name for name, _ in stages].index("FROM", 1)]
         assert (copy, copied) == ("COPY", "requirements.txt /build/")
-        requirements = service / "requirements.txt"
-        requirements.write_text(requirements.read_text(encoding="utf-8") + more, encoding="utf-8")
         path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
         env = clean_environment() | {"PATH": path, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         venv = tmp_path / "venv"
@@ -495,7 +492,8 @@ class TestImage:
         here = sysconfig.get_path("purelib")
         (packages / "here.pth").write_text(f"import site; site.addsitedir({here!r})\n", encoding="utf-8")
         ran = run(["sh", "-c", installed], env=env, cwd=tmp_path, python=False)
-        assert (ran.status, "already satisfied: uvicorn" in ran.out) == (status, True), ran.err
+        required = (service / "requirements.txt").read_text(encoding="utf-8").split()
+        assert (ran.status, [name for name in required if f"already satisfied: {name} " not in ran.out]) == (0, [])
 
     def test_imports_the_service_without_keys(self, srv: Path) -> None:
         """The build's command imports the guarded service without a key, from what the image has."""
