@@ -137,7 +137,7 @@ class TestGate:
             ["secret.key:", "missing:"],
             ["secret_v2.key:", "revoked:"],
         ]
-        assert "model: app.settings:ServiceSecrets (pyproject.toml)" in ran.out.splitlines()
+        assert "model: service_secrets:ServiceSecrets (pyproject.toml)" in ran.out.splitlines()
 
     def test_requires_the_list(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
         """It fails without the service's revocation list, even if another directory has one."""
@@ -214,13 +214,14 @@ class TestGitignore:
         "README.md",
         "app/__init__.py",
         "app/main.py",
-        "app/settings.py",
         "config/check_runtime_secrets.py",
         "config/revoked.fingerprints",
         "config/secret.key.example",
         "config/secret_v2.key.example",
         "pyproject.toml",
         "pytest.ini",
+        "requirements.txt",
+        "service_secrets.py",
         "tests/test_service.py",
     )
 

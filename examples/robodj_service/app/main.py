@@ -6,8 +6,8 @@ import hmac
 from http import HTTPStatus
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from service_secrets import ServiceSecrets
 
-from app.settings import ServiceSecrets
 from robodj_secretguard import check, guard
 
 secrets = guard(ServiceSecrets)  # first: with a bad secret nothing below runs, and no port is opened

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from robodj_secretguard import RuntimeSecrets
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent
 
 
 class ServiceSecrets(RuntimeSecrets, config_dir=ROOT / "config", file_fallback=False, require_revocation_list=True):
