@@ -25,9 +25,9 @@ COMMON_BASE: Final = "SecretGuardError"
 LIMITS: Final = {
     "modules of a start": 15,
     "statements of a start": 1733,
-    "statements": 5440,
-    "lines": 10960,
-    "record types": 33,
+    "statements": 5814,
+    "lines": 11585,
+    "record types": 35,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

@@ -22,7 +22,7 @@ from robodj_secretguard.texts import PROGRAM
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = "(choose from check, exec, status, generate, rotate, revoke, log, incident, scan, explain)"
+COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, incident, scan, explain)"
 MODEL = """
 import sys, threading
 from pydantic import field_validator
@@ -101,9 +101,18 @@ def test_help(machine: Machine) -> None:
     """The help lists every command below a title, in the order of `COMMANDS`."""
     ran = machine.call("--help")
     assert (ran.status, ran.err) == (EXIT_CLEAN, "")
-    listed = ["check", "exec", "status", "generate", "rotate", "revoke", "log", "incident", "scan", "explain"]
+    listed = ["init", "check", "exec", "status", "generate", "rotate", "revoke", "log", "incident", "scan", "explain"]
     assert re.findall(r"^  ([a-z]+)  ", ran.out, re.MULTILINE) == listed
-    titles = ["before a release", "rotation", "incidents", "findings", "options", "examples", "exit status"]
+    titles = [
+        "in a new project",
+        "before a release",
+        "rotation",
+        "incidents",
+        "findings",
+        "options",
+        "examples",
+        "exit status",
+    ]
     assert re.findall(r"^(.*):$", ran.out, re.MULTILINE) == titles
 
 

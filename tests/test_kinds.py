@@ -26,6 +26,7 @@ WHO = ("--environment", "prod", "--operator", "Ada")
 WHY = ("--reason", "leaked")
 # The kind, a command that prints it, and the command's status if a key file is in use.
 PRINTED_BY: list[tuple[str, str, int]] = [
+    ("init", "init", 1),
     ("report", "check", 0),
     ("report", "check --strict", 1),
     ("report", "exec --require-env-only -- true", 3),

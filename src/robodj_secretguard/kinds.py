@@ -246,7 +246,32 @@ class Explanation(TypedDict):
     checks: list[ExplainedCheck]
 
 
+class InitChange(TypedDict):
+    """A file that `init` creates, or to which it adds lines."""
+
+    file: str
+    """The path, relative to the working directory, with slashes."""
+    is_new: bool
+    """Whether the file is missing or empty before."""
+    added: list[str]
+    """The added lines. For a new file: all lines."""
+
+
+class Init(TypedDict):
+    """What `init` prints. Without `--yes`, `written` is false."""
+
+    kind: Literal["init"]
+    written: bool
+    """Whether the changes were written."""
+    changes: list[InitChange]
+    kept: list[str]
+    """The files that exist and stay as they are."""
+    by_hand: list[str]
+    """Lines to add to .pre-commit-config.yaml by hand. Empty if there are none."""
+
+
 KINDS: Final[dict[str, Any]] = {
+    "init": Init,
     "report": documents.Report,
     "explanation": Explanation,
     "status": Status,

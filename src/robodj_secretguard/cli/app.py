@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 END_OF_OPTIONS: Final = "--"
 # Every command, and the module that adds it.
 COMMANDS: Final = {
+    "init": "init",
     "check": "gate",
     "exec": "gate",
     "status": "status",
@@ -37,7 +38,13 @@ COMMANDS: Final = {
     "explain": "explain",
 }
 # In the help, these titles come before these commands.
-TITLES: Final = {"check": "before a release", "generate": "rotation", "incident": "incidents", "explain": "findings"}
+TITLES: Final = {
+    "init": "in a new project",
+    "check": "before a release",
+    "generate": "rotation",
+    "incident": "incidents",
+    "explain": "findings",
+}
 _DESCRIPTION: Final = "Check the secrets of a RoboDJ service before it starts, and rotate, revoke and find keys."
 _EXAMPLES: Final = ("check", "status", "check --help")
 _STATUSES: Final = {"0": "done", "1": "alerts, or refused", "2": "usage error, or the command could not do its work"}

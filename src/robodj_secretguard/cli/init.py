@@ -1,0 +1,158 @@
+"""`init`: write what a service needs into an existing project."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.cli.options import PYPROJECT, add_command
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, WIDTH, Result, fail
+from robodj_secretguard.lifecycle.project_files import HOOKS, plan, writable_by_others, write
+from robodj_secretguard.lifecycle.project_texts import GATE, SOURCES, TABLE, default_settings, module_of
+from robodj_secretguard.sealed import contain
+from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, ascii_text
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from robodj_secretguard import kinds
+    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.lifecycle.project_files import Plan
+
+_MANAGE: Final = "manage.py"
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    add_command(
+        commands,
+        "init",
+        _init,
+        options=("--format",),
+        own={
+            "--settings": {
+                "metavar": "FILE",
+                "help": "the settings module to write, such as app/service_secrets.py (default: service_secrets.py,"
+                " in the only package below src if there is one)",
+            },
+            "--yes": {"action": "store_true", "help": "write the files (without --yes, only print what changes)"},
+        },
+        description="Set up this project. In the working directory, this writes the settings module, the gate script,"
+        " the templates of the key files and an empty revocation list. It adds lines to .gitignore, pyproject.toml and"
+        " the configuration of pre-commit. Nothing that exists is overwritten.",
+        examples=("init", "init --yes"),
+        statuses={
+            "0": "written, or nothing to do",
+            "1": "nothing was written: --yes is missing",
+            "2": "usage error, or a file cannot be written",
+        },
+    )
+
+
+def _init(arguments: argparse.Namespace) -> Result:
+    project = arguments.project
+    here = contain(os.getcwd)
+    if not isinstance(here, str):
+        fail("the working directory does not exist; change to the directory of the project")
+    if project.directory not in {"", here}:
+        where = ascii_text(os.path.relpath(project.directory, here))
+        fail(f"this project is set up already: run the command in the directory of its {PYPROJECT}, {where}")
+    planned = plan(_settings(arguments.settings, project.model), project.model)
+    arguments.project = project._replace(model=planned.model)  # for the line that names the model
+    if arguments.yes:
+        write(planned.changes)
+    written = arguments.yes and bool(planned.changes)
+    lines = [*_shown(planned), *(_left(planned) if written else ())]
+    stderr = []
+    if not planned.changes:
+        lines += ["Nothing to do: this project is set up."]
+    elif not written:
+        stderr = [f"{PROGRAM}: nothing was written; to write, add --yes"]
+    status = EXIT_CLEAN if written or not planned.changes else EXIT_ALERTS
+    while lines and not lines[-1]:
+        lines.pop()
+    lines = [*map(ascii_text, lines), "", MODEL]
+    return Result(status, lines, lambda: _document(planned, written=written), stderr, literal=True)
+
+
+def _settings(typed: str | None, model: str | None) -> str | None:
+    """Return the file of the settings module; `None` where the project has a model in another module."""
+    if typed is None:
+        return default_settings() if model is None else None
+    file = os.path.normpath(typed).replace(os.sep, "/")
+    module = module_of(file)
+    if module is None:
+        fail(
+            "--settings: invalid file; use a path below the working directory such as app/service_secrets.py, of names"
+            " that Python can import and that its standard library does not have"
+        )
+    if not os.path.isdir(os.path.dirname(file) or os.curdir):
+        fail("--settings: the directory of the file does not exist; create it first, or correct the path")
+    if model is not None and model.partition(":")[0] != module:
+        fail(f"--settings: {TABLE} in {PYPROJECT} names a model in another module; leave out --settings")
+    return file
+
+
+def _document(planned: Plan, *, written: bool) -> kinds.Init:
+    return {
+        "kind": "init",
+        "written": written,
+        "changes": [{"file": each.file, "is_new": not each.before, "added": each.added} for each in planned.changes],
+        "kept": [*planned.kept],
+        "by_hand": planned.by_hand.splitlines(),
+    }
+
+
+def _shown(planned: Plan) -> Iterator[str]:
+    """Yield each change like a diff, and what stays."""
+    for change in planned.changes:
+        yield f"{change.file}{'' if change.before else ' (new file)'}:"
+        yield from (f"+ {line}".rstrip() for line in change.added)
+        yield ""
+    if planned.kept:
+        yield from ("These files exist and stay as they are:", *(f"  {file}" for file in planned.kept), "")
+    if planned.by_hand:
+        where = f"{HOOKS} in the root of the git repository" if planned.top not in {None, os.curdir} else HOOKS
+        yield from (f"Add these lines to {where} by hand, below repos:", *planned.by_hand.splitlines(), "")
+
+
+def _left(planned: Plan) -> Iterator[str]:
+    """Yield what is left to do after writing."""
+    module, _, name = planned.model.partition(":")
+    package, is_django = module.rpartition(".")[0], os.path.exists(_MANAGE)
+    main = "the Django settings" if is_django else "the service main"
+    files = [change.file for change in planned.changes]
+    yield "The files are written. What is left:"
+    if paths := writable_by_others([*files, *planned.kept]):
+        yield "- Others can write these files, so the gate does not trust them. Run:"
+        yield from _command(["chmod", "go-w", *paths])
+    if any(each.startswith(f"{SOURCES}/") for each in files):
+        yield "- Commands import the package, so install it: python -m pip install -e ."
+    yield f"- Add {PROGRAM} to the dependencies. Begin {main} with:"
+    for line in (
+        f"from {PROGRAM.replace('-', '_')} import guard",
+        f"from {module} import {name}",
+        f"secrets = guard({name})",
+    ):
+        yield f"{COMMAND_INDENT}{line}"
+    if package:
+        yield f"  Do not call guard() in {package}/__init__.py: the model could not be imported."
+    command = f"python {_MANAGE} check" if is_django else "COMMAND"
+    yield f"- Try it without keys: {PROGRAM} exec --ephemeral -- {command}"
+    yield f"- Gate a release: python {GATE} --require-env-only"
+    git = "git init, " if planned.top is None else ""
+    hooks = "pre-commit install, " if HOOKS in files or planned.by_hand else ""
+    yield f"- Run {git}{hooks}and commit these files:" if git or hooks else "- Commit these files:"
+    yield from _command(["git", "add", *files])
+
+
+def _command(words: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a command within the width of a terminal."""
+    line = COMMAND_INDENT[1:]
+    for word in words:
+        if len(line) + len(word) > WIDTH - len(" \\"):
+            yield f"{line} \\"
+            line = f"{COMMAND_INDENT}   "
+        line += f" {word}"
+    yield line

@@ -1,0 +1,388 @@
+"""`plan` and `write`: what `init` writes, what it keeps, and what it refuses to touch."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import pytest
+from conftest import posix_only, root_only
+
+from robodj_secretguard import files
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.lifecycle import project_files
+from robodj_secretguard.lifecycle.project_files import MAX_BYTES, Change, Plan, plan, writable_by_others, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SETTINGS = "service_secrets.py"
+MODEL = "service_secrets:ServiceSecrets"
+LIST = "config/revoked.fingerprints"
+CONFIG = ("config/secret.key.example", "config/secret_v2.key.example", "config/check_runtime_secrets.py", LIST)
+EXTENDED = (".gitignore", ".pre-commit-config.yaml", "pyproject.toml")
+FILES = (".gitignore", SETTINGS, *CONFIG, ".pre-commit-config.yaml", "pyproject.toml")
+OTHERS_MAY_WRITE = 0o002
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path) -> Iterator[Path]:
+    """The working directory: an empty project."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    with contextlib.chdir(directory):
+        yield directory
+
+
+def put(path: str, content: str | bytes = "text\n") -> None:
+    """Write a file below the project."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def done(settings: str | None = SETTINGS, model: str | None = None) -> Plan:
+    """Plan and write."""
+    planned = plan(settings, model)
+    write(planned.changes)
+    return planned
+
+
+def contents() -> dict[str, bytes]:
+    """Return the content of each regular file below the project."""
+    return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
+
+
+@contextlib.contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Set the umask of this process."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+class TestWritten:
+    """What is written."""
+
+    def test_empty_directory(self) -> None:
+        """Every file is new in an empty directory, and pyproject.toml is the last. A second run changes nothing."""
+        planned = done()
+        assert tuple(each.file for each in planned.changes) == FILES
+        assert {name.replace(os.sep, "/") for name in contents()} == {*FILES}
+        again = plan(None, MODEL)
+        assert (again.changes, again.kept, again.by_hand) == ((), tuple(each for each in FILES if each != SETTINGS), "")
+
+    def test_added_lines(self) -> None:
+        """The added lines of a change are all lines of a new file, and the new lines of an existing one."""
+        assert Change("a", None, b"1\n\n2").added == ["1", "", "2"]
+        assert Change("a", b"1\n4", b"1\n2\n3\n4\n").added == ["2", "3"]
+        assert Change("a", b"1", b"1\n2\n").added == ["2"]
+
+    def test_empty_files(self) -> None:
+        """An empty file is filled, as an interrupted run may have left it."""
+        for file in FILES:
+            put(file, b"")
+        done()
+        filled = contents()
+        for file in FILES:
+            Path(file).unlink()
+        done()
+        assert contents() == filled
+
+    @pytest.mark.parametrize("file", [SETTINGS, *CONFIG])
+    def test_existing_file(self, file: str) -> None:
+        """A file that exists stays byte for byte, whatever it contains."""
+        put(file, b"class ServiceSecrets: ...\r\n\xff")
+        assert file in done().kept
+        assert Path(file).read_bytes() == b"class ServiceSecrets: ...\r\n\xff"
+
+    @pytest.mark.parametrize(
+        ("file", "content"),
+        [
+            (".gitignore", b"\xff\r\n*.pyc"),
+            (".pre-commit-config.yaml", b"\xef\xbb\xbfrepos:\r\n- repo: local # \xe9"),
+            ("pyproject.toml", b"[a]\r\nb = 1"),
+        ],
+    )
+    def test_extended_file(self, file: str, content: bytes) -> None:
+        """Existing bytes stay in a file that gets more lines, in any encoding that keeps ASCII."""
+        put(file, content)
+        done()
+        after = Path(file).read_bytes()
+        assert after != content
+        first, _, rest = content.partition(b"\r\n")
+        assert after.startswith(first + b"\r\n")
+        assert rest in after
+        assert after.count(b"\n") == after.count(b"\r\n")
+
+    def test_own_model(self) -> None:
+        """If pyproject.toml names a model, it stays, there is no new settings module, and the hook has that model."""
+        put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "app.own:Own"\n')
+        planned = done(None, "app.own:Own")
+        assert "pyproject.toml" in planned.kept
+        assert not Path(SETTINGS).exists()
+        assert "--model app.own:Own\n" in Path(".pre-commit-config.yaml").read_text(encoding="utf-8")
+
+    def test_hook_by_hand(self) -> None:
+        """A pre-commit configuration of another form stays, and the lines to add are returned."""
+        put(".pre-commit-config.yaml", "repos: []\n")
+        planned = done()
+        assert ".pre-commit-config.yaml" in planned.kept
+        assert planned.by_hand.startswith("- repo: local\n")
+        assert Path(".pre-commit-config.yaml").read_text(encoding="utf-8") == "repos: []\n"
+
+    @pytest.mark.parametrize(("git", "top"), [(None, None), ("project", "."), (".", "..")])
+    def test_repository(self, project: Path, git: str | None, top: str | None) -> None:
+        """Below the root of its repository, a project gets no pre-commit configuration, which nothing would read."""
+        if git is not None:
+            (project.parent / git / ".git").mkdir()
+        planned = plan(SETTINGS, None)
+        assert planned.top == top
+        assert any(each.file == ".pre-commit-config.yaml" for each in planned.changes) == (top != "..")
+        assert ("cd project && exec robodj-secretguard scan" in planned.by_hand) == (top == "..")
+
+    @posix_only
+    def test_links_that_stay(self, project: Path) -> None:
+        """A link to a complete file stays, also in a linked directory."""
+        done()
+        outside = project.parent / "outside"
+        outside.mkdir()
+        for name in ("config", ".gitignore"):
+            (project / name).rename(outside / name)
+            (project / name).symlink_to(outside / name)
+        assert plan(None, MODEL).changes == ()
+
+    @posix_only
+    @pytest.mark.parametrize("mask", [0, 0o002, 0o077])
+    def test_modes(self, mask: int) -> None:
+        """Others cannot write a new file or directory, with any umask. Others may not write an extended file either."""
+        put("pyproject.toml", "")
+        put(".gitignore", "a\n")
+        os.chmod(".gitignore", 0o666)  # noqa: S103 - as in a checkout with umask 0
+        with umask(mask):
+            done()
+        modes = {file: os.stat(file).st_mode for file in (*FILES, "config")}
+        assert {file for file, mode in modes.items() if mode & OTHERS_MAY_WRITE} == set()
+        assert modes[".gitignore"] & 0o777 == 0o664
+
+    @root_only
+    def test_owner(self, project: Path) -> None:
+        """Root gives new files and directories to the owner of the project."""
+        os.chown(project, 4321, 4321)
+        done()
+        assert {os.stat(path).st_uid for path in (*FILES, "config")} == {4321}
+
+    @posix_only
+    def test_writable_by_others(self, project: Path) -> None:
+        """Files and directories that every user can write are named, so that somebody runs chmod."""
+        done()
+        assert writable_by_others(FILES) == []
+        for path in (project, Path(LIST)):
+            path.chmod(0o777)
+        assert writable_by_others(FILES) == [".", LIST]
+        with patch.object(os, "name", "nt"):
+            assert writable_by_others(FILES) == []
+
+
+def link(path: str, target: str) -> Callable[[], None]:
+    """Return a function that makes a link."""
+
+    def make() -> None:
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).symlink_to(target)
+
+    return make
+
+
+def directory(path: str, mode: int = 0o755) -> Callable[[], None]:
+    """Return a function that makes a directory."""
+
+    def make() -> None:
+        Path(path).mkdir(parents=True)
+        Path(path).chmod(mode)
+
+    return make
+
+
+def file(path: str, content: str | bytes = "text\n", mode: int = 0o644) -> Callable[[], None]:
+    """Return a function that makes a file."""
+
+    def make() -> None:
+        put(path, content)
+        Path(path).chmod(mode)
+
+    return make
+
+
+def linked_config() -> None:
+    """Make a config directory that is a link to another directory."""
+    Path("../outside").mkdir()
+    Path("config").symlink_to("../outside")
+
+
+class TestRefused:
+    """What cannot be written."""
+
+    REGULAR = "it is not a regular file; rename it or delete it"
+    LINK = "it is a symbolic link; replace it with a regular file"
+
+    @pytest.mark.parametrize(
+        ("make", "refusal"),
+        [
+            (file("config"), f"{LIST}: config is not a directory; rename it"),
+            (directory("config/revoked.fingerprints"), f"{LIST}: {REGULAR}"),
+            (directory("pyproject.toml"), f"pyproject.toml: {REGULAR}"),
+            (directory(".gitignore"), f".gitignore: {REGULAR}"),
+            (directory("Config"), f"{LIST}: Config exists, in other letter case; rename it to config"),
+            (
+                file("PyProject.toml"),
+                "pyproject.toml: PyProject.toml exists, in other letter case; rename it to pyproj",
+            ),
+            (file(".gitignore", "a\n".encode("utf-16")), ".gitignore: it is UTF-16; save it as UTF-8"),
+            (
+                file(".gitignore", b"#" * (MAX_BYTES + 1)),
+                f".gitignore: it is larger than {MAX_BYTES} bytes; shorten it",
+            ),
+            (file("pyproject.toml", "tool = {}\n"), "pyproject.toml: its TOML cannot be extended; add [tool.robodj-"),
+            (
+                file(SETTINGS),
+                f"{SETTINGS}: it exists and has no class ServiceSecrets; pass --settings FILE with another",
+            ),
+            (file("service_secrets/__init__.py"), f"{SETTINGS}: a package has the same name; pass --settings FILE"),
+            (
+                file(".gitignore", mode=0o444),
+                ".gitignore: this user cannot write .gitignore; as its owner, run chmod u+w",
+            ),
+            pytest.param(linked_config, f"{LIST}: config is a symbolic link; replace it with a dir", marks=posix_only),
+            pytest.param(link("config", "nowhere"), f"{LIST}: config is not a directory; rename it", marks=posix_only),
+            pytest.param(link(LIST, "nowhere"), f"{LIST}: {REGULAR}", marks=posix_only),
+            pytest.param(link(".gitignore", __file__), f".gitignore: {LINK}", marks=posix_only),
+            pytest.param(lambda: os.mkfifo(".gitignore"), f".gitignore: {REGULAR}", marks=posix_only),
+            pytest.param(lambda: os.mkfifo(SETTINGS), f"{SETTINGS}: {REGULAR}", marks=posix_only),
+            pytest.param(
+                directory("config", 0o555), f"{LIST}: this user cannot write config; as its", marks=posix_only
+            ),
+        ],
+        ids=[
+            *(
+                "config is a file",
+                "the list is a directory",
+                "pyproject.toml is a directory",
+                ".gitignore is a directory",
+            ),
+            *(
+                "Config",
+                "PyProject.toml",
+                "UTF-16",
+                "huge",
+                "inline table",
+                "other settings",
+                "package of the same name",
+            ),
+            *("read-only file", "config is a link", "config is a dangling link", "the list is a dangling link"),
+            *(".gitignore is a link", ".gitignore is a FIFO", "the settings are a FIFO", "read-only directory"),
+        ],
+    )
+    def test_nothing_is_written(self, make: Callable[[], None], refusal: str) -> None:
+        """If one file cannot be written, nothing is written. The refusal names the file and the fix."""
+        make()
+        before = [*Path().rglob("*")]
+        with pytest.raises(UsageError, match=r"^nothing was written: ") as refused:
+            done()
+        assert refusal in str(refused.value)
+        assert [*Path().rglob("*")] == before
+
+    def test_project_directory(self, project: Path) -> None:
+        """A directory that nobody may write is refused before anything is tried."""
+        project.chmod(0o555)
+        try:
+            with pytest.raises(
+                UsageError, match=r"write the project's directory; as its owner, run chmod u\+w \."
+            ) as all_:
+                plan(SETTINGS, None)
+        finally:
+            project.chmod(0o755)
+        assert str(all_.value).count("chmod") == len(FILES)
+
+    def test_unreadable(self) -> None:
+        """An error of the operating system is named without a path."""
+        put(".gitignore")
+        with (
+            patch.object(project_files, "read_unlinked", side_effect=PermissionError(errno.EACCES, "")),
+            pytest.raises(
+                UsageError, match=r"^nothing was written: \.gitignore: it cannot be used: Permission denied$"
+            ),
+        ):
+            plan(None, MODEL)
+
+
+class TestInterrupted:
+    """Errors and other programs during the writing."""
+
+    def failing(self, name: str, at: str, error: BaseException) -> Any:
+        """Return a patch of a function that fails for one file."""
+        real = getattr(project_files, name)
+
+        def function(*arguments: Any, **named: Any) -> Any:
+            if arguments[-1 if name == "put_in_place" else 0] == at:
+                raise error
+            return real(*arguments, **named)
+
+        return patch.object(project_files, name, function)
+
+    def test_disk_full(self) -> None:
+        """If one file cannot be prepared, no file and no directory is left."""
+        full = OSError(errno.ENOSPC, "")
+        with self.failing("prepared_file", "pyproject.toml", full), pytest.raises(UsageError) as failed:
+            done()
+        assert str(failed.value) == (
+            f"nothing was written; pyproject.toml: it cannot be used: {os.strerror(errno.ENOSPC)};"
+            " fix that, then run this command again"
+        )
+        assert [*Path().iterdir()] == []
+
+    @pytest.mark.parametrize("at", [file for file in FILES if file != ".gitignore"])
+    def test_stopped(self, at: str) -> None:
+        """After a stop in the middle, another run completes the project."""
+        with self.failing("put_in_place", at, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+            done()
+        assert not Path("pyproject.toml").exists()
+        done()
+        assert {name.replace(os.sep, "/") for name in contents()} == {*FILES}
+
+    def test_part_written(self) -> None:
+        """An error in the middle names the files that were written."""
+        with self.failing("put_in_place", LIST, OSError(errno.EIO, "")), pytest.raises(UsageError) as failed:
+            done()
+        written = ", ".join([".gitignore", SETTINGS, *CONFIG[:-1]])
+        assert str(failed.value).startswith(f"these files were written: {written}; {LIST}: it cannot be used: ")
+
+    @pytest.mark.parametrize("at", [".gitignore", SETTINGS, LIST])
+    def test_changed_before(self, at: str) -> None:
+        """If another program changed a file since the plan, nothing is written."""
+        put(".gitignore")
+        planned = plan(SETTINGS, None)
+        put(at, "its text\n")
+        before = contents()
+        with pytest.raises(UsageError, match=rf"^nothing was written; {at}: another program changed it; fix that"):
+            write(planned.changes)
+        assert contents() == before
+
+    def test_created_in_between(self) -> None:
+        """A file that another program creates at the last moment stays."""
+        real = files.put_in_place
+
+        def late(prepared: str, path: str, *, replace: bool) -> None:
+            if path == SETTINGS:
+                put(SETTINGS, "its text\n")
+            real(prepared, path, replace=replace)
+
+        with patch.object(project_files, "put_in_place", late), pytest.raises(UsageError) as failed:
+            done()
+        assert f"; {SETTINGS}: another program created it; " in str(failed.value)
+        assert Path(SETTINGS).read_text(encoding="utf-8") == "its text\n"
