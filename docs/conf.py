@@ -16,12 +16,10 @@ version = release = version_of(project)
 copyright = "RoboDJ maintainers"  # noqa: A001 - Sphinx's name
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.mermaid"]
-exclude_patterns = ["runbook.md"]  # until it is gone
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!robodj_secretguard).*"),  # of other projects: their inventories are not downloaded
     ("py:class", r"robodj_secretguard\.models\.Model"),  # a type variable
-    ("myst", r"runbook|\.\./examples/.*"),  # until the pages that replace runbook.md and deployment.md are here
 ]
 default_role = "code"  # docstrings write `name`, as Markdown does
 
@@ -50,7 +48,7 @@ def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
     parts = re.split(r"^## (.+)\n", source[0], flags=re.MULTILINE)
     for caption, links in zip(parts[1::2], parts[2::2], strict=True):
         pages = "\n".join(
-            f"{title} <{name}>" for title, name in re.findall(r"^- \[(.+?)\]\((\w+)\.md\)", links, re.MULTILINE)
+            f"{title} <{name}>" for title, name in re.findall(r"^- \[(.+?)\]\(([\w-]+)\.md\)", links, re.MULTILINE)
         )
         source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n"
 

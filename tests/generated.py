@@ -18,7 +18,7 @@ from robodj_secretguard.checks import CHECKS
 from robodj_secretguard.scan import result
 
 ROOT: Final = Path(__file__).parent.parent
-README: Final = ROOT / "README.md"
+REFERENCE: Final = ROOT / "docs" / "reference.md"
 SCHEMAS: Final = ROOT / "docs" / "schemas"
 KINDS: Final = kinds.KINDS
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -30,7 +30,7 @@ _NAMES: Final = re.compile(
 
 
 def table_of_checks() -> str:
-    """Return the README's table of checks, with the first fix of each."""
+    """Return the table of checks, with the first fix of each."""
     rows = []
     for each in CHECKS:
         severity = "; ".join(filter(None, (each.severity, each.otherwise)))
@@ -39,9 +39,9 @@ def table_of_checks() -> str:
     return _HEADER + "".join(f"{row}\n" for row in rows)
 
 
-def readme_with_table() -> str:
-    """Return the README with the table of the present checks."""
-    text = README.read_text(encoding="utf-8")
+def reference_with_table() -> str:
+    """Return the reference with the table of the present checks."""
+    text = REFERENCE.read_text(encoding="utf-8")
     before, _, rest = text.partition(_HEADER)
     after = rest.lstrip("|").partition("\n\n")[2]
     return f"{before}{table_of_checks()}\n{after}"
@@ -105,7 +105,7 @@ def text_of(schema: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(readme_with_table(), encoding="utf-8")
+    REFERENCE.write_text(reference_with_table(), encoding="utf-8")
     for path in SCHEMAS.glob("*.json"):
         path.unlink()
     for name in KINDS:

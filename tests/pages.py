@@ -4,7 +4,8 @@ An HTML comment directly before a block is its marker:
 
 `<!-- status: 3 -->`: the expected status of a shell block, which is otherwise 0.
 `<!-- env: NAME=VALUE OTHER= -->`: variables for this block alone. An empty one counts as unset.
-`<!-- file: app/main.py -->`: the block is written to that file of the workspace.
+`<!-- before: export NAME=$(COMMAND) -->`: a shell script that runs first, and that readers do not see.
+`<!-- file: app/main.py -->`: the block is written to that file.
 `<!-- output -->`: the output of the block that ran before. A line `...` stands for any lines.
 `<!-- illustration: WHY -->`: the block is not run.
 `<!-- tested: tests/test_x.py -->`: another test takes the block from the page, and runs it.
@@ -34,13 +35,13 @@ from robodj_secretguard.cli.app import END_OF_OPTIONS, _parsed
 from robodj_secretguard.errors import SecretGuardError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT: Final = Path(__file__).parent.parent
 SERVICE: Final = ROOT / "examples" / "robodj_service"
 SERVER: Final = str(Path(__file__).with_name("page_server.py"))
 EXCLUSIVE: Final = {"file", "output", "illustration", "tested"}
-MARKERS: Final = EXCLUSIVE | {"status", "env"}
+MARKERS: Final = EXCLUSIVE | {"status", "env", "before"}
 ADD: Final = ("file: PATH", "output", "illustration: WHY", "tested: tests/test_x.py")
 RUN: Final = {"sh", "python"}
 PICTURES: Final = re.compile(r"mermaid|\{.*")
@@ -49,7 +50,7 @@ WORDS: Final = {"FINGERPRINT": f"sgfp1:{'0' * 32}", "HASH": f"sha256:{'0' * 64}"
     "CHECK": "expired",
     "TIME": "2026-01-31T08:00Z",
 }
-"""Words that stand for something, where a command would refuse the word itself."""
+"""Words that stand for something, where a command would refuse the word itself. A variable can replace the value."""
 VARIES: Final = {
     r"\x1b\[[0-9;]*m": "",
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| UTC|[+-]\d\d:\d\d)?)?": "DATE",
@@ -111,9 +112,9 @@ def parsed(text: str) -> Page:
     return page
 
 
-def substituted(text: str) -> str:
+def substituted(text: str, environ: Mapping[str, str] = WORDS) -> str:
     """Replace the words that stand for something."""
-    return re.sub(rf"\b(?:{'|'.join(WORDS)})\b", lambda word: WORDS[word[0]], text)
+    return re.sub(rf"\b(?:{'|'.join(WORDS)})\b", lambda word: environ.get(word[0], WORDS[word[0]]), text)
 
 
 def simple_commands(script: str) -> Iterator[list[str]]:
@@ -230,19 +231,23 @@ class Workspace:
         set_here = [self._environ.get(name, "") for name in (V1, V2)]
         return [key for key in {*stored, *set_here} if len(key) > 40]  # no placeholders
 
+    def substituted(self, block: Block) -> Block:
+        """Replace the words that stand for something."""
+        return block._replace(text=substituted(block.text, self._environ))
+
     def run(self, block: Block) -> tuple[int, str]:
         """Run a block, and return its status and output. The next shell block continues in its directory."""
-        text, script = substituted(block.text), self.root / "example.py"
+        script = Path(self._cwd, "example.py")
         own = dict(each.split("=", 1) for each in block.markers.get("env", "").split())
         if block.language == "python":
-            script.write_text(text, encoding="utf-8")
-            argv, cwd = [sys.executable, str(script)], str(self.root)
+            script.write_text(block.text, encoding="utf-8")
+            argv = [sys.executable, str(script)]
         else:
             save = shlex.join([sys.executable, "-ISc", SAVE, str(self._state)])
-            argv, cwd = ["sh", "-euc", f"trap {shlex.quote(save)} EXIT\n{text}"], self._cwd
+            argv = ["sh", "-euc", f"trap {shlex.quote(save)} EXIT\n{block.text}"]
         with subprocess.Popen(
             argv,
-            cwd=cwd,
+            cwd=self._cwd,
             env=self._environ | own,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -264,8 +269,8 @@ class Workspace:
         return process.returncode, output
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of the service."""
-        path = self.root / name
+        """Write a file, relative to the directory of the last shell block."""
+        path = Path(self._cwd, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
@@ -274,6 +279,11 @@ def faults_of_blocks(blocks: list[Block], workspace: Workspace) -> Iterator[str]
     """Run the blocks of a page in order, and yield the first fault."""
     output = ""
     for block in blocks:
+        if "before" in block.markers:
+            status, output = workspace.run(Block(block.line, "sh", block.markers["before"], {}))
+            if status:
+                yield f"{block.line}: the status of what runs before it is {status}:\n{output}"
+                return
         if "file" in block.markers:
             workspace.write(block.markers["file"], block.text)
         elif "output" in block.markers:
@@ -281,7 +291,7 @@ def faults_of_blocks(blocks: list[Block], workspace: Workspace) -> Iterator[str]
                 yield f"{block.line}: the output is different:\n{output}"
                 return
         elif block.language in RUN and block.markers.keys().isdisjoint(EXCLUSIVE):
-            status, output = workspace.run(block)
+            status, output = workspace.run(workspace.substituted(block))
             if "secretguard generate" not in block.text and leaks(masked(output, kept="HASH"), workspace.keys()):
                 yield f"{block.line}: the output has a part of a key"
                 return

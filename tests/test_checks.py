@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
-from generated import README, readme_with_table
+from generated import REFERENCE, reference_with_table
 from spellings import respelled
 
 from robodj_secretguard import Check, RuntimeSecrets, Severity, State, check
@@ -86,8 +86,8 @@ class TestTable:
         ]
 
     def test_the_documentation(self) -> None:
-        """The README's table is up to date. `python tests/generated.py` writes it."""
-        assert readme_with_table() == README.read_text(encoding="utf-8")
+        """The table of the reference is up to date. `python tests/generated.py` writes it."""
+        assert reference_with_table() == REFERENCE.read_text(encoding="utf-8")
 
 
 CORRECT = "; if it is right, restore the directory from version control"

@@ -16,19 +16,13 @@ pytestmark = [posix_only, pytest.mark.skipif(not GIT, reason="needs git")]
 
 README = "README.md"
 EXAMPLE = "examples/robodj_service/README.md"
-PENDING = {
-    README,
-    "docs/deployment.md",
-    "docs/runbook.md",
-}
-"""Pages that are not marked yet."""
 SLOW = {EXAMPLE, "docs/hosts.md", "docs/scan.md"}
 """Pages that take more than five seconds."""
 PAGES = {README, "CONTRIBUTING.md", "SECURITY.md", EXAMPLE, *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))}
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=pytest.mark.full if each in SLOW else ()) for each in sorted(PAGES - PENDING)]
+    "name", [pytest.param(each, marks=pytest.mark.full if each in SLOW else ()) for each in sorted(PAGES)]
 )
 def test_the_page(name: str, tmp_path: Path) -> None:
     """Every block does what the page says, and every command in a line has valid arguments."""
@@ -43,7 +37,7 @@ def block(language: str, text: str, *markers: str) -> str:
 GOOD = [
     block("sh", "cd config; export NAME=two"),
     block("sh", 'test "$NAME" = two; test -f revoked.fingerprints'),
-    block("python", "print(6 * 7)", "file: tool.py"),
+    block("python", "print(6 * 7)", "file: tool.py", "before: export THREE=3; cd .."),
     block("sh", "exit 3", "status: 3"),
     block("sh", 'export NAME="$NAME$ROBODJ_SECRET_KEY"', "env: ROBODJ_SECRET_KEY= OTHER=three"),
     block("sh", 'test "$NAME" = two; test "${#ROBODJ_SECRET_KEY}" = 43; test -z "${OTHER:-}"'),
@@ -58,6 +52,7 @@ GOOD = [
 BAD = {
     "a failing command": (block("sh", "true\nfalse\ntrue"), "the status is 1"),
     "a failing script": (block("python", "raise SystemExit(4)"), "the status is 4"),
+    "a failing preparation": (block("sh", "true", "before: exit 5"), "what runs before it is 5"),
     "another status": (block("sh", "exit 3", "status: 1"), "the status is 3"),
     "a wrong output": (block("sh", "echo one") + block("text", "two", "output"), "the output is different:\none"),
     "no output": (block("sh", "echo one >&2") + block("text", "", "output"), "the output is different:\none"),

@@ -243,7 +243,7 @@ class TestEveryRecipe:
         """Every recipe is tested here, and has a row on the page."""
         files = sorted(path.stem for path in RECIPES.glob("*.py"))
         assert files == sorted(DRIVERS)
-        assert sorted(re.findall(r"^\| .*\(\.\./examples/recipes/(\w+)\.py\)", PAGE, re.MULTILINE)) == files
+        assert sorted(re.findall(r"^\| .*\(https://\S+/examples/recipes/(\w+)\.py\)", PAGE, re.MULTILINE)) == files
 
     @pytest.mark.parametrize("name", DRIVERS)
     def test_works(self, name: str) -> None:
