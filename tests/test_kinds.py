@@ -96,7 +96,7 @@ def test_the_gate_of_the_page(
     clean_env: dict[str, str], tmp_path: Path, environ: dict[str, str], project: str, outcome: tuple[int, str]
 ) -> None:
     """The CI commands of docs/json.md print the findings, and pass or fail like the check."""
-    (shown,) = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    *_, shown = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     (tmp_path / "pyproject.toml").write_text(f"[tool.robodj-secretguard]\n{project}\n", encoding="utf-8")
     path = os.pathsep.join([os.path.dirname(sys.executable), clean_env.get("PATH", os.defpath)])
     env = clean_env | good_keys() | {"PATH": path} | environ
