@@ -107,7 +107,7 @@ class TestCommand:
         machine.put(".pre-commit-config.yaml", "repos: []\n")
         ran = machine.call("init", "--yes")
         for line in (
-            "- Commands import the package, so install it: python -m pip install -e .",
+            "- Install the package, or set PYTHONPATH=src: python -m pip install -e .",
             "- Add robodj-secretguard to the dependencies. Begin the Django settings with:",
             "     from shop.service_secrets import ServiceSecrets",
             "  Do not call guard() in shop/__init__.py: the model could not be imported.",

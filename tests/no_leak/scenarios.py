@@ -250,6 +250,17 @@ def project_has_a_key() -> Planted:
     return arguments(planted, [["check"], ["status", "--format", "json"], ["rotate", "plan", "secret.key"]])
 
 
+def files_have_a_key() -> Planted:
+    """Plant secret text in the files that `init` extends, and pass it as a path."""
+    planted, value = good(), text(43)
+    planted.secret.append(value)
+    planted.files |= {
+        ".gitignore": f"a\n{value}".encode(),
+        ".pre-commit-config.yaml": f"repos:\n- repo: {value}\n".encode(),
+    }
+    return arguments(planted, [["init", "--settings", f"{value}.py"], ["init"], ["init", "--yes", "--format", "json"]])
+
+
 def superseded() -> Planted:
     """Plant an operations log with a later key than the one that is delivered."""
     planted = good()
@@ -749,6 +760,7 @@ SCENARIOS: dict[str, Scenario] = {
         lambda: arguments(good(), [["explain"], ["explain", "format", "shared"], ["explain", "--format", "json"]]),
         "run_commands",
     ),
+    "init-files-have-a-key": Scenario(files_have_a_key, "run_commands"),
     "explain-argument-is-a-key": Scenario(lambda: argument_is_a_key("explain", "format"), "run_gate"),
     "gate-model-is-a-key": Scenario(lambda: argument_is_a_key("check", "--model", shape="{}:Ours".format), "run_gate"),
     "life": Scenario(of_life(), "run_commands"),

@@ -128,7 +128,7 @@ def _left(planned: Plan) -> Iterator[str]:
         yield "- Others can write these files, so the gate does not trust them. Run:"
         yield from _command(["chmod", "go-w", *paths])
     if any(each.startswith(f"{SOURCES}/") for each in files):
-        yield "- Commands import the package, so install it: python -m pip install -e ."
+        yield "- Install the package, or set PYTHONPATH=src: python -m pip install -e ."
     yield f"- Add {PROGRAM} to the dependencies. Begin {main} with:"
     for line in (
         f"from {PROGRAM.replace('-', '_')} import guard",
