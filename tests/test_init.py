@@ -121,9 +121,14 @@ class TestCommand:
     def test_subdirectory(self, machine: Machine) -> None:
         """In a directory below the root of its repository, the hook is added by hand."""
         (machine.root.parent / ".git").mkdir()
-        out = machine.call("init").out
+        document = machine.call("init", "--format", "json").document
+        out = machine.call("init", "--yes").out
         assert "Add these lines to .pre-commit-config.yaml in the root of the git repository by hand" in out
         assert "'cd project && exec robodj-secretguard scan" in out
+        assert "Nothing else to do." in machine.call("init").out
+        Machine(machine.root.parent).put(".pre-commit-config.yaml", "\n".join(["repos:", *document["by_hand"]]))
+        out = machine.call("init").out
+        assert ("by hand" in out, "Nothing to do: this project is set up." in out) == (False, True)
 
     @posix_only
     def test_others_can_write(self, machine: Machine) -> None:
@@ -141,6 +146,14 @@ class TestCommand:
         assert "parent.parent\n" in (machine.root / "app" / "own.py").read_text(encoding="utf-8")
         assert machine.call("check").status == 0
         assert "Nothing to do" in machine.call(*command).out
+
+    @pytest.mark.parametrize(("model", "is_new"), [("service_secrets:ServiceSecrets", True), ("app.own:Own", False)])
+    def test_named_model(self, machine: Machine, model: str, is_new: bool) -> None:  # noqa: FBT001 - a parameter
+        """If pyproject.toml names a model, the settings module is written only if it is that model and is missing."""
+        machine.put("pyproject.toml", f'[tool.robodj-secretguard]\nmodel = "{model}"\n')
+        document = machine.call("init", "--yes", "--format", "json").document
+        assert document["model"] == {"name": model, "source": "pyproject.toml"}
+        assert (machine.root / "service_secrets.py").exists() == is_new
 
     @pytest.mark.parametrize(
         ("settings", "refusal"),
@@ -186,9 +199,7 @@ class TestCommand:
         machine.put("config", "")
         ran = machine.call("init", "--yes")
         assert (ran.status, ran.out) == (2, "")
-        assert ran.err.startswith(
-            "robodj-secretguard: nothing was written: config/secret.key.example: config is not a "
-        )
+        assert ran.err.endswith("config/revoked.fingerprints: config is not a directory; rename it\n")
 
     def test_json(self, machine: Machine) -> None:
         """The document has each change, and whether it was written."""

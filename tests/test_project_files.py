@@ -74,8 +74,8 @@ class TestWritten:
         planned = done()
         assert tuple(each.file for each in planned.changes) == FILES
         assert {name.replace(os.sep, "/") for name in contents()} == {*FILES}
-        again = plan(None, MODEL)
-        assert (again.changes, again.kept, again.by_hand) == ((), tuple(each for each in FILES if each != SETTINGS), "")
+        again = plan(SETTINGS, MODEL)
+        assert (again.changes, again.kept, again.by_hand) == ((), FILES, "")
 
     def test_added_lines(self) -> None:
         """The added lines of a change are all lines of a new file, and the new lines of an existing one."""
@@ -145,6 +145,12 @@ class TestWritten:
         assert planned.top == top
         assert any(each.file == ".pre-commit-config.yaml" for each in planned.changes) == (top != "..")
         assert ("cd project && exec robodj-secretguard scan" in planned.by_hand) == (top == "..")
+
+    def test_unreadable_root(self, project: Path) -> None:
+        """If the configuration in the root of the repository cannot be read, the hook is added by hand."""
+        for name in (".git", ".pre-commit-config.yaml"):
+            (project.parent / name).mkdir()
+        assert plan(SETTINGS, None).by_hand.startswith("- repo: local\n")
 
     @posix_only
     def test_links_that_stay(self, project: Path) -> None:
@@ -234,11 +240,14 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("make", "refusal"),
         [
-            (file("config"), f"{LIST}: config is not a directory; rename it"),
+            (file("config"), ", config/revoked.fingerprints: config is not a directory; rename it"),
             (directory("config/revoked.fingerprints"), f"{LIST}: {REGULAR}"),
             (directory("pyproject.toml"), f"pyproject.toml: {REGULAR}"),
             (directory(".gitignore"), f".gitignore: {REGULAR}"),
-            (directory("Config"), f"{LIST}: Config exists, in other letter case; rename it to config"),
+            (
+                directory("Config"),
+                ", config/revoked.fingerprints: Config exists, in other letter case; rename it to config",
+            ),
             (
                 file("PyProject.toml"),
                 "pyproject.toml: PyProject.toml exists, in other letter case; rename it to pyproj",
@@ -248,7 +257,10 @@ class TestRefused:
                 file(".gitignore", b"#" * (MAX_BYTES + 1)),
                 f".gitignore: it is larger than {MAX_BYTES} bytes; shorten it",
             ),
-            (file("pyproject.toml", "tool = {}\n"), "pyproject.toml: its TOML cannot be extended; add [tool.robodj-"),
+            (
+                file("pyproject.toml", "tool = {}\n"),
+                "pyproject.toml: its table tool has another form; set tool.robodj-secretguard.model to",
+            ),
             (
                 file(SETTINGS),
                 f"{SETTINGS}: it exists and has no class ServiceSecrets; pass --settings FILE with another",
@@ -256,16 +268,26 @@ class TestRefused:
             (file("service_secrets/__init__.py"), f"{SETTINGS}: a package has the same name; pass --settings FILE"),
             (
                 file(".gitignore", mode=0o444),
-                ".gitignore: this user cannot write .gitignore; as its owner, run chmod u+w",
+                ".gitignore: this user cannot write .gitignore; run chmod u+w .gitignore as",
             ),
-            pytest.param(linked_config, f"{LIST}: config is a symbolic link; replace it with a dir", marks=posix_only),
-            pytest.param(link("config", "nowhere"), f"{LIST}: config is not a directory; rename it", marks=posix_only),
+            pytest.param(
+                linked_config,
+                ", config/revoked.fingerprints: config is a symbolic link; replace it with a dir",
+                marks=posix_only,
+            ),
+            pytest.param(
+                link("config", "nowhere"),
+                ", config/revoked.fingerprints: config is not a directory; rename it",
+                marks=posix_only,
+            ),
             pytest.param(link(LIST, "nowhere"), f"{LIST}: {REGULAR}", marks=posix_only),
             pytest.param(link(".gitignore", __file__), f".gitignore: {LINK}", marks=posix_only),
             pytest.param(lambda: os.mkfifo(".gitignore"), f".gitignore: {REGULAR}", marks=posix_only),
             pytest.param(lambda: os.mkfifo(SETTINGS), f"{SETTINGS}: {REGULAR}", marks=posix_only),
             pytest.param(
-                directory("config", 0o555), f"{LIST}: this user cannot write config; as its", marks=posix_only
+                directory("config", 0o555),
+                f"{LIST}: this user cannot write config; run chmod u+w config as its owner",
+                marks=posix_only,
             ),
         ],
         ids=[
@@ -297,17 +319,15 @@ class TestRefused:
         assert refusal in str(refused.value)
         assert [*Path().rglob("*")] == before
 
+    @posix_only
     def test_project_directory(self, project: Path) -> None:
-        """A directory that nobody may write is refused before anything is tried."""
+        """A directory that nobody may write is refused before anything is tried, with one fix for all files."""
         project.chmod(0o555)
-        try:
-            with pytest.raises(
-                UsageError, match=r"write the project's directory; as its owner, run chmod u\+w \."
-            ) as all_:
-                plan(SETTINGS, None)
-        finally:
-            project.chmod(0o755)
-        assert str(all_.value).count("chmod") == len(FILES)
+        with pytest.raises(UsageError) as refused:
+            plan(SETTINGS, None)
+        project.chmod(0o755)
+        why = "this user cannot write the project's directory; run chmod u+w . as its owner"
+        assert str(refused.value) == f"nothing was written: {', '.join(FILES)}: {why}"
 
     def test_unreadable(self) -> None:
         """An error of the operating system is named without a path."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.cli.options import PYPROJECT, add_command
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, WIDTH, Result, fail
 from robodj_secretguard.lifecycle.project_files import HOOKS, plan, writable_by_others, write
-from robodj_secretguard.lifecycle.project_texts import GATE, SOURCES, TABLE, default_settings, module_of
+from robodj_secretguard.lifecycle.project_texts import GATE, SOURCES, TABLE, default_settings, model_in, module_of
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, ascii_text
 
@@ -66,7 +66,7 @@ def _init(arguments: argparse.Namespace) -> Result:
     lines = [*_shown(planned), *(_left(planned) if written else ())]
     stderr = []
     if not planned.changes:
-        lines += ["Nothing to do: this project is set up."]
+        lines += ["Nothing else to do." if planned.by_hand else "Nothing to do: this project is set up."]
     elif not written:
         stderr = [f"{PROGRAM}: nothing was written; to write, add --yes"]
     status = EXIT_CLEAN if written or not planned.changes else EXIT_ALERTS
@@ -79,7 +79,8 @@ def _init(arguments: argparse.Namespace) -> Result:
 def _settings(typed: str | None, model: str | None) -> str | None:
     """Return the file of the settings module; `None` where the project has a model in another module."""
     if typed is None:
-        return default_settings() if model is None else None
+        file = default_settings()
+        return file if model in {None, model_in(file)} else None
     file = os.path.normpath(typed).replace(os.sep, "/")
     module = module_of(file)
     if module is None:

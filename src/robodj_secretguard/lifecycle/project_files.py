@@ -23,13 +23,13 @@ from robodj_secretguard.lifecycle.project_texts import (
     SETTINGS,
     has_hook,
     hook,
-    module_of,
+    model_in,
     new_files,
     with_hook,
     with_ignored,
     with_model,
 )
-from robodj_secretguard.texts import ascii_text
+from robodj_secretguard.texts import PROGRAM, ascii_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -87,15 +87,15 @@ def plan(settings: str | None, model: str | None) -> Plan:
 
     `settings` is the file of the settings module, or `None` for no file. `model` is what pyproject.toml names already.
     """
-    named = model or f"{module_of(settings or SETTINGS)}:{CLASS}"
-    changes, kept, refusals = list[Change](), list[str](), list[str]()
+    named = model or model_in(settings or SETTINGS)
+    changes, kept, refusals = list[Change](), list[str](), dict[str, list[str]]()
     top, by_hand = _top(), ""
 
     def add(file: str, make: Callable[[], Change | None]) -> None:
         try:
             change = make()
         except OSError as error:
-            refusals.append(f"{ascii_text(file)}: {reason(error)}")
+            refusals.setdefault(reason(error), []).append(file)
         else:
             changes.extend([change] if change else [])
             kept.extend([] if change else [file])
@@ -103,18 +103,28 @@ def plan(settings: str | None, model: str | None) -> Plan:
     # Key files are ignored before there can be any.
     add(IGNORE, partial(_extended, IGNORE, with_ignored))
     for file, text in new_files(settings).items():
-        add(file, partial(_created, file, text, is_settings=file == settings))
-    if top in {None, os.curdir}:
+        add(file, partial(_created, file, text, is_settings=file == settings and model is None))
+    if top is None or top == os.curdir:
         add(HOOKS, partial(_extended, HOOKS, lambda text: text if has_hook(text) else with_hook(text, named) or text))
         by_hand = "" if HOOKS not in kept or has_hook(_text(_content(HOOKS))) else hook(named)
     else:  # pre-commit reads only the file in the root of the repository
-        by_hand = hook(named, os.path.relpath(os.curdir, top).replace(os.sep, "/"))
+        by_hand = _hook_below(top, named)
     # It is written last: from then on, every command uses the model.
     add(PYPROJECT, partial(_extended, PYPROJECT, lambda text: text if model else _with_model(text, named)))
     if refusals:
-        why = f"nothing was written: {'. '.join(refusals)}"
+        why = ". ".join(f"{', '.join(files)}: {why}" for why, files in refusals.items())
+        why = f"nothing was written: {why}"
         raise UsageError(why)
     return Plan(named, tuple(changes), tuple(kept), by_hand, top)
+
+
+def _hook_below(top: str, model: str) -> str:
+    """Return the hook for the root of the repository; nothing if its configuration has that command."""
+    made = hook(model, os.path.relpath(os.curdir, top).replace(os.sep, "/"))
+    with contextlib.suppress(OSError):
+        if made.splitlines()[4].strip() in _text(_content(os.path.join(top, HOOKS))):
+            return ""
+    return made
 
 
 def _top() -> str | None:
@@ -134,7 +144,7 @@ def _text(content: bytes | None) -> str:
 def _with_model(text: str, model: str) -> str:
     extended = with_model(text, model)
     if extended is None:
-        raise_file_error(f'its TOML cannot be extended; add [tool.robodj-secretguard] with model = "{model}" by hand')
+        raise_file_error(f'its table tool has another form; set tool.{PROGRAM}.model to "{model}" by hand')
     return extended
 
 
@@ -206,7 +216,7 @@ def _require_writable(file: str) -> None:
     for path in (directory if os.path.isdir(directory) else os.curdir, *([file] if os.path.exists(file) else [])):
         if not os.access(path, os.W_OK) or not os.stat(path).st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
             what = "the project's directory" if path == os.curdir else path
-            raise_file_error(f"this user cannot write {what}; as its owner, run chmod u+w {path}")
+            raise_file_error(f"this user cannot write {what}; run chmod u+w {path} as its owner")
 
 
 def write(changes: Iterable[Change]) -> None:

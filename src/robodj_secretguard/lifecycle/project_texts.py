@@ -106,6 +106,11 @@ def module_of(settings: str) -> str | None:
     return None if parts[0] in sys.stdlib_module_names else ".".join(parts)
 
 
+def model_in(settings: str) -> str:
+    """Return the name of the model in a settings module."""
+    return f"{module_of(settings)}:{CLASS}"
+
+
 def default_settings() -> str:
     """Return the path of a new settings module: in the only package below `src`, otherwise in the project's root."""
     if os.path.isdir(SOURCES) and not os.path.exists(SETTINGS):
