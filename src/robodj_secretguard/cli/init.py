@@ -85,8 +85,8 @@ def _settings(typed: str | None, model: str | None) -> str | None:
     module = module_of(file)
     if module is None:
         fail(
-            "--settings: invalid file; use a path below the working directory such as app/service_secrets.py, of names"
-            " that Python can import and that its standard library does not have"
+            "--settings: invalid file; use a path such as app/service_secrets.py, of names that Python can import and"
+            " that its standard library does not have"
         )
     if not os.path.isdir(os.path.dirname(file) or os.curdir):
         fail("--settings: the directory of the file does not exist; create it first, or correct the path")
