@@ -29,37 +29,21 @@ STATUS: Final = "robodj-secretguard status"
 
 _DAY: Final = timedelta(days=1)
 _FONTS: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
-_FILES: Final = {
-    "service_secrets.py": """\
-from pathlib import Path
-
-from robodj_secretguard import RuntimeSecrets
-
-ROOT = Path(__file__).resolve().parent
-
-
-class ServiceSecrets(RuntimeSecrets, config_dir=ROOT / "config", file_fallback=False, require_revocation_list=True):
-    pass
-""",
-    "app/main.py": """\
+_MAIN: Final = """\
 from fastapi import FastAPI
-
 from robodj_secretguard import guard
 from service_secrets import ServiceSecrets
 
 secrets = guard(ServiceSecrets)
 app = FastAPI()
-""",
-    "pyproject.toml": '[tool.robodj-secretguard]\nmodel = "service_secrets:ServiceSecrets"\n',
-}
+"""
 
 
 def service_at(root: Path) -> Machine:
     """Make a service as the README shows, with good keys."""
     machine = machine_at(root)
-    machine.write("revoked.fingerprints", "# nothing is revoked\n")
-    for name, content in _FILES.items():
-        machine.put(name, content)
+    assert machine.call("init", "--yes").status == 0
+    machine.put("app/main.py", _MAIN)
     return machine
 
 
