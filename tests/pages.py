@@ -44,7 +44,7 @@ EXCLUSIVE: Final = {"file", "output", "illustration", "tested"}
 MARKERS: Final = EXCLUSIVE | {"status", "env", "before"}
 ADD: Final = ("file: PATH", "output", "illustration: WHY", "tested: tests/test_x.py")
 RUN: Final = {"sh", "python"}
-PICTURES: Final = re.compile(r"mermaid|\{.*")
+PICTURES: Final = {"mermaid", "{eval-rst}"}
 """The languages of blocks that a viewer draws: diagrams, and directives of the site."""
 WORDS: Final = {"FINGERPRINT": f"sgfp1:{'0' * 32}", "HASH": f"sha256:{'0' * 64}"} | {
     "CHECK": "expired",
@@ -69,9 +69,9 @@ STAND_INS: Final = {
         keys=$(grep -oE '[A-Za-z0-9_-]{{43,}}') || exit
         for key in $keys; do [ ${{#key}} = 128 ] && name={V2} || name={V1}; echo "$key" >"$MANAGER/$name"; done
     """,
-    **dict.fromkeys(("systemctl", "journalctl", "kubectl", "docker", "pip"), ":"),
+    **dict.fromkeys(("journalctl", "pip"), ":"),
     "python": f'[ "$1 $2" = "-m pip" ] || exec {shlex.quote(sys.executable)} "$@"',  # what pages install is here
-    **{name: f'exec {shlex.join([sys.executable, SERVER, name])} "$@"' for name in ("uvicorn", "gunicorn", "flask")},
+    **{name: f'exec {shlex.join([sys.executable, SERVER, name])} "$@"' for name in ("uvicorn",)},
 }
 """The shell scripts of programs that are not here, or that would not end."""
 SAVE: Final = "import json, os, sys; json.dump([os.getcwd(), dict(os.environ)], open(sys.argv[1], 'w'))"
@@ -100,7 +100,9 @@ def parsed(text: str) -> Page:
     for token in MarkdownIt("commonmark").enable("table").parse(text):
         line = token.map[0] + 1 if token.map else 0
         if token.type == "html_block":
-            pending |= dict(re.findall(r"<!--\s*(\w+)(?::\s*(.*?))?\s*-->", token.content, re.DOTALL))
+            pending |= dict(re.findall(r"<!--\s*([\w-]+)(?::\s*(.*?))?\s*-->", token.content, re.DOTALL))
+            if re.search("<(?:pre|code)\\b", token.content):
+                page.faults.append(f"{line}: code in HTML is not run; write a fenced block")
             continue
         if token.type in {"fence", "code_block"}:
             page.blocks.append(Block(line, token.info.strip(), token.content, pending))
@@ -142,7 +144,7 @@ def faults_of_command(words: list[str]) -> Iterator[str]:
         defined = re.findall(r"(?m)^def (\w+)\(session", (ROOT / "noxfile.py").read_text(encoding="utf-8"))
         given = words[2 : words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else None]
         yield from (f"unknown session: {each}" for each in given if each not in defined)
-    elif named := [word for word in words if re.fullmatch(r"(?:/.*/)?robodj[-_]secretguard", word)]:
+    elif named := [word for word in words if re.fullmatch(r"(?:.*[/\\])?robodj[-_]secretguard", word)]:
         argv = words[words.index(named[0]) + 1 :]
         if any(command[: len(argv)] == tuple(argv) for command in EVERY_COMMAND):
             return  # the name of a command alone
@@ -163,14 +165,23 @@ def faults_of_block(name: str, block: Block) -> Iterator[str]:
         yield f"unknown marker {', '.join(sorted(unknown))} (choose from {', '.join(sorted(MARKERS))})"
     elif len(markers.keys() & EXCLUSIVE) > 1:
         yield f"more than one of {', '.join(sorted(EXCLUSIVE))}"
-    elif markers.keys().isdisjoint(EXCLUSIVE) and block.language not in RUN and not PICTURES.fullmatch(block.language):
+    elif markers.keys().isdisjoint(EXCLUSIVE) and block.language not in RUN and block.language not in PICTURES:
         yield f"nothing runs {block.language or 'this'}; add {' or '.join(f'<!-- {each} -->' for each in ADD)}"
     elif markers.get("illustration") == "":
         yield "the reason is missing; write <!-- illustration: WHY -->"
+    elif block.markers.get("env") is not None and not re.fullmatch(r"(?:\w+=\S* ?)+", block.markers["env"]):
+        yield "invalid env; write <!-- env: NAME=VALUE -->"
+    elif "output" in markers and not block.text.replace("...", "").strip():
+        yield "the output has no line"
     elif "tested" in markers:
         test = ROOT / markers["tested"]
-        if not test.is_file() or page not in test.read_text(encoding="utf-8"):
+        is_test = re.fullmatch(r"tests/(?:\w+/)*test_\w+\.py", markers["tested"]) and test.is_file()
+        if not is_test or page not in test.read_text(encoding="utf-8"):
             yield f"{markers['tested']} does not exist, or does not name {page}"
+
+
+# A command in a line may be written without the name of the program.
+_NAMED: Final = re.compile(rf"(?:{'|'.join(' '.join(each) for each in EVERY_COMMAND)}) \S")
 
 
 def faults_of_text(name: str, page: Page) -> Iterator[str]:
@@ -179,7 +190,14 @@ def faults_of_text(name: str, page: Page) -> Iterator[str]:
     for block in page.blocks:
         yield from (f"{block.line}: {fault}" for fault in faults_of_block(name, block))
     scripts = [(each.line, each.text) for each in page.blocks if each.language == "sh" and "tested" not in each.markers]
-    for line, code in [*page.inline, *scripts]:
+    shown = [
+        (each.line, f"robodj-secretguard{command}")
+        for each in page.blocks
+        if each.language != "sh" and "illustration" in each.markers
+        for command in re.findall("robodj-secretguard( [a-z][^`\"']*)", each.text)
+    ]
+    named = [(line, f"robodj-secretguard {code}") for line, code in page.inline if _NAMED.match(code)]
+    for line, code in [*page.inline, *named, *shown, *scripts]:
         if re.search(r"\brobodj[-_]secretguard .|\bpip install |\bnox -s ", code):
             try:
                 commands = [*simple_commands(substituted(code))]
@@ -187,7 +205,10 @@ def faults_of_text(name: str, page: Page) -> Iterator[str]:
                 yield f"{line}: the shell cannot parse this: {error}"
                 continue
             for words in commands:
-                yield from (f"{line}: {' '.join(words)}: {fault}" for fault in faults_of_command(words))
+                found = faults_of_command(words)
+                if (line, code) in named:  # in a sentence, a command may lack its values
+                    found = (fault for fault in found if " needs " not in fault)
+                yield from (f"{line}: {' '.join(words)}: {fault}" for fault in found)
 
 
 def masked(text: str, *, kept: str = "") -> str:

@@ -100,6 +100,7 @@ def drawn(command: str, output: str, name: str) -> str:
     svg = console.export_svg(title="", unique_id=name)
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # fonts from the internet
     svg = svg.replace("Fira Code, monospace", _FONTS).replace(f' clip-path="url(#{name}-clip-terminal)"', "")
+    svg = svg.replace("#cc555a", "#f07178")  # rich's red is too dark on its background
     svg = re.sub(r"<text [^>]*>\s*</text>", "\n", svg)  # ends of lines
     return re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE)
 

@@ -22,7 +22,11 @@ DOCS: Final = ROOT / "docs"
 PAGES: Final = sorted(
     [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob(".github/*.md")]
 )
+_REPOSITORY: Final = "https://github.com/robodj/robodj-secretguard"
 _OURS: Final = re.compile(r"https://github\.com/robodj/robodj-secretguard/(blob|tree)/main/([^#]*)(?:#(.*))?")
+_FILE: Final = re.compile(
+    r"https?://(?:raw\.githubusercontent|github)\.com/robodj/robodj-secretguard/(?:blob|tree|raw|main)/"
+)
 _PARSER: Final = MarkdownIt("commonmark").enable("table")
 
 
@@ -38,7 +42,7 @@ def links_of(text: str) -> Iterator[str]:
         if token.type in {"link_open", "image"}:
             yield str(token.attrGet("href") or token.attrGet("src"))
         elif token.type in {"html_inline", "html_block"}:
-            yield from re.findall(r'\b(?:href|src|srcset)="([^"]+)"', token.content)
+            yield from re.findall(r"\b(?:href|src|srcset)=[\"']?([^\"'\s>]+)", token.content)
 
 
 def anchors_of(page: Path) -> set[str]:
@@ -58,6 +62,8 @@ def anchors_of(page: Path) -> set[str]:
 def fault_of(page: Path, link: str) -> str | None:
     """Return what is wrong with a link of a page; `None` for a right one and for one to another site."""
     ours = _OURS.fullmatch(link)
+    if not ours and _FILE.match(link):
+        return f"write {_REPOSITORY}/blob/main/PATH"
     if not ours and re.match("[a-z]+:", link):
         return None
     name, _, anchor = (ours[2], "", ours[3]) if ours else link.partition("#")
@@ -86,6 +92,7 @@ def test_every_link_leads_somewhere() -> None:
         ("https://github.com/robodj/robodj-secretguard/tree/main/examples/recipes", None),
         ("https://example.org/nothing.md", None),
         ("nothing.md", "no such file"),
+        (f"{_REPOSITORY}/blob/master/README.md", f"write {_REPOSITORY}/blob/main/PATH"),
         ("architecture.md#nothing", "no such heading"),
         ("../SECURITY.md", "not on the site: write the address on GitHub"),
         ("../../outside.md", "no such file"),

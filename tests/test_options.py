@@ -270,7 +270,7 @@ class TestModel:
         (machine.root / ".git" / "HEAD").unlink()
         (machine.root / ".git").rmdir()
         ran = call(machine, "scan")
-        assert (ran.status, ran.err) == (0, f"{STDERR}{DEFAULT}\n")
+        assert (ran.status, ran.err) == (2, f"{STDERR}{DEFAULT}\n")
         named = call(machine, "scan", "--model", "own_settings:Own")
         assert named.err == f"imported\n{STDERR}model: own_settings:Own\n"
 

@@ -58,7 +58,7 @@ def test_the_commands(tmp_path: Path, clean_env: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("name", "code", "command"),
     [
-        ("app.py", FLASK, ["-m", "flask", "routes"]),
+        ("app.py", f"from flask import Flask\n\napp = Flask(__name__)\n{FLASK}", ["-m", "flask", "routes"]),
         ("settings.py", DJANGO, ["-m", "django", "check", "--settings", "settings", "--pythonpath", "."]),
     ],
     ids=["Flask", "Django"],

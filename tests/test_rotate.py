@@ -135,13 +135,13 @@ class TestGenerate:
         assert re.fullmatch(SHAPES[variable], ran.out)
         assert found(check(environ=good_keys() | {variable: ran.out}, config_dir=bare.config)) == []
 
-    @pytest.mark.parametrize("form", ["env", "json"])
+    @pytest.mark.parametrize("form", ["env", "shell", "json"])
     def test_variables(self, bare: Machine, form: str) -> None:
         """Without a name, the variables of all secrets are written in the model's order, each by its policy."""
         ran = bare.call("generate", "--format", form)
         assert (ran.status, ran.err, ran.out[-1]) == (0, "", "\n")
-        is_json = form == "json"
-        keys = ran.document if is_json else dict(line.split("=", 1) for line in ran.out.splitlines())
+        lines = [line.removeprefix("export " if form == "shell" else "") for line in ran.out.splitlines()]
+        keys = ran.document if form == "json" else dict(line.split("=", 1) for line in lines)
         assert list(keys) == [V1, V2]
         assert all(re.fullmatch(SHAPES[variable], key) for variable, key in keys.items())
 
@@ -154,7 +154,10 @@ class TestGenerate:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ((), "NAME is missing (choose from secret.key, secret_v2.key); for all secrets, pass --format env or json"),
+            (
+                (),
+                f"NAME is missing (choose from {NAME}, {OTHER}); for all secrets, pass --format env, shell or json",
+            ),
             ((NAME, "--force"), "--force works only with --write; add --write, or leave out --force"),
             (("--write", "--show"), "--write prints no key; leave out --show and --format"),
             (("--write", "--format", "env"), "--write prints no key; leave out --show and --format"),

@@ -329,7 +329,7 @@ class TestPlan:
             ),
             ("Set ROBODJ_SECRET_KEY in ENVIRONMENT to the new key from the secret manager.", None),
             (
-                "Set the expiry marker (90 days from now), in the secret manager too:",
+                "Set the expiry marker (90 days from now), here and in the settings of the deployment:",
                 "ROBODJ_SECRET_KEY_EXPIRES_AT=2027-03-01T12:00:00Z",
             ),
             ("Run the check there:", f"{PROGRAM} check --require-env-only --model m:C"),

@@ -439,6 +439,17 @@ class TestValues:
         machine.write("secret.key", f"# \xe9\n{new_key()}\n".encode("latin-1"))
         assert incomplete(scan(machine)) == [f"secret.key: the key file config/secret.key {NOT_UTF_8}"]
 
+    def test_a_model_of_the_project(self, machine: Machine) -> None:
+        """Without --model, a project's model makes the scan incomplete; for staged changes it is a note."""
+        machine.put("pyproject.toml", f'[tool.robodj-secretguard]\nmodel = "{__name__}:Further"\n')
+        why = "model: pyproject.toml names another model, which is not imported here; if you trust it, add --model"
+        assert incomplete(scan(machine)) == [f"{why} {__name__}:Further"]
+        assert scan(machine, "--model", f"{__name__}:Further").status == 0
+        made(machine.root)
+        assert lines(scan(machine, "--staged"), "note") == [f"{why} {__name__}:Further"]
+        machine.put("pyproject.toml", f'[tool.robodj-secretguard]\nmodel = "{machine.environ[V1]}"\n')
+        assert incomplete(scan(machine)) == [f"{why} MODULE:CLASS"]
+
     def test_a_model(self, machine: Machine) -> None:
         """The secrets of a model are searched for. Its variables and fallback files are known."""
         machine.environ[V3], other = new_key(), new_key()

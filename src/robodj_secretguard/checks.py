@@ -618,13 +618,17 @@ CHECKS: Final = (
                 " backup."
             ),
             (
-                "On a developer's machine without a secret manager: run robodj-secretguard generate --write. Never do"
-                " this in a deployment."
+                "On a developer's machine without a secret manager: make keys for this shell with the command below."
+                " Never do this in a deployment."
             ),
         ),
         section=6,
         commands=(
             *_FIRST_KEY,
+            (
+                "On a developer's machine: make keys for this shell",
+                'eval "$(robodj-secretguard generate --format shell{options})"',
+            ),
             ("On a developer's machine: load a .env file into the shell", "set -a; . ./.env; set +a"),
         ),
         state=State.MISSING,

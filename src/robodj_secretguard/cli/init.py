@@ -7,9 +7,23 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.options import PYPROJECT, add_command
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, WIDTH, Result, fail
-from robodj_secretguard.lifecycle.project_files import HOOKS, plan, writable_by_others, write
-from robodj_secretguard.lifecycle.project_texts import GATE, SOURCES, TABLE, default_settings, model_in, module_of
+from robodj_secretguard.project import (
+    GATE,
+    HOOKS,
+    SOURCES,
+    TABLE,
+    default_settings,
+    git_faults,
+    is_installed,
+    model_in,
+    module_of,
+    packaging,
+    plan,
+    writable_by_others,
+    write,
+)
 from robodj_secretguard.sealed import contain
+from robodj_secretguard.sources import REVOKED_FILE
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, ascii_text
 
 if TYPE_CHECKING:
@@ -18,9 +32,14 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.lifecycle.project_files import Plan
+    from robodj_secretguard.project import Plan
 
 _MANAGE: Final = "manage.py"
+_DJANGO: Final = (
+    "SECRET_KEY = hmac.digest(",
+    '    key.get_secret_value().encode(), b"django v1", "sha256"',
+    ").hex()",
+)
 
 
 def add(commands: Commands) -> None:
@@ -59,14 +78,15 @@ def _init(arguments: argparse.Namespace) -> Result:
         where = ascii_text(os.path.relpath(project.directory, here))
         fail(f"this project is set up already: run the command in the directory of its {PYPROJECT}, {where}")
     planned = plan(_settings(arguments.settings, project.model), project.model)
-    arguments.project = project._replace(model=planned.model)  # for the line that names the model
     if arguments.yes:
         write(planned.changes)
+        arguments.project = project._replace(model=planned.model)  # for the line that names the model
     written = arguments.yes and bool(planned.changes)
     lines = [*_shown(planned), *(_left(planned) if written else ())]
     stderr = []
     if not planned.changes:
-        lines += ["Nothing else to do." if planned.by_hand else "Nothing to do: this project is set up."]
+        faults = [*_faults(planned)]
+        lines += faults or ["Nothing else to do." if planned.by_hand else "Nothing to do: this project is set up."]
     elif not written:
         stderr = [f"{PROGRAM}: nothing was written; to write, add --yes"]
     status = EXIT_CLEAN if written or not planned.changes else EXIT_ALERTS
@@ -83,10 +103,10 @@ def _settings(typed: str | None, model: str | None) -> str | None:
         return file if model in {None, model_in(file)} else None
     file = os.path.normpath(typed).replace(os.sep, "/")
     module = module_of(file)
-    if module is None:
+    if module is None or is_installed(module):
         fail(
             "--settings: invalid file; use a path such as app/service_secrets.py, of names that Python can import and"
-            " that its standard library does not have"
+            " that no installed package has"
         )
     if not os.path.isdir(os.path.dirname(file) or os.curdir):
         fail("--settings: the directory of the file does not exist; create it first, or correct the path")
@@ -108,11 +128,14 @@ def _document(planned: Plan, *, written: bool) -> kinds.Init:
 def _shown(planned: Plan) -> Iterator[str]:
     """Yield each change like a diff, and what stays."""
     for change in planned.changes:
-        yield f"{change.file}{'' if change.before else ' (new file)'}:"
+        yield f"{change.file}{' (new file)' if change.before is None else '' if change.before else ' (empty file)'}:"
         yield from (f"+ {line}".rstrip() for line in change.added)
         yield ""
     if planned.kept:
         yield from ("These files exist and stay as they are:", *(f"  {file}" for file in planned.kept), "")
+    if not os.path.exists(REVOKED_FILE) and all(each.file != REVOKED_FILE for each in planned.changes):
+        yield "This project has a model. Its config directory needs a revocation list. Let git ignore key files there."
+        yield ""
     if planned.by_hand:
         where = f"{HOOKS} in the root of the git repository" if planned.top not in {None, os.curdir} else HOOKS
         yield from (f"Add these lines to {where} by hand, below repos:", *planned.by_hand.splitlines(), "")
@@ -125,27 +148,38 @@ def _left(planned: Plan) -> Iterator[str]:
     main = "the Django settings" if is_django else "the service main"
     files = [change.file for change in planned.changes]
     yield "The files are written. What is left:"
+    yield from _faults(planned)
     if paths := writable_by_others([*files, *planned.kept]):
         yield "- Others can write these files, so the gate does not trust them. Run:"
         yield from _command(["chmod", "go-w", *paths])
     if any(each.startswith(f"{SOURCES}/") for each in files):
         yield "- Install the package, or set PYTHONPATH=src: python -m pip install -e ."
+    if lines := [] if package else packaging(module):
+        yield f"- setuptools would take {os.path.dirname(GATE)} for a package. Add to {PYPROJECT}:"
+        yield from (f"{COMMAND_INDENT}{line}" for line in lines)
     yield f"- Add {PROGRAM} to the dependencies. Begin {main} with:"
-    for line in (
-        f"from {PROGRAM.replace('-', '_')} import guard",
-        f"from {module} import {name}",
-        f"secrets = guard({name})",
-    ):
-        yield f"{COMMAND_INDENT}{line}"
+    imports = (f"from {PROGRAM.replace('-', '_')} import guard", f"from {module} import {name}")
+    lines = [*imports, f"secrets = guard({name})"]
+    if is_django:
+        lines = ["import hmac", *imports, f"key = guard({name}).secret_key", *_DJANGO]
+    yield from (f"{COMMAND_INDENT}{line}" for line in lines)
+    old = "the old SECRET_KEY" if is_django else "every key that is in the code"
+    yield f"  Delete {old}."
     if package:
         yield f"  Do not call guard() in {package}/__init__.py: the model could not be imported."
     command = f"python {_MANAGE} check" if is_django else "COMMAND"
     yield f"- Try it without keys: {PROGRAM} exec --ephemeral -- {command}"
     yield f"- Gate a release: python {GATE} --require-env-only"
-    git = "git init, " if planned.top is None else ""
-    hooks = "pre-commit install, " if HOOKS in files or planned.by_hand else ""
-    yield f"- Run {git}{hooks}and commit these files:" if git or hooks else "- Commit these files:"
+    where = "In this environment: " if HOOKS in files or planned.by_hand else ""  # the hook needs it
+    steps = ["git init" * (planned.top is None), "pre-commit install -t pre-commit" * bool(where), "commit:"]
+    yield f"- {where}{', '.join(filter(None, steps))}"
     yield from _command(["git", "add", *files])
+
+
+def _faults(planned: Plan) -> Iterator[str]:
+    """Yield what prevents that git keeps the files, and ignores keys."""
+    for why, files in git_faults([*(each.file for each in planned.changes), *planned.kept]):
+        yield from (f"- {why}", *(f"{COMMAND_INDENT}{file}" for file in files))
 
 
 def _command(words: Sequence[str]) -> Iterator[str]:

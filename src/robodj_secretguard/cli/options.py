@@ -360,6 +360,7 @@ def configure(arguments: argparse.Namespace) -> None:
     """Apply the project's configuration where no option is passed. Its switches can only tighten."""
     here = contain(os.getcwd)
     project = find_project(here) if isinstance(here, str) else Project()  # the directory may be deleted
+    arguments.ignored_model = None if arguments.uses_project_model else project.model
     arguments.project = project if arguments.uses_project_model else project._replace(model=None)
     arguments.strict = arguments.strict or project.strict
     arguments.require_env_only = arguments.require_env_only or project.require_env_only

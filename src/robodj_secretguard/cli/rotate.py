@@ -78,9 +78,10 @@ def add(commands: Commands) -> None:
         own={
             "name": {"nargs": "?", "metavar": "NAME", "help": "the secret, such as secret.key"},
             "--format": {
-                "choices": ("text", "env", "json"),
+                "choices": ("text", "env", "shell", "json"),
                 "default": "text",
-                "help": "text (default): the key of NAME alone; env, json: the variables of NAME or of all secrets",
+                "help": "text (default): the key of NAME alone; env, json: the variables of NAME or of all secrets;"
+                " shell: the same as export commands",
             },
             "--show": {"action": "store_true", "help": "print keys on a terminal or in CI too"},
             "--write": {"action": "store_true", "help": "write keys to the fallback files instead (break-glass)"},
@@ -149,7 +150,7 @@ def _generate(arguments: argparse.Namespace) -> Result:
         return _write(arguments, model, policies)
     if arguments.format == "text" and len(policies) > 1:
         names = ", ".join(policy.name for policy in declared)
-        fail(f"NAME is missing (choose from {names}); for all secrets, pass --format env or json")
+        fail(f"NAME is missing (choose from {names}); for all secrets, pass --format env, shell or json")
     seen = is_terminal(arguments.stdout)
     if (seen or any(os.environ.get(name) for name in CI_VARIABLES)) and not arguments.show:
         where = "on a terminal" if seen else "in CI, which may keep the output,"
@@ -157,7 +158,9 @@ def _generate(arguments: argparse.Namespace) -> Result:
     keys = {policy.variable: generate(policy).get_secret_value() for policy in policies}
     return Result(
         EXIT_CLEAN,
-        [f"{variable}={key}" for variable, key in keys.items()] if arguments.format == "env" else [*keys.values()],
+        [*keys.values()]
+        if arguments.format == "text"
+        else [f"{'export ' * (arguments.format == 'shell')}{variable}={key}" for variable, key in keys.items()],
         (lambda: keys) if arguments.format == "json" else None,
         [MODEL],
         bare=True,

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import revocation_list_problems, unusable_directories
 from robodj_secretguard.cli.log import recorded_log
-from robodj_secretguard.cli.options import add_command, directory_of, given, model_of, read_input
+from robodj_secretguard.cli.options import (
+    DEFAULT_MODEL,
+    PYPROJECT,
+    add_command,
+    directory_of,
+    given,
+    model_of,
+    read_input,
+)
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import read_of
@@ -98,6 +106,7 @@ def _scan(arguments: argparse.Namespace) -> Result:
             *_unreliable(setup, recorded),
             *([] if arguments.fingerprints else _unsearched(readings, values)),
             *_unknown(policies, known.values(), matters=not (arguments.fingerprints and arguments.staged)),
+            *_ignored_model(arguments),
             *_missing(arguments.paths),
         ],
     )
@@ -151,6 +160,15 @@ def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, m
     if not known:
         why = "no key is set, recorded or revoked here; only assignments and tracked key files were searched for"
         yield Unread("keys", why, matters)
+
+
+def _ignored_model(arguments: argparse.Namespace) -> Iterator[Unread]:
+    """Yield the model of the project, whose secrets were not searched for."""
+    model = arguments.ignored_model
+    if arguments.model is None and model not in {None, DEFAULT_MODEL}:
+        name = model if model.isascii() and is_free_text(model) else "MODULE:CLASS"
+        why = f"{PYPROJECT} names another model, which is not imported here; if you trust it, add --model {name}"
+        yield Unread("model", why, matters=not arguments.staged)
 
 
 def _missing(paths: Iterable[str]) -> Iterator[Unread]:

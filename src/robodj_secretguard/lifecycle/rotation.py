@@ -283,7 +283,8 @@ def plan(
         ),
         PlannedStep(f"Set {policy.variable} in {environment} to the new key from the secret manager."),
         PlannedStep(
-            f"Set the expiry marker ({count(policy.cadence.days, 'day')} from now), in the secret manager too:",
+            f"Set the expiry marker ({count(policy.cadence.days, 'day')} from now), here and in the settings of the"
+            " deployment:",
             f"{policy.expiry_variable}={iso_utc(now + policy.cadence)}",
         ),
         PlannedStep("Run the check there:", command("check", "--require-env-only", *options)),

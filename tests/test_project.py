@@ -1,27 +1,53 @@
-"""`plan` and `write`: what `init` writes, what it keeps, and what it refuses to touch."""
+"""The set-up of a project: the texts, what `init` writes, what it keeps, and what it refuses to touch."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
 from conftest import posix_only, root_only
+from repositories import GIT, git, made
 
 from robodj_secretguard import files
-from robodj_secretguard.errors import UsageError
-from robodj_secretguard.lifecycle import project_files
-from robodj_secretguard.lifecycle.project_files import MAX_BYTES, Change, Plan, plan, writable_by_others, write
+from robodj_secretguard import project as module
+from robodj_secretguard.errors import FileError, UsageError
+from robodj_secretguard.project import (
+    GATE,
+    MAX_BYTES,
+    Change,
+    Plan,
+    default_settings,
+    flat_layout,
+    git_faults,
+    has_hook,
+    hook,
+    is_installed,
+    module_of,
+    new_files,
+    plan,
+    with_hook,
+    with_ignored,
+    with_model,
+    writable_by_others,
+    write,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+EXAMPLE = Path(__file__).parent.parent / "examples" / "robodj_service"
+COMMENT = "# Every command that runs in this repository checks the service's own model.\n"
+
 SETTINGS = "service_secrets.py"
 MODEL = "service_secrets:ServiceSecrets"
+TABLE = f'{COMMENT}[tool.robodj-secretguard]\nmodel = "{MODEL}"\n'
+OTHER = "repo: https://example.org/hooks\n"
 LIST = "config/revoked.fingerprints"
 CONFIG = ("config/secret.key.example", "config/secret_v2.key.example", "config/check_runtime_secrets.py", LIST)
 EXTENDED = (".gitignore", ".pre-commit-config.yaml", "pyproject.toml")
@@ -84,9 +110,9 @@ class TestWritten:
         assert Change("a", b"1", b"1\n2\n").added == ["2"]
 
     def test_empty_files(self) -> None:
-        """An empty file is filled, as an interrupted run may have left it."""
+        """An empty or blank file is filled, as an interrupted run may have left it."""
         for file in FILES:
-            put(file, b"")
+            put(file, b"\n" if file in CONFIG else b"")
         done()
         filled = contents()
         for file in FILES:
@@ -121,10 +147,13 @@ class TestWritten:
         assert after.count(b"\n") == after.count(b"\r\n")
 
     def test_own_model(self) -> None:
-        """If pyproject.toml names a model, it stays, there is no new settings module, and the hook has that model."""
+        """If pyproject.toml names a model, it stays, and the hook has that model. Its config directory may be another
+        one: there is no new settings module, template or revocation list.
+        """
         put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "app.own:Own"\n')
         planned = done(None, "app.own:Own")
         assert "pyproject.toml" in planned.kept
+        assert [str(path) for path in Path("config").iterdir()] == [GATE]
         assert not Path(SETTINGS).exists()
         assert "--model app.own:Own\n" in Path(".pre-commit-config.yaml").read_text(encoding="utf-8")
 
@@ -144,7 +173,7 @@ class TestWritten:
         planned = plan(SETTINGS, None)
         assert planned.top == top
         assert any(each.file == ".pre-commit-config.yaml" for each in planned.changes) == (top != "..")
-        assert ("cd project && exec robodj-secretguard scan" in planned.by_hand) == (top == "..")
+        assert ("cd ./project && exec robodj-secretguard scan" in planned.by_hand) == (top == "..")
 
     def test_unreadable_root(self, project: Path) -> None:
         """If the configuration in the root of the repository cannot be read, the hook is added by hand."""
@@ -259,7 +288,7 @@ class TestRefused:
             ),
             (
                 file("pyproject.toml", "tool = {}\n"),
-                "pyproject.toml: its table tool has another form; set tool.robodj-secretguard.model to",
+                "pyproject.toml: its TOML cannot be extended; add [tool.robodj-secretguard] with model",
             ),
             (
                 file(SETTINGS),
@@ -320,6 +349,13 @@ class TestRefused:
         assert [*Path().rglob("*")] == before
 
     @posix_only
+    def test_git_directory(self, project: Path) -> None:
+        """In a bare repository, nothing is written."""
+        for name in ("HEAD", "objects", "refs"):
+            (project / name).touch()
+        with pytest.raises(UsageError, match="this is a git directory; run the command in the working tree"):
+            plan(SETTINGS, None)
+
     def test_project_directory(self, project: Path) -> None:
         """A directory that nobody may write is refused before anything is tried, with one fix for all files."""
         project.chmod(0o555)
@@ -333,7 +369,7 @@ class TestRefused:
         """An error of the operating system is named without a path."""
         put(".gitignore")
         with (
-            patch.object(project_files, "read_unlinked", side_effect=PermissionError(errno.EACCES, "")),
+            patch.object(module, "read_unlinked", side_effect=PermissionError(errno.EACCES, "")),
             pytest.raises(
                 UsageError, match=r"^nothing was written: \.gitignore: it cannot be used: Permission denied$"
             ),
@@ -346,17 +382,17 @@ class TestInterrupted:
 
     def failing(self, name: str, at: str, error: BaseException) -> Any:
         """Return a patch of a function that fails for one file."""
-        real = getattr(project_files, name)
+        real = getattr(module, name)
 
         def function(*arguments: Any, **named: Any) -> Any:
             if arguments[-1 if name == "put_in_place" else 0] == at:
                 raise error
             return real(*arguments, **named)
 
-        return patch.object(project_files, name, function)
+        return patch.object(module, name, function)
 
     def test_disk_full(self) -> None:
-        """If one file cannot be prepared, no file and no directory is left."""
+        """If one file cannot be prepared, no file is left."""
         full = OSError(errno.ENOSPC, "")
         with self.failing("prepared_file", "pyproject.toml", full), pytest.raises(UsageError) as failed:
             done()
@@ -364,7 +400,7 @@ class TestInterrupted:
             f"nothing was written; pyproject.toml: it cannot be used: {os.strerror(errno.ENOSPC)};"
             " fix that, then run this command again"
         )
-        assert [*Path().iterdir()] == []
+        assert contents() == {}
 
     @pytest.mark.parametrize("at", [file for file in FILES if file != ".gitignore"])
     def test_stopped(self, at: str) -> None:
@@ -402,7 +438,241 @@ class TestInterrupted:
                 put(SETTINGS, "its text\n")
             real(prepared, path, replace=replace)
 
-        with patch.object(project_files, "put_in_place", late), pytest.raises(UsageError) as failed:
+        with patch.object(module, "put_in_place", late), pytest.raises(UsageError) as failed:
             done()
         assert f"; {SETTINGS}: another program created it; " in str(failed.value)
         assert Path(SETTINGS).read_text(encoding="utf-8") == "its text\n"
+
+
+class TestNewFiles:
+    """`new_files`."""
+
+    def test_the_example(self) -> None:
+        """The files of the example service are what `init` writes."""
+        files = new_files("service_secrets.py")
+        assert {name: (EXAMPLE / name).read_text(encoding="utf-8") for name in files} == files
+        assert {path.name for path in (EXAMPLE / "config").iterdir() if path.is_file()} == {
+            name.rpartition("/")[2] for name in files if "/" in name
+        }
+        assert (EXAMPLE / "pyproject.toml").read_text(encoding="utf-8") == with_model("", MODEL)
+        assert (EXAMPLE / ".gitignore").read_text(encoding="utf-8") == f"{with_ignored('')}\n__pycache__/\n"
+
+    def test_root(self) -> None:
+        """The settings module finds the root of the project from its own depth."""
+        text = new_files("src/shop/service_secrets.py")["src/shop/service_secrets.py"]
+        assert "\nROOT = Path(__file__).resolve().parent.parent.parent\n" in text
+
+    def test_no_settings_module(self) -> None:
+        """Without a path, there is no settings module."""
+        assert all(name.startswith("config/") for name in new_files(None))
+
+
+class TestModuleOf:
+    """`module_of`."""
+
+    @pytest.mark.parametrize(
+        ("file", "module"),
+        [
+            ("service_secrets.py", "service_secrets"),
+            ("app/core/own.py", "app.core.own"),
+            ("src/shop/own.py", "shop.own"),
+            ("src.py", "src"),
+            ("service_secrets", None),
+            ("app/__init__.py", None),
+            ("app/__main__.py", None),
+            ("config/check_runtime_secrets.py", None),
+            ("../own.py", None),
+            ("/app/own.py", None),
+            ("my-app/own.py", None),
+            ("app/class.py", None),
+            ("\u00fcber/own.py", None),
+            ("secrets.py", None),
+            ("src/logging/own.py", None),
+            (f"{'a' * 500}.py", None),
+        ],
+    )
+    def test_name(self, file: str, module: str | None) -> None:
+        """The name follows from the path, without `src`. A name that cannot be imported is invalid."""
+        assert module_of(file) == module
+
+    def test_installed(self, project: Path) -> None:
+        """A name of an installed package would hide it; one of the project does not."""
+        (project / "a_package").mkdir()
+        assert [is_installed(name) for name in ("pydantic.own", "no_such_module", "a_package.own")] == [
+            True,
+            False,
+            False,
+        ]
+
+    def test_package_src(self, project: Path) -> None:
+        """If `src` is a package, its name stays."""
+        (project / "src").mkdir()
+        (project / "src" / "__init__.py").touch()
+        assert module_of("src/own.py") == "src.own"
+
+
+class TestDefaultSettings:
+    """`default_settings`."""
+
+    @pytest.mark.parametrize(
+        ("files", "settings"),
+        [
+            ([], "service_secrets.py"),
+            (["src/shop/__init__.py", "src/shop.egg-info/PKG-INFO"], "src/shop/service_secrets.py"),
+            (["src/shop/__init__.py", "src/other/__init__.py"], "service_secrets.py"),
+            (["src/main.py"], "service_secrets.py"),
+            (["src/__init__.py", "src/shop/__init__.py"], "service_secrets.py"),
+            (["src/shop/__init__.py", "service_secrets.py"], "service_secrets.py"),
+            (["src/my-shop/__init__.py"], "service_secrets.py"),
+        ],
+    )
+    def test_layout(self, project: Path, files: list[str], settings: str) -> None:
+        """It is in the only package below `src`. Otherwise it is next to pyproject.toml."""
+        for file in files:
+            (project / file).parent.mkdir(parents=True, exist_ok=True)
+            (project / file).touch()
+        assert default_settings() == settings
+
+
+class TestIgnored:
+    """`with_ignored`."""
+
+    @pytest.mark.parametrize("text", ["", "*.pyc\n", "*.pyc", "a\r\nb\r\n", "\n"])
+    def test_added(self, text: str) -> None:
+        """The lines come after the present text, with its line ending. A second call adds none."""
+        done = with_ignored(text)
+        newline = "\r\n" if "\r\n" in text else "\n"
+        assert done.startswith(text)
+        assert done.endswith(f"{newline}config/*.new{newline}")
+        assert done.count("\n") == done.count(newline)
+        assert "*.pyc# " not in done
+        assert with_ignored(done) == done
+
+    def test_only_missing_lines(self) -> None:
+        """A line that exists is not added again."""
+        assert with_ignored(f"{with_ignored('').replace('config/logs/', '')}")[len(with_ignored("")) - 12 :] == (
+            "\n# Files that the lifecycle commands write on a machine. config/revoked.fingerprints is versioned.\n"
+            "config/logs/\n"
+        )
+
+    @pytest.mark.skipif(not GIT, reason="needs git")
+    @pytest.mark.parametrize(
+        "text",
+        ["!config/*.key.example\n", "!config/*.key.example\nconfig/*.key*\n", f"{with_ignored('')}!config/*\n"],
+    )
+    def test_order(self, project: Path, text: str) -> None:
+        """Git keeps the templates and ignores the keys, also where other lines with ! or in another order exist."""
+        (project / ".gitignore").write_text(with_ignored(text), encoding="utf-8")
+        paths = ("config/secret.key", "config/secret.key.example")
+        assert git(made(project), "--no-literal-pathspecs", "check-ignore", *paths).split() == ["config/secret.key"]
+
+
+class TestModel:
+    """`with_model`."""
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("", TABLE),
+            ("[a]\n", f"[a]\n\n{TABLE}"),
+            ("[tool]\na = 1", f"[tool]\na = 1\n\n{TABLE}"),
+            ("[a]\r\nb = 1\r\n", "[a]\r\nb = 1\r\n\r\n" + TABLE.replace("\n", "\r\n")),
+        ],
+    )
+    def test_added(self, text: str, expected: str) -> None:
+        """The table is appended, with the line ending of the file."""
+        assert with_model(text, MODEL) == expected
+        assert tomllib.loads(expected)["tool"]["robodj-secretguard"]["model"] == MODEL
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "tool = 1\n",
+            "tool = {}\n",
+            "[[tool]]\n",
+            "[tool.robodj-secretguard]\nstrict = true\n",
+            "tool.robodj-secretguard.strict = true\n",
+        ],
+    )
+    def test_other_forms(self, text: str) -> None:
+        """Where TOML does not allow the table, nothing is added."""
+        with pytest.raises(FileError, match="its TOML cannot be extended; add"):
+            with_model(text, MODEL)
+
+
+class TestGitFaults:
+    """`git_faults`."""
+
+    def test_no_git(self, project: Path) -> None:
+        """Outside of a repository, and where git is not installed, nothing is known."""
+        assert git_faults([".gitignore"]) == []
+        with patch.dict(os.environ, {"PATH": str(project)}):
+            assert git_faults([".gitignore"]) == []
+
+
+class TestFlatLayout:
+    """What setuptools needs in a project whose packages it finds by itself."""
+
+    PROJECT = '[project]\nname = "shop"\n'
+
+    @pytest.mark.parametrize("build", ["", '[build-system]\nbuild-backend = "setuptools.build_meta"\n'])
+    def test_automatic_discovery(self, build: str) -> None:
+        """The module is listed, and so are the packages that exist; config/ is none of them."""
+        modules = '[tool.setuptools]\npy-modules = ["service_secrets"]\n'
+        found = '[tool.setuptools.packages.find]\ninclude = ["shop*"]\n'
+        for packages, expected in ((["shop"], modules + found), ([], modules)):
+            lines = flat_layout(f"{build}{self.PROJECT}", "service_secrets", packages)
+            assert "".join(f"{line}\n" for line in lines) == expected
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            f'{PROJECT}[build-system]\nbuild-backend = "hatchling.build"\n',
+            f'{PROJECT}[tool.setuptools]\npackages = ["shop"]\n',
+            f"{PROJECT}[tool.setuptools]\npy-modules = []\n",
+        ],
+    )
+    def test_nothing_to_add(self, text: str) -> None:
+        """Nothing is needed without a project, with another builder, or where the packages are listed."""
+        assert flat_layout(text, "service_secrets", ["shop"]) == []
+
+
+class TestHook:
+    """`with_hook`, `has_hook` and `hook`."""
+
+    @pytest.mark.parametrize("indent", ["", "  ", "    "])
+    @pytest.mark.parametrize("before", ["repos:\n", "# ours\nrepos: # all\n\n# first\n", "\ufeffrepos:\n"])
+    @pytest.mark.parametrize("newline", ["\n", "\r\n"])
+    def test_inserted(self, indent: str, before: str, newline: str) -> None:
+        """The hook is the first item of `repos`, with the indentation and the line ending of the others."""
+        text = f"{before}{indent}-   {OTHER}ci: {{}}\n"
+        top, repos, rest = text.partition(next(line for line in before.splitlines(keepends=True) if "repos:" in line))
+        expected = f"{top}{repos}{hook(MODEL, indent=indent)}{rest}".replace("\n", newline)
+        assert with_hook(text.replace("\n", newline), MODEL) == expected
+
+    @pytest.mark.parametrize("text", ["", "\n"])
+    def test_new(self, text: str) -> None:
+        """A missing file, and one without text, gets a list of one hook."""
+        assert with_hook(text, MODEL) == f"{text}repos:\n{hook(MODEL, indent='  ')}"
+
+    @pytest.mark.parametrize(
+        "text", ["repos: []\n", "{repos: []}\n", "ci: {}\n", "repos:\n", "repos:\na:\nrepos:\n- b"]
+    )
+    def test_other_forms(self, text: str) -> None:
+        """Text of another form is left alone."""
+        assert with_hook(text, MODEL) is None
+
+    def test_present(self) -> None:
+        """The hook is found by its id, other than in a comment."""
+        assert has_hook(hook(MODEL))
+        assert not has_hook(f"# {hook(MODEL)}".replace("\n", "\n# "))
+        assert not has_hook("ci:\n  skip: [robodj-secretguard-scan]\nname: not robodj-secretguard-scan\n")
+
+    @pytest.mark.parametrize(
+        ("directory", "place"), [("services/api", "services/api"), ("my service", "DIRECTORY"), ("a'b", "DIRECTORY")]
+    )
+    def test_directory(self, directory: str, place: str) -> None:
+        """For a service below the root of its repository, the hook changes to its directory."""
+        command = f"robodj-secretguard scan --staged --fingerprints --model {MODEL}"
+        assert f"      entry: sh -c 'cd ./{place} && exec {command}'\n" in hook(MODEL, directory)
