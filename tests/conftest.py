@@ -110,6 +110,16 @@ def clean_env() -> dict[str, str]:
 
 
 @contextlib.contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Set the umask of this process."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextlib.contextmanager
 def process_environment(environ: Mapping[str, str]) -> Iterator[None]:
     """Replace the environment of this process."""
     before = dict(os.environ)

@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import itertools
 import os
 import socket
 import subprocess
 import sys
 
-ADDRESSES = ("--port", "-p", "--bind", "-b")
 TIMEOUT = 60
-
-
-def on_port(program: str, arguments: list[str], port: int) -> list[str]:
-    """Replace the address in the arguments of a server."""
-    pairs = itertools.pairwise(["", *arguments])
-    kept = [each for before, each in pairs if {before, each.partition("=")[0]}.isdisjoint(ADDRESSES)]
-    return [*kept, *(["--bind", f"127.0.0.1:{port}"] if program == "gunicorn" else ["--port", str(port)])]
 
 
 def answers(port: int) -> bool:
@@ -39,7 +30,7 @@ def main(program: str, *arguments: str) -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     real = os.path.join(os.path.dirname(sys.executable), program)
-    with subprocess.Popen([real, *on_port(program, [*arguments], port)]) as process:
+    with subprocess.Popen([real, *arguments, "--port", str(port)]) as process:  # the last --port counts
         for _ in range(20 * TIMEOUT):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(0.05)

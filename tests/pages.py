@@ -46,10 +46,7 @@ ADD: Final = ("file: PATH", "output", "illustration: WHY", "tested: tests/test_x
 RUN: Final = {"sh", "python"}
 PICTURES: Final = {"mermaid", "{eval-rst}"}
 """The languages of blocks that a viewer draws: diagrams, and directives of the site."""
-WORDS: Final = {"FINGERPRINT": f"sgfp1:{'0' * 32}", "HASH": f"sha256:{'0' * 64}"} | {
-    "CHECK": "expired",
-    "TIME": "2026-01-31T08:00Z",
-}
+WORDS: Final = {"FINGERPRINT": f"sgfp1:{'0' * 32}", "HASH": f"sha256:{'0' * 64}", "CHECK": "expired"}
 """Words that stand for something, where a command would refuse the word itself. A variable can replace the value."""
 VARIES: Final = {
     r"\x1b\[[0-9;]*m": "",
@@ -71,7 +68,7 @@ STAND_INS: Final = {
     """,
     **dict.fromkeys(("journalctl", "pip"), ":"),
     "python": f'[ "$1 $2" = "-m pip" ] || exec {shlex.quote(sys.executable)} "$@"',  # what pages install is here
-    **{name: f'exec {shlex.join([sys.executable, SERVER, name])} "$@"' for name in ("uvicorn",)},
+    "uvicorn": f'exec {shlex.join([sys.executable, SERVER, "uvicorn"])} "$@"',
 }
 """The shell scripts of programs that are not here, or that would not end."""
 SAVE: Final = "import json, os, sys; json.dump([os.getcwd(), dict(os.environ)], open(sys.argv[1], 'w'))"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import TIMEOUT, clean_environment, posix_only
+from conftest import TIMEOUT, clean_environment, posix_only, umask
 from windows import pretend_windows
 
 from robodj_secretguard import files
@@ -50,16 +50,6 @@ for _ in range(times):
         with prepared_file(path, str(count + 1).encode(), 0o600) as prepared:
             put_in_place(prepared, path, replace=True)
 """
-
-
-@contextlib.contextmanager
-def umask(mask: int) -> Iterator[None]:
-    """Set the umask."""
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def mode_of(path: Path) -> int:

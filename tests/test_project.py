@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
-from conftest import posix_only, root_only
+from conftest import posix_only, root_only, umask
 from repositories import GIT, git, made
 
 from robodj_secretguard import files
@@ -80,16 +80,6 @@ def done(settings: str | None = SETTINGS, model: str | None = None) -> Plan:
 def contents() -> dict[str, bytes]:
     """Return the content of each regular file below the project."""
     return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
-
-
-@contextlib.contextmanager
-def umask(mask: int) -> Iterator[None]:
-    """Set the umask of this process."""
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 class TestWritten:
