@@ -92,9 +92,10 @@ class TestCommand:
         assert (ran.status, ran.err) == (0, "")
         left = ran.out.partition("What is left:\n")[2].splitlines()
         assert max(map(len, left)) <= 80
-        assert len(left) <= 12
+        assert len(left) <= 15
         assert "     from service_secrets import ServiceSecrets" in left
-        assert "- In this environment: git init, pre-commit install -t pre-commit, commit:" in left
+        assert "- Commit in this environment, which the hook needs:" in left
+        assert "     git init" in left
         again = machine.call("init", "--yes")
         assert (again.status, again.err) == (0, "")
         assert again.out.endswith("Nothing to do: this project is set up.\n\n")
@@ -114,7 +115,7 @@ class TestCommand:
             "- Try it without keys: robodj-secretguard exec --ephemeral -- python manage.py check",
             "     key = guard(ServiceSecrets).secret_key",
             "  Delete the old SECRET_KEY.",
-            "- In this environment: pre-commit install -t pre-commit, commit:",
+            "     pre-commit install -t pre-commit",
         ):
             assert line in ran.out.splitlines()
         assert "Add these lines to .pre-commit-config.yaml by hand, below repos:\n- repo: local\n" in ran.out
@@ -125,8 +126,8 @@ class TestCommand:
         machine.put("shop/__init__.py", "")
         machine.put("pyproject.toml", '[project]\nname = "shop"\n')
         out = machine.call("init", "--yes").out
-        assert "- setuptools would take config for a package. Add to pyproject.toml:\n     [tool.setuptools]\n" in out
-        assert '     include = ["shop*"]\n' in out
+        assert "- setuptools would take config for a package. Add to pyproject.toml:\n" in out
+        assert '     [tool.setuptools.packages.find]\n     include = ["shop*"]\n' in out
 
     def test_subdirectory(self, machine: Machine) -> None:
         """In a directory below the root of its repository, the hook is added by hand."""

@@ -278,7 +278,7 @@ class TestRefused:
             ),
             (
                 file("pyproject.toml", "tool = {}\n"),
-                "pyproject.toml: its TOML cannot be extended; add [tool.robodj-secretguard] with model",
+                "pyproject.toml: its TOML cannot be extended; write model = ",
             ),
             (
                 file(SETTINGS),
@@ -586,7 +586,7 @@ class TestModel:
     )
     def test_other_forms(self, text: str) -> None:
         """Where TOML does not allow the table, nothing is added."""
-        with pytest.raises(FileError, match="its TOML cannot be extended; add"):
+        with pytest.raises(FileError, match="its TOML cannot be extended; write"):
             with_model(text, MODEL)
 
 
@@ -607,12 +607,10 @@ class TestFlatLayout:
 
     @pytest.mark.parametrize("build", ["", '[build-system]\nbuild-backend = "setuptools.build_meta"\n'])
     def test_automatic_discovery(self, build: str) -> None:
-        """The module is listed, and so are the packages that exist; config/ is none of them."""
-        modules = '[tool.setuptools]\npy-modules = ["service_secrets"]\n'
-        found = '[tool.setuptools.packages.find]\ninclude = ["shop*"]\n'
-        for packages, expected in ((["shop"], modules + found), ([], modules)):
-            lines = flat_layout(f"{build}{self.PROJECT}", "service_secrets", packages)
-            assert "".join(f"{line}\n" for line in lines) == expected
+        """The packages that exist are listed, or otherwise the modules; config/ is none of them."""
+        text = f"{build}{self.PROJECT}"
+        assert flat_layout(text, ["shop"], ["a"]) == ["[tool.setuptools.packages.find]", 'include = ["shop*"]']
+        assert flat_layout(text, [], ["a", "b"]) == ["[tool.setuptools]", 'py-modules = ["a", "b"]']
 
     @pytest.mark.parametrize(
         "text",
@@ -625,7 +623,7 @@ class TestFlatLayout:
     )
     def test_nothing_to_add(self, text: str) -> None:
         """Nothing is needed without a project, with another builder, or where the packages are listed."""
-        assert flat_layout(text, "service_secrets", ["shop"]) == []
+        assert flat_layout(text, ["shop"], []) == []
 
 
 class TestHook:

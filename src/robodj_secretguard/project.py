@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import keyword
 import os
 import re
@@ -221,7 +222,7 @@ def with_model(text: str, model: str) -> str:
     except tomllib.TOMLDecodeError:  # such as a second table, which TOML does not allow
         is_read = False
     if not is_read:
-        raise_file_error(f'its TOML cannot be extended; add {TABLE} with model = "{model}" by hand')
+        raise_file_error(f'its TOML cannot be extended; write model = "{model}" into {TABLE} by hand')
     return made
 
 
@@ -323,10 +324,14 @@ def write(changes: Iterable[Change]) -> None:
         raise UsageError(why)
 
 
-def packaging(module: str) -> list[str]:
+def packaging() -> list[str]:
     """Return what pyproject.toml lacks so that setuptools does not take config/ for a package."""
-    names = (each for each in sorted(os.listdir()) if os.path.isfile(f"{each}/__init__.py"))
-    return flat_layout(_text(_content(PYPROJECT)), module, [each for each in names if not each.startswith("test")])
+    names = sorted(os.listdir())
+    packages = [each for each in names if os.path.isfile(f"{each}/__init__.py") and not each.startswith("test")]
+    modules = [
+        each.removesuffix(".py") for each in names if each.endswith(".py") and each not in {SETTINGS, "setup.py"}
+    ]
+    return flat_layout(_text(_content(PYPROJECT)), packages, modules)
 
 
 def writable_by_others(files: Iterable[str]) -> list[str]:
@@ -437,7 +442,7 @@ def _newline_of(text: str) -> str:
     return "\r\n" if "\r\n" in text else _LF
 
 
-def flat_layout(text: str, module: str, packages: Sequence[str]) -> list[str]:
+def flat_layout(text: str, packages: Sequence[str], modules: Sequence[str]) -> list[str]:
     """Return the TOML that setuptools needs where it searches for packages itself: it would take config/ for one."""
     import tomllib  # noqa: PLC0415 - most projects are set up already
 
@@ -446,9 +451,9 @@ def flat_layout(text: str, module: str, packages: Sequence[str]) -> list[str]:
     found = document.get("tool", {}).get("setuptools", {})
     if "project" not in document or not builder.startswith("setuptools") or {"packages", "py-modules"} & {*found}:
         return []
-    include = ", ".join(f'"{each}*"' for each in packages)
-    modules = ["[tool.setuptools]", f'py-modules = ["{module}"]']
-    return [*modules, "[tool.setuptools.packages.find]", f"include = [{include}]"] if packages else modules
+    if packages:
+        return ["[tool.setuptools.packages.find]", f"include = {json.dumps([f'{each}*' for each in packages])}"]
+    return ["[tool.setuptools]", f"py-modules = {json.dumps(modules)}"]
 
 
 def hook(model: str, directory: str = "", indent: str = "") -> str:

@@ -154,7 +154,7 @@ def _left(planned: Plan) -> Iterator[str]:
         yield from _command(["chmod", "go-w", *paths])
     if any(each.startswith(f"{SOURCES}/") for each in files):
         yield "- Install the package, or set PYTHONPATH=src: python -m pip install -e ."
-    if lines := [] if package else packaging(module):
+    if lines := [] if package else packaging():
         yield f"- setuptools would take {os.path.dirname(GATE)} for a package. Add to {PYPROJECT}:"
         yield from (f"{COMMAND_INDENT}{line}" for line in lines)
     yield f"- Add {PROGRAM} to the dependencies. Begin {main} with:"
@@ -163,16 +163,20 @@ def _left(planned: Plan) -> Iterator[str]:
     if is_django:
         lines = ["import hmac", *imports, f"key = guard({name}).secret_key", *_DJANGO]
     yield from (f"{COMMAND_INDENT}{line}" for line in lines)
-    old = "the old SECRET_KEY" if is_django else "every key that is in the code"
-    yield f"  Delete {old}."
+    other = "In the code, replace each key by secrets.secret_key.get_secret_value()."
+    yield f"  {'Delete the old SECRET_KEY.' if is_django else other}"
     if package:
         yield f"  Do not call guard() in {package}/__init__.py: the model could not be imported."
     command = f"python {_MANAGE} check" if is_django else "COMMAND"
     yield f"- Try it without keys: {PROGRAM} exec --ephemeral -- {command}"
     yield f"- Gate a release: python {GATE} --require-env-only"
-    where = "In this environment: " if HOOKS in files or planned.by_hand else ""  # the hook needs it
-    steps = ["git init" * (planned.top is None), "pre-commit install -t pre-commit" * bool(where), "commit:"]
-    yield f"- {where}{', '.join(filter(None, steps))}"
+    needs_hook = HOOKS in files or planned.by_hand
+    yield "- Commit in this environment, which the hook needs:" if needs_hook else "- Commit:"
+    if planned.top is None:
+        yield f"{COMMAND_INDENT}git init"
+    if needs_hook:
+        yield f"{COMMAND_INDENT}python -m pip install pre-commit"
+        yield f"{COMMAND_INDENT}pre-commit install -t pre-commit"
     yield from _command(["git", "add", *files])
 
 

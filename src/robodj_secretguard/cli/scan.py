@@ -167,7 +167,7 @@ def _ignored_model(arguments: argparse.Namespace) -> Iterator[Unread]:
     model = arguments.ignored_model
     if arguments.model is None and model not in {None, DEFAULT_MODEL}:
         name = model if model.isascii() and is_free_text(model) else "MODULE:CLASS"
-        why = f"{PYPROJECT} names another model, which is not imported here; if you trust it, add --model {name}"
+        why = f"{PYPROJECT} names a model, which scan does not import by itself; if you trust it, add --model {name}"
         yield Unread("model", why, matters=not arguments.staged)
 
 
