@@ -99,6 +99,8 @@ class TestCommand:
         again = machine.call("init", "--yes")
         assert (again.status, again.err) == (0, "")
         assert again.out.endswith("Nothing to do: this project is set up.\n\n")
+        (machine.root / GATE).unlink()
+        assert f"- Commit:\n     git init\n     git add {GATE}\n" in machine.call("init", "--yes").out
 
     def test_what_is_left(self, machine: Machine) -> None:
         """What is left follows from the project: its package, its framework, git and its permissions."""
@@ -165,7 +167,7 @@ class TestCommand:
         document = machine.call("init", "--yes", "--format", "json").document
         assert document["model"] == {"name": model, "source": "pyproject.toml"}
         assert (machine.root / "service_secrets.py").exists() == is_new
-        assert ("config directory needs a revocation list" in machine.call("init").out) != is_new
+        assert ("no revocation list is made" in machine.call("init").out) != is_new
 
     @pytest.mark.parametrize(
         ("settings", "refusal"),

@@ -147,6 +147,13 @@ class TestWritten:
         assert not Path(SETTINGS).exists()
         assert "--model app.own:Own\n" in Path(".pre-commit-config.yaml").read_text(encoding="utf-8")
 
+    def test_lost_list(self) -> None:
+        """In a project that is set up, a lost revocation list is not replaced by an empty one."""
+        done()
+        Path(LIST).unlink()
+        assert done(model=MODEL).changes == ()
+        assert not Path(LIST).exists()
+
     def test_hook_by_hand(self) -> None:
         """A pre-commit configuration of another form stays, and the lines to add are returned."""
         put(".pre-commit-config.yaml", "repos: []\n")

@@ -169,7 +169,11 @@ def plan(settings: str | None, model: str | None) -> Plan:
 
     # Key files are ignored before there can be any.
     add(IGNORE, partial(_extended, IGNORE, with_ignored))
-    for file, text in new_files(settings, with_config=settings is not None).items():
+    is_set_up = model is not None and (settings is None or os.path.exists(settings))
+    for file, text in new_files(settings).items():
+        # An empty list would not have the entries of a lost one. And the config directory of a model may be another.
+        if is_set_up and file not in {settings, GATE} and not os.path.lexists(file):
+            continue
         add(file, partial(_created, file, text, is_settings=file == settings and model is None))
     if top is None or top == os.curdir:
         add(HOOKS, partial(_extended, HOOKS, lambda text: text if has_hook(text) else with_hook(text, named) or text))
@@ -370,16 +374,11 @@ def git_faults(files: Sequence[str]) -> list[tuple[str, list[str]]]:
     return [fault for fault in faults if fault[1]]
 
 
-def new_files(settings: str | None, *, with_config: bool = True) -> dict[str, str]:
-    """Return the text of each new file, by its path.
-
-    `None` is for no settings module. Another model may have another config directory, so the revocation list and the
-    templates can be left out.
-    """
+def new_files(settings: str | None) -> dict[str, str]:
+    """Return the text of each new file, by its path; without a settings module for `None`."""
     texts = {} if settings is None else {settings: _SETTINGS.format(parents=".parent" * (settings.count("/") + 1))}
-    if with_config:
-        texts |= dict(map(_template, RuntimeSecrets.secret_policies.values()))
-    return {**texts, GATE: _GATE, **({REVOKED_FILE: HEADER} if with_config else {})}
+    templates = map(_template, RuntimeSecrets.secret_policies.values())
+    return {**texts, **dict(templates), GATE: _GATE, REVOKED_FILE: HEADER}
 
 
 def _template(policy: SecretPolicy) -> tuple[str, str]:

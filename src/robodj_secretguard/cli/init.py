@@ -134,7 +134,8 @@ def _shown(planned: Plan) -> Iterator[str]:
     if planned.kept:
         yield from ("These files exist and stay as they are:", *(f"  {file}" for file in planned.kept), "")
     if not os.path.exists(REVOKED_FILE) and all(each.file != REVOKED_FILE for each in planned.changes):
-        yield "This project has a model. Its config directory needs a revocation list. Let git ignore key files there."
+        yield "This project has a model, so no revocation list is made: an empty one could replace a lost one."
+        yield "The model's config directory needs its list, and git must ignore the key files there."
         yield ""
     if planned.by_hand:
         where = f"{HOOKS} in the root of the git repository" if planned.top not in {None, os.curdir} else HOOKS
