@@ -602,9 +602,9 @@ class TestGitFaults:
 
     def test_no_git(self, project: Path) -> None:
         """Outside of a repository, and where git is not installed, nothing is known."""
-        assert git_faults([".gitignore"]) == []
+        assert git_faults([".gitignore"]) == ([], [])
         with patch.dict(os.environ, {"PATH": str(project)}):
-            assert git_faults([".gitignore"]) == []
+            assert git_faults([".gitignore"]) == ([], [])
 
 
 class TestFlatLayout:

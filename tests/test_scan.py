@@ -442,7 +442,7 @@ class TestValues:
     def test_a_model_of_the_project(self, machine: Machine) -> None:
         """Without --model, a project's model makes the scan incomplete; for staged changes it is a note."""
         machine.put("pyproject.toml", f'[tool.robodj-secretguard]\nmodel = "{__name__}:Further"\n')
-        why = "model: pyproject.toml names a model, which scan does not import by itself; if you trust it, add --model"
+        why = "model: pyproject.toml names a model, which scan does not import; if you trust it, add --model"
         assert incomplete(scan(machine)) == [f"{why} {__name__}:Further"]
         assert scan(machine, "--model", f"{__name__}:Further").status == 0
         made(machine.root)

@@ -28,7 +28,7 @@ from robodj_secretguard.files import (
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.models import RuntimeSecrets
 from robodj_secretguard.sources import REVOKED_FILE
-from robodj_secretguard.texts import PROGRAM, ascii_text, is_free_text
+from robodj_secretguard.texts import PROGRAM, PYPROJECT, TABLE, ascii_text, is_free_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 IGNORE: Final = ".gitignore"
 HOOKS: Final = ".pre-commit-config.yaml"
-PYPROJECT: Final = "pyproject.toml"
 MAX_BYTES: Final = 1 << 20
 """The largest file that `init` extends."""
 
@@ -51,7 +50,6 @@ CLASS: Final = "ServiceSecrets"
 SETTINGS: Final = "service_secrets.py"
 GATE: Final = "config/check_runtime_secrets.py"
 HOOK: Final = "robodj-secretguard-scan"
-TABLE: Final = f"[tool.{PROGRAM}]"
 SOURCES: Final = "src"
 
 _SETTINGS: Final = '''\
@@ -332,9 +330,7 @@ def packaging() -> list[str]:
     """Return what pyproject.toml lacks so that setuptools does not take config/ for a package."""
     names = sorted(os.listdir())
     packages = [each for each in names if os.path.isfile(f"{each}/__init__.py") and not each.startswith("test")]
-    modules = [
-        each.removesuffix(".py") for each in names if each.endswith(".py") and each not in {SETTINGS, "setup.py"}
-    ]
+    modules = [each[:-3] for each in names if each.endswith(".py") and each not in {SETTINGS, "setup.py"}]
     return flat_layout(_text(_content(PYPROJECT)), packages, modules)
 
 
@@ -346,8 +342,8 @@ def writable_by_others(files: Iterable[str]) -> list[str]:
     return [path for path in paths if (mode := os.stat(path).st_mode) & stat.S_IWOTH and not mode & stat.S_ISVTX]
 
 
-def git_faults(files: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Return what is wrong with the project's .gitignore as git reads it, each with the files that it concerns."""
+def git_faults(files: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return which of the project's files git ignores, and which key files it does not ignore."""
     keys = [policy.file for policy in RuntimeSecrets.secret_policies.values()]
     try:
         done = subprocess.run(  # noqa: S603 - git, with the names of files that are in no option
@@ -357,21 +353,11 @@ def git_faults(files: Sequence[str]) -> list[tuple[str, list[str]]]:
             check=False,
         )
     except OSError:
-        return []
+        return [], []
     if done.returncode not in {0, 1}:  # no repository
-        return []
+        return [], []
     ignored = done.stdout.splitlines()
-    faults = (
-        (
-            f"git ignores these files. Delete the line of {IGNORE} that ignores them:",
-            [f for f in files if f in ignored],
-        ),
-        (
-            f"git does not ignore these key files. Delete the line of {IGNORE} with !:",
-            [k for k in keys if k not in ignored],
-        ),
-    )
-    return [fault for fault in faults if fault[1]]
+    return [each for each in files if each in ignored], [each for each in keys if each not in ignored]
 
 
 def new_files(settings: str | None) -> dict[str, str]:

@@ -10,6 +10,8 @@ from robodj_secretguard.material import weakness
 from robodj_secretguard.policy import LEAST_MATERIAL
 
 PROGRAM: Final = "robodj-secretguard"
+PYPROJECT: Final = "pyproject.toml"
+TABLE: Final = f"[tool.{PROGRAM}]"
 MANAGER: Final = "YOUR-SECRET-MANAGER"
 """The placeholder for the command that stores a key."""
 COMMAND_INDENT: Final = "     "

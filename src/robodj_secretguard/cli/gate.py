@@ -6,7 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.options import PYPROJECT, add_command, judged, locate_log, model_of, passes
+from robodj_secretguard.cli.options import add_command, judged, locate_log, model_of, passes
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -24,7 +24,7 @@ from robodj_secretguard.generator import ephemeral
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, Environment
-from robodj_secretguard.texts import PROGRAM
+from robodj_secretguard.texts import PROGRAM, PYPROJECT
 
 if TYPE_CHECKING:
     import argparse

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.options import PYPROJECT, add_command
+from robodj_secretguard.cli.options import add_command
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, WIDTH, Result, fail
 from robodj_secretguard.project import (
     GATE,
     HOOKS,
     SOURCES,
-    TABLE,
     default_settings,
     git_faults,
     is_installed,
@@ -24,17 +23,18 @@ from robodj_secretguard.project import (
 )
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.sources import REVOKED_FILE
-from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, ascii_text
+from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.project import Plan
 
 _MANAGE: Final = "manage.py"
+_RECIPES: Final = "https://github.com/robodj/robodj-secretguard/blob/main/docs/recipes.md"
 _DJANGO: Final = (
     "SECRET_KEY = hmac.digest(",
     '    key.get_secret_value().encode(), b"django v1", "sha256"',
@@ -157,34 +157,38 @@ def _left(planned: Plan) -> Iterator[str]:
         yield "- Install the package, or set PYTHONPATH=src: python -m pip install -e ."
     if lines := [] if package else packaging():
         yield f"- setuptools would take {os.path.dirname(GATE)} for a package. Add to {PYPROJECT}:"
-        yield from (f"{COMMAND_INDENT}{line}" for line in lines)
-    yield f"- Add {PROGRAM} to the dependencies. Begin {main} with:"
+        yield from _indented(lines)
+    yield f"- Add {PROGRAM}, from your package index, to the dependencies."
+    yield f"- Begin {main} with:"
     imports = (f"from {PROGRAM.replace('-', '_')} import guard", f"from {module} import {name}")
-    lines = [*imports, f"secrets = guard({name})"]
-    if is_django:
-        lines = ["import hmac", *imports, f"key = guard({name}).secret_key", *_DJANGO]
-    yield from (f"{COMMAND_INDENT}{line}" for line in lines)
-    other = "In the code, replace each key by secrets.secret_key.get_secret_value()."
-    yield f"  {'Delete the old SECRET_KEY.' if is_django else other}"
+    django = ("import hmac", *imports, f"key = guard({name}).secret_key", *_DJANGO)
+    yield from _indented(django if is_django else [*imports, f"secrets = guard({name})"])
+    derive = ("Derive the keys of sessions and tokens from secrets, as this page shows:", _RECIPES)
+    yield from (f"  {line}" for line in (["Delete the old SECRET_KEY."] if is_django else derive))
     if package:
-        yield f"  Do not call guard() in {package}/__init__.py: the model could not be imported."
+        yield f"  Do not call guard() in {package}/__init__.py: no command could import the model."
     command = f"python {_MANAGE} check" if is_django else "COMMAND"
     yield f"- Try it without keys: {PROGRAM} exec --ephemeral -- {command}"
     yield f"- Gate a release: python {GATE} --require-env-only"
     needs_hook = HOOKS in files or planned.by_hand
     yield "- Commit in this environment, which the hook needs:" if needs_hook else "- Commit:"
-    if planned.top is None:
-        yield f"{COMMAND_INDENT}git init"
-    if needs_hook:
-        yield f"{COMMAND_INDENT}python -m pip install pre-commit"
-        yield f"{COMMAND_INDENT}pre-commit install -t pre-commit"
-    yield from _command(["git", "add", *files])
+    yield from _indented(["git init"] if planned.top is None else [])
+    yield from _indented(["python -m pip install pre-commit", "pre-commit install -t pre-commit"] if needs_hook else [])
+    yield from (*_command(["git", "add", *files]), f'{COMMAND_INDENT}git commit -m "Set up the secret guard"')
 
 
 def _faults(planned: Plan) -> Iterator[str]:
-    """Yield what prevents that git keeps the files, and ignores keys."""
-    for why, files in git_faults([*(each.file for each in planned.changes), *planned.kept]):
-        yield from (f"- {why}", *(f"{COMMAND_INDENT}{file}" for file in files))
+    """Yield what is wrong with the project's .gitignore, as git reads it."""
+    ignored, included = git_faults([*(each.file for each in planned.changes), *planned.kept])
+    if ignored:
+        yield from ("- git ignores these files. Delete the line of .gitignore that ignores them:", *_indented(ignored))
+    if included:
+        yield "- git does not ignore these key files. Delete the line with ! that includes them:"
+        yield from _indented(included)
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"{COMMAND_INDENT}{line}" for line in lines]
 
 
 def _command(words: Sequence[str]) -> Iterator[str]:

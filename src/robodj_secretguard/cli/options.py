@@ -25,7 +25,16 @@ from robodj_secretguard.sources import (
     shown_path,
     within_config_dir,
 )
-from robodj_secretguard.texts import MOST_CHARACTERS, PROGRAM, ascii_text, is_environment, is_free_text, option
+from robodj_secretguard.texts import (
+    MOST_CHARACTERS,
+    PROGRAM,
+    PYPROJECT,
+    TABLE,
+    ascii_text,
+    is_environment,
+    is_free_text,
+    option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,11 +51,9 @@ if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
 DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
-PYPROJECT: Final = "pyproject.toml"
 MAX_PYPROJECT_BYTES: Final = 1 << 20
 PIPE: Final = "-"
 
-_TABLE: Final = f"[tool.{PROGRAM}]"
 _KINDS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
 
 
@@ -394,11 +401,11 @@ def _table(path: str) -> Any:
     tool = document.get("tool")
     tools = tool if isinstance(tool, dict) else {}
     if PROGRAM in document or any(each != PROGRAM and _plain(each) == _plain(PROGRAM) for each in (*document, *tools)):
-        fail(f"{PYPROJECT} has a table that is not read; did you mean {_TABLE}?")
+        fail(f"{PYPROJECT} has a table that is not read; did you mean {TABLE}?")
     table = tools.get(PROGRAM)
     if table is not None and distrust:
         fix = "run chmod go-w on it and on the directories above it, and run the command as its owner"
-        fail(f"{_TABLE} in {PYPROJECT} is not trusted: it {' and '.join(distrust)}; {fix}")
+        fail(f"{TABLE} in {PYPROJECT} is not trusted: it {' and '.join(distrust)}; {fix}")
     return table
 
 
@@ -408,12 +415,12 @@ def _plain(name: str) -> str:
 
 def _project(directory: str, table: Any) -> Project:
     if not isinstance(table, dict):
-        fail(f"{_TABLE} in {PYPROJECT} is not a table; write it as {_TABLE}")
+        fail(f"{TABLE} in {PYPROJECT} is not a table; write it as {TABLE}")
     for key, value in table.items():
         if key not in _KINDS:
-            _fail_unknown(f"{_TABLE} in {PYPROJECT} has an unknown key", key, _KINDS)
+            _fail_unknown(f"{TABLE} in {PYPROJECT} has an unknown key", key, _KINDS)
         if type(value) is not _KINDS[key]:
-            fail(f"{_TABLE} in {PYPROJECT}: {key} must be {'true or false' if _KINDS[key] is bool else 'a string'}")
+            fail(f"{TABLE} in {PYPROJECT}: {key} must be {'true or false' if _KINDS[key] is bool else 'a string'}")
     project = Project(directory, **{key.replace("-", "_"): value for key, value in table.items()})
     log = project.operations_log
     return project if log is None else project._replace(operations_log=os.path.join(directory, log))

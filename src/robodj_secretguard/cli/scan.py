@@ -12,7 +12,6 @@ from robodj_secretguard.checks import revocation_list_problems, unusable_directo
 from robodj_secretguard.cli.log import recorded_log
 from robodj_secretguard.cli.options import (
     DEFAULT_MODEL,
-    PYPROJECT,
     add_command,
     directory_of,
     given,
@@ -30,7 +29,7 @@ from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, l
 from robodj_secretguard.sealed import contain
 from robodj_secretguard.sources import Environment, within_config_dir
 from robodj_secretguard.textfile import text_of
-from robodj_secretguard.texts import PROGRAM, is_free_text
+from robodj_secretguard.texts import PROGRAM, PYPROJECT, is_free_text
 
 if TYPE_CHECKING:
     import argparse
@@ -167,7 +166,7 @@ def _ignored_model(arguments: argparse.Namespace) -> Iterator[Unread]:
     model = arguments.ignored_model
     if arguments.model is None and model not in {None, DEFAULT_MODEL}:
         name = model if model.isascii() and is_free_text(model) else "MODULE:CLASS"
-        why = f"{PYPROJECT} names a model, which scan does not import by itself; if you trust it, add --model {name}"
+        why = f"{PYPROJECT} names a model, which scan does not import; if you trust it, add --model {name}"
         yield Unread("model", why, matters=not arguments.staged)
 
 
