@@ -38,7 +38,8 @@ class BadSecret(Protocol):
                 two secrets: for this secret, or for the second one where this is the first.
 
         Raises:
-            ValueError: the check or the secret is unknown, or the check is `shared` and there is only one secret.
+            ValueError: the check or the secret is unknown. Or the check is `shared` and there is only one secret, or
+                it is about next and previous keys and the secret has no overlap.
         """
 
 
@@ -132,9 +133,12 @@ def _make_ephemeral(config: pytest.Config) -> None:
 
 @pytest.fixture
 def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> SecretSettings:
-    """Set separate temporary keys in the environment of a test, and return them as the validated settings."""
+    """Set separate temporary keys in the environment of a test, and return them as the validated settings.
+
+    A secret with an overlap also has a next and a previous key: see `robodj_secrets.keyring(NAME)`.
+    """
     model = _model(pytestconfig)
-    _set_ephemeral(monkeypatch, model)
+    _set_ephemeral(monkeypatch, model, with_slots=True)
     return model()
 
 
@@ -143,7 +147,7 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
     """Return a function that makes one secret bad for a check, and all others good."""
     from robodj_secretguard.models import setup_of
     from robodj_secretguard.sealed import contain
-    from robodj_secretguard.testing import KINDS, bad_secret, put_list
+    from robodj_secretguard.testing import KINDS, SLOT_KINDS, bad_secret, put_list
 
     model = _model(pytestconfig)
     policies = {policy.name: policy for policy in model.secret_policies.values()}
@@ -153,13 +157,16 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
         if check not in KINDS or secret not in {None, *policies} or (check == "shared" and len(policies) == 1):
             msg = f"the checks are {', '.join(KINDS)}; the secrets are {', '.join(policies)}; shared needs two secrets"
             raise ValueError(msg)
+        policy = policies[secret or next(iter(policies))]
+        if check in SLOT_KINDS and not policy.overlap:
+            msg = f"{check} needs a secret with an overlap"
+            raise ValueError(msg)
         config = tmp_path / f"robodj_config_{next(numbers)}"
         config.mkdir(mode=0o700)
         if setup_of(model).require_revocation_list:
             put_list(str(config))
         # This also replaces a config_dir that the service passes.
         monkeypatch.setattr("robodj_secretguard.sources.config_directory", lambda *_: (str(config), "environment"))
-        policy = policies[secret or next(iter(policies))]
         # Contained: its frames have the new keys, and a test report may show frames.
         made = contain(lambda: _set(monkeypatch, bad_secret(check, policy, tuple(policies.values()), str(config))))
         if isinstance(made, BaseException):
@@ -176,10 +183,12 @@ def _set(patch: pytest.MonkeyPatch, variables: Mapping[str, str | None]) -> None
             patch.setenv(name, value)
 
 
-def _set_ephemeral(patch: pytest.MonkeyPatch, model: type[SecretSettings]) -> None:
+def _set_ephemeral(patch: pytest.MonkeyPatch, model: type[SecretSettings], *, with_slots: bool = False) -> None:
     from robodj_secretguard.generator import ephemeral
 
-    _set(patch, ephemeral(model.secret_policies.values()))
+    policies = model.secret_policies.values()
+    _set(patch, dict.fromkeys(variable for policy in policies for variable in policy.variables))
+    _set(patch, ephemeral(policies, with_slots=with_slots))
 
 
 def _model(config: pytest.Config) -> type[SecretSettings]:

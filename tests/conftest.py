@@ -35,6 +35,7 @@ settings.load_profile("ours")
 
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"
+KEY_VARIABLES = tuple(f"{name}{slot}" for name in (V1, V2) for slot in ("", "_NEXT", "_PREVIOUS"))
 TIMEOUT = 60
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners, links, FIFOs and terminals are POSIX's")
 root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")

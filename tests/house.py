@@ -24,10 +24,10 @@ COMMON_BASE: Final = "SecretGuardError"
 # The present numbers. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1733,
-    "statements": 5867,
-    "lines": 11691,
-    "record types": 35,
+    "statements of a start": 1890,
+    "statements": 6140,
+    "lines": 12210,
+    "record types": 36,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

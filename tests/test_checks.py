@@ -5,15 +5,16 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
 from generated import REFERENCE, reference_with_table
+from pydantic import SecretStr  # noqa: TC002 - of a model
 from spellings import respelled
 
-from robodj_secretguard import Check, RuntimeSecrets, Severity, State, check
+from robodj_secretguard import Check, RuntimeSecrets, SecretSettings, Severity, State, check
 from robodj_secretguard.checks import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import MAX_LIST_BYTES, Environment, Setup, read, variables_read
@@ -36,11 +37,13 @@ from robodj_secretguard.textfile import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from robodj_secretguard.sources import NamedBy
 
 K1, K2 = "secret.key", "secret_v2.key"
 E1, E2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
+NEXT, PREVIOUS, UNTIL = f"{V1}_NEXT", f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"
 REVOKED, LIST = "ROBODJ_REVOKED_FINGERPRINTS", "revoked.fingerprints"
 PROTECTED, EPHEMERAL = "ROBODJ_PROTECTED_ENV", "ROBODJ_SECRETS_EPHEMERAL"
 MICROSECOND, DAY = timedelta(microseconds=1), timedelta(days=1)
@@ -225,6 +228,151 @@ class TestShared:
         key = secrets.token_urlsafe(30)
         assert found(checker({V1: key, V2: key})) == [("format", K1), ("format", K2), ("shared", K2)]
         assert found(checker({V1: "changeme", V2: "changeme"})) == [("placeholder", K1), ("placeholder", K2)]
+
+
+class TestSlots:
+    """The next and the previous key."""
+
+    @staticmethod
+    def rotated(**changes: str) -> dict[str, str]:
+        """Return good keys for each slot of the first secret, with changes."""
+        further = {NEXT: good_keys()[V1], PREVIOUS: good_keys()[V1], UNTIL: marker(3 * DAY)}
+        return good_keys() | further | changes
+
+    def test_good_keys(self, checker: Checker) -> None:
+        """Each slot has a fingerprint, and the deadline is shown. State and source describe the current key."""
+        environ = self.rotated()
+        report = checker(environ)
+        status = report.secrets[0]
+        assert (found(report), status.usable, status.state) == ([], True, State.PRESENT)
+        assert (status.fingerprint, status.next_fingerprint) == (
+            fingerprint_of(environ[V1]),
+            fingerprint_of(environ[NEXT]),
+        )
+        assert (status.previous_fingerprint, status.previous_until) == (
+            fingerprint_of(environ[PREVIOUS]),
+            NOW + 3 * DAY,
+        )
+
+    @pytest.mark.parametrize("slot", ["next", "previous"])
+    @pytest.mark.parametrize(("value", "fired"), [("changeme", "placeholder"), ("short", "format"), (WEAK, "weak")])
+    def test_a_bad_key(self, checker: Checker, slot: str, value: str, fired: str) -> None:
+        """A bad value makes the secret unusable. It has no fingerprint, and the current key stays present."""
+        report = checker(self.rotated(**{f"{V1}_{slot.upper()}": value}))
+        (finding,) = report.alerts
+        assert (finding.check, finding.secret, finding.slot, finding.source) == (fired, K1, slot, "environment")
+        status = report.secrets[0]
+        assert (status.usable, status.state, getattr(status, f"{slot}_fingerprint")) == (False, State.PRESENT, None)
+        assert status.fingerprint is not None
+
+    def test_the_file_beside_them(self, checker: Checker) -> None:
+        """The slots are read from the environment, also where the current key comes from a file."""
+        environ = self.rotated()
+        checker.write(K1, environ.pop(V1))
+        assert found(checker(environ)) == [("file-fallback", K1)]
+        checker.write(f"{K1}_next", "changeme")
+        assert found(checker(environ)) == [("file-fallback", K1)]
+
+    @pytest.mark.parametrize(
+        ("name", "ahead", "fired"),
+        [
+            (UNTIL, -DAY, "previous-past"),
+            (UNTIL, 0 * DAY, "previous-past"),
+            (UNTIL, MICROSECOND, None),
+            (UNTIL, 15 * DAY, None),
+            (UNTIL, 15 * DAY + MICROSECOND, "previous-until"),
+            (f"{V2}_PREVIOUS_UNTIL", 8 * DAY, None),
+            (f"{V2}_PREVIOUS_UNTIL", 8 * DAY + MICROSECOND, "previous-until"),
+        ],
+    )
+    def test_the_deadline(self, checker: Checker, name: str, ahead: timedelta, fired: str | None) -> None:
+        """A deadline of now has passed. It is at most the overlap and one day ahead."""
+        variable = name.removesuffix("_UNTIL")
+        environ = good_keys() | {variable: good_keys()[variable.removesuffix("_PREVIOUS")], name: marker(ahead)}
+        assert [check for check, _ in found(checker(environ))] == ([fired] if fired else [])
+
+    @pytest.mark.parametrize("until", ["", "2026-12-04", "2026-12-04T12:00:00", "1796385600", "1796385600000", "never"])
+    def test_a_bad_deadline(self, checker: Checker, until: str) -> None:
+        """A missing, naive or numeric deadline is an alert. Without a previous key, a deadline is only a warning."""
+        report = checker(self.rotated(**{UNTIL: until}))
+        assert [(each.check, each.severity, each.slot) for each in report.findings] == [
+            ("previous-until", Severity.ALERT, "previous")
+        ]
+        report = checker(good_keys() | {UNTIL: until})
+        assert [(each.check, each.severity) for each in report.findings] == [
+            ("previous-until", Severity.WARNING) for _ in range(bool(until))
+        ]
+
+    @pytest.mark.parametrize("value", ["changeme", "short", "equal", "revoked"])
+    def test_nothing_else_about_a_past_key(self, checker: Checker, value: str) -> None:
+        """After its deadline, a previous key has no other finding."""
+        environ = self.rotated(**{UNTIL: marker(-DAY)})
+        environ |= {"equal": {PREVIOUS: environ[V1]}, "revoked": {REVOKED: listed(environ[PREVIOUS])}}.get(
+            value, {PREVIOUS: value}
+        )
+        assert found(checker(environ)) == [("previous-past", K1)]
+
+    def test_equal_keys(self, checker: Checker) -> None:
+        """Each pair of equal slots is a warning. A value that is not a key has only its own finding."""
+        environ = self.rotated()
+        for changes, pairs in (
+            ({NEXT: environ[V1]}, [(NEXT, V1)]),
+            ({PREVIOUS: environ[V1]}, [(PREVIOUS, V1)]),
+            ({PREVIOUS: environ[NEXT]}, [(PREVIOUS, NEXT)]),
+            (dict.fromkeys((NEXT, PREVIOUS), environ[V1]), [(NEXT, V1), (PREVIOUS, V1), (PREVIOUS, NEXT)]),
+        ):
+            report = checker(environ | changes)
+            assert report.ok
+            assert [each.message for each in report.findings] == [
+                f"{later} and {earlier} have the same value" for later, earlier in pairs
+            ]
+        assert {check for check, _ in found(checker(environ | dict.fromkeys((NEXT, V1), "changeme")))} == {
+            "placeholder"
+        }
+
+    @pytest.mark.parametrize("one", [V1, NEXT, PREVIOUS])
+    @pytest.mark.parametrize("other", [V2, f"{V2}_NEXT", f"{V2}_PREVIOUS"])
+    def test_a_key_of_another_secret(self, checker: Checker, one: str, other: str) -> None:
+        """The same key in two secrets is an alert in every slot."""
+        key = good_keys()[V2]
+        environ = self.rotated() | {f"{V2}_PREVIOUS": good_keys()[V2], f"{V2}_PREVIOUS_UNTIL": marker(DAY)}
+        report = checker(environ | {one: key, other: key})
+        assert found(report) == [("shared", K2)]
+        assert report.findings[0].message.startswith(f"{other} and {one} are equal")
+        assert [status.usable for status in report.secrets] == [False, False]
+
+    @pytest.mark.parametrize("slot", ["", "_NEXT", "_PREVIOUS"])
+    @pytest.mark.parametrize(
+        ("entries", "is_revoked"),
+        [
+            ("{0}", True),
+            ("{0}@2026-12-01T12:00:00Z", True),
+            ("{0}@2026-12-01T12:00:01Z", False),
+            ("{0}@2026-12-01T14:00:00+02:00", True),
+            ("{0}@2027-01-01T00:00:00Z {0}", True),
+            ("{0}@2027-01-01T00:00:00Z {0}@2026-11-01T00:00:00Z", True),
+        ],
+    )
+    def test_a_revoked_key(self, checker: Checker, slot: str, entries: str, *, is_revoked: bool) -> None:
+        """An entry with an instant holds from then on. The earliest entry of a key counts."""
+        environ = self.rotated()
+        report = checker(environ | {REVOKED: entries.format(fingerprint_of(environ[f"{V1}{slot}"]))})
+        assert found(report) == [("revoked", K1)] * is_revoked
+        assert report.revocation_list is not None
+        assert report.revocation_list.entries == 1
+
+    def test_the_clock(self, checker: Checker) -> None:
+        """A deadline cannot be checked if the clock is wrong."""
+        assert found(checker(self.rotated(), now=EARLIEST_CLOCK - DAY)) == [("clock", K1)]
+
+    def test_a_secret_without_an_overlap(self, tmp_path: Path) -> None:
+        """A secret without an overlap has no slots, and their variables are not read."""
+
+        class Own(SecretSettings):
+            own: Annotated[SecretStr, POLICIES[0]._replace(overlap=timedelta(0))]
+
+        environ = {V1: good_keys()[V1], NEXT: "changeme", PREVIOUS: "changeme"}
+        assert found(check(Own, environ=environ, config_dir=tmp_path, now=NOW)) == []
 
 
 class TestMarker:

@@ -139,7 +139,7 @@ class TestPipelines:
     def test_events(self, send: Callable[..., Sent], host: str, keys: str) -> None:
         """Each finding is an event with its fields. A start is an event with each secret's state and fingerprint."""
         sent = send(keys, DELIVERING[host])
-        names = ("check", "severity", "secret", "source", "remedy", "owner")
+        names = ("check", "severity", "secret", "slot", "source", "remedy", "owner")
         levels = {"alert": "critical", "warning": "warning"}
         expected: list[dict[str, Any]] = [
             {"event": each.lines[0], "level": levels[each.severity]} | {name: getattr(each, name) for name in names}
@@ -156,7 +156,7 @@ class TestPipelines:
     def test_a_refusal(self, send: Callable[..., Sent]) -> None:
         """The last line of a refusal is an event with the same fields as the others, and the exit status."""
         last = send("bad", configured, refusal="ALERT: refused", exit_status=4)
-        fields = dict.fromkeys(("check", "secret", "source", "remedy", "owner"))
+        fields = dict.fromkeys(("check", "secret", "slot", "source", "remedy", "owner"))
         fields |= {"event": "ALERT: refused", "severity": "alert", "level": "critical", "exit_status": 4}
         assert (last.err.splitlines()[-1], last.events[-1]) == ("ALERT: refused", fields)
 

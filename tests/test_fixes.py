@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from robodj_secretguard import Finding
 
 E1, E2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
+NEXT, PREVIOUS, UNTIL = f"{V2}_NEXT", f"{V2}_PREVIOUS", f"{V2}_PREVIOUS_UNTIL"
 PROTECTED, ALLOW = "ROBODJ_PROTECTED_ENV", "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"
 EPHEMERAL, REVOKED, DIRECTORY = "ROBODJ_SECRETS_EPHEMERAL", "ROBODJ_REVOKED_FINGERPRINTS", "ROBODJ_CONFIG_DIR"
 DAY: Final = timedelta(days=1)
@@ -130,6 +131,30 @@ class Operator:
     def unset(self, name: str) -> None:
         self.environ.pop(self.the_variable(name), None)
 
+    def unset_slot(self, *names: str | None) -> None:
+        """Remove a slot in the secret manager too, and keep its key."""
+        for name in filter(None, names):
+            value = self.manager.pop(name, "")
+            self.environ.pop(name, None)
+            self.service.kept += [value] * (name != UNTIL)
+
+    def set_slot(self, name: str, *names: str | None) -> None:
+        if name in self.manager and self.manager[name] != self.manager[V2]:
+            self.set_current(name)
+        else:
+            self.unset_slot(name, *names)
+
+    def after_rotation(self, name: str, days: str) -> None:
+        (policy,) = (each for each in POLICIES.values() if name in each.variables)
+        rotated = datetime.fromisoformat(self.manager[policy.expiry_variable]) - policy.cadence
+        self.manager[name] = self.environ[name] = marker(timedelta(days=int(days)), now=rotated)
+
+    def unset_alone(self, name: str, other: str) -> None:
+        if other in self.manager:
+            self.set_current(other)
+        else:
+            self.unset_slot(name)
+
     def rename(self, name: str, other: str) -> None:
         assert other not in self.environ
         self.environ[other] = self.environ.pop(self.the_variable(name))
@@ -162,8 +187,7 @@ class Operator:
         self.environ |= new
 
     def compare_each(self) -> None:
-        for name in POLICIES:
-            self.set_current(name)
+        self.environ |= self.manager
         if self.manager[V1] == self.manager[V2]:
             for policy in POLICIES.values():
                 self.rotate(policy.name)
@@ -272,6 +296,16 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"set (\w+) to the time of the last rotation plus (\d+) days, like \S+": Operator.after_last_rotation,
     r"set (\w+) to the secret manager's new key; if there is none, run \S+ rotate plan (\S+) .*": Operator.set_new,
     r"set (\w+) to the current value there": Operator.set_current,
+    r"set (\w+) to the secret manager's (?:next|previous) key; if there is none, unset it(?: and (\w+))?": (
+        Operator.set_slot
+    ),
+    r"set (\w+) to the time of the rotation plus (\d+) days, like \S+": Operator.after_rotation,
+    r"write the deadline into (\w+) in this format: 2027-01-31T09:00:00Z": Operator.write_instant,
+    r"unset (\w+_UNTIL); only if the previous key must still verify, set (\w+) to it": Operator.unset_alone,
+    r"unset (\w+_PREVIOUS) and (\w+_UNTIL)": Operator.unset_slot,
+    r"after re-encrypting data that needs this key": Operator.nothing,
+    r"unset (\w+_NEXT): \w+ has the key already": Operator.unset_slot,
+    r"unset (\w+_NEXT)": Operator.unset_slot,
     r"set (\w+) to the earlier of both": Operator.set_earlier,
     r"set (\w+)=(\w+)": Operator.protect,
     r"(?:to serve, )?leave out exec --ephemeral": Operator.nothing,
@@ -304,7 +338,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"restore the directory config from version control": Operator.restore_directory,
     r"restore (\S+) from version control": Operator.restore,
     r"add its lines to (\S+)": Operator.add_lines,
-    r"first do what the (?:setting alert|near-miss warning|alert about its value) says": Operator.nothing,
+    r"first do what the (?:setting alert|near-miss (?:alert|warning)|alert about its value) says": Operator.nothing,
     r"change to the service's directory": lambda operator: os.chdir(operator.service.root),
     r"start again": Operator.nothing,
 }
@@ -594,6 +628,169 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
 }
 
 
+def rotated(**faults: str | None) -> Callable[[Service], Any]:
+    """Return a fault in the middle of a rotation: the secret manager has a next and a previous key."""
+
+    def change(service: Service) -> None:
+        service.manager |= {NEXT: good_keys()[V2], PREVIOUS: good_keys()[V2], UNTIL: marker(3 * DAY)}
+        service.environ |= service.manager
+        sets(**faults)(service)
+
+    return change
+
+
+def everywhere(**values: str | None) -> Callable[[Service], Any]:
+    """Return a fault that the secret manager has too."""
+
+    def change(service: Service) -> None:
+        rotated()(service)
+        for name, value in values.items():
+            service.manager[name] = service.manager.get(value or "", value or "")
+            if not value:
+                del service.manager[name]
+        service.environ |= service.manager
+        sets(**{name: None for name in values if name not in service.manager})(service)
+
+    return change
+
+
+def revoked_slot(name: str) -> Callable[[Service], Any]:
+    """Return a fault in which the key of a slot is revoked, from one second ago."""
+
+    def change(service: Service) -> None:
+        rotated()(service)
+        service.environ[REVOKED] = f"{fingerprint_of(service.environ[name])}@{marker(timedelta(seconds=-1))}"
+
+    return change
+
+
+NEW: Final = f"set {NEXT} to the secret manager's next key; if there is none, unset it"
+OLD: Final = f"set {PREVIOUS} to the secret manager's previous key; if there is none, unset it and {UNTIL}"
+AFTER: Final = f"set {UNTIL} to the time of the rotation plus 7 days, like 2027-01-31T09:00:00Z"
+SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
+    "next is a template": (
+        rotated(**{NEXT: "<replace-me>"}),
+        f"{K2}placeholder: {NEXT} is a placeholder, not a key",
+        NEW,
+    ),
+    "previous is a template, also in the secret manager": (
+        rotated(**{PREVIOUS: "<replace-me>"}),
+        f"{K2}placeholder: {PREVIOUS} is a placeholder, not a key",
+        OLD,
+    ),
+    "next with a newline": (
+        lambda service: (rotated()(service), service.environ.update({NEXT: f"{service.manager[NEXT]}\n"})),
+        f"{K2}format: {NEXT} has a newline at the end",
+        f"set {NEXT} without the newline (printf %s writes none; echo does)",
+    ),
+    "previous truncated": (
+        lambda service: (rotated()(service), service.environ.update({PREVIOUS: service.manager[PREVIOUS][:100]})),
+        f"{K2}format: {PREVIOUS} has 100 hexadecimal digits, not exactly 128",
+        OLD,
+    ),
+    "previous not random": (
+        rotated(**{PREVIOUS: NOT_RANDOM}),
+        f"{K2}weak: {PREVIOUS} is clearly not random: it has fewer than 16 distinct characters",
+        OLD,
+    ),
+    "next is revoked": (
+        revoked_slot(NEXT),
+        f"{K2}revoked: {NEXT} is revoked: FINGERPRINT is on the revocation list",
+        f"unset {NEXT}",
+    ),
+    "previous is revoked": (
+        revoked_slot(PREVIOUS),
+        f"{K2}revoked: {PREVIOUS} is revoked: FINGERPRINT is on the revocation list",
+        f"unset {PREVIOUS} and {UNTIL}",
+    ),
+    "previous without a deadline": (
+        everywhere(**{UNTIL: None, E2: marker(25 * DAY)}),
+        f"{K2}previous-until: {UNTIL} is not set, so {PREVIOUS} has no deadline",
+        AFTER,
+    ),
+    "deadline without a timezone": (
+        rotated(**{UNTIL: "2026-12-04T12:00:00"}),
+        f"{K2}previous-until: {UNTIL} has no timezone",
+        f"write the deadline into {UNTIL} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
+    ),
+    "deadline in seconds": (
+        rotated(**{UNTIL: "1796385600"}),
+        f"{K2}previous-until: {UNTIL} is not a valid instant",
+        f"write the deadline into {UNTIL} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
+    ),
+    "deadline too far ahead": (
+        everywhere(**{UNTIL: marker(20 * DAY), E2: marker(25 * DAY)}),
+        f"{K2}previous-until: {UNTIL} is 2026-12-21T12:00:00Z, more than 7 days ahead",
+        AFTER,
+    ),
+    "deadline under another name": (
+        lambda service: (
+            rotated()(service),
+            service.environ.update({f"{PREVIOUS}_EXPIRES_AT": service.environ.pop(UNTIL)}),
+        ),
+        f"{K2}near-miss: {PREVIOUS}_EXPIRES_AT is not read; did you mean {UNTIL}?",
+        f"rename {PREVIOUS}_EXPIRES_AT to {UNTIL}",
+    ),
+    "no deadline, and a misspelled one": (
+        lambda service: (rotated()(service), service.environ.update({f"{UNTIL}S": service.environ.pop(UNTIL)})),
+        f"{K2}previous-until: {UNTIL} is not set",
+        "first do what the near-miss alert says, then start again",
+    ),
+    "deadline alone": (
+        everywhere(**{PREVIOUS: None}),
+        f"{W2}previous-until: {UNTIL} is set, but {PREVIOUS} is not",
+        f"unset {UNTIL}; only if the previous key must still verify, set {PREVIOUS} to it",
+    ),
+    "previous was not delivered": (
+        rotated(**{PREVIOUS: None}),
+        f"{W2}previous-until: {UNTIL} is set, but {PREVIOUS} is not",
+        f"unset {UNTIL}; only if the previous key must still verify, set {PREVIOUS} to it",
+    ),
+    "deadline passed": (
+        everywhere(**{UNTIL: marker(timedelta(0))}),
+        f"{W2}previous-past: {PREVIOUS} is not accepted since 2026-12-01T12:00:00Z",
+        f"unset {PREVIOUS} and {UNTIL}, after re-encrypting data that needs this key",
+    ),
+    "next is current": (
+        everywhere(**{NEXT: V2}),
+        f"{W2}slots-equal: {NEXT} and {V2} have the same value",
+        f"unset {NEXT}: {V2} has the key already",
+    ),
+    "previous is current": (
+        everywhere(**{PREVIOUS: V2}),
+        f"{W2}slots-equal: {PREVIOUS} and {V2} have the same value",
+        OLD,
+    ),
+    "next is another secret": (
+        both(
+            everywhere(**{f"{V1}_NEXT": good_keys()[V1]}), lambda each: sets(**{f"{V1}_NEXT": each.manager[NEXT]})(each)
+        ),
+        f"{K2}shared: {NEXT} and {V1}_NEXT are equal, or one contains the other",
+        COMPARE,
+    ),
+    "next looks like another secret": (
+        lambda service: (rotated()(service), service.environ.update({NEXT: good_keys()[V1]})),
+        f"{K2}format: {NEXT} looks like secret.key (43 characters); are the two swapped?",
+        f"set {NEXT} and {V1}, each to its own value from the secret manager",
+    ),
+    "typo of next": (
+        lambda service: (rotated()(service), service.environ.update({f"{V2}_NEXTT": service.environ.pop(NEXT)})),
+        f"{W2}near-miss: {V2}_NEXTT is not read; did you mean {NEXT}?",
+        f"rename {V2}_NEXTT to {NEXT}",
+    ),
+    "another name of previous": (
+        lambda service: (rotated()(service), service.environ.update({f"{V2}_OLD": service.environ.pop(PREVIOUS)})),
+        f"{W2}near-miss: {V2}_OLD is not read; did you mean {PREVIOUS}?",
+        f"rename {V2}_OLD to {PREVIOUS}",
+    ),
+    "previous is not set, and a misspelled one": (
+        lambda service: (rotated()(service), service.environ.update({f"{PREVIOUS}S": service.environ.pop(PREVIOUS)})),
+        f"{W2}previous-until: {UNTIL} is set, but {PREVIOUS} is not",
+        "first do what the near-miss warning says, then start again",
+    ),
+}
+
+
 def listed_in_file(service: Service) -> None:
     """Set a variable that should name a file of fingerprints, in addition to the right one."""
     put(service.config / "more", f"sgfp1:{'b' * 32}")
@@ -793,12 +990,12 @@ def fingerprints(service: Service) -> set[str]:
 class TestLiteralOperator:
     """Each fault is found, and its fix removes it."""
 
-    @pytest.mark.parametrize("fault", VARIABLES | FILES)
+    @pytest.mark.parametrize("fault", VARIABLES | SLOTS | FILES)
     def test_each_fault(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
         """A fault has the expected two lines, within the limits. Its fix restores the right values and loses no key."""
         service = Service(tmp_path)
         monkeypatch.chdir(tmp_path)
-        make, what, fix = (VARIABLES | FILES)[fault]
+        make, what, fix = (VARIABLES | SLOTS | FILES)[fault]
         make(service)
         before, listed = {service.manager[name] for name in POLICIES}, fingerprints(service)
         lines = [each.lines for each in service.report().findings]

@@ -432,7 +432,7 @@ class TestEphemeral:
         ends = datetime.fromisoformat(first[2])
         assert before < ends + timedelta(seconds=1) <= datetime.now(UTC) + timedelta(hours=1, seconds=1)
 
-    @pytest.mark.parametrize("name", [V1, f"{V2}_EXPIRES_AT"])
+    @pytest.mark.parametrize("name", [V1, f"{V2}_EXPIRES_AT", f"{V1}_NEXT", f"{V2}_PREVIOUS_UNTIL"])
     def test_with_a_declared_variable(self, tmp_path: Path, name: str) -> None:
         """Temporary keys never replace a variable that is set. An empty variable counts as unset."""
         ran = call(["exec", "--ephemeral", *TOUCH], {name: GOOD.get(name, "2099-01-01T00:00:00Z")}, tmp_path)

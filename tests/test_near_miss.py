@@ -16,12 +16,16 @@ from robodj_secretguard.near_miss import NearMiss, VariableRead, VariablesRead
 TARGET = "ROBODJ_SECRET_V2_KEY"
 ALPHABET = string.ascii_uppercase + string.digits + "_"
 E1, E2, OTHER = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT", "WEBHOOK_SIGNING_KEY_EXPIRES_AT"
+PREVIOUS, UNTIL = f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"
 SWITCH, LIST = "ROBODJ_PROTECTED_ENV", "ROBODJ_REVOKED_FINGERPRINTS"
 READ = VariablesRead(
     [
         VariableRead(SWITCH, beginning="ROBODJ_PROTECTED"),
-        VariableRead(LIST, mistaken=f"{LIST}_FILE"),
-        *(VariableRead(name, mistaken=f"{name}_FILE") for name in (V1, V2)),
+        VariableRead(LIST, mistaken=(f"{LIST}_FILE",)),
+        *(VariableRead(name, mistaken=(f"{name}_FILE",)) for name in (V1, V2)),
+        VariableRead(f"{V1}_NEXT", mistaken=(f"{V1}_NEXT_FILE", f"{V1}_NEW")),
+        VariableRead(PREVIOUS, mistaken=(f"{PREVIOUS}_FILE", f"{V1}_OLD", f"{V1}_PREV")),
+        VariableRead(UNTIL, beginning=f"{PREVIOUS}_"),
         *(VariableRead(name, expires=name.removesuffix("_EXPIRES_AT")) for name in (E1, E2, OTHER, "A_KEY_EXPIRES_AT")),
     ]
 )
@@ -108,6 +112,15 @@ class TestFamilies:
             ("ROBODJ_SECRET_KEY_NOT_AFTER", E1),
             ("ROBODJ_SECRET_KEY_V2_EXPIRES_AT", E2),
             ("ROBODJ_SECRET_V2_EXPIRATION_DATE", E2),
+            (f"{V1}_PREV", PREVIOUS),
+            (f"{V1}_OLD", PREVIOUS),
+            (f"{V1}_NEW", f"{V1}_NEXT"),
+            (f"{V1}_NEXT_FILE", f"{V1}_NEXT"),
+            (f"{PREVIOUS}_FILE", PREVIOUS),
+            (f"{PREVIOUS}_EXPIRES_AT", UNTIL),
+            (f"{PREVIOUS}_VALID_UNTIL", UNTIL),
+            (f"{PREVIOUS}_EXPIRY", UNTIL),
+            (f"{PREVIOUS}_DEADLINE", UNTIL),
         ],
     )
     def test_of_listed_words(self, name: str, intended: str) -> None:

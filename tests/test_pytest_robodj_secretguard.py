@@ -259,6 +259,12 @@ class TestSecretsFixture:
         assert fingerprint not in self.seen
         self.seen.add(fingerprint)
 
+    def test_each_slot(self, robodj_secrets: SecretSettings) -> None:
+        """A secret with an overlap has a key in each slot, and nothing but `ephemeral` is found."""
+        ring = robodj_secrets.keyring("secret.key")
+        assert [key.role for key in ring.accepted()] == ["current", "next", "previous"]
+        assert found(check()) == [("ephemeral", None)]
+
     def test_they_are_gone_afterwards(self) -> None:
         """After the test, the keys are removed."""
         assert os.environ.keys().isdisjoint({V1, V2, "ROBODJ_SECRETS_EPHEMERAL"})
@@ -295,6 +301,20 @@ def test_it(bad_robodj_secret, kind):
         files = {"test_it.py": test, "lib/config/revoked.fingerprints": "# none\n"}
         ran = pytest_on(files, ini=["robodj_secrets_model = settings:Strict", "pythonpath = lib"])
         assert f"{len(KINDS)} passed" in ran.out, ran.out
+
+    def test_a_secret_without_an_overlap(self, pytest_on: Runner) -> None:
+        """A check of next and previous keys needs a secret with an overlap."""
+        test = """
+import pytest
+from robodj_secretguard.testing import SLOT_KINDS
+
+@pytest.mark.parametrize("kind", SLOT_KINDS)
+def test_it(bad_robodj_secret, kind):
+    with pytest.raises(ValueError, match="needs a secret with an overlap"):
+        bad_robodj_secret(kind)
+"""
+        ran = pytest_on({"test_it.py": test}, ini=["robodj_secrets_model = settings:Own", "pythonpath = lib"])
+        assert "3 passed" in ran.out, ran.out
 
     def test_keys_that_cannot_be_put(self, pytest_on: Runner) -> None:
         """A test whose bad secret cannot be made has a report without the generated keys."""

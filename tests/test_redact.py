@@ -147,6 +147,14 @@ class TestAnEvent:
         assert leaks(event, list(KEYS.values())) == []
         assert redact(None, "info", event) is event
 
+    def test_every_slot(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The next and the previous key are redacted too, also a previous key after its deadline."""
+        slots = {f"{V1}_NEXT": good_keys()[V1], f"{V1}_PREVIOUS": good_keys()[V1]}
+        for name, value in (KEYS | slots | {f"{V1}_PREVIOUS_UNTIL": "2026-11-01T00:00:00Z"}).items():
+            monkeypatch.setenv(name, value)
+        redact = SecretRedactor(RuntimeSecrets())
+        assert redact(None, "", " ".join(slots.values())) == f"{NAME1} {NAME1}"
+
     @pytest.mark.parametrize("encode", [str.encode, base64.b64encode, base64.urlsafe_b64encode, bytes.hex])
     def test_a_respelled_key(self, redact: SecretRedactor, encode: Callable[[Any], bytes | str]) -> None:
         """A key is found whatever the unused bits of its last character are, and no part of it remains."""

@@ -26,7 +26,7 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
 def a_finding(check: Check, severity: Severity, secret: str | None = K1) -> Finding:
     """Return a finding."""
-    return Finding(check, severity, secret, "environment", "it expired", "rotate it", "Us")
+    return Finding(check, severity, secret, "current", "environment", "it expired", "rotate it", "Us")
 
 
 class TestFinding:
@@ -153,6 +153,7 @@ class TestReport:
         owners = {"owner": "Security Operations", "backup_owner": "Release Manager"}
         shown = [fingerprint(SealedStr(keys[name])) for name in (V1, V2)]
         findings = document["findings"]
+        slots = dict.fromkeys(("next_fingerprint", "previous_fingerprint", "previous_until"))
         assert {**document, "findings": []} == {
             "schema": 1,
             "kind": "report",
@@ -162,9 +163,15 @@ class TestReport:
             "revocation_list": {"sources": [], "entries": 0},
             "secrets": [
                 {"secret": K1, "variable": V1, "source": "environment", "state": "expired", "usable": False}
-                | {"expires_at": "2026-11-01T00:00:00Z", **owners, "rotation_days": 90, "fingerprint": shown[0]},
+                | {
+                    "expires_at": "2026-11-01T00:00:00Z",
+                    **owners,
+                    "rotation_days": 90,
+                    "fingerprint": shown[0],
+                    **slots,
+                },
                 {"secret": K2, "variable": V2, "source": "file:config/secret_v2.key", "state": "present"}
-                | {"usable": True, "expires_at": None, **owners, "rotation_days": 30, "fingerprint": shown[1]},
+                | {"usable": True, "expires_at": None, **owners, "rotation_days": 30, "fingerprint": shown[1], **slots},
             ],
             "findings": [],
         }

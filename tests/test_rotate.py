@@ -59,6 +59,12 @@ class One(SecretSettings):
     own: Annotated[SecretStr, RuntimeSecrets.secret_policies["secret_key"]]
 
 
+class Short(SecretSettings):
+    """A service whose secret has no overlap."""
+
+    own: Annotated[SecretStr, RuntimeSecrets.secret_policies["secret_key"]._replace(overlap=timedelta(0))]
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> Machine:
     """A machine that has no key yet."""
@@ -145,6 +151,11 @@ class TestGenerate:
         assert list(keys) == [V1, V2]
         assert all(re.fullmatch(SHAPES[variable], key) for variable, key in keys.items())
 
+    def test_a_next_key(self, bare: Machine) -> None:
+        """With --next, the variables are those of next keys."""
+        assert [*bare.call("generate", "--next", "--format", "json").document] == [f"{V1}_NEXT", f"{V2}_NEXT"]
+        assert re.fullmatch(SHAPES[V1], bare.call("generate", NAME, "--next").out)
+
     def test_the_only_secret(self, bare: Machine) -> None:
         """The only secret of a model need not be named."""
         ran = bare.call("generate", "--model", f"{__name__}:One")
@@ -159,11 +170,16 @@ class TestGenerate:
                 f"NAME is missing (choose from {NAME}, {OTHER}); for all secrets, pass --format env, shell or json",
             ),
             ((NAME, "--force"), "--force works only with --write; add --write, or leave out --force"),
-            (("--write", "--show"), "--write prints no key; leave out --show and --format"),
-            (("--write", "--format", "env"), "--write prints no key; leave out --show and --format"),
+            (("--write", "--show"), "--write prints no key; leave out --show, --next and --format"),
+            (("--write", "--format", "env"), "--write prints no key; leave out --show, --next and --format"),
+            (("--write", "--next"), "--write prints no key; leave out --show, --next and --format"),
+            (
+                ("--next", "--model", f"{__name__}:Short"),
+                "--next works only for a secret with an overlap; leave it out",
+            ),
             ((key_as_argument(),), UNKNOWN),
         ],
-        ids=range(5),
+        ids=range(7),
     )
     def test_wrong_usage(self, bare: Machine, arguments: tuple[str, ...], message: str) -> None:
         """An unknown name generates nothing and is not repeated, since it may be a key."""

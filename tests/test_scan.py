@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 from command_line import OTHER, Machine, Terminal, fingerprint_of, machine_at, rotated
-from conftest import NOW, V1, V2, Ran, without_model
+from conftest import KEY_VARIABLES, NOW, V1, V2, Ran, good_keys, without_model
 from detector import leaks
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from repositories import NO_CONFIGURATION, commit, git, made
@@ -158,10 +158,19 @@ class TestResult:
         machine.record(rotated(NOW, machine.fingerprint()))
         scan_ = parse(scan(machine, "--format", "json").out.encode())
         assert scan_ is not None
-        assert (scan_.scanned_at, scan_.scope, scan_.variables, scan_.files) == (NOW, Scope.FILES, (V1, V2), 2)
+        assert (scan_.scanned_at, scan_.scope, scan_.variables, scan_.files) == (NOW, Scope.FILES, KEY_VARIABLES, 2)
         one = KnownKey(machine.fingerprint(), "secret.key", "prod", ("environment", "operations log"))
         assert scan_.looked_for == (one, KnownKey(machine.fingerprint(V2), OTHER, None, ("environment",)))
         assert [each.fingerprint for each in scan_.findings] == [one.fingerprint]
+
+    def test_every_slot(self, machine: Machine) -> None:
+        """Next and previous keys, and assignments of their variables, are found."""
+        slots = {f"{V1}_NEXT": good_keys()[V1], f"{V1}_PREVIOUS": good_keys()[V1]}
+        machine.environ.update(slots)
+        machine.put("a.txt", "\n".join(slots.values()))
+        machine.put("b.env", f"{V1}_NEXT={good_keys()[V1]}\n")
+        lines = [line for line in scan(machine).out.splitlines() if line.startswith("ALERT")]
+        assert [line.split(": ")[2] for line in lines] == ["known-key", "known-key", "assigned-key"]
 
     def test_an_interrupt(self, machine: Machine) -> None:
         """Of an interrupted scan, nothing is reported."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import fingerprint_of
-from conftest import NOW, V1, V2
+from conftest import KEY_VARIABLES, NOW, V1, V2
 from detector import leaks
 from repositories import SETTINGS, commit, git, made, object_file, put, replace_git
 
@@ -132,7 +132,7 @@ class TestFiles:
         scan = result(scanning)
         assert (scan.ok, scan.complete, scan.findings, unread(scan), scan.scope) == (True, True, (), [], FILES)
         assert (scan.files, scan.objects, scan.size, scan.scanned_at) == (2, 0, 19, NOW)
-        assert (scan.looked_for, scan.variables) == ((*KNOWN.values(),), (V1, V2))
+        assert (scan.looked_for, scan.variables) == ((*KNOWN.values(),), KEY_VARIABLES)
         assert numbers == [(1, 0), (1, 4), (2, 4), (2, 19)]
 
     def test_every_kind_of_place(self) -> None:

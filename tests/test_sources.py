@@ -570,6 +570,12 @@ class TestRevocationList:
         ("line", "entries"),
         [
             *((line, 1) for line in ("{a}", "{a} # leaked", "{a}\t#", "{a}# {b} is another one")),
+            *((line, 1) for line in ("{a}@2026-12-10T00:00:00Z", "{a}@2026-12-10T01:00+01:00 # replaced")),
+            *((line, 0) for line in ("{a}@", "{a}@2026-12-10", "{a}@2026-12-10T00:00:00", "{a} @2026-12-10T00:00:00Z")),
+            *(
+                (line, 0)
+                for line in ("@2026-12-10T00:00:00Z", "{a}@1796385600", "{a}@{b}", "{a}@2026-12-10T00:00:00Z@")
+            ),
             *((line, 0) for line in ("{A}", "{a} {b}", "{a},{b}", "{a}\r{b}", "{a}\0", "key: {a}", "{a} leaked", "\f")),
             *((f"{{b}} # why{end}{{a}}", 0) for end in "\r\x0b\x0c\x1e\x85\u2028\u2029"),
         ],
@@ -578,7 +584,7 @@ class TestRevocationList:
         """A line is a fingerprint, with or without a comment. A comment cannot hide another line of an editor."""
         file = TextFile(exists=True, lines=(SealedStr(spelled(line)),), numbers=(7,))
         found = revocation_list([file])
-        assert (len(found.fingerprints), found.sources) == (entries, (LIST_SOURCE,))
+        assert (found.entries, len(found.all), found.sources) == (entries, entries, (LIST_SOURCE,))
         assert invalid_lines(file) == ([] if entries else [7])
 
     @pytest.mark.parametrize(

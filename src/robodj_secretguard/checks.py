@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""
 CADENCE_GRACE: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
 
 _MOST_NUMBERS: Final = 3
 _MOST_DEFECTS: Final = 2
@@ -101,6 +102,9 @@ class Check(StrEnum):
     SETTING = "setting"
     REVOKED = "revoked"
     REVOCATION_LIST = "revocation-list"
+    PREVIOUS_UNTIL = "previous-until"
+    SLOTS_EQUAL = "slots-equal"
+    PREVIOUS_PAST = "previous-past"
     NEAR_MISS = "near-miss"
     SUPERSEDED = "superseded"
     INTERNAL = "internal"
@@ -132,7 +136,7 @@ Problems: TypeAlias = "Iterator[Problem]"
 
 
 def _missing(reading: Reading) -> Problems:
-    if reading.used is not NOTHING:
+    if reading.used is not NOTHING or reading.slot != "current":
         return
     policy, setup = reading.policy, reading.setup
     what, fix = "".join([offer.absent for offer in reading.offers]), set_current(policy)
@@ -142,6 +146,21 @@ def _missing(reading: Reading) -> Problems:
     elif policy.variable in [miss.meant.name for miss in setup.near_misses]:
         fix = "first do what the near-miss warning says, then start again"
     yield Problem(what, fix)
+
+
+def _set_value(reading: Reading) -> str:
+    """Return the fix that is right where the secret manager has the value of this slot."""
+    if reading.slot == "current":
+        return set_current(reading.policy)
+    until = f" and {reading.policy.slot_variables[2]}" if reading.slot == "previous" else ""
+    from_manager = f"set {reading.variable} to the secret manager's {reading.slot} key"
+    return f"{from_manager}; if there is none, unset it{until}"
+
+
+def _unset(reading: Reading) -> str:
+    """Return the fix that removes a next or a previous key."""
+    _, previous, until = reading.policy.slot_variables
+    return f"unset {previous} and {until}" if reading.slot == "previous" else f"unset {reading.variable}"
 
 
 def _rotate(policy: SecretPolicy) -> str:
@@ -161,7 +180,7 @@ def _listed(faults: Sequence[str], *, most: int) -> str:
 
 def _placeholder(reading: Reading) -> Problems:
     if reading.value is not None and (kind := placeholder(reading.value.get_secret_value())):
-        yield Problem(f"{reading.used.location} is {kind}", set_current(reading.policy))
+        yield Problem(f"{reading.used.location} is {kind}", _set_value(reading))
 
 
 def _format(reading: Reading) -> Problems:
@@ -170,7 +189,7 @@ def _format(reading: Reading) -> Problems:
         yield _malformed(reading, value, defects)
     if value is None and reading.found:
         what = f"{where} has {len(reading.used.text.lines)} lines, not 1 (without blank lines and comments)"
-        yield Problem(what, set_current(reading.policy))
+        yield Problem(what, _set_value(reading))
 
 
 def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Problem:
@@ -178,9 +197,9 @@ def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Pr
     others = [each for each in reading.setup.policies if each is not policy]
     if other := next((each for each in others if has_shape(value.get_secret_value(), each.generator)), None):
         what = f"{where} looks like {other.name} ({other.generator.characters} characters); are the two swapped?"
-        fix = f"set {policy.variable} and {other.variable}, each to its own value from the secret manager"
+        fix = f"set {reading.variable} and {other.variable}, each to its own value from the secret manager"
         return Problem(what, fix)
-    fix = f"{set_current(policy)}, whole and unchanged"
+    fix = f"{set_current(policy)}, whole and unchanged" if reading.slot == "current" else _set_value(reading)
     if len(defects) == 1 and defects[0] in _WITHOUT:
         defect, origin = _WITHOUT[defects[0]]
         fix = (
@@ -200,38 +219,44 @@ _WITHOUT: Final = {
 def _weak(reading: Reading) -> Problems:
     if reading.value is not None and (why := weakness(reading.value.get_secret_value())):
         policy, what = reading.policy, f"{reading.used.location} is clearly not random: it has {why}"
-        yield Problem(
-            what, f"set {policy.variable} to the secret manager's value; if it is the same, {_rotate(policy)}"
-        )
+        fix = f"set {policy.variable} to the secret manager's value; if it is the same, {_rotate(policy)}"
+        yield Problem(what, fix if reading.slot == "current" else _set_value(reading))
 
 
 def _revoked(reading: Reading) -> Problems:
-    policy, revoked = reading.policy, reading.setup.revocation.fingerprints
-    if revoked and reading.value is not None and fingerprint(reading.value) in revoked:
+    policy, listed = reading.policy, reading.setup.revocation
+    if not listed.entries or reading.value is None:
+        return
+    begin = listed.begin(fingerprint(reading.value))
+    if begin is not None and begin <= reading.setup.now:
+        which = "the key" if reading.slot == "current" else reading.variable
         fix = f"set {policy.variable} to the secret manager's new key; if there is none, {_rotate(policy)}"
-        yield Problem(f"the key is revoked: {fingerprint(reading.value)} is on the revocation list", fix)
+        what = f"{which} is revoked: {fingerprint(reading.value)} is on the revocation list"
+        yield Problem(what, fix if reading.slot == "current" else _unset(reading))
 
 
 def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
     """Yield each secret that equals, contains or is in earlier secrets, and the names of these."""
-    keys = [(reading, canonical(reading.value.get_secret_value())) for reading in readings if reading.value is not None]
+    accepted = (each for reading in readings for each in (reading, *reading.slots) if not each.is_past)
+    keys = [(reading, canonical(reading.value.get_secret_value())) for reading in accepted if reading.value is not None]
     together = "\n".join(key for _, key in keys)
     if all(together.count(_stem(key)) == 1 for _, key in keys):  # in C, and by pairs only for shared keys
         return
-    earlier: list[tuple[SecretPolicy, str]] = []
+    earlier: list[tuple[Reading, str]] = []
     for reading, key in keys:
         if any(_placeholder(reading)):
             continue
-        shared = [policy for policy, other in earlier if _stem(key) in other or _stem(other) in key]
+        others = [(other, text) for other, text in earlier if other.policy is not reading.policy]
+        shared = [other for other, text in others if _stem(key) in text or _stem(text) in key]
         if shared:
-            variables = " and ".join(each.variable for each in (reading.policy, *shared))
+            variables = " and ".join(each.variable for each in (reading, *shared))
             what = f"{variables} are equal, or one contains the other"
             fix = (
                 "compare them with the secret manager, and set each to its own value; if the manager has equal values,"
                 " rotate each"
             )
-            yield reading, Problem(what, fix), [each.name for each in shared]
-        earlier.append((reading.policy, key))
+            yield reading, Problem(what, fix), [each.policy.name for each in shared]
+        earlier.append((reading, key))
 
 
 def _stem(key: str) -> str:
@@ -247,12 +272,14 @@ def _expired(reading: Reading) -> Problems:
 
 
 def _expiry_marker(reading: Reading) -> Problems:
-    name, marker = reading.policy.expiry_variable, reading.marker
-    if reading.found and marker is not None and reading.expires_at is None:
-        completed = ((SealedStr(marker.get_secret_value() + rest), why) for rest, why in _INCOMPLETE_MARKERS.items())
-        why = next((why for text, why in completed if parse_marker(text)), "is not a valid instant")
-        fix = f"write the expiry time into {name} in this format: 2027-01-31T09:00:00Z (Z is UTC)"
-        yield Problem(f"{name} {why}", fix)
+    if reading.found and reading.marker is not None and reading.expires_at is None:
+        yield _invalid_instant(reading.policy.expiry_variable, reading.marker, "the expiry time")
+
+
+def _invalid_instant(name: str, marker: SealedStr, time: str) -> Problem:
+    completed = ((SealedStr(marker.get_secret_value() + rest), why) for rest, why in _INCOMPLETE_MARKERS.items())
+    why = next((why for text, why in completed if parse_marker(text)), "is not a valid instant")
+    return Problem(f"{name} {why}", f"write {time} into {name} in this format: 2027-01-31T09:00:00Z (Z is UTC)")
 
 
 _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time and no timezone"}
@@ -261,7 +288,9 @@ _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time an
 
 def _clock(reading: Reading) -> Problems:
     now, name = reading.setup.now, reading.policy.expiry_variable
-    if reading.found and now < EARLIEST_CLOCK:
+    if reading.slot == "previous":
+        name = reading.policy.slot_variables[2]
+    if reading.found and reading.marker is not None and now < EARLIEST_CLOCK:
         what = f"the clock says {iso_utc(now)}, before this release: {name} cannot be checked"
         yield Problem(what, "set the clock of this machine, then start again")
 
@@ -292,6 +321,52 @@ def _cadence(reading: Reading) -> Problems:
             f"{name} is {iso_utc(reading.expires_at)}, more than {days} days ahead",
             f"set {name} to the time of the last rotation plus {days} days, like 2027-01-31T09:00:00Z",
         )
+
+
+def _previous_until(reading: Reading) -> Problems:
+    if reading.slot != "previous":
+        return
+    (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
+    overlap = reading.policy.overlap
+    limit = f"{overlap.days} days" if overlap == timedelta(days=overlap.days) else f"{overlap // _HOUR} hours"
+    fix = f"set {until} to the time of the rotation plus {limit}, like 2027-01-31T09:00:00Z"
+    misspelled = [miss.meant.name for miss in reading.setup.near_misses]
+    if not reading.found:
+        alone = f"unset {until}; only if the previous key must still verify, set {previous} to it"
+        if previous in misspelled:
+            alone = "first do what the near-miss warning says, then start again"
+        yield Problem(f"{until} is set, but {previous} is not", alone, severity=Severity.WARNING)
+    elif reading.marker is None and until in misspelled:
+        yield Problem(f"{until} is not set", "first do what the near-miss alert says, then start again")
+    elif reading.marker is None:
+        yield Problem(f"{until} is not set, so {previous} has no deadline", fix)
+    elif instant is None:
+        yield _invalid_instant(until, reading.marker, "the deadline")
+    elif EARLIEST_CLOCK <= now < instant - overlap - CADENCE_GRACE:
+        yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", fix)
+
+
+def _previous_past(reading: Reading) -> Problems:
+    if reading.is_past and reading.found and reading.expires_at is not None:
+        what = f"{reading.variable} is not accepted since {iso_utc(reading.expires_at)}"
+        yield Problem(what, f"{_unset(reading)}, after re-encrypting data that needs this key")
+
+
+def _slots_equal(reading: Reading) -> Problems:
+    """Yield the pairs of slots with the same key. A value that is no key has another finding."""
+    if not reading.slots:
+        return
+    keys = [
+        (each, canonical(each.value.get_secret_value()))
+        for each in (reading, *reading.slots)
+        if each.value is not None and not each.is_past and is_sound(each.value.get_secret_value(), each.policy.material)
+    ]
+    for index, (later, key) in enumerate(keys):
+        for earlier in [each for each, other in keys[:index] if other == key]:
+            fix = f"unset {later.variable}: {earlier.variable} has the key already"
+            if later.slot == "previous":
+                fix = _set_value(later)
+            yield Problem(f"{later.variable} and {earlier.variable} have the same value", fix, later.used.source)
 
 
 def _file_fallback(reading: Reading) -> Problems:
@@ -521,7 +596,8 @@ class CheckEntry(_Entry):
         otherwise: the other severity, and when that is used.
         state: the state of a secret with a finding of this check.
         scope: the subject of the check. Of the scope `value`, only the first finding of a secret is reported. Rules of
-            `marker` run where a marker is set. Checks of `log` run in the commands that read the operations log.
+            `marker` run where a marker is set. Those of `value` and `slot` also run for the next and the previous key.
+            Checks of `log` run in the commands that read the operations log.
         of_secret: the rule for each secret.
         of_all: the rule for all secrets together.
         of_setup: the rule for the set-up.
@@ -538,7 +614,7 @@ class CheckEntry(_Entry):
     commands: tuple[tuple[str, str], ...] = ()
     otherwise: str = ""
     state: State = State.PRESENT
-    scope: Literal["value", "marker", "secret", "set-up", "log", "none"] = "secret"
+    scope: Literal["value", "marker", "secret", "slot", "set-up", "log", "none"] = "secret"
     of_secret: Callable[[Reading], Problems] | None = None
     of_all: Callable[[Sequence[Reading]], Iterator[tuple[Reading, Problem, list[str]]]] | None = None
     of_setup: Callable[[Setup], Problems] | None = None
@@ -1003,9 +1079,9 @@ CHECKS: Final = (
         title="the key is revoked",
         meaning=(
             "The fingerprint of the key is on the revocation list. The list is config/revoked.fingerprints and"
-            " ROBODJ_REVOKED_FINGERPRINTS together."
+            " ROBODJ_REVOKED_FINGERPRINTS together. An entry with an instant holds from then on."
         ),
-        why="The key was revoked because others may know it. No service may use it again.",
+        why="The key was revoked because others may know it, or its overlap ended. No service may use it again.",
         causes=(
             "The new key is in the secret manager, but the service still gets the old one.",
             "A rollback or a restored backup brought the old key back.",
@@ -1072,6 +1148,69 @@ CHECKS: Final = (
             ("Begin the list of a new project", "echo '# nothing is revoked' > config/revoked.fingerprints"),
         ),
         of_setup=_revocation_list,
+    ),
+    CheckEntry(
+        check=Check.PREVIOUS_UNTIL,
+        severity=_ALERT,
+        scope="slot",
+        title="the previous key has no valid deadline",
+        meaning=(
+            "A previous key is set, and its deadline is missing, invalid, or more than the overlap and one day ahead."
+            " Or a deadline is set without a previous key."
+        ),
+        why="Without a right deadline, the service would accept an old key for longer than the policy allows.",
+        causes=(
+            "The previous key was delivered without its deadline.",
+            "The deadline has no timezone, or it is a number of seconds.",
+            "The deadline was made with the cadence, and not with the overlap.",
+            "Only one of both variables was removed after the rotation.",
+        ),
+        fixes=(
+            "Set the deadline to the time of the rotation plus the overlap of the secret.",
+            "If the rotation is longer ago than the overlap: unset the previous key and the deadline.",
+            "If the deadline is set alone: unset it. Only if the previous key must still verify, set that key.",
+        ),
+        section=3,
+        commands=(_RECORDED, _ROTATE),
+        otherwise="warning for a deadline without a previous key",
+        of_secret=_previous_until,
+    ),
+    CheckEntry(
+        check=Check.SLOTS_EQUAL,
+        severity=_WARNING,
+        title="two slots of a secret have the same key",
+        meaning="Two of the current, the next and the previous key of a secret are the same key.",
+        why="One of both variables has no effect. Perhaps a step of the rotation was not finished.",
+        causes=(
+            "After the promotion, the variable of the next key was not removed.",
+            "The previous key was set to the new key, and not to the old one.",
+        ),
+        fixes=(
+            "Unset the variable of the next key, if next and current are equal.",
+            (
+                "If previous is equal to another key: set it to the key before the rotation. If nothing needs that key"
+                " any more, unset it and its deadline."
+            ),
+        ),
+        section=3,
+        commands=(_RECORDED, _ROTATE),
+        of_secret=_slots_equal,
+    ),
+    CheckEntry(
+        check=Check.PREVIOUS_PAST,
+        severity=_WARNING,
+        scope="slot",
+        title="the deadline of the previous key has passed",
+        meaning="A previous key is still set, and its deadline has passed. The service does not accept this key.",
+        why="The key verifies nothing any more. A key that nobody needs should not be delivered.",
+        causes=("The last step of the rotation is not done: the previous key was not removed.",),
+        fixes=(
+            "First re-encrypt stored data that still needs the key. Then unset the previous key and its deadline.",
+            "Never move the deadline. A session that it ended is signed with an old key.",
+        ),
+        section=3,
+        commands=(_ROTATE,),
+        of_secret=_previous_past,
     ),
     CheckEntry(
         check=Check.NEAR_MISS,

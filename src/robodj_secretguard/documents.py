@@ -67,6 +67,12 @@ class Secret(TypedDict):
     """Its cadence, in days."""
     fingerprint: Fingerprint | None
     """Null for a key that did not pass the format and strength rules."""
+    next_fingerprint: Fingerprint | None
+    """The same for its next key."""
+    previous_fingerprint: Fingerprint | None
+    """The same for its previous key."""
+    previous_until: Instant | None
+    """The deadline of its previous key, if that has a valid one."""
 
 
 class Finding(TypedDict):
@@ -78,6 +84,8 @@ class Finding(TypedDict):
     """An alert stops the service. A note is shown and not counted."""
     secret: str | None
     """The name of the secret. Null for a finding about the set-up."""
+    slot: Annotated[str, described_by(Literal["current", "next", "previous"])] | None
+    """Which key of the secret. Null for a finding about the set-up."""
     source: str
     """`environment`, `file:` and the declared path, or `none`."""
     message: str

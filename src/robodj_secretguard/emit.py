@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOGGER_NAME: Final = "robodj_secretguard"
 PASSED_EVENT: Final = "secret integrity check passed"
 
-_FIELDS: Final = ("check", "severity", "secret", "source", "remedy", "owner")
+_FIELDS: Final = ("check", "severity", "secret", "slot", "source", "remedy", "owner")
 
 _this_thread: Final = threading.local()
 

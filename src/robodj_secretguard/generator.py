@@ -28,13 +28,18 @@ def generate(policy: SecretPolicy) -> SealedStr:
             return key
 
 
-def ephemeral(policies: Iterable[SecretPolicy]) -> dict[str, str]:
+def ephemeral(policies: Iterable[SecretPolicy], *, with_slots: bool = False) -> dict[str, str]:
     """Return variables with a temporary key for every declared secret, for an image build or a test.
 
-    Every check of these keys reports `ephemeral`. After an hour it reports `expired` too.
+    `with_slots` adds next and previous keys. Every check of these keys reports `ephemeral`. After an hour it reports
+    `expired` too.
     """
     expires_at = iso_utc(datetime.now(UTC) + EPHEMERAL_LIFE)
     variables = {EPHEMERAL: "1"}
     for policy in policies:
-        variables |= {policy.variable: generate(policy).get_secret_value(), policy.expiry_variable: expires_at}
+        names = policy.key_variables if with_slots else (policy.variable,)
+        variables |= {name: generate(policy).get_secret_value() for name in names}
+        variables[policy.expiry_variable] = expires_at
+        if len(names) > 1:
+            variables[policy.slot_variables[2]] = iso_utc(datetime.now(UTC) + min(EPHEMERAL_LIFE, policy.overlap))
     return variables

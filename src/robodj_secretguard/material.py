@@ -160,7 +160,7 @@ def default_digest(text: str) -> str:
 
 def _is_encoded_text(text: str) -> bool:
     """Check whether base64 or hexadecimal text decodes to a placeholder or to other readable text."""
-    data = _decoded(text.strip())
+    data = decoded(text.strip())
     if len(data) >= MIN_TEXT_BYTES and (data in _COUNTING or data[::-1] in _COUNTING):
         return True
     for mark in _BYTE_ORDER_MARKS:
@@ -177,7 +177,7 @@ def _is_encoded_text(text: str) -> bool:
     return len(data) >= MIN_TEXT_BYTES and is_no_key and weakness(text) is None
 
 
-def _decoded(text: str) -> bytes:
+def decoded(text: str) -> bytes:
     """Return the bytes of hexadecimal or base64 text; nothing for other text."""
     try:
         if is_hexadecimal(text):

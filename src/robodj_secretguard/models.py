@@ -1,7 +1,8 @@
 """The settings models, which declare a service's secrets, and the only way to make an instance of one."""
 
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import chain
@@ -18,7 +19,7 @@ from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.near_miss import VariablesRead
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.report import ABOUT_ALL, Finding, Judgement, finding
-from robodj_secretguard.sealed import contain, refuse_pickle, type_name
+from robodj_secretguard.sealed import SealedStr, contain, refuse_pickle, type_name
 from robodj_secretguard.sources import (
     NO_SETUP,
     OPERATIONS_FILE,
@@ -33,6 +34,8 @@ from robodj_secretguard.sources import (
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
+
+    from robodj_secretguard.keyring import Keyring
 
 _SCHEMA = "__get_pydantic_core_schema__"
 _JUDGEMENT = "judgement"
@@ -77,6 +80,10 @@ class SecretSettings(BaseSettings, defer_build=True):
     """The policies by field, in declared order."""
     _variables_read: ClassVar[VariablesRead]
     _setup: ClassVar[ModelSetup] = NO_SETUP
+    if TYPE_CHECKING:  # of each instance
+        _readings: tuple[Reading, ...]
+        _rings: dict[str, Keyring]
+        _started: float
 
     def __init_subclass__(
         cls,
@@ -109,6 +116,8 @@ class SecretSettings(BaseSettings, defer_build=True):
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
                 _raise_type_error(f"{cls.__name__} must keep every secret that it inherits, with its policy")
 
+    __slots__ = ("_readings", "_rings", "_started")
+
     def __init__(self, *, _judgement: Judgement | None = None, **values: Any) -> None:
         if values or type(_judgement) not in (Judgement, NoneType):
             values.clear()
@@ -124,6 +133,8 @@ class SecretSettings(BaseSettings, defer_build=True):
             except ValidationError as error:
                 return _without_inputs(error, policies)
             require_values(self, judgement)
+            for name, value in (("_readings", judgement.readings), ("_rings", {}), ("_started", time.monotonic())):
+                object.__setattr__(self, name, value)
             return None
 
         failure = contain(build)
@@ -150,10 +161,43 @@ class SecretSettings(BaseSettings, defer_build=True):
         _refuse(findings)
         return reading.value
 
+    def keyring(self, name: str, *, clock: Callable[[], datetime] | None = None) -> "Keyring":
+        """Return the keys of a secret: the one that signs, and those that verify (policy section 3).
+
+        Args:
+            name: the secret's name, such as `secret.key`.
+            clock: a function that returns the time, with a timezone; `None` for the system's clock. A deadline also
+                passes where that clock steps back.
+
+        Returns:
+            The ring. Without `clock`, it is always the same object.
+
+        Raises:
+            ValueError: the model declares no such secret.
+        """
+        from robodj_secretguard.keyring import keyring_of  # noqa: PLC0415 - a start may not need it
+
+        if clock is None and name in self._rings:
+            return self._rings[name]
+        reading = next((each for each in self._readings if each.policy.name == name), None)
+        if reading is None:
+            del name
+            msg = f"unknown secret; choose from {', '.join(each.policy.name for each in self._readings)}"
+            raise ValueError(msg)
+        if clock is not None:
+            return keyring_of(reading, clock, self._started)
+        return self._rings.setdefault(name, keyring_of(reading, None, self._started))
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
         del value  # a traceback with locals would show it
         msg = f"{type(self).__name__} is frozen"
         raise AttributeError(msg)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any] | None = None) -> Self:
+        return self
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
         refuse_pickle()
@@ -216,6 +260,14 @@ def read_of(
         require_env_only=require_env_only,
         now=now,
     )
+
+
+def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
+    """Yield every key of an instance, with the name of its secret: current, next and previous keys."""
+    for reading in secrets._readings:  # noqa: SLF001
+        for each in (reading, *reading.slots):
+            if each.value is not None:
+                yield reading.policy.name, each.value
 
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:
@@ -337,7 +389,7 @@ def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
     declared = tuple(policies)
     if not declared:
         _raise_type_error(f"{model} declares no secret")
-    variables = [variable for policy in declared for variable in (policy.variable, policy.expiry_variable)]
+    variables = [variable for policy in declared for variable in policy.variables]
     variables += SETTINGS
     for what, names in (
         ("a name", [policy.name for policy in declared]),

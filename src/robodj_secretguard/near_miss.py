@@ -28,6 +28,7 @@ _WORDS: Final = frozenset(
     (
         *("ROBODJ", "SECRET", "SECRETS", "KEY", "KEYS", "V1", "V2", "EXP", "EXPIRE", "EXPIRED", "EXPIRES", "EXPIRY"),
         *("EXPIRATION", "VALID", "VALIDUNTIL", "UNTIL", "TO", "TILL", "NOT", "AFTER", "AT", "ON", "DATE", "TIME"),
+        *("NEXT", "NEW", "PREVIOUS", "PREV", "OLD", "DEADLINE"),
         *("PROTECTED", "ENV", "ENVIRONMENT", "MODE", "ALLOW", "ALLOWED", "FILE", "FILES", "FALLBACK", "FALLBACKS"),
     )
 )
@@ -45,7 +46,7 @@ class VariableRead(Frozen):
         name: its name.
         policy: the declared secret that it belongs to, or `None`.
         loosens: whether a check protects less when the variable is ignored.
-        mistaken: another name that operators use instead.
+        mistaken: other names that operators use instead.
         beginning: the beginning of other names that operators use instead.
         expires: the variable whose expiry marker it is, or `None`.
     """
@@ -53,7 +54,7 @@ class VariableRead(Frozen):
     name: str
     policy: SecretPolicy | None = None
     loosens: bool = False
-    mistaken: str | None = None
+    mistaken: tuple[str, ...] = ()
     beginning: str | None = None
     expires: str | None = None
 
@@ -117,7 +118,7 @@ def _match(name: str, target: VariableRead, *, any_case: bool) -> NearMiss | Non
     if _is_one_edit_away(name, target.name):
         # All but one of its characters are known, so the name does not contain a key.
         return NearMiss(target, name if re.fullmatch(_SHOWABLE, name) else "")
-    return NearMiss(target, name) if name == target.mistaken else None
+    return NearMiss(target, name) if name in target.mistaken else None
 
 
 def _match_beginning(name: str, targets: Collection[VariableRead], is_set: Callable[[str], bool]) -> NearMiss | None:

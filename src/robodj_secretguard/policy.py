@@ -88,7 +88,7 @@ class SecretPolicy(Frozen, kw_only=True):
         backup_owner: who rotates it when the owner cannot.
         cadence: how often it is rotated (policy section 3).
         warn_before: how long before its expiry the warnings begin.
-        overlap: how long the previous key may stay in use after a rotation, during the rollout.
+        overlap: how long the previous key verifies after a rotation. Zero: there is no next and no previous key.
         generator: the approved generator (policy section 1).
         material: the accepted key material (policy section 6); it must accept the keys of the generator.
         file: the fallback file, always below `config/`; by default `config/` and the name.
@@ -118,6 +118,21 @@ class SecretPolicy(Frozen, kw_only=True):
         policy = super().__new__(cls, *values, **fields)
         policy._validate()
         return policy
+
+    @property
+    def slot_variables(self) -> tuple[str, str, str]:
+        """The variables of the next key, of the previous key and of the previous key's deadline."""
+        return f"{self.variable}_NEXT", f"{self.variable}_PREVIOUS", f"{self.variable}_PREVIOUS_UNTIL"
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """The variables that deliver keys."""
+        return (self.variable, *(self.slot_variables[:2] if self.overlap else ()))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every variable of the secret that is read."""
+        return (self.variable, self.expiry_variable, *(self.slot_variables if self.overlap else ()))
 
     def _validate(self) -> None:
         """Raise an error, without the value, for an invalid field: no text may break or forge a line."""

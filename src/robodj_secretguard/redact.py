@@ -17,7 +17,7 @@ from uuid import UUID
 
 from robodj_secretguard.errors import RedactedError
 from robodj_secretguard.material import is_hexadecimal, last_characters
-from robodj_secretguard.models import SecretSettings
+from robodj_secretguard.models import SecretSettings, live_keys
 from robodj_secretguard.sealed import SealedStr, contain
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ class SecretRedactor(logging.Filter):
 
 def _forms(secrets: SecretSettings) -> Iterator[_Form]:
     """Yield every encoding of a key that is searched for, sealed."""
-    for field, policy in secrets.secret_policies.items():
-        key = getattr(secrets, field).get_secret_value()
+    for name, sealed in live_keys(secrets):
+        key = sealed.get_secret_value()
         spellings = (_texts(key[:-1] + last) for last in last_characters(key))
         for texts in dict.fromkeys(zip(*spellings, strict=True)):
             # A key's last character changes at most the last two characters of any encoding.
-            yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {policy.name}]"
+            yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {name}]"
 
 
 def _texts(key: str) -> Iterator[str]:

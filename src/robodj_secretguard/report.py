@@ -5,12 +5,12 @@ For JSON use `as_dict`: `json.dumps` writes the records as lists, without names.
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.checks import CHECKS, Check, Problem, Severity, State
 from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.material import fingerprint
+from robodj_secretguard.material import fingerprint, is_sound
 from robodj_secretguard.sources import RevocationStatus, iso_utc
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import documents
     from robodj_secretguard.policy import SecretPolicy
-    from robodj_secretguard.sources import Reading
+    from robodj_secretguard.sources import Reading, Slot
 
 JSON_SCHEMA: Final = 1
 """The version of each kind of document, unless the document has another `schema`."""
@@ -29,8 +29,9 @@ _MOST_EXPLAINED: Final = 4
 _ORDER: Final = {check: index for index, check in enumerate(Check)}
 _RULES: Final = [(each.scope, each.check, each.of_secret) for each in CHECKS if each.of_secret]
 _OF_VALUE: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "value"])
+_OF_SLOT: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "slot" or check is Check.CLOCK])
 # Any other scope: a rule with a misspelled scope also runs.
-_OF_SECRET: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope not in ("value", "marker")])
+_OF_SECRET: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope not in ("value", "marker", "slot")])
 _WITH_MARKER: Final = _OF_SECRET + tuple([(check, rule) for scope, check, rule in _RULES if scope == "marker"])
 _OF_ALL: Final = tuple([(each.check, each.of_all) for each in CHECKS if each.of_all])
 _OF_SETUP: Final = tuple([(each.check, each.of_setup) for each in CHECKS if each.of_setup])
@@ -46,6 +47,7 @@ class Finding(Frozen):
         check: which check found it.
         severity: whether it stops the service.
         secret: the name of the secret; `None` for a finding about the set-up.
+        slot: `current`, `next` or `previous`: which key of the secret; `None` for a finding about the set-up.
         source: `environment`, `file:` and the declared path, or `none`.
         message: what is wrong, without any part of the value.
         remedy: what to do.
@@ -55,6 +57,7 @@ class Finding(Frozen):
     check: Check
     severity: Severity
     secret: str | None
+    slot: Slot | None
     source: str
     message: str
     remedy: str
@@ -66,6 +69,7 @@ class Finding(Frozen):
             "check": str(self.check),
             "severity": str(self.severity),
             "secret": self.secret,
+            "slot": self.slot,
             "source": self.source,
             "message": self.message,
             "remedy": self.remedy,
@@ -101,6 +105,11 @@ class SecretStatus(Frozen):
         backup_owner: who rotates it when the owner cannot.
         rotation_days: the cadence, in days.
         fingerprint: `sgfp1:` and 32 hexadecimal digits, for a key that passed the format and strength rules.
+        next_fingerprint: the same for the next key.
+        previous_fingerprint: the same for the previous key.
+        previous_until: the deadline of the previous key, in UTC, if there is a valid one.
+
+    `source`, `state`, `expires_at` and `fingerprint` describe the current key.
     """
 
     secret: str
@@ -113,6 +122,9 @@ class SecretStatus(Frozen):
     backup_owner: str
     rotation_days: int
     fingerprint: str | None
+    next_fingerprint: str | None = None
+    previous_fingerprint: str | None = None
+    previous_until: datetime | None = None
 
     def as_dict(self) -> documents.Secret:
         """Return the status in the plain types of JSON."""
@@ -127,6 +139,9 @@ class SecretStatus(Frozen):
             "backup_owner": self.backup_owner,
             "rotation_days": self.rotation_days,
             "fingerprint": self.fingerprint,
+            "next_fingerprint": self.next_fingerprint,
+            "previous_fingerprint": self.previous_fingerprint,
+            "previous_until": iso_utc(self.previous_until) if self.previous_until else None,
         }
 
 
@@ -224,7 +239,11 @@ def _judged(readings: Sequence[Reading]) -> Report:
     for reading in readings:
         of_secret = _of_secret(reading)
         findings += of_secret
-        secrets.append(_status(reading, of_secret, is_usable=reading.policy.name not in shared))
+        status = _status(reading, of_secret, is_usable=reading.policy.name not in shared)
+        if reading.slots:
+            status = status._replace(**_slot_fields(reading))
+            findings += chain.from_iterable(map(_of_slot, reading.slots))
+        secrets.append(status)
     report = Report(
         checked_at=setup.now,
         require_env_only=setup.files_off,
@@ -255,6 +274,16 @@ def _status(reading: Reading, findings: Sequence[Finding], *, is_usable: bool) -
     )
 
 
+def _slot_fields(reading: Reading) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for slot in reading.slots:
+        if slot.value is not None and is_sound(slot.value.get_secret_value(), slot.policy.material):
+            fields[f"{slot.slot}_fingerprint"] = fingerprint(slot.value)
+        if slot.slot == "previous":
+            fields["previous_until"] = slot.expires_at
+    return fields
+
+
 def _of_secret(reading: Reading) -> list[Finding]:
     """Run the rules for one secret. Of the rules about the value, keep the first finding only."""
     of_value = ((check, problem) for check, rule in _OF_VALUE for problem in rule(reading))
@@ -263,16 +292,25 @@ def _of_secret(reading: Reading) -> list[Finding]:
     return [_finding_of(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
 
 
+def _of_slot(reading: Reading) -> list[Finding]:
+    """Run the rules for a next or a previous key."""
+    rules = () if reading.is_past else _OF_VALUE
+    of_value = ((check, problem) for check, rule in rules for problem in rule(reading))
+    of_slot = [(check, problem) for check, rule in _OF_SLOT for problem in rule(reading)]
+    return [_finding_of(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_slot)]
+
+
 def _finding_of(reading: Reading, check: Check, problem: Problem) -> Finding:
-    return finding(reading.setup.policies, check, problem, reading.policy, reading.used.source)
+    return finding(reading.setup.policies, check, problem, reading.policy, reading.used.source, reading.slot)
 
 
-def finding(
+def finding(  # noqa: PLR0917 - what it is about, in the order of the fields
     policies: Iterable[SecretPolicy],
     check: Check,
     problem: Problem,
     policy: SecretPolicy | None = None,
     source: str = "none",
+    slot: Slot = "current",
 ) -> Finding:
     """Return a finding about one secret, or about the set-up. All owners are responsible for the set-up."""
     concerned = policies if policy is None else (policy,)
@@ -280,6 +318,7 @@ def finding(
         check=check,
         severity=problem.severity or _ENTRIES[check].severity,
         secret=policy.name if policy else None,
+        slot=slot if policy else None,
         source=problem.source or source,
         message=problem.what,
         remedy=problem.fix,

@@ -16,7 +16,7 @@ _Result = TypeVar("_Result")
 _HASH_SALT: Final = os.urandom(16)
 
 
-class _Sealed:
+class Sealed:
     """Refuse pickling, and return the object itself as its copy."""
 
     __slots__ = ()
@@ -31,7 +31,7 @@ class _Sealed:
         refuse_pickle()
 
 
-class _Reveal(_Sealed):
+class _Reveal(Sealed):
     """Return a text that is in no attribute. Refuse pickling: cloudpickle and dill would pickle a function."""
 
     __slots__ = ("__dict__", "_function")  # for encoders that use `vars`: it is empty
@@ -43,7 +43,7 @@ class _Reveal(_Sealed):
         return self._function()
 
 
-class SealedStr(_Sealed, SecretStr):
+class SealedStr(Sealed, SecretStr):
     """A `SecretStr` whose text is in no attribute.
 
     `vars`, `inspect`, `rich.inspect` and JSON encoders that use `vars` find a callable where a `SecretStr` has

@@ -29,13 +29,15 @@ from robodj_secretguard.textfile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.near_miss import NearMiss
     from robodj_secretguard.policy import SecretPolicy
 
     NamedBy: TypeAlias = Literal["argument", "environment", "model"]
     """What named the config directory."""
+    Slot: TypeAlias = Literal["current", "next", "previous"]
+    """The role of a key: current signs and verifies, next and previous only verify."""
 
     class Source(Protocol):
         """A place where values come from: the environment, key files, a secret manager."""
@@ -67,10 +69,11 @@ _SETTINGS_READ: Final = (
     VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE"),
     VariableRead(CONFIG_DIR),
     VariableRead(EPHEMERAL, loosens=True),
-    VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=f"{REVOKED_FINGERPRINTS}_FILE"),
+    VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=(f"{REVOKED_FINGERPRINTS}_FILE",)),
     VariableRead(OPERATIONS_LOG),
 )
 SETTINGS: Final = tuple([each.name for each in _SETTINGS_READ])
+_ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
 """The largest size of a fallback file."""
@@ -218,16 +221,30 @@ class RevocationStatus(Frozen):
 
     Attributes:
         sources: where the list was found: `file:` and the path, `environment`, both or neither.
-        fingerprints: every fingerprint on the list.
+        fingerprints: every fingerprint that is revoked without an instant.
+        dated: every other fingerprint on the list, and the earliest instant from which it is revoked.
     """
 
     sources: tuple[str, ...]
     fingerprints: frozenset[str]
+    dated: tuple[tuple[str, datetime], ...] = ()
 
     @property
     def entries(self) -> int:
         """The number of fingerprints."""
-        return len(self.fingerprints)
+        return len(self.fingerprints) + len(self.dated)
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Every fingerprint on the list."""
+        return self.fingerprints.union([fingerprint for fingerprint, _ in self.dated])
+
+    def begin(self, fingerprint: str) -> datetime | None:
+        """Return the instant from which a key is revoked; the earliest possible one for an entry without an instant.
+
+        `None` for a key that is not on the list.
+        """
+        return _ALWAYS if fingerprint in self.fingerprints else dict(self.dated).get(fingerprint)
 
 
 class ModelSetup(Frozen):
@@ -285,27 +302,38 @@ class Setup(Frozen):
 
 
 class Reading(Frozen):
-    """The values that were read for one declared secret.
+    """The values that were read for one declared secret, or for its next or previous key.
 
     Attributes:
         policy: the policy of the secret.
         setup: the set-up, which is the same for all secrets.
-        marker: the expiry marker; `None` when unset or empty.
+        variable: the environment variable of the key.
+        marker: the expiry marker, or the deadline of a previous key; `None` when unset or empty.
         expires_at: the instant of the marker, in UTC; `None` when there is no valid one.
         offers: the offer of each source, in the order in which the sources are asked.
         used: the first offer that delivers or refuses a value; `NOTHING` where there is none.
         found: whether an allowed source delivers a value, valid or not.
         value: the value, if there is exactly one.
+        slot: the role of the key.
+        slots: of a current key: the next and the previous key, where they or the deadline are set.
     """
 
     policy: SecretPolicy
     setup: Setup
+    variable: str
     marker: SealedStr | None
     expires_at: datetime | None
     offers: tuple[Offer, ...]
     used: Offer
     found: bool
     value: SealedStr | None
+    slot: Slot = "current"
+    slots: tuple[Reading, ...] = ()
+
+    @property
+    def is_past(self) -> bool:
+        """Whether the deadline of a previous key has passed. Then only `previous-past` is reported of the key."""
+        return self.slot == "previous" and self.expires_at is not None and self.expires_at <= self.setup.now
 
 
 def read(
@@ -340,6 +368,7 @@ def read(
         # The variable and the argument only add a list.
         lists.append(KeyFiles(model_directory, "model", off=off).read(REVOKED_FILE, MAX_LIST_BYTES))
     added = environment.get(REVOKED_FINGERPRINTS) or None
+    names = frozenset(environment.names())
     setup = Setup(
         now=now,
         policies=tuple(policies),
@@ -350,7 +379,7 @@ def read(
         directory_fault="does not exist" if fault == "" and named_by else fault or "",
         model_directory_fault=model_fault or "",
         near_misses=variables_read.near_misses(
-            environment.names(), is_set=environment.is_set, any_case=environment.distinguishes_case
+            names, is_set=environment.is_set, any_case=environment.distinguishes_case
         ),
         ephemeral=environment.is_set(EPHEMERAL),
         lists=tuple(lists),
@@ -358,17 +387,37 @@ def read(
         revocation=revocation_list(lists, added),
         list_required=model_setup.require_revocation_list,
     )
-    return tuple([_reading(policy, setup, environment, (*sources, environment, key_files)) for policy in policies])
+    asked = (*sources, environment, key_files)
+    return tuple([_reading(policy, setup, environment, asked, names) for policy in policies])
 
 
-def _reading(policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source]) -> Reading:
+def _reading(
+    policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source], names: frozenset[str]
+) -> Reading:
     offers = tuple([source.offer(policy) for source in sources])
     has_value = (each for each in offers if not each.is_off and (each.text.lines or each.text.unreadable))
     used = next(has_value, NOTHING)
     found = used is not NOTHING and not used.text.unsafe
     value = used.text.lines[0] if found and len(used.text.lines) == 1 else None
     marker = environment.get(policy.expiry_variable) or None
-    return Reading(policy, setup, marker, parse_marker(marker), offers, used, found, value)
+    has_slots = policy.overlap and not names.isdisjoint(policy.slot_variables)
+    slots = tuple(_slots(policy, setup, environment)) if has_slots else ()
+    return Reading(
+        *(policy, setup, policy.variable, marker, parse_marker(marker), offers, used, found, value, "current", slots)
+    )
+
+
+def _slots(policy: SecretPolicy, setup: Setup, environment: Environment) -> Iterator[Reading]:
+    """Yield the reading of the next and of the previous key, where they or the deadline are set."""
+    coming, previous, until = policy.slot_variables
+    marker = environment.get(until) or None
+    slots: tuple[tuple[str, Slot, SealedStr | None], ...] = ((coming, "next", None), (previous, "previous", marker))
+    for variable, slot, deadline in slots:
+        value = environment.get(variable) or None
+        used = Offer("environment", variable, TextFile(lines=(value,)), "") if value else NOTHING
+        if value or deadline:
+            instant = parse_marker(deadline)
+            yield Reading(policy, setup, variable, deadline, instant, (used,), used, bool(value), value, slot)
 
 
 def _directory_fault(path: str) -> str | None:
@@ -473,8 +522,14 @@ def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
     """Return the variables that are read for some secrets."""
     read = [*_SETTINGS_READ]
     for policy in policies:
-        read.append(VariableRead(policy.variable, policy, mistaken=f"{policy.variable}_FILE"))
+        read.append(VariableRead(policy.variable, policy, mistaken=(f"{policy.variable}_FILE",)))
         read.append(VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable))
+        if policy.overlap:
+            coming, previous, until = policy.slot_variables
+            new, old = f"{policy.variable}_NEW", (f"{policy.variable}_OLD", f"{policy.variable}_PREV")
+            read.append(VariableRead(coming, policy, mistaken=(f"{coming}_FILE", new)))
+            read.append(VariableRead(previous, policy, mistaken=(f"{previous}_FILE", *old)))
+            read.append(VariableRead(until, policy, loosens=True, beginning=f"{previous}_"))
     return VariablesRead(read)
 
 
@@ -482,9 +537,20 @@ def revocation_list(files: Sequence[TextFile], variable: SealedStr | None = None
     """Return the revocation list of some files and the variable."""
     has_file = any(file.exists or file.dangling for file in files)
     found = {f"file:{REVOKED_FILE}": has_file, "environment": bool(variable)}
-    entries = chain(*map(_entries_of, files), _entries_in(variable))
+    entries = filter(None, map(_parsed, chain(*map(_entries_of, files), _entries_in(variable))))
     sources = tuple([source for source, is_found in found.items() if is_found])
-    return RevocationStatus(sources, frozenset(filter(is_fingerprint, entries)))
+    earliest = dict[str, datetime]()
+    for fingerprint, instant in entries:
+        earliest[fingerprint] = min(instant, earliest.get(fingerprint, instant))
+    always = frozenset([fingerprint for fingerprint, instant in earliest.items() if instant is _ALWAYS])
+    return RevocationStatus(sources, always, tuple([each for each in earliest.items() if each[0] not in always]))
+
+
+def _parsed(entry: str) -> tuple[str, datetime] | None:
+    """Return the fingerprint of an entry and the instant from which it is revoked; `None` for an invalid entry."""
+    fingerprint, at, instant = entry.partition("@")
+    begin = parse_marker(SealedStr(instant)) if at else _ALWAYS
+    return (fingerprint, begin) if begin is not None and is_fingerprint(fingerprint) else None
 
 
 def _entries_of(file: TextFile) -> list[str]:
@@ -500,12 +566,12 @@ def _entries_in(variable: SealedStr | None) -> list[str]:
 def invalid_lines(file: TextFile) -> list[int]:
     """Return the numbers of the lines that are not fingerprints. Never return a line: it may be a key."""
     entries = zip(file.numbers, _entries_of(file), strict=True)
-    return [number for number, entry in entries if not is_fingerprint(entry)]
+    return [number for number, entry in entries if not _parsed(entry)]
 
 
 def invalid_entries(variable: SealedStr | None) -> list[int]:
     """Return the numbers, from 1, of the variable's entries that are not fingerprints."""
-    return [number for number, entry in enumerate(_entries_in(variable), start=1) if not is_fingerprint(entry)]
+    return [number for number, entry in enumerate(_entries_in(variable), start=1) if not _parsed(entry)]
 
 
 def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:

@@ -36,6 +36,7 @@ class _Case:
     def __init__(self, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> None:
         self.policy, self.policies, self.directory = policy, policies, directory
         self.variable, self.marker = policy.variable, policy.expiry_variable
+        self.next, self.previous, self.until = policy.slot_variables
 
     def key(self) -> str:
         return generate(self.policy).get_secret_value()
@@ -87,6 +88,9 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "setting": lambda _: {PROTECTED_ENV: "perhaps"},
     "revoked": _Case.revoked,
     "revocation-list": lambda case: case.list_of("not a fingerprint\n"),
+    "previous-until": lambda case: {case.previous: case.key()},
+    "slots-equal": lambda case: dict.fromkeys((case.variable, case.next), case.key()),
+    "previous-past": lambda case: {case.previous: case.key(), case.until: case.ahead(timedelta(0))},
     "near-miss": lambda case: {_misspelled(case.marker): case.ahead(case.policy.cadence)},
     "ephemeral": lambda _: {PROTECTED_ENV: "true", EPHEMERAL: "1"},
     "expiring": lambda case: {case.marker: case.ahead(case.policy.warn_before / 2)},
@@ -97,6 +101,8 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
 }
 KINDS: Final = tuple(str(entry.check) for entry in CHECKS if entry.check in _KINDS)
 """The checks that find such a secret: not `clock`, `internal` and `superseded`."""
+SLOT_KINDS: Final = ("previous-until", "slots-equal", "previous-past")
+"""Those that need a secret with an overlap."""
 
 
 def put_list(directory: str) -> None:
@@ -108,6 +114,6 @@ def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy
     """Return an environment in which one check has a finding, with good keys for every other secret."""
     good: Variables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
     for each in policies:
-        marker = each.expiry_variable
-        good |= {each.variable: generate(each).get_secret_value(), marker: None, _misspelled(marker): None}
+        good |= dict.fromkeys((*each.variables, _misspelled(each.expiry_variable)))
+        good |= {each.variable: generate(each).get_secret_value()}
     return good | _KINDS[check](_Case(policy, policies, directory))

@@ -6,6 +6,7 @@ No frame here binds a key to a name, so the library has shown every key that an 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import itertools
 import json
@@ -59,6 +60,28 @@ def call_check() -> object:
 def make_model() -> object:
     """Make the settings model directly."""
     return RuntimeSecrets()
+
+
+def use_keyring() -> object:
+    """Use every method of a ring, and make it fail."""
+    secrets = guard()
+    ring = secrets.keyring("secret.key")
+    outcomes: list[object] = [ring, ring.accepted(), ring.derive(b"purpose").accepted(), ring.current]
+    outcomes += [ring.verify(os.environ.get(name)) for name in (V1, f"{V1}_NEXT", f"{V1}_PREVIOUS")]
+    outcomes += [ring.verify(None), ring.verify(b"\xff"), ring.find("no such key")]
+    for fail in (
+        lambda: secrets.keyring(os.environ[V1]),
+        lambda: ring.derive(os.environ[V1]),  # type: ignore[arg-type]
+        lambda: json.dumps(ring.current),
+        lambda: ring.current._replace(kid=os.environ[V1], unknown=1),
+        lambda: copy.copy(ring).__reduce_ex__(2),
+    ):
+        try:
+            fail()
+        except (TypeError, ValueError) as error:
+            traceback.print_exception(error)
+            outcomes.append(error)
+    return outcomes
 
 
 def run_gate() -> object:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 EXPIRES, EXPIRES2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
+NEXT, PREVIOUS, UNTIL = f"{V1}_NEXT", f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"
 REVOKED, REVOKED_FILE = "ROBODJ_REVOKED_FINGERPRINTS", "config/revoked.fingerprints"
 DAYS = {days: marker(timedelta(days=days), now=NOW) for days in (-30, 5, 300)}
 
@@ -110,6 +111,17 @@ def in_variable(shape: Callable[[str], str], length: int = 43, variable: str = V
     return planted
 
 
+def rotated_keys(shape: Callable[[str], str] = str, length: int = 43, variable: str = NEXT, ahead: int = 5) -> Planted:
+    """Plant a good key in each slot, then secret text in one variable of a slot, in some form."""
+    planted = good(**{UNTIL: DAYS[ahead]})
+    for name in (NEXT, PREVIOUS):
+        planted.environ[name] = good_keys()[V1]
+    if shape is not str:
+        planted.environ[variable] = shape(text(length))
+    planted.secret += [planted.environ[name] for name in (NEXT, PREVIOUS)]
+    return planted
+
+
 def of_kind(check: str) -> Planted:
     """Plant the bad secret that a check finds, as the pytest plugin makes it."""
     policies = tuple(RuntimeSecrets.secret_policies.values())
@@ -118,7 +130,7 @@ def of_kind(check: str) -> Planted:
         paths = [path for path in Path(directory).rglob("*") if path.is_file()]
         files = {f"config/{path.relative_to(directory)}": path.read_bytes() for path in paths}
     environ = {name: value for name, value in variables.items() if value and name != "ROBODJ_CONFIG_DIR"}
-    return Planted(environ, [environ[name] for name in (V1, V2) if name in environ], files)
+    return Planted(environ, [environ[name] for name in (V1, V2, NEXT, PREVIOUS) if name in environ], files)
 
 
 def in_name(shape: Callable[[str], str]) -> Planted:
@@ -674,6 +686,20 @@ SCENARIOS: dict[str, Scenario] = {
     "format-while-handling": Scenario(FORMATS["short"], "guard_while_handling"),
     "weak-block": Scenario(lambda: in_variable(lambda value: value[:9] * 6)),
     "weak-case": Scenario(lambda: in_variable(lambda value: value.lower() + "-_-_")),
+    "slots": Scenario(rotated_keys, "use_keyring"),
+    "slots-after-the-deadline": Scenario(partial(rotated_keys, ahead=-30), "use_keyring"),
+    "slots-of-check": Scenario(rotated_keys, "call_check"),
+    "slots-next-with-escapes": Scenario(partial(rotated_keys, "{}\n\x1b[31m".format)),
+    "slots-previous-truncated": Scenario(partial(rotated_keys, "{}".format, 30, PREVIOUS), "make_model"),
+    "slots-previous-in-quotes": Scenario(partial(rotated_keys, '"{}"'.format, variable=PREVIOUS), "use_keyring"),
+    "previous-until-is-a-key": Scenario(lambda: in_variable(str, 43, UNTIL, **{PREVIOUS: good_keys()[V1]})),
+    "previous-until-before-a-key": Scenario(
+        lambda: in_variable("2027-01-01T00:00:00{}".format, 43, UNTIL, **{PREVIOUS: good_keys()[V1]}), "make_model"
+    ),
+    "near-miss-of-a-deadline": Scenario(lambda: in_name(lambda value: f"{PREVIOUS}_{value}")),
+    "revoked-from-a-key": Scenario(
+        lambda: in_variable(lambda value: f"sgfp1:{'0' * 32}@{value}", variable=REVOKED), "make_model"
+    ),
     "shared": Scenario(equal),
     "shared-in-part": Scenario(lambda: equal(64), "make_model"),
     "expired": Scenario(lambda: good(**{EXPIRES: DAYS[-30]})),

@@ -103,6 +103,9 @@ def _explained(entries: Iterable[CheckEntry], policies: Collection[SecretPolicy]
         yield f"  {policy.name}, owner {policy.owner}"
         yield f"    variable {policy.variable}, file {policy.file}"
         yield f"    expiry marker {policy.expiry_variable}"
+        if policy.overlap:
+            yield f"    overlap {policy.overlap.total_seconds() / 86_400:g} days"
+            yield from (f"    {variable}" for variable in policy.slot_variables)
         yield f"    cadence {count(policy.cadence.days, 'day')}, warning {count(policy.warn_before.days, 'day')} before"
     yield ""
 

@@ -115,7 +115,7 @@ def _exec(arguments: argparse.Namespace) -> Result:
     model = model_of(arguments)
     if arguments.ephemeral:
         policies = model.secret_policies.values()
-        declared = [name for policy in policies for name in (policy.variable, policy.expiry_variable)]
+        declared = [name for policy in policies for name in policy.variables]
         already_set = [name for name in declared if Environment().is_set(name)]
         if already_set:
             what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"

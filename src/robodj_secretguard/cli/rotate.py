@@ -83,6 +83,7 @@ def add(commands: Commands) -> None:
                 "help": "text (default): the key of NAME alone; env, json: the variables of NAME or of all secrets;"
                 " shell: the same as export commands",
             },
+            "--next": {"action": "store_true", "help": "name the variable of the next key, for a rotation"},
             "--show": {"action": "store_true", "help": "print keys on a terminal or in CI too"},
             "--write": {"action": "store_true", "help": "write keys to the fallback files instead (break-glass)"},
             "--force": {"action": "store_true", "help": "with --write: replace existing keys"},
@@ -144,9 +145,11 @@ def _generate(arguments: argparse.Namespace) -> Result:
     policies = declared if arguments.name is None else (policy_of(model, arguments.name),)
     if arguments.force and not arguments.write:
         fail("--force works only with --write; add --write, or leave out --force")
+    if arguments.next and not all(policy.overlap for policy in policies):
+        fail("--next works only for a secret with an overlap; leave it out")
     if arguments.write:
-        if arguments.show or arguments.format != "text":
-            fail("--write prints no key; leave out --show and --format")
+        if arguments.show or arguments.next or arguments.format != "text":
+            fail("--write prints no key; leave out --show, --next and --format")
         return _write(arguments, model, policies)
     if arguments.format == "text" and len(policies) > 1:
         names = ", ".join(policy.name for policy in declared)
@@ -155,7 +158,8 @@ def _generate(arguments: argparse.Namespace) -> Result:
     if (seen or any(os.environ.get(name) for name in CI_VARIABLES)) and not arguments.show:
         where = "on a terminal" if seen else "in CI, which may keep the output,"
         fail(f"keys are not printed {where} without --show; pipe the key into the command of the secret manager")
-    keys = {policy.variable: generate(policy).get_secret_value() for policy in policies}
+    variables = [policy.slot_variables[0] if arguments.next else policy.variable for policy in policies]
+    keys = {name: generate(policy).get_secret_value() for name, policy in zip(variables, policies, strict=True)}
     return Result(
         EXIT_CLEAN,
         [*keys.values()]

@@ -87,7 +87,7 @@ def _scan(arguments: argparse.Namespace) -> Result:
     values = [] if arguments.fingerprints else at_hand
     live = [each for each in values if each.is_sound]
     records = [(each.fingerprint, each.secret, each.environment) for each in recorded.records]
-    known = known_keys(live, records, setup.revocation.fingerprints)
+    known = known_keys(live, records, setup.revocation.all)
     directory, _ = directory_of(arguments, model)
     paths = [path for path in dict.fromkeys(arguments.paths or [os.curdir]) if os.path.lexists(path)]
     progress = Progress(getattr(sys, "stderr", None))

@@ -123,8 +123,8 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple
 
     Placeholders and templates are ignored.
     """
-    for policy in policies:
-        name = policy.variable.encode()
+    for policy, variable in [(each, variable) for each in policies for variable in each.key_variables]:
+        name = variable.encode()
         start = text.find(name)
         while start >= 0:
             end = start + len(name)

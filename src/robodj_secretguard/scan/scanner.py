@@ -87,7 +87,7 @@ class Scanner:
             scanned_at=scanned_at,
             scope=scope,
             looked_for=tuple(known),
-            variables=tuple(policy.variable for policy in self._policies),
+            variables=tuple(variable for policy in self._policies for variable in policy.key_variables),
             files=self._files,
             objects=self._objects,
             size=self._size,
@@ -112,7 +112,7 @@ class Scanner:
 
     def repository(self, directory: str) -> Repository | None:
         """Return the repository that a directory is in. If git finds none, report that and return `None`."""
-        withheld = {variable for policy in self._policies for variable in (policy.variable, policy.expiry_variable)}
+        withheld = {variable for policy in self._policies for variable in policy.variables}
         try:
             return Repository(directory, withheld)
         except UnreadError as error:

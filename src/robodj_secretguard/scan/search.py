@@ -83,7 +83,7 @@ class Live(NamedTuple):
 
 def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
     """Yield every value of the declared secrets except placeholders, including those of unused fallback files."""
-    for reading in readings:
+    for reading in [each for current in readings for each in (current, *current.slots)]:
         policy = reading.policy
         for offer in reading.offers:
             for key in offer.text.lines:
