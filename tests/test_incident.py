@@ -203,6 +203,10 @@ class TestBoxes:
                 [revoked(NOW - 2 * HOUR, OLD, secret=None, environment=None)],
                 [REVOKED.replace("secret.key (prod)", UNKNOWN), "[ ] " + REPLACEMENT, NOT_ROTATED],
             ),
+            (
+                [rotated(NOW - 2 * HOUR, NEW, replaced=OLD, replaced_until=NOW)],
+                [NOT_REVOKED, f"{ROTATED}. It replaced {OLD} until 2026-12-01T12:00:00Z"],
+            ),
             ([BEGUN], [NOT_REVOKED, NOT_ROTATED, UNFINISHED]),
             ([BEGUN, rotated(NOW - 2 * HOUR, NEW)], [NOT_REVOKED, ROTATED]),
             ([BEGUN, rotated(NOW, NEW)], [NOT_REVOKED, NOT_ROTATED]),
@@ -210,7 +214,7 @@ class TestBoxes:
             ([BEGUN, rotated(NOW, OLD)], [NOT_REVOKED, NOT_ROTATED, UNFINISHED]),
         ],
         ids=[
-            *("nothing", "revoked", "replaced-after-the-time", "unknown-secret"),
+            *("nothing", "revoked", "replaced-after-the-time", "unknown-secret", "promoted"),
             *("incomplete", "finished", "finished-after-the-time", "finished-elsewhere", "another-key-finished"),
         ],
     )

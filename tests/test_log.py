@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import stat
 from dataclasses import replace
@@ -90,6 +91,12 @@ class TestShow:
             f"3  2026-11-30T12:00:00Z  rotated              secret.key     prod         Ada       -       {NEW}\n"
             f"4  2026-12-01T12:00:00Z  revoked              -              -            -         -       {OLD}\n"
         )
+
+    def test_replaced(self, machine: Machine) -> None:
+        """If a rotation has replaced a key, the last column has that key and its deadline."""
+        machine.record(rotated(NOW - DAY, OLD), rotated(NOW, NEW, replaced=OLD, replaced_until=NOW + DAY))
+        header, first, second = (re.split(" {2,}", line) for line in machine.call("log", "show").out.splitlines())
+        assert [header[-1], first[-1], second[-1]] == ["REPLACED", "-", f"{OLD} until 2026-12-02T12:00:00Z"]
 
     @pytest.mark.usefixtures("entries")
     def test_terminal(self, machine: Machine) -> None:

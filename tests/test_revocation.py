@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import OTHER, fingerprint_of, rotated
-from conftest import NOW, V1, Checker, clean_environment, found, good_keys, posix_only
+from conftest import NOW, V1, Checker, clean_environment, found, good_keys, marker, posix_only
 from mounts import run_with_mounts
 from races import just_before
 
 from robodj_secretguard import RuntimeSecrets, check, files
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
+from robodj_secretguard.lifecycle.planning import Plan
 from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, steps
 from robodj_secretguard.shapes import Event, Proof, Record, draft
 from robodj_secretguard.sources import MAX_LIST_BYTES
@@ -107,6 +108,33 @@ class TestAdd:
         (config / NAME).write_bytes((before + end).encode())
         assert add(config, key)
         assert content(config) == f"{before}\n{entry(key)}"
+
+    @pytest.mark.parametrize(
+        ("listed", "is_new"),
+        [
+            ("", True),
+            ("@2026-12-01T13:00:01Z", True),
+            ("@2026-12-01T13:00:00Z", False),
+            ("@2026-12-01T12:59:59+00:00", False),
+            (" # plain", False),
+        ],
+        ids=["none", "later", "the same", "earlier", "plain"],
+    )
+    def test_replaced_key(self, config: Path, listed: str, *, is_new: bool) -> None:
+        """A replaced key gets an entry with its deadline, unless it has the same or an earlier one."""
+        old, new = another(), another()
+        (config / NAME).write_text(before := f"# ours\n{old}{listed}\n" if listed else "# ours\n")
+        record = rotated(NOW, new, replaced=old, replaced_until=NOW + HOUR)
+        assert add(config, record) is is_new
+        line = f"# 2026-12-01T12:00:00Z secret.key: replaced by {new}\n{old}@2026-12-01T13:00:00Z\n"
+        assert content(config) == before + (line if is_new else "")
+
+    def test_revoked_after_it_was_replaced(self, config: Path) -> None:
+        """A revocation adds the plain entry, also where the key has one with an instant."""
+        key = key_of()
+        (config / NAME).write_text(before := f"{key.fingerprint}@2026-12-01T11:00:00Z\n")
+        assert add(config, key)
+        assert content(config) == before + entry(key)
 
     @pytest.mark.parametrize("line", ["{}\n", "{} # by hand", "\ufeff{}"])
     def test_listed(self, config: Path, line: str) -> None:
@@ -341,7 +369,7 @@ STEPS = (
     ("Disable the old version in the secret manager.", None),
     (
         "Set the new key, restart the services and record the rotation: follow this plan from step 3.",
-        "robodj-secretguard rotate plan {}",
+        "robodj-secretguard rotate plan {} --emergency",
     ),
     ("Invalidate the sessions and tokens that were signed with the old key.", None),
 )
@@ -367,11 +395,13 @@ class TestKey:
             ]
             return key.secret, key.environment, described["recorded_at"], described["delivered_as"]
 
+        here = [{"secret": "secret.key", "slot": "current"}]
+
         revoked = key_of(one, secret=None)
-        assert known(one, "secret.key", records) == (OTHER, "dev", "2026-12-01T10:00:00Z", ["secret.key"])
-        assert known(one, OTHER, records[:1]) == ("secret.key", "prod", "2026-12-01T10:00:00Z", ["secret.key"])
-        assert known(one, OTHER, [revoked]) == (OTHER, None, None, ["secret.key"])
-        assert known(one, None, [revoked]) == ("secret.key", None, None, ["secret.key"])
+        assert known(one, "secret.key", records) == (OTHER, "dev", "2026-12-01T10:00:00Z", here)
+        assert known(one, OTHER, records[:1]) == ("secret.key", "prod", "2026-12-01T10:00:00Z", here)
+        assert known(one, OTHER, [revoked]) == (OTHER, None, None, here)
+        assert known(one, None, [revoked]) == ("secret.key", None, None, here)
         assert known(another(), None, records) == (None, None, None, [])
 
     @pytest.mark.parametrize(
@@ -402,6 +432,26 @@ class TestKey:
         ]
         assert tuple(number for number, item in enumerate(items, start=1) if item.done) == done
 
+    @pytest.mark.parametrize("slot", ["next", "previous"])
+    def test_slots(self, slot: str) -> None:
+        """A next or a previous key is described with its slot. Then a current key replaces it already."""
+        keys, other = good_keys(), secrets.token_urlsafe(32)
+        slots = {f"{V1}_{slot.upper()}": other, f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
+        report = check(environ=keys | slots, now=NOW)
+        key = draft_revocation(fingerprint_of(other), None, report, [], POLICIES, reason="leaked")
+        assert known_of(key, report, [])["delivered_as"] == [{"secret": "secret.key", "slot": slot}]
+        items = steps(key, report, [], options=[], log_options=[])
+        unset = f"Unset the variable of this key: it is the {slot} key here."
+        assert [item.done for item in items] == [False, True, False, False, False]
+        assert items[2].text == f"Disable the old version in the secret manager. {unset}"
+
+    def test_the_plan(self) -> None:
+        """The step that follows the plan has the right number in it."""
+        report = check(environ=good_keys(), now=NOW)
+        planned = Plan(POLICIES[0], report, [], environment=None, who=(), options=(), log_options=(), is_emergency=True)
+        assert STEPS[3][0].endswith(" follow this plan from step 3.")
+        assert planned.steps()[2].text.startswith(f"Set {V1} in ENVIRONMENT to the new key")
+
     def test_options(self) -> None:
         """The commands of the steps repeat the options. An unknown secret is NAME."""
         report = check(environ={}, now=NOW)
@@ -409,4 +459,4 @@ class TestKey:
             key_of(secret=None), report, [], options=["--model", "m:M"], log_options=["--operations-log", "x"]
         )
         assert items[1].command == "robodj-secretguard generate NAME --model m:M | YOUR-SECRET-MANAGER"
-        assert items[3].command == "robodj-secretguard rotate plan NAME --operations-log x --model m:M"
+        assert items[3].command == "robodj-secretguard rotate plan NAME --emergency --operations-log x --model m:M"

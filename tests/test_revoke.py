@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import pytest
 import structlog
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, V2, found, good_keys
+from conftest import NOW, V1, V2, found, good_keys, marker
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from races import just_before
 
@@ -26,10 +26,10 @@ THE_LIST = f"the revocation list config/{NAME}"
 HOUR = timedelta(hours=1)
 DEPLOY = f"Deploy this list with every service, or add the fingerprint to {VARIABLE} there."
 WHERE = f"The fingerprint is on {THE_LIST}. {DEPLOY}"
-HERE = "This key is in use here as secret.key: no service starts on it."
+HERE = "This key is in use here as secret.key: no service starts with it."
 NOT_HERE = "This key is not set here."
 GENERATE = "robodj-secretguard generate secret.key | YOUR-SECRET-MANAGER"
-PLAN = "robodj-secretguard rotate plan secret.key"
+PLAN = "robodj-secretguard rotate plan secret.key --emergency"
 STEPS = [
     "",
     "What to do next:",
@@ -152,7 +152,7 @@ class TestRevoked:
                     "secret": "secret.key",
                     "environment": None,
                     "recorded_at": None,
-                    "delivered_as": ["secret.key"],
+                    "delivered_as": [{"secret": "secret.key", "slot": "current"}],
                 },
                 "revoked": yes,
             },
@@ -177,6 +177,14 @@ class TestRevoked:
         assert (ran.status, ran.out.splitlines()[0]) == (0, first)
         assert machine.records[-1].environment == "prod"
 
+    def test_previous_key(self, machine: Machine) -> None:
+        """A key in another slot is described with the slot."""
+        machine.environ.update({f"{V1}_PREVIOUS": (old := good_keys()[V1]), f"{V1}_PREVIOUS_UNTIL": marker(HOUR)})
+        ran = machine.call(*BY_FINGERPRINT, fingerprint_of(old))
+        use = "This key is in use here as secret.key (previous): no service starts with it."
+        assert ran.out.splitlines()[0].endswith(f"(secret.key; no rotation recorded). {use}")
+        assert found(machine.within(check)) == [("revoked", "secret.key")]
+
     def test_unknown_key(self, machine: Machine) -> None:
         """An unknown fingerprint is revoked too."""
         key, unknown = another(), "an unknown secret"
@@ -196,9 +204,10 @@ class TestRevoked:
         log = ("--operations-log", "log.jsonl")
         ran = machine.call("revoke", "own.key", "--reason", "leaked", "--yes", *options, *log)
         assert ran.out.splitlines()[2] == WHERE.replace(f"config/{NAME}", f"{NAME} in config_dir")
-        generate, plan = (f"own.key {' '.join(words)}" for words in (options, (*log, *options)))
+        generate = f"own.key {' '.join(options)}"
+        plan = f"own.key --emergency {' '.join((*log, *options))}"
         assert ran.out.splitlines()[7] == STEPS[4].replace("secret.key", generate)
-        assert ran.out.splitlines()[10] == STEPS[7].replace("secret.key", plan)
+        assert ran.out.splitlines()[10] == STEPS[7].replace("secret.key --emergency", plan)
         key = machine.fingerprint("ROBODJ_OWN_KEY")
         assert (named / NAME).read_text() == "# none\n" + entry(key, "own.key")
         assert (

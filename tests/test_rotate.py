@@ -10,7 +10,6 @@ import traceback
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
-from unittest.mock import patch
 
 import pytest
 import structlog
@@ -33,6 +32,7 @@ from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
 from robodj_secretguard.cli import log as recorded_at
 from robodj_secretguard.cli import main, rotate
 from robodj_secretguard.cli.rotate import CI_VARIABLES
+from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.shapes import Event, draft, hash_of
 
 if TYPE_CHECKING:
@@ -342,6 +342,8 @@ class TestRecord:
             "reason": None,
             "fingerprint": machine.fingerprint(V2),
             "expires_at": "2027-01-31T23:00:00Z",
+            "replaced": None,
+            "replaced_until": None,
             "validation": {"gate": "verified", "startup": "attested", "functions": "attested", "log": "verified"},
             "sealed": None,
             "previous": None,
@@ -376,6 +378,67 @@ class TestRecord:
         """A rotation needs an environment and an operator."""
         needed = "rotate record needs --environment NAME and --operator NAME"
         assert usage(machine.call("rotate", "record")) == f"{needed}; see {PROGRAM} rotate record --help"
+
+
+@pytest.fixture
+def promoted(machine: Machine) -> tuple[str, str]:
+    """Record a key, and promote another one. Return the fingerprint of the first key and its deadline."""
+    machine.record(rotated(BEFORE, old := machine.fingerprint()))
+    keys = {f"{V1}_PREVIOUS": machine.environ[V1], V1: good_keys()[V1]}
+    machine.environ.update(keys | {f"{V1}_PREVIOUS_UNTIL": "2026-12-15T12:00:00Z"})
+    return old, "2026-12-15T12:00:00Z"
+
+
+COMMIT = "Commit the list, and deploy it with every service."
+
+
+class TestPromotion:
+    """`rotate record` with a previous key records both, and adds the previous one to the revocation list."""
+
+    def test_recorded(self, machine: Machine, promoted: tuple[str, str]) -> None:
+        """The old key is revoked from its deadline on. A start before that passes."""
+        (old, until), key = promoted, machine.fingerprint()
+        assert recorded(machine, NAME, *DONE) == [
+            sentence(machine, 2, "the rotation of secret.key", key),
+            "  validation: gate verified, startup attested, functions attested, log verified",
+            f"  replaced: {old}, which verifies until {until}",
+            f"{old}@{until} is on the revocation list config/revoked.fingerprints. {COMMIT}",
+            f"Compared with 1 record (prod 1). {ALONE}",
+        ]
+        entry = f"# {AT} secret.key: replaced by {key}\n{old}@{until}\n"
+        assert (machine.config / "revoked.fingerprints").read_text(encoding="utf-8") == HEADER + entry
+        assert [records(machine)[1][name] for name in ("replaced", "replaced_until")] == [old, until]
+        assert found(machine.within(check)) == []
+
+    def test_completed(self, machine: Machine, promoted: tuple[str, str]) -> None:
+        """A completion keeps the replaced key, and adds no other entry."""
+        recorded(machine, NAME, *STARTUP)
+        for name in ("PREVIOUS", "PREVIOUS_UNTIL"):
+            del machine.environ[f"{V1}_{name}"]
+        recorded(machine, NAME, *FUNCTIONS)
+        assert [tuple(each[name] for name in ("replaced", "replaced_until")) for each in records(machine)[1:]] == [
+            *([promoted] * 2)
+        ]
+        assert (machine.config / "revoked.fingerprints").read_text(encoding="utf-8").count("@") == 1
+
+    def test_the_list_cannot_be_written(self, machine: Machine, promoted: tuple[str, str]) -> None:
+        """The rotation is recorded, and the line to add is on stderr. The status is 2."""
+        machine.write("list", "# ours\n", 0o644)
+        (machine.config / "revoked.fingerprints").symlink_to("list")
+        ran = record(machine, NAME, *DONE)
+        assert (ran.status, len(records(machine))) == (2, 2)
+        assert ran.err == (
+            f"{PROGRAM}: the rotation is recorded, but the revocation list config/revoked.fingerprints was not changed:"
+            f" it is a symbolic link; use the path of the file itself; add this line to it: {'@'.join(promoted)}\n"
+        )
+        assert f"WARNING: revocation-list: {promoted[0]} was replaced" in machine.call("check").out
+
+    def test_another_previous_key(self, machine: Machine, promoted: tuple[str, str]) -> None:
+        """A previous key that is not the last recorded one is recorded with a warning."""
+        other = fingerprint_of(good_keys()[V1])
+        machine.record(*machine.records, rotated(BEFORE, other))
+        warning = recorded(machine, NAME, *DONE)[3]
+        assert warning.startswith(f"WARNING: the previous key of secret.key is {promoted[0]}, but the last other key")
 
 
 class TestRefused:
@@ -537,69 +600,62 @@ def test_events(machine: Machine, form: str) -> None:
 class TestPlan:
     """`rotate plan`: the next commands, ready to be copied."""
 
-    def plan(self, machine: Machine, *options: str) -> Ran:
-        """Plan a rotation."""
-
-        class Stopped(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
-                return NOW.astimezone(tz)
-
-        with patch("robodj_secretguard.cli.rotate.datetime", Stopped):
-            return machine.call("rotate", "plan", *options)
-
     def commands(self, machine: Machine, *options: str) -> list[list[str]]:
         """Return the commands of a plan as a shell splits them, without the command after a pipe."""
-        steps = self.plan(machine, *options, "--format", "json").document["steps"]
+        steps = machine.call("rotate", "plan", *options, "--format", "json").document["steps"]
         return [shlex.split(step["command"].partition(" | ")[0]) for step in steps if step["command"]]
 
     def test_text(self, machine: Machine) -> None:
-        """The steps are numbered, each with its command below it. Placeholders are in capitals."""
+        """The steps are numbered and have boxes, each with its commands below it. Placeholders are in capitals."""
         key = machine.fingerprint()
         machine.record(rotated(BEFORE, key))
         replaced = "Replace these words with your own values:"
-        first, words, _, second, *_, last, _ = self.plan(machine, NAME).out.splitlines()
-        assert (first, words, second, last) == (
+        lines = machine.call("rotate", "plan", NAME, "--config-dir", "config").out.splitlines()
+        emergency = f"{PROGRAM} rotate plan secret.key --emergency --config-dir config"
+        assert lines[:6] == [
             "Rotation of secret.key (owner: Security Operations; cadence: 90 days)",
-            f"{replaced} YOUR-NAME, YOUR-SECRET-MANAGER, WHY.",
-            f"1. The current key is already recorded ({key}, since 2026-11-01T12:00:00Z). Continue.",
-            f"     {PROGRAM} revoke --fingerprint {key} --reason WHY --operator YOUR-NAME",
-        )
-        lines = self.plan(machine, V2).out.splitlines()
-        record_it = f"{PROGRAM} rotate record secret_v2.key --environment ENVIRONMENT --operator YOUR-NAME"
-        assert lines[1] == f"{replaced} ENVIRONMENT, YOUR-NAME, YOUR-SECRET-MANAGER, WHY."
-        assert (len(lines), lines[4]) == (20, f"     {record_it} {' '.join(DONE)}")
-
-    def test_a_key_that_is_refused(self, machine: Machine) -> None:
-        """A key that fails the check cannot be recorded: the plan does not ask for that."""
-        machine.environ[f"{V1}_EXPIRES_AT"] = marker(timedelta(0))
-        lines = self.plan(machine, NAME).out.splitlines()
-        assert lines[3] == "1. The current key fails the check, so it cannot be recorded. Go to step 2."
+            f"{replaced} YOUR-NAME, YOUR-SECRET-MANAGER.",
+            f"If others may know the current key, do this instead: {emergency}",
+            "Continue with step 2.",
+            "",
+            f"1. [x] The current key is already recorded ({key}, since 2026-11-01T12:00:00Z). Continue.",
+        ]
+        at = lines.index('       ROBODJ_SECRET_KEY_PREVIOUS="$ROBODJ_SECRET_KEY"')
+        assert lines[at - 1].startswith("6. [ ] Promote the next key, ")
+        assert lines[at + 4] == "       unset ROBODJ_SECRET_KEY_NEXT"
+        lines = machine.call("rotate", "plan", V2, "--emergency").out.splitlines()
+        assert lines[1:3] == [
+            f"{replaced} ENVIRONMENT, YOUR-NAME, YOUR-SECRET-MANAGER, WHY.",
+            "Continue with step 1.",
+        ]
 
     def test_without_a_log(self, machine: Machine) -> None:
         """A rotation does not wait for the log: unknown values are left out, and stderr has the reason."""
         machine.record()
         machine.log.write_bytes(b"none\n")
-        ran = self.plan(machine, NAME)
-        assert "9. If the test passed, disable the old version in the secret manager.\n" in ran.out
+        ran = machine.call("rotate", "plan", NAME)
+        assert "14. [ ] If the test passed, disable the old version in the secret manager.\n" in ran.out
         assert ran.err == f"{PROGRAM}: {THE_LOG} does not verify: line 1 cannot be parsed\n"
 
     def test_json(self, machine: Machine) -> None:
-        """Each step has a text, and a command if there is one."""
-        document = self.plan(machine, NAME, "--format", "json").document
+        """The document has the stage, and of each step whether it is done."""
+        machine.environ[f"{V1}_NEXT"] = good_keys()[V1]
+        document = machine.call("rotate", "plan", NAME, "--format", "json").document
         steps = document.pop("steps")
-        assert document == {"schema": 1, "kind": "rotation-plan", "ok": True, "model": DEFAULT_MODEL, "secret": NAME}
-        assert [sorted(step) for step in steps] == [["command", "text"]] * 10
-        assert [number for number, step in enumerate(steps, 1) if step["command"] is None] == [3, 6, 7, 9]
+        head = {"schema": 1, "kind": "rotation-plan", "ok": True, "model": DEFAULT_MODEL, "secret": NAME}
+        assert document == head | {"stage": "promote"}
+        assert [number for number, step in enumerate(steps, 1) if step["done"]] == [2, 3, 4]
+        assert machine.call("rotate", "plan", V2, "--emergency", "--format", "json").document["stage"] is None
 
-    def test_the_commands_work(self, machine: Machine, tmp_path: Path) -> None:
+    def test_an_emergency(self, machine: Machine, tmp_path: Path) -> None:
         """The commands of a plan, in order and with its options, rotate and revoke a key without a record."""
         log, config = tmp_path / "a log.jsonl", tmp_path / "a config"
         config.mkdir(mode=0o700)
         who = ("--environment", "prod", "--operator", "dana o'neil", "--ticket", "OPS-17")
         paths = ("--operations-log", str(log), "--config-dir", str(config))
         model = ("--model", "robodj_secretguard:RuntimeSecrets")
-        in_force, generate, expiry, gate, record_it, revoke = self.commands(machine, NAME, *who, *paths, *model)
+        words = self.commands(machine, NAME, "--emergency", *who, *paths, *model)
+        in_force, generate, expiry, gate, record_it, revoke = words
         old = machine.fingerprint()
         assert machine.call(*in_force[1:]).status == 0
         variable, _, instant = expiry[0].partition("=")

@@ -1,4 +1,4 @@
-"""A rotation: whether it may be recorded, the evidence of its validation, and the next commands."""
+"""A rotation: its stages, whether it may be recorded, and the evidence of its validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from command_line import OTHER, rotated
 from conftest import NOW, V1, Checker, good_keys, marker
 
-from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.checks import Problem
 from robodj_secretguard.emit import PASSED_EVENT
 from robodj_secretguard.errors import UsageError
@@ -24,10 +23,12 @@ from robodj_secretguard.lifecycle.rotation import (
     draft_rotation,
     is_replaced,
     judge,
-    plan,
+    other_key_replaced,
     recorded_keys,
     revoked,
     rotations,
+    stage_due,
+    stage_of,
     started_on,
 )
 from robodj_secretguard.shapes import Event, Proof, Validation, draft
@@ -138,7 +139,40 @@ def test_steps() -> None:
     steps = [Step("One", done=True), Step("Two")]
     assert boxes(steps) == ["- [x] One", "- [ ] Two"]
     assert boxes(steps, numbered=True) == ["1. [x] One", "2. [ ] Two"]
-    assert boxes([Step("One:", command="do it"), steps[1]]) == ["- [ ] One:", "       do it", "- [ ] Two"]
+    lines = ["- [ ] One:", "       do it", "       do that", "- [ ] Two"]
+    assert boxes([Step("One:", command="do it\ndo that"), steps[1]]) == lines
+
+
+class TestStage:
+    """The stage of a rotation, by the keys that are set here."""
+
+    @pytest.mark.parametrize(
+        ("keys", "until", "stage", "due"),
+        [
+            ((None, None), None, "next", None),
+            ((KEY, None), None, "promote", "promote"),
+            ((OLD, None), None, "next", None),
+            ((None, OLDER), DAY, "retire", None),
+            ((None, OLDER), timedelta(0), "retire", "retire"),
+            ((None, OLD), DAY, "next", None),
+            ((KEY, OLDER), DAY, "promote", None),
+            ((KEY, OLDER), timedelta(0), "promote", "promote"),
+        ],
+        ids=["none", "next", "next is current", "overlap", "past", "previous is current", "both", "both, past"],
+    )
+    def test_stage(
+        self,
+        checker: Checker,
+        keys: tuple[str | None, str | None],
+        until: timedelta | None,
+        stage: str,
+        due: str | None,
+    ) -> None:
+        """A next key is to be promoted, but not before the previous one has ended. A past one is to be removed."""
+        slots = dict(zip(("next_fingerprint", "previous_fingerprint"), keys, strict=True))
+        ends = None if until is None else NOW + until
+        status = checker(good_keys()).secrets[0]._replace(fingerprint=OLD, previous_until=ends, **slots)
+        assert (stage_of(status), stage_due(status, NOW)) == (stage, due)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +193,34 @@ def test_a_draft(checker: Checker, startup: Proof, functions: Proof, event: Even
         expires_at=NOW + 9 * DAY,
         validation=Validation(gate=VERIFIED, startup=startup, functions=functions, log=VERIFIED),
     )
+
+
+def test_a_draft_of_a_promotion(checker: Checker) -> None:
+    """A promotion has the previous key and its deadline. A previous key that equals the current one is none."""
+    status = checker(good_keys()).secrets[0]._replace(previous_until=NOW + DAY)
+    for previous, expected in ((OLD, (OLD, NOW + DAY)), (status.fingerprint, (None, None)), (None, (None, None))):
+        new = draft_rotation(status._replace(previous_fingerprint=previous), ATTESTED, ATTESTED)
+        assert (new.replaced, new.replaced_until) == expected
+
+
+@pytest.mark.parametrize(
+    ("records", "replaced", "warns"),
+    [
+        ([], OLDER, False),
+        ([recorded(2)], None, False),
+        ([recorded(3, OLDER), recorded(2), NEW], OLD, False),
+        ([recorded(3, OLDER), recorded(2), NEW], OLDER, True),
+        ([recorded(3, OLDER), recorded(2, environment="dev"), recorded(1, secret=OTHER)], OLDER, False),
+    ],
+    ids=["no record", "no previous key", "the last one", "an older one", "others"],
+)
+def test_other_key_replaced(records: Sequence[Record], replaced: str | None, warns: bool) -> None:  # noqa: FBT001
+    """A previous key that is not the last other recorded one of the environment is a warning."""
+    warning = (
+        f"WARNING: the previous key of {NAME} is {replaced}, but the last other key that is recorded in prod is {OLD}."
+        " Compare it with the secret manager."
+    )
+    assert other_key_replaced(replace(NEW, replaced=replaced), records) == (warning if warns else None)
 
 
 class TestJudge:
@@ -233,6 +295,14 @@ class TestJudge:
         expected = validated(NEW, *after)
         assert self.judged(earlier, new=(validated(NEW, *now),)) == ([expected], [], {})
 
+    def test_completed_promotion(self) -> None:
+        """A completion keeps the replaced key of the incomplete record, unless a previous key is set now."""
+        earlier = replace(validated(recorded(1, KEY), NOT_DONE, NOT_DONE), replaced=OLD, replaced_until=NOW)
+        ((completed,), *_) = self.judged(earlier)
+        assert (completed.event, completed.replaced, completed.replaced_until) == (Event.ROTATED, OLD, NOW)
+        ((completed,), *_) = self.judged(earlier, new=(replace(NEW, replaced=OLD, replaced_until=NOW - DAY),))
+        assert completed.replaced_until == NOW - DAY
+
     def test_no_further_step(self) -> None:
         """An incomplete rotation without a further step is refused, with the command that completes it."""
         earlier = validated(recorded(1, KEY), ATTESTED, NOT_DONE)
@@ -288,97 +358,3 @@ class TestStartedOn:
     def test_no_evidence(self, form: str) -> None:
         """A line counts only if it is the event of this secret, present, on this key."""
         assert started_on(self.lines(form), {NAME: KEY}) == set()
-
-
-class TestPlan:
-    """The next steps of a rotation: store, set, check, start, record, and then remove the old key."""
-
-    POLICY = RuntimeSecrets.secret_policies["secret_key"]
-    IN_FORCE = "Record the current key, where ROBODJ_SECRET_KEY is set. Only a recorded key can be revoked by name:"
-    GENERATE = (
-        "Generate a new key for ENVIRONMENT alone, and store it in the secret manager as a new version. Skip this if"
-        " the manager already has a newer key:"
-    )
-
-    @classmethod
-    def steps(
-        cls, *records: Record, delivered: str | None = KEY, environment: str | None = None
-    ) -> list[tuple[str, str | None]]:
-        steps = plan(
-            cls.POLICY,
-            records,
-            now=NOW,
-            delivered=delivered,
-            refused=False,
-            environment=environment,
-            who=("--operator", "dana o'neil"),
-            options=("--model", "m:C"),
-            log_options=("--log", "x"),
-        )
-        return [(text, command) for text, *_, command in steps]
-
-    def test_the_first(self) -> None:
-        """Without records, every command is present in order, with placeholders for unknown values."""
-        who = "--operator 'dana o'\"'\"'neil'"
-        record = f"{PROGRAM} rotate record {NAME} --environment ENVIRONMENT {who} {DONE} --log x --model m:C"
-        assert self.steps() == [
-            (self.IN_FORCE, record),
-            (
-                self.GENERATE,
-                f"{PROGRAM} generate {NAME} --model m:C | YOUR-SECRET-MANAGER",
-            ),
-            ("Set ROBODJ_SECRET_KEY in ENVIRONMENT to the new key from the secret manager.", None),
-            (
-                "Set the expiry marker (90 days from now), here and in the settings of the deployment:",
-                "ROBODJ_SECRET_KEY_EXPIRES_AT=2027-03-01T12:00:00Z",
-            ),
-            ("Run the check there:", f"{PROGRAM} check --require-env-only --model m:C"),
-            ("Restart the services. Make sure that each startup check passes.", None),
-            ("Test the functions that depend on authentication or encryption.", None),
-            (
-                "Record the rotation in ENVIRONMENT. Leave out --attest for a step that you did not do:",
-                record,
-            ),
-            ("If the test passed, disable the old version in the secret manager.", None),
-            (
-                "Only if others may know the old key, revoke it (add --yes to do it):",
-                f"{PROGRAM} revoke --fingerprint {KEY} --reason WHY {who} --log x --model m:C",
-            ),
-        ]
-
-    @pytest.mark.parametrize(
-        ("records", "given", "environment", "since", "old"),
-        [
-            ([recorded(3, KEY, startup=NOT_DONE), recorded(1, KEY)], {}, "prod", 3, (KEY, 1)),
-            ([recorded(3, KEY), recorded(2, KEY, environment="dev")], {}, "dev", 2, (KEY, 2)),
-            ([recorded(3, KEY), recorded(1)], {}, "prod", None, None),
-            ([recorded(1)], {}, "ENVIRONMENT", None, None),
-            ([], {"delivered": None}, "ENVIRONMENT", None, None),
-            ([recorded(3), recorded(2, KEY, environment="dev")], {"environment": "prod"}, "prod", None, (OLD, 3)),
-            ([recorded(3, OLDER), recorded(2)], {"environment": "prod", "delivered": None}, "prod", None, (OLD, 2)),
-        ],
-        ids=["completed", "two environments", "another later", "not recorded", "unknown", "elsewhere", "not delivered"],
-    )
-    def test_the_next(
-        self,
-        records: Sequence[Record],
-        given: dict[str, Any],
-        environment: str,
-        since: int | None,
-        old: tuple[str, int] | None,
-    ) -> None:
-        """The records provide the environment, the age of the current key, and the old key."""
-        first, *_, (_, record), (disable, _), (_, revoke) = self.steps(*records, **given)
-        if since is None:
-            assert first == (self.IN_FORCE, record)
-        else:
-            when = f"{NOW - since * DAY:%Y-%m-%dT%H:%M:%SZ}"
-            assert first == (f"The current key is already recorded ({KEY}, since {when}). Continue.", None)
-        assert f" --environment {environment} " in str(record)
-        which, key = "", f"{NAME} --last-recorded" if "delivered" in given else f"--fingerprint {KEY}"
-        if old is not None:
-            fingerprint, days = old
-            which = f" ({fingerprint}, recorded at {NOW - days * DAY:%Y-%m-%dT%H:%M:%SZ})"
-            key = f"--fingerprint {fingerprint}"
-        assert disable == f"If the test passed, disable the old version in the secret manager{which}."
-        assert str(revoke).startswith(f"{PROGRAM} revoke {key} --reason WHY ")

@@ -16,6 +16,7 @@ from robodj_secretguard.shapes import Event, draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from robodj_secretguard import Report
     from robodj_secretguard.report import Finding
@@ -60,6 +61,7 @@ class TestRevocations:
             "check": "revocation-list",
             "severity": "alert",
             "secret": None,
+            "slot": None,
             "source": "file:config/revoked.fingerprints",
             "message": f"{GONE} is recorded as revoked, but is not on the revocation list",
             "remedy": f"run robodj-secretguard revoke --fingerprint {GONE} --reason 'recorded as revoked' --yes"
@@ -82,6 +84,57 @@ class TestRevocations:
         assert len(findings(report._replace(revocation_list=None), revocation(GONE))) == 1
 
 
+class TestReplaced:
+    """A key that a promotion has replaced must be on the list from its deadline on."""
+
+    UNTIL = NOW + 9 * DAY
+    ENTRY = f"{GONE}@2026-12-10T12:00:00Z"
+
+    @pytest.mark.parametrize(
+        ("plain", "dated", "is_listed"),
+        [
+            ((), (), False),
+            ((), ((GONE, UNTIL),), True),
+            ((), ((GONE, UNTIL - SECOND),), True),
+            ((), ((GONE, UNTIL + SECOND),), False),
+            ((GONE,), (), True),
+        ],
+        ids=["missing", "listed", "earlier", "later", "plain"],
+    )
+    def test_entry(
+        self, report: Report, plain: tuple[str, ...], dated: tuple[tuple[str, datetime], ...], *, is_listed: bool
+    ) -> None:
+        """A missing entry is a warning with the line to add. An earlier instant is enough."""
+        assert report.revocation_list is not None
+        listed = report.revocation_list._replace(fingerprints=frozenset(plain), dated=dated)
+        records = [recorded(2 * DAY, GONE), recorded(DAY, replaced=GONE, replaced_until=self.UNTIL)]
+        found = [each._asdict() for each in findings(report._replace(revocation_list=listed), *records)]
+        warning = {
+            "check": "revocation-list",
+            "severity": "warning",
+            "secret": None,
+            "slot": None,
+            "source": "file:config/revoked.fingerprints",
+            "message": f"{GONE} was replaced, but is not on the revocation list",
+            "remedy": f"add the line {self.ENTRY} to the revocation list, and deploy it",
+            "owner": "Security Operations",
+        }
+        assert found == ([] if is_listed else [warning])
+
+    def test_several(self, report: Report) -> None:
+        """The first missing entry is named. The others are counted, each once."""
+        records = [recorded(DAY, replaced=key, replaced_until=self.UNTIL) for key in (GONE, GONE, LATER)]
+        (found,) = findings(report, *records)
+        assert found.message == f"{GONE} was replaced, but is not on the revocation list (and 1 more)"
+
+    def test_revoked_as_well(self, report: Report) -> None:
+        """A recorded revocation needs a plain entry: one with an instant is not enough."""
+        assert report.revocation_list is not None
+        listed = report.revocation_list._replace(dated=((GONE, self.UNTIL),))
+        (found,) = findings(report._replace(revocation_list=listed), revocation(GONE))
+        assert (found.severity, found.message.split()[0]) == ("alert", GONE)
+
+
 class TestSuperseded:
     """A delivered key is old if a later key is recorded in its environment."""
 
@@ -100,11 +153,50 @@ class TestSuperseded:
             "check": "superseded",
             "severity": severity,
             "secret": "secret.key",
+            "slot": "current",
             "source": "environment",
             "message": f"ROBODJ_SECRET_KEY is an old key; a later one was recorded at {NOW - age:%Y-%m-%dT%H:%M:%SZ}",
             "remedy": remedy,
             "owner": "Security Operations",
         }
+
+    @pytest.mark.parametrize(("until", "severity"), [(SECOND, "note"), (-SECOND, "warning")])
+    def test_a_recorded_deadline(self, report: Report, until: timedelta, severity: str) -> None:
+        """Where the record has the deadline of the old key, that is the end of the overlap."""
+        later = recorded(DAY, LATER, replaced=KEY, replaced_until=NOW + until)
+        *_, found = findings(report, recorded(2 * DAY), later)
+        assert found.severity == severity
+        assert (" before 2026-12-01T12:00:01Z; " in found.remedy) is (severity == "note")
+
+    @pytest.mark.parametrize("age", [DAY, 15 * DAY], ids=["in the overlap", "after it"])
+    def test_swapped(self, report: Report, age: timedelta) -> None:
+        """If the previous key is the latest one, both are swapped: a warning, also within the overlap."""
+        first, second = report.secrets
+        swapped = report._replace(secrets=(first._replace(previous_fingerprint=LATER), second))
+        (found,) = findings(swapped, recorded(20 * DAY), recorded(age, LATER))
+        assert (found.severity, found.message, found.remedy) == (
+            "warning",
+            "ROBODJ_SECRET_KEY is an old key and ROBODJ_SECRET_KEY_PREVIOUS the latest; are the two swapped?",
+            "set both to their own values from the secret manager, then restart",
+        )
+        (found,) = findings(swapped, recorded(20 * DAY), recorded(age, LATER), recorded(SECOND, GONE))
+        assert "swapped" not in found.message
+
+    def test_not_promoted(self, report: Report) -> None:
+        """If the next key is the latest one, the message says so."""
+        first, second = report.secrets
+        waiting = report._replace(secrets=(first._replace(next_fingerprint=LATER), second))
+        (found,) = findings(waiting, recorded(2 * DAY), recorded(DAY, LATER))
+        message = "ROBODJ_SECRET_KEY is an old key; the latest one is in ROBODJ_SECRET_KEY_NEXT"
+        assert (found.severity, found.message) == ("note", message)
+
+    @pytest.mark.parametrize("keys", [{"next_fingerprint": LATER}, {"previous_fingerprint": LATER}], ids=range(2))
+    def test_lengths(self, report: Report, keys: dict[str, str]) -> None:
+        """Both lines of a finding keep their limits, also for the longest name."""
+        second = report.secrets[1]._replace(**keys)
+        named = report._replace(secrets=(report.secrets[0], second))
+        (found,) = findings(named, *(recorded(DAY, key, secret=OTHER) for key in (KEY_OF_OTHER, LATER)))
+        assert [len(line) > most for line, most in zip(found.lines, (140, 180), strict=True)] == [False, False]
 
     @pytest.mark.parametrize(
         "records",

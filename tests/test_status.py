@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 ENDS = f"{V1}_EXPIRES_AT"
+NAME = "secret.key"
 TO_RECORD = "rotation not recorded"
 OWNER = "  owner        Security Operations (backup: Release Manager)"
 CUT = "line 2 does not continue line 1: a line was changed or removed"
@@ -114,6 +115,44 @@ class TestText:
             f"Secret status FAILED: 1 alert; to do: secret.key ({TO_RECORD}), secret_v2.key ({TO_RECORD}).",
         ]
 
+    def test_slots(self, machine: Machine) -> None:
+        """The next and the previous key are shown with the deadline."""
+        coming, previous = (good_keys()[V1] for _ in range(2))
+        slots = {"NEXT": coming, "PREVIOUS": previous, "PREVIOUS_UNTIL": marker(HOUR)}
+        machine.environ.update({f"{V1}_{name}": value for name, value in slots.items()})
+        lines = machine.call("status").out.splitlines()
+        assert lines[5:8] == [
+            f"  fingerprint  {machine.fingerprint()}",
+            f"  next         {fingerprint_of(coming)}",
+            f"  previous     {fingerprint_of(previous)} until 2026-12-01T13:00:00Z",
+        ]
+        lines = machine.call("status", now=NOW + HOUR).out.splitlines()
+        assert lines[7].endswith("until 2026-12-01T13:00:00Z: PASSED")
+
+    @pytest.mark.parametrize(
+        ("slots", "due", "why", "strict"),
+        [
+            (("NEXT",), "promote", "promote the next key", 0),
+            (("PREVIOUS", "PREVIOUS_UNTIL"), None, None, 0),
+            (("PREVIOUS", "PAST"), "retire", "retire the previous key", 1),
+            (("NEXT", "PREVIOUS", "PREVIOUS_UNTIL"), None, None, 0),
+        ],
+        ids=["promote", "overlap", "retire", "both"],
+    )
+    def test_due(self, machine: Machine, slots: tuple[str, ...], due: str, why: str | None, strict: int) -> None:
+        """A next key is due for its promotion, and a past key for its removal. Only the latter fails with --strict."""
+        machine.record(
+            *(rotated(NOW - HOUR, machine.fingerprint(each), secret=name) for each, name in ((V1, NAME), (V2, OTHER)))
+        )
+        for slot in slots:
+            name = {"PAST": "PREVIOUS_UNTIL"}.get(slot, slot)
+            value = {"PREVIOUS_UNTIL": marker(HOUR), "PAST": marker(-HOUR)}.get(slot, good_keys()[V1])
+            machine.environ[f"{V1}_{name}"] = value
+        assert machine.call("status", "--format", "json").document["secrets"][0]["due"] == due
+        ran = machine.call("status", "--strict")
+        to_do = f"; to do: secret.key ({why})." if why else "no alerts, no warnings."
+        assert (ran.status, ran.out.splitlines()[-1].endswith(to_do)) == (strict, True)
+
     def test_no_findings(self, machine: Machine) -> None:
         """If only a rotation or the log is at fault, no finding refers to `explain`."""
         machine.record(
@@ -178,6 +217,7 @@ class TestJson:
         "open_steps": [],
         "alerts": [],
         "superseded": False,
+        "due": None,
     }
 
     def test_all_of_it(self, machine: Machine) -> None:

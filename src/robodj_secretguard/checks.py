@@ -1106,8 +1106,8 @@ CHECKS: Final = (
         title="the revocation list is invalid or incomplete",
         meaning=(
             "The revocation list has an invalid line, cannot be read, or can be written by others. Or the model"
-            " requires a list, and it is absent or empty. Or the operations log has a revocation that is not on the"
-            " list."
+            " requires a list, and it is absent or empty. Or the operations log has a revocation or a replaced key that"
+            " is not on the list."
         ),
         why="With such a list, a service could start on a revoked key.",
         causes=(
@@ -1137,6 +1137,7 @@ CHECKS: Final = (
                 "If a recorded revocation is not on the list: run the robodj-secretguard revoke command of the finding."
                 " Then commit the list."
             ),
+            "If a replaced key is not on the list: add the line of the finding, then deploy the list.",
             "If ROBODJ_REVOKED_FINGERPRINTS is invalid: correct its entries. Separate them by commas or blanks.",
             "Only if the project is new and no key was ever revoked: write a list with one comment line.",
         ),
@@ -1147,6 +1148,7 @@ CHECKS: Final = (
             ("Show the recorded revocations", "robodj-secretguard log show --event revoked{options}"),
             ("Begin the list of a new project", "echo '# nothing is revoked' > config/revoked.fingerprints"),
         ),
+        otherwise="warning for a replaced key that is not on the list",
         of_setup=_revocation_list,
     ),
     CheckEntry(
@@ -1279,10 +1281,12 @@ CHECKS: Final = (
             "The deployment names a fixed version of the secret, and not the current one.",
             "The new version in the secret manager was disabled.",
             "The rollout of the new key is not finished.",
+            "The current and the previous key are swapped.",
         ),
         fixes=(
             _SET_CURRENT,
             "During a rollout it is only a note. Finish the rollout before the time in the note.",
+            "If the finding says that two keys are swapped: set each to its own value from the secret manager.",
             "If you need to go back: rotate to a new key. An old key cannot be recorded again.",
             "If others may know the old key: revoke it. Its fingerprint is in the log.",
         ),

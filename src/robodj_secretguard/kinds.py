@@ -18,6 +18,7 @@ from robodj_secretguard.scan import result
 Record = Annotated[dict[str, Any], described_by(shapes.Record)]
 Scan = Annotated[dict[str, Any], described_by(result.Scan)]
 Hash = Annotated[str, described_by(shapes.Hash)]
+Stage = Annotated[str, described_by(Literal["next", "promote", "retire"])]
 ValidationStep = Annotated[str, described_by(Literal["gate", "startup", "functions", "log"])]
 Keys = Annotated[
     dict[str, str],
@@ -67,6 +68,8 @@ class SecretStatus(documents.Secret):
     """Whether the key is older than the cadence."""
     open_steps: list[ValidationStep]
     """The steps of the rotation's validation that are not done."""
+    due: Stage | None
+    """The stage of a rotation that is due: the next key is set, or the deadline of the previous key has passed."""
 
 
 class Status(TypedDict):
@@ -79,13 +82,15 @@ class Status(TypedDict):
     """The report of the check, with the findings from the operations log."""
 
 
-class PlannedStep(TypedDict):
-    """One step of a planned rotation."""
+class Step(TypedDict):
+    """One step for an operator."""
 
     text: str
     """What to do, in words."""
+    done: bool
+    """Whether the program can see that it is done."""
     command: str | None
-    """The command for this step, if there is one."""
+    """The commands for this step, one a line, if there are any."""
 
 
 class RotationPlan(TypedDict):
@@ -94,7 +99,9 @@ class RotationPlan(TypedDict):
     kind: Literal["rotation-plan"]
     secret: str
     """The name of the secret."""
-    steps: list[PlannedStep]
+    stage: Stage | None
+    """The stage that comes next. Null for a rotation at once, without an overlap."""
+    steps: list[Step]
 
 
 class Refusal(TypedDict):
@@ -124,6 +131,15 @@ class RotationRecord(TypedDict):
     """The check before it, with fallback files off."""
 
 
+class DeliveredKey(TypedDict):
+    """A place where a key is set."""
+
+    secret: str
+    """The name of the secret."""
+    slot: Annotated[str, described_by(Literal["current", "next", "previous"])]
+    """Which key of the secret it is."""
+
+
 class RevokedKey(TypedDict):
     """The revoked key."""
 
@@ -134,19 +150,8 @@ class RevokedKey(TypedDict):
     """The environment in which it was last recorded."""
     recorded_at: Instant | None
     """When it was first recorded as rotated."""
-    delivered_as: list[str]
+    delivered_as: list[DeliveredKey]
     """The secrets that have this key in the environment of the command."""
-
-
-class Step(TypedDict):
-    """One step for an operator."""
-
-    text: str
-    """What to do, in words."""
-    done: bool
-    """Whether the program verified that it is done."""
-    command: str | None
-    """The command for this step, if this program has one."""
 
 
 class Revocation(TypedDict):

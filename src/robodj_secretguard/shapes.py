@@ -138,6 +138,10 @@ class Record:
     """Why a key was revoked."""
     fingerprint: Fingerprint | None = None
     expires_at: Instant | None = None
+    replaced: Fingerprint | None = None
+    """The previous key, which still verified when the rotation was recorded."""
+    replaced_until: Instant | None = None
+    """The deadline of that key."""
     validation: Validation | None = None
     sealed: Hash | None = None
     """The hash of the part that was closed off."""

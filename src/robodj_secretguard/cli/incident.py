@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.log import checked
+from robodj_secretguard.cli.log import checked, replaced_key
 from robodj_secretguard.cli.options import add_command, add_group, model_of, read_input, span_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
 from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
@@ -122,7 +122,11 @@ def _revocations(within: Sequence[Record], records: Sequence[Record]) -> list[St
 def _rotations(within: Sequence[Record], records: Sequence[Record]) -> list[Step]:
     """Return the rotations during the incident, and a step if one of them is still incomplete."""
     items = [
-        Step(f"Rotated {rotated.secret} ({rotated.environment}) at {iso_utc(rotated.recorded_at)}", done=True)
+        Step(
+            f"Rotated {rotated.secret} ({rotated.environment}) at {iso_utc(rotated.recorded_at)}"
+            + (f". It replaced {key}" if (key := replaced_key(rotated)) else ""),
+            done=True,
+        )
         for rotated in within
         if rotated.event is Event.ROTATED
     ]

@@ -193,14 +193,29 @@ def _show(arguments: argparse.Namespace) -> Result:
         [] if records else ["No records match."],
         document,
         stderr,
-        table=[_HEADER, *map(_row, records)] if records else (),
+        table=_table(records),
     )
+
+
+def _table(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """Return a header and a row for each record. The last column is for replaced keys, if there are any."""
+    replaced = [replaced_key(record) for record in records]
+    rows = [_HEADER, *map(_row, records)] if records else []
+    if not any(replaced):
+        return rows
+    return [(*row, key or "-") for row, key in zip(rows, ["REPLACED", *replaced], strict=True)]
 
 
 def _row(record: Record) -> tuple[str, ...]:
     cells = (record.event, record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
     texts = (ascii_text(cell) if cell else "-" for cell in cells)
     return (str(record.sequence), iso_utc(record.recorded_at), *texts)
+
+
+def replaced_key(record: Record) -> str:
+    """Return the key that a rotation has replaced, and its deadline; empty where there is none."""
+    until = f" until {iso_utc(record.replaced_until)}" if record.replaced_until else ""
+    return f"{record.replaced}{until}" if record.replaced else ""
 
 
 def _verify(arguments: argparse.Namespace) -> Result:

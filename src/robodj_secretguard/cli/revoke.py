@@ -154,8 +154,9 @@ def _document(
 def _described(key: Record, known: kinds.RevokedKey) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded at {known['recorded_at']}" if known["recorded_at"] else "no rotation recorded"
-    here = ", ".join(known["delivered_as"])
-    use = f"This key is in use here as {here}: no service starts on it." if here else "This key is not set here."
+    named = (each["secret"] + f" ({each['slot']})" * (each["slot"] != "current") for each in known["delivered_as"])
+    here = ", ".join(named)
+    use = f"This key is in use here as {here}: no service starts with it." if here else "This key is not set here."
     return f"{key.fingerprint} ({of_whom}; {since}). {use}"
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.checks import Problem, State
+from robodj_secretguard.checks import Problem
 from robodj_secretguard.cli.log import loaded, prepared, recorded_line, recorded_log, with_recorded
 from robodj_secretguard.cli.options import (
     OperationsLog,
@@ -20,30 +19,32 @@ from robodj_secretguard.cli.options import (
     opened_input,
     policy_of,
 )
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail, is_terminal
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, is_terminal
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.generator import generate
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.key_files import write_keys
+from robodj_secretguard.lifecycle.planning import PLACEHOLDERS, Plan
+from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
-    PLACEHOLDERS,
+    boxes,
     compared,
     completion,
     draft_rotation,
     judge,
-    plan,
+    other_key_replaced,
     started_on,
 )
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.shapes import Event, Proof
-from robodj_secretguard.sources import Environment, are_files_off, shown_path
-from robodj_secretguard.texts import COMMAND_INDENT, count, option
+from robodj_secretguard.sources import REVOKED_FILE, Environment, are_files_off, iso_utc, shown_path
+from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, command, count, option
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.shapes import Record
+    from robodj_secretguard.sources import NamedBy
 
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"
@@ -132,9 +134,15 @@ def add(commands: Commands) -> None:
         "plan",
         _plan,
         options=("--environment", "--operator", *shared),
-        own={"name": {"metavar": "NAME", "help": "the secret, such as secret.key"}},
-        description="Print the next commands of a rotation.",
-        examples=("rotate plan secret.key", "rotate plan secret.key --environment prod"),
+        own={
+            "name": {"metavar": "NAME", "help": "the secret, such as secret.key"},
+            "--emergency": {
+                "action": "store_true",
+                "help": "others may know the current key: replace it at once, without an overlap, and revoke it",
+            },
+        },
+        description="Print the steps of a rotation. Steps that the program can see are marked as done.",
+        examples=("rotate plan secret.key --environment prod", "rotate plan secret.key --emergency"),
         statuses={"0": "printed", "2": "usage error"},
     )
 
@@ -225,11 +233,31 @@ def _record(arguments: argparse.Namespace) -> Result:
         fail(f"nothing was recorded: {where.name}: {error}")
     events = [record.as_dict() for record in appended]
     lines = [*_lines(appended, (*log_options, *options))]
+    lines += filter(None, [other_key_replaced(record, records) for record in appended])
+    listed, unlisted = _list_replaced(appended, *directory_of(arguments, model))
+    lines += listed
     lines += [f"Did not record {name}: its key has not changed." for name in unchanged]
     if arguments.environment not in comparison:
         lines.append(f"There was no earlier record of the environment {arguments.environment}.")
     document = _document(report, comparison, unchanged=unchanged, records=events)
-    return Result(EXIT_CLEAN, [*lines, compared_line, MODEL], lambda: document, events=events)
+    status = EXIT_USAGE if unlisted else EXIT_CLEAN
+    return Result(status, [*lines, compared_line, MODEL], lambda: document, unlisted, events=events)
+
+
+def _list_replaced(records: Iterable[Record], directory: str, named_by: NamedBy | None) -> tuple[list[str], list[str]]:
+    """Add each previous key with its deadline to the revocation list, and return lines for stdout and stderr."""
+    the_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
+    listed, unlisted = list[str](), list[str]()
+    for record in records:
+        if record.replaced:
+            entry = entry_of(record)
+            try:
+                add_to_list(directory, record, now=record.recorded_at)
+                listed.append(f"{entry} is on {the_list}. Commit the list, and deploy it with every service.")
+            except FileError as error:
+                why = f"the rotation is recorded, but {the_list} was not changed: {error}"
+                unlisted.append(f"{PROGRAM}: {why}; add this line to it: {entry}")
+    return listed, unlisted
 
 
 def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) -> dict[str, Proof]:
@@ -305,6 +333,8 @@ def _lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:
         if record.validation:
             done = ", ".join(f"{name} {step}" for name, step in record.as_dict()["validation"].items())
             yield f"  validation: {done}"
+        if record.replaced and record.replaced_until:
+            yield f"  replaced: {record.replaced}, which verifies until {iso_utc(record.replaced_until)}"
         if record.open_steps:
             yield f"INCOMPLETE: when the remaining steps are done ({', '.join(record.open_steps)}), run:"
             yield f"{COMMAND_INDENT}{completion(record, options)}"
@@ -320,30 +350,34 @@ def _plan(arguments: argparse.Namespace) -> Result:
     policy = policy_of(model, arguments.name)
     report = judged(arguments, model)
     recorded = recorded_log(arguments, model)
-    status = next((each for each in report.secrets if each.secret == policy.name), None)
-    steps = plan(
+    options, log_options = given(arguments, "config_dir", "model"), given(arguments, "operations_log")
+    plan = Plan(
         policy,
+        report,
         recorded.records,
-        now=datetime.now(UTC),
-        delivered=status.fingerprint if status else None,
-        refused=not report.ok and status is not None and status.state is not State.MISSING,
         environment=arguments.environment,
         who=(*option("--operator", arguments.operator or "YOUR-NAME"), *given(arguments, "ticket")),
-        options=given(arguments, "config_dir", "model"),
-        log_options=given(arguments, "operations_log"),
+        options=options,
+        log_options=log_options,
+        is_emergency=arguments.emergency,
     )
+    steps, stage = plan.steps(), plan.stage
     commands = " ".join(step.command for step in steps if step.command).split()
     words = [each for each in PLACEHOLDERS if each in commands]
+    emergency = command("rotate", "plan", policy.name, "--emergency", *log_options, *options)
+    first = next((number for number, step in enumerate(steps, start=1) if not step.done), len(steps))
     lines = [
         f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
         f"Replace these words with your own values: {', '.join(words)}.",
+        *([f"If others may know the current key, do this instead: {emergency}"] if stage else []),
+        f"Continue with step {first}.",
         "",
+        *boxes(steps, numbered=True),
     ]
-    for number, (text, command) in enumerate(steps, start=1):
-        lines += [f"{number}. {text}", *([f"{COMMAND_INDENT}{command}"] if command else [])]
     document: kinds.RotationPlan = {
         "kind": "rotation-plan",
         "secret": policy.name,
+        "stage": stage,
         "steps": [step.as_dict() for step in steps],
     }
     return Result(EXIT_CLEAN, [*lines, "", MODEL], lambda: document, recorded.complaint)

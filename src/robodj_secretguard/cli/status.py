@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import Check, Severity
 from robodj_secretguard.cli.log import checked
@@ -18,7 +18,7 @@ from robodj_secretguard.cli.output import (
     status_rows,
     tally,
 )
-from robodj_secretguard.lifecycle.rotation import rotations
+from robodj_secretguard.lifecycle.rotation import rotations, stage_due
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import count
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.shapes import Record
+
+
+_PROMOTE: Final = "promote the next key"
 
 
 def add(commands: Commands) -> None:
@@ -54,14 +57,16 @@ def _status(arguments: argparse.Namespace) -> Result:
     report, recorded = checked(arguments, model_of(arguments))
     statuses = [_status_of(status, report, recorded.records) for status in report.secrets]
     late = {each["secret"]: why for each in statuses if (why := _to_do(each))}
-    failed = recorded.defects or not passes(arguments, report) or (arguments.strict and late)
+    # The time for a promotion is the operator's choice.
+    too_late = any(why != _PROMOTE for why in late.values())
+    failed = recorded.defects or not passes(arguments, report) or (arguments.strict and too_late)
     verdict = f"Secret status{' FAILED' if failed else ''}: {tally(report)}"
     if recorded.defects:
         verdict += f"; the operations log {'cannot be read' if recorded.unreadable else 'does not verify'}"
     if late:
         verdict += f"; to do: {', '.join(f'{secret} ({why})' for secret, why in late.items())}"
     lines = [
-        *(line for each in statuses for line in (*_details(each), "")),
+        *(line for each in statuses for line in (*_details(each, iso_utc(report.checked_at)), "")),
         *(finding.text for finding in report.findings),
         *[""] * bool(report.findings),
         MODEL,
@@ -106,17 +111,23 @@ def _status_of(status: SecretStatus, report: Report, records: Iterable[Record]) 
         "age_days": None if age is None else age.days,
         "overdue": age is not None and age > timedelta(days=status.rotation_days),
         "open_steps": list(of_this_key[-1].open_steps) if of_this_key else [],
+        "due": stage_due(status, report.checked_at),
     }
 
 
 def _to_do(status: kinds.SecretStatus) -> str:
     """Return why the rotation of a secret is not up to date; empty where it is."""
-    if not status["rotated_at"]:
-        return "rotation not recorded"
-    return "rotation overdue" if status["overdue"] else "rotation incomplete" if status["open_steps"] else ""
+    why = {
+        "rotation not recorded": not status["rotated_at"],
+        "rotation overdue": status["overdue"],
+        "rotation incomplete": status["open_steps"] and not status["overdue"],
+        _PROMOTE: status["due"] == "promote",
+        "retire the previous key": status["due"] == "retire",
+    }
+    return " and ".join(each for each, holds in why.items() if holds)
 
 
-def _details(status: kinds.SecretStatus) -> list[str]:
+def _details(status: kinds.SecretStatus, now: str) -> list[str]:
     """Return the lines about a secret below the table."""
     cadence = count(status["rotation_days"], "day")
     lines = [
@@ -127,8 +138,14 @@ def _details(status: kinds.SecretStatus) -> list[str]:
         f"  expires      {status['expires_at'] or 'no expiry marker'}",
         f"  owner        {status['owner']} (backup: {status['backup_owner']})",
     ]
+    if status["previous_fingerprint"]:
+        deadline = status["previous_until"]
+        until = f" until {deadline}{': PASSED' if deadline <= now else ''}" if deadline else ""
+        lines.insert(2, f"  previous     {status['previous_fingerprint']}{until}")
+    if status["next_fingerprint"]:
+        lines.insert(2, f"  next         {status['next_fingerprint']}")
     if status["open_steps"]:
-        lines.insert(3, f"  INCOMPLETE   not done: {', '.join(status['open_steps'])}")
+        lines.insert(-3, f"  INCOMPLETE   not done: {', '.join(status['open_steps'])}")
     return lines
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from robodj_secretguard import kinds
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report
+    from robodj_secretguard.sources import RevocationStatus
 
 HEADER: Final = """\
 # RoboDJ's revocation list (policy section 4). Guarded services do not start with a key whose fingerprint is here.
@@ -57,7 +58,8 @@ def draft_revocation(
     The secret comes from the log; otherwise from `name`; otherwise from the check's report.
     """
     rotated = [*_rotated(fingerprint, records)]
-    secret = rotated[-1].secret if rotated else name or next(iter(_delivered_as(fingerprint, report)), None)
+    here = [each["secret"] for each in _delivered_as(fingerprint, report)]
+    secret = rotated[-1].secret if rotated else name or next(iter(here), None)
     return draft(
         Event.REVOKED,
         secret=secret,
@@ -84,17 +86,44 @@ def _rotated(fingerprint: str | None, records: Iterable[Record]) -> Iterator[Rec
     return (record for record in records if record.fingerprint == fingerprint and record.event in ROTATIONS)
 
 
-def _delivered_as(fingerprint: str | None, report: Report) -> list[str]:
-    return [status.secret for status in report.secrets if status.fingerprint == fingerprint]
+def _delivered_as(fingerprint: str | None, report: Report) -> list[kinds.DeliveredKey]:
+    delivered: list[kinds.DeliveredKey] = []
+    for status in report.secrets:
+        slots = {
+            "current": status.fingerprint,
+            "next": status.next_fingerprint,
+            "previous": status.previous_fingerprint,
+        }
+        delivered += [{"secret": status.secret, "slot": slot} for slot, key in slots.items() if key == fingerprint]
+    return delivered
+
+
+def _revocation(record: Record) -> tuple[str | None, datetime | None]:
+    """Return the key that a record revokes, and the instant from which it is revoked."""
+    return (record.replaced, record.replaced_until) if record.replaced else (record.fingerprint, None)
+
+
+def entry_of(record: Record) -> str:
+    """Return the entry in the revocation list for a revocation, or for the key that a rotation has replaced."""
+    fingerprint, begin = _revocation(record)
+    return f"{fingerprint}@{iso_utc(begin)}" if begin else f"{fingerprint}"
+
+
+def is_listed(record: Record, listed: RevocationStatus) -> bool:
+    """Return whether the list has the entry of a record. An earlier instant is enough, but only for a dated entry."""
+    fingerprint, begin = _revocation(record)
+    found = listed.begin(fingerprint or "")
+    return found is not None and (fingerprint in listed.fingerprints if begin is None else found <= begin)
 
 
 def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
-    """Add a revoked key to the list in a config directory, and return whether the entry is new.
+    """Add the entry of a record to the list in a config directory, and return whether the entry is new.
 
     Git or a deployment may replace the file at the same time. `FileError` says why it cannot be read or written.
     """
     path = os.path.join(directory, within_config_dir(REVOKED_FILE))
-    entry = f"# {iso_utc(now)} {key.subject}: {key.reason}\n{key.fingerprint}\n".encode()
+    why = key.reason or f"replaced by {key.fingerprint}"
+    entry = f"# {iso_utc(now)} {key.subject}: {why}\n{entry_of(key)}\n".encode()
     waits = 0
     try:
         for _ in range(_MOST_ATTEMPTS):
@@ -118,7 +147,7 @@ def _append(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool
             if not content and not is_made and not may_be_empty:
                 return None
             text = text_of(content)
-            is_new = key.fingerprint not in revocation_list([text]).fingerprints
+            is_new = not is_listed(key, revocation_list([text]))
             gap = HEADER.encode() if not content else b"" if content.endswith(b"\n") else b"\n"
             addition = gap + entry if is_new else b""
             if len(content) + len(addition) >= MAX_LIST_BYTES:
@@ -163,7 +192,9 @@ def steps(
     )
     name = key.secret or "NAME"
     generate = command("generate", name, *options)
-    plan = command("rotate", "plan", name, *log_options, *options)
+    plan = command("rotate", "plan", name, "--emergency", *log_options, *options)
+    slots = [each["slot"] for each in _delivered_as(key.fingerprint, report) if each["secret"] == key.secret]
+    unset = " Unset the variable of this key: it is the {} key here." if slots and slots[0] != "current" else ""
     return [
         Step("Stop every service that runs on this key. A revocation does not stop a running service."),
         Step(
@@ -171,7 +202,7 @@ def steps(
             done=replaced,
             command=f"{generate} | {MANAGER}",
         ),
-        Step("Disable the old version in the secret manager."),
+        Step(f"Disable the old version in the secret manager.{unset.format(*slots)}"),
         Step(
             "Set the new key, restart the services and record the rotation: follow this plan from step 3.",
             done=is_replaced(key, records),

@@ -1,31 +1,30 @@
-"""A rotation: its steps, the rules for its record, and its validation (policy sections 1 to 3)."""
+"""A rotation: its stages, the rules for its record, and its validation (policy section 3)."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from robodj_secretguard.checks import Problem, State
 from robodj_secretguard.emit import PASSED_EVENT
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.shapes import Event, Proof, Record, Validation, draft
 from robodj_secretguard.sources import iso_utc
-from robodj_secretguard.texts import COMMAND_INDENT, MANAGER, command, count, option
+from robodj_secretguard.texts import COMMAND_INDENT, command, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from robodj_secretguard import kinds
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import SecretStatus
 
 NO_ENVIRONMENT: Final = "no environment"  # for a record without one; no environment has this name
-PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")
-"""The words in the commands of a plan that the operator replaces."""
 ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE)
+Stage: TypeAlias = Literal["next", "promote", "retire"]
+"""A stage of a rotation with an overlap: the next key is set, it becomes current, and the previous key is removed."""
 
 _INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
 _FROM_BEST: Final = (Proof.VERIFIED, Proof.ATTESTED, Proof.NOT_DONE)
@@ -36,22 +35,11 @@ class Step(NamedTuple):
 
     text: str
     done: bool = False  # whether the program can see that it is done
-    command: str | None = None  # its command, if any
+    command: str | None = None  # its commands, if any, one a line
 
     def as_dict(self) -> kinds.Step:
         """Return it in the plain types of JSON."""
         return {"text": self.text, "done": self.done, "command": self.command}
-
-
-class PlannedStep(NamedTuple):
-    """One step of a planned rotation, and its command, if any."""
-
-    text: str
-    command: str | None = None
-
-    def as_dict(self) -> kinds.PlannedStep:
-        """Return it in the plain types of JSON."""
-        return {"text": self.text, "command": self.command}
 
 
 def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
@@ -59,7 +47,7 @@ def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
     lines = []
     for number, step in enumerate(steps, start=1):
         lines.append(f"{f'{number}.' if numbered else '-'} [{'x' if step.done else ' '}] {step.text}")
-        lines += [f"{COMMAND_INDENT}  {step.command}"] if step.command else []
+        lines += [f"{COMMAND_INDENT}  {line}" for line in (step.command or "").splitlines()]
     return lines
 
 
@@ -91,7 +79,7 @@ def before_key(
 
     The default environment is that of this key's records, otherwise the only one. `UsageError` says there are several.
     """
-    own = _environments(fingerprint, secret, records)
+    own = recorded_environments(fingerprint, secret, records)
     candidates = rotations(records, secret, environment or (own[-1] if own else None))
     if len({record.environment for record in candidates}) > 1:
         msg = f"several environments have records of {secret}; pass --environment ({recorded_keys(records, secret)})"
@@ -99,7 +87,7 @@ def before_key(
     return next((record for record in reversed(candidates) if record.fingerprint != fingerprint), None)
 
 
-def _environments(fingerprint: str | None, secret: str, records: Iterable[Record]) -> list[str | None]:
+def recorded_environments(fingerprint: str | None, secret: str, records: Iterable[Record]) -> list[str | None]:
     """Return the environment of each recorded rotation to a key, in order."""
     return [record.environment for record in rotations(records, secret) if record.fingerprint == fingerprint]
 
@@ -116,6 +104,24 @@ def is_replaced(key: Record, records: Sequence[Record]) -> bool:
     )
 
 
+def stage_of(status: SecretStatus) -> Stage:
+    """Return the stage of a secret's rotation, by the keys that are set here."""
+    if status.next_fingerprint not in {None, status.fingerprint}:
+        return "promote"
+    return "next" if status.previous_fingerprint in {None, status.fingerprint} else "retire"
+
+
+def has_overlap(status: SecretStatus, now: datetime) -> bool:
+    """Return whether a previous key is set here, and its deadline has not passed."""
+    return bool(status.previous_fingerprint and status.previous_until and now < status.previous_until)
+
+
+def stage_due(status: SecretStatus, now: datetime) -> Stage | None:
+    """Return the stage that is due; `None` where no rotation has begun, and until the deadline of a previous key."""
+    stage = stage_of(status)
+    return None if stage == "next" or has_overlap(status, now) else stage
+
+
 def compared(records: Iterable[Record]) -> dict[str, int]:
     """Return the number of records with a key for each environment."""
     counts = Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint)
@@ -124,12 +130,15 @@ def compared(records: Iterable[Record]) -> dict[str, int]:
 
 def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who: Any) -> Record:
     """Return the draft of the rotation to a secret's current key, which has passed the gate."""
+    replaced = None if status.previous_fingerprint == status.fingerprint else status.previous_fingerprint
     return draft(
         **_validated(startup, functions),
         secret=status.secret,
         owner=status.owner,
         fingerprint=status.fingerprint,
         expires_at=status.expires_at,
+        replaced=replaced,
+        replaced_until=status.previous_until if replaced else None,
         **who,
     )
 
@@ -205,7 +214,20 @@ def _completed(new: Record, earlier: Record) -> Record:
     validations = [each.validation for each in (new, earlier) if each.validation]
     startup = min((each.startup for each in validations), key=_FROM_BEST.index)
     functions = min((each.functions for each in validations), key=_FROM_BEST.index)
-    return replace(new, **_validated(startup, functions))
+    last = new if new.replaced else earlier  # the previous key may have been removed meanwhile
+    return replace(new, **_validated(startup, functions), replaced=last.replaced, replaced_until=last.replaced_until)
+
+
+def other_key_replaced(new: Record, records: Iterable[Record]) -> str | None:
+    """Return the warning about a rotation whose previous key is not the last other key of the environment, if so."""
+    here = rotations(records, new.secret, new.environment)
+    last = next((each for each in reversed(here) if each.fingerprint != new.fingerprint), None)
+    if new.replaced is None or last is None or new.replaced == last.fingerprint:
+        return None
+    return (
+        f"WARNING: the previous key of {new.secret} is {new.replaced}, but the last other key that is recorded in"
+        f" {new.environment} is {last.fingerprint}. Compare it with the secret manager."
+    )
 
 
 def completion(record: Record, options: Iterable[str]) -> str:
@@ -231,71 +253,3 @@ def started_on(lines: Iterable[bytes], keys: Mapping[str, str]) -> set[str]:
     }
     objects = [each for line in lines if event in line for each in _INNERMOST.findall(line)]
     return {secret for secret, of_one in patterns.items() for each in objects if all(p.search(each) for p in of_one)}
-
-
-def plan(
-    policy: SecretPolicy,
-    records: Sequence[Record],
-    *,
-    now: datetime,
-    delivered: str | None,
-    refused: bool,
-    environment: str | None,
-    who: Sequence[str],
-    options: Sequence[str],
-    log_options: Sequence[str],
-) -> list[PlannedStep]:
-    """Return the steps of a secret's rotation.
-
-    `delivered` is the fingerprint of the current key, if it is set here and valid. `refused` is whether a value is set
-    here and the check fails.
-    `who` are the options for the operator and the ticket. `log_options` are for commands that use the log, `options`
-    for every command.
-    """
-    own = _environments(delivered, policy.name, records)
-    environment = environment or next(reversed(own), None) or "ENVIRONMENT"
-    if own and environment not in own:
-        delivered = None
-    here = rotations(records, policy.name, environment)
-    attested = ("--attest", "startup", "--attest", "functions")
-    record = command(
-        *("rotate", "record", policy.name, "--environment", environment), *who, *attested, *log_options, *options
-    )
-    in_force = [each for each in here if delivered and each.fingerprint == delivered]
-    if in_force and in_force[-1] is here[-1]:
-        since = iso_utc(in_force[0].recorded_at)
-        first = PlannedStep(f"The current key is already recorded ({delivered}, since {since}). Continue.")
-    elif refused:
-        first = PlannedStep("The current key fails the check, so it cannot be recorded. Go to step 2.")
-    else:
-        text = f"Record the current key, where {policy.variable} is set. Only a recorded key can be revoked by name:"
-        first = PlannedStep(text, record)
-    old = here[-1] if here and delivered in {None, here[-1].fingerprint} else None
-    which_old = f" ({old.fingerprint}, recorded at {iso_utc(old.recorded_at)})" if old else ""
-    revocable = delivered or (old.fingerprint if old else None)
-    key = ("--fingerprint", revocable) if revocable else (policy.name, "--last-recorded")
-    return [
-        first,
-        PlannedStep(
-            f"Generate a new key for {environment} alone, and store it in the secret manager as a new version. Skip"
-            " this if the manager already has a newer key:",
-            f"{command('generate', policy.name, *options)} | {MANAGER}",
-        ),
-        PlannedStep(f"Set {policy.variable} in {environment} to the new key from the secret manager."),
-        PlannedStep(
-            f"Set the expiry marker ({count(policy.cadence.days, 'day')} from now), here and in the settings of the"
-            " deployment:",
-            f"{policy.expiry_variable}={iso_utc(now + policy.cadence)}",
-        ),
-        PlannedStep("Run the check there:", command("check", "--require-env-only", *options)),
-        PlannedStep("Restart the services. Make sure that each startup check passes."),
-        PlannedStep("Test the functions that depend on authentication or encryption."),
-        PlannedStep(
-            f"Record the rotation in {environment}. Leave out --attest for a step that you did not do:", record
-        ),
-        PlannedStep(f"If the test passed, disable the old version in the secret manager{which_old}."),
-        PlannedStep(
-            "Only if others may know the old key, revoke it (add --yes to do it):",
-            command("revoke", *key, "--reason", "WHY", *who, *log_options, *options),
-        ),
-    ]

@@ -1,39 +1,57 @@
-"""Findings from the operations log: unlisted revocations and superseded keys (policy sections 3 and 4)."""
+"""Findings from the operations log: unlisted keys, and superseded ones (policy sections 3 and 4)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import Check, Problem, Severity
+from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.report import Finding, finding
-from robodj_secretguard.sources import REVOKED_FILE, iso_utc, set_current
+from robodj_secretguard.sources import REVOKED_FILE, RevocationStatus, iso_utc, set_current
 from robodj_secretguard.texts import command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.shapes import Record
 
+_NO_LIST: Final = RevocationStatus((), frozenset())
+
 
 def recorded_findings(
     report: Report, records: Sequence[Record], policies: Sequence[SecretPolicy], options: Sequence[str]
 ) -> Iterator[Finding]:
-    """Yield a finding for revocations that are not on the list, and for each key that came back."""
-    listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
-    unlisted = [each for each in revoked(records) if each is not None and each not in listed]
-    if unlisted:
-        more = f" (and {len(unlisted) - 1} more)" if len(unlisted) > 1 else ""
-        message = f"{unlisted[0]} is recorded as revoked, but is not on the revocation list{more}"
-        words = ("--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
-        remedy = f"run {command('revoke', *words)} (it adds the fingerprint again)"
-        yield finding(policies, Check.REVOCATION_LIST, Problem(message, remedy, f"file:{REVOKED_FILE}"))
+    """Yield a finding for keys that are not on the list, and for each key that came back."""
+    listed = report.revocation_list or _NO_LIST
+    for problem in _unlisted(listed, records, options):
+        yield finding(policies, Check.REVOCATION_LIST, problem)
     by_name = {policy.name: policy for policy in policies}
     for status in report.secrets:
         yield from _superseded(by_name[status.secret], status, records, report.checked_at)
+
+
+def _unlisted(listed: RevocationStatus, records: Sequence[Record], options: Sequence[str]) -> Iterator[Problem]:
+    """Yield the problem of recorded revocations that are not listed, and that of replaced keys."""
+    source = f"file:{REVOKED_FILE}"
+    unlisted = [each for each in revoked(records) if each is not None and each not in listed.fingerprints]
+    if unlisted:
+        message = f"{unlisted[0]} is recorded as revoked, but is not on the revocation list{_more(unlisted)}"
+        words = ("--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
+        yield Problem(message, f"run {command('revoke', *words)} (it adds the fingerprint again)", source)
+    entries = dict.fromkeys(entry_of(each) for each in records if each.replaced and not is_listed(each, listed))
+    if entries:
+        first = next(iter(entries))
+        message = f"{first.partition('@')[0]} was replaced, but is not on the revocation list{_more(entries)}"
+        remedy = f"add the line {first} to the revocation list, and deploy it"
+        yield Problem(message, remedy, source, Severity.WARNING)
+
+
+def _more(entries: Collection[str]) -> str:
+    return f" (and {len(entries) - 1} more)" if len(entries) > 1 else ""
 
 
 def _superseded(
@@ -45,15 +63,23 @@ def _superseded(
     if status.fingerprint is None or not own:
         return
     environment = of_this_secret[own[-1]].environment
-    after = of_this_secret[own[-1] + 1 :]
-    later = next((record for record in after if record.environment == environment), None)
-    if later is None:
+    after = [record for record in of_this_secret[own[-1] + 1 :] if record.environment == environment]
+    if not after:
         return
+    later, latest = after[0], after[-1].fingerprint
+    (coming, previous, _), variable = policy.slot_variables, policy.variable
     until = later.recorded_at + policy.overlap
-    message = f"{policy.variable} is an old key; a later one was recorded at {iso_utc(later.recorded_at)}"
+    if later.replaced == status.fingerprint and later.replaced_until:
+        until = later.replaced_until
+    message = f"{variable} is an old key; a later one was recorded at {iso_utc(later.recorded_at)}"
     severity = Severity.WARNING
     remedy = f"{set_current(policy)}, then restart"
-    if now <= until:
+    if latest == status.previous_fingerprint:
+        message = f"{variable} is an old key and {previous} the latest; are the two swapped?"
+        remedy = "set both to their own values from the secret manager, then restart"
+    elif now <= until:
         severity = Severity.NOTE
         remedy += f" before {iso_utc(until)}; after that, this is a warning"
+    if latest == status.next_fingerprint:
+        message = f"{variable} is an old key; the latest one is in {coming}"
     yield finding((), Check.SUPERSEDED, Problem(message, remedy, status.source, severity), policy)
