@@ -25,9 +25,9 @@ COMMON_BASE: Final = "SecretGuardError"
 LIMITS: Final = {
     "modules of a start": 15,
     "statements of a start": 1890,
-    "statements": 6140,
-    "lines": 12210,
-    "record types": 36,
+    "statements": 6325,
+    "lines": 12490,
+    "record types": 35,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

@@ -76,7 +76,8 @@ def generate(stored_as: str, environment: str = "ENVIRONMENT") -> tuple[str, str
     """Return the step that makes the new key."""
     text = f"Generate a new key for {environment} alone, and store it in the secret manager as {stored_as}."
     skip = " Skip this if the manager already has a newer key:"
-    return text + skip, f"{PROGRAM} generate {NAME} --model m:C | YOUR-SECRET-MANAGER"
+    option = " --next" if stored_as == f"{V1}_NEXT" else ""
+    return text + skip, f"{PROGRAM} generate {NAME}{option} --model m:C | YOUR-SECRET-MANAGER"
 
 
 def re_encrypt(key: str) -> tuple[str, None]:

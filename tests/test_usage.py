@@ -12,7 +12,10 @@ from robodj_secretguard.errors import SecretGuardError, UsageError
 
 COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, incident, scan, explain)"
 OF_CHECK = "--help, --require-env-only, --config-dir, --model, --strict, --format, --operations-log, --color"
-OF_PLAN = "--help, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format, --color"
+OF_PLAN = (
+    "--help, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format, --color,"
+    " --emergency"
+)
 SEE = "see robodj-secretguard"
 TYPED = "Zq9"
 """A part of the input, which is a part of no known word."""

@@ -67,7 +67,8 @@ class Plan:
         attested = ("--attest", "startup", "--attest", "functions")
         of_record = ("rotate", "record", policy.name, "--environment", self._environment)
         self._record = command(*of_record, *who, *attested, *log_options, *options)
-        self._generate = f"{command('generate', policy.name, *options)} | {MANAGER}"
+        slot = ("--next",) if self.stage else ()
+        self._generate = f"{command('generate', policy.name, *slot, *options)} | {MANAGER}"
         self._check = command("check", "--require-env-only", *options)
         current = self._status.fingerprint if self._status else None
         self._is_promoted = self.stage == "retire"
