@@ -1,0 +1,31 @@
+"""FastAPI: a dependency that verifies an API key."""
+
+# Without postponed annotations: FastAPI cannot resolve them on an instance.
+from fastapi import HTTPException, Request
+from fastapi.security import APIKeyHeader
+
+from robodj_secretguard.keyring import Key, Keyring
+
+
+class ApiKey(APIKeyHeader):
+    """Require one of the accepted keys of a ring in a header.
+
+    Write `key: Annotated[Key, Depends(ApiKey(ring))]`: the key that matched, with its `role` and `kid`. Otherwise the
+    response is 401. OpenAPI shows the header. It reads the ring in each request. So the previous key is refused after
+    its deadline.
+
+    Args:
+        ring: the keys.
+        header: the name of the header.
+    """
+
+    def __init__(self, ring: Keyring, header: str = "X-API-Key") -> None:
+        super().__init__(name=header, scheme_name=header)  # by default, all instances would be one in OpenAPI
+        self._ring = ring
+
+    async def __call__(self, request: Request) -> Key:  # type: ignore[override]  # not the presented text
+        """Return the accepted key that the request presents."""
+        key = self._ring.verify(request.headers.get(self.model.name))
+        if key is None:
+            raise HTTPException(401, "Not authenticated", {"WWW-Authenticate": "APIKey"})
+        return key

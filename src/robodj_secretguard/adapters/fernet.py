@@ -1,0 +1,70 @@
+"""Fernet of `cryptography`: encrypt values, and read them after a rotation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from robodj_secretguard.sealed import contain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from robodj_secretguard.keyring import Key, Keyring
+
+
+class RingFernet:
+    """Encrypt with the current key of a ring, and decrypt with each accepted one.
+
+    It reads the ring in each operation. So the previous key decrypts nothing from outside after its deadline.
+
+    For data at rest, store `kid` beside the token, and pass it to `decrypt`. Then a previous key also works after its
+    deadline, as long as it is delivered. Encrypt the data again before the key is taken away.
+
+    Args:
+        ring: keys that Fernet accepts: those of `ring.derive(b"...")`.
+
+    Raises:
+        ValueError: the keys are no Fernet keys. Those of the shipped secrets are none.
+    """
+
+    def __init__(self, ring: Keyring) -> None:
+        self._ring = ring
+        _fernet(ring.accepted())
+
+    @property
+    def kid(self) -> str:
+        """The id of the key that encrypts now."""
+        return self._ring.current.kid
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Encrypt data with the current key."""
+        return _fernet([self._ring.current]).encrypt(data)
+
+    def decrypt(self, token: bytes | str, ttl: int | None = None, *, kid: str | None = None) -> bytes:
+        """Decrypt a token.
+
+        Args:
+            token: what `encrypt` returned.
+            ttl: the largest age of the token, in seconds; `None` for any.
+            kid: for data at rest, the id of its key. `None` for what comes from outside, such as a cookie.
+
+        Raises:
+            cryptography.fernet.InvalidToken: no accepted key made the token, or not the key with this id. Or the token
+                is older than `ttl`.
+        """
+        key = self._ring.find(kid)
+        keys = self._ring.accepted() if kid is None else [key] if key else []
+        if not keys or (isinstance(token, str) and not token.isascii()):  # Fernet raises a ValueError
+            raise InvalidToken
+        return _fernet(keys).decrypt(token, ttl)
+
+
+def _fernet(keys: Iterable[Key]) -> MultiFernet:
+    """Return what encrypts with the first key, and decrypts with each of them."""
+    made = contain(lambda: MultiFernet([Fernet(key.value.get_secret_value()) for key in keys]))
+    if isinstance(made, BaseException):  # the frames of Fernet have a key
+        msg = 'the keys of the ring are no Fernet keys: pass ring.derive(b"...") with the name of the purpose'
+        raise ValueError(msg)  # noqa: TRY004 - the values are wrong, not a type
+    return made

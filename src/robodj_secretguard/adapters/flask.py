@@ -1,0 +1,42 @@
+"""Flask: the keys of the session cookie, from version 3.1.1."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from flask.sessions import SecureCookieSessionInterface
+
+from robodj_secretguard.adapters.live import FallbackKeys, masked
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from robodj_secretguard.keyring import Keyring
+
+
+def sign_sessions(app: Flask, ring: Keyring) -> None:
+    """Sign the sessions of an app with the current key, and accept those of the other accepted keys.
+
+    It sets `app.secret_key` and `app.config["SECRET_KEY_FALLBACKS"]`. Flask reads both in each request. So the previous
+    key verifies nothing after its deadline, also in a process that is running.
+
+    Args:
+        app: the app. Its other settings stay as they are.
+        ring: the keys. A derived ring keeps the secret itself out of `app.config`, which every extension can read.
+
+    Raises:
+        RuntimeError: this version of Flask signs with a fallback key, or does not read them: it is before 3.1.1.
+    """
+    if not _signs_with_current():
+        msg = "Flask before 3.1.1 signs sessions with a fallback key; install Flask 3.1.1 or later"
+        raise RuntimeError(msg)
+    app.secret_key = masked(ring.current)
+    app.config["SECRET_KEY_FALLBACKS"] = FallbackKeys(ring)
+
+
+def _signs_with_current() -> bool:
+    """Check the order of the keys: a version number does not tell whether a distribution has patched Flask."""
+    app: Any = SimpleNamespace(secret_key="current", config={"SECRET_KEY_FALLBACKS": ["other"]})  # noqa: S106 - no key
+    serializer = SecureCookieSessionInterface().get_signing_serializer(app)
+    return serializer is not None and serializer.secret_keys == [b"other", b"current"]

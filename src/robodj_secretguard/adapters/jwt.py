@@ -1,0 +1,91 @@
+"""PyJWT: tokens whose header names the key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import jwt
+
+if TYPE_CHECKING:
+    from robodj_secretguard.keyring import Keyring
+
+_ALGORITHMS: Final = ("HS256", "HS384", "HS512")
+
+
+class RingJWT:
+    """Sign tokens with the current key of a ring, and verify them with the accepted keys.
+
+    The header of a token has the key id, `kid`. It reads the ring in each operation. So the previous key verifies
+    nothing after its deadline.
+
+    Args:
+        ring: the keys.
+        algorithm: `HS256`, `HS384` or `HS512`. The header of a token never chooses another one. Keys of 32 random bytes
+            are for `HS256`.
+
+    Raises:
+        ValueError: another algorithm. Only these use a secret.
+    """
+
+    def __init__(self, ring: Keyring, algorithm: str = "HS256") -> None:
+        if algorithm not in _ALGORITHMS:
+            msg = f"the algorithm must be one of {', '.join(_ALGORITHMS)}"
+            raise ValueError(msg)
+        self._ring, self._algorithm = ring, algorithm
+
+    def encode(self, payload: dict[str, Any], headers: dict[str, Any] | None = None) -> str:
+        """Sign a token with the current key.
+
+        Args:
+            payload: the claims. Without `exp`, a token is valid until its key is not accepted any more.
+            headers: more headers. `alg` and `kid` are replaced.
+        """
+        key = self._ring.current
+        pinned = {**(headers or {}), "alg": self._algorithm, "kid": key.kid}  # PyJWT prefers the `alg` of the headers
+        try:
+            return jwt.encode(payload, key.value.get_secret_value(), self._algorithm, pinned)
+        except Exception as error:  # noqa: BLE001 - the frames of PyJWT have the key
+            failure = _without_frames(error)
+        raise failure
+
+    def decode(self, token: str | bytes, **options: Any) -> dict[str, Any]:
+        """Verify a token, and return its claims.
+
+        A token with a `kid` is verified with the accepted key that has this id, a token without one with each accepted
+        key.
+
+        Args:
+            token: the token: text or bytes of any content.
+            options: arguments of `jwt.decode`, by name: `audience`, `issuer`, `leeway`, `options`. The signature is
+                always verified.
+
+        Raises:
+            jwt.InvalidTokenError: the token is not valid, or no accepted key has its `kid`.
+        """
+        options["options"] = {**(options.get("options") or {}), "verify_signature": True}
+        failure: Exception = jwt.InvalidTokenError("no accepted key has the key id of the token")
+        try:
+            kid = _kid(token)
+            for key in self._ring.accepted():
+                if kid in (None, key.kid):
+                    try:
+                        return jwt.decode(token, key.value.get_secret_value(), [self._algorithm], **options)
+                    except jwt.InvalidSignatureError as error:
+                        failure = _without_frames(error)
+        except Exception as error:  # noqa: BLE001 - the frames of PyJWT have the key
+            failure = _without_frames(error)
+        raise failure
+
+
+def _kid(token: str | bytes) -> str | None:
+    """Return the key id of a token that nobody has verified."""
+    try:
+        kid: str | None = jwt.get_unverified_header(token).get("kid")
+    except (RecursionError, UnicodeError) as error:
+        raise jwt.DecodeError(type(error).__name__) from None
+    return kid
+
+
+def _without_frames(error: Exception) -> Exception:
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

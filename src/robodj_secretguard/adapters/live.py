@@ -1,0 +1,110 @@
+"""A list of the keys that only verify, read at each use, and keys whose repr is masked."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
+
+from robodj_secretguard.sealed import Sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from robodj_secretguard.keyring import Key, Keyring
+
+
+class MaskedStr(Sealed, str):
+    """A key as text for a framework that keeps it. Its repr is masked, and it is not pickled."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'**********'"
+
+
+def masked(key: Key) -> MaskedStr:
+    """Return the text of a key."""
+    return MaskedStr(key.value.get_secret_value())
+
+
+class FallbackKeys(Sealed, list[str]):
+    """The accepted keys of a ring without the current one, as a list that is read at each use.
+
+    So a framework that keeps the list follows the deadline of the previous key. The list cannot be changed or pickled,
+    its copy is the list itself, and its repr has no key. The list itself stays empty: C code that reads it without its
+    methods finds no key.
+
+    Args:
+        ring: the keys. See `SecretSettings.keyring()`.
+    """
+
+    __slots__ = ("_ring",)
+
+    def __init__(self, ring: Keyring) -> None:
+        super().__init__()
+        self._ring = ring
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._ring!r})"
+
+    def __iter__(self) -> Iterator[str]:
+        # Django makes a `map` of the list, and reads it later. So each step reads the ring.
+        position = 0
+        while position < len(keys := _keys(self)):
+            yield keys[position]
+            position += 1
+
+    def __reversed__(self) -> Iterator[str]:
+        yield from reversed(_keys(self))  # the previous key comes first
+
+    def copy(self) -> FallbackKeys:
+        """Return the list itself: a copy would not follow the deadline."""
+        return self
+
+    def index(self, value: str, start: SupportsIndex = 0, stop: SupportsIndex | None = None) -> int:
+        """Return the position of a key."""
+        keys = _keys(self)
+        positions = range(len(keys))[start:stop]
+        found = next((position for position in positions if keys[position] == value), None)
+        if found is None:
+            del value  # a traceback with locals would show it, and so would the text of the error of a list
+            msg = "the key is not in the list"
+            raise ValueError(msg)
+        return found
+
+
+def _keys(fallbacks: FallbackKeys) -> list[str]:
+    return [masked(key) for key in fallbacks._ring.accepted()[1:]]  # noqa: SLF001 - of this module
+
+
+def _read(action: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that reads the ring."""
+
+    def method(self: FallbackKeys, *arguments: object) -> Any:
+        try:
+            return action(_keys(self), *arguments)
+        finally:
+            del arguments  # a traceback with locals would show them
+
+    return method
+
+
+def _refuse(_self: FallbackKeys, *values: object, **options: object) -> NoReturn:
+    del values, options  # a traceback with locals would show them
+    msg = "the fallback keys cannot be changed: they are the keys of the ring"
+    raise TypeError(msg)
+
+
+_READING: Final = {
+    **{f"__{name}__": getattr(operator, name) for name in ("add", "contains", "getitem", "mul")},
+    **{f"__{name}__": getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    "__len__": len,
+    "__radd__": lambda keys, other: other + keys,
+    "__rmul__": operator.mul,
+    "count": operator.countOf,
+}
+_CHANGING: Final = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort")
+for _name, _action in _READING.items():
+    setattr(FallbackKeys, _name, _read(_action))
+for _name in ("__delitem__", "__iadd__", "__imul__", "__setitem__", *_CHANGING):
+    setattr(FallbackKeys, _name, _refuse)
