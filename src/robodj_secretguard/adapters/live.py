@@ -21,6 +21,9 @@ class MaskedStr(Sealed, str):
     def __repr__(self) -> str:
         return "'**********'"
 
+    def __rich_repr__(self) -> Iterator[str]:
+        yield "**********"  # rich shortens a long text before it makes its repr
+
 
 def masked(key: Key) -> MaskedStr:
     """Return the text of a key."""

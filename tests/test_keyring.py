@@ -1,0 +1,347 @@
+"""The keys of one secret at run time."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hmac
+import os
+import pickle
+import random
+import secrets
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import NOW, V1, V2, good_keys, process_environment
+from detector import leaks
+from rings import NEXT, PREVIOUS, SLOTS, UNTIL, Rotation, rotation_keys, traceback_of
+
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.errors import CheckFailedError
+from robodj_secretguard.keyring import Keyring, keyring_of
+from robodj_secretguard.material import fingerprint, last_characters
+from robodj_secretguard.models import read_of
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import Environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DERIVED = b"config v1"
+
+
+def ring_of(
+    variables: dict[str, str], *, clock: Callable[[], datetime] | None = None, started: float = 0, name: str = V1
+) -> Keyring:
+    """Return the ring of a secret that was read at `NOW`, when the monotonic clock was `started`."""
+    readings = read_of(RuntimeSecrets, Environment(variables), now=NOW)
+    (reading,) = (each for each in readings if each.variable == name)
+    return keyring_of(reading, clock, started)
+
+
+def roles(ring: Keyring) -> list[str]:
+    """Return the roles of the accepted keys."""
+    return [key.role for key in ring.accepted()]
+
+
+def kid_of(text: str) -> str:
+    """Return the key id of a key."""
+    return fingerprint(SealedStr(text)).removeprefix("sgfp1:")
+
+
+class TestAccepted:
+    """Which keys verify."""
+
+    def test_the_order(self) -> None:
+        """The current key signs. The current, the next and the previous key verify, in this order."""
+        rotation = Rotation()
+        ring = rotation.ring
+        expected = [(role, kid_of(text), text) for role, text in zip(SLOTS, rotation.values.values(), strict=True)]
+        assert [(key.role, key.kid, key.value.get_secret_value()) for key in ring.accepted()] == expected
+        assert rotation.values == {role: rotation.variables[variable] for role, variable in SLOTS.items()}
+        assert ring.current == ring.accepted()[0]
+
+    def test_a_secret_without_slots(self) -> None:
+        """A secret without a next and a previous key has one key."""
+        ring = ring_of(good_keys())
+        assert roles(ring) == ["current"]
+
+    def test_the_deadline(self) -> None:
+        """The previous key verifies until its deadline, and no longer at that instant."""
+        rotation = Rotation()
+        rotation.now = rotation.deadline - timedelta(microseconds=1)
+        assert roles(rotation.ring) == ["current", "next", "previous"]
+        rotation.now = rotation.deadline
+        assert roles(rotation.ring) == ["current", "next"]
+
+    @pytest.mark.parametrize("passed_in", ["the ring", "its derived ring"])
+    def test_a_clock_that_steps_back(self, passed_in: str) -> None:
+        """A deadline that has passed stays passed when the clock steps back, also in a derived ring."""
+        rotation = Rotation()
+        rings = [rotation.ring, rotation.ring.derive(DERIVED)]
+        rotation.now = rotation.deadline
+        rings[passed_in != "the ring"].verify("any")
+        rotation.now -= timedelta(days=1)
+        assert [roles(ring) for ring in rings] == [["current", "next"]] * 2
+
+    @pytest.mark.parametrize("beyond", [False, True])
+    def test_the_monotonic_clock(self, *, beyond: bool) -> None:
+        """Without a clock of the caller, the deadline also passes where the system's clock steps back."""
+        until = datetime.now(UTC) + timedelta(days=1)
+        left = (until - NOW).total_seconds()
+        started = time.monotonic() - left + (-1 if beyond else 600)
+        ring = ring_of(rotation_keys(until), started=started)
+        assert roles(ring) == ["current", "next"] + ["previous"] * (not beyond)
+
+    def test_the_clock_of_the_system(self) -> None:
+        """Without a clock of the caller, the system's clock holds, also where the monotonic clock has stood still."""
+        past = rotation_keys(datetime.now(UTC) - timedelta(seconds=1))
+        assert roles(ring_of(past, started=float("inf"))) == ["current", "next"]
+
+    def test_a_past_key(self) -> None:
+        """A previous key that is past at startup is found for data at rest, unless it is invalid or plainly revoked."""
+        past = rotation_keys(NOW - timedelta(days=1))
+        its_fingerprint = fingerprint(SealedStr(past[PREVIOUS]))
+        revoked = "ROBODJ_REVOKED_FINGERPRINTS"
+        for more, is_found in (
+            ({}, True),
+            ({PREVIOUS: past[PREVIOUS][:20]}, False),
+            ({revoked: its_fingerprint}, False),
+            ({revoked: f"{its_fingerprint}@2026-11-30T00:00:00Z"}, True),
+        ):
+            ring = ring_of(past | more)
+            assert roles(ring) == ["current", "next"]
+            assert (ring.find(kid_of(past[PREVIOUS])) is not None) is is_found
+
+
+class TestVerify:
+    """`Keyring.verify` on what a request presents."""
+
+    def test_each_key(self) -> None:
+        """Text or bytes of an accepted key give that key. The previous one gives nothing after its deadline."""
+        rotation = Rotation()
+        ring, values = rotation.ring, rotation.values
+        for role, text in values.items():
+            presentations: list[Any] = [text, text.encode(), bytearray(text.encode())]
+            for presented in presentations:
+                match = ring.verify(presented)
+                assert match is not None
+                assert (match.role, match.kid) == (role, kid_of(text))
+        rotation.now = rotation.deadline
+        assert [ring.verify(text) is not None for text in values.values()] == [True, True, False]
+
+    def test_almost_a_key(self) -> None:
+        """A key with another end, another case or one character more is no key."""
+        rotation = Rotation()
+        text = rotation.values["current"]
+        almost = [text[:-1], f"{text}\n", f"{text} ", f" {text}", text.swapcase(), text[::-1], f"{text}\0", text * 2]
+        assert [rotation.ring.verify(each) for each in almost] == [None] * len(almost)
+
+    @pytest.mark.parametrize(
+        "presented",
+        [
+            *(
+                None,
+                "",
+                b"",
+                "\ud800",
+                "\udcff" * 43,
+                "\0",
+                "\xe4" * 43,
+                b"\xff" * 43,
+                "a" * (1 << 20),
+                b"a" * (1 << 20),
+            ),
+            *(0, 1.5, True, [], {}, (), object(), memoryview(b"a"), SealedStr("a")),
+        ],
+        ids=range(19),
+    )
+    def test_anything(self, presented: Any) -> None:
+        """Whatever is presented, the answer is that it is no key, and never an exception."""
+        assert Rotation().ring.verify(presented) is None
+
+    def test_five_megabytes(self) -> None:
+        """Five megabytes of random values, as bytes and as text, cause no exception."""
+        ring, chance, left = Rotation().ring, random.Random(17), 5_000_000  # noqa: S311 - lengths
+        while left > 0:
+            data = os.urandom(chance.choice((chance.randrange(100), 43, 64, 128, chance.randrange(20_000))))
+            left -= len(data) or 1
+            for presented in (data, data.decode("utf-8", "surrogateescape"), data.decode("latin-1"), data.hex()):
+                assert ring.verify(presented) is None
+
+    @pytest.mark.parametrize("role", [*SLOTS, "none"])
+    def test_the_comparison(self, role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each accepted key is compared in constant time, also after a match."""
+        rotation, compared = Rotation(), []
+        texts = rotation.values
+        real = hmac.compare_digest
+
+        def compare(one: bytes, other: bytes) -> bool:
+            compared.append(one)
+            return real(one, other)
+
+        monkeypatch.setattr(hmac, "compare_digest", compare)
+        match = rotation.ring.verify(texts.get(role, "another"))
+        assert (match.role if match else "none") == role
+        assert compared == [text.encode() for text in texts.values()]
+
+    def test_the_comparison_is_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing but that comparison decides."""
+        monkeypatch.setattr(hmac, "compare_digest", lambda _one, _other: False)
+        rotation = Rotation()
+        assert [rotation.ring.verify(text) for text in rotation.values.values()] == [None] * 3
+
+    def test_equal_slots(self) -> None:
+        """A key in two slots has the role of the first one."""
+        keys = rotation_keys(NOW + timedelta(days=1))
+        for same, role in ((V1, "current"), (NEXT, "next")):
+            match = ring_of(keys | {PREVIOUS: keys[same]}, clock=lambda: NOW).verify(keys[same])
+            assert match is not None
+            assert match.role == role
+
+
+class TestFind:
+    """`Keyring.find` for data at rest."""
+
+    def test_each_key(self) -> None:
+        """Each key is found by its id, and the previous one also after its deadline."""
+        rotation = Rotation()
+        kids = {role: kid_of(text) for role, text in rotation.values.items()}
+        rotation.now = rotation.deadline
+        assert roles(rotation.ring) == ["current", "next"]
+        found = {role: rotation.ring.find(kid) for role, kid in kids.items()}
+        assert {role: key.role if key else None for role, key in found.items()} == {role: role for role in SLOTS}
+
+    @pytest.mark.parametrize("kid", [None, "", "0" * 32, 0, b"0", [], {}], ids=range(7))
+    def test_another_id(self, kid: Any) -> None:
+        """An unknown id, or something that is no id, finds nothing."""
+        assert Rotation().ring.find(kid) is None
+
+
+def hkdf(key: bytes, name: bytes, purpose: bytes) -> str:
+    """Derive a key as RFC 5869 says, with HMAC alone."""
+    info = len(name).to_bytes(4, "big") + name + len(purpose).to_bytes(4, "big") + purpose
+    pseudorandom = hmac.digest(b"robodj-secretguard keyring v1", key, "sha256")
+    return base64.urlsafe_b64encode(hmac.digest(pseudorandom, info + b"\1", "sha256")).decode()
+
+
+def derived(variables: dict[str, str], purpose: bytes = DERIVED, name: str = V1) -> str:
+    """Return the derived current key."""
+    return ring_of(variables, name=name).derive(purpose).current.value.get_secret_value()
+
+
+class TestDerive:
+    """`Keyring.derive`."""
+
+    def test_the_value(self) -> None:
+        """The value is that of RFC 5869 for the decoded key, or for its text where no bytes have that length."""
+        key = secrets.token_bytes(32)
+        in_base64 = base64.urlsafe_b64encode(key).decode().rstrip("=")
+        odd = secrets.token_urlsafe(36)[:45]
+        for text, decoded in ((in_base64, key), (key.hex(), key), (odd, odd.encode())):
+            assert derived(good_keys() | {V1: text}) == hkdf(decoded, b"secret.key", DERIVED)
+
+    def test_a_key_respelled(self) -> None:
+        """Hexadecimal in either case, and base64url with other unused bits, derive the same key."""
+        keys = good_keys()
+        for text, spelled in (
+            (keys[V1], keys[V1][:-1] + last_characters(keys[V1])[-1]),
+            (keys[V1], keys[V1][:-1] + last_characters(keys[V1])[0]),
+            (secret := secrets.token_hex(32), secret.upper()),
+        ):
+            assert derived(keys | {V1: text}) == derived(keys | {V1: spelled})
+
+    def test_names_and_purposes(self) -> None:
+        """Another purpose, another secret or another key has another value, also where the joined text is the same."""
+        key = secrets.token_hex(64)
+        values = [
+            derived(good_keys() | {V1: key}),
+            derived(good_keys() | {V1: key}, b"config v2"),
+            derived(good_keys() | {V1: key}, b"secret.key"),
+            derived(good_keys() | {V2: key}, name=V2),
+            derived(good_keys()),
+        ]
+        assert len({*values}) == len(values)
+        assert derived(good_keys() | {V2: key}, b"x", V2) == hkdf(bytes.fromhex(key), b"secret_v2.key", b"x")
+
+    def test_each_key(self) -> None:
+        """A derived ring has the same roles and key ids, and the deadline."""
+        rotation = Rotation()
+        ring, delivered = rotation.ring.derive(DERIVED), rotation.ring.accepted()
+        assert [(key.role, key.kid) for key in ring.accepted()] == [(key.role, key.kid) for key in delivered]
+        texts = [key.value.get_secret_value() for key in ring.accepted()]
+        assert len({*texts, *rotation.values.values()}) == 6
+        assert [len(base64.urlsafe_b64decode(text)) for text in texts] == [32] * 3
+        assert [match.role for text in texts if (match := ring.verify(text))] == [*SLOTS]
+        rotation.now = rotation.deadline
+        assert roles(ring) == ["current", "next"]
+
+    @pytest.mark.parametrize(
+        ("purpose", "error", "text"),
+        [
+            (b"", ValueError, "the purpose must not be empty"),
+            *((each, TypeError, "the purpose must be bytes") for each in ("text", None, bytearray(b"text"), 5)),
+        ],
+    )
+    def test_an_invalid_purpose(self, purpose: Any, error: type[Exception], text: str) -> None:
+        """A purpose must be bytes and not empty."""
+        with pytest.raises(error, match=text):
+            Rotation().ring.derive(purpose)
+
+    def test_a_failure_shows_no_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An error of `cryptography` has neither a frame nor a text with a key."""
+        rotation = Rotation()
+
+        class Failing:
+            def __init__(self, *_arguments: object) -> None:
+                pass
+
+            def derive(self, key: bytes) -> bytes:
+                raise ValueError(key)
+
+        monkeypatch.setattr("cryptography.hazmat.primitives.kdf.hkdf.HKDF", Failing)
+        with pytest.raises(CheckFailedError, match="ValueError") as raised:
+            rotation.ring.derive(DERIVED)
+        assert leaks(traceback_of(raised.value), rotation.delivered) == []
+
+    def test_without_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without `cryptography`, deriving is an `ImportError`. Nothing else of a ring needs it."""
+        monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.hashes", None)
+        rotation = Rotation()
+        with pytest.raises(ImportError, match="cryptography"):
+            rotation.ring.derive(DERIVED)
+        assert rotation.ring.verify(rotation.values["next"])
+
+
+def test_it_shows_no_key() -> None:
+    """A ring and its keys show no key, and are not pickled. A copy of a ring is the ring."""
+    rotation = Rotation()
+    ring = rotation.ring
+    kids = [key.kid for key in ring.accepted()]
+    shown = f"{ring} {ring!r} {ring.current} {ring.accepted()} {ring.derive(DERIVED).accepted()}"
+    for kid in kids:
+        shown = shown.replace(kid, "")
+    assert (
+        leaks(shown, [*rotation.delivered, *(key.value.get_secret_value() for key in ring.derive(DERIVED).accepted())])
+        == []
+    )
+    assert repr(ring) == repr(ring.derive(DERIVED)) == "Keyring('secret.key')"
+    for each in (ring, ring.current, ring.derive(DERIVED)):
+        with pytest.raises(TypeError, match="secrets are not pickled"):
+            pickle.dumps(each)
+    assert copy.copy(ring) is copy.deepcopy(ring) is ring
+
+
+def test_the_ring_of_a_secret() -> None:
+    """Without a clock, a model returns the same ring each time. An unknown name is an error that shows no name."""
+    keys = good_keys() | {UNTIL: NOW.isoformat()}
+    with process_environment(keys):
+        model = RuntimeSecrets()
+    assert model.keyring("secret.key") is model.keyring("secret.key")
+    assert model.keyring("secret_v2.key").current.value is model.secret_v2_key
+    with pytest.raises(ValueError, match=r"^unknown secret; choose from secret.key, secret_v2.key$") as raised:
+        model.keyring(keys[V1])
+    assert leaks(traceback_of(raised.value), [keys[V1]]) == []
