@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from starlette.middleware.sessions import SessionMiddleware
 
@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from robodj_secretguard.keyring import Keyring
+
+
+class _Options(TypedDict, total=False):
+    session_cookie: str
+    max_age: int | None
+    path: str
+    same_site: Literal["lax", "strict", "none"]
+    https_only: bool
+    domain: str | None
+    partitioned: bool
 
 
 class RingSessionMiddleware(SessionMiddleware):
@@ -26,6 +36,6 @@ class RingSessionMiddleware(SessionMiddleware):
         options: the other arguments of `SessionMiddleware`, by name, without `secret_key`.
     """
 
-    def __init__(self, app: ASGIApp, ring: Keyring, **options: Any) -> None:
+    def __init__(self, app: ASGIApp, ring: Keyring, **options: Unpack[_Options]) -> None:
         super().__init__(app, secret_key="", **options)
         self.signer = RingSigner(ring, salt=b"itsdangerous.Signer")  # the salt of Starlette's own signer

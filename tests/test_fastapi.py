@@ -1,0 +1,90 @@
+"""The adapter for FastAPI, with FastAPI."""
+
+import asyncio
+from typing import Annotated, Any
+
+import httpx
+from detector import leaks
+from fastapi import Depends, FastAPI
+from rings import SLOTS, Rotation
+
+from robodj_secretguard.adapters.fastapi import ApiKey
+from robodj_secretguard.keyring import Key
+
+
+def app_of(*dependencies: ApiKey) -> FastAPI:
+    """Make an app with a page for each dependency, which shows the role and the id of the key."""
+    app = FastAPI()
+    for number, dependency in enumerate(dependencies):
+
+        @app.get(f"/{number}")
+        def matched(key: Annotated[Key, Depends(dependency)]) -> list[str]:
+            return [key.role, key.kid]
+
+    return app
+
+
+def ask(app: FastAPI, headers: Any = None, path: str = "/0") -> httpx.Response:
+    """Send a request."""
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(send())
+
+
+def test_keys() -> None:
+    """A request with an accepted key gets that key, with the previous one until its deadline."""
+    rotation = Rotation()
+    app, kids = app_of(ApiKey(rotation.ring)), [key.kid for key in rotation.ring.accepted()]
+    texts = [*rotation.values.values()]
+
+    def answers() -> list[Any]:
+        return [ask(app, {"X-API-Key": text}).json() for text in texts]
+
+    expected: list[Any] = [[role, kid] for role, kid in zip(SLOTS, kids, strict=True)]
+    assert answers() == expected
+    rotation.now = rotation.deadline
+    assert answers() == [*expected[:2], {"detail": "Not authenticated"}]
+
+
+def test_other_requests() -> None:
+    """Without an accepted key, the response is 401 and shows nothing that was presented."""
+    rotation = Rotation()
+    app, text = app_of(ApiKey(rotation.ring)), rotation.values["current"]
+    for headers in (
+        {},
+        {"X-API-Key": ""},
+        {"X-API-Key": text[:-1]},
+        {"X-API-Key": Rotation().values["current"]},
+        {"X-API-Key": b"\xff\xfe"},
+        {"Authorization": text},
+    ):
+        response = ask(app, headers)
+        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "APIKey")
+        assert response.json() == {"detail": "Not authenticated"}
+
+
+def test_openapi() -> None:
+    """OpenAPI has each header as an API key of its own."""
+    rotation = Rotation()
+    app = app_of(ApiKey(rotation.ring), ApiKey(rotation.ring, header="X-Studio-Key"))
+    schema = app.openapi()
+    assert schema["components"]["securitySchemes"] == {
+        name: {"type": "apiKey", "in": "header", "name": name} for name in ("X-API-Key", "X-Studio-Key")
+    }
+    assert [page["get"]["security"] for page in schema["paths"].values()] == [
+        [{"X-API-Key": []}],
+        [{"X-Studio-Key": []}],
+    ]
+    assert ask(app, {"X-Studio-Key": rotation.values["next"]}, "/1").status_code == 200
+    assert ask(app, {"X-API-Key": rotation.values["next"]}, "/1").status_code == 401
+
+
+def test_it_keeps_and_shows_no_key() -> None:
+    """No attribute has a key."""
+    rotation = Rotation()
+    made = ApiKey(rotation.ring)
+    assert leaks(f"{made!r} {vars(made)}", rotation.delivered) == []

@@ -1,0 +1,99 @@
+"""The adapter for Fernet, with `cryptography`."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.fernet import Fernet, InvalidToken
+from detector import leaks
+from rings import Rotation, assert_follows, traceback_of
+
+from robodj_secretguard.adapters.fernet import RingFernet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PURPOSE = b"notes v1"
+
+
+def reads(decrypt: Callable[..., bytes], token: bytes, **options: Any) -> bool:
+    """Return whether a token is decrypted."""
+    try:
+        return decrypt(token, **options) == b"jazz"
+    except InvalidToken:
+        return False
+
+
+def test_tokens() -> None:
+    """It encrypts with the current key, and decrypts with each key, with the previous one until its deadline."""
+    rotation = Rotation().derive(PURPOSE)
+    box = RingFernet(rotation.ring)
+    assert_follows(
+        rotation,
+        sign=lambda: box.encrypt(b"jazz"),
+        accepts=lambda token: reads(box.decrypt, token),
+        sign_with=lambda key: Fernet(key).encrypt(b"jazz"),
+        accepts_with=lambda key, token: reads(Fernet(key).decrypt, token),
+    )
+
+
+def test_data_at_rest() -> None:
+    """With the id of its key, data is decrypted after the deadline too, with that key alone."""
+    rotation = Rotation().derive(PURPOSE)
+    box = RingFernet(rotation.ring)
+    stored = {key.kid: Fernet(key.value.get_secret_value()).encrypt(b"jazz") for key in rotation.ring.accepted()}
+    kids = [*stored]
+    assert box.kid == kids[0]
+    rotation.now = rotation.deadline
+    assert [[reads(box.decrypt, stored[one], kid=other) for other in kids] for one in kids] == [
+        [True, False, False],
+        [False, True, False],
+        [False, False, True],
+    ]
+    assert [reads(box.decrypt, token) for token in stored.values()] == [True, True, False]
+    unknown: list[Any] = ["", "0" * 32, b"0", 0]
+    assert not any(reads(box.decrypt, stored[kids[0]], kid=kid) for kid in unknown)
+
+
+def test_the_age() -> None:
+    """A token that is older than `ttl` is refused, also for data at rest."""
+    box = RingFernet(Rotation().derive(PURPOSE).ring)
+    token = Fernet.encrypt_at_time
+    ring = Rotation().derive(PURPOSE)
+    box = RingFernet(ring.ring)
+    token_of_1970 = token(Fernet(ring.values["current"]), b"jazz", 0)
+    assert reads(box.decrypt, token_of_1970)
+    assert not reads(box.decrypt, token_of_1970, ttl=60)
+    assert not reads(box.decrypt, token_of_1970, ttl=60, kid=box.kid)
+    assert reads(box.decrypt, box.encrypt(b"jazz"), ttl=60)
+
+
+@pytest.mark.parametrize(
+    "token", [b"", "", b"gAAAA", "none", "\ud800", "gAAAA\xe4", "\N{SNOWMAN}", b"\xff" * 200, "A" * 9999], ids=range(9)
+)
+def test_an_invalid_token(token: Any) -> None:
+    """Any other text or bytes are an `InvalidToken`, whose frames show no key."""
+    rotation = Rotation().derive(PURPOSE)
+    box = RingFernet(rotation.ring)
+    with pytest.raises(InvalidToken) as raised:
+        box.decrypt(token)
+    assert leaks(traceback_of(raised.value), [*rotation.delivered, *rotation.values.values()]) == []
+
+
+def test_other_keys() -> None:
+    """The keys of the shipped secrets are no Fernet keys. The error says what to do, and shows no key."""
+    rotation = Rotation()
+    with pytest.raises(ValueError, match=r'no Fernet keys: pass ring\.derive\(b"\.\.\."\)') as raised:
+        RingFernet(rotation.ring)
+    assert leaks(traceback_of(raised.value), rotation.delivered) == []
+
+
+def test_it_keeps_and_shows_no_key() -> None:
+    """No attribute has a key, and it is not pickled."""
+    rotation = Rotation().derive(PURPOSE)
+    box = RingFernet(rotation.ring)
+    assert leaks(f"{box!r} {vars(box)}", [*rotation.delivered, *rotation.values.values()]) == []
+    with pytest.raises(TypeError, match="secrets are not pickled"):
+        pickle.dumps(box)

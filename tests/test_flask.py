@@ -1,0 +1,83 @@
+"""The adapter for Flask, with Flask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from detector import leaks
+from flask import Flask, session
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
+from rings import Rotation, assert_follows, traceback_of
+
+from robodj_secretguard.adapters.flask import sign_sessions
+
+
+def app_of(key: str = "") -> Flask:
+    """Make an app with a page that writes the session, and one that reads it."""
+    app = Flask("app")
+    app.secret_key = key
+
+    @app.put("/")
+    def write() -> str:
+        session["station"] = "jazz"
+        return ""
+
+    @app.get("/")
+    def read() -> str:
+        return str(session.get("station", ""))
+
+    return app
+
+
+def sign(app: Flask) -> str:
+    """Return a session cookie."""
+    cookie = app.test_client().put("/").headers["Set-Cookie"]
+    return cookie.partition("=")[2].partition(";")[0]
+
+
+def accepts(app: Flask, cookie: str) -> bool:
+    """Return whether an app reads a session cookie."""
+    client = app.test_client()
+    client.set_cookie("session", cookie)
+    return client.get("/").text == "jazz"
+
+
+def test_sessions() -> None:
+    """An app signs with the current key. It reads cookies of each key, of the previous one until its deadline."""
+    rotation, app = Rotation(), app_of()
+    sign_sessions(app, rotation.ring)
+    assert_follows(
+        rotation,
+        sign=lambda: sign(app),
+        accepts=lambda cookie: accepts(app, cookie),
+        sign_with=lambda key: sign(app_of(key)),
+        accepts_with=lambda key, cookie: accepts(app_of(key), cookie),
+    )
+
+
+def test_the_configuration_shows_no_key() -> None:
+    """The repr of the configuration has no key."""
+    rotation, app = Rotation(), app_of()
+    sign_sessions(app, rotation.ring)
+    assert "SECRET_KEY_FALLBACKS" in repr(app.config)
+    assert leaks(repr(app.config), rotation.delivered) == []
+
+
+@pytest.mark.parametrize("fallbacks_are", ["last", "unknown"])
+def test_an_older_flask(fallbacks_are: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flask 3.1.0, which signs with the last fallback key, is refused, and so is Flask 3.0, which has none."""
+
+    def older(_self: object, app: Any) -> URLSafeTimedSerializer:  # as in that version
+        keys = [app.secret_key]
+        if fallbacks_are == "last" and (fallbacks := app.config["SECRET_KEY_FALLBACKS"]):
+            keys.extend(fallbacks)
+        return URLSafeTimedSerializer(keys)
+
+    monkeypatch.setattr(SecureCookieSessionInterface, "get_signing_serializer", older)
+    rotation, app = Rotation(), app_of()
+    with pytest.raises(RuntimeError, match=r"install Flask 3\.1\.1 or later") as raised:
+        sign_sessions(app, rotation.ring)
+    assert leaks(traceback_of(raised.value), rotation.delivered) == []
+    assert (app.secret_key, app.config["SECRET_KEY_FALLBACKS"]) == ("", None)

@@ -1,0 +1,208 @@
+"""The adapter for PyJWT, with PyJWT."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import os
+import pickle
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+from detector import leaks
+from rings import Rotation, assert_follows, traceback_of
+
+from robodj_secretguard.adapters.jwt import RingJWT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CLAIMS = {"sub": "jazz"}
+DIGESTS = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
+
+
+def forged(key: str, header: object, payload: object = CLAIMS, digest: str = "sha256") -> str:
+    """Sign a token by hand: PyJWT refuses to make some of them."""
+    parts = [header if isinstance(header, bytes) else json.dumps(header).encode(), json.dumps(payload).encode()]
+    text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    signature = hmac.digest(key.encode(), text, digest)
+    return f"{text.decode()}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def accepts(tokens: RingJWT, token: Any) -> bool:
+    """Return whether a token is accepted. Any other error than PyJWT's fails the test."""
+    try:
+        return tokens.decode(token) == CLAIMS
+    except jwt.InvalidTokenError:
+        return False
+
+
+def accepted_with(key: str, token: str) -> bool:
+    """Return whether PyJWT accepts a token with one key."""
+    try:
+        return bool(jwt.decode(token, key, ["HS256"]) == CLAIMS)
+    except jwt.InvalidTokenError:
+        return False
+
+
+@pytest.mark.parametrize("names_its_key", [True, False])
+def test_tokens(*, names_its_key: bool) -> None:
+    """It signs with the current key. It accepts tokens of each key, of the previous one until its deadline."""
+    rotation = Rotation()
+    tokens = RingJWT(rotation.ring)
+    kids = {key.value.get_secret_value(): key.kid for key in rotation.ring.accepted()}
+
+    def sign_with(key: str) -> str:
+        return jwt.encode(CLAIMS, key, "HS256", {"kid": kids.get(key, "0" * 32)} if names_its_key else None)
+
+    assert_follows(
+        rotation,
+        sign=lambda: tokens.encode(CLAIMS),
+        accepts=lambda token: accepts(tokens, token),
+        sign_with=sign_with,
+        accepts_with=accepted_with,
+    )
+
+
+def test_the_header() -> None:
+    """The header has the key id and the algorithm, whatever headers are passed. Others stay."""
+    rotation = Rotation()
+    tokens = RingJWT(rotation.ring)
+    passed = {"alg": "none", "kid": "mine", "typ": "at+jwt"}
+    token = tokens.encode(CLAIMS, passed)
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "kid": rotation.ring.current.kid, "typ": "at+jwt"}
+    assert passed["kid"] == "mine"
+    assert accepts(tokens, token)
+
+
+@pytest.mark.parametrize("algorithm", DIGESTS)
+def test_the_algorithm_is_pinned(algorithm: str) -> None:
+    """A token of another algorithm, or of none, is refused, although its key is right."""
+    rotation = Rotation()
+    rotation.ring = rotation.ring.derive(b"a")
+    secret = rotation.values["current"]
+    tokens = RingJWT(rotation.ring, algorithm)
+    for each, digest in DIGESTS.items():
+        token = forged(secret, {"alg": each, "typ": "JWT"}, digest=digest)
+        assert accepts_quietly(tokens, token) is (each == algorithm)
+    others: list[Any] = ["none", "None", "", None, 0, [algorithm], {}]
+    for other in others:
+        assert not accepts(tokens, forged(secret, {"alg": other}))
+    assert not accepts(tokens, forged(secret, {}))
+    assert not accepts(tokens, forged("", {"alg": "none"}).rpartition(".")[0] + ".")
+
+
+def accepts_quietly(tokens: RingJWT, token: str) -> bool:
+    """Return whether a token is accepted, without PyJWT's warning about the length of a key."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return accepts(tokens, token)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "RS256", "", "hs256", "HS1"])
+def test_an_algorithm_without_a_secret(algorithm: str) -> None:
+    """Only HMAC algorithms are accepted: the others have no shared key, or none at all."""
+    with pytest.raises(ValueError, match=r"^the algorithm must be one of HS256, HS384, HS512$"):
+        RingJWT(Rotation().ring, algorithm)
+
+
+def test_the_key_id() -> None:
+    """A token is verified with the key that it names alone. An unknown id, or one of a wrong type, is refused."""
+    rotation = Rotation()
+    tokens, secret = RingJWT(rotation.ring), rotation.values["current"]
+    current, following, previous = (key.kid for key in rotation.ring.accepted())
+    assert accepts(tokens, forged(secret, {"alg": "HS256", "kid": current}))
+    unknown: list[Any] = [following, previous, "0" * 32, "", current.upper(), current[:-1]]
+    wrong: list[Any] = [None, 0, 1.5, True, [current], {current: current}]
+    for kid in (*unknown, *wrong):
+        assert not accepts(tokens, forged(secret, {"alg": "HS256", "kid": kid}))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        None,
+        0,
+        [],
+        {},
+        "",
+        b"",
+        ".",
+        "..",
+        "...",
+        "a.b.c",
+        "\ud800.a.b",
+        "\xe4.\xe4.\xe4",
+        b"\xff.\xff.\xff",
+        "A" * 99_999,
+    ]
+    + [forged("key", header) for header in (b"", b"[]", b"null", b'"a"', b"{", b"\xff", b"[" * 99_999, b"9" * 9_999)]
+    + [forged("key", header) for header in ({"b64": False}, {"crit": 1}, {"alg": "HS256", "crit": ["x"]})],
+    ids=range(25),
+)
+def test_garbage(token: Any) -> None:
+    """Anything else is PyJWT's `InvalidTokenError`, and no other exception."""
+    assert not accepts(RingJWT(Rotation().ring), token)
+
+
+def test_random_tokens() -> None:
+    """Random bytes and random parts are an `InvalidTokenError` as well."""
+    tokens = RingJWT(Rotation().ring)
+    good = tokens.encode(CLAIMS)
+    for length in range(len(good)):
+        data = os.urandom(length)
+        mixed = f"{good[:length]}{base64.urlsafe_b64encode(data).decode()}A{good[length:]}"
+        for token in (data, data.decode("utf-8", "surrogateescape"), mixed, good[:length], good[length + 1 :]):
+            assert not accepts(tokens, token)
+
+
+def test_the_signature_is_always_verified() -> None:
+    """No option turns the verification of the signature off. The other options are PyJWT's."""
+    rotation = Rotation()
+    tokens = RingJWT(rotation.ring)
+    stranger = jwt.encode(CLAIMS, Rotation().values["current"], "HS256")
+    with pytest.raises(jwt.InvalidSignatureError):
+        tokens.decode(stranger, options={"verify_signature": False})
+    old = tokens.encode(CLAIMS | {"exp": 1, "aud": "studio"})
+    with pytest.raises(jwt.ExpiredSignatureError):
+        tokens.decode(old, audience="studio")
+    with pytest.raises(jwt.InvalidAudienceError):
+        tokens.decode(old, audience="another", options={"verify_exp": False})
+    assert tokens.decode(old, audience="studio", options={"verify_exp": False})["sub"] == "jazz"
+    with pytest.raises(jwt.MissingRequiredClaimError):
+        tokens.decode(old, audience="studio", options={"verify_exp": False, "require": ["iss"]})
+
+
+def test_errors_show_no_key() -> None:
+    """No error has a key in its text or in any frame, also of PyJWT."""
+    rotation = Rotation()
+    tokens: Any = RingJWT(rotation.ring)
+    current = rotation.ring.current
+    actions: list[Callable[[], Any]] = [
+        lambda: tokens.decode(forged("key", {"alg": "HS256"})),
+        lambda: tokens.decode(forged("key", {"alg": "HS256", "kid": current.kid})),
+        lambda: tokens.decode(forged("key", {"alg": "HS256", "kid": "unknown"})),
+        lambda: tokens.decode(tokens.encode(CLAIMS | {"exp": 1})),
+        lambda: tokens.decode(tokens.encode(CLAIMS), audience=1),
+        lambda: tokens.encode({"sub": object()}),
+        lambda: tokens.encode(CLAIMS, {"also": object()}),
+        lambda: tokens.encode([]),
+    ]
+    for action in actions:
+        with pytest.raises((jwt.InvalidTokenError, TypeError)) as raised:
+            action()
+        assert raised.value.__cause__ is raised.value.__context__ is None
+        shown = traceback_of(raised.value).replace(current.kid, "")
+        assert leaks(shown, rotation.delivered) == []
+
+
+def test_it_keeps_and_shows_no_key() -> None:
+    """No attribute has a key, and it is not pickled."""
+    rotation = Rotation()
+    tokens = RingJWT(rotation.ring)
+    assert leaks(f"{tokens!r} {vars(tokens)}", rotation.delivered) == []
+    with pytest.raises(TypeError, match="secrets are not pickled"):
+        pickle.dumps(tokens)
