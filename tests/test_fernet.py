@@ -59,15 +59,14 @@ def test_data_at_rest() -> None:
 
 def test_the_age() -> None:
     """A token that is older than `ttl` is refused, also for data at rest."""
-    box = RingFernet(Rotation().derive(PURPOSE).ring)
-    token = Fernet.encrypt_at_time
-    ring = Rotation().derive(PURPOSE)
-    box = RingFernet(ring.ring)
-    token_of_1970 = token(Fernet(ring.values["current"]), b"jazz", 0)
+    rotation = Rotation().derive(PURPOSE)
+    box = RingFernet(rotation.ring)
+    token_of_1970 = Fernet(rotation.values["current"]).encrypt_at_time(b"jazz", 0)
     assert reads(box.decrypt, token_of_1970)
     assert not reads(box.decrypt, token_of_1970, ttl=60)
     assert not reads(box.decrypt, token_of_1970, ttl=60, kid=box.kid)
     assert reads(box.decrypt, box.encrypt(b"jazz"), ttl=60)
+    assert box.decrypt(box.encrypt(b"jazz").decode(), ttl=60) == b"jazz"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "examples" / "recipes"
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-PREVIOUS = "ROBODJ_SECRET_KEY_PREVIOUS"
+NEXT = f"{V1}_NEXT"
 
 FLASK = """
 import flask_sessions as recipe
@@ -118,20 +119,59 @@ def read(token):
 
 FERNET = """
 import fernet_encryption as recipe
-from cryptography.fernet import InvalidToken
 
 def make():
-    return recipe.BOX.encrypt(b"jazz").decode()
+    return recipe.sealed("jazz")
 
 def read(token):
+    return recipe.opened(token) or "none"
+"""
+
+CONFIG = """
+import pathlib, tempfile
+import encrypted_config as recipe
+from cryptography.fernet import InvalidToken
+
+PATH = pathlib.Path(tempfile.mkdtemp(), "playout" + recipe.SUFFIX)
+
+def make():
+    recipe.write(PATH, "jazz")
+    return PATH.read_text()
+
+def read(token):
+    PATH.write_text(token)
     try:
-        return recipe.BOX.decrypt(token.encode()).decode()
+        return recipe.read(PATH)
     except InvalidToken:
         return "none"
 """
 
+FASTAPI = """
+import asyncio
+import httpx
+import fastapi_api_key as recipe
+
+async def request(headers):
+    transport = httpx.ASGITransport(app=recipe.app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as client:
+        return await client.get("/station", headers=headers)
+
+def make():
+    return recipe.headers()["X-API-Key"]
+
+def read(token):
+    return asyncio.run(request({"X-API-Key": token})).json().get("station", "none")
+"""
+
 SESSIONS = {"flask_sessions": FLASK, "django_secret_key": DJANGO, "starlette_sessions": STARLETTE}
-DRIVERS = SESSIONS | {"itsdangerous_tokens": ITSDANGEROUS, "pyjwt_tokens": PYJWT, "fernet_encryption": FERNET}
+DRIVERS = SESSIONS | {
+    "itsdangerous_tokens": ITSDANGEROUS,
+    "pyjwt_tokens": PYJWT,
+    "fernet_encryption": FERNET,
+    "encrypted_config": CONFIG,
+    "fastapi_api_key": FASTAPI,
+}
+SERVED = ("flask_sessions", "starlette_sessions", "fastapi_api_key")
 """For each recipe, the start of a program: `make()` signs or encrypts "jazz", and `read()` returns it, or "none"."""
 
 USE = """
@@ -143,10 +183,9 @@ def shown(value):
     except (TypeError, RuntimeError):  # it has no attributes, or is Flask's proxy of a request that there is not
         return repr(value)
 
-keys = [os.environ[name] for name in os.environ if name.startswith("ROBODJ_SECRET")]
-made = make()
+keys = [os.environ[name] for name in os.environ if name.startswith("ROBODJ_SECRET") and not name.endswith("_UNTIL")]
 print(json.dumps({
-    "made": made,
+    "made": make().swapcase(),  # a key id could have six digits of a hexadecimal key by chance
     "read": [read(token) for token in sys.argv[1:]],
     "holders": [
         name for name, value in vars(recipe).items()
@@ -158,7 +197,7 @@ print(json.dumps({
 
 def new_keys(**more: str) -> dict[str, str]:
     """Make good keys for every recipe."""
-    return good_keys() | {PREVIOUS: good_keys()[V1]} | more
+    return good_keys() | more
 
 
 KEYS = new_keys()
@@ -193,14 +232,15 @@ def python(program: str, *arguments: str, keys: Mapping[str, str], cwd: Path = R
 def command(*arguments: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Ran:
     """Run Python in the directory of the recipes, or with it on the path, and make sure that no key is shown."""
     env = clean_environment() | {"PYTHONPATH": str(RECIPES), "PYTHONDONTWRITEBYTECODE": "1"} | dict(keys)
-    return run(arguments, env=env, cwd=cwd, keys=list(keys.values()))
+    return run(arguments, env=env, cwd=cwd, keys=[key for name, key in keys.items() if not name.endswith("_UNTIL")])
 
 
 def use(name: str, *tokens: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Used:
     """Run a recipe to make a token and to read others."""
     ran = python(DRIVERS[name] + USE, *tokens, keys=keys, cwd=cwd)
     assert (ran.status, ran.err) == (0, "")
-    return Used(**json.loads(ran.out))
+    result = json.loads(ran.out)
+    return Used(**result | {"made": result["made"].swapcase()})
 
 
 @functools.cache
@@ -274,9 +314,9 @@ class TestEveryRecipe:
         assert ran.status == 3
         assert [line.split()[1:3] for line in ran.alerts] == [["secret.key:", "format:"], ["secret_v2.key:", "format:"]]
 
-    @every_recipe("fernet_encryption", but=("flask_sessions", "starlette_sessions"))
+    @every_recipe("fernet_encryption", but=(*SERVED, "encrypted_config"))
     def test_the_documented_command_runs(self, name: str) -> None:
-        """The documented command succeeds. The tests above cover the two recipes that serve."""
+        """The documented command succeeds. Other tests cover the recipes that serve, and `encrypted_config.py`."""
         assert command(*documented(name), keys=KEYS).status == 0
 
     def test_labels_are_distinct(self) -> None:
@@ -319,14 +359,17 @@ def station(request):
 
 urlpatterns = [path("station", station)]
 settings.DEBUG, settings.NOTED = True, "shown-setting"
+settings.LIST, settings.TEXT = settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY  # under names that are not hidden
 client = Client(raise_request_exception=False)
 page = client.get("/station", headers={"host": "localhost"}, secure=True).content.decode()
-print(*(text in page for text in ("SECRET_KEY", "shown-setting", "shown-local")))
+print(*(text in page for text in ("SECRET_KEY", "shown-setting", "shown-local", "<td>LIST</td>")))
 keys = [settings.SECRET_KEY, *(os.environ[name] for name in os.environ if name.startswith("ROBODJ_SECRET"))]
-print(*(key[:12] in page for key in keys))
+print(*(key[:12] in page for key in [*keys, *settings.SECRET_KEY_FALLBACKS]))
 """
         )
-        assert python(program, keys=KEYS).out.splitlines() == ["True True True", "False False False False"]
+        assert python(program, keys=new_keys(**{NEXT: good_keys()[V1]})).out.splitlines() == [
+            *("True True True True", "False False False False False")
+        ]
 
 
 class TestItsdangerous:
@@ -341,7 +384,7 @@ token = make()
 print(read(token))
 recipe.LIFETIME = -1
 print(read(token))
-recipe.LIFETIME, recipe.SALT = 3600, b"robodj example another purpose v1"
+recipe.LIFETIME, recipe.INVITATIONS.salt = 3600, b"robodj example another purpose v1"
 print(read(token), read(make()))
 """
         )
@@ -358,14 +401,15 @@ class TestPyjwt:
             + """
 import jwt
 
+key = recipe.secrets.keyring("secret_v2.key").derive(recipe.LABEL).current.value.get_secret_value()
 claims = jwt.decode(make(), options={"verify_signature": False})
-print(claims["exp"] > 0, read(jwt.encode(claims, recipe.token_key(), algorithm="HS256")))
+print(claims["exp"] > 0, read(jwt.encode(claims, key, algorithm="HS256")))
 print(
-    *(read(jwt.encode(claims | {name: value}, recipe.token_key(), algorithm="HS256"))
+    *(read(jwt.encode(claims | {name: value}, key, algorithm="HS256"))
       for name, value in (("exp", 1), ("aud", "another"), ("iss", "another"))),
-    *(read(jwt.encode({each: claims[each] for each in claims if each != name}, recipe.token_key(), algorithm="HS256"))
+    *(read(jwt.encode({each: claims[each] for each in claims if each != name}, key, algorithm="HS256"))
       for name in ("exp", "aud", "iss", "sub")),
-    read(jwt.encode(claims, recipe.token_key() * 2, algorithm="HS512")),
+    read(jwt.encode(claims, key * 2, algorithm="HS512")),
     read(jwt.encode(claims, None, algorithm="none")),
 )
 """
@@ -374,38 +418,67 @@ print(
         assert ran.out.splitlines() == ["True jazz", " ".join(["none"] * 9)]
 
 
-class TestRotation:
-    """The previous key, as the page describes it."""
+class TestEncryptedConfig:
+    """`encrypted_config.py`."""
 
-    @staticmethod
-    def rotated() -> dict[str, str]:
-        """Make the keys after a rotation of `KEYS`."""
-        return new_keys(**{PREVIOUS: KEYS[V1]})
+    def test_renew(self, tmp_path: Path) -> None:
+        """With the commands of the page: `renew` encrypts each file that is under another key again, and `list` shows
+        what is left. Its status is 1 before and 0 after.
+        """
+        commands = re.findall(r"^python (encrypted_config.py .*?) +#", PAGE, re.MULTILINE)
+        renew, show = ((str(RECIPES / name), *arguments) for name, *arguments in map(str.split, commands))
+        config = tmp_path / "config"
+        config.mkdir(mode=0o700)
+        old = config / "old.encrypted.json"
+        old.write_text(used("encrypted_config").token, encoding="utf-8")
+        (config / "other.json").write_text("{}", encoding="utf-8")
+        all_new, rotated = "1 of 1 files are under the current key\n", promoted()
+        assert command(*show, keys=KEYS, cwd=tmp_path).out == all_new
+        listed = command(*show, keys=rotated, cwd=tmp_path)
+        path = Path("config", old.name)
+        assert (listed.status, listed.out) == (1, f"{path}: under an old key\n{all_new.replace('1', '0', 1)}")
+        for arguments in (renew, show):
+            ran = command(*arguments, keys=rotated, cwd=tmp_path)
+            assert (ran.status, ran.out) == (0, all_new)
+        only_new = {name: rotated[name] for name in (V1, V2)}
+        assert use("encrypted_config", old.read_text(encoding="utf-8"), keys=only_new).read == ["jazz"]
+        assert sorted(each.name for each in config.iterdir()) == ["old.encrypted.json", "other.json"]
 
-    def test_fernet_reads_what_the_previous_key_encrypted(self) -> None:
-        """After one rotation, all data is readable. After the next, only data that was encrypted again is."""
-        old, once = used("fernet_encryption").token, self.rotated()
-        program = f"{FERNET}\nimport sys\nprint(read(sys.argv[1]), recipe.BOX.rotate(sys.argv[1].encode()).decode())"
-        ran = python(program, old, keys=once)
-        read, renewed = ran.out.split()
-        assert read == "jazz"
-        twice = new_keys(**{PREVIOUS: once[V1]})
-        assert use("fernet_encryption", old, renewed, keys=twice).read == ["none", "jazz"]
+    def test_what_cannot_be_renewed(self, tmp_path: Path) -> None:
+        """A file whose key is not delivered, or that was changed, stays as it is. The status is 1, as for no files."""
+        lost, broken = tmp_path / "1.encrypted.json", tmp_path / "2.encrypted.json"
+        texts = {lost: used("encrypted_config").token, broken: "[]"}
+        assert command("encrypted_config.py", "renew", str(tmp_path), keys=KEYS).status == 1
+        for path, text in texts.items():
+            path.write_text(text, encoding="utf-8")
+        ran = command("encrypted_config.py", "renew", str(tmp_path), keys=new_keys())
+        assert ran.status == 1
+        assert ran.out.count("cannot be decrypted: its key is not delivered, or it was changed") == 2
+        assert {path: path.read_text(encoding="utf-8") for path in texts} == texts
 
-    @pytest.mark.full
-    @pytest.mark.parametrize("name", ["flask_sessions", "django_secret_key"])
-    def test_sessions_survive_a_rotation(self, name: str, tmp_path: Path) -> None:
-        """With the line of the page, an old session stays valid, and a new one is signed with the current key."""
-        lines = re.findall(r"^```python\n(.*SECRET_KEY_FALLBACKS.*)\n```$", PAGE, re.MULTILINE)
-        (line,) = (line for line in lines if line.startswith("app.") == (name == "flask_sessions"))
 
-        def declare_previous(text: str) -> str:
-            return f"{text.replace('secrets = guard()', 'from fernet_encryption import secrets')}\n{line}\n"
+def promoted() -> dict[str, str]:
+    """Make the keys after a promotion: new ones, and those of `KEYS` as the previous ones."""
+    deadline = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    slots = {f"{name}_PREVIOUS": KEYS[name] for name in (V1, V2)}
+    return new_keys(**slots, **{f"{name}_UNTIL": deadline for name in slots})
 
-        keys = self.rotated()
-        after = use(name, used(name).token, keys=keys, cwd=edited(name, declare_previous, tmp_path))
-        assert after.read == ["jazz"]
-        assert use(name, used(name).token, after.token, keys=keys).read == ["none", "jazz"]
+
+@every_recipe("flask_sessions")
+def test_rotation(name: str) -> None:
+    """What the next key made is accepted before a promotion, and what the previous key made until its deadline. What is
+    made after the promotion needs the current key alone. Data at rest is read after the deadline too.
+    """
+    old, after = used(name).token, promoted()
+    slots = {f"{variable}_NEXT": after[variable] for variable in (V1, V2)}
+    new = use(name, old, keys=after)
+    assert new.read == ["jazz"]
+    assert use(name, new.token, old, keys=KEYS | slots).read == ["jazz", "jazz"]
+    assert use(name, new.token, old, keys={variable: after[variable] for variable in (V1, V2)}).read == ["jazz", "none"]
+    past = after | {f"{variable}_PREVIOUS_UNTIL": "2026-01-01T00:00:00Z" for variable in (V1, V2)}
+    ran = python(DRIVERS[name] + USE, new.token, old, keys=past)
+    expected = ["jazz", "jazz" if name == "encrypted_config" else "none"]
+    assert (ran.status, json.loads(ran.out.splitlines()[-1])["read"]) == (0, expected)
 
 
 @pytest.mark.full

@@ -1,50 +1,33 @@
-"""cryptography: encrypt values at rest, and read them after a rotation. Run it: `python fernet_encryption.py`.
+"""cryptography: encrypt a value that a client keeps, such as a cookie. Run it: `python fernet_encryption.py`.
 
-The service declares the previous key as a secret. In a rotation, deliver the old `secret.key` as the previous key, and
-`rotate()` the stored values. Then deliver a new key as the previous one, as at the first start. After a compromise, do
-this at once: until then the old key is still accepted.
+It encrypts with the current key, and decrypts with the next and the previous one too, until the deadline of the
+previous key. `encrypted_config.py` is for values that you store.
 """
 
-import base64
-from datetime import timedelta
-from typing import Annotated
+from cryptography.fernet import InvalidToken
 
-from cryptography.fernet import Fernet, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from pydantic import SecretStr
+from robodj_secretguard import guard
+from robodj_secretguard.adapters.fernet import RingFernet
 
-from robodj_secretguard import RuntimeSecrets, SecretPolicy, guard
+secrets = guard()
 
-PREVIOUS = SecretPolicy(
-    name="secret_previous.key",
-    variable="ROBODJ_SECRET_KEY_PREVIOUS",
-    owner="Security Operations",
-    backup_owner="Release Manager",
-    cadence=timedelta(days=90),
-    warn_before=timedelta(days=14),
-)
+LABEL = b"robodj example encrypted cookie v1"  # your service's name, and what the key is for
+LIFETIME = 3600  # seconds
+BOX = RingFernet(secrets.keyring("secret.key").derive(LABEL))  # the keys themselves are no Fernet keys
 
 
-class ServiceSecrets(RuntimeSecrets):
-    """The two runtime secrets, and the previous `secret.key`."""
-
-    previous_key: Annotated[SecretStr, PREVIOUS]
-
-
-secrets = guard(ServiceSecrets)
-
-LABEL = b"robodj example encryption at rest v1"  # your service's name, and what the key is for
+def sealed(note: str) -> str:
+    """Encrypt a note."""
+    return BOX.encrypt(note.encode()).decode()
 
 
-def fernet(secret: SecretStr) -> Fernet:
-    """Derive the 32 bytes that Fernet takes. The label separates this purpose from others."""
-    hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=LABEL)
-    return Fernet(base64.urlsafe_b64encode(hkdf.derive(secret.get_secret_value().encode())))
+def opened(token: str) -> str | None:
+    """Return the note, or `None` for a token that is expired, changed, or not encrypted here."""
+    try:
+        return BOX.decrypt(token, ttl=LIFETIME).decode()
+    except InvalidToken:
+        return None
 
-
-# It encrypts with the first key, and decrypts with both.
-BOX = MultiFernet([fernet(secrets.secret_key), fernet(secrets.previous_key)])
 
 if __name__ == "__main__":
-    print(BOX.decrypt(BOX.encrypt(b"a note")).decode())
+    print(opened(sealed("a note")))
