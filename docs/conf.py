@@ -8,6 +8,8 @@ from importlib.metadata import version as version_of
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+import fastapi  # noqa: F401 - autodoc would import it with TYPE_CHECKING set, which pydantic cannot do
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 

@@ -82,9 +82,9 @@ def test_an_invalid_token(token: Any) -> None:
 
 
 def test_other_keys() -> None:
-    """The keys of the shipped secrets are no Fernet keys. The error says what to do, and shows no key."""
+    """The keys of the shipped secrets are not Fernet keys. The error says what to do, and shows no key."""
     rotation = Rotation()
-    with pytest.raises(ValueError, match=r'no Fernet keys: pass ring\.derive\(b"\.\.\."\)') as raised:
+    with pytest.raises(ValueError, match=r'not Fernet keys: pass ring\.derive\(b"\.\.\."\)') as raised:
         RingFernet(rotation.ring)
     assert leaks(traceback_of(raised.value), rotation.delivered) == []
 

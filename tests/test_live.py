@@ -158,7 +158,9 @@ def test_what_is_shown() -> None:
     assert repr(live) == "FallbackKeys(Keyring('secret.key'))"
     assert repr(key) == "'**********'"
     noted = {"live": live, "items": [*live], "key": key}
-    shown = [repr(noted), pretty_repr(noted, max_string=20), repr(serialize(noted, is_vars=True))]
+    event = {"exception": {"values": [{"stacktrace": {"frames": [{"vars": noted}]}}]}}
+    shown = [repr(noted), pretty_repr(noted, max_string=20), repr(serialize(event))]
+    assert "live" in shown[-1]
     assert leaks("\n".join(shown), rotation.delivered) == []
 
 

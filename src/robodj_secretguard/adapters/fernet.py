@@ -19,14 +19,14 @@ class RingFernet:
 
     It reads the ring in each operation. So the previous key decrypts nothing from outside after its deadline.
 
-    For data at rest, store `kid` beside the token, and pass it to `decrypt`. Then a previous key also works after its
+    For data at rest, store `kid` next to the token, and pass it to `decrypt`. Then a previous key also works after its
     deadline, as long as it is delivered. Encrypt the data again before the key is taken away.
 
     Args:
         ring: keys that Fernet accepts: those of `ring.derive(b"...")`.
 
     Raises:
-        ValueError: the keys are no Fernet keys. Those of the shipped secrets are none.
+        ValueError: the keys are not Fernet keys. Those of the shipped secrets are not.
     """
 
     def __init__(self, ring: Keyring) -> None:
@@ -65,6 +65,6 @@ def _fernet(keys: Iterable[Key]) -> MultiFernet:
     """Return what encrypts with the first key, and decrypts with each of them."""
     made = contain(lambda: MultiFernet([Fernet(key.value.get_secret_value()) for key in keys]))
     if isinstance(made, BaseException):  # the frames of Fernet have a key
-        msg = 'the keys of the ring are no Fernet keys: pass ring.derive(b"...") with the name of the purpose'
+        msg = 'the keys of the ring are not Fernet keys: pass ring.derive(b"...") with the name of the purpose'
         raise ValueError(msg)  # noqa: TRY004 - the values are wrong, not a type
     return made
