@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,8 @@ from traceback import TracebackException
 from typing import TYPE_CHECKING, TypeVar
 
 from conftest import V1, good_keys, process_environment
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 import robodj_secretguard
 from robodj_secretguard import RuntimeSecrets
@@ -22,6 +25,13 @@ Token = TypeVar("Token")
 NEXT, PREVIOUS, UNTIL = f"{V1}_NEXT", f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"
 LIBRARY, TESTS = (str(Path(each).parent) for each in (robodj_secretguard.__file__, __file__))
 SLOTS = {"current": V1, "next": NEXT, "previous": PREVIOUS}
+
+
+def derived(key: str, purpose: bytes) -> str:
+    """Derive a key from a `secret.key` without this library."""
+    info = b"".join(len(part).to_bytes(4, "big") + part for part in (b"secret.key", purpose))
+    hkdf = HKDF(SHA256(), 32, b"robodj-secretguard keyring v1", info)
+    return base64.urlsafe_b64encode(hkdf.derive(base64.urlsafe_b64decode(f"{key}="))).decode()
 
 
 def rotation_keys(until: datetime) -> dict[str, str]:

@@ -7,9 +7,8 @@ and each kind of bad set-up.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import hmac
 import http.client
+import json
 import re
 import secrets
 import shutil
@@ -18,6 +17,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from command_line import fingerprint_of
 from conftest import TIMEOUT, V1, V2, document_of, free_port, good_keys, run
 from detector import leaks
 from repositories import GIT, git, made
+from rings import PREVIOUS, UNTIL, derived
 
 from robodj_secretguard.cli.output import PASSED
 
@@ -192,7 +193,7 @@ class TestOwnTests:
     def test_they_pass_without_a_key(self, clean_env: dict[str, str], repository: Path) -> None:
         """`python -m pytest` passes with the plugin, without a key in the environment or a file."""
         ran = run(["-m", "pytest", "-q", "-W", "error"], env=clean_env, cwd=repository)
-        assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "14 passed")
+        assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "15 passed")
 
 
 @pytest.mark.skipif(not GIT, reason="needs git")
@@ -248,12 +249,12 @@ class Server:
     port: int
     log: Path
 
-    def get(self, path: str, authorization: bytes | None = None) -> Answer:
+    def ask(self, path: str, authorization: bytes | None = None, method: str = "GET") -> Answer:
         """Request a path on a new connection."""
         headers: dict[str, Any] = {} if authorization is None else {"Authorization": authorization}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         with contextlib.closing(connection):
-            connection.request("GET", path, headers=headers)
+            connection.request(method, path, headers=headers)
             response = connection.getresponse()
             return Answer(response.status, response.read().decode())
 
@@ -300,8 +301,8 @@ def serve(repository: Path, env: Mapping[str, str], cwd: Path | None = None) -> 
 
 
 def token(key: str) -> bytes:
-    """Compute the status token as in the service's README."""
-    return hmac.new(key.encode(), b"robodj status token v1", hashlib.sha256).hexdigest().encode()
+    """Return the status token."""
+    return derived(key, b"robodj status token v1").encode()
 
 
 class TestService:
@@ -313,11 +314,11 @@ class TestService:
         good = token(keys[V1])
         with serve(repository, clean_env | keys | {"ROBODJ_PROTECTED_ENV": "true"}) as server:
             server.wait_until(opened=True)
-            assert server.get("/ready") == Answer(200, '{"ready":true}')
+            assert server.ask("/ready") == Answer(200, '{"ready":true}')
             refused = [
-                server.get("/status"),
+                server.ask("/status"),
                 *(
-                    server.get("/status", header)
+                    server.ask("/status", header)
                     for header in (
                         b"Bearer ",
                         good,
@@ -330,13 +331,35 @@ class TestService:
                 ),
             ]
             assert set(refused) == {Answer(401, '{"detail":"Unauthorized"}')}
-            status = server.get("/status", b"Bearer " + good)
+            status = server.ask("/status", b"Bearer " + good)
             written = server.text()
         assert status.status == 200
         report = document_of(status.body)
         assert (report["ok"], report["require_env_only"], report["findings"]) == (True, True, [])
         assert [each["state"] for each in report["secrets"]] == ["present", "present"]
         assert leaks(status.body + written, list(keys.values())) == []
+
+    @pytest.mark.full
+    def test_a_rotation(self, clean_env: dict[str, str], repository: Path) -> None:
+        """Tokens from before a promotion are accepted after it, and the page shows the keys. An operator logs in."""
+        keys, new = good_keys(), good_keys()[V1]
+        old, until = keys[V1], datetime.now(UTC).replace(microsecond=0) + timedelta(days=14)
+        operator = b"Bearer " + token(old)
+        with serve(repository, clean_env | keys) as server:
+            server.wait_until(opened=True)
+            access = json.loads(server.ask("/login?name=dj", operator, "POST").body)["access_token"]
+            user = f"Bearer {access}".encode()
+            assert server.ask("/login?name=dj", user, "POST").status == 401
+            assert server.ask("/me", operator).status == 401
+        promoted = {V1: new, PREVIOUS: old, UNTIL: until.isoformat()}
+        with serve(repository, clean_env | keys | promoted) as server:
+            server.wait_until(opened=True)
+            assert server.ask("/me", user) == Answer(200, '{"user":"dj"}')
+            page = json.loads(server.ask("/keys", operator).body)["secret.key"]
+        current, previous = (fingerprint_of(key).removeprefix("sgfp1:") for key in (new, old))
+        assert page["signs"] == current
+        assert page["verify"] == [{"role": "current", "kid": current}, {"role": "previous", "kid": previous}]
+        assert datetime.fromisoformat(page["previous_until"]) == until
 
     @pytest.mark.full
     def test_is_ready_as_it_started(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
@@ -347,8 +370,8 @@ class TestService:
             server.wait_until(opened=True)
             for name in FILES.values():
                 (repository / "config" / name).unlink()
-            assert server.get("/ready") == Answer(200, '{"ready":true}')
-            report = document_of(server.get("/status", b"bearer " + token(keys[V1])).body)
+            assert server.ask("/ready") == Answer(200, '{"ready":true}')
+            report = document_of(server.ask("/status", b"bearer " + token(keys[V1])).body)
             written = server.text()
         assert [each["check"] for each in report["findings"]] == ["missing", "missing"]
         assert written.count("file-fallback") == 2
@@ -371,7 +394,7 @@ class TestService:
     def test_operator_computes_the_token(self, clean_env: dict[str, str], repository: Path) -> None:
         """The README's command prints the token."""
         readme = (repository / "README.md").read_text(encoding="utf-8")
-        (program,) = re.findall(r'^python -c "(import hmac.*)"$', readme, re.MULTILINE)
+        (program,) = re.findall(r'^python -c "(from app.*)"$', readme, re.MULTILINE)
         keys = good_keys()
         ran = run(["-c", program], env=clean_env | keys, cwd=repository)
         assert ran.out.strip().encode() == token(keys[V1])

@@ -8,7 +8,6 @@ at a time.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import itertools
@@ -32,14 +31,12 @@ import pytest
 from command_line import fingerprint_of
 from conftest import TIMEOUT, V1, clean_environment, good_keys, posix_only
 from cryptography.fernet import Fernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from detector import leaks
 from django.core import signing
 from django.utils.crypto import salted_hmac
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
-from rings import NEXT, PREVIOUS, UNTIL
+from rings import NEXT, PREVIOUS, UNTIL, derived
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,10 +98,7 @@ def by_api_key(token: str, key: str, _: Path) -> str:
 
 def by_fernet(token: str, key: str, _: Path) -> str:
     """Decrypt a cookie with the derived key."""
-    parts = (b"secret.key", b"cookies v1")
-    info = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    derived = HKDF(SHA256(), 32, b"robodj-secretguard keyring v1", info).derive(base64.urlsafe_b64decode(f"{key}="))
-    return Fernet(base64.urlsafe_b64encode(derived)).decrypt(token).decode()
+    return Fernet(derived(key, b"cookies v1")).decrypt(token).decode()
 
 
 def kid_of(key: str) -> str:

@@ -9,12 +9,10 @@ from fastapi.responses import PlainTextResponse
 from robodj_secretguard import guard
 from robodj_secretguard.adapters.fernet import RingFernet
 
-PURPOSE = b"cookies v1"
-
 
 def make() -> FastAPI:
     """Return the app of an instance."""
-    box = RingFernet(guard().keyring("secret.key").derive(PURPOSE))
+    box = RingFernet(guard().keyring("secret.key").derive(b"cookies v1"))
     app = FastAPI(default_response_class=PlainTextResponse)
 
     @app.get("/login")

@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-import hmac
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from jwt import InvalidTokenError
 from service_secrets import ServiceSecrets
 
 from robodj_secretguard import check, guard
+from robodj_secretguard.adapters.jwt import RingJWT
 
 secrets = guard(ServiceSecrets)  # first: with a bad secret nothing below runs, and no port is opened
 start = check(ServiceSecrets)
 
-STATUS_TOKEN_LABEL = b"robodj status token v1"
+# Each purpose has its own derived keys, so no request has the key itself. A ring knows which keys verify, until when.
+ring = secrets.keyring("secret.key")
+access_tokens = RingJWT(ring.derive(b"robodj access token v1"))
+status_tokens = ring.derive(b"robodj status token v1")
+
+LIFETIME = timedelta(minutes=10)
+REQUIRED = {"require": ["exp", "sub"]}  # without `exp` a token would never expire
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 app = FastAPI()
+
+
+def operator(bearer: Bearer) -> None:
+    """Require the status token."""
+    if status_tokens.verify(bearer.credentials if bearer else None) is None:
+        raise unauthorized()
+
+
+def user(bearer: Bearer) -> str:
+    """Require an access token, and return its user."""
+    try:
+        return str(access_tokens.decode(bearer.credentials if bearer else "", options=REQUIRED)["sub"])
+    except InvalidTokenError:
+        raise unauthorized() from None
+
+
+def unauthorized() -> HTTPException:
+    """Return the response to a wrong token, which says nothing about it."""
+    return HTTPException(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
 
 
 @app.get("/ready")
@@ -26,21 +56,33 @@ def ready(response: Response) -> dict[str, bool]:
     return {"ready": start.ok}
 
 
-@app.get("/status")
-def status(request: Request) -> dict[str, object]:
-    """Check the secrets again, for an operator with the token. The report has no key."""
-    if not is_authorised(request.headers.get("Authorization", "").encode("latin-1")):
-        raise HTTPException(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+@app.post("/login", dependencies=[Depends(operator)])
+def login(name: str) -> dict[str, str]:
+    """Give an operator an access token for ten minutes. Only the current key signs it."""
+    claims = {"sub": name, "exp": datetime.now(UTC) + LIFETIME}
+    return {"access_token": access_tokens.encode(claims), "token_type": "bearer"}
+
+
+@app.get("/me")
+def me(name: Annotated[str, Depends(user)]) -> dict[str, str]:
+    """Answer who has the access token. A rotation does not log them out."""
+    return {"user": name}
+
+
+@app.get("/status", dependencies=[Depends(operator)])
+def status() -> dict[str, object]:
+    """Check the secrets again. The report has no key."""
     return dict(check(ServiceSecrets).as_dict())
 
 
-def is_authorised(header: bytes) -> bool:
-    """Return whether an `Authorization` header has the status token. To compare non-ASCII text, it takes bytes."""
-    scheme, _, token = header.partition(b" ")
-    return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), status_token())
-
-
-def status_token() -> bytes:
-    """Derive the status token from the key, so no request has the key itself."""
-    key = secrets.secret_key
-    return hmac.new(key.get_secret_value().encode(), STATUS_TOKEN_LABEL, "sha256").hexdigest().encode()
+@app.get("/keys", dependencies=[Depends(operator)])
+def keys() -> dict[str, dict[str, Any]]:
+    """Show which key signs and which keys verify now: their roles and ids, and the deadline of the previous key."""
+    return {
+        each.secret: {
+            "signs": secrets.keyring(each.secret).current.kid,
+            "verify": [{"role": key.role, "kid": key.kid} for key in secrets.keyring(each.secret).accepted()],
+            "previous_until": each.previous_until,
+        }
+        for each in start.secrets
+    }

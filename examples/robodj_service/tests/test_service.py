@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import os
+import secrets
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from app import main
-from fastapi import Response
+from fastapi import HTTPException, Response
+from fastapi.security import HTTPAuthorizationCredentials
 
 if TYPE_CHECKING:
     from pytest_robodj_secretguard import BadSecret
-    from robodj_secretguard import SecretSettings
+
+
+def bearer(token: str) -> HTTPAuthorizationCredentials:
+    """Return the header of a request with a token."""
+    return HTTPAuthorizationCredentials(scheme="Bearer", credentials=token)
+
+
+def status_token() -> str:
+    """Return the status token."""
+    return main.status_tokens.current.value.get_secret_value()
 
 
 def test_it_is_ready() -> None:
@@ -21,15 +34,35 @@ def test_it_is_ready() -> None:
 
 def test_the_status_needs_the_token() -> None:
     """Only the token of the service's own key gives access to the status."""
-    assert main.is_authorised(b"Bearer " + main.status_token())
-    assert not main.is_authorised(b"Bearer " + main.status_token()[:-1])
+    main.operator(bearer(status_token()))
+    for wrong in (None, bearer(status_token()[:-1])):
+        with pytest.raises(HTTPException):
+            main.operator(wrong)
 
 
-def test_another_key_is_another_token(robodj_secrets: SecretSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a rotation the old token is refused."""
-    before = main.status_token()
-    monkeypatch.setattr(main, "secrets", robodj_secrets)
-    assert not main.is_authorised(b"Bearer " + before)
+def test_a_login() -> None:
+    """An access token shows its user, and the status token is none."""
+    assert main.user(bearer(main.login("dj")["access_token"])) == "dj"
+    for wrong in (None, bearer(status_token())):
+        with pytest.raises(HTTPException):
+            main.user(wrong)
+
+
+def test_a_rotation_logs_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens from before a rotation are valid after each step, and the page shows the keys."""
+    old, new = os.environ["ROBODJ_SECRET_KEY"], secrets.token_urlsafe(32)
+    access, status, until = main.login("dj")["access_token"], status_token(), datetime.now(UTC) + timedelta(days=14)
+    roles = []
+    for values in ((old, new, "", ""), (new, "", old, until.isoformat())):
+        for ending, value in zip(("", "_NEXT", "_PREVIOUS", "_PREVIOUS_UNTIL"), values, strict=True):
+            monkeypatch.setenv(f"ROBODJ_SECRET_KEY{ending}", value)
+        importlib.reload(main)
+        assert main.user(bearer(access)) == "dj"
+        main.operator(bearer(status))
+        page = main.keys()["secret.key"]
+        roles.append([key["role"] for key in page["verify"]])
+    assert roles == [["current", "next"], ["current", "previous"]]
+    assert (page["signs"], page["previous_until"]) == (main.ring.current.kid, until)
 
 
 @pytest.mark.parametrize("check", ["missing", "placeholder", "format", "expired", "revoked"])
