@@ -118,7 +118,7 @@ class TestCommand:
             "     from shop.service_secrets import ServiceSecrets",
             "  Do not call guard() in shop/__init__.py: no command could import the model.",
             "- Try it without keys: robodj-secretguard exec --ephemeral -- python manage.py check",
-            "     key = guard(ServiceSecrets).secret_key",
+            "     SECRET_KEY, SECRET_KEY_FALLBACKS = secret_keys(ring)",
             "  Delete the old SECRET_KEY.",
             "     pre-commit install -t pre-commit",
         ):

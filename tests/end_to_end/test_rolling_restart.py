@@ -315,7 +315,7 @@ class Traffic:
                 self._changed.notify_all()
 
     def _taken(self) -> Session | None:
-        """Take a session, so that no other client uses it; `None` for a new one."""
+        """Take a session away from the other clients; `None` for a new one."""
         with self._changed:
             if not self._sessions or random.random() < LOGINS:  # noqa: S311 - not a key
                 return None

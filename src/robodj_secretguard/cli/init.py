@@ -35,11 +35,6 @@ if TYPE_CHECKING:
 
 _MANAGE: Final = "manage.py"
 _RECIPES: Final = "https://github.com/robodj/robodj-secretguard/blob/main/docs/recipes.md"
-_DJANGO: Final = (
-    "SECRET_KEY = hmac.digest(",
-    '    key.get_secret_value().encode(), b"django v1", "sha256"',
-    ").hex()",
-)
 
 
 def add(commands: Commands) -> None:
@@ -160,11 +155,13 @@ def _left(planned: Plan) -> Iterator[str]:
         yield from _indented(lines)
     yield f"- Add {PROGRAM}, from your package index, to the dependencies."
     yield f"- Begin {main} with:"
-    imports = (f"from {PROGRAM.replace('-', '_')} import guard", f"from {module} import {name}")
-    django = ("import hmac", *imports, f"key = guard({name}).secret_key", *_DJANGO)
-    yield from _indented(django if is_django else [*imports, f"secrets = guard({name})"])
-    derive = ("Derive the keys of sessions and tokens from secrets, as this page shows:", _RECIPES)
-    yield from (f"  {line}" for line in (["Delete the old SECRET_KEY."] if is_django else derive))
+    library = PROGRAM.replace("-", "_")
+    adapter = [f"from {library}.adapters.django import secret_keys"] if is_django else []
+    keys = (f'ring = guard({name}).keyring("secret.key")', "SECRET_KEY, SECRET_KEY_FALLBACKS = secret_keys(ring)")
+    imports = (f"from {library} import guard", *adapter, f"from {module} import {name}")
+    yield from _indented([*imports, *(keys if is_django else [f"secrets = guard({name})"])])
+    sign = ("Sign sessions and tokens with secrets.keyring(), as this page shows:", _RECIPES)
+    yield from (f"  {line}" for line in (["Delete the old SECRET_KEY."] if is_django else sign))
     if package:
         yield f"  Do not call guard() in {package}/__init__.py: no command could import the model."
     command = f"python {_MANAGE} check" if is_django else "COMMAND"
