@@ -38,8 +38,9 @@ class BadSecret(Protocol):
                 two secrets: for this secret, or for the second one where this is the first.
 
         Raises:
-            ValueError: the check or the secret is unknown. Or the check is `shared` and there is only one secret, or
-                it is about next and previous keys and the secret has no overlap.
+            ValueError: the check or the secret is unknown, or the check never finds this secret: `shared` with only one
+                secret, `weak` and `revoked` with a secret that a vendor issues, and checks of next and previous keys
+                with a secret that has no overlap.
         """
 
 
@@ -147,7 +148,7 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
     """Return a function that makes one secret bad for a check, and all others good."""
     from robodj_secretguard.models import setup_of
     from robodj_secretguard.sealed import contain
-    from robodj_secretguard.testing import KINDS, SLOT_KINDS, bad_secret, put_list
+    from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, put_list
 
     model = _model(pytestconfig)
     policies = {policy.name: policy for policy in model.secret_policies.values()}
@@ -160,6 +161,9 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
         policy = policies[secret or next(iter(policies))]
         if check in SLOT_KINDS and not policy.overlap:
             msg = f"{check} needs a secret with an overlap"
+            raise ValueError(msg)
+        if check in OF_GENERATED and policy.is_opaque:
+            msg = f"{check} needs a secret that no vendor issues"
             raise ValueError(msg)
         config = tmp_path / f"robodj_config_{next(numbers)}"
         config.mkdir(mode=0o700)

@@ -24,9 +24,9 @@ COMMON_BASE: Final = "SecretGuardError"
 # The present numbers. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1890,
-    "statements": 6325,
-    "lines": 12490,
+    "statements of a start": 1970,
+    "statements": 6690,
+    "lines": 13240,
     "record types": 35,
     "exceptions without the common base": 0,
     "file names used twice": 0,

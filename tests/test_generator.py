@@ -12,9 +12,10 @@ from conftest import found
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.generator import ephemeral, generate
 from robodj_secretguard.material import format_defects, is_placeholder, weakness
+from robodj_secretguard.policy import LEAST_MATERIAL
 
 if TYPE_CHECKING:
-    from robodj_secretguard import SecretPolicy
+    from robodj_secretguard import Material
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
@@ -40,20 +41,22 @@ def test_ephemeral_keys_pass_every_check() -> None:
 
 @pytest.mark.parametrize("count", [1_000, pytest.param(1_000_000, marks=pytest.mark.full, id="a million")])
 class TestFalseAlarms:
-    """No key of an approved generator is refused. Only the full run draws a million of each."""
+    """A key of an approved generator is not refused. Only the full run draws a million of each."""
 
     @pytest.mark.parametrize(
-        ("policy", "function", "size"),
-        [(POLICIES[0], "token_urlsafe", 32), (POLICIES[1], "token_hex", 64), (POLICIES[1], "token_urlsafe", 64)],
-        ids=["token_urlsafe(32)", "token_hex(64)", "token_urlsafe(64)"],
+        ("material", "function", "size"),
+        [
+            (POLICIES[0].material, "token_urlsafe", 32),
+            (POLICIES[1].material, "token_hex", 64),
+            (POLICIES[1].material, "token_urlsafe", 64),
+            (LEAST_MATERIAL, "token_urlsafe", 16),
+            (LEAST_MATERIAL, "token_hex", 16),
+            (LEAST_MATERIAL, "token_urlsafe", 24),
+        ],
+        ids=lambda each: str(each) if isinstance(each, (str, int)) else "",
     )
-    def test_by_any_rule_of_material(self, policy: SecretPolicy, function: str, size: int, count: int) -> None:
-        """A key has the right format, and is not a placeholder or weak."""
-        material, draw = policy.material, getattr(secrets, function)
-        for key in (draw(size) for _ in range(count)):
-            refused = is_placeholder(key) or format_defects(key, material) or weakness(key)
-            assert not refused
-
-    def test_short_keys(self, count: int) -> None:
-        """A key of sixteen bytes is not a placeholder."""
-        assert not any(is_placeholder(secrets.token_urlsafe(16)) for _ in range(count))
+    def test_by_any_rule_of_material(self, material: Material, function: str, size: int, count: int) -> None:
+        """A key has the right format, and is not a placeholder or weak. Of 16 bytes, one in five million is."""
+        keys = (getattr(secrets, function)(size) for _ in range(count))
+        refused = sum(bool(is_placeholder(key) or format_defects(key, material) or weakness(key)) for key in keys)
+        assert refused <= (3 if size == 16 else 0)  # more than 3 in a million: once in 17,000 runs

@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from spellings import respelled
 
-from robodj_secretguard import Generator, RuntimeSecrets
+from robodj_secretguard import Generator, Material, RuntimeSecrets
 from robodj_secretguard.material import (
     BLANK,
     NEWLINE,
@@ -33,6 +33,7 @@ from robodj_secretguard.material import (
     placeholder,
     weakness,
 )
+from robodj_secretguard.policy import LEAST_MATERIAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,16 +149,35 @@ class TestPlaceholder:
 
     def test_how_long_encoded_text_is(self) -> None:
         """Encoded text of 24 bytes or more is a placeholder unless it is a key. Shorter text is decoded and checked."""
-        text = b"qW8 zX3 vB7 nM2 kJ9 hG4 f"
-        assert [is_placeholder(base64.b64encode(text[:size]).decode()) for size in (23, 24)] == [False, True]
+        text = "qW8 zX3 vB7 nM2 kJ9 hGé".encode()
+        assert [is_placeholder(base64.b64encode(each).decode()) for each in (text[1:], text)] == [False, True]
         assert is_placeholder(base64.b64encode(b"changeme").decode())
 
+    @pytest.mark.parametrize(
+        ("text", "refused"),
+        [
+            (b"hunter2,hunter3!", True),
+            (b"letmeinletmein12", True),
+            (b"letmeinletmein1\n", True),
+            (b"letmeinletmein1", False),
+            (b"letmeinletmein1\x00", False),
+            (b"letmeinletmein1\t", False),
+            (b"letmeinletmeinlet-12345", True),
+        ],
+    )
+    def test_short_encoded_text(self, text: bytes, *, refused: bool) -> None:
+        """Encoded text of 16 to 23 bytes is a placeholder if it is one line of printable ASCII."""
+        values = (base64.urlsafe_b64encode(text).decode().rstrip("="), text.hex())
+        assert [is_placeholder(value) for value in values] == [refused, refused]
+
     def test_bytes_that_count(self) -> None:
-        """24 or more consecutive byte values, up or down, are a placeholder."""
-        for data in (bytes(range(24)), bytes(range(250, 256)) + bytes(range(30)), bytes(range(64))[::-1]):
+        """16 or more bytes with the same difference between neighbours are a placeholder."""
+        steps = (range(16), range(250, 280), range(63, -1, -1), range(0, 256, 0x11), range(200, -200, -7))
+        for data in (bytes(each % 256 for each in values) for values in steps):
             assert is_placeholder(data.hex())
             assert is_placeholder(base64.urlsafe_b64encode(data).decode().rstrip("="))
-        assert not is_placeholder(bytes(range(128, 151)).hex())
+        assert not is_placeholder(bytes(range(128, 143)).hex())
+        assert not is_placeholder(bytes([*range(128, 158), 0]).hex())
 
     def test_an_encoded_key(self) -> None:
         """An encoded generated key, and text that cannot be decoded, are not placeholders."""
@@ -200,6 +220,64 @@ class TestPlaceholder:
         assert (
             default_digest("\ud800=") == blake2b("\ud800".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         )
+
+
+class TestOfVendor:
+    """The rules for a secret that a vendor issues."""
+
+    MATERIAL = Material.opaque()
+
+    @pytest.mark.parametrize(
+        "whole",
+        ["changeme", "hackme", "<password>", "${ICECAST_PASSWORD}", "{{ the.password }}", "{password}", "%PASSWORD%"],
+    )
+    def test_placeholder(self, whole: str) -> None:
+        """A well-known default is a placeholder, and so is a template that is the whole value."""
+        assert is_placeholder(whole, is_opaque=True)
+        assert not is_sound(whole, self.MATERIAL)
+
+    @pytest.mark.parametrize("part", ["a%bc%d", "x<y>z12", "{a}{b}12", "<a><b><c>", "%a%b%c%d", "q${1}zw8"])
+    def test_part_of_a_template(self, part: str) -> None:
+        """The characters of a template can be a part of a vendor's secret, as any other character."""
+        assert not is_placeholder(part, is_opaque=True)
+
+    def test_readable_text(self) -> None:
+        """A token can be readable text in base64. A placeholder in base64 is refused."""
+        values = (base64.b64encode(text).decode() for text in (b'{"id": 7, "name": "radio", "n": 1}', b"changeme"))
+        assert [is_placeholder(value, is_opaque=True) for value in values] == [False, True]
+
+    @pytest.mark.parametrize("value", ["aaaaaaaa", "0123456789", "abc'def=", "a\"b'c,d=", "~!@#$^&*()_+", "'quoted\""])
+    def test_sound(self, value: str) -> None:
+        """Any printable ASCII without blanks is sound, also with a quote inside or = at the end, and also weak text."""
+        assert (format_defects(value, self.MATERIAL), is_sound(value, self.MATERIAL)) == ([], True)
+
+    OTHER = "a blank or a character that is not printable ASCII"
+
+    @pytest.mark.parametrize(
+        ("value", "defects"),
+        [
+            ("abcdefg", ["fewer than 8 characters"]),
+            ("abcdefgh\n", [NEWLINE]),
+            (" abcdefgh", [BLANK]),
+            ('"abcdefgh"', [QUOTES]),
+            ("'abcdefg'\n", [NEWLINE, QUOTES, "fewer than 8 characters"]),
+            ("abcd efgh", [OTHER]),
+            ("abcdéfgh", [OTHER]),
+            ("abcd\x7fefgh", [OTHER]),
+            ('""', [QUOTES, "nothing else"]),
+            ("'", ["fewer than 8 characters"]),
+        ],
+    )
+    def test_format(self, value: str, defects: list[str]) -> None:
+        """A newline, blanks, other characters, and a pair of quotes around the whole are defects."""
+        assert format_defects(value, self.MATERIAL) == defects
+
+    @pytest.mark.parametrize(
+        ("length", "defect"), [(15, "fewer than 16 characters"), (16, "16 characters, not 20 or more"), (20, "")]
+    )
+    def test_length(self, length: int, defect: str) -> None:
+        """The exact length is not reported below 16 characters."""
+        assert format_defects(("aB3$" * 5)[:length], Material.opaque(20)) == ([defect] if defect else [])
 
 
 class TestFormat:
@@ -309,9 +387,15 @@ class TestWeak:
     ONE_BLOCK, ONE_CASE = "one block that is repeated", "letters of one case only"
     RUNS = "alphabet or keyboard runs in half of it"
 
-    @pytest.mark.parametrize(("alphabet", "fewest", "length"), [(BASE64URL, 16, 43), (HEX, 10, 64)])
+    @pytest.mark.parametrize(
+        ("alphabet", "fewest", "length"),
+        [
+            *((BASE64URL, fewest, length) for fewest, length in ((10, 22), (10, 23), (11, 24), (16, 34), (16, 43))),
+            *((HEX, fewest, length) for fewest, length in ((7, 32), (7, 38), (8, 40), (9, 48), (10, 56), (10, 64))),
+        ],
+    )
     def test_distinct_characters(self, alphabet: str, fewest: int, length: int) -> None:
-        """A key needs 16 distinct characters, a hexadecimal key 10 without regard to case."""
+        """A long key needs 16 distinct characters, a hexadecimal key 10 without regard to case. A short one fewer."""
         weak, fine = (random_text(alphabet, length, count) for count in (fewest - 1, fewest))
         why = f"fewer than {fewest} distinct characters"
         assert [weakness(weak), weakness(fine)] == [why, None]
@@ -359,6 +443,28 @@ class TestWeak:
         for change in (str.lower, str.upper):
             assert weakness(change(random_text(BASE64URL, 60)) + "-") == self.ONE_CASE
             assert weakness(change(secrets.token_hex(32))) is None
+
+    @pytest.mark.parametrize(
+        ("length", "others", "why"),
+        [(22, 1, ONE_CASE), (22, 2, None), (28, 4, ONE_CASE), (28, 5, None), (33, 7, None), (34, 20, ONE_CASE)],
+    )
+    def test_one_case_of_a_short_key(self, length: int, others: int, why: str | None) -> None:
+        """A key of fewer than 34 characters may have letters of one case with enough digits between."""
+        text = "qzwxecrvtbynumiplkjhgfdsa"[: length - others] + "8-6_4_2_0_9-7_5_3_1-8_6"[:others]
+        assert (weakness(text), weakness(text.upper())) == (why, why)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("aaaaaaaaaaaaaaaaaaaaaz", "abcabcabcabcabcabcabcz", "qwertyuiopasdfghjklzxc", "passwordpassword123456"),
+            *("correcthorsebatterysta", "0123456789abcdef" * 2, "00112233445566778899aabbccddeeff", "deadbeef" * 4),
+            *("PasswordPassword123456", "letmein-letmein-letmei", "YWRtaW5hZG1pbmFkbWluMQ"),
+        ],
+    )
+    def test_clearly_bad_short_keys(self, text: str) -> None:
+        """The rules also refuse typed keys of 16 bytes."""
+        assert not format_defects(text, LEAST_MATERIAL)
+        assert not is_sound(text, LEAST_MATERIAL)
 
     def test_sound(self) -> None:
         """A sound key is well-formed, and is not a placeholder or weak."""

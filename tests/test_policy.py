@@ -16,6 +16,7 @@ from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, Secr
 DECLARED = RuntimeSecrets.secret_policies
 POLICY = DECLARED["secret_key"]._replace(overlap=timedelta(0))
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
+FIELDS: Any = {"name": "a.key", "variable": "A_KEY", "owner": "Us", "cadence": 90 * DAY, "warn_before": DAY}
 
 
 class AcceptsAll(Length):
@@ -51,7 +52,8 @@ class TestGenerator:
     def test_the_command(self, field: str, call: str) -> None:
         """The command is exactly the policy's, and prints a key of an accepted length."""
         policy = DECLARED[field]
-        assert policy.generator.command == f'python -c "import secrets; print(secrets.{call})"'
+        assert policy.generator
+        assert policy.replacement == policy.generator.command == f'python -c "import secrets; print(secrets.{call})"'
         _, option, code = shlex.split(policy.generator.command)
         made = subprocess.run([sys.executable, option, code], capture_output=True, text=True, check=True).stdout
         assert policy.material[call.startswith("token_hex")].accepts(len(made.strip()))
@@ -66,10 +68,10 @@ class TestSecretPolicy:
             name="a.key",
             variable="ROBODJ_A_KEY",
             owner="Us",
-            backup_owner="Them",
             cadence=timedelta(days=90),
             warn_before=timedelta(days=14),
         )
+        assert (policy.backup_owner, policy.issuer, policy.is_opaque) == ("", "", False)
         assert (policy.generator, policy.overlap) == (Generator("token_urlsafe", 32), timedelta(0))
         assert policy.material == Material(base64url=Length(43), hexadecimal=Length(64))
         assert (policy.file, policy.expiry_variable) == ("config/a.key", "ROBODJ_A_KEY_EXPIRES_AT")
@@ -97,7 +99,10 @@ class TestSecretPolicy:
             ("warn_before", timedelta(0)),
             ("overlap", -SECOND),
             ("overlap", POLICY.cadence),
+            ("generator", None),
             ("generator", Generator("token_urlsafe", 31)),
+            ("generator", "token_urlsafe"),
+            ("issuer", "https://vendor.example"),
             ("generator", Generator("token_bytes", 32)),  # type: ignore[arg-type]
             ("generator", Generator("token_hex", 33)),
             ("generator", Generator("token_urlsafe", 64)),
@@ -131,6 +136,43 @@ class TestSecretPolicy:
         """Values just inside each limit are accepted."""
         assert getattr(POLICY._replace(**{field: value}), field) == value
 
+    @pytest.mark.parametrize(
+        ("generator", "base64url", "hexadecimal"),
+        [(Generator("token_urlsafe", 16), 22, 32), (Generator("token_hex", 20), 27, 40)],
+    )
+    def test_material_of_a_generator(self, generator: Generator, base64url: int, hexadecimal: int) -> None:
+        """Without material, keys with at least the generator's bytes are accepted, from 16 bytes on."""
+        policy = SecretPolicy(**FIELDS, generator=generator)
+        assert policy.material == Material(Length(base64url), Length(hexadecimal))
+        with pytest.raises(ValueError, match="at least 16 bytes"):
+            SecretPolicy(**FIELDS, generator=Generator(generator.function, 15))
+
+    def test_issued_by_a_vendor(self) -> None:
+        """A secret that a vendor issues has an issuer and no generator."""
+        policy = SecretPolicy(**FIELDS, material=Material.opaque(4), issuer="https://vendor.example")
+        assert (policy.generator, policy.is_opaque) == (None, True)
+        assert policy.replacement == "issue a new one at https://vendor.example"
+        assert policy._replace(owner="They").material == Material.opaque(4)
+        assert Material.opaque() == Material(Length(8), Length(8), is_opaque=True)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("issuer", ""),
+            ("issuer", "https://vendor.example/\nALERT: forged"),
+            ("generator", Generator("token_urlsafe", 32)),
+            ("material", Material.opaque(3)),
+            ("material", Material(Length(8), Length(9), is_opaque=True)),
+            ("material", Material(Length(8, 9), Length(8, 9), is_opaque=True)),
+            ("material", Material(AcceptsAll(8), Length(8), is_opaque=True)),
+        ],
+    )
+    def test_refused_of_a_vendor(self, field: str, value: Any) -> None:
+        """A secret that a vendor issues needs an issuer, and has no generator, no overlap and one minimum."""
+        policy = SecretPolicy(**FIELDS, material=Material.opaque(), issuer="https://vendor.example")
+        with pytest.raises(ValueError, match=rf"^SecretPolicy .*{field}"):
+            policy._replace(**{field: value})
+
     def test_material_that_the_generator_does_not_make(self) -> None:
         """The length is compared in the generator's form, hexadecimal or base64url."""
         longer = Material(base64url=Length(43), hexadecimal=Length(65))
@@ -140,9 +182,11 @@ class TestSecretPolicy:
     def test_every_field_is_named(self) -> None:
         """Fields are keyword-only, so two owners or two timedeltas cannot be swapped."""
         with pytest.raises(TypeError, match="positional"):
-            SecretPolicy("a.key", "ROBODJ_A_KEY", "Us", "Them", 90 * DAY, 14 * DAY)  # type: ignore[call-arg]
+            SecretPolicy("a.key", "ROBODJ_A_KEY", "Us", "Them", 90 * DAY, 14 * DAY)  # type: ignore[arg-type, call-arg]
 
-    @pytest.mark.parametrize("field", ["name", "variable", "file", "expiry_variable", "owner", "backup_owner"])
+    @pytest.mark.parametrize(
+        "field", ["name", "variable", "file", "expiry_variable", "owner", "backup_owner", "issuer"]
+    )
     def test_other_types(self, field: str) -> None:
         """A text field accepts no other type."""
         with pytest.raises(TypeError, match="are strings"):

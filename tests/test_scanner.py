@@ -66,7 +66,9 @@ def repository(root: Path) -> Path:
 def scanner(*live: str, progress: list[tuple[int, int]] | None = None) -> Scanner:
     """Return a scanner that knows some keys, and others by their fingerprints."""
     at_hand = [(SealedStr(key), KNOWN[fingerprint_of(key)]) for key in live]
-    search = KeySearch(KNOWN, at_hand, [policy.generator for policy in POLICIES], [key for key, _ in at_hand])
+    search = KeySearch(
+        KNOWN, at_hand, [policy.generator for policy in POLICIES if policy.generator], [key for key, _ in at_hand]
+    )
     return Scanner(
         search,
         POLICIES,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.material import MIN_DISTINCT_HEXADECIMAL
+from robodj_secretguard.material import fewest_distinct
 from robodj_secretguard.policy import LEAST_MATERIAL, Generator
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
 from robodj_secretguard.scan.search import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.scan.search import Forms, Occurrence
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
-GENERATORS = [policy.generator for policy in POLICIES]
+GENERATORS = [policy.generator for policy in POLICIES if policy.generator]
 KEYS = good_keys()
 KEY1, KEY2 = KEYS[V1].encode(), KEYS[V2].encode()
 KEY3 = secrets.token_urlsafe(48).encode()  # a length that no approved generator makes
@@ -160,7 +160,7 @@ class TestViews:
         assert next(views(data)) == (data, 0, 1, ())
         assert (text.encode(), len(before) + shift, 2, (UTF_16,)) in [*views(data)]
 
-    @pytest.mark.parametrize(("length", "count"), [(43, 2), (42, 1)])
+    @pytest.mark.parametrize(("length", "count"), [(22, 2), (21, 1)])
     @pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
     def test_the_shortest(self, order: str, length: int, count: int) -> None:
         """UTF-16 that is shorter than the shortest key is not a separate view."""
@@ -352,9 +352,11 @@ class TestWithinLongerText:
 
     def test_the_least_variety(self) -> None:
         """A key with the minimum of different characters is found by its fingerprint."""
-        characters = secrets.SystemRandom().sample("0123456789abcdef", MIN_DISTINCT_HEXADECIMAL)
-        key = "".join([*characters, *(secrets.choice(characters) for _ in range(118))]).encode()
-        assert found(searching(key, live=False), key) == {(0, known(key), ())}
+        for length in (32, 128):
+            fewest = fewest_distinct(length, hexadecimal=True)
+            characters = secrets.SystemRandom().sample("0123456789abcdef", fewest)
+            key = "".join([*characters, *(secrets.choice(characters) for _ in range(length - fewest))]).encode()
+            assert found(searching(key, live=False), key) == {(0, known(key), ())}
 
 
 @BOTH
@@ -414,19 +416,19 @@ HOSTILE: dict[str, tuple[bytes, float]] = {
     "one character": (b"a", 0.03),
     "separators": (b"-a-b_c-d-e_f-g-h-i-j-k", 10),
     "hexadecimal": (b"0123456789abcdef", 0.04),
-    "short hexadecimal": (b"0123456789abcdef" * 3 + b"-", 0.6),
+    "short hexadecimal": (b"0123456789abcdef" * 3 + b"-", 2),
     "base64 of separators": (in_base64(b"-a-b_c-d-e_f-g-h-i-j-k--"), 8),
     "base64 in base64": (in_base64(in_base64(in_base64(bytes(range(81))))), 0.6),
-    "base64 in lines": (base64.encodebytes(bytes(range(200)) * 9) + b" ", 2.2),
+    "base64 in lines": (base64.encodebytes(bytes(range(200)) * 9) + b" ", 2.5),
     "hexadecimal in hexadecimal": (bytes(range(64)).hex().encode().hex().encode(), 0.07),
     "short lines": (b"abc\n", 0.01),
     "long indents": (b"x" * 43 + b"\n" + b" " * 500, 0.25),
     "ends of lines": (b"\\\n=\r\n", 0.01),
     "parts of paths": (b"abcdefghijklmnop/", 0.4),
-    "words": (string.ascii_letters[:43].encode() + b" ", 3.2),
-    "almost long enough": (b"x" * 42 + b" ", 0.01),
+    "words": (string.ascii_letters[:22].encode() + b" ", 6),
+    "almost long enough": (b"x" * 21 + b" ", 0.01),
     "UTF-16": (in_utf_16(b"abc-defghijk "), 0.01),
-    "UTF-16 cut short": (in_utf_16(b"x" * 42) + b"\xff", 0.01),
+    "UTF-16 cut short": (in_utf_16(b"x" * 21) + b"\xff", 0.01),
     "zeros": (b"\0", 0.01),
     "keys in lines": (KEY1 + b"\n", 10),
     "keys without an end": (KEY1, 10),

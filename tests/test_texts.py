@@ -11,14 +11,14 @@ from conftest import V1, V2, good_keys
 from robodj_secretguard.texts import MOST_CHARACTERS, ascii_text, command, count, is_environment, is_free_text, option
 
 
-@pytest.mark.parametrize("text", ["dev", "staging", "prod", "prod-eu_2", "1", "a" * 32])
+@pytest.mark.parametrize("text", ["dev", "staging", "prod", "prod-eu_2", "1", "a" * 31])
 def test_environment(text: str) -> None:
     """The name of an environment has lower-case letters, digits, hyphens and underscores."""
     assert is_environment(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Prod", "PROD", " prod", "prod\n", "prod eu", "-prod", "_prod", "prod.eu", "pröd", "a" * 33]
+    "text", ["", "Prod", "PROD", " prod", "prod\n", "prod eu", "-prod", "_prod", "prod.eu", "pröd", "a" * 32]
 )
 def test_invalid_environment(text: str) -> None:
     """Any other character is invalid in the name of an environment, and so is a name as long as a key."""
@@ -33,6 +33,12 @@ def test_invalid_environment(text: str) -> None:
         "Zoë 李 🔑",
         "a3c6f0e2-9d51-4b7e-8f42-1c0d9e8b7a65",
         "the-words-of-a-long-slug-that-are-joined-by-hyphens-are-no-key",
+        "authentication-service-eu",
+        "SEC-1234-laptop-stolen-in-Paris",
+        "backup-2027-01-31T09-00-00Z-of-prod",
+        "radio.settings:ServiceSecretsForProduction2",
+        "4f2a9c1e" * 5,
+        "A3C6F0E2-9D51-4B7E-8F42-1C0D9E8B7A65",
         "x" * MOST_CHARACTERS,
         "0" * 63,
     ],
@@ -70,6 +76,14 @@ def test_key_in_free_text(around: str) -> None:
     keys = good_keys()
     for key in (keys[V1], keys[V2], keys[V2].upper(), secrets.token_hex(32), secrets.token_urlsafe(64)):
         assert not is_free_text(around.format(key))
+
+
+def test_short_key_in_free_text() -> None:
+    """Most base64url keys of 16 bytes are refused: those with digits and letters of both cases between each other."""
+    keys = [secrets.token_urlsafe(16) for _ in range(1000)]
+    refused = [key for key in keys if not is_free_text(f"it was {key}.")]
+    assert len(refused) > 900  # 963 are expected
+    assert not is_free_text("aB3dE6gH9jK2mN5pQ8rS1t")
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,8 @@ def _unset(reading: Reading) -> str:
 
 
 def _rotate(policy: SecretPolicy) -> str:
+    if policy.is_opaque:
+        return f"{policy.replacement}, then set {policy.variable} to it"
     return f"run robodj-secretguard rotate plan {policy.name} and follow its steps"
 
 
@@ -179,7 +181,8 @@ def _listed(faults: Sequence[str], *, most: int) -> str:
 
 
 def _placeholder(reading: Reading) -> Problems:
-    if reading.value is not None and (kind := placeholder(reading.value.get_secret_value())):
+    value, is_opaque = reading.value, reading.policy.is_opaque
+    if value is not None and (kind := placeholder(value.get_secret_value(), is_opaque=is_opaque)):
         yield Problem(f"{reading.used.location} is {kind}", _set_value(reading))
 
 
@@ -194,9 +197,10 @@ def _format(reading: Reading) -> Problems:
 
 def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Problem:
     policy, where = reading.policy, reading.used.location
-    others = [each for each in reading.setup.policies if each is not policy]
-    if other := next((each for each in others if has_shape(value.get_secret_value(), each.generator)), None):
-        what = f"{where} looks like {other.name} ({other.generator.characters} characters); are the two swapped?"
+    others = [(each, each.generator) for each in reading.setup.policies if each is not policy and each.generator]
+    if found := next((each for each in others if has_shape(value.get_secret_value(), each[1])), None):
+        other, generator = found
+        what = f"{where} looks like {other.name} ({generator.characters} characters); are the two swapped?"
         fix = f"set {reading.variable} and {other.variable}, each to its own value from the secret manager"
         return Problem(what, fix)
     fix = f"{set_current(policy)}, whole and unchanged" if reading.slot == "current" else _set_value(reading)
@@ -217,7 +221,9 @@ _WITHOUT: Final = {
 
 
 def _weak(reading: Reading) -> Problems:
-    if reading.value is not None and (why := weakness(reading.value.get_secret_value())):
+    if reading.value is None or reading.policy.is_opaque:
+        return
+    if why := weakness(reading.value.get_secret_value()):
         policy, what = reading.policy, f"{reading.used.location} is clearly not random: it has {why}"
         fix = f"set {policy.variable} to the secret manager's value; if it is the same, {_rotate(policy)}"
         yield Problem(what, fix if reading.slot == "current" else _set_value(reading))
@@ -225,7 +231,7 @@ def _weak(reading: Reading) -> Problems:
 
 def _revoked(reading: Reading) -> Problems:
     policy, listed = reading.policy, reading.setup.revocation
-    if not listed.entries or reading.value is None:
+    if not listed.entries or reading.value is None or policy.is_opaque:
         return
     begin = listed.begin(fingerprint(reading.value))
     if begin is not None and begin <= reading.setup.now:
@@ -247,16 +253,26 @@ def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, lis
         if any(_placeholder(reading)):
             continue
         others = [(other, text) for other, text in earlier if other.policy is not reading.policy]
-        shared = [other for other, text in others if _stem(key) in text or _stem(text) in key]
+        shared = [other for other, text in others if _are_same(reading, key, other, text)]
         if shared:
-            variables = " and ".join(each.variable for each in (reading, *shared))
-            what = f"{variables} are equal, or one contains the other"
+            concerned = (reading, *shared)
+            what = f"{' and '.join(each.variable for each in concerned)} are equal, or one contains the other"
+            replace = "rotate each"
+            if any(each.policy.is_opaque for each in concerned):
+                replace = "; ".join(_rotate(each.policy) for each in concerned)
             fix = (
                 "compare them with the secret manager, and set each to its own value; if the manager has equal values,"
-                " rotate each"
+                f" {replace}"
             )
             yield reading, Problem(what, fix), [each.policy.name for each in shared]
         earlier.append((reading, key))
+
+
+def _are_same(one: Reading, key: str, other: Reading, other_key: str) -> bool:
+    """Check whether two values are equal, or one contains the other. A vendor's short secret may occur by chance."""
+    if one.policy.is_opaque or other.policy.is_opaque:
+        return one.value == other.value
+    return _stem(key) in other_key or _stem(other_key) in key
 
 
 def _stem(key: str) -> str:
@@ -398,7 +414,7 @@ def _file_stale(reading: Reading) -> Problems:
 
 def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
     for offer in [each for each in reading.offers if each.is_break_glass and each.is_off is is_off]:
-        if offer is not reading.used and holds_key_material(offer.text):
+        if offer is not reading.used and holds_key_material(offer.text, is_opaque=reading.policy.is_opaque):
             what = "may have a key (it cannot be read)" if offer.text.unreadable else "has a key"
             fix = "delete {}" if offer.text.unreadable == (NOT_REGULAR,) else _STORE
             yield Problem(f"{offer.location} {what}, but {why}", fix.format(offer.location), offer.source)
@@ -408,9 +424,10 @@ def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
 _STORE: Final = "keep its key in the secret manager as an old version (not as the current one), then delete {}"
 
 
-def holds_key_material(file: TextFile) -> bool:
+def holds_key_material(file: TextFile, *, is_opaque: bool = False) -> bool:
     """Check whether a key file has a line that may be a key, or cannot be read."""
-    return bool(file.unreadable) or not all(is_placeholder(line.get_secret_value()) for line in file.lines)
+    lines = (line.get_secret_value() for line in file.lines)
+    return bool(file.unreadable) or not all(is_placeholder(line, is_opaque=is_opaque) for line in lines)
 
 
 def _near_miss(reading: Reading) -> Problems:
@@ -592,7 +609,8 @@ class CheckEntry(_Entry):
         fixes: what an operator does: first the most frequent fix, then one fix for each fault.
         section: the section of the policy that requires it.
         commands: pairs of a purpose and a command. The placeholders `{name}`, `{variable}`, `{file}` and `{generator}`
-            are of a declared secret. `{options}` stands for the `--model` option that was passed.
+            are of a declared secret. `{options}` stands for the `--model` option that was passed. For a secret that a
+            vendor issues, a command that makes a key is replaced by a comment.
         otherwise: the other severity, and when that is used.
         state: the state of a secret with a finding of this check.
         scope: the subject of the check. Of the scope `value`, only the first finding of a secret is reported. Rules of

@@ -62,11 +62,11 @@ class Secret(TypedDict):
     owner: str
     """Who rotates it."""
     backup_owner: str
-    """Who rotates it when the owner cannot."""
+    """Who rotates it when the owner cannot. Empty for nobody."""
     rotation_days: int
     """Its cadence, in days."""
     fingerprint: Fingerprint | None
-    """Null for a key that did not pass the format and strength rules."""
+    """Null for a key that did not pass the format and strength rules, and for a secret that a vendor issues."""
     next_fingerprint: Fingerprint | None
     """The same for its next key."""
     previous_fingerprint: Fingerprint | None

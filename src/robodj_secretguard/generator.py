@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.material import is_sound
+from robodj_secretguard.policy import MIN_KEY_BYTES, Generator
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import EPHEMERAL, iso_utc
 
@@ -20,10 +21,15 @@ EPHEMERAL_LIFE: Final = timedelta(hours=1)
 
 
 def generate(policy: SecretPolicy) -> SealedStr:
-    """Return a new key from the secret's approved generator. The library's own checks accept it."""
-    make = getattr(secrets, policy.generator.function)
+    """Return a new key from the secret's approved generator. The library's own checks accept it.
+
+    For a secret that a vendor issues, it is random text, which only a build or a test can use.
+    """
+    fewest = policy.material.base64url.minimum
+    generator = policy.generator or Generator("token_urlsafe", max(MIN_KEY_BYTES, fewest))
+    make = getattr(secrets, generator.function)
     while True:
-        key = SealedStr(make(policy.generator.size))
+        key = SealedStr(make(generator.size))
         if is_sound(key.get_secret_value(), policy.material):
             return key
 

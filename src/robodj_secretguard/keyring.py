@@ -30,6 +30,7 @@ class Key(Frozen):
     Attributes:
         role: `current`, `next` or `previous`.
         kid: the key id: the 32 hexadecimal digits of the fingerprint. A derived key has the id of its secret's key.
+            Empty for a secret that a vendor issues.
         value: the key. A derived key is 32 bytes as base64url with padding, 44 characters: a Fernet key.
     """
 
@@ -102,7 +103,7 @@ class Keyring(Sealed):
         It also finds a previous key after its deadline. Use it for data at rest only, never for what comes from
         outside, such as tokens.
         """
-        return next((key for key in self._keys if isinstance(kid, str) and key.kid == kid), None)
+        return next((key for key in self._keys if kid and isinstance(kid, str) and key.kid == kid), None)
 
     def derive(self, purpose: bytes) -> Keyring:
         """Return a ring of keys derived for one purpose with HKDF-SHA256. It needs the extra `crypto`.
@@ -115,7 +116,7 @@ class Keyring(Sealed):
 
         Raises:
             TypeError: `purpose` is not bytes.
-            ValueError: `purpose` is empty.
+            ValueError: `purpose` is empty, or a vendor issues the secret: it may be short enough to guess.
             ImportError: `cryptography` is not installed.
         """
         if not isinstance(purpose, bytes):
@@ -124,6 +125,9 @@ class Keyring(Sealed):
             raise TypeError(msg)
         if not purpose:
             msg = "the purpose must not be empty"
+            raise ValueError(msg)
+        if not self.current.kid:
+            msg = "no key is derived from a secret that a vendor issues"
             raise ValueError(msg)
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - of an extra
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
@@ -160,7 +164,7 @@ def _keys(reading: Reading) -> Iterator[Key]:
     revoked = reading.setup.revocation.fingerprints
     for each in (reading, *reading.slots):
         if each.value is not None and is_sound(each.value.get_secret_value(), each.policy.material):
-            its_fingerprint = fingerprint(each.value)
+            its_fingerprint = "" if each.policy.is_opaque else fingerprint(each.value)
             if its_fingerprint not in revoked:
                 yield Key(each.slot, its_fingerprint.removeprefix(PREFIX), each.value)
 

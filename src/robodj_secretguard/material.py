@@ -9,6 +9,7 @@ from itertools import compress, count
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.placeholders import DEFAULTS, MAX_WORD, MIN_WORD, PHRASES, WHOLE_VALUES, WORDS
+from robodj_secretguard.policy import MIN_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 EXACT_LENGTH_FROM: Final = 16
 """Messages do not give a length below this one: it would help to guess the value."""
-MIN_DISTINCT_BASE64URL: Final = 16
-MIN_DISTINCT_HEXADECIMAL: Final = 10
+ONE_CASE_FROM: Final = 34
+"""A key of this many characters has letters of both cases. A shorter one may have one case with digits between."""
 RUN_LENGTH: Final = 4
 """How many neighbours in an alphabet or on a keyboard row make a run."""
 
@@ -29,11 +30,14 @@ MIN_SHARE: Final = 4
 """In a long text they must also cover one character in four."""
 MIN_TEXT_BYTES: Final = 24
 """Readable encoded text of this many bytes or more is a placeholder, unless it is a key."""
+MIN_ASCII_BYTES: Final = MIN_KEY_BYTES
+"""Shorter text of this many bytes or more is one if it is printable ASCII. It is too short for an encoded key."""
 
-# Only values with one of these characters are searched: a key has none.
+# Only values with one of these characters are searched: a generated key has none.
 _TEMPLATE: Final = r"<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[^%]+%"
 _TEMPLATE_CHARACTERS: Final = frozenset("<{%")
-_COUNTING: Final = bytes(range(256)) * 2
+# A vendor's secret can have these characters anywhere, so only a whole value counts.
+_WHOLE_TEMPLATE: Final = r"<{0}>|\$?\{{{0}\}}|\{{\{{{0}\}}\}}|%{0}%".format(r"[ .:/\w-]+")
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _LOOKALIKES: Final = str.maketrans("013457@$", "oieastas")
 _WORD_LENGTHS: Final = range(MIN_WORD, MAX_WORD + 1)
@@ -90,29 +94,39 @@ def last_characters(text: str) -> str:
     return _DIGITS[first : first + same]
 
 
-def is_placeholder(text: str) -> bool:
+def is_placeholder(text: str, *, is_opaque: bool = False) -> bool:
     """Check whether text is a placeholder, a template's value or a well-known default (policy section 6).
 
     Ignore case and separators. Generated keys pass: placeholders.py has the expected false alarms.
     """
-    return bool(placeholder(text))
+    return bool(placeholder(text, is_opaque=is_opaque))
 
 
-def placeholder(text: str) -> str:
-    """Return the kind of placeholder that text is; empty for other text."""
+def placeholder(text: str, *, is_opaque: bool = False) -> str:
+    """Return the kind of placeholder that text is; empty for other text.
+
+    A secret that a vendor issues may be any readable text in base64: it is only decoded and checked.
+    """
     lower = text.lower()
     folded = _folded(lower)
     if (
         folded in WHOLE_VALUES
         or (bool(folded) and not folded.strip("x"))
-        or (not _TEMPLATE_CHARACTERS.isdisjoint(text) and re.search(_TEMPLATE, text) is not None)
+        or (not _TEMPLATE_CHARACTERS.isdisjoint(text) and _is_template(text, is_opaque=is_opaque))
         or _has_template_words(folded)
         or (not is_hexadecimal(text) and _has_template_words(_folded(lower.translate(_LOOKALIKES))))
     ):
         return "a placeholder, not a key"
     if default_digest(text) in DEFAULTS:
         return "the default key of a well-known project"
-    return "readable text in base64 or hexadecimal, not a random key" if _is_encoded_text(text) else ""
+    is_encoded = _is_encoded_text(text, is_opaque=is_opaque)
+    return "readable text in base64 or hexadecimal, not a random key" if is_encoded else ""
+
+
+def _is_template(text: str, *, is_opaque: bool) -> bool:
+    if is_opaque:
+        return re.fullmatch(_WHOLE_TEMPLATE, text) is not None
+    return re.search(_TEMPLATE, text) is not None
 
 
 def _folded(text: str) -> str:
@@ -158,11 +172,12 @@ def default_digest(text: str) -> str:
     return blake2b(canonical(plain).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def _is_encoded_text(text: str) -> bool:
+def _is_encoded_text(text: str, *, is_opaque: bool) -> bool:
     """Check whether base64 or hexadecimal text decodes to a placeholder or to other readable text."""
     data = decoded(text.strip())
-    if len(data) >= MIN_TEXT_BYTES and (data in _COUNTING or data[::-1] in _COUNTING):
+    if len(data) >= MIN_ASCII_BYTES and _counts(data):
         return True
+    size = len(data)
     for mark in _BYTE_ORDER_MARKS:
         data = data.removeprefix(mark)
     try:
@@ -171,10 +186,18 @@ def _is_encoded_text(text: str) -> bool:
         return False
     if not shown or not all(each.isprintable() or each.isspace() for each in shown):
         return False
-    if is_placeholder(shown):
+    if is_placeholder(shown, is_opaque=is_opaque):
         return True
     is_no_key = not _KEY_CHARACTERS.issuperset(shown) or _is_of_runs(shown.lower())
-    return len(data) >= MIN_TEXT_BYTES and is_no_key and weakness(text) is None
+    if size < MIN_TEXT_BYTES:
+        line = data.removesuffix(b"\n").decode()
+        is_no_key = size >= MIN_ASCII_BYTES and line.isascii() and line.isprintable()
+    return is_no_key and not is_opaque and weakness(text) is None
+
+
+def _counts(data: bytes) -> bool:
+    """Check whether each byte differs from the one before by the same number."""
+    return data == bytes([(data[0] + (data[1] - data[0]) * each) % 256 for each in range(len(data))])
 
 
 def decoded(text: str) -> bytes:
@@ -188,6 +211,7 @@ def decoded(text: str) -> bytes:
         return b""
 
 
+_QUOTES: Final = frozenset("\"'")
 NEWLINE: Final = "a newline at the end"
 BLANK: Final = "a blank at the beginning or end"
 QUOTES: Final = "quotes around it"
@@ -204,22 +228,28 @@ def format_defects(text: str, material: Material) -> list[str]:
     if core != core.strip():
         defects.append(BLANK)
         core = core.strip()
-    if core[:1] in {'"', "'"} or core[-1:] in {'"', "'"}:
+    ends = core[:1] + core[-1:]
+    # A vendor's secret may have a quote or = in any place.
+    if core[1:] and ends in {'""', "''"} if material.is_opaque else not _QUOTES.isdisjoint(ends):
         defects.append(QUOTES)
-        core = core.strip("\"'")
-    if core.endswith("="):
+        core = core[1:-1] if material.is_opaque else core.strip("\"'")
+    if core.endswith("=") and not material.is_opaque:
         defects.append(PADDING)
         core = core.rstrip("=")
     if not core:
         return [*defects, "nothing else"]
-    if not _BASE64URL.issuperset(core):
+    if material.is_opaque:
+        if not core.isascii() or not core.isprintable() or " " in core:
+            defects.append("a blank or a character that is not printable ASCII")
+    elif not _BASE64URL.issuperset(core):
         defects.append("a character outside A-Za-z0-9_-")
-    hexadecimal = is_hexadecimal(core)
+    hexadecimal = not material.is_opaque and is_hexadecimal(core)
     needed = material.hexadecimal if hexadecimal else material.base64url
     if not needed.accepts(len(core)):
         kind = "hexadecimal digits" if hexadecimal else "characters"
         length = f"{len(core)} {kind}, not {needed}"
-        defects.append(length if len(core) >= EXACT_LENGTH_FROM else f"fewer than {EXACT_LENGTH_FROM} characters")
+        fewest = min(EXACT_LENGTH_FROM, needed.minimum)
+        defects.append(length if len(core) >= EXACT_LENGTH_FROM else f"fewer than {fewest} characters")
     return defects
 
 
@@ -229,24 +259,43 @@ def has_shape(text: str, generator: Generator) -> bool:
     return len(text) == generator.characters and is_of_alphabet
 
 
+def fewest_distinct(length: int, *, hexadecimal: bool) -> int:
+    """Return how many distinct characters a key of this length must have: 16, of hexadecimal digits 10.
+
+    A key of 16 bytes has fewer than 10, or of hexadecimal digits 7, in one of a hundred million cases.
+    """
+    return min(10, length // 8 + 3) if hexadecimal else min(16, length // 2 - 1)
+
+
 def weakness(text: str) -> str | None:
     """Return why a well-formed key is clearly not random; `None` for other keys.
 
-    Generated keys of 32 bytes or more pass: each rule refuses fewer than one key in a thousand million.
+    Generated keys pass: placeholders.py has the expected false alarms.
     """
     hexadecimal = is_hexadecimal(text)
     folded = text.lower()
     judged = folded if hexadecimal else text
-    fewest = MIN_DISTINCT_HEXADECIMAL if hexadecimal else MIN_DISTINCT_BASE64URL
+    fewest = fewest_distinct(len(text), hexadecimal=hexadecimal)
     if len(set(judged)) < fewest:
         return f"fewer than {fewest} distinct characters"
     if _repeats_one_block(judged):
         return "one block that is repeated"
     if _is_of_runs(folded):
         return "alphabet or keyboard runs in half of it"
-    if not hexadecimal and text in {folded, text.upper()}:
+    if not hexadecimal and text in {folded, text.upper()} and _is_of_letters(text):
         return "letters of one case only"
     return None
+
+
+def _is_of_letters(text: str) -> bool:
+    """Check whether text has too few digits for letters of one case. One case is rare in a long key alone."""
+    others = len(text) - sum(map(str.isalpha, text))
+    return len(text) >= ONE_CASE_FROM or others <= most_others(len(text))
+
+
+def most_others(length: int) -> int:
+    """Return how many characters other than letters a short key with letters of one case may have to be weak."""
+    return (length - 20) // 2
 
 
 def _is_of_runs(folded: str) -> bool:
@@ -256,7 +305,9 @@ def _is_of_runs(folded: str) -> bool:
 
 def is_sound(text: str, material: Material) -> bool:
     """Check whether text may be a key (policy section 6): not a placeholder, well-formed and not weak."""
-    return not (is_placeholder(text) or format_defects(text, material) or weakness(text))
+    is_opaque = material.is_opaque
+    is_bad = is_placeholder(text, is_opaque=is_opaque) or format_defects(text, material)
+    return not (is_bad or (not is_opaque and weakness(text)))
 
 
 def _repeats_one_block(text: str) -> bool:

@@ -369,7 +369,7 @@ def new_files(settings: str | None) -> dict[str, str]:
 
 def _template(policy: SecretPolicy) -> tuple[str, str]:
     name = re.sub(r"\W", "_", policy.name).upper()
-    text = _TEMPLATE.format(file=policy.file, variable=policy.variable, generator=policy.generator.command, name=name)
+    text = _TEMPLATE.format(file=policy.file, variable=policy.variable, generator=policy.replacement, name=name)
     return f"{policy.file}.example", text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import sys
 import traceback
@@ -13,6 +14,7 @@ from numbers import Number
 from operator import is_
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 from uuid import UUID
 
 from robodj_secretguard.errors import RedactedError
@@ -83,17 +85,21 @@ class SecretRedactor(logging.Filter):
 
 def _forms(secrets: SecretSettings) -> Iterator[_Form]:
     """Yield every encoding of a key that is searched for, sealed."""
+    opaque = {policy.name for policy in secrets.secret_policies.values() if policy.is_opaque}
     for name, sealed in live_keys(secrets):
         key = sealed.get_secret_value()
-        spellings = (_texts(key[:-1] + last) for last in last_characters(key))
+        lasts = key[-1:] if name in opaque else last_characters(key)
+        spellings = (_texts(key[:-1] + last) for last in lasts)
         for texts in dict.fromkeys(zip(*spellings, strict=True)):
             # A key's last character changes at most the last two characters of any encoding.
             yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {name}]"
 
 
 def _texts(key: str) -> Iterator[str]:
-    """Yield a key as text, in hexadecimal and in base64."""
+    """Yield a key as text, escaped as in JSON, in a repr and in a URL, in hexadecimal and in base64."""
     data = key.encode()
+    # They change only a vendor's secret.
+    yield from (json.dumps(key)[1:-1], repr(key)[1:-1], quote(key), quote(key, safe=""))
     yield from (key, data.hex(), data.hex().upper(), *((key.lower(), key.upper()) if is_hexadecimal(key) else ()))
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for before, start in enumerate((0, 2, 3)):  # bytes before the key, such as in a Basic header

@@ -102,9 +102,10 @@ class SecretStatus(Frozen):
         usable: whether no alert concerns the secret. A revoked key is present and not usable.
         expires_at: the instant of the expiry marker, in UTC, if there is a valid one.
         owner: who rotates the secret.
-        backup_owner: who rotates it when the owner cannot.
+        backup_owner: who rotates it when the owner cannot; empty for nobody.
         rotation_days: the cadence, in days.
-        fingerprint: `sgfp1:` and 32 hexadecimal digits, for a key that passed the format and strength rules.
+        fingerprint: `sgfp1:` and 32 hexadecimal digits, for a key that passed the format and strength rules. A secret
+            that a vendor issues has none.
         next_fingerprint: the same for the next key.
         previous_fingerprint: the same for the previous key.
         previous_until: the deadline of the previous key, in UTC, if there is a valid one.
@@ -259,7 +260,8 @@ def _status(reading: Reading, findings: Sequence[Finding], *, is_usable: bool) -
     if findings:
         states = {state, *[_ENTRIES[each.check].state for each in findings]}
         state = next(filter(states.__contains__, State))
-    key = reading.value if state in (State.PRESENT, State.EXPIRED) else None
+    # A vendor's secret could be guessed from its fingerprint.
+    key = reading.value if state in (State.PRESENT, State.EXPIRED) and not policy.is_opaque else None
     return SecretStatus(
         policy.name,
         policy.variable,
@@ -277,7 +279,11 @@ def _status(reading: Reading, findings: Sequence[Finding], *, is_usable: bool) -
 def _slot_fields(reading: Reading) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for slot in reading.slots:
-        if slot.value is not None and is_sound(slot.value.get_secret_value(), slot.policy.material):
+        if (
+            slot.value is not None
+            and not slot.policy.is_opaque
+            and is_sound(slot.value.get_secret_value(), slot.policy.material)
+        ):
             fields[f"{slot.slot}_fingerprint"] = fingerprint(slot.value)
         if slot.slot == "previous":
             fields["previous_until"] = slot.expires_at

@@ -47,7 +47,7 @@ class _Case:
     def shared(self) -> Variables:
         # With an earlier secret, if there is one: the check reports the later of two.
         other = next(each for each in self.policies if each is not self.policy)
-        longest = max(self.policy, other, key=lambda each: each.generator.size)
+        longest = max(self.policy, other, key=lambda each: each.material.base64url.minimum)
         return dict.fromkeys((self.variable, other.variable), generate(longest).get_secret_value())
 
     def revoked(self) -> Variables:
@@ -78,7 +78,7 @@ def _misspelled(name: str) -> str:
 _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "missing": lambda case: {case.variable: None},
     "placeholder": lambda case: {case.variable: "<replace_with_a_key>"},
-    "format": lambda case: {case.variable: case.key()[:-20]},
+    "format": lambda case: {case.variable: f"{case.key()}\n" if case.policy.is_opaque else case.key()[:-20]},
     "weak": lambda case: {case.variable: "Zz" * case.policy.material.base64url.minimum},
     "shared": _Case.shared,
     "expired": lambda case: {case.marker: case.ahead(timedelta(0))},
@@ -103,6 +103,8 @@ KINDS: Final = tuple(str(entry.check) for entry in CHECKS if entry.check in _KIN
 """The checks that find such a secret: not `clock`, `internal` and `superseded`."""
 SLOT_KINDS: Final = ("previous-until", "slots-equal", "previous-past")
 """Those that need a secret with an overlap."""
+OF_GENERATED: Final = ("weak", "revoked")
+"""Those that do not find a secret that a vendor issues."""
 
 
 def put_list(directory: str) -> None:

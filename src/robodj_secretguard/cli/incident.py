@@ -131,8 +131,10 @@ def _rotations(within: Sequence[Record], records: Sequence[Record]) -> list[Step
         if rotated.event is Event.ROTATED
     ]
     items = items or [Step("Emergency rotation recorded")]
-    finished = {(each.fingerprint, each.environment) for each in records if each.event is Event.ROTATED}
-    begun = {(each.fingerprint, each.environment) for each in within if each.event is Event.ROTATION_INCOMPLETE}
+    finished, begun = (
+        {(each.secret, each.fingerprint, each.environment) for each in some if each.event is event}
+        for some, event in ((records, Event.ROTATED), (within, Event.ROTATION_INCOMPLETE))
+    )
     if begun - finished:
         items.append(Step("Every incomplete rotation validated and recorded"))
     return items

@@ -192,7 +192,10 @@ def _meant(
         if not is_fingerprint(arguments.fingerprint):
             fail(f"--fingerprint: invalid fingerprint; use {FORM}")
         return arguments.fingerprint, None
-    name = policy_of(model, arguments.name).name
+    policy = policy_of(model, arguments.name)
+    name = policy.name
+    if policy.is_opaque:
+        fail(f"{name} has no fingerprint, so it cannot be revoked; {policy.replacement}, and disable the old one there")
     fingerprint = next((status.fingerprint for status in report.secrets if status.secret == name), None)
     if fingerprint is None:
         fail(f"no valid key of {name} is set here; pass --fingerprint ({recorded_keys(records, name)})")

@@ -104,7 +104,11 @@ def add(commands: Commands) -> None:
         required=("--environment", "--operator"),
         options=shared,
         own={
-            "names": {"nargs": "*", "metavar": "NAME", "help": "the rotated secrets (default: all with new keys)"},
+            "names": {
+                "nargs": "*",
+                "metavar": "NAME",
+                "help": "the rotated secrets (default: all with new keys; not those that a vendor issues)",
+            },
             "--attest": {
                 "action": "append",
                 "choices": (STARTUP, FUNCTIONS),
@@ -149,8 +153,15 @@ def add(commands: Commands) -> None:
 
 def _generate(arguments: argparse.Namespace) -> Result:
     model = model_of(arguments)
-    declared = tuple(model.secret_policies.values())
-    policies = declared if arguments.name is None else (policy_of(model, arguments.name),)
+    every = model.secret_policies.values()
+    declared = tuple(policy for policy in every if not policy.is_opaque)
+    named = None if arguments.name is None else policy_of(model, arguments.name)
+    left_out = [each for each in (every if named is None else (named,)) if each.is_opaque]
+    issued = "; ".join(f"{each.name}: {each.replacement}, then set {each.variable} to it" for each in left_out)
+    policies = (named,) if named else declared
+    if named in left_out or not declared:
+        fail(f"no key was generated, as a vendor issues it ({issued})")
+    stderr = [MODEL, *([f"{PROGRAM}: left out what vendors issue ({issued})"] if issued else [])]
     if arguments.force and not arguments.write:
         fail("--force works only with --write; add --write, or leave out --force")
     if arguments.next and not all(policy.overlap for policy in policies):
@@ -158,7 +169,7 @@ def _generate(arguments: argparse.Namespace) -> Result:
     if arguments.write:
         if arguments.show or arguments.next or arguments.format != "text":
             fail("--write prints no key; leave out --show, --next and --format")
-        return _write(arguments, model, policies)
+        return _write(arguments, model, policies, stderr)
     if arguments.format == "text" and len(policies) > 1:
         names = ", ".join(policy.name for policy in declared)
         fail(f"NAME is missing (choose from {names}); for all secrets, pass --format env, shell or json")
@@ -174,14 +185,19 @@ def _generate(arguments: argparse.Namespace) -> Result:
         if arguments.format == "text"
         else [f"{'export ' * (arguments.format == 'shell')}{variable}={key}" for variable, key in keys.items()],
         (lambda: keys) if arguments.format == "json" else None,
-        [MODEL],
+        stderr,
         bare=True,
         literal=True,
         end="\n" if seen or arguments.format != "text" else "",
     )
 
 
-def _write(arguments: argparse.Namespace, model: type[SecretSettings], policies: Sequence[SecretPolicy]) -> Result:
+def _write(
+    arguments: argparse.Namespace,
+    model: type[SecretSettings],
+    policies: Sequence[SecretPolicy],
+    stderr: list[str],
+) -> Result:
     if arguments.require_env_only or are_files_off(Environment(), setup_of(model)):
         fail("nothing was written: fallback files are off; set environment variables instead")
     directory, named_by = directory_of(arguments, model)
@@ -194,7 +210,7 @@ def _write(arguments: argparse.Namespace, model: type[SecretSettings], policies:
         fail(f"not every key was written: {error}")
     written = ((policy.name, shown_path(policy.file, named_by), fingerprint(key)) for policy, key in keys.items())
     lines = [f"Wrote a new key of {name} to {where} (fingerprint {key})." for name, where, key in written]
-    return Result(EXIT_CLEAN, lines, stderr=[MODEL])
+    return Result(EXIT_CLEAN, lines, stderr=stderr)
 
 
 def _record(arguments: argparse.Namespace) -> Result:
@@ -203,7 +219,11 @@ def _record(arguments: argparse.Namespace) -> Result:
     report = judged(arguments, model)
     if not report.ok:
         return _refused(report)
-    statuses = [status for status in report.secrets if not named or status.secret in named]
+    # Whether a vendor's secret is a new one cannot be seen.
+    named_or_seen = named or {policy.name for policy in model.secret_policies.values() if not policy.is_opaque}
+    statuses = [status for status in report.secrets if status.secret in named_or_seen]
+    if not statuses:
+        fail("NAME is missing: vendors issue all secrets, so name those that have a new value")
     startup = _startup(arguments, statuses)
     functions = Proof.ATTESTED if FUNCTIONS in arguments.attest else Proof.NOT_DONE
     who = {name: getattr(arguments, name) for name in ("environment", "operator", "ticket")}
@@ -262,13 +282,13 @@ def _list_replaced(records: Iterable[Record], directory: str, named_by: NamedBy 
 
 def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) -> dict[str, Proof]:
     """Return the proof that services started with each secret's key."""
-    keys = {status.secret: status.fingerprint or "" for status in statuses}
+    keys = {status.secret: status.fingerprint for status in statuses if status.fingerprint}
     seen: set[str] = set()
     if arguments.service_log is not None:
         with opened_input("--service-log", arguments.service_log) as lines:
             seen = started_on(lines, keys)
     otherwise = Proof.ATTESTED if STARTUP in arguments.attest else Proof.NOT_DONE
-    return {secret: Proof.VERIFIED if secret in seen else otherwise for secret in keys}
+    return {each.secret: Proof.VERIFIED if each.secret in seen else otherwise for each in statuses}
 
 
 def _known(number: int, file: str) -> Log:

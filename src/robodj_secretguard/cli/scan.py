@@ -85,6 +85,8 @@ def _scan(arguments: argparse.Namespace) -> Result:
     recorded = recorded_log(arguments, model)
     at_hand = [*live_values(readings), *_given(arguments.keys_from)]
     values = [] if arguments.fingerprints else at_hand
+    opaque = {policy.name for policy in policies if policy.is_opaque}
+    values = [each for each in values if each.secret not in opaque]
     live = [each for each in values if each.is_sound]
     records = [(each.fingerprint, each.secret, each.environment) for each in recorded.records]
     known = known_keys(live, records, setup.revocation.all)
@@ -95,7 +97,7 @@ def _scan(arguments: argparse.Namespace) -> Result:
         KeySearch(
             known,
             [(each.key, known[fingerprint(each.key)]) for each in live],
-            [policy.generator for policy in policies],
+            [policy.generator for policy in policies if policy.generator],
             [each.key for each in at_hand],
         ),
         policies,
@@ -154,7 +156,10 @@ def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, m
     """Yield secrets without a known key."""
     names = {key.secret for key in known}
     for policy in policies:
-        if None not in names and known and policy.name not in names:
+        if policy.is_opaque:
+            why = f"a vendor issues this secret, so only assignments of {policy.variable} were searched for"
+            yield Unread(policy.name, why, matters=False)
+        elif None not in names and known and policy.name not in names:
             yield Unread(policy.name, "no key of this secret is known here, so none was searched for", matters=False)
     if not known:
         why = "no key is set, recorded or revoked here; only assignments and tracked key files were searched for"

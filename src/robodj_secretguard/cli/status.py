@@ -54,8 +54,10 @@ def add(commands: Commands) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> Result:
-    report, recorded = checked(arguments, model_of(arguments))
+    model = model_of(arguments)
+    report, recorded = checked(arguments, model)
     statuses = [_status_of(status, report, recorded.records) for status in report.secrets]
+    issuers = {policy.name: policy.issuer for policy in model.secret_policies.values()}
     late = {each["secret"]: why for each in statuses if (why := _to_do(each))}
     # The time for a promotion is the operator's choice.
     too_late = any(why != _PROMOTE for why in late.values())
@@ -66,7 +68,11 @@ def _status(arguments: argparse.Namespace) -> Result:
     if late:
         verdict += f"; to do: {', '.join(f'{secret} ({why})' for secret, why in late.items())}"
     lines = [
-        *(line for each in statuses for line in (*_details(each, iso_utc(report.checked_at)), "")),
+        *(
+            line
+            for each in statuses
+            for line in (*_details(each, iso_utc(report.checked_at), issuers[each["secret"]]), "")
+        ),
         *(finding.text for finding in report.findings),
         *[""] * bool(report.findings),
         MODEL,
@@ -99,7 +105,8 @@ def _status_of(status: SecretStatus, report: Report, records: Iterable[Record]) 
     # Without a current key, as on an operator's machine, use the last recorded one.
     fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
     of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
-    first = of_this_key[0] if of_this_key else None
+    # Records of a vendor's secret have no fingerprint, so each one is of a new value.
+    first = None if not of_this_key else of_this_key[0] if fingerprint else of_this_key[-1]
     age = report.checked_at - first.recorded_at if first else None
     own = [each for each in report.findings if each.secret == status.secret]
     return {
@@ -127,16 +134,18 @@ def _to_do(status: kinds.SecretStatus) -> str:
     return " and ".join(each for each, holds in why.items() if holds)
 
 
-def _details(status: kinds.SecretStatus, now: str) -> list[str]:
+def _details(status: kinds.SecretStatus, now: str, issuer: str) -> list[str]:
     """Return the lines about a secret below the table."""
     cadence = count(status["rotation_days"], "day")
+    none = f"none (issued at {issuer})" if issuer else "none (only a valid key has one)"
+    backup = f" (backup: {status['backup_owner']})" if status["backup_owner"] else ""
     lines = [
         status["secret"],
-        f"  fingerprint  {status['fingerprint'] or 'none (only a valid key has one)'}",
+        f"  fingerprint  {status['fingerprint'] or none}",
         f"  rotated      {_rotated(status)}",
         f"  cadence      {cadence}{': OVERDUE' if status['overdue'] else ''}",
         f"  expires      {status['expires_at'] or 'no expiry marker'}",
-        f"  owner        {status['owner']} (backup: {status['backup_owner']})",
+        f"  owner        {status['owner']}{backup}",
     ]
     if status["previous_fingerprint"]:
         deadline = status["previous_until"]

@@ -64,7 +64,7 @@ def _refusal(policy: SecretPolicy, path: str, file: TextFile, *, force: bool) ->
         return f"{policy.file} is a symbolic link; replace it with a regular file"
     if file.exists and not os.path.isfile(path):
         return f"{policy.file} is not a regular file; move it away"
-    if not force and holds_key_material(file):
+    if not force and holds_key_material(file, is_opaque=policy.is_opaque):
         what = "cannot be read" if file.unreadable else "already has a key"
         return f"{policy.file} {what}; to replace it, add --force"
     return ""

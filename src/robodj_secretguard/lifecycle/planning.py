@@ -68,7 +68,8 @@ class Plan:
         of_record = ("rotate", "record", policy.name, "--environment", self._environment)
         self._record = command(*of_record, *who, *attested, *log_options, *options)
         slot = ("--next",) if self.stage else ()
-        self._generate = f"{command('generate', policy.name, *slot, *options)} | {MANAGER}"
+        generate = f"{command('generate', policy.name, *slot, *options)} | {MANAGER}"
+        self._generate = None if policy.is_opaque else generate
         self._check = command("check", "--require-env-only", *options)
         current = self._status.fingerprint if self._status else None
         self._is_promoted = self.stage == "retire"
@@ -97,7 +98,8 @@ class Plan:
         policy, environment = self._policy, self._environment
         coming, previous, until = policy.slot_variables
         unset = f" Unset {coming}, {previous} and {until}." if policy.overlap else ""
-        yield self._record_old()
+        if not policy.is_opaque:
+            yield self._record_old()
         yield self._make_new("a new version")
         yield Step(f"Set {policy.variable} in {environment} to the new key from the secret manager.{unset}")
         yield Step(
@@ -115,6 +117,8 @@ class Plan:
         if policy.overlap:
             yield self._re_encrypt()
         yield self._disable()
+        if policy.is_opaque:
+            return
         only = "Revoke the old key" if self._is_emergency else "Only if others may know the old key, revoke it"
         is_revoked = self._old is not None and self._old in revoked(self._records)
         yield Step(f"{only} (add --yes to do it):", is_revoked, self._revoke)
@@ -128,7 +132,8 @@ class Plan:
         expires = status.expires_at if status and is_promoted else None
         ends = status.previous_until if status and is_promoted else None
         ends = ends or now + policy.overlap
-        yield self._record_old()
+        if not policy.is_opaque:
+            yield self._record_old()
         yield self._make_new(coming, done=has_next)
         if Check.EXPIRED not in self._alerts:  # an instance does not start on an expired key
             text = f"Set {coming} on every instance to this key from the secret manager. {variable} stays as it is."
@@ -177,14 +182,20 @@ class Plan:
         return Step(text, command=self._record)
 
     def _make_new(self, stored_as: str, *, done: bool = False) -> Step:
-        text = f"Generate a new key for {self._environment} alone, and store it in the secret manager as {stored_as}."
-        return Step(f"{text} Skip this if the manager already has a newer key:", done, self._generate)
+        policy, alone = self._policy, f"for {self._environment} alone"
+        new = f"{policy.replacement} {alone}" if policy.is_opaque else f"generate a new key {alone}"
+        text = f"{new[0].upper() + new[1:]}, and store it in the secret manager as {stored_as}."
+        skip = f"Skip this if the manager already has a newer {'one.' if policy.is_opaque else 'key:'}"
+        return Step(f"{text} {skip}", done, self._generate)
 
     def _re_encrypt(self) -> Step:
         kid = f" (key id {self._old.removeprefix(PREFIX)})" if self._old else ""
         return Step(f"Re-encrypt stored data that the old key{kid} has encrypted.")
 
     def _disable(self) -> Step:
+        if self._policy.is_opaque:
+            where = "where it was issued, and its version in the secret manager"
+            return Step(f"If the test passed, disable the old one {where}.")
         last = next((each for each in reversed(self._here) if each.fingerprint == self._old), None)
         which = f" ({last.fingerprint}, recorded at {iso_utc(last.recorded_at)})" if last else ""
         return Step(f"If the test passed, disable the old version in the secret manager{which}.")

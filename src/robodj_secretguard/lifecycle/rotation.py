@@ -169,7 +169,7 @@ def judge(
     refused: dict[str, Problem] = {}
     for secret, new in drafts.items():
         here = rotations(records, secret, new.environment)
-        current = here[-1] if here and here[-1].fingerprint == new.fingerprint else None
+        current = here[-1] if here and here[-1].fingerprint == new.fingerprint is not None else None
         if why := _conflict(new, records, is_current=current is not None):
             words = ("rotate", "plan", secret, "--environment", new.environment or "", *log_options, *options)
             set_new = f"set the variable of {secret} to its new key from the secret manager"
@@ -195,6 +195,8 @@ def judge(
 
 def _conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
     """Return why the known records of a key forbid another one, if they do."""
+    if new.fingerprint is None:  # a vendor's secret is always new
+        return None
     of_this_key = [record for record in records if record.fingerprint == new.fingerprint]
     for record in sorted(of_this_key, key=lambda each: each.event is not Event.REVOKED):
         when = iso_utc(record.recorded_at)
@@ -232,7 +234,9 @@ def other_key_replaced(new: Record, records: Iterable[Record]) -> str | None:
 
 def completion(record: Record, options: Iterable[str]) -> str:
     """Return the command that completes the record of a rotation."""
-    attested = [word for name in record.open_steps for word in ("--attest", name)]
+    # Without a fingerprint, the next record does not complete this one: it is a new one with all steps.
+    steps = record.open_steps if record.fingerprint else ("startup", "functions")
+    attested = [word for name in steps for word in ("--attest", name)]
     who = ("--environment", record.environment or "", *option("--operator", record.operator or ""))
     return command("rotate", "record", record.secret or "", *who, *attested, *options)
 

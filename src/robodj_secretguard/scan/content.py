@@ -32,8 +32,7 @@ OVERLAP_BYTES: Final = 1 << 15  # searched again with the next block: enough for
 _NO_CHARACTERS: Final = bytes([0, *range(0x80, 0xC0)])  # the zero bytes of UTF-16, and UTF-8's continuation bytes
 _ENCODINGS: Final = {BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be", BOM_UTF8: None}
 _NAME_GOES_ON: Final = re.compile(rb"[A-Za-z0-9_]")
-_ASSIGNMENT: Final = re.compile(
-    rb"""
+_ASSIGNMENT: Final = rb"""
     \\?+ ["'`)\]}]*+                                        # the end of the name: "NAME":, env["NAME"] =
     (?: \s*+ ,? \s*+ -? [ \t]*+ ["']? [Vv]alue ["']? \s*+ [:=]  # name: NAME, and value: in Kubernetes and compose
       | -                                                   # ${NAME-value}
@@ -42,11 +41,17 @@ _ASSIGNMENT: Final = re.compile(
     [ \t]*+
     (?: [|>][+-]? [ \t]*+ \r?\n [ \t]*+ | \\ \r?\n [ \t]*+ )?  # a block of YAML, a continued line
     (?: [!&]{1,2} \w*+ [ \t]++ )?                           # a tag or an anchor of YAML
-    \\?+ \$? ["'`]?
-    (?P<value> [A-Za-z0-9+/_-]++ ={0,2}+ )
-    """,
-    re.VERBOSE,
+    \\?+ \$?
+    """
+_OF_KEY: Final = re.compile(_ASSIGNMENT + rb"""["'`]? (?P<value> [A-Za-z0-9+/_-]++ ={0,2}+ )""", re.VERBOSE)
+# Of a secret that a vendor issues: in quotes, or plain and unlike an expression of a program.
+_IN_QUOTES: Final = re.compile(
+    _ASSIGNMENT + rb"""(?P<quote>["'`]) (?P<value> [!-~]+? ) (?=\\?(?P=quote))""", re.VERBOSE
 )
+_PLAIN: Final = re.compile(_ASSIGNMENT + rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )""", re.VERBOSE)
+_HAS_DIGIT: Final = re.compile(rb".*[0-9]")
+_HAS_DIGIT_OR_CASES: Final = re.compile(rb".*(?:[0-9]|[a-z].*[A-Z]|[A-Z].*[a-z])")
+_VARIABLE: Final = re.compile(rb"\$?[A-Z0-9]*_[A-Z0-9_]*")
 _ENDED: Final = re.compile(rb"""["'`]?(?:[\s,;)\]}\#&<>|\\\x00]|/>|\Z)""")
 
 
@@ -128,13 +133,25 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple
         start = text.find(name)
         while start >= 0:
             end = start + len(name)
-            if not (start and _NAME_GOES_ON.match(text, start - 1)) and (match := _ASSIGNMENT.match(text, end)):
+            if not (start and _NAME_GOES_ON.match(text, start - 1)) and (match := _assignment(text, end, policy)):
                 end = match.end()
                 if _ENDED.match(text, end):
                     readings = _readings(match["value"])
                     sound = (each for each in readings if is_sound(each[0].get_secret_value(), policy.material))
                     yield from ((match.start("value"), policy, *each) for each in islice(sound, 1))
             start = text.find(name, end)
+
+
+def _assignment(text: bytes, end: int, policy: SecretPolicy) -> re.Match[bytes] | None:
+    """Return the value that is assigned to a variable whose name ends here."""
+    if not policy.is_opaque:
+        return _OF_KEY.match(text, end)
+    # Most names and paths in a program have no digit, or in quotes only one case.
+    for pattern, is_issued in ((_IN_QUOTES, _HAS_DIGIT_OR_CASES), (_PLAIN, _HAS_DIGIT)):
+        match = pattern.match(text, end)
+        if match and is_issued.match(match["value"]) and not _VARIABLE.fullmatch(match["value"]):
+            return match
+    return None
 
 
 def _readings(value: bytes) -> Iterator[tuple[SealedStr, Forms]]:

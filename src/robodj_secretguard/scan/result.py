@@ -80,7 +80,7 @@ class Found:
     secret: _Secret | None
     environment: Environment | None = None
     fingerprint: Fingerprint | None
-    """Null for a key file that is not exactly one valid key."""
+    """Null for a key file that is not exactly one valid key, and for a secret that a vendor issues."""
     known_by: tuple[FreeText, ...] = ()
     form: FreeText = "raw"
     """`raw`, or its encoding."""

@@ -56,6 +56,7 @@ class Scanner:
         self._search = search
         self._content = ContentSearch(search, policies)
         self._policies = policies
+        self._opaque = {policy.name for policy in policies if policy.is_opaque}
         self._fallback_files = {*map(_unfollowed, fallback_files)}
         self._progress = progress
         self._work_trees: set[str] = set()
@@ -223,16 +224,17 @@ class Scanner:
         for (_, path), (name, _, blocks) in self._put(repository, tracked):
             beginning = next(self._each(blocks), b"")[: MAX_FILE_BYTES + 1]
             text = text_of(beginning)
-            if len(beginning) > MAX_FILE_BYTES or holds_key_material(text):
+            put = () if carriers is None else _commits_first(carriers[name])
+            policy = self._policy(put[0][1] if put else path)
+            is_opaque = policy is not None and policy.is_opaque
+            if len(beginning) > MAX_FILE_BYTES or holds_key_material(text, is_opaque=is_opaque):
                 sound = [line for line in text.lines if is_sound(line.get_secret_value(), LEAST_MATERIAL)]
                 self._search.seen |= {fingerprint(key): key for key in sound}
-                put = () if carriers is None else _commits_first(carriers[name])
-                policy = self._policy(put[0][1] if put else path)
                 found = Found(
                     rule=Rule.TRACKED_KEY_FILE,
                     where=Where.HISTORY if put else Where.INDEX,
                     secret=policy.name if policy else None,
-                    fingerprint=fingerprint(sound[0]) if len(text.lines) == len(sound) == 1 else None,
+                    fingerprint=fingerprint(sound[0]) if len(text.lines) == len(sound) == 1 and not is_opaque else None,
                     object=name,
                     object_type="blob" if put else None,
                 )
@@ -267,7 +269,7 @@ class Scanner:
                 where=where,
                 secret=key.secret,
                 environment=key.environment,
-                fingerprint=key.fingerprint,
+                fingerprint=None if key.secret in self._opaque else key.fingerprint,
                 known_by=key.known_by,
                 form=" in ".join(reversed(forms)) or "raw",
                 line=line if has_lines else None,

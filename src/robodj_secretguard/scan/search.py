@@ -9,10 +9,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from robodj_secretguard.material import (
-    MIN_DISTINCT_HEXADECIMAL,
     PREFIX,
     canonical,
     digest,
+    fewest_distinct,
     fingerprint,
     is_hexadecimal,
     is_placeholder,
@@ -40,6 +40,7 @@ PART: Final = 6  # no part of a key with this many characters is shown
 
 _SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
 _SHORTEST_HEXADECIMAL: Final = LEAST_MATERIAL.hexadecimal.minimum
+_FEWEST_DISTINCT: Final = fewest_distinct(_SHORTEST_HEXADECIMAL, hexadecimal=True)
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 """The characters of keys, of hexadecimal and of both base64 alphabets."""
 _CHARACTER, _OTHER, _ZERO = 1, 2, 0
@@ -87,7 +88,7 @@ def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
         policy = reading.policy
         for offer in reading.offers:
             for key in offer.text.lines:
-                if not is_placeholder(key.get_secret_value()):
+                if not is_placeholder(key.get_secret_value(), is_opaque=policy.is_opaque):
                     yield Live(key, policy.name, offer.source, is_sound(key.get_secret_value(), policy.material))
 
 
@@ -192,7 +193,7 @@ class KeySearch:
         if is_short:
             start = 0
             for part in piece.replace(b"+", b"/").split(b"/"):
-                if len(part) >= _SHORTEST and len(set(part)) >= MIN_DISTINCT_HEXADECIMAL:
+                if len(part) >= _SHORTEST and len(set(part)) >= _FEWEST_DISTINCT:
                     for offset, candidate in self._candidates(part):
                         if known_key := self._known.get(digest(candidate)):
                             self.seen[known_key.fingerprint] = SealedStr(candidate.decode())

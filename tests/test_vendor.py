@@ -1,0 +1,363 @@
+"""A key of 16 bytes, and a secret that a vendor issues, in every rule and every command."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+import secrets
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import pytest
+from command_line import Machine, machine_at
+from conftest import NOW, Ran, found, marker
+from detector import leaks
+from pydantic import SecretStr
+
+from robodj_secretguard import Generator, Material, SecretPolicy, SecretSettings, check
+from robodj_secretguard.generator import ephemeral, generate
+from robodj_secretguard.redact import SecretRedactor
+from robodj_secretguard.scan.content import assignments
+from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAY = timedelta(days=1)
+KEY, PASSWORD = "RADIO_KEY", "ICECAST_PASSWORD"
+ISSUER = "https://radio.example/admin"
+ISSUE = f"issue a new one at {ISSUER}, then set {PASSWORD} to it"
+MODEL = ("--model", "test_vendor:Radio")
+declared = partial(SecretPolicy, owner="Integrations", cadence=90 * DAY, warn_before=14 * DAY)
+RADIO = declared(name="radio.key", variable=KEY, generator=Generator("token_urlsafe", 16))
+ICECAST = declared(name="icecast.password", variable=PASSWORD, material=Material.opaque(), issuer=ISSUER)
+
+
+class Radio(SecretSettings):
+    """A service with a short key, and the password of a streaming server."""
+
+    key: Annotated[SecretStr, RADIO]
+    password: Annotated[SecretStr, ICECAST]
+
+
+class Issued(SecretSettings):
+    """A service whose only secret is a vendor's."""
+
+    password: Annotated[SecretStr, ICECAST]
+
+
+class Short(SecretSettings):
+    """A service whose only secret may have four characters."""
+
+    password: Annotated[SecretStr, ICECAST._replace(material=Material.opaque(4))]
+
+
+def keys() -> dict[str, str]:
+    """Make a key, and a password with characters that no generated key has."""
+    return {KEY: secrets.token_urlsafe(16), PASSWORD: f"{secrets.token_hex(5)}\\'\"{{%=<"}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with a good value of both secrets."""
+    machine_at(tmp_path)
+    return Machine(tmp_path, keys())
+
+
+def call(machine: Machine, *words: str, model: tuple[str, ...] = MODEL, **options: Any) -> Ran:
+    """Run a command, which must not show a part of a value."""
+    ran = machine.call(*words, *model, **options)
+    assert words[0] == "generate" or leaks(ran.out + ran.err, [*machine.environ.values()]) == []
+    return ran
+
+
+class TestChecks:
+    """The checks."""
+
+    def test_good_values(self) -> None:
+        """A short key has a fingerprint. A vendor's secret has none, whatever it is."""
+        values = keys()
+        for password in (values[PASSWORD], "aaaaaaaa", "0123456789abcdef", values[KEY][:8]):
+            report = check(Radio, environ=values | {PASSWORD: password}, now=NOW)
+            assert found(report) == []
+            fingerprints = [status.fingerprint is None for status in report.secrets]
+            assert ([status.usable for status in report.secrets], fingerprints) == ([True, True], [False, True])
+
+    @pytest.mark.parametrize(
+        ("password", "what", "fix"),
+        [
+            ("hackme", "ICECAST_PASSWORD is a placeholder", "set ICECAST_PASSWORD to its current value"),
+            ("k9!z\n", "has a newline at the end and fewer than 8 characters", ", whole and unchanged"),
+            ("k9!zk9!z\n", "has a newline at the end", "set ICECAST_PASSWORD without the newline"),
+            ("'k9!zk9!z'", "has quotes around it", "set ICECAST_PASSWORD without the quotes"),
+        ],
+    )
+    def test_bad_values(self, password: str, what: str, fix: str) -> None:
+        """A placeholder and a malformed value are refused, with the usual fixes."""
+        (finding,) = check(Radio, environ=keys() | {PASSWORD: password}, now=NOW).findings
+        assert (what in finding.message, fix in finding.remedy) == (True, True)
+
+    @pytest.mark.parametrize(("ahead", "begin"), [(-DAY, ""), (DAY, "before then, ")])
+    def test_the_fix_of_an_expiry(self, ahead: timedelta, begin: str) -> None:
+        """An expired vendor's secret is replaced where it was issued. It is not generated."""
+        (finding,) = check(Radio, environ=keys() | {f"{PASSWORD}_EXPIRES_AT": marker(ahead)}, now=NOW).findings
+        assert finding.remedy.startswith(begin + ISSUE)
+
+    def test_shared(self) -> None:
+        """A vendor's secret is compared with other secrets by equality alone."""
+        key = secrets.token_urlsafe(16)
+        report = check(Radio, environ={KEY: key, PASSWORD: key}, now=NOW)
+        assert found(report) == [("shared", "icecast.password")]
+        assert "rotate plan radio.key" in report.findings[0].remedy
+        assert ISSUE in report.findings[0].remedy
+        for other in (key[:10], f"{key}a", key.swapcase()):
+            assert found(check(Radio, environ={KEY: key, PASSWORD: other}, now=NOW)) == []
+
+    def test_a_swap(self) -> None:
+        """A password in the variable of a key is only malformed: a vendor's secret has no shape."""
+        values = keys()
+        report = check(Radio, environ={KEY: values[PASSWORD], PASSWORD: values[KEY]}, now=NOW)
+        assert found(report) == [("format", "radio.key")]
+        assert "swapped" not in report.findings[0].message
+
+    def test_a_file(self, machine: Machine) -> None:
+        """A fallback file with parts of a template holds a vendor's secret."""
+        machine.write("icecast.password", "a%bc%d<e>\n")
+        machine.environ["ROBODJ_PROTECTED_ENV"] = "true"
+        assert found(machine.within(lambda: check(Radio, now=NOW))) == [("file-present", "icecast.password")]
+
+    def test_no_keyring(self, machine: Machine) -> None:
+        """A vendor's secret has no keyring, since its key id would be a fingerprint."""
+        settings = machine.within(Radio)
+        assert settings.keyring("radio.key").current.kid
+        with pytest.raises(ValueError, match="use its field"):
+            settings.keyring("icecast.password")
+
+
+@pytest.mark.parametrize("minimum", [4, 8, 100])
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_secrets_for_tests(tmp_path: Path, kind: str, minimum: int) -> None:
+    """Every kind of bad secret is found, except those that only a generated key can be."""
+    if kind in {*OF_GENERATED, *SLOT_KINDS}:
+        return
+    policies = (RADIO, ICECAST._replace(material=Material.opaque(minimum)))
+    model = type(
+        "Own", (SecretSettings,), {"__annotations__": {each.name[0]: Annotated[SecretStr, each] for each in policies}}
+    )
+    environ = {name: value for name, value in bad_secret(kind, policies[1], policies, str(tmp_path)).items() if value}
+    findings = dict(found(check(model, environ=environ)))
+    assert findings.pop(kind) in {None, "icecast.password"}
+    assert findings.keys() <= {"file-fallback"}
+
+
+def test_temporary_values() -> None:
+    """A temporary vendor's secret is random text of the right length."""
+    values = ephemeral([RADIO, ICECAST])
+    assert found(check(Radio, environ=values)) == [("ephemeral", None)]
+    assert [len(generate(each)) >= size for each, size in ((RADIO, 22), (ICECAST, 22))] == [True, True]
+    assert len(generate(ICECAST._replace(material=Material.opaque(200)))) >= 200
+
+
+class TestRedactor:
+    """Redacted logs."""
+
+    @pytest.mark.parametrize("password", ["zq9!", "zq9'\"\\/<&%="])
+    def test_every_form(self, machine: Machine, password: str) -> None:
+        """A short secret with any character is redacted as text, escaped, in hexadecimal and in base64."""
+        machine.environ[PASSWORD] = password
+        redact = SecretRedactor(machine.within(Short))
+        data = password.encode()
+        encoded = (base64.b64encode(data), base64.urlsafe_b64encode(b"user:" + data))
+        for form in (
+            password,
+            json.dumps(password),
+            repr(password),
+            quote(password),
+            data.hex(),
+            *map(bytes.decode, encoded),
+        ):
+            record = logging.LogRecord("name", logging.INFO, "path", 1, form, None, None)
+            redact.filter(record)
+            assert "[redacted icecast.password]" in record.getMessage()
+            assert password not in record.getMessage()
+
+
+class TestGenerate:
+    """`generate`."""
+
+    def test_a_vendor(self, machine: Machine) -> None:
+        """No vendor's secret is generated. The error says where a new one is issued."""
+        for words in (("icecast.password",), ("icecast.password", "--write")):
+            ran = call(machine, "generate", *words)
+            assert (ran.status, ran.out, ISSUE in ran.err) == (2, "", True)
+        only = call(machine, "generate", "--format", "env", model=("--model", "test_vendor:Issued"))
+        assert (only.status, only.out, ISSUE in only.err) == (2, "", True)
+
+    @pytest.mark.parametrize("options", [(), ("--format", "env"), ("--write",)])
+    def test_the_others(self, machine: Machine, options: tuple[str, ...]) -> None:
+        """Without NAME, the other keys are made, and stderr says what was left out."""
+        ran = call(machine, "generate", *options)
+        assert (ran.status, PASSWORD in ran.out) == (0, False)
+        assert ran.err == f"robodj-secretguard: left out what vendors issue (icecast.password: {ISSUE})\n"
+        assert not (machine.config / "icecast.password").exists()
+
+    def test_a_short_key(self, machine: Machine) -> None:
+        """A key of 16 bytes has 22 characters."""
+        ran = call(machine, "generate", "radio.key")
+        assert (ran.status, bool(re.fullmatch(r"[\w-]{22}", ran.out)), ran.err) == (0, True, "")
+
+
+class TestExplain:
+    """`explain`."""
+
+    def test_commands(self, machine: Machine) -> None:
+        """For a vendor's secret, a comment says where a new one is issued. No command generates it."""
+        out = call(machine, "explain", "missing").out
+        assert f"# icecast.password: issue a new one at {ISSUER}\n" in out
+        assert f"    issued at {ISSUER}\n" in out
+        assert "generate radio.key" in out
+        assert "generate icecast.password" not in out
+
+
+WHO = ("--environment", "prod", "--operator", "dana")
+
+
+class TestRotate:
+    """`rotate`, `status` and `revoke`."""
+
+    def test_plan(self, machine: Machine) -> None:
+        """The plan issues a new one, and ends where it was issued. It has no fingerprint and no revocation."""
+        out = call(machine, "rotate", "plan", "icecast.password", *WHO).out
+        assert f"1. [ ] Issue a new one at {ISSUER} for prod alone, and store it in the secret manager" in out
+        assert "disable the old one where it was issued" in out
+        assert not re.search("sgfp1|revoke|generate|YOUR-SECRET-MANAGER", out)
+
+    def test_record(self, machine: Machine) -> None:
+        """A vendor's secret is recorded only by its name. It is always new, and has no fingerprint."""
+        assert "icecast" not in call(machine, "rotate", "record", *WHO).out
+        for days in (0, 1):
+            assert call(machine, "rotate", "record", "icecast.password", *WHO, now=NOW + days * DAY).status == 0
+        records = [record for record in machine.records if record.fingerprint is None]
+        assert [(record.fingerprint, record.open_steps) for record in records] == [(None, ("startup", "functions"))] * 2
+
+    def test_complete(self, machine: Machine) -> None:
+        """The command that completes a record repeats every step, as the next record is a new one."""
+        out = call(machine, "rotate", "record", "icecast.password", *WHO, "--attest", "startup").out
+        (command,) = (line.split()[1:] for line in out.splitlines() if line.startswith("     robodj"))
+        assert machine.call(*command).status == 0
+        assert machine.records[-1].open_steps == ()
+
+    def test_no_name(self, machine: Machine) -> None:
+        """Where vendors issue all secrets, a name is required."""
+        ran = call(machine, "rotate", "record", *WHO, model=("--model", "test_vendor:Issued"))
+        assert (ran.status, "NAME is missing" in ran.err, machine.log.exists()) == (2, True, False)
+
+    def test_a_service_log(self, machine: Machine) -> None:
+        """No log of a service proves a start on a vendor's secret: its event has no fingerprint."""
+        event = {
+            "event": "robodj-secretguard passed",
+            "secret": "icecast.password",
+            "state": "present",
+            "fingerprint": None,
+        }
+        machine.put("service.log", json.dumps(event))
+        call(machine, "rotate", "record", "icecast.password", *WHO, "--service-log", "service.log")
+        assert machine.records[-1].open_steps == ("startup", "functions")
+
+    def test_status(self, machine: Machine) -> None:
+        """The age of a vendor's secret counts from its last record. Nobody is the backup."""
+        for days in (0, 10):
+            call(machine, "rotate", "record", "icecast.password", *WHO, now=NOW + days * DAY)
+        out = call(machine, "status", now=NOW + 12 * DAY).out
+        assert f"  fingerprint  none (issued at {ISSUER})\n" in out
+        assert "  rotated      2026-12-11T12:00:00Z in prod, 2 days ago\n" in out
+        assert out.count("  owner        Integrations\n") == 2
+
+    def test_revoke(self, machine: Machine) -> None:
+        """A vendor's secret cannot be revoked here: the error says where to change it."""
+        ran = call(machine, "revoke", "icecast.password", "--reason", "posted", "--yes")
+        assert (ran.status, ran.out) == (2, "")
+        assert f"cannot be revoked; issue a new one at {ISSUER}" in ran.err
+
+    def test_incident(self, machine: Machine) -> None:
+        """A complete record of one secret does not complete another one without a fingerprint."""
+        call(machine, "rotate", "record", "icecast.password", *WHO)
+        out = call(machine, "incident", "report", "--since", "2026-11-01T00:00:00Z").out
+        assert "Every incomplete rotation validated and recorded" in out
+
+
+class TestScan:
+    """`scan`."""
+
+    def test_what_is_searched(self, machine: Machine) -> None:
+        """A live key of 16 bytes is found. A vendor's secret is not searched for, and a note says so."""
+        machine.put("notes.txt", f"{machine.environ[KEY]}\n{machine.environ[PASSWORD]}\n")
+        ran = call(machine, "scan")
+        assert (ran.status, ran.out.count("ALERT")) == (1, 1)
+        assert "ALERT: radio.key: known-key: notes.txt:1:1" in ran.out
+        note = "a vendor issues this secret, so only assignments of ICECAST_PASSWORD were searched for"
+        assert f"note: icecast.password: {note}\n" in ran.out
+
+    def test_by_fingerprint(self, machine: Machine) -> None:
+        """A recorded key of 16 bytes is found by its fingerprint, also of another model."""
+        call(machine, "rotate", "record", *WHO)
+        machine.put("notes.txt", f"key={machine.environ[KEY]};")
+        assert "radio.key (prod): known-key" in machine.call("scan", "--fingerprints").out
+
+    def test_assignment(self, machine: Machine) -> None:
+        """An assigned vendor's secret is found, without a fingerprint. The name of a file is not shown with it."""
+        machine.put(".env", f"{PASSWORD}='zq9!zq9!zq9!'\n")
+        machine.put("zq9!zq9!zq9!", "")
+        ran = call(machine, "scan", "--format", "json")
+        (finding,) = json.loads(ran.out)["findings"]
+        assert (finding["rule"], finding["secret"], finding["fingerprint"]) == (
+            "assigned-key",
+            "icecast.password",
+            None,
+        )
+        assert "zq9" not in ran.out
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("ICECAST_PASSWORD=zq9!zq9!", "zq9!zq9!"),
+            ("export ICECAST_PASSWORD='zq9!{$(zq9'", "zq9!{$(zq9"),
+            ('{"ICECAST_PASSWORD": "Hunter-Two"}', "Hunter-Two"),
+            ("ICECAST_PASSWORD: enE5IXpxOSE=\n", "zq9!zq9!"),
+            ("ENV ICECAST_PASSWORD zq9!zq9!\n", "zq9!zq9!"),
+            ('os.getenv("ICECAST_PASSWORD", "zq9-zq9-zq9")', "zq9-zq9-zq9"),
+            ("ICECAST_PASSWORD=zq9", None),
+            ("ICECAST_PASSWORD=hackme", None),
+            ("ICECAST_PASSWORD='${ICECAST_PASSWORD_2}'", None),
+            ("ICECAST_PASSWORD='$ICECAST_PASSWORD_2'", None),
+            ("ICECAST_PASSWORD=$(cat password2.txt)", None),
+            ("ICECAST_PASSWORD: SecretStr", None),
+            ('ICECAST_PASSWORD = os.environ["PASSWORD_2"]', None),
+            ("if ICECAST_PASSWORD == other_2:", None),
+            ('("ICECAST_PASSWORD", "ROBODJ_SECRET_V2_KEY")', None),
+            ("ICECAST_PASSWORD, ROBODJ_SECRET_V2_KEY", None),
+            ('("ICECAST_PASSWORD", "config/icecast.password")', None),
+        ],
+    )
+    def test_every_assignment(self, text: str, value: str | None) -> None:
+        """A value is found plain with a digit, or in quotes with a digit or both cases. Code is not."""
+        got = [key.get_secret_value() for _, _, key, _ in assignments(text.encode(), [ICECAST])]
+        assert got == ([] if value is None else [value])
+
+    def test_a_tracked_file(self, machine: Machine) -> None:
+        """A tracked key file of a vendor's secret has no fingerprint, also with text like a key."""
+        from repositories import commit, git, made  # noqa: PLC0415 - needs git
+
+        machine.write("icecast.password", secrets.token_urlsafe(32))
+        git(made(machine.root), "add", "--force", ".")
+        commit(machine.root)
+        ran = call(machine, "scan", "--format", "json")
+        (finding,) = json.loads(ran.out)["findings"]
+        assert (finding["rule"], finding["secret"], finding["fingerprint"]) == (
+            *("tracked-key-file", "icecast.password"),
+            None,
+        )
