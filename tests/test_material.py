@@ -162,6 +162,8 @@ class TestPlaceholder:
             (b"letmeinletmein1", False),
             (b"letmeinletmein1\x00", False),
             (b"letmeinletmein1\t", False),
+            ("letmeinletmein\N{LATIN SMALL LETTER E WITH ACUTE}".encode(), False),
+            (b"letmeinletmei\xc3\x00\xa9", False),
             (b"letmeinletmeinlet-12345", True),
         ],
     )

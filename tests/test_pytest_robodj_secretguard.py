@@ -302,6 +302,35 @@ def test_it(bad_robodj_secret, kind):
         ran = pytest_on(files, ini=["robodj_secrets_model = settings:Strict", "pythonpath = lib"])
         assert f"{len(KINDS)} passed" in ran.out, ran.out
 
+    def test_a_secret_of_a_vendor(self, pytest_on: Runner) -> None:
+        """A check of generated keys needs a secret that no vendor issues."""
+        files = {
+            "test_it.py": """
+import pytest
+from robodj_secretguard.testing import OF_GENERATED
+
+@pytest.mark.parametrize("kind", OF_GENERATED)
+def test_it(bad_robodj_secret, kind):
+    with pytest.raises(ValueError, match="needs a secret that no vendor issues"):
+        bad_robodj_secret(kind)
+""",
+            "vendor.py": """
+from datetime import timedelta
+from typing import Annotated
+from pydantic import SecretStr
+from robodj_secretguard import Material, SecretPolicy, SecretSettings
+
+DAY = timedelta(days=1)
+
+class Radio(SecretSettings):
+    password: Annotated[SecretStr, SecretPolicy(
+        name="icecast.password", variable="ICECAST_PASSWORD", owner="Us", cadence=90 * DAY, warn_before=DAY,
+        material=Material.opaque(), issuer="https://radio.example",
+    )]
+""",
+        }
+        assert "2 passed" in pytest_on(files, ini=["robodj_secrets_model = vendor:Radio", "pythonpath = ."]).out
+
     def test_a_secret_without_an_overlap(self, pytest_on: Runner) -> None:
         """A check of next and previous keys needs a secret with an overlap."""
         test = """

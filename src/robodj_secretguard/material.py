@@ -190,8 +190,8 @@ def _is_encoded_text(text: str, *, is_opaque: bool) -> bool:
         return True
     is_no_key = not _KEY_CHARACTERS.issuperset(shown) or _is_of_runs(shown.lower())
     if size < MIN_TEXT_BYTES:
-        line = data.removesuffix(b"\n").decode()
-        is_no_key = size >= MIN_ASCII_BYTES and line.isascii() and line.isprintable()
+        is_ascii = size >= MIN_ASCII_BYTES and data.isascii()
+        is_no_key = is_ascii and data.removesuffix(b"\n").decode().isprintable()
     return is_no_key and not is_opaque and weakness(text) is None
 
 

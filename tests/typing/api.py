@@ -4,7 +4,17 @@ from typing import Annotated, assert_type
 
 from pydantic import SecretStr
 
-from robodj_secretguard import Finding, Report, RuntimeSecrets, SecretPolicy, SecretSettings, check, documents, guard
+from robodj_secretguard import (
+    Finding,
+    Material,
+    Report,
+    RuntimeSecrets,
+    SecretPolicy,
+    SecretSettings,
+    check,
+    documents,
+    guard,
+)
 from robodj_secretguard.models import RuntimeSecrets as Declared
 
 
@@ -20,6 +30,7 @@ def takes_a_policy(policy: SecretPolicy) -> None:
 
 
 assert_type(guard(), RuntimeSecrets)
+assert_type(Material.opaque(minimum=8), Material)
 assert_type(guard(exit_status=78, require_env_only=True).secret_key, SecretStr)
 assert_type(guard(RuntimeSecrets, config_dir="config"), Declared)
 assert_type(check().alerts, tuple[Finding, ...])
