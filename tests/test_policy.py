@@ -168,7 +168,7 @@ class TestSecretPolicy:
         ],
     )
     def test_refused_of_a_vendor(self, field: str, value: Any) -> None:
-        """A secret that a vendor issues needs an issuer, and has no generator, no overlap and one minimum."""
+        """A secret that a vendor issues needs an issuer, no generator and one minimum."""
         policy = SecretPolicy(**FIELDS, material=Material.opaque(), issuer="https://vendor.example")
         with pytest.raises(ValueError, match=rf"^SecretPolicy .*{field}"):
             policy._replace(**{field: value})

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import secrets
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -48,6 +48,12 @@ class Issued(SecretSettings):
     """A service whose only secret is a vendor's."""
 
     password: Annotated[SecretStr, ICECAST]
+
+
+class Rotating(SecretSettings):
+    """A service that accepts the previous secret of a vendor for a week."""
+
+    password: Annotated[SecretStr, ICECAST._replace(overlap=7 * DAY)]
 
 
 class Short(SecretSettings):
@@ -130,12 +136,23 @@ class TestChecks:
         machine.environ["ROBODJ_PROTECTED_ENV"] = "true"
         assert found(machine.within(lambda: check(Radio, now=NOW))) == [("file-present", "icecast.password")]
 
-    def test_no_keyring(self, machine: Machine) -> None:
-        """A vendor's secret has no keyring, since its key id would be a fingerprint."""
-        settings = machine.within(Radio)
-        assert settings.keyring("radio.key").current.kid
-        with pytest.raises(ValueError, match="use its field"):
-            settings.keyring("icecast.password")
+    def test_keyring(self, machine: Machine) -> None:
+        """The ring of a vendor's secret verifies. Its keys have no id, and no key is derived from them."""
+        old, now = keys()[PASSWORD], datetime.now(UTC)
+        machine.environ.update({f"{PASSWORD}_PREVIOUS": old, f"{PASSWORD}_PREVIOUS_UNTIL": marker(DAY, now=now)})
+        ring = machine.within(Rotating).keyring("icecast.password")
+        assert [(key.role, key.kid) for key in ring.accepted()] == [("current", ""), ("previous", "")]
+        assert ring.verify(old) == ring.accepted()[1]
+        assert (ring.find(""), ring.find(None)) == (None, None)
+        with pytest.raises(ValueError, match="no key is derived"):
+            ring.derive(b"purpose")
+
+    def test_slots(self, machine: Machine) -> None:
+        """Each slot of a vendor's secret is checked by its rules, and none has a fingerprint."""
+        environ = machine.environ | {f"{PASSWORD}_NEXT": machine.environ[PASSWORD], f"{PASSWORD}_PREVIOUS": "a b"}
+        report = check(Rotating, environ=environ, now=NOW)
+        assert [str(each.check) for each in report.findings] == ["format", "previous-until", "slots-equal"]
+        assert {report.secrets[0].next_fingerprint, report.secrets[0].previous_fingerprint} == {None}
 
 
 @pytest.mark.parametrize("minimum", [4, 8, 100])
@@ -234,6 +251,14 @@ class TestRotate:
         out = call(machine, "rotate", "plan", "icecast.password", *WHO).out
         assert f"1. [ ] Issue a new one at {ISSUER} for prod alone, and store it in the secret manager" in out
         assert "disable the old one where it was issued" in out
+        assert not re.search("sgfp1|revoke|generate|YOUR-SECRET-MANAGER", out)
+
+    def test_plan_with_an_overlap(self, machine: Machine) -> None:
+        """With an overlap, the new one is the next one first."""
+        out = call(machine, "rotate", "plan", "icecast.password", *WHO, model=("--model", "test_vendor:Rotating")).out
+        new = f"Issue a new one at {ISSUER} for prod alone, and store it in the secret manager as {PASSWORD}_NEXT."
+        assert f"1. [ ] {new} Skip this if the manager already has a newer one." in out
+        assert f'{PASSWORD}_PREVIOUS="${PASSWORD}"' in out
         assert not re.search("sgfp1|revoke|generate|YOUR-SECRET-MANAGER", out)
 
     def test_record(self, machine: Machine) -> None:

@@ -173,7 +173,7 @@ class SecretSettings(BaseSettings, defer_build=True):
             The ring. Without `clock`, it is always the same object.
 
         Raises:
-            ValueError: the model declares no such secret, or a vendor issues it.
+            ValueError: the model declares no such secret.
         """
         from robodj_secretguard.keyring import keyring_of  # noqa: PLC0415 - a start may not need it
 
@@ -183,9 +183,6 @@ class SecretSettings(BaseSettings, defer_build=True):
         if reading is None:
             del name
             msg = f"unknown secret; choose from {', '.join(each.policy.name for each in self._readings)}"
-            raise ValueError(msg)
-        if reading.policy.is_opaque:  # its key ids would be fingerprints
-            msg = "a secret that a vendor issues has no keyring: use its field"
             raise ValueError(msg)
         if clock is not None:
             return keyring_of(reading, clock, self._started)
