@@ -370,7 +370,7 @@ class TestHistory:
         """A key is found in the message of a commit or a tag, in a name, and in an unreachable object."""
         put(repository, KEY, b"content")
         here = commit(repository)
-        git(repository, "rm", "-q", KEY)
+        git(repository, "rm", "-q", "--", KEY)
         commit(repository, f"no longer with {KEY}")
         git(repository, "tag", "-a", "-m", f"with {KEY}", "v1", here)
         git(repository, "hash-object", "-w", "--stdin", given=KEY.encode())

@@ -207,7 +207,7 @@ class History:
         self._keep("a directory's name", V2, f"{commit}^{{tree}}")
         blob = f"{commit}:{self._keys[V2]}/read me.txt"
         self._keep("in a directory whose name holds one", V1, blob, frozenset({(commit, f"{REDACTED}/read me.txt")}))
-        self.git("rm", "-r", "--quiet", self._keys[V2])
+        self.git("rm", "-r", "--quiet", "--", self._keys[V2])
         self.commit("take it away")
 
     def _messages(self) -> None:
