@@ -87,6 +87,19 @@ class TestAccepted:
         rotation.now -= timedelta(days=1)
         assert [roles(ring) for ring in rings] == [["current", "next"]] * 2
 
+    def test_two_threads(self) -> None:
+        """A thread that read the clock before the deadline does not undo what another one saw after it."""
+        rotation = Rotation()
+
+        def clock() -> datetime:
+            read, rotation.now = rotation.now, rotation.deadline
+            if read != rotation.deadline:
+                roles(ring)  # as another thread does
+            return read
+
+        ring = ring_of(rotation.variables, clock=clock)
+        assert roles(ring) == ["current", "next"]
+
     def test_the_monotonic_clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a clock of the caller, the deadline also passes where the system's clock is behind."""
         ahead, started = timedelta(days=3650), 5.0

@@ -49,7 +49,8 @@ class _Deadline:
 
     def has_passed(self) -> bool:
         # The monotonic clock does not step back. It may stop while the machine sleeps.
-        self._passed = self._passed or time.monotonic() >= self._seconds or self._clock() >= self._until
+        if not self._passed and (time.monotonic() >= self._seconds or self._clock() >= self._until):
+            self._passed = True  # never False again: another thread may have read the clock before
         return self._passed
 
 
