@@ -264,6 +264,7 @@ class TestDerive:
             (keys[V1], keys[V1][:-1] + last_characters(keys[V1])[-1]),
             (keys[V1], keys[V1][:-1] + last_characters(keys[V1])[0]),
             (secret := secrets.token_hex(32), secret.upper()),
+            (odd := f"{secret}a", odd.upper()),
         ):
             assert derived(keys | {V1: text}) == derived(keys | {V1: spelled})
 

@@ -149,7 +149,8 @@ class Keyring(Sealed):
 
 def _bytes_of(key: SealedStr) -> bytes:
     """Return the bytes that a key encodes. A key of a length that base64 does not have counts as its text."""
-    return decoded(canonical(key.get_secret_value())) or key.get_secret_value().encode()
+    text = canonical(key.get_secret_value())
+    return decoded(text) or text.encode()
 
 
 def keyring_of(reading: Reading, clock: Callable[[], datetime] | None, started: float) -> Keyring:
