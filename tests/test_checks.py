@@ -278,6 +278,7 @@ class TestSlots:
         [
             (UNTIL, -DAY, "previous-past"),
             (UNTIL, 0 * DAY, "previous-past"),
+            (UNTIL, datetime.min.replace(tzinfo=UTC) - NOW, "previous-past"),
             (UNTIL, MICROSECOND, None),
             (UNTIL, 15 * DAY, None),
             (UNTIL, 15 * DAY + MICROSECOND, "previous-until"),

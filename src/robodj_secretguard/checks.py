@@ -358,7 +358,7 @@ def _previous_until(reading: Reading) -> Problems:
         yield Problem(f"{until} is not set, so {previous} has no deadline", fix)
     elif instant is None:
         yield _invalid_instant(until, reading.marker, "the deadline")
-    elif EARLIEST_CLOCK <= now < instant - overlap - CADENCE_GRACE:
+    elif now >= EARLIEST_CLOCK and instant - now > overlap + CADENCE_GRACE:
         yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", fix)
 
 
