@@ -154,6 +154,8 @@ class TestAnEvent:
             monkeypatch.setenv(name, value)
         redact = SecretRedactor(RuntimeSecrets())
         assert redact(None, "", " ".join(slots.values())) == f"{NAME1} {NAME1}"
+        monkeypatch.setenv(f"{V1}_PREVIOUS", "x")  # past and no key: only a warning
+        assert SecretRedactor(RuntimeSecrets())(None, "", "xyz") == "xyz"
 
     @pytest.mark.parametrize("encode", [str.encode, base64.b64encode, base64.urlsafe_b64encode, bytes.hex])
     def test_a_respelled_key(self, redact: SecretRedactor, encode: Callable[[Any], bytes | str]) -> None:

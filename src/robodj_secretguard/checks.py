@@ -22,7 +22,6 @@ from robodj_secretguard.material import (
     format_defects,
     has_shape,
     is_placeholder,
-    is_sound,
     last_characters,
     placeholder,
     weakness,
@@ -373,9 +372,9 @@ def _slots_equal(reading: Reading) -> Problems:
     if not reading.slots:
         return
     keys = [
-        (each, canonical(each.value.get_secret_value()))
+        (each, canonical(value.get_secret_value()))
         for each in (reading, *reading.slots)
-        if each.value is not None and not each.is_past and is_sound(each.value.get_secret_value(), each.policy.material)
+        if not each.is_past and (value := each.key)
     ]
     for index, (later, key) in enumerate(keys):
         for earlier in [each for each, other in keys[:index] if other == key]:
@@ -389,7 +388,7 @@ def _file_fallback(reading: Reading) -> Problems:
     if reading.used.is_break_glass and reading.found:
         policy, where = reading.policy, reading.used.location
         fix = "first do what the alert about its value says, then start again"
-        if reading.value is not None and is_sound(reading.value.get_secret_value(), policy.material):
+        if reading.key:
             stored = "make sure the secret manager has its key"
             fix = f"{stored}; set {policy.variable} to the current value there; delete {where}"
         yield Problem(f"the key comes from the fallback file {where}", fix)

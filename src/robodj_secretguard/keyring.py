@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.material import PREFIX, canonical, decoded, fingerprint, is_sound
+from robodj_secretguard.material import PREFIX, canonical, decoded, fingerprint
 from robodj_secretguard.sealed import Sealed, SealedStr, contain
 
 if TYPE_CHECKING:
@@ -165,10 +165,10 @@ def _keys(reading: Reading) -> Iterator[Key]:
     """Yield the current, the next and the previous key. Leave out a past key that is invalid or plainly revoked."""
     revoked = reading.setup.revocation.fingerprints
     for each in (reading, *reading.slots):
-        if each.value is not None and is_sound(each.value.get_secret_value(), each.policy.material):
-            its_fingerprint = "" if each.policy.is_opaque else fingerprint(each.value)
+        if key := each.key:
+            its_fingerprint = "" if each.policy.is_opaque else fingerprint(key)
             if its_fingerprint not in revoked:
-                yield Key(each.slot, its_fingerprint.removeprefix(PREFIX), each.value)
+                yield Key(each.slot, its_fingerprint.removeprefix(PREFIX), key)
 
 
 def _now() -> datetime:

@@ -263,11 +263,12 @@ def read_of(
 
 
 def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
-    """Yield every key of an instance, with the name of its secret: current, next and previous keys."""
+    """Yield every key of an instance, with the name of its secret: current, next and previous keys.
+
+    Leave out a past key that is invalid: short text, for example, is a part of other texts.
+    """
     for reading in secrets._readings:  # noqa: SLF001
-        for each in (reading, *reading.slots):
-            if each.value is not None:
-                yield reading.policy.name, each.value
+        yield from ((reading.policy.name, key) for each in (reading, *reading.slots) if (key := each.key))
 
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:

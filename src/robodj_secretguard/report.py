@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.checks import CHECKS, Check, Problem, Severity, State
 from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.material import fingerprint, is_sound
+from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sources import RevocationStatus, iso_utc
 
 if TYPE_CHECKING:
@@ -279,12 +279,8 @@ def _status(reading: Reading, findings: Sequence[Finding], *, is_usable: bool) -
 def _slot_fields(reading: Reading) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for slot in reading.slots:
-        if (
-            slot.value is not None
-            and not slot.policy.is_opaque
-            and is_sound(slot.value.get_secret_value(), slot.policy.material)
-        ):
-            fields[f"{slot.slot}_fingerprint"] = fingerprint(slot.value)
+        if not slot.policy.is_opaque and (key := slot.key):
+            fields[f"{slot.slot}_fingerprint"] = fingerprint(key)
         if slot.slot == "previous":
             fields["previous_until"] = slot.expires_at
     return fields

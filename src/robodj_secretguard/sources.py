@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.material import is_fingerprint
+from robodj_secretguard.material import is_fingerprint, is_sound
 from robodj_secretguard.near_miss import VariableRead, VariablesRead
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.textfile import (
@@ -329,6 +329,12 @@ class Reading(Frozen):
     value: SealedStr | None
     slot: Slot = "current"
     slots: tuple[Reading, ...] = ()
+
+    @property
+    def key(self) -> SealedStr | None:
+        """The value if it may be a key: well-formed, and neither a placeholder nor weak."""
+        value = self.value
+        return value if value and is_sound(value.get_secret_value(), self.policy.material) else None
 
     @property
     def is_past(self) -> bool:
