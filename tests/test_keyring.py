@@ -359,3 +359,18 @@ def test_the_ring_of_a_secret() -> None:
     with pytest.raises(ValueError, match=r"^unknown secret; choose from secret.key, secret_v2.key$") as raised:
         model.keyring(keys[V1])
     assert leaks(traceback_of(raised.value), [keys[V1]]) == []
+
+
+def test_an_interrupt_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt while a ring is made has no frame with a key."""
+    rotation = Rotation()
+    with process_environment(rotation.variables):
+        model = RuntimeSecrets()
+
+    def interrupt(_text: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("robodj_secretguard.material.weakness", interrupt)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        model.keyring("secret.key")
+    assert leaks(traceback_of(raised.value), rotation.delivered) == []

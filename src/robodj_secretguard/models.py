@@ -184,9 +184,10 @@ class SecretSettings(BaseSettings, defer_build=True):
             del name
             msg = f"unknown secret; choose from {', '.join(each.policy.name for each in self._readings)}"
             raise ValueError(msg)
-        if clock is not None:
-            return keyring_of(reading, clock, self._started)
-        return self._rings.setdefault(name, keyring_of(reading, None, self._started))
+        ring = contain(lambda: keyring_of(reading, clock, self._started))
+        if isinstance(ring, BaseException):
+            raise ring
+        return ring if clock else self._rings.setdefault(name, ring)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         del value  # a traceback with locals would show it
