@@ -5,8 +5,8 @@ For JSON use `as_dict`: `json.dumps` writes the records as lists, without names.
 
 from __future__ import annotations
 
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from robodj_secretguard.checks import CHECKS, Check, Problem, Severity, State
 from robodj_secretguard.frozen import Frozen
@@ -14,12 +14,14 @@ from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sources import RevocationStatus, iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from robodj_secretguard import documents
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.sources import Reading, Slot
+
+    _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
 
 JSON_SCHEMA: Final = 1
 """The version of each kind of document, unless the document has another `schema`."""
@@ -238,12 +240,13 @@ def _judged(readings: Sequence[Reading]) -> Report:
             shared |= {*names}
     secrets = []
     for reading in readings:
-        of_secret = _of_secret(reading)
+        of_secret = _findings_of(reading, _OF_VALUE, _OF_SECRET if reading.marker is None else _WITH_MARKER)
         findings += of_secret
         status = _status(reading, of_secret, is_usable=reading.policy.name not in shared)
         if reading.slots:
             status = status._replace(**_slot_fields(reading))
-            findings += chain.from_iterable(map(_of_slot, reading.slots))
+            for slot in reading.slots:
+                findings += _findings_of(slot, () if slot.is_past else _OF_VALUE, _OF_SLOT)
         secrets.append(status)
     report = Report(
         checked_at=setup.now,
@@ -286,20 +289,11 @@ def _slot_fields(reading: Reading) -> dict[str, Any]:
     return fields
 
 
-def _of_secret(reading: Reading) -> list[Finding]:
-    """Run the rules for one secret. Of the rules about the value, keep the first finding only."""
-    of_value = ((check, problem) for check, rule in _OF_VALUE for problem in rule(reading))
-    rules = _OF_SECRET if reading.marker is None else _WITH_MARKER
-    of_secret = [(check, problem) for check, rule in rules for problem in rule(reading)]
-    return [_finding_of(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_secret)]
-
-
-def _of_slot(reading: Reading) -> list[Finding]:
-    """Run the rules for a next or a previous key."""
-    rules = () if reading.is_past else _OF_VALUE
-    of_value = ((check, problem) for check, rule in rules for problem in rule(reading))
-    of_slot = [(check, problem) for check, rule in _OF_SLOT for problem in rule(reading)]
-    return [_finding_of(reading, check, problem) for check, problem in (*islice(of_value, 1), *of_slot)]
+def _findings_of(reading: Reading, of_value: _Rules, others: _Rules) -> list[Finding]:
+    """Run rules for one key. Of the rules about the value, keep the first finding only."""
+    first = islice(((check, problem) for check, rule in of_value for problem in rule(reading)), 1)
+    found = (*first, *[(check, problem) for check, rule in others for problem in rule(reading)])
+    return [_finding_of(reading, check, problem) for check, problem in found]
 
 
 def _finding_of(reading: Reading, check: Check, problem: Problem) -> Finding:
