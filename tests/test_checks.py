@@ -324,8 +324,8 @@ class TestSlots:
         ):
             report = checker(environ | changes)
             assert report.ok
-            assert [each.message for each in report.findings] == [
-                f"{later} and {earlier} have the same value" for later, earlier in pairs
+            assert [(each.message, f"{V1}_{each.slot}".upper()) for each in report.findings] == [
+                (f"{later} and {earlier} have the same value", later) for later, earlier in pairs
             ]
         assert {check for check, _ in found(checker(environ | dict.fromkeys((NEXT, V1), "changeme")))} == {
             "placeholder"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import combinations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, dataclass_transform
 
@@ -367,21 +368,17 @@ def _previous_past(reading: Reading) -> Problems:
         yield Problem(what, f"{_unset(reading)}, after re-encrypting data that needs this key")
 
 
-def _slots_equal(reading: Reading) -> Problems:
-    """Yield the pairs of slots with the same key. A value that is no key has another finding."""
-    if not reading.slots:
-        return
-    keys = [
-        (each, canonical(value.get_secret_value()))
-        for each in (reading, *reading.slots)
-        if not each.is_past and (value := each.key)
-    ]
-    for index, (later, key) in enumerate(keys):
-        for earlier in [each for each, other in keys[:index] if other == key]:
-            fix = f"unset {later.variable}: {earlier.variable} has the key already"
-            if later.slot == "previous":
-                fix = _set_value(later)
-            yield Problem(f"{later.variable} and {earlier.variable} have the same value", fix, later.used.source)
+def _slots_equal(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
+    """Yield each slot that has the key of another slot. A value that is not a key has another finding."""
+    for reading in [each for each in readings if each.slots]:
+        accepted = (each for each in (reading, *reading.slots) if not each.is_past)
+        keys = [(each, canonical(key.get_secret_value())) for each in accepted if (key := each.key)]
+        for (earlier, one), (later, other) in combinations(keys, 2):
+            if one == other:
+                fix = f"unset {later.variable}: {earlier.variable} has the key already"
+                if later.slot == "previous":
+                    fix = _set_value(later)
+                yield later, Problem(f"{later.variable} and {earlier.variable} have the same value", fix), []
 
 
 def _file_fallback(reading: Reading) -> Problems:
@@ -1213,7 +1210,7 @@ CHECKS: Final = (
         ),
         section=3,
         commands=(_RECORDED, _ROTATE),
-        of_secret=_slots_equal,
+        of_all=_slots_equal,
     ),
     CheckEntry(
         check=Check.PREVIOUS_PAST,
