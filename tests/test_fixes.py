@@ -307,7 +307,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"unset (\w+_NEXT): \w+ has the key already": Operator.unset_slot,
     r"unset (\w+_NEXT)": Operator.unset_slot,
     r"set (\w+) to the earlier of both": Operator.set_earlier,
-    r"set (\w+)=(\w+)": Operator.protect,
+    r"set (\w+)=([\w:-]+)": Operator.protect,
     r"(?:to serve, )?leave out exec --ephemeral": Operator.nothing,
     r"set the keys from the secret manager": lambda operator: operator.set_both(V1, V2),
     r"set the clock of this machine": Operator.set_clock,
@@ -331,8 +331,12 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"make the service's user its owner": Operator.nothing,
     r"save (\S+) as UTF-8, with mode 600, without changing the key": Operator.save_as_utf_8,
     r"leave only the key in (\S+)": Operator.leave_key,
-    r"correct (lines? [\d, ]+) by the same entry in version control; keep the (\w+)": Operator.restore_lines,
-    r"correct (\w+ [\d, ]+) by the same entry in the secret manager; keep the (\w+)": Operator.restore_entries,
+    r"correct (lines? [\d, ]+) by the same entry in version control; keep the (\w+), and an instant as @\S+": (
+        Operator.restore_lines
+    ),
+    r"correct (\w+ [\d, ]+) by the same entry in the secret manager; keep the (\w+), and an instant as @\S+": (
+        Operator.restore_entries
+    ),
     r"correct the path in \w+; if it is right, restore the directory from .*": Operator.correct_directory,
     r"restore that directory from version control": Operator.restore_directory,
     r"restore the directory config from version control": Operator.restore_directory,
@@ -354,7 +358,8 @@ MOVE: Final = f"make sure the secret manager has its key; set {V2} to the curren
 K2: Final = "ALERT: secret_v2.key: "
 W2: Final = "WARNING: secret_v2.key: "
 CLOSE: Final = "chmod o-w where the mode ends in rwx"
-FORM: Final = "sgfp1: and 32 hexadecimal digits in lower case"
+WHEN_LISTED: Final = "when the key is revoked"
+KEEP_IT: Final = "keep the fingerprint, and an instant as @2027-01-31T09:00:00Z"
 SPARE: Final = f"sgfp1:{'a' * 32}"
 
 
@@ -543,7 +548,7 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "entries of the variable": (
         entries,
         f"ALERT: revocation-list: entries 2, 3 of {REVOKED} are not fingerprints",
-        f"correct entries 2, 3 by the same entry in the secret manager; keep the fingerprint ({FORM})",
+        f"correct entries 2, 3 by the same entry in the secret manager; {KEEP_IT}",
     ),
     "two names for the list": (
         lambda service: service.environ.update({REVOKED: SPARE, f"{REVOKED}X": f"sgfp1:{'b' * 32}"}),
@@ -723,6 +728,16 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         f"{K2}previous-until: {UNTIL} is 2026-12-21T12:00:00Z, more than 7 days ahead",
         AFTER,
     ),
+    "deadline later than on the list": (
+        lambda service: (
+            everywhere(**{UNTIL: marker(2 * DAY)})(service),
+            service.environ.update(
+                {UNTIL: marker(3 * DAY), REVOKED: f"{fingerprint_of(service.environ[PREVIOUS])}@{marker(2 * DAY)}"}
+            ),
+        ),
+        f"{W2}previous-until: {UNTIL} is later than 2026-12-03T12:00:00Z, {WHEN_LISTED}",
+        f"set {UNTIL}=2026-12-03T12:00:00Z",
+    ),
     "deadline under another name": (
         lambda service: (
             rotated()(service),
@@ -748,7 +763,7 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "deadline passed": (
         everywhere(**{UNTIL: marker(timedelta(0))}),
-        f"{W2}previous-past: {PREVIOUS} is not accepted since 2026-12-01T12:00:00Z",
+        f"{W2}previous-past: {PREVIOUS} has not been accepted since 2026-12-01T12:00:00Z",
         f"unset {PREVIOUS} and {UNTIL}, after re-encrypting data that needs this key",
     ),
     "next is current": (
@@ -769,14 +784,22 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         COMPARE,
     ),
     "next looks like another secret": (
-        lambda service: (rotated()(service), service.environ.update({NEXT: good_keys()[V1]})),
+        both(everywhere(**{f"{V1}_NEXT": good_keys()[V1]}), sets(**{NEXT: good_keys()[V1]})),
         f"{K2}format: {NEXT} looks like secret.key (43 characters); are the two swapped?",
-        f"set {NEXT} and {V1}, each to its own value from the secret manager",
+        f"set {NEXT} and {V1}_NEXT, each to its own value from the secret manager",
     ),
     "typo of next": (
         lambda service: (rotated()(service), service.environ.update({f"{V2}_NEXTT": service.environ.pop(NEXT)})),
         f"{W2}near-miss: {V2}_NEXTT is not read; did you mean {NEXT}?",
         f"rename {V2}_NEXTT to {NEXT}",
+    ),
+    "words of previous in another order": (
+        lambda service: (
+            rotated()(service),
+            service.environ.update({"ROBODJ_PREVIOUS_SECRET_V2_KEY": service.environ.pop(PREVIOUS)}),
+        ),
+        f"{W2}near-miss: ROBODJ_PREVIOUS_SECRET_V2_KEY is not read; did you mean {PREVIOUS}?",
+        f"rename ROBODJ_PREVIOUS_SECRET_V2_KEY to {PREVIOUS}",
     ),
     "another name of previous": (
         lambda service: (rotated()(service), service.environ.update({f"{V2}_OLD": service.environ.pop(PREVIOUS)})),
@@ -919,7 +942,7 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "line of the list": (
         lambda service: listing(service, "# ours\nsgfp1:0\n# theirs\n"),
         f"ALERT: revocation-list: line 2 of ${DIRECTORY}/{LIST} is not a fingerprint",
-        f"correct line 2 by the same entry in version control; keep the fingerprint ({FORM})",
+        f"correct line 2 by the same entry in version control; {KEEP_IT}",
     ),
     "list in UTF-16": (
         lambda service: listing(service, service.committed.encode("utf-16")),

@@ -93,7 +93,7 @@ def test_it_keeps_and_shows_no_key(kind: type[RingSerializer | RingSigner]) -> N
     """No attribute has a key, other keys are refused, and it is not pickled."""
     rotation = Rotation()
     made = kind(rotation.ring, SALT)
-    assert leaks(f"{made!r} {vars(made)}", rotation.delivered) == []
+    assert leaks(f"{made!r} {vars(made)} {made.secret_keys} {made.secret_key!r}", rotation.delivered) == []
     with pytest.raises(TypeError, match="the keys are those of the ring") as raised:
         made.secret_keys = [rotation.values["next"].encode()]
     assert leaks(traceback_of(raised.value), rotation.delivered) == []

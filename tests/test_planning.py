@@ -36,12 +36,13 @@ CHECK = ("Run the check there:", f"{PROGRAM} check --require-env-only --model m:
 RECORD_IT = "Record the current key, where ROBODJ_SECRET_KEY is set. Only a recorded key can be revoked by name:"
 RESTART = "Restart the instances one after another. Make sure that each startup check passes."
 TEST = "Test the functions that depend on authentication or encryption."
+AGAIN = "First print this plan again: its dates count from now."
 IN_ONE_WRITE = "Change these in one write, with the values from before it:"
 PROMOTION = (
-    f'{V1}_PREVIOUS="${V1}"',
-    f"{V1}_PREVIOUS_UNTIL=2026-12-15T12:00:00Z",
-    f'{V1}="${V1}_NEXT"',
-    f"{V1}_EXPIRES_AT=2027-03-01T12:00:00Z",
+    f'export {V1}_PREVIOUS="${V1}"',
+    f"export {V1}_PREVIOUS_UNTIL=2026-12-15T12:00:00Z",
+    f'export {V1}="${V1}_NEXT"',
+    f"export {V1}_EXPIRES_AT=2027-03-01T12:00:00Z",
     f"unset {V1}_NEXT",
 )
 LEAVE_OUT = "Leave out --attest for a step that you did not do:"
@@ -51,6 +52,11 @@ FAILS = "The current key fails the check, so it cannot be recorded. Go to step 2
 def recorded(days: int, key: str = CURRENT, **fields: Any) -> Record:
     """Return the record of a rotation some days ago."""
     return rotated(NOW - days * DAY, key, **fields)
+
+
+def revocation(key: str) -> Record:
+    """Return the record of a revocation."""
+    return replace(draft(Event.REVOKED, reason="leaked", fingerprint=key), recorded_at=NOW)
 
 
 @pytest.fixture
@@ -110,7 +116,7 @@ class TestStages:
             CHECK,
             (RESTART, None),
             (
-                f"Promote the next key, only when every instance has it. {IN_ONE_WRITE}",
+                f"Promote the next key, only when every instance has it. {AGAIN} {IN_ONE_WRITE}",
                 "\n".join(PROMOTION),
             ),
             CHECK,
@@ -136,13 +142,30 @@ class TestStages:
         failed = report._replace(findings=checker({}).findings[1:])
         assert done(planned(with_keys(failed, next_fingerprint=COMING), recorded(3))) == [1, 2, 3]
 
+    def test_promote_again(self, report: Report) -> None:
+        """After a rollback, the plan continues with the promotion, and the deadline on the list stays."""
+        listed = report.revocation_list._replace(dated=((CURRENT, NOW + 3 * DAY),)) if report.revocation_list else None
+        rolled_back = with_keys(report, next_fingerprint=COMING)._replace(revocation_list=listed)
+        plan = planned(rolled_back, recorded(9), recorded(2, COMING))
+        assert (plan.stage, done(plan)) == ("promote", [1, 2, 3, 4])
+        assert f"export {V1}_PREVIOUS_UNTIL=2026-12-04T12:00:00Z" in str(plan.steps()[5].command).splitlines()
+
+    def test_swapped_keys(self, report: Report) -> None:
+        """If current and previous are swapped, the plan has nothing else to do."""
+        keys = {"previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
+        (step,) = planned(with_keys(report, **keys), recorded(9), recorded(1, PREVIOUS)).steps()
+        assert step.text.startswith(f"{V1} and {V1}_PREVIOUS look swapped")
+
     def test_promote_in_an_overlap(self, report: Report) -> None:
-        """A promotion does not end the overlap of the previous key."""
+        """A promotion does not end the overlap of the previous key. The new overlap begins after it."""
         keys = {"next_fingerprint": COMING, "previous_fingerprint": PREVIOUS}
-        for until, wait in ((NOW + DAY, f", and after 2026-12-02T12:00:00Z, when {V1}_PREVIOUS has ended"), (NOW, "")):
+        wait = f", and after 2026-12-02T12:00:00Z, when {V1}_PREVIOUS has ended. {AGAIN}"
+        for until, text, ends in ((NOW + DAY, wait, "16"), (NOW, ". Change", "15")):
             plan = planned(with_keys(report, **keys, previous_until=until))
-            text = f"Promote the next key, only when every instance has it{wait}. "
-            assert (plan.stage, plan.steps()[5].text.startswith(text)) == ("promote", True)
+            promote = plan.steps()[5]
+            assert plan.stage == "promote"
+            assert promote.text.startswith(f"Promote the next key, only when every instance has it{text}")
+            assert f"{V1}_PREVIOUS_UNTIL=2026-12-{ends}T12:00:00Z" in str(promote.command)
 
     @pytest.mark.parametrize(
         ("records", "marks"),
@@ -163,8 +186,8 @@ class TestStages:
         already = f"The old key is already recorded ({PREVIOUS}, since 2026-11-22T12:00:00Z). Continue."
         assert first[0] == (already if records else "The old key has no record. Continue.")
         assert str(promote[1]).splitlines()[1:4:2] == [
-            f"{V1}_PREVIOUS_UNTIL=2026-12-02T12:00:00Z",
-            f"{V1}_EXPIRES_AT=2027-02-19T12:00:00Z",
+            f"export {V1}_PREVIOUS_UNTIL=2026-12-02T12:00:00Z",
+            f"export {V1}_EXPIRES_AT=2027-02-19T12:00:00Z",
         ]
         assert record[1] == RECORD.format("prod" if records else "ENVIRONMENT")
         assert encrypt == re_encrypt(PREVIOUS)
@@ -197,7 +220,7 @@ class TestAtOnce:
             (f"Set {V1} in ENVIRONMENT to the new key from the secret manager.", None),
             (
                 "Set the expiry marker (90 days from now), here and in the settings of the deployment:",
-                f"{V1}_EXPIRES_AT=2027-03-01T12:00:00Z",
+                f"export {V1}_EXPIRES_AT=2027-03-01T12:00:00Z",
             ),
             CHECK,
             ("Restart the services. Make sure that each startup check passes.", None),
@@ -211,17 +234,38 @@ class TestAtOnce:
         ]
 
     def test_emergency(self, report: Report) -> None:
-        """In an emergency there is no other key, and the old one is revoked."""
-        _, _, replaced, *_, encrypt, _, revoke = self.steps_for(report, is_emergency=True)
+        """In an emergency there is no other key, and the old one is revoked first."""
+        _, revoke, _, replaced, *_, encrypt, _ = self.steps_for(report, is_emergency=True)
         text = f"Set {V1} in ENVIRONMENT to the new key from the secret manager."
         assert replaced == (f"{text} Unset {V1}_NEXT, {V1}_PREVIOUS and {V1}_PREVIOUS_UNTIL.", None)
         assert encrypt == re_encrypt(CURRENT)
         assert revoke == ("Revoke the old key (add --yes to do it):", REVOKE.format(f"--fingerprint {CURRENT}"))
 
-    def test_revoked(self, report: Report) -> None:
-        """A revocation that is recorded is done."""
-        revocation = replace(draft(Event.REVOKED, reason="leaked", fingerprint=CURRENT), recorded_at=NOW)
-        assert done(planned(report, revocation, is_emergency=True)) == [11]
+    @pytest.mark.parametrize(
+        ("records", "marks", "old"),
+        [
+            ([recorded(3)], [1], CURRENT),
+            ([recorded(3), revocation(CURRENT)], [1, 2], CURRENT),
+            ([revocation(CURRENT)], [2], CURRENT),
+            ([recorded(3, PREVIOUS), revocation(PREVIOUS)], [1, 2, 3, 4], PREVIOUS),
+            (
+                [recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0, startup=Proof.NOT_DONE)],
+                [1, 2, 3, 4, 5, 6, 8],
+                PREVIOUS,
+            ),
+            ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0)], [1, 2, 3, 4, 5, 6, 7, 8, 9], PREVIOUS),
+            ([recorded(30, PREVIOUS), revocation(PREVIOUS), recorded(15)], [1], CURRENT),
+            ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0), revocation(CURRENT)], [1, 2], CURRENT),
+            ([recorded(3, PREVIOUS), recorded(0)], [1], CURRENT),
+        ],
+        ids=range(9),
+    )
+    def test_an_emergency_that_goes_on(
+        self, report: Report, records: Sequence[Record], marks: list[int], old: str
+    ) -> None:
+        """Printed again, the plan still names the leaked key, and marks what is done. Later, it is about a new key."""
+        plan = planned(report, *records, environment="prod", is_emergency=True)
+        assert (done(plan), plan.steps()[1].command) == (marks, REVOKE.format(f"--fingerprint {old}"))
 
     @pytest.mark.parametrize("environ", [{V1: "changeme"}, {V1: "A" * 43}, {V1: "short"}], ids=range(3))
     def test_a_key_that_cannot_be_previous(self, checker: Checker, environ: dict[str, str]) -> None:
@@ -234,7 +278,7 @@ class TestAtOnce:
         [
             ([recorded(3, startup=Proof.NOT_DONE), recorded(1)], {}, "prod", 3, (CURRENT, 1)),
             ([recorded(3), recorded(2, environment="dev")], {}, "dev", 2, (CURRENT, 2)),
-            ([recorded(3), recorded(1, PREVIOUS)], {}, "prod", None, (CURRENT, 3)),
+            ([recorded(3), recorded(1, PREVIOUS)], {}, "prod", 3, (CURRENT, 3)),
             ([recorded(1, PREVIOUS)], {}, "ENVIRONMENT", None, None),
             (
                 [recorded(3, PREVIOUS), recorded(2, environment="dev")],

@@ -119,7 +119,7 @@ class TestText:
             f"     robodj-secretguard revoke --fingerprint {ONE} --reason 'found by a scan' {options}",
             f"     robodj-secretguard revoke --fingerprint {TWO} --reason 'found by a scan' {options}",
             PLAN,
-            f"     robodj-secretguard rotate plan secret.key {options}",
+            f"     robodj-secretguard rotate plan secret.key --emergency {options}",
             f"3. {DELETE}",
             "",
             "Scan FAILED: 3 findings.",

@@ -368,7 +368,7 @@ STEPS = (
     ),
     ("Disable the old version in the secret manager.", None),
     (
-        "Set the new key, restart the services and record the rotation: follow this plan from step 3.",
+        "Set the new key, restart the services and record the rotation: follow this plan from step 4.",
         "robodj-secretguard rotate plan {} --emergency",
     ),
     ("Invalidate the sessions and tokens that were signed with the old key.", None),
@@ -449,8 +449,8 @@ class TestKey:
         """The step that follows the plan has the right number in it."""
         report = check(environ=good_keys(), now=NOW)
         planned = Plan(POLICIES[0], report, [], environment=None, who=(), options=(), log_options=(), is_emergency=True)
-        assert STEPS[3][0].endswith(" follow this plan from step 3.")
-        assert planned.steps()[2].text.startswith(f"Set {V1} in ENVIRONMENT to the new key")
+        assert STEPS[3][0].endswith(" follow this plan from step 4.")
+        assert planned.steps()[3].text.startswith(f"Set {V1} in ENVIRONMENT to the new key")
 
     def test_options(self) -> None:
         """The commands of the steps repeat the options. An unknown secret is NAME."""

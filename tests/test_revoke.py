@@ -37,7 +37,7 @@ STEPS = [
     "2. [ ] Generate a replacement and store it in the secret manager:",
     f"       {GENERATE}",
     "3. [ ] Disable the old version in the secret manager.",
-    "4. [ ] Set the new key, restart the services and record the rotation: follow this plan from step 3.",
+    "4. [ ] Set the new key, restart the services and record the rotation: follow this plan from step 4.",
     f"       {PLAN}",
     "5. [ ] Invalidate the sessions and tokens that were signed with the old key.",
     "",

@@ -487,7 +487,9 @@ class TestRefused:
         compared = f"Compared with 2 records (prod 2). {ALONE}"
         fix = f"  fix: {SET_IT}, then run this command again"
         assert lines == [f"REFUSED: secret.key: {UNCHANGED}", fix, compared]
-        assert recorded(machine, *DONE) == [
+        lines = recorded(machine, *DONE)
+        assert lines.pop(2).startswith("WARNING: no previous key of secret_v2.key is set here, so what ")
+        assert lines == [
             sentence(machine, 3, "the rotation of secret_v2.key", machine.fingerprint(V2)),
             "  validation: gate verified, startup attested, functions attested, log verified",
             "Did not record secret.key: its key has not changed.",
@@ -620,7 +622,7 @@ class TestPlan:
             "",
             f"1. [x] The current key is already recorded ({key}, since 2026-11-01T12:00:00Z). Continue.",
         ]
-        at = lines.index('       ROBODJ_SECRET_KEY_PREVIOUS="$ROBODJ_SECRET_KEY"')
+        at = lines.index('       export ROBODJ_SECRET_KEY_PREVIOUS="$ROBODJ_SECRET_KEY"')
         assert lines[at - 1].startswith("6. [ ] Promote the next key, ")
         assert lines[at + 4] == "       unset ROBODJ_SECRET_KEY_NEXT"
         lines = machine.call("rotate", "plan", V2, "--emergency").out.splitlines()
@@ -655,17 +657,17 @@ class TestPlan:
         paths = ("--operations-log", str(log), "--config-dir", str(config))
         model = ("--model", "robodj_secretguard:RuntimeSecrets")
         words = self.commands(machine, NAME, "--emergency", *who, *paths, *model)
-        in_force, generate, expiry, gate, record_it, revoke = words
+        in_force, revoke, generate, expiry, gate, record_it = words
         old = machine.fingerprint()
-        assert machine.call(*in_force[1:]).status == 0
-        variable, _, instant = expiry[0].partition("=")
+        assert [machine.call(*each[1:]).status for each in (in_force, [*revoke, "--yes"])] == [0, 0]
+        variable, _, instant = expiry[1].partition("=")
         machine.environ.update({V1: machine.call(*generate[1:]).out, variable: instant})
-        assert [machine.call(*each[1:]).status for each in (gate, record_it, [*revoke, "--yes"])] == [0, 0, 0]
+        assert [machine.call(*each[1:]).status for each in (gate, record_it)] == [0, 0]
         entries = [json.loads(line) for line in log.read_bytes().splitlines()]
         assert [(each["event"], each["operator"], each["ticket"], each["fingerprint"]) for each in entries] == [
             ("rotated", "dana o'neil", "OPS-17", old),
-            ("rotated", "dana o'neil", "OPS-17", machine.fingerprint()),
             ("revoked", "dana o'neil", "OPS-17", old),
+            ("rotated", "dana o'neil", "OPS-17", machine.fingerprint()),
         ]
-        assert entries[1]["expires_at"] == instant
+        assert entries[2]["expires_at"] == instant
         assert old in (config / "revoked.fingerprints").read_text(encoding="utf-8")

@@ -207,12 +207,13 @@ def test_a_draft_of_a_promotion(checker: Checker) -> None:
     ("records", "replaced", "warns"),
     [
         ([], OLDER, False),
-        ([recorded(2)], None, False),
+        ([recorded(2), NEW], None, False),
+        ([recorded(2), revocation(1, OLD)], None, False),
         ([recorded(3, OLDER), recorded(2), NEW], OLD, False),
         ([recorded(3, OLDER), recorded(2), NEW], OLDER, True),
         ([recorded(3, OLDER), recorded(2, environment="dev"), recorded(1, secret=OTHER)], OLDER, False),
     ],
-    ids=["no record", "no previous key", "the last one", "an older one", "others"],
+    ids=["no record", "completed", "revoked", "the last one", "an older one", "others"],
 )
 def test_other_key_replaced(records: Sequence[Record], replaced: str | None, warns: bool) -> None:  # noqa: FBT001
     """A previous key that is not the last other recorded one of the environment is a warning."""
@@ -220,7 +221,16 @@ def test_other_key_replaced(records: Sequence[Record], replaced: str | None, war
         f"WARNING: the previous key of {NAME} is {replaced}, but the last other key that is recorded in prod is {OLD}."
         " Compare it with the secret manager."
     )
-    assert other_key_replaced(replace(NEW, replaced=replaced), records) == (warning if warns else None)
+    new = replace(NEW, replaced=replaced)
+    assert other_key_replaced(new, records, has_overlap=True) == (warning if warns else None)
+
+
+def test_no_key_replaced() -> None:
+    """Without a previous key, the sessions of the old key are refused, unless the secret has no overlap."""
+    warning = other_key_replaced(NEW, [recorded(2)], has_overlap=True)
+    assert warning is not None
+    assert warning.startswith(f"WARNING: no previous key of {NAME} is set here, so what {OLD} signed is refused.")
+    assert other_key_replaced(NEW, [recorded(2)], has_overlap=False) is None
 
 
 class TestJudge:

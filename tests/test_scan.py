@@ -147,7 +147,10 @@ class TestResult:
         ran = scan(machine, "--config-dir", "conf", *FURTHER)
         key = f"contains the key (form: raw; known by: environment; {machine.fingerprint()})"
         assert ran.out.splitlines()[0] == f"ALERT: secret.key: known-key: a.txt:2:7: {key}"
-        assert f"     {PROGRAM} rotate plan secret.key --config-dir conf --model {__name__}:Further\n" in ran.out
+        assert (
+            f"     {PROGRAM} rotate plan secret.key --emergency --config-dir conf --model {__name__}:Further\n"
+            in ran.out
+        )
         assert ran.out.splitlines()[-1] == "Scan FAILED: 1 finding."
         machine.put("a.txt", "nothing")
         assert scan(machine).out.splitlines()[-1] == CLEAN

@@ -16,9 +16,14 @@ import pytest
 from command_line import Machine, machine_at
 from conftest import NOW, Ran, found, marker
 from detector import leaks
+from flask import Flask
 from pydantic import SecretStr
 
 from robodj_secretguard import Generator, Material, SecretPolicy, SecretSettings, check
+from robodj_secretguard.adapters.django import secret_keys
+from robodj_secretguard.adapters.flask import sign_sessions
+from robodj_secretguard.adapters.itsdangerous import RingSerializer, RingSigner
+from robodj_secretguard.adapters.jwt import RingJWT
 from robodj_secretguard.generator import ephemeral, generate
 from robodj_secretguard.redact import SecretRedactor
 from robodj_secretguard.scan.content import assignments
@@ -146,6 +151,14 @@ class TestChecks:
         assert (ring.find(""), ring.find(None)) == (None, None)
         with pytest.raises(ValueError, match="no key is derived"):
             ring.derive(b"purpose")
+
+    def test_it_signs_nothing(self, machine: Machine) -> None:
+        """A vendor's secret may be short: a signature would tell whether a guess is right."""
+        ring = machine.within(Radio).keyring("icecast.password")
+        signers = (secret_keys, RingJWT, partial(RingSigner, salt=b"a"), partial(RingSerializer, salt=b"a"))
+        for make in (*signers, partial(sign_sessions, Flask("a"))):
+            with pytest.raises(ValueError, match="does not sign"):
+                make(ring)
 
     def test_slots(self, machine: Machine) -> None:
         """Each slot of a vendor's secret is checked by its rules, and none has a fingerprint."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, dataclass_transform
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.material import (
     BLANK,
-    FORM,
     NEWLINE,
     QUOTES,
     canonical,
@@ -62,7 +61,12 @@ if TYPE_CHECKING:
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""
 CADENCE_GRACE: Final = timedelta(days=1)
-_HOUR: Final = timedelta(hours=1)
+_UNITS: Final = (
+    (timedelta(days=1), "days"),
+    (timedelta(hours=1), "hours"),
+    (timedelta(minutes=1), "minutes"),
+    (timedelta.resolution, "microseconds"),
+)
 
 _MOST_NUMBERS: Final = 3
 _MOST_DEFECTS: Final = 2
@@ -201,7 +205,9 @@ def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Pr
     if found := next((each for each in others if has_shape(value.get_secret_value(), each[1])), None):
         other, generator = found
         what = f"{where} looks like {other.name} ({generator.characters} characters); are the two swapped?"
-        fix = f"set {reading.variable} and {other.variable}, each to its own value from the secret manager"
+        end = reading.variable.removeprefix(policy.variable)
+        theirs = other.variable + end if other.overlap else other.variable
+        fix = f"set {reading.variable} and {theirs}, each to its own value from the secret manager"
         return Problem(what, fix)
     fix = f"{set_current(policy)}, whole and unchanged" if reading.slot == "current" else _set_value(reading)
     if len(defects) == 1 and defects[0] in _WITHOUT:
@@ -230,15 +236,20 @@ def _weak(reading: Reading) -> Problems:
 
 
 def _revoked(reading: Reading) -> Problems:
-    policy, listed = reading.policy, reading.setup.revocation
-    if not listed.entries or reading.value is None or policy.is_opaque:
-        return
-    begin = listed.begin(fingerprint(reading.value))
-    if begin is not None and begin <= reading.setup.now:
+    policy, begin = reading.policy, _revoked_from(reading)
+    if begin is not None and begin <= reading.setup.now and reading.key:
         which = "the key" if reading.slot == "current" else reading.variable
         fix = f"set {policy.variable} to the secret manager's new key; if there is none, {_rotate(policy)}"
-        what = f"{which} is revoked: {fingerprint(reading.value)} is on the revocation list"
+        what = f"{which} is revoked: {fingerprint(reading.key)} is on the revocation list"
         yield Problem(what, fix if reading.slot == "current" else _unset(reading))
+
+
+def _revoked_from(reading: Reading) -> datetime | None:
+    """Return the instant from which a key is revoked; `None` for a value that is not on the list, or not a key."""
+    listed = reading.setup.revocation
+    if not listed.entries or reading.policy.is_opaque or reading.key is None:
+        return None
+    return listed.begin(fingerprint(reading.key))
 
 
 def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
@@ -344,7 +355,8 @@ def _previous_until(reading: Reading) -> Problems:
         return
     (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
     overlap = reading.policy.overlap
-    limit = f"{overlap.days} days" if overlap == timedelta(days=overlap.days) else f"{overlap // _HOUR} hours"
+    unit, name = next(each for each in _UNITS if not overlap % each[0])
+    limit = f"{overlap // unit} {name}"
     fix = f"set {until} to the time of the rotation plus {limit}, like 2027-01-31T09:00:00Z"
     misspelled = [miss.meant.name for miss in reading.setup.near_misses]
     if not reading.found:
@@ -360,11 +372,14 @@ def _previous_until(reading: Reading) -> Problems:
         yield _invalid_instant(until, reading.marker, "the deadline")
     elif now >= EARLIEST_CLOCK and instant - now > overlap + CADENCE_GRACE:
         yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", fix)
+    elif (begin := _revoked_from(reading)) and now < begin < instant:
+        what = f"{until} is later than {iso_utc(begin)}, when the key is revoked"
+        yield Problem(what, f"set {until}={iso_utc(begin)}", severity=Severity.WARNING)
 
 
 def _previous_past(reading: Reading) -> Problems:
     if reading.is_past and reading.found and reading.expires_at is not None:
-        what = f"{reading.variable} is not accepted since {iso_utc(reading.expires_at)}"
+        what = f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}"
         yield Problem(what, f"{_unset(reading)}, after re-encrypting data that needs this key")
 
 
@@ -543,8 +558,11 @@ def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin:
         first, more = ", ".join(map(str, numbers[:_MOST_NUMBERS])), len(numbers) - _MOST_NUMBERS
         kind, are = (kinds[0], "is not a fingerprint") if len(numbers) == 1 else (kinds[1], "are not fingerprints")
         named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
-        fix = f"correct {named} by the same entry in {origin}; keep the fingerprint ({FORM})"
+        fix = f"correct {named} by the same entry in {origin}; {_KEEP_IT}"
         yield Problem(f"{named} of {where} {are}", fix, source)
+
+
+_KEEP_IT: Final = "keep the fingerprint, and an instant as @2027-01-31T09:00:00Z"
 
 
 def _lists_of_others(setup: Setup) -> Problems:

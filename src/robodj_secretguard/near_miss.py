@@ -118,7 +118,8 @@ def _match(name: str, target: VariableRead, *, any_case: bool) -> NearMiss | Non
     if _is_one_edit_away(name, target.name):
         # All but one of its characters are known, so the name does not contain a key.
         return NearMiss(target, name if re.fullmatch(_SHOWABLE, name) else "")
-    return NearMiss(target, name) if name in target.mistaken else None
+    is_reordered = name.upper() != target.name and {*name.upper().split("_")} == {*target.name.split("_")}
+    return NearMiss(target, name) if is_reordered or name in target.mistaken else None
 
 
 def _match_beginning(name: str, targets: Collection[VariableRead], is_set: Callable[[str], bool]) -> NearMiss | None:

@@ -190,6 +190,9 @@ class SecretPolicy(Frozen, kw_only=True):
         if not all(isinstance(each, str) for each in texts):
             msg = "SecretPolicy: name, variable, expiry_variable, file, owner, backup_owner and issuer are strings"
             raise TypeError(msg)
+        if not all(isinstance(each, timedelta) for each in (self.cadence, self.warn_before, self.overlap)):
+            msg = "SecretPolicy: cadence, warn_before and overlap are timedeltas"
+            raise TypeError(msg)
         variable = "a letter, then four or more of A-Z, 0-9 and underscore"
         rules = (
             (is_secret_name(self.name), "name: letters, digits, dot, hyphen and underscore only"),

@@ -528,14 +528,16 @@ def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
     """Return the variables that are read for some secrets."""
     read = [*_SETTINGS_READ]
     for policy in policies:
-        read.append(VariableRead(policy.variable, policy, mistaken=(f"{policy.variable}_FILE",)))
+        ignored = () if policy.overlap else policy.slot_variables
+        read.append(VariableRead(policy.variable, policy, mistaken=(f"{policy.variable}_FILE", *ignored)))
         read.append(VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable))
         if policy.overlap:
             coming, previous, until = policy.slot_variables
             new, old = f"{policy.variable}_NEW", (f"{policy.variable}_OLD", f"{policy.variable}_PREV")
             read.append(VariableRead(coming, policy, mistaken=(f"{coming}_FILE", new)))
             read.append(VariableRead(previous, policy, mistaken=(f"{previous}_FILE", *old)))
-            read.append(VariableRead(until, policy, loosens=True, beginning=f"{previous}_"))
+            untils = (f"{policy.variable}_UNTIL", f"{policy.variable}_PREV_UNTIL", f"{policy.variable}_OLD_UNTIL")
+            read.append(VariableRead(until, policy, loosens=True, mistaken=untils, beginning=f"{previous}_"))
     return VariablesRead(read)
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
+from robodj_secretguard.adapters.live import MaskedBytes, signing
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,7 +22,7 @@ class _RingKeys:
     @property
     def secret_keys(self) -> list[bytes]:
         """The accepted keys. itsdangerous signs with the last one: the current key."""
-        return [key.value.get_secret_value().encode() for key in reversed(self._ring.accepted())]
+        return [MaskedBytes(key.value.get_secret_value().encode()) for key in reversed(self._ring.accepted())]
 
     @secret_keys.setter
     def secret_keys(self, keys: Sequence[bytes]) -> None:
@@ -42,7 +44,7 @@ class RingSigner(_RingKeys, TimestampSigner):
     """
 
     def __init__(self, ring: Keyring, salt: str | bytes, **options: Any) -> None:
-        self._ring = ring
+        self._ring = signing(ring)
         super().__init__((), salt, **options)
 
 
@@ -59,5 +61,5 @@ class RingSerializer(_RingKeys, URLSafeTimedSerializer):
     """
 
     def __init__(self, ring: Keyring, salt: str | bytes, **options: Any) -> None:
-        self._ring = ring
+        self._ring = signing(ring)
         super().__init__((), salt, **options)

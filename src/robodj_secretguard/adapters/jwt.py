@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jwt
 
+from robodj_secretguard.adapters.live import signing
+
 if TYPE_CHECKING:
     from robodj_secretguard.keyring import Keyring
 
-_ALGORITHMS: Final = ("HS256", "HS384", "HS512")
+_ALGORITHMS: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+"""The accepted algorithms, and the fewest characters of a key for each (RFC 7518, section 3.2)."""
 
 
 class RingJWT:
@@ -20,16 +23,20 @@ class RingJWT:
 
     Args:
         ring: the keys.
-        algorithm: `HS256`, `HS384` or `HS512`. The header of a token never chooses another one. Keys of 32 random bytes
-            are for `HS256`.
+        algorithm: `HS256`, `HS384` or `HS512`. The header of a token never chooses another one. Derived keys are for
+            `HS256`.
 
     Raises:
-        ValueError: another algorithm. Only these use a secret.
+        ValueError: another algorithm, as only these use a secret, or a key that is too short for it. Or a vendor issues
+            the secret.
     """
 
     def __init__(self, ring: Keyring, algorithm: str = "HS256") -> None:
         if algorithm not in _ALGORITHMS:
             msg = f"the algorithm must be one of {', '.join(_ALGORITHMS)}"
+            raise ValueError(msg)
+        if min(len(key.value) for key in signing(ring).accepted()) < _ALGORITHMS[algorithm]:
+            msg = f"{algorithm} needs keys of {_ALGORITHMS[algorithm]} characters or more"
             raise ValueError(msg)
         self._ring, self._algorithm = ring, algorithm
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.keyring import Key, Keyring
 
 
-class MaskedStr(Sealed, str):
-    """A key as text for a framework that keeps it. Its repr is masked, and it is not pickled."""
+class _Masked(Sealed):
+    """Mask the repr, and refuse pickling."""
 
     __slots__ = ()
 
@@ -25,9 +25,27 @@ class MaskedStr(Sealed, str):
         yield "**********"  # rich shortens a long text before it makes its repr
 
 
+class MaskedStr(_Masked, str):
+    """A key as text for a framework that keeps it."""
+
+    __slots__ = ()
+
+
+class MaskedBytes(_Masked, bytes):
+    """A key as bytes for a framework that keeps it."""
+
+
 def masked(key: Key) -> MaskedStr:
     """Return the text of a key."""
     return MaskedStr(key.value.get_secret_value())
+
+
+def signing(ring: Keyring) -> Keyring:
+    """Return a ring whose keys may sign what clients see, or raise `ValueError`."""
+    if not ring.current.kid:
+        msg = "a secret that a vendor issues does not sign: it could be guessed from a signature"
+        raise ValueError(msg)
+    return ring
 
 
 class FallbackKeys(Sealed, list[str]):
@@ -35,7 +53,7 @@ class FallbackKeys(Sealed, list[str]):
 
     So a framework that keeps the list follows the deadline of the previous key. The list cannot be changed or pickled,
     its copy is the list itself, and its repr has no key. The list itself stays empty: C code that reads it without its
-    methods finds no key.
+    methods finds no key. A slice and a sum are ordinary lists, which do not follow the deadline: do not keep one.
 
     Args:
         ring: the keys. See `SecretSettings.keyring()`.
@@ -45,7 +63,7 @@ class FallbackKeys(Sealed, list[str]):
 
     def __init__(self, ring: Keyring) -> None:
         super().__init__()
-        self._ring = ring
+        self._ring = signing(ring)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._ring!r})"

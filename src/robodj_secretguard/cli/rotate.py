@@ -253,7 +253,11 @@ def _record(arguments: argparse.Namespace) -> Result:
         fail(f"nothing was recorded: {where.name}: {error}")
     events = [record.as_dict() for record in appended]
     lines = [*_lines(appended, (*log_options, *options))]
-    lines += filter(None, [other_key_replaced(record, records) for record in appended])
+    overlaps = {policy.name: bool(policy.overlap) for policy in model.secret_policies.values()}
+    warnings = (
+        other_key_replaced(each, records, has_overlap=overlaps.get(each.secret or "", False)) for each in appended
+    )
+    lines += filter(None, warnings)
     listed, unlisted = _list_replaced(appended, *directory_of(arguments, model))
     lines += listed
     lines += [f"Did not record {name}: its key has not changed." for name in unchanged]
@@ -388,7 +392,7 @@ def _plan(arguments: argparse.Namespace) -> Result:
     first = next((number for number, step in enumerate(steps, start=1) if not step.done), len(steps))
     lines = [
         f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
-        f"Replace these words with your own values: {', '.join(words)}.",
+        *([f"Replace these words with your own values: {', '.join(words)}."] if words else []),
         *([f"If others may know the current key, do this instead: {emergency}"] if stage else []),
         f"Continue with step {first}.",
         "",

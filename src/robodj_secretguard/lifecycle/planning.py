@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import Check
@@ -73,11 +74,24 @@ class Plan:
         self._check = command("check", "--require-env-only", *options)
         current = self._status.fingerprint if self._status else None
         self._is_promoted = self.stage == "retire"
+        last = self._here[-1] if self._here else None
+        self._promotion = last if last and last.fingerprint == current else None
         self._set_here = self._status.previous_fingerprint if self._status and self._is_promoted else current
-        self._old = self._set_here or (self._here[-1].fingerprint if self._here else None)
-        self._promotion = self._here[-1] if self._here and self._here[-1].fingerprint == current else None
+        if not self.stage:
+            self._set_here = self._replaced_at_once(current) or current
+        self._is_replaced = not self.stage and current not in {None, self._set_here}
+        self._old = self._set_here or (last.fingerprint if last else None)
         which = ("--fingerprint", self._old) if self._old else (policy.name, "--last-recorded")
         self._revoke = command("revoke", *which, "--reason", "WHY", *who, *log_options, *options)
+
+    def _replaced_at_once(self, current: str | None) -> str | None:
+        """Return the revoked key that the current key replaces, while this rotation may not be finished."""
+        others, are_revoked = [each for each in self._here if each.fingerprint != current], revoked(self._records)
+        if current in {None, *are_revoked} or not others or others[-1].fingerprint not in are_revoked:
+            return None
+        since = self._promotion.recorded_at if self._promotion else self._report.checked_at
+        is_recent = self._report.checked_at <= since + (self._policy.overlap or self._policy.warn_before)
+        return others[-1].fingerprint if is_recent else None
 
     @property
     def stage(self) -> Stage | None:
@@ -98,40 +112,54 @@ class Plan:
         policy, environment = self._policy, self._environment
         coming, previous, until = policy.slot_variables
         unset = f" Unset {coming}, {previous} and {until}." if policy.overlap else ""
+        is_set, is_recorded = self._is_replaced, self._is_replaced and self._promotion is not None
+        open_steps = self._promotion.open_steps if is_recorded and self._promotion else ("startup", "functions")
+        only = "Revoke the old key" if self._is_emergency else "Only if others may know the old key, revoke it"
+        is_revoked = self._old is not None and self._old in revoked(self._records)
+        revoke = Step(f"{only} (add --yes to do it):", is_revoked, self._revoke)
         if not policy.is_opaque:
             yield self._record_old()
-        yield self._make_new("a new version")
-        yield Step(f"Set {policy.variable} in {environment} to the new key from the secret manager.{unset}")
+        if self._is_emergency and not policy.is_opaque:
+            yield revoke
+        yield self._make_new("a new version", done=is_set)
+        yield Step(f"Set {policy.variable} in {environment} to the new key from the secret manager.{unset}", is_set)
         yield Step(
             f"Set the expiry marker ({count(policy.cadence.days, 'day')} from now), here and in the settings of the"
             " deployment:",
-            command=f"{policy.expiry_variable}={iso_utc(self._report.checked_at + policy.cadence)}",
+            is_recorded,
+            f"export {policy.expiry_variable}={iso_utc(self._report.checked_at + policy.cadence)}",
         )
-        yield Step("Run the check there:", command=self._check)
-        yield Step("Restart the services. Make sure that each startup check passes.")
-        yield Step("Test the functions that depend on authentication or encryption.")
+        yield Step("Run the check there:", is_recorded, self._check)
+        yield Step("Restart the services. Make sure that each startup check passes.", "startup" not in open_steps)
+        yield Step("Test the functions that depend on authentication or encryption.", "functions" not in open_steps)
         yield Step(
             f"Record the rotation in {environment}. Leave out --attest for a step that you did not do:",
-            command=self._record,
+            is_recorded and not open_steps,
+            self._record,
         )
-        if policy.overlap:
+        if policy.overlap and not policy.is_opaque:
             yield self._re_encrypt()
         yield self._disable()
-        if policy.is_opaque:
-            return
-        only = "Revoke the old key" if self._is_emergency else "Only if others may know the old key, revoke it"
-        is_revoked = self._old is not None and self._old in revoked(self._records)
-        yield Step(f"{only} (add --yes to do it):", is_revoked, self._revoke)
+        if not self._is_emergency and not policy.is_opaque:
+            yield revoke
 
     def _in_stages(self) -> Iterator[Step]:
         policy, status, is_promoted, now = self._policy, self._status, self._is_promoted, self._report.checked_at
         variable, (coming, previous, until) = policy.variable, policy.slot_variables
+        if self._are_swapped():
+            yield Step(
+                f"{variable} and {previous} look swapped: the log has the previous key as the later one. Set each to"
+                " its own value from the secret manager, then print this plan again."
+            )
+            return
         has_next, passes = self.stage != "next", self._report.ok
         validation = self._promotion.validation if is_promoted and self._promotion else None
         open_steps = validation.open_steps if validation else ("startup", "functions")
         expires = status.expires_at if status and is_promoted else None
         ends = status.previous_until if status and is_promoted else None
-        ends = ends or now + policy.overlap
+        waits = status.previous_until if status and not is_promoted and has_overlap(status, now) else None
+        start = waits or now
+        ends = ends or min(start + policy.overlap, self._listed_from() or datetime.max.replace(tzinfo=UTC))
         if not policy.is_opaque:
             yield self._record_old()
         yield self._make_new(coming, done=has_next)
@@ -141,14 +169,15 @@ class Plan:
             yield Step("Run the check there:", has_next and (passes or is_promoted), self._check)
             yield Step(_RESTART, is_promoted)
         wait = "only when every instance has it" if Check.EXPIRED not in self._alerts else "at once"
-        if status and not is_promoted and has_overlap(status, now) and status.previous_until:
-            wait += f", and after {iso_utc(status.previous_until)}, when {previous} has ended"
-        text = f"Promote the next key, {wait}. Change these in one write, with the values from before it:"
+        if waits:
+            wait += f", and after {iso_utc(waits)}, when {previous} has ended"
+        again = " First print this plan again: its dates count from now." if waits or not has_next else ""
+        text = f"Promote the next key, {wait}.{again} Change these in one write, with the values from before it:"
         assignments = (
-            f'{previous}="${variable}"',
-            f"{until}={iso_utc(ends)}",
-            f'{variable}="${coming}"',
-            f"{policy.expiry_variable}={iso_utc(expires or now + policy.cadence)}",
+            f'export {previous}="${variable}"',
+            f"export {until}={iso_utc(ends)}",
+            f'export {variable}="${coming}"',
+            f"export {policy.expiry_variable}={iso_utc(expires or start + policy.cadence)}",
             f"unset {coming}",
         )
         yield Step(text, is_promoted, "\n".join(assignments))
@@ -161,15 +190,30 @@ class Plan:
             validation is not None and not open_steps,
             self._record,
         )
-        yield Step("Commit the revocation list, and deploy it with every service. The record has added the old key.")
-        yield self._re_encrypt()
+        if not policy.is_opaque:
+            yield Step(
+                "Commit the revocation list, and deploy it with every service. The record has added the old key."
+            )
+            yield self._re_encrypt()
         yield Step(f"After {iso_utc(ends)}, unset the previous key:", command=f"unset {previous} {until}")
         yield self._disable()
 
+    def _are_swapped(self) -> bool:
+        """Check whether the log has the previous key as the last one, and the current key as an earlier one."""
+        keys = [each.fingerprint for each in self._here]
+        status = self._status
+        return bool(keys and status and keys[-1] == status.previous_fingerprint and status.fingerprint in keys[:-1])
+
+    def _listed_from(self) -> datetime | None:
+        """Return the instant from which the old key is revoked, if that is to come: a rollback was promoted again."""
+        listed = self._report.revocation_list
+        begin = listed.begin(self._old) if listed and self._old else None
+        return begin if begin and begin > self._report.checked_at else None
+
     def _record_old(self) -> Step:
         known = [each for each in self._here if self._set_here and each.fingerprint == self._set_here]
-        if known and (self._is_promoted or known[-1] is self._here[-1]):
-            which = "old" if self._is_promoted else "current"
+        if known:
+            which = "old" if self._is_promoted or self._is_replaced else "current"
             since = iso_utc(known[0].recorded_at)
             return Step(f"The {which} key is already recorded ({self._set_here}, since {since}). Continue.", done=True)
         if self._is_promoted:

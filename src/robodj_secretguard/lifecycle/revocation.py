@@ -204,7 +204,7 @@ def steps(
         ),
         Step(f"Disable the old version in the secret manager.{unset.format(*slots)}"),
         Step(
-            "Set the new key, restart the services and record the rotation: follow this plan from step 3.",
+            "Set the new key, restart the services and record the rotation: follow this plan from step 4.",
             done=is_replaced(key, records),
             command=plan,
         ),

@@ -220,12 +220,20 @@ def _completed(new: Record, earlier: Record) -> Record:
     return replace(new, **_validated(startup, functions), replaced=last.replaced, replaced_until=last.replaced_until)
 
 
-def other_key_replaced(new: Record, records: Iterable[Record]) -> str | None:
+def other_key_replaced(new: Record, records: Sequence[Record], *, has_overlap: bool) -> str | None:
     """Return the warning about a rotation whose previous key is not the last other key of the environment, if so."""
     here = rotations(records, new.secret, new.environment)
     last = next((each for each in reversed(here) if each.fingerprint != new.fingerprint), None)
-    if new.replaced is None or last is None or new.replaced == last.fingerprint:
+    if last is None or new.replaced == last.fingerprint:
         return None
+    if new.replaced is None:
+        is_completion = any(each.fingerprint == new.fingerprint for each in here)
+        if is_completion or not has_overlap or last.fingerprint in revoked(records):
+            return None
+        return (
+            f"WARNING: no previous key of {new.secret} is set here, so what {last.fingerprint} signed is refused. Set"
+            " the previous key and its deadline, or revoke the old key if others may know it."
+        )
     return (
         f"WARNING: the previous key of {new.secret} is {new.replaced}, but the last other key that is recorded in"
         f" {new.environment} is {last.fingerprint}. Compare it with the secret manager."

@@ -120,7 +120,11 @@ def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
         for key in keys
         if key not in listed
     ]
-    plans = [command("rotate", "plan", each.name, *options) for each in policies if each.name in names]
+    plans = [
+        command("rotate", "plan", each.name, *(() if scan.scope is Scope.STAGED else ("--emergency",)), *options)
+        for each in policies
+        if each.name in names
+    ]
     steps = [
         *([_UNSTAGE] if scan.scope is Scope.STAGED else []),
         *([("Revoke each key (add --yes; without it, these only print the key):", *revoke)] if revoke else []),
