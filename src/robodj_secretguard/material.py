@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from binascii import a2b_base64
 from hashlib import blake2b
-from itertools import compress, count
+from itertools import compress, count, pairwise
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.placeholders import DEFAULTS, MAX_WORD, MIN_WORD, PHRASES, WHOLE_VALUES, WORDS
@@ -197,7 +197,8 @@ def _is_encoded_text(text: str, *, is_opaque: bool) -> bool:
 
 def _counts(data: bytes) -> bool:
     """Check whether each byte differs from the one before by the same number."""
-    return data == bytes([(data[0] + (data[1] - data[0]) * each) % 256 for each in range(len(data))])
+    step = (data[1] - data[0]) % 256
+    return all((later - earlier) % 256 == step for earlier, later in pairwise(data))
 
 
 def decoded(text: str) -> bytes:
