@@ -187,6 +187,7 @@ def test_errors_show_no_key() -> None:
         lambda: tokens.decode(forged("key", {"alg": "HS256", "kid": current.kid})),
         lambda: tokens.decode(forged("key", {"alg": "HS256", "kid": "unknown"})),
         lambda: tokens.decode(tokens.encode(CLAIMS | {"exp": 1})),
+        lambda: tokens.decode(tokens.encode(CLAIMS | {"exp": "soon"})),
         lambda: tokens.decode(tokens.encode(CLAIMS), audience=1),
         lambda: tokens.encode({"sub": object()}),
         lambda: tokens.encode(CLAIMS, {"also": object()}),

@@ -1190,7 +1190,7 @@ CHECKS: Final = (
         title="the previous key has no valid deadline",
         meaning=(
             "A previous key is set, and its deadline is missing, invalid, or more than the overlap and one day ahead."
-            " Or a deadline is set without a previous key."
+            " Or it is later than the instant on the revocation list. Or a deadline is set without a previous key."
         ),
         why="Without a right deadline, the service would accept an old key for longer than the policy allows.",
         causes=(
@@ -1198,6 +1198,7 @@ CHECKS: Final = (
             "The deadline has no timezone, or it is a number of seconds.",
             "The deadline was made with the cadence, and not with the overlap.",
             "Only one of both variables was removed after the rotation.",
+            "After a rollback, the key was promoted again with a new deadline.",
         ),
         fixes=(
             "Set the deadline to the time of the rotation plus the overlap of the secret.",
@@ -1206,7 +1207,7 @@ CHECKS: Final = (
         ),
         section=3,
         commands=(_RECORDED, _ROTATE),
-        otherwise="warning for a deadline without a previous key",
+        otherwise="warning for a deadline alone, or later than on the revocation list",
         of_secret=_previous_until,
     ),
     CheckEntry(
@@ -1319,7 +1320,7 @@ CHECKS: Final = (
             _SET_CURRENT,
             "During a rollout it is only a note. Finish the rollout before the time in the note.",
             "If the finding says that two keys are swapped: set each to its own value from the secret manager.",
-            "If you need to go back: rotate to a new key. An old key cannot be recorded again.",
+            "To go back during a rollout: set the later key as the next key. After it, rotate to a new key.",
             "If others may know the old key: revoke it. Its fingerprint is in the log.",
         ),
         section=3,

@@ -62,7 +62,6 @@ class FallbackKeys(Sealed, list[str]):
     __slots__ = ("_ring",)
 
     def __init__(self, ring: Keyring) -> None:
-        super().__init__()
         self._ring = signing(ring)
 
     def __repr__(self) -> str:
