@@ -1,1 +1,1 @@
-"""The keys of a ring for frameworks: one module for each. Each one needs its framework, and nothing imports it."""
+"""The keys of a ring for frameworks: one module for each, which needs its framework. No other package imports them."""

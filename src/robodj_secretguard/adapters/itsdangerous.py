@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class _RingKeys:
     """The keys of a ring, where itsdangerous keeps a copy of a list."""
 
-    _ring: Keyring
+    def __init__(self, ring: Keyring, salt: str | bytes, **options: Any) -> None:
+        self._ring = signing(ring)
+        super().__init__((), salt, **options)  # type: ignore[call-arg]  # of the class that it is mixed into
 
     @property
     def secret_keys(self) -> list[bytes]:
@@ -43,10 +45,6 @@ class RingSigner(_RingKeys, TimestampSigner):
         options: the other arguments of `TimestampSigner`, by name.
     """
 
-    def __init__(self, ring: Keyring, salt: str | bytes, **options: Any) -> None:
-        self._ring = signing(ring)
-        super().__init__((), salt, **options)
-
 
 class RingSerializer(_RingKeys, URLSafeTimedSerializer):
     """A `URLSafeTimedSerializer` that signs with the current key of a ring, and verifies with each accepted one.
@@ -59,7 +57,3 @@ class RingSerializer(_RingKeys, URLSafeTimedSerializer):
         salt: the name of the purpose, such as `b"invitation v1"`. Another purpose has other signatures.
         options: the other arguments of `URLSafeTimedSerializer`, by name.
     """
-
-    def __init__(self, ring: Keyring, salt: str | bytes, **options: Any) -> None:
-        self._ring = signing(ring)
-        super().__init__((), salt, **options)

@@ -25,7 +25,7 @@ class _Options(TypedDict, total=False):
 
 
 class RingSessionMiddleware(SessionMiddleware):
-    """A `SessionMiddleware` that signs with the current key of a ring, and accepts cookies of each accepted one.
+    """A `SessionMiddleware` that signs with the current key of a ring, and verifies with each accepted one.
 
     Add it like this: `app.add_middleware(RingSessionMiddleware, ring=ring, https_only=True)`. It reads the ring in each
     request. So the previous key verifies nothing after its deadline.
