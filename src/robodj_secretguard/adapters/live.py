@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from robodj_secretguard.sealed import Sealed
 
@@ -51,9 +51,10 @@ def signing(ring: Keyring) -> Keyring:
 class FallbackKeys(Sealed, list[str]):
     """The accepted keys of a ring without the current one, as a list that is read at each use.
 
-    So a framework that keeps the list follows the deadline of the previous key. The list cannot be changed or pickled,
-    its copy is the list itself, and its repr has no key. The list itself stays empty: C code that reads it without its
-    methods finds no key. A slice and a sum are ordinary lists, which do not follow the deadline: do not keep one.
+    So a framework that keeps the list follows the deadline of the previous key. The list cannot be changed, sorted or
+    pickled, its copy is the list itself, and its repr has no key. The list itself stays empty: C code that reads it
+    without its methods finds no key. A slice and a sum are ordinary lists, which do not follow the deadline: do not
+    keep one.
 
     Args:
         ring: the keys. See `SecretSettings.keyring()`.
@@ -81,17 +82,6 @@ class FallbackKeys(Sealed, list[str]):
         """Return the list itself: a copy would not follow the deadline."""
         return self
 
-    def index(self, value: str, start: SupportsIndex = 0, stop: SupportsIndex | None = None) -> int:
-        """Return the position of a key."""
-        keys = _keys(self)
-        positions = range(len(keys))[start:stop]
-        found = next((position for position in positions if keys[position] == value), None)
-        if found is None:
-            del value  # a traceback with locals would show it, and so would the text of the error of a list
-            msg = "the key is not in the list"
-            raise ValueError(msg)
-        return found
-
 
 def _keys(fallbacks: FallbackKeys) -> list[str]:
     return [masked(key) for key in fallbacks._ring.accepted()[1:]]  # noqa: SLF001 - of this module
@@ -111,20 +101,20 @@ def _read(action: Callable[..., Any]) -> Callable[..., Any]:
 
 def _refuse(_self: FallbackKeys, *values: object, **options: object) -> NoReturn:
     del values, options  # a traceback with locals would show them
-    msg = "the fallback keys cannot be changed: they are the keys of the ring"
+    msg = "the fallback keys are those of the ring: they can only be read, one by one or by position"
     raise TypeError(msg)
 
 
 _READING: Final = {
-    **{f"__{name}__": getattr(operator, name) for name in ("add", "contains", "getitem", "mul")},
-    **{f"__{name}__": getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    **{f"__{name}__": getattr(operator, name) for name in ("add", "contains", "eq", "getitem", "ne")},
     "__len__": len,
     "__radd__": lambda keys, other: other + keys,
-    "__rmul__": operator.mul,
-    "count": operator.countOf,
 }
-_CHANGING: Final = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort")
+_REFUSED: Final = (
+    *(f"__{name}__" for name in ("delitem", "ge", "gt", "iadd", "imul", "le", "lt", "mul", "rmul", "setitem")),
+    *("append", "clear", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"),
+)
 for _name, _action in _READING.items():
     setattr(FallbackKeys, _name, _read(_action))
-for _name in ("__delitem__", "__iadd__", "__imul__", "__setitem__", *_CHANGING):
+for _name in _REFUSED:
     setattr(FallbackKeys, _name, _refuse)
