@@ -38,9 +38,9 @@ class BadSecret(Protocol):
                 two secrets: for this secret, or for the second one where this is the first.
 
         Raises:
-            ValueError: the check or the secret is unknown, or the check never finds this secret: `shared` with only one
-                secret, `weak` and `revoked` with a secret that a vendor issues, and checks of next and previous keys
-                with a secret that has no overlap.
+            ValueError: the check or the secret is unknown, or the check cannot find this secret. `shared` needs two
+                secrets. `weak` and `revoked` never find a secret that a vendor issues. The checks of next and previous
+                keys need a secret with an overlap.
         """
 
 
@@ -163,7 +163,7 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
             msg = f"{check} needs a secret with an overlap"
             raise ValueError(msg)
         if check in OF_GENERATED and policy.is_opaque:
-            msg = f"{check} needs a secret that no vendor issues"
+            msg = f"{check} never finds a secret that a vendor issues"
             raise ValueError(msg)
         config = tmp_path / f"robodj_config_{next(numbers)}"
         config.mkdir(mode=0o700)

@@ -303,7 +303,7 @@ def test_it(bad_robodj_secret, kind):
         assert f"{len(KINDS)} passed" in ran.out, ran.out
 
     def test_a_secret_of_a_vendor(self, pytest_on: Runner) -> None:
-        """A check of generated keys needs a secret that no vendor issues."""
+        """A check of generated keys never finds a secret that a vendor issues."""
         files = {
             "test_it.py": """
 import pytest
@@ -311,7 +311,7 @@ from robodj_secretguard.testing import OF_GENERATED
 
 @pytest.mark.parametrize("kind", OF_GENERATED)
 def test_it(bad_robodj_secret, kind):
-    with pytest.raises(ValueError, match="needs a secret that no vendor issues"):
+    with pytest.raises(ValueError, match="never finds a secret that a vendor issues"):
         bad_robodj_secret(kind)
 """,
             "vendor.py": """

@@ -176,7 +176,7 @@ class TestSuperseded:
         (found,) = findings(swapped, recorded(20 * DAY), recorded(age, LATER))
         assert (found.severity, found.message, found.remedy) == (
             "warning",
-            "ROBODJ_SECRET_KEY is an old key and ROBODJ_SECRET_KEY_PREVIOUS the latest; are the two swapped?",
+            "ROBODJ_SECRET_KEY is an older key than ROBODJ_SECRET_KEY_PREVIOUS; are the two swapped?",
             "set both to their own values from the secret manager, then restart",
         )
         (found,) = findings(swapped, recorded(20 * DAY), recorded(age, LATER), recorded(SECOND, GONE))

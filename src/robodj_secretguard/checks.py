@@ -1169,7 +1169,7 @@ CHECKS: Final = (
                 "If a recorded revocation is not on the list: run the robodj-secretguard revoke command of the finding."
                 " Then commit the list."
             ),
-            "If a replaced key is not on the list: add the line of the finding, then deploy the list.",
+            "If a replaced key is not on the list: add the line that the finding shows, then deploy the list.",
             "If ROBODJ_REVOKED_FINGERPRINTS is invalid: correct its entries. Separate them by commas or blanks.",
             "Only if the project is new and no key was ever revoked: write a list with one comment line.",
         ),
@@ -1192,18 +1192,18 @@ CHECKS: Final = (
             "A previous key is set, and its deadline is missing, invalid, or more than the overlap and one day ahead."
             " Or it is later than the instant on the revocation list. Or a deadline is set without a previous key."
         ),
-        why="Without a right deadline, the service would accept an old key for longer than the policy allows.",
+        why="Without a valid deadline, the service would accept an old key for longer than the policy allows.",
         causes=(
             "The previous key was delivered without its deadline.",
             "The deadline has no timezone, or it is a number of seconds.",
             "The deadline was made with the cadence, and not with the overlap.",
-            "Only one of both variables was removed after the rotation.",
+            "Only one of the two variables was removed after the rotation.",
             "After a rollback, the key was promoted again with a new deadline.",
         ),
         fixes=(
             "Set the deadline to the time of the rotation plus the overlap of the secret.",
-            "If the rotation is longer ago than the overlap: unset the previous key and the deadline.",
-            "If the deadline is set alone: unset it. Only if the previous key must still verify, set that key.",
+            "If the rotation was longer ago than the overlap: unset the previous key and the deadline.",
+            "If only the deadline is set: unset it. Only if the previous key must still verify, set that key too.",
         ),
         section=3,
         commands=(_RECORDED, _ROTATE),
@@ -1214,17 +1214,17 @@ CHECKS: Final = (
         check=Check.SLOTS_EQUAL,
         severity=_WARNING,
         title="two slots of a secret have the same key",
-        meaning="Two of the current, the next and the previous key of a secret are the same key.",
-        why="One of both variables has no effect. Perhaps a step of the rotation was not finished.",
+        meaning="The current, the next and the previous key of a secret must differ, and two of them are the same.",
+        why="One of the two variables has no effect. Perhaps a step of the rotation is not finished.",
         causes=(
             "After the promotion, the variable of the next key was not removed.",
             "The previous key was set to the new key, and not to the old one.",
         ),
         fixes=(
-            "Unset the variable of the next key, if next and current are equal.",
+            "Unset the variable of the next key if that key is already the current one.",
             (
-                "If previous is equal to another key: set it to the key before the rotation. If nothing needs that key"
-                " any more, unset it and its deadline."
+                "If the previous key equals another one: set it to the key from before the rotation. If nothing needs"
+                " that key any more, unset it and its deadline."
             ),
         ),
         section=3,
@@ -1236,12 +1236,12 @@ CHECKS: Final = (
         severity=_WARNING,
         scope="slot",
         title="the deadline of the previous key has passed",
-        meaning="A previous key is still set, and its deadline has passed. The service does not accept this key.",
+        meaning="A previous key is set, and its deadline has passed. So the service does not accept this key.",
         why="The key verifies nothing any more. A key that nobody needs should not be delivered.",
         causes=("The last step of the rotation is not done: the previous key was not removed.",),
         fixes=(
             "First re-encrypt stored data that still needs the key. Then unset the previous key and its deadline.",
-            "Never move the deadline. A session that it ended is signed with an old key.",
+            "Never move the deadline to a later time: ended sessions would be valid again.",
         ),
         section=3,
         commands=(_ROTATE,),

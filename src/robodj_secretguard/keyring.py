@@ -117,7 +117,7 @@ class Keyring(Sealed):
 
         Raises:
             TypeError: `purpose` is not bytes.
-            ValueError: `purpose` is empty, or a vendor issues the secret: it may be short enough to guess.
+            ValueError: `purpose` is empty. Or a vendor issues the secret, which may be short enough to guess.
             ImportError: `cryptography` is not installed.
         """
         if not isinstance(purpose, bytes):

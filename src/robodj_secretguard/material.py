@@ -289,13 +289,13 @@ def weakness(text: str) -> str | None:
 
 
 def _is_of_letters(text: str) -> bool:
-    """Check whether text has too few digits for letters of one case. One case is rare in a long key alone."""
+    """Check whether letters of one case make text weak: always in a long key, in a short one if it has few digits."""
     others = len(text) - sum(map(str.isalpha, text))
     return len(text) >= ONE_CASE_FROM or others <= most_others(len(text))
 
 
 def most_others(length: int) -> int:
-    """Return how many characters other than letters a short key with letters of one case may have to be weak."""
+    """Return the most characters other than letters with which a short key with letters of one case is weak."""
     return (length - 20) // 2
 
 

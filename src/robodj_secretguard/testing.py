@@ -102,9 +102,9 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
 KINDS: Final = tuple(str(entry.check) for entry in CHECKS if entry.check in _KINDS)
 """The checks that find such a secret: not `clock`, `internal` and `superseded`."""
 SLOT_KINDS: Final = ("previous-until", "slots-equal", "previous-past")
-"""Those that need a secret with an overlap."""
+"""The checks that need a secret with an overlap."""
 OF_GENERATED: Final = ("weak", "revoked")
-"""Those that do not find a secret that a vendor issues."""
+"""The checks that find only generated keys, and not a secret that a vendor issues."""
 
 
 def put_list(directory: str) -> None:

@@ -51,8 +51,8 @@ class RingFernet:
             kid: for data at rest, the id of its key. `None` for what comes from outside, such as a cookie.
 
         Raises:
-            cryptography.fernet.InvalidToken: no accepted key made the token, or not the key with this id. Or the token
-                is older than `ttl`.
+            cryptography.fernet.InvalidToken: the token was changed, is older than `ttl`, or was made with another key:
+                with none of the accepted keys, or not with the key of this id.
         """
         key = self._ring.find(kid)
         keys = self._ring.accepted() if kid is None else [key] if key else []
@@ -62,7 +62,7 @@ class RingFernet:
 
 
 def _fernet(keys: Iterable[Key]) -> MultiFernet:
-    """Return what encrypts with the first key, and decrypts with each of them."""
+    """Return a `MultiFernet`, which encrypts with the first key and decrypts with each one."""
     made = contain(lambda: MultiFernet([Fernet(key.value.get_secret_value()) for key in keys]))
     if isinstance(made, BaseException):  # the frames of Fernet have a key
         msg = 'the keys of the ring are not Fernet keys: pass ring.derive(b"...") with the name of the purpose'

@@ -1,4 +1,4 @@
-"""A list of the keys that only verify, read at each use, and keys whose repr is masked."""
+"""The keys that only verify, as a list that reads the ring at each use; and keys whose repr is masked."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def _superseded(
     severity = Severity.WARNING
     remedy = f"{set_current(policy)}, then restart"
     if latest == status.previous_fingerprint:
-        message = f"{variable} is an old key and {previous} the latest; are the two swapped?"
+        message = f"{variable} is an older key than {previous}; are the two swapped?"
         remedy = "set both to their own values from the secret manager, then restart"
     elif now <= until:
         severity = Severity.NOTE
