@@ -32,7 +32,7 @@ REPOSITORY = ROOT / "examples" / "robodj_service"
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "robodj-secretguard")
 NAMES = {V1: "secret.key", f"{V1}_NEXT": "secret.key", V2: "secret_v2.key"}
 STARTED = {"generate", "rotate", "check", "status", "log", "service.py"}
-OVERLAP, PATIENCE = timedelta(seconds=4), timedelta(seconds=30)
+OVERLAP, PATIENCE = timedelta(seconds=8), timedelta(seconds=30)
 WHO = ("--environment", "prod", "--operator", "dana", "--ticket", "OPS-17")
 WHY = ("--reason", "seen in a ticket", "--operator", "dana")
 
