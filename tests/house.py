@@ -24,9 +24,9 @@ COMMON_BASE: Final = "SecretGuardError"
 # The present numbers. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1970,
-    "statements": 6690,
-    "lines": 13240,
+    "statements of a start": 1985,
+    "statements": 6735,
+    "lines": 13330,
     "record types": 35,
     "exceptions without the common base": 0,
     "file names used twice": 0,

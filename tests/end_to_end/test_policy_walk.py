@@ -302,7 +302,7 @@ def overlap(tmp_path_factory: pytest.TempPathFactory) -> Overlap:
     for line in next(
         each["command"] for each in operator["plan promote"].document["steps"] if "write" in each["text"]
     ).split("\n"):
-        name, _, value = line.partition("=")
+        name, _, value = line.removeprefix("export ").partition("=")
         if value.startswith('"$'):
             operator.environ[name] = before[value.strip('"$')]
         elif value:
