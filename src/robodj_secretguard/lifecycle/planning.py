@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import Check
@@ -24,7 +23,6 @@ PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")
 
 _UNFIT: Final = {Check.PLACEHOLDER, Check.FORMAT, Check.WEAK, Check.SHARED, Check.REVOKED}
 """The checks that refuse a key in every slot. A current key with such an alert cannot become the previous one."""
-
 
 _RESTART: Final = "Restart the instances one after another. Make sure that each startup check passes."
 
@@ -81,6 +79,14 @@ class Plan:
             self._set_here = self._replaced_at_once(current) or current
         self._is_replaced = not self.stage and current not in {None, self._set_here}
         self._old = self._set_here or (last.fingerprint if last else None)
+        until = self._status.previous_until if self._status else None
+        is_waiting = self._status and not self._is_promoted and has_overlap(self._status, report.checked_at)
+        self._waits = until if is_waiting else None
+        self._start = self._waits or report.checked_at
+        self._ends = (until if self._is_promoted else None) or self._start + policy.overlap
+        listed = report.revocation_list.begin(self._old or "") if report.revocation_list else None
+        if listed and report.checked_at < listed < self._ends and not self._is_promoted:
+            self._ends = listed  # a key that is promoted again after a rollback keeps its deadline
         which = ("--fingerprint", self._old) if self._old else (policy.name, "--last-recorded")
         self._revoke = command("revoke", *which, "--reason", "WHY", *who, *log_options, *options)
 
@@ -106,109 +112,93 @@ class Plan:
 
     def steps(self) -> list[Step]:
         """Return the steps. Those that the program can see are marked as done."""
-        return [*(self._in_stages() if self.stage else self._at_once())]
+        return [*self._steps()]
 
-    def _at_once(self) -> Iterator[Step]:
-        policy, environment = self._policy, self._environment
-        coming, previous, until = policy.slot_variables
-        unset = f" Unset {coming}, {previous} and {until}." if policy.overlap else ""
-        is_set, is_recorded = self._is_replaced, self._is_replaced and self._promotion is not None
-        open_steps = self._promotion.open_steps if is_recorded and self._promotion else ("startup", "functions")
+    def _steps(self) -> Iterator[Step]:
+        policy, is_own, is_at_once = self._policy, not self._policy.is_opaque, not self.stage
+        _, previous, until = policy.slot_variables
+        if not is_at_once and self._are_swapped():
+            yield Step(
+                f"{policy.variable} and {previous} look swapped: the log has the previous key as the later one. Set"
+                " each to its own value from the secret manager, then print this plan again."
+            )
+            return
+        recorded = self._promotion if self._is_promoted or self._is_replaced else None
+        open_steps = recorded.open_steps if recorded else ("startup", "functions")
         only = "Revoke the old key" if self._is_emergency else "Only if others may know the old key, revoke it"
         is_revoked = self._old is not None and self._old in revoked(self._records)
         revoke = Step(f"{only} (add --yes to do it):", is_revoked, self._revoke)
-        if not policy.is_opaque:
+        if is_own:
             yield self._record_old()
-        if self._is_emergency and not policy.is_opaque:
+            yield from [revoke] * self._is_emergency
+        yield from self._to_replace() if is_at_once else self._to_promote()
+        passes = recorded is not None if is_at_once else self._is_promoted and self._report.ok
+        yield Step("Run the check there:", passes, self._check)
+        restart = "Restart the services. Make sure that each startup check passes." if is_at_once else _RESTART
+        yield Step(restart, "startup" not in open_steps)
+        yield Step("Test the functions that depend on authentication or encryption.", "functions" not in open_steps)
+        where = self._environment if is_at_once else f"{self._environment}, where {previous} is set"
+        text = f"Record the rotation in {where}. Leave out --attest for a step that you did not do:"
+        yield Step(text, recorded is not None and not open_steps, self._record)
+        if is_own and not is_at_once:
+            text = "Commit the revocation list, and deploy it with every service. The record has added the old key."
+            yield Step(text)
+        if is_own and policy.overlap:
+            kid = f" (key id {self._old.removeprefix(PREFIX)})" if self._old else ""
+            yield Step(f"Re-encrypt stored data that the old key{kid} has encrypted.")
+        if not is_at_once:
+            yield Step(f"After {iso_utc(self._ends)}, unset the previous key:", command=f"unset {previous} {until}")
+        yield self._disable()
+        if is_own and is_at_once and not self._is_emergency:
             yield revoke
+
+    def _to_replace(self) -> Iterator[Step]:
+        """Yield the steps that replace the current key at once."""
+        policy, is_set = self._policy, self._is_replaced
+        coming, previous, until = policy.slot_variables
+        unset = f" Unset {coming}, {previous} and {until}." if policy.overlap else ""
         yield self._make_new("a new version", done=is_set)
-        yield Step(f"Set {policy.variable} in {environment} to the new key from the secret manager.{unset}", is_set)
+        text = f"Set {policy.variable} in {self._environment} to the new key from the secret manager.{unset}"
+        yield Step(text, is_set)
         yield Step(
             f"Set the expiry marker ({count(policy.cadence.days, 'day')} from now), here and in the settings of the"
             " deployment:",
-            is_recorded,
+            is_set and self._promotion is not None,
             f"export {policy.expiry_variable}={iso_utc(self._report.checked_at + policy.cadence)}",
         )
-        yield Step("Run the check there:", is_recorded, self._check)
-        yield Step("Restart the services. Make sure that each startup check passes.", "startup" not in open_steps)
-        yield Step("Test the functions that depend on authentication or encryption.", "functions" not in open_steps)
-        yield Step(
-            f"Record the rotation in {environment}. Leave out --attest for a step that you did not do:",
-            is_recorded and not open_steps,
-            self._record,
-        )
-        if policy.overlap and not policy.is_opaque:
-            yield self._re_encrypt()
-        yield self._disable()
-        if not self._is_emergency and not policy.is_opaque:
-            yield revoke
 
-    def _in_stages(self) -> Iterator[Step]:
-        policy, status, is_promoted, now = self._policy, self._status, self._is_promoted, self._report.checked_at
+    def _to_promote(self) -> Iterator[Step]:
+        """Yield the steps from a new next key to its promotion."""
+        policy, is_promoted = self._policy, self._is_promoted
         variable, (coming, previous, until) = policy.variable, policy.slot_variables
-        if self._are_swapped():
-            yield Step(
-                f"{variable} and {previous} look swapped: the log has the previous key as the later one. Set each to"
-                " its own value from the secret manager, then print this plan again."
-            )
-            return
-        has_next, passes = self.stage != "next", self._report.ok
-        validation = self._promotion.validation if is_promoted and self._promotion else None
-        open_steps = validation.open_steps if validation else ("startup", "functions")
-        expires = status.expires_at if status and is_promoted else None
-        ends = status.previous_until if status and is_promoted else None
-        waits = status.previous_until if status and not is_promoted and has_overlap(status, now) else None
-        start = waits or now
-        ends = ends or min(start + policy.overlap, self._listed_from() or datetime.max.replace(tzinfo=UTC))
-        if not policy.is_opaque:
-            yield self._record_old()
+        has_next = self.stage != "next"
         yield self._make_new(coming, done=has_next)
+        wait = "at once"
         if Check.EXPIRED not in self._alerts:  # an instance does not start on an expired key
+            wait = "only when every instance has it"
             text = f"Set {coming} on every instance to this key from the secret manager. {variable} stays as it is."
             yield Step(text, has_next)
-            yield Step("Run the check there:", has_next and (passes or is_promoted), self._check)
+            yield Step("Run the check there:", has_next and (self._report.ok or is_promoted), self._check)
             yield Step(_RESTART, is_promoted)
-        wait = "only when every instance has it" if Check.EXPIRED not in self._alerts else "at once"
-        if waits:
-            wait += f", and after {iso_utc(waits)}, when {previous} has ended"
-        again = " First print this plan again: its dates count from now." if waits or not has_next else ""
-        text = f"Promote the next key, {wait}.{again} Change these in one write, with the values from before it:"
+        if self._waits:
+            wait += f", and after {iso_utc(self._waits)}, when {previous} has ended"
+        again = "" if has_next and not self._waits else " First print this plan again: its dates count from now."
+        expires = self._status.expires_at if self._status and is_promoted else None
         assignments = (
             f'export {previous}="${variable}"',
-            f"export {until}={iso_utc(ends)}",
+            f"export {until}={iso_utc(self._ends)}",
             f'export {variable}="${coming}"',
-            f"export {policy.expiry_variable}={iso_utc(expires or start + policy.cadence)}",
+            f"export {policy.expiry_variable}={iso_utc(expires or self._start + policy.cadence)}",
             f"unset {coming}",
         )
+        text = f"Promote the next key, {wait}.{again} Change these in one write, with the values from before it:"
         yield Step(text, is_promoted, "\n".join(assignments))
-        yield Step("Run the check there:", is_promoted and passes, self._check)
-        yield Step(_RESTART, "startup" not in open_steps)
-        yield Step("Test the functions that depend on authentication or encryption.", "functions" not in open_steps)
-        yield Step(
-            f"Record the rotation in {self._environment}, where {previous} is set. Leave out --attest for a step that"
-            " you did not do:",
-            validation is not None and not open_steps,
-            self._record,
-        )
-        if not policy.is_opaque:
-            yield Step(
-                "Commit the revocation list, and deploy it with every service. The record has added the old key."
-            )
-            yield self._re_encrypt()
-        yield Step(f"After {iso_utc(ends)}, unset the previous key:", command=f"unset {previous} {until}")
-        yield self._disable()
 
     def _are_swapped(self) -> bool:
         """Check whether the log has the previous key as the last one, and the current key as an earlier one."""
         keys = [each.fingerprint for each in self._here]
         status = self._status
         return bool(keys and status and keys[-1] == status.previous_fingerprint and status.fingerprint in keys[:-1])
-
-    def _listed_from(self) -> datetime | None:
-        """Return the instant from which the old key is revoked, if that is to come: a rollback was promoted again."""
-        listed = self._report.revocation_list
-        begin = listed.begin(self._old) if listed and self._old else None
-        return begin if begin and begin > self._report.checked_at else None
 
     def _record_old(self) -> Step:
         known = [each for each in self._here if self._set_here and each.fingerprint == self._set_here]
@@ -231,10 +221,6 @@ class Plan:
         text = f"{new[0].upper() + new[1:]}, and store it in the secret manager as {stored_as}."
         skip = f"Skip this if the manager already has a newer {'one.' if policy.is_opaque else 'key:'}"
         return Step(f"{text} {skip}", done, self._generate)
-
-    def _re_encrypt(self) -> Step:
-        kid = f" (key id {self._old.removeprefix(PREFIX)})" if self._old else ""
-        return Step(f"Re-encrypt stored data that the old key{kid} has encrypted.")
 
     def _disable(self) -> Step:
         if self._policy.is_opaque:
