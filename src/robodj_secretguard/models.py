@@ -19,7 +19,7 @@ from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.near_miss import VariablesRead
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.report import ABOUT_ALL, Finding, Judgement, finding
-from robodj_secretguard.sealed import SealedStr, contain, refuse_pickle, type_name
+from robodj_secretguard.sealed import Sealed, SealedStr, contain, type_name
 from robodj_secretguard.sources import (
     NO_SETUP,
     OPERATIONS_FILE,
@@ -42,7 +42,7 @@ _JUDGEMENT = "judgement"
 """The key under which the source delivers the judgement to the validators."""
 
 
-class SecretSettings(BaseSettings, defer_build=True):
+class SecretSettings(Sealed, BaseSettings, defer_build=True):
     """A settings model in which every field is a declared secret. Subclass it, or `RuntimeSecrets`.
 
     An instance takes no arguments. It reads the environment and the fallback files, and applies the rules of `guard()`.
@@ -193,15 +193,6 @@ class SecretSettings(BaseSettings, defer_build=True):
         del value  # a traceback with locals would show it
         msg = f"{type(self).__name__} is frozen"
         raise AttributeError(msg)
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, _memo: dict[int, Any] | None = None) -> Self:
-        return self
-
-    def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        refuse_pickle()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """Return the model itself, which is frozen. Refuse an update, which would not be checked."""

@@ -24,7 +24,7 @@ class Sealed:
     def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, _memo: dict[int, Any] | None = None) -> Self:
         return self
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
