@@ -104,7 +104,7 @@ class Keyring(Sealed):
         It also finds a previous key after its deadline. Use it for data at rest only, never for what comes from
         outside, such as tokens.
         """
-        return next((key for key in self._keys if kid and isinstance(kid, str) and key.kid == kid), None)
+        return next((key for key in self._keys if kid and key.kid == kid), None)
 
     def derive(self, purpose: bytes) -> Keyring:
         """Return a ring of keys derived for one purpose with HKDF-SHA256. It needs the extra `crypto`.
