@@ -46,7 +46,7 @@ E1, E2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
 NEXT, PREVIOUS, UNTIL = f"{V1}_NEXT", f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"
 REVOKED, LIST = "ROBODJ_REVOKED_FINGERPRINTS", "revoked.fingerprints"
 PROTECTED, EPHEMERAL = "ROBODJ_PROTECTED_ENV", "ROBODJ_SECRETS_EPHEMERAL"
-MICROSECOND, DAY = timedelta(microseconds=1), timedelta(days=1)
+MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
 WEAK = "Zy" * 30
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
@@ -123,6 +123,20 @@ class TestLines:
         assert deleted.fix == "change to the service's directory, then start again"
         (closed,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=NOT_ALLOWED))
         assert closed.fix == "let the service's user enter that directory and each directory above"
+
+    @pytest.mark.parametrize("require_env_only", [False, True])
+    def test_of_a_key_whose_directory_is_missing(self, tmp_path: Path, *, require_env_only: bool) -> None:
+        """Where the config directory cannot be used, a missing key refers to that alert, unless files are off."""
+        environ = {V2: good_keys()[V2]}
+        report = check(environ=environ, config_dir=tmp_path / "x", require_env_only=require_env_only, now=NOW)
+        what, fix = "fallback files are not read)", f"set {V1} to its current value from the secret manager"
+        if not require_env_only:
+            what, fix = (
+                f"{V1} is not set, and the config directory cannot be used",
+                "first do what the setting alert says, then start again",
+            )
+        missing = report.findings[-1]
+        assert (missing.check, missing.message.endswith(what), missing.remedy) == (Check.MISSING, True, fix)
 
     def test_of_a_check_that_failed(self) -> None:
         """Only the type of an error is reported."""
@@ -228,6 +242,13 @@ class TestShared:
         key = secrets.token_urlsafe(30)
         assert found(checker({V1: key, V2: key})) == [("format", K1), ("format", K2), ("shared", K2)]
         assert found(checker({V1: "changeme", V2: "changeme"})) == [("placeholder", K1), ("placeholder", K2)]
+        both = {V1: "changeme", NEXT: key, V2: key}
+        assert [each for each in found(checker(both)) if each[0] != "format"] == [("placeholder", K1), ("shared", K2)]
+
+    def test_an_expired_key(self, checker: Checker) -> None:
+        """A key that has expired is compared too."""
+        key = good_keys()[V2]
+        assert found(checker({V1: key, V2: key, E1: marker(-DAY)})) == [("expired", K1), ("shared", K2)]
 
 
 class TestSlots:
@@ -291,6 +312,19 @@ class TestSlots:
         variable = name.removesuffix("_UNTIL")
         environ = good_keys() | {variable: good_keys()[variable.removesuffix("_PREVIOUS")], name: marker(ahead)}
         assert [check for check, _ in found(checker(environ))] == ([fired] if fired else [])
+        environ.pop(variable)
+        assert [check for check, _ in found(checker(environ))] == ["previous-until"]
+
+    def test_an_overlap_of_hours(self, tmp_path: Path) -> None:
+        """An overlap that is not whole days is reported in hours."""
+
+        class Own(SecretSettings):
+            own: Annotated[SecretStr, POLICIES[0]._replace(overlap=timedelta(hours=36))]
+
+        environ = {V1: good_keys()[V1], PREVIOUS: good_keys()[V1]}
+        for ahead, text in ((3 * DAY, "2026-12-04T12:00:00Z, more than 36 hours ahead"), (60 * HOUR, "")):
+            report = check(Own, environ=environ | {UNTIL: marker(ahead)}, config_dir=tmp_path, now=NOW)
+            assert [each.message for each in report.findings] == ([f"{UNTIL} is {text}"] if text else [])
 
     @pytest.mark.parametrize("until", ["", "2026-12-04", "2026-12-04T12:00:00", "1796385600", "1796385600000", "never"])
     def test_a_bad_deadline(self, checker: Checker, until: str) -> None:
@@ -299,18 +333,25 @@ class TestSlots:
         assert [(each.check, each.severity, each.slot) for each in report.findings] == [
             ("previous-until", Severity.ALERT, "previous")
         ]
+        assert ("is not set" in report.findings[0].message) is (not until)
         report = checker(good_keys() | {UNTIL: until})
-        assert [(each.check, each.severity) for each in report.findings] == [
-            ("previous-until", Severity.WARNING) for _ in range(bool(until))
+        assert [(each.check, each.severity, each.source) for each in report.findings] == [
+            ("previous-until", Severity.WARNING, "none") for _ in range(bool(until))
         ]
 
-    @pytest.mark.parametrize("value", ["changeme", "short", "equal", "revoked"])
+    def test_a_deadline_beside_a_misspelled_one(self, checker: Checker) -> None:
+        """A misspelled deadline is no deadline that is missing where there is one."""
+        assert found(checker(self.rotated(**{f"{UNTIL}S": marker(DAY)}))) == [("near-miss", K1)]
+
+    @pytest.mark.parametrize("value", ["changeme", "short", "equal", "revoked", "shared"])
     def test_nothing_else_about_a_past_key(self, checker: Checker, value: str) -> None:
         """After its deadline, a previous key has no other finding."""
         environ = self.rotated(**{UNTIL: marker(-DAY)})
-        environ |= {"equal": {PREVIOUS: environ[V1]}, "revoked": {REVOKED: listed(environ[PREVIOUS])}}.get(
-            value, {PREVIOUS: value}
-        )
+        environ |= {
+            "equal": {PREVIOUS: environ[V1]},
+            "revoked": {REVOKED: listed(environ[PREVIOUS])},
+            "shared": {PREVIOUS: environ[V2]},
+        }.get(value, {PREVIOUS: value})
         assert found(checker(environ)) == [("previous-past", K1)]
 
     def test_equal_keys(self, checker: Checker) -> None:
@@ -318,6 +359,7 @@ class TestSlots:
         environ = self.rotated()
         for changes, pairs in (
             ({NEXT: environ[V1]}, [(NEXT, V1)]),
+            ({NEXT: respelled(environ[V1])[0]}, [(NEXT, V1)]),
             ({PREVIOUS: environ[V1]}, [(PREVIOUS, V1)]),
             ({PREVIOUS: environ[NEXT]}, [(PREVIOUS, NEXT)]),
             (dict.fromkeys((NEXT, PREVIOUS), environ[V1]), [(NEXT, V1), (PREVIOUS, V1), (PREVIOUS, NEXT)]),
@@ -342,6 +384,12 @@ class TestSlots:
         assert report.findings[0].message.startswith(f"{other} and {one} are equal")
         assert [status.usable for status in report.secrets] == [False, False]
 
+    def test_a_key_in_several_slots_of_two_secrets(self, checker: Checker) -> None:
+        """The slots are named in their order."""
+        environ = self.rotated() | dict.fromkeys((V1, NEXT, PREVIOUS, V2), good_keys()[V2])
+        shared = checker(environ).findings[-1]
+        assert shared.message.startswith(f"{V2} and {V1} and {NEXT} and {PREVIOUS} are equal")
+
     @pytest.mark.parametrize("slot", ["", "_NEXT", "_PREVIOUS"])
     @pytest.mark.parametrize(
         ("entries", "is_revoked"),
@@ -364,8 +412,11 @@ class TestSlots:
         assert report.revocation_list.entries == 1
 
     def test_the_clock(self, checker: Checker) -> None:
-        """A deadline cannot be checked if the clock is wrong."""
-        assert found(checker(self.rotated(), now=EARLIEST_CLOCK - DAY)) == [("clock", K1)]
+        """A deadline cannot be checked if the clock is wrong: earlier than the release."""
+        report = checker(environ := self.rotated(), now=EARLIEST_CLOCK - MICROSECOND)
+        assert found(report) == [("clock", K1)]
+        assert report.findings[0].message.endswith(f": {UNTIL} cannot be checked")
+        assert found(checker(environ, now=EARLIEST_CLOCK)) == [("previous-until", K1)]
 
     def test_a_secret_without_an_overlap(self, tmp_path: Path) -> None:
         """A secret without an overlap has no slots. A variable of a slot has no effect, which is a warning."""
@@ -621,6 +672,9 @@ class TestNearMiss:
         [
             (f"{V1}S", K1, Severity.WARNING),
             (f"{V2}_EXPIRES", K2, Severity.ALERT),
+            *((name, K1, Severity.WARNING) for name in (f"{NEXT}_FILE", f"{V1}_NEW", f"{NEXT}T")),
+            *((name, K1, Severity.WARNING) for name in (f"{PREVIOUS}_FILE", f"{V1}_OLD", f"{V1}_PREV")),
+            *((f"{PREVIOUS}_{end}", K1, Severity.ALERT) for end in ("EXPIRES_AT", "DEADLINE", "UNTILS")),
             (f"{PROTECTED}S", None, Severity.ALERT),
             ("ROBODJ_CONFIG_DIRS", None, Severity.WARNING),
         ],

@@ -608,6 +608,7 @@ class TestRevocationList:
         [
             ("{a}", 1, []),
             ("{a},{a}", 1, []),
+            *((value, 1, []) for value in ("{a},{a}@0001-01-01T00:00:00Z", "{a}@0001-01-01T00:00:00Z {a}")),
             *((value, 2, []) for value in ("{a},{b}", "{a}\n{b}\n", ",,{a}, ,\t{b}\r\n,", "\x0b{a}\xa0{b}\u2028")),
             *((value, 0, [1]) for value in ("none", "{A}", "{a};{b}", '"{a}"', "{a}#")),
             (" , \n", 0, []),

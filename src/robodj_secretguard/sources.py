@@ -550,7 +550,7 @@ def revocation_list(files: Sequence[TextFile], variable: SealedStr | None = None
     earliest = dict[str, datetime]()
     for fingerprint, instant in entries:
         earliest[fingerprint] = min(instant, earliest.get(fingerprint, instant))
-    always = frozenset([fingerprint for fingerprint, instant in earliest.items() if instant is _ALWAYS])
+    always = frozenset([fingerprint for fingerprint, instant in earliest.items() if instant == _ALWAYS])
     return RevocationStatus(sources, always, tuple([each for each in earliest.items() if each[0] not in always]))
 
 
