@@ -131,8 +131,12 @@ class TestReplaced:
         """A recorded revocation needs a plain entry: one with an instant is not enough."""
         assert report.revocation_list is not None
         listed = report.revocation_list._replace(dated=((GONE, self.UNTIL),))
-        (found,) = findings(report._replace(revocation_list=listed), revocation(GONE))
+        listing = report._replace(revocation_list=listed)
+        (found,) = findings(listing, revocation(GONE))
         assert (found.severity, found.message.split()[0]) == ("alert", GONE)
+        replaced = recorded(DAY, replaced=LATER, replaced_until=self.UNTIL)
+        severities = [each.severity for each in findings(listing, revocation(GONE), replaced)]
+        assert severities == ["alert", "warning"]
 
 
 class TestSuperseded:
@@ -167,6 +171,12 @@ class TestSuperseded:
         *_, found = findings(report, recorded(2 * DAY), later)
         assert found.severity == severity
         assert (" before 2026-12-01T12:00:01Z; " in found.remedy) is (severity == "note")
+
+    @pytest.mark.parametrize("fields", [{"replaced": KEY}, {"replaced": GONE, "replaced_until": NOW - SECOND}])
+    def test_a_record_without_its_deadline(self, report: Report, fields: dict[str, Any]) -> None:
+        """A record without the deadline of the old key, or with that of another one, does not change the overlap."""
+        *_, found = findings(report, recorded(2 * DAY), recorded(DAY, LATER, **fields))
+        assert (found.severity, " before 2026-12-14T12:00:00Z; " in found.remedy) == ("note", True)
 
     @pytest.mark.parametrize("age", [DAY, 15 * DAY], ids=["in the overlap", "after it"])
     def test_swapped(self, report: Report, age: timedelta) -> None:
