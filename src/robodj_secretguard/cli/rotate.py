@@ -85,7 +85,10 @@ def add(commands: Commands) -> None:
                 "help": "text (default): the key of NAME alone; env, json: the variables of NAME or of all secrets;"
                 " shell: the same as export commands",
             },
-            "--next": {"action": "store_true", "help": "name the variable of the next key, for a rotation"},
+            "--next": {
+                "action": "store_true",
+                "help": "use the variable of the next key, for a rotation",
+            },
             "--show": {"action": "store_true", "help": "print keys on a terminal or in CI too"},
             "--write": {"action": "store_true", "help": "write keys to the fallback files instead (break-glass)"},
             "--force": {"action": "store_true", "help": "with --write: replace existing keys"},
@@ -153,15 +156,13 @@ def add(commands: Commands) -> None:
 
 def _generate(arguments: argparse.Namespace) -> Result:
     model = model_of(arguments)
-    every = model.secret_policies.values()
-    declared = tuple(policy for policy in every if not policy.is_opaque)
-    named = None if arguments.name is None else policy_of(model, arguments.name)
-    left_out = [each for each in (every if named is None else (named,)) if each.is_opaque]
+    asked = model.secret_policies.values() if arguments.name is None else (policy_of(model, arguments.name),)
+    policies = tuple(each for each in asked if not each.is_opaque)
+    left_out = (each for each in asked if each.is_opaque)
     issued = "; ".join(f"{each.name}: {each.replacement}, then set {each.variable} to it" for each in left_out)
-    policies = (named,) if named else declared
-    if named in left_out or not declared:
-        fail(f"no key was generated, as a vendor issues it ({issued})")
-    stderr = [MODEL, *([f"{PROGRAM}: left out what vendors issue ({issued})"] if issued else [])]
+    if not policies:
+        fail(f"no key was generated: a vendor issues the secret ({issued})")
+    stderr = [MODEL, *([f"{PROGRAM}: left out the secrets that vendors issue ({issued})"] if issued else [])]
     if arguments.force and not arguments.write:
         fail("--force works only with --write; add --write, or leave out --force")
     if arguments.next and not all(policy.overlap for policy in policies):
@@ -171,7 +172,7 @@ def _generate(arguments: argparse.Namespace) -> Result:
             fail("--write prints no key; leave out --show, --next and --format")
         return _write(arguments, model, policies, stderr)
     if arguments.format == "text" and len(policies) > 1:
-        names = ", ".join(policy.name for policy in declared)
+        names = ", ".join(policy.name for policy in policies)
         fail(f"NAME is missing (choose from {names}); for all secrets, pass --format env, shell or json")
     seen = is_terminal(arguments.stdout)
     if (seen or any(os.environ.get(name) for name in CI_VARIABLES)) and not arguments.show:
