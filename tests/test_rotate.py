@@ -434,10 +434,10 @@ class TestPromotion:
         assert f"WARNING: revocation-list: {promoted[0]} was replaced" in machine.call("check").out
 
     def test_another_previous_key(self, machine: Machine, promoted: tuple[str, str]) -> None:
-        """A previous key that is not the last recorded one is recorded with a warning."""
+        """A previous key that is not the last recorded one is recorded with a warning, on stderr in every format."""
         other = fingerprint_of(good_keys()[V1])
         machine.record(*machine.records, rotated(BEFORE, other))
-        warning = recorded(machine, NAME, *DONE)[3]
+        warning = record(machine, NAME, *DONE, "--format", "json").err
         assert warning.startswith(f"WARNING: the previous key of secret.key is {promoted[0]}, but the last other key")
 
 
@@ -487,9 +487,9 @@ class TestRefused:
         compared = f"Compared with 2 records (prod 2). {ALONE}"
         fix = f"  fix: {SET_IT}, then run this command again"
         assert lines == [f"REFUSED: secret.key: {UNCHANGED}", fix, compared]
-        lines = recorded(machine, *DONE)
-        assert lines.pop(2).startswith("WARNING: no previous key of secret_v2.key is set here, so what ")
-        assert lines == [
+        ran = record(machine, *DONE)
+        assert ran.err.startswith("WARNING: no previous key of secret_v2.key is set here, so what ")
+        assert ran.out.splitlines() == [
             sentence(machine, 3, "the rotation of secret_v2.key", machine.fingerprint(V2)),
             "  validation: gate verified, startup attested, functions attested, log verified",
             "Did not record secret.key: its key has not changed.",

@@ -258,7 +258,6 @@ def _record(arguments: argparse.Namespace) -> Result:
     warnings = (
         other_key_replaced(each, records, has_overlap=overlaps.get(each.secret or "", False)) for each in appended
     )
-    lines += filter(None, warnings)
     listed, unlisted = _list_replaced(appended, *directory_of(arguments, model))
     lines += listed
     lines += [f"Did not record {name}: its key has not changed." for name in unchanged]
@@ -266,7 +265,8 @@ def _record(arguments: argparse.Namespace) -> Result:
         lines.append(f"There was no earlier record of the environment {arguments.environment}.")
     document = _document(report, comparison, unchanged=unchanged, records=events)
     status = EXIT_USAGE if unlisted else EXIT_CLEAN
-    return Result(status, [*lines, compared_line, MODEL], lambda: document, unlisted, events=events)
+    stderr = [*filter(None, warnings), *unlisted]
+    return Result(status, [*lines, compared_line, MODEL], lambda: document, stderr, events=events)
 
 
 def _list_replaced(records: Iterable[Record], directory: str, named_by: NamedBy | None) -> tuple[list[str], list[str]]:
