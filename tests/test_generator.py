@@ -13,6 +13,7 @@ from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.generator import ephemeral, generate
 from robodj_secretguard.material import format_defects, is_placeholder, weakness
 from robodj_secretguard.policy import LEAST_MATERIAL
+from robodj_secretguard.sources import EPHEMERAL
 
 if TYPE_CHECKING:
     from robodj_secretguard import Material
@@ -32,6 +33,7 @@ def test_a_bad_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ephemeral_keys_pass_every_check() -> None:
     """Temporary keys are good keys that expire within the hour. One finding reports them."""
     variables = ephemeral(POLICIES)
+    assert {*variables} == {EPHEMERAL, *(name for each in POLICIES for name in (each.variable, each.expiry_variable))}
     report = check(environ=variables)
     assert found(report) == [("ephemeral", None)]
     (ends,) = {status.expires_at for status in report.secrets}
