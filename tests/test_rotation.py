@@ -157,8 +157,11 @@ class TestStage:
             ((None, OLD), DAY, "next", None),
             ((KEY, OLDER), DAY, "promote", None),
             ((KEY, OLDER), timedelta(0), "promote", "promote"),
+            ((KEY, None), DAY, "promote", "promote"),
+            ((KEY, OLDER), None, "promote", "promote"),
         ],
-        ids=["none", "next", "next is current", "overlap", "past", "previous is current", "both", "both, past"],
+        ids=["none", "next", "next is current", "overlap", "past", "previous is current", "both", "both, past"]
+        + ["a deadline alone", "no deadline"],
     )
     def test_stage(
         self,
