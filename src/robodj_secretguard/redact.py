@@ -85,11 +85,9 @@ class SecretRedactor(logging.Filter):
 
 def _forms(secrets: SecretSettings) -> Iterator[_Form]:
     """Yield every encoding of a key that is searched for, sealed."""
-    opaque = {policy.name for policy in secrets.secret_policies.values() if policy.is_opaque}
     for name, sealed in live_keys(secrets):
         key = sealed.get_secret_value()
-        lasts = key[-1:] if name in opaque else last_characters(key)
-        spellings = (_texts(key[:-1] + last) for last in lasts)
+        spellings = (_texts(key[:-1] + last) for last in last_characters(key))
         for texts in dict.fromkeys(zip(*spellings, strict=True)):
             # A key's last character changes at most the last two characters of any encoding.
             yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {name}]"
