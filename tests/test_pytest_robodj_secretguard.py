@@ -99,7 +99,7 @@ class TestEphemeralRun:
     def test_a_guarded_service(self, pytest_on: Runner, options: Sequence[str]) -> None:
         """A conftest.py imports a guarded service with temporary keys, whatever keys are in the developer's shell."""
         test = f"import os\n{TEST}    assert os.environ['{V1}'] != os.environ['BEFORE']\n"
-        keys = good_keys()
+        keys = good_keys() | {f"{V1}_NEXT": "not a key"}
         files = {"conftest.py": "import service", "test_it.py": test}
         ran = pytest_on(files, *options, ini=[EPHEMERAL], BEFORE=keys[V1], **keys)
         assert (ran.status, "1 passed" in ran.out) == (0, True)

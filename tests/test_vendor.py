@@ -261,6 +261,7 @@ class TestExplain:
         assert f"    issued at {ISSUER}\n" in out
         assert "generate radio.key" in out
         assert "generate icecast.password" not in out
+        assert "rotate plan icecast.password" in call(machine, "explain", "expired").out
 
 
 WHO = ("--environment", "prod", "--operator", "dana")
