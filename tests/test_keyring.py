@@ -368,6 +368,8 @@ def test_the_ring_of_a_secret() -> None:
     with pytest.raises(ValueError, match=r"^unknown secret; choose from secret.key, secret_v2.key$") as raised:
         model.keyring(keys[V1])
     assert leaks(traceback_of(raised.value), [keys[V1]]) == []
+    with pytest.raises(ValueError, match="the clock must return a time with a timezone"):
+        model.keyring("secret.key", clock=lambda: NOW.replace(tzinfo=None))
 
 
 def test_an_interrupt_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,3 +191,9 @@ class TestSecretPolicy:
         """A text field accepts no other type."""
         with pytest.raises(TypeError, match="are strings"):
             POLICY._replace(**{field: 5})
+
+    @pytest.mark.parametrize("field", ["cadence", "warn_before", "overlap"])
+    def test_other_durations(self, field: str) -> None:
+        """A duration is a timedelta, and not a number."""
+        with pytest.raises(TypeError, match="are timedeltas"):
+            POLICY._replace(**{field: 5})

@@ -612,8 +612,8 @@ class TestPlan:
         key = machine.fingerprint()
         machine.record(rotated(BEFORE, key))
         replaced = "Replace these words with your own values:"
-        lines = machine.call("rotate", "plan", NAME, "--config-dir", "config").out.splitlines()
-        emergency = f"{PROGRAM} rotate plan secret.key --emergency --config-dir config"
+        lines = machine.call("rotate", "plan", NAME, "--environment", "prod", "--config-dir", "config").out.splitlines()
+        emergency = f"{PROGRAM} rotate plan secret.key --emergency --environment prod --config-dir config"
         assert lines[:6] == [
             "Rotation of secret.key (owner: Security Operations; cadence: 90 days)",
             f"{replaced} YOUR-NAME, YOUR-SECRET-MANAGER.",

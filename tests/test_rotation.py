@@ -160,8 +160,10 @@ class TestStage:
             ((KEY, None), DAY, "promote", "promote"),
             ((KEY, OLDER), None, "promote", "promote"),
         ],
-        ids=["none", "next", "next is current", "overlap", "past", "previous is current", "both", "both, past"]
-        + ["a deadline alone", "no deadline"],
+        ids=[
+            *("none", "next", "next is current", "overlap", "past", "previous is current", "both", "both, past"),
+            *("a deadline alone", "no deadline"),
+        ],
     )
     def test_stage(
         self,

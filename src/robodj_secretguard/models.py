@@ -173,7 +173,7 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             The ring. Without `clock`, it is always the same object.
 
         Raises:
-            ValueError: the model declares no such secret.
+            ValueError: the model declares no such secret, or the time of `clock` has no timezone.
         """
         from robodj_secretguard.keyring import keyring_of  # noqa: PLC0415 - a start may not need it
 
@@ -183,6 +183,9 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
         if reading is None:
             del name
             msg = f"unknown secret; choose from {', '.join(each.policy.name for each in self._readings)}"
+            raise ValueError(msg)
+        if clock is not None and clock().utcoffset() is None:
+            msg = "the clock must return a time with a timezone"
             raise ValueError(msg)
         ring = contain(lambda: keyring_of(reading, clock, self._started))
         if isinstance(ring, BaseException):

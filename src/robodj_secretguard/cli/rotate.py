@@ -389,7 +389,9 @@ def _plan(arguments: argparse.Namespace) -> Result:
     steps, stage = plan.steps(), plan.stage
     commands = " ".join(step.command for step in steps if step.command).split()
     words = [each for each in PLACEHOLDERS if each in commands]
-    emergency = command("rotate", "plan", policy.name, "--emergency", *log_options, *options)
+    emergency = command(
+        *("rotate", "plan", policy.name, "--emergency", *given(arguments, "environment"), *log_options, *options)
+    )
     first = next((number for number, step in enumerate(steps, start=1) if not step.done), len(steps))
     lines = [
         f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
