@@ -13,10 +13,11 @@ import jwt
 import pytest
 from conftest import V2, good_keys, process_environment
 from detector import leaks
-from rings import Rotation, assert_follows, traceback_of
+from rings import SLOTS, Rotation, assert_follows, traceback_of
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.adapters.jwt import RingJWT
+from robodj_secretguard.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,11 +97,19 @@ def test_the_algorithm_is_pinned(algorithm: str) -> None:
     assert not accepts(tokens, forged("", {"alg": "none"}).rpartition(".")[0] + ".")
 
 
-@pytest.mark.parametrize(("algorithm", "characters"), [("HS384", 48), ("HS512", 64)])
-def test_a_key_that_is_too_short(algorithm: str, characters: int) -> None:
-    """A derived key is too short for a longer digest."""
-    with pytest.raises(ValueError, match=f"^{algorithm} needs keys of {characters} characters or more"):
-        RingJWT(Rotation().derive(b"a").ring, algorithm)
+@pytest.mark.parametrize(("algorithm", "characters"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+@pytest.mark.parametrize("short", [*SLOTS, None])
+def test_a_key_that_is_too_short(algorithm: str, characters: int, short: str | None) -> None:
+    """Each accepted key is as long as the digest, or longer. A shorter key in any slot is refused."""
+    ring = Rotation().ring
+    sizes = {key: characters - (key.role == short) for key in ring.accepted()}
+    ring._keys = tuple(key._replace(value=SealedStr("a" * size)) for key, size in sizes.items())  # noqa: SLF001
+    if short is None:
+        tokens = RingJWT(ring, algorithm)
+        assert accepts(tokens, tokens.encode(CLAIMS))
+    else:
+        with pytest.raises(ValueError, match=f"^{algorithm} needs keys of {characters} characters or more"):
+            RingJWT(ring, algorithm)
 
 
 @pytest.mark.parametrize("algorithm", ["none", "RS256", "", "hs256", "HS1"])

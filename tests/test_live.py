@@ -83,7 +83,7 @@ def test_an_iterator_follows_the_deadline(begin: Callable[[list[str]], Any], alr
         assert [*read, *iterator] in ([following], [following.encode()])
 
 
-@pytest.mark.parametrize("reads", range(4))
+@pytest.mark.parametrize("reads", range(6))
 def test_a_deadline_during_a_use(reads: int) -> None:
     """A deadline that passes between two reads of the clock causes no error."""
     rotation = Rotation()
