@@ -15,8 +15,8 @@ RUN = 6
 
 
 def without_fingerprints(text: str) -> str:
-    """Remove fingerprints of keys and hashes of records, which may be shown."""
-    return re.sub(r"sgfp1:[0-9a-f]{32}|sha256:[0-9a-f]{64}", "", text)
+    """Remove fingerprints and ids of keys, and hashes of records, which may be shown."""
+    return re.sub(r"(?:sgfp1:|kid='|key id )[0-9a-f]{32}|sha256:[0-9a-f]{64}", "", text)
 
 
 def _without_addresses(text: str) -> str:

@@ -114,11 +114,12 @@ def in_variable(shape: Callable[[str], str], length: int = 43, variable: str = V
 def rotated_keys(shape: Callable[[str], str] = str, length: int = 43, variable: str = NEXT, ahead: int = 5) -> Planted:
     """Plant a good key in each slot, then secret text in one variable of a slot, in some form."""
     planted = good(**{UNTIL: DAYS[ahead]})
-    for name in (NEXT, PREVIOUS):
-        planted.environ[name] = good_keys()[V1]
+    keys = {NEXT: good_keys()[V1], PREVIOUS: good_keys()[V1]}
+    planted.environ |= keys
     if shape is not str:
-        planted.environ[variable] = shape(text(length))
-    planted.secret += [planted.environ[name] for name in (NEXT, PREVIOUS)]
+        keys[variable] = text(length)
+        planted.environ[variable] = shape(keys[variable])
+    planted.secret += keys.values()
     return planted
 
 

@@ -133,13 +133,14 @@ def test_an_interrupt_at_any_line_shows_nothing(cells: Cells) -> None:
 
 
 def written(cells: Cells, scenario: str, action: str, observer: str = "exception_chain") -> str:
-    """Return all that a process wrote, without its fingerprints, the time, addresses and hashes of contents.
+    """Return all that a process wrote, without its fingerprints, times, addresses and hashes of contents.
 
     The lines of a scan are sorted: it lists objects and keys by names that depend on contents.
     """
     ran = cells.run(observer, action, SCENARIOS[scenario].plant())
     shown = without_fingerprints(f"{ran.status}\n{ran.out}")
-    shown = re.sub(r"datetime\.datetime\([^)]*\)|\d{4}-\d\d-\d\d[ T][\d:.]+|0x[0-9a-f]+", "", shown)
+    shown = re.sub(r"datetime\.datetime\([^)]*\)|\d{4}-\d\d-\d\d[ T][\d:.]+|0x[0-9a-f]+|-?\d+\.\d{3,}", "", shown)
+    shown = re.sub(r"\b[0-9a-f]{32}\b", "", shown)  # the id of a key
     shown = re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
     if observer == STRONGEST:  # which prints a frame again where its address differs
         shown = "\n".join(dict.fromkeys(shown.splitlines()))
