@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import rotated
-from conftest import NOW, V1, Checker, good_keys, marker
+from conftest import NOW, V1, V2, Checker, good_keys, marker
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.lifecycle.planning import Plan
 from robodj_secretguard.shapes import Event, Proof, draft
+from robodj_secretguard.sources import RevocationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.shapes import Record
 
 NAME = "secret.key"
-POLICY = RuntimeSecrets.secret_policies["secret_key"]
+POLICY, SECOND = RuntimeSecrets.secret_policies.values()
 WITHOUT_OVERLAP = POLICY._replace(overlap=timedelta(0))
 CURRENT, COMING, PREVIOUS, OTHER_KEY = (f"sgfp1:{digit * 32}" for digit in "cbad")
 KID = {key: key.partition(":")[2] for key in (CURRENT, PREVIOUS)}
@@ -106,7 +107,7 @@ class TestStages:
 
     def test_next(self, report: Report) -> None:
         """Without records, every command is present in order, with placeholders for unknown values."""
-        plan = planned(report)
+        plan = planned(with_keys(report, expires_at=NOW + DAY))
         record = RECORD.format("ENVIRONMENT")
         assert (plan.stage, done(plan)) == ("next", [])
         assert shown(plan.steps()) == [
@@ -136,25 +137,51 @@ class TestStages:
         assert (plan.stage, done(plan)) == ("promote", [1, 2, 3, 4])
         assert first.text == f"The current key is already recorded ({CURRENT}, since 2026-11-28T12:00:00Z). Continue."
         assert f"manager ({CURRENT}, recorded at 2026-11-28T12:00:00Z)." in disable.text
+        assert planned(with_keys(report, next_fingerprint=COMING), policy=SECOND).stage == "next"
 
     def test_a_check_that_fails(self, report: Report, checker: Checker) -> None:
-        """While the check fails, its step is not done."""
+        """While the check fails, its step is not done. After the promotion, that is the later one."""
         failed = report._replace(findings=checker({}).findings[1:])
         assert done(planned(with_keys(failed, next_fingerprint=COMING), recorded(3))) == [1, 2, 3]
+        promoted = with_keys(failed, previous_fingerprint=PREVIOUS, previous_until=NOW + DAY)
+        assert done(planned(promoted, recorded(9, PREVIOUS))) == [1, 2, 3, 4, 5, 6]
+
+    def test_alerts_of_others(self, checker: Checker) -> None:
+        """An alert about another slot, another secret or an expiry marker does not keep a key from being previous."""
+        faults = {V2: "short", f"{V1}_NEXT": "changeme", f"{V1}_EXPIRES_AT": "never"}
+        plan = planned(with_keys(checker(good_keys() | faults), fingerprint=CURRENT))
+        assert (plan.stage, plan.steps()[0].text) == ("next", RECORD_IT)
+
+    def test_another_environment(self, checker: Checker) -> None:
+        """Keys of another environment say nothing. The last record of the current key names the environment."""
+        report = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(0))})
+        elsewhere = with_keys(report, fingerprint=CURRENT, next_fingerprint=COMING)
+        plan = planned(elsewhere, recorded(2, environment="dev"), environment="prod")
+        assert (plan.stage, done(plan)) == ("next", [])
+        assert plan.steps()[5].text.startswith("Promote the next key, only when every instance has it.")
+        both = with_keys(report, fingerprint=CURRENT, previous_fingerprint=PREVIOUS)
+        plan = planned(both, recorded(3), recorded(1, PREVIOUS, environment="dev"))
+        assert "for prod alone" in plan.steps()[1].text
 
     def test_promote_again(self, report: Report) -> None:
-        """After a rollback, the plan continues with the promotion, and the deadline on the list stays."""
-        listed = report.revocation_list._replace(dated=((CURRENT, NOW + 3 * DAY),)) if report.revocation_list else None
-        rolled_back = with_keys(report, next_fingerprint=COMING)._replace(revocation_list=listed)
-        plan = planned(rolled_back, recorded(9), recorded(2, COMING))
-        assert (plan.stage, done(plan)) == ("promote", [1, 2, 3, 4])
-        assert f"export {V1}_PREVIOUS_UNTIL=2026-12-04T12:00:00Z" in str(plan.steps()[5].command).splitlines()
+        """After a rollback, the plan continues with the promotion. A deadline on the list stays, if it is to come."""
+        rolled_back = with_keys(report, next_fingerprint=COMING)
+        for listed, day in ((3 * DAY, "04"), (15 * DAY, "15"), (0 * DAY, "15"), (-DAY, "15"), (None, "15")):
+            entry = listed is not None and RevocationStatus((), frozenset(), ((CURRENT, NOW + listed),))
+            plan = planned(rolled_back._replace(revocation_list=entry or None), recorded(9), recorded(2, COMING))
+            assert (plan.stage, done(plan)) == ("promote", [1, 2, 3, 4])
+            assert f"export {V1}_PREVIOUS_UNTIL=2026-12-{day}T12:00:00Z" in str(plan.steps()[5].command).splitlines()
 
     def test_swapped_keys(self, report: Report) -> None:
         """If current and previous are swapped, the plan has nothing else to do."""
         keys = {"previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
-        (step,) = planned(with_keys(report, **keys), recorded(9), recorded(1, PREVIOUS)).steps()
-        assert step.text.startswith(f"{V1} and {V1}_PREVIOUS look swapped")
+        swapped, records = with_keys(report, **keys), (recorded(9), recorded(1, PREVIOUS))
+        for earlier in ((), (recorded(20, OTHER_KEY),)):
+            (step,) = planned(swapped, *earlier, *records).steps()
+            assert step.text.startswith(f"{V1} and {V1}_PREVIOUS look swapped")
+        equal = with_keys(report, **keys | {"previous_fingerprint": CURRENT})
+        for plan in (planned(equal, recorded(9)), planned(swapped, *records, is_emergency=True)):
+            assert "swapped" not in plan.steps()[0].text
 
     def test_promote_in_an_overlap(self, report: Report) -> None:
         """A promotion does not end the overlap of the previous key. The new overlap begins after it."""
@@ -180,8 +207,10 @@ class TestStages:
     def test_retire(self, report: Report, records: Sequence[Record], marks: list[int]) -> None:
         """With a previous key, the record says which steps are done. The times are those that are set."""
         keys = {"previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY, "expires_at": NOW + 80 * DAY}
-        plan = planned(with_keys(report, **keys), *records)
+        entry = RevocationStatus((), frozenset(), ((PREVIOUS, NOW + DAY / 2),))
+        plan = planned(with_keys(report, **keys)._replace(revocation_list=entry), *records)
         first, *_, promote, _, _, _, record, _, encrypt, retire, _ = shown(plan.steps())
+        assert promote[0] == f"Promote the next key, only when every instance has it. {IN_ONE_WRITE}"
         assert (plan.stage, done(plan)) == ("retire", marks)
         already = f"The old key is already recorded ({PREVIOUS}, since 2026-11-22T12:00:00Z). Continue."
         assert first[0] == (already if records else "The old key has no record. Continue.")
@@ -201,6 +230,7 @@ class TestStages:
         texts = [step.text for step in plan.steps()]
         assert (plan.stage, done(plan), len(texts), texts[0]) == ("next", [], 11, FAILS)
         assert texts[2].startswith("Promote the next key, at once. ")
+        assert planned(with_keys(report, fingerprint=CURRENT, next_fingerprint=COMING, **slots)).stage == "promote"
 
 
 class TestAtOnce:
@@ -257,8 +287,14 @@ class TestAtOnce:
             ([recorded(30, PREVIOUS), revocation(PREVIOUS), recorded(15)], [1], CURRENT),
             ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0), revocation(CURRENT)], [1, 2], CURRENT),
             ([recorded(3, PREVIOUS), recorded(0)], [1], CURRENT),
+            ([recorded(5, OTHER_KEY), recorded(3, PREVIOUS), revocation(PREVIOUS)], [1, 2, 3, 4], PREVIOUS),
+            (
+                [recorded(5, OTHER_KEY), recorded(3, PREVIOUS), revocation(OTHER_KEY), revocation(PREVIOUS)],
+                [1, 2, 3, 4],
+                PREVIOUS,
+            ),
         ],
-        ids=range(9),
+        ids=range(11),
     )
     def test_an_emergency_that_goes_on(
         self, report: Report, records: Sequence[Record], marks: list[int], old: str
@@ -266,6 +302,15 @@ class TestAtOnce:
         """Printed again, the plan still names the leaked key, and marks what is done. Later, it is about a new key."""
         plan = planned(report, *records, environment="prod", is_emergency=True)
         assert (done(plan), plan.steps()[1].command) == (marks, REVOKE.format(f"--fingerprint {old}"))
+        assert plan.steps()[0].text.startswith("The old key is") is (old == PREVIOUS)
+
+    @pytest.mark.parametrize("policy", [POLICY._replace(warn_before=DAY), WITHOUT_OVERLAP], ids=["overlap", "warning"])
+    def test_how_long_an_emergency_goes_on(self, report: Report, policy: Any) -> None:
+        """The plan names the leaked key as long as the overlap, or without one as long as the warnings of an expiry."""
+        for days, old in ((14, PREVIOUS), (15, CURRENT)):
+            records = (recorded(30, PREVIOUS), revocation(PREVIOUS), recorded(days))
+            plan = planned(report, *records, environment="prod", policy=policy, is_emergency=True)
+            assert plan.steps()[1].command == REVOKE.format(f"--fingerprint {old}")
 
     @pytest.mark.parametrize("environ", [{V1: "changeme"}, {V1: "A" * 43}, {V1: "short"}], ids=range(3))
     def test_a_key_that_cannot_be_previous(self, checker: Checker, environ: dict[str, str]) -> None:
@@ -321,3 +366,5 @@ class TestAtOnce:
         for records, which in (([], f"{NAME} --last-recorded"), ([recorded(2, PREVIOUS)], f"--fingerprint {PREVIOUS}")):
             plan = planned(missing, *records, environment="prod", policy=WITHOUT_OVERLAP)
             assert plan.steps()[-1].command == REVOKE.format(which)
+        texts = [step.text for step in planned(missing, is_emergency=True).steps()]
+        assert "Re-encrypt stored data that the old key has encrypted." in texts

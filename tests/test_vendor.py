@@ -283,7 +283,7 @@ class TestRotate:
         new = f"Issue a new one at {ISSUER} for prod alone, and store it in the secret manager as {PASSWORD}_NEXT."
         assert f"1. [ ] {new} Skip this if the manager already has a newer one." in out
         assert f'{PASSWORD}_PREVIOUS="${PASSWORD}"' in out
-        assert not re.search("sgfp1|revoke|generate|YOUR-SECRET-MANAGER", out)
+        assert not re.search("sgfp1|revoke|revocation|generate|encrypted|YOUR-SECRET-MANAGER", out)
 
     def test_record(self, machine: Machine) -> None:
         """A vendor's secret is recorded only by its name. It is always new, and has no fingerprint."""

@@ -215,7 +215,7 @@ class Plan:
         )
         return Step(text, command=self._record)
 
-    def _make_new(self, stored_as: str, *, done: bool = False) -> Step:
+    def _make_new(self, stored_as: str, *, done: bool) -> Step:
         policy, alone = self._policy, f"for {self._environment} alone"
         new = f"{policy.replacement} {alone}" if policy.is_opaque else f"generate a new key {alone}"
         text = f"{new[0].upper() + new[1:]}, and store it in the secret manager as {stored_as}."
