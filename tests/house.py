@@ -24,10 +24,10 @@ COMMON_BASE: Final = "SecretGuardError"
 # The present numbers. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 1985,
-    "statements": 6735,
-    "lines": 13330,
-    "record types": 35,
+    "statements of a start": 2025,
+    "statements": 7200,
+    "lines": 14240,
+    "record types": 36,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

@@ -78,14 +78,16 @@ class TestTable:
         assert [entry.check for entry in CHECKS] == [*Check]
 
     def test_every_check_of_the_guard_has_a_rule(self) -> None:
-        """Only the checks of the operations log and of failed checks have no rule in the table."""
+        """Only the checks of the operations log, of `--from` and of failed checks have no rule in the table."""
         without = [entry.scope for entry in CHECKS if not (entry.of_secret or entry.of_all or entry.of_setup)]
-        assert without == ["log", "none"]
+        assert without == ["log", "source", "source", "none"]
 
     def test_the_kinds_of_the_plugin(self) -> None:
         """Each check of the guard has a kind, except `clock`, which a test cannot set up."""
         assert [*KINDS] == [
-            entry.check for entry in CHECKS if entry.scope not in {"log", "none"} and entry.check is not Check.CLOCK
+            entry.check
+            for entry in CHECKS
+            if entry.scope not in {"log", "source", "none"} and entry.check is not Check.CLOCK
         ]
 
     def test_the_documentation(self) -> None:
@@ -562,7 +564,9 @@ class TestRevocationList:
         text = "wrong " * wrong
         lines = tuple(map(SealedStr, text.split()))
         file = TextFile(exists=True, lines=lines, numbers=tuple(range(1, wrong + 1)))
-        in_file, in_variable = revocation_list_problems(changed_setup(lists=(file,), added=SealedStr(text)))
+        in_file, in_variable = revocation_list_problems(
+            changed_setup(lists=(file,), added=((REVOKED, SealedStr(text)),))
+        )
         ends = "is not a fingerprint" if wrong == 1 else "are not fingerprints"
         assert in_variable.what == f"{entries} {REVOKED} {ends}"
         lines_of = entries.replace("entry", "line").replace("entries", "lines")
@@ -603,7 +607,7 @@ class TestRevocationList:
             exists=True, lines=(SealedStr("wrong"),), numbers=(1,), exposed=(IN_WRITABLE,), foreign=(OWNED,)
         )
         dangling = TextFile(dangling=True)
-        setup = changed_setup(lists=(dangling, exposed), added=SealedStr("wrong"))
+        setup = changed_setup(lists=(dangling, exposed), added=((REVOKED, SealedStr("wrong")),))
         where = f"{LIST} in the model's config_dir"
         found = revocation_list_problems(setup)
         assert [each.what for each in found] == [

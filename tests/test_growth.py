@@ -157,8 +157,8 @@ print(json.dumps(counted))
 
 
 def test_a_call(lines: dict[str, int]) -> None:
-    """For the policy's two secrets, a call runs fewer than 1,100 lines."""
-    assert lines["call"] < 1100
+    """For the policy's two secrets, a call runs fewer than 1,110 lines."""
+    assert lines["call"] < 1110
 
 
 def test_another_variable(lines: dict[str, int]) -> None:

@@ -15,12 +15,14 @@ import pytest
 from conftest import NOW, V1, V2, found, good_keys, posix_only, process_environment, put, root_only
 
 from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard.managers.manager import Manager
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import (
     MAX_FILE_BYTES,
     MAX_LIST_BYTES,
     NOTHING,
+    REVOKED_FINGERPRINTS,
     WORKING_DIRECTORY_DELETED,
     Environment,
     KeyFiles,
@@ -60,9 +62,8 @@ from robodj_secretguard.textfile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.sources import NamedBy
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
@@ -83,6 +84,24 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 def _in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+class Fixed(Manager):
+    """A manager that has fixed variables."""
+
+    def __init__(self, name: str, variables: dict[str, str]) -> None:
+        super().__init__(name)
+        self.variables = variables
+
+    def fetch(self, names: Collection[str], seconds: float) -> dict[str, str]:  # noqa: ARG002
+        return self.variables
+
+
+def managed(name: str, variables: dict[str, str]) -> Manager:
+    """Return a manager that has delivered some variables."""
+    manager = Fixed(name, variables)
+    assert manager.load([*variables], 0, print) is None
+    return manager
 
 
 def first(environ: dict[str, str], **more: Any) -> Reading:
@@ -340,33 +359,43 @@ class TestKeyFiles:
 class TestReading:
     """The offer that delivers a secret."""
 
-    class Vault:
-        """A source of the test."""
-
-        def __init__(self, **text: Any) -> None:
-            self._text = TextFile(**text)
-
-        def offer(self, policy: SecretPolicy) -> Offer:
-            return Offer("vault", policy.name, self._text, "none")
-
     def test_the_first_that_has_a_value(self, config: Path) -> None:
-        """Sources are asked in order: those that are passed, the environment, the file."""
-        key, vault = good_keys()[V1], self.Vault(lines=(SealedStr("v"),))
+        """Sources are asked in order: the managers, the environment, the file."""
+        key = good_keys()[V1]
         put(config / "secret.key", key)
-        for environ, sources, source, value in (
-            ({V1: "x"}, [vault], "vault", "v"),
-            ({V1: "x"}, [self.Vault()], "environment", "x"),
+        for environ, managers, source, value in (
+            ({V1: "x"}, [managed("a", {}), managed("b", {V1: "v"}), managed("c", {V1: "w"})], "b", "v"),
+            ({V1: "x"}, [managed("a", {V2: "v"})], "environment", "x"),
             ({V1: ""}, [], "file:config/secret.key", key),
         ):
-            reading = first(environ, config_dir=config, sources=sources)
+            reading = first(environ, config_dir=config, managers=managers)
             assert (reading.used.source, reading.value, reading.found) == (source, SealedStr(value), True)
+            assert reading.manager == (source if managers[1:] else "")
             assert [each.source for each in reading.offers[-2:]] == ["environment", "file:config/secret.key"]
 
-    @pytest.mark.parametrize("text", [{"unreadable": ("is locked",)}, {"lines": ("v",), "exposed": ("is open",)}])
-    def test_a_source_that_refuses(self, text: dict[str, Any]) -> None:
-        """After a source with an invalid value, no other source is asked."""
-        reading = first({V1: "x"}, sources=[self.Vault(**text)])
-        assert (reading.used.source, reading.found, reading.value) == ("vault", False, None)
+    def test_all_variables_of_a_manager(self) -> None:
+        """A manager that has one variable of a secret delivers all of them, or none where it has no key."""
+        slots = {f"{V1}_NEXT": "n", f"{V1}_PREVIOUS": "p", f"{V1}_PREVIOUS_UNTIL": "2026-12-01T00:00Z"}
+        environ = {V1: "x", f"{V1}_EXPIRES_AT": "2027-01-15T00:00Z", **slots}
+        reading = first(environ, managers=[managed("a", {f"{V1}_NEXT": "m"})])
+        assert (reading.used, reading.value, reading.marker, reading.manager) == (NOTHING, None, None, "a")
+        assert [(each.slot, each.value, each.manager) for each in reading.slots] == [("next", SealedStr("m"), "a")]
+        reading = first({}, managers=[managed("a", environ)])
+        assert reading.expires_at == datetime(2027, 1, 15, tzinfo=UTC)
+        assert [(each.slot, each.used.source) for each in reading.slots] == [("next", "a"), ("previous", "a")]
+
+    def test_the_lists_are_joined(self) -> None:
+        """The revocation lists of the managers and of the environment hold together."""
+        fingerprints = [new_fingerprint() for _ in range(3)]
+        one, two, three = ({REVOKED_FINGERPRINTS: each} for each in fingerprints)
+        revocation = setup(one, managers=[managed("a", two), managed("b", three)]).revocation
+        assert (revocation.fingerprints, revocation.sources) == (frozenset(fingerprints), ("environment",))
+
+    def test_misspelled_variables_of_a_manager(self) -> None:
+        """A misspelled variable of a manager is found. A switch is not, as a manager delivers none."""
+        names = {f"{V1}_EXPIRY": "x", "ROBODJ_PROTECTED_ENVS": "x", "ROBODJ_PROTECTED_ENV": "x", "OTHER": "x"}
+        (miss,) = setup({}, managers=[managed("a", names)]).near_misses
+        assert (miss.meant.name, miss.manager) == (f"{V1}_EXPIRES_AT", "a")
 
     def test_no_value(self, config: Path) -> None:
         """A disabled file delivers nothing, and a file with two lines delivers neither."""
@@ -619,13 +648,13 @@ class TestRevocationList:
     def test_the_variable(self, value: str, valid: int, invalid: list[int]) -> None:
         """Commas and blanks separate entries, and may surround them. Comments are not entries."""
         variable = SealedStr(spelled(value))
-        found = revocation_list([NO_TEXT], variable)
+        found = revocation_list([NO_TEXT], [variable])
         assert (len(found.fingerprints), found.sources) == (valid, ("environment",))
         assert invalid_entries(variable) == invalid
 
     def test_where_it_is(self) -> None:
         """A file that exists, or a link to nothing, is a list even without an entry. An empty variable is not."""
-        both = revocation_list([TextFile(exists=True, lines=(SealedStr("x"),)), NO_TEXT], SealedStr("x"))
+        both = revocation_list([TextFile(exists=True, lines=(SealedStr("x"),)), NO_TEXT], [SealedStr("x")])
         assert (both.sources, both.entries) == ((LIST_SOURCE, "environment"), 0)
         assert revocation_list([NO_TEXT]).sources == ()
         for file in (TextFile(exists=True), TextFile(dangling=True)):

@@ -11,7 +11,9 @@ from robodj_secretguard.cli.usage import refuse, unknown
 from robodj_secretguard.errors import SecretGuardError, UsageError
 
 COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, incident, scan, explain)"
-OF_CHECK = "--help, --require-env-only, --config-dir, --model, --strict, --format, --operations-log, --color"
+OF_CHECK = (
+    "--help, --from, --wait, --require-env-only, --config-dir, --model, --strict, --format, --operations-log, --color"
+)
 OF_PLAN = (
     "--help, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format, --color,"
     " --emergency"
@@ -52,7 +54,7 @@ def test_command(words: str, why: str) -> None:
         ("check --stric", "unknown option; did you mean --strict?"),
         ("check --config_dir=x", "unknown option; did you mean --config-dir?"),
         ("check --req", "unknown option; did you mean --require-env-only?"),
-        ("check -f json", "unknown option; did you mean --format?"),
+        ("check -m json", "unknown option; did you mean --model?"),
         ("rotate plan --o Ada x", f"unknown option (choose from {OF_PLAN})"),
         ("check --=x", f"unknown option (choose from {OF_CHECK})"),
         ("check -strict", "unknown option; did you mean --strict?"),

@@ -111,6 +111,8 @@ class Check(StrEnum):
     PREVIOUS_PAST = "previous-past"
     NEAR_MISS = "near-miss"
     SUPERSEDED = "superseded"
+    SOURCE = "source"
+    UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
     EPHEMERAL = "ephemeral"
     EXPIRING = "expiring"
@@ -144,10 +146,13 @@ def _missing(reading: Reading) -> Problems:
         return
     policy, setup = reading.policy, reading.setup
     what, fix = "".join([offer.absent for offer in reading.offers]), set_current(policy)
-    if setup.directory_fault and not setup.files_off:
+    if managers := [offer.manager for offer in reading.offers if offer.manager]:
+        what = f"{' and '.join(managers)} {'has' if len(managers) == 1 else 'have'} no {policy.variable}"
+        fix = f"in {reading.manager}, set {policy.variable} to the current value of the key"
+    elif setup.directory_fault and not setup.files_off:
         what = f"{reading.offers[0].absent}, and the config directory cannot be used"
         fix = "first do what the setting alert says, then start again"
-    elif policy.variable in [miss.meant.name for miss in setup.near_misses]:
+    if policy.variable in [miss.meant.name for miss in setup.near_misses]:
         fix = "first do what the near-miss warning says, then start again"
     yield Problem(what, fix)
 
@@ -155,7 +160,10 @@ def _missing(reading: Reading) -> Problems:
 def _set_value(reading: Reading) -> str:
     """Return the fix that is right where the secret manager has the value of this slot."""
     if reading.slot == "current":
-        return set_current(reading.policy)
+        return set_current(reading.policy, reading.manager)
+    if reading.manager:
+        right = f"in {reading.manager}, set {reading.variable} to the right {reading.slot} key"
+        return f"{right}; if there is none, delete it there"
     until = f" and {reading.policy.slot_variables[2]}" if reading.slot == "previous" else ""
     from_manager = f"set {reading.variable} to the secret manager's {reading.slot} key"
     return f"{from_manager}; if there is none, unset it{until}"
@@ -164,7 +172,13 @@ def _set_value(reading: Reading) -> str:
 def _unset(reading: Reading) -> str:
     """Return the fix that removes a next or a previous key."""
     _, previous, until = reading.policy.slot_variables
-    return f"unset {previous} and {until}" if reading.slot == "previous" else f"unset {reading.variable}"
+    names = f"{previous} and {until}" if reading.slot == "previous" else reading.variable
+    return f"delete {names} from {reading.manager}" if reading.manager else f"unset {names}"
+
+
+def _within(manager: str) -> str:
+    """Return the beginning of a fix for a variable in a secret manager; empty for the environment."""
+    return f"in {manager}, " if manager else ""
 
 
 def _rotate(policy: SecretPolicy) -> str:
@@ -208,12 +222,18 @@ def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Pr
         end = reading.variable.removeprefix(policy.variable)
         theirs = other.variable + end if other.overlap else other.variable
         fix = f"set {reading.variable} and {theirs}, each to its own value from the secret manager"
+        if reading.manager:
+            fix = f"in {reading.manager}, exchange the values of {reading.variable} and {theirs}"
         return Problem(what, fix)
-    fix = f"{set_current(policy)}, whole and unchanged" if reading.slot == "current" else _set_value(reading)
+    fix = _set_value(reading)
+    if reading.slot == "current" and not reading.manager:
+        fix += ", whole and unchanged"
     if len(defects) == 1 and defects[0] in _WITHOUT:
         defect, origin = _WITHOUT[defects[0]]
         fix = (
-            f"remove {defect} from {where}" if reading.used.is_break_glass else f"set {where} without {defect}{origin}"
+            f"remove {defect} from {where}"
+            if reading.used.is_break_glass
+            else f"{_within(reading.manager)}set {where} without {defect}{origin}"
         )
     return Problem(f"{where} has {_listed(defects, most=_MOST_DEFECTS)}", fix)
 
@@ -232,6 +252,8 @@ def _weak(reading: Reading) -> Problems:
     if why := weakness(reading.value.get_secret_value()):
         policy, what = reading.policy, f"{reading.used.location} is clearly not random: it has {why}"
         fix = f"set {policy.variable} to the secret manager's value; if it is the same, {_rotate(policy)}"
+        if reading.manager:
+            fix = _rotate(policy)
         yield Problem(what, fix if reading.slot == "current" else _set_value(reading))
 
 
@@ -240,6 +262,8 @@ def _revoked(reading: Reading) -> Problems:
     if begin is not None and begin <= reading.setup.now and reading.key:
         which = "the key" if reading.slot == "current" else reading.variable
         fix = f"set {policy.variable} to the secret manager's new key; if there is none, {_rotate(policy)}"
+        if reading.manager:
+            fix = _rotate(policy)
         what = f"{which} is revoked: {fingerprint(reading.key)} is on the revocation list"
         yield Problem(what, fix if reading.slot == "current" else _unset(reading))
 
@@ -300,13 +324,14 @@ def _expired(reading: Reading) -> Problems:
 
 def _expiry_marker(reading: Reading) -> Problems:
     if reading.found and reading.marker is not None and reading.expires_at is None:
-        yield _invalid_instant(reading.policy.expiry_variable, reading.marker, "the expiry time")
+        yield _invalid_instant(reading.policy.expiry_variable, reading.marker, "the expiry time", reading.manager)
 
 
-def _invalid_instant(name: str, marker: SealedStr, time: str) -> Problem:
+def _invalid_instant(name: str, marker: SealedStr, time: str, manager: str) -> Problem:
     completed = ((SealedStr(marker.get_secret_value() + rest), why) for rest, why in _INCOMPLETE_MARKERS.items())
     why = next((why for text, why in completed if parse_marker(text)), "is not a valid instant")
-    return Problem(f"{name} {why}", f"write {time} into {name} in this format: 2027-01-31T09:00:00Z (Z is UTC)")
+    fix = f"{_within(manager)}write {time} into {name} in this format: 2027-01-31T09:00:00Z (Z is UTC)"
+    return Problem(f"{name} {why}", fix)
 
 
 _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time and no timezone"}
@@ -346,7 +371,8 @@ def _cadence(reading: Reading) -> Problems:
         name, days = policy.expiry_variable, policy.cadence.days
         yield Problem(
             f"{name} is {iso_utc(reading.expires_at)}, more than {days} days ahead",
-            f"set {name} to the time of the last rotation plus {days} days, like 2027-01-31T09:00:00Z",
+            f"{_within(reading.manager)}set {name} to the time of the last rotation plus {days} days, like"
+            " 2027-01-31T09:00:00Z",
         )
 
 
@@ -357,10 +383,12 @@ def _previous_until(reading: Reading) -> Problems:
     overlap = reading.policy.overlap
     unit, name = next(each for each in _UNITS if not overlap % each[0])
     limit = f"{overlap // unit} {name}"
-    fix = f"set {until} to the time of the rotation plus {limit}, like 2027-01-31T09:00:00Z"
+    there = _within(reading.manager)
+    fix = f"{there}set {until} to the time of the rotation plus {limit}, like 2027-01-31T09:00:00Z"
     misspelled = [miss.meant.name for miss in reading.setup.near_misses]
     if not reading.found:
-        alone = f"unset {until}; only if the previous key must still verify, set {previous} to it"
+        alone = f"{there}{'delete' if there else 'unset'} {until}"
+        alone += f"; only if the previous key must still verify, set {previous} to it"
         if previous in misspelled:
             alone = "first do what the near-miss warning says, then start again"
         yield Problem(f"{until} is set, but {previous} is not", alone, severity=Severity.WARNING)
@@ -369,12 +397,12 @@ def _previous_until(reading: Reading) -> Problems:
     elif reading.marker is None:
         yield Problem(f"{until} is not set, so {previous} has no deadline", fix)
     elif instant is None:
-        yield _invalid_instant(until, reading.marker, "the deadline")
+        yield _invalid_instant(until, reading.marker, "the deadline", reading.manager)
     elif now >= EARLIEST_CLOCK and instant - now > overlap + CADENCE_GRACE:
         yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", fix)
     elif (begin := _revoked_from(reading)) and now < begin < instant:
         what = f"{until} is later than {iso_utc(begin)}, when the key is revoked"
-        yield Problem(what, f"set {until}={iso_utc(begin)}", severity=Severity.WARNING)
+        yield Problem(what, f"{there}set {until}={iso_utc(begin)}", severity=Severity.WARNING)
 
 
 def _previous_past(reading: Reading) -> Problems:
@@ -390,7 +418,7 @@ def _slots_equal(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem
         keys = [(each, canonical(key.get_secret_value())) for each in accepted if (key := each.key)]
         for (earlier, one), (later, other) in combinations(keys, 2):
             if one == other:
-                fix = f"unset {later.variable}: {earlier.variable} has the key already"
+                fix = f"{_unset(later)}: {earlier.variable} has the key already"
                 if later.slot == "previous":
                     fix = _set_value(later)
                 yield later, Problem(f"{later.variable} and {earlier.variable} have the same value", fix), []
@@ -461,7 +489,8 @@ def _misspelled(setup: Setup, policy: SecretPolicy | None) -> Problems:
         if meant.policy is policy:
             hidden = f"a variable that looks like {meant.name} is not read"
             what = f"{miss.name} is not read; did you mean {meant.name}?" if miss.name else hidden
-            yield Problem(what, _fix_of_name(miss), "environment", None if meant.loosens else Severity.WARNING)
+            severity = None if meant.loosens else Severity.WARNING
+            yield Problem(what, _fix_of_name(miss), miss.manager or "environment", severity)
 
 
 def _fix_of_name(miss: NearMiss) -> str:
@@ -477,9 +506,12 @@ def _fix_of_name(miss: NearMiss) -> str:
     elif meant == EPHEMERAL:
         fix = f"unset {name} (exec --ephemeral makes temporary keys)"
     elif name == f"{meant}_FILE":
-        fix = f"unset {name}, and set {meant} to the content of the file that it named"
+        content = "the content of the file that it named (or use exec --from directory:PATH)"
+        fix = f"unset {name}, and set {meant} to {content}"
     else:
         fix = f"rename {name} to {meant}"
+    if miss.manager:
+        return f"in {miss.manager}: {fix}"
     return fix if miss.name else f'{fix} (list names: python -c "import os; print(*os.environ)")'
 
 
@@ -548,8 +580,10 @@ def _revocation_list(setup: Setup) -> Problems:
             what = f"the revocation list {where} is {'empty' if file.exists else 'missing'}, and the model requires one"
             yield Problem(what, restore, source)
         yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", source)
-    invalid = invalid_entries(setup.added)
-    yield from _invalid(("entry", "entries"), invalid, REVOKED_FINGERPRINTS, "the secret manager", "environment")
+    for place, entries in setup.added:
+        is_managed = place != REVOKED_FINGERPRINTS
+        origin, kinds = ("version control" if is_managed else "the secret manager"), ("entry", "entries")
+        yield from _invalid(kinds, invalid_entries(entries), place, origin, "environment")
 
 
 def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Problems:
@@ -629,7 +663,7 @@ class CheckEntry(_Entry):
         state: the state of a secret with a finding of this check.
         scope: the subject of the check. Of the scope `value`, only the first finding of a secret is reported. Rules of
             `marker` run where a marker is set. Those of `value` and `slot` also run for the next and the previous key.
-            Checks of `log` run in the commands that read the operations log.
+            Checks of `log` run in the commands that read the operations log, and those of `source` with `--from`.
         of_secret: the rule for each secret.
         of_all: the rule for all secrets together.
         of_setup: the rule for the set-up.
@@ -646,7 +680,7 @@ class CheckEntry(_Entry):
     commands: tuple[tuple[str, str], ...] = ()
     otherwise: str = ""
     state: State = State.PRESENT
-    scope: Literal["value", "marker", "secret", "slot", "set-up", "log", "none"] = "secret"
+    scope: Literal["value", "marker", "secret", "slot", "set-up", "log", "source", "none"] = "secret"
     of_secret: Callable[[Reading], Problems] | None = None
     of_all: Callable[[Sequence[Reading]], Iterator[tuple[Reading, Problem, list[str]]]] | None = None
     of_setup: Callable[[Setup], Problems] | None = None
@@ -1326,6 +1360,59 @@ CHECKS: Final = (
         section=3,
         commands=(_RECORDED, _ROTATE),
         otherwise="a note during a rollout",
+    ),
+    CheckEntry(
+        check=Check.SOURCE,
+        severity=_ALERT,
+        scope="source",
+        title="a source of --from cannot be used",
+        meaning=(
+            "The secret manager refused a source of --from, or has nothing there that can be used. Or the environment"
+            " has another value for a variable of a secret that the manager delivers."
+        ),
+        why="Without its keys the service cannot start. With two values, nobody knows which one is right.",
+        causes=(
+            "The token, the role or the credentials are wrong or have expired.",
+            "The policy of the login does not allow to read the secret.",
+            "The name of the secret or of the directory is wrong, or the current version was deleted.",
+            "The certificate of the server is not from a CA that this machine knows.",
+            "The deployment still sets a variable that the manager delivers now.",
+        ),
+        fixes=(
+            "Do what the finding says for this fault. Then start the service again.",
+            "If the environment has another value: unset the variable there. The value of the manager is then used.",
+            "If a version was deleted by mistake: restore it in the manager. Do not make a new key.",
+            "Never turn off the verification of certificates: name the CA file of the server instead.",
+        ),
+        section=2,
+        commands=(
+            ("Show how the server answers (Vault)", "vault kv get -format=json MOUNT/PATH >/dev/null"),
+            ("Show which login is used (AWS)", "aws sts get-caller-identity"),
+        ),
+    ),
+    CheckEntry(
+        check=Check.UNAVAILABLE,
+        severity=_ALERT,
+        scope="source",
+        title="the secret manager did not answer",
+        meaning=(
+            "A source of --from could not be read within the seconds of --wait. The server cannot be reached, is"
+            " sealed or is too slow, or an answer was cut off."
+        ),
+        why="A service never starts without its keys. The exit status is 75, and a supervisor tries again.",
+        causes=(
+            "The server is not running, was restarted, or is sealed.",
+            "The network, the name service or a firewall keeps this machine from the server.",
+            "The address of the server is wrong.",
+            "For json:-, the command before the pipe failed.",
+        ),
+        fixes=(
+            "Make sure that the server runs, is unsealed, and can be reached from here. Then start the service again.",
+            "If the server is slow to start: pass a larger number of seconds to --wait.",
+            "If this is a deployment: let the supervisor start the service again after status 75.",
+        ),
+        section=2,
+        commands=(("Show the state of the server (Vault)", "vault status"),),
     ),
     CheckEntry(
         check=Check.INTERNAL,

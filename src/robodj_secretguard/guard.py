@@ -18,9 +18,10 @@ from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.sources import ManagedSource
 
 REFUSED: Final = 3
 """At this status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""
@@ -82,6 +83,7 @@ def examine(
     environment: Environment,
     config_dir: str | os.PathLike[str] | None,
     require_env_only: bool,
+    managers: Sequence[ManagedSource] = (),
     now: datetime | None = None,
 ) -> tuple[Report, Model | None]:
     """Read all values once, run every check on them, and build the model from them when there is no alert.
@@ -106,7 +108,14 @@ def examine(
 
     judgement = contain(
         lambda: Judgement(
-            read_of(model, environment, now=now, config_dir=config_dir, require_env_only=require_env_only)
+            read_of(
+                model,
+                environment,
+                now=now,
+                config_dir=config_dir,
+                require_env_only=require_env_only,
+                managers=managers,
+            )
         )
     )
     if isinstance(judgement, BaseException):

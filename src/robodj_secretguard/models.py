@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import chain
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
     from robodj_secretguard.keyring import Keyring
+    from robodj_secretguard.sources import ManagedSource
 
 _SCHEMA = "__get_pydantic_core_schema__"
 _JUDGEMENT = "judgement"
@@ -244,6 +245,7 @@ def read_of(
     now: datetime,
     config_dir: str | os.PathLike[str] | None = None,
     require_env_only: bool = False,
+    managers: "Sequence[ManagedSource]" = (),
 ) -> tuple[Reading, ...]:
     """Read every secret that a model declares."""
     return read(
@@ -253,6 +255,7 @@ def read_of(
         model_setup=model._setup,  # noqa: SLF001
         config_dir=config_dir,
         require_env_only=require_env_only,
+        managers=managers,
         now=now,
     )
 

@@ -66,11 +66,13 @@ class NearMiss(Frozen):
         meant: the variable that the operator meant.
         name: the name of the ignored variable; empty where it could contain a key.
         is_meant_set: whether the variable that the operator meant is set too.
+        manager: the secret manager that has it; empty for the environment.
     """
 
     meant: VariableRead
     name: str
     is_meant_set: bool = False
+    manager: str = ""
 
 
 class VariablesRead:

@@ -49,6 +49,23 @@ if TYPE_CHECKING:
             no later source is asked. Any other offer has no value, and the next source is asked.
             """
 
+    class Variables(Protocol):
+        """Variables by their names: those of the environment, or those that a secret manager delivers."""
+
+        def names(self) -> Iterable[str]:
+            """Return the names of all variables."""
+
+        def get(self, name: str) -> SealedStr | None:
+            """Return a variable, sealed; `None` where there is none."""
+
+    class ManagedSource(Source, Variables, Protocol):
+        """A secret manager, which delivers every variable of a secret or none."""
+
+        name: str
+
+        def near_misses(self, variables_read: VariablesRead) -> Iterable[NearMiss]:
+            """Return the misspelled variables."""
+
 
 REVOKED_FILE: Final = "config/revoked.fingerprints"
 REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
@@ -104,6 +121,8 @@ class Offer(Frozen):
         is_break_glass: whether the source is for emergencies. Its use is a warning, and a value that stays in it is
             reported.
         fix: how to fix a text that may not be used.
+        manager: the secret manager; empty for the environment and files.
+        variables: the variables of the manager, if it has any of the secret. Then it delivers all of them.
     """
 
     source: str
@@ -113,6 +132,8 @@ class Offer(Frozen):
     is_off: bool = False
     is_break_glass: bool = False
     fix: str = ""
+    manager: str = ""
+    variables: Variables | None = None
 
 
 NOTHING: Final = Offer("none", "", NO_TEXT, "")
@@ -190,8 +211,10 @@ class KeyFiles:
         return Offer(f"file:{policy.file}", where, text, absent, bool(self._off), is_break_glass=True, fix=fix)
 
 
-def set_current(policy: SecretPolicy) -> str:
-    """Return the fix that is right where the secret manager has the value."""
+def set_current(policy: SecretPolicy, manager: str = "") -> str:
+    """Return the fix that is right where the secret manager has the value, or had it in an earlier version."""
+    if manager:
+        return f"in {manager}, set {policy.variable} to its right value (an earlier version may have it)"
     return f"set {policy.variable} to its current value from the secret manager"
 
 
@@ -280,7 +303,7 @@ class Setup(Frozen):
         ephemeral: whether the keys are temporary.
         lists: the revocation list of the config directory. Also that of the model's directory, where a variable or an
             argument names another one.
-        added: the variable that adds entries to the lists; `None` when unset or empty.
+        added: the variables that add entries to the lists, with their places.
         revocation: the revoked keys.
         list_required: whether a revocation list must exist.
     """
@@ -296,7 +319,7 @@ class Setup(Frozen):
     near_misses: tuple[NearMiss, ...]
     ephemeral: bool
     lists: tuple[TextFile, ...]
-    added: SealedStr | None
+    added: tuple[tuple[str, SealedStr], ...]
     revocation: RevocationStatus
     list_required: bool
 
@@ -337,6 +360,11 @@ class Reading(Frozen):
         return value if value and is_sound(value.get_secret_value(), self.policy.material) else None
 
     @property
+    def manager(self) -> str:
+        """The secret manager that delivers the key, or should deliver it; empty for none."""
+        return (self.offers[0] if self.used is NOTHING else self.used).manager
+
+    @property
     def is_past(self) -> bool:
         """Whether the deadline of a previous key has passed. Then only `previous-past` is reported of the key."""
         return self.slot == "previous" and self.expires_at is not None and self.expires_at <= self.setup.now
@@ -350,12 +378,12 @@ def read(
     model_setup: ModelSetup = NO_SETUP,
     config_dir: str | os.PathLike[str] | None = None,
     require_env_only: bool = False,
-    sources: Sequence[Source] = (),
+    managers: Sequence[ManagedSource] = (),
     now: datetime,
 ) -> tuple[Reading, ...]:
     """Read every declared secret once. Return one reading for each, in declared order.
 
-    Ask `sources` first, then the environment, then the fallback files.
+    Ask `managers` first, then the environment, then the fallback files.
     """
     directory, named_by = config_directory(environment, config_dir, model_setup)
     fault = _directory_fault(directory)
@@ -373,7 +401,9 @@ def read(
     if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
         # The variable and the argument only add a list.
         lists.append(KeyFiles(model_directory, "model", off=off).read(REVOKED_FILE, MAX_LIST_BYTES))
-    added = environment.get(REVOKED_FINGERPRINTS) or None
+    places: dict[str, Variables] = {REVOKED_FINGERPRINTS: environment}
+    places |= {f"{REVOKED_FINGERPRINTS} in {each.name}": each for each in managers}
+    added = tuple([(place, entries) for place, each in places.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
     names = frozenset(environment.names())
     setup = Setup(
         now=now,
@@ -384,16 +414,17 @@ def read(
         directory_named_by=named_by,
         directory_fault="does not exist" if fault == "" and named_by else fault or "",
         model_directory_fault=model_fault or "",
-        near_misses=variables_read.near_misses(
-            names, is_set=environment.is_set, any_case=environment.distinguishes_case
+        near_misses=(
+            *variables_read.near_misses(names, is_set=environment.is_set, any_case=environment.distinguishes_case),
+            *chain.from_iterable([each.near_misses(variables_read) for each in managers]),
         ),
         ephemeral=environment.is_set(EPHEMERAL),
         lists=tuple(lists),
         added=added,
-        revocation=revocation_list(lists, added),
+        revocation=revocation_list(lists, [entries for _, entries in added]),
         list_required=model_setup.require_revocation_list,
     )
-    asked = (*sources, environment, key_files)
+    asked: tuple[Source, ...] = (*managers, environment, key_files)
     return tuple([_reading(policy, setup, environment, asked, names) for policy in policies])
 
 
@@ -401,29 +432,39 @@ def _reading(
     policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source], names: frozenset[str]
 ) -> Reading:
     offers = tuple([source.offer(policy) for source in sources])
-    has_value = (each for each in offers if not each.is_off and (each.text.lines or each.text.unreadable))
-    used = next(has_value, NOTHING)
+    first = next(filter(_is_offered, offers), NOTHING)
+    used = first if first.text.lines or first.text.unreadable else NOTHING
     found = used is not NOTHING and not used.text.unsafe
     value = used.text.lines[0] if found and len(used.text.lines) == 1 else None
-    marker = environment.get(policy.expiry_variable) or None
-    has_slots = policy.overlap and not names.isdisjoint(policy.slot_variables)
-    slots = tuple(_slots(policy, setup, environment)) if has_slots else ()
+    variables = first.variables or environment
+    marker = variables.get(policy.expiry_variable) or None
+    has_slots = policy.overlap and not (names if first.variables is None else {*first.variables.names()}).isdisjoint(
+        policy.slot_variables
+    )
+    slots = tuple(_slots(policy, setup, variables, first.manager)) if has_slots else ()
     return Reading(
         *(policy, setup, policy.variable, marker, parse_marker(marker), offers, used, found, value, "current", slots)
     )
 
 
-def _slots(policy: SecretPolicy, setup: Setup, environment: Environment) -> Iterator[Reading]:
+def _is_offered(offer: Offer) -> bool:
+    """Check whether an offer delivers or refuses a value, or a manager has another variable of the secret."""
+    return not offer.is_off and bool(offer.text.lines or offer.text.unreadable or offer.variables)
+
+
+def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: str) -> Iterator[Reading]:
     """Yield the reading of the next and of the previous key, where they or the deadline are set."""
     coming, previous, until = policy.slot_variables
-    marker = environment.get(until) or None
+    marker = variables.get(until) or None
     slots: tuple[tuple[str, Slot, SealedStr | None], ...] = ((coming, "next", None), (previous, "previous", marker))
     for variable, slot, deadline in slots:
-        value = environment.get(variable) or None
-        used = Offer("environment", variable, TextFile(lines=(value,)), "") if value else NOTHING
+        value = variables.get(variable) or None
+        text = TextFile(lines=(value,)) if value else NO_TEXT
+        offer = Offer(manager or "environment", variable, text, "", manager=manager)
+        used = offer if value else NOTHING
         if value or deadline:
             instant = parse_marker(deadline)
-            yield Reading(policy, setup, variable, deadline, instant, (used,), used, bool(value), value, slot)
+            yield Reading(policy, setup, variable, deadline, instant, (offer,), used, bool(value), value, slot)
 
 
 def _directory_fault(path: str) -> str | None:
@@ -541,11 +582,11 @@ def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
     return VariablesRead(read)
 
 
-def revocation_list(files: Sequence[TextFile], variable: SealedStr | None = None) -> RevocationStatus:
-    """Return the revocation list of some files and the variable."""
+def revocation_list(files: Sequence[TextFile], variables: Sequence[SealedStr] = ()) -> RevocationStatus:
+    """Return the revocation list of some files and variables."""
     has_file = any(file.exists or file.dangling for file in files)
-    found = {f"file:{REVOKED_FILE}": has_file, "environment": bool(variable)}
-    entries = filter(None, map(_parsed, chain(*map(_entries_of, files), _entries_in(variable))))
+    found = {f"file:{REVOKED_FILE}": has_file, "environment": bool(variables)}
+    entries = filter(None, map(_parsed, chain(*map(_entries_of, files), *map(_entries_in, variables))))
     sources = tuple([source for source, is_found in found.items() if is_found])
     earliest = dict[str, datetime]()
     for fingerprint, instant in entries:
@@ -567,8 +608,8 @@ def _entries_of(file: TextFile) -> list[str]:
     return [line.partition("#")[0].rstrip() if is_one_line(line) else line for line in lines]
 
 
-def _entries_in(variable: SealedStr | None) -> list[str]:
-    return [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))] if variable else []
+def _entries_in(variable: SealedStr) -> list[str]:
+    return [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))]
 
 
 def invalid_lines(file: TextFile) -> list[int]:
@@ -577,7 +618,7 @@ def invalid_lines(file: TextFile) -> list[int]:
     return [number for number, entry in entries if not _parsed(entry)]
 
 
-def invalid_entries(variable: SealedStr | None) -> list[int]:
+def invalid_entries(variable: SealedStr) -> list[int]:
     """Return the numbers, from 1, of the variable's entries that are not fingerprints."""
     return [number for number, entry in enumerate(_entries_in(variable), start=1) if not _parsed(entry)]
 

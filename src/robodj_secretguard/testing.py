@@ -100,7 +100,7 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "file-permissions": lambda case: case.in_file(case.key(), mode=0o644),
 }
 KINDS: Final = tuple(str(entry.check) for entry in CHECKS if entry.check in _KINDS)
-"""The checks that find such a secret: not `clock`, `internal` and `superseded`."""
+"""The checks that find such a secret: not `clock`, `internal`, `superseded`, `source` and `unavailable`."""
 SLOT_KINDS: Final = ("previous-until", "slots-equal", "previous-past")
 """The checks that need a secret with an overlap."""
 OF_GENERATED: Final = ("weak", "revoked")

@@ -15,6 +15,7 @@ from robodj_secretguard.cli.output import (
     PASSED,
     Result,
     fail,
+    failed_status,
     restore_stdout,
     revocation_line,
     status_rows,
@@ -28,13 +29,16 @@ from robodj_secretguard.texts import PROGRAM, PYPROJECT
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.models import SecretSettings
     from robodj_secretguard.report import Report
+    from robodj_secretguard.sources import ManagedSource
 
-_OPTIONS: Final = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log")
+_OPTIONS: Final = (
+    *("--from", "--wait", "--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log"),
+)
 _NOT_EXECUTABLE: Final = 126  # the statuses of a shell for the same
 _NOT_FOUND: Final = 127
 _WHY_NOT_STARTED: Final = {
@@ -52,8 +56,13 @@ def add(commands: Commands) -> None:
         _check,
         options=_OPTIONS,
         description="Check every declared secret. This is the gate before a release. It prints no part of a key.",
-        examples=("check", "check --strict --format json"),
-        statuses={"0": "clean (warnings are allowed unless --strict)", "1": "alerts", "2": "usage error, or no result"},
+        examples=("check", "check --strict --format json", "check --from vault:secret/robodj"),
+        statuses={
+            "0": "clean (warnings are allowed unless --strict)",
+            "1": "alerts",
+            "2": "usage error, or no result",
+            "75": "the secret manager of --from did not answer in time",
+        },
     )
     add_command(
         commands,
@@ -67,10 +76,15 @@ def add(commands: Commands) -> None:
         description="Check every declared secret, then run a command. The command does not start if there is an"
         " alert. Otherwise it replaces this process.",
         usage=f"{PROGRAM} exec [options] -- COMMAND ...",
-        examples=("exec -- python -m http.server", "exec --ephemeral -- python -m pytest"),
+        examples=(
+            "exec -- python -m http.server",
+            "exec --from vault:secret/robodj -- python -m http.server",
+            "exec --ephemeral -- python -m pytest",
+        ),
         statuses={
             "2": "usage error, or no result",
             "3": "refused",
+            "75": "the secret manager of --from did not answer in time; try again",
             "126": "COMMAND cannot be executed",
             "127": "COMMAND is not found",
             "any": "otherwise the exit status of COMMAND",
@@ -80,12 +94,13 @@ def add(commands: Commands) -> None:
 
 def _check(arguments: argparse.Namespace) -> Result:
     report = _report(arguments, model_of(arguments))
-    return report_result(report, passed=passes(arguments, report))
+    return report_result(report, arguments.managers, passed=passes(arguments, report))
 
 
-def report_result(report: Report, *, passed: bool) -> Result:
+def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, passed: bool) -> Result:
     """Return the status of each secret, the findings, the model, the mode and the verdict."""
     mode = "environment only" if report.require_env_only else "environment, then fallback files"
+    mode = ", then ".join([*(each.name for each in managers), mode])
     lines = [
         *(finding.text for finding in report.findings),
         *[""] * bool(report.findings),
@@ -94,7 +109,7 @@ def report_result(report: Report, *, passed: bool) -> Result:
         revocation_line(report.revocation_list),
         *([PASSED] if passed else [report.details, f"Secret integrity check FAILED: {tally(report)}. Do not release."]),
     ]
-    status = EXIT_CLEAN if passed else EXIT_ALERTS
+    status = EXIT_CLEAN if passed else failed_status(report, EXIT_ALERTS)
     return Result(status, lines, report.as_dict, table=status_rows(report))
 
 
@@ -113,6 +128,8 @@ def _exec(arguments: argparse.Namespace) -> Result:
     if not program:
         fail(f"exec needs COMMAND; write it after --: {PROGRAM} exec [options] -- COMMAND ...")
     model = model_of(arguments)
+    if arguments.ephemeral and arguments.sources:
+        fail("exec takes --from or --ephemeral, not both")
     if arguments.ephemeral:
         policies = model.secret_policies.values()
         declared = [name for policy in policies for name in policy.variables]
@@ -127,7 +144,8 @@ def _exec(arguments: argparse.Namespace) -> Result:
     passed = passes(arguments, report)
     document = report_result(report, passed=passed).document
     if not passed:
-        return Result(REFUSED, lines, document, [MODEL, report.refusal("did not start the command", REFUSED)])
+        status = failed_status(report, REFUSED)
+        return Result(status, lines, document, [MODEL, report.refusal("did not start the command", status)])
 
     def replace() -> int:
         # The options of the gate hold for the guard in the command.
@@ -135,6 +153,10 @@ def _exec(arguments: argparse.Namespace) -> Result:
             os.environ[CONFIG_DIR] = os.path.abspath(arguments.config_dir)
         if arguments.require_env_only:
             os.environ[PROTECTED_ENV] = "true"
+        if arguments.managers:
+            from robodj_secretguard.cli.delivery import delivered  # noqa: PLC0415 - few commands have sources
+
+            os.environ.update(delivered(arguments.managers, model))
         restore_stdout(arguments.stdout)
         return _launch(program)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -80,6 +81,12 @@ def _moment(name: str, text: str) -> datetime:
     return instant
 
 
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text):
+        fail("--wait: invalid number of seconds; use one from 0 to 9999")
+    return float(text)
+
+
 # The width is fixed, so the help does not depend on the terminal.
 PARSER_SETTINGS: Final[dict[str, Any]] = {
     "allow_abbrev": False,
@@ -93,6 +100,19 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "help": "the config directory (default: ROBODJ_CONFIG_DIR, otherwise the model's, otherwise config)",
     },
     "--model": {"metavar": "MODULE:CLASS", "help": "the settings model, such as package.module:Class"},
+    "--from": {
+        "action": "append",
+        "dest": "sources",
+        "metavar": "SOURCE",
+        "help": "read the keys from vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- (stdin); repeatable, the"
+        " first one that has a secret delivers it",
+    },
+    "--wait": {
+        "type": _seconds,
+        "default": 30.0,
+        "metavar": "SECONDS",
+        "help": "how long to try again where a source of --from does not answer (default: 30)",
+    },
     "--strict": {"action": "store_true", "help": "fail on warnings too"},
     "--format": {"choices": ("text", "json"), "default": "text", "help": "the output format"},
     "--color": {
@@ -149,6 +169,7 @@ def add_command(
     """
     short, end, text = description.partition(".")[0], epilog(examples, statuses), wrapped(description, "")
     parser = commands.add_parser(name, help=short, description=text, epilog=end, **PARSER_SETTINGS, **more)
+    parser.set_defaults(sources=None, managers=())
     parser.set_defaults(run=run, model=None, require_env_only=False, strict=False, uses_project_model=True)
     parser.set_defaults(**(defaults or {}))
     groups = {title: parser.add_argument_group(title) for title in _GROUPS}
@@ -229,6 +250,10 @@ def directory_of(arguments: argparse.Namespace, model: type[SecretSettings]) -> 
 
 def judged(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
     """Return the check's report, with the options of the command."""
+    if arguments.sources:
+        from robodj_secretguard.cli.delivery import judged_from  # noqa: PLC0415 - few commands have sources
+
+        return judged_from(arguments, model)
     return check(model, config_dir=arguments.config_dir, require_env_only=arguments.require_env_only)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
+from robodj_secretguard.checks import Check
 from robodj_secretguard.emit import configured_pipeline, silence_broken_streams, write_line
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.guard import REFUSED
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1
 EXIT_USAGE: Final = 2
+EXIT_UNAVAILABLE: Final = 75
+"""EX_TEMPFAIL of sysexits.h: a supervisor should try again."""
 
 # In a result, this line is replaced by the name of the model.
 MODEL: Final = "\0model"
@@ -153,7 +156,7 @@ def say(result: Result, stdout: TextIO | None) -> int:
     if result.then is not None:
         stderr.append(result.text)
     elif result.text and not write_line(stdout, result.text, end=result.end):
-        if status == REFUSED:  # the status stays, and the findings must be visible
+        if status in {REFUSED, EXIT_UNAVAILABLE}:  # the status stays, and the findings must be visible
             stderr.insert(0, result.text)
         else:
             status = EXIT_USAGE
@@ -174,6 +177,12 @@ def tally(report: Report) -> str:
     """Return how many findings of each severity there are."""
     numbers = ((len(report.alerts), "alert"), (len(report.warnings), "warning"))
     return ", ".join(count(number, name) for number, name in numbers if number) or "no alerts, no warnings"
+
+
+def failed_status(report: Report, status: int) -> int:
+    """Return the exit status of a report that does not pass: `status`, or 75 where a manager did not answer."""
+    is_unavailable = any(each.check is Check.UNAVAILABLE for each in report.alerts)
+    return EXIT_UNAVAILABLE if is_unavailable else status
 
 
 def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...]]:

@@ -14,6 +14,7 @@ from robodj_secretguard.cli.output import (
     EXIT_USAGE,
     MODEL,
     Result,
+    failed_status,
     revocation_line,
     status_rows,
     tally,
@@ -41,7 +42,10 @@ def add(commands: Commands) -> None:
         commands,
         "status",
         _status,
-        options=("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log"),
+        options=(
+            *("--from", "--wait", "--require-env-only", "--config-dir", "--model", "--strict", "--format"),
+            "--operations-log",
+        ),
         description="Show the status of each secret. The output has the state, the fingerprint, the last rotation, the"
         " expiry and the owner.",
         examples=("status", "status --strict --format json"),
@@ -49,6 +53,7 @@ def add(commands: Commands) -> None:
             "0": "no alert",
             "1": "alerts, or the operations log does not verify; with --strict, warnings and late rotations too",
             "2": "usage error, or the operations log cannot be read",
+            "75": "the secret manager of --from did not answer in time",
         },
     )
 
@@ -91,7 +96,7 @@ def _status(arguments: argparse.Namespace) -> Result:
         }
 
     return Result(
-        EXIT_USAGE if recorded.unreadable else EXIT_ALERTS if failed else EXIT_CLEAN,
+        EXIT_USAGE if recorded.unreadable else failed_status(report, EXIT_ALERTS) if failed else EXIT_CLEAN,
         lines,
         document,
         recorded.complaint,

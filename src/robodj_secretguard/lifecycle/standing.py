@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.report import Finding, finding
-from robodj_secretguard.sources import REVOKED_FILE, RevocationStatus, iso_utc, set_current
+from robodj_secretguard.sources import REVOKED_FILE, iso_utc, set_current
 from robodj_secretguard.texts import command
 
 if TYPE_CHECKING:
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.shapes import Record
-
-_NO_LIST: Final = RevocationStatus((), frozenset())
+    from robodj_secretguard.sources import RevocationStatus
 
 
 def recorded_findings(
     report: Report, records: Sequence[Record], policies: Sequence[SecretPolicy], options: Sequence[str]
 ) -> Iterator[Finding]:
     """Yield a finding for keys that are not on the list, and for each key that came back."""
-    listed = report.revocation_list or _NO_LIST
-    for problem in _unlisted(listed, records, options):
+    if report.revocation_list is None:  # nothing was read
+        return
+    for problem in _unlisted(report.revocation_list, records, options):
         yield finding(policies, Check.REVOCATION_LIST, problem)
     by_name = {policy.name: policy for policy in policies}
     for status in report.secrets:

@@ -1,0 +1,1 @@
+"""Secret managers (policy section 2). Only commands with `--from` import these modules, and never `guard()`."""

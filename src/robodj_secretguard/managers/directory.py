@@ -1,0 +1,94 @@
+"""Read a directory of files: systemd credentials, Docker and Kubernetes secrets, templates of an agent."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.managers.manager import MAX_BYTES, Failure, Manager
+from robodj_secretguard.textfile import CHANGED, NOT_ALLOWED, POSIX, read_text_file
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from robodj_secretguard.policy import SecretPolicy
+
+SETTLED_SECONDS: Final = 1.0
+"""How long the files must be unchanged, as an agent writes one after the other."""
+_KUBERNETES: Final = "..data"
+"""In a Kubernetes volume, the link to the directory of all files. Replacing it replaces all of them at once."""
+_FIXES: Final = {
+    NOT_ALLOWED: "let the user of this command read {} and enter the directory",
+    CHANGED: "stop what writes {} again and again, then start again",
+}
+
+
+class Directory(Manager):
+    """The files of one directory that are named after the variables, or after the secrets.
+
+    Args:
+        name: the source in messages.
+        path: the path of the directory.
+        policies: the declared secrets, whose names a file may have.
+    """
+
+    def __init__(self, name: str, path: str, policies: Iterable[SecretPolicy]) -> None:
+        super().__init__(name)
+        self._path = path
+        self._aliases = {policy.variable: policy.name for policy in policies}
+
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:
+        """Return the content of each file, all of them of one version of the directory."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            link = os.path.join(self._path, _KUBERNETES)
+            is_atomic = os.path.lexists(link)
+            directory = os.path.realpath(link if is_atomic else self._path)
+            try:
+                before = _version(directory)
+                answer = self._read(directory, names)
+                is_same = before == _version(directory)
+            except (NotADirectoryError, PermissionError):
+                return Failure(
+                    "is not a directory that this user may read", "correct the path, or let this user read it"
+                )
+            except OSError:
+                if not os.path.lexists(self._path):
+                    return Failure("does not exist", "correct the path")
+                is_same = False  # another directory has taken its place
+            # Files of a directory that stayed the same are of one version.
+            wait = 0.0 if is_atomic or not is_same else _unsettled(directory)
+            if is_same and not wait:
+                return answer
+            time.sleep(wait)
+        return Failure("does not stay the same", "stop what changes its files, then start again", is_temporary=True)
+
+    def _read(self, directory: str, names: Collection[str]) -> Mapping[str, object] | Failure:
+        found: dict[str, object] = dict.fromkeys(os.listdir(directory))
+        for name in names:
+            for file in filter(found.__contains__, dict.fromkeys((name, self._aliases.get(name, name)))):
+                text = read_text_file(os.path.join(directory, file), most=MAX_BYTES)
+                if why := text.unsafe:
+                    fix = _FIXES.get(why[0], "write {} again, in a directory that no other user can write")
+                    return Failure(f"has {file}, which {why[0]}", fix.format(file), is_temporary=why == (CHANGED,))
+                value = "\n".join([line.get_secret_value() for line in text.lines])
+                if found.get(name) and found[name] != value:
+                    return Failure(f"has {name} and {file} with different values", "delete the file with the wrong one")
+                found[name] = value
+        return found
+
+
+def _version(directory: str) -> tuple[int, ...]:
+    """Return numbers that change when a file of a directory is added, replaced or removed."""
+    status = os.stat(os.path.join(directory, os.curdir))
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _unsettled(directory: str) -> float:
+    """Return for how many seconds to wait, as somebody may be writing further files; zero for a read-only mount."""
+    if POSIX and os.statvfs(directory).f_flag & os.ST_RDONLY:
+        return 0
+    times = [os.stat(directory).st_mtime, *[each.stat().st_mtime for each in os.scandir(directory)]]
+    age = time.time() - max(times)
+    return SETTLED_SECONDS - age if 0 <= age < SETTLED_SECONDS else 0

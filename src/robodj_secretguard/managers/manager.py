@@ -1,0 +1,151 @@
+"""The base of the secret managers: read a set of variables within a time limit, and deliver them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.frozen import Frozen
+from robodj_secretguard.sealed import SealedStr, contain, type_name
+from robodj_secretguard.sources import REVOKED_FINGERPRINTS, Offer
+from robodj_secretguard.textfile import NO_TEXT, TextFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from typing import TypeVar
+
+    from robodj_secretguard.near_miss import NearMiss, VariablesRead
+    from robodj_secretguard.policy import SecretPolicy
+
+    _Result = TypeVar("_Result")
+
+ATTEMPT_SECONDS: Final = 5.0
+"""The time limit of one attempt, and of the only one where there is no time to wait."""
+FIRST_PAUSE: Final = 0.25
+LONGEST_PAUSE: Final = 4.0
+MAX_BYTES: Final = 1 << 20
+"""The largest answer, and the largest file."""
+
+
+class Failure(Frozen):
+    """Why a manager delivers nothing. No text has a part of its answer.
+
+    Attributes:
+        what: the end of a sentence that begins with the name of the source.
+        fix: what to do.
+        is_temporary: whether a later attempt may succeed.
+    """
+
+    what: str
+    fix: str
+    is_temporary: bool = False
+
+
+class Manager:
+    """One source of `--from`. A subclass has `fetch`; the other methods are those of a `ManagedSource`.
+
+    Args:
+        name: the source in messages, such as `vault:secret/robodj`.
+    """
+
+    is_repeatable = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._values: Mapping[str, SealedStr] = {}
+        self._names: frozenset[str] = frozenset()
+
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:
+        """Return everything that the manager has, or why there is nothing. It may raise any error.
+
+        Args:
+            names: the variables that are wanted.
+            seconds: the time limit.
+        """
+        raise NotImplementedError
+
+    def load(self, names: Collection[str], deadline: float, say: Callable[[str], object]) -> Failure | None:
+        """Fetch the variables, again after each temporary failure, until a deadline of the monotonic clock.
+
+        Args:
+            names: the variables that are wanted.
+            deadline: when to give up.
+            say: writes a line about the first temporary failure.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            left = deadline - time.monotonic()
+            longest = ATTEMPT_SECONDS if self.is_repeatable else left
+            failure = self._attempt(names, min(left, longest) if left > FIRST_PAUSE else ATTEMPT_SECONDS)
+            is_final = failure is None or not failure.is_temporary or not self.is_repeatable
+            if failure is None or is_final or time.monotonic() + pause >= deadline:
+                return failure
+            if pause == FIRST_PAUSE:
+                say(f"{self.name} {failure.what}; trying again")
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _attempt(self, names: Collection[str], seconds: float) -> Failure | None:
+        answer = within(seconds, lambda: self._kept(self.fetch(names, seconds), names))
+        if isinstance(answer, BaseException):
+            return Failure(f"cannot be read ({type_name(answer)})", "report a bug with this line")
+        return answer
+
+    def _kept(self, answer: Mapping[str, object] | Failure, names: Collection[str]) -> Failure | None:
+        """Keep the wanted variables of an answer, sealed. Everything else is ignored, and never shown."""
+        if isinstance(answer, Failure):
+            return answer
+        wanted = {name: value for name in names if (value := answer.get(name)) not in (None, "")}
+        for name, value in wanted.items():
+            if not isinstance(value, str):
+                return Failure(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
+        self._values = {name: SealedStr(str(value)) for name, value in wanted.items()}
+        self._names = frozenset(answer)
+        return None
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all variables."""
+        return iter(self._names)
+
+    def get(self, name: str) -> SealedStr | None:
+        """Return a variable, sealed; `None` where the manager does not have it."""
+        return self._values.get(name)
+
+    def delivers(self, policy: SecretPolicy) -> bool:
+        """Check whether the manager has a variable of a secret. Then it delivers all of them."""
+        return not self._values.keys().isdisjoint(policy.variables)
+
+    def offer(self, policy: SecretPolicy) -> Offer:
+        """Return the variable of a secret as an offer."""
+        value = self.get(policy.variable)
+        text = TextFile(lines=(value,)) if value else NO_TEXT
+        variables = self if self.delivers(policy) else None
+        return Offer(self.name, policy.variable, text, "", manager=self.name, variables=variables)
+
+    def near_misses(self, variables_read: VariablesRead) -> Iterator[NearMiss]:
+        """Yield the misspelled variables. A switch is none, as a manager delivers no switches."""
+        found = variables_read.near_misses(self._names, is_set=self._names.__contains__, any_case=True)
+        for miss in found:
+            if miss.meant.policy or miss.meant.name == REVOKED_FINGERPRINTS:
+                yield miss._replace(manager=self.name)
+
+
+def within(seconds: float, action: Callable[[], _Result]) -> _Result | Failure | BaseException:
+    """Return what an action returns, or its contained exception, or a temporary failure at the time limit.
+
+    The time limits of clients are for each read of a connection, so an answer in single bytes could take forever.
+    """
+    results: list[_Result | BaseException] = []
+    thread = threading.Thread(target=lambda: results.append(contain(action)), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return results[0] if results else Failure("did not answer in time", _RUNNING, is_temporary=True)
+
+
+_RUNNING: Final = "make sure that it is running and can be reached from here, then start again"
+
+
+def first_with(managers: Sequence[Manager], policy: SecretPolicy) -> Manager | None:
+    """Return the manager that delivers a secret."""
+    return next((each for each in managers if each.delivers(policy)), None)

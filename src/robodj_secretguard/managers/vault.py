@@ -1,0 +1,158 @@
+"""Read a secret of the KV engine, version 2, of HashiCorp Vault or OpenBao."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import hvac
+import requests
+from hvac import exceptions
+
+from robodj_secretguard.managers.manager import Failure, Manager
+from robodj_secretguard.managers.network import failure_of, is_insecure
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+_POD_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
+_USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
+_ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"
+_REACH: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"
+_PATH: Final = "correct MOUNT/PATH after vault: (the mount is a KV engine, version 2)"
+_CERTIFICATE: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
+
+
+_FAILURES: Final = (
+    (
+        (exceptions.VaultDown, exceptions.VaultNotInitialized),
+        Failure("is sealed or not available (HTTP 503)", "unseal the server, then start again", is_temporary=True),
+    ),
+    (exceptions.InvalidRequest, Failure("cannot be read: the server does not accept the request", _ADDRESS)),
+    (exceptions.VaultError, Failure("is not available ({})", _REACH, is_temporary=True)),
+    (
+        tuple(getattr(requests.exceptions, each) for each in ("InvalidURL", "InvalidSchema", "InvalidHeader")),
+        Failure("cannot be read: VAULT_ADDR or the token is malformed", _ADDRESS),
+    ),
+    (requests.exceptions.RequestException, Failure("cannot be reached ({})", _REACH, is_temporary=True)),
+    (OSError, Failure("cannot be read: the file of VAULT_CACERT is not usable", _CERTIFICATE)),
+    # hvac returns an object of another type where the JSON of an answer is not whole.
+    (TypeError, Failure("sent a part of an answer", _REACH, is_temporary=True)),
+)
+
+
+class Vault(Manager):
+    """The fields of one secret. Its settings are variables of the client: `VAULT_ADDR`, or `BAO_ADDR`, and so on.
+
+    Args:
+        name: the source in messages.
+        mount: the path of the KV engine.
+        path: the path of the secret in it.
+    """
+
+    def __init__(self, name: str, mount: str, path: str) -> None:
+        super().__init__(name)
+        self._mount = mount
+        self._path = path
+
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
+        """Log in, and return the fields of the current version."""
+        address = _setting("ADDR")
+        if not address:
+            return Failure("cannot be read: VAULT_ADDR is not set", _ADDRESS)
+        if is_insecure(address):
+            return Failure("is not read without TLS: VAULT_ADDR does not begin with https://", _ADDRESS)
+        session = requests.Session()
+        session.verify = _setting("CACERT") or True
+        if address.startswith("https://"):
+            del session.adapters["http://"]  # a redirect must not lead to a connection without TLS
+        namespace = _setting("NAMESPACE") or None
+        try:
+            client = hvac.Client(address, token="", session=session, timeout=seconds, namespace=namespace)
+            return _logged_in(client) or self._read(client)
+        except (exceptions.VaultError, OSError, TypeError) as error:  # those of requests are an OSError
+            return failure_of(error, _FAILURES, _CERTIFICATE)
+        finally:
+            session.close()
+
+    def _read(self, client: hvac.Client) -> Mapping[str, object] | Failure:
+        """Return the fields of the current version."""
+        place = f"{self._mount}/data/{self._path}"
+        try:
+            answer: Any = client.secrets.kv.v2.read_secret_version(
+                self._path, mount_point=self._mount, raise_on_deleted_version=True
+            )
+            fields = answer["data"].get("data")
+        except (exceptions.Forbidden, exceptions.Unauthorized) as error:
+            if _is_about_token(error):
+                return Failure("was not read: the token is invalid or has expired", _new_login())
+            return Failure(
+                "was not read: the policy of this login does not allow it", f'allow "read" for the path "{place}"'
+            )
+        except exceptions.InvalidPath as error:
+            return self._absent(error.json)
+        except exceptions.InvalidRequest:
+            return Failure("was not read: the server does not accept the request (HTTP 400)", _ADDRESS)
+        return fields if isinstance(fields, dict) else Failure("is not a secret of a KV engine, version 2", _PATH)
+
+    def _absent(self, answer: Any) -> Failure:
+        """Return whether a secret, or only its current version, is missing."""
+        try:
+            metadata = answer["data"]["metadata"]
+            version = int(metadata["version"])
+        except (TypeError, KeyError, ValueError):
+            return Failure("does not exist", _PATH)
+        if metadata.get("destroyed"):
+            fix = "write the keys of its last good version again, as a new version"
+            return Failure(f"has no current version: version {version} is destroyed", fix)
+        fix = f"run vault kv undelete -mount={self._mount} -versions={version} {self._path}"
+        return Failure(f"has no current version: version {version} is deleted", fix)
+
+
+def _setting(name: str) -> str:
+    return os.environ.get(f"VAULT_{name}") or os.environ.get(f"BAO_{name}") or ""
+
+
+def _content(path: str) -> str:
+    """Return the content of a small file without blanks around it; empty where it cannot be read."""
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            return file.read(1 << 16).strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _logged_in(client: hvac.Client) -> Failure | None:
+    """Give the client a token: the one that is set, or that of an AppRole or Kubernetes login."""
+    mount = _setting("AUTH_MOUNT")
+    try:
+        if token_file := _setting("TOKEN_FILE"):
+            client.token = _content(token_file)
+        elif role := _setting("ROLE_ID"):
+            secret = _content(_setting("SECRET_ID_FILE")) or _setting("SECRET_ID")
+            client.auth.approle.login(role, secret, mount_point=mount or "approle")
+        elif role := _setting("KUBERNETES_ROLE"):
+            token = _content(_setting("KUBERNETES_TOKEN_FILE") or _POD_TOKEN)
+            client.auth.kubernetes.login(role, token, mount_point=mount or "kubernetes")
+        else:
+            client.token = _setting("TOKEN") or _content(_USER_TOKEN)
+    except (exceptions.InvalidRequest, exceptions.Forbidden, exceptions.Unauthorized, exceptions.InvalidPath):
+        return Failure("was not read: the server refused the login", _new_login())
+    return None if client.token else Failure("was not read: there is no token", _new_login())
+
+
+def _is_about_token(error: exceptions.VaultError) -> bool:
+    """Check whether a token was refused. The error of a policy begins with the number of errors."""
+    return not any("occurred" in str(each) and "invalid token" not in str(each) for each in error.errors or ())
+
+
+def _new_login() -> str:
+    """Return how to log in with the method that is set."""
+    if name := next((each for each in ("TOKEN_FILE", "ROLE_ID", "KUBERNETES_ROLE", "TOKEN") if _setting(each)), ""):
+        return {
+            "TOKEN_FILE": "write a new token into the file of VAULT_TOKEN_FILE",
+            "ROLE_ID": "set VAULT_ROLE_ID to the id of the role, and VAULT_SECRET_ID_FILE to a file with a new one",
+            "KUBERNETES_ROLE": "set VAULT_KUBERNETES_ROLE to a role that is bound to this service account",
+            "TOKEN": "set VAULT_TOKEN to a new token",
+        }[name]
+    return "set VAULT_TOKEN_FILE, or VAULT_ROLE_ID and VAULT_SECRET_ID_FILE, or VAULT_KUBERNETES_ROLE"
