@@ -18,6 +18,9 @@ SETTLED_SECONDS: Final = 1.0
 """How long the files must be unchanged, as an agent writes one after the other."""
 _KUBERNETES: Final = "..data"
 """In a Kubernetes volume, the link to the directory of all files. Replacing it replaces all of them at once."""
+_PAUSE: Final = 0.01
+_OTHERS: Final = "mount the directory read-only, or run chmod o-w on it and on {}"
+_LINE: Final = "write {} again, as one line in UTF-8"
 _FIXES: Final = {
     NOT_ALLOWED: "let the user of this command read {} and enter the directory",
     CHANGED: "stop what writes {} again and again, then start again",
@@ -45,22 +48,21 @@ class Directory(Manager):
             link = os.path.join(self._path, _KUBERNETES)
             is_atomic = os.path.lexists(link)
             directory = os.path.realpath(link if is_atomic else self._path)
+            wait = _PAUSE
             try:
                 before = _version(directory)
                 answer = self._read(directory, names)
-                is_same = before == _version(directory)
+                # Files of a directory that stayed the same are of one version.
+                if before == _version(directory) and (is_atomic or not (wait := _unsettled(directory))):
+                    return answer
             except (NotADirectoryError, PermissionError):
                 return Failure(
                     "is not a directory that this user may read", "correct the path, or let this user read it"
                 )
-            except OSError:
-                if not os.path.lexists(self._path):
+            except OSError:  # perhaps another directory takes its place
+                time.sleep(_PAUSE)
+                if not os.path.exists(self._path):
                     return Failure("does not exist", "correct the path")
-                is_same = False  # another directory has taken its place
-            # Files of a directory that stayed the same are of one version.
-            wait = 0.0 if is_atomic or not is_same else _unsettled(directory)
-            if is_same and not wait:
-                return answer
             time.sleep(wait)
         return Failure("does not stay the same", "stop what changes its files, then start again", is_temporary=True)
 
@@ -70,7 +72,7 @@ class Directory(Manager):
             for file in filter(found.__contains__, dict.fromkeys((name, self._aliases.get(name, name)))):
                 text = read_text_file(os.path.join(directory, file), most=MAX_BYTES)
                 if why := text.unsafe:
-                    fix = _FIXES.get(why[0], "write {} again, in a directory that no other user can write")
+                    fix = _FIXES.get(why[0], _OTHERS if text.exposed else _LINE)
                     return Failure(f"has {file}, which {why[0]}", fix.format(file), is_temporary=why == (CHANGED,))
                 value = "\n".join([line.get_secret_value() for line in text.lines])
                 if found.get(name) and found[name] != value:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ATTEMPT_SECONDS: Final = 5.0
 """The time limit of one attempt, and of the only one where there is no time to wait."""
+GRACE_SECONDS: Final = 0.5
+"""A client's own time limit comes first, as its error says more."""
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 4.0
 MAX_BYTES: Final = 1 << 20
@@ -87,21 +89,13 @@ class Manager:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _attempt(self, names: Collection[str], seconds: float) -> Failure | None:
-        answer = within(seconds, lambda: self._kept(self.fetch(names, seconds), names))
+        answer = within(seconds + GRACE_SECONDS, lambda: _wanted(self.fetch(names, seconds), names))
         if isinstance(answer, BaseException):
             return Failure(f"cannot be read ({type_name(answer)})", "report a bug with this line")
-        return answer
-
-    def _kept(self, answer: Mapping[str, object] | Failure, names: Collection[str]) -> Failure | None:
-        """Keep the wanted variables of an answer, sealed. Everything else is ignored, and never shown."""
         if isinstance(answer, Failure):
             return answer
-        wanted = {name: value for name in names if (value := answer.get(name)) not in (None, "")}
-        for name, value in wanted.items():
-            if not isinstance(value, str):
-                return Failure(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
-        self._values = {name: SealedStr(str(value)) for name, value in wanted.items()}
-        self._names = frozenset(answer)
+        # Here, and not in the thread of an attempt: a late one must not replace values that were checked.
+        self._values, self._names = answer
         return None
 
     def names(self) -> Iterable[str]:
@@ -129,6 +123,22 @@ class Manager:
         for miss in found:
             if miss.meant.policy or miss.meant.name == REVOKED_FINGERPRINTS:
                 yield miss._replace(manager=self.name)
+
+
+def _wanted(
+    answer: Mapping[str, object] | Failure, names: Collection[str]
+) -> tuple[dict[str, SealedStr], frozenset[str]] | Failure:
+    """Return the wanted variables of an answer, sealed, and the names of all. Everything else is ignored."""
+    if isinstance(answer, Failure):
+        return answer
+    values = dict[str, SealedStr]()
+    for name in names:
+        value = answer.get(name) or ""
+        if not isinstance(value, str):
+            return Failure(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
+        if value:
+            values[name] = SealedStr(value)
+    return values, frozenset(answer)
 
 
 def within(seconds: float, action: Callable[[], _Result]) -> _Result | Failure | BaseException:

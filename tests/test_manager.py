@@ -1,0 +1,132 @@
+"""What all secret managers share: the time limits, and what is kept of an answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import V1
+
+from robodj_secretguard.managers import manager as module
+from robodj_secretguard.managers.manager import Failure, Manager
+from robodj_secretguard.sealed import SealedStr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+AWAY = Failure("is away", "wait", is_temporary=True)
+DENIED = Failure("denies it", "log in")
+
+
+class Scripted(Manager):
+    """A manager that gives one answer after the other, and then the last one again."""
+
+    def __init__(self, *answers: Mapping[str, object] | Failure | Callable[[], Mapping[str, object] | Failure]) -> None:
+        super().__init__("scripted:x")
+        self.answers = [*answers]
+        self.attempts: list[float] = []
+        self.said: list[str] = []
+
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
+        self.attempts.append(seconds)
+        answer = self.answers.pop(0) if self.answers[1:] else self.answers[0]
+        return answer() if callable(answer) else answer
+
+    def read(self, seconds: float = 60) -> Failure | None:
+        """Load two variables within some seconds."""
+        return self.load(["A", "B"], time.monotonic() + seconds, self.said.append)
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.002)
+
+
+class TestLoad:
+    """Attempts, until one succeeds or the time has passed."""
+
+    def test_again(self) -> None:
+        """A temporary failure is followed by another attempt, and only the first one is told."""
+        manager = Scripted(AWAY, AWAY, {"A": "x"})
+        assert manager.read() is None
+        assert manager.get("A") == SealedStr("x")
+        assert (manager.attempts, manager.said) == ([5.0] * 3, ["scripted:x is away; trying again"])
+
+    def test_a_final_failure(self) -> None:
+        """Another failure is final."""
+        manager = Scripted(AWAY, DENIED, {"A": "x"})
+        assert manager.read() == DENIED
+        assert len(manager.attempts) == 2
+
+    def test_no_time_to_wait(self) -> None:
+        """Without time to wait there is one attempt, with the usual limit."""
+        manager = Scripted(AWAY)
+        assert manager.read(0) == AWAY
+        assert (manager.attempts, manager.said) == ([5.0], [])
+
+    def test_the_end(self) -> None:
+        """The attempts end with the time, and none gets more than the rest of it."""
+        manager = Scripted(AWAY)
+        assert manager.read(0.05) == AWAY
+        assert len(manager.attempts) > 2
+        assert max(manager.attempts[:-1]) < 0.05
+
+    def test_what_cannot_be_read_again(self) -> None:
+        """Where a source cannot be read again, the one attempt has all the time."""
+        manager = Scripted(AWAY)
+        manager.is_repeatable = False
+        assert manager.read() == AWAY
+        assert [round(each) for each in manager.attempts] == [60]
+
+    def test_an_error(self) -> None:
+        """An error of a client is a final failure, with its type alone."""
+
+        def fail() -> Mapping[str, object]:
+            raise LookupError(V1)
+
+        failure = Scripted(fail).read()
+        assert failure == Failure("cannot be read (LookupError)", "report a bug with this line")
+
+    def test_a_late_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An answer after the limit of its attempt is not used, and does not replace a later one."""
+        monkeypatch.setattr(module, "GRACE_SECONDS", 0.0)
+        monkeypatch.setattr(module, "ATTEMPT_SECONDS", 0.02)
+        late, done = threading.Event(), threading.Event()
+
+        def slow() -> Mapping[str, object]:
+            late.wait()
+            done.set()
+            return {"A": "old"}
+
+        manager = Scripted(slow, {"A": "new"})
+        assert manager.read() is None
+        late.set()
+        done.wait()
+        assert manager.get("A") == SealedStr("new")
+        assert manager.said == ["scripted:x did not answer in time; trying again"]
+
+
+class TestAnswer:
+    """What is kept of an answer."""
+
+    def test_wanted_variables(self) -> None:
+        """Only wanted variables are kept. An empty one is unset."""
+        manager = Scripted({"A": "x", "B": "", "C": "secret"})
+        assert manager.read() is None
+        assert [manager.get(name) for name in "ABC"] == [SealedStr("x"), None, None]
+        assert sorted(manager.names()) == ["A", "B", "C"]
+
+    @pytest.mark.parametrize("value", [1, True, ["x"], {"x": "y"}])
+    def test_no_string(self, value: object) -> None:
+        """A wanted variable is a string. Another value is not converted: nobody knows how it was stored."""
+        failure = Failure("has B, but it is not a string", "store B as a JSON string, in quotes")
+        assert Scripted({"A": "x", "B": value}).read() == failure
+
+    def test_null(self) -> None:
+        """A null is unset."""
+        manager = Scripted({"A": None, "C": 1})
+        assert manager.read() is None
+        assert manager.get("A") is None

@@ -1,0 +1,59 @@
+"""What the clients of network servers share."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import put
+
+from robodj_secretguard.managers.manager import Failure
+from robodj_secretguard.managers.network import failure_of, is_insecure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNTRUSTED = Failure("has a certificate that cannot be verified", "fix")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://vault.example:8200", False),
+        ("HTTPS://vault.example", False),
+        *((f"http://{host}:8200", False) for host in ("127.0.0.1", "localhost", "[::1]", "LOCALHOST")),
+        *((f"http://{host}", True) for host in ("vault.example", "127.0.0.1.example", "10.0.0.1", "localhost.example")),
+        ("http://127.0.0.1@vault.example", True),
+        ("vault.example:8200", True),
+        ("", True),
+        ("ftp://localhost", True),
+    ],
+)
+def test_insecure_addresses(address: str, *, expected: bool) -> None:
+    """Without TLS, only servers on the loopback interface are asked."""
+    assert is_insecure(address) is expected
+
+
+def chained(inner: Exception, how: str) -> Exception:
+    """Return an error that has another one as its cause, context, argument or reason."""
+    outer = OSError(inner) if how == "argument" else OSError("x")
+    if how == "cause":
+        outer.__cause__ = inner
+    elif how == "context":
+        outer.__context__ = inner
+    elif how == "reason":
+        vars(outer)["reason"] = inner
+    return outer
+
+
+@pytest.mark.parametrize("how", ["cause", "context", "argument", "reason"])
+def test_a_wrong_certificate(tmp_path: Path, how: str) -> None:
+    """A certificate that cannot be verified is found in an error, wherever a client keeps its reason."""
+    context = ssl.create_default_context()
+    with pytest.raises(ssl.SSLError) as found:
+        context.load_verify_locations(put(tmp_path / "ca.pem", "no certificate"))
+    failures = ((OSError, Failure("is away ({})", "wait", is_temporary=True)),)
+    assert failure_of(chained(chained(found.value, how), how), failures, "fix") == UNTRUSTED
+    cut = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+    assert failure_of(chained(cut, how), failures, "fix") == Failure("is away (OSError)", "wait", is_temporary=True)
