@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import V1, clean_environment, good_keys, run
+from conftest import V1, clean_environment, good_keys, put, run
 
 FLOOR = (Path(__file__).parent / "benchmarks" / "programs" / "floor.py").read_text(encoding="utf-8")
 STEPS = """
@@ -154,6 +155,22 @@ print(json.dumps(counted))
     assert (ran.status, ran.err) == (0, "")
     counted: dict[str, Any] = json.loads(ran.out)
     return counted
+
+
+@pytest.mark.parametrize(("options", "managers"), [((), []), (("--from", "directory:."), ["directory", "manager"])])
+def test_the_managers_of_a_command(tmp_path: Path, options: tuple[str, ...], managers: list[str]) -> None:
+    """A command imports only the secret managers of its sources, and no client of a server without one."""
+    for name, key in good_keys().items():
+        os.utime(put(tmp_path / name, key), (0, 0))
+    os.utime(tmp_path, (0, 0))
+    command = ("exec", *options, "--", "./nowhere")
+    program = f"import sys\nfrom robodj_secretguard.cli import main\nprint(main({command}))\nprint(*sys.modules)"
+    ran = run(["-c", program], env=clean_environment() | ({} if options else good_keys()), cwd=tmp_path)
+    status, *imported = ran.out.split()
+    assert status == "127"
+    prefix = "robodj_secretguard.managers."
+    assert sorted(name.removeprefix(prefix) for name in imported if name.startswith(prefix)) == managers
+    assert {"hvac", "boto3", "requests", "urllib3", "http.client"}.isdisjoint(imported)
 
 
 def test_a_call(lines: dict[str, int]) -> None:

@@ -1,0 +1,267 @@
+"""The sources of `--from`: what they deliver is checked, compared with the environment, and given to a command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from command_line import Machine, fingerprint_of, key_as_argument, machine_at
+from conftest import V1, V2, clean_environment, good_keys, put, run
+
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, EXIT_USAGE, PASSED
+from robodj_secretguard.guard import REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from conftest import Ran
+
+REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
+INVALID = "invalid source; use vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- once"
+SHOW = "import json, os; print(json.dumps({n: v[:3] for n, v in os.environ.items() if n.startswith('ROBODJ_')}))"
+LONG_AGO = 1_700_000_000
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine without a key in its environment."""
+    machine = machine_at(tmp_path)
+    machine.environ.clear()
+    return machine
+
+
+def deliver(machine: Machine, variables: Mapping[str, str], name: str = "mounted") -> str:
+    """Write variables into a directory, and return it as a source."""
+    directory = machine.root / name
+    directory.mkdir()
+    for variable, value in variables.items():
+        os.utime(put(directory / variable, value), (LONG_AGO, LONG_AGO))
+    os.utime(directory, (LONG_AGO, LONG_AGO))
+    return f"directory:{name}"
+
+
+def pipe(machine: Machine, text: str, *argv: str, environ: Mapping[str, str] = {}, keys: Sequence[str] = ()) -> Ran:
+    """Run a command as a process that gets a text on stdin."""
+    machine.put("members.json", text)
+    command = ["sh", "-c", 'exec "$@" <members.json', "sh", sys.executable, "-m", "robodj_secretguard", *argv]
+    return run(command, env={**clean_environment(), **environ}, cwd=machine.root, keys=keys, python=False)
+
+
+class TestCheck:
+    """The check of what the sources deliver."""
+
+    def test_a_source(self, machine: Machine) -> None:
+        """The keys of a source pass, and the output names the source."""
+        source = deliver(machine, good_keys())
+        ran = machine.call("check", "--from", source, "--require-env-only")
+        assert (ran.status, ran.err) == (EXIT_CLEAN, "")
+        lines = ran.out.splitlines()
+        assert lines[1].split() == [
+            "ok",
+            "secret.key",
+            "present",
+            "directory",
+            "no",
+            "marker",
+            "-",
+            "Security",
+            "Operations",
+        ]
+        assert lines[-3:] == ["mode: directory:mounted, then environment only", "revocation list: none", PASSED]
+
+    def test_the_first_one_wins(self, machine: Machine) -> None:
+        """The first source that has a variable of a secret delivers it, and the environment what no source has."""
+        keys = good_keys()
+        one = deliver(machine, {V2: keys[V2]}, "one")
+        two = deliver(machine, {V1: "changeme", V2: "changeme"}, "two")
+        machine.environ[V1] = keys[V1]
+        assert machine.call("check", "--from", one).status == EXIT_CLEAN
+        ran = machine.call("check", "--from", one, "--from", two, "--format", "json")
+        found = [(each["secret"], each["check"], each["source"]) for each in json.loads(ran.out)["findings"]]
+        assert found == [
+            ("secret.key", "placeholder", "directory:two"),
+            ("secret.key", "source", "environment"),
+        ]
+
+    def test_status(self, machine: Machine) -> None:
+        """`status` describes the keys of a source, and their slots."""
+        keys, slots = good_keys(), good_keys()
+        source = deliver(machine, keys | {f"{V1}_NEXT": slots[V1]})
+        ran = machine.call("status", "--from", source)
+        assert ran.status == EXIT_CLEAN
+        assert f"fingerprint  {fingerprint_of(keys[V1])}" in ran.out
+        assert f"next         {fingerprint_of(slots[V1])}" in ran.out
+
+    def test_a_revocation_list(self, machine: Machine) -> None:
+        """The revocation list of a source holds for a key of the environment too."""
+        machine.environ.update(good_keys())
+        source = deliver(machine, {REVOKED: f"# lost\n{fingerprint_of(machine.environ[V2])}\n"})
+        ran = machine.call("check", "--from", source)
+        assert ran.status == EXIT_ALERTS
+        assert ran.out.count("ALERT: secret_v2.key: revoked: ") == 1
+        source = deliver(machine, {REVOKED: "sgfp1:1"}, "other")
+        assert (
+            f"ALERT: revocation-list: entry 1 of {REVOKED} in {source} is not a"
+            in machine.call("check", "--from", source).out
+        )
+
+
+class TestConflict:
+    """A value in the environment that differs from that of the manager."""
+
+    @pytest.mark.parametrize(
+        ("names", "what", "fix"),
+        [
+            ([V1], f"{V1} in the environment differs", f"unset {V1} in the environment"),
+            (
+                [V1, f"{V1}_EXPIRES_AT"],
+                f"{V1} and {V1}_EXPIRES_AT in the environment differ",
+                f"unset {V1}, {V1}_EXPIRES_AT in the environment",
+            ),
+            (
+                [f"{V1}_NEXT", f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"],
+                f"{V1}_NEXT and {V1}_PREVIOUS and others in the environment differ",
+                f"unset {V1} and each variable that begins with it in the environment",
+            ),
+        ],
+    )
+    def test_each_variable(self, machine: Machine, names: list[str], what: str, fix: str) -> None:
+        """An alert names the variables of a secret that differ, or that only the environment has."""
+        source = deliver(machine, good_keys())
+        machine.environ.update(dict.fromkeys(names, "changeme"))
+        ran = machine.call("check", "--from", source)
+        assert ran.status == EXIT_ALERTS
+        assert f"ALERT: secret.key: source: {what} from directory:mounted\n  fix: {fix}. Owner: " in ran.out
+        assert ran.out.count("ALERT: ") == 1
+
+    def test_equal_values(self, machine: Machine) -> None:
+        """The same value is no conflict. Neither is a variable of a secret that the source does not deliver."""
+        keys = good_keys()
+        source = deliver(machine, {V1: keys[V1]})
+        machine.environ.update(keys)
+        assert machine.call("check", "--from", source).status == EXIT_CLEAN
+
+
+class TestFailure:
+    """A source that delivers nothing."""
+
+    @pytest.mark.parametrize("command", ["check", "status"])
+    def test_one_alert(self, machine: Machine, command: str) -> None:
+        """A source that cannot be used is the only finding, also where keys are missing or a log is read."""
+        machine.record()
+        ran = machine.call(command, "--from", "directory:nowhere", "--from", "directory:elsewhere")
+        assert ran.status == EXIT_ALERTS
+        assert ran.out.startswith(
+            "ALERT: source: directory:nowhere does not exist\n  fix: correct the path. Owner: Security Operations\n"
+        )
+        assert ran.out.count("ALERT") == 1
+
+    @pytest.mark.parametrize(
+        ("text", "status", "check"),
+        [("", EXIT_UNAVAILABLE, "unavailable"), ("{", EXIT_UNAVAILABLE, "unavailable"), ("[]", REFUSED, "source")],
+    )
+    def test_the_status_of_exec(self, machine: Machine, text: str, status: int, check: str) -> None:
+        """A supervisor tries again where the manager did not answer, and not where it refused."""
+        ran = pipe(machine, text, "exec", "--from", "json:-", "--", sys.executable, "-c", "print('started')")
+        assert (ran.status, ran.out.count("ALERT: "), ran.out.count(f"ALERT: {check}: ")) == (status, 1, 1)
+        last = f"1 alert (exit status {status}). Details: robodj-secretguard explain {check}\n"
+        assert ran.err == f"ALERT: robodj-secretguard did not start the command: {last}"
+
+    def test_the_other_commands(self, machine: Machine) -> None:
+        """`check` and `status` have that status too."""
+        for command in ("check", "status"):
+            ran = machine.call(command, "--from", deliver(machine, good_keys(), f"of-{command}"), "--wait", "0.1")
+            assert ran.status == EXIT_CLEAN
+            os.utime(machine.root / f"of-{command}")
+            ran = machine.call(command, "--from", f"directory:of-{command}", "--wait", "0.3")
+            assert (ran.status, ran.out.partition(":")[2][:13]) == (EXIT_UNAVAILABLE, " unavailable:")
+
+
+class TestExec:
+    """The variables of a command."""
+
+    def test_variables(self, machine: Machine) -> None:
+        """A command gets the variables of each secret and the joined revocation lists, and no other member."""
+        keys, slots, revoked = good_keys(), good_keys(), [fingerprint_of(good_keys()[V1]) for _ in range(2)]
+        members = keys | {f"{V1}_NEXT": slots[V1], f"{V2}_EXPIRES_AT": "2099-01-01T00:00:00Z", REVOKED: revoked[1]}
+        others = {"ROBODJ_PROTECTED_ENV": "true", "ROBODJ_OTHER": "x", "PATH": "x"}
+        text, environ, start = json.dumps(members | others), {REVOKED: revoked[0]}, ("exec", "--from", "json:-", "--")
+        hidden = [*keys.values(), slots[V1]]
+        ran = pipe(machine, text, *start, sys.executable, "-c", SHOW, environ=environ, keys=hidden)
+        assert ran.status == EXIT_CLEAN
+        assert json.loads(ran.out.splitlines()[-1]) == {name: value[:3] for name, value in members.items()}
+        show = f"import os; print(os.environ['{REVOKED}'])"
+        ran = pipe(machine, text, *start, sys.executable, "-c", show, environ=environ)
+        assert ran.out.splitlines()[-1] == ",".join(revoked)
+
+    def test_temporary_keys(self, machine: Machine) -> None:
+        """Temporary keys and the keys of a source exclude each other."""
+        ran = machine.call("exec", "--ephemeral", "--from", "directory:x", "--", "x")
+        assert (ran.status, ran.err) == (EXIT_USAGE, "robodj-secretguard: exec takes --from or --ephemeral, not both\n")
+
+
+class TestUsage:
+    """Sources that are not valid."""
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            *(
+                "",
+                "vault",
+                "vault:",
+                "vault:secret",
+                "vault:/x",
+                "vault:secret/",
+                "vault:secret/x?y",
+                "vault:secret/\nx",
+            ),
+            *("aws:", "aws:a b", "directory:", "json:", "json:x", "file:x", "Vault:a/b", "azure:x"),
+        ],
+    )
+    def test_invalid_ones(self, machine: Machine, source: str) -> None:
+        """A usage error lists the sources, and never repeats what was typed."""
+        ran = machine.call("check", f"--from={source}")
+        assert (ran.status, ran.out, ran.err) == (EXIT_USAGE, "", f"robodj-secretguard: --from: {INVALID}\n")
+        ran = machine.call("check", "--from", "json:-", f"--from={source}")
+        assert ran.err == f"robodj-secretguard: --from (number 2): {INVALID}\n"
+
+    def test_stdin_twice(self, machine: Machine) -> None:
+        """Stdin can be read once."""
+        assert INVALID in machine.call("check", "--from", "json:-", "--from", "json:-").err
+
+    @pytest.mark.parametrize("kind", ["vault:secret/{}", "vault:{}/x", "aws:{}", "json:{}", "{}"])
+    def test_a_key(self, machine: Machine, kind: str) -> None:
+        """A key as a source is refused before a server gets it, and not shown."""
+        key = key_as_argument()
+        ran = machine.call("check", "--from", kind.format(key))
+        assert (ran.status, key in ran.err) == (EXIT_USAGE, False)
+
+    def test_a_directory_like_a_key(self, machine: Machine) -> None:
+        """The path of a directory that looks like a key is not shown."""
+        ran = machine.call("check", "--from", f"directory:{key_as_argument()}")
+        assert ran.out.startswith("ALERT: source: directory:PATH does not exist\n")
+
+    @pytest.mark.parametrize("seconds", ["-1", "x", "1e3", "10000", "nan", ""])
+    def test_seconds(self, machine: Machine, seconds: str) -> None:
+        """The time to wait is a number of seconds."""
+        ran = machine.call("check", f"--wait={seconds}")
+        message = "--wait: invalid number of seconds; use one from 0 to 9999"
+        assert (ran.status, ran.err) == (EXIT_USAGE, f"robodj-secretguard: {message}\n")
+
+    @pytest.mark.parametrize(("kind", "package"), [("vault:a/b", "hvac"), ("aws:a", "boto3")])
+    def test_without_the_extra(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, kind: str, package: str
+    ) -> None:
+        """Without the package of an extra, a usage error says how to install it."""
+        monkeypatch.setitem(sys.modules, package, None)
+        name = kind.partition(":")[0]
+        monkeypatch.delitem(sys.modules, f"robodj_secretguard.managers.{name}", raising=False)
+        ran = machine.call("check", "--from", kind)
+        install = f"run pip install 'robodj-secretguard[{name}]'"
+        message = f"--from {name}: needs the package {package}, which cannot be imported; {install}"
+        assert (ran.status, ran.err) == (EXIT_USAGE, f"robodj-secretguard: {message}\n")
