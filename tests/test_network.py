@@ -48,12 +48,17 @@ def chained(inner: Exception, how: str) -> Exception:
 
 
 @pytest.mark.parametrize("how", ["cause", "context", "argument", "reason"])
-def test_a_wrong_certificate(tmp_path: Path, how: str) -> None:
-    """A certificate that cannot be verified is found in an error, wherever a client keeps its reason."""
+def test_errors_of_tls(tmp_path: Path, how: str) -> None:
+    """The reason of an error of TLS is found wherever a client keeps it. A connection that was cut is temporary."""
     context = ssl.create_default_context()
     with pytest.raises(ssl.SSLError) as found:
         context.load_verify_locations(put(tmp_path / "ca.pem", "no certificate"))
     failures = ((OSError, Failure("is away ({})", "wait", is_temporary=True)),)
     assert failure_of(chained(chained(found.value, how), how), failures, "fix") == UNTRUSTED
+    # An error that a socket raises has the same reason.
+    plain = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    plain.reason = "WRONG_VERSION_NUMBER"
+    fix = "correct the address, or turn on TLS in the server"
+    assert failure_of(chained(plain, how), failures, "fix") == Failure("has no TLS at its address", fix)
     cut = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
     assert failure_of(chained(cut, how), failures, "fix") == Failure("is away (OSError)", "wait", is_temporary=True)

@@ -30,19 +30,19 @@ def failure_of(
         failures: types of errors, and their failures.
         certificate: how to fix a certificate that cannot be verified.
     """
-    if _is_wrong_certificate(error):
+    reasons = _reasons_of_tls(error)
+    if any("CERTIFICATE" in each for each in reasons):
         return Failure("has a certificate that cannot be verified", certificate)
+    if "WRONG_VERSION_NUMBER" in reasons:
+        return Failure("has no TLS at its address", "correct the address, or turn on TLS in the server")
     failure = next(failure for types, failure in failures if isinstance(error, types))
     return failure._replace(what=failure.what.format(type(error).__name__))
 
 
-def _is_wrong_certificate(error: BaseException) -> bool:
-    """Check whether the reason for an error is a certificate that cannot be verified, or a file without one."""
-    seen: list[object] = [error]
-    for each in seen:
-        if isinstance(each, ssl.SSLError) and "CERTIFICATE" in str(getattr(each, "reason", "")):
-            return True
-        if isinstance(each, BaseException):
-            further = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
-            seen += [one for one in further if isinstance(one, BaseException) and one not in seen]
-    return False
+def _reasons_of_tls(error: BaseException) -> set[str]:
+    """Return the reasons of the TLS errors behind an error."""
+    found: list[BaseException] = [error]
+    for each in found:
+        further = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
+        found += [one for one in further if isinstance(one, BaseException) and one not in found]
+    return {str(getattr(each, "reason", "")) for each in found if isinstance(each, ssl.SSLError)}

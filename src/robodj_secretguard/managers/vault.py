@@ -105,7 +105,7 @@ class Vault(Manager):
         if metadata.get("destroyed"):
             fix = "write the keys of its last good version again, as a new version"
             return Failure(f"has no current version: version {version} is destroyed", fix)
-        fix = f"run vault kv undelete -mount={self._mount} -versions={version} {self._path}"
+        fix = f"run vault (OpenBao: bao) kv undelete -mount={self._mount} -versions={version} {self._path}"
         return Failure(f"has no current version: version {version} is deleted", fix)
 
 
