@@ -52,7 +52,7 @@ class Secret(TypedDict):
     variable: str
     """The environment variable that delivers it."""
     source: str
-    """`environment`, `file:` and the declared path, or `none`."""
+    """`environment`, `file:` and the declared path, a source of `--from`, or `none`."""
     state: Annotated[str, described_by(State)]
     """Its presence and validity. A placeholder, a weak key and an unsafe file are `invalid-format` too."""
     usable: bool
@@ -87,7 +87,7 @@ class Finding(TypedDict):
     slot: Annotated[str, described_by(Literal["current", "next", "previous"])] | None
     """Which key of the secret. Null for a finding about the set-up."""
     source: str
-    """`environment`, `file:` and the declared path, or `none`."""
+    """`environment`, `file:` and the declared path, a source of `--from`, or `none`."""
     message: str
     """What is wrong, in words."""
     remedy: str

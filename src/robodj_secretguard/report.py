@@ -50,7 +50,7 @@ class Finding(Frozen):
         severity: whether it stops the service.
         secret: the name of the secret; `None` for a finding about the set-up.
         slot: `current`, `next` or `previous`: which key of the secret; `None` for a finding about the set-up.
-        source: `environment`, `file:` and the declared path, or `none`.
+        source: `environment`, `file:` and the declared path, a source of `--from`, or `none`.
         message: what is wrong, without any part of the value.
         remedy: what to do.
         owner: who does it.
@@ -99,7 +99,7 @@ class SecretStatus(Frozen):
     Attributes:
         secret: the name of the secret.
         variable: the environment variable that delivers it.
-        source: `environment`, `file:` and the declared path, or `none`.
+        source: `environment`, `file:` and the declared path, a source of `--from`, or `none`.
         state: the presence and validity of the secret.
         usable: whether no alert concerns the secret. A revoked key is present and not usable.
         expires_at: the instant of the expiry marker, in UTC, if there is a valid one.
