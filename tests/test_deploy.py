@@ -21,11 +21,12 @@ import sysconfig
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import TIMEOUT, V1, V2, Ran, clean_environment, free_port, good_keys, run
+from conftest import TIMEOUT, V1, V2, Ran, clean_environment, free_port, good_keys, marker, put, run
 from detector import leaks
 
 from robodj_secretguard import check
@@ -46,6 +47,7 @@ IMAGES = {"Dockerfile", "compose.yaml", MANIFEST}
 DOCS = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 PROGRAMS = Path(sysconfig.get_path("scripts"))
 ON_THE_HOST = "/opt/robodj"
+KEY_FILES = "/run/robodj/secrets"
 PROTECTED = "ROBODJ_PROTECTED_ENV"
 KEYS = {V1, V2}
 HANDED_ON = KEYS | {f"{variable}_EXPIRES_AT" for variable in KEYS} | {"ROBODJ_REVOKED_FINGERPRINTS"}
@@ -67,8 +69,14 @@ def documents(name: str) -> list[Any]:
     return list(YAML(typ="safe").load_all(text_of(name)))
 
 
+def with_programs(*before: Path) -> str:
+    """Return a path with the programs of this Python."""
+    return os.pathsep.join([*map(str, before), str(PROGRAMS), os.environ["PATH"]])
+
+
 def localized(text: str, *, service: Path, port: int) -> str:
     """Replace the host's paths and port with those of this machine."""
+    text = re.sub(r"directory:[%/\w]+", f"directory:{service.parent / 'secrets'}", text)
     text = text.replace(PORT, str(port)).replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - it is replaced
     return text.replace(f"{ON_THE_HOST}/venv/bin/", f"{PROGRAMS}/").replace(f"{ON_THE_HOST}/service", str(service))
 
@@ -80,7 +88,7 @@ class Start:
     Attributes:
         command: the command.
         settings: the variables that the file sets.
-        handed_on: the variables that it takes from outside.
+        handed_on: the variables that it takes from outside, in the environment or as files.
     """
 
     command: list[str]
@@ -90,15 +98,34 @@ class Start:
     def env(self, outside: Mapping[str, str]) -> dict[str, str]:
         """Return the service's environment: the file's settings, and the variables from outside."""
         passed = {name: value for name, value in outside.items() if name in self.handed_on}
-        path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
-        return clean_environment() | {"PATH": path} | passed | self.settings
+        return (
+            clean_environment() | {"PATH": with_programs()} | (passed if self.directory is None else {}) | self.settings
+        )
+
+    @property
+    def directory(self) -> str | None:
+        """The directory that the gate reads the variables from; `None` where it reads the environment."""
+        return next((each.partition("directory:")[2] for each in self.command if "directory:" in each), None)
+
+    def deliver(self, outside: Mapping[str, str], directory: Path) -> None:
+        """Write the files as their supervisor mounts them."""
+        mounted = directory
+        if self.directory == "/run/secrets/robodj":  # Kubernetes
+            mounted = directory / "..2026_12_01"
+            (directory / "..data").symlink_to(mounted.name)
+            mounted.mkdir()
+            directory.chmod(0o1777)
+        for name in self.handed_on:
+            put(mounted / name, outside.get(name, ""), 0o444)
+            if mounted != directory:
+                (directory / name).symlink_to(f"..data/{name}")
 
 
 def _compose() -> Start:
-    backend = documents("compose.yaml")[0]["services"]["backend"]
-    variables = backend["environment"]
-    settings = {name: value for name, value in variables.items() if value is not None}
-    return Start(backend["command"], settings, set(variables) - set(settings))
+    (document,) = documents("compose.yaml")
+    backend = document["services"]["backend"]
+    assert document["secrets"] == {name: {"file": f"{KEY_FILES}/{name}"} for name in backend["secrets"]}
+    return Start(backend["command"], backend["environment"], set(backend["secrets"]))
 
 
 def _dockerfile() -> Start:
@@ -112,13 +139,13 @@ def _systemd() -> Start:
     text = text_of(UNIT)
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     settings = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, re.MULTILINE))
-    return Start(shlex.split(command), settings, HANDED_ON)
+    loaded = re.findall(rf"^LoadCredential=(\w+):{KEY_FILES}/\1$", text, re.MULTILINE)
+    return Start(shlex.split(command), settings, set(loaded))
 
 
 def _kubernetes() -> Start:
     (container,) = documents(MANIFEST)[0]["spec"]["template"]["spec"]["containers"]
-    settings = {each["name"]: each["value"] for each in container["env"] if "value" in each}
-    return Start(container["command"], settings, {each["name"] for each in container["env"] if "valueFrom" in each})
+    return Start(container["command"], {each["name"]: each["value"] for each in container["env"]}, HANDED_ON)
 
 
 def _supervisord() -> Start:
@@ -141,8 +168,9 @@ starts = pytest.mark.parametrize("name", STARTS)
 
 @pytest.fixture
 def service(tmp_path: Path) -> Path:
-    """A copy of the example service, without key files, and with the deployment files."""
+    """A copy of the example service, without key files, and with the deployment files. Next to it, no secrets."""
     copy = tmp_path / "service"
+    (tmp_path / "secrets").mkdir()
     shutil.copytree(ROOT / "examples" / "robodj_service", copy, ignore=shutil.ignore_patterns("__pycache__", "*.key"))
     shutil.copytree(DEPLOY, copy, dirs_exist_ok=True)
     (copy / "config").chmod(0o755)
@@ -228,10 +256,13 @@ class TestEveryFile:
 
     @starts
     def test_command(self, name: str) -> None:
-        """Keys and markers come from outside. The command is the gate, `exec --`, and the server."""
-        assert (STARTS[name].handed_on, set(STARTS[name].settings)) == (HANDED_ON, {PROTECTED})
-        words = [os.path.basename(word) for word in STARTS[name].command]
-        assert words[words.index("robodj-secretguard") :][:4] == ["robodj-secretguard", "exec", "--", "uvicorn"]
+        """Keys and markers come from outside. The command is the gate, with its source, and the server."""
+        start = STARTS[name]
+        assert (start.handed_on, set(start.settings)) == (HANDED_ON, {PROTECTED})
+        line = " ".join(start.command).replace("--from=", "--from ").replace(f"{ON_THE_HOST}/venv/bin/", "")
+        source = f" --from directory:{start.directory}" if start.directory else ""
+        assert f"robodj-secretguard exec{source} -- uvicorn app.main:app " in line
+        assert (name == "Dockerfile") == (start.directory is None)
 
 
 def program(name: str) -> str:
@@ -274,7 +305,7 @@ class TestCheckers:
         [
             *[(name, "", "") for name in ("compose.yaml", MANIFEST, WORKFLOW, "Dockerfile")],
             ("compose.yaml", "core: 0", "core: [0]"),
-            (MANIFEST, "secretKeyRef:", "secretRef:"),
+            (MANIFEST, "projected:", "project:"),
             (WORKFLOW, "runs-on:", "run-on:"),
             (WORKFLOW, "run: python -m pip", "run: echo ${{ github.event.head_commit.message }} #"),
             ("Dockerfile", "USER 10001", "USER root"),
@@ -397,13 +428,20 @@ class TestStarts:
     def command(self, name: str, place: Path, port: int) -> list[str]:
         return [localized(word, service=place, port=port) for word in STARTS[name].command]
 
+    def deliver(self, name: str, place: Path, keys: Mapping[str, str]) -> dict[str, str]:
+        """Deliver the keys as the file does, and return the environment of its command."""
+        directory = place.parent / "secrets"
+        directory.mkdir(exist_ok=True)
+        STARTS[name].deliver(keys, directory)
+        return STARTS[name].env(keys)
+
     @starts
     def test_refused(self, name: str, place: Path) -> None:
         """A bad key and a missing list are one ALERT each, with status 3, and no server starts."""
         keys = good_keys()
         (place / "config" / "revoked.fingerprints").unlink()
         command = self.command(name, place, free_port())
-        env = STARTS[name].env(bad_keys(keys))
+        env = self.deliver(name, place, bad_keys(keys))
         ran = run(command, env=env, cwd=place, keys=list(keys.values()), python=False)
         checks = {each for line in ran.alerts for each in ("format:", "revocation-list:") if each in line.split()[1:3]}
         assert (ran.status, len(ran.alerts), checks) == (3, 2, {"format:", "revocation-list:"})
@@ -416,7 +454,7 @@ class TestStarts:
         The health check of compose succeeds while the service runs, and fails afterwards.
         """
         keys, port = good_keys(), free_port()
-        env = STARTS[name].env(keys)
+        env = self.deliver(name, place, keys)
         kind, *probe = documents("compose.yaml")[0]["services"]["backend"]["healthcheck"]["test"]
         probe = [localized(word, service=place, port=port) for word in probe]
         with running(self.command(name, place, port), env, place) as lines:
@@ -434,19 +472,26 @@ class TestStarts:
         start = STARTS[MANIFEST]
         allowed = ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)" && exec "$@"', "sh"]
         command = [*start.command[: start.command.index("--") + 1], "sh", "-c", "ulimit -c"]
-        ran = run([*allowed, *command], env=start.env(good_keys()), cwd=service, python=False)
+        env = self.deliver(MANIFEST, service, good_keys())
+        command = [localized(word, service=service, port=0) for word in command]
+        ran = run([*allowed, *command], env=env, cwd=service, python=False)
         assert (ran.status, ran.out) == (0, "0\n")
 
 
 def test_kubernetes() -> None:
-    """Both probes use HTTP with the service's path and port. The manifest has no secret."""
+    """Both probes use HTTP with the service's path and port. The gate reads the one volume of keys and markers."""
     deployment, other = documents(MANIFEST)
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
     for probe in ("readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/ready", "port": "http"}
     assert container["ports"] == [{"name": "http", "containerPort": int(PORT)}]
     assert f"--port={PORT}" in container["command"]
     assert (deployment["kind"], other["kind"]) == ("Deployment", "Service")
+    mount, volume = container["volumeMounts"][0], pod["volumes"][0]
+    assert mount == {"name": volume["name"], "mountPath": STARTS[MANIFEST].directory, "readOnly": True}
+    names = [each["name"] for source in volume["projected"]["sources"] for each in source.values()]
+    assert names == ["robodj-keys", "robodj-expiry", "robodj-revoked"]
 
 
 class TestImage:
@@ -483,8 +528,7 @@ class TestImage:
         stages = instructions()
         (_, _), (copy, copied), (_, installation) = stages[: [name for name, _ in stages].index("FROM", 1)]
         assert (copy, copied) == ("COPY", "requirements.txt /build/")
-        path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
-        env = clean_environment() | {"PATH": path, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        env = clean_environment() | {"PATH": with_programs(), "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         venv = tmp_path / "venv"
         made, installed = installation.replace("/opt/robodj", str(venv)).replace("/build/", f"{service}/").split(" && ")
         assert run(["sh", "-c", made], env=env, cwd=tmp_path, python=False).status == 0
@@ -526,8 +570,7 @@ def block(*words: str) -> str:
 BLOCKS = {
     "umask": block("chmod -R go-w"),
     "compose": block("docker compose up"),
-    "systemd": block("/run/robodj", "systemctl"),
-    "drop-in": block("[Service]"),
+    "key files": block("mkdir -p /run/robodj/secrets"),
     "kubernetes": block("kubectl create"),
     "supervisord": block("supervisord"),
     "github": block("gh secret set"),
@@ -595,7 +638,7 @@ def keys(fakes: Path) -> dict[str, str]:
 
 def with_fakes(fakes: Path) -> dict[str, str]:
     """Return an environment with the fake programs first on the path."""
-    return clean_environment() | {"PATH": os.pathsep.join((str(fakes), str(PROGRAMS), os.environ["PATH"]))}
+    return clean_environment() | {"PATH": with_programs(fakes)}
 
 
 class TestSupervisord:
@@ -618,14 +661,16 @@ class TestSupervisord:
         command = ["-m", "supervisor.supervisorctl", "--configuration", str(conf), *arguments]
         return run(command, env=clean_environment(), cwd=conf.parent).out
 
-    def supervisord(self, conf: Path, keys: Mapping[str, str]) -> contextlib.AbstractContextManager[Iterator[str]]:
-        command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(conf)]
-        return running(command, clean_environment() | dict(keys), conf.parent)
+    def supervisord(self, conf: Path) -> contextlib.AbstractContextManager[Iterator[str]]:
+        """Run the page's command."""
+        command = ["sh", "-euc", BLOCKS["supervisord"].replace("/etc/supervisord.conf", str(conf))]
+        return running(command, clean_environment() | {"PATH": with_programs()}, conf.parent)
 
     def test_refused_once(self, conf: Path) -> None:
         """A refused service is not restarted: its ALERT line is written once, and its state is EXITED."""
         keys = good_keys()
-        with self.supervisord(conf, bad_keys(keys)) as lines:
+        STARTS[SUPERVISORD].deliver(bad_keys(keys), conf.parent / "secrets")
+        with self.supervisord(conf) as lines:
             written = until(lines, "exited: robodj")
             # Supervisord would restart the program after an answer.
             states = [self.ctl(conf, "status").split()[:2] for _ in range(3)]
@@ -637,10 +682,19 @@ class TestSupervisord:
         assert (text.count("spawned: "), text.count("ALERT: secret.key: format: ")) == (1, 1)
         assert leaks(text, list(keys.values())) == []
 
-    def test_serves(self, conf: Path, port: int, service: Path, fakes: Path, keys: dict[str, str]) -> None:
+    def test_status_75(self, conf: Path) -> None:
+        """After status 75, the service is started again."""
+        text = conf.read_text(encoding="utf-8")
+        conf.write_text(re.sub("^command=.*", "command=sh -c 'exit 75'", text, flags=re.MULTILINE), encoding="utf-8")
+        with self.supervisord(conf) as lines:
+            written = "".join(until(lines, "spawned: ") + until(lines, "spawned: "))
+        assert "exited: robodj (exit status 75; not expected)" in written
+
+    def test_serves(self, conf: Path, port: int) -> None:
         """With good keys, the page's command starts the service, which stops with supervisord."""
-        command = ["sh", "-euc", BLOCKS["supervisord"].replace("/etc/supervisord.conf", str(conf))]
-        with running(command, with_fakes(fakes), service) as lines:
+        keys = good_keys()
+        STARTS[SUPERVISORD].deliver(keys, conf.parent / "secrets")
+        with self.supervisord(conf) as lines:
             written = until(lines, "Uvicorn running on")
             assert answer(port) == 200
             assert self.ctl(conf, "status").split()[:2] == ["robodj", "RUNNING"]
@@ -657,13 +711,14 @@ class TestGitHubActions:
     def gate(self, service: Path, variables: Mapping[str, str]) -> Ran:
         """Run the step with the secrets and variables of a repository. An unset one is empty, as on GitHub."""
         (step,) = (each for each in documents(WORKFLOW)[0]["jobs"]["gate"]["steps"] if "env" in each)
-        path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
         env = clean_environment() | {
             name: re.sub(r"\$\{\{ (?:secrets|vars)\.(\w+) \}\}", lambda found: variables.get(found[1], ""), value)
             for name, value in step["env"].items()
         }
         keys = [variables[name] for name in KEYS if variables[name]]
-        return run(["sh", "-ec", step["run"]], env=env | {"PATH": path}, cwd=service, keys=keys, python=False)
+        return run(
+            ["sh", "-ec", step["run"]], env=env | {"PATH": with_programs()}, cwd=service, keys=keys, python=False
+        )
 
     def test_one_step_has_the_secrets(self) -> None:
         """The job may only read the repository, and only the gate's step gets secrets."""
@@ -714,6 +769,7 @@ class TestPage:
         """Each block of the page is run by a test, or marked as an illustration with a reason."""
         assert sorted(BLOCKS.values()) == sorted(TESTED)
         others = [line for line, block in FENCES if block not in TESTED]
+        others = [line for line in others if line != "<!-- tested: tests/managers/test_systemd.py -->"]
         assert [line for line in others if not re.fullmatch(r"<!-- illustration: .+ -->", line)] == []
         assert len(FENCES) == len(re.findall(r"^```\w", DOCS, re.MULTILINE))
 
@@ -783,34 +839,26 @@ class TestPage:
         after = [run(command, env=clean_environment() | keys, cwd=clone) for command in (start, gate)]
         assert [(ran.status, ran.alerts) for ran in after] == [(0, []), (0, [])]
 
-    def test_compose_gets_the_keys(self, fakes: Path, keys: dict[str, str]) -> None:
-        """Docker is started with the keys in its environment, and with none as an argument."""
-        install(fakes, "docker", '#!/bin/sh\necho "$*"\nexec robodj-secretguard check --require-env-only\n')
-        ran = self.run(fakes, BLOCKS["compose"], keys=list(keys.values()))
-        lines = ran.out.splitlines()
-        assert (ran.status, lines[0], lines[-1]) == (0, "compose up --build --detach", PASSED)
+    def test_compose(self, fakes: Path) -> None:
+        """Docker gets no key, as an argument or in its environment."""
+        install(fakes, "docker", '#!/bin/sh\necho "$*"\nenv\n')
+        lines = self.run(fakes, BLOCKS["compose"]).out.splitlines()
+        assert lines[0] == "compose up --build --detach"
+        assert [line for line in lines if line.startswith("ROBODJ_")] == []
 
-    def test_systemds_file(self, fakes: Path, keys: dict[str, str]) -> None:
-        """The file has a line for each key, and only its owner can read it."""
-        text = BLOCKS["systemd"].replace("/run/robodj", str(fakes / "run"))
-        install(fakes, "systemctl", "#!/bin/sh\n")
-        ran = self.run(fakes, text, keys=list(keys.values()))
+    def test_key_files(self, fakes: Path, keys: dict[str, str]) -> None:
+        """Each variable that the deployment files read has a file, in a directory of root. The gate accepts them."""
+        until = marker(timedelta(days=20), now=datetime.now(UTC))
+        text = BLOCKS["key files"].replace(KEY_FILES, str(fakes / "run"))
+        expires = f"{V1}_EXPIRES_AT"
+        ran = self.run(fakes, text, keys=list(keys.values()), **{expires: until})
         assert (ran.status, ran.out + ran.err) == (0, "")
-        file = fakes / "run" / "keys.env"
-        assert file.read_text(encoding="utf-8") == "".join(f"{name}={key}\n" for name, key in keys.items())
-        assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-
-    def test_systemds_drop_in(self, fakes: Path, keys: dict[str, str]) -> None:
-        """With the path of the drop-in, the script finds the manager's client and the gate."""
-        drop_in = BLOCKS["drop-in"]
-        for installed, ours in (("/opt/robodj/venv/bin", PROGRAMS), ("/usr/local/bin", fakes)):
-            drop_in = drop_in.replace(installed, str(ours))
-        settings = [line.partition("=")[::2] for line in drop_in.splitlines()]
-        (path,) = (value.removeprefix("PATH=") for name, value in settings if name == "Environment")
-        start = settings[-1][1].split()[:2]
-        env = clean_environment() | {"PATH": path}
-        ran = run([*start, "--version"], env=env, cwd=fakes, keys=list(keys.values()), python=False)
-        assert (ran.status, ran.err, ran.out.split()[:2]) == (0, "", ["Running", "uvicorn"])
+        files = {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in (fakes / "run").iterdir()}
+        assert files == dict.fromkeys(HANDED_ON, "") | keys | {expires: until}
+        assert {path.stat().st_mode & 0o777 for path in (fakes / "run").iterdir()} == {0o644}
+        assert (fakes / "run").stat().st_mode & 0o777 == 0o700
+        gate = ["sh", "-c", f"robodj-secretguard check --from directory:{fakes / 'run'}"]
+        assert run(gate, env=with_fakes(fakes), cwd=fakes, python=False).out.splitlines()[-1] == PASSED
 
     def send(self, fakes: Path, client: str, text: str, keys: Sequence[str]) -> Path:
         """Run a script with a fake client, whose arguments must have no key. Return the directory of its files."""

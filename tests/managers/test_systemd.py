@@ -40,7 +40,7 @@ pytestmark = [
 # Each unit has ended for good, or serves, before it looks at the next one. systemd limits its time.
 DRIVER: Final = """\
 export PATH="/opt/robodj/venv/bin:$PATH"
-systemd-sysusers --inline 'u robodj' 
+systemd-sysusers --inline 'u robodj'
 {blocks}
 systemctl start "$@"
 while systemctl is-active --quiet robodj && ! journalctl --unit=robodj | grep -q "startup complete"; do :; done
@@ -139,7 +139,7 @@ class Booted:
         texts = {
             "robodj": UNIT,
             "dynamic": re.sub("User=robodj\nGroup=robodj", "DynamicUser=yes", quick),
-            "encrypted": quick + block("LoadCredentialEncrypted"),
+            "encrypted": quick + re.sub(r":20\d\d-.*", f":{self.expires}", block("LoadCredentialEncrypted")),
             "refused": quick.replace(f":/run/robodj/secrets/{V1}\n", ":/run/keys/placeholder\n"),
             "away": quick.replace("directory:%d", "vault:secret/robodj --wait 0") + away,
         }
@@ -206,7 +206,7 @@ def test_away(booted: Booted) -> None:
     """A manager that does not answer is status 75, which is retried until the limit of starts. No command runs."""
     state, status, restarts = booted.states["away"]
     assert (state, status, restarts) == ("failed", "75", "5")
-    assert booted.alerts("away") == ["ALERT: source: vault:secret/robodj"] * 5
+    assert booted.alerts("away") == ["ALERT: unavailable: vault:secret/robodj"] * 5
 
 
 def test_nothing_is_shown(booted: Booted) -> None:
