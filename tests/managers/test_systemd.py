@@ -34,19 +34,19 @@ pytestmark = [
     pytest.mark.full,
     pytest.mark.skipif(not shutil.which("systemd-nspawn"), reason="systemd-nspawn is not installed"),
     pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can boot a container"),
-    pytest.mark.skipif(not importlib.util.find_spec("hvac"), reason="the extra `managers` is not installed"),
+    pytest.mark.skipif(not importlib.util.find_spec("hvac"), reason="needs hvac: nox -s managers"),
 ]
 
-# Each unit has ended for good, or serves, before it looks at the next one. systemd limits its time.
+# It looks at a unit when that serves, or has ended for good. systemd limits its time.
 DRIVER: Final = """\
 export PATH="/opt/robodj/venv/bin:$PATH"
 systemd-sysusers --inline 'u robodj'
 {blocks}
 systemctl start "$@"
-while systemctl is-active --quiet robodj && ! journalctl --unit=robodj | grep -q "startup complete"; do :; done
+while systemctl is-active --quiet robodj && ! journalctl --unit=robodj | grep -q "startup complete"; do sleep 0.1; done
 cp /proc/$(systemctl show --property=MainPID --value robodj)/environ /out/environ
 for name in "$@"; do
-    while [ $name != robodj ] && systemctl show --property=ActiveState --value $name | grep -q ^activ; do :; done
+    while [ $name != robodj ] && systemctl show --property=ActiveState $name | grep -q =activ; do sleep 0.1; done
     {{ systemctl cat $name; systemctl show $name; journalctl --unit=$name; }} >/out/$name.shown
 done
 echo done
@@ -57,14 +57,15 @@ SuccessAction=poweroff
 FailureAction=poweroff
 [Service]
 Type=oneshot
-TimeoutStartSec={TIMEOUT // 4}
+TimeoutStartSec={TIMEOUT // 2}
 StandardOutput=file:/out/driver
 StandardError=file:/out/driver
 ExecStopPost=/bin/sh -c 'journalctl >/out/journal'
 ExecStart=/bin/sh -eu /run/systemd/system/driver.sh """
 WITH_KEYS: Final = f"""\
 #!/bin/sh
-export {V1}="$(cat /run/keys/{V1})" {V2}="$(cat /run/keys/{V2})"
+cd /run/keys
+export {V1}="$(cat {V1})" {V2}="$(cat {V2})" {EXPIRES}="$(cat {EXPIRES})"
 exec "$@"
 """
 SERVER: Final = "/opt/robodj/venv/bin/uvicorn app.main:app --host=127.0.0.1 --port=8000"
@@ -87,7 +88,7 @@ class Booted:
         self._install(tree)
         for each in (units, keys, self._out):
             each.mkdir()
-        for name, key in {**self.keys, "placeholder": "changeme"}.items():
+        for name, key in {**self.keys, EXPIRES: self.expires, "placeholder": "changeme"}.items():
             put(keys / name, key)
         names = self._write_units(units)
         mounts = {
@@ -111,7 +112,7 @@ class Booted:
         ran = run(nspawn, env=env, cwd=directory, python=False)
         log = self._out / "driver"
         if not log.exists():
-            pytest.skip(f"systemd does not boot here: {(ran.out + ran.err).strip()}")
+            pytest.skip(f"systemd does not boot here: {(ran.out + ran.err).splitlines()[-1:]}")
         assert "done" in log.read_text(encoding="utf-8").split(), (self._out / "journal").read_text(encoding="utf-8")
         self.states = {name: self._state(name) for name in names}
 
@@ -134,19 +135,18 @@ class Booted:
     def _write_units(self, units: Path) -> list[str]:
         """Write the unit as it is, four variants of it, and the one that runs them. Return the names of the five."""
         quick = UNIT.replace("RestartSec=5", "RestartSec=0").replace(SERVER, f"/usr/bin/printenv {V1} {V2} {EXPIRES}")
-        quick += f"[Service]\nSetCredential={EXPIRES}:{self.expires}\n"
-        away = "Environment=VAULT_ADDR=http://127.0.0.1:1 VAULT_TOKEN=none\n"
+        away = "[Service]\nEnvironment=VAULT_ADDR=http://127.0.0.1:1 VAULT_TOKEN=none\n"
         texts = {
             "robodj": UNIT,
             "dynamic": re.sub("User=robodj\nGroup=robodj", "DynamicUser=yes", quick),
             "encrypted": quick + re.sub(r":20\d\d-.*", f":{self.expires}", block("LoadCredentialEncrypted")),
-            "refused": quick.replace(f":/run/robodj/secrets/{V1}\n", ":/run/keys/placeholder\n"),
+            "refused": quick.replace(f"/run/robodj/secrets/{V1}\n", "/run/keys/placeholder\n"),
             "away": quick.replace("directory:%d", "vault:secret/robodj --wait 0") + away,
         }
         for name, text in texts.items():
-            output = f"[Service]\nStandardOutput=file:/out/{name}.out\nStandardError=journal\n"
+            output = f"[Service]\nStandardOutput=append:/out/{name}.out\nStandardError=journal\n"
             put(units / f"{name}.service", text if text == UNIT else text + output, 0o644)
-        # Without a TPM, systemd refuses to choose a key that is in memory.
+        # Without a TPM, the key that encrypts is in /var, which is in memory here: systemd takes it only by name.
         encrypt = block("systemd-creds encrypt").replace(" encrypt ", " encrypt --with-key=host ")
         put(units / "driver.sh", DRIVER.format(blocks=block("mkdir -p /run/robodj/secrets") + encrypt))
         put(units / "driver.service", DRIVER_UNIT + " ".join(texts))
@@ -213,4 +213,6 @@ def test_nothing_is_shown(booted: Booted) -> None:
     """`systemctl cat`, `systemctl show`, the log and the alerts have no part of a key."""
     shown = [booted.shown(name) for name in booted.states]
     alerts = [booted.out(name) for name in ("refused", "away")]
-    assert leaks("".join(shown + alerts), [*booted.keys.values()]) == []
+    # By chance, a long number or a random id may have six characters of a hexadecimal key.
+    text = re.sub(r"\b(?:\d{5,}|[0-9a-f]{32})\b", "", "".join(shown + alerts))
+    assert leaks(text, [*booted.keys.values()]) == []
