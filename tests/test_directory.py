@@ -56,6 +56,17 @@ class TestFiles:
         }
         assert found["other"] is None
 
+    @posix_only
+    def test_a_broken_link(self, tmp_path: Path) -> None:
+        """A broken link is no file. Others are read."""
+        put(tmp_path / V1, "a")
+        settle(tmp_path)
+        (tmp_path / "other").symlink_to("nowhere")
+        os.utime(tmp_path, (LONG_AGO, LONG_AGO))
+        found = fetched(tmp_path, 0.05)
+        assert isinstance(found, dict)
+        assert found[V1] == "a"
+
     def test_both_names(self, tmp_path: Path) -> None:
         """A variable and its secret may both have a file, with the same value."""
         put(tmp_path / V1, "a")

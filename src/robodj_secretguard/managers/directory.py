@@ -91,6 +91,6 @@ def _unsettled(directory: str) -> float:
     """Return for how many seconds to wait, as somebody may be writing further files; zero for a read-only mount."""
     if POSIX and os.statvfs(directory).f_flag & os.ST_RDONLY:
         return 0
-    times = [os.stat(directory).st_mtime, *[each.stat().st_mtime for each in os.scandir(directory)]]
-    age = time.time() - max(times)
+    paths = [directory, *[each.path for each in os.scandir(directory) if os.path.exists(each)]]  # no broken link
+    age = time.time() - max([os.stat(path).st_mtime for path in paths])
     return SETTLED_SECONDS - age if 0 <= age < SETTLED_SECONDS else 0
