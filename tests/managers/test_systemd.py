@@ -109,7 +109,8 @@ class Booted:
             "systemd.mask=systemd-networkd-wait-online.service",  # it has the loopback interface alone
         ]
         env = clean_environment() | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
-        ran = run(nspawn, env=env, cwd=directory, python=False)
+        # Processes of pytest wait for each other: two containers would use the same control group.
+        ran = run(nspawn, env=env, cwd=directory, python=False, timeout=4 * TIMEOUT)
         log = self._out / "driver"
         if not log.exists():
             pytest.skip(f"systemd does not boot here: {(ran.out + ran.err).splitlines()[-1:]}")
