@@ -521,7 +521,7 @@ class TestFiles:
         """The fix is not chmod, which would fail."""
         policy, variables = POLICIES[0], {V1: good_keys()[V1]}
         offer = Environment(variables).offer(policy)
-        offer = offer._replace(text=offer.text._replace(lax=("is lax",), lax_directories=("is in a lax directory",)))
+        offer = offer._replace(text=offer.text._replace(lax=("is lax",), lax_paths=("is in a lax directory",)))
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(variables), now=NOW)
         (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
         assert rule is not None
@@ -585,7 +585,7 @@ class TestRevocationList:
         ]
         files += [TextFile(foreign=each) for each in owned]
         files += [
-            TextFile(exists=True, lax_directories=lax, foreign=each)
+            TextFile(exists=True, lax_paths=lax, foreign=each)
             for lax, each in product(((), (IN_WRITABLE,), (BELOW_WRITABLE,)), owned)
         ]
         for file in files:
@@ -641,7 +641,7 @@ class TestRevocationList:
         ("file", "what", "fix"),
         [
             (
-                TextFile(exists=True, lax_directories=(IN_WRITABLE,), foreign=(OWNED,)),
+                TextFile(exists=True, lax_paths=(IN_WRITABLE,), foreign=(OWNED,)),
                 f"{LIST} in config_dir {IN_WRITABLE}, and 1 more",
                 f"put {LIST} in config_dir into the image, not into a volume that others can write",
             ),

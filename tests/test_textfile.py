@@ -336,23 +336,25 @@ class TestModes:
         assert read_text_file("file", most=MOST).exposed == (BELOW_WRITABLE,)
 
     def test_of_a_read_only_mount(self, path: Path, tmp_path: Path) -> None:
-        """Nobody can write to a read-only mount of root's. Its directory with mode 0777 (a ConfigMap) is only lax."""
-        put(path).parent.chmod(0o777)
-        shown = "f = read_text_file('config/file', most=9); print(f.exposed, f.lax_directories)"
+        """Nobody can write to a read-only mount of root's. Its file and directory with mode 0777 are only lax."""
+        put(path, mode=0o777).parent.chmod(0o777)
+        shown = "f = read_text_file('config/file', most=9); print(f.exposed, f.lax_paths)"
         script = f"from robodj_secretguard.textfile import read_text_file; {shown}"
         mounts = [f"mount --bind {path.parent} {path.parent}", f"mount -o remount,bind,ro {path.parent}"]
         ran = run_with_mounts(mounts, [sys.executable, "-c", script], env=clean_environment(), cwd=tmp_path)
-        assert ran.out == f"() ('{IN_WRITABLE}',)\n"
+        assert ran.out == f"() ('{WRITABLE}', '{IN_WRITABLE}')\n"
 
     @root_only
     @pytest.mark.parametrize("owner", [0, 1, NOBODY])
     def test_the_owner_of_a_read_only_mount(self, path: Path, monkeypatch: pytest.MonkeyPatch, owner: int) -> None:
         """The owner of a mounted directory can write its source elsewhere. Only root's directory is merely lax."""
-        put(path).parent.chmod(0o777)
+        put(path, mode=0o777).parent.chmod(0o777)
+        os.chown(path, owner, -1)
         os.chown(path.parent, owner, -1)
         monkeypatch.setattr("robodj_secretguard.textfile.os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
-        expected = ((IN_WRITABLE,), ()) if owner else ((), (IN_WRITABLE,))
-        assert (seen(path).exposed, seen(path).lax_directories) == expected
+        faults = (WRITABLE, IN_WRITABLE)
+        expected = (faults, ()) if owner else ((), faults)
+        assert (seen(path).exposed, seen(path).lax_paths) == expected
 
     def test_modes_are_not_judged_on_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """POSIX modes and owners mean nothing on Windows."""

@@ -435,10 +435,10 @@ def _file_fallback(reading: Reading) -> Problems:
 
 
 def _file_permissions(reading: Reading) -> Problems:
-    if reading.found and (lax := reading.used.text.lax + reading.used.text.lax_directories):
+    if reading.found and (lax := reading.used.text.lax + reading.used.text.lax_paths):
         where = reading.used.location
         fix = f"if you keep the file, make the service's user its owner, then run chmod 600 {in_command(where)}"
-        if reading.used.text.lax_directories:
+        if reading.used.text.lax_paths:
             fix = f"{set_current(reading.policy)}, then take the file out of the read-only mount"
         yield Problem(f"{where} {_listed(lax, most=1)}", fix)
 
@@ -601,7 +601,7 @@ _KEEP_IT: Final = "keep the fingerprint, and an instant as @2027-01-31T09:00:00Z
 
 def _lists_of_others(setup: Setup) -> Problems:
     for number, file in enumerate(setup.lists):
-        if why := (*file.lax_directories, *file.foreign):
+        if why := (*file.lax_paths, *file.foreign):
             where = shown_path(REVOKED_FILE, "model" if number else setup.directory_named_by)
             what = f"{where if file.exists else f'the path {where}'} {_listed(why, most=1)}"
             fix = _FIX_OF_WAY.get(why[0], f"put {where} into the image, not into a volume that others can write")
@@ -1577,8 +1577,8 @@ CHECKS: Final = (
         title="others can read or change a file",
         meaning=(
             "A key file is readable by others, writable by its group, or owned by another user. Or another user owns"
-            " the revocation list or a directory above it. Or only a read-only mount protects a directory that others"
-            " can write."
+            " the revocation list or a directory above it. Or only a read-only mount protects a file or directory that"
+            " others can write."
         ),
         why="Other users of the machine could read the key, or change the file.",
         causes=(

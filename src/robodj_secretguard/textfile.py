@@ -52,7 +52,7 @@ class TextFile(Frozen):
         unreadable: why the lines cannot be read.
         exposed: why others could have written the lines.
         lax: permissions that are wider than those of a key file should be.
-        lax_directories: directories that others could write if the file system were not read-only.
+        lax_paths: parts of the path that others could write if the file system were not read-only.
         foreign: whether another ordinary user owns the file or a directory above it.
         misnamed: whether a file with the same name and `.txt` is next to it.
     """
@@ -65,7 +65,7 @@ class TextFile(Frozen):
     unreadable: tuple[str, ...] = ()
     exposed: tuple[str, ...] = ()
     lax: tuple[str, ...] = ()
-    lax_directories: tuple[str, ...] = ()
+    lax_paths: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     misnamed: bool = False
 
@@ -111,7 +111,7 @@ def _read(path: str, most: int) -> TextFile:
         empty=not content.removeprefix(BOM_UTF8).strip(),
         exposed=faults.exposed,
         lax=_lax(status) if POSIX else (),
-        lax_directories=faults.lax,
+        lax_paths=faults.lax,
         foreign=faults.foreign,
     )
 
@@ -195,15 +195,14 @@ def path_faults(path: str, status: os.stat_result | None = None) -> PathFaults:
     last = os.stat(os.path.dirname(path) or os.curdir)
     if status is not None:
         if status.st_mode & stat.S_IWOTH:
-            exposed.append(WRITABLE)
+            (lax if _is_volume(path, status) else exposed).append(WRITABLE)
         if not _is_ours(status):
             foreign.append(OWNED)
     for step in _steps(path):
         folder = os.stat(os.path.dirname(step))
         is_parent = os.path.samestat(folder, last)
         if _is_replaceable(step, folder):
-            # A ConfigMap's, for example. In a bind mount, users who can write its source can still replace the file.
-            is_volume = folder.st_uid == 0 and bool(os.statvfs(os.path.dirname(step)).f_flag & os.ST_RDONLY)
+            is_volume = _is_volume(os.path.dirname(step), folder)
             (lax if is_volume else exposed).append(IN_WRITABLE if is_parent else BELOW_WRITABLE)
         if not _is_ours(folder):
             foreign.append(IN_OWNED if is_parent else BELOW_OWNED)
@@ -245,6 +244,14 @@ def _parts(path: str) -> list[str]:
 def _is_replaceable(step: str, folder: os.stat_result) -> bool:
     """Check whether others can replace a file, or did: the sticky bit protects files of root and of this user."""
     return bool(folder.st_mode & stat.S_IWOTH) and not (folder.st_mode & stat.S_ISVTX and _is_ours(os.lstat(step)))
+
+
+def _is_volume(path: str, status: os.stat_result) -> bool:
+    """Check whether root owns a path of a read-only mount, such as a ConfigMap's.
+
+    In a bind mount, users who can write its source can still replace the file.
+    """
+    return status.st_uid == 0 and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _is_ours(status: os.stat_result) -> bool:
