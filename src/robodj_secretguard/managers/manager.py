@@ -75,18 +75,18 @@ class Manager:
             deadline: when to give up.
             say: writes a line about the first temporary failure.
         """
-        pause = FIRST_PAUSE
+        pause, shortest = FIRST_PAUSE, ATTEMPT_SECONDS
         while True:
             left = deadline - time.monotonic()
             longest = ATTEMPT_SECONDS if self.is_repeatable else left
-            failure = self._attempt(names, min(left, longest) if left > FIRST_PAUSE else ATTEMPT_SECONDS)
+            failure = self._attempt(names, min(left, longest) if left > FIRST_PAUSE else shortest)
             is_final = failure is None or not failure.is_temporary or not self.is_repeatable
             if failure is None or is_final or time.monotonic() + pause >= deadline:
                 return failure
             if pause == FIRST_PAUSE:
                 say(f"{self.name} {failure.what}; trying again")
             time.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause, shortest = min(pause * 2, LONGEST_PAUSE), FIRST_PAUSE
 
     def _attempt(self, names: Collection[str], seconds: float) -> Failure | None:
         answer = within(seconds + GRACE_SECONDS, lambda: _wanted(self.fetch(names, seconds), names))
