@@ -228,6 +228,11 @@ def _no_tls_on_loopback(service: Service) -> dict[str, str]:
     return _token(service) | {"VAULT_ADDR": f"http://127.0.0.1:{service.bao.plain_port}", "VAULT_CACERT": ""}
 
 
+def _slash(service: Service) -> dict[str, str]:
+    """An address with a slash at its end."""
+    return _token(service) | {"VAULT_ADDR": f"{service.bao.url}/"}
+
+
 LOGINS = {
     "VAULT_TOKEN": _token,
     "token file": _token_file,
@@ -238,6 +243,7 @@ LOGINS = {
     "AppRole, file": _approle_file,
     "AppRole, other mount": _other_mount,
     "no TLS on the loopback interface": _no_tls_on_loopback,
+    "slash": _slash,
 }
 
 
@@ -386,6 +392,11 @@ def _malformed_address(service: Service) -> dict[str, str]:
     return _token(service) | {"VAULT_ADDR": "https://[::1"}
 
 
+def _other_answer(service: Service) -> dict[str, str]:
+    """An address whose answer is JSON, but no secret."""
+    return _token(service) | {"VAULT_ADDR": f"{service.bao.url}/v1/sys/health?"}
+
+
 def _not_ascii(service: Service) -> dict[str, str]:
     return {"VAULT_TOKEN": f"\N{BLACK HEART SUIT}{service.bao.token('robodj')}"}
 
@@ -413,6 +424,7 @@ FULL = {
     "not ASCII": (_not_ascii, "token"),
     "VAULT_SKIP_VERIFY": (_skip_verification, "certificate"),
     "malformed address": (_malformed_address, "VAULT_ADDR"),
+    "other answer": (_other_answer, "not a secret"),
     "only well-known authorities": (_known_authorities_only, "certificate"),
     "authority in REQUESTS_CA_BUNDLE": (_authority_of_requests, "certificate"),
     "no file of authorities": (_no_authority_file, "VAULT_CACERT"),

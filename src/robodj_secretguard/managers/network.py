@@ -16,7 +16,10 @@ _LOOPBACK: Final = frozenset(("127.0.0.1", "::1", "localhost"))
 
 def is_insecure(address: str) -> bool:
     """Check whether a request to an address would not be encrypted. On the loopback interface it need not be."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # an IPv6 address without its end
+        return True
     return parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK)
 
 

@@ -20,6 +20,7 @@ _USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
 _ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"
 _REACH: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"
 _PATH: Final = "correct MOUNT/PATH after vault: (the mount is a KV engine, version 2)"
+_ONE_LINE: Final = "write the token again as one line of ASCII, and correct VAULT_NAMESPACE if it is set"
 _CERTIFICATE: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
 
 
@@ -28,11 +29,15 @@ _FAILURES: Final = (
         (exceptions.VaultDown, exceptions.VaultNotInitialized),
         Failure("is sealed or not available (HTTP 503)", "unseal the server, then start again", is_temporary=True),
     ),
-    (exceptions.InvalidRequest, Failure("cannot be read: the server does not accept the request", _ADDRESS)),
+    (exceptions.InvalidRequest, Failure("was not read: the server does not accept the request (HTTP 400)", _ADDRESS)),
     (exceptions.VaultError, Failure("is not available ({})", _REACH, is_temporary=True)),
     (
-        tuple(getattr(requests.exceptions, each) for each in ("InvalidURL", "InvalidSchema", "InvalidHeader")),
-        Failure("cannot be read: VAULT_ADDR or the token is malformed", _ADDRESS),
+        (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),
+        Failure("cannot be read: VAULT_ADDR is malformed", _ADDRESS),
+    ),
+    (
+        (requests.exceptions.InvalidHeader, UnicodeError),
+        Failure("cannot be read: the token or VAULT_NAMESPACE has an invalid character", _ONE_LINE),
     ),
     (requests.exceptions.RequestException, Failure("cannot be reached ({})", _REACH, is_temporary=True)),
     (OSError, Failure("cannot be read: the file of VAULT_CACERT is not usable", _CERTIFICATE)),
@@ -61,16 +66,18 @@ class Vault(Manager):
         if not address:
             return Failure("cannot be read: VAULT_ADDR is not set", _ADDRESS)
         if is_insecure(address):
-            return Failure("is not read without TLS: VAULT_ADDR does not begin with https://", _ADDRESS)
+            return Failure("is not read without TLS: VAULT_ADDR is not an address with https://", _ADDRESS)
         session = requests.Session()
         session.verify = _setting("CACERT") or True
         if address.startswith("https://"):
             del session.adapters["http://"]  # a redirect must not lead to a connection without TLS
+        else:
+            session.trust_env = False  # nor a proxy
         namespace = _setting("NAMESPACE") or None
         try:
             client = hvac.Client(address, token="", session=session, timeout=seconds, namespace=namespace)
             return _logged_in(client) or self._read(client)
-        except (exceptions.VaultError, OSError, TypeError) as error:  # those of requests are an OSError
+        except (exceptions.VaultError, OSError, TypeError, UnicodeError) as error:  # OSError: also those of requests
             return failure_of(error, _FAILURES, _CERTIFICATE)
         finally:
             session.close()
@@ -82,7 +89,7 @@ class Vault(Manager):
             answer: Any = client.secrets.kv.v2.read_secret_version(
                 self._path, mount_point=self._mount, raise_on_deleted_version=True
             )
-            fields = answer["data"].get("data")
+            fields = answer["data"]["data"]
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             if _is_about_token(error):
                 return Failure("was not read: the token is invalid or has expired", _new_login())
@@ -91,8 +98,8 @@ class Vault(Manager):
             )
         except exceptions.InvalidPath as error:
             return self._absent(error.json)
-        except exceptions.InvalidRequest:
-            return Failure("was not read: the server does not accept the request (HTTP 400)", _ADDRESS)
+        except KeyError:
+            fields = None
         return fields if isinstance(fields, dict) else Failure("is not a secret of a KV engine, version 2", _PATH)
 
     def _absent(self, answer: Any) -> Failure:
