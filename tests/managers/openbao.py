@@ -1,4 +1,4 @@
-"""A real OpenBao server for tests, with TLS of its own authority, raft storage and an audit log."""
+"""A real OpenBao server for tests, with TLS, raft storage and an audit log."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Authority:
         self.path.write_bytes(self._certificate(self._key.public_key(), "authority", is_authority=True))
 
     def issue(self, path: Path, *names: x509.GeneralName) -> None:
-        """Write a server's certificate for these names to a path, and its key beside it."""
+        """Write a server's certificate for these names to a path, and its key next to it."""
         key = ec.generate_private_key(ec.SECP256R1())
         path.write_bytes(self._certificate(key.public_key(), "server", *names))
         form, no_password = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -183,8 +183,11 @@ class OpenBao:
         """Enable a login method."""
         self.call("POST", f"sys/auth/{path or method}", type=method)
 
-    def mount(self, path: str, version: str = "2") -> None:
-        self.call("POST", f"sys/mounts/{path}", type="kv", options={"version": version})
+    def mount(self, path: str, version: str = "2", *, namespace: str = "") -> None:
+        """Mount a KV engine, and wait for it: version 2 answers HTTP 400 until it has prepared its storage."""
+        self.call("POST", f"sys/mounts/{path}", namespace=namespace, type="kv", options={"version": version})
+        headers = {"X-Vault-Namespace": namespace}
+        until(lambda: self._client.get(f"{path}/config", headers=headers).status_code != httpx.codes.BAD_REQUEST)
 
     def seal(self) -> None:
         self.call("PUT", "sys/seal")
@@ -283,7 +286,7 @@ def until(is_done: Callable[[], bool], seconds: float = TIMEOUT) -> None:
 class Kubernetes(ThreadingHTTPServer):
     """The part of a cluster that the Kubernetes login asks: whether the token of a service account is valid.
 
-    The server of the tests has no cluster. OpenBao's login is real, and asks this stand-in.
+    There is no cluster. The login of OpenBao is real, and asks this server.
     """
 
     def __init__(self) -> None:
@@ -339,7 +342,7 @@ class _TokenReview(BaseHTTPRequestHandler):
 
 
 def _service_account_token() -> str:
-    """Make the token of a service account. The cluster verifies its signature, so that one may be anything."""
+    """Make the token of a service account. Only a cluster would verify its signature, which is random."""
     now = int(time.time())
     account = {"namespace": "robodj", "serviceaccount": {"name": "service", "uid": "1"}}
     claims = {"sub": "system:serviceaccount:robodj:service", "iat": now, "exp": now + 600, "kubernetes.io": account}

@@ -36,7 +36,7 @@ LAST_LINE = (
 )
 REFUSED, UNAVAILABLE = 3, 75
 PADDING = "x" * 4000
-"""A field that nothing reads, so that most of an answer is its body."""
+"""A field that nothing reads. With it, most of an answer is its body."""
 
 FIRST_VERSION = "old"
 """The mount of a KV engine of version 1."""
@@ -284,7 +284,7 @@ class TestLogin:
     def test_a_secret_below_a_path_and_in_a_namespace(self, service: Service) -> None:
         """The path may have several parts, the mount is the first one, and VAULT_NAMESPACE is sent."""
         service.bao.call("POST", "sys/namespaces/team")
-        service.bao.call("POST", "sys/mounts/keys", namespace="team", type="kv", options={"version": "2"})
+        service.bao.mount("keys", namespace="team")
         service.bao.call("POST", "keys/data/prod/robodj", namespace="team", data=GOOD)
         rule = 'path "keys/data/prod/robodj" { capabilities = ["read"] }'
         service.bao.call("PUT", "sys/policies/acl/robodj", namespace="team", policy=rule)
@@ -507,7 +507,7 @@ class TestRefused:
 
     @pytest.mark.parametrize(("prepare", "what"), PATHS)
     def test_a_path_without_a_version(self, service: Service, prepare: Any, what: str) -> None:
-        """A missing, deleted or destroyed secret, and another engine, are told apart where the server does."""
+        """The alert says whether a secret is missing, deleted or destroyed, or the engine is another one."""
         path = prepare(service)
         source = f"vault:{path}"
         ran = service.start({"VAULT_TOKEN": service.bao.token("all")}, source=source, wait=30)
@@ -574,7 +574,7 @@ FAILURES = [
 
 
 class TestUnavailable:
-    """What ends by itself is waited for, as long as `--wait` says. Then a supervisor tries again."""
+    """A temporary failure is waited for, as long as `--wait` says. Then a supervisor tries again."""
 
     @pytest.mark.parametrize(("failure", "wait", "what"), FAILURES)
     def test_the_command_is_not_started(self, service: Service, failure: Any, wait: int, what: str) -> None:
