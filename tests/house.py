@@ -25,8 +25,8 @@ COMMON_BASE: Final = "SecretGuardError"
 LIMITS: Final = {
     "modules of a start": 15,
     "statements of a start": 2025,
-    "statements": 7215,
-    "lines": 14270,
+    "statements": 7300,
+    "lines": 14400,
     "record types": 36,
     "exceptions without the common base": 0,
     "file names used twice": 0,

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _STDIN: Final = "json:-"
 _VAULT: Final = re.compile(r"([\w.-]+)/([\w./-]*[\w.-])", re.ASCII)
 _AWS: Final = re.compile(r"[\w/+=.@:-]+", re.ASCII)
+_RANDOM_END: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
+"""What AWS adds to the name of a secret in its ARN."""
 _EXTRAS: Final = {"vault": "hvac", "aws": "boto3"}
 _MOST_NAMES: Final = 2
 
@@ -82,7 +84,7 @@ def _opened(sources: Iterable[str], policies: Sequence[SecretPolicy]) -> list[Ma
         # A client would send a pasted key to its server.
         is_valid = {
             "vault": _VAULT.fullmatch(rest) and not could_hold_key(rest),
-            "aws": _AWS.fullmatch(rest) and not could_hold_key(rest),
+            "aws": _AWS.fullmatch(rest) and not could_hold_key(_RANDOM_END.sub("", rest)),
             "directory": rest and "\0" not in rest,
             "json": source == _STDIN and _STDIN not in [each.name for each in managers],
         }.get(kind)

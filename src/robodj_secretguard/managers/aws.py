@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import os
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
+import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
 from robodj_secretguard.managers.json_object import members
 from robodj_secretguard.managers.manager import Failure, Manager
 from robodj_secretguard.managers.network import failure_of, is_insecure
+from robodj_secretguard.texts import could_hold_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 STAGE: Final = "AWSCURRENT"
-_TEMPORARY_CODES: Final = frozenset(
+_THROTTLED: Final = frozenset(
     (
-        *("InternalServiceError", "InternalServiceErrorException", "InternalFailure", "ServiceUnavailable"),
-        *("ServiceUnavailableException", "ThrottlingException", "Throttling", "TooManyRequestsException"),
-        *("RequestTimeout", "RequestTimeoutException", "SlowDown", "RequestLimitExceeded", "500", "502", "503", "504"),
+        *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
+        *("TooManyRequestsException", "RequestLimitExceeded", "SlowDown", "RequestTimeout", "RequestTimeoutException"),
     )
 )
+"""Codes of answers with status 400 after which AWS says to try again."""
+_TOO_MANY_REQUESTS: Final = 429
+_SERVER_ERRORS: Final = 500
 _IN_JSON: Final = "store the keys as one JSON object, whose members are the names of the variables"
 _REACH: Final = "make sure that AWS can be reached from here, then start again"
-_LOGIN: Final = "give this service valid AWS credentials (aws sts get-caller-identity shows them)"
-_CERTIFICATE: Final = "set AWS_CA_BUNDLE to the file of the right CA"
+_LOGIN: Final = "give this service valid AWS credentials (aws sts get-caller-identity tests them)"
+_CERTIFICATE: Final = "set AWS_CA_BUNDLE to the file of the right CA, or unset it"
+_SETTINGS: Final = "correct AWS_ENDPOINT_URL, AWS_PROFILE and the file of AWS_CONFIG_FILE, where they are set"
 _FIXES: Final = {
-    "ResourceNotFoundException": "correct the secret's name, and AWS_REGION; a name never has a version",
+    "ResourceNotFoundException": "correct the secret's name, and AWS_REGION; if it has no version yet, store the keys",
+    "InvalidParameterException": "correct the secret's name after aws:",
     "AccessDeniedException": "allow secretsmanager:GetSecretValue for the secret, and kms:Decrypt for its key",
     "InvalidRequestException": "if the secret is marked for deletion: restore it (aws secretsmanager restore-secret)",
-    "DecryptionFailure": "allow kms:Decrypt for the key of the secret",
+    "DecryptionFailure": "allow kms:Decrypt for the key of the secret, and enable that key",
 }
 
 
@@ -41,11 +48,22 @@ _FAILURES: Final = (
         Failure("cannot be read: no valid AWS region is set", "set AWS_REGION to the region of the secret"),
     ),
     (
-        (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.CredentialRetrievalError),
+        (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError),
+        Failure("did not answer in time", _REACH, is_temporary=True),
+    ),
+    (
+        (
+            *(exceptions.ConnectionError, exceptions.ConnectionClosedError),
+            *(exceptions.CredentialRetrievalError, exceptions.MetadataRetrievalError),
+        ),
         Failure("cannot be reached ({})", _REACH, is_temporary=True),
     ),
-    (exceptions.MetadataRetrievalError, Failure("cannot be reached ({})", _REACH, is_temporary=True)),
-    (Exception, Failure("cannot be read ({})", _LOGIN)),  # no credentials, or an invalid setting
+    (UnicodeDecodeError, Failure("sent no whole answer", _REACH, is_temporary=True)),  # its end is within a character
+    (
+        (exceptions.ProfileNotFound, exceptions.ConfigNotFound, exceptions.ConfigParseError, ValueError),
+        Failure("cannot be read: a setting of the AWS SDK is invalid ({})", _SETTINGS),
+    ),
+    (Exception, Failure("cannot be read ({})", _LOGIN)),  # no credentials, or malformed ones
 )
 
 
@@ -63,22 +81,48 @@ class AwsSecret(Manager):
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
         """Return the members of the current version."""
-        limits = Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
         try:
-            client = boto3.client("secretsmanager", config=limits)
-            if is_insecure(client.meta.endpoint_url):
-                return Failure("is not read without TLS", "begin the address in AWS_ENDPOINT_URL with https://")
-            # Without a stage, some servers return the version that was current before.
-            text = client.get_secret_value(SecretId=self._secret, VersionStage=STAGE).get("SecretString")
+            return self._read(seconds)
         except exceptions.ClientError as error:
-            return _refused(str(error.response.get("Error", {}).get("Code", "")))
-        except (exceptions.BotoCoreError, ValueError) as error:
+            return _refused(error.response)
+        except (exceptions.BotoCoreError, OSError, ValueError) as error:
             return failure_of(error, _FAILURES, _CERTIFICATE)
-        return Failure("has no text", _IN_JSON) if text is None else members(text, _IN_JSON)
+
+    def _read(self, seconds: float) -> Mapping[str, object] | Failure:
+        settings = botocore.session.get_session()  # boto3's own keeps the credentials of an earlier attempt
+        if region := os.environ.get("AWS_REGION"):  # only other SDKs read it
+            settings.set_config_variable("region", region)
+        bundle = settings.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+        if bundle and not os.access(bundle, os.R_OK):
+            return Failure("cannot be read: the file of AWS_CA_BUNDLE is not usable", _CERTIFICATE)
+        # Older SDKs do not verify certificates where it is empty.
+        settings.set_config_variable("ca_bundle", bundle or True)
+        session = boto3.Session(botocore_session=settings)
+        limits = Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
+        client = session.client("secretsmanager", config=limits)
+        if is_insecure(client.meta.endpoint_url):
+            return Failure("is not read without TLS", "begin the address in AWS_ENDPOINT_URL with https://")
+        if client.meta.endpoint_url.startswith("http:"):  # not through a proxy
+            client = session.client("secretsmanager", config=limits.merge(Config(proxies={})))
+        # Without a stage, some servers return the version that was current before.
+        answer = client.get_secret_value(SecretId=self._secret, VersionStage=STAGE)
+        if "ARN" not in answer:  # the SDK makes nothing of JSON without its end
+            return Failure("sent no whole answer", _REACH, is_temporary=True)
+        text = answer.get("SecretString")
+        if not isinstance(text, str):
+            return Failure("has no text", _IN_JSON)
+        found = members(text, _IN_JSON)
+        # What the whole answer does not have, a later one will not have either.
+        return found._replace(is_temporary=False) if isinstance(found, Failure) else found
 
 
-def _refused(code: str) -> Failure:
-    if code in _TEMPORARY_CODES:
-        return Failure(f"is not available ({code})", _REACH, is_temporary=True)
-    shown = f" ({code})" if code.isascii() and code.isidentifier() else ""
-    return Failure(f"was refused by AWS{shown}", _FIXES.get(code, _LOGIN))
+def _refused(response: Mapping[str, Any]) -> Failure:
+    error, status = response["Error"], response["ResponseMetadata"]["HTTPStatusCode"]
+    code = str(error["Code"])
+    is_known = code.isascii() and code.isidentifier() and not could_hold_key(code)
+    shown = code if is_known else f"HTTP {status}"
+    if code in _THROTTLED or status == _TOO_MANY_REQUESTS or status >= _SERVER_ERRORS:
+        return Failure(f"is not available ({shown})", _REACH, is_temporary=True)
+    if code == str(status):  # the answer has no code
+        return Failure(f"sent no whole answer ({shown})", _REACH, is_temporary=True)
+    return Failure(f"was refused by AWS ({shown})", _FIXES.get(code, _LOGIN))

@@ -34,7 +34,7 @@ def failure_of(
         certificate: how to fix a certificate that cannot be verified.
     """
     reasons = _reasons_of_tls(error)
-    if any("CERTIFICATE" in each for each in reasons):
+    if any("CERTIFICATE" in each.upper() for each in reasons):
         return Failure("has a certificate that cannot be verified", certificate)
     if "WRONG_VERSION_NUMBER" in reasons:
         return Failure("has no TLS at its address", "correct the address, or turn on TLS in the server")
@@ -43,9 +43,10 @@ def failure_of(
 
 
 def _reasons_of_tls(error: BaseException) -> set[str]:
-    """Return the reasons of the TLS errors behind an error."""
+    """Return the reasons of the TLS errors behind an error, and all types: urllib3 has one for a wrong host name."""
     found: list[BaseException] = [error]
     for each in found:
         further = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
         found += [one for one in further if isinstance(one, BaseException) and one not in found]
-    return {str(getattr(each, "reason", "")) for each in found if isinstance(each, ssl.SSLError)}
+    reasons = {str(getattr(each, "reason", "")) for each in found if isinstance(each, ssl.SSLError)}
+    return reasons | {type(each).__name__ for each in found}

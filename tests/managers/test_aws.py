@@ -1,0 +1,653 @@
+"""`--from aws:`, with the real SDK and moto's server: what secrets, refusals and a bad network do to a start."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_line import fingerprint_of
+from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, process_environment, put, run
+from openbao import LOOPBACK, Authority, require, until
+from processes import GOOD, SECRET, host_env
+from proxy import Proxy
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from robodj_secretguard.managers.manager import Failure
+
+require("boto3", "moto")
+
+import boto3  # noqa: E402 - skipped above where it is missing
+
+from robodj_secretguard.managers.aws import AwsSecret  # noqa: E402
+
+PROGRAM = ("-m", "robodj_secretguard")
+NAME = "robodj"
+SOURCE = f"aws:{NAME}"
+REGION = "eu-central-1"
+COMMAND = (sys.executable, "-c", "import json, os; json.dump(dict(os.environ), open('started.json', 'w'))")
+LAST_LINE = (
+    "ALERT: robodj-secretguard did not start the command: 1 alert (exit status {}). "
+    "Details: robodj-secretguard explain {}"
+)
+REFUSED, UNAVAILABLE = 3, 75
+SOON = 25
+"""More seconds than a start takes that waits for one, and fewer than the default of --wait."""
+UNTRUSTED = "has a certificate that cannot be verified"
+NEXT, PREVIOUS, UNTIL, EXPIRES = (f"{V1}_{each}" for each in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))
+REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
+LOGIN = {
+    "AWS_ACCESS_KEY_ID": f"AKIA{secrets.token_hex(8).upper()}",
+    "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
+    "AWS_SESSION_TOKEN": secrets.token_urlsafe(60),
+}
+"""Credentials, which no output may have a part of. moto accepts any."""
+NOT_USABLE: dict[str, tuple[str | bytes, str]] = {
+    "deleted": (json.dumps(GOOD), "was refused by AWS (InvalidRequestException)"),
+    "bytes": (json.dumps(GOOD).encode(), "has no text"),
+    "text": (GOOD[V1], "is not a JSON object"),
+    "list": (json.dumps([*GOOD.values()]), "is not a JSON object"),
+    "part": (json.dumps(GOOD)[:-1], "is cut off"),
+    "blanks": ("  ", "is empty"),
+    "twice": (f'{{"{V1}": "{GOOD[V1]}", "{V1}": "{GOOD[V1]}"}}', "has a member twice"),
+    "number": (json.dumps(GOOD | {V1: 1}), f"has {V1}, but it is not a string"),
+    "object": (json.dumps(GOOD | {V1: {"key": GOOD[V1]}}), f"has {V1}, but it is not a string"),
+}
+"""By the name of a secret: what is stored that cannot be used, and the failure. The first one is deleted."""
+_MOTO = "import sys; from moto.server import main; main(sys.argv[1:])"
+
+
+@dataclass(frozen=True)
+class Moto:
+    """A running server of moto, and what an administrator does with its secrets.
+
+    Attributes:
+        port: its port on 127.0.0.1.
+        authority: the certificate authority of its certificate.
+    """
+
+    port: int
+    authority: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables of a service that may read everything."""
+        address = {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{self.port}", "AWS_CA_BUNDLE": str(self.authority)}
+        return {**address, "AWS_DEFAULT_REGION": REGION, **LOGIN}
+
+    @property
+    def client(self) -> Any:
+        """An administrator's client."""
+        url = f"https://127.0.0.1:{self.port}"
+        login = {name.lower(): value for name, value in LOGIN.items()}
+        return boto3.client("secretsmanager", REGION, endpoint_url=url, verify=str(self.authority), **login)
+
+    def write(self, name: str, text: str | bytes) -> str:
+        """Make a secret, and return its ARN."""
+        what = {"SecretBinary" if isinstance(text, bytes) else "SecretString": text}
+        arn: str = self.client.create_secret(Name=name, **what)["ARN"]
+        return arn
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """A server that has the keys of a service."""
+    directory = tmp_path_factory.mktemp("moto")
+    authority = Authority(directory)
+    certificate = directory / "server.pem"
+    authority.issue(certificate, LOOPBACK)
+    made = Moto(free_port(), authority.path)
+    given = [
+        "-H",
+        "127.0.0.1",
+        "-p",
+        str(made.port),
+        "-c",
+        str(certificate),
+        "-k",
+        str(certificate.with_suffix(".key")),
+    ]
+    with (directory / "server.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", _MOTO, *given], stdout=log, stderr=log)
+        try:
+            until(lambda: _is_listening(made.port) or process.poll() is not None)
+            made.write(NAME, json.dumps(GOOD))
+            for name, (text, _) in NOT_USABLE.items():
+                made.write(name, text)
+            made.client.delete_secret(SecretId="deleted", RecoveryWindowInDays=7)
+            yield made
+        finally:
+            process.kill()
+            process.wait(TIMEOUT)
+
+
+def _is_listening(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+@dataclass
+class Canned:
+    """A server that answers as AWS documents it.
+
+    Attributes:
+        answers: a status and a body for each request; the last one holds for all further requests.
+        requests: the headers of each request.
+        port: its port on 127.0.0.1.
+    """
+
+    answers: list[tuple[int, object]] = field(default_factory=list)
+    requests: list[Mapping[str, str]] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables of a service that reads it."""
+        return {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}", "AWS_DEFAULT_REGION": REGION, **LOGIN}
+
+    def answer(self) -> tuple[int, bytes]:
+        """Return the next answer."""
+        status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return status, body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+@pytest.fixture
+def canned() -> Iterator[Canned]:
+    """A server without TLS, whose answers a test sets."""
+    with canned_server() as made:
+        yield made
+
+
+@contextlib.contextmanager
+def canned_server(context: ssl.SSLContext | None = None) -> Iterator[Canned]:
+    """Run a server whose answers a test sets."""
+    made = Canned()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            made.requests.append(dict(self.headers))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status, body = made.answer()
+            self.send_response(status)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Write nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        made.port = server.server_port
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield made
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def refusal(code: str) -> dict[str, str]:
+    """Return the body of a refusal, with a message that has a key."""
+    return {"__type": code, "message": f"no {GOOD[V1]}"}
+
+
+def whole(text: object) -> dict[str, object]:
+    """Return the body of an answer."""
+    arn = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:robodj-AbCdEf"
+    return {"ARN": arn, "Name": NAME, "SecretString": text, "VersionStages": ["AWSCURRENT"]}
+
+
+def environ_of(cwd: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment with variables of AWS, and nothing else of it."""
+    clean = {name: value for name, value in host_env({}).items() if not name.startswith("AWS_")}
+    return clean | {"HOME": str(cwd), "AWS_EC2_METADATA_DISABLED": "true"} | dict(variables)
+
+
+@dataclass(frozen=True)
+class Service:
+    """The directory of a service, which is the user's home too."""
+
+    cwd: Path
+
+    def start(
+        self, variables: Mapping[str, str], *, source: str = SOURCE, wait: float = 0, command: str = "exec"
+    ) -> Ran:
+        """Run a command, and assert that its output has no part of a key or of the credentials."""
+        arguments = [*PROGRAM, command, "--from", source, "--wait", str(wait)]
+        arguments += ["--", *COMMAND] if command == "exec" else []
+        return run(arguments, env=environ_of(self.cwd, variables), cwd=self.cwd, keys=(*SECRET, *LOGIN.values()))
+
+    @property
+    def started(self) -> dict[str, str]:
+        """The environment of the command; empty where it was not started."""
+        path = self.cwd / "started.json"
+        environment: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return environment
+
+    def assert_not_started(self, ran: Ran, status: int, what: str, *, source: str = SOURCE) -> None:
+        """Assert that a source failed for a reason: one alert with its fix, the last line, and no command."""
+        check = "source" if status == REFUSED else "unavailable"
+        lines = (ran.out + ran.err).splitlines()
+        alert, fix, last = (line for line in lines if not line.endswith("; trying again"))
+        assert (ran.status, self.started) == (status, {})
+        assert alert == f"ALERT: {check}: {source} {what}"
+        assert fix.startswith("  fix: ")
+        assert last == LAST_LINE.format(status, check)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    """A service."""
+    return Service(tmp_path)
+
+
+def few(cases: Iterable[str], *ordinary: str) -> list[Any]:
+    """Mark all but some cases for the full run."""
+    return [pytest.param(each, marks=[] if each in ordinary else pytest.mark.full) for each in cases]
+
+
+def load(variables: Mapping[str, str], cwd: Path, secret: str = NAME) -> Failure | None:
+    """Read a secret once in this process."""
+    with process_environment(environ_of(cwd, variables)):
+        return AwsSecret(f"aws:{secret}", secret).load([V1, V2], time.monotonic(), pytest.fail)
+
+
+class TestRead:
+    """The members of the secret become the variables of the command."""
+
+    def test_every_variable_reaches_the_command(self, moto: Moto, service: Service) -> None:
+        """Keys, slots, markers and the revocation list are delivered; other members are not. A name or an ARN works."""
+        now = datetime.now(UTC)
+        members = GOOD | {
+            EXPIRES: marker(timedelta(days=30), now=now),
+            NEXT: good_keys()[V1],
+            PREVIOUS: good_keys()[V1],
+            UNTIL: marker(timedelta(hours=1), now=now),
+            REVOKED: fingerprint_of(good_keys()[V1]),
+        }
+        arn = moto.write("team/rotation", json.dumps(members | {"OTHER": GOOD[V1], "NUMBER": 1}))
+        ran = service.start(moto.environ, source=f"aws:{arn}")
+        environment = service.started
+        assert (ran.status, ran.alerts) == (0, [])
+        assert {name: environment.get(name) for name in members} == members
+        assert environment.keys().isdisjoint(("OTHER", "NUMBER"))
+
+    def test_the_version_that_became_current_is_read(self, moto: Moto, service: Service) -> None:
+        """After a stage was moved, the version that has it is read, and not the one that was current before."""
+        moto.write("staged", json.dumps(good_keys()))
+        client = moto.client
+        (old,) = client.describe_secret(SecretId="staged")["VersionIdsToStages"]
+        text = json.dumps(GOOD)
+        new = client.put_secret_value(SecretId="staged", SecretString=text, VersionStages=["AWSPENDING"])["VersionId"]
+        assert service.start(moto.environ, source="aws:staged").status == 0
+        assert service.started[V1] != GOOD[V1]
+        client.update_secret_version_stage(
+            SecretId="staged", VersionStage="AWSCURRENT", MoveToVersionId=new, RemoveFromVersionId=old
+        )
+        assert service.start(moto.environ, source="aws:staged").status == 0
+        assert {name: service.started[name] for name in GOOD} == GOOD
+
+    @pytest.mark.parametrize("command", ["check", "status"])
+    def test_check_and_status_read_it(self, moto: Moto, service: Service, command: str) -> None:
+        """They find nothing wrong with good keys."""
+        ran = service.start(moto.environ, command=command)
+        assert (ran.status, ran.alerts) == (0, [])
+
+    def test_a_member_with_another_name_is_a_missing_secret(self, moto: Moto, service: Service) -> None:
+        """The alert is that of the secret, and names the source."""
+        moto.write("misnamed", json.dumps({"SECRET_KEY": GOOD[V1], V2: GOOD[V2]}))
+        ran = service.start(moto.environ, source="aws:misnamed")
+        assert (ran.status, service.started) == (REFUSED, {})
+        assert ran.alerts == [f"ALERT: secret.key: missing: aws:misnamed has no {V1}"]
+
+    def test_the_variable_of_other_sdks(self, moto: Moto, tmp_path: Path) -> None:
+        """AWS_REGION holds, also where boto3's own variable names another region."""
+        assert load({**moto.environ, "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": REGION}, tmp_path) is None
+
+
+class TestRefused:
+    """What AWS denies, or does not have in this form, refuses the start at once."""
+
+    @pytest.mark.parametrize("name", NOT_USABLE)
+    def test_each_secret(self, moto: Moto, tmp_path: Path, name: str) -> None:
+        """A secret that is deleted, or is not a JSON object of strings, cannot be used later either."""
+        failure = load(moto.environ, tmp_path, name)
+        assert failure is not None
+        assert (failure.what, failure.is_temporary) == (NOT_USABLE[name][1], False)
+
+    @pytest.mark.parametrize("name", few(NOT_USABLE, "object"))
+    def test_the_command_does_not_start(self, moto: Moto, service: Service, name: str) -> None:
+        """There is one alert, and no second attempt."""
+        ran = service.start(moto.environ, source=f"aws:{name}", wait=30)
+        service.assert_not_started(ran, REFUSED, NOT_USABLE[name][1], source=f"aws:{name}")
+        assert "trying again" not in ran.err
+
+    @pytest.mark.parametrize("command", ["check", "status"])
+    def test_check_and_status_fail(self, moto: Moto, service: Service, command: str) -> None:
+        """They end with the status of alerts, and have the same alert."""
+        ran = service.start(moto.environ, source="aws:nothing", command=command)
+        assert ran.status == 1
+        assert ran.alerts == ["ALERT: source: aws:nothing was refused by AWS (ResourceNotFoundException)"]
+
+    def test_access_denied(self, canned: Canned, service: Service) -> None:
+        """A refusal shows its code, and nothing else of the answer. The fix is that of the code."""
+        canned.answers = [(400, refusal("AccessDeniedException"))]
+        ran = service.start(canned.environ, wait=30)
+        service.assert_not_started(ran, REFUSED, "was refused by AWS (AccessDeniedException)")
+        assert "  fix: allow secretsmanager:GetSecretValue for the secret, and kms:Decrypt" in ran.out
+
+    @pytest.mark.parametrize(
+        ("code", "fix"),
+        [
+            ("ExpiredTokenException", "valid AWS credentials"),
+            ("UnrecognizedClientException", "valid AWS credentials"),
+            ("InvalidSignatureException", "valid AWS credentials"),
+            ("com.amazonaws.secretsmanager#ResourceNotFoundException", "the secret's name, and AWS_REGION"),
+            ("InvalidParameterException", "the secret's name"),
+            ("InvalidRequestException", "restore-secret"),
+            ("DecryptionFailure", "kms:Decrypt"),
+        ],
+    )
+    def test_each_code(self, canned: Canned, tmp_path: Path, code: str, fix: str) -> None:
+        """A code has its fix; a code without one is about the credentials."""
+        canned.answers = [(400, refusal(code))]
+        failure = load(canned.environ, tmp_path)
+        assert failure is not None
+        assert (failure.what, failure.is_temporary) == (f"was refused by AWS ({code.rpartition('#')[2]})", False)
+        assert fix in failure.fix
+
+    @pytest.mark.parametrize(
+        "code", [GOOD[V2], f"x {GOOD[V1]}", "\u00e9", ""], ids=["a key", "a blank", "not ASCII", "empty"]
+    )
+    def test_a_code_that_may_be_a_key(self, canned: Canned, tmp_path: Path, code: str) -> None:
+        """A code that is not a word, or may be a key, is not shown."""
+        canned.answers = [(400, refusal(code))]
+        failure = load(canned.environ, tmp_path)
+        assert failure is not None
+        assert failure.what == "was refused by AWS (HTTP 400)"
+
+
+SETTINGS: dict[str, tuple[dict[str, str], str, str]] = {
+    "no region": ({"AWS_DEFAULT_REGION": ""}, "cannot be read: no valid AWS region is set", "set AWS_REGION"),
+    "no region's name": ({"AWS_REGION": "a b"}, "cannot be read: no valid AWS region is set", "set AWS_REGION"),
+    "no credentials": ({"AWS_ACCESS_KEY_ID": ""}, "cannot be read (NoCredentialsError)", "valid AWS credentials"),
+    "half of the credentials": (
+        {"AWS_SECRET_ACCESS_KEY": ""},
+        "cannot be read (PartialCredentialsError)",
+        "valid AWS credentials",
+    ),
+    "a newline in the credentials": (
+        {"AWS_SESSION_TOKEN": f"{LOGIN['AWS_SESSION_TOKEN']}\n{LOGIN['AWS_SESSION_TOKEN']}"},
+        "cannot be read (HTTPClientError)",
+        "valid AWS credentials",
+    ),
+    "no file of a token": (
+        {"AWS_ACCESS_KEY_ID": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "nothing", "AWS_ROLE_ARN": "arn:aws:iam::1:role/r"},
+        "cannot be read (FileNotFoundError)",
+        "valid AWS credentials",
+    ),
+    "no such profile": (
+        {"AWS_PROFILE": "nothing"},
+        "cannot be read: a setting of the AWS SDK is invalid (ProfileNotFound)",
+        "AWS_PROFILE",
+    ),
+    "a malformed address": (
+        {"AWS_ENDPOINT_URL": "nonsense"},
+        "cannot be read: a setting of the AWS SDK is invalid (ValueError)",
+        "AWS_ENDPOINT_URL",
+    ),
+    "no TLS": ({"AWS_ENDPOINT_URL": "http://aws.invalid"}, "is not read without TLS", "https://"),
+    "no file of a CA": (
+        {"AWS_CA_BUNDLE": "nothing"},
+        "cannot be read: the file of AWS_CA_BUNDLE is not usable",
+        "AWS_CA_BUNDLE",
+    ),
+}
+"""Settings that nobody can read a secret with."""
+
+
+class TestSettings:
+    """What is wrong with the settings is refused, without a request."""
+
+    @pytest.mark.parametrize("case", SETTINGS)
+    def test_each_setting(self, canned: Canned, tmp_path: Path, case: str) -> None:
+        """The failure names the setting, and its fix too."""
+        variables, what, fix = SETTINGS[case]
+        given = canned.environ | variables
+        failure = load({name: value for name, value in given.items() if value}, tmp_path)
+        assert failure is not None
+        assert (failure.what, failure.is_temporary, canned.requests) == (what, False, [])
+        assert fix in failure.fix
+
+    @pytest.mark.parametrize("case", few(SETTINGS, "a newline in the credentials"))
+    def test_the_command_does_not_start(self, canned: Canned, service: Service, case: str) -> None:
+        """The alert is the only one, and shows no part of the credentials."""
+        variables, what, _ = SETTINGS[case]
+        given = canned.environ | variables
+        ran = service.start({name: value for name, value in given.items() if value}, wait=30)
+        service.assert_not_started(ran, REFUSED, what)
+
+    def test_credentials_that_come_later(self, canned: Canned, tmp_path: Path) -> None:
+        """Each attempt reads the credentials again, such as a file that was replaced."""
+        canned.answers = [(400, refusal("ThrottlingException")), (200, whole(json.dumps(GOOD)))]
+        path = put(tmp_path / "credentials", _profile("first"))
+        variables = {name: value for name, value in canned.environ.items() if name not in LOGIN}
+        with process_environment(environ_of(tmp_path, variables | {"AWS_SHARED_CREDENTIALS_FILE": str(path)})):
+            manager = AwsSecret(SOURCE, NAME)
+            failure = manager.load([V1], time.monotonic() + 9, lambda _: put(path, _profile("second")))
+        assert failure is None
+        assert [re.findall("Credential=([a-z]+)", each["Authorization"]) for each in canned.requests] == [
+            ["first"],
+            ["second"],
+        ]
+
+    def test_no_proxy_without_tls(self, canned: Canned, tmp_path: Path) -> None:
+        """A request without TLS does not leave the machine through a proxy."""
+        canned.answers = [(200, whole(json.dumps(GOOD)))]
+        assert load({**canned.environ, "HTTP_PROXY": "http://127.0.0.1:1"}, tmp_path) is None
+
+    @pytest.mark.parametrize("end", ["A1b2C3", "Zy9Xw8"])
+    def test_an_arn_is_not_mistaken_for_a_key(self, service: Service, end: str) -> None:
+        """The random end of an ARN does not make it an invalid source."""
+        source = f"aws:arn:aws:secretsmanager:{REGION}:123456789012:secret:robodj-service-secrets-{end}"
+        assert service.start(LOGIN, source=source).status == REFUSED
+
+    def test_a_key_is_not_sent(self, service: Service) -> None:
+        """A key that was pasted as the name is an invalid source."""
+        assert service.start(LOGIN, source=f"aws:{GOOD[V1]}").status == 2
+        assert service.start(LOGIN, source=f"aws:{GOOD[V2]}-A1b2C3").status == 2
+
+
+def _connected(moto: Moto, port: int) -> dict[str, str]:
+    """Return the variables of a service that reaches the server at another port."""
+    return {**moto.environ, "AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}"}
+
+
+class TestUnavailable:
+    """What may pass is tried again until the time is over, and is never a start."""
+
+    @pytest.mark.parametrize(
+        ("status", "code", "shown"),
+        [
+            (400, "ThrottlingException", "ThrottlingException"),
+            (400, "TooManyRequestsException", "TooManyRequestsException"),
+            (429, "", "HTTP 429"),
+            (500, "InternalServiceError", "InternalServiceError"),
+            (503, "ServiceUnavailableException", "ServiceUnavailableException"),
+            (502, GOOD[V1], "HTTP 502"),
+        ],
+        ids=["throttled", "too many", "429", "500", "503", "a key"],
+    )
+    def test_each_answer(self, canned: Canned, tmp_path: Path, status: int, code: str, shown: str) -> None:
+        """Throttling and the errors of a server are temporary."""
+        canned.answers = [(status, refusal(code))]
+        failure = load(canned.environ, tmp_path)
+        assert failure is not None
+        assert (failure.what, failure.is_temporary) == (f"is not available ({shown})", True)
+
+    @pytest.mark.parametrize(
+        ("status", "body", "shown"),
+        [
+            (200, b"", ""),
+            (200, b"<html>", ""),
+            (200, json.dumps(whole(GOOD[V1])).encode()[:-1], ""),
+            (200, b'{"ARN": "\xc3', ""),
+            (302, b"", " (HTTP 302)"),
+            (400, b"", " (HTTP 400)"),
+            (400, json.dumps(refusal("AccessDeniedException")).encode()[:-1], " (HTTP 400)"),
+            (403, b"<html>", " (HTTP 403)"),
+        ],
+        ids=[
+            "empty",
+            "a page",
+            "cut off",
+            "cut in a character",
+            "redirect",
+            "no code",
+            "cut code",
+            "denied by a proxy",
+        ],
+    )
+    def test_no_whole_answer(self, canned: Canned, tmp_path: Path, status: int, body: bytes, shown: str) -> None:
+        """An answer that is cut off, or that comes from a proxy, is not an answer of AWS. No redirect is followed."""
+        canned.answers = [(status, body)]
+        failure = load(canned.environ, tmp_path)
+        assert failure is not None
+        assert (failure.what, failure.is_temporary) == (f"sent no whole answer{shown}", True)
+
+    def test_a_text_that_is_none(self, canned: Canned, tmp_path: Path) -> None:
+        """A number in place of the text cannot be used."""
+        canned.answers = [(200, whole(1))]
+        failure = load(canned.environ, tmp_path)
+        assert failure is not None
+        assert (failure.what, failure.is_temporary) == ("has no text", False)
+
+    def test_it_starts_when_the_answer_comes(self, canned: Canned, service: Service) -> None:
+        """A start that was throttled is tried again within the time."""
+        canned.answers = [(400, refusal("ThrottlingException")), (503, b""), (200, whole(json.dumps(GOOD)))]
+        ran = service.start(canned.environ, wait=30)
+        assert (ran.status, len(canned.requests)) == (0, 3)
+        assert ran.err == "robodj-secretguard: aws:robodj is not available (ThrottlingException); trying again\n"
+        assert {name: service.started[name] for name in GOOD} == GOOD
+
+    @pytest.mark.parametrize("command", few(("exec", "check", "status"), "exec"))
+    def test_it_ends_within_the_time(self, canned: Canned, service: Service, command: str) -> None:
+        """Each command ends with the status that asks a supervisor to try again."""
+        canned.answers = [(500, refusal("InternalServiceError"))]
+        begin = time.monotonic()
+        ran = service.start(canned.environ, wait=1, command=command)
+        assert (ran.status, service.started) == (UNAVAILABLE, {})
+        assert ran.alerts == [f"ALERT: unavailable: {SOURCE} is not available (InternalServiceError)"]
+        assert time.monotonic() - begin < SOON
+        assert 1 < len(canned.requests) < 5
+
+    def test_nothing_listens(self, service: Service) -> None:
+        """A wrong address is one alert."""
+        address = {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{free_port()}", "AWS_REGION": REGION}
+        ran = service.start(LOGIN | address)
+        service.assert_not_started(ran, UNAVAILABLE, "cannot be reached (EndpointConnectionError)")
+
+    @pytest.mark.parametrize(
+        ("proxy", "what"),
+        [
+            ({"delay": 30}, "did not answer in time"),
+            ({"dribble": 0}, "did not answer in time"),
+            ({"dribble": 2500}, "did not answer in time"),
+        ],
+        ids=["late", "byte by byte", "byte by byte after the handshake"],
+    )
+    def test_a_bad_network(self, moto: Moto, service: Service, proxy: dict[str, Any], what: str) -> None:
+        """An answer that is late or slow is one alert, within the time."""
+        begin = time.monotonic()
+        with Proxy(moto.port, **proxy).running() as bad:
+            ran = service.start(_connected(moto, bad.port), wait=1)
+        service.assert_not_started(ran, UNAVAILABLE, what)
+        assert time.monotonic() - begin < SOON
+
+    def test_a_cut_answer(self, moto: Moto, service: Service) -> None:
+        """An answer without its end is one alert."""
+        with Proxy(moto.port).running() as good:
+            assert service.start(_connected(moto, good.port)).status == 0
+        (service.cwd / "started.json").unlink()
+        with Proxy(moto.port, cut=good.passed[0] - 100).running() as bad:
+            ran = service.start(_connected(moto, bad.port))
+        (alert,) = ran.alerts
+        assert (ran.status, service.started) == (UNAVAILABLE, {})
+        assert re.fullmatch(rf"ALERT: unavailable: {SOURCE} (?:sent no whole answer|cannot be reached \(\w+\))", alert)
+
+    @pytest.mark.parametrize("cut", [0, 10, 1000])
+    def test_a_cut_handshake(self, moto: Moto, tmp_path: Path, cut: int) -> None:
+        """A connection that ends before the answer is temporary."""
+        with Proxy(moto.port, cut=cut).running() as bad:
+            failure = load(_connected(moto, bad.port), tmp_path)
+        assert failure is not None
+        assert re.match(r"cannot be reached \(\w+Error\)", failure.what)
+        assert failure.is_temporary
+
+    @pytest.mark.full
+    def test_a_cut_at_every_place(self, canned: Canned, tmp_path: Path) -> None:
+        """Whatever part of an answer comes, it is temporary, and nothing is delivered."""
+        canned.answers = [(200, whole(json.dumps(GOOD)))]
+        with Proxy(canned.port).running() as good:
+            variables = {**canned.environ, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{good.port}"}
+            assert load(variables, tmp_path) is None
+        for cut in range(0, good.passed[0], 7):
+            with Proxy(canned.port, cut=cut).running() as bad:
+                failure = load({**variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{bad.port}"}, tmp_path)
+            assert failure is not None, cut
+            assert failure.is_temporary, cut
+
+
+class TestCertificate:
+    """TLS is always verified."""
+
+    @pytest.mark.parametrize(
+        "bundle", [{}, {"AWS_CA_BUNDLE": ""}, {"REQUESTS_CA_BUNDLE": ""}], ids=["not set", "empty", "another one empty"]
+    )
+    def test_an_unknown_authority(self, moto: Moto, tmp_path: Path, bundle: dict[str, str]) -> None:
+        """A certificate of an unknown authority is refused, also where the setting of authorities is empty."""
+        variables = {name: value for name, value in moto.environ.items() if name != "AWS_CA_BUNDLE"}
+        failure = load(variables | bundle, tmp_path)
+        assert failure is not None
+        assert (failure.what, failure.is_temporary) == (UNTRUSTED, False)
+
+    def test_another_host(self, moto: Moto, service: Service) -> None:
+        """A certificate for another name refuses the start."""
+        ran = service.start({**moto.environ, "AWS_ENDPOINT_URL": f"https://localhost:{moto.port}"}, wait=30)
+        service.assert_not_started(ran, REFUSED, UNTRUSTED)
+
+    def test_a_file_without_a_certificate(self, moto: Moto, tmp_path: Path) -> None:
+        """A file that has no certificate refuses the start."""
+        path = put(tmp_path / "ca.pem", "nothing")
+        failure = load({**moto.environ, "AWS_CA_BUNDLE": str(path)}, tmp_path)
+        assert failure is not None
+        assert (failure.what, failure.is_temporary) == (UNTRUSTED, False)
+
+    def test_the_variable_of_requests(self, moto: Moto, tmp_path: Path) -> None:
+        """The SDK's second variable of authorities holds too."""
+        variables = moto.environ
+        assert load({**variables, "REQUESTS_CA_BUNDLE": variables.pop("AWS_CA_BUNDLE")}, tmp_path) is None
+
+
+def _profile(key: str) -> str:
+    return f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {LOGIN['AWS_SECRET_ACCESS_KEY']}\n"
