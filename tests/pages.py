@@ -46,7 +46,12 @@ ADD: Final = ("file: PATH", "output", "illustration: WHY", "tested: tests/test_x
 RUN: Final = {"sh", "python"}
 PICTURES: Final = {"mermaid", "{eval-rst}"}
 """The languages of blocks that a viewer draws: diagrams, and directives of the site."""
-WORDS: Final = {"FINGERPRINT": f"sgfp1:{'0' * 32}", "HASH": f"sha256:{'0' * 64}", "CHECK": "expired"}
+WORDS: Final = {
+    "FINGERPRINT": f"sgfp1:{'0' * 32}",
+    "HASH": f"sha256:{'0' * 64}",
+    "CHECK": "expired",
+    "SOURCE": "json:-",
+}
 """Words that stand for something, where a command would refuse the word itself. A variable can replace the value."""
 VARIES: Final = {
     r"\x1b\[[0-9;]*m": "",
@@ -240,7 +245,8 @@ class Workspace:
         for name, script in STAND_INS.items():
             program(directory / "bin" / name, script)
         path = os.pathsep.join([str(directory / "bin"), os.path.dirname(sys.executable), SETTINGS["PATH"]])
-        fixed = {"PATH": path, "MANAGER": str(self._manager), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        fixed = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        fixed |= {"MANAGER": str(self._manager), "SOURCE": f"directory:{self._manager}"}
         self._cwd, self._environ = str(self.root), clean_environment() | SETTINGS | keys | fixed
 
     def keys(self) -> list[str]:
