@@ -578,14 +578,14 @@ class TestUnavailable:
 
     @pytest.mark.parametrize(("failure", "wait", "what"), FAILURES)
     def test_the_command_is_not_started(self, service: Service, failure: Any, wait: int, what: str) -> None:
-        """One alert says what did not answer, within the waiting time and the start of Python."""
+        """One alert says what did not answer, soon after the waiting time: a busy machine starts Python slowly."""
         login = _token(service)
         with failure(service) as variables:
             began = time.monotonic()
             ran = service.start(login | variables, wait=wait)
             took = time.monotonic() - began
         service.assert_not_started(ran, UNAVAILABLE, what)
-        assert took < wait + 3
+        assert took < wait + 10
 
     @pytest.mark.parametrize("command", ["check", "status"])
     def test_check_and_status(self, service: Service, command: str) -> None:
