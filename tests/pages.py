@@ -65,7 +65,6 @@ VARIES: Final = {
 }
 """What differs from run to run, and the word that replaces it."""
 STAND_INS: Final = {
-    "with-robodj-keys": 'for file in "$MANAGER"/*; do export "${file##*/}=$(cat "$file")"; done\nexec "$@"',
     "YOUR-SECRET-MANAGER": f"""
         if [ -c /dev/stdin ]; then cat "$MANAGER"/*; exit; fi
         keys=$(grep -oE '[A-Za-z0-9_-]{{43,}}') || exit

@@ -123,7 +123,9 @@ def test_output(shown: str, expected: bool) -> None:  # noqa: FBT001
     "script",
     [
         """robodj-secretguard generate secret.key | YOUR-SECRET-MANAGER
-        with-robodj-keys sh -c 'test "$ROBODJ_SECRET_KEY" = "$(cat "$MANAGER/ROBODJ_SECRET_KEY")"'
+        unset ROBODJ_SECRET_KEY
+        robodj-secretguard exec --from "$SOURCE" -- \\
+            sh -c 'echo "$ROBODJ_SECRET_KEY" | cmp - "$MANAGER/ROBODJ_SECRET_KEY"'
         YOUR-SECRET-MANAGER | robodj-secretguard scan --model service_secrets:ServiceSecrets --keys-from -""",
         "! robodj-secretguard generate no.key | YOUR-SECRET-MANAGER",
         "python -m pip install no; pip install no",

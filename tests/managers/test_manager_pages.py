@@ -13,12 +13,12 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import TIMEOUT, free_port, posix_only
 from detector import leaks
+from openbao import REQUIRED, until
 from pages import ROOT, Block, Workspace, is_output, masked, parsed
 from repositories import program
 
@@ -37,7 +37,7 @@ def require(**found: object) -> None:
     """Skip a test where a program or module is missing. Fail if the session `managers` runs it."""
     missing = [name for name, each in found.items() if not each]
     reason = f"not installed: {', '.join(missing)}; run nox -s managers"
-    if missing and os.environ.get("SECRETGUARD_MANAGERS_REQUIRED"):
+    if missing and os.environ.get(REQUIRED):
         pytest.fail(reason)
     if missing:
         pytest.skip(reason)
@@ -93,11 +93,8 @@ def serving(command: list[str], port: int, environ: Mapping[str, str]) -> Iterat
         command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            deadline = time.monotonic() + TIMEOUT
-            while not answers(port):
-                assert process.poll() is None, "the server has ended"
-                assert time.monotonic() < deadline, "the server does not answer"
-                time.sleep(0.02)
+            until(lambda: answers(port) or process.poll() is not None)
+            assert process.poll() is None, "the server has ended"
             yield
         finally:
             process.kill()

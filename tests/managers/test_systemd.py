@@ -62,12 +62,6 @@ StandardOutput=file:/out/driver
 StandardError=file:/out/driver
 ExecStopPost=/bin/sh -c 'journalctl >/out/journal'
 ExecStart=/bin/sh -eu /run/systemd/system/driver.sh """
-WITH_KEYS: Final = f"""\
-#!/bin/sh
-cd /run/keys
-export {V1}="$(cat {V1})" {V2}="$(cat {V2})" {EXPIRES}="$(cat {EXPIRES})"
-exec "$@"
-"""
 SERVER: Final = "/opt/robodj/venv/bin/uvicorn app.main:app --host=127.0.0.1 --port=8000"
 ENTRY: Final = "#!/opt/robodj/venv/bin/python\nimport sys\nfrom {} import main\nsys.exit(main())\n"
 
@@ -130,7 +124,6 @@ class Booted:
         put(packages / "here.pth", "/opt/source\n/opt/packages\n", 0o644)
         (programs / "python").symlink_to(f"/opt/python/bin/{version}")
         put(programs / "robodj-secretguard", ENTRY.format("robodj_secretguard.cli"), 0o755)
-        put(programs / "with-robodj-keys", WITH_KEYS, 0o755)
         put(programs / "uvicorn", ENTRY.format("uvicorn"), 0o755)
 
     def _write_units(self, units: Path) -> list[str]:
@@ -149,7 +142,8 @@ class Booted:
             put(units / f"{name}.service", text if text == UNIT else text + output, 0o644)
         # Without a TPM, the key that encrypts is in /var, which is in memory here: systemd takes it only by name.
         encrypt = block("systemd-creds encrypt").replace(" encrypt ", " encrypt --with-key=host ")
-        put(units / "driver.sh", DRIVER.format(blocks=block("mkdir -p /run/robodj/secrets") + encrypt))
+        blocks = (block("mkdir -p /run/robodj/secrets") + encrypt).replace("vault:secret/robodj", "directory:/run/keys")
+        put(units / "driver.sh", DRIVER.format(blocks=blocks))
         put(units / "driver.service", DRIVER_UNIT + " ".join(texts))
         (units / "service.d").mkdir()
         put(units / "service.d" / "python.conf", "[Service]\nEnvironment=LD_LIBRARY_PATH=/opt/python/lib\n")
