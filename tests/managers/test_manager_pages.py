@@ -120,6 +120,13 @@ def workspace(tmp_path: Path) -> Workspace:
     return made
 
 
+SERVICE_WRITES = """
+login=$(bao write -field=token auth/approle/login role_id="$VAULT_ROLE_ID" secret_id=@"$VAULT_SECRET_ID_FILE")
+! VAULT_TOKEN="$login" bao kv patch -mount=secret robodj ROBODJ_SECRET_KEY=changeme
+"""
+"""Try to write with the login of the service."""
+
+
 def test_vault(workspace: Workspace, tmp_path: Path) -> None:
     """A newcomer gets from `bao server -dev` to a service with its own AppRole login."""
     require(bao=shutil.which("bao"), hvac=importlib.util.find_spec("hvac"))
@@ -134,6 +141,8 @@ def test_vault(workspace: Workspace, tmp_path: Path) -> None:
         shown = walk("vault.md", workspace, here)
         versions = (f"bao kv get -mount=secret -format=json -version={each} robodj" for each in (1, 5))
         assert leaks(masked(shown, kept="HASH"), keys_in(workspace, *versions)) == []
+        denied = run(workspace, SERVICE_WRITES)
+        assert "permission denied" in denied
 
 
 def enforce_policies(port: int) -> None:
