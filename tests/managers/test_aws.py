@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_line import fingerprint_of
 from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, process_environment, put, run
+from detector import leaks
 from openbao import LOOPBACK, Authority, require, until
 from processes import GOOD, SECRET, host_env
 from proxy import Proxy
@@ -319,6 +320,14 @@ class TestRead:
         ran = service.start(moto.environ, source="aws:misnamed")
         assert (ran.status, service.started) == (REFUSED, {})
         assert ran.alerts == [f"ALERT: secret.key: missing: aws:misnamed has no {V1}"]
+
+    def test_nothing_is_logged(self, canned: Canned, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """The SDK does not log the answer, whatever the levels of its loggers are."""
+        canned.answers = [(200, whole(json.dumps(GOOD)))]
+        with caplog.at_level("DEBUG"), caplog.at_level("DEBUG", "botocore.parsers"):
+            assert load(canned.environ, tmp_path) is None
+        assert not re.search("boto", caplog.text)
+        assert leaks(caplog.text, (*SECRET, *LOGIN.values())) == []
 
     def test_the_variable_of_other_sdks(self, moto: Moto, tmp_path: Path) -> None:
         """AWS_REGION holds, also where boto3's own variable names another region."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,6 +82,7 @@ class AwsSecret(Manager):
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
         """Return the members of the current version."""
+        _without_log_records()
         try:
             return self._read(seconds)
         except exceptions.ClientError as error:
@@ -114,6 +116,13 @@ class AwsSecret(Manager):
         found = members(text, _IN_JSON)
         # What the whole answer does not have, a later one will not have either.
         return found._replace(is_temporary=False) if isinstance(found, Failure) else found
+
+
+def _without_log_records() -> None:
+    """Turn the SDK's logging off: at the level DEBUG it has every answer. A model's module may have turned it on."""
+    for name in ("boto3", "botocore", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in {"boto3", "botocore"}:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _refused(response: Mapping[str, Any]) -> Failure:
