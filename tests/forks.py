@@ -30,7 +30,8 @@ class Forks:
 
     def __init__(self, program: Path, env: Mapping[str, str]) -> None:
         self._program = program
-        self._env = {**env, "PYTHONPATH": os.path.dirname(__file__)}
+        paths = [os.path.dirname(__file__), *filter(None, [env.get("PYTHONPATH")])]
+        self._env = {**env, "PYTHONPATH": os.pathsep.join(paths)}
         self._start()
 
     def _start(self) -> None:

@@ -94,6 +94,16 @@ def run_commands() -> object:
     return [main(json.loads(argument())[number]) for number in range(len(json.loads(argument())))]
 
 
+def run_commands_with_input() -> object:
+    """Run several commands. Each one reads the scenario's file `input` on stdin."""
+    outcomes = []
+    for number in range(len(json.loads(argument()))):
+        with open("input", "rb") as given:
+            os.dup2(given.fileno(), 0)
+        outcomes.append(main(json.loads(argument())[number]))
+    return outcomes
+
+
 def run_commands_in_projects() -> object:
     """Run commands in each project that the scenario made."""
     commands = json.loads(argument())

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
+from importlib import import_module
 
 import actions
 from fork_server import next_request
 from observers import ADVISED, OBSERVERS
+
+for manager in ("aws", "vault"):
+    with contextlib.suppress(ImportError):  # their scenarios need the extra `managers`
+        import_module(f"robodj_secretguard.managers.{manager}")
 
 if __name__ == "__main__":
     observer, action = next_request()

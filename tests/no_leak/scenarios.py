@@ -11,8 +11,12 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from actions import HOSTS
@@ -668,6 +672,174 @@ def edited() -> Planted:
     return arguments(planted, [*commands, *([*each, "--format", "json"] for each in commands[::2])])
 
 
+FROM: tuple[tuple[str, ...], ...] = (
+    ("check",),
+    ("check", "--format", "json"),
+    ("status",),
+    ("status", "--format", "json"),
+    ("exec", "--format", "json", "--", "/nothing"),
+)
+"""The commands that read secret managers. The last one delivers the keys to a command that does not exist."""
+
+
+def read_from(planted: Planted, *sources: str) -> Planted:
+    """Write commands that read the keys from secret managers."""
+    options = ["--wait", "0", *(word for source in sources for word in ("--from", source))]
+    return arguments(planted, [[each[0], *options, *each[1:]] for each in FROM])
+
+
+Delivered = dict[str, object]
+DELIVERED: dict[str, Callable[[Delivered, str], Delivered]] = {
+    "good": lambda keys, value: keys | {"OTHER": value, f"N-{value}": "x", value: value},
+    "slots": lambda keys, value: keys | {NEXT: f"{value}\n", PREVIOUS: value, UNTIL: value, EXPIRES2: value},
+    "placeholder": lambda keys, value: keys | {V1: f"<{value}>"},
+    "malformed": lambda keys, value: keys | {V1: f'"{value}\x1b[31m\r\u202e', REVOKED: value},
+    "misspelled": lambda _, value: {f"{V1}S": value, f"{V2}_EXP_{value}": value, f"ROBODJ_SECRET_EXPIRES_{value}": "x"},
+}
+"""What a secret manager has, made of good keys and other secret text."""
+AS_JSON: dict[str, Callable[[Delivered, str], Delivered | str]] = {
+    **DELIVERED,
+    "numbers": lambda keys, value: keys | {V1: {value: [value]}, V2: 7},
+    "cut": lambda keys, value: json.dumps({"OTHER": value} | keys)[:-20],
+    "twice": lambda _, value: f'{{"{V1}": "{value}", "{V1}": "{value}"}}',
+    "list": lambda keys, value: json.dumps([value, keys]),
+    "bare": lambda _, value: value,
+    "undecodable": lambda _, value: f'{{"{V1}": "{value}\udcff',
+}
+
+
+def given(make: Callable[[Delivered, str], Delivered | str]) -> tuple[Planted, Delivered | str]:
+    """Make good keys, and what a secret manager has. Nothing is in the environment."""
+    keys, value = good_keys(), text(43)
+    return Planted({}, [*keys.values(), value]), make(dict(keys), value)
+
+
+def as_json(has: Delivered | str) -> bytes:
+    """Return one JSON object, or the text that is there in its place."""
+    return (has if isinstance(has, str) else json.dumps(has)).encode("utf-8", "surrogateescape")
+
+
+def from_json(make: Callable[[Delivered, str], Delivered | str]) -> Planted:
+    """Plant what a client prints, and write commands that read it on stdin."""
+    planted, has = given(make)
+    planted.files["input"] = as_json(has)
+    return read_from(planted, "json:-")
+
+
+def from_directory(
+    make: Callable[[Delivered, str], Delivered] = DELIVERED["good"], name: str = "given", **more: str
+) -> Planted:
+    """Plant a volume of Kubernetes, whose files have what a secret manager has. `{}` in its name is a key."""
+    planted, has = given(make)
+    assert isinstance(has, dict)
+    directory = name.format(planted.secret[-1])
+    planted.environ |= more
+    # An atomic volume is read without waiting for further files.
+    planted.files = {f"{directory}/..1/{file}": str(content).encode() for file, content in has.items()}
+    planted.links[f"{directory}/..data"] = "..1"
+    return read_from(planted, f"directory:{directory}")
+
+
+def from_bad_files() -> Planted:
+    """Plant a volume with files that cannot be used: not UTF-8, writable by others, and two different ones."""
+    planted = from_directory()
+    value = planted.secret[-1]
+    for number, bad in enumerate((b"\xff", b"\0", b"\n" * 5000)):
+        planted.files |= {f"bad-{number}/..1/secret.key": value.encode() + bad}
+    planted.files |= {"bad-3/..1/secret.key": value.encode(), f"bad-3/..1/{V1}": b"other"}
+    planted.files |= {"bad-4/..1/secret.key": value.encode()}
+    planted.modes["bad-4/..1/secret.key"] = 0o666
+    planted.links |= {f"bad-{number}/..data": "..1" for number in range(5)}
+    commands = json.loads(planted.files["arguments"])
+    words = json.dumps([[word.replace("given", f"bad-{at}") for word in each] for at in range(5) for each in commands])
+    return arguments(planted, words)
+
+
+def in_conflict() -> Planted:
+    """Plant a volume, and other keys in the environment."""
+    planted = from_directory()
+    keys = good_keys() | {f"{name}_NEXT": key for name, key in good_keys().items()}
+    planted.environ |= keys
+    planted.secret += keys.values()
+    return planted
+
+
+def source_is_a_key() -> Planted:
+    """Write commands with a key in each kind of source."""
+    planted, value = good(), text(43)
+    planted.secret.append(value)
+    shapes = [
+        *("{}", "{}:x", "vault:{}", "vault:{}/x", "vault:secret/{}", "aws:{}", "aws:arn:aws:x:secret:{}-A1b2C3"),
+        *("directory:{}", "directory:{}/x", "json:{}"),
+    ]
+    sources = [shape.format(value) for shape in shapes]
+    commands = [[each[0], "--from", source, "--wait", "0", *each[1:]] for source in sources for each in FROM[2:]]
+    return arguments(planted, [*commands, ["check", "--from", "json:-", "--wait", value]])
+
+
+class _Server(ThreadingHTTPServer):
+    """Answers as Secrets Manager, and as the KV engine of Vault."""
+
+    status = 200
+    answer = b""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, _Server)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(self.server.answer)))
+        self.end_headers()
+        self.wfile.write(self.server.answer)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+@cache
+def _server() -> _Server:
+    made = _Server(("127.0.0.1", 0), _Handler)
+    Thread(target=made.serve_forever, daemon=True).start()
+    return made
+
+
+def answered(
+    kind: str, shape: Callable[[bytes], bytes] = bytes, status: int = 200, has: Callable[..., Delivered] | None = None
+) -> Planted:
+    """Let the server answer with what a secret manager has, in some form, and plant the variables of a client."""
+    planted, fields = given(has or DELIVERED["good"])
+    login = text(43)
+    planted.secret.append(login)
+    address = f"http://127.0.0.1:{_server().server_port}"
+    if kind == "aws":
+        planted.environ |= {"AWS_ENDPOINT_URL": address, "AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": login}
+        planted.environ |= {"AWS_SECRET_ACCESS_KEY": login, "AWS_SESSION_TOKEN": login}
+        body: object = {"ARN": "arn", "SecretString": json.dumps(fields)}
+        if status != HTTPStatus.OK:
+            body = {"__type": planted.secret[0], "message": planted.secret[1]}
+    else:
+        planted.environ |= {"VAULT_ADDR": address, "VAULT_TOKEN": login}
+        body = {"data": {"data": fields, "metadata": {"version": 1}}}
+        if status != HTTPStatus.OK:
+            body = {"errors": planted.secret}
+    _server().status, _server().answer = status, shape(json.dumps(body).encode())
+    return read_from(planted, {"aws": "aws:robodj", "vault": "vault:secret/robodj"}[kind])
+
+
+ANSWERED: dict[str, Callable[[str], Planted]] = {
+    "good": answered,
+    "malformed": lambda kind: answered(kind, has=DELIVERED["malformed"]),
+    "numbers": lambda kind: answered(kind, has=lambda keys, value: keys | {V1: [value]}),
+    "cut": lambda kind: answered(kind, lambda body: body[:-9]),
+    "denied": lambda kind: answered(kind, status=403),
+    "unavailable": lambda kind: answered(kind, status=503),
+}
+
+
 SCENARIOS: dict[str, Scenario] = {
     "success": Scenario(good),
     "success-from-a-file": Scenario(in_key_file),
@@ -824,6 +996,27 @@ SCENARIOS: dict[str, Scenario] = {
     "scan-on-a-terminal": Scenario(of_scan(), "run_commands_on_a_terminal"),
     "scan-reported": Scenario(of_scan(), "report_scans"),
     "scan-reported-edited": Scenario(edited, "run_commands"),
+    **{
+        f"from-json-{name}": Scenario(partial(from_json, make), "run_commands_with_input")
+        for name, make in AS_JSON.items()
+    },
+    **{
+        f"from-directory-{name}": Scenario(partial(from_directory, make), "run_commands")
+        for name, make in DELIVERED.items()
+    },
+    "from-directory-of-bad-files": Scenario(from_bad_files, "run_commands"),
+    "from-directory-in-conflict": Scenario(in_conflict, "run_commands"),
+    "from-directory-named-by-a-key": Scenario(partial(from_directory, name="given-{}"), "run_commands"),
+    "from-directory-on-a-terminal": Scenario(
+        partial(from_directory, DELIVERED["malformed"]), "run_commands_on_a_terminal"
+    ),
+    "from-source-is-a-key": Scenario(source_is_a_key, "run_commands"),
+    **{
+        f"from-{kind}-{name}": Scenario(partial(plant, kind), "run_commands")
+        for kind, client in {"aws": "boto3", "vault": "hvac"}.items()
+        for name, plant in ANSWERED.items()
+        if find_spec(client)
+    },
 }
 UNDER_OTHER_NAMES = {"file-unsafe", "file-fallback", "setting", "revocation-list"}
 """Checks without a scenario of the same name."""

@@ -186,6 +186,6 @@ def test_every_check_has_a_scenario(cells: Cells) -> None:
     """Every check, and every rule of a scan, is in the suite."""
     everything = "".join(written(cells, scenario, each.action) for scenario, each in SCENARIOS.items())
     everything += "".join(written(cells, scenario, "write_everything") for scenario in SCENARIOS)
-    fired = set(re.findall(r"(?:ALERT|WARNING): (?:\S+: )?([a-z-]+):", everything))
+    fired = set(re.findall(r"(?:ALERT|WARNING): (?:\S+\.key: )?([a-z-]+): ", everything))
     fired |= set(re.findall(r"check=<Check\.[A-Z_]+: '([a-z-]+)'>", everything))
     assert fired == {str(each) for each in (*Check, *Rule)}
