@@ -119,12 +119,12 @@ class TestConflict:
             ([V1], f"{V1} in the environment differs", f"unset {V1} in the environment"),
             (
                 [V1, f"{V1}_EXPIRES_AT"],
-                f"{V1} and {V1}_EXPIRES_AT in the environment differ",
+                f"{V1} and 1 more in the environment differ",
                 f"unset {V1}, {V1}_EXPIRES_AT in the environment",
             ),
             (
                 [f"{V1}_NEXT", f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"],
-                f"{V1}_NEXT and {V1}_PREVIOUS and others in the environment differ",
+                f"{V1}_NEXT and 2 more in the environment differ",
                 f"unset {V1} and each variable that begins with it in the environment",
             ),
         ],

@@ -6,21 +6,25 @@ text. In the end nothing is found, every variable has the secret manager's value
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
+from argparse import Namespace
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
 
 import pytest
-from command_line import fingerprint_of
+from command_line import clock, fingerprint_of
 from conftest import NOW, V1, V2, good_keys, marker, posix_only, process_environment, put
 
 from robodj_secretguard import Report, RuntimeSecrets, check
 from robodj_secretguard.cli import main
+from robodj_secretguard.cli.delivery import judged_from
 from robodj_secretguard.generator import generate
 
 if TYPE_CHECKING:
@@ -40,6 +44,9 @@ FILE: Final = f"${DIRECTORY}/secret_v2.key"
 TYPO: Final = "ROBODJ_SECRET_EPHEMERAL"
 NOT_RANDOM: Final = "Zy" * 60
 MOST_WHAT, MOST_FIX = 140, 180
+STORED: Final = "json:-"
+"""The source of what a secret manager has. The lines must be short enough for `NAMED` too."""
+NAMED: Final = "vault:secret/robodj"
 
 
 class WithList(RuntimeSecrets, require_revocation_list=True):
@@ -79,6 +86,21 @@ class Service:
         self.environ |= {V2: self.manager[V2], **environ}
 
 
+@dataclass
+class Managed(Service):
+    """A service whose secret manager delivers `environ`, exactly as it is stored there, by `--from json:-`."""
+
+    outside: dict[str, str] = field(default_factory=dict)
+    """The variables of the environment."""
+
+    def report(self) -> Report:
+        stored = {name: value for name, value in self.environ.items() if name != DIRECTORY}
+        given = Namespace(sources=[STORED], wait=0, config_dir=str(self.config), require_env_only=False)
+        path = put(self.root / "stored.json", json.dumps(stored))
+        with path.open() as stdin, patch("sys.stdin", stdin), process_environment(self.outside), clock(self.now):
+            return judged_from(given, self.model)
+
+
 class Operator:
     """A person who does exactly what a fix says."""
 
@@ -89,6 +111,7 @@ class Operator:
     def do(self, fix: str) -> None:
         """Do every instruction of a fix, in order."""
         rest = re.sub(r" \([^()]*(?:\([^()]*\))?[^()]*\)", "", fix)  # explanations are in parentheses
+        rest = re.sub(rf"in {STORED}, | from {STORED}", "", rest)  # where `environ` comes from
         while rest:
             for pattern, action in INSTRUCTIONS.items():
                 if found := re.match(rf"(?:{pattern})(?:, then |; then |; |, and | and |, |\Z)", rest):
@@ -113,6 +136,14 @@ class Operator:
 
     def set_from_file(self, name: str) -> None:
         self.environ[name] = self.path(self.environ.pop(f"{name}_FILE")).read_text().strip()
+
+    def unset_outside(self, names: str) -> None:
+        """Unset variables of the environment, where a secret manager delivers `environ`."""
+        assert isinstance(self.service, Managed)
+        named, beginning = names.split(", "), names.partition(" and each variable that begins with it")[0]
+        for name in [*self.service.outside]:
+            if name in named or (beginning != names and name.startswith(beginning)):
+                del self.service.outside[name]
 
     def the_variable(self, name: str) -> str:
         """Return the variable. If the fix does not name it, search for the unknown name."""
@@ -143,6 +174,15 @@ class Operator:
             self.set_current(name)
         else:
             self.unset_slot(name, *names)
+
+    def set_slot_there(self, name: str, deadline: str | None) -> None:
+        self.set_slot(name, UNTIL if deadline else None)
+
+    def delete_there(self, name: str, deadline: str | None) -> None:
+        self.unset_slot(name, UNTIL if deadline else None)
+
+    def unset_deadline_there(self, name: str) -> None:
+        self.unset_alone(name, PREVIOUS)
 
     def after_rotation(self, name: str, days: str) -> None:
         (policy,) = (each for each in POLICIES.values() if name in each.variables)
@@ -288,9 +328,17 @@ class Operator:
 
 
 INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
+    r"unset (\w+(?:, \w+)*|\w+ and each variable that begins with it) in the environment": Operator.unset_outside,
+    r"set (\w+) to (?:its right value|the current value of the key)": Operator.set_current,
+    r"set (\w+) to the right (?:next|previous) key; if there is none, delete it( and its deadline)?": (
+        Operator.set_slot_there
+    ),
+    r"set each to its own value; if they were always equal, rotate each": Operator.compare_each,
+    r"delete (ROBODJ_\w+); only if the previous key must still verify, restore it": Operator.unset_deadline_there,
+    r"delete (ROBODJ_\w+)( and its deadline)?(?:: \w+ has the key already)?": Operator.delete_there,
     r"set (\w+) to the secret manager's value; if it is the same, run \S+ rotate plan (\S+) .*": Operator.set_or_rotate,
     r"set (\w+) to its current value from the secret manager(?:, whole and unchanged)?": Operator.set_current,
-    r"set (\w+) and (\w+), each to its own value from the secret manager": Operator.set_both,
+    r"set (\w+) and (\w+), each to its own value(?: from the secret manager)?": Operator.set_both,
     r"set (\w+) without the (newline|blank|quotes)": Operator.set_without,
     r"unset \w+_FILE, and set (\w+) to the content of the file that it named": Operator.set_from_file,
     r"set (\w+) to the time of the last rotation plus (\d+) days, like \S+": Operator.after_last_rotation,
@@ -334,7 +382,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"correct (lines? [\d, ]+) by the same entry in version control; keep the (\w+), and an instant as @\S+": (
         Operator.restore_lines
     ),
-    r"correct (\w+ [\d, ]+) by the same entry in the secret manager; keep the (\w+), and an instant as @\S+": (
+    r"correct (entries [\d, ]+) by the same entry in [\w ]+; keep the (\w+), and an instant as @\S+": (
         Operator.restore_entries
     ),
     r"correct the path in \w+; if it is right, restore the directory from .*": Operator.correct_directory,
@@ -1002,11 +1050,148 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
 }
 
 
+def outside(*names: str) -> Callable[[Service], Any]:
+    """Return a fault: the environment has another value for variables that the secret manager delivers."""
+
+    def change(service: Service) -> None:
+        assert isinstance(service, Managed)
+        rotated()(service)
+        service.outside |= dict.fromkeys(names, "other")
+
+    return change
+
+
+WITHIN: Final = f"in {STORED}, "
+RIGHT: Final = f"{WITHIN}set {V2} to its right value (an earlier version may have it)"
+OWN: Final = f"{WITHIN}set each to its own value (see an earlier version); if they were always equal, rotate each"
+WRITE: Final = "in this format: 2027-01-31T09:00:00Z (Z is UTC)"
+RIGHT_PREVIOUS: Final = (
+    f"{WITHIN}set {PREVIOUS} to the right previous key; if there is none, delete it and its deadline"
+)
+# By the name of a fault above: the fix where a secret manager delivers that value. The first line is the same.
+IN_MANAGER: Final = {
+    "a template": RIGHT,
+    "encoded text": RIGHT,
+    "newline": f"{WITHIN}set {V2} without the newline (printf %s writes none; echo does)",
+    "blank": f"{WITHIN}set {V2} without the blank",
+    "quotes": f"{WITHIN}set {V2} without the quotes (docker --env-file keeps them)",
+    "padding": RIGHT,
+    "truncated": RIGHT,
+    "very short": RIGHT,
+    "several defects": RIGHT,
+    "swapped": f"{WITHIN}set {V2} and {V1}, each to its own value (see an earlier version)",
+    "not random": PLAN,
+    "not random in the secret manager either": PLAN,
+    "shared": OWN,
+    "shared in the secret manager too": OWN,
+    "expired": f"{PLAN} (a later date alone does not rotate the key)",
+    "expires soon": f"before then, {PLAN}",
+    "expires too late": f"{WITHIN}set {E2} to the time of the last rotation plus 30 days, like 2027-01-31T09:00:00Z",
+    "marker without a timezone": f"{WITHIN}write the expiry time into {E2} {WRITE}",
+    "marker without a time": f"{WITHIN}write the expiry time into {E2} {WRITE}",
+    "marker in seconds": f"{WITHIN}write the expiry time into {E2} {WRITE}",
+    "clock": "set the clock of this machine, then start again",
+    "revoked": PLAN,
+    "revoked, without a new key": PLAN,
+    "two names for the list": f"{WITHIN}add its fingerprints to {REVOKED}, then delete {REVOKED}X",
+    "typo of a marker": f"{WITHIN}rename {V2}_EXPIRY to {E2}",
+    "typo of a marker that may hold a key": f"{WITHIN}rename that variable to {E2}",
+    "typo of a marker that is set": f"{WITHIN}set {E2} to the earlier of both, then delete {V2}_EXPIRES",
+    "typo of a key that is set": f"{WITHIN}delete {V2}S; {V2} is set",
+    "file of a variable that is set": f"{WITHIN}delete {V2}_FILE; {V2} is set",
+    "next is a template": f"{WITHIN}set {NEXT} to the right next key; if there is none, delete it",
+    "previous is a template, also in the secret manager": RIGHT_PREVIOUS,
+    "next with a newline": f"{WITHIN}set {NEXT} without the newline (printf %s writes none; echo does)",
+    "previous truncated": RIGHT_PREVIOUS,
+    "previous not random": RIGHT_PREVIOUS,
+    "next is revoked": f"delete {NEXT} from {STORED}",
+    "previous is revoked": f"delete {PREVIOUS} and its deadline from {STORED}",
+    "previous without a deadline": f"{WITHIN}{AFTER}",
+    "deadline without a timezone": f"{WITHIN}write the deadline into {UNTIL} {WRITE}",
+    "deadline in seconds": f"{WITHIN}write the deadline into {UNTIL} {WRITE}",
+    "deadline too far ahead": f"{WITHIN}{AFTER}",
+    "deadline later than on the list": f"{WITHIN}set {UNTIL}=2026-12-03T12:00:00Z",
+    "deadline under another name": f"{WITHIN}rename {PREVIOUS}_EXPIRES_AT to {UNTIL}",
+    "no deadline, and a misspelled one": "first do what the near-miss alert says, then start again",
+    "deadline alone": f"{WITHIN}delete {UNTIL}; only if the previous key must still verify, restore it",
+    "previous was not delivered": f"{WITHIN}delete {UNTIL}; only if the previous key must still verify, restore it",
+    "deadline passed": (
+        f"delete {PREVIOUS} and its deadline from {STORED}, after re-encrypting data that needs this key"
+    ),
+    "next is current": f"delete {NEXT} from {STORED}: {V2} has the key already",
+    "previous is current": RIGHT_PREVIOUS,
+    "next is another secret": OWN,
+    "next looks like another secret": (
+        f"{WITHIN}set {NEXT} and {V1}_NEXT, each to its own value (see an earlier version)"
+    ),
+    "typo of next": f"{WITHIN}rename {V2}_NEXTT to {NEXT}",
+    "words of previous in another order": f"{WITHIN}rename ROBODJ_PREVIOUS_SECRET_V2_KEY to {PREVIOUS}",
+    "another name of previous": f"{WITHIN}rename {V2}_OLD to {PREVIOUS}",
+    "previous is not set, and a misspelled one": "first do what the near-miss warning says, then start again",
+}
+MANAGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
+    **{fault: (*(VARIABLES | SLOTS)[fault][:2], fix) for fault, fix in IN_MANAGER.items()},
+    "unset": (
+        sets(**{V2: None}),
+        f"{K2}missing: {STORED} has no {V2}",
+        f"{WITHIN}set {V2} to the current value of the key",
+    ),
+    "the marker alone": (
+        sets(**{V2: ""}),
+        f"{K2}missing: {STORED} has no {V2}",
+        f"{WITHIN}set {V2} to the current value of the key",
+    ),
+    "typo of a key": (
+        VARIABLES["typo of a key"][0],
+        f"{K2}missing: {STORED} has no {V2}",
+        "first do what the near-miss warning says, then start again",
+    ),
+    "entries of the variable": (
+        entries,
+        f"ALERT: revocation-list: entries 2, 3 of {REVOKED} in {STORED} are not fingerprints",
+        f"correct entries 2, 3 by the same entry in version control; {KEEP_IT}",
+    ),
+    "another key in the environment": (
+        outside(V2),
+        f"{K2}source: {V2} in the environment differs from {STORED}",
+        f"unset {V2} in the environment",
+    ),
+    "another marker and deadline in the environment": (
+        outside(E2, UNTIL),
+        f"{K2}source: {E2} and 1 more in the environment differ from {STORED}",
+        f"unset {E2}, {UNTIL} in the environment",
+    ),
+    "several variables in the environment": (
+        outside(V2, E2, NEXT, PREVIOUS, UNTIL),
+        f"{K2}source: {V2} and 4 more in the environment differ from {STORED}",
+        f"unset {V2} and each variable that begins with it in the environment",
+    ),
+}
+
+
 def fingerprints(service: Service) -> set[str]:
     """Return every fingerprint that some variable or file has."""
     files = [each for each in service.root.rglob("*") if each.is_file()]
     texts = [*service.environ.values(), *(each.read_bytes().decode("latin-1") for each in files)]
     return {each for text in texts for each in re.findall("sgfp1:[0-9a-f]{32}", text)}
+
+
+def assert_fixed(service: Service, make: Callable[[Service], Any], what: str, fix: str) -> None:
+    """Assert that a fault has two lines, within the limits, and that its fix restores the right values."""
+    make(service)
+    before, listed = {service.manager[name] for name in POLICIES}, fingerprints(service)
+    lines = [each.lines for each in service.report().findings]
+    shown = [(re.sub("sgfp1:[0-9a-f]{32} ", "FINGERPRINT ", one), two) for one, two in lines]
+    assert (what, f"  fix: {fix}. Owner: Security Operations") in shown
+    assert max(len(one.replace(STORED, NAMED)) for one, _ in lines) <= MOST_WHAT
+    assert max(len(two.replace(STORED, NAMED)) for _, two in lines) <= MOST_FIX
+    for _ in range(2):  # an alert may hide another until the next run
+        for finding in service.report().findings:
+            Operator(service, finding).do(finding.remedy)
+    assert [each.lines for each in service.report().findings if each.check != "file-fallback"] == []
+    assert {name: service.environ.get(name, value) for name, value in service.manager.items()} == service.manager
+    assert before <= {*service.manager.values(), *service.kept}
+    assert listed <= fingerprints(service)
 
 
 @posix_only
@@ -1016,23 +1201,14 @@ class TestLiteralOperator:
     @pytest.mark.parametrize("fault", VARIABLES | SLOTS | FILES)
     def test_each_fault(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
         """A fault has the expected two lines, within the limits. Its fix restores the right values and loses no key."""
-        service = Service(tmp_path)
         monkeypatch.chdir(tmp_path)
-        make, what, fix = (VARIABLES | SLOTS | FILES)[fault]
-        make(service)
-        before, listed = {service.manager[name] for name in POLICIES}, fingerprints(service)
-        lines = [each.lines for each in service.report().findings]
-        shown = [(re.sub("sgfp1:[0-9a-f]{32} ", "FINGERPRINT ", one), two) for one, two in lines]
-        assert (what, f"  fix: {fix}. Owner: Security Operations") in shown
-        assert max(len(one) for one, _ in lines) <= MOST_WHAT
-        assert max(len(two) for _, two in lines) <= MOST_FIX
-        for _ in range(2):  # an alert may hide another until the next run
-            for finding in service.report().findings:
-                Operator(service, finding).do(finding.remedy)
-        assert [each.lines for each in service.report().findings if each.check != "file-fallback"] == []
-        assert {name: service.environ.get(name, value) for name, value in service.manager.items()} == service.manager
-        assert before <= {*service.manager.values(), *service.kept}
-        assert listed <= fingerprints(service)
+        assert_fixed(Service(tmp_path), *(VARIABLES | SLOTS | FILES)[fault])
+
+    @pytest.mark.parametrize("fault", MANAGED)
+    def test_each_fault_in_a_manager(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+        """The same holds for a value that a secret manager delivers. The fix says where to change it."""
+        monkeypatch.chdir(tmp_path)
+        assert_fixed(Managed(tmp_path), *MANAGED[fault])
 
     @pytest.mark.parametrize("fault", FILES)
     def test_each_length(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:

@@ -163,7 +163,7 @@ def _set_value(reading: Reading) -> str:
         return set_current(reading.policy, reading.manager)
     if reading.manager:
         right = f"in {reading.manager}, set {reading.variable} to the right {reading.slot} key"
-        return f"{right}; if there is none, delete it there"
+        return f"{right}; if there is none, delete it{_DEADLINE * (reading.slot == 'previous')}"
     until = f" and {reading.policy.slot_variables[2]}" if reading.slot == "previous" else ""
     from_manager = f"set {reading.variable} to the secret manager's {reading.slot} key"
     return f"{from_manager}; if there is none, unset it{until}"
@@ -172,8 +172,13 @@ def _set_value(reading: Reading) -> str:
 def _unset(reading: Reading) -> str:
     """Return the fix that removes a next or a previous key."""
     _, previous, until = reading.policy.slot_variables
-    names = f"{previous} and {until}" if reading.slot == "previous" else reading.variable
-    return f"delete {names} from {reading.manager}" if reading.manager else f"unset {names}"
+    if reading.manager:
+        return f"delete {reading.variable}{_DEADLINE * (reading.slot == 'previous')} from {reading.manager}"
+    return f"unset {previous} and {until}" if reading.slot == "previous" else f"unset {reading.variable}"
+
+
+_DEADLINE: Final = " and its deadline"
+"""Short, as the name of a secret manager takes room."""
 
 
 def _within(manager: str) -> str:
@@ -221,9 +226,8 @@ def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Pr
         what = f"{where} looks like {other.name} ({generator.characters} characters); are the two swapped?"
         end = reading.variable.removeprefix(policy.variable)
         theirs = other.variable + end if other.overlap else other.variable
-        fix = f"set {reading.variable} and {theirs}, each to its own value from the secret manager"
-        if reading.manager:
-            fix = f"in {reading.manager}, exchange the values of {reading.variable} and {theirs}"
+        origin = "(see an earlier version)" if reading.manager else "from the secret manager"
+        fix = f"{_within(reading.manager)}set {reading.variable} and {theirs}, each to its own value {origin}"
         return Problem(what, fix)
     fix = _set_value(reading)
     if reading.slot == "current" and not reading.manager:
@@ -251,9 +255,8 @@ def _weak(reading: Reading) -> Problems:
         return
     if why := weakness(reading.value.get_secret_value()):
         policy, what = reading.policy, f"{reading.used.location} is clearly not random: it has {why}"
-        fix = f"set {policy.variable} to the secret manager's value; if it is the same, {_rotate(policy)}"
-        if reading.manager:
-            fix = _rotate(policy)
+        other = "" if reading.manager else f"set {policy.variable} to the secret manager's value; if it is the same, "
+        fix = f"{other}{_rotate(policy)}"
         yield Problem(what, fix if reading.slot == "current" else _set_value(reading))
 
 
@@ -261,9 +264,8 @@ def _revoked(reading: Reading) -> Problems:
     policy, begin = reading.policy, _revoked_from(reading)
     if begin is not None and begin <= reading.setup.now and reading.key:
         which = "the key" if reading.slot == "current" else reading.variable
-        fix = f"set {policy.variable} to the secret manager's new key; if there is none, {_rotate(policy)}"
-        if reading.manager:
-            fix = _rotate(policy)
+        new = "" if reading.manager else f"set {policy.variable} to the secret manager's new key; if there is none, "
+        fix = f"{new}{_rotate(policy)}"
         what = f"{which} is revoked: {fingerprint(reading.key)} is on the revocation list"
         yield Problem(what, fix if reading.slot == "current" else _unset(reading))
 
@@ -295,9 +297,13 @@ def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, lis
             replace = "rotate each"
             if any(each.policy.is_opaque for each in concerned):
                 replace = "; ".join(_rotate(each.policy) for each in concerned)
+            is_within = bool(reading.manager) and all(each.manager == reading.manager for each in shared)
             fix = (
-                "compare them with the secret manager, and set each to its own value; if the manager has equal values,"
+                f"in {reading.manager}, set each to its own value (see an earlier version); if they were always equal,"
                 f" {replace}"
+                if is_within
+                else "compare them with the secret manager, and set each to its own value; if the manager has equal"
+                f" values, {replace}"
             )
             yield reading, Problem(what, fix), [each.policy.name for each in shared]
         earlier.append((reading, key))
@@ -387,8 +393,8 @@ def _previous_until(reading: Reading) -> Problems:
     fix = f"{there}set {until} to the time of the rotation plus {limit}, like 2027-01-31T09:00:00Z"
     misspelled = [miss.meant.name for miss in reading.setup.near_misses]
     if not reading.found:
-        alone = f"{there}{'delete' if there else 'unset'} {until}"
-        alone += f"; only if the previous key must still verify, set {previous} to it"
+        delete, again = ("delete", "restore it") if there else ("unset", f"set {previous} to it")
+        alone = f"{there}{delete} {until}; only if the previous key must still verify, {again}"
         if previous in misspelled:
             alone = "first do what the near-miss warning says, then start again"
         yield Problem(f"{until} is set, but {previous} is not", alone, severity=Severity.WARNING)
@@ -511,7 +517,7 @@ def _fix_of_name(miss: NearMiss) -> str:
     else:
         fix = f"rename {name} to {meant}"
     if miss.manager:
-        return f"in {miss.manager}: {fix}"
+        return f"in {miss.manager}, {fix.replace('unset', 'delete')}"
     return fix if miss.name else f'{fix} (list names: python -c "import os; print(*os.environ)")'
 
 

@@ -132,10 +132,10 @@ def _conflicts(managers: Sequence[Manager], policies: Iterable[SecretPolicy]) ->
         found = {name: value for name in policy.variables if manager and (value := environment.get(name))}
         names = [name for name, value in found.items() if manager and value != manager.get(name)]
         if manager and names:
-            what = f"{' and '.join(names[:_MOST_NAMES])}{' and others' * (len(names) > _MOST_NAMES)} in the environment"
-            verb = "differs" if len(names) == 1 else "differ"
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            what = f"{names[0]}{more} in the environment differ{'' if more else 's'} from {manager.name}"
             fix = f"unset {', '.join(names)} in the environment"
             if len(names) > _MOST_NAMES:
                 fix = f"unset {policy.variable} and each variable that begins with it in the environment"
-            problem = Problem(f"{what} {verb} from {manager.name}", fix, "environment")
+            problem = Problem(what, fix, "environment")
             yield finding(policies, Check.SOURCE, problem, policy)
