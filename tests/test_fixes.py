@@ -1149,7 +1149,7 @@ MANAGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "entries of the variable": (
         entries,
         f"ALERT: revocation-list: entries 2, 3 of {REVOKED} in {STORED} are not fingerprints",
-        f"correct entries 2, 3 by the same entry in version control; {KEEP_IT}",
+        f"correct entries 2, 3 by the same entry in an earlier version; {KEEP_IT}",
     ),
     "another key in the environment": (
         outside(V2),

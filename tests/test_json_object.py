@@ -31,6 +31,7 @@ class TestMembers:
             (b"Error: not found", NO_OBJECT),
             (b'{"A": x}', NO_OBJECT),
             (b'{"A": "x"} {"A": "y"}', NO_OBJECT),
+            (b'{"A": "x"} and more', NO_OBJECT),
             (b'{"A": "\xff"}', NO_OBJECT),
             (b"[" * 100_000, NO_OBJECT),
             (b'{"A": ' * 100_000, NO_OBJECT),

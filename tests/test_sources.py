@@ -380,6 +380,9 @@ class TestReading:
         reading = first(environ, managers=[managed("a", {f"{V1}_NEXT": "m"})])
         assert (reading.used, reading.value, reading.marker, reading.manager) == (NOTHING, None, None, "a")
         assert [(each.slot, each.value, each.manager) for each in reading.slots] == [("next", SealedStr("m"), "a")]
+        environ_of_next = {f"{V1}_NEXT": "m"}
+        reading = first({}, managers=[managed("a", {}), managed("b", environ_of_next), managed("c", {V1: "x"})])
+        assert reading.manager == "b"
         reading = first({}, managers=[managed("a", environ)])
         assert reading.expires_at == datetime(2027, 1, 15, tzinfo=UTC)
         assert [(each.slot, each.used.source) for each in reading.slots] == [("next", "a"), ("previous", "a")]

@@ -148,6 +148,8 @@ def _missing(reading: Reading) -> Problems:
     what, fix = "".join([offer.absent for offer in reading.offers]), set_current(policy)
     if managers := [offer.manager for offer in reading.offers if offer.manager]:
         what = f"{' and '.join(managers)} {'has' if len(managers) == 1 else 'have'} no {policy.variable}"
+        if managers[1:] and any(offer.variables for offer in reading.offers):
+            what = f"{reading.manager} has other variables of {policy.name}, but no {policy.variable}"
         fix = f"in {reading.manager}, set {policy.variable} to the current value of the key"
     elif setup.directory_fault and not setup.files_off:
         what = f"{reading.offers[0].absent}, and the config directory cannot be used"
@@ -588,7 +590,7 @@ def _revocation_list(setup: Setup) -> Problems:
         yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", source)
     for place, entries in setup.added:
         is_managed = place != REVOKED_FINGERPRINTS
-        origin, kinds = ("version control" if is_managed else "the secret manager"), ("entry", "entries")
+        origin, kinds = ("an earlier version" if is_managed else "the secret manager"), ("entry", "entries")
         yield from _invalid(kinds, invalid_entries(entries), place, origin, "environment")
 
 

@@ -362,7 +362,8 @@ class Reading(Frozen):
     @property
     def manager(self) -> str:
         """The secret manager that delivers the key, or should deliver it; empty for none."""
-        return (self.offers[0] if self.used is NOTHING else self.used).manager
+        owner = next((offer for offer in self.offers if offer.variables), self.offers[0])
+        return (owner if self.used is NOTHING else self.used).manager
 
     @property
     def is_past(self) -> bool:

@@ -14,9 +14,10 @@ from robodj_secretguard.cli.output import fail
 from robodj_secretguard.emit import write_line
 from robodj_secretguard.guard import examine
 from robodj_secretguard.managers.manager import first_with
+from robodj_secretguard.models import setup_of
 from robodj_secretguard.report import Report, finding, with_findings
 from robodj_secretguard.sealed import contain
-from robodj_secretguard.sources import REVOKED_FINGERPRINTS, Environment
+from robodj_secretguard.sources import REVOKED_FINGERPRINTS, Environment, are_files_off
 from robodj_secretguard.texts import PROGRAM, ascii_text, could_hold_key
 
 if TYPE_CHECKING:
@@ -44,14 +45,14 @@ def judged_from(arguments: argparse.Namespace, model: type[SecretSettings]) -> R
     A source that fails is the only finding of the report.
     """
     policies = tuple(model.secret_policies.values())
-    managers = _opened(arguments.sources, policies)
+    arguments.managers = managers = _opened(arguments.sources, policies)
     names = [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS]
     deadline = time.monotonic() + arguments.wait
     for manager in managers:
         failure = manager.load(names, deadline, _say)
         if failure is not None:
-            return _failed(arguments, policies, manager, failure)
-    arguments.managers = managers
+            off = arguments.require_env_only or are_files_off(Environment(), setup_of(model))
+            return _failed(policies, manager, failure, require_env_only=off)
     report, _ = examine(
         model,
         environment=Environment(),
@@ -115,13 +116,11 @@ def _say(what: str) -> None:
     write_line(sys.stderr, f"{PROGRAM}: {what}")
 
 
-def _failed(
-    arguments: argparse.Namespace, policies: Sequence[SecretPolicy], manager: Manager, failure: Failure
-) -> Report:
+def _failed(policies: Sequence[SecretPolicy], manager: Manager, failure: Failure, *, require_env_only: bool) -> Report:
     """Return a report with one alert: a source failed, and nothing was checked."""
     check = Check.UNAVAILABLE if failure.is_temporary else Check.SOURCE
     problem = Problem(f"{manager.name} {failure.what}", failure.fix, manager.name)
-    return Report(datetime.now(UTC), arguments.require_env_only, None, (), (finding(policies, check, problem),))
+    return Report(datetime.now(UTC), require_env_only, None, (), (finding(policies, check, problem),))
 
 
 def _conflicts(managers: Sequence[Manager], policies: Iterable[SecretPolicy]) -> Iterator[Finding]:

@@ -72,7 +72,7 @@ class Directory(Manager):
             for file in filter(found.__contains__, dict.fromkeys((name, self._aliases.get(name, name)))):
                 text = read_text_file(os.path.join(directory, file), most=MAX_BYTES)
                 if why := text.unsafe:
-                    fix = _FIXES.get(why[0], _OTHERS if text.exposed else _LINE)
+                    fix = _FIXES.get(why[0], _LINE if text.unreadable else _OTHERS)
                     return Failure(f"has {file}, which {why[0]}", fix.format(file), is_temporary=why == (CHANGED,))
                 value = "\n".join([line.get_secret_value() for line in text.lines])
                 if found.get(name) and found[name] != value:

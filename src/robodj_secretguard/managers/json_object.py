@@ -23,6 +23,8 @@ class JsonObject(Manager):
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
         """Return the members."""
+        if sys.stdin is None or sys.stdin.isatty():  # a terminal would show a typed key
+            return Failure("cannot be read: stdin is no pipe", "pipe one JSON object into this command")
         return members(read_most(sys.stdin.fileno(), MAX_BYTES + 1), _CLIENT)
 
 
@@ -38,7 +40,8 @@ def members(text: bytes | str, fix: str) -> Mapping[str, object] | Failure:
         return Failure("has a member twice", fix)
     except json.JSONDecodeError as error:
         document = error.doc.strip()
-        is_cut = document.startswith("{") and (not document.endswith("}") or error.pos >= len(error.doc.rstrip()))
+        is_cut = document.startswith("{") and error.msg != "Extra data"
+        is_cut = is_cut and (not document.endswith("}") or error.pos >= len(error.doc.rstrip()))
         return Failure("is cut off", fix, is_temporary=True) if is_cut else Failure("is not a JSON object", fix)
     except (ValueError, RecursionError):  # not UTF-8, or nested too deeply
         return Failure("is not a JSON object", fix)

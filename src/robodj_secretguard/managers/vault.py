@@ -11,6 +11,7 @@ from hvac import exceptions
 
 from robodj_secretguard.managers.manager import Failure, Manager
 from robodj_secretguard.managers.network import failure_of, is_insecure
+from robodj_secretguard.textfile import read_text_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -89,6 +90,8 @@ class Vault(Manager):
             answer: Any = client.secrets.kv.v2.read_secret_version(
                 self._path, mount_point=self._mount, raise_on_deleted_version=True
             )
+            if isinstance(answer, requests.Response) and "json" not in answer.headers.get("Content-Type", ""):
+                return Failure("did not come from a server of Vault or OpenBao", _ADDRESS)
             fields = answer["data"]["data"]
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             if _is_about_token(error):
@@ -121,12 +124,9 @@ def _setting(name: str) -> str:
 
 
 def _content(path: str) -> str:
-    """Return the content of a small file without blanks around it; empty where it cannot be read."""
-    try:
-        with open(os.path.expanduser(path), encoding="utf-8") as file:
-            return file.read(1 << 16).strip()
-    except (OSError, ValueError):
-        return ""
+    """Return the line of a file; empty where it cannot be read or has several."""
+    lines = read_text_file(os.path.expanduser(path), most=1 << 16).lines
+    return lines[0].get_secret_value() if len(lines) == 1 else ""
 
 
 def _logged_in(client: hvac.Client) -> Failure | None:
