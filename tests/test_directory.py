@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import V1, V2, posix_only, put, root_only
+from processes import fork
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.managers.directory import Directory
@@ -119,7 +120,7 @@ class TestFiles:
     def test_a_directory_of_another_user(self, tmp_path: Path) -> None:
         """A directory that this user may not enter is a failure."""
         tmp_path.chmod(0o700)
-        process = os.fork()
+        process = fork()
         if not process:
             os.seteuid(65534)
             os._exit(
