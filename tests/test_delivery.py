@@ -171,6 +171,14 @@ class TestFailure:
         last = f"1 alert (exit status {status}). Details: robodj-secretguard explain {check}\n"
         assert ran.err == f"ALERT: robodj-secretguard did not start the command: {last}"
 
+    def test_no_stdin(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A service manager may start a command without stdin."""
+        monkeypatch.setattr(sys, "stdin", None)
+        ran = machine.call("check", "--from", "json:-")
+        assert ran.status == EXIT_ALERTS
+        fix = "pipe one JSON object into this command"
+        assert ran.out.startswith(f"ALERT: source: json:- cannot be read: stdin is no pipe\n  fix: {fix}. Owner: ")
+
     def test_the_other_commands(self, machine: Machine) -> None:
         """`check` and `status` have that status too."""
         for command in ("check", "status"):

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from conftest import V1, V2, posix_only, put, root_only
 from processes import fork
 
 from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.managers import directory as module
 from robodj_secretguard.managers.directory import Directory
 from robodj_secretguard.managers.manager import MAX_BYTES, Failure
 
@@ -22,18 +24,16 @@ if TYPE_CHECKING:
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 NAMES = [name for policy in POLICIES for name in policy.variables]
-LONG_AGO = 1_700_000_000
-
-
-def settle(path: Path) -> None:
-    """Give a directory and its files an old time."""
-    for each in (*path.iterdir(), path):
-        os.utime(each, (LONG_AGO, LONG_AGO))
 
 
 def fetched(path: Path | str, seconds: float = 5) -> Mapping[str, Any] | Failure:
     """Return what a directory delivers."""
     return Directory("directory:x", str(path), POLICIES).fetch(NAMES, seconds)
+
+
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLED_SECONDS", 0.0)
 
 
 class TestFiles:
@@ -46,7 +46,6 @@ class TestFiles:
         put(tmp_path / f"{V2}_NEXT", "\ufeff# comment\r\n c \r\n")
         put(tmp_path / "other", "d")
         put(tmp_path / f"{V2}_PREVIOUS", "e\nf\n")
-        settle(tmp_path)
         found = fetched(tmp_path)
         assert isinstance(found, dict)
         assert {name: value for name, value in found.items() if value} == {
@@ -61,9 +60,7 @@ class TestFiles:
     def test_a_broken_link(self, tmp_path: Path) -> None:
         """A broken link is no file. Others are read."""
         put(tmp_path / V1, "a")
-        settle(tmp_path)
         (tmp_path / "other").symlink_to("nowhere")
-        os.utime(tmp_path, (LONG_AGO, LONG_AGO))
         found = fetched(tmp_path, 0.05)
         assert isinstance(found, dict)
         assert found[V1] == "a"
@@ -72,12 +69,10 @@ class TestFiles:
         """A variable and its secret may both have a file, with the same value."""
         put(tmp_path / V1, "a")
         put(tmp_path / "secret.key", "a\n")
-        settle(tmp_path)
         found = fetched(tmp_path)
         assert isinstance(found, dict)
         assert found[V1] == "a"
         put(tmp_path / "secret.key", "b")
-        settle(tmp_path)
         what = f"has {V1} and secret.key with different values"
         assert fetched(tmp_path) == Failure(what, "delete the file with the wrong one")
 
@@ -91,17 +86,14 @@ class TestFiles:
     def test_a_file_that_cannot_be_used(self, tmp_path: Path, content: bytes, why: str, fix: str) -> None:
         """A file that is not a text of one key is a failure, which names the fault."""
         put(tmp_path / V1, content)
-        settle(tmp_path)
         assert fetched(tmp_path) == Failure(f"has {V1}, which {why}", fix)
 
     @posix_only
     def test_a_file_of_others(self, tmp_path: Path) -> None:
         """A file that others can write is not used. One that others can read is: Docker's have the mode 444."""
         put(tmp_path / V1, "a", 0o444)
-        settle(tmp_path)
         assert isinstance(fetched(tmp_path), dict)
         put(tmp_path / V1, "a", 0o666)
-        settle(tmp_path)
         fix = f"mount the directory read-only, or run chmod o-w on it and on {V1}"
         assert fetched(tmp_path) == Failure(f"has {V1}, which can be written by others", fix)
 
@@ -187,11 +179,8 @@ class TestVersions:
 
     @pytest.mark.parametrize("reads", [20, pytest.param(1000, marks=pytest.mark.full)])
     @pytest.mark.parametrize("swap", [kubernetes, linked, renamed])
-    def test_no_mixture(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swap: Callable[[Path, str], None], reads: int
-    ) -> None:
+    def test_no_mixture(self, tmp_path: Path, swap: Callable[[Path, str], None], reads: int) -> None:
         """While the directory is replaced as a whole, each read has one version."""
-        monkeypatch.setattr("robodj_secretguard.managers.directory.SETTLED_SECONDS", 0.0)
         path = tmp_path / "secrets"
         if swap is kubernetes:
             path.mkdir()
@@ -207,15 +196,16 @@ class TestVersions:
         assert [each for each in versions if not isinstance(each, set) or len(each) != 1] == []
         assert swapper.swaps > 1
 
-    def test_files_that_are_written_one_after_the_other(self, tmp_path: Path) -> None:
-        """While files are still written, there is no answer, so that they are all of one version."""
+    def test_files_that_are_written_one_after_the_other(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """While files are still written, there is no answer, so that they are all of one version. A copy may be old."""
+        monkeypatch.setattr(module, "SETTLED_SECONDS", 0.5)
         write_version(tmp_path / "secrets", "old")
-        settle(tmp_path / "secrets")
         written = threading.Event()
 
         def write() -> None:
             for name in NAMES:
-                put(tmp_path / "new", "new").replace(tmp_path / "secrets" / name)
+                os.utime(put(tmp_path / "new", "new"), (0, 0))
+                (tmp_path / "new").replace(tmp_path / "secrets" / name)
                 written.set()
                 time.sleep(0.05)
 
@@ -227,9 +217,21 @@ class TestVersions:
         assert isinstance(found, dict)
         assert {found[name] for name in NAMES} == {"new"}
 
-    def test_a_directory_that_does_not_stay_the_same(self, tmp_path: Path) -> None:
-        """A directory that changes all the time is a temporary failure."""
-        put(tmp_path / V1)
-        os.utime(tmp_path / V1)
+    def test_a_read_only_mount(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody writes to a read-only mount, so credentials of systemd are read at once."""
+        put(tmp_path / V1, "new")
+        monkeypatch.setattr(module, "SETTLED_SECONDS", 9.0)
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+        found = fetched(tmp_path, 0.5)
+        assert isinstance(found, dict)
+        assert found[V1] == "new"
+
+    @pytest.mark.parametrize("ahead", [0, 3600])
+    def test_a_directory_that_does_not_stay_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
+    ) -> None:
+        """A directory that changes all the time is a temporary failure. A file may have a time in the future."""
+        monkeypatch.setattr(module, "SETTLED_SECONDS", 0.2)
+        os.utime(put(tmp_path / V1), (0, time.time() + ahead))
         fix = "stop what changes its files, then start again"
         assert fetched(tmp_path, 0.05) == Failure("does not stay the same", fix, is_temporary=True)

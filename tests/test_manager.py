@@ -119,11 +119,16 @@ class TestAnswer:
         assert [manager.get(name) for name in "ABC"] == [SealedStr("x"), None, None]
         assert sorted(manager.names()) == ["A", "B", "C"]
 
-    @pytest.mark.parametrize("value", [1, True, ["x"], {"x": "y"}])
+    @pytest.mark.parametrize("value", [1, True, ["x"], {"x": "y"}, 0, False, []])
     def test_no_string(self, value: object) -> None:
         """A wanted variable is a string. Another value is not converted: nobody knows how it was stored."""
         failure = Failure("has B, but it is not a string", "store B as a JSON string, in quotes")
         assert Scripted({"A": "x", "B": value}).read() == failure
+
+    def test_a_zero_byte(self) -> None:
+        """No variable of a command can have a zero byte."""
+        failure = Failure("has B, but it has a zero byte", "store B again, without that byte")
+        assert Scripted({"A": "x", "B": "x\0"}).read() == failure
 
     def test_null(self) -> None:
         """A null is unset."""

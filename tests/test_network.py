@@ -28,6 +28,7 @@ UNTRUSTED = Failure("has a certificate that cannot be verified", "fix")
         ("vault.example:8200", True),
         ("", True),
         ("ftp://localhost", True),
+        ("https://[::1", True),
     ],
 )
 def test_insecure_addresses(address: str, *, expected: bool) -> None:

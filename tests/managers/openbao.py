@@ -34,6 +34,7 @@ MOUNT = "secret"
 AUDIT = "tests"
 """The name of the audit device."""
 _CONFIGURATION = """
+ui = true
 api_addr = "https://127.0.0.1:{port}"
 cluster_addr = "https://127.0.0.1:{cluster}"
 storage "raft" {{

@@ -397,6 +397,11 @@ def _other_answer(service: Service) -> dict[str, str]:
     return _token(service) | {"VAULT_ADDR": f"{service.bao.url}/v1/sys/health?"}
 
 
+def _user_interface(service: Service) -> dict[str, str]:
+    """The address of the server's web pages."""
+    return _token(service) | {"VAULT_ADDR": f"{service.bao.url}/ui/?"}
+
+
 def _not_ascii(service: Service) -> dict[str, str]:
     return {"VAULT_TOKEN": f"\N{BLACK HEART SUIT}{service.bao.token('robodj')}"}
 
@@ -411,6 +416,12 @@ FAST = {
     "secret id used up": (_used_up, "login"),
     "other authority": (_other_authority, "certificate"),
     "other host name": (_other_name, "certificate"),
+    "path in the address": (_user_interface, "server of Vault"),
+    "no address": (_no_address, "VAULT_ADDR"),
+    "no TLS": (_no_tls, "TLS"),
+    "other answer": (_other_answer, "not a secret"),
+    "no token file": (_no_login_file, "token"),
+    "no login": (lambda *_: {}, "token"),
 }
 FULL = {
     "token revoked": (_revoked, "token"),
@@ -418,20 +429,15 @@ FULL = {
     "wrong secret id": (_wrong_secret_id, "login"),
     "wrong role id": (_wrong_role_id, "login"),
     "no secret id": (_no_secret_id, "login"),
-    "no login": (lambda *_: {}, "token"),
-    "no token file": (_no_login_file, "token"),
     "line break in the token": (_line_break, "token"),
     "not ASCII": (_not_ascii, "token"),
     "VAULT_SKIP_VERIFY": (_skip_verification, "certificate"),
     "malformed address": (_malformed_address, "VAULT_ADDR"),
-    "other answer": (_other_answer, "not a secret"),
     "only well-known authorities": (_known_authorities_only, "certificate"),
     "authority in REQUESTS_CA_BUNDLE": (_authority_of_requests, "certificate"),
     "no file of authorities": (_no_authority_file, "VAULT_CACERT"),
     "no authority in the file": (_empty_authority_file, "certificate"),
-    "no TLS": (_no_tls, "TLS"),
     "TLS left out": (_tls_left_out, "400"),
-    "no address": (_no_address, "VAULT_ADDR"),
     "no such namespace": (_no_namespace, "not exist"),
 }
 REFUSALS = [

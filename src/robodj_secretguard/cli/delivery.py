@@ -60,10 +60,7 @@ def judged_from(arguments: argparse.Namespace, model: type[SecretSettings]) -> R
         require_env_only=arguments.require_env_only,
         managers=managers,
     )
-    conflicts = contain(lambda: [*_conflicts(managers, policies)])
-    if isinstance(conflicts, BaseException):
-        raise conflicts
-    return with_findings(report, conflicts)
+    return with_findings(report, _conflicts(managers, policies))
 
 
 def delivered(managers: Sequence[Manager], model: type[SecretSettings]) -> dict[str, str]:

@@ -104,7 +104,7 @@ class AwsSecret(Manager):
         client = session.client("secretsmanager", config=limits)
         if is_insecure(client.meta.endpoint_url):
             return Failure("is not read without TLS", "begin the address in AWS_ENDPOINT_URL with https://")
-        if client.meta.endpoint_url.startswith("http:"):  # not through a proxy
+        if client.meta.endpoint_url.lower().startswith("http:"):  # not through a proxy
             client = session.client("secretsmanager", config=limits.merge(Config(proxies={})))
         # Without a stage, some servers return the version that was current before.
         answer = client.get_secret_value(SecretId=self._secret, VersionStage=STAGE)

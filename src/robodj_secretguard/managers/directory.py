@@ -53,7 +53,7 @@ class Directory(Manager):
                 before = _version(directory)
                 answer = self._read(directory, names)
                 # Files of a directory that stayed the same are of one version.
-                if before == _version(directory) and (is_atomic or not (wait := _unsettled(directory))):
+                if before == _version(directory) and (is_atomic or (wait := _unsettled(directory)) <= 0):
                     return answer
             except (NotADirectoryError, PermissionError):
                 return Failure(
@@ -84,13 +84,14 @@ class Directory(Manager):
 def _version(directory: str) -> tuple[int, ...]:
     """Return numbers that change when a file of a directory is added, replaced or removed."""
     status = os.stat(os.path.join(directory, os.curdir))
-    return status.st_dev, status.st_ino, status.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _unsettled(directory: str) -> float:
     """Return for how many seconds to wait, as somebody may be writing further files; zero for a read-only mount."""
     if POSIX and os.statvfs(directory).f_flag & os.ST_RDONLY:
-        return 0
-    paths = [directory, *[each.path for each in os.scandir(directory) if os.path.exists(each)]]  # no broken link
-    age = time.time() - max([os.stat(path).st_mtime for path in paths])
-    return SETTLED_SECONDS - age if 0 <= age < SETTLED_SECONDS else 0
+        return 0.0
+    found = [os.stat(path) for path in (directory, *os.scandir(directory)) if os.path.exists(path)]  # no broken link
+    # A copy may have the time of its original: then only the second one tells when it was made.
+    ages = [time.time() - changed for each in found for changed in (each.st_mtime, each.st_ctime)]
+    return max([SETTLED_SECONDS - age for age in ages if age >= 0], default=0)

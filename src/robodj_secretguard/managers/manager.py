@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.frozen import Frozen
@@ -44,7 +45,7 @@ class Failure(Frozen):
     is_temporary: bool = False
 
 
-class Manager:
+class Manager(ABC):
     """One source of `--from`. A subclass has `fetch`; the other methods are those of a `ManagedSource`.
 
     Args:
@@ -58,6 +59,7 @@ class Manager:
         self._values: Mapping[str, SealedStr] = {}
         self._names: frozenset[str] = frozenset()
 
+    @abstractmethod
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:
         """Return everything that the manager has, or why there is nothing. It may raise any error.
 
@@ -65,7 +67,6 @@ class Manager:
             names: the variables that are wanted.
             seconds: the time limit.
         """
-        raise NotImplementedError
 
     def load(self, names: Collection[str], deadline: float, say: Callable[[str], object]) -> Failure | None:
         """Fetch the variables, again after each temporary failure, until a deadline of the monotonic clock.
@@ -133,9 +134,11 @@ def _wanted(
         return answer
     values = dict[str, SealedStr]()
     for name in names:
-        value = answer.get(name) or ""
+        value = "" if answer.get(name) is None else answer[name]
         if not isinstance(value, str):
             return Failure(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
+        if "\0" in value:  # no variable of a command can have it
+            return Failure(f"has {name}, but it has a zero byte", f"store {name} again, without that byte")
         if value:
             values[name] = SealedStr(value)
     return values, frozenset(answer)

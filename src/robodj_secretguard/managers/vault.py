@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import hvac
 import requests
 from hvac import exceptions
+from hvac.adapters import JSONAdapter
 
+from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.managers.manager import Failure, Manager
 from robodj_secretguard.managers.network import failure_of, is_insecure
 from robodj_secretguard.textfile import read_text_file
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _POD_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 _USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
 _ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"
+_ACTIVE: Final = "set VAULT_ADDR to the address of the active server, or of the load balancer"
 _REACH: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"
 _PATH: Final = "correct MOUNT/PATH after vault: (the mount is a KV engine, version 2)"
 _ONE_LINE: Final = "write the token again as one line of ASCII, and correct VAULT_NAMESPACE if it is set"
@@ -31,6 +34,8 @@ _FAILURES: Final = (
         Failure("is sealed or not available (HTTP 503)", "unseal the server, then start again", is_temporary=True),
     ),
     (exceptions.InvalidRequest, Failure("was not read: the server does not accept the request (HTTP 400)", _ADDRESS)),
+    (exceptions.UnsupportedOperation, Failure("was not read: the server redirects to another address", _ACTIVE)),
+    (exceptions.ParamValidationError, Failure("did not come from a server of Vault or OpenBao", _ADDRESS)),
     (exceptions.VaultError, Failure("is not available ({})", _REACH, is_temporary=True)),
     (
         (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),
@@ -42,9 +47,22 @@ _FAILURES: Final = (
     ),
     (requests.exceptions.RequestException, Failure("cannot be reached ({})", _REACH, is_temporary=True)),
     (OSError, Failure("cannot be read: the file of VAULT_CACERT is not usable", _CERTIFICATE)),
-    # hvac returns an object of another type where the JSON of an answer is not whole.
-    (TypeError, Failure("sent a part of an answer", _REACH, is_temporary=True)),
+    (UnreadError, Failure("sent a part of an answer", _REACH, is_temporary=True)),
 )
+
+
+class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
+    """Refuse what is no JSON object: JSONAdapter returns the response itself."""
+
+    def request(self, *arguments: Any, **more: Any) -> Any:
+        answer = super().request(*arguments, **more)
+        if isinstance(answer, dict):
+            return answer
+        if getattr(answer, "is_redirect", False):
+            raise exceptions.UnsupportedOperation
+        if "json" not in getattr(answer, "headers", {}).get("Content-Type", "json"):
+            raise exceptions.ParamValidationError
+        raise UnreadError
 
 
 class Vault(Manager):
@@ -70,15 +88,14 @@ class Vault(Manager):
             return Failure("is not read without TLS: VAULT_ADDR is not an address with https://", _ADDRESS)
         session = requests.Session()
         session.verify = _setting("CACERT") or True
-        if address.startswith("https://"):
-            del session.adapters["http://"]  # a redirect must not lead to a connection without TLS
-        else:
-            session.trust_env = False  # nor a proxy
+        session.trust_env = address.lower().startswith("https://")  # a proxy would get requests without TLS
+        # A redirect could lead to another server, which would get the token.
+        settings: dict[str, Any] = {"session": session, "timeout": seconds, "allow_redirects": False}
         namespace = _setting("NAMESPACE") or None
         try:
-            client = hvac.Client(address, token="", session=session, timeout=seconds, namespace=namespace)
+            client = hvac.Client(address, token="", adapter=_Adapter, namespace=namespace, **settings)
             return _logged_in(client) or self._read(client)
-        except (exceptions.VaultError, OSError, TypeError, UnicodeError) as error:  # OSError: also those of requests
+        except (exceptions.VaultError, OSError, UnreadError, UnicodeError) as error:  # OSError: also those of requests
             return failure_of(error, _FAILURES, _CERTIFICATE)
         finally:
             session.close()
@@ -90,8 +107,6 @@ class Vault(Manager):
             answer: Any = client.secrets.kv.v2.read_secret_version(
                 self._path, mount_point=self._mount, raise_on_deleted_version=True
             )
-            if isinstance(answer, requests.Response) and "json" not in answer.headers.get("Content-Type", ""):
-                return Failure("did not come from a server of Vault or OpenBao", _ADDRESS)
             fields = answer["data"]["data"]
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             if _is_about_token(error):
