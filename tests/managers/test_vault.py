@@ -402,6 +402,11 @@ def _user_interface(service: Service) -> dict[str, str]:
     return _token(service) | {"VAULT_ADDR": f"{service.bao.url}/ui/?"}
 
 
+def _redirect(service: Service) -> dict[str, str]:
+    """The server redirects this address to that of its web pages."""
+    return _token(service) | {"VAULT_ADDR": f"{service.bao.url}/ui?"}
+
+
 def _not_ascii(service: Service) -> dict[str, str]:
     return {"VAULT_TOKEN": f"\N{BLACK HEART SUIT}{service.bao.token('robodj')}"}
 
@@ -417,6 +422,7 @@ FAST = {
     "other authority": (_other_authority, "certificate"),
     "other host name": (_other_name, "certificate"),
     "path in the address": (_user_interface, "server of Vault"),
+    "redirect": (_redirect, "redirects"),
     "no address": (_no_address, "VAULT_ADDR"),
     "no TLS": (_no_tls, "TLS"),
     "other answer": (_other_answer, "not a secret"),
