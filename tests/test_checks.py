@@ -565,7 +565,7 @@ class TestRevocationList:
         lines = tuple(map(SealedStr, text.split()))
         file = TextFile(exists=True, lines=lines, numbers=tuple(range(1, wrong + 1)))
         in_file, in_variable = revocation_list_problems(
-            changed_setup(lists=(file,), added=((REVOKED, SealedStr(text)),))
+            changed_setup(lists=(file,), added=(("environment", SealedStr(text)),))
         )
         ends = "is not a fingerprint" if wrong == 1 else "are not fingerprints"
         assert in_variable.what == f"{entries} {REVOKED} {ends}"
@@ -607,7 +607,7 @@ class TestRevocationList:
             exists=True, lines=(SealedStr("wrong"),), numbers=(1,), exposed=(IN_WRITABLE,), foreign=(OWNED,)
         )
         dangling = TextFile(dangling=True)
-        setup = changed_setup(lists=(dangling, exposed), added=((REVOKED, SealedStr("wrong")),))
+        setup = changed_setup(lists=(dangling, exposed), added=(("environment", SealedStr("wrong")),))
         where = f"{LIST} in the model's config_dir"
         found = revocation_list_problems(setup)
         assert [each.what for each in found] == [

@@ -103,6 +103,7 @@ class TestCheck:
         ran = machine.call("check", "--from", source)
         assert ran.status == EXIT_ALERTS
         assert ran.out.count("ALERT: secret_v2.key: revoked: ") == 1
+        assert f"revocation list: {REVOKED} in {source}, 1 entry" in ran.out
         source = deliver(machine, {REVOKED: "sgfp1:1"}, "other")
         assert (
             f"ALERT: revocation-list: entry 1 of {REVOKED} in {source} is not a"

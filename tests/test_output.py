@@ -271,13 +271,13 @@ class TestRender:
             (RevocationStatus((), frozenset()), "none"),
             (RevocationStatus(("environment",), frozenset("a")), "ROBODJ_REVOKED_FINGERPRINTS, 1 entry"),
             (
-                RevocationStatus(("environment", "file:x"), frozenset("ab")),
+                RevocationStatus(("environment", "file:config/revoked.fingerprints"), frozenset("ab")),
                 "ROBODJ_REVOKED_FINGERPRINTS and config/revoked.fingerprints, 2 entries",
             ),
         ],
     )
     def test_revocation_line(self, status: RevocationStatus | None, line: str) -> None:
-        """The line names the places of the list and the number of its entries."""
+        """The line names the sources of the list and the number of its entries."""
         assert revocation_line(status) == f"revocation list: {line}"
 
     def test_columns(self) -> None:

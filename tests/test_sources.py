@@ -392,7 +392,7 @@ class TestReading:
         fingerprints = [new_fingerprint() for _ in range(3)]
         one, two, three = ({REVOKED_FINGERPRINTS: each} for each in fingerprints)
         revocation = setup(one, managers=[managed("a", two), managed("b", three)]).revocation
-        assert (revocation.fingerprints, revocation.sources) == (frozenset(fingerprints), ("environment",))
+        assert (revocation.fingerprints, revocation.sources) == (frozenset(fingerprints), ("environment", "a", "b"))
 
     def test_misspelled_variables_of_a_manager(self) -> None:
         """A misspelled variable of a manager is found. A switch is not, as a manager delivers none."""
@@ -651,13 +651,15 @@ class TestRevocationList:
     def test_the_variable(self, value: str, valid: int, invalid: list[int]) -> None:
         """Commas and blanks separate entries, and may surround them. Comments are not entries."""
         variable = SealedStr(spelled(value))
-        found = revocation_list([NO_TEXT], [variable])
+        found = revocation_list([NO_TEXT], [("environment", variable)])
         assert (len(found.fingerprints), found.sources) == (valid, ("environment",))
         assert invalid_entries(variable) == invalid
 
     def test_where_it_is(self) -> None:
         """A file that exists, or a link to nothing, is a list even without an entry. An empty variable is not."""
-        both = revocation_list([TextFile(exists=True, lines=(SealedStr("x"),)), NO_TEXT], [SealedStr("x")])
+        both = revocation_list(
+            [TextFile(exists=True, lines=(SealedStr("x"),)), NO_TEXT], [("environment", SealedStr("x"))]
+        )
         assert (both.sources, both.entries) == ((LIST_SOURCE, "environment"), 0)
         assert revocation_list([NO_TEXT]).sources == ()
         for file in (TextFile(exists=True), TextFile(dangling=True)):

@@ -42,6 +42,7 @@ from robodj_secretguard.sources import (
     invalid_entries,
     invalid_lines,
     iso_utc,
+    named_list,
     parse_marker,
     set_current,
     shown_directory,
@@ -588,10 +589,9 @@ def _revocation_list(setup: Setup) -> Problems:
             what = f"the revocation list {where} is {'empty' if file.exists else 'missing'}, and the model requires one"
             yield Problem(what, restore, source)
         yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", source)
-    for place, entries in setup.added:
-        is_managed = place != REVOKED_FINGERPRINTS
-        origin, kinds = ("an earlier version" if is_managed else "the secret manager"), ("entry", "entries")
-        yield from _invalid(kinds, invalid_entries(entries), place, origin, "environment")
+    for source, entries in setup.added:
+        origin = "the secret manager" if source == "environment" else "an earlier version"
+        yield from _invalid(("entry", "entries"), invalid_entries(entries), named_list(source), origin, source)
 
 
 def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Problems:
@@ -624,8 +624,9 @@ _FIX_OF_WAY: Final = {
 
 
 def revocation_list_problems(setup: Setup) -> list[Problem]:
-    """Return all problems of the revocation list. Those of its variable are the last."""
-    return sorted((*_revocation_list(setup), *_lists_of_others(setup)), key=lambda each: each.source == "environment")
+    """Return all problems of the revocation list. Those of its variables are the last."""
+    found = (*_revocation_list(setup), *_lists_of_others(setup))
+    return sorted(found, key=lambda each: each.source != f"file:{REVOKED_FILE}")
 
 
 def _ephemeral(setup: Setup) -> Problems:

@@ -39,7 +39,7 @@ class RevocationList(TypedDict):
     """The revocation list."""
 
     sources: list[str]
-    """Where it was found: `file:` and its path, `environment`, both or neither."""
+    """Where it was found: `file:` and its path, `environment`, sources of `--from`, or nowhere."""
     entries: Count
     """How many fingerprints it has."""
 

@@ -243,7 +243,7 @@ class RevocationStatus(Frozen):
     """The revocation list (policy section 4).
 
     Attributes:
-        sources: where the list was found: `file:` and the path, `environment`, both or neither.
+        sources: where the list was found: `file:` and the path, `environment`, sources of `--from`, or nowhere.
         fingerprints: every fingerprint that is revoked without an instant.
         dated: every other fingerprint on the list, and the earliest instant from which it is revoked.
     """
@@ -303,7 +303,7 @@ class Setup(Frozen):
         ephemeral: whether the keys are temporary.
         lists: the revocation list of the config directory. Also that of the model's directory, where a variable or an
             argument names another one.
-        added: the variables that add entries to the lists, with their places.
+        added: the variables that add entries to the lists, by their sources.
         revocation: the revoked keys.
         list_required: whether a revocation list must exist.
     """
@@ -402,9 +402,8 @@ def read(
     if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
         # The variable and the argument only add a list.
         lists.append(KeyFiles(model_directory, "model", off=off).read(REVOKED_FILE, MAX_LIST_BYTES))
-    places: dict[str, Variables] = {REVOKED_FINGERPRINTS: environment}
-    places |= {f"{REVOKED_FINGERPRINTS} in {each.name}": each for each in managers}
-    added = tuple([(place, entries) for place, each in places.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
+    variables: dict[str, Variables] = {"environment": environment, **{each.name: each for each in managers}}
+    added = tuple([(name, entries) for name, each in variables.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
     names = frozenset(environment.names())
     setup = Setup(
         now=now,
@@ -422,7 +421,7 @@ def read(
         ephemeral=environment.is_set(EPHEMERAL),
         lists=tuple(lists),
         added=added,
-        revocation=revocation_list(lists, [entries for _, entries in added]),
+        revocation=revocation_list(lists, added),
         list_required=model_setup.require_revocation_list,
     )
     asked: tuple[Source, ...] = (*managers, environment, key_files)
@@ -462,9 +461,8 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
         value = variables.get(variable) or None
         text = TextFile(lines=(value,)) if value else NO_TEXT
         offer = Offer(manager or "environment", variable, text, "", manager=manager)
-        used = offer if value else NOTHING
         if value or deadline:
-            instant = parse_marker(deadline)
+            used, instant = offer if value else NOTHING, parse_marker(deadline)
             yield Reading(policy, setup, variable, deadline, instant, (offer,), used, bool(value), value, slot)
 
 
@@ -583,12 +581,17 @@ def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
     return VariablesRead(read)
 
 
-def revocation_list(files: Sequence[TextFile], variables: Sequence[SealedStr] = ()) -> RevocationStatus:
-    """Return the revocation list of some files and variables."""
+def named_list(source: str) -> str:
+    """Return the name of the revocation list of a source."""
+    names = {f"file:{REVOKED_FILE}": REVOKED_FILE, "environment": REVOKED_FINGERPRINTS}
+    return names.get(source, f"{REVOKED_FINGERPRINTS} in {source}")
+
+
+def revocation_list(files: Sequence[TextFile], added: Sequence[tuple[str, SealedStr]] = ()) -> RevocationStatus:
+    """Return the revocation list of some files, and of variables by their sources."""
     has_file = any(file.exists or file.dangling for file in files)
-    found = {f"file:{REVOKED_FILE}": has_file, "environment": bool(variables)}
-    entries = filter(None, map(_parsed, chain(*map(_entries_of, files), *map(_entries_in, variables))))
-    sources = tuple([source for source, is_found in found.items() if is_found])
+    sources = (*[f"file:{REVOKED_FILE}"] * has_file, *[source for source, _ in added])
+    entries = filter(None, map(_parsed, chain(*map(_entries_of, files), *[_entries_in(each) for _, each in added])))
     earliest = dict[str, datetime]()
     for fingerprint, instant in entries:
         earliest[fingerprint] = min(instant, earliest.get(fingerprint, instant))

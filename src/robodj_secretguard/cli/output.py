@@ -20,7 +20,7 @@ from robodj_secretguard.errors import UsageError
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.report import JSON_SCHEMA
 from robodj_secretguard.sealed import contain
-from robodj_secretguard.sources import REVOKED_FILE, REVOKED_FINGERPRINTS, iso_utc
+from robodj_secretguard.sources import iso_utc, named_list
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, count
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def revocation_line(status: RevocationStatus | None) -> str:
         return "revocation list: not read"
     if not status.sources:
         return "revocation list: none"
-    where = " and ".join({"environment": REVOKED_FINGERPRINTS}.get(each, REVOKED_FILE) for each in status.sources)
+    where = " and ".join(map(named_list, status.sources))
     return f"revocation list: {where}, {count(status.entries, 'entry', 'entries')}"
 
 
