@@ -87,6 +87,15 @@ class TestCheck:
             ("secret.key", "source", "environment"),
         ]
 
+    def test_another_source_has_the_key(self, machine: Machine) -> None:
+        """A source that has only the marker of a secret delivers it, so the key is missing there."""
+        keys, marker = good_keys(), f"{V1}_EXPIRES_AT"
+        sources = [deliver(machine, {}, "one"), deliver(machine, {marker: "2099-01-01T00:00:00Z"}, "two")]
+        sources.append(deliver(machine, keys, "three"))
+        ran = machine.call("check", *(f"--from={each}" for each in sources))
+        what = f"ALERT: secret.key: missing: directory:one and directory:two have no {V1}\n"
+        assert f"{what}  fix: in directory:two, set {V1} to the current value of the key. " in ran.out
+
     def test_status(self, machine: Machine) -> None:
         """`status` describes the keys of a source, and their slots."""
         keys, slots = good_keys(), good_keys()

@@ -147,10 +147,8 @@ def _missing(reading: Reading) -> Problems:
         return
     policy, setup = reading.policy, reading.setup
     what, fix = "".join([offer.absent for offer in reading.offers]), set_current(policy)
-    if managers := [offer.manager for offer in reading.offers if offer.manager]:
+    if managers := [each.manager for each in reading.offers if each.manager and not each.text.lines]:
         what = f"{' and '.join(managers)} {'has' if len(managers) == 1 else 'have'} no {policy.variable}"
-        if managers[1:] and any(offer.variables for offer in reading.offers):
-            what = f"{reading.manager} has other variables of {policy.name}, but no {policy.variable}"
         fix = f"in {reading.manager}, set {policy.variable} to the current value of the key"
     elif setup.directory_fault and not setup.files_off:
         what = f"{reading.offers[0].absent}, and the config directory cannot be used"
@@ -259,8 +257,7 @@ def _weak(reading: Reading) -> Problems:
     if why := weakness(reading.value.get_secret_value()):
         policy, what = reading.policy, f"{reading.used.location} is clearly not random: it has {why}"
         other = "" if reading.manager else f"set {policy.variable} to the secret manager's value; if it is the same, "
-        fix = f"{other}{_rotate(policy)}"
-        yield Problem(what, fix if reading.slot == "current" else _set_value(reading))
+        yield Problem(what, f"{other}{_rotate(policy)}" if reading.slot == "current" else _set_value(reading))
 
 
 def _revoked(reading: Reading) -> Problems:
@@ -268,9 +265,8 @@ def _revoked(reading: Reading) -> Problems:
     if begin is not None and begin <= reading.setup.now and reading.key:
         which = "the key" if reading.slot == "current" else reading.variable
         new = "" if reading.manager else f"set {policy.variable} to the secret manager's new key; if there is none, "
-        fix = f"{new}{_rotate(policy)}"
         what = f"{which} is revoked: {fingerprint(reading.key)} is on the revocation list"
-        yield Problem(what, fix if reading.slot == "current" else _unset(reading))
+        yield Problem(what, f"{new}{_rotate(policy)}" if reading.slot == "current" else _unset(reading))
 
 
 def _revoked_from(reading: Reading) -> datetime | None:

@@ -362,8 +362,8 @@ class Reading(Frozen):
     @property
     def manager(self) -> str:
         """The secret manager that delivers the key, or should deliver it; empty for none."""
-        owner = next((offer for offer in self.offers if offer.variables), self.offers[0])
-        return (owner if self.used is NOTHING else self.used).manager
+        absent = next((each for each in self.offers if each.variables), self.offers[0])
+        return (absent if self.used is NOTHING else self.used).manager
 
     @property
     def is_past(self) -> bool:
