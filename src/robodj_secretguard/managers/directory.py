@@ -63,7 +63,7 @@ class Directory(Manager):
                 time.sleep(_PAUSE)
                 if not os.path.exists(self._path):
                     return Failure("does not exist", "correct the path")
-            time.sleep(wait)
+            time.sleep(max(0, min(wait, deadline - time.monotonic())))  # not longer, so that the failure is this one
         return Failure("does not stay the same", "stop what changes its files, then start again", is_temporary=True)
 
     def _read(self, directory: str, names: Collection[str]) -> Mapping[str, object] | Failure:

@@ -81,8 +81,7 @@ class Manager(ABC):
             left = deadline - time.monotonic()
             longest = ATTEMPT_SECONDS if self.is_repeatable else left
             failure = self._attempt(names, min(left, longest) if left > FIRST_PAUSE else shortest)
-            is_final = failure is None or not failure.is_temporary or not self.is_repeatable
-            if failure is None or is_final or time.monotonic() + pause >= deadline:
+            if not (failure and failure.is_temporary and self.is_repeatable) or time.monotonic() + pause >= deadline:
                 return failure
             if pause == FIRST_PAUSE:
                 say(f"{self.name} {failure.what}; trying again")
