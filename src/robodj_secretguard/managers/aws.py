@@ -20,13 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 STAGE: Final = "AWSCURRENT"
-_THROTTLED: Final = frozenset(
-    (
-        *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
-        *("TooManyRequestsException", "RequestLimitExceeded", "SlowDown", "RequestTimeout", "RequestTimeoutException"),
-    )
-)
-"""Codes of answers with status 400 after which AWS says to try again."""
+_THROTTLED: Final = ("Throttl", "RequestThrottled", "RequestLimit", "RequestTimeout", "TooManyRequests", "SlowDown")
+"""How the codes of answers with status 400 begin after which AWS says to try again."""
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERRORS: Final = 500
 _IN_JSON: Final = "store the keys as one JSON object, whose members are the names of the variables"
@@ -41,8 +36,6 @@ _FIXES: Final = {
     "InvalidRequestException": "if the secret is marked for deletion: restore it (aws secretsmanager restore-secret)",
     "DecryptionFailure": "allow kms:Decrypt for the key of the secret, and enable that key",
 }
-
-
 _FAILURES: Final = (
     (
         (exceptions.NoRegionError, exceptions.InvalidRegionError),
@@ -130,7 +123,7 @@ def _refused(response: Mapping[str, Any]) -> Failure:
     code = str(error["Code"])
     is_known = code.isascii() and code.isidentifier() and not could_hold_key(code)
     shown = code if is_known else f"HTTP {status}"
-    if code in _THROTTLED or status == _TOO_MANY_REQUESTS or status >= _SERVER_ERRORS:
+    if code.startswith(_THROTTLED) or status == _TOO_MANY_REQUESTS or status >= _SERVER_ERRORS:
         return Failure(f"is not available ({shown})", _REACH, is_temporary=True)
     if code == str(status):  # the answer has no code
         return Failure(f"sent no whole answer ({shown})", _REACH, is_temporary=True)

@@ -26,7 +26,13 @@ _REACH: Final = "make sure that the server of VAULT_ADDR is running and can be r
 _PATH: Final = "correct MOUNT/PATH after vault: (the mount is a KV engine, version 2)"
 _ONE_LINE: Final = "write the token again as one line of ASCII, and correct VAULT_NAMESPACE if it is set"
 _CERTIFICATE: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
-
+_NEW_LOGINS: Final = {
+    "TOKEN_FILE": "write a new token into the file of VAULT_TOKEN_FILE",
+    "ROLE_ID": "set VAULT_ROLE_ID to the id of the role, and VAULT_SECRET_ID_FILE to a file with a new secret id",
+    "KUBERNETES_ROLE": "set VAULT_KUBERNETES_ROLE to a role that is bound to this service account",
+    "TOKEN": "set VAULT_TOKEN to a new token",
+}
+"""By a setting of each login method, in the order of `_logged_in`: what to do after a refusal."""
 
 _FAILURES: Final = (
     (
@@ -170,11 +176,5 @@ def _is_about_token(error: exceptions.VaultError) -> bool:
 
 def _new_login() -> str:
     """Return how to log in with the method that is set."""
-    if name := next((each for each in ("TOKEN_FILE", "ROLE_ID", "KUBERNETES_ROLE", "TOKEN") if _setting(each)), ""):
-        return {
-            "TOKEN_FILE": "write a new token into the file of VAULT_TOKEN_FILE",
-            "ROLE_ID": "set VAULT_ROLE_ID to the id of the role, and VAULT_SECRET_ID_FILE to a file with a new one",
-            "KUBERNETES_ROLE": "set VAULT_KUBERNETES_ROLE to a role that is bound to this service account",
-            "TOKEN": "set VAULT_TOKEN to a new token",
-        }[name]
-    return "set VAULT_TOKEN_FILE, or VAULT_ROLE_ID and VAULT_SECRET_ID_FILE, or VAULT_KUBERNETES_ROLE"
+    any_method = "set VAULT_TOKEN_FILE, or VAULT_ROLE_ID and VAULT_SECRET_ID_FILE, or VAULT_KUBERNETES_ROLE"
+    return next((fix for name, fix in _NEW_LOGINS.items() if _setting(name)), any_method)
