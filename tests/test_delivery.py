@@ -252,7 +252,7 @@ class TestUsage:
         """Stdin can be read once."""
         assert INVALID in machine.call("check", "--from", "json:-", "--from", "json:-").err
 
-    @pytest.mark.parametrize("kind", ["vault:secret/{}", "vault:{}/x", "aws:{}", "json:{}", "{}"])
+    @pytest.mark.parametrize("kind", ["vault:secret/{}", "vault:{}/x", "aws:{}", "aws:{}-A1b2C3", "json:{}", "{}"])
     def test_a_key(self, machine: Machine, kind: str) -> None:
         """A key as a source is refused before a server gets it, and not shown."""
         key = key_as_argument()

@@ -8,6 +8,7 @@ import importlib.util
 import ipaddress
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import threading
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 REQUIRED = "SECRETGUARD_MANAGERS_REQUIRED"
 """If this variable is set, a missing server or client is a failure."""
@@ -60,9 +61,10 @@ audit "file" "{audit}" {{
 """
 
 
-def require(*modules: str) -> None:
-    """Skip what needs these modules where one is missing. Fail if the session `managers` runs it."""
+def require(*modules: str, programs: Sequence[str] = ()) -> None:
+    """Skip what needs these modules and programs where one is missing. Fail if the session `managers` runs it."""
     missing = [each for each in modules if importlib.util.find_spec(each) is None]
+    missing += [each for each in programs if not shutil.which(each)]
     reason = f"not installed: {', '.join(missing)}; run nox -s managers"
     if missing and os.environ.get(REQUIRED):
         pytest.fail(reason)

@@ -16,10 +16,12 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import managed
 import pytest
 from command_line import fingerprint_of
-from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, process_environment, put, run
+from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, process_environment, put
 from detector import leaks
+from managed import EXPIRES, NEXT, PREVIOUS, REFUSED, REVOKED, UNAVAILABLE, UNTIL
 from openbao import LOOPBACK, Authority, require, until
 from processes import GOOD, SECRET, host_env
 from proxy import Proxy
@@ -37,21 +39,12 @@ import boto3  # noqa: E402 - skipped above where it is missing
 
 from robodj_secretguard.managers.aws import AwsSecret  # noqa: E402
 
-PROGRAM = ("-m", "robodj_secretguard")
 NAME = "robodj"
 SOURCE = f"aws:{NAME}"
 REGION = "eu-central-1"
-COMMAND = (sys.executable, "-c", "import json, os; json.dump(dict(os.environ), open('started.json', 'w'))")
-LAST_LINE = (
-    "ALERT: robodj-secretguard did not start the command: 1 alert (exit status {}). "
-    "Details: robodj-secretguard explain {}"
-)
-REFUSED, UNAVAILABLE = 3, 75
 SOON = 25
 """More seconds than a start takes that waits for one, and fewer than the default of --wait."""
 UNTRUSTED = "has a certificate that cannot be verified"
-NEXT, PREVIOUS, UNTIL, EXPIRES = (f"{V1}_{each}" for each in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))
-REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
 LOGIN = {
     "AWS_ACCESS_KEY_ID": f"AKIA{secrets.token_hex(8).upper()}",
     "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
@@ -62,11 +55,7 @@ NOT_USABLE: dict[str, tuple[str | bytes, str]] = {
     "deleted": (json.dumps(GOOD), "was refused by AWS (InvalidRequestException)"),
     "bytes": (json.dumps(GOOD).encode(), "has no text"),
     "text": (GOOD[V1], "is not a JSON object"),
-    "list": (json.dumps([*GOOD.values()]), "is not a JSON object"),
     "part": (json.dumps(GOOD)[:-1], "is cut off"),
-    "blanks": ("  ", "is empty"),
-    "twice": (f'{{"{V1}": "{GOOD[V1]}", "{V1}": "{GOOD[V1]}"}}', "has a member twice"),
-    "number": (json.dumps(GOOD | {V1: 1}), f"has {V1}, but it is not a string"),
     "object": (json.dumps(GOOD | {V1: {"key": GOOD[V1]}}), f"has {V1}, but it is not a string"),
 }
 """By the name of a secret: what is stored that cannot be used, and the failure. The first one is deleted."""
@@ -225,41 +214,24 @@ def environ_of(cwd: Path, variables: Mapping[str, str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Service:
-    """The directory of a service, which is the user's home too."""
+class Service(managed.Service):
+    """A service."""
 
-    cwd: Path
-
-    def start(
-        self, variables: Mapping[str, str], *, source: str = SOURCE, wait: float = 0, command: str = "exec"
-    ) -> Ran:
-        """Run a command, and assert that its output has no part of a key or of the credentials."""
-        arguments = [*PROGRAM, command, "--from", source, "--wait", str(wait)]
-        arguments += ["--", *COMMAND] if command == "exec" else []
-        return run(arguments, env=environ_of(self.cwd, variables), cwd=self.cwd, keys=(*SECRET, *LOGIN.values()))
+    def environ(self, variables: Mapping[str, str]) -> dict[str, str]:
+        return environ_of(self.cwd, variables)
 
     @property
-    def started(self) -> dict[str, str]:
-        """The environment of the command; empty where it was not started."""
-        path = self.cwd / "started.json"
-        environment: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return environment
+    def logins(self) -> list[str]:
+        return [*LOGIN.values()]
 
     def assert_not_started(self, ran: Ran, status: int, what: str, *, source: str = SOURCE) -> None:
-        """Assert that a source failed for a reason: one alert with its fix, the last line, and no command."""
-        check = "source" if status == REFUSED else "unavailable"
-        lines = (ran.out + ran.err).splitlines()
-        alert, fix, last = (line for line in lines if not line.endswith("; trying again"))
-        assert (ran.status, self.started) == (status, {})
-        assert alert == f"ALERT: {check}: {source} {what}"
-        assert fix.startswith("  fix: ")
-        assert last == LAST_LINE.format(status, check)
+        super().assert_not_started(ran, status, f": {source} {re.escape(what)}$", source=source)
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
     """A service."""
-    return Service(tmp_path)
+    return Service(tmp_path, SOURCE)
 
 
 def few(cases: Iterable[str], *ordinary: str) -> list[Any]:
@@ -308,19 +280,6 @@ class TestRead:
         assert service.start(moto.environ, source="aws:staged").status == 0
         assert {name: service.started[name] for name in GOOD} == GOOD
 
-    @pytest.mark.parametrize("command", ["check", "status"])
-    def test_check_and_status_read_it(self, moto: Moto, service: Service, command: str) -> None:
-        """They find nothing wrong with good keys."""
-        ran = service.start(moto.environ, command=command)
-        assert (ran.status, ran.alerts) == (0, [])
-
-    def test_a_member_with_another_name_is_a_missing_secret(self, moto: Moto, service: Service) -> None:
-        """The alert is that of the secret, and names the source."""
-        moto.write("misnamed", json.dumps({"SECRET_KEY": GOOD[V1], V2: GOOD[V2]}))
-        ran = service.start(moto.environ, source="aws:misnamed")
-        assert (ran.status, service.started) == (REFUSED, {})
-        assert ran.alerts == [f"ALERT: secret.key: missing: aws:misnamed has no {V1}"]
-
     def test_nothing_is_logged(self, canned: Canned, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """The SDK does not log the answer, whatever the levels of its loggers are."""
         canned.answers = [(200, whole(json.dumps(GOOD)))]
@@ -350,13 +309,6 @@ class TestRefused:
         ran = service.start(moto.environ, source=f"aws:{name}", wait=30)
         service.assert_not_started(ran, REFUSED, NOT_USABLE[name][1], source=f"aws:{name}")
         assert "trying again" not in ran.err
-
-    @pytest.mark.parametrize("command", ["check", "status"])
-    def test_check_and_status_fail(self, moto: Moto, service: Service, command: str) -> None:
-        """They end with the status of alerts, and have the same alert."""
-        ran = service.start(moto.environ, source="aws:nothing", command=command)
-        assert ran.status == 1
-        assert ran.alerts == ["ALERT: source: aws:nothing was refused by AWS (ResourceNotFoundException)"]
 
     def test_access_denied(self, canned: Canned, service: Service) -> None:
         """A refusal shows its code, and nothing else of the answer. The fix is that of the code."""
@@ -481,11 +433,6 @@ class TestSettings:
         source = f"aws:arn:aws:secretsmanager:{REGION}:123456789012:secret:robodj-service-secrets-{end}"
         assert service.start(LOGIN, source=source).status == REFUSED
 
-    def test_a_key_is_not_sent(self, service: Service) -> None:
-        """A key that was pasted as the name is an invalid source."""
-        assert service.start(LOGIN, source=f"aws:{GOOD[V1]}").status == 2
-        assert service.start(LOGIN, source=f"aws:{GOOD[V2]}-A1b2C3").status == 2
-
 
 def _connected(moto: Moto, port: int) -> dict[str, str]:
     """Return the variables of a service that reaches the server at another port."""
@@ -559,12 +506,11 @@ class TestUnavailable:
         assert ran.err == "robodj-secretguard: aws:robodj is not available (ThrottlingException); trying again\n"
         assert {name: service.started[name] for name in GOOD} == GOOD
 
-    @pytest.mark.parametrize("command", few(("exec", "check", "status"), "exec"))
-    def test_it_ends_within_the_time(self, canned: Canned, service: Service, command: str) -> None:
-        """Each command ends with the status that asks a supervisor to try again."""
+    def test_it_ends_within_the_time(self, canned: Canned, service: Service) -> None:
+        """The command ends with the status that asks a supervisor to try again."""
         canned.answers = [(500, refusal("InternalServiceError"))]
         begin = time.monotonic()
-        ran = service.start(canned.environ, wait=1, command=command)
+        ran = service.start(canned.environ, wait=1)
         assert (ran.status, service.started) == (UNAVAILABLE, {})
         assert ran.alerts == [f"ALERT: unavailable: {SOURCE} is not available (InternalServiceError)"]
         assert time.monotonic() - begin < SOON

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import TIMEOUT, free_port, posix_only
 from detector import leaks
-from openbao import REQUIRED, until
+from openbao import require, until
 from pages import ROOT, Block, Workspace, is_output, masked, parsed
 from repositories import program
 
@@ -31,16 +29,6 @@ pytestmark = posix_only
 HERE = "tests/managers/test_manager_pages.py"
 SOURCES = ROOT / "src" / "robodj_secretguard"
 SERVER = "bao server -dev"
-
-
-def require(**found: object) -> None:
-    """Skip a test where a program or module is missing. Fail if the session `managers` runs it."""
-    missing = [name for name, each in found.items() if not each]
-    reason = f"not installed: {', '.join(missing)}; run nox -s managers"
-    if missing and os.environ.get(REQUIRED):
-        pytest.fail(reason)
-    if missing:
-        pytest.skip(reason)
 
 
 def blocks_of(page: str) -> list[Block]:
@@ -129,7 +117,7 @@ login=$(bao write -field=token auth/approle/login role_id="$VAULT_ROLE_ID" secre
 
 def test_vault(workspace: Workspace, tmp_path: Path) -> None:
     """A newcomer gets from `bao server -dev` to a service with its own AppRole login."""
-    require(bao=shutil.which("bao"), hvac=importlib.util.find_spec("hvac"))
+    require("hvac", programs=["bao"])
     requests = pytest.importorskip("requests")
     port = free_port()
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}
@@ -165,8 +153,7 @@ export AWS_ACCESS_KEY_ID=$1 AWS_SECRET_ACCESS_KEY=$2
 
 def test_aws(workspace: Workspace) -> None:
     """An operator stores and changes keys, and a service reads them with the policy of the page."""
-    found = {each: importlib.util.find_spec(each) for each in ("boto3", "moto")}
-    require(**found, aws=shutil.which("aws"), jq=shutil.which("jq"))
+    require("boto3", "moto", programs=["aws", "jq"])
     port = free_port()
     with serving([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, os.environ):
         outside = {"ENDPOINT_URL": f"http://127.0.0.1:{port}", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}
@@ -199,7 +186,7 @@ esac
 
 def test_other_managers(workspace: Workspace, tmp_path: Path) -> None:
     """The output of each client is one JSON object with the keys that were stored. No argument has a part of a key."""
-    require(jq=shutil.which("jq"))
+    require(programs=["jq"])
     for client in ("gcloud", "az", "op", "doppler", "infisical", "sops"):
         program(tmp_path / "bin" / client, CLIENT)
     shown = walk("other-managers.md", workspace, {"uvicorn app.main:app": "true"})

