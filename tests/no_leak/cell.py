@@ -13,7 +13,7 @@ from fork_server import next_request
 from observers import ADVISED, OBSERVERS
 
 for manager in ("aws", "vault"):
-    with contextlib.suppress(ImportError):  # their scenarios need the extra `managers`
+    with contextlib.suppress(ImportError):  # their scenarios need the extras `vault` and `aws`
         import_module(f"robodj_secretguard.managers.{manager}")
 
 if __name__ == "__main__":
