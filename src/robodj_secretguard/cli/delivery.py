@@ -69,8 +69,8 @@ def delivered(managers: Sequence[Manager], model: type[SecretSettings]) -> dict[
     for policy in model.secret_policies.values():
         if manager := first_with(managers, policy):
             variables |= {name: value.get_secret_value() for name in policy.variables if (value := manager.get(name))}
-    places: list[Variables] = [Environment(), *managers]
-    lists = [value.get_secret_value() for each in places if (value := each.get(REVOKED_FINGERPRINTS))]
+    sources: list[Variables] = [Environment(), *managers]
+    lists = [value.get_secret_value() for each in sources if (value := each.get(REVOKED_FINGERPRINTS))]
     return variables | ({REVOKED_FINGERPRINTS: ",".join(lists)} if lists else {})
 
 
@@ -124,10 +124,10 @@ def _conflicts(managers: Sequence[Manager], policies: Iterable[SecretPolicy]) ->
     """Yield a finding for each secret of a manager whose variables have other values in the environment."""
     environment = Environment()
     for policy in policies:
-        manager = first_with(managers, policy)
-        found = {name: value for name in policy.variables if manager and (value := environment.get(name))}
-        names = [name for name, value in found.items() if manager and value != manager.get(name)]
-        if manager and names:
+        if not (manager := first_with(managers, policy)):
+            continue
+        values = [(name, environment.get(name)) for name in policy.variables]
+        if names := [name for name, value in values if value and value != manager.get(name)]:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             what = f"{names[0]}{more} in the environment differ{'' if more else 's'} from {manager.name}"
             fix = f"unset {', '.join(names)} in the environment"

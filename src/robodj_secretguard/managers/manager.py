@@ -29,6 +29,7 @@ FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 4.0
 MAX_BYTES: Final = 1 << 20
 """The largest answer, and the largest file."""
+_RUNNING: Final = "make sure that it is running and can be reached from here, then start again"
 
 
 class Failure(Frozen):
@@ -153,9 +154,6 @@ def within(seconds: float, action: Callable[[], _Result]) -> _Result | Failure |
     thread.start()
     thread.join(seconds)
     return results[0] if results else Failure("did not answer in time", _RUNNING, is_temporary=True)
-
-
-_RUNNING: Final = "make sure that it is running and can be reached from here, then start again"
 
 
 def first_with(managers: Sequence[Manager], policy: SecretPolicy) -> Manager | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from robodj_secretguard.managers.manager import Failure
+from robodj_secretguard.sealed import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,7 @@ def failure_of(
     if "WRONG_VERSION_NUMBER" in reasons:
         return Failure("has no TLS at its address", "correct the address, or turn on TLS in the server")
     failure = next(failure for types, failure in failures if isinstance(error, types))
-    return failure._replace(what=failure.what.format(type(error).__name__))
+    return failure._replace(what=failure.what.format(type_name(error)))
 
 
 def _reasons_of_tls(error: BaseException) -> set[str]:

@@ -108,7 +108,6 @@ class Vault(Manager):
 
     def _read(self, client: hvac.Client) -> Mapping[str, object] | Failure:
         """Return the fields of the current version."""
-        place = f"{self._mount}/data/{self._path}"
         try:
             answer: Any = client.secrets.kv.v2.read_secret_version(
                 self._path, mount_point=self._mount, raise_on_deleted_version=True
@@ -117,9 +116,8 @@ class Vault(Manager):
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             if _is_about_token(error):
                 return Failure("was not read: the token is invalid or has expired", _new_login())
-            return Failure(
-                "was not read: the policy of this login does not allow it", f'allow "read" for the path "{place}"'
-            )
+            fix = f'allow "read" for the path "{self._mount}/data/{self._path}"'
+            return Failure("was not read: the policy of this login does not allow it", fix)
         except exceptions.InvalidPath as error:
             return self._absent(error.json)
         except KeyError:
