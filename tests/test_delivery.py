@@ -189,6 +189,14 @@ class TestFailure:
         fix = "pipe one JSON object into this command"
         assert ran.out.startswith(f"ALERT: source: json:- cannot be read: stdin is no pipe\n  fix: {fix}. Owner: ")
 
+    def test_a_client_that_prints_nothing(self, machine: Machine) -> None:
+        """Stdin is read for the time of `--wait` only. The fix is to run the client alone."""
+        check = f"'{sys.executable}' -m robodj_secretguard check --from json:- --wait 0.3"
+        command = ["sh", "-c", f"mkfifo silent && exec {check} <>silent"]
+        ran = run(command, env=clean_environment(), cwd=machine.root, python=False)
+        assert (ran.status, ran.alerts) == (EXIT_UNAVAILABLE, ["ALERT: unavailable: json:- did not answer in time"])
+        assert "  fix: run the command before the pipe alone, and correct what it reports. Owner: " in ran.out
+
     def test_the_other_commands(self, machine: Machine) -> None:
         """`check` and `status` have that status too."""
         for command in ("check", "status"):

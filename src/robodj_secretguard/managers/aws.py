@@ -69,6 +69,8 @@ class AwsSecret(Manager):
         secret: the name or ARN of the secret.
     """
 
+    reach = _REACH
+
     def __init__(self, name: str, secret: str) -> None:
         super().__init__(name)
         self._secret = secret

@@ -20,6 +20,7 @@ class JsonObject(Manager):
     """The members of one JSON object on stdin, which cannot be read again."""
 
     is_repeatable = False
+    reach = _CLIENT
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
         """Return the members."""

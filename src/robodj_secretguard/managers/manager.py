@@ -29,7 +29,6 @@ FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 4.0
 MAX_BYTES: Final = 1 << 20
 """The largest answer, and the largest file."""
-_RUNNING: Final = "make sure that it is running and can be reached from here, then start again"
 
 
 class Failure(Frozen):
@@ -54,6 +53,8 @@ class Manager(ABC):
     """
 
     is_repeatable = True
+    reach = "make sure that it is running and can be reached from here, then start again"
+    """What to do if it does not answer in time."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -91,6 +92,8 @@ class Manager(ABC):
 
     def _attempt(self, names: Collection[str], seconds: float) -> Failure | None:
         answer = within(seconds + GRACE_SECONDS, lambda: _wanted(self.fetch(names, seconds), names))
+        if answer is None:
+            return Failure("did not answer in time", self.reach, is_temporary=True)
         if isinstance(answer, BaseException):
             return Failure(f"cannot be read ({type_name(answer)})", "report a bug with this line")
         if isinstance(answer, Failure):
@@ -144,8 +147,8 @@ def _wanted(
     return values, frozenset(answer)
 
 
-def within(seconds: float, action: Callable[[], _Result]) -> _Result | Failure | BaseException:
-    """Return what an action returns, or its contained exception, or a temporary failure at the time limit.
+def within(seconds: float, action: Callable[[], _Result]) -> _Result | BaseException | None:
+    """Return what an action returns, or its contained exception; `None` at the time limit.
 
     The time limits of clients are for each read of a connection, so an answer in single bytes could take forever.
     """
@@ -153,7 +156,7 @@ def within(seconds: float, action: Callable[[], _Result]) -> _Result | Failure |
     thread = threading.Thread(target=lambda: results.append(contain(action)), daemon=True)
     thread.start()
     thread.join(seconds)
-    return results[0] if results else Failure("did not answer in time", _RUNNING, is_temporary=True)
+    return results[0] if results else None
 
 
 def first_with(managers: Sequence[Manager], policy: SecretPolicy) -> Manager | None:

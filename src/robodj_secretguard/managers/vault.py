@@ -80,6 +80,8 @@ class Vault(Manager):
         path: the path of the secret in it.
     """
 
+    reach = _REACH
+
     def __init__(self, name: str, mount: str, path: str) -> None:
         super().__init__(name)
         self._mount = mount
