@@ -36,7 +36,8 @@ class Scripted(Manager):
 
     def read(self, seconds: float = 60) -> Failure | None:
         """Load two variables within some seconds."""
-        return self.load(["A", "B"], time.monotonic() + seconds, self.said.append)
+        least = module.FIRST_PAUSE if seconds else module.ATTEMPT_SECONDS
+        return self.load(["A", "B"], time.monotonic() + seconds, self.said.append, least=least)
 
 
 @pytest.fixture(autouse=True)

@@ -449,7 +449,7 @@ class TestUnavailable:
             (400, "TooManyRequestsException", "TooManyRequestsException"),
             (429, "", "HTTP 429"),
             (500, "InternalServiceError", "InternalServiceError"),
-            (503, "ServiceUnavailableException", "ServiceUnavailableException"),
+            (503, "ServiceUnavailableException", "HTTP 503"),
             (502, GOOD[V1], "HTTP 502"),
         ],
         ids=["throttled", "too many", "429", "500", "503", "a key"],

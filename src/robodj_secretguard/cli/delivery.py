@@ -13,7 +13,7 @@ from robodj_secretguard.checks import Check, Problem
 from robodj_secretguard.cli.output import fail
 from robodj_secretguard.emit import write_line
 from robodj_secretguard.guard import examine
-from robodj_secretguard.managers.manager import first_with
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, first_with
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.report import Report, finding, with_findings
 from robodj_secretguard.sealed import contain
@@ -47,9 +47,9 @@ def judged_from(arguments: argparse.Namespace, model: type[SecretSettings]) -> R
     policies = tuple(model.secret_policies.values())
     arguments.managers = managers = _opened(arguments.sources, policies)
     names = [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS]
-    deadline = time.monotonic() + arguments.wait
+    deadline, least = time.monotonic() + arguments.wait, FIRST_PAUSE if arguments.wait else ATTEMPT_SECONDS
     for manager in managers:
-        failure = manager.load(names, deadline, _say)
+        failure = manager.load(names, deadline, _say, least=least)
         if failure is not None:
             off = arguments.require_env_only or are_files_off(Environment(), setup_of(model))
             return _failed(policies, manager, failure, require_env_only=off)
@@ -97,6 +97,8 @@ def _manager(kind: str, rest: str, policies: Sequence[SecretPolicy]) -> Manager:
     name = f"{kind}:PATH" if could_hold_key(rest) else ascii_text(f"{kind}:{rest}")
     module = {"json": "json_object"}.get(kind, kind)
     imported: Any = contain(lambda: import_module(f"robodj_secretguard.managers.{module}"))
+    if isinstance(imported, KeyboardInterrupt):
+        raise imported
     if isinstance(imported, BaseException):
         extra = f"run pip install '{PROGRAM}[{kind}]'" if kind in _EXTRAS else "reinstall this program"
         fail(f"--from {kind}: needs the package {_EXTRAS.get(kind, kind)}, which cannot be imported; {extra}")

@@ -14,7 +14,6 @@ from botocore.config import Config
 from robodj_secretguard.managers.json_object import members
 from robodj_secretguard.managers.manager import Failure, Manager
 from robodj_secretguard.managers.network import failure_of, is_insecure
-from robodj_secretguard.texts import could_hold_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -36,6 +35,12 @@ _FIXES: Final = {
     "InvalidRequestException": "if the secret is marked for deletion: restore it (aws secretsmanager restore-secret)",
     "DecryptionFailure": "allow kms:Decrypt for the key of the secret, and enable that key",
 }
+_SHOWN: Final = (
+    *("ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "InternalServiceError"),
+    *("UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch"),
+    *("ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "MissingAuthenticationToken"),
+)
+"""No other code of an answer is shown: it could be anything."""
 _FAILURES: Final = (
     (
         (exceptions.NoRegionError, exceptions.InvalidRegionError),
@@ -97,7 +102,9 @@ class AwsSecret(Manager):
         session = boto3.Session(botocore_session=settings)
         limits = Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
         client = session.client("secretsmanager", config=limits)
-        if is_insecure(client.meta.endpoint_url):
+        # The login of a service account sends its token to another address.
+        addresses = [value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL") and value]
+        if any(map(is_insecure, (client.meta.endpoint_url, *addresses))):
             return Failure("is not read without TLS", "begin the address in AWS_ENDPOINT_URL with https://")
         if client.meta.endpoint_url.lower().startswith("http:"):  # not through a proxy
             client = session.client("secretsmanager", config=limits.merge(Config(proxies={})))
@@ -121,10 +128,8 @@ def _without_log_records() -> None:
 
 
 def _refused(response: Mapping[str, Any]) -> Failure:
-    error, status = response["Error"], response["ResponseMetadata"]["HTTPStatusCode"]
-    code = str(error["Code"])
-    is_known = code.isascii() and code.isidentifier() and not could_hold_key(code)
-    shown = code if is_known else f"HTTP {status}"
+    code, status = str(response["Error"]["Code"]), response["ResponseMetadata"]["HTTPStatusCode"]
+    shown = code if code in {*_FIXES, *_SHOWN} else f"HTTP {status}"
     if code.startswith(_THROTTLED) or status == _TOO_MANY_REQUESTS or status >= _SERVER_ERRORS:
         return Failure(f"is not available ({shown})", _REACH, is_temporary=True)
     if code == str(status):  # the answer has no code

@@ -70,25 +70,28 @@ class Manager(ABC):
             seconds: the time limit.
         """
 
-    def load(self, names: Collection[str], deadline: float, say: Callable[[str], object]) -> Failure | None:
+    def load(
+        self, names: Collection[str], deadline: float, say: Callable[[str], object], *, least: float = ATTEMPT_SECONDS
+    ) -> Failure | None:
         """Fetch the variables, again after each temporary failure, until a deadline of the monotonic clock.
 
         Args:
             names: the variables that are wanted.
             deadline: when to give up.
             say: writes a line about the first temporary failure.
+            least: the time limit of an attempt at the deadline.
         """
-        pause, shortest = FIRST_PAUSE, ATTEMPT_SECONDS
+        pause = FIRST_PAUSE
         while True:
             left = deadline - time.monotonic()
             longest = ATTEMPT_SECONDS if self.is_repeatable else left
-            failure = self._attempt(names, min(left, longest) if left > FIRST_PAUSE else shortest)
+            failure = self._attempt(names, min(left, longest) if left > FIRST_PAUSE else least)
             if not (failure and failure.is_temporary and self.is_repeatable) or time.monotonic() + pause >= deadline:
                 return failure
             if pause == FIRST_PAUSE:
                 say(f"{self.name} {failure.what}; trying again")
             time.sleep(pause)
-            pause, shortest = min(pause * 2, LONGEST_PAUSE), FIRST_PAUSE
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _attempt(self, names: Collection[str], seconds: float) -> Failure | None:
         answer = within(seconds + GRACE_SECONDS, lambda: _wanted(self.fetch(names, seconds), names))
