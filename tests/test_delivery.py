@@ -274,6 +274,8 @@ class TestUsage:
         """The path of a directory that looks like a key is not shown."""
         ran = machine.call("check", "--from", f"directory:{key_as_argument()}")
         assert ran.out.startswith("ALERT: source: directory:PATH does not exist\n")
+        ran = machine.call("check", "--from", "directory:x\nALERT: y")
+        assert ran.out.startswith("ALERT: source: directory:PATH does not exist\n")
 
     @pytest.mark.parametrize("seconds", ["-1", "x", "1e3", "10000", "nan", ""])
     def test_seconds(self, machine: Machine, seconds: str) -> None:

@@ -15,7 +15,7 @@ from processes import fork
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.managers import directory as module
-from robodj_secretguard.managers.directory import Directory
+from robodj_secretguard.managers.directory import Directory, _unsettled
 from robodj_secretguard.managers.manager import GRACE_SECONDS, MAX_BYTES, Failure
 
 if TYPE_CHECKING:
@@ -216,6 +216,13 @@ class TestVersions:
         writer.join()
         assert isinstance(found, dict)
         assert {found[name] for name in NAMES} == {"new"}
+
+    def test_an_empty_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An empty file is read again: while it is written again, its times may still be those from before."""
+        monkeypatch.setattr(module, "SETTLED_SECONDS", 1.0)
+        empty, other = {"a": (0, 0, 0, 1, 1)}, {"a": (0, 0, 9, 1, 1)}
+        assert [_unsettled(empty, before) == 1.0 for before in ({}, other, empty)] == [True, True, False]
+        assert _unsettled(other, {}) <= 0
 
     def test_a_read_only_mount(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody writes to a read-only mount, so credentials of systemd are read at once."""

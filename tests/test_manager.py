@@ -126,6 +126,13 @@ class TestAnswer:
         failure = Failure("has B, but it is not a string", "store B as a JSON string, in quotes")
         assert Scripted({"A": "x", "B": value}).read() == failure
 
+    def test_a_long_value(self) -> None:
+        """The systems limit the length of a variable."""
+        assert Scripted({"A": "x" * module.MAX_CHARACTERS}).read() is None
+        failure = Scripted({"A": "x" * (module.MAX_CHARACTERS + 1)}).read()
+        assert failure is not None
+        assert failure.what == "has A of more than 65536 characters"
+
     def test_a_zero_byte(self) -> None:
         """No variable of a command can have a zero byte."""
         failure = Failure("has B, but it has a zero byte", "store B again, without that byte")

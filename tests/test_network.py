@@ -25,10 +25,12 @@ UNTRUSTED = Failure("has a certificate that cannot be verified", "fix")
         *((f"http://{host}:8200", False) for host in ("127.0.0.1", "localhost", "[::1]", "LOCALHOST")),
         *((f"http://{host}", True) for host in ("vault.example", "127.0.0.1.example", "10.0.0.1", "localhost.example")),
         ("http://127.0.0.1@vault.example", True),
+        ("http://192.0.2.2:8200\\@localhost", True),
+        ("http://localhost:8200/path", False),
         ("vault.example:8200", True),
         ("", True),
         ("ftp://localhost", True),
-        ("https://[::1", True),
+        ("https://[::1", False),
     ],
 )
 def test_insecure_addresses(address: str, *, expected: bool) -> None:

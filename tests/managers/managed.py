@@ -67,6 +67,6 @@ class Service:
         alert, fix, last = (line for line in lines if not line.endswith("; trying again"))
         assert (ran.status, self.started) == (status, {})
         assert alert.startswith(f"ALERT: {check}: {source or self.source} ")
-        assert re.search(what, alert), alert
+        assert re.search(what, re.sub(r" \(tried for [0-9.]+ s\)$", "", alert)), alert
         assert fix.startswith("  fix: ")
         assert last == LAST_LINE.format(status, check)

@@ -512,7 +512,7 @@ class TestUnavailable:
         begin = time.monotonic()
         ran = service.start(canned.environ, wait=1)
         assert (ran.status, service.started) == (UNAVAILABLE, {})
-        assert ran.alerts == [f"ALERT: unavailable: {SOURCE} is not available (InternalServiceError)"]
+        assert ran.alerts == [f"ALERT: unavailable: {SOURCE} is not available (InternalServiceError) (tried for 1 s)"]
         assert time.monotonic() - begin < SOON
         assert 1 < len(canned.requests) < 5
 

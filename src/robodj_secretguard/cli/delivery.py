@@ -31,11 +31,15 @@ if TYPE_CHECKING:
     from robodj_secretguard.sources import Variables
 
 _STDIN: Final = "json:-"
-_VAULT: Final = re.compile(r"([\w.-]+)/([\w./-]*[\w.-])", re.ASCII)
-_AWS: Final = re.compile(r"[\w/+=.@:-]+", re.ASCII)
+# The class of each kind, the form of its place, and the package of its client.
+_KINDS: Final = {
+    "vault": ("vault.Vault", r"[\w.-]+/[\w./-]*[\w.-]", "hvac"),
+    "aws": ("aws.AwsSecret", r"[\w/+=.@:-]+", "boto3"),
+    "directory": ("directory.Directory", r"[^\0]+", ""),
+    "json": ("json_object.JsonObject", "-", ""),
+}
 _RANDOM_END: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
 """What AWS adds to the name of a secret in its ARN."""
-_EXTRAS: Final = {"vault": "hvac", "aws": "boto3"}
 _MOST_NAMES: Final = 2
 
 
@@ -52,6 +56,8 @@ def judged_from(arguments: argparse.Namespace, model: type[SecretSettings]) -> R
         failure = manager.load(names, deadline, _say, least=least)
         if failure is not None:
             off = arguments.require_env_only or are_files_off(Environment(), setup_of(model))
+            if failure.is_temporary and manager.is_repeatable and arguments.wait:
+                failure = failure._replace(what=f"{failure.what} (tried for {arguments.wait:g} s)")
             return _failed(policies, manager, failure, require_env_only=off)
     report, _ = examine(
         model,
@@ -74,41 +80,33 @@ def delivered(managers: Sequence[Manager], model: type[SecretSettings]) -> dict[
     return variables | ({REVOKED_FINGERPRINTS: ",".join(lists)} if lists else {})
 
 
-def _opened(sources: Iterable[str], policies: Sequence[SecretPolicy]) -> list[Manager]:
+def _opened(sources: Sequence[str], policies: Sequence[SecretPolicy]) -> list[Manager]:
     """Return a manager for each source. No message repeats a source that is invalid, as it may be a key."""
     managers: list[Manager] = []
     for number, source in enumerate(sources, start=1):
-        kind, _, rest = source.partition(":")
+        kind, _, place = source.partition(":")
+        path, form, package = _KINDS.get(kind, ("", "", ""))
+        is_valid = form and re.fullmatch(form, place, re.ASCII) and (source != _STDIN or sources.count(source) == 1)
         # A client would send a pasted key to its server.
-        is_valid = {
-            "vault": _VAULT.fullmatch(rest) and not could_hold_key(rest),
-            "aws": _AWS.fullmatch(rest) and not could_hold_key(_RANDOM_END.sub("", rest)),
-            "directory": rest and "\0" not in rest,
-            "json": source == _STDIN and _STDIN not in [each.name for each in managers],
-        }.get(kind)
-        if not is_valid:
+        if not is_valid or (package and could_hold_key(_RANDOM_END.sub("", place))):
             which = f" (number {number})" if number > 1 else ""
             fail(f"--from{which}: invalid source; use vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- once")
-        managers.append(_manager(kind, rest, policies))
+        is_shown = place.isprintable() and not could_hold_key(place)
+        name = ascii_text(source) if is_shown else f"{kind}:PATH"
+        managers.append(_class(kind, path, package)(name, place, policies))
     return managers
 
 
-def _manager(kind: str, rest: str, policies: Sequence[SecretPolicy]) -> Manager:
-    name = f"{kind}:PATH" if could_hold_key(rest) else ascii_text(f"{kind}:{rest}")
-    module = {"json": "json_object"}.get(kind, kind)
-    imported: Any = contain(lambda: import_module(f"robodj_secretguard.managers.{module}"))
-    if isinstance(imported, KeyboardInterrupt):
-        raise imported
-    if isinstance(imported, BaseException):
-        extra = f"run pip install '{PROGRAM}[{kind}]'" if kind in _EXTRAS else "reinstall this program"
-        fail(f"--from {kind}: needs the package {_EXTRAS.get(kind, kind)}, which cannot be imported; {extra}")
-    make: Callable[[], Manager] = {
-        "vault": lambda: imported.Vault(name, *rest.split("/", 1)),
-        "aws": lambda: imported.AwsSecret(name, rest),
-        "directory": lambda: imported.Directory(name, rest, policies),
-        "json": lambda: imported.JsonObject(name),
-    }[kind]
-    return make()
+def _class(kind: str, path: str, package: str) -> Callable[[str, str, Sequence[SecretPolicy]], Manager]:
+    """Return the class of a manager. Its module imports the client, which an extra installs."""
+    module, name = path.split(".")
+    found: Any = contain(lambda: getattr(import_module(f"robodj_secretguard.managers.{module}"), name))
+    if isinstance(found, KeyboardInterrupt):
+        raise found
+    if isinstance(found, BaseException):
+        extra = f"run pip install '{PROGRAM}[{kind}]'" if package else "reinstall this program"
+        fail(f"--from {kind}: needs the package {package or module}, which cannot be imported; {extra}")
+    return found  # type: ignore[no-any-return]
 
 
 def _say(what: str) -> None:

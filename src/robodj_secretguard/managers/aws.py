@@ -67,18 +67,9 @@ _FAILURES: Final = (
 
 
 class AwsSecret(Manager):
-    """One secret of AWS Secrets Manager, whose text is a JSON object.
-
-    Args:
-        name: the source in messages.
-        secret: the name or ARN of the secret.
-    """
+    """One secret of AWS Secrets Manager, whose text is a JSON object. Its place is its name or its ARN."""
 
     reach = _REACH
-
-    def __init__(self, name: str, secret: str) -> None:
-        super().__init__(name)
-        self._secret = secret
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
         """Return the members of the current version."""
@@ -109,7 +100,7 @@ class AwsSecret(Manager):
         if client.meta.endpoint_url.lower().startswith("http:"):  # not through a proxy
             client = session.client("secretsmanager", config=limits.merge(Config(proxies={})))
         # Without a stage, some servers return the version that was current before.
-        answer = client.get_secret_value(SecretId=self._secret, VersionStage=STAGE)
+        answer = client.get_secret_value(SecretId=self._place, VersionStage=STAGE)
         if "ARN" not in answer:  # the SDK makes nothing of JSON without its end
             return Failure("sent no whole answer", _REACH, is_temporary=True)
         text = answer.get("SecretString")

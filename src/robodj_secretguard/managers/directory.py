@@ -7,12 +7,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.managers.manager import MAX_BYTES, Failure, Manager
-from robodj_secretguard.textfile import CHANGED, NOT_ALLOWED, POSIX, read_text_file
+from robodj_secretguard.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, POSIX, read_text_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
-    from robodj_secretguard.policy import SecretPolicy
 
 SETTLED_SECONDS: Final = 1.0
 """How long the files must be unchanged, as an agent writes one after the other."""
@@ -22,54 +21,48 @@ _PAUSE: Final = 0.01
 _OTHERS: Final = "mount the directory read-only, or run chmod o-w on it and on {}"
 _LINE: Final = "write {} again, as one line in UTF-8"
 _FIXES: Final = {
+    BELOW_WRITABLE: "use a directory where no other user can write any directory above it",
     NOT_ALLOWED: "let the user of this command read {} and enter the directory",
     CHANGED: "stop what writes {} again and again, then start again",
 }
 
 
 class Directory(Manager):
-    """The files of one directory that are named after the variables, or after the secrets.
-
-    Args:
-        name: the source in messages.
-        path: the path of the directory.
-        policies: the declared secrets, whose names a file may have.
-    """
-
-    def __init__(self, name: str, path: str, policies: Iterable[SecretPolicy]) -> None:
-        super().__init__(name)
-        self._path = path
-        self._aliases = {policy.variable: policy.name for policy in policies}
+    """The files of one directory that are named after the variables, or after the secrets."""
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:
         """Return the content of each file, all of them of one version of the directory."""
-        deadline = time.monotonic() + seconds
+        deadline, earlier = time.monotonic() + seconds, dict[str, tuple[int, ...]]()
         while time.monotonic() < deadline:
-            link = os.path.join(self._path, _KUBERNETES)
+            link = os.path.join(self._place, _KUBERNETES)
             is_atomic = os.path.lexists(link)
-            directory = os.path.realpath(link if is_atomic else self._path)
+            directory = os.path.realpath(link if is_atomic else self._place)
             wait = _PAUSE
             try:
                 before = _version(directory)
                 answer = self._read(directory, names)
                 # Files of a directory that stayed the same are of one version.
-                if before == _version(directory) and (is_atomic or (wait := _unsettled(directory)) <= 0):
-                    return answer
+                if before == _version(directory):
+                    wait = 0 if is_atomic or _is_read_only(directory) else _unsettled(before, earlier)
+                    earlier = before
+                    if wait <= 0:
+                        return answer
             except (NotADirectoryError, PermissionError):
                 return Failure(
                     "is not a directory that this user may read", "correct the path, or let this user read it"
                 )
             except OSError:  # perhaps another directory takes its place
                 time.sleep(_PAUSE)
-                if not os.path.exists(self._path):
+                if not os.path.exists(self._place):
                     return Failure("does not exist", "correct the path")
             time.sleep(max(0, min(wait, deadline - time.monotonic())))  # not longer, so that the failure is this one
         return Failure("does not stay the same", "stop what changes its files, then start again", is_temporary=True)
 
     def _read(self, directory: str, names: Collection[str]) -> Mapping[str, object] | Failure:
         found: dict[str, object] = dict.fromkeys(os.listdir(directory))
+        aliases = {policy.variable: policy.name for policy in self._policies}
         for name in names:
-            for file in filter(found.__contains__, dict.fromkeys((name, self._aliases.get(name, name)))):
+            for file in filter(found.__contains__, dict.fromkeys((name, aliases.get(name, name)))):
                 text = read_text_file(os.path.join(directory, file), most=MAX_BYTES)
                 if why := text.unsafe:
                     fix = _FIXES.get(why[0], _LINE if text.unreadable else _OTHERS)
@@ -81,17 +74,23 @@ class Directory(Manager):
         return found
 
 
-def _version(directory: str) -> tuple[int, ...]:
-    """Return numbers that change when a file of a directory is added, replaced or removed."""
-    status = os.stat(os.path.join(directory, os.curdir))
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+def _version(directory: str) -> dict[str, tuple[int, ...]]:
+    """Return numbers of a directory and its files that change when one is added, written, replaced or removed."""
+    paths = [directory, *[each.path for each in os.scandir(directory) if os.path.exists(each)]]  # no broken link
+    stats = [(path, os.stat(path)) for path in paths]
+    return {path: (each.st_mtime_ns, each.st_ctime_ns, each.st_size, each.st_ino, each.st_dev) for path, each in stats}
 
 
-def _unsettled(directory: str) -> float:
-    """Return for how many seconds to wait, as somebody may be writing further files; zero for a read-only mount."""
-    if POSIX and os.statvfs(directory).f_flag & os.ST_RDONLY:
-        return 0.0
-    found = [os.stat(path) for path in (directory, *os.scandir(directory)) if os.path.exists(path)]  # no broken link
+def _is_read_only(directory: str) -> bool:
+    return POSIX and bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+
+
+def _unsettled(version: Mapping[str, tuple[int, ...]], earlier: Mapping[str, tuple[int, ...]]) -> float:
+    """Return for how many seconds to wait, as somebody may be writing further files; at most zero where all are old."""
+    now = time.time()
     # A copy may have the time of its original: then only the second one tells when it was made.
-    ages = [time.time() - changed for each in found for changed in (each.st_mtime, each.st_ctime)]
-    return max([SETTLED_SECONDS - age for age in ages if age >= 0], default=0)
+    ages = [now - changed / 1e9 for mtime, ctime, *_ in version.values() for changed in (mtime, ctime)]
+    wait = max([SETTLED_SECONDS - age for age in ages if age > -SETTLED_SECONDS], default=0)
+    # A file that is written again is empty before its times change.
+    is_empty = any(not size for _, _, size, *_ in version.values())
+    return max(wait, SETTLED_SECONDS) if is_empty and version != earlier else wait

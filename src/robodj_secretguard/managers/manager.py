@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.sealed import SealedStr, contain, type_name
-from robodj_secretguard.sources import REVOKED_FINGERPRINTS, Offer
+from robodj_secretguard.sources import REVOKED_FILE, REVOKED_FINGERPRINTS, Offer
 from robodj_secretguard.textfile import NO_TEXT, TextFile
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ GRACE_SECONDS: Final = 0.5
 """A client's own time limit comes first, as its error says more."""
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 4.0
+MAX_CHARACTERS: Final = 1 << 16
+"""The longest value: the systems limit the variables of a command."""
 MAX_BYTES: Final = 1 << 20
 """The largest answer, and the largest file."""
 
@@ -50,14 +52,18 @@ class Manager(ABC):
 
     Args:
         name: the source in messages, such as `vault:secret/robodj`.
+        place: where the manager has the variables, such as `secret/robodj`.
+        policies: the declared secrets.
     """
 
     is_repeatable = True
     reach = "make sure that it is running and can be reached from here, then start again"
     """What to do if it does not answer in time."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, place: str = "", policies: Iterable[SecretPolicy] = ()) -> None:
         self.name = name
+        self._place = place
+        self._policies = policies
         self._values: Mapping[str, SealedStr] = {}
         self._names: frozenset[str] = frozenset()
 
@@ -143,6 +149,9 @@ def _wanted(
         value = "" if answer.get(name) is None else answer[name]
         if not isinstance(value, str):
             return Failure(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
+        if len(value) > MAX_CHARACTERS:
+            what = f"has {name} of more than {MAX_CHARACTERS} characters"
+            return Failure(what, f"store a shorter {name}; a long list belongs into the file {REVOKED_FILE}")
         if "\0" in value:  # no variable of a command can have it
             return Failure(f"has {name}, but it has a zero byte", f"store {name} again, without that byte")
         if value:

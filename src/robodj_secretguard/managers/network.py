@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from robodj_secretguard.managers.manager import Failure
 from robodj_secretguard.sealed import type_name
@@ -12,16 +12,12 @@ from robodj_secretguard.sealed import type_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_LOOPBACK: Final = frozenset(("127.0.0.1", "::1", "localhost"))
+_SECURE: Final = r"https://.+|http://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?:/.*)?"
 
 
 def is_insecure(address: str) -> bool:
     """Check whether a request to an address would not be encrypted. On the loopback interface it need not be."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:  # an IPv6 address without its end
-        return True
-    return parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    return re.fullmatch(_SECURE, address, re.IGNORECASE) is None
 
 
 def failure_of(

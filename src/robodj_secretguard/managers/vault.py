@@ -11,7 +11,7 @@ from hvac import exceptions
 from hvac.adapters import JSONAdapter
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.managers.manager import Failure, Manager
+from robodj_secretguard.managers.manager import MAX_BYTES, Failure, Manager
 from robodj_secretguard.managers.network import failure_of, is_insecure
 from robodj_secretguard.textfile import read_text_file
 
@@ -25,6 +25,7 @@ _ACTIVE: Final = "set VAULT_ADDR to the address of the active server, or of the 
 _REACH: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"
 _PATH: Final = "correct MOUNT/PATH after vault: (the mount is a KV engine, version 2)"
 _ONE_LINE: Final = "write the token again as one line of ASCII, and correct VAULT_NAMESPACE if it is set"
+_POD: Final = "set VAULT_KUBERNETES_TOKEN_FILE to the file with the token of the service account"
 _CERTIFICATE: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
 _NEW_LOGINS: Final = {
     "TOKEN_FILE": "write a new token into the file of VAULT_TOKEN_FILE",
@@ -57,6 +58,17 @@ _FAILURES: Final = (
 )
 
 
+def _limited(response: requests.Response, *_: object, **__: object) -> None:
+    """Read an answer, which has a limit: a client would read it without one."""
+    content = b""
+    for part in response.iter_content(1 << 16):
+        content += part
+        if len(content) > MAX_BYTES:
+            response.close()
+            raise exceptions.ParamValidationError
+    response._content = content  # noqa: SLF001 - as requests itself sets it
+
+
 class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
     """Refuse what is no JSON object: JSONAdapter returns the response itself."""
 
@@ -72,20 +84,9 @@ class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
 
 
 class Vault(Manager):
-    """The fields of one secret. Its settings are variables of the client: `VAULT_ADDR`, or `BAO_ADDR`, and so on.
-
-    Args:
-        name: the source in messages.
-        mount: the path of the KV engine.
-        path: the path of the secret in it.
-    """
+    """The fields of one secret. Its settings are variables of the client: `VAULT_ADDR`, or `BAO_ADDR`, and so on."""
 
     reach = _REACH
-
-    def __init__(self, name: str, mount: str, path: str) -> None:
-        super().__init__(name)
-        self._mount = mount
-        self._path = path
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
         """Log in, and return the fields of the current version."""
@@ -96,6 +97,7 @@ class Vault(Manager):
             return Failure("is not read without TLS: VAULT_ADDR is not an address with https://", _ADDRESS)
         session = requests.Session()
         session.verify = _setting("CACERT") or True
+        session.hooks["response"].append(_limited)
         session.trust_env = address.lower().startswith("https://")  # a proxy would get requests without TLS
         # A redirect could lead to another server, which would get the token.
         settings: dict[str, Any] = {"session": session, "timeout": seconds, "allow_redirects": False}
@@ -110,15 +112,16 @@ class Vault(Manager):
 
     def _read(self, client: hvac.Client) -> Mapping[str, object] | Failure:
         """Return the fields of the current version."""
+        mount, _, path = self._place.partition("/")
         try:
             answer: Any = client.secrets.kv.v2.read_secret_version(
-                self._path, mount_point=self._mount, raise_on_deleted_version=True
+                path, mount_point=mount, raise_on_deleted_version=True
             )
             fields = answer["data"]["data"]
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             if _is_about_token(error):
                 return Failure("was not read: the token is invalid or has expired", _new_login())
-            fix = f'allow "read" for the path "{self._mount}/data/{self._path}"'
+            fix = f'allow "read" for the path "{mount}/data/{path}"'
             return Failure("was not read: the policy of this login does not allow it", fix)
         except exceptions.InvalidPath as error:
             return self._absent(error.json)
@@ -136,7 +139,8 @@ class Vault(Manager):
         if metadata.get("destroyed"):
             fix = "write the keys of its last good version again, as a new version"
             return Failure(f"has no current version: version {version} is destroyed", fix)
-        fix = f"run vault (OpenBao: bao) kv undelete -mount={self._mount} -versions={version} {self._path}"
+        mount, _, path = self._place.partition("/")
+        fix = f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
         return Failure(f"has no current version: version {version} is deleted", fix)
 
 
@@ -160,7 +164,8 @@ def _logged_in(client: hvac.Client) -> Failure | None:
             secret = _content(_setting("SECRET_ID_FILE")) or _setting("SECRET_ID")
             client.auth.approle.login(role, secret, mount_point=mount or "approle")
         elif role := _setting("KUBERNETES_ROLE"):
-            token = _content(_setting("KUBERNETES_TOKEN_FILE") or _POD_TOKEN)
+            if not (token := _content(_setting("KUBERNETES_TOKEN_FILE") or _POD_TOKEN)):
+                return Failure("was not read: there is no token of a service account", _POD)
             client.auth.kubernetes.login(role, token, mount_point=mount or "kubernetes")
         else:
             client.token = _setting("TOKEN") or _content(_USER_TOKEN)
