@@ -10,6 +10,7 @@ import pytest
 from command_line import Machine, fingerprint_of, key_as_argument, machine_at
 from conftest import V1, V2, clean_environment, good_keys, put, run
 
+from robodj_secretguard.cli import delivery
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, EXIT_USAGE, PASSED
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.managers import directory
@@ -227,6 +228,13 @@ class TestExec:
         ran = pipe(machine, text, *start, sys.executable, "-c", show, environ=environ)
         assert ran.out.splitlines()[-1] == ",".join(revoked)
 
+    def test_a_secret_that_no_source_has(self, machine: Machine) -> None:
+        """A command keeps what the environment has of such a secret."""
+        keys = good_keys()
+        command = ("exec", "--from", "json:-", "--", sys.executable, "-c", SHOW)
+        ran = pipe(machine, json.dumps({V1: keys[V1]}), *command, environ={V2: keys[V2]}, keys=[*keys.values()])
+        assert json.loads(ran.out) == {name: key[:3] for name, key in keys.items()}
+
     def test_temporary_keys(self, machine: Machine) -> None:
         """Temporary keys and the keys of a source exclude each other."""
         ran = machine.call("exec", "--ephemeral", "--from", "directory:x", "--", "x")
@@ -283,6 +291,16 @@ class TestUsage:
         ran = machine.call("check", f"--wait={seconds}")
         message = "--wait: invalid number of seconds; use one from 0 to 9999"
         assert (ran.status, ran.err) == (EXIT_USAGE, f"robodj-secretguard: {message}\n")
+
+    def test_an_interrupt(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Control-C while a client is imported does not say that it is missing."""
+
+        def interrupted(_: str) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(delivery, "import_module", interrupted)
+        ran = machine.call("check", "--from", "directory:x")
+        assert (ran.status, ran.err) == (EXIT_USAGE, "robodj-secretguard: the command failed (KeyboardInterrupt)\n")
 
     @pytest.mark.parametrize(("kind", "package"), [("vault:a/b", "hvac"), ("aws:a", "boto3")])
     def test_without_the_extra(

