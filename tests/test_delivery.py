@@ -191,7 +191,7 @@ class TestFailure:
         ran = machine.call("check", "--from", "json:-")
         assert ran.status == EXIT_ALERTS
         fix = "pipe one JSON object into this command"
-        assert ran.out.startswith(f"ALERT: source: json:- cannot be read: stdin is no pipe\n  fix: {fix}. Owner: ")
+        assert ran.out.startswith(f"ALERT: source: json:- cannot be read: stdin is not a pipe\n  fix: {fix}. Owner: ")
 
     def test_a_client_that_prints_nothing(self, machine: Machine) -> None:
         """Stdin is read for the time of `--wait` only. The fix is to run the client alone."""

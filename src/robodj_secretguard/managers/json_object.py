@@ -25,7 +25,7 @@ class JsonObject(Manager):
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
         """Return the members."""
         if sys.stdin is None or sys.stdin.isatty():  # a terminal would show a typed key
-            return Failure("cannot be read: stdin is no pipe", "pipe one JSON object into this command")
+            return Failure("cannot be read: stdin is not a pipe", "pipe one JSON object into this command")
         return members(read_most(sys.stdin.fileno(), MAX_BYTES + 1), _CLIENT)
 
 

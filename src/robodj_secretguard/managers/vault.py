@@ -70,7 +70,7 @@ def _limited(response: requests.Response, *_: object, **__: object) -> None:
 
 
 class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
-    """Refuse what is no JSON object: JSONAdapter returns the response itself."""
+    """Refuse an answer that is not a JSON object: JSONAdapter returns the response itself."""
 
     def request(self, *arguments: Any, **more: Any) -> Any:
         answer = super().request(*arguments, **more)
