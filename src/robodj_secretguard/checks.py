@@ -1378,7 +1378,7 @@ CHECKS: Final = (
         why="Without its keys the service cannot start. With two values, nobody knows which one is right.",
         causes=(
             "The token, the role or the credentials are wrong or have expired.",
-            "The policy of the login does not allow to read the secret.",
+            "The policy of the login does not allow reading the secret.",
             "The name of the secret or of the directory is wrong, or the current version was deleted.",
             "The certificate of the server is not from a CA that this machine knows.",
             "The deployment still sets a variable that the manager delivers now.",
