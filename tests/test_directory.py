@@ -132,7 +132,7 @@ class Swapper(threading.Thread):
         self.swaps = 0
 
     def run(self) -> None:
-        while not self.stopped.wait(0.002):
+        while not self.stopped.wait(0.01):
             self.swaps += 1
             self.swap(f"v{self.swaps}")
 
@@ -192,8 +192,11 @@ class TestVersions:
         finally:
             swapper.stopped.set()
             swapper.join()
-        versions = [{each[name] for name in NAMES} if isinstance(each, dict) else each for each in found]
-        assert [each for each in versions if not isinstance(each, set) or len(each) != 1] == []
+        versions = [{each.get(name) for name in NAMES} for each in found if isinstance(each, dict)]
+        assert [each for each in versions if len(each) != 1 or None in each] == []
+        # On a busy machine a directory may be replaced during each attempt of a read.
+        assert [each for each in found if isinstance(each, Failure) and not each.is_temporary] == []
+        assert len(versions) > reads / 2
         assert swapper.swaps > 1
 
     def test_files_that_are_written_one_after_the_other(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,13 +36,15 @@ class Directory(Manager):
         while time.monotonic() < deadline:
             link = os.path.join(self._place, _KUBERNETES)
             is_atomic = os.path.lexists(link)
-            directory = os.path.realpath(link if is_atomic else self._place)
+            path = link if is_atomic else self._place
+            directory = os.path.realpath(path)
             wait = _PAUSE
             try:
                 before = _version(directory)
                 answer = self._read(directory, names)
-                # Files of a directory that stayed the same are of one version.
-                if before == _version(directory):
+                # Files of a directory that stayed the same are of one version. A directory that was replaced may be in
+                # the middle of its removal.
+                if before == _version(directory) and directory == os.path.realpath(path):
                     wait = 0 if is_atomic or _is_read_only(directory) else _unsettled(before, earlier)
                     earlier = before
                     if wait <= 0:
