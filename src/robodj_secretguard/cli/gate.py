@@ -56,7 +56,7 @@ def add(commands: Commands) -> None:
         _check,
         options=_OPTIONS,
         description="Check every declared secret. This is the gate before a release. It prints no part of a key.",
-        examples=("check", "check --strict --format json", "check --from vault:secret/robodj"),
+        examples=("check", "check --strict --format json", "check --from directory:/run/secrets"),
         statuses={
             "0": "clean (warnings are allowed unless --strict)",
             "1": "alerts",
@@ -78,7 +78,7 @@ def add(commands: Commands) -> None:
         usage=f"{PROGRAM} exec [options] -- COMMAND ...",
         examples=(
             "exec -- python -m http.server",
-            "exec --from vault:secret/robodj -- python -m http.server",
+            "exec --from directory:/run/secrets -- python -m http.server",
             "exec --ephemeral -- python -m pytest",
         ),
         statuses={
