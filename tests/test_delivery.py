@@ -139,7 +139,7 @@ class TestConflict:
             (
                 [f"{V1}_NEXT", f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"],
                 f"{V1}_NEXT and 2 more in the environment differ",
-                f"unset {V1} and each variable that begins with it in the environment",
+                "unset every variable of secret.key in the environment (explain lists them)",
             ),
         ],
     )

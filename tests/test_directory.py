@@ -94,7 +94,8 @@ class TestFiles:
         put(tmp_path / V1, "a", 0o444)
         assert isinstance(fetched(tmp_path), dict)
         put(tmp_path / V1, "a", 0o666)
-        fix = f"mount the directory read-only, or run chmod o-w on it and on {V1}"
+        fix = f"run chmod o-w on their directory and {V1} (or mount it read-only)"
+        fix = f"compare the keys with their origin, then {fix}"
         assert fetched(tmp_path) == Failure(f"has {V1}, which can be written by others", fix)
 
     @posix_only

@@ -137,13 +137,12 @@ class Operator:
     def set_from_file(self, name: str) -> None:
         self.environ[name] = self.path(self.environ.pop(f"{name}_FILE")).read_text().strip()
 
-    def unset_outside(self, names: str) -> None:
+    def unset_outside(self, names: str | None, secret: str | None) -> None:
         """Unset variables of the environment, where a secret manager delivers `environ`."""
         assert isinstance(self.service, Managed)
-        named, beginning = names.split(", "), names.partition(" and each variable that begins with it")[0]
-        for name in [*self.service.outside]:
-            if name in named or (beginning != names and name.startswith(beginning)):
-                del self.service.outside[name]
+        policies = {policy.name: policy for policy in self.service.model.secret_policies.values()}
+        for name in names.split(", ") if names else policies[secret or ""].variables:
+            self.service.outside.pop(name, None)
 
     def the_variable(self, name: str) -> str:
         """Return the variable. If the fix does not name it, search for the unknown name."""
@@ -328,7 +327,7 @@ class Operator:
 
 
 INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
-    r"unset (\w+(?:, \w+)*|\w+ and each variable that begins with it) in the environment": Operator.unset_outside,
+    r"unset (?:(\w+(?:, \w+)*)|every variable of (\S+)) in the environment": Operator.unset_outside,
     r"set (\w+) to (?:its right value|the current value of the key)": Operator.set_current,
     r"set (\w+) to the right (?:next|previous) key; if there is none, delete it( and its deadline)?": (
         Operator.set_slot_there
@@ -1164,7 +1163,7 @@ MANAGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "several variables in the environment": (
         outside(V2, E2, NEXT, PREVIOUS, UNTIL),
         f"{K2}source: {V2} and 4 more in the environment differ from {STORED}",
-        f"unset {V2} and each variable that begins with it in the environment",
+        "unset every variable of secret_v2.key in the environment (explain lists them)",
     ),
 }
 

@@ -50,7 +50,7 @@ class TestLoad:
     """Attempts, until one succeeds or the time has passed."""
 
     def test_again(self) -> None:
-        """A temporary failure is followed by another attempt, and only the first one is told."""
+        """A temporary failure is followed by another attempt, and only the first one is reported."""
         manager = Scripted(AWAY, AWAY, {"A": "x"})
         assert manager.read() is None
         assert manager.get("A") == SealedStr("x")

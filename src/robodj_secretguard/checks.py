@@ -150,10 +150,10 @@ def _missing(reading: Reading) -> Problems:
     if managers := [each.manager for each in reading.offers if each.manager and not each.text.lines]:
         what = f"{' and '.join(managers)} {'has' if len(managers) == 1 else 'have'} no {policy.variable}"
         fix = f"in {reading.manager}, set {policy.variable} to the current value of the key"
-    elif setup.directory_fault and not setup.files_off:
+    if setup.directory_fault and not setup.files_off and not managers:
         what = f"{reading.offers[0].absent}, and the config directory cannot be used"
         fix = "first do what the setting alert says, then start again"
-    if policy.variable in [miss.meant.name for miss in setup.near_misses]:
+    elif policy.variable in [miss.meant.name for miss in setup.near_misses]:
         fix = "first do what the near-miss warning says, then start again"
     yield Problem(what, fix)
 
@@ -494,29 +494,32 @@ def _misspelled(setup: Setup, policy: SecretPolicy | None) -> Problems:
         if meant.policy is policy:
             hidden = f"a variable that looks like {meant.name} is not read"
             what = f"{miss.name} is not read; did you mean {meant.name}?" if miss.name else hidden
-            severity = None if meant.loosens else Severity.WARNING
-            yield Problem(what, _fix_of_name(miss), miss.manager or "environment", severity)
+            yield Problem(
+                what, _fix_of_name(miss), miss.manager or "environment", None if meant.loosens else Severity.WARNING
+            )
 
 
 def _fix_of_name(miss: NearMiss) -> str:
-    meant, name = miss.meant.name, miss.name or "that variable"
+    meant, name, unset = miss.meant.name, miss.name or "that variable", "delete" if miss.manager else "unset"
     if meant in _PROTECTIVE:  # whatever either of them says
         fix = f"unset {name} and {_PROTECTIVE[meant]}"
     elif meant == REVOKED_FINGERPRINTS:
         which = f"the fingerprints in the file of {name}" if name.endswith("_FILE") else "its fingerprints"
-        fix = f"add {which} to {meant}, then unset {name}"
+        fix = f"add {which} to {meant}, then {unset} {name}"
     elif miss.is_meant_set:
-        earlier = f"set {meant} to the earlier of both, then unset {name}"
-        fix = earlier if miss.meant.expires else f"unset {name}; {meant} is set"
+        earlier = f"set {meant} to the earlier of both, then {unset} {name}"
+        fix = earlier if miss.meant.expires else f"{unset} {name}; {meant} is set"
     elif meant == EPHEMERAL:
         fix = f"unset {name} (exec --ephemeral makes temporary keys)"
     elif name == f"{meant}_FILE":
-        content = "the content of the file that it named (or use exec --from directory:PATH)"
-        fix = f"unset {name}, and set {meant} to {content}"
+        fix = (
+            f"{unset} {name}, and set {meant} to the content of the file that it named"
+            " (or use exec --from directory:PATH)"
+        )
     else:
         fix = f"rename {name} to {meant}"
     if miss.manager:
-        return f"in {miss.manager}, {fix.replace('unset', 'delete')}"
+        return f"in {miss.manager}, {fix}"
     return fix if miss.name else f'{fix} (list names: python -c "import os; print(*os.environ)")'
 
 

@@ -438,9 +438,8 @@ def _reading(
     value = used.text.lines[0] if found and len(used.text.lines) == 1 else None
     variables = first.variables or environment
     marker = variables.get(policy.expiry_variable) or None
-    has_slots = policy.overlap and not (names if first.variables is None else {*first.variables.names()}).isdisjoint(
-        policy.slot_variables
-    )
+    present = names if first.variables is None else {*first.variables.names()}
+    has_slots = policy.overlap and not present.isdisjoint(policy.slot_variables)
     slots = tuple(_slots(policy, setup, variables, first.manager)) if has_slots else ()
     return Reading(
         *(policy, setup, policy.variable, marker, parse_marker(marker), offers, used, found, value, "current", slots)

@@ -251,7 +251,12 @@ def _is_volume(path: str, status: os.stat_result) -> bool:
 
     In a bind mount, users who can write its source can still replace the file.
     """
-    return status.st_uid == 0 and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    return status.st_uid == 0 and is_read_only(path)
+
+
+def is_read_only(path: str) -> bool:
+    """Check whether a path is on a read-only mount; unknown, and so false, on Windows."""
+    return POSIX and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _is_ours(status: os.stat_result) -> bool:

@@ -6,10 +6,12 @@ import json
 import re
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from conftest import V1, Ran, run
-from processes import SECRET
+from command_line import fingerprint_of
+from conftest import V1, Ran, good_keys, marker, run
+from processes import GOOD, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +26,18 @@ LAST_LINE = (
 REFUSED, UNAVAILABLE = 3, 75
 NEXT, PREVIOUS, UNTIL, EXPIRES = (f"{V1}_{each}" for each in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))
 REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
+
+
+def rotating() -> dict[str, str]:
+    """Return good keys, and every other variable that a manager may have during a rotation."""
+    now = datetime.now(UTC)
+    return GOOD | {
+        EXPIRES: marker(timedelta(days=30), now=now),
+        NEXT: good_keys()[V1],
+        PREVIOUS: good_keys()[V1],
+        UNTIL: marker(timedelta(hours=1), now=now),
+        REVOKED: fingerprint_of(good_keys()[V1]),
+    }
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,14 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import managed
 import pytest
-from command_line import fingerprint_of
-from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, process_environment, put
+from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, process_environment, put
 from detector import leaks
-from managed import EXPIRES, NEXT, PREVIOUS, REFUSED, REVOKED, UNAVAILABLE, UNTIL
+from managed import REFUSED, UNAVAILABLE
 from openbao import LOOPBACK, Authority, require, until
 from processes import GOOD, SECRET, host_env
 from proxy import Proxy
@@ -250,14 +248,7 @@ class TestRead:
 
     def test_every_variable_reaches_the_command(self, moto: Moto, service: Service) -> None:
         """Keys, slots, markers and the revocation list are delivered; other members are not. A name or an ARN works."""
-        now = datetime.now(UTC)
-        members = GOOD | {
-            EXPIRES: marker(timedelta(days=30), now=now),
-            NEXT: good_keys()[V1],
-            PREVIOUS: good_keys()[V1],
-            UNTIL: marker(timedelta(hours=1), now=now),
-            REVOKED: fingerprint_of(good_keys()[V1]),
-        }
+        members = managed.rotating()
         arn = moto.write("team/rotation", json.dumps(members | {"OTHER": GOOD[V1], "NUMBER": 1}))
         ran = service.start(moto.environ, source=f"aws:{arn}")
         environment = service.started

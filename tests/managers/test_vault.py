@@ -8,17 +8,15 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import managed
 import pytest
-from command_line import fingerprint_of
-from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, marker, process_environment, put
+from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, process_environment, put
 from detector import leaks
-from managed import COMMAND, EXPIRES, NEXT, PREVIOUS, PROGRAM, REFUSED, REVOKED, UNAVAILABLE, UNTIL
+from managed import COMMAND, NEXT, PREVIOUS, PROGRAM, REFUSED, UNAVAILABLE
 from openbao import MOUNT, Authority, Kubernetes, OpenBao, require, running, until
 from processes import GOOD, SECRET, host_env
 from proxy import Proxy
@@ -91,14 +89,7 @@ class TestRead:
 
     def test_every_variable_reaches_the_command(self, service: Service) -> None:
         """Keys, slots, markers and the revocation list are delivered; other fields are not."""
-        now = datetime.now(UTC)
-        fields = GOOD | {
-            EXPIRES: marker(timedelta(days=30), now=now),
-            NEXT: good_keys()[V1],
-            PREVIOUS: good_keys()[V1],
-            UNTIL: marker(timedelta(hours=1), now=now),
-            REVOKED: fingerprint_of(good_keys()[V1]),
-        }
+        fields = managed.rotating()
         ran = service.read("rotation", fields | {"OTHER_FIELD": "1", "NUMBER": 1})
         environment = service.started
         assert ran.status == 0

@@ -132,6 +132,6 @@ def _conflicts(managers: Sequence[Manager], policies: Iterable[SecretPolicy]) ->
             what = f"{names[0]}{more} in the environment differ{'' if more else 's'} from {manager.name}"
             fix = f"unset {', '.join(names)} in the environment"
             if len(names) > _MOST_NAMES:
-                fix = f"unset {policy.variable} and each variable that begins with it in the environment"
+                fix = f"unset every variable of {policy.name} in the environment (explain lists them)"
             problem = Problem(what, fix, "environment")
             yield finding(policies, Check.SOURCE, problem, policy)

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.options import add_command, judged, locate_log, model_of, passes
+from robodj_secretguard.cli.options import CHECK_OPTIONS, add_command, judged, locate_log, model_of, passes
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.report import Report
     from robodj_secretguard.sources import ManagedSource
 
-_OPTIONS: Final = (
-    *("--from", "--wait", "--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log"),
-)
 _NOT_EXECUTABLE: Final = 126  # the statuses of a shell for the same
 _NOT_FOUND: Final = 127
 _WHY_NOT_STARTED: Final = {
@@ -54,7 +51,7 @@ def add(commands: Commands) -> None:
         commands,
         "check",
         _check,
-        options=_OPTIONS,
+        options=CHECK_OPTIONS,
         description="Check every declared secret. This is the gate before a release. It prints no part of a key.",
         examples=("check", "check --strict --format json", "check --from directory:/run/secrets"),
         statuses={
@@ -68,7 +65,7 @@ def add(commands: Commands) -> None:
         commands,
         "exec",
         _exec,
-        options=_OPTIONS,
+        options=CHECK_OPTIONS,
         own={
             "--ephemeral": {"action": "store_true", "help": "give COMMAND temporary keys, for an image build or a test"}
         },

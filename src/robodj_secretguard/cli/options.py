@@ -140,6 +140,10 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     },
     "--until": {"metavar": "TIME", "type": partial(_moment, "--until"), "help": "the end of the period"},
 }
+CHECK_OPTIONS: Final = (
+    *("--from", "--wait", "--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log"),
+)
+"""The options of `check`, `exec` and `status`."""
 # In a command's help, these options have groups of their own.
 _GROUPS: Final = {
     "files and model": (

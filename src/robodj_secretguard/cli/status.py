@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import Check, Severity
 from robodj_secretguard.cli.log import checked
-from robodj_secretguard.cli.options import add_command, model_of, passes
+from robodj_secretguard.cli.options import CHECK_OPTIONS, add_command, model_of, passes
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -42,10 +42,7 @@ def add(commands: Commands) -> None:
         commands,
         "status",
         _status,
-        options=(
-            *("--from", "--wait", "--require-env-only", "--config-dir", "--model", "--strict", "--format"),
-            "--operations-log",
-        ),
+        options=CHECK_OPTIONS,
         description="Show the status of each secret. The output has the state, the fingerprint, the last rotation, the"
         " expiry and the owner.",
         examples=("status", "status --strict --format json"),

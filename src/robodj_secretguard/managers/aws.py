@@ -57,7 +57,7 @@ _FAILURES: Final = (
         ),
         Failure("cannot be reached ({})", _REACH, is_temporary=True),
     ),
-    (UnicodeDecodeError, Failure("sent no whole answer", _REACH, is_temporary=True)),  # its end is within a character
+    (UnicodeDecodeError, Failure("sent no whole answer", _REACH, is_temporary=True)),  # cut within a character
     (
         (exceptions.ProfileNotFound, exceptions.ConfigNotFound, exceptions.ConfigParseError, ValueError),
         Failure("cannot be read: a setting of the AWS SDK is invalid ({})", _SETTINGS),
@@ -101,13 +101,13 @@ class AwsSecret(Manager):
             client = session.client("secretsmanager", config=limits.merge(Config(proxies={})))
         # Without a stage, some servers return the version that was current before.
         answer = client.get_secret_value(SecretId=self._place, VersionStage=STAGE)
-        if "ARN" not in answer:  # the SDK makes nothing of JSON without its end
+        if "ARN" not in answer:  # from JSON that is cut off, the SDK returns an empty answer
             return Failure("sent no whole answer", _REACH, is_temporary=True)
         text = answer.get("SecretString")
         if not isinstance(text, str):
             return Failure("has no text", _IN_JSON)
         found = members(text, _IN_JSON)
-        # What the whole answer does not have, a later one will not have either.
+        # This answer is whole, so the stored text is at fault.
         return found._replace(is_temporary=False) if isinstance(found, Failure) else found
 
 

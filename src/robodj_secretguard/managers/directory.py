@@ -7,21 +7,22 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.managers.manager import MAX_BYTES, Failure, Manager
-from robodj_secretguard.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, POSIX, read_text_file
+from robodj_secretguard.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, is_read_only, read_text_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
 
 SETTLED_SECONDS: Final = 1.0
 """How long the files must be unchanged, as an agent writes one after the other."""
 _KUBERNETES: Final = "..data"
 """In a Kubernetes volume, the link to the directory of all files. Replacing it replaces all of them at once."""
 _PAUSE: Final = 0.01
-_OTHERS: Final = "mount the directory read-only, or run chmod o-w on it and on {}"
+_OTHERS: Final = (
+    "compare the keys with their origin, then run chmod o-w on their directory and {} (or mount it read-only)"
+)
 _LINE: Final = "write {} again, as one line in UTF-8"
 _FIXES: Final = {
-    BELOW_WRITABLE: "use a directory where no other user can write any directory above it",
+    BELOW_WRITABLE: "compare the keys with their origin, then use a directory that is below no directory of others",
     NOT_ALLOWED: "let the user of this command read {} and enter the directory",
     CHANGED: "stop what writes {} again and again, then start again",
 }
@@ -42,10 +43,10 @@ class Directory(Manager):
             try:
                 before = _version(directory)
                 answer = self._read(directory, names)
-                # Files of a directory that stayed the same are of one version. A directory that was replaced may be in
-                # the middle of its removal.
+                # The files of a directory that stayed the same are of one version. After it was replaced, some of them
+                # may be removed already.
                 if before == _version(directory) and directory == os.path.realpath(path):
-                    wait = 0 if is_atomic or _is_read_only(directory) else _unsettled(before, earlier)
+                    wait = 0 if is_atomic or is_read_only(directory) else _unsettled(before, earlier)
                     earlier = before
                     if wait <= 0:
                         return answer
@@ -57,7 +58,7 @@ class Directory(Manager):
                 time.sleep(_PAUSE)
                 if not os.path.exists(self._place):
                     return Failure("does not exist", "correct the path")
-            time.sleep(max(0, min(wait, deadline - time.monotonic())))  # not longer, so that the failure is this one
+            time.sleep(max(0, min(wait, deadline - time.monotonic())))  # end in time, with the failure below
         return Failure("does not stay the same", "stop what changes its files, then start again", is_temporary=True)
 
     def _read(self, directory: str, names: Collection[str]) -> Mapping[str, object] | Failure:
@@ -83,16 +84,12 @@ def _version(directory: str) -> dict[str, tuple[int, ...]]:
     return {path: (each.st_mtime_ns, each.st_ctime_ns, each.st_size, each.st_ino, each.st_dev) for path, each in stats}
 
 
-def _is_read_only(directory: str) -> bool:
-    return POSIX and bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
-
-
 def _unsettled(version: Mapping[str, tuple[int, ...]], earlier: Mapping[str, tuple[int, ...]]) -> float:
     """Return for how many seconds to wait, as somebody may be writing further files; at most zero where all are old."""
     now = time.time()
     # A copy may have the time of its original: then only the second one tells when it was made.
     ages = [now - changed / 1e9 for mtime, ctime, *_ in version.values() for changed in (mtime, ctime)]
     wait = max([SETTLED_SECONDS - age for age in ages if age > -SETTLED_SECONDS], default=0)
-    # A file that is written again is empty before its times change.
+    # While a file is written again, it may be empty and still have its old times.
     is_empty = any(not size for _, _, size, *_ in version.values())
     return max(wait, SETTLED_SECONDS) if is_empty and version != earlier else wait

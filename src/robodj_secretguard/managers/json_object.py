@@ -41,8 +41,8 @@ def members(text: bytes | str, fix: str) -> Mapping[str, object] | Failure:
         return Failure("has a member twice", fix)
     except json.JSONDecodeError as error:
         document = error.doc.strip()
-        is_cut = document.startswith("{") and error.msg != "Extra data"
-        is_cut = is_cut and (not document.endswith("}") or error.pos >= len(error.doc.rstrip()))
+        is_at_end = not document.endswith("}") or error.pos >= len(error.doc.rstrip())
+        is_cut = document.startswith("{") and error.msg != "Extra data" and is_at_end
         return Failure("is cut off", fix, is_temporary=True) if is_cut else Failure("is not a JSON object", fix)
     except (ValueError, RecursionError):  # not UTF-8, or nested too deeply
         return Failure("is not a JSON object", fix)

@@ -124,24 +124,24 @@ class Vault(Manager):
             fix = f'allow "read" for the path "{mount}/data/{path}"'
             return Failure("was not read: the policy of this login does not allow it", fix)
         except exceptions.InvalidPath as error:
-            return self._absent(error.json)
+            return _absent(error.json, mount, path)
         except KeyError:
             fields = None
         return fields if isinstance(fields, dict) else Failure("is not a secret of a KV engine, version 2", _PATH)
 
-    def _absent(self, answer: Any) -> Failure:
-        """Return whether a secret, or only its current version, is missing."""
-        try:
-            metadata = answer["data"]["metadata"]
-            version = int(metadata["version"])
-        except (TypeError, KeyError, ValueError):
-            return Failure("does not exist", _PATH)
-        if metadata.get("destroyed"):
-            fix = "write the keys of its last good version again, as a new version"
-            return Failure(f"has no current version: version {version} is destroyed", fix)
-        mount, _, path = self._place.partition("/")
-        fix = f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
-        return Failure(f"has no current version: version {version} is deleted", fix)
+
+def _absent(answer: Any, mount: str, path: str) -> Failure:
+    """Return whether a secret, or only its current version, is missing."""
+    try:
+        metadata = answer["data"]["metadata"]
+        version = int(metadata["version"])
+    except (TypeError, KeyError, ValueError):
+        return Failure("does not exist", _PATH)
+    if metadata.get("destroyed"):
+        fix = "write the keys of its last good version again, as a new version"
+        return Failure(f"has no current version: version {version} is destroyed", fix)
+    fix = f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
+    return Failure(f"has no current version: version {version} is deleted", fix)
 
 
 def _setting(name: str) -> str:
