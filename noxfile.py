@@ -148,7 +148,9 @@ def managers(session: nox.Session) -> None:
     """Read secrets from a real OpenBao, a server that acts as AWS, and systemd. Only systemd may be missing."""
     install_managers(session)
     which = session.posargs or ["tests/managers"]
-    session.run("python", "-m", "pytest", "-q", "-m", "full or not full", PROCESSES, *which)
+    session.run("python", "-m", "pytest", "-q", "-m", "not timed", PROCESSES, *which)
+    if not session.posargs:
+        session.run("python", "-m", "pytest", "-q", "-n0", "-m", "timed", *which)
 
 
 @nox.session(python=FIRST)

@@ -618,6 +618,7 @@ class TestUnavailable:
 
 
 @pytest.mark.full
+@pytest.mark.timed
 def test_what_a_read_costs(service: Service) -> None:
     """The fastest of some starts with `--from` takes at most 400 ms more than the fastest without."""
 
