@@ -24,10 +24,10 @@ COMMON_BASE: Final = "SecretGuardError"
 # The present numbers. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 2025,
-    "statements": 7300,
-    "lines": 14400,
-    "record types": 36,
+    "statements of a start": 2035,
+    "statements": 7900,
+    "lines": 15400,
+    "record types": 39,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

@@ -80,7 +80,7 @@ class TestTable:
     def test_every_check_of_the_guard_has_a_rule(self) -> None:
         """Only the checks of the operations log, of `--from` and of failed checks have no rule in the table."""
         without = [entry.scope for entry in CHECKS if not (entry.of_secret or entry.of_all or entry.of_setup)]
-        assert without == ["log", "source", "source", "none"]
+        assert without == ["log", "log", "source", "source", "none"]
 
     def test_the_kinds_of_the_plugin(self) -> None:
         """Each check of the guard has a kind, except `clock`, which a test cannot set up."""

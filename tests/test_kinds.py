@@ -35,6 +35,7 @@ PRINTED_BY: list[tuple[str, str, int]] = [
     ("keys", "generate secret.key", 0),
     ("rotation-plan", "rotate plan secret.key", 0),
     ("rotation-record", f"rotate record secret_v2.key {' '.join(WHO)}", 1),
+    ("rotation-steps", f"rotate stage secret.key --to vault:secret/robodj {' '.join(WHO)}", 1),
     ("revocation", f"revoke secret_v2.key {' '.join(WHY)}", 1),
     ("log", "log show", 0),
     ("log-verification", "log verify", 0),
@@ -46,6 +47,8 @@ PRINTED_BY: list[tuple[str, str, int]] = [
 @pytest.mark.parametrize(("kind", "command", "status"), PRINTED_BY, ids=[command for _, command, _ in PRINTED_BY])
 def test_a_command(tmp_path: Path, kind: str, command: str, status: int) -> None:
     """Each command prints a document of its kind. Except for `keys`, it begins with the schema and the kind."""
+    if "vault:" in command:
+        pytest.importorskip("hvac")
     machine = machine_at(tmp_path)
     machine.record(rotated(NOW, machine.fingerprint()))
     machine.write("secret.key", machine.environ.pop(V1))

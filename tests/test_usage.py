@@ -19,6 +19,8 @@ OF_PLAN = (
     " --emergency"
 )
 SEE = "see robodj-secretguard"
+STEPS = "record, plan, stage, promote, retire, back, run"
+OF_ROTATE = [f"rotate {each}" for each in STEPS.split(", ")]
 TYPED = "Zq9"
 """A part of the input, which is a part of no known word."""
 
@@ -37,8 +39,11 @@ def error_for(words: str) -> str:
         ("chek", f"unknown command; did you mean check? {COMMANDS}"),
         ("CHECK", f"unknown command; did you mean check? {COMMANDS}"),
         (TYPED, f"unknown command {COMMANDS}"),
-        ("rotate", "rotate: the command is missing (choose from record, plan)"),
-        ("rotate recrod", "rotate: unknown command; did you mean record? (choose from record, plan)"),
+        ("rotate", f"rotate: the command is missing (choose from {STEPS})"),
+        (
+            "rotate recrod",
+            f"rotate: unknown command; did you mean record? (choose from {STEPS})",
+        ),
         (f"log {TYPED}", "log: unknown command (choose from show, verify)"),
     ],
 )
@@ -64,7 +69,7 @@ def test_command(words: str, why: str) -> None:
         ("--vers", "unknown option; did you mean --version?"),
         ("--fromat json check", "unknown option; did you mean --format?"),
         (f"-{TYPED}", "unknown option (choose from --help, --version)"),
-        ("check --operator Ada", "check has no option --operator; rotate record, rotate plan and revoke have it"),
+        ("check --ticket 1", f"check has no option --ticket; {', '.join(OF_ROTATE)} and revoke have it"),
         ("check --expect", "check has no option --expect; log verify has it"),
         ("rotate --attest startup record", "--attest goes after the command; rotate record has it"),
     ],

@@ -112,6 +112,7 @@ class Check(StrEnum):
     PREVIOUS_PAST = "previous-past"
     NEAR_MISS = "near-miss"
     SUPERSEDED = "superseded"
+    DRIFT = "drift"
     SOURCE = "source"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
@@ -1368,6 +1369,30 @@ CHECKS: Final = (
         section=3,
         commands=(_RECORDED, _ROTATE),
         otherwise="a note during a rollout",
+    ),
+    CheckEntry(
+        check=Check.DRIFT,
+        severity=_WARNING,
+        scope="log",
+        title="the manager differs from what is recorded",
+        meaning=(
+            "A key in the secret manager is not the one that the last step of its rotation has left there. Or the"
+            " operations log does not have that step. check, status and exec report it with --from, where they read the"
+            " log."
+        ),
+        why="A key that nobody recorded cannot be revoked by name, and nobody knows who changed it.",
+        causes=(
+            "Somebody changed a field of the secret by hand, or restored an older version.",
+            "A step of the rotation was interrupted before it was recorded.",
+            "A step was taken on another machine, with another operations log.",
+        ),
+        fixes=(
+            "Compare the versions in the manager. Find out who wrote the last one, and why.",
+            "If a step is not in the log: run the command in the finding. It changes no key, and records the step.",
+            "If a change by hand was meant: record it with rotate record.",
+        ),
+        section=3,
+        commands=(("Show the versions (Vault)", "vault kv metadata get -mount=MOUNT PATH"), _RECORDED),
     ),
     CheckEntry(
         check=Check.SOURCE,

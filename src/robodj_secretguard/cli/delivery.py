@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,18 +17,21 @@ from robodj_secretguard.guard import examine
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, first_with
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.report import Report, finding, with_findings
-from robodj_secretguard.sealed import contain
-from robodj_secretguard.sources import REVOKED_FINGERPRINTS, Environment, are_files_off
+from robodj_secretguard.sealed import contain, contained
+from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD, Environment, are_files_off
 from robodj_secretguard.texts import PROGRAM, ascii_text, could_hold_key
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.manager import Failure, Manager
+    from robodj_secretguard.managers.store import Store
     from robodj_secretguard.models import SecretSettings
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Finding
+    from robodj_secretguard.shapes import Record
     from robodj_secretguard.sources import Variables
 
 _STDIN: Final = "json:-"
@@ -49,8 +53,8 @@ def judged_from(arguments: argparse.Namespace, model: type[SecretSettings]) -> R
     A source that fails is the only finding of the report.
     """
     policies = tuple(model.secret_policies.values())
-    arguments.managers = managers = _opened(arguments.sources, policies)
-    names = [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS]
+    arguments.managers = managers = opened(arguments.sources, policies)
+    names = names_of(policies)
     deadline, least = time.monotonic() + arguments.wait, FIRST_PAUSE if arguments.wait else ATTEMPT_SECONDS
     for manager in managers:
         failure = manager.load(names, deadline, _say, least=least)
@@ -58,7 +62,7 @@ def judged_from(arguments: argparse.Namespace, model: type[SecretSettings]) -> R
             off = arguments.require_env_only or are_files_off(Environment(), setup_of(model))
             if failure.is_temporary and manager.is_repeatable and arguments.wait:
                 failure = failure._replace(what=f"{failure.what} (tried for {arguments.wait:g} s)")
-            return _failed(policies, manager, failure, require_env_only=off)
+            return failed(policies, manager, failure, require_env_only=off)
     report, _ = examine(
         model,
         environment=Environment(),
@@ -80,7 +84,43 @@ def delivered(managers: Sequence[Manager], model: type[SecretSettings]) -> dict[
     return variables | ({REVOKED_FINGERPRINTS: ",".join(lists)} if lists else {})
 
 
-def _opened(sources: Sequence[str], policies: Sequence[SecretPolicy]) -> list[Manager]:
+def drifts(managers: Sequence[Manager], policies: Iterable[SecretPolicy], records: Sequence[Record]) -> list[Finding]:
+    """Return a finding for each secret of a manager whose keys differ from what is recorded."""
+    from robodj_secretguard.lifecycle.steps import drift, keys_of  # noqa: PLC0415 - `exec` reads no log in most services
+
+    def keys_in(manager: Manager, policy: SecretPolicy) -> Keys:
+        values = [(name, manager.get(name)) for name in names_of([policy])]
+        return keys_of(policy, {name: value.get_secret_value() for name, value in values if value})
+
+    delivering = [(policy, manager) for policy in policies if (manager := first_with(managers, policy))]
+    return [
+        finding((), Check.DRIFT, problem, policy)
+        for policy, manager in delivering
+        for problem in drift(policy, contained(partial(keys_in, manager, policy)), records, manager.name)
+    ]
+
+
+def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
+    """Return the fields of a manager that are read."""
+    return [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS, ROTATION_RECORD]
+
+
+def opened_store(source: str, policies: Sequence[SecretPolicy]) -> Store:
+    """Return the manager of `--to`."""
+    from robodj_secretguard.managers.store import Store  # noqa: PLC0415 - only `rotate` writes
+
+    (manager,) = opened([source], policies, "--to", "vault:MOUNT/PATH or aws:SECRET_ID")
+    if not isinstance(manager, Store):
+        fail("--to: this source cannot be written; use vault:MOUNT/PATH or aws:SECRET_ID")
+    return manager
+
+
+def opened(
+    sources: Sequence[str],
+    policies: Sequence[SecretPolicy],
+    word: str = "--from",
+    forms: str = "vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- once",
+) -> list[Manager]:
     """Return a manager for each source. No message repeats a source that is invalid, as it may be a key."""
     managers: list[Manager] = []
     for number, source in enumerate(sources, start=1):
@@ -90,14 +130,14 @@ def _opened(sources: Sequence[str], policies: Sequence[SecretPolicy]) -> list[Ma
         # A client would send a pasted key to its server.
         if not is_valid or (package and could_hold_key(_RANDOM_END.sub("", place))):
             which = f" (number {number})" if number > 1 else ""
-            fail(f"--from{which}: invalid source; use vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- once")
+            fail(f"{word}{which}: invalid source; use {forms}")
         is_shown = place.isprintable() and not could_hold_key(place)
         name = ascii_text(source) if is_shown else f"{kind}:PATH"
-        managers.append(_class(kind, path, package)(name, place, policies))
+        managers.append(_class(word, kind, path, package)(name, place, policies))
     return managers
 
 
-def _class(kind: str, path: str, package: str) -> Callable[[str, str, Sequence[SecretPolicy]], Manager]:
+def _class(word: str, kind: str, path: str, package: str) -> Callable[[str, str, Sequence[SecretPolicy]], Manager]:
     """Return the class of a manager. Its module imports the client, which an extra installs."""
     module, name = path.split(".")
     found: Any = contain(lambda: getattr(import_module(f"robodj_secretguard.managers.{module}"), name))
@@ -105,7 +145,7 @@ def _class(kind: str, path: str, package: str) -> Callable[[str, str, Sequence[S
         raise found
     if isinstance(found, BaseException):
         extra = f"run pip install '{PROGRAM}[{kind}]'" if package else "reinstall this program"
-        fail(f"--from {kind}: needs the package {package or module}, which cannot be imported; {extra}")
+        fail(f"{word} {kind}: needs the package {package or module}, which cannot be imported; {extra}")
     return found  # type: ignore[no-any-return]
 
 
@@ -113,7 +153,9 @@ def _say(what: str) -> None:
     write_line(sys.stderr, f"{PROGRAM}: {what}")
 
 
-def _failed(policies: Sequence[SecretPolicy], manager: Manager, failure: Failure, *, require_env_only: bool) -> Report:
+def failed(
+    policies: Sequence[SecretPolicy], manager: Manager, failure: Failure, *, require_env_only: bool = True
+) -> Report:
     """Return a report with one alert: a source failed, and nothing was checked."""
     check = Check.UNAVAILABLE if failure.is_temporary else Check.SOURCE
     problem = Problem(f"{manager.name} {failure.what}", failure.fix, manager.name)

@@ -40,6 +40,9 @@ _EVENTS: Final = {
     Event.ROTATED: "the rotation of {}",
     Event.ROTATION_INCOMPLETE: "the incomplete rotation of {}",
     Event.REVOKED: "the revocation of the key of {}",
+    Event.STAGED: "the next key of {}",
+    Event.ROLLED_BACK: "the return of {} to the previous key",
+    Event.RETIRED: "the removal of the previous key of {}",
     Event.SEALED: "the end of an interrupted write",
     Event.CONTINUED: "the end of an earlier file",
 }
@@ -110,7 +113,12 @@ def with_recorded(
     """Return a report with findings from the records of the operations log."""
     policies = tuple(model.secret_policies.values())
     options = given(arguments, "operations_log", "config_dir", "model")
-    return with_findings(report, recorded_findings(report, records, policies, options))
+    found = [*recorded_findings(report, records, policies, options)]
+    if arguments.managers and records:
+        from robodj_secretguard.cli.delivery import drifts  # noqa: PLC0415 - few commands have sources
+
+        found += drifts(arguments.managers, policies, records)
+    return with_findings(report, found)
 
 
 def _with_setting(

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.checks import Problem
+from robodj_secretguard.cli import rotate_steps
 from robodj_secretguard.cli.log import loaded, prepared, recorded_line, recorded_log, with_recorded
 from robodj_secretguard.cli.options import (
     OperationsLog,
@@ -98,7 +99,7 @@ def add(commands: Commands) -> None:
         examples=("generate secret.key |\n      vault kv patch secret/robodj ROBODJ_SECRET_KEY=-",),
         statuses={"0": "generated", "2": "usage error, or nothing was generated"},
     )
-    group = add_group(commands, "rotate", "Plan a rotation, or record it")
+    group = add_group(commands, "rotate", "Plan a rotation, do it in the secret manager, or record it")
     shared = ("--ticket", "--operations-log", "--config-dir", "--model", "--format")
     add_command(
         group,
@@ -152,6 +153,7 @@ def add(commands: Commands) -> None:
         examples=("rotate plan secret.key --environment prod", "rotate plan secret.key --emergency"),
         statuses={"0": "printed", "2": "usage error"},
     )
+    rotate_steps.add(group)
 
 
 def _generate(arguments: argparse.Namespace) -> Result:

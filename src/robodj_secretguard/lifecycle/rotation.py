@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.report import SecretStatus
 
 NO_ENVIRONMENT: Final = "no environment"  # for a record without one; no environment has this name
-ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE)
+ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK)
 Stage: TypeAlias = Literal["next", "promote", "retire"]
 """A stage of a rotation with an overlap: the next key is set, it becomes current, and the previous key is removed."""
 
@@ -170,7 +170,7 @@ def judge(
     for secret, new in drafts.items():
         here = rotations(records, secret, new.environment)
         current = here[-1] if here and here[-1].fingerprint == new.fingerprint is not None else None
-        if why := _conflict(new, records, is_current=current is not None):
+        if why := conflict(new, records, is_current=current is not None):
             words = ("rotate", "plan", secret, "--environment", new.environment or "", *log_options, *options)
             set_new = f"set the variable of {secret} to its new key from the secret manager"
             fix = f"{set_new}; if there is none, run {command(*words)}"
@@ -193,7 +193,7 @@ def judge(
     return accepted, unchanged, refused
 
 
-def _conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
+def conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
     """Return why the known records of a key forbid another one, if they do."""
     if new.fingerprint is None:  # a vendor's secret is always new
         return None
@@ -206,7 +206,7 @@ def _conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> st
             return f"the environment {record.environment} has this key, and each environment needs its own"
         if record.secret != new.secret:
             return f"{record.secret} has this key, and each secret needs its own"
-        if not is_current:
+        if not is_current and record.event is not Event.STAGED:
             return f"this is an old key, recorded at {when}"
     return None
 

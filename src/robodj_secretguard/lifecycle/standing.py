@@ -8,6 +8,7 @@ from robodj_secretguard.checks import Check, Problem, Severity
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.report import Finding, finding
+from robodj_secretguard.shapes import Event
 from robodj_secretguard.sources import REVOKED_FILE, iso_utc, set_current
 from robodj_secretguard.texts import command
 
@@ -42,9 +43,14 @@ def _unlisted(listed: RevocationStatus, records: Sequence[Record], options: Sequ
         message = f"{unlisted[0]} is recorded as revoked, but is not on the revocation list{_more(unlisted)}"
         words = ("--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
         yield Problem(message, f"run {command('revoke', *words)} (it adds the fingerprint again)", source)
-    entries = dict.fromkeys(entry_of(each) for each in records if each.replaced and not is_listed(each, listed))
+    entries, current_again = dict[str, None](), set[str | None]()
+    for record in reversed(records):
+        if record.event is Event.ROLLED_BACK:
+            current_again.add(record.fingerprint)
+        elif record.replaced and record.replaced not in current_again and not is_listed(record, listed):
+            entries[entry_of(record)] = None
     if entries:
-        first = next(iter(entries))
+        first = next(reversed(entries))  # the oldest one
         message = f"{first.partition('@')[0]} was replaced, but is not on the revocation list{_more(entries)}"
         remedy = f"add the line {first} to the revocation list, and deploy it"
         yield Problem(message, remedy, source, Severity.WARNING)

@@ -12,13 +12,21 @@ from botocore import exceptions
 from botocore.config import Config
 
 from robodj_secretguard.managers.json_object import members
-from robodj_secretguard.managers.manager import Failure, Manager
+from robodj_secretguard.managers.manager import Failure
 from robodj_secretguard.managers.network import failure_of, is_insecure
+from robodj_secretguard.managers.store import CHANGED, Store, Stored, sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Mapping
+    from typing import TypeVar
+
+    from robodj_secretguard.sealed import SealedStr
+
+    _Result = TypeVar("_Result")
 
 STAGE: Final = "AWSCURRENT"
+PRIVATE_STAGE: Final = "robodj-secretguard"
+"""The stage of a version that is written and not current yet."""
 _THROTTLED: Final = ("Throttl", "RequestThrottled", "RequestLimit", "RequestTimeout", "TooManyRequests", "SlowDown")
 """How the codes of answers with status 400 begin after which AWS says to try again."""
 _TOO_MANY_REQUESTS: Final = 429
@@ -35,6 +43,7 @@ _FIXES: Final = {
     "InvalidRequestException": "if the secret is marked for deletion: restore it (aws secretsmanager restore-secret)",
     "DecryptionFailure": "allow kms:Decrypt for the key of the secret, and enable that key",
 }
+_MAY_WRITE: Final = "allow secretsmanager:PutSecretValue and secretsmanager:UpdateSecretVersionStage for the secret"
 _SHOWN: Final = (
     *("ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "InternalServiceError"),
     *("UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch"),
@@ -66,49 +75,94 @@ _FAILURES: Final = (
 )
 
 
-class AwsSecret(Manager):
+class AwsSecret(Store):
     """One secret of AWS Secrets Manager, whose text is a JSON object. Its place is its name or its ARN."""
 
     reach = _REACH
 
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
-        """Return the members of the current version."""
+    def current(self, seconds: float) -> Stored | Failure:
+        """Return the current version."""
+        return self._with_client(seconds, lambda client: self._read(client, STAGE))
+
+    def unfinished(self, seconds: float) -> Stored | Failure | None:
+        """Return the version that has the private stage."""
+        answer = self._with_client(seconds, lambda client: self._read(client, PRIVATE_STAGE))
+        # A stage that does not exist is the same error as a secret that does not exist.
+        return None if isinstance(answer, Failure) and not answer.is_temporary else answer
+
+    def write(self, fields: SealedStr, current: Stored, seconds: float) -> Failure | None:
+        """Make a version with the private stage, unless it exists, and then move the stage `AWSCURRENT` to it."""
+
+        def move(client: Any) -> Failure | None:
+            made = self._read(client, PRIVATE_STAGE)
+            if isinstance(made, Stored) and made.fields == fields:
+                version = made.version
+            else:
+                text = fields.get_secret_value()
+                answer = client.put_secret_value(SecretId=self._place, SecretString=text, VersionStages=[PRIVATE_STAGE])
+                version = answer["VersionId"]
+            client.update_secret_version_stage(
+                SecretId=self._place,
+                VersionStage=STAGE,
+                MoveToVersionId=version,
+                RemoveFromVersionId=current.version,
+            )
+            return None
+
+        answer: Failure | None = self._with_client(seconds, move)
+        if answer and "InvalidParameterException" in answer.what:  # the stage is not at that version any more
+            return CHANGED
+        return answer._replace(fix=_MAY_WRITE) if answer and "AccessDeniedException" in answer.what else answer
+
+    def _with_client(self, seconds: float, action: Callable[[Any], _Result | Failure]) -> _Result | Failure:
+        """Return what an action returns."""
         _without_log_records()
         try:
-            return self._read(seconds)
+            client = _client(seconds)
+            return client if isinstance(client, Failure) else action(client)
         except exceptions.ClientError as error:
             return _refused(error.response)
         except (exceptions.BotoCoreError, OSError, ValueError) as error:
             return failure_of(error, _FAILURES, _CERTIFICATE)
 
-    def _read(self, seconds: float) -> Mapping[str, object] | Failure:
-        settings = botocore.session.get_session()  # boto3's own keeps the credentials of an earlier attempt
-        if region := os.environ.get("AWS_REGION"):  # only other SDKs read it
-            settings.set_config_variable("region", region)
-        bundle = settings.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-        if bundle and not os.access(bundle, os.R_OK):
-            return Failure("cannot be read: the file of AWS_CA_BUNDLE is not usable", _CERTIFICATE)
-        # Older SDKs do not verify certificates where it is empty.
-        settings.set_config_variable("ca_bundle", bundle or True)
-        session = boto3.Session(botocore_session=settings)
-        limits = Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
-        client = session.client("secretsmanager", config=limits)
-        # The login of a service account sends its token to another address.
-        addresses = [value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL") and value]
-        if any(map(is_insecure, (client.meta.endpoint_url, *addresses))):
-            return Failure("is not read without TLS", "begin the address in AWS_ENDPOINT_URL with https://")
-        if client.meta.endpoint_url.lower().startswith("http:"):  # not through a proxy
-            client = session.client("secretsmanager", config=limits.merge(Config(proxies={})))
-        # Without a stage, some servers return the version that was current before.
-        answer = client.get_secret_value(SecretId=self._place, VersionStage=STAGE)
+    def _read(self, client: Any, stage: str) -> Stored | Failure:
+        """Return the version that has a stage."""
+        try:
+            # Without a stage, some servers return the version that was current before.
+            answer = client.get_secret_value(SecretId=self._place, VersionStage=stage)
+        except exceptions.ClientError as error:
+            return _refused(error.response)
         if "ARN" not in answer:  # from JSON that is cut off, the SDK returns an empty answer
             return Failure("sent no whole answer", _REACH, is_temporary=True)
         text = answer.get("SecretString")
         if not isinstance(text, str):
             return Failure("has no text", _IN_JSON)
         found = members(text, _IN_JSON)
-        # This answer is whole, so the stored text is at fault.
-        return found._replace(is_temporary=False) if isinstance(found, Failure) else found
+        if isinstance(found, Failure):
+            return found._replace(is_temporary=False)  # this answer is whole, so the stored text is at fault
+        return Stored(sealed(found), answer.get("VersionId", ""), answer.get("CreatedDate"))
+
+
+def _client(seconds: float) -> Any:
+    """Return a client whose requests are encrypted, or why there is none."""
+    settings = botocore.session.get_session()  # boto3's own keeps the credentials of an earlier attempt
+    if region := os.environ.get("AWS_REGION"):  # only other SDKs read it
+        settings.set_config_variable("region", region)
+    bundle = settings.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    if bundle and not os.access(bundle, os.R_OK):
+        return Failure("cannot be read: the file of AWS_CA_BUNDLE is not usable", _CERTIFICATE)
+    # Older SDKs do not verify certificates where it is empty.
+    settings.set_config_variable("ca_bundle", bundle or True)
+    session = boto3.Session(botocore_session=settings)
+    limits = Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
+    client = session.client("secretsmanager", config=limits)
+    # The login of a service account sends its token to another address.
+    addresses = [value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL") and value]
+    if any(map(is_insecure, (client.meta.endpoint_url, *addresses))):
+        return Failure("is not read without TLS", "begin the address in AWS_ENDPOINT_URL with https://")
+    if client.meta.endpoint_url.lower().startswith("http:"):  # not through a proxy
+        client = session.client("secretsmanager", config=limits.merge(Config(proxies={})))
+    return client
 
 
 def _without_log_records() -> None:

@@ -100,16 +100,21 @@ class Manager(ABC):
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _attempt(self, names: Collection[str], seconds: float) -> Failure | None:
-        answer = within(seconds + GRACE_SECONDS, lambda: _wanted(self.fetch(names, seconds), names))
-        if answer is None:
-            return Failure("did not answer in time", self.reach, is_temporary=True)
-        if isinstance(answer, BaseException):
-            return Failure(f"cannot be read ({type_name(answer)})", "report a bug with this line")
+        answer = self.within(seconds, lambda: _wanted(self.fetch(names, seconds), names))
         if isinstance(answer, Failure):
             return answer
         # Here, and not in the thread of an attempt: a late one must not replace values that were checked.
         self._values, self._names = answer
         return None
+
+    def within(self, seconds: float, action: Callable[[], _Result]) -> _Result | Failure:
+        """Return what an action returns, or a failure: at the time limit, and for any error."""
+        answer = within(seconds + GRACE_SECONDS, lambda: (action(),))
+        if answer is None:
+            return Failure("did not answer in time", self.reach, is_temporary=True)
+        if isinstance(answer, BaseException):
+            return Failure(f"cannot be read ({type_name(answer)})", "report a bug with this line")
+        return answer[0]
 
     def names(self) -> Iterable[str]:
         """Return the names of all variables."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,12 +12,18 @@ from hvac import exceptions
 from hvac.adapters import JSONAdapter
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.managers.manager import MAX_BYTES, Failure, Manager
+from robodj_secretguard.managers.manager import MAX_BYTES, Failure
 from robodj_secretguard.managers.network import failure_of, is_insecure
+from robodj_secretguard.managers.store import CHANGED, Store, Stored, sealed
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import parse_marker
 from robodj_secretguard.textfile import read_text_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    _Result = TypeVar("_Result")
 
 _POD_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 _USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
@@ -83,13 +90,21 @@ class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
         raise UnreadError
 
 
-class Vault(Manager):
+class Vault(Store):
     """The fields of one secret. Its settings are variables of the client: `VAULT_ADDR`, or `BAO_ADDR`, and so on."""
 
     reach = _REACH
 
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
-        """Log in, and return the fields of the current version."""
+    def current(self, seconds: float) -> Stored | Failure:
+        """Log in, and return the current version."""
+        return self._with_client(seconds, self._read)
+
+    def write(self, fields: SealedStr, current: Stored, seconds: float) -> Failure | None:
+        """Log in, and write a new version, if the current one is still the same."""
+        return self._with_client(seconds, lambda client: self._write(client, fields, current.version))
+
+    def _with_client(self, seconds: float, action: Callable[[hvac.Client], _Result | Failure]) -> _Result | Failure:
+        """Log in, and return what an action returns."""
         address = _setting("ADDR")
         if not address:
             return Failure("cannot be read: VAULT_ADDR is not set", _ADDRESS)
@@ -104,30 +119,50 @@ class Vault(Manager):
         namespace = _setting("NAMESPACE") or None
         try:
             client = hvac.Client(address, token="", adapter=_Adapter, namespace=namespace, **settings)
-            return _logged_in(client) or self._read(client)
+            return _logged_in(client) or action(client)
         except (exceptions.VaultError, OSError, UnreadError, UnicodeError) as error:  # OSError: also those of requests
             return failure_of(error, _FAILURES, _CERTIFICATE)
         finally:
             session.close()
 
-    def _read(self, client: hvac.Client) -> Mapping[str, object] | Failure:
-        """Return the fields of the current version."""
+    def _read(self, client: hvac.Client) -> Stored | Failure:
         mount, _, path = self._place.partition("/")
         try:
             answer: Any = client.secrets.kv.v2.read_secret_version(
                 path, mount_point=mount, raise_on_deleted_version=True
             )
-            fields = answer["data"]["data"]
+            fields, metadata = answer["data"]["data"], answer["data"]["metadata"]
+            version, written_at = str(metadata["version"]), parse_marker(SealedStr(metadata["created_time"]))
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
-            if _is_about_token(error):
-                return Failure("was not read: the token is invalid or has expired", _new_login())
-            fix = f'allow "read" for the path "{mount}/data/{path}"'
-            return Failure("was not read: the policy of this login does not allow it", fix)
+            return self._denied(error, "read", "read")
         except exceptions.InvalidPath as error:
             return _absent(error.json, mount, path)
-        except KeyError:
+        except (KeyError, TypeError):
             fields = None
-        return fields if isinstance(fields, dict) else Failure("is not a secret of a KV engine, version 2", _PATH)
+        if not isinstance(fields, dict):
+            return Failure("is not a secret of a KV engine, version 2", _PATH)
+        return Stored(sealed(fields), version, written_at)
+
+    def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> Failure | None:
+        mount, _, path = self._place.partition("/")
+        secret = json.loads(fields.get_secret_value())
+        try:
+            client.secrets.kv.v2.create_or_update_secret(path, secret, cas=int(version), mount_point=mount)
+        except exceptions.InvalidRequest as error:
+            if any("did not match" in str(each) for each in error.errors or ()):
+                return CHANGED
+            raise
+        except (exceptions.Forbidden, exceptions.Unauthorized) as error:
+            return self._denied(error, "written", "update")
+        return None
+
+    def _denied(self, error: exceptions.VaultError, done: str, capability: str) -> Failure:
+        """Return whether the token or the policy is at fault."""
+        if _is_about_token(error):
+            return Failure(f"was not {done}: the token is invalid or has expired", _new_login())
+        mount, _, path = self._place.partition("/")
+        fix = f'allow "{capability}" for the path "{mount}/data/{path}"'
+        return Failure(f"was not {done}: the policy of this login does not allow it", fix)
 
 
 def _absent(answer: Any, mount: str, path: str) -> Failure:

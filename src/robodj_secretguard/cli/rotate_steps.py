@@ -1,0 +1,389 @@
+"""The steps of `rotate` that are one write of the secret manager each (policy sections 3 and 4)."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from robodj_secretguard.checks import Problem
+from robodj_secretguard.cli.delivery import failed, names_of, opened_store
+from robodj_secretguard.cli.log import prepared, recorded_line, recorded_log
+from robodj_secretguard.cli.options import add_command, directory_of, given, locate_log, model_of, policy_of
+from robodj_secretguard.cli.output import (
+    EXIT_ALERTS,
+    EXIT_CLEAN,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    MODEL,
+    Result,
+    fail,
+    failed_status,
+)
+from robodj_secretguard.errors import FileError, SecretGuardError
+from robodj_secretguard.files import reason
+from robodj_secretguard.guard import examine
+from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.rotation import conflict, rotations
+from robodj_secretguard.lifecycle.steps import (
+    MIN_AGE,
+    changed,
+    changes,
+    continues,
+    described,
+    due,
+    is_done,
+    keys_of,
+    last_step,
+    last_steps,
+    obstacles,
+    unrecorded,
+    with_step,
+)
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Failure, Manager
+from robodj_secretguard.managers.store import Stored, sealed
+from robodj_secretguard.sealed import contained
+from robodj_secretguard.sources import ROTATION_RECORD, Environment, iso_utc
+from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Collection, Mapping, Sequence
+    from typing import TypeVar
+
+    from robodj_secretguard import kinds
+    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.lifecycle.operations_log import OpenLog
+    from robodj_secretguard.lifecycle.steps import Keys
+    from robodj_secretguard.managers.store import Store
+    from robodj_secretguard.models import SecretSettings
+    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.report import Finding, Report
+    from robodj_secretguard.sealed import SealedStr
+    from robodj_secretguard.shapes import LastStep, Record, StepName
+
+    _Result = TypeVar("_Result")
+
+_TEXTS: Final[dict[StepName, tuple[str, str]]] = {
+    "stage": ("store a next key of {}", "{} already has a next key"),
+    "promote": ("make the next key of {} the current one", "the next key of {} is already promoted"),
+    "retire": ("remove the previous key of {}", "{} has no previous key"),
+    "back": ("make the previous key of {} the current one again", "the promotion of {} is already undone"),
+    "replace": ("replace the current key of {}, and revoke it", "the key of {} was replaced less than an hour ago"),
+}
+"""By step: what it does, and what is so where it is done already."""
+_STATUSES: Final = {
+    "0": "done, or there was nothing to do",
+    "1": "refused, not yet, or somebody else was faster; with --dry-run: there is something to do",
+    "2": "usage error, or the operations log cannot be written",
+    "75": "the secret manager did not answer in time; run it again",
+}
+_ONE_WRITE: Final = "It is one write, which fails if somebody else has written in the meantime."
+
+
+def add(group: Commands) -> None:
+    """Add the commands."""
+    name = {"name": {"metavar": "NAME", "help": "the secret, such as secret.key"}}
+    now: dict[str, Any] = {"action": "store_true"}
+    wanted: dict[str, tuple[str, dict[str, Any]]] = {
+        "stage": (
+            "Store a next key in the secret manager. Every instance gets to know it before it is promoted.",
+            name,
+        ),
+        "promote": (
+            "Make the next key current, and the current key previous. It must have been in the manager for an hour.",
+            {**name, "--now": {**now, "help": "do not wait: every instance has the next key already"}},
+        ),
+        "retire": (
+            "Remove the previous key from the secret manager, after its deadline.",
+            {**name, "--now": {**now, "help": "do not wait: what the previous key has signed is refused from now on"}},
+        ),
+        "back": ("Undo a promotion. The previous key is current again, and the current key is the next one.", name),
+        "run": (
+            "Take the step that is due. With --emergency, replace the current key without an overlap, and revoke it.",
+            {
+                "name": {"nargs": "?", "metavar": "NAME", "help": "the secret (default: each one with an overlap)"},
+                "--emergency": {**now, "help": "others may know the current key: replace and revoke it in one write"},
+                "--now": {**now, "help": "with --emergency: also replace a key that is less than an hour old"},
+            },
+        ),
+    }
+    to = {"required": True, "metavar": "SOURCE", "help": "the secret manager: vault:MOUNT/PATH or aws:SECRET_ID"}
+    dry = {"action": "store_true", "help": "write nothing, and print what would be written"}
+    for step, (description, own) in wanted.items():
+        words = f"rotate {step}{'' if step == 'run' else ' secret.key'} --to vault:secret/robodj"
+        add_command(
+            group,
+            step,
+            _run,
+            required=("--environment", "--operator"),
+            options=("--reason", "--ticket", "--operations-log", "--config-dir", "--model", "--format"),
+            own={**own, "--to": to, "--dry-run": dry},
+            defaults={"step": None if step == "run" else step, "emergency": False, "now": False},
+            description=f"{description} {_ONE_WRITE}",
+            examples=(f"{words} \\\n      --environment prod --operator 'Ada Lovelace'",),
+            statuses=_STATUSES,
+        )
+
+
+def _run(arguments: argparse.Namespace) -> Result:
+    model = model_of(arguments)
+    declared = tuple(model.secret_policies.values())
+    if arguments.emergency and (arguments.name is None or arguments.reason is None):
+        fail("--emergency needs NAME and --reason")
+    if arguments.now and not (arguments.step or arguments.emergency):
+        fail("rotate run takes --now only with --emergency; rotate promote and rotate retire have their own --now")
+    named = declared if arguments.name is None else (policy_of(model, arguments.name),)
+    policies = [each for each in named if not each.is_opaque and (each.overlap or arguments.emergency)]
+    if not policies:
+        why = "a vendor issues it" if named[0].is_opaque else "it has no overlap"
+        fail(f"{named[0].name} has no such steps: {why}; run {command('rotate', 'plan', named[0].name)}")
+    store = opened_store(arguments.to, declared)
+    where = locate_log(arguments, model)
+    steps = [_Step(arguments, model, store, policy) for policy in policies]
+    unlogged = []
+    try:
+        with nullcontext() if arguments.dry_run else operations_log.opened(prepared(where)) as log:
+            for each in steps:
+                each.take(recorded_log(arguments, model).records if log is None else log.log.records, log)
+    except FileError as error:
+        if not arguments.emergency:
+            fail(f"nothing was written: {where.name}: {error}")
+        unlogged = [f"this was not recorded: {where.name}: {error}; fix that, then run this command again"]
+        steps[0].take((), None)
+    document: kinds.RotationSteps = {
+        "kind": "rotation-steps",
+        "source": store.name,
+        "dry_run": arguments.dry_run,
+        "results": [each.document for each in steps],
+    }
+    stderr = [*unlogged, *(line for each in steps for line in each.stderr)]
+    statuses = [*([EXIT_USAGE] if stderr else []), *(each.status for each in steps)]
+    return Result(
+        next((each for each in (EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_ALERTS) if each in statuses), EXIT_CLEAN),
+        [*(line for each in steps for line in (*each.lines, "")), MODEL],
+        lambda: document,
+        [f"{PROGRAM}: {line}" for line in stderr],
+        events=[record for each in steps for record in each.document["records"]],
+    )
+
+
+class _Fields(Manager):
+    """Fields that were read, or that are to be written: they are checked like those of any manager."""
+
+    def __init__(self, name: str, policies: Sequence[SecretPolicy], fields: SealedStr) -> None:
+        super().__init__(name, "", policies)
+        self._stored = Stored(fields, "")
+
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
+        return self._stored.opened()
+
+
+class _Step:
+    """One step for one secret, and what happened."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, model: type[SecretSettings], store: Store, policy: SecretPolicy
+    ) -> None:
+        self._arguments, self._model, self._store, self._policy = arguments, model, store, policy
+        self._policies = tuple(model.secret_policies.values())
+        self._now = datetime.now(UTC).replace(microsecond=0)
+        self._log: OpenLog | None = None
+        self.lines: list[str] = []
+        self.stderr: list[str] = []
+        self.status = EXIT_CLEAN
+        self.document: kinds.RotationStep = {
+            "secret": policy.name,
+            "step": arguments.step,
+            "outcome": "nothing-to-do",
+            "fields": [],
+            "records": [],
+            "refusals": [],
+            "findings": [],
+        }
+
+    def take(self, known: Sequence[Record], log: OpenLog | None) -> None:
+        """Take the step. `known` has the records of the log; `log` is `None` where nothing is recorded."""
+        self._log = log
+        try:
+            stored = self._store.within(ATTEMPT_SECONDS, lambda: self._store.current(ATTEMPT_SECONDS))
+            self._choose(_unless_failed(stored), known)
+        except _StoppedError as error:
+            self._stop(error.why)
+
+    def _choose(self, stored: Stored, known: Sequence[Record]) -> None:
+        """Take the step, unless it is done, not due or not allowed."""
+        policy, now, is_now = self._policy, self._now, self._arguments.now
+        keys = contained(lambda: keys_of(policy, stored.opened(), stored.written_at))
+        if keys.step and (where := keys.step.last.environment) != self._arguments.environment:
+            what = f"the last step of {policy.name} in {self._store.name} was for the environment {where}"
+            raise _StoppedError(Problem(what, f"pass --environment {where}, or correct --to"))
+        self._record(unrecorded(keys.step, known))
+        step: StepName | None = "replace" if self._arguments.emergency else self._arguments.step
+        if is_own_choice := step is None:
+            dates = [each.recorded_at for each in rotations(known, policy.name) if each.fingerprint == keys.current]
+            step = due(policy, keys, next(iter(dates), None), now)
+        self.document["step"] = step
+        if step is None:
+            until = keys.until if keys.previous else keys.expires_at and keys.expires_at - policy.warn_before
+            self.lines.append(f"Nothing is due for {policy.name}{f' until {iso_utc(until)}' if until else ''}.")
+        elif is_done(step, keys, now) and not (step == "replace" and is_now):
+            by = ascii_text(keys.step.last.operator or "nobody") if keys.step else ""
+            last = f" (last step: {described(keys.step)} by {by})" if keys.step else ""
+            self.lines.append(f"Nothing to do: {_TEXTS[step][1].format(policy.name)} in {self._store.name}{last}.")
+        elif obstacle := next(obstacles(step, policy, keys, now, is_now=is_now), None):
+            self._stop(obstacle, status=EXIT_CLEAN if is_own_choice else EXIT_ALERTS)
+        elif not self.stderr:  # the log can be written
+            self._take(step, stored, keys, known)
+
+    def _take(self, step: StepName, stored: Stored, keys: Keys, known: Sequence[Record]) -> None:
+        policy, store = self._policy, self._store
+        fields, done, after = self._new_version(step, stored, keys)
+        is_current = step != "promote" or (keys.step is not None and keys.step.step == "back")
+        if why := conflict(done.last, known, is_current=is_current):
+            raise _StoppedError(Problem(why, f"set {policy.slot_variables[0]} to a new key; {self._emergency()}"))
+        names = contained(lambda: _different(stored.opened(), Stored(fields, "").opened()))
+        self.document["fields"] = names
+        if self._arguments.dry_run:
+            self.document["outcome"], self.status = "would-be-done", EXIT_ALERTS
+            self.lines.append(f"Would {_TEXTS[step][0].format(policy.name)} in {store.name}: {', '.join(names)}.")
+            return
+        failure = store.within(ATTEMPT_SECONDS, lambda: store.write(fields, stored, ATTEMPT_SECONDS))
+        if failure:
+            if failure.is_temporary:
+                self.lines.append("It may have been written. Run this command again: it does nothing twice.")
+            raise _StoppedError(failure)
+        self.document["outcome"] = "done"
+        self.lines.append(f"Done: {_TEXTS[step][0].format(policy.name)} in {store.name}.")
+        self.lines.append(f"  changed: {', '.join(names)}")
+        self._record(done.records)
+        self.lines += _next_lines(step, self._arguments, policy, done.last, self._now)
+        delivered = {each.secret for each in after.secrets if each.source == store.name}
+        if others := [each for each in after.alerts if each.secret in delivered]:
+            self.lines.append("No service takes this version before this is fixed:")
+            self._show(others)
+
+    def _new_version(self, step: StepName, stored: Stored, keys: Keys) -> tuple[SealedStr, LastStep, Report]:
+        """Return the fields of the new version, the step with its records, and the report on it.
+
+        An interrupted write of the same step is used again.
+        """
+        policy, store, now = self._policy, self._store, self._now
+
+        def changed_fields() -> SealedStr:
+            fields = stored.opened()
+            return sealed(changed(fields, changes(step, policy, fields, keys, now)))
+
+        def is_continued(unfinished: Stored) -> bool:
+            return continues(step, policy, unfinished.opened(), stored.opened(), now)
+
+        unfinished = _unless_failed(store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS)))
+        is_again = unfinished is not None and contained(partial(is_continued, unfinished))
+        made = Stored(unfinished.fields if unfinished and is_again else contained(changed_fields), "")
+        before, after = self._report(stored.fields), self._report(made.fields)
+        known = {(each.check, each.secret, each.slot) for each in before.alerts}
+        if alerts := [each for each in after.alerts if (each.check, each.secret, each.slot) not in known]:
+            self._show(alerts)
+            raise _StoppedError(Problem("the new version would have these alerts", f"fix them; {self._emergency()}"))
+        if is_again:
+            return made.fields, contained(lambda: last_steps(made.opened())[policy.name]), after
+        status = next(each for each in after.secrets if each.secret == policy.name)
+        who = {name: getattr(self._arguments, name) for name in ("environment", "operator", "ticket", "reason")}
+        done = last_step(step, keys, status, now, **who)
+        return contained(lambda: sealed(with_step(made.opened(), policy.name, done))), done, after
+
+    def _report(self, fields: SealedStr) -> Report:
+        """Return the report on fields, as a service that reads nothing else would have it."""
+        candidate = _Fields(self._store.name, self._policies, fields)
+        _unless_failed(candidate.load(names_of(self._policies), time.monotonic(), lambda _: None))
+        directory, named_by = directory_of(self._arguments, self._model)
+        report, _ = examine(
+            self._model,
+            environment=Environment({}),
+            config_dir=directory if named_by else None,
+            require_env_only=True,
+            managers=[candidate],
+        )
+        return report
+
+    def _record(self, records: Sequence[Record]) -> None:
+        """Append records to the operations log. The manager has them, so a repetition appends what is missing."""
+        if self._log is None or not records:
+            return
+        try:
+            appended = self._log.append(records)
+        except OSError as error:
+            why = str(error) if isinstance(error, FileError) else reason(error)
+            self.stderr.append(f"the manager has this step, but it was not recorded: {why}; run this command again")
+            return
+        self.document["records"] += [each.as_dict() for each in appended]
+        self.lines += map(recorded_line, appended)
+
+    def _stop(self, why: Problem | Failure, *, status: int = EXIT_ALERTS) -> None:
+        """Report why a step was not taken."""
+        self.status, self.document["outcome"] = status, "refused" if status else "nothing-to-do"
+        if isinstance(why, Failure):
+            report = failed(self._policies, self._store, why)
+            self.status = failed_status(report, EXIT_ALERTS)
+            self._show(report.findings)
+            return
+        self.document["refusals"] = [{"secret": self._policy.name, "reason": why.what, "remedy": why.fix}]
+        self.lines += [f"{'REFUSED' if status else 'Not yet'}: {why.what}", f"  fix: {why.fix}"]
+
+    def _show(self, findings: Sequence[Finding]) -> None:
+        self.document["findings"] += [each.as_dict() for each in findings]
+        self.lines += [each.text for each in findings]
+
+    def _emergency(self) -> str:
+        return f"for a current key that no service accepts, run rotate run {self._policy.name} --emergency"
+
+
+class _StoppedError(SecretGuardError):
+    """A step was not taken."""
+
+    def __init__(self, why: Problem | Failure) -> None:
+        super().__init__(why.what)
+        self.why = why
+
+
+def _unless_failed(answer: _Result | Failure) -> _Result:
+    if isinstance(answer, Failure):
+        raise _StoppedError(answer)
+    return answer
+
+
+def _different(fields: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the names of the fields that differ."""
+    return sorted(each for each in {*fields, *new} - {ROTATION_RECORD} if fields.get(each) != new.get(each))
+
+
+def _next_lines(
+    step: StepName, arguments: argparse.Namespace, policy: SecretPolicy, record: Record, now: datetime
+) -> list[str]:
+    """Return what the operator does next."""
+    who = ("--environment", arguments.environment, *option("--operator", arguments.operator))
+    options = given(arguments, "operations_log", "config_dir", "model")
+    common = ("--to", arguments.to, *who, *options)
+    restart = "Restart the instances without exec --watch, one after another. The others read it by themselves."
+    after = f"When the functions that use the key still work, complete the record:\n{COMMAND_INDENT}" + command(
+        *("exec", "--from", arguments.to, "--", PROGRAM, "rotate", "record", policy.name, *who),
+        *("--attest", "startup", "--attest", "functions", *options),
+    )
+    if step == "stage":
+        promote = command("rotate", "promote", policy.name, *common)
+        return [restart, f"After {iso_utc(now + MIN_AGE)}, run:", f"{COMMAND_INDENT}{promote}"]
+    if step == "promote" and record.replaced_until:
+        retire = command("rotate", "retire", policy.name, *common)
+        return [
+            restart,
+            *after.split("\n"),
+            f"After {iso_utc(record.replaced_until)}, run:",
+            f"{COMMAND_INDENT}{retire}",
+        ]
+    if step == "back" and record.expires_at:
+        return [restart, f"This key expires at {iso_utc(record.expires_at)}. Promote the next key again before that."]
+    if step == "replace":
+        return [f"Everybody has to sign in again. {restart.replace(', one after another', ' now')}", *after.split("\n")]
+    return ["Disable the version of the secret manager that has it as the current key, if it is still there."]

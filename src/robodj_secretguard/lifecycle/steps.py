@@ -1,0 +1,286 @@
+"""The steps of a rotation in a secret manager: what each one changes, and when it is allowed (policy sections 3, 4)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from robodj_secretguard.checks import Problem
+from robodj_secretguard.frozen import Frozen
+from robodj_secretguard.generator import generate
+from robodj_secretguard.lifecycle.rotation import ROTATIONS, draft_rotation, rotations
+from robodj_secretguard.material import fingerprint, is_sound
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.shapes import Event, LastStep, Proof, as_text, draft, parse_last_steps
+from robodj_secretguard.sources import (
+    REVOKED_FINGERPRINTS,
+    ROTATION_RECORD,
+    iso_utc,
+    parse_marker,
+    revocation_list,
+)
+from robodj_secretguard.texts import command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.report import SecretStatus
+    from robodj_secretguard.shapes import Record, StepName
+
+Fields: TypeAlias = "Mapping[str, Any]"
+"""The fields of a secret in a manager. A function that takes them runs inside `contain()`."""
+
+MIN_AGE: Final = timedelta(hours=1)
+"""How long a next key is in the manager before it is promoted: every instance must have it."""
+_UNSOUND: Final = "an invalid key"
+_DONE: Final[dict[StepName, str]] = {
+    "stage": "staged",
+    "promote": "promoted",
+    "retire": "retired",
+    "back": "rolled back",
+    "replace": "replaced",
+}
+
+
+class Keys(Frozen):
+    """The keys of a secret in a manager, by their fingerprints. No field has a key.
+
+    Attributes:
+        current: the fingerprint of the current key; `an invalid key` where it has none, and empty for no key.
+        next: the same for the next key, unless it is also the current one.
+        previous: the same for the previous key.
+        until: the deadline of the previous key, if there is a valid one.
+        expires_at: the instant of the expiry marker, if there is a valid one.
+        ends: from when on the current key is revoked, if the manager's revocation list has it.
+        step: the last step; `None` where its record is missing or invalid.
+        written_at: when the manager made this version, if that is known.
+    """
+
+    current: str
+    next: str
+    previous: str
+    until: datetime | None
+    expires_at: datetime | None
+    ends: datetime | None
+    step: LastStep | None
+    written_at: datetime | None
+
+    @property
+    def staged_at(self) -> datetime | None:
+        """Since when the manager has the next key. Where no record says so: since this version."""
+        is_recorded = self.step and self.step.step == "stage" and self.step.last.fingerprint == self.next
+        return self.step.last.recorded_at if self.step and is_recorded else self.written_at
+
+
+def keys_of(policy: SecretPolicy, fields: Fields, written_at: datetime | None = None) -> Keys:
+    """Return the keys of a secret, and the records of its last step."""
+    coming, previous, until = policy.slot_variables
+
+    def shown(name: str) -> str:
+        value = _text(fields, name)
+        return "" if not value else fingerprint(SealedStr(value)) if is_sound(value, policy.material) else _UNSOUND
+
+    current, following = shown(policy.variable), shown(coming)
+    return Keys(
+        current,
+        "" if following == current else following,
+        shown(previous),
+        parse_marker(SealedStr(_text(fields, until))),
+        parse_marker(SealedStr(_text(fields, policy.expiry_variable))),
+        revocation_list([], [("", SealedStr(_text(fields, REVOKED_FINGERPRINTS)))]).begin(current),
+        last_steps(fields).get(policy.name),
+        written_at,
+    )
+
+
+def last_steps(fields: Fields) -> dict[str, LastStep]:
+    """Return the last step of each secret."""
+    return parse_last_steps(_text(fields, ROTATION_RECORD))
+
+
+def is_done(step: StepName, keys: Keys, now: datetime) -> bool:
+    """Check whether the manager already has the result of a step."""
+    if step == "stage":
+        return bool(keys.next)
+    if step == "retire":
+        return not keys.previous
+    done = keys.step
+    if done is None or done.step != step or done.last.fingerprint != keys.current or (step == "promote" and keys.next):
+        return False
+    # After an hour, it is another emergency.
+    return step != "replace" or now - done.last.recorded_at < MIN_AGE
+
+
+def obstacles(step: StepName, policy: SecretPolicy, keys: Keys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
+    """Yield why a step is not allowed, or not yet. `is_now` is whether the operator wants it at once."""
+    name, until = policy.name, keys.until if keys.until and now < keys.until else None
+    if step == "promote" and not keys.next:
+        yield Problem(f"{name} has no next key", "stage one first (rotate stage), and wait an hour")
+    if step == "back" and not (keys.previous and until):
+        what = f"{name} has no previous key that still verifies"
+        yield Problem(what, "stage a new key instead (rotate stage)")
+    if step == "back" and keys.next:
+        fix = f"set {policy.slot_variables[0]} to an empty text in the manager, then run this command again"
+        yield Problem(f"{name} has a next key, whose place the current key needs", fix)
+    if step == "promote" and not is_now and (keys.staged_at is None or now - keys.staged_at < MIN_AGE):
+        since = keys.staged_at or now
+        what = f"the next key of {name} is in the manager since {iso_utc(since)}; every instance needs it first"
+        yield Problem(what, f"run this command again after {iso_utc(since + MIN_AGE)}")
+    if step in {"promote", "retire"} and not is_now and keys.previous and until:
+        what = f"the previous key of {name} verifies until {iso_utc(until)}"
+        yield Problem(what, f"run this command again after {iso_utc(until)}")
+
+
+def due(policy: SecretPolicy, keys: Keys, rotated_at: datetime | None, now: datetime) -> StepName | None:
+    """Return the step of a rotation that is due. `rotated_at` is when the current key was recorded, if it was."""
+    if keys.next:
+        return "promote"
+    if keys.previous and (keys.until is None or keys.until <= now):
+        return "retire"
+    ends = keys.expires_at or (rotated_at and rotated_at + policy.cadence)
+    return "stage" if ends is None or ends - policy.warn_before <= now else None
+
+
+def changes(step: StepName, policy: SecretPolicy, fields: Fields, keys: Keys, now: datetime) -> dict[str, str | None]:
+    """Return the new text of each field that a step changes; `None` for one that it removes."""
+    variable, marker, (coming, previous, until) = policy.variable, policy.expiry_variable, policy.slot_variables
+    ends, expires = now + policy.overlap, iso_utc(now + policy.cadence)
+    if step == "stage":
+        return {coming: generate(policy).get_secret_value()}
+    if step == "retire":
+        return {previous: None, until: None}
+    if step == "back":
+        soonest = min(filter(None, (keys.until, keys.expires_at)))  # its time as a key does not get longer
+        moved = {variable: _text(fields, previous), coming: _text(fields, variable), previous: None, until: None}
+        return {**moved, marker: iso_utc(soonest)}
+    if step == "promote":
+        moved = {variable: _text(fields, coming), coming: None, marker: expires}
+        if not _known(keys.current) or (keys.ends and keys.ends <= now):  # no service would accept it
+            return {**moved, previous: None, until: None}
+        if keys.ends:  # promoted again after `back`: the deadline does not move
+            ends = min(ends, keys.ends)
+        revoked = _with_entry(fields, f"{keys.current}@{iso_utc(ends)}", keys)
+        return {**moved, previous: _text(fields, variable), until: iso_utc(ends), **revoked}
+    others = dict.fromkeys(each for each in policy.variables if fields.get(each))
+    return {
+        **others,
+        variable: generate(policy).get_secret_value(),
+        marker: expires,
+        **_with_entry(fields, keys.current, keys),
+    }
+
+
+def last_step(step: StepName, before: Keys, after: SecretStatus, now: datetime, **who: Any) -> LastStep:
+    """Return a step with its records, which the new version and the operations log get."""
+    rotated = draft_rotation(after, Proof.NOT_DONE, Proof.NOT_DONE, **who)
+    of_secret: dict[str, Any] = {"secret": after.secret, "owner": after.owner, **who}
+    records = [rotated]
+    if step == "stage":
+        records = [draft(Event.STAGED, fingerprint=after.next_fingerprint, **of_secret)]
+    elif step == "retire":
+        records = [draft(Event.RETIRED, fingerprint=_known(before.previous), **of_secret)]
+    elif step == "back":
+        records = [replace(rotated, event=Event.ROLLED_BACK)]
+    elif step == "replace" and _known(before.current):
+        records = [draft(Event.REVOKED, fingerprint=before.current, **of_secret), rotated]
+    return LastStep(step, [replace(each, recorded_at=now) for each in records])
+
+
+def with_step(fields: Fields, secret: str, step: LastStep) -> dict[str, Any]:
+    """Return the fields of the new version, with its last step."""
+    return {**fields, ROTATION_RECORD: as_text({**last_steps(fields), secret: step})}
+
+
+def changed(fields: Fields, new: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return fields with changes. All others stay as they are."""
+    return {name: value for name, value in {**fields, **new}.items() if value is not None or name not in new}
+
+
+def continues(step: StepName, policy: SecretPolicy, unfinished: Fields, fields: Fields, now: datetime) -> bool:
+    """Check whether an unfinished version is that of the same step from this version, of less than an hour ago."""
+    keys, made = keys_of(policy, fields), keys_of(policy, unfinished)
+    expected = {
+        "stage": (keys.current, made.next, keys.previous),
+        "promote": (keys.next, "", keys.current),
+        "retire": (keys.current, keys.next, ""),
+        "back": (keys.previous, keys.current, ""),
+        "replace": (made.current, "", ""),
+    }[step]
+    own = {*policy.variables, REVOKED_FINGERPRINTS, ROTATION_RECORD}
+    others = [{name: value for name, value in each.items() if name not in own} for each in (fields, unfinished)]
+    steps = [{**last_steps(each), policy.name: None} for each in (fields, unfinished)]
+    return (
+        made.step is not None
+        and made.step.step == step
+        and now - made.step.last.recorded_at < MIN_AGE
+        and made.step != keys.step
+        and (made.current, made.next, made.previous) == expected
+        and (step != "replace" or made.step.records[0].fingerprint == keys.current)
+        and {*_entries(fields)} <= {*_entries(unfinished)}
+        and others[0] == others[1]
+        and steps[0] == steps[1]
+    )
+
+
+def unrecorded(step: LastStep | None, logged: Sequence[Record]) -> list[Record]:
+    """Return the records of a manager that the operations log does not have."""
+    return [each for each in (step.records if step else ()) if not any(_is_same(each, other) for other in logged)]
+
+
+def _is_same(record: Record, logged: Record) -> bool:
+    """Check whether the log has the record of a step. It was written after the step, and may be completed by now."""
+    fields = ("secret", "environment", "fingerprint", "replaced")
+    is_event = record.event is logged.event or {record.event, logged.event} <= {*ROTATIONS}
+    has_fields = all(getattr(record, each) == getattr(logged, each) for each in fields)
+    return is_event and has_fields and logged.recorded_at >= record.recorded_at
+
+
+def drift(policy: SecretPolicy, keys: Keys, logged: Sequence[Record], manager: str) -> Iterator[Problem]:
+    """Yield how the keys of a manager differ from what is recorded."""
+    coming, previous, _ = policy.slot_variables
+    done, compare = keys.step, f"compare the versions of {manager}; if this was meant, run rotate record"
+    if done and unrecorded(done, logged):
+        what = f"{manager} has a step that the operations log does not have: {described(done)}"
+        words = ("rotate", "run" if done.step == "replace" else done.step, policy.name, "--to", manager)
+        who = ("--environment", done.last.environment or "ENVIRONMENT", "--operator", "YOUR-NAME")
+        yield Problem(what, f"run {command(*words, *who)}: it records the step", manager)
+    elif done:
+        key = done.last.fingerprint
+        slots = {"stage": (coming, keys.next == key), "retire": (previous, keys.previous != key)}
+        variable, is_as_recorded = slots.get(done.step, (policy.variable, keys.current == key))
+        if not is_as_recorded:
+            yield Problem(f"{variable} was changed after the last step ({described(done)})", compare, manager)
+    else:
+        known = [each.fingerprint for each in rotations(logged, policy.name)]
+        if known and keys.current not in known:
+            yield Problem(f"{policy.variable} is not a recorded key; the last one is {known[-1]}", compare, manager)
+
+
+def described(step: LastStep) -> str:
+    """Return a step in words."""
+    return f"{_DONE[step.step]} at {iso_utc(step.last.recorded_at)}"
+
+
+def _text(fields: Fields, name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _with_entry(fields: Fields, entry: str, keys: Keys) -> dict[str, str | None]:
+    """Return the revocation list with an entry for the current key; nothing where it has no fingerprint."""
+    if not _known(keys.current):
+        return {}
+    return {REVOKED_FINGERPRINTS: ",".join(dict.fromkeys([*_entries(fields), entry]))}
+
+
+def _entries(fields: Fields) -> list[str]:
+    return [*filter(None, re.split(r"[\s,]+", _text(fields, REVOKED_FINGERPRINTS)))]
+
+
+def _known(key: str) -> str | None:
+    """Return a fingerprint; `None` for an invalid key, and for no key."""
+    return None if key in {"", _UNSOUND} else key

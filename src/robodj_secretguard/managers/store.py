@@ -1,0 +1,74 @@
+"""A secret manager that `rotate` changes: one write, which fails if somebody else has written in the meantime."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Final
+
+from robodj_secretguard.frozen import Frozen
+from robodj_secretguard.managers.manager import MAX_CHARACTERS, Failure, Manager
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import ROTATION_RECORD
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+CHANGED: Final = Failure(
+    "was changed by somebody else in the meantime, so nothing was written", "run this command again: it reads it anew"
+)
+"""The failure of a write whose version is not the current one any more."""
+
+
+class Stored(Frozen):
+    """A version of a secret in a manager.
+
+    Attributes:
+        fields: all fields, as one JSON object.
+        version: the version. A write names the one that it was made from.
+        written_at: when the manager made it, if that is known.
+    """
+
+    fields: SealedStr
+    version: str
+    written_at: datetime | None = None
+
+    def opened(self) -> dict[str, Any]:
+        """Return the fields. Call it inside `contain()`."""
+        opened: dict[str, Any] = json.loads(self.fields.get_secret_value())
+        return opened
+
+
+class Store(Manager):
+    """A manager that can be written. Its methods may raise any error: call them with `within`."""
+
+    @abstractmethod
+    def current(self, seconds: float) -> Stored | Failure:
+        """Return the current version, or why there is none. `seconds` is the time limit."""
+
+    @abstractmethod
+    def write(self, fields: SealedStr, current: Stored, seconds: float) -> Failure | None:
+        """Replace the current version by a new one with these fields, or return why nothing was written.
+
+        The failure is `CHANGED` where another version is current by now.
+        """
+
+    def unfinished(self, seconds: float) -> Stored | Failure | None:  # noqa: ARG002
+        """Return the version that an interrupted `write` has left; `None` where a write is one step."""
+        return None
+
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
+        """Return the fields of the current version."""
+        answer = self.current(seconds)
+        if isinstance(answer, Failure):
+            return answer
+        fields = answer.opened()
+        # No start depends on the record, so an invalid one is none.
+        is_record = isinstance(fields.get(ROTATION_RECORD), str) and len(fields[ROTATION_RECORD]) <= MAX_CHARACTERS
+        return fields if is_record else {**fields, ROTATION_RECORD: None}
+
+
+def sealed(fields: Mapping[str, Any]) -> SealedStr:
+    """Return fields as one JSON object."""
+    return SealedStr(json.dumps(fields))

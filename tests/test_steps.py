@@ -1,0 +1,432 @@
+"""The steps of a rotation in a secret manager: what each one changes, when it is allowed, and what is drift."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_line import fingerprint_of, rotated
+from conftest import NOW, V1, V2, good_keys, marker
+
+from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard.lifecycle import steps
+from robodj_secretguard.lifecycle.steps import MIN_AGE, Keys, keys_of
+from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from robodj_secretguard.shapes import StepName
+
+POLICY = RuntimeSecrets.secret_policies["secret_key"]
+NEXT, PREVIOUS, UNTIL = POLICY.slot_variables
+EXPIRES = POLICY.expiry_variable
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+OVERLAP = POLICY.overlap
+OTHERS = {"OTHER": "text", "NUMBER": 5, "NESTED": {"A": [1.5, None]}}
+SOURCE = "vault:secret/robodj"
+Fields = dict[str, Any]
+
+
+def first() -> Fields:
+    """Make the fields of a manager before any rotation, with others that are nobody's business."""
+    return {**good_keys(), **OTHERS}
+
+
+def take(step: StepName, fields: Fields, now: datetime = NOW) -> Fields:
+    """Return the fields of the new version."""
+    keys = keys_of(POLICY, fields)
+    new = steps.changed(fields, steps.changes(step, POLICY, fields, keys, now))
+    environ = {name: value for name, value in new.items() if isinstance(value, str)}
+    status = check(environ=environ, now=now, require_env_only=True).secrets[0]
+    done = steps.last_step(step, keys, status, now, environment="prod", operator="Ada", reason="a test")
+    return steps.with_step(new, POLICY.name, done)
+
+
+def rotation(*names: StepName, fields: Fields | None = None) -> Fields:
+    """Return the fields after some steps, a day apart; the last one is at `NOW`."""
+    fields = first() if fields is None else fields
+    for number, each in enumerate(names, start=1 - len(names)):
+        fields = take(each, fields, NOW + number * DAY)
+    return fields
+
+
+def refusals(step: StepName, fields: Fields, now: datetime = NOW, *, is_now: bool = False) -> list[str]:
+    """Return why a step is not allowed."""
+    return [each.what for each in steps.obstacles(step, POLICY, keys_of(POLICY, fields), now, is_now=is_now)]
+
+
+def is_done(step: StepName, fields: Fields, now: datetime = NOW) -> bool:
+    """Check whether a step is done."""
+    return steps.is_done(step, keys_of(POLICY, fields), now)
+
+
+def events(fields: Fields) -> list[str]:
+    """Return the events of the last step."""
+    return [str(each.event) for each in steps.last_steps(fields)[POLICY.name].records]
+
+
+def drift(fields: Fields, *, logged: bool = True) -> list[str]:
+    """Return what differs from the log, which has the last step or not."""
+    keys = keys_of(POLICY, fields)
+    records = keys.step.records if keys.step and logged else []
+    return [each.what for each in steps.drift(POLICY, keys, records, SOURCE)]
+
+
+class TestChanges:
+    """Each step changes its own fields, and no other."""
+
+    def test_stage(self) -> None:
+        """A new next key is added."""
+        before = first()
+        after = take("stage", before)
+        assert {**after, NEXT: "", ROTATION_RECORD: ""} == {**before, NEXT: "", ROTATION_RECORD: ""}
+        assert after[NEXT] not in before.values()
+        assert events(after) == ["staged"]
+
+    def test_promote(self) -> None:
+        """The next key becomes current, and the current one previous until the end of the overlap, and then revoked."""
+        before = take("stage", first())
+        after = take("promote", before)
+        end = iso_utc(NOW + OVERLAP)
+        assert after == {
+            **OTHERS,
+            V1: before[NEXT],
+            V2: before[V2],
+            EXPIRES: iso_utc(NOW + POLICY.cadence),
+            PREVIOUS: before[V1],
+            UNTIL: end,
+            REVOKED_FINGERPRINTS: f"{fingerprint_of(before[V1])}@{end}",
+            ROTATION_RECORD: after[ROTATION_RECORD],
+        }
+        record = steps.last_steps(after)[POLICY.name].last
+        assert (record.fingerprint, record.replaced) == (fingerprint_of(before[NEXT]), fingerprint_of(before[V1]))
+        assert (record.operator, record.reason, record.recorded_at) == ("Ada", "a test", NOW)
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            {V1: "changeme"},
+            {V1: ""},
+            {REVOKED_FINGERPRINTS: "plain"},
+            {REVOKED_FINGERPRINTS: "ended"},
+        ],
+    )
+    def test_promote_over_a_key_that_no_service_accepts(self, broken: dict[str, str]) -> None:
+        """A current key that is invalid or revoked gets no place as the previous one."""
+        before = take("stage", first())
+        entries = {"plain": "", "ended": f"@{iso_utc(NOW - MINUTE)}"}
+        revoked = {k: fingerprint_of(before[V1]) + entries[v] for k, v in broken.items() if v in entries}
+        after = take("promote", {**before, **broken, **revoked})
+        assert after[V1] == before[NEXT]
+        assert not {PREVIOUS, UNTIL, NEXT} & {*after}
+        assert after.get(REVOKED_FINGERPRINTS, "") == revoked.get(REVOKED_FINGERPRINTS, "")
+
+    def test_retire(self) -> None:
+        """The previous key and its deadline are removed. Its entry in the revocation list stays."""
+        before = rotation("stage", "promote")
+        after = take("retire", before, NOW + OVERLAP)
+        gone = {each: before[each] for each in (PREVIOUS, UNTIL)}
+        assert {**after, ROTATION_RECORD: "", **gone} == {**before, ROTATION_RECORD: ""}
+        assert events(after) == ["retired"]
+
+    def test_back(self) -> None:
+        """The previous key is current again, until its deadline. The current key is the next one."""
+        before = rotation("stage", "promote")
+        after = take("back", before, NOW + MINUTE)
+        moved = {V1: before[PREVIOUS], NEXT: before[V1], EXPIRES: before[UNTIL]}
+        kept = {name: before[name] for name in (*OTHERS, V2, REVOKED_FINGERPRINTS)}
+        assert after == {**kept, **moved, ROTATION_RECORD: after[ROTATION_RECORD]}
+        assert events(after) == ["rolled-back"]
+
+    def test_back_does_not_add_time(self) -> None:
+        """A marker that is earlier than the deadline stays."""
+        before = rotation("stage", "promote") | {EXPIRES: marker(DAY)}
+        assert take("back", before)[EXPIRES] == marker(DAY)
+
+    def test_promote_again(self) -> None:
+        """After `back`, the deadline of the first promotion stays, and the list gets no second entry."""
+        once = rotation("stage", "promote")
+        again = take("promote", take("back", once, NOW + MINUTE), NOW + DAY)
+        assert {**again, EXPIRES: "", ROTATION_RECORD: ""} == {**once, EXPIRES: "", ROTATION_RECORD: ""}
+
+    def test_replace(self) -> None:
+        """In an emergency, a new key is the only one, and the old current key is revoked at once."""
+        before = rotation("stage", "promote", "stage")
+        after = take("replace", before)
+        old = fingerprint_of(before[V1])
+        assert after[V1] not in before.values()
+        assert not {NEXT, PREVIOUS, UNTIL} & {*after}
+        assert after[EXPIRES] == iso_utc(NOW + POLICY.cadence)
+        assert after[REVOKED_FINGERPRINTS] == f"{before[REVOKED_FINGERPRINTS]},{old}"
+        assert events(after) == ["revoked", "rotation-incomplete"]
+        assert steps.last_steps(after)[POLICY.name].records[0].fingerprint == old
+
+    def test_replace_an_invalid_key(self) -> None:
+        """An invalid key has no fingerprint, so it is replaced and not revoked."""
+        after = take("replace", first() | {V1: "changeme"})
+        assert REVOKED_FINGERPRINTS not in after
+        assert events(after) == ["rotation-incomplete"]
+
+    def test_the_record_of_another_secret_stays(self) -> None:
+        """The last steps of all secrets are in one field."""
+        other = steps.last_steps(rotation("stage"))[POLICY.name]
+        after = take("stage", steps.with_step(first(), "secret_v2.key", other))
+        assert [*steps.last_steps(after)] == ["secret_v2.key", POLICY.name]
+        assert steps.last_steps(after)["secret_v2.key"] == other
+
+    def test_an_invalid_record_is_none(self) -> None:
+        """A record that cannot be parsed is replaced."""
+        fields = first() | {ROTATION_RECORD: "{}}"}
+        assert keys_of(POLICY, fields).step is None
+        assert events(take("stage", fields)) == ["staged"]
+
+
+class TestIsDone:
+    """Whether a repeated command has nothing to do."""
+
+    @pytest.mark.parametrize(
+        "names",
+        [("stage",), ("stage", "promote"), ("stage", "promote", "retire"), ("stage", "promote", "back"), ("replace",)],
+    )
+    def test_after_the_step(self, names: tuple[StepName, ...]) -> None:
+        """A step is done after it, and not before it."""
+        before = rotation(*names[:-1])
+        assert not is_done(names[-1], before) or names[-1] == "retire"
+        assert is_done(names[-1], take(names[-1], before))
+
+    def test_another_rotation(self) -> None:
+        """A step of the next rotation is not done."""
+        fields = rotation("stage", "promote", "stage")
+        assert not is_done("promote", fields)
+        assert not is_done("replace", rotation("stage", "promote"))
+
+    def test_a_key_that_was_changed_by_hand(self) -> None:
+        """A record of another key says nothing."""
+        assert not is_done("promote", rotation("stage", "promote") | good_keys())
+
+    def test_another_emergency(self) -> None:
+        """After an hour, the same emergency command replaces the key again."""
+        fields = rotation("replace")
+        assert is_done("replace", fields, NOW + MIN_AGE - MINUTE)
+        assert not is_done("replace", fields, NOW + MIN_AGE)
+
+    def test_a_next_key_that_is_current(self) -> None:
+        """A next key that is also the current one is a leftover of a promotion by hand."""
+        fields = first()
+        assert not is_done("stage", fields | {NEXT: fields[V1]})
+
+
+class TestObstacles:
+    """When a step is not allowed, or not yet."""
+
+    def test_an_hour(self) -> None:
+        """A next key is promoted when it has been in the manager for an hour, or with --now."""
+        fields = rotation("stage")
+        assert refusals("promote", fields, NOW + MIN_AGE - MINUTE) == [
+            f"the next key of secret.key is in the manager since {iso_utc(NOW)}; every instance needs it first"
+        ]
+        assert refusals("promote", fields, NOW + MIN_AGE) == []
+        assert refusals("promote", fields, is_now=True) == []
+
+    def test_a_next_key_without_a_record(self) -> None:
+        """A next key that was stored by hand is as old as the version; unknown is too young."""
+        fields = rotation("stage") | {NEXT: good_keys()[V1]}
+        for written_at, number in ((NOW - MIN_AGE, 0), (NOW - MIN_AGE + MINUTE, 1), (None, 1)):
+            keys = keys_of(POLICY, fields, written_at)
+            assert len([*steps.obstacles("promote", POLICY, keys, NOW, is_now=False)]) == number
+
+    def test_without_a_next_key(self) -> None:
+        """Without a next key, nothing is promoted, also with --now."""
+        assert "secret.key has no next key" in refusals("promote", first(), is_now=True)
+
+    @pytest.mark.parametrize("step", ["promote", "retire"])
+    def test_a_previous_key_that_still_verifies(self, step: StepName) -> None:
+        """A previous key stays until its deadline, or until --now."""
+        fields = rotation("stage", "promote", "stage")
+        end = keys_of(POLICY, fields).until
+        assert end is not None
+        what = [f"the previous key of secret.key verifies until {iso_utc(end)}"]
+        assert refusals(step, fields, end - MINUTE) == what
+        assert refusals(step, fields, end) == []
+        assert refusals(step, fields, end - MINUTE, is_now=True) == []
+
+    def test_back(self) -> None:
+        """`back` needs a previous key that still verifies, and an empty place for the current key."""
+        fields = rotation("stage", "promote")
+        nothing = ["secret.key has no previous key that still verifies"]
+        assert refusals("back", fields) == []
+        assert refusals("back", fields, NOW + OVERLAP) == nothing
+        assert refusals("back", first()) == nothing
+        assert refusals("back", take("stage", fields)) == [
+            "secret.key has a next key, whose place the current key needs"
+        ]
+
+    def test_none(self) -> None:
+        """`stage` and an emergency are always allowed."""
+        fields = rotation("stage", "promote", "stage")
+        assert refusals("stage", fields) == refusals("replace", fields) == []
+
+
+class TestDue:
+    """The step that `rotate run` takes."""
+
+    def due(self, fields: Fields, now: datetime = NOW, rotated_at: datetime | None = NOW) -> StepName | None:
+        return steps.due(POLICY, keys_of(POLICY, fields), rotated_at, now)
+
+    def test_a_rotation(self) -> None:
+        """A next key is promoted, and a previous key is retired after its deadline; nothing is due in between."""
+        assert self.due(rotation("stage")) == "promote"
+        assert self.due(rotation("stage", "promote")) is None
+        assert self.due(rotation("stage", "promote"), NOW + OVERLAP) == "retire"
+        assert self.due(rotation("stage", "promote") | {UNTIL: "soon"}) == "retire"
+        assert self.due(rotation("stage", "promote", "retire")) is None
+
+    def test_the_marker(self) -> None:
+        """A rotation begins when the expiry is near enough for its warning."""
+        for ahead, due in ((POLICY.warn_before + MINUTE, None), (POLICY.warn_before, "stage"), (-DAY, "stage")):
+            assert self.due(first() | {EXPIRES: marker(ahead)}) == due
+
+    def test_no_marker(self) -> None:
+        """Without a marker, the date of the record counts; without a record, a rotation is due."""
+        begins = NOW + POLICY.cadence - POLICY.warn_before
+        assert self.due(first(), begins - MINUTE) is None
+        assert self.due(first(), begins) == "stage"
+        assert self.due(first(), rotated_at=None) == "stage"
+
+
+class TestContinues:
+    """Whether an interrupted write is used again."""
+
+    STEPS: tuple[tuple[StepName, ...], ...] = (
+        ("stage",),
+        ("stage", "promote"),
+        ("stage", "promote", "retire"),
+        ("stage", "promote", "back"),
+        ("stage", "promote", "replace"),
+    )
+
+    @pytest.mark.parametrize("names", STEPS)
+    def test_the_same_step(self, names: tuple[StepName, ...]) -> None:
+        """The version of the same step is used for an hour."""
+        fields = rotation(*names[:-1])
+        unfinished = take(names[-1], fields)
+        for now, is_again in ((NOW, True), (NOW + MIN_AGE - MINUTE, True), (NOW + MIN_AGE, False)):
+            assert steps.continues(names[-1], POLICY, unfinished, fields, now) is is_again
+
+    @pytest.mark.parametrize("names", STEPS)
+    @pytest.mark.parametrize(
+        "change",
+        [{"OTHER": "changed"}, {"MORE": "x"}, {V2: ""}, {REVOKED_FINGERPRINTS: f"sgfp1:{'0' * 32}"}, {V1: None}],
+    )
+    def test_after_another_write(self, names: tuple[StepName, ...], change: Fields) -> None:
+        """A version that lacks a later change of anything is not used."""
+        fields = rotation(*names[:-1])
+        unfinished = take(names[-1], fields)
+        new = {name: good_keys()[V1] if value is None else value for name, value in change.items()}
+        assert not steps.continues(names[-1], POLICY, unfinished, {**fields, **new}, NOW)
+
+    def test_another_step(self) -> None:
+        """A version of another step, of another secret or without a record is not used."""
+        fields = first()
+        unfinished = take("stage", fields)
+        without = {name: value for name, value in unfinished.items() if name != ROTATION_RECORD}
+        assert not steps.continues("replace", POLICY, unfinished, fields, NOW)
+        assert not steps.continues("stage", POLICY, without, fields, NOW)
+        assert not steps.continues("stage", POLICY, unfinished, unfinished, NOW)
+
+    def test_another_secret(self) -> None:
+        """A version that lacks the later step of another secret is not used."""
+        fields = first()
+        unfinished = take("stage", fields)
+        step = steps.last_steps(unfinished)[POLICY.name]
+        assert not steps.continues("stage", POLICY, unfinished, steps.with_step(fields, "secret_v2.key", step), NOW)
+
+
+class TestUnrecorded:
+    """Which records the operations log lacks."""
+
+    def test_the_same_step(self) -> None:
+        """A record in the log is that of the step, also when the rotation was completed in the meantime."""
+        step = keys_of(POLICY, rotation("stage", "promote")).step
+        assert step is not None
+        completed = rotated(NOW, step.last.fingerprint or "", replaced=step.last.replaced)
+        assert steps.unrecorded(step, step.records) == []
+        assert steps.unrecorded(step, [completed]) == []
+        assert steps.unrecorded(None, []) == []
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"recorded_at": NOW - MINUTE},
+            {"environment": "dev"},
+            {"secret": "secret_v2.key"},
+            {"fingerprint": f"sgfp1:{'0' * 32}"},
+            {"replaced": None},
+        ],
+    )
+    def test_another_one(self, other: dict[str, Any]) -> None:
+        """An earlier record, and one of something else, is another step."""
+        step = keys_of(POLICY, rotation("stage", "promote")).step
+        assert step is not None
+        assert steps.unrecorded(step, [replace(step.last, **other)]) == step.records
+
+
+class TestDrift:
+    """What the manager has, against what is recorded."""
+
+    def test_none(self) -> None:
+        """A manager is as its last step has left it."""
+        for names in TestContinues.STEPS:
+            assert drift(rotation(*names)) == []
+        assert drift(first()) == []
+
+    def test_a_step_that_is_not_in_the_log(self) -> None:
+        """The fix is the command of that step, which only records it."""
+        assert drift(rotation("stage"), logged=False) == [
+            f"{SOURCE} has a step that the operations log does not have: staged at {iso_utc(NOW)}"
+        ]
+        for names in TestContinues.STEPS:
+            (problem,) = steps.drift(POLICY, keys_of(POLICY, rotation(*names)), [], SOURCE)
+            command = "run" if names[-1] == "replace" else names[-1]
+            assert f"rotate {command} secret.key --to {SOURCE} --environment prod" in problem.fix
+
+    @pytest.mark.parametrize(
+        ("names", "variable", "done"),
+        [
+            (("stage",), NEXT, "staged"),
+            (("stage", "promote"), V1, "promoted"),
+            (("stage", "promote", "retire"), PREVIOUS, "retired"),
+            (("stage", "promote", "back"), V1, "rolled back"),
+            (("replace",), V1, "replaced"),
+        ],
+    )
+    def test_a_change_by_hand(self, names: tuple[StepName, ...], variable: str, done: str) -> None:
+        """A key that is not that of the last step was changed by somebody."""
+        before, fields = rotation(*names[:-1]), rotation(*names)
+        if names[-1] == "retire":
+            fields = take("retire", before)
+        changed = before[PREVIOUS] if variable == PREVIOUS else good_keys()[V1]
+        assert drift(fields | {variable: changed}) == [
+            f"{variable} was changed after the last step ({done} at {iso_utc(NOW)})"
+        ]
+
+    def test_a_key_that_is_not_recorded(self) -> None:
+        """Without a step in the manager, its current key is one of the log, if the log has any."""
+        fields = first()
+        keys = keys_of(POLICY, fields)
+        other = fingerprint_of(good_keys()[V1])
+        assert [*steps.drift(POLICY, keys, [rotated(NOW, keys.current)], SOURCE)] == []
+        (problem,) = steps.drift(POLICY, keys, [rotated(NOW, other)], SOURCE)
+        assert problem.what == f"{V1} is not a recorded key; the last one is {other}"
+
+
+def test_keys_have_no_key() -> None:
+    """A record of the keys has fingerprints only; an invalid key has none."""
+    fields = rotation("stage", "promote") | {NEXT: "changeme"}
+    keys = keys_of(POLICY, fields)
+    assert isinstance(keys, Keys)
+    assert keys.next == "an invalid key"
+    assert not any(str(value) in repr(keys) for name, value in fields.items() if name in {V1, NEXT, PREVIOUS})
