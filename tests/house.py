@@ -25,9 +25,9 @@ COMMON_BASE: Final = "SecretGuardError"
 LIMITS: Final = {
     "modules of a start": 15,
     "statements of a start": 2035,
-    "statements": 7900,
-    "lines": 15400,
-    "record types": 39,
+    "statements": 8300,
+    "lines": 16100,
+    "record types": 40,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

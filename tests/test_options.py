@@ -139,7 +139,7 @@ class TestValues:
         """No option is required, and every switch is off."""
         arguments = vars(parse())
         assert {name for name, value in arguments.items() if value is not None} == {
-            *("run", "require_env_only", "strict", "uses_project_model", "format", "color", "managers")
+            *("run", "require_env_only", "strict", "uses_project_model", "format", "color", "managers", "withdrawn")
         }
         assert (arguments["require_env_only"], arguments["strict"], arguments["format"]) == (False, False, "text")
 

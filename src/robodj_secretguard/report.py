@@ -186,11 +186,11 @@ class Report(Frozen):
         checks = dict.fromkeys(str(each.check) for each in self.alerts or self.warnings)
         return f"Details: robodj-secretguard explain {' '.join(list(checks)[:_MOST_EXPLAINED])}"
 
-    def refusal(self, what: str, exit_status: int) -> str:
-        """Return the last line of a refusal: what this library stopped, and the command that explains why."""
+    def refusal(self, what: str, exit_status: int | None = None) -> str:
+        """Return the last line of a refusal: what this library did, and the command that explains why."""
         number, kind = len(self.alerts or self.warnings), "alert" if self.alerts else "warning"
-        found = f"{number} {kind}{'' if number == 1 else 's'}"
-        return f"ALERT: robodj-secretguard {what}: {found} (exit status {exit_status}). {self.details}"
+        end = "" if exit_status is None else f" (exit status {exit_status})"
+        return f"ALERT: robodj-secretguard {what}: {number} {kind}{'' if number == 1 else 's'}{end}. {self.details}"
 
     def as_dict(self) -> documents.Report:
         """Return the report as the JSON document of the command line, in plain types."""

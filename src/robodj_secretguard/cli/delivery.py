@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
+from collections import ChainMap
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -17,7 +19,7 @@ from robodj_secretguard.guard import examine
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, first_with
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.report import Report, finding, with_findings
-from robodj_secretguard.sealed import contain, contained
+from robodj_secretguard.sealed import SealedStr, contain, contained
 from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD, Environment, are_files_off
 from robodj_secretguard.texts import PROGRAM, ascii_text, could_hold_key
 
@@ -50,8 +52,25 @@ _MOST_NAMES: Final = 2
 def judged_from(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
     """Read every source, and return the check's report on what they and the environment deliver.
 
-    A source that fails is the only finding of the report.
+    A source that fails is the only finding of the report. Sources in `arguments.managers` were read already.
     """
+    policies = tuple(model.secret_policies.values())
+    environment = _environment(arguments.withdrawn)
+    failed = None if arguments.managers else _read(arguments, model, environment)
+    if failed is not None:
+        return failed
+    report, _ = examine(
+        model,
+        environment=environment,
+        config_dir=arguments.config_dir,
+        require_env_only=arguments.require_env_only,
+        managers=arguments.managers,
+    )
+    return with_findings(report, _conflicts(arguments.managers, policies, environment))
+
+
+def _read(arguments: argparse.Namespace, model: type[SecretSettings], environment: Environment) -> Report | None:
+    """Read every source into `arguments.managers`. Return the report of the first one that fails."""
     policies = tuple(model.secret_policies.values())
     arguments.managers = managers = opened(arguments.sources, policies)
     names = names_of(policies)
@@ -59,29 +78,43 @@ def judged_from(arguments: argparse.Namespace, model: type[SecretSettings]) -> R
     for manager in managers:
         failure = manager.load(names, deadline, _say, least=least)
         if failure is not None:
-            off = arguments.require_env_only or are_files_off(Environment(), setup_of(model))
+            off = arguments.require_env_only or are_files_off(environment, setup_of(model))
             if failure.is_temporary and manager.is_repeatable and arguments.wait:
                 failure = failure._replace(what=f"{failure.what} (tried for {arguments.wait:g} s)")
             return failed(policies, manager, failure, require_env_only=off)
-    report, _ = examine(
-        model,
-        environment=Environment(),
-        config_dir=arguments.config_dir,
-        require_env_only=arguments.require_env_only,
-        managers=managers,
-    )
-    return with_findings(report, _conflicts(managers, policies))
+    return None
 
 
-def delivered(managers: Sequence[Manager], model: type[SecretSettings]) -> dict[str, str]:
-    """Return the variables for a command. The revocation lists are joined with that of the environment."""
-    variables = dict[str, str]()
+def delivered(
+    managers: Sequence[Manager], model: type[SecretSettings], withdrawn: Iterable[str] = ()
+) -> dict[str, SealedStr]:
+    """Return the variables for a command, sealed. Call it inside `contain()`.
+
+    The revocation lists are joined with that of the environment and with entries that were withdrawn.
+    """
+    variables = dict[str, SealedStr]()
     for policy in model.secret_policies.values():
         if manager := first_with(managers, policy):
-            variables |= {name: value.get_secret_value() for name in policy.variables if (value := manager.get(name))}
+            variables |= {name: value for name in policy.variables if (value := manager.get(name))}
     sources: list[Variables] = [Environment(), *managers]
     lists = [value.get_secret_value() for each in sources if (value := each.get(REVOKED_FINGERPRINTS))]
-    return variables | ({REVOKED_FINGERPRINTS: ",".join(lists)} if lists else {})
+    lists += sorted(withdrawn)
+    return variables | ({REVOKED_FINGERPRINTS: SealedStr(",".join(lists))} if lists else {})
+
+
+def source_failure(report: Report) -> Finding | None:
+    """Return the finding of a source that failed, so that nothing was checked."""
+    failures = {Check.SOURCE, Check.UNAVAILABLE}
+    return next((each for each in report.findings if each.check in failures and each.secret is None), None)
+
+
+def _environment(withdrawn: Iterable[str]) -> Environment:
+    """Return the environment, where the revocation list also has entries that were withdrawn."""
+    if not withdrawn:
+        return Environment()
+    own = Environment().get(REVOKED_FINGERPRINTS)
+    joined = ",".join([*([own.get_secret_value()] if own else []), *sorted(withdrawn)])
+    return Environment(ChainMap({REVOKED_FINGERPRINTS: joined}, os.environ))
 
 
 def drifts(managers: Sequence[Manager], policies: Iterable[SecretPolicy], records: Sequence[Record]) -> list[Finding]:
@@ -162,9 +195,10 @@ def failed(
     return Report(datetime.now(UTC), require_env_only, None, (), (finding(policies, check, problem),))
 
 
-def _conflicts(managers: Sequence[Manager], policies: Iterable[SecretPolicy]) -> Iterator[Finding]:
+def _conflicts(
+    managers: Sequence[Manager], policies: Iterable[SecretPolicy], environment: Environment
+) -> Iterator[Finding]:
     """Yield a finding for each secret of a manager whose variables have other values in the environment."""
-    environment = Environment()
     for policy in policies:
         if not (manager := first_with(managers, policy)):
             continue

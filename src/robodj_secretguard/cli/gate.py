@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.options import CHECK_OPTIONS, add_command, judged, locate_log, model_of, passes
+from robodj_secretguard.cli.options import CHECK_OPTIONS, add_command, judged, locate_log, model_of, passes, seconds
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
+    EXIT_NOT_EXECUTABLE,
+    EXIT_NOT_FOUND,
     EXIT_USAGE,
     MODEL,
     PASSED,
@@ -36,12 +39,11 @@ if TYPE_CHECKING:
     from robodj_secretguard.report import Report
     from robodj_secretguard.sources import ManagedSource
 
-_NOT_EXECUTABLE: Final = 126  # the statuses of a shell for the same
-_NOT_FOUND: Final = 127
 _WHY_NOT_STARTED: Final = {
-    _NOT_FOUND: "the command after -- was not found, or its interpreter was not",
-    _NOT_EXECUTABLE: "the command after -- cannot be executed; is it an executable file?",
+    EXIT_NOT_FOUND: "the command after -- was not found, or its interpreter was not",
+    EXIT_NOT_EXECUTABLE: "the command after -- cannot be executed; is it an executable file?",
 }
+_DAY: Final = 86400
 _IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
 
 
@@ -67,15 +69,35 @@ def add(commands: Commands) -> None:
         _exec,
         options=CHECK_OPTIONS,
         own={
-            "--ephemeral": {"action": "store_true", "help": "give COMMAND temporary keys, for an image build or a test"}
+            "--ephemeral": {
+                "action": "store_true",
+                "help": "give COMMAND temporary keys, for an image build or a test",
+            },
+            "--watch": {
+                "type": partial(seconds, "--watch", least=0.1, most=_DAY),
+                "metavar": "SECONDS",
+                "help": "read --from again each time after so many seconds, and restart COMMAND when a changed set of"
+                " keys passes",
+            },
+            "--splay": {
+                "type": partial(seconds, "--splay", most=_DAY),
+                "metavar": "SECONDS",
+                "help": "with --watch, restart after a random part of this time (default: 0)",
+            },
+            "--stop-timeout": {
+                "type": partial(seconds, "--stop-timeout", most=_DAY),
+                "metavar": "SECONDS",
+                "help": "with --watch, the time between SIGTERM and SIGKILL (default: 30)",
+            },
         },
         defaults={"takes_command": True},
         description="Check every declared secret, then run a command. The command does not start if there is an"
-        " alert. Otherwise it replaces this process.",
+        " alert. Otherwise it replaces this process. With --watch it runs beside this process, which restarts it.",
         usage=f"{PROGRAM} exec [options] -- COMMAND ...",
         examples=(
             "exec -- python -m http.server",
             "exec --from directory:/run/secrets -- python -m http.server",
+            "exec --watch 60 --from directory:/secrets -- python app.py",
             "exec --ephemeral -- python -m pytest",
         ),
         statuses={
@@ -124,6 +146,7 @@ def _exec(arguments: argparse.Namespace) -> Result:
     program = arguments.command
     if not program:
         fail(f"exec needs COMMAND; write it after --: {PROGRAM} exec [options] -- COMMAND ...")
+    _require_options_for_watch(arguments)
     model = model_of(arguments)
     if arguments.ephemeral and arguments.sources:
         fail("exec takes --from or --ephemeral, not both")
@@ -144,25 +167,49 @@ def _exec(arguments: argparse.Namespace) -> Result:
         status = failed_status(report, REFUSED)
         return Result(status, lines, document, [MODEL, report.refusal("did not start the command", status)])
 
-    def replace() -> int:
-        # The options of the gate hold for the guard in the command.
-        if arguments.config_dir is not None:
-            os.environ[CONFIG_DIR] = os.path.abspath(arguments.config_dir)
-        if arguments.require_env_only:
-            os.environ[PROTECTED_ENV] = "true"
+    def replace() -> Result:
+        os.environ.update(_settings(arguments))
         if arguments.managers:
             from robodj_secretguard.cli.delivery import delivered  # noqa: PLC0415 - few commands have sources
 
-            os.environ.update(delivered(arguments.managers, model))
+            variables = delivered(arguments.managers, model)
+            os.environ.update({name: value.get_secret_value() for name, value in variables.items()})
         restore_stdout(arguments.stdout)
-        return _launch(program)
+        return _not_replaced(_launch(program))
 
-    return Result(EXIT_CLEAN, lines, document if lines else None, [MODEL], then=lambda: _ended(contain(replace)))
+    def watch() -> Result:
+        from robodj_secretguard.cli.supervisor import Supervisor, pass_on  # noqa: PLC0415 - as above
+
+        settings = _settings(arguments)
+        status, was_started = Supervisor(arguments, model, report, report_of=_report, settings=settings).run()
+        return Result(pass_on(status)) if was_started else _not_replaced(status)
+
+    run = replace if arguments.watch is None else watch
+    return Result(EXIT_CLEAN, lines, document if lines else None, [MODEL], then=lambda: _ended(contain(run)))
 
 
-def _ended(status: int | BaseException) -> Result:
-    if isinstance(status, BaseException):
-        return Result(EXIT_USAGE, stderr=[f"{PROGRAM}: starting the command failed ({type_name(status)})"])
+def _require_options_for_watch(arguments: argparse.Namespace) -> None:
+    if arguments.watch is not None:
+        from robodj_secretguard.cli.watch import require_watchable  # noqa: PLC0415 - few commands are watched
+
+        require_watchable(arguments.sources)
+    elif arguments.splay is not None or arguments.stop_timeout is not None:
+        fail("--splay and --stop-timeout are for the restarts of --watch; add --watch SECONDS, or leave them out")
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the variables that make the options of the gate hold for the guard in the command."""
+    settings = {} if arguments.config_dir is None else {CONFIG_DIR: os.path.abspath(arguments.config_dir)}
+    return settings | ({PROTECTED_ENV: "true"} if arguments.require_env_only else {})
+
+
+def _ended(result: Result | BaseException) -> Result:
+    if isinstance(result, BaseException):
+        return Result(EXIT_USAGE, stderr=[f"{PROGRAM}: starting the command failed ({type_name(result)})"])
+    return result
+
+
+def _not_replaced(status: int) -> Result:
     why = _WHY_NOT_STARTED.get(status)
     return Result(status, stderr=[f"{PROGRAM}: {why}"] if why else [])
 
@@ -179,9 +226,9 @@ def _launch(program: Sequence[str]) -> int:
             signal.signal(getattr(signal, name), signal.SIG_DFL)
         os.execvp(program[0], list(program))  # noqa: S606 - the operator names the command
     except (FileNotFoundError, NotADirectoryError, ValueError):  # an empty name is a ValueError
-        return _NOT_FOUND
+        return EXIT_NOT_FOUND
     except OSError:
-        return _NOT_EXECUTABLE
+        return EXIT_NOT_EXECUTABLE
 
 
 def _run(program: Sequence[str]) -> int:

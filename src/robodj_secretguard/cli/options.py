@@ -81,9 +81,10 @@ def _moment(name: str, text: str) -> datetime:
     return instant
 
 
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text):
-        fail("--wait: invalid number of seconds; use one from 0 to 9999")
+def seconds(name: str, text: str, *, least: float = 0, most: float = 9999) -> float:
+    """Return the value of an option that is a number of seconds."""
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) or not least <= float(text) <= most:
+        fail(f"{name}: invalid number of seconds; use one from {least:g} to {most:g}")
     return float(text)
 
 
@@ -108,7 +109,7 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         " first one that has a secret delivers it",
     },
     "--wait": {
-        "type": _seconds,
+        "type": partial(seconds, "--wait"),
         "default": 30.0,
         "metavar": "SECONDS",
         "help": "how long to try again where a source of --from does not answer (default: 30)",
@@ -173,7 +174,7 @@ def add_command(
     """
     short, end, text = description.partition(".")[0], epilog(examples, statuses), wrapped(description, "")
     parser = commands.add_parser(name, help=short, description=text, epilog=end, **PARSER_SETTINGS, **more)
-    parser.set_defaults(sources=None, managers=())
+    parser.set_defaults(sources=None, managers=(), withdrawn=())
     parser.set_defaults(run=run, model=None, require_env_only=False, strict=False, uses_project_model=True)
     parser.set_defaults(**(defaults or {}))
     groups = {title: parser.add_argument_group(title) for title in _GROUPS}

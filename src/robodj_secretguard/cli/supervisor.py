@@ -1,0 +1,301 @@
+"""The processes of `exec --watch`: run the command, poll the sources, restart the command, and pass signals on."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.checks import Check, internal
+from robodj_secretguard.cli.delivery import delivered, source_failure
+from robodj_secretguard.cli.options import passes
+from robodj_secretguard.cli.output import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
+from robodj_secretguard.cli.watch import Candidate, Watch, outcome
+from robodj_secretguard.emit import silence_broken_streams, write_line
+from robodj_secretguard.guard import REFUSED
+from robodj_secretguard.report import Finding, finding
+from robodj_secretguard.sealed import contain, type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from robodj_secretguard.models import SecretSettings
+    from robodj_secretguard.report import Report
+
+STOP_SECONDS: Final = 30.0
+"""The default time between SIGTERM and SIGKILL."""
+GONE_SECONDS: Final = 5.0
+"""How long to wait for the process group after SIGKILL."""
+
+_CHECK_GROUP: Final = 0.05
+_STOPS: Final = frozenset({"SIGTERM", "SIGINT", "SIGQUIT"})
+"""The signals after which the command is ending."""
+_HANGUP: Final = "SIGHUP"
+"""The signal after which a command ends, or reads its configuration again."""
+_KEPT: Final = frozenset(
+    f"SIG{each}"
+    for each in (
+        *("KILL", "STOP", "CHLD", "TSTP", "TTIN", "TTOU", "CONT"),  # job control
+        *("SEGV", "FPE", "ILL", "BUS", "ABRT", "TRAP", "SYS"),  # errors of this process
+        *("PIPE", "XFSZ", "XCPU", "PROF", "VTALRM"),
+    )
+)
+"""The signals that are not passed on."""
+_PARENT_DEATH: Final = 1  # PR_SET_PDEATHSIG
+
+
+class Supervisor:
+    """Run a command as a child process, and restart it when its sources have another set that passes.
+
+    Args:
+        arguments: those of `exec`.
+        model: the settings model.
+        report: the report on the first set, which passes.
+        report_of: makes a report on the sources of such arguments.
+        settings: the variables that pass the set-up on to the command.
+
+    All of it runs inside `contain()`.
+    """
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        model: type[SecretSettings],
+        report: Report,
+        *,
+        report_of: Callable[[argparse.Namespace, type[SecretSettings]], Report],
+        settings: Mapping[str, str],
+    ) -> None:
+        self._arguments, self._model, self._report_of, self._settings = arguments, model, report_of, settings
+        first = Candidate(arguments.managers, delivered(arguments.managers, model), report, passed=True)
+        write = partial(write_line, sys.stderr)
+        self._watch = Watch(first, judge=self._judged, write=write, splay=arguments.splay or 0)
+        self._period: float = arguments.watch
+        self._bound: float = STOP_SECONDS if arguments.stop_timeout is None else arguments.stop_timeout
+        self._queue: queue.SimpleQueue[int | Candidate | Finding] = queue.SimpleQueue()
+        self._next_poll, self._is_polling = math.inf, False
+        self._process: subprocess.Popen[bytes]
+        self._asked: set[str] = set()
+        # While the process group is being ended: what to do then, until when, and the last signal.
+        self._then: Callable[[], int | None] | None = None
+        self._deadline, self._sent = math.inf, 0
+
+    def run(self) -> tuple[int, bool]:
+        """Run the command until it ends. Return its status and whether it was started at all.
+
+        The status is negative for a signal that killed the command.
+        """
+        self._catch()
+        if (status := self._spawn(self._watch.running)) is not None:
+            return status, False
+        self._next_poll = time.monotonic() + self._period
+        try:
+            while (status := self._advance(time.monotonic())) is None:
+                self._wait()
+        finally:
+            if self._process.poll() is None:  # only after an error of this program
+                self._process.terminate()
+        return status, True
+
+    def _catch(self) -> None:
+        """Let every signal that is for the command arrive in the queue. One that is ignored stays ignored."""
+        signal.signal(signal.SIGCHLD, self._arrived)
+        kept = {getattr(signal, each, None) for each in _KEPT}
+        for number in signal.valid_signals() - kept:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._arrived)
+
+    def _arrived(self, number: int, _frame: object) -> None:
+        self._queue.put(number)
+
+    def _wait(self) -> None:
+        """Wait for a signal, a result of a poll, or the next time at which there is something to do."""
+        now = time.monotonic()
+        if self._then:
+            is_checked = self._sent == signal.SIGKILL or self._process.poll() is not None
+            deadline = math.inf if self._sent == signal.SIGKILL else self._deadline
+            due = min(now + _CHECK_GROUP if is_checked else math.inf, deadline)
+        else:
+            is_ending = bool(self._asked & _STOPS)
+            due = min(math.inf if is_ending else self._watch.due, math.inf if self._is_polling else self._next_poll)
+        with contextlib.suppress(queue.Empty):
+            self._handle(self._queue.get(timeout=max(0, min(due - now, threading.TIMEOUT_MAX))))
+
+    def _handle(self, item: int | Candidate | Finding) -> None:
+        if not isinstance(item, int):
+            self._is_polling = False
+            if self._then is None:  # otherwise the next poll says it
+                self._watch.polled(item, time.monotonic())
+        elif item != signal.SIGCHLD:
+            with contextlib.suppress(OSError):  # the command may be of another user
+                self._process.send_signal(item)
+            self._asked |= {each for each in (*_STOPS, _HANGUP) if getattr(signal, each) == item}
+
+    def _advance(self, now: float) -> int | None:
+        """Do what is to be done now. Return the status if the command has ended for good."""
+        if self._then:
+            return self._end_group(self._then, now)
+        status = self._process.poll()
+        if status is not None:
+            return self._ended(status, now)
+        if self._watch.is_stopped:
+            self._stop(now, lambda: REFUSED)
+        elif not self._asked & _STOPS and (candidate := self._watch.take(now)):
+            self._stop(now, partial(self._restart, candidate))
+        elif now >= self._next_poll and not self._is_polling:
+            self._next_poll, self._is_polling = now + self._period, True
+            threading.Thread(target=self._poll, daemon=True).start()
+        return None
+
+    def _ended(self, status: int, now: float) -> int | None:
+        """Pass the end of the command on, or start it on the last good set, if it ended soon after a restart."""
+        if self._asked or not self._watch.is_on_trial(now):
+            return status
+        good = self._watch.failed(self._watch.running, f"ended at once ({outcome(status)})", now)
+        if good is None:
+            return status
+        self._stop(now, partial(self._restore, good))
+        return None
+
+    def _stop(self, now: float, then: Callable[[], int | None]) -> None:
+        """Begin to end the process group."""
+        self._asked.discard(_HANGUP)
+        self._then, self._deadline, self._sent = then, now + self._bound, 0
+        # First the main process alone: workers of celery end at once at SIGTERM, and it lets them finish.
+        self._process.terminate()
+
+    def _end_group(self, then: Callable[[], int | None], now: float) -> int | None:
+        """Continue to end the process group. When it is gone, do what comes then."""
+        status = self._process.poll()
+        is_gone = status is not None and (not _lives(self._process.pid) or now >= self._deadline + GONE_SECONDS)
+        if is_gone and self._queue.empty():  # a signal that has arrived comes before a start
+            self._then = None
+            return status if self._asked else then()
+        wanted = signal.SIGKILL if now >= self._deadline else signal.SIGTERM if status is not None else 0
+        if wanted not in {0, self._sent}:
+            self._sent = wanted
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, wanted)
+        return None
+
+    def _restart(self, candidate: Candidate) -> int | None:
+        """Start the command on a changed set, otherwise on the last good one."""
+        candidate, now = self._judged(candidate), time.monotonic()
+        how, status = "was not started: the set is refused now", REFUSED
+        if candidate.passed:
+            started = self._spawn(candidate)
+            if started is None:
+                self._watch.applied(candidate, now)
+                return None
+            how, status = f"cannot be started ({outcome(started)})", started
+        good = self._watch.failed(candidate, how, now)
+        return self._restore(good) if good else status
+
+    def _restore(self, good: Candidate) -> int | None:
+        status = self._spawn(good)
+        if status is None:
+            self._watch.restored(good, time.monotonic())
+        return status
+
+    def _spawn(self, candidate: Candidate) -> int | None:
+        """Start the command on a set. Return the status of a shell where that is not possible."""
+        sealed = delivered(candidate.managers, self._model, candidate.withdrawn)
+        variables = {name: value.get_secret_value() for name, value in sealed.items()}
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the operator names the command
+                self._arguments.command,
+                # In the background, a process that reads a terminal would be stopped.
+                stdin=subprocess.DEVNULL if os.isatty(0) else None,
+                stdout=self._arguments.stdout,
+                close_fds=False,
+                env={**os.environ, **self._settings, **variables},
+                process_group=0,
+                preexec_fn=_ends_with_parent(),  # noqa: PLW1509 - it calls one C function
+            )
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return EXIT_NOT_FOUND
+        except OSError:
+            return EXIT_NOT_EXECUTABLE
+        return None
+
+    def _poll(self) -> None:
+        """Read the sources in a thread, so that a slow one delays nothing."""
+        answer = contain(self._read)
+        if isinstance(answer, BaseException):
+            policies = tuple(self._model.secret_policies.values())
+            answer = finding(policies, Check.INTERNAL, internal(type_name(answer)))
+        self._queue.put(answer)
+
+    def _read(self) -> Candidate | Finding:
+        candidate = self._judge(())
+        return source_failure(candidate.report) or candidate
+
+    def _judged(self, candidate: Candidate) -> Candidate:
+        return self._judge(candidate.managers)
+
+    def _judge(self, managers: object) -> Candidate:
+        """Check sources that were read, or read all of them anew. Revocations that were seen hold."""
+        given = argparse.Namespace(**{**vars(self._arguments), "managers": managers, "wait": 0.0})
+        report = self._report_of(given, self._model)
+        listed = report.revocation_list
+        withdrawn = self._watch.revoked - listed.fingerprints if listed else frozenset()
+        if withdrawn:
+            given.withdrawn = withdrawn
+            report = self._report_of(given, self._model)
+        variables = delivered(given.managers, self._model)
+        return Candidate(given.managers, variables, report, passes(given, report), withdrawn)
+
+
+def _lives(group: int) -> bool:
+    """Return whether a process of a group runs. Zombies do not count: an init program may not reap them soon."""
+    with contextlib.suppress(ChildProcessError):  # as process 1, this one gets the orphans
+        os.waitpid(-group, os.WNOHANG)
+    try:
+        os.killpg(group, 0)
+    except OSError:
+        return False
+    if sys.platform != "linux":
+        return True
+    return any(_group_of(each) == str(group) for each in os.listdir("/proc") if each.isdigit())
+
+
+def _group_of(process: str) -> str:
+    """Return the group of a process; empty for a zombie, or where there is no such process."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as file:
+            state, _, group = file.read().rpartition(")")[2].split()[:3]
+    except OSError:
+        return ""
+    return group if state not in {"Z", "X"} else ""
+
+
+def _ends_with_parent() -> Callable[[], object] | None:
+    """Return a call that ends a child when this process is killed: then nobody watches the command."""
+    if sys.platform != "linux":
+        return None
+    import ctypes  # noqa: PLC0415 - only here, and before the fork
+
+    return partial(ctypes.CDLL(None).prctl, _PARENT_DEATH, ctypes.c_ulong(signal.SIGTERM))
+
+
+def pass_on(status: int) -> int:
+    """Return the exit status of a command, or end this process by the signal that killed the command."""
+    if status >= 0:
+        return status
+    import resource  # noqa: PLC0415 - Windows has none
+
+    silence_broken_streams()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this process has keys in its memory
+    with contextlib.suppress(OSError):  # SIGKILL
+        signal.signal(-status, signal.SIG_DFL)
+    os.kill(os.getpid(), -status)
+    return 128 - status  # process 1 cannot kill itself
