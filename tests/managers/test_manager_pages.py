@@ -109,7 +109,9 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 SERVICE_WRITES = """
-login=$(bao write -field=token auth/approle/login role_id="$VAULT_ROLE_ID" secret_id=@"$VAULT_SECRET_ID_FILE")
+unset VAULT_TOKEN
+role=$(bao read -field=role_id auth/approle/role/robodj/role-id)
+login=$(bao write -field=token auth/approle/login role_id="$role" secret_id=@"$HOME/robodj-secret-id")
 ! VAULT_TOKEN="$login" bao kv patch -mount=secret robodj ROBODJ_SECRET_KEY=changeme
 """
 """Try to write with the login of the service."""
@@ -127,7 +129,11 @@ def test_vault(workspace: Workspace, tmp_path: Path) -> None:
         outside = f"{cluster} disable_local_ca_jwt=true kubernetes_ca_cert=@{requests.certs.where()}"
         here = {SERVER: "true", "127.0.0.1:8200": f"127.0.0.1:{port}", cluster: outside}
         shown = walk("vault.md", workspace, here)
-        versions = (f"bao kv get -mount=secret -format=json -version={each} robodj" for each in (1, 5))
+        at_once = {f"rotate {each} secret.key": f"rotate {each} secret.key --now" for each in ("promote", "retire")}
+        again = {"SOURCE": "vault:secret/robodj", "--environment prod": "--environment dev", **at_once}
+        for page in ("incident.md", "rotation.md"):
+            shown += walk(page, workspace, again)
+        versions = (f"bao kv get -mount=secret -format=json -version={each} robodj" for each in (4, 5, 8, 9, 0))
         assert leaks(masked(shown, kept="HASH"), keys_in(workspace, *versions)) == []
         denied = run(workspace, SERVICE_WRITES)
         assert "permission denied" in denied
