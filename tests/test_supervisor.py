@@ -315,7 +315,7 @@ while not os.path.exists("second"): time.sleep(0.01)
         (mounted.root / "config").mkdir(mode=0o700)
         listed = put(mounted.root / "config" / "revoked.fingerprints", "\n".join(fingerprints(lost)))
         script = f"echo list ${REVOKED}; {SERVE}"
-        with watched(mounted, script=script, ROBODJ_REVOKED_FINGERPRINTS=other) as running:
+        with watched(mounted, script=script, environ={REVOKED: other}) as running:
             assert running.until("^list (.*)")[1] == other
             running.until("^start")
             listed.unlink()

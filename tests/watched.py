@@ -67,6 +67,7 @@ class Mounted:
 
     root: Path
     versions: list[Mapping[str, str]] = field(default_factory=list, repr=False)
+    source: str = "directory:mounted"
 
     def publish(self, variables: Mapping[str, str]) -> Mapping[str, str]:
         """Replace the keys, and return them."""
@@ -148,23 +149,24 @@ def watched(
     wrapper: Sequence[str] = (),
     stdin: int = subprocess.PIPE,
     before: str = "",
-    **more: str,
+    environ: Mapping[str, str] = {},
+    seconds: float = TIMEOUT,
 ) -> Iterator[Watched]:
     """Run a shell script behind `exec --watch`, and assert that the output has no part of a key."""
-    options = ("exec", "--from", "directory:mounted", "--watch", "0.1", *options, "--")
+    options = ("exec", "--from", mounted.source, "--watch", "0.1", *options, "--")
     main = f"import sys; from robodj_secretguard.cli import main; {before}; sys.exit(main())"
     gate = (*(("-c", main) if before else ("-m", "robodj_secretguard")), *options)
     pipe = subprocess.PIPE
     with subprocess.Popen(
         [*wrapper, sys.executable, *gate, *(command or ("sh", "-c", script))],
-        env=clean_environment() | more,
+        env={**clean_environment(), **environ},
         cwd=mounted.root,
         stdin=stdin,
         stdout=pipe,
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        limit = threading.Timer(TIMEOUT, process.kill)
+        limit = threading.Timer(seconds, process.kill)
         limit.start()
         running = Watched(process)
         try:
