@@ -106,7 +106,8 @@ def test_the_tables_of_the_reference(tmp_path: Path) -> None:
     variables = re.findall("`([^`]+)`", "".join(rows("Variables", REFERENCE)))
     assert [name for name in SETTINGS if name not in variables] == []
     options = re.findall("`(--[a-z-]+)", "".join(rows("Commands", REFERENCE)))
-    assert {*options} == {*re.findall(r"--[a-z-]+", help_of("check"))} - {"--help"}
+    of_both = {each for name in ("check", "exec") for each in re.findall(r"--[a-z-]+", help_of(name))}
+    assert {*options} == of_both - {"--help", "--ephemeral"}
     keys = re.findall("`([a-z-]+)`", "".join(rows("Project configuration", REFERENCE)))
     assert sorted(keys) == sorted(name.replace("_", "-") for name in find_project(str(tmp_path))._fields[1:])
 
