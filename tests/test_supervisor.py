@@ -29,6 +29,13 @@ pytestmark = needs_fork
 
 KEPT = "ALERT: robodj-secretguard kept the command on its last good keys: "
 
+SLOW = """
+trap 'trap "" TERM; echo term; while [ ! -e go ]; do sleep 0.02; done; exit 6' TERM
+echo start
+while :; do sleep 0.02 & wait $!; done
+"""
+"""A shell command that ends with 6 after SIGTERM, when the file `go` exists."""
+
 
 def gate(cwd: Path, argv: Sequence[str], before: str = "") -> tuple[int, str]:
     """Run a command in a fork of this process, and return its status and stderr."""
@@ -180,22 +187,18 @@ while not os.path.exists("second"): time.sleep(0.01)
 
     def test_no_start_after_a_signal(self, mounted: Mounted) -> None:
         """A signal that arrives during a restart is passed on, and nothing is started again."""
-        os.mkfifo(mounted.root / "fifo")
-        script = "trap 'echo term; read line <fifo; exit 6' TERM; echo start; while :; do sleep 0.02 & wait $!; done"
-        with watched(mounted, script=script) as running:
+        with watched(mounted, script=SLOW) as running:
             running.until("^start")
             mounted.publish(new_set(1))
             running.until("^term")
             running.process.send_signal(signal.SIGTERM)
-            (mounted.root / "fifo").write_text("go\n")
+            (mounted.root / "go").touch()
             assert running.end() == 6
         assert (running.count("start"), running.events) == (1, [])
 
     def test_no_restart_after_a_signal(self, mounted: Mounted) -> None:
         """While a command ends that was asked to, a changed set does not restart it."""
-        os.mkfifo(mounted.root / "fifo")
-        script = "trap 'echo term; read line <fifo; exit 6' TERM; echo start; while :; do sleep 0.02 & wait $!; done"
-        with watched(mounted, script=script) as running:
+        with watched(mounted, script=SLOW) as running:
             running.until("^start")
             running.process.send_signal(signal.SIGTERM)
             running.until("^term")
@@ -203,22 +206,20 @@ while not os.path.exists("second"): time.sleep(0.01)
             mounted.publish(BAD)
             running.until("^ALERT")
             mounted.publish(new_set(2))
-            (mounted.root / "fifo").write_text("go\n")
+            (mounted.root / "go").touch()
             assert running.end() == 6
         assert running.count("start") == 1
 
     def test_revoked_while_it_ends(self, mounted: Mounted) -> None:
         """A key is revoked while a command ends that was asked to. The exit is passed on."""
-        os.mkfifo(mounted.root / "fifo")
-        script = "trap 'echo term; read line <fifo; exit 6' TERM; echo start; while :; do sleep 0.02 & wait $!; done"
-        with watched(mounted, script=script) as running:
+        with watched(mounted, script=SLOW) as running:
             running.until("^start")
             running.process.send_signal(signal.SIGTERM)
             running.until("^term")
             first = mounted.versions[0]
             mounted.publish({**first, REVOKED: fingerprint_of(first[V1])})
             running.until('"stopped"')
-            (mounted.root / "fifo").write_text("go\n")
+            (mounted.root / "go").touch()
             assert running.end() == 6
 
     def test_a_bad_deployment(self, mounted: Mounted) -> None:
@@ -372,6 +373,11 @@ while not os.path.exists("second"): time.sleep(0.01)
             running.process.stdin.flush()
             running.until("^got text")
             assert running.end() == 0
+
+    def test_no_stdout(self, mounted: Mounted) -> None:
+        """A closed stdout is closed in the command too."""
+        argv = ["exec", "--from", "directory:mounted", "--watch", "9", "--", "sh", "-c", "echo text || exit 6"]
+        assert gate(mounted.root, argv, "os.close(1); sys.stdout = None")[0] == 6
 
     def test_a_terminal(self, mounted: Mounted) -> None:
         """A command gets no terminal as its stdin, as it would be stopped when it reads it."""

@@ -210,12 +210,13 @@ class Supervisor:
         """Start the command on a set. Return the status of a shell where that is not possible."""
         sealed = delivered(candidate.managers, self._model, candidate.withdrawn)
         variables = {name: value.get_secret_value() for name, value in sealed.items()}
+        stdout = contain(lambda: self._arguments.stdout.fileno())  # noqa: PLW0108 - it may be None
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the operator names the command
                 self._arguments.command,
                 # In the background, a process that reads a terminal would be stopped.
                 stdin=subprocess.DEVNULL if os.isatty(0) else None,
-                stdout=self._arguments.stdout,
+                stdout=stdout if isinstance(stdout, int) else None,
                 close_fds=False,
                 env={**os.environ, **self._settings, **variables},
                 process_group=0,
