@@ -407,7 +407,7 @@ class TestNotStarted:
         """In a deleted working directory, a relative config directory cannot be passed on: one line, and status 2."""
         gone = "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')"
         ran = call(["exec", "--config-dir", ".", "--", "true"], GOOD, tmp_path, gone)
-        assert ran == Ran(2, "", "robodj-secretguard: starting the command failed (FileNotFoundError)\n")
+        assert ran == Ran(2, "", "robodj-secretguard: running the command failed (FileNotFoundError)\n")
 
 
 SHOW_KEYS = f'echo "${V1} ${V2} ${V1}_EXPIRES_AT"'

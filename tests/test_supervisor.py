@@ -415,12 +415,20 @@ while not os.path.exists("second"): time.sleep(0.01)
             running.until(f"^{KEPT}1 alert. Details: robodj-secretguard explain internal")
             assert running.end(signal.SIGTERM) == 5
 
+    def test_a_check_that_fails(self) -> None:
+        """A check that fails by itself before a start is an alert, and nothing starts on that set."""
+        arguments = argparse.Namespace(managers=[Given(GOOD)], watch=1, splay=None, stop_timeout=None)
+        report = check(environ=GOOD)
+        running = supervisor.Supervisor(arguments, RuntimeSecrets, report, report_of=lambda *_: 1 / 0, settings={})  # type: ignore[arg-type]
+        judged = running._judged(running._watch.running)  # noqa: SLF001 - an error of the library, at one moment
+        assert (judged.passed, [str(each.check) for each in judged.report.alerts]) == (False, ["internal"])
+
     def test_an_error(self, mounted: Mounted) -> None:
         """An error of the watch itself ends the command, as nobody watches it any more."""
         before = "from robodj_secretguard.cli import supervisor; supervisor.Watch.polled = lambda *_: 1 / 0"
         with watched(mounted, before=before) as running:
             assert running.end() == 2
-        assert running.count("robodj-secretguard: starting the command failed (ZeroDivisionError)") == 1
+        assert running.count("robodj-secretguard: running the command failed (ZeroDivisionError)") == 1
         assert running.count("term") == 1
 
     def test_a_poll_during_a_stop(self) -> None:

@@ -205,7 +205,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, str]:
 
 def _ended(result: Result | BaseException) -> Result:
     if isinstance(result, BaseException):
-        return Result(EXIT_USAGE, stderr=[f"{PROGRAM}: starting the command failed ({type_name(result)})"])
+        return Result(EXIT_USAGE, stderr=[f"{PROGRAM}: running the command failed ({type_name(result)})"])
     return result
 
 

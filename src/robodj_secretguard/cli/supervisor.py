@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,7 @@ from robodj_secretguard.cli.output import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
 from robodj_secretguard.cli.watch import Candidate, Watch, outcome
 from robodj_secretguard.emit import silence_broken_streams, write_line
 from robodj_secretguard.guard import REFUSED
-from robodj_secretguard.report import Finding, finding
+from robodj_secretguard.report import Finding, finding, with_findings
 from robodj_secretguard.sealed import contain, type_name
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ class Supervisor:
         sealed = delivered(candidate.managers, self._model, candidate.withdrawn)
         variables = {name: value.get_secret_value() for name, value in sealed.items()}
         stdout = contain(lambda: self._arguments.stdout.fileno())  # noqa: PLW0108 - it may be None
+        warnings.simplefilter("ignore", DeprecationWarning)  # since 3.12, of forks beside threads
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the operator names the command
                 self._arguments.command,
@@ -231,17 +233,22 @@ class Supervisor:
     def _poll(self) -> None:
         """Read the sources in a thread, so that a slow one delays nothing."""
         answer = contain(self._read)
-        if isinstance(answer, BaseException):
-            policies = tuple(self._model.secret_policies.values())
-            answer = finding(policies, Check.INTERNAL, internal(type_name(answer)))
-        self._queue.put(answer)
+        self._queue.put(self._internal(answer) if isinstance(answer, BaseException) else answer)
+
+    def _internal(self, error: BaseException) -> Finding:
+        return finding(tuple(self._model.secret_policies.values()), Check.INTERNAL, internal(type_name(error)))
 
     def _read(self) -> Candidate | Finding:
         candidate = self._judge(())
         return source_failure(candidate.report) or candidate
 
     def _judged(self, candidate: Candidate) -> Candidate:
-        return self._judge(candidate.managers)
+        """Check a set again. A failure of the check does not end the command, but nothing starts on the set."""
+        answer = contain(lambda: self._judge(candidate.managers))
+        if isinstance(answer, BaseException):
+            report = with_findings(candidate.report, [self._internal(answer)])
+            answer = candidate._replace(report=report, passed=False)
+        return answer
 
     def _judge(self, managers: object) -> Candidate:
         """Check sources that were read, or read all of them anew. Revocations that were seen hold."""
