@@ -5,10 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import secrets
-import socket
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import managed
 import pytest
-from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, process_environment, put
+from conftest import V1, V2, Ran, free_port, good_keys, process_environment, put
 from detector import leaks
 from managed import REFUSED, UNAVAILABLE
-from openbao import LOOPBACK, Authority, require, until
+from openbao import require
 from processes import GOOD, SECRET, host_env
 from proxy import Proxy
 
@@ -33,23 +29,16 @@ if TYPE_CHECKING:
 
 require("boto3", "moto")
 
-import boto3  # noqa: E402 - skipped above where it is missing
+from moto_server import LOGIN, REGION, Moto, running  # noqa: E402 - skipped above where boto3 is missing
 
 from robodj_secretguard.managers.aws import PRIVATE_STAGE, AwsSecret  # noqa: E402
 from robodj_secretguard.managers.store import CHANGED, Stored, sealed  # noqa: E402
 
 NAME = "robodj"
 SOURCE = f"aws:{NAME}"
-REGION = "eu-central-1"
 SOON = 25
 """More seconds than a start takes that waits for one, and fewer than the default of --wait."""
 UNTRUSTED = "has a certificate that cannot be verified"
-LOGIN = {
-    "AWS_ACCESS_KEY_ID": f"AKIA{secrets.token_hex(8).upper()}",
-    "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
-    "AWS_SESSION_TOKEN": secrets.token_urlsafe(60),
-}
-"""Credentials, which no output may have a part of. moto accepts any."""
 NOT_USABLE: dict[str, tuple[str | bytes, str]] = {
     "deleted": (json.dumps(GOOD), "was refused by AWS (InvalidRequestException)"),
     "bytes": (json.dumps(GOOD).encode(), "has no text"),
@@ -58,77 +47,17 @@ NOT_USABLE: dict[str, tuple[str | bytes, str]] = {
     "object": (json.dumps(GOOD | {V1: {"key": GOOD[V1]}}), f"has {V1}, but it is not a string"),
 }
 """By the name of a secret: what is stored that cannot be used, and the failure. The first one is deleted."""
-_MOTO = "import sys; from moto.server import main; main(sys.argv[1:])"
-
-
-@dataclass(frozen=True)
-class Moto:
-    """A running server of moto, and what an administrator does with its secrets.
-
-    Attributes:
-        port: its port on 127.0.0.1.
-        authority: the certificate authority of its certificate.
-    """
-
-    port: int
-    authority: Path
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """The variables of a service that may read everything."""
-        address = {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{self.port}", "AWS_CA_BUNDLE": str(self.authority)}
-        return {**address, "AWS_DEFAULT_REGION": REGION, **LOGIN}
-
-    @property
-    def client(self) -> Any:
-        """An administrator's client."""
-        url = f"https://127.0.0.1:{self.port}"
-        login = {name.lower(): value for name, value in LOGIN.items()}
-        return boto3.client("secretsmanager", REGION, endpoint_url=url, verify=str(self.authority), **login)
-
-    def write(self, name: str, text: str | bytes) -> str:
-        """Make a secret, and return its ARN."""
-        what = {"SecretBinary" if isinstance(text, bytes) else "SecretString": text}
-        arn: str = self.client.create_secret(Name=name, **what)["ARN"]
-        return arn
 
 
 @pytest.fixture(scope="module")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
     """A server that has the keys of a service."""
-    directory = tmp_path_factory.mktemp("moto")
-    authority = Authority(directory)
-    certificate = directory / "server.pem"
-    authority.issue(certificate, LOOPBACK)
-    made = Moto(free_port(), authority.path)
-    given = [
-        "-H",
-        "127.0.0.1",
-        "-p",
-        str(made.port),
-        "-c",
-        str(certificate),
-        "-k",
-        str(certificate.with_suffix(".key")),
-    ]
-    with (directory / "server.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-c", _MOTO, *given], stdout=log, stderr=log)
-        try:
-            until(lambda: _is_listening(made.port) or process.poll() is not None)
-            made.write(NAME, json.dumps(GOOD))
-            for name, (text, _) in NOT_USABLE.items():
-                made.write(name, text)
-            made.client.delete_secret(SecretId="deleted", RecoveryWindowInDays=7)
-            yield made
-        finally:
-            process.kill()
-            process.wait(TIMEOUT)
-
-
-def _is_listening(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-        return True
-    return False
+    with running(tmp_path_factory.mktemp("moto")) as made:
+        made.write(NAME, json.dumps(GOOD))
+        for name, (text, _) in NOT_USABLE.items():
+            made.write(name, text)
+        made.client.delete_secret(SecretId="deleted", RecoveryWindowInDays=7)
+        yield made
 
 
 @dataclass
