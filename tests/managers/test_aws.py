@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import managed
 import pytest
-from conftest import V1, V2, Ran, free_port, good_keys, process_environment, put
+from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, process_environment, put
 from detector import leaks
 from managed import REFUSED, UNAVAILABLE
 from openbao import require
@@ -33,6 +33,7 @@ from moto_server import LOGIN, REGION, Moto, running  # noqa: E402 - skipped abo
 
 from robodj_secretguard.managers.aws import PRIVATE_STAGE, AwsSecret  # noqa: E402
 from robodj_secretguard.managers.store import CHANGED, Stored, sealed  # noqa: E402
+from robodj_secretguard.sealed import SealedStr  # noqa: E402
 
 NAME = "robodj"
 SOURCE = f"aws:{NAME}"
@@ -397,6 +398,16 @@ class TestSettings:
             ["first"],
             ["second"],
         ]
+
+    def test_no_second_version_while_the_first_one_is_unknown(self, canned: Canned, tmp_path: Path) -> None:
+        """A write puts no version where a temporary failure hides whether an interrupted one has left it."""
+        canned.answers = [(503, refusal("InternalServiceError"))]
+        with process_environment(environ_of(tmp_path, canned.environ)):
+            fields = SealedStr(json.dumps(GOOD))
+            failure = AwsSecret(SOURCE, NAME).write(fields, Stored(fields, "1"), TIMEOUT)
+        assert failure is not None
+        assert failure.is_temporary
+        assert [each["X-Amz-Target"] for each in canned.requests] == ["secretsmanager.GetSecretValue"]
 
     def test_no_proxy_without_tls(self, canned: Canned, tmp_path: Path) -> None:
         """A request without TLS does not leave the machine through a proxy."""

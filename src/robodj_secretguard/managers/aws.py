@@ -95,6 +95,8 @@ class AwsSecret(Store):
 
         def move(client: Any) -> Failure | None:
             made = self._read(client, PRIVATE_STAGE)
+            if isinstance(made, Failure) and made.is_temporary:  # it may exist
+                return made
             if isinstance(made, Stored) and made.fields == fields:
                 version = made.version
             else:
