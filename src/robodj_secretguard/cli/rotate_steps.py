@@ -23,7 +23,7 @@ from robodj_secretguard.cli.output import (
     failed_status,
 )
 from robodj_secretguard.errors import FileError, SecretGuardError
-from robodj_secretguard.files import reason
+from robodj_secretguard.files import raise_file_error, reason
 from robodj_secretguard.guard import examine
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.rotation import conflict, rotations
@@ -312,7 +312,10 @@ class _Step:
         """Append records to the operations log. The manager has them, so a repetition appends what is missing."""
         if self._log is None or not records:
             return
+        now, latest = datetime.now(UTC), max(each.recorded_at for each in records)
         try:
+            if now < latest:  # each repetition would record it again
+                raise_file_error(f"the clock ({iso_utc(now)}) is earlier than {iso_utc(latest)}; set the clock")
             appended = self._log.append(records)
         except OSError as error:
             why = str(error) if isinstance(error, FileError) else reason(error)
