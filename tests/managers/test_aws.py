@@ -133,7 +133,7 @@ def refusal(code: str) -> dict[str, str]:
 def whole(text: object) -> dict[str, object]:
     """Return the body of an answer."""
     arn = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:robodj-AbCdEf"
-    return {"ARN": arn, "Name": NAME, "SecretString": text, "VersionStages": ["AWSCURRENT"]}
+    return {"ARN": arn, "Name": NAME, "SecretString": text, "VersionId": "1", "VersionStages": ["AWSCURRENT"]}
 
 
 def environ_of(cwd: Path, variables: Mapping[str, str]) -> dict[str, str]:
@@ -261,9 +261,10 @@ class TestWrite:
         assert self.current(store).opened() == {"A": 1}
         assert len(self.versions(moto, store)) == 2
 
-    def test_access_denied(self, canned: Canned, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("before", [[], [(200, whole("{}"))]], ids=["of the version", "of the stage"])
+    def test_access_denied(self, canned: Canned, tmp_path: Path, before: list[tuple[int, object]]) -> None:
         """The fix names the permissions to write."""
-        canned.answers = [(400, refusal("ResourceNotFoundException")), (400, refusal("AccessDeniedException"))]
+        canned.answers = [(400, refusal("ResourceNotFoundException")), *before, (400, refusal("AccessDeniedException"))]
         with process_environment(environ_of(tmp_path, canned.environ)):
             failure = AwsSecret(SOURCE, NAME).write(sealed({}), Stored(sealed({}), "1"), 5)
         assert failure is not None

@@ -110,7 +110,7 @@ class State:
 
     def records(self, secret: str) -> list[dict[str, Any]]:
         """The records of the last step."""
-        records: list[dict[str, Any]] = json.loads(self.fields[ROTATION_RECORD])[secret]
+        records: list[dict[str, Any]] = json.loads(self.fields[ROTATION_RECORD])[secret]["records"]
         return records
 
     @property
@@ -509,6 +509,19 @@ class TestRaces:
                 assert_agrees(operator, secret, after, operator.log()[start:])
 
 
+@pytest.mark.parametrize("managed", ["aws"], indirect=True)
+@pytest.mark.parametrize(("environment", "versions"), [("prod", 1), ("dev", 2)])
+def test_a_write_that_is_finished_later(operators: list[Operator], environment: str, versions: int) -> None:
+    """The same command uses the version that an interrupted write has left. A step for another environment does not."""
+    operator, managed = operators[0], operators[0].managed
+    before = managed.state()
+    lost = operator.take("stage", "secret.key", at=functools.partial(cut, (ANSWERED, managed.first_of_write + 1)))
+    assert (lost.status, "It may have been written." in lost.out) == (UNAVAILABLE, True)
+    assert operator.take("stage", "secret.key", "--environment", environment).status == 0
+    after = managed.state()
+    assert (after.made, after.records("secret.key")[0]["environment"]) == (before.made + versions, environment)
+
+
 @pytest.mark.parametrize("managed", ["vault"], indirect=True)
 def test_a_clock_that_is_behind(operators: list[Operator]) -> None:
     """A step that is later than this machine's clock is not recorded, as the next command would record it again."""
@@ -518,7 +531,8 @@ def test_a_clock_that_is_behind(operators: list[Operator]) -> None:
     assert ahead.take("stage", "secret.key").status == 0
     fields = managed.state().fields
     steps = json.loads(fields[ROTATION_RECORD])
-    steps["secret.key"][0]["recorded_at"] = iso_utc(datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1))
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    steps["secret.key"]["records"][0]["recorded_at"] = iso_utc(later)
     managed.bao.write(managed.source.rpartition("/")[2], fields | {ROTATION_RECORD: json.dumps(steps)})
     ran = behind.take("stage", "secret.key")
     assert (ran.status, behind.log()) == (2, [])

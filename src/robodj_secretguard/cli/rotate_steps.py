@@ -277,7 +277,9 @@ class _Step:
             return sealed(changed(fields, changes(step, policy, fields, keys, now)))
 
         def is_continued(unfinished: Stored) -> bool:
-            return continues(step, policy, unfinished.opened(), stored.opened(), now)
+            made = unfinished.opened()
+            is_same = continues(step, policy, made, stored.opened(), now)
+            return is_same and last_steps(made)[policy.name].last.environment == self._arguments.environment
 
         unfinished = _unless_failed(store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS)))
         is_again = unfinished is not None and contained(partial(is_continued, unfinished))

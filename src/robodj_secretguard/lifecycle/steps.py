@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from robodj_secretguard.checks import Problem
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.generator import generate
-from robodj_secretguard.lifecycle.rotation import ROTATIONS, draft_rotation, rotations
+from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
 from robodj_secretguard.material import fingerprint, is_sound
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.shapes import Event, LastStep, Proof, as_text, draft, parse_last_steps
@@ -234,9 +234,9 @@ def unrecorded(step: LastStep | None, logged: Sequence[Record]) -> list[Record]:
 def _is_same(record: Record, logged: Record) -> bool:
     """Check whether the log has the record of a step. It was written after the step, and may be completed by now."""
     fields = ("secret", "environment", "fingerprint", "replaced")
-    is_event = record.event is logged.event or {record.event, logged.event} <= {*ROTATIONS}
+    is_completed = (record.event, logged.event) == (Event.ROTATION_INCOMPLETE, Event.ROTATED)
     has_fields = all(getattr(record, each) == getattr(logged, each) for each in fields)
-    return is_event and has_fields and logged.recorded_at >= record.recorded_at
+    return (is_completed or record.event is logged.event) and has_fields and logged.recorded_at >= record.recorded_at
 
 
 def drift(policy: SecretPolicy, keys: Keys, logged: Sequence[Record], manager: str) -> Iterator[Problem]:

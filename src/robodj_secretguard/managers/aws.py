@@ -103,17 +103,16 @@ class AwsSecret(Store):
                 text = fields.get_secret_value()
                 answer = client.put_secret_value(SecretId=self._place, SecretString=text, VersionStages=[PRIVATE_STAGE])
                 version = answer["VersionId"]
-            client.update_secret_version_stage(
-                SecretId=self._place,
-                VersionStage=STAGE,
-                MoveToVersionId=version,
-                RemoveFromVersionId=current.version,
-            )
+            versions = {"MoveToVersionId": version, "RemoveFromVersionId": current.version}
+            try:
+                client.update_secret_version_stage(SecretId=self._place, VersionStage=STAGE, **versions)
+            except exceptions.ClientError as error:
+                if error.response["Error"]["Code"] != "InvalidParameterException":
+                    raise
+                return CHANGED  # the stage is not at that version any more
             return None
 
         answer: Failure | None = self._with_client(seconds, move)
-        if answer and "InvalidParameterException" in answer.what:  # the stage is not at that version any more
-            return CHANGED
         return answer._replace(fix=_MAY_WRITE) if answer and "AccessDeniedException" in answer.what else answer
 
     def _with_client(self, seconds: float, action: Callable[[Any], _Result | Failure]) -> _Result | Failure:
@@ -142,7 +141,7 @@ class AwsSecret(Store):
         found = members(text, _IN_JSON)
         if isinstance(found, Failure):
             return found._replace(is_temporary=False)  # this answer is whole, so the stored text is at fault
-        return Stored(sealed(found), answer.get("VersionId", ""), answer.get("CreatedDate"))
+        return Stored(sealed(found), answer["VersionId"], answer.get("CreatedDate"))
 
 
 def _client(seconds: float) -> Any:
