@@ -165,6 +165,7 @@ def rotated(at: datetime, fingerprint: str, *, startup: Proof = Proof.ATTESTED, 
     """Return the record of a rotation, by default of `secret.key` in `prod`."""
     validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=Proof.ATTESTED, log=Proof.VERIFIED)
     event = Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED
+    event = fields.pop("event", event)
     fields = {"secret": "secret.key", "environment": "prod", "operator": "Ada"} | fields
     return replace(draft(event, fingerprint=fingerprint, validation=validation, **fields), recorded_at=at)
 

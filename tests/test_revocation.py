@@ -411,10 +411,10 @@ class TestKey:
             ({V1: "NEW"}, None, (2,)),
             ({V1: "NEW", f"{V1}_EXPIRES_AT": "soon"}, None, ()),
             ({V1: "NEW", VARIABLE: "NEW"}, None, ()),
-            ({}, {}, (4,)),
+            ({}, {}, (2, 4)),
             ({}, {"environment": "dev"}, ()),
             ({}, {"secret": OTHER}, ()),
-            ({}, {"startup": Proof.NOT_DONE}, ()),
+            ({}, {"startup": Proof.NOT_DONE}, (2,)),
         ],
     )
     def test_done(self, environ: dict[str, str], later: dict[str, Any] | None, done: tuple[int, ...]) -> None:

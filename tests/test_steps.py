@@ -18,7 +18,7 @@ from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD, is
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from robodj_secretguard.shapes import StepName
+    from robodj_secretguard.shapes import Record, StepName
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
 NEXT, PREVIOUS, UNTIL = POLICY.slot_variables
@@ -65,7 +65,12 @@ def is_done(step: StepName, fields: Fields, now: datetime = NOW) -> bool:
 
 def events(fields: Fields) -> list[str]:
     """Return the events of the last step."""
-    return [str(each.event) for each in steps.last_steps(fields)[POLICY.name].records]
+    return [str(each.event) for each in keys_records(fields)]
+
+
+def keys_records(fields: Fields) -> list[Record]:
+    """Return the records of the last step."""
+    return steps.last_steps(fields)[POLICY.name].records
 
 
 def drift(fields: Fields, *, logged: bool = True) -> list[str]:
@@ -107,12 +112,7 @@ class TestChanges:
 
     @pytest.mark.parametrize(
         "broken",
-        [
-            {V1: "changeme"},
-            {V1: ""},
-            {REVOKED_FINGERPRINTS: "plain"},
-            {REVOKED_FINGERPRINTS: "ended"},
-        ],
+        [{V1: "changeme"}, {V1: ""}, {REVOKED_FINGERPRINTS: "plain"}, {REVOKED_FINGERPRINTS: "ended"}],
     )
     def test_promote_over_a_key_that_no_service_accepts(self, broken: dict[str, str]) -> None:
         """A current key that is invalid or revoked gets no place as the previous one."""
@@ -142,8 +142,8 @@ class TestChanges:
         assert events(after) == ["rolled-back"]
 
     def test_back_does_not_add_time(self) -> None:
-        """A marker that is earlier than the deadline stays."""
-        before = rotation("stage", "promote") | {EXPIRES: marker(DAY)}
+        """A marker that the key had before, and that is earlier than its deadline, is restored."""
+        before = rotation("stage", "promote", fields=first() | {EXPIRES: marker(DAY)})
         assert take("back", before)[EXPIRES] == marker(DAY)
 
     def test_promote_again(self) -> None:
@@ -179,9 +179,15 @@ class TestChanges:
 
     def test_an_invalid_record_is_none(self) -> None:
         """A record that cannot be parsed is replaced."""
-        fields = first() | {ROTATION_RECORD: "{}}"}
-        assert keys_of(POLICY, fields).step is None
-        assert events(take("stage", fields)) == ["staged"]
+        for text in ("{}}", "[]", '{"secret.key": 5}'):
+            fields = first() | {ROTATION_RECORD: text}
+            assert keys_of(POLICY, fields).step is None
+            assert events(take("stage", fields)) == ["staged"]
+
+    def test_one_invalid_record(self) -> None:
+        """An invalid record of one secret does not hide that of another one."""
+        text = rotation("stage")[ROTATION_RECORD]
+        assert [*steps.last_steps({ROTATION_RECORD: text[:-1] + ',"secret_v2.key":{}}'})] == [POLICY.name]
 
 
 class TestIsDone:
@@ -212,11 +218,19 @@ class TestIsDone:
         fields = rotation("replace")
         assert is_done("replace", fields, NOW + MIN_AGE - MINUTE)
         assert not is_done("replace", fields, NOW + MIN_AGE)
+        assert not is_done("replace", fields, NOW - DAY)  # that clock was ahead
 
     def test_a_next_key_that_is_current(self) -> None:
         """A next key that is also the current one is a leftover of a promotion by hand."""
         fields = first()
         assert not is_done("stage", fields | {NEXT: fields[V1]})
+        assert keys_of(POLICY, fields | {V1: "changeme", NEXT: "changeme"}).next == ""
+
+    def test_an_invalid_next_key(self) -> None:
+        """An invalid next key is there, and `stage` replaces it."""
+        fields = first() | {V1: "changeme", NEXT: "password"}
+        assert keys_of(POLICY, fields).next == "an invalid key"
+        assert not is_done("stage", fields)
 
 
 class TestObstacles:
@@ -226,7 +240,7 @@ class TestObstacles:
         """A next key is promoted when it has been in the manager for an hour, or with --now."""
         fields = rotation("stage")
         assert refusals("promote", fields, NOW + MIN_AGE - MINUTE) == [
-            f"the next key of secret.key is in the manager since {iso_utc(NOW)}; every instance needs it first"
+            f"the next key of secret.key has its place since {iso_utc(NOW)}; every instance needs it first"
         ]
         assert refusals("promote", fields, NOW + MIN_AGE) == []
         assert refusals("promote", fields, is_now=True) == []
@@ -237,6 +251,29 @@ class TestObstacles:
         for written_at, number in ((NOW - MIN_AGE, 0), (NOW - MIN_AGE + MINUTE, 1), (None, 1)):
             keys = keys_of(POLICY, fields, written_at)
             assert len([*steps.obstacles("promote", POLICY, keys, NOW, is_now=False)]) == number
+
+    def test_the_time_of_the_manager(self) -> None:
+        """The time of the version counts, also for a key that was restored; unless another secret's step made it."""
+        fields, later = rotation("stage"), NOW + DAY
+        assert keys_of(POLICY, fields, later).staged_at == later
+        step = steps.last_steps(fields)[POLICY.name]
+        other = replace(step, records=[replace(step.last, recorded_at=later)])
+        assert keys_of(POLICY, steps.with_step(fields, "secret_v2.key", other), later).staged_at == NOW
+
+    def test_a_next_key_that_was_previous(self) -> None:
+        """The previous key does not become current as a next key."""
+        fields = rotation("stage", "promote")
+        what = "the next key of secret.key is its previous key"
+        assert what in refusals("promote", fields | {NEXT: fields[PREVIOUS]}, is_now=True)
+
+    @pytest.mark.parametrize("step", ["promote", "retire"])
+    def test_an_invalid_deadline(self, step: StepName) -> None:
+        """A previous key whose deadline cannot be read is not removed, unless with --now."""
+        for until in ("", "11.12.2026"):
+            fields = rotation("stage", "promote", "stage") | {UNTIL: until}
+            what = [f"the previous key of secret.key has no valid deadline in {UNTIL}"]
+            assert refusals(step, fields, NOW + DAY) == what
+            assert refusals(step, fields, NOW + DAY, is_now=True) == []
 
     def test_without_a_next_key(self) -> None:
         """Without a next key, nothing is promoted, also with --now."""
@@ -254,15 +291,19 @@ class TestObstacles:
         assert refusals(step, fields, end - MINUTE, is_now=True) == []
 
     def test_back(self) -> None:
-        """`back` needs a previous key that still verifies, and an empty place for the current key."""
+        """`back` needs the promotion as the last step, and a previous key that still verifies."""
         fields = rotation("stage", "promote")
-        nothing = ["secret.key has no previous key that still verifies"]
+        nothing = "secret.key has no previous key that still verifies"
+        other = "the last step of secret.key is not the promotion of its current key over its previous key"
         assert refusals("back", fields) == []
-        assert refusals("back", fields, NOW + OVERLAP) == nothing
-        assert refusals("back", first()) == nothing
-        assert refusals("back", take("stage", fields)) == [
-            "secret.key has a next key, whose place the current key needs"
-        ]
+        assert refusals("back", {**fields, ROTATION_RECORD: ""}) == []
+        assert refusals("back", fields, NOW + OVERLAP) == [nothing]
+        assert refusals("back", first()) == [nothing]
+        assert refusals("back", {**fields, V1: fields[PREVIOUS], PREVIOUS: fields[V1]}) == [other]
+        assert refusals("back", take("stage", fields), is_now=True) == [other]
+        by_hand = fields | {NEXT: good_keys()[V1]}
+        assert refusals("back", by_hand) == ["secret.key has a next key, whose place the current key needs"]
+        assert refusals("back", by_hand, is_now=True) == []
 
     def test_none(self) -> None:
         """`stage` and an emergency are always allowed."""
@@ -281,8 +322,17 @@ class TestDue:
         assert self.due(rotation("stage")) == "promote"
         assert self.due(rotation("stage", "promote")) is None
         assert self.due(rotation("stage", "promote"), NOW + OVERLAP) == "retire"
-        assert self.due(rotation("stage", "promote") | {UNTIL: "soon"}) == "retire"
+        assert self.due(rotation("stage", "promote") | {UNTIL: "soon"}, NOW + OVERLAP) is None
         assert self.due(rotation("stage", "promote", "retire")) is None
+
+    def test_after_back(self) -> None:
+        """A promotion that was undone is not done again by a job."""
+        assert self.due(rotation("stage", "promote", "back"), NOW + DAY) is None
+
+    def test_without_an_overlap(self) -> None:
+        """A secret without an overlap has no such steps."""
+        policy = POLICY._replace(overlap=timedelta(0))
+        assert steps.due(policy, keys_of(POLICY, first()), None, NOW) is None
 
     def test_the_marker(self) -> None:
         """A rotation begins when the expiry is near enough for its warning."""
@@ -394,24 +444,36 @@ class TestDrift:
             assert f"rotate {command} secret.key --to {SOURCE} --environment prod" in problem.fix
 
     @pytest.mark.parametrize(
-        ("names", "variable", "done"),
+        ("names", "variable", "done", "fix"),
         [
-            (("stage",), NEXT, "staged"),
-            (("stage", "promote"), V1, "promoted"),
-            (("stage", "promote", "retire"), PREVIOUS, "retired"),
-            (("stage", "promote", "back"), V1, "rolled back"),
-            (("replace",), V1, "replaced"),
+            (("stage",), NEXT, "staged", "rotate stage secret.key"),
+            (("stage", "promote"), V1, "promoted", "if this was meant, run rotate record"),
+            (("stage", "promote", "retire"), PREVIOUS, "retired", "rotate retire secret.key"),
+            (("stage", "promote", "back"), V1, "rolled back", "if this was meant, run rotate record"),
+            (("replace",), V1, "replaced", "if this was meant, run rotate record"),
         ],
     )
-    def test_a_change_by_hand(self, names: tuple[StepName, ...], variable: str, done: str) -> None:
-        """A key that is not that of the last step was changed by somebody."""
+    def test_a_change_by_hand(self, names: tuple[StepName, ...], variable: str, done: str, fix: str) -> None:
+        """A key that is not that of the last step was changed by somebody. `rotate record` accepts a current key."""
         before, fields = rotation(*names[:-1]), rotation(*names)
         if names[-1] == "retire":
             fields = take("retire", before)
-        changed = before[PREVIOUS] if variable == PREVIOUS else good_keys()[V1]
-        assert drift(fields | {variable: changed}) == [
-            f"{variable} was changed after the last step ({done} at {iso_utc(NOW)})"
-        ]
+        fields |= {variable: before[PREVIOUS] if variable == PREVIOUS else good_keys()[V1]}
+        keys = keys_of(POLICY, fields)
+        assert keys.step is not None
+        (problem,) = steps.drift(POLICY, keys, keys.step.records, SOURCE)
+        assert problem.what == f"{variable} was changed after the last step ({done} at {iso_utc(NOW)})"
+        assert fix in problem.fix
+        meant = rotated(NOW, keys.current)
+        assert variable != V1 or [*steps.drift(POLICY, keys, [*keys.step.records, meant], SOURCE)] == []
+
+    def test_an_older_version(self) -> None:
+        """A version that was restored is older than the log, which has later steps."""
+        staged = rotation("stage")
+        later = [*keys_records(staged), *keys_records(take("promote", staged, NOW + DAY))]
+        (problem,) = steps.drift(POLICY, keys_of(POLICY, staged), later, SOURCE)
+        step, log = f"staged at {iso_utc(NOW)}", f"rotation-incomplete at {iso_utc(NOW + DAY)}"
+        assert problem.what == f"{SOURCE} is at an older step ({step}) than the log ({log})"
 
     def test_a_key_that_is_not_recorded(self) -> None:
         """Without a step in the manager, its current key is one of the log, if the log has any."""

@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.dataclasses import dataclass
+from pydantic_core import to_json
 
 from robodj_secretguard.material import FINGERPRINT
 from robodj_secretguard.policy import is_plain_text, is_secret_name
@@ -201,6 +202,8 @@ class LastStep:
     step: StepName
     records: Annotated[list[Record], Field(min_length=1)]
     """The same records as in the operations log, without their place in it."""
+    replaced_expires_at: Instant | None = None
+    """The expiry marker of the key that a promotion has replaced: `back` restores it."""
 
     @property
     def last(self) -> Record:
@@ -228,6 +231,8 @@ class Head:
 _RECORD: Final = TypeAdapter(Record)
 _HASH_FIELD: Final = {"hash"}
 _LAST_STEPS: Final = TypeAdapter(dict[SecretName, LastStep])
+_LAST_STEP: Final = TypeAdapter(LastStep)
+_ANY_STEPS: Final = TypeAdapter(dict[str, Any])
 HEAD: Final = TypeAdapter(Head)
 
 
@@ -244,10 +249,13 @@ def as_text(steps: dict[str, LastStep]) -> str:
 
 
 def parse_last_steps(text: str) -> dict[str, LastStep]:
-    """Return the steps that `as_text` has written; none where they are invalid."""
+    """Return the steps that `as_text` has written, without those that are invalid."""
+    steps = dict[str, LastStep]()
     with contextlib.suppress(ValidationError):
-        return _LAST_STEPS.validate_json(text)
-    return {}
+        for name, each in _ANY_STEPS.validate_json(text).items():
+            with contextlib.suppress(ValidationError):
+                steps[name] = _LAST_STEP.validate_json(to_json(each))
+    return steps
 
 
 def draft(event: Event, **fields: Any) -> Record:

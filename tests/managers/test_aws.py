@@ -7,6 +7,7 @@ import json
 import re
 import threading
 import time
+import uuid
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ from robodj_secretguard.sealed import SealedStr  # noqa: E402
 
 NAME = "robodj"
 SOURCE = f"aws:{NAME}"
+VERSION = str(uuid.uuid4())
 SOON = 25
 """More seconds than a start takes that waits for one, and fewer than the default of --wait."""
 UNTRUSTED = "has a certificate that cannot be verified"
@@ -133,7 +135,7 @@ def refusal(code: str) -> dict[str, str]:
 def whole(text: object) -> dict[str, object]:
     """Return the body of an answer."""
     arn = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:robodj-AbCdEf"
-    return {"ARN": arn, "Name": NAME, "SecretString": text, "VersionId": "1", "VersionStages": ["AWSCURRENT"]}
+    return {"ARN": arn, "Name": NAME, "SecretString": text, "VersionId": VERSION, "VersionStages": ["AWSCURRENT"]}
 
 
 def environ_of(cwd: Path, variables: Mapping[str, str]) -> dict[str, str]:
@@ -266,7 +268,7 @@ class TestWrite:
         """The fix names the permissions to write."""
         canned.answers = [(400, refusal("ResourceNotFoundException")), *before, (400, refusal("AccessDeniedException"))]
         with process_environment(environ_of(tmp_path, canned.environ)):
-            failure = AwsSecret(SOURCE, NAME).write(sealed({}), Stored(sealed({}), "1"), 5)
+            failure = AwsSecret(SOURCE, NAME).write(sealed({}), Stored(sealed({}), VERSION), 5)
         assert failure is not None
         assert failure.fix.startswith("allow secretsmanager:PutSecretValue and secretsmanager:UpdateSecretVersionStage")
 

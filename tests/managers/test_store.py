@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from robodj_secretguard.managers.manager import MAX_CHARACTERS, Failure
-from robodj_secretguard.managers.store import Store, Stored, sealed
+from robodj_secretguard.managers.store import NO_FIELDS, Store, Stored, sealed, time_of
 from robodj_secretguard.sources import ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ DENIED = Failure("denies it", "log in")
 class Memory(Store):
     """A store that has one version, or a failure."""
 
-    def __init__(self, version: Stored | Failure) -> None:
+    def __init__(self, answer: tuple[dict[str, Any], Stored] | Failure) -> None:
         super().__init__("memory:x")
-        self._version = version
+        self._answer = answer
 
-    def current(self, seconds: float) -> Stored | Failure:  # noqa: ARG002
-        return self._version
+    def read(self, seconds: float) -> tuple[dict[str, Any], Stored] | Failure:  # noqa: ARG002
+        return self._answer
 
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> Failure | None:
         raise NotImplementedError
@@ -33,7 +34,7 @@ class Memory(Store):
 
 def store_of(**fields: object) -> Memory:
     """Make a store with fields."""
-    return Memory(Stored(sealed(fields), "1"))
+    return Memory((fields, Stored(NO_FIELDS, "1")))
 
 
 class TestFetch:
@@ -52,6 +53,44 @@ class TestFetch:
     def test_a_failure(self) -> None:
         """A failure is passed on."""
         assert Memory(DENIED).fetch([], 1) == DENIED
+
+
+class TestCurrent:
+    """The current version, for a write."""
+
+    def test_the_fields(self) -> None:
+        """A version has every field, sealed, and a failure is passed on."""
+        current = store_of(A="x").current(1)
+        assert isinstance(current, Stored)
+        assert (current.version, current.opened()) == ("1", {"A": "x"})
+        assert Memory(DENIED).current(1) == DENIED
+
+    def test_a_field_that_cannot_be_written_again(self) -> None:
+        """A field that is nested too deeply is a failure, but not for a reader."""
+        deep: list[object] = []
+        for _ in range(100_000):
+            deep = [deep]
+        store = store_of(A="x", DEEP=deep)
+        failure = store.current(1)
+        assert isinstance(failure, Failure)
+        assert failure.what == "has a field that is nested too deeply"
+        fields = store.fetch([], 1)
+        assert isinstance(fields, dict)
+        assert fields["A"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("Tue, 01 Dec 2026 12:00:00 GMT", datetime(2026, 12, 1, 12, tzinfo=UTC)),
+        ("Tue, 01 Dec 2026 12:00:00 -0000", None),
+        ("yesterday", None),
+        (None, None),
+    ],
+)
+def test_the_time_of_a_manager(text: str | None, time: datetime | None) -> None:
+    """The time is that of the header `Date`, if it is valid and has a timezone."""
+    assert time_of(text) == time
 
 
 def test_an_interrupted_write() -> None:

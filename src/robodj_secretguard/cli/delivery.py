@@ -117,7 +117,12 @@ def _environment(withdrawn: Iterable[str]) -> Environment:
     return Environment(ChainMap({REVOKED_FINGERPRINTS: joined}, os.environ))
 
 
-def drifts(managers: Sequence[Manager], policies: Iterable[SecretPolicy], records: Sequence[Record]) -> list[Finding]:
+def drifts(
+    managers: Sequence[Manager],
+    policies: Iterable[SecretPolicy],
+    records: Sequence[Record],
+    options: Sequence[str] = (),
+) -> list[Finding]:
     """Return a finding for each secret of a manager whose keys differ from what is recorded."""
     from robodj_secretguard.lifecycle.steps import drift, keys_of  # noqa: PLC0415 - `exec` reads no log in most services
 
@@ -129,7 +134,7 @@ def drifts(managers: Sequence[Manager], policies: Iterable[SecretPolicy], record
     return [
         finding((), Check.DRIFT, problem, policy)
         for policy, manager in delivering
-        for problem in drift(policy, contained(partial(keys_in, manager, policy)), records, manager.name)
+        for problem in drift(policy, contained(partial(keys_in, manager, policy)), records, manager.name, options)
     ]
 
 

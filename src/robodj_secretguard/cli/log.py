@@ -121,7 +121,7 @@ def with_recorded(
     if arguments.managers and records:
         from robodj_secretguard.cli.delivery import drifts  # noqa: PLC0415 - few commands have sources
 
-        found += drifts(arguments.managers, policies, records)
+        found += drifts(arguments.managers, policies, records, options)
     return with_findings(report, found)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,18 +26,21 @@ from robodj_secretguard.errors import FileError, SecretGuardError
 from robodj_secretguard.files import raise_file_error, reason
 from robodj_secretguard.guard import examine
 from robodj_secretguard.lifecycle import operations_log
-from robodj_secretguard.lifecycle.rotation import conflict, rotations
+from robodj_secretguard.lifecycle.rotation import compared, conflict, recorded_environments, revoked, rotations
 from robodj_secretguard.lifecycle.steps import (
     MIN_AGE,
     changed,
     changes,
     continues,
     described,
+    described_record,
     due,
+    is_at,
     is_done,
     keys_of,
     last_step,
     last_steps,
+    later,
     obstacles,
     unrecorded,
     with_step,
@@ -67,7 +70,7 @@ if TYPE_CHECKING:
     _Result = TypeVar("_Result")
 
 _TEXTS: Final[dict[StepName, tuple[str, str]]] = {
-    "stage": ("store a next key of {}", "{} already has a next key"),
+    "stage": ("store a next key of {}", "{} already has a next key (--now replaces it)"),
     "promote": ("make the next key of {} the current one", "the next key of {} is already promoted"),
     "retire": ("remove the previous key of {}", "{} has no previous key"),
     "back": ("make the previous key of {} the current one again", "the promotion of {} is already undone"),
@@ -80,6 +83,8 @@ _STATUSES: Final = {
     "2": "usage error, or the operations log cannot be written",
     "75": "the secret manager did not answer in time; run it again",
 }
+MAX_SKEW: Final = timedelta(minutes=2)
+"""How much the clocks of this machine and of the manager may differ."""
 _ONE_WRITE: Final = "It is one write, which fails if somebody else has written in the meantime."
 
 
@@ -90,7 +95,7 @@ def add(group: Commands) -> None:
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
         "stage": (
             "Store a next key in the secret manager. Every instance gets to know it before it is promoted.",
-            name,
+            {**name, "--now": {**now, "help": "replace a next key that is there: what it has signed is refused"}},
         ),
         "promote": (
             "Make the next key current, and the current key previous. It must have been in the manager for an hour.",
@@ -100,7 +105,10 @@ def add(group: Commands) -> None:
             "Remove the previous key from the secret manager, after its deadline.",
             {**name, "--now": {**now, "help": "do not wait: what the previous key has signed is refused from now on"}},
         ),
-        "back": ("Undo a promotion. The previous key is current again, and the current key is the next one.", name),
+        "back": (
+            "Undo a promotion. The previous key is current again, and the current key is the next one.",
+            {**name, "--now": {**now, "help": "give up the next key that is there: what it has signed is refused"}},
+        ),
         "run": (
             "Take the step that is due. With --emergency, replace the current key without an overlap, and revoke it.",
             {
@@ -136,22 +144,27 @@ def _run(arguments: argparse.Namespace) -> Result:
     if arguments.now and not (arguments.step or arguments.emergency):
         fail("rotate run takes --now only with --emergency; rotate promote and rotate retire have their own --now")
     named = declared if arguments.name is None else (policy_of(model, arguments.name),)
-    policies = [each for each in named if not each.is_opaque and (each.overlap or arguments.emergency)]
+    needs_overlap = arguments.step is not None or arguments.name is None
+    policies = [each for each in named if not each.is_opaque and (each.overlap or not needs_overlap)]
     if not policies:
         why = "a vendor issues it" if named[0].is_opaque else "it has no overlap"
-        fail(f"{named[0].name} has no such steps: {why}; run {command('rotate', 'plan', named[0].name)}")
+        words = (*["--emergency"] * arguments.emergency, *given(arguments, "config_dir", "model"))
+        fail(f"{named[0].name} has no such steps: {why}; run {command('rotate', 'plan', named[0].name, *words)}")
     store = opened_store(arguments.to, declared)
     where = locate_log(arguments, model)
     steps = [_Step(arguments, model, store, policy) for policy in policies]
     unlogged = []
     try:
         with nullcontext() if arguments.dry_run else operations_log.opened(prepared(where)) as log:
+            if log and log.log.last and datetime.now(UTC) < log.log.last.recorded_at and not arguments.emergency:
+                raise_file_error("its last record is later than this machine's clock; set the clock")
             for each in steps:
                 each.take(recorded_log(arguments, model).records if log is None else log.log.records, log)
     except FileError as error:
         if not arguments.emergency:
             fail(f"nothing was written: {where.name}: {error}")
-        unlogged = [f"this was not recorded: {where.name}: {error}; fix that, then run this command again"]
+        again = command("rotate", "run", policies[0].name, *_common(arguments))
+        unlogged = [f"this was not recorded: {where.name}: {error}; fix that, then run {again}: it records the step"]
         steps[0].take((), None)
     document: kinds.RotationSteps = {
         "kind": "rotation-steps",
@@ -215,21 +228,29 @@ class _Step:
 
     def _choose(self, stored: Stored, known: Sequence[Record]) -> None:
         """Take the step, unless it is done, not due or not allowed."""
-        policy, now, is_now = self._policy, self._now, self._arguments.now
+        policy, arguments, is_now = self._policy, self._arguments, self._arguments.now
+        step: StepName | None = "replace" if arguments.emergency else arguments.step
+        if stored.read_at and abs(stored.read_at - self._now) > MAX_SKEW:
+            if step != "replace":
+                clocks = f"{iso_utc(self._now)}, and that of {self._store.name} {iso_utc(stored.read_at)}"
+                raise _StoppedError(Problem(f"this machine's clock is {clocks}", "set the clock that is wrong"))
+            self._now = stored.read_at
+        now = self._now
         keys = contained(lambda: keys_of(policy, stored.opened(), stored.written_at))
-        if keys.step and (where := keys.step.last.environment) != self._arguments.environment:
-            what = f"the last step of {policy.name} in {self._store.name} was for the environment {where}"
-            raise _StoppedError(Problem(what, f"pass --environment {where}, or correct --to"))
+        if not (is_now and step in {"stage", "replace"}):
+            self._require_environment(keys, known)
         self._record(unrecorded(keys.step, known))
-        step: StepName | None = "replace" if self._arguments.emergency else self._arguments.step
+        newer = later(keys, known)
+        if newer and not is_at(keys, newer) and step != "replace":
+            what = f"{self._store.name} is at an older step than the operations log ({described_record(newer)})"
+            raise _StoppedError(Problem(what, "compare the versions in the manager, and restore the right one"))
         if is_own_choice := step is None:
             dates = [each.recorded_at for each in rotations(known, policy.name) if each.fingerprint == keys.current]
             step = due(policy, keys, next(iter(dates), None), now)
         self.document["step"] = step
         if step is None:
-            until = keys.until if keys.previous else keys.expires_at and keys.expires_at - policy.warn_before
-            self.lines.append(f"Nothing is due for {policy.name}{f' until {iso_utc(until)}' if until else ''}.")
-        elif is_done(step, keys, now) and not (step == "replace" and is_now):
+            self.lines += _nothing_due(policy, keys)
+        elif is_done(step, keys, now) and not (step in {"stage", "replace"} and is_now):
             by = ascii_text(keys.step.last.operator or "nobody") if keys.step else ""
             last = f" (last step: {described(keys.step)} by {by})" if keys.step else ""
             self.lines.append(f"Nothing to do: {_TEXTS[step][1].format(policy.name)} in {self._store.name}{last}.")
@@ -238,12 +259,21 @@ class _Step:
         elif not self.stderr:  # the log can be written
             self._take(step, stored, keys, known)
 
+    def _require_environment(self, keys: Keys, known: Sequence[Record]) -> None:
+        """Refuse a step for another environment than that of the keys."""
+        name, given_name = self._policy.name, self._arguments.environment
+        recorded = keys.step and keys.step.last.environment
+        where = recorded or next(iter(recorded_environments(keys.current, name, known)[-1:]), None)
+        if where not in {None, given_name}:
+            what = f"{name} in {self._store.name} is of the environment {where}"
+            fix = f"pass --environment {where}, or correct --to (if {where} is wrong: rotate stage --now corrects it)"
+            raise _StoppedError(Problem(what, fix))
+
     def _take(self, step: StepName, stored: Stored, keys: Keys, known: Sequence[Record]) -> None:
         policy, store = self._policy, self._store
-        fields, done, after = self._new_version(step, stored, keys)
-        is_current = step != "promote" or (keys.step is not None and keys.step.step == "back")
-        if why := conflict(done.last, known, is_current=is_current):
-            raise _StoppedError(Problem(why, f"set {policy.slot_variables[0]} to a new key; {self._emergency()}"))
+        fields, done, after = self._new_version(step, stored, keys, known)
+        if step in {"promote", "back"}:
+            self._require_new(step, done.last, keys, known)
         names = contained(lambda: _different(stored.opened(), Stored(fields, "").opened()))
         self.document["fields"] = names
         if self._arguments.dry_run:
@@ -258,6 +288,8 @@ class _Step:
         self.document["outcome"] = "done"
         self.lines.append(f"Done: {_TEXTS[step][0].format(policy.name)} in {store.name}.")
         self.lines.append(f"  changed: {', '.join(names)}")
+        if known and self._arguments.environment not in compared(known):
+            self.lines.append(f"There was no earlier record of the environment {self._arguments.environment}.")
         self._record(done.records)
         self.lines += _next_lines(step, self._arguments, policy, done.last, self._now)
         delivered = {each.secret for each in after.secrets if each.source == store.name}
@@ -265,12 +297,30 @@ class _Step:
             self.lines.append("No service takes this version before this is fixed:")
             self._show(others)
 
-    def _new_version(self, step: StepName, stored: Stored, keys: Keys) -> tuple[SealedStr, LastStep, Report]:
+    def _require_new(self, step: StepName, new: Record, keys: Keys, known: Sequence[Record]) -> None:
+        """Refuse a key that the operations log forbids: one that was revoked, is old, or is used elsewhere."""
+        of_secret = rotations(known, self._policy.name, self._arguments.environment)
+        withdrawn = next((each.fingerprint for each in reversed(of_secret) if each.fingerprint != keys.current), None)
+        is_again = keys.step is not None and keys.step.step == "back" and keys.next == withdrawn
+        if why := conflict(new, known, is_current=is_again or step == "back"):
+            raise _StoppedError(Problem(why, self._another()))
+
+    def _new_version(
+        self, step: StepName, stored: Stored, keys: Keys, known: Sequence[Record]
+    ) -> tuple[SealedStr, LastStep, Report]:
         """Return the fields of the new version, the step with its records, and the report on it.
 
         An interrupted write of the same step is used again.
         """
         policy, store, now = self._policy, self._store, self._now
+        before = self._report(stored.fields, step)
+        next_alerts = [each for each in before.alerts if (each.secret, each.slot) == (policy.name, "next")]
+        if step == "promote" and next_alerts:
+            what = f"the next key of {policy.name} is not accepted by the check {next_alerts[0].check}"
+            raise _StoppedError(Problem(what, self._another()))
+        listed = before.revocation_list.begin(keys.current) if before.revocation_list else None
+        recorded = datetime.min.replace(tzinfo=UTC) if keys.current in revoked(known) else None
+        keys = keys._replace(ends=min(filter(None, (keys.ends, listed, recorded)), default=None))
 
         def changed_fields() -> SealedStr:
             fields = stored.opened()
@@ -284,11 +334,12 @@ class _Step:
         unfinished = _unless_failed(store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS)))
         is_again = unfinished is not None and contained(partial(is_continued, unfinished))
         made = Stored(unfinished.fields if unfinished and is_again else contained(changed_fields), "")
-        before, after = self._report(stored.fields), self._report(made.fields)
-        known = {(each.check, each.secret, each.slot) for each in before.alerts}
-        if alerts := [each for each in after.alerts if (each.check, each.secret, each.slot) not in known]:
-            self._show(alerts)
-            raise _StoppedError(Problem("the new version would have these alerts", f"fix them; {self._emergency()}"))
+        after = self._report(made.fields, step)
+        earlier = {(each.check, each.secret, each.message) for each in before.alerts}
+        if alerts := [each for each in after.alerts if (each.check, each.secret, each.message) not in earlier]:
+            self.document["findings"] += [each.as_dict() for each in alerts]
+            self.lines += [each.lines[0] for each in alerts]  # a fix would be about fields that are not there yet
+            raise _StoppedError(Problem("the new version would have these alerts", self._another()))
         if is_again:
             return made.fields, contained(lambda: last_steps(made.opened())[policy.name]), after
         status = next(each for each in after.secrets if each.secret == policy.name)
@@ -296,10 +347,14 @@ class _Step:
         done = last_step(step, keys, status, now, **who)
         return contained(lambda: sealed(with_step(made.opened(), policy.name, done))), done, after
 
-    def _report(self, fields: SealedStr) -> Report:
+    def _report(self, fields: SealedStr, step: StepName) -> Report:
         """Return the report on fields, as a service that reads nothing else would have it."""
         candidate = _Fields(self._store.name, self._policies, fields)
-        _unless_failed(candidate.load(names_of(self._policies), time.monotonic(), lambda _: None))
+        for policies in (self._policies, (self._policy,)):
+            failure = candidate.load(names_of(policies), time.monotonic(), lambda _: None)
+            if failure is None or step != "replace":  # an emergency needs only its own fields
+                break
+        _unless_failed(failure)
         directory, named_by = directory_of(self._arguments, self._model)
         report, _ = examine(
             self._model,
@@ -341,8 +396,8 @@ class _Step:
         self.document["findings"] += [each.as_dict() for each in findings]
         self.lines += [each.text for each in findings]
 
-    def _emergency(self) -> str:
-        return f"for a current key that no service accepts, run rotate run {self._policy.name} --emergency"
+    def _another(self) -> str:
+        return f"run {command('rotate', 'stage', self._policy.name, *_common(self._arguments), '--now')}"
 
 
 class _StoppedError(SecretGuardError):
@@ -364,31 +419,43 @@ def _different(fields: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return sorted(each for each in {*fields, *new} - {ROTATION_RECORD} if fields.get(each) != new.get(each))
 
 
+def _common(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return the options of the next step's command."""
+    who = ("--environment", arguments.environment, *option("--operator", arguments.operator))
+    return ("--to", arguments.to, *who, *given(arguments, "operations_log", "config_dir", "model"))
+
+
+def _nothing_due(policy: SecretPolicy, keys: Keys) -> list[str]:
+    if keys.next:
+        another = "To replace the next key by another one, run rotate stage with --now."
+        return [f"Nothing is due for {policy.name}: its promotion was undone. {another}"]
+    until = keys.until if keys.previous else keys.expires_at and keys.expires_at - policy.warn_before
+    return [f"Nothing is due for {policy.name}{f' until {iso_utc(until)}' if until else ''}."]
+
+
 def _next_lines(
     step: StepName, arguments: argparse.Namespace, policy: SecretPolicy, record: Record, now: datetime
 ) -> list[str]:
     """Return what the operator does next."""
+    common, options = _common(arguments), given(arguments, "operations_log", "config_dir", "model")
     who = ("--environment", arguments.environment, *option("--operator", arguments.operator))
-    options = given(arguments, "operations_log", "config_dir", "model")
-    common = ("--to", arguments.to, *who, *options)
     restart = "Restart the instances without exec --watch, one after another. The others read it by themselves."
-    after = f"When the functions that use the key still work, complete the record:\n{COMMAND_INDENT}" + command(
-        *("exec", "--from", arguments.to, "--", PROGRAM, "rotate", "record", policy.name, *who),
+    complete = command(
+        *("exec", "--from", arguments.to, *options, "--", PROGRAM, "rotate", "record", policy.name, *who),
         *("--attest", "startup", "--attest", "functions", *options),
     )
+    after = ["When the functions that use the key still work, complete the record:", f"{COMMAND_INDENT}{complete}"]
     if step == "stage":
         promote = command("rotate", "promote", policy.name, *common)
         return [restart, f"After {iso_utc(now + MIN_AGE)}, run:", f"{COMMAND_INDENT}{promote}"]
-    if step == "promote" and record.replaced_until:
-        retire = command("rotate", "retire", policy.name, *common)
-        return [
-            restart,
-            *after.split("\n"),
-            f"After {iso_utc(record.replaced_until)}, run:",
-            f"{COMMAND_INDENT}{retire}",
-        ]
-    if step == "back" and record.expires_at:
-        return [restart, f"This key expires at {iso_utc(record.expires_at)}. Promote the next key again before that."]
+    if step == "back":
+        expires = iso_utc(record.expires_at) if record.expires_at else ""
+        another = "To replace the next key by another one, run rotate stage with --now."
+        return [restart, f"This key expires at {expires}. Promote the next key again before that. {another}"]
+    if step == "retire":
+        return ["Earlier versions in the manager still have this key. Delete them when no stored data needs it."]
     if step == "replace":
-        return [f"Everybody has to sign in again. {restart.replace(', one after another', ' now')}", *after.split("\n")]
-    return ["Disable the version of the secret manager that has it as the current key, if it is still there."]
+        return [f"Everybody has to sign in again. {restart.replace(', one after another', ' now')}", *after]
+    retire = f"{COMMAND_INDENT}{command('rotate', 'retire', policy.name, *common)}"
+    until = record.replaced_until
+    return [restart, *after, *([f"After {iso_utc(until)}, run:", retire] if until else [])]

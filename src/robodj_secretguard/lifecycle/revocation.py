@@ -19,7 +19,7 @@ from robodj_secretguard.files import (
     reason,
     sync_directory,
 )
-from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced
+from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced, revoked, rotations
 from robodj_secretguard.shapes import Event, Record, draft
 from robodj_secretguard.sources import MAX_LIST_BYTES, REVOKED_FILE, iso_utc, revocation_list, within_config_dir
 from robodj_secretguard.textfile import text_of
@@ -190,6 +190,9 @@ def steps(
         and status.fingerprint not in {None, key.fingerprint}
         for status in report.secrets
     )
+    of_key = [each.environment for each in (*records, key) if each.fingerprint == key.fingerprint and each.environment]
+    last = next(reversed(rotations(records, key.secret, of_key[-1])), None) if of_key else None
+    replaced |= last is not None and last.fingerprint not in {None, key.fingerprint, *revoked(records)}
     name = key.secret or "NAME"
     generate = command("generate", name, *options)
     plan = command("rotate", "plan", name, "--emergency", *log_options, *options)

@@ -37,6 +37,12 @@ Fields: TypeAlias = "Mapping[str, Any]"
 MIN_AGE: Final = timedelta(hours=1)
 """How long a next key is in the manager before it is promoted: every instance must have it."""
 _UNSOUND: Final = "an invalid key"
+_SLOTS: Final = {
+    Event.STAGED: "next",
+    Event.RETIRED: "previous",
+    **dict.fromkeys((Event.ROTATED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK), "current"),
+}
+"""By event: which key the record names."""
 _DONE: Final[dict[StepName, str]] = {
     "stage": "staged",
     "promote": "promoted",
@@ -55,9 +61,9 @@ class Keys(Frozen):
         previous: the same for the previous key.
         until: the deadline of the previous key, if there is a valid one.
         expires_at: the instant of the expiry marker, if there is a valid one.
-        ends: from when on the current key is revoked, if the manager's revocation list has it.
+        ends: from when on the current key is revoked, if it is.
         step: the last step; `None` where its record is missing or invalid.
-        written_at: when the manager made this version, if that is known.
+        staged_at: since when the manager has the next key, if that is known.
     """
 
     current: str
@@ -67,17 +73,11 @@ class Keys(Frozen):
     expires_at: datetime | None
     ends: datetime | None
     step: LastStep | None
-    written_at: datetime | None
-
-    @property
-    def staged_at(self) -> datetime | None:
-        """Since when the manager has the next key. Where no record says so: since this version."""
-        is_recorded = self.step and self.step.step == "stage" and self.step.last.fingerprint == self.next
-        return self.step.last.recorded_at if self.step and is_recorded else self.written_at
+    staged_at: datetime | None
 
 
 def keys_of(policy: SecretPolicy, fields: Fields, written_at: datetime | None = None) -> Keys:
-    """Return the keys of a secret, and the records of its last step."""
+    """Return the keys of a secret, and its last step. `written_at` is when the manager made this version."""
     coming, previous, until = policy.slot_variables
 
     def shown(name: str) -> str:
@@ -85,15 +85,21 @@ def keys_of(policy: SecretPolicy, fields: Fields, written_at: datetime | None = 
         return "" if not value else fingerprint(SealedStr(value)) if is_sound(value, policy.material) else _UNSOUND
 
     current, following = shown(policy.variable), shown(coming)
+    is_leftover = following == current and (following != _UNSOUND or _text(fields, coming) == fields[policy.variable])
+    steps = last_steps(fields)
+    step = steps.get(policy.name)
+    # The server's time is better. It is that of this version, which another secret's step may have made.
+    is_older = any(step and step.last.recorded_at < each.last.recorded_at for each in steps.values())
+    is_staged = step is not None and step.step == "stage" and step.last.fingerprint == following
     return Keys(
         current,
-        "" if following == current else following,
+        "" if is_leftover else following,
         shown(previous),
         parse_marker(SealedStr(_text(fields, until))),
         parse_marker(SealedStr(_text(fields, policy.expiry_variable))),
         revocation_list([], [("", SealedStr(_text(fields, REVOKED_FINGERPRINTS)))]).begin(current),
-        last_steps(fields).get(policy.name),
-        written_at,
+        step,
+        step.last.recorded_at if step and is_staged and (is_older or not written_at) else written_at,
     )
 
 
@@ -105,44 +111,62 @@ def last_steps(fields: Fields) -> dict[str, LastStep]:
 def is_done(step: StepName, keys: Keys, now: datetime) -> bool:
     """Check whether the manager already has the result of a step."""
     if step == "stage":
-        return bool(keys.next)
+        return keys.next not in {"", _UNSOUND}
     if step == "retire":
         return not keys.previous
     done = keys.step
     if done is None or done.step != step or done.last.fingerprint != keys.current or (step == "promote" and keys.next):
         return False
     # After an hour, it is another emergency.
-    return step != "replace" or now - done.last.recorded_at < MIN_AGE
+    return step != "replace" or abs(now - done.last.recorded_at) < MIN_AGE
 
 
 def obstacles(step: StepName, policy: SecretPolicy, keys: Keys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
     """Yield why a step is not allowed, or not yet. `is_now` is whether the operator wants it at once."""
     name, until = policy.name, keys.until if keys.until and now < keys.until else None
-    if step == "promote" and not keys.next:
+    if step == "promote":
+        yield from _obstacles_of_next(policy, keys, now, is_now=is_now)
+    if step == "back":
+        if not (keys.previous and until):
+            yield Problem(f"{name} has no previous key that still verifies", "stage a new key (rotate stage)")
+        last = keys.step.last if keys.step and keys.step.step == "promote" else None
+        if keys.step and (last is None or (last.fingerprint, last.replaced) != (keys.current, keys.previous)):
+            what = f"the last step of {name} is not the promotion of its current key over its previous key"
+            yield Problem(what, "compare the versions in the manager, and restore the right one")
+        if keys.next and not is_now:
+            what = f"{name} has a next key, whose place the current key needs"
+            yield Problem(what, "to give up the next key, run this command again with --now")
+    if step in {"promote", "retire"} and not is_now and keys.previous and (until or not keys.until):
+        what = f"the previous key of {name} verifies until {iso_utc(until)}" if until else ""
+        fix = f"run this command again after {iso_utc(until)}" if until else ""
+        deadline = policy.slot_variables[2]
+        yield Problem(
+            what or f"the previous key of {name} has no valid deadline in {deadline}",
+            fix or f"correct {deadline} in the manager, or add --now: what that key has signed is then refused",
+        )
+
+
+def _obstacles_of_next(policy: SecretPolicy, keys: Keys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
+    name = policy.name
+    if not keys.next:
         yield Problem(f"{name} has no next key", "stage one first (rotate stage), and wait an hour")
-    if step == "back" and not (keys.previous and until):
-        what = f"{name} has no previous key that still verifies"
-        yield Problem(what, "stage a new key instead (rotate stage)")
-    if step == "back" and keys.next:
-        fix = f"set {policy.slot_variables[0]} to an empty text in the manager, then run this command again"
-        yield Problem(f"{name} has a next key, whose place the current key needs", fix)
-    if step == "promote" and not is_now and (keys.staged_at is None or now - keys.staged_at < MIN_AGE):
+    if keys.next == keys.previous:
+        yield Problem(f"the next key of {name} is its previous key", "replace it: run rotate stage with --now")
+    if not is_now and (keys.staged_at is None or now - keys.staged_at < MIN_AGE):
         since = keys.staged_at or now
-        what = f"the next key of {name} is in the manager since {iso_utc(since)}; every instance needs it first"
+        what = f"the next key of {name} has its place since {iso_utc(since)}; every instance needs it first"
         yield Problem(what, f"run this command again after {iso_utc(since + MIN_AGE)}")
-    if step in {"promote", "retire"} and not is_now and keys.previous and until:
-        what = f"the previous key of {name} verifies until {iso_utc(until)}"
-        yield Problem(what, f"run this command again after {iso_utc(until)}")
 
 
 def due(policy: SecretPolicy, keys: Keys, rotated_at: datetime | None, now: datetime) -> StepName | None:
     """Return the step of a rotation that is due. `rotated_at` is when the current key was recorded, if it was."""
     if keys.next:
-        return "promote"
-    if keys.previous and (keys.until is None or keys.until <= now):
+        return None if keys.step and keys.step.step == "back" else "promote"
+    if keys.previous and keys.until and keys.until <= now:
         return "retire"
     ends = keys.expires_at or (rotated_at and rotated_at + policy.cadence)
-    return "stage" if ends is None or ends - policy.warn_before <= now else None
+    is_due = policy.overlap and (ends is None or ends - policy.warn_before <= now)
+    return "stage" if is_due else None
 
 
 def changes(step: StepName, policy: SecretPolicy, fields: Fields, keys: Keys, now: datetime) -> dict[str, str | None]:
@@ -154,7 +178,8 @@ def changes(step: StepName, policy: SecretPolicy, fields: Fields, keys: Keys, no
     if step == "retire":
         return {previous: None, until: None}
     if step == "back":
-        soonest = min(filter(None, (keys.until, keys.expires_at)))  # its time as a key does not get longer
+        before = keys.step.replaced_expires_at if keys.step else None
+        soonest = min(filter(None, (keys.until, before)))  # its time as a key does not get longer
         moved = {variable: _text(fields, previous), coming: _text(fields, variable), previous: None, until: None}
         return {**moved, marker: iso_utc(soonest)}
     if step == "promote":
@@ -187,7 +212,8 @@ def last_step(step: StepName, before: Keys, after: SecretStatus, now: datetime, 
         records = [replace(rotated, event=Event.ROLLED_BACK)]
     elif step == "replace" and _known(before.current):
         records = [draft(Event.REVOKED, fingerprint=before.current, **of_secret), rotated]
-    return LastStep(step, [replace(each, recorded_at=now) for each in records])
+    marker = before.expires_at if step == "promote" else None
+    return LastStep(step, [replace(each, recorded_at=now) for each in records], marker)
 
 
 def with_step(fields: Fields, secret: str, step: LastStep) -> dict[str, Any]:
@@ -239,30 +265,67 @@ def _is_same(record: Record, logged: Record) -> bool:
     return (is_completed or record.event is logged.event) and has_fields and logged.recorded_at >= record.recorded_at
 
 
-def drift(policy: SecretPolicy, keys: Keys, logged: Sequence[Record], manager: str) -> Iterator[Problem]:
+def later(keys: Keys, logged: Sequence[Record]) -> Record | None:
+    """Return the last record of a rotation that is later than the manager's last step, if there is one."""
+    if keys.step is None:
+        return None
+    last = keys.step.last
+    own = [each for each in logged if (each.secret, each.environment) == (last.secret, last.environment)]
+    known = [index for index, each in enumerate(own) if _is_same(last, each)]
+    after = [each for each in own[known[-1] + 1 :] if each.event in _SLOTS] if known else []
+    return after[-1] if after else None
+
+
+def is_at(keys: Keys, record: Record) -> bool:
+    """Check whether the keys of a manager are those after a recorded step."""
+    is_there: bool = getattr(keys, _SLOTS[record.event]) == record.fingerprint
+    return is_there if record.event is not Event.RETIRED else not is_there
+
+
+def drift(
+    policy: SecretPolicy, keys: Keys, logged: Sequence[Record], manager: str, options: Sequence[str] = ()
+) -> Iterator[Problem]:
     """Yield how the keys of a manager differ from what is recorded."""
     coming, previous, _ = policy.slot_variables
-    done, compare = keys.step, f"compare the versions of {manager}; if this was meant, run rotate record"
-    if done and unrecorded(done, logged):
-        what = f"{manager} has a step that the operations log does not have: {described(done)}"
-        words = ("rotate", "run" if done.step == "replace" else done.step, policy.name, "--to", manager)
-        who = ("--environment", done.last.environment or "ENVIRONMENT", "--operator", "YOUR-NAME")
-        yield Problem(what, f"run {command(*words, *who)}: it records the step", manager)
-    elif done:
-        key = done.last.fingerprint
-        slots = {"stage": (coming, keys.next == key), "retire": (previous, keys.previous != key)}
-        variable, is_as_recorded = slots.get(done.step, (policy.variable, keys.current == key))
-        if not is_as_recorded:
-            yield Problem(f"{variable} was changed after the last step ({described(done)})", compare, manager)
-    else:
+    done, restore = keys.step, f"compare the versions of {manager}, and restore the right one"
+    meant = "if this was meant, run rotate record"
+    if done is None:
         known = [each.fingerprint for each in rotations(logged, policy.name)]
         if known and keys.current not in known:
-            yield Problem(f"{policy.variable} is not a recorded key; the last one is {known[-1]}", compare, manager)
+            what = f"{policy.variable} is not a recorded key; the last one is {known[-1]}"
+            yield Problem(what, f"{restore}; {meant}", manager)
+        return
+    who = (
+        "--to",
+        manager,
+        "--environment",
+        done.last.environment or "ENVIRONMENT",
+        "--operator",
+        "YOUR-NAME",
+        *options,
+    )
+    if unrecorded(done, logged):
+        what = f"{manager} has a step that the operations log does not have: {described(done)}"
+        words = ("rotate", "run" if done.step == "replace" else done.step, policy.name)
+        yield Problem(what, f"run {command(*words, *who)}: it records the step", manager)
+    elif not is_at(keys, newest := later(keys, logged) or done.last):
+        variable = {"next": coming, "previous": previous}.get(_SLOTS[done.last.event], policy.variable)
+        what, fix = f"{variable} was changed after the last step ({described(done)})", f"{restore}; {meant}"
+        if newest is not done.last:
+            what = f"{manager} is at an older step ({described(done)}) than the log ({described_record(newest)})"
+        elif variable != policy.variable:
+            fix = f"run {command('rotate', done.step, policy.name, *who, '--now')}"
+        yield Problem(what, fix, manager)
 
 
 def described(step: LastStep) -> str:
     """Return a step in words."""
     return f"{_DONE[step.step]} at {iso_utc(step.last.recorded_at)}"
+
+
+def described_record(record: Record) -> str:
+    """Return a recorded step in words."""
+    return f"{record.event} at {iso_utc(record.recorded_at)}"
 
 
 def _text(fields: Fields, name: str) -> str:

@@ -14,7 +14,7 @@ from botocore.config import Config
 from robodj_secretguard.managers.json_object import members
 from robodj_secretguard.managers.manager import Failure
 from robodj_secretguard.managers.network import failure_of, is_insecure
-from robodj_secretguard.managers.store import CHANGED, Store, Stored, sealed
+from robodj_secretguard.managers.store import CHANGED, NO_FIELDS, Store, Stored, time_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,13 +80,13 @@ class AwsSecret(Store):
 
     reach = _REACH
 
-    def current(self, seconds: float) -> Stored | Failure:
+    def read(self, seconds: float) -> tuple[dict[str, Any], Stored] | Failure:
         """Return the current version."""
         return self._with_client(seconds, lambda client: self._read(client, STAGE))
 
     def unfinished(self, seconds: float) -> Stored | Failure | None:
         """Return the version that has the private stage."""
-        answer = self._with_client(seconds, lambda client: self._read(client, PRIVATE_STAGE))
+        answer = whole(self._with_client(seconds, lambda client: self._read(client, PRIVATE_STAGE)))
         # A stage that does not exist is the same error as a secret that does not exist.
         return None if isinstance(answer, Failure) and not answer.is_temporary else answer
 
@@ -94,7 +94,7 @@ class AwsSecret(Store):
         """Make a version with the private stage, unless it exists, and then move the stage `AWSCURRENT` to it."""
 
         def move(client: Any) -> Failure | None:
-            made = self._read(client, PRIVATE_STAGE)
+            made = whole(self._read(client, PRIVATE_STAGE))
             if isinstance(made, Failure) and made.is_temporary:  # it may exist
                 return made
             if isinstance(made, Stored) and made.fields == fields:
@@ -126,7 +126,7 @@ class AwsSecret(Store):
         except (exceptions.BotoCoreError, OSError, ValueError) as error:
             return failure_of(error, _FAILURES, _CERTIFICATE)
 
-    def _read(self, client: Any, stage: str) -> Stored | Failure:
+    def _read(self, client: Any, stage: str) -> tuple[dict[str, Any], Stored] | Failure:
         """Return the version that has a stage."""
         try:
             # Without a stage, some servers return the version that was current before.
@@ -141,7 +141,8 @@ class AwsSecret(Store):
         found = members(text, _IN_JSON)
         if isinstance(found, Failure):
             return found._replace(is_temporary=False)  # this answer is whole, so the stored text is at fault
-        return Stored(sealed(found), answer["VersionId"], answer.get("CreatedDate"))
+        date = time_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+        return dict(found), Stored(NO_FIELDS, answer["VersionId"], answer.get("CreatedDate"), date)
 
 
 def _client(seconds: float) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.frozen import Frozen
@@ -21,6 +22,9 @@ CHANGED: Final = Failure(
 """The failure of a write whose version is not the current one any more."""
 
 
+NO_FIELDS: Final = SealedStr("{}")
+
+
 class Stored(Frozen):
     """A version of a secret in a manager.
 
@@ -28,11 +32,13 @@ class Stored(Frozen):
         fields: all fields, as one JSON object.
         version: the version. A write names the one that it was made from.
         written_at: when the manager made it, if that is known.
+        read_at: the manager's time, if that is known.
     """
 
     fields: SealedStr
     version: str
     written_at: datetime | None = None
+    read_at: datetime | None = None
 
     def opened(self) -> dict[str, Any]:
         """Return the fields. Call it inside `contain()`."""
@@ -44,8 +50,8 @@ class Store(Manager):
     """A manager that can be written. Its methods may raise any error: call them with `within`."""
 
     @abstractmethod
-    def current(self, seconds: float) -> Stored | Failure:
-        """Return the current version, or why there is none. `seconds` is the time limit."""
+    def read(self, seconds: float) -> tuple[dict[str, Any], Stored] | Failure:
+        """Return the fields of the current version, and that version without them, or why there is none."""
 
     @abstractmethod
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> Failure | None:
@@ -58,15 +64,39 @@ class Store(Manager):
         """Return the version that an interrupted `write` has left; `None` where a write is one step."""
         return None
 
+    def current(self, seconds: float) -> Stored | Failure:
+        """Return the current version. `seconds` is the time limit."""
+        return whole(self.read(seconds))
+
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
         """Return the fields of the current version."""
-        answer = self.current(seconds)
+        answer = self.read(seconds)
         if isinstance(answer, Failure):
             return answer
-        fields = answer.opened()
+        fields, _ = answer
         # No start depends on the record, so an invalid one is none.
         is_record = isinstance(fields.get(ROTATION_RECORD), str) and len(fields[ROTATION_RECORD]) <= MAX_CHARACTERS
         return fields if is_record else {**fields, ROTATION_RECORD: None}
+
+
+def whole(answer: tuple[dict[str, Any], Stored] | Failure) -> Stored | Failure:
+    """Return a version with its fields, or the failure."""
+    if isinstance(answer, Failure):
+        return answer
+    fields, version = answer
+    try:
+        return version._replace(fields=sealed(fields))
+    except RecursionError:
+        return Failure("has a field that is nested too deeply", "store that field elsewhere, or as one text")
+
+
+def time_of(text: object) -> datetime | None:
+    """Return the time of an HTTP header `Date`; `None` where it is missing or invalid."""
+    try:
+        found = parsedate_to_datetime(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None
 
 
 def sealed(fields: Mapping[str, Any]) -> SealedStr:

@@ -14,7 +14,7 @@ from hvac.adapters import JSONAdapter
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.managers.manager import MAX_BYTES, Failure
 from robodj_secretguard.managers.network import failure_of, is_insecure
-from robodj_secretguard.managers.store import CHANGED, Store, Stored, sealed
+from robodj_secretguard.managers.store import CHANGED, NO_FIELDS, Store, Stored, time_of
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import parse_marker
 from robodj_secretguard.textfile import read_text_file
@@ -95,16 +95,26 @@ class Vault(Store):
 
     reach = _REACH
 
-    def current(self, seconds: float) -> Stored | Failure:
+    def read(self, seconds: float) -> tuple[dict[str, Any], Stored] | Failure:
         """Log in, and return the current version."""
-        return self._with_client(seconds, self._read)
+        dates: list[object] = []
+        answer = self._with_client(seconds, self._read, lambda response: dates.append(response.headers.get("Date")))
+        if isinstance(answer, Failure):
+            return answer
+        fields, version = answer
+        return fields, version._replace(read_at=time_of(dates[-1]))
 
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> Failure | None:
         """Log in, and write a new version, if the current one is still the same."""
         return self._with_client(seconds, lambda client: self._write(client, fields, current.version))
 
-    def _with_client(self, seconds: float, action: Callable[[hvac.Client], _Result | Failure]) -> _Result | Failure:
-        """Log in, and return what an action returns."""
+    def _with_client(
+        self,
+        seconds: float,
+        action: Callable[[hvac.Client], _Result | Failure],
+        note: Callable[[requests.Response], object] = lambda _: None,
+    ) -> _Result | Failure:
+        """Log in, and return what an action returns. `note` gets each response."""
         address = _setting("ADDR")
         if not address:
             return Failure("cannot be read: VAULT_ADDR is not set", _ADDRESS)
@@ -112,7 +122,7 @@ class Vault(Store):
             return Failure("is not read without TLS: VAULT_ADDR is not an address with https://", _ADDRESS)
         session = requests.Session()
         session.verify = _setting("CACERT") or True
-        session.hooks["response"].append(_limited)
+        session.hooks["response"] += _limited, lambda response, **_: note(response)
         session.trust_env = address.lower().startswith("https://")  # a proxy would get requests without TLS
         # A redirect could lead to another server, which would get the token.
         settings: dict[str, Any] = {"session": session, "timeout": seconds, "allow_redirects": False}
@@ -125,7 +135,7 @@ class Vault(Store):
         finally:
             session.close()
 
-    def _read(self, client: hvac.Client) -> Stored | Failure:
+    def _read(self, client: hvac.Client) -> tuple[dict[str, Any], Stored] | Failure:
         mount, _, path = self._place.partition("/")
         try:
             answer: Any = client.secrets.kv.v2.read_secret_version(
@@ -141,7 +151,7 @@ class Vault(Store):
             fields = None
         if not isinstance(fields, dict):
             return Failure("is not a secret of a KV engine, version 2", _PATH)
-        return Stored(sealed(fields), version, written_at)
+        return fields, Stored(NO_FIELDS, version, written_at)
 
     def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> Failure | None:
         mount, _, path = self._place.partition("/")
