@@ -143,3 +143,17 @@ class TestAnswer:
         manager = Scripted({"A": None, "C": 1})
         assert manager.read() is None
         assert manager.get("A") is None
+
+
+def test_unfinished_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While too many attempts are without an answer, no further one is made: each has a connection."""
+    monkeypatch.setattr(module, "_unfinished", [])
+    ended = threading.Event()
+    started: list[int] = []
+    for number in range(10):
+        assert module.within(0.001, lambda number=number: started.append(number) or ended.wait()) is None  # type: ignore[misc,func-returns-value]
+    assert len(started) <= 8
+    ended.set()
+    for thread in module._unfinished:  # noqa: SLF001 - otherwise the test would have to guess
+        thread.join()
+    assert module.within(60, lambda: "answer") == "answer"

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pty
 import re
 import signal
+import subprocess
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from command_line import fingerprint_of
-from conftest import V1, V2, good_keys, put
+from conftest import TIMEOUT, V1, V2, clean_environment, good_keys, put
 from processes import GOOD, needs_fork, run_copy
 from watched import BAD, EXPIRES, REVOKED, SERVE, Given, Mounted, fingerprints, is_running, new_set, watched
 
 from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard.checks import Check
 from robodj_secretguard.cli import supervisor
 from robodj_secretguard.cli.watch import Candidate
+from robodj_secretguard.report import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = needs_fork
 
+WATCHES = "robodj-secretguard: watches directory:mounted, every 9 s\n"
 KEPT = "ALERT: robodj-secretguard kept the command on its last good keys: "
 
 SLOW = """
@@ -125,7 +132,8 @@ class TestProcesses:
         command = [sys.executable, "-c", f"import os, signal; {unblock}; os.kill(os.getpid(), signal.SIGUSR1)"]
         argv = ["exec", "--from", "directory:mounted", "--watch", "9", "--", *command]
         blocked = "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})"
-        assert gate(mounted.root, argv, blocked) == (128 + signal.SIGUSR1, "")
+        status, err = gate(mounted.root, argv, blocked)
+        assert (status, err) == (128 + signal.SIGUSR1, WATCHES)
 
     def test_the_group(self, mounted: Mounted) -> None:
         """A restart ends the whole process group. What ignores SIGTERM gets SIGKILL at the bound."""
@@ -283,7 +291,8 @@ while not os.path.exists("second"): time.sleep(0.01)
         with watched(mounted, script=script) as running:
             good = running.until("^start [0-9]+ (.*)")[1]
             mounted.publish(keys)
-            running.until("the command was not started: the set is refused now")
+            running.until("^ALERT: secret.key: revoked: ")
+            running.until("^ALERT: robodj-secretguard refused a changed set: 2 alerts. ")
             assert running.until("^start [0-9]+ (.*)")[1] == good
             running.until('"restored"')
             assert running.end(signal.SIGTERM) == 5
@@ -322,8 +331,9 @@ while not os.path.exists("second"): time.sleep(0.01)
             listed.unlink()
             mounted.publish(lost)
             running.until("^ALERT: secret.key: revoked: ")
+            running.until(f"{fingerprints(lost)[0]}.* was on a revocation list and is not now")
             mounted.publish(new_set(2))
-            assert running.until("^list (.*)")[1] == ",".join([other, *sorted(fingerprints(lost))])
+            assert running.until("^list (.*)")[1] == other
             running.until("^start")
             assert running.end(signal.SIGTERM) == 5
 
@@ -366,7 +376,7 @@ while not os.path.exists("second"): time.sleep(0.01)
         argv += ['echo "$ROBODJ_PROTECTED_ENV $ROBODJ_CONFIG_DIR"']
         script = f"import sys\nfrom robodj_secretguard.cli import main\nsys.exit(main({argv!r}))\n"
         ran = run_copy(script, {}, mounted.root, secret=mounted.keys)
-        assert (ran.status, ran.out, ran.err) == (0, f"true {mounted.root.resolve()}\n", "imported\n")
+        assert (ran.status, ran.out, ran.err) == (0, f"true {mounted.root.resolve()}\n", f"imported\n{WATCHES}")
         with watched(mounted, script='read line; echo "got $line"') as running:
             assert running.process.stdin is not None
             running.process.stdin.write("text\n")
@@ -414,6 +424,77 @@ while not os.path.exists("second"): time.sleep(0.01)
             running.until("^ALERT: internal: .*ZeroDivisionError")
             running.until(f"^{KEPT}1 alert. Details: robodj-secretguard explain internal")
             assert running.end(signal.SIGTERM) == 5
+
+    def test_a_hangup_during_a_restart(self, mounted: Mounted) -> None:
+        """A SIGHUP that arrives while the command ends does not prevent its restart."""
+        script = (
+            "trap 'echo term; while :; do [ -e go ] && exit 5; done' TERM; echo start; while :; do sleep 0.02; done"
+        )
+        with watched(mounted, script=script) as running:
+            running.until("^start")
+            mounted.publish(new_set(1))
+            running.until("^term")
+            running.process.send_signal(signal.SIGHUP)
+            put(mounted.root / "go")
+            running.until("^start")
+            assert running.end(signal.SIGTERM) == 5
+
+    def test_a_handled_interrupt(self, mounted: Mounted) -> None:
+        """A command that handles SIGINT and goes on is restarted again when the stop timeout has passed."""
+        script = f"trap 'echo interrupted' INT; {SERVE}"
+        with watched(mounted, "--stop-timeout", "0.5", script=script) as running:
+            running.until("^start")
+            running.process.send_signal(signal.SIGINT)
+            running.until("^interrupted")
+            mounted.publish(new_set(1))
+            running.until("^start")
+            assert running.end(signal.SIGTERM) == 5
+
+    def test_too_many_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If no thread can be started for a poll, that is an alert, and the command keeps running."""
+        arguments = argparse.Namespace(managers=[Given(GOOD)], watch=1, splay=None, stop_timeout=None)
+        report = check(environ=GOOD)
+        running = supervisor.Supervisor(arguments, RuntimeSecrets, report, report_of=lambda *_: report, settings={})
+        running._process = subprocess.Popen(["sleep", "60"])  # noqa: SLF001, S607
+
+        def fail(_: object) -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        try:
+            running._next_poll = 0  # noqa: SLF001
+            assert running._advance(1) is None  # noqa: SLF001
+            item = running._queue.get_nowait()  # noqa: SLF001
+        finally:
+            running._process.kill()  # noqa: SLF001
+            running._process.wait()  # noqa: SLF001
+        assert isinstance(item, Finding)
+        assert item.check is Check.INTERNAL
+
+    def test_a_reader_that_has_stopped(self, mounted: Mounted) -> None:
+        """If nobody reads stderr any more, signals and the end of the command still pass."""
+        reading, writing = os.pipe()
+        argv = [sys.executable, "-m", "robodj_secretguard", "exec", "--from", "directory:mounted", "--watch", "0.1"]
+        with subprocess.Popen(
+            [*argv, "--", "sh", "-c", SERVE],
+            cwd=mounted.root,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=writing,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(b"start")
+            os.set_blocking(writing, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writing, b"x" * 65536)
+            os.set_blocking(writing, True)
+            mounted.publish(BAD)
+            time.sleep(0.5)  # nothing tells when it tries to write its alert
+            process.terminate()
+            assert process.wait(TIMEOUT) == 5
+        os.close(writing)
+        os.close(reading)
 
     def test_a_check_that_fails(self) -> None:
         """A check that fails by itself before a start is an alert, and nothing starts on that set."""

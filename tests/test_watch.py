@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 NAMES = [*(name for policy in POLICIES for name in policy.variables), REVOKED_FINGERPRINTS]
+SOLVED = "robodj-secretguard: nothing is wrong any more"
+SOLVED_KEYS = f"{SOLVED} with the keys of vault:secret/robodj"
 KEPT = "ALERT: robodj-secretguard kept the command on its last good keys: "
 
 
@@ -130,7 +132,8 @@ class TestRestart:
     def test_splay(self, config: Path) -> None:
         """The restart waits for a random part of the splay, and a later poll with the same set does not delay it."""
         desk = Desk(config, FIRST, splay=10)
-        assert (desk.polled(OTHER, now=3), desk.watch.due) == ([], 8)
+        waits = ["robodj-secretguard: restarts the command in 5 s, on a changed set of vault:secret/robodj"]
+        assert (desk.polled(OTHER, now=3), desk.watch.due) == (waits, 8)
         desk.part = 1
         assert (desk.polled(OTHER, now=4), desk.watch.due, desk.watch.take(7)) == ([], 8, None)
         assert desk.restart(8).variables == desk.candidate(OTHER).variables
@@ -141,8 +144,9 @@ class TestRestart:
     def test_another_set_while_it_waits(self, config: Path) -> None:
         """A newer set replaces the one that waits. A bad or reverted one cancels it, and an absent source does not."""
         desk = Desk(config, FIRST, splay=10)
-        desk.polled(OTHER, now=0)
-        assert (desk.polled(THIRD, now=1), desk.watch.due) == ([], 6)
+        assert desk.polled(OTHER, now=0) != []
+        desk.polled(THIRD, now=1)
+        assert desk.watch.due == 6
         assert desk.failed(Check.UNAVAILABLE, now=2) != []
         assert desk.restart(6).variables == desk.candidate(THIRD).variables
         for cancels in (THIRD, BAD):
@@ -155,6 +159,7 @@ class TestRestart:
         desk = Desk(config, FIRST, splay=10)
         late = OTHER | {EXPIRES: marker(timedelta(hours=1))}
         desk.polled(late)
+        desk.written.clear()
         desk.now += timedelta(hours=2)
         assert desk.watch.take(9) is None
         assert [line[:26] for line in desk.lines] == ["ALERT: secret.key: expired", KEPT[:26]]
@@ -200,8 +205,45 @@ class TestAlerts:
         assert desk.polled(BAD, now=ALERT_AGAIN + 1) == []
         assert desk.polled({V1: "change-me"}, now=ALERT_AGAIN + 2) == lines
         assert desk.polled(BAD, now=ALERT_AGAIN + 3) == lines
+        assert desk.polled(FIRST) == [f"{SOLVED} with the set of vault:secret/robodj"]
         assert desk.polled(FIRST) == []
         assert desk.polled(BAD, now=ALERT_AGAIN + 4) == lines
+
+    def test_another_fault(self, config: Path) -> None:
+        """Another fault of the same check is reported at once."""
+        desk = Desk(config, FIRST)
+        desk.watch.polled(finding(POLICIES, Check.SOURCE, Problem("has A, which others can write", "")), 0)
+        desk.written.clear()
+        desk.watch.polled(finding(POLICIES, Check.SOURCE, Problem("has B, which others can write", "")), 1)
+        assert "has B" in desk.lines[0]
+
+    def test_no_start_in_a_fix(self, config: Path) -> None:
+        """A fix for a running command does not tell to start it again: the source is read again anyway."""
+        desk = Desk(config, FIRST)
+        desk.watch.polled(finding(POLICIES, Check.SOURCE, Problem("is sealed", "unseal it, then start again")), 0)
+        assert "\n  fix: unseal it. Owner" in desk.written[0]
+
+    def test_the_running_set_beside_a_bad_one(self, config: Path) -> None:
+        """While a bad set is published, an expiry of the keys in use is reported too, and each of them once."""
+        first = FIRST | {EXPIRES: marker(timedelta(hours=1))}
+        desk = Desk(config, first)
+        desk.polled(BAD)
+        desk.now += timedelta(hours=2)
+        assert desk.polled(BAD, now=1)[0].startswith("ALERT: secret.key: expired: ")
+        assert desk.failed(Check.UNAVAILABLE, now=2)[0].startswith("WARNING: unavailable: ")
+        assert desk.polled(BAD, now=3) == []
+        assert desk.polled(first, now=4) == [f"{SOLVED} with the set of vault:secret/robodj"]
+
+    def test_warnings(self, config: Path) -> None:
+        """A warning that was not there at the start is shown once, and not repeated."""
+        desk = Desk(config, FIRST | {EXPIRES: marker(timedelta(days=1))})
+        assert desk.polled(FIRST | {EXPIRES: marker(timedelta(days=1))}, now=1) == []
+        first = FIRST | {EXPIRES: marker(timedelta(days=15))}
+        desk = Desk(config, first)
+        desk.now += timedelta(days=2)
+        (line,) = desk.polled(first, now=1)
+        assert line.startswith("WARNING: secret.key: expiring: ")
+        assert desk.polled(first, now=2 * ALERT_AGAIN) == []
 
     def test_expiry(self, config: Path) -> None:
         """A key that expires while the command runs is an alert. It stops nothing, and is no refusal."""
@@ -215,7 +257,10 @@ class TestAlerts:
         )
         assert (lines[1], desk.events, desk.watch.is_stopped) == (last, [], False)
         assert desk.polled(first, now=1) == []
-        assert len(desk.failed(Check.UNAVAILABLE, now=2)) == 3
+        assert len(desk.failed(Check.UNAVAILABLE, now=2)) == 1
+        desk.now = NOW - timedelta(days=20)
+        lines = desk.polled(first, now=3)
+        assert lines == ["robodj-secretguard: can read the keys again in vault:secret/robodj", SOLVED_KEYS]
 
     def test_a_source_that_is_away(self, config: Path) -> None:
         """An absent source is a warning with the time of the last successful read, and how long ago that was."""
@@ -234,12 +279,13 @@ class TestAlerts:
         assert desk.failed(Check.UNAVAILABLE, now=ALERT_AGAIN + 1)[0].endswith("(0 s ago)")
 
     def test_a_source_that_refuses(self, config: Path) -> None:
-        """A source that refuses is an alert, and no record."""
+        """A source that refuses is an alert, and a record about no secret."""
         desk = Desk(config, FIRST)
         last = f"{KEPT}1 alert. Details: robodj-secretguard explain source"
         lines = ["ALERT: source: vault:secret/robodj is sealed", last]
-        assert (desk.failed(Check.SOURCE), desk.events) == (lines, [])
-        assert desk.failed(Check.SOURCE, now=1) == []
+        assert (desk.failed(Check.SOURCE), desk.events) == (lines, ["refused null"])
+        assert (desk.failed(Check.SOURCE, now=1), desk.events) == ([], [])
+        assert desk.polled(FIRST) == ["robodj-secretguard: can read the keys again in vault:secret/robodj"]
 
 
 class TestRevoked:
@@ -261,7 +307,7 @@ class TestRevoked:
         number, checks = {"other-fault": ("3 alerts", "placeholder missing revoked")}.get(how, ("1 alert", "revoked"))
         end = f"{number} (exit status 3). Details: robodj-secretguard explain {checks}"
         assert lines[-2].startswith("ALERT: secret_v2.key: revoked: ")
-        assert lines[-1] == f"ALERT: robodj-secretguard stopped the command: {end}"
+        assert lines[-1] == f"ALERT: robodj-secretguard stops the command: {end}"
         assert "kept" not in "".join(lines)
 
     def test_a_replacement(self, config: Path) -> None:

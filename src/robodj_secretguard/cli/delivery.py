@@ -85,12 +85,10 @@ def _read(arguments: argparse.Namespace, model: type[SecretSettings], environmen
     return None
 
 
-def delivered(
-    managers: Sequence[Manager], model: type[SecretSettings], withdrawn: Iterable[str] = ()
-) -> dict[str, SealedStr]:
+def delivered(managers: Sequence[Manager], model: type[SecretSettings]) -> dict[str, SealedStr]:
     """Return the variables for a command, sealed. Call it inside `contain()`.
 
-    The revocation lists are joined with that of the environment and with entries that were withdrawn.
+    The revocation lists are joined with that of the environment.
     """
     variables = dict[str, SealedStr]()
     for policy in model.secret_policies.values():
@@ -98,7 +96,6 @@ def delivered(
             variables |= {name: value for name in policy.variables if (value := manager.get(name))}
     sources: list[Variables] = [Environment(), *managers]
     lists = [value.get_secret_value() for each in sources if (value := each.get(REVOKED_FINGERPRINTS))]
-    lists += sorted(withdrawn)
     return variables | ({REVOKED_FINGERPRINTS: SealedStr(",".join(lists))} if lists else {})
 
 

@@ -25,6 +25,7 @@ from robodj_secretguard.emit import silence_broken_streams, write_line
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.report import Finding, finding, with_findings
 from robodj_secretguard.sealed import contain, type_name
+from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,10 +39,8 @@ GONE_SECONDS: Final = 5.0
 """How long to wait for the process group after SIGKILL."""
 
 _CHECK_GROUP: Final = 0.05
-_STOPS: Final = frozenset({"SIGTERM", "SIGINT", "SIGQUIT"})
-"""The signals after which the command is ending."""
-_HANGUP: Final = "SIGHUP"
-"""The signal after which a command ends, or reads its configuration again."""
+_MAY_END: Final = frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"})
+"""The signals after which a command may end, and that is its own exit."""
 _KEPT: Final = frozenset(
     f"SIG{each}"
     for each in (
@@ -52,6 +51,36 @@ _KEPT: Final = frozenset(
 )
 """The signals that are not passed on."""
 _PARENT_DEATH: Final = 1  # PR_SET_PDEATHSIG
+_DUMPABLE: Final = 4  # PR_SET_DUMPABLE
+_MOST_TEXTS: Final = 1000
+_FLUSH_SECONDS: Final = 2.0
+
+
+class Writer:
+    """Write to stderr in a thread: a reader that has stopped must not stop the watch."""
+
+    def __init__(self) -> None:
+        self._texts: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def write(self, text: str) -> None:
+        """Write a text soon. If too many wait, it is lost."""
+        if self._texts.qsize() < _MOST_TEXTS:
+            self._texts.put(text)
+
+    def flush(self) -> bool:
+        """Wait until everything is written, for a short time. Return whether it is."""
+        done = threading.Event()
+        self._texts.put(done)
+        return done.wait(_FLUSH_SECONDS)
+
+    def _run(self) -> None:
+        while True:
+            text = self._texts.get()
+            if isinstance(text, str):
+                write_line(sys.stderr, text)
+            else:
+                text.set()
 
 
 class Supervisor:
@@ -78,14 +107,15 @@ class Supervisor:
     ) -> None:
         self._arguments, self._model, self._report_of, self._settings = arguments, model, report_of, settings
         first = Candidate(arguments.managers, delivered(arguments.managers, model), report, passed=True)
-        write = partial(write_line, sys.stderr)
-        self._watch = Watch(first, judge=self._judged, write=write, splay=arguments.splay or 0)
+        self._writer = Writer()
+        self._watch = Watch(first, judge=self._judged, write=self._writer.write, splay=arguments.splay or 0)
         self._period: float = arguments.watch
         self._bound: float = STOP_SECONDS if arguments.stop_timeout is None else arguments.stop_timeout
         self._queue: queue.SimpleQueue[int | Candidate | Finding] = queue.SimpleQueue()
         self._next_poll, self._is_polling = math.inf, False
         self._process: subprocess.Popen[bytes]
-        self._asked: set[str] = set()
+        self._asked: dict[str, float] = {}
+        """When each signal arrived that may end the command."""
         # While the process group is being ended: what to do then, until when, and the last signal.
         self._then: Callable[[], int | None] | None = None
         self._deadline, self._sent = math.inf, 0
@@ -96,15 +126,20 @@ class Supervisor:
         The status is negative for a signal that killed the command.
         """
         self._catch()
+        _without_core()
         if (status := self._spawn(self._watch.running)) is not None:
             return status, False
         self._next_poll = time.monotonic() + self._period
+        self._writer.write(f"{PROGRAM}: watches {self._watch.running.names}, every {self._period:g} s")
         try:
             while (status := self._advance(time.monotonic())) is None:
                 self._wait()
         finally:
             if self._process.poll() is None:  # only after an error of this program
                 self._process.terminate()
+        if not self._writer.flush():
+            sys.stderr = None  # its lock is taken: a flush would wait forever, also that of the interpreter at exit
+            os._exit(pass_on(status))
         return status, True
 
     def _catch(self) -> None:
@@ -126,8 +161,9 @@ class Supervisor:
             deadline = math.inf if self._sent == signal.SIGKILL else self._deadline
             due = min(now + _CHECK_GROUP if is_checked else math.inf, deadline)
         else:
-            is_ending = bool(self._asked & _STOPS)
-            due = min(math.inf if is_ending else self._watch.due, math.inf if self._is_polling else self._next_poll)
+            due = min(
+                math.inf if self._is_ending(now) else self._watch.due, math.inf if self._is_polling else self._next_poll
+            )
         with contextlib.suppress(queue.Empty):
             self._handle(self._queue.get(timeout=max(0, min(due - now, threading.TIMEOUT_MAX))))
 
@@ -139,7 +175,15 @@ class Supervisor:
         elif item != signal.SIGCHLD:
             with contextlib.suppress(OSError):  # the command may be of another user
                 self._process.send_signal(item)
-            self._asked |= {each for each in (*_STOPS, _HANGUP) if getattr(signal, each) == item}
+            name = next((each for each in _MAY_END if getattr(signal, each) == item), None)
+            if name:
+                self._asked[name] = time.monotonic()
+
+    def _is_ending(self, now: float) -> bool:
+        """Return whether the command was asked to end. It may handle the signals of a keyboard and go on."""
+        return "SIGTERM" in self._asked or any(
+            now - self._asked.get(each, -math.inf) < self._bound for each in ("SIGINT", "SIGQUIT")
+        )
 
     def _advance(self, now: float) -> int | None:
         """Do what is to be done now. Return the status if the command has ended for good."""
@@ -150,11 +194,14 @@ class Supervisor:
             return self._ended(status, now)
         if self._watch.is_stopped:
             self._stop(now, lambda: REFUSED)
-        elif not self._asked & _STOPS and (candidate := self._watch.take(now)):
+        elif not self._is_ending(now) and (candidate := self._watch.take(now)):
             self._stop(now, partial(self._restart, candidate))
         elif now >= self._next_poll and not self._is_polling:
             self._next_poll, self._is_polling = now + self._period, True
-            threading.Thread(target=self._poll, daemon=True).start()
+            try:
+                threading.Thread(target=self._poll, daemon=True).start()
+            except RuntimeError as error:  # there are too many processes
+                self._queue.put(self._internal(error))
         return None
 
     def _ended(self, status: int, now: float) -> int | None:
@@ -169,7 +216,8 @@ class Supervisor:
 
     def _stop(self, now: float, then: Callable[[], int | None]) -> None:
         """Begin to end the process group."""
-        self._asked.discard(_HANGUP)
+        for each in _MAY_END - {"SIGTERM"}:  # it has handled them, and goes on
+            self._asked.pop(each, None)
         self._then, self._deadline, self._sent = then, now + self._bound, 0
         # First the main process alone: workers of celery end at once at SIGTERM, and it lets them finish.
         self._process.terminate()
@@ -180,10 +228,13 @@ class Supervisor:
         is_gone = status is not None and (not _lives(self._process.pid) or now >= self._deadline + GONE_SECONDS)
         if is_gone and self._queue.empty():  # a signal that has arrived comes before a start
             self._then = None
-            return status if self._asked else then()
+            is_asked = self._asked.keys() - {"SIGHUP"}  # a command that is being restarted need not reload
+            return status if is_asked else then()
         wanted = signal.SIGKILL if now >= self._deadline else signal.SIGTERM if status is not None else 0
         if wanted not in {0, self._sent}:
             self._sent = wanted
+            if wanted == signal.SIGKILL:
+                self._writer.write(f"{PROGRAM}: kills the command, which did not end within {self._bound:g} s")
             with contextlib.suppress(OSError):
                 os.killpg(self._process.pid, wanted)
         return None
@@ -209,7 +260,7 @@ class Supervisor:
 
     def _spawn(self, candidate: Candidate) -> int | None:
         """Start the command on a set. Return the status of a shell where that is not possible."""
-        sealed = delivered(candidate.managers, self._model, candidate.withdrawn)
+        sealed = delivered(candidate.managers, self._model)
         variables = {name: value.get_secret_value() for name, value in sealed.items()}
         stdout = contain(lambda: self._arguments.stdout.fileno())  # noqa: PLW0108 - it may be None
         warnings.simplefilter("ignore", DeprecationWarning)  # since 3.12, of forks beside threads
@@ -255,7 +306,10 @@ class Supervisor:
         given = argparse.Namespace(**{**vars(self._arguments), "managers": managers, "wait": 0.0})
         report = self._report_of(given, self._model)
         listed = report.revocation_list
-        withdrawn = self._watch.revoked - listed.fingerprints if listed else frozenset()
+        slots = ("fingerprint", "next_fingerprint", "previous_fingerprint")
+        keys = {getattr(each, slot) for each in report.secrets for slot in slots}
+        # Only those that matter for this set: a variable has a limit.
+        withdrawn = (self._watch.revoked - listed.fingerprints if listed else frozenset()) & keys
         if withdrawn:
             given.withdrawn = withdrawn
             report = self._report_of(given, self._model)
@@ -293,6 +347,14 @@ def _ends_with_parent() -> Callable[[], object] | None:
     import ctypes  # noqa: PLC0415 - only here, and before the fork
 
     return partial(ctypes.CDLL(None).prctl, _PARENT_DEATH, ctypes.c_ulong(signal.SIGTERM))
+
+
+def _without_core() -> None:
+    """Let a crash of this process write no core, which would have keys. A command that it starts still can."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - only here
+
+        ctypes.CDLL(None).prctl(_DUMPABLE, ctypes.c_ulong(0))
 
 
 def pass_on(status: int) -> int:

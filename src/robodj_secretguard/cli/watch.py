@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import re
 import signal
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,11 @@ PROVEN_SECONDS: Final = 30.0
 
 _CREDENTIALS: Final = "/run/credentials"
 _KEPT: Final = "kept the command on its last good keys"
+_SOLVED: Final = {
+    "source": "can read the keys again in",
+    "set": "nothing is wrong any more with the set of",
+    "running": "nothing is wrong any more with the keys of",
+}
 
 
 def require_watchable(sources: Sequence[str] | None) -> None:
@@ -130,33 +136,61 @@ class Watch:
         self._crashed: Candidate | None = None
         self._crash: tuple[str, ...] = ()
         self._started, self._on_trial = -math.inf, False
-        self._said: object = None
-        self._say_again = math.inf
+        self._said: dict[str, tuple[object, float]] = {"running": (_identity(first.report.warnings), math.inf)}
         self._read_at = first.report.checked_at
         self._sequence = 0
         self._judge, self._write, self._splay, self._uniform = judge, write, splay, uniform
 
     def polled(self, read: Candidate | Finding, now: float) -> None:
         """Take the result of a poll: the set of the sources, or why they delivered none."""
-        failure = read if isinstance(read, Finding) else None
-        found = self._judge(self.running) if isinstance(read, Finding) else read
-        self.revoked |= found.revoked
-        if failure is None:
+        if isinstance(read, Finding):
+            self._polled(read, None, self._judge(self.running), now)
+        elif read.identity == self.running.identity:
+            self._polled(None, read, read, now)
+        else:
+            self._polled(None, read, self._judge(self.running), now)
+
+    def _polled(self, failure: Finding | None, found: Candidate | None, running: Candidate, now: float) -> None:
+        self.revoked |= running.revoked
+        refused = None
+        if found is not None:
+            self.revoked |= found.revoked
             self._read_at = found.report.checked_at
-            if self._pending and self._pending.identity != found.identity:
-                self._cancel()
-            if self._crashed and self._crashed.identity != found.identity:
-                self._crashed = None
-        is_other = found.identity != self.running.identity
-        if is_other and found.passed and not self._crashed:
-            self.due = self.due if self._pending else now + self._uniform(0, self._splay)
-            self._pending = found
+            refused = found if found is not running and not found.passed else None
+            self._compare(found, now, is_other=found is not running)
         if self._revoked_keys():
             if self._pending is None:
-                self._stop(found)
+                self._stop(refused, running)
                 return
             self.due = now
-        self._report(found, now, failure)
+        away = [self._away(failure, running.report)] if failure else []
+        if self._report("source", away, now, failure) and failure:
+            self._record(Event.REFUSED, [], str(failure.check))
+        if found and self._report("set", _reasons(refused.report) if refused else (), now, found):
+            self._record_refusal(found)
+        if self._crashed:
+            self._say("crash", self._crashed.identity, self._crash, now)
+        else:
+            self._said.pop("crash", None)
+        self._report("running", [*running.report.alerts, *running.report.warnings], now)
+
+    def _compare(self, found: Candidate, now: float, *, is_other: bool) -> None:
+        """Compare the set of the sources with the ones that wait for a restart or have crashed."""
+        if self._pending and self._pending.identity != found.identity:
+            self._cancel()
+        if self._crashed and self._crashed.identity != found.identity:
+            self._crashed = None
+        if is_other and found.passed and not self._crashed:
+            self._plan(found, now)
+
+    def _plan(self, found: Candidate, now: float) -> None:
+        """Plan the restart on a set, and announce it where it has to wait."""
+        if self._pending is None:
+            self.due = now + self._uniform(0, self._splay)
+            if self.due > now:
+                what = f"restarts the command in {self.due - now:.0f} s, on a changed set of {found.names}"
+                self._write(f"{PROGRAM}: {what}")
+        self._pending = found
 
     def take(self, now: float) -> Candidate | None:
         """Check the set that is due again, and return it; `None` where none is due or it does not pass any more."""
@@ -168,11 +202,12 @@ class Watch:
         if found.passed:
             if not self.is_on_trial(now):
                 self._good = self.running
+            self._write(f"{PROGRAM}: stops the command, to restart it on a changed set of {found.names}")
             return found
         if self._revoked_keys():
-            self._stop(found)
-        else:
-            self._report(found, now)
+            self._stop(found, self._judge(self.running))
+        elif self._report("set", _reasons(found.report), now, found):
+            self._record_refusal(found)
         return None
 
     def is_on_trial(self, now: float) -> bool:
@@ -199,16 +234,28 @@ class Watch:
         what = f"ALERT: {PROGRAM}: on the changed set of {candidate.names}, the command {how}"
         fix = f"  fix: read the output of the command, then store another set in {candidate.names}"
         self._crashed, self._crash = candidate, (what, fix)
-        self._said, self._say_again = candidate.identity, now + ALERT_AGAIN
+        self._said["crash"] = (candidate.identity, now + ALERT_AGAIN)
         good = self._judge(self._good)
         lines = [what, fix]
+        if not candidate.passed:  # in the last moment
+            lines = [
+                *(each.text for each in _reasons(candidate.report)),
+                candidate.report.refusal("refused a changed set"),
+            ]
+            self._crashed = None
         if not good.passed:
             lines += [*(each.text for each in _reasons(good.report)), good.report.refusal("has no good keys left")]
         self._write("\n".join(lines))
+        if candidate.passed:
+            self._record(Event.REFUSED, [], how)
+        else:
+            self._said["set"] = (_identity(_reasons(candidate.report), candidate), now + ALERT_AGAIN)
+            self._record_refusal(candidate)
         return good if good.passed else None
 
     def _begin(self, candidate: Candidate, now: float, *, on_trial: bool) -> None:
         self.running, self._started, self._on_trial = candidate, now, on_trial
+        self._said["running"] = (_identity([*candidate.report.alerts, *candidate.report.warnings]), math.inf)
         self._cancel()
 
     def _cancel(self) -> None:
@@ -218,40 +265,37 @@ class Watch:
         """Return the secrets whose key, on which the command runs, is plainly revoked."""
         return [each for each in self.running.report.secrets if each.fingerprint in self.revoked]
 
-    def _stop(self, found: Candidate) -> None:
-        """Report that the command ends, as a key that it uses is revoked and the set of the sources is no other one."""
+    def _stop(self, refused: Candidate | None, running: Candidate) -> None:
+        """Report that the command ends, as a key that it uses is revoked and the sources have no other set."""
         self.is_stopped = True
-        is_refused = found.identity != self.running.identity
-        report = self._judge(self.running).report
-        findings = dict.fromkeys([*(_reasons(found.report) if is_refused else ()), *report.alerts])
-        report = report._replace(findings=tuple(findings))
+        running = self._judge(running)  # with the revocations that were just seen
+        findings = dict.fromkeys([*(_reasons(refused.report) if refused else ()), *running.report.alerts])
+        report = running.report._replace(findings=tuple(findings))
         lines = [each.text for each in findings]
-        self._write("\n".join([*lines, report.refusal("stopped the command", REFUSED)]))
-        if is_refused:
-            self._record_refusal(found)
+        self._write("\n".join([*lines, *_withdrawn(running), report.refusal("stops the command", REFUSED)]))
+        if refused:
+            self._record_refusal(refused)
         self._record(Event.STOPPED, self._revoked_keys(), str(Check.REVOKED))
 
-    def _report(self, found: Candidate, now: float, failure: Finding | None = None) -> None:
-        """Report what is wrong after a poll: at once if it is new, otherwise once in an hour."""
-        if self._crashed and failure is None:
-            self._say(self._crashed.identity, self._crash, now)
-            return
-        is_refused = found.identity != self.running.identity and not found.passed
-        findings = _reasons(found.report) if is_refused else found.report.alerts
-        report = found.report._replace(findings=())
-        report = with_findings(report, [*([self._away(failure, found.report)] if failure else []), *findings])
-        if not report.findings:
-            self._said = None
-            return
-        identity = (
-            found.identity if is_refused else None,
-            [(each.check, each.secret, each.slot) for each in report.findings],
-        )
-        lines = [each.text for each in report.findings]
-        if report.alerts or is_refused:
-            lines.append(report.refusal(_KEPT if is_refused or failure else "kept the command running"))
-        if self._say(identity, lines, now) and is_refused:
-            self._record_refusal(found)
+    def _report(
+        self, channel: str, findings: Sequence[Finding], now: float, subject: Candidate | Finding | None = None
+    ) -> bool:
+        """Report what is wrong with the source, its set or the keys in use. Return whether that is new.
+
+        An alert is repeated once in an hour. When nothing is wrong any more, that is reported once.
+        """
+        if not findings:
+            was_said = self._said.pop(channel, None)
+            if was_said and was_said[1] < math.inf and not self._said.keys() - {"running"}:
+                self._write(f"{PROGRAM}: {_SOLVED[channel]} {self.running.names}")
+            return False
+        report = with_findings(self.running.report._replace(findings=()), findings)
+        is_repeated = channel != "running" or bool(report.alerts)
+        lines = [_for_running(each).text for each in report.findings]
+        if report.alerts or channel == "set":
+            what = "kept the command running" if channel == "running" else _KEPT
+            lines += [*_withdrawn(subject if isinstance(subject, Candidate) else self.running), report.refusal(what)]
+        return self._say(channel, _identity(findings, subject), lines, now, is_repeated=is_repeated)
 
     def _record_refusal(self, found: Candidate) -> None:
         statuses = {each.secret: each for each in found.report.secrets}
@@ -259,13 +303,15 @@ class Watch:
             status = statuses.get(each.secret or "")
             self._record(Event.REFUSED, [status] if status else [], str(each.check))
 
-    def _say(self, identity: object, lines: Iterable[str], now: float) -> bool:
+    def _say(
+        self, channel: str, identity: object, lines: Iterable[str], now: float, *, is_repeated: bool = True
+    ) -> bool:
         """Write lines where they are new, or after an hour. Return whether they are new."""
-        is_new = identity != self._said
-        if is_new or now >= self._say_again:
-            self._said, self._say_again = identity, now + ALERT_AGAIN
+        said, again = self._said.get(channel, (None, math.inf))
+        if identity != said or now >= again:
+            self._said[channel] = (identity, now + ALERT_AGAIN if is_repeated else math.inf)
             self._write("\n".join(lines))
-        return is_new
+        return identity != said
 
     def _away(self, failure: Finding, report: Report) -> Finding:
         """Return the finding of a source that failed. While it may come back, that is a warning with the time since."""
@@ -288,6 +334,26 @@ class Watch:
 def _reasons(report: Report) -> Sequence[Finding]:
     """Return why a set does not pass: its alerts, otherwise with `--strict` its warnings."""
     return report.alerts or report.warnings
+
+
+def _identity(findings: Iterable[Finding], subject: Candidate | Finding | None = None) -> object:
+    """Return what tells findings from others. The message of an absent source has the time since."""
+    if isinstance(subject, Finding):
+        return subject.check, subject.message
+    return subject and subject.identity, [(each.check, each.secret, each.slot, each.message) for each in findings]
+
+
+def _for_running(finding: Finding) -> Finding:
+    """Return a finding whose fix is for a command that runs: the sources are read again anyway."""
+    return finding._replace(remedy=re.sub(r", then (start again|restart)$", "", finding.remedy))
+
+
+def _withdrawn(candidate: Candidate) -> list[str]:
+    """Return a line about revocations that no list has any more."""
+    if not candidate.withdrawn:
+        return []
+    which = ", ".join(sorted(candidate.withdrawn))
+    return [f"{PROGRAM}: {which} was on a revocation list and is not now; it counts until this process is restarted"]
 
 
 def _changed(before: Candidate, after: Candidate) -> Sequence[SecretStatus]:

@@ -31,6 +31,9 @@ MAX_CHARACTERS: Final = 1 << 16
 """The longest value: the systems limit the variables of a command."""
 MAX_BYTES: Final = 1 << 20
 """The largest answer, and the largest file."""
+_MOST_UNFINISHED: Final = 8
+"""How many attempts may be without an answer at the same time."""
+_unfinished: Final[list[threading.Thread]] = []
 
 
 class Failure(Frozen):
@@ -170,9 +173,12 @@ def within(seconds: float, action: Callable[[], _Result]) -> _Result | BaseExcep
     The time limits of clients are for each read of a connection, so an answer in single bytes could take forever.
     """
     results: list[_Result | BaseException] = []
-    thread = threading.Thread(target=lambda: results.append(contain(action)), daemon=True)
-    thread.start()
-    thread.join(seconds)
+    _unfinished[:] = filter(threading.Thread.is_alive, _unfinished)
+    if len(_unfinished) < _MOST_UNFINISHED:  # each one has a connection, and may have it forever
+        thread = threading.Thread(target=lambda: results.append(contain(action)), daemon=True)
+        _unfinished.append(thread)
+        thread.start()
+        thread.join(seconds)
     return results[0] if results else None
 
 
