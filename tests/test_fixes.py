@@ -96,6 +96,7 @@ class Managed(Service):
     def report(self) -> Report:
         stored = {name: value for name, value in self.environ.items() if name != DIRECTORY}
         given = Namespace(sources=[STORED], wait=0, config_dir=str(self.config), require_env_only=False)
+        given.managers, given.withdrawn = (), ()
         path = put(self.root / "stored.json", json.dumps(stored))
         with path.open() as stdin, patch("sys.stdin", stdin), process_environment(self.outside), clock(self.now):
             return judged_from(given, self.model)
