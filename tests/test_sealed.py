@@ -15,7 +15,7 @@ from detector import leaks
 from pydantic import SecretStr
 
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.sealed import SealedStr, contain, type_name
+from robodj_secretguard.sealed import SealedStr, contain, contained, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,3 +109,10 @@ class TestContain:
             raise failure
         lines = traceback.TracebackException.from_exception(raised.value).format()
         assert leaks("".join(lines) + repr(raised.value.args), [key]) == []
+
+
+def test_contained() -> None:
+    """A result is returned, and an error is raised as the one that `contain` returns."""
+    assert contained(lambda: "result") == "result"
+    with pytest.raises(CheckFailedError):
+        contained(lambda: 1 / 0)

@@ -410,6 +410,17 @@ while not os.path.exists("second"): time.sleep(0.01)
         monkeypatch.setattr(sys, "platform", "darwin")
         assert supervisor._ends_with_parent() is None  # noqa: SLF001 - the other branch runs on Linux
         assert supervisor._lives(os.getpgrp()) is True  # noqa: SLF001
+        supervisor._without_core()  # noqa: SLF001 - it does nothing there
+
+    def test_too_many_texts(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        """If too many texts wait for the reader of stderr, further ones are lost."""
+        writer = supervisor.Writer()
+        writer.write("first")
+        assert writer.flush()
+        monkeypatch.setattr(supervisor, "_MOST_TEXTS", 0)
+        writer.write("second")
+        assert writer.flush()
+        assert capsys.readouterr().err == "first\n"
 
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
     def test_a_process_that_is_gone(self) -> None:

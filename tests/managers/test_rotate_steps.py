@@ -342,6 +342,14 @@ class TestRefused:
         assert (ran.status, production.version) == (0, 3)
         assert production.events() == ["rotated", "revoked", "rotation-incomplete", "staged"]
 
+    def test_no_step_on_an_unrecorded_one(self, production: Production) -> None:
+        """If the last step cannot be recorded, no further one is taken."""
+        production.rotate("stage", now=NOW + DAY)
+        production.forget()
+        ran = production.rotate("promote", "--now")
+        assert (ran.status, production.version) == (2, 2)
+        assert "is earlier than 2026-12-02T12:00:00Z; set the clock" in ran.err
+
     def test_no_answer(self, production: Production) -> None:
         """A manager that is away is status 75."""
         production.machine.environ["VAULT_ADDR"] = "https://127.0.0.1:1"

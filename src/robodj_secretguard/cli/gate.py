@@ -92,7 +92,7 @@ def add(commands: Commands) -> None:
         },
         defaults={"takes_command": True},
         description="Check every declared secret, then run a command. The command does not start if there is an"
-        " alert. Otherwise it replaces this process. With --watch it runs beside this process, which restarts it.",
+        " alert. Otherwise it replaces this process. With --watch this process stays, and restarts the command.",
         usage=f"{PROGRAM} exec [options] -- COMMAND ...",
         examples=(
             "exec -- python -m http.server",

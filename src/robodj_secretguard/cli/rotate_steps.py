@@ -350,10 +350,9 @@ class _Step:
     def _report(self, fields: SealedStr, step: StepName) -> Report:
         """Return the report on fields, as a service that reads nothing else would have it."""
         candidate = _Fields(self._store.name, self._policies, fields)
-        for policies in (self._policies, (self._policy,)):
-            failure = candidate.load(names_of(policies), time.monotonic(), lambda _: None)
-            if failure is None or step != "replace":  # an emergency needs only its own fields
-                break
+        failure = candidate.load(names_of(self._policies), time.monotonic(), lambda _: None)
+        if failure and step == "replace":  # an emergency needs only its own fields
+            failure = candidate.load(names_of([self._policy]), time.monotonic(), lambda _: None)
         _unless_failed(failure)
         directory, named_by = directory_of(self._arguments, self._model)
         report, _ = examine(

@@ -206,7 +206,8 @@ class Watch:
             return found
         if self._revoked_keys():
             self._stop(found, self._judge(self.running))
-        elif self._report("set", _reasons(found.report), now, found):
+        else:
+            self._report("set", _reasons(found.report), now, found)
             self._record_refusal(found)
         return None
 
