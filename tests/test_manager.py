@@ -12,6 +12,7 @@ from conftest import V1
 from robodj_secretguard.managers import manager as module
 from robodj_secretguard.managers.manager import Failure, Manager
 from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import ROTATION_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -143,6 +144,14 @@ class TestAnswer:
         manager = Scripted({"A": None, "C": 1})
         assert manager.read() is None
         assert manager.get("A") is None
+
+
+@pytest.mark.parametrize("record", [5, {"secret.key": []}, "x\0", None])
+def test_an_invalid_record_of_a_rotation(record: object) -> None:
+    """No start depends on the record of a rotation, so an invalid one is none."""
+    manager = Scripted({"A": "x", ROTATION_RECORD: record})
+    assert manager.load(["A", ROTATION_RECORD], time.monotonic(), pytest.fail) is None
+    assert (manager.get("A"), manager.get(ROTATION_RECORD)) == (SealedStr("x"), None)
 
 
 def test_unfinished_attempts(monkeypatch: pytest.MonkeyPatch) -> None:

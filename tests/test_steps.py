@@ -7,18 +7,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_line import fingerprint_of, rotated
+from command_line import OTHER, fingerprint_of, rotated
 from conftest import NOW, V1, V2, good_keys, marker
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.lifecycle import steps
-from robodj_secretguard.lifecycle.steps import MIN_AGE, Keys, keys_of
+from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, Keys, keys_of
 from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from robodj_secretguard.shapes import Record, StepName
+    from robodj_secretguard.shapes import LastStep, Record, StepName
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
 NEXT, PREVIOUS, UNTIL = POLICY.slot_variables
@@ -71,6 +71,12 @@ def events(fields: Fields) -> list[str]:
 def keys_records(fields: Fields) -> list[Record]:
     """Return the records of the last step."""
     return steps.last_steps(fields)[POLICY.name].records
+
+
+def of_other(fields: Fields, at: datetime = NOW) -> LastStep:
+    """Return the last step as one of the other secret."""
+    step = steps.last_steps(fields)[POLICY.name]
+    return replace(step, records=[replace(step.last, secret=OTHER, recorded_at=at)])
 
 
 def drift(fields: Fields, *, logged: bool = True) -> list[str]:
@@ -172,13 +178,15 @@ class TestChanges:
 
     def test_the_record_of_another_secret_stays(self) -> None:
         """The last steps of all secrets are in one field."""
-        other = steps.last_steps(rotation("stage"))[POLICY.name]
-        after = take("stage", steps.with_step(first(), "secret_v2.key", other))
-        assert [*steps.last_steps(after)] == ["secret_v2.key", POLICY.name]
-        assert steps.last_steps(after)["secret_v2.key"] == other
+        other = of_other(rotation("stage"))
+        after = take("stage", steps.with_step(first(), OTHER, other))
+        assert [*steps.last_steps(after)] == [OTHER, POLICY.name]
+        assert steps.last_steps(after)[OTHER] == other
 
     def test_an_invalid_record_is_none(self) -> None:
         """A record that cannot be parsed is replaced."""
+        of_other = rotation("stage")[ROTATION_RECORD].replace('{"secret.key":', '{"secret_v2.key":', 1)
+        assert steps.last_steps({ROTATION_RECORD: of_other}) == {}
         for text in ("{}}", "[]", '{"secret.key": 5}'):
             fields = first() | {ROTATION_RECORD: text}
             assert keys_of(POLICY, fields).step is None
@@ -256,9 +264,8 @@ class TestObstacles:
         """The time of the version counts, also for a key that was restored; unless another secret's step made it."""
         fields, later = rotation("stage"), NOW + DAY
         assert keys_of(POLICY, fields, later).staged_at == later
-        step = steps.last_steps(fields)[POLICY.name]
-        other = replace(step, records=[replace(step.last, recorded_at=later)])
-        assert keys_of(POLICY, steps.with_step(fields, "secret_v2.key", other), later).staged_at == NOW
+        both = steps.with_step(fields, OTHER, of_other(fields, later))
+        assert keys_of(POLICY, both, later).staged_at == NOW
 
     def test_a_next_key_that_was_previous(self) -> None:
         """The previous key does not become current as a next key."""
@@ -305,6 +312,11 @@ class TestObstacles:
         assert refusals("back", by_hand) == ["secret.key has a next key, whose place the current key needs"]
         assert refusals("back", by_hand, is_now=True) == []
 
+    @pytest.mark.parametrize("step", ["stage", "promote", "back", "replace"])
+    def test_a_secret_that_is_not_there(self, step: StepName) -> None:
+        """A secret that another manager has gets no key here."""
+        assert refusals(step, {}, is_now=True)[0] == "there is no current key of secret.key"
+
     def test_none(self) -> None:
         """`stage` and an emergency are always allowed."""
         fields = rotation("stage", "promote", "stage")
@@ -324,6 +336,10 @@ class TestDue:
         assert self.due(rotation("stage", "promote"), NOW + OVERLAP) == "retire"
         assert self.due(rotation("stage", "promote") | {UNTIL: "soon"}, NOW + OVERLAP) is None
         assert self.due(rotation("stage", "promote", "retire")) is None
+
+    def test_a_secret_that_is_not_there(self) -> None:
+        """Nothing is due for a secret that another manager has."""
+        assert self.due({}, rotated_at=None) is None
 
     def test_after_back(self) -> None:
         """A promotion that was undone is not done again by a job."""
@@ -360,10 +376,11 @@ class TestContinues:
 
     @pytest.mark.parametrize("names", STEPS)
     def test_the_same_step(self, names: tuple[StepName, ...]) -> None:
-        """The version of the same step is used for an hour."""
+        """The version of the same step is used for some minutes."""
         fields = rotation(*names[:-1])
         unfinished = take(names[-1], fields)
-        for now, is_again in ((NOW, True), (NOW + MIN_AGE - MINUTE, True), (NOW + MIN_AGE, False)):
+        end = NOW + UNFINISHED_AGE
+        for now, is_again in ((NOW, True), (end - MINUTE, True), (end, False)):
             assert steps.continues(names[-1], POLICY, unfinished, fields, now) is is_again
 
     @pytest.mark.parametrize("names", STEPS)
@@ -391,8 +408,8 @@ class TestContinues:
         """A version that lacks the later step of another secret is not used."""
         fields = first()
         unfinished = take("stage", fields)
-        step = steps.last_steps(unfinished)[POLICY.name]
-        assert not steps.continues("stage", POLICY, unfinished, steps.with_step(fields, "secret_v2.key", step), NOW)
+        later = steps.with_step(fields, OTHER, of_other(unfinished))
+        assert not steps.continues("stage", POLICY, unfinished, later, NOW)
 
 
 class TestUnrecorded:
@@ -466,6 +483,14 @@ class TestDrift:
         assert fix in problem.fix
         meant = rotated(NOW, keys.current)
         assert variable != V1 or [*steps.drift(POLICY, keys, [*keys.step.records, meant], SOURCE)] == []
+
+    def test_a_current_key_that_was_changed_later(self) -> None:
+        """A current key that is not the last recorded one is drift, whatever the last step was."""
+        fields = rotation("stage", "promote")
+        promoted, fields = keys_records(fields), take("retire", fields, NOW + OVERLAP)
+        fields |= {V1: good_keys()[V1]}
+        (problem,) = steps.drift(POLICY, keys_of(POLICY, fields), [*promoted, *keys_records(fields)], SOURCE)
+        assert problem.what.startswith(f"{V1} was changed after the last step (retired at ")
 
     def test_an_older_version(self) -> None:
         """A version that was restored is older than the log, which has later steps."""

@@ -231,6 +231,7 @@ class Head:
 _RECORD: Final = TypeAdapter(Record)
 _HASH_FIELD: Final = {"hash"}
 _LAST_STEPS: Final = TypeAdapter(dict[SecretName, LastStep])
+_OF_STEPS: Final = (Event.STAGED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK, Event.RETIRED)
 _LAST_STEP: Final = TypeAdapter(LastStep)
 _ANY_STEPS: Final = TypeAdapter(dict[str, Any])
 HEAD: Final = TypeAdapter(Head)
@@ -254,7 +255,9 @@ def parse_last_steps(text: str) -> dict[str, LastStep]:
     with contextlib.suppress(ValidationError):
         for name, each in _ANY_STEPS.validate_json(text).items():
             with contextlib.suppress(ValidationError):
-                steps[name] = _LAST_STEP.validate_json(to_json(each))
+                step = _LAST_STEP.validate_json(to_json(each))
+                if step.last.event in _OF_STEPS and {record.secret for record in step.records} == {name}:
+                    steps[name] = step
     return steps
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robodj_secretguard.managers.manager import MAX_CHARACTERS, Failure
+from robodj_secretguard.managers.manager import Failure
 from robodj_secretguard.managers.store import NO_FIELDS, Store, Stored, sealed, time_of
 from robodj_secretguard.sources import ROTATION_RECORD
 
@@ -44,11 +44,6 @@ class TestFetch:
         """A reader gets every field of the current version, of any type."""
         fields = {"A": "x", "B": [1, {"C": 2.5}], ROTATION_RECORD: "{}"}
         assert store_of(**fields).fetch([], 1) == fields
-
-    @pytest.mark.parametrize("record", [5, {"secret.key": []}, "x" * (MAX_CHARACTERS + 1), None])
-    def test_an_invalid_record(self, record: object) -> None:
-        """A record that is not a text, or is too long, is left out, as no start depends on it."""
-        assert store_of(A="x", **{ROTATION_RECORD: record}).fetch([], 1) == {"A": "x", ROTATION_RECORD: None}
 
     def test_a_failure(self) -> None:
         """A failure is passed on."""

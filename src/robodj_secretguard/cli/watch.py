@@ -177,6 +177,8 @@ class Watch:
     def _compare(self, found: Candidate, now: float, *, is_other: bool) -> None:
         """Compare the set of the sources with the ones that wait for a restart or have crashed."""
         if self._pending and self._pending.identity != found.identity:
+            if self.due > now:
+                self._write(f"{PROGRAM}: does not restart the command on that set: {found.names} has another one")
             self._cancel()
         if self._crashed and self._crashed.identity != found.identity:
             self._crashed = None

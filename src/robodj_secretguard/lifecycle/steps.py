@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from robodj_secretguard.checks import Problem
+from robodj_secretguard.checks import Problem, Severity
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.generator import generate
 from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
@@ -36,6 +36,8 @@ Fields: TypeAlias = "Mapping[str, Any]"
 
 MIN_AGE: Final = timedelta(hours=1)
 """How long a next key is in the manager before it is promoted: every instance must have it."""
+UNFINISHED_AGE: Final = timedelta(minutes=5)
+"""How long the version of an interrupted write is used again. No instance has its keys."""
 _UNSOUND: Final = "an invalid key"
 _SLOTS: Final = {
     Event.STAGED: "next",
@@ -122,8 +124,10 @@ def is_done(step: StepName, keys: Keys, now: datetime) -> bool:
 
 
 def obstacles(step: StepName, policy: SecretPolicy, keys: Keys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
-    """Yield why a step is not allowed, or not yet. `is_now` is whether the operator wants it at once."""
+    """Yield why a step is not allowed; with the severity `note`, not yet. `is_now`: the operator wants it at once."""
     name, until = policy.name, keys.until if keys.until and now < keys.until else None
+    if not keys.current and step != "retire":
+        yield Problem(f"there is no current key of {name}", "correct --to, or store the first key (generate)")
     if step == "promote":
         yield from _obstacles_of_next(policy, keys, now, is_now=is_now)
     if step == "back":
@@ -143,6 +147,7 @@ def obstacles(step: StepName, policy: SecretPolicy, keys: Keys, now: datetime, *
         yield Problem(
             what or f"the previous key of {name} has no valid deadline in {deadline}",
             fix or f"correct {deadline} in the manager, or add --now: what that key has signed is then refused",
+            severity=Severity.NOTE if until else None,
         )
 
 
@@ -155,11 +160,13 @@ def _obstacles_of_next(policy: SecretPolicy, keys: Keys, now: datetime, *, is_no
     if not is_now and (keys.staged_at is None or now - keys.staged_at < MIN_AGE):
         since = keys.staged_at or now
         what = f"the next key of {name} has its place since {iso_utc(since)}; every instance needs it first"
-        yield Problem(what, f"run this command again after {iso_utc(since + MIN_AGE)}")
+        yield Problem(what, f"run this command again after {iso_utc(since + MIN_AGE)}", severity=Severity.NOTE)
 
 
 def due(policy: SecretPolicy, keys: Keys, rotated_at: datetime | None, now: datetime) -> StepName | None:
     """Return the step of a rotation that is due. `rotated_at` is when the current key was recorded, if it was."""
+    if not keys.current:
+        return None
     if keys.next:
         return None if keys.step and keys.step.step == "back" else "promote"
     if keys.previous and keys.until and keys.until <= now:
@@ -227,7 +234,7 @@ def changed(fields: Fields, new: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def continues(step: StepName, policy: SecretPolicy, unfinished: Fields, fields: Fields, now: datetime) -> bool:
-    """Check whether an unfinished version is that of the same step from this version, of less than an hour ago."""
+    """Check whether an unfinished version is that of the same step from this version, and recent."""
     keys, made = keys_of(policy, fields), keys_of(policy, unfinished)
     expected = {
         "stage": (keys.current, made.next, keys.previous),
@@ -236,13 +243,15 @@ def continues(step: StepName, policy: SecretPolicy, unfinished: Fields, fields: 
         "back": (keys.previous, keys.current, ""),
         "replace": (made.current, "", ""),
     }[step]
-    own = {*policy.variables, REVOKED_FINGERPRINTS, ROTATION_RECORD}
+    coming, previous, until = policy.slot_variables
+    of_step = {"stage": {coming}, "retire": {previous, until}}
+    own = {*of_step.get(step, (*policy.variables, REVOKED_FINGERPRINTS)), ROTATION_RECORD}
     others = [{name: value for name, value in each.items() if name not in own} for each in (fields, unfinished)]
     steps = [{**last_steps(each), policy.name: None} for each in (fields, unfinished)]
     return (
         made.step is not None
         and made.step.step == step
-        and now - made.step.last.recorded_at < MIN_AGE
+        and now - made.step.last.recorded_at < UNFINISHED_AGE
         and made.step != keys.step
         and (made.current, made.next, made.previous) == expected
         and (step != "replace" or made.step.records[0].fingerprint == keys.current)
@@ -308,14 +317,22 @@ def drift(
         what = f"{manager} has a step that the operations log does not have: {described(done)}"
         words = ("rotate", "run" if done.step == "replace" else done.step, policy.name)
         yield Problem(what, f"run {command(*words, *who)}: it records the step", manager)
-    elif not is_at(keys, newest := later(keys, logged) or done.last):
+    elif not is_at(keys, newest := later(keys, logged) or done.last) or not _is_recorded(keys, done.last, logged):
         variable = {"next": coming, "previous": previous}.get(_SLOTS[done.last.event], policy.variable)
+        if not _is_recorded(keys, done.last, logged):
+            variable = policy.variable
         what, fix = f"{variable} was changed after the last step ({described(done)})", f"{restore}; {meant}"
-        if newest is not done.last:
+        if newest is not done.last and not is_at(keys, newest):
             what = f"{manager} is at an older step ({described(done)}) than the log ({described_record(newest)})"
         elif variable != policy.variable:
             fix = f"run {command('rotate', done.step, policy.name, *who, '--now')}"
         yield Problem(what, fix, manager)
+
+
+def _is_recorded(keys: Keys, last: Record, logged: Sequence[Record]) -> bool:
+    """Check whether the current key is the last recorded one of its environment, if there is any."""
+    known = rotations(logged, last.secret, last.environment)
+    return not known or known[-1].fingerprint == keys.current
 
 
 def described(step: LastStep) -> str:

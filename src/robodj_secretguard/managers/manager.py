@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.sealed import SealedStr, contain, type_name
-from robodj_secretguard.sources import REVOKED_FILE, REVOKED_FINGERPRINTS, Offer
+from robodj_secretguard.sources import REVOKED_FILE, REVOKED_FINGERPRINTS, ROTATION_RECORD, Offer
 from robodj_secretguard.textfile import NO_TEXT, TextFile
 
 if TYPE_CHECKING:
@@ -155,6 +155,8 @@ def _wanted(
     values = dict[str, SealedStr]()
     for name in names:
         value = "" if answer.get(name) is None else answer[name]
+        if name == ROTATION_RECORD and not (isinstance(value, str) and value.isprintable()):
+            continue  # no start depends on it, so an invalid record is none
         if not isinstance(value, str):
             return Failure(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
         if len(value) > MAX_CHARACTERS:

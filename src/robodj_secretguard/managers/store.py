@@ -8,9 +8,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.managers.manager import MAX_CHARACTERS, Failure, Manager
+from robodj_secretguard.managers.manager import Failure, Manager
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import ROTATION_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -73,10 +72,7 @@ class Store(Manager):
         answer = self.read(seconds)
         if isinstance(answer, Failure):
             return answer
-        fields, _ = answer
-        # No start depends on the record, so an invalid one is none.
-        is_record = isinstance(fields.get(ROTATION_RECORD), str) and len(fields[ROTATION_RECORD]) <= MAX_CHARACTERS
-        return fields if is_record else {**fields, ROTATION_RECORD: None}
+        return answer[0]
 
 
 def whole(answer: tuple[dict[str, Any], Stored] | Failure) -> Stored | Failure:
