@@ -422,6 +422,15 @@ while not os.path.exists("second"): time.sleep(0.01)
         assert writer.flush()
         assert capsys.readouterr().err == "first\n"
 
+    def test_a_process_of_another_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A process group that gets no signal from this user still lives. Root can signal all."""
+
+        def refuse(*_: int) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "killpg", refuse)
+        assert supervisor._lives(os.getpgrp()) is True  # noqa: SLF001
+
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
     def test_a_process_that_is_gone(self) -> None:
         """A process that ended after the list of processes was read has no group."""
