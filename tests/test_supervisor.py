@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import pty
+import queue
 import re
 import signal
 import subprocess
@@ -98,10 +99,10 @@ class TestProcesses:
     def test_signals(self, mounted: Mounted) -> None:
         """Signals reach the command alone. Its own exit is passed on, also soon after a restart."""
         child = "(trap 'echo child' USR1; while kill -0 $$ 2>/dev/null; do sleep 0.02; done) &"
-        script = f"trap 'echo usr1' USR1; trap 'echo hup' HUP; {child} {SERVE}"
+        script = f"trap 'echo usr1' USR1; trap 'echo winch' WINCH; {child} {SERVE}"
         with watched(mounted, script=script) as running:
             running.until("^start")
-            for number, said in ((signal.SIGUSR1, "^usr1"), (signal.SIGHUP, "^hup")):
+            for number, said in ((signal.SIGUSR1, "^usr1"), (signal.SIGWINCH, "^winch")):
                 running.process.send_signal(number)
                 running.until(said)
             mounted.publish(new_set(1))
@@ -412,6 +413,13 @@ while not os.path.exists("second"): time.sleep(0.01)
         assert supervisor._lives(os.getpgrp()) is True  # noqa: SLF001
         supervisor._without_core()  # noqa: SLF001 - it does nothing there
 
+    def test_threads_get_no_signal(self) -> None:
+        """A signal goes to the main thread, as one that arrives in another thread does not wake it."""
+        masks: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
+        supervisor._start(lambda: masks.put({*signal.pthread_sigmask(signal.SIG_BLOCK, ())}))  # noqa: SLF001
+        assert masks.get(timeout=TIMEOUT) >= {signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
+        assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
     def test_too_many_texts(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         """If too many texts wait for the reader of stderr, further ones are lost."""
         writer = supervisor.Writer()
@@ -445,6 +453,7 @@ while not os.path.exists("second"): time.sleep(0.01)
             running.until(f"^{KEPT}1 alert. Details: robodj-secretguard explain internal")
             assert running.end(signal.SIGTERM) == 5
 
+    @pytest.mark.skipif(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="the tests run under nohup")
     def test_a_hangup_during_a_restart(self, mounted: Mounted) -> None:
         """A SIGHUP that arrives while the command ends does not prevent its restart."""
         script = (

@@ -61,7 +61,7 @@ class Writer:
 
     def __init__(self) -> None:
         self._texts: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()
-        threading.Thread(target=self._run, daemon=True).start()
+        _start(self._run)
 
     def write(self, text: str) -> None:
         """Write a text soon. If too many wait, it is lost."""
@@ -203,7 +203,7 @@ class Supervisor:
         elif now >= self._next_poll and not self._is_polling:
             self._next_poll, self._is_polling = now + self._period, True
             try:
-                threading.Thread(target=self._poll, daemon=True).start()
+                _start(self._poll)
             except RuntimeError as error:  # there are too many processes
                 self._queue.put(self._internal(error))
         return None
@@ -319,6 +319,15 @@ class Supervisor:
             report = self._report_of(given, self._model)
         variables = delivered(given.managers, self._model)
         return Candidate(given.managers, variables, report, passes(given, report), withdrawn)
+
+
+def _start(action: Callable[[], object]) -> None:
+    """Start a thread that gets no signal: a signal that arrives there does not wake the main thread."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        threading.Thread(target=action, daemon=True).start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _lives(group: int) -> bool:
