@@ -190,6 +190,8 @@ class TestVersions:
         swapper.start()
         try:
             found = [fetched(path) for _ in range(reads)]
+            while swapper.swaps < 2:  # the reads can be faster
+                found.append(fetched(path))
         finally:
             swapper.stopped.set()
             swapper.join()
@@ -198,7 +200,6 @@ class TestVersions:
         # On a busy machine a directory may be replaced during each attempt of a read.
         assert [each for each in found if isinstance(each, Failure) and not each.is_temporary] == []
         assert len(versions) > reads / 2
-        assert swapper.swaps > 1
 
     def test_files_that_are_written_one_after_the_other(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """While files are still written, there is no answer, so that they are all of one version. A copy may be old."""

@@ -240,7 +240,9 @@ while not os.path.exists("second"): time.sleep(0.01)
             put(mounted.root / "bad", bad[EXPIRES])
             mounted.publish(bad)
             left = int(running.until("^left ([0-9]+)")[1])
-            running.until("^ALERT: robodj-secretguard: on the changed set of directory:mounted, the command ended")
+            running.until(
+                "^ALERT: robodj-secretguard restarted the command on a changed set of directory:mounted, and it"
+            )
             assert running.until("^start [0-9]+ (.*)")[1] == good
             assert not is_running(left)
             running.until('"restored","secret":"secret_v2.key"')
@@ -270,7 +272,7 @@ while not os.path.exists("second"): time.sleep(0.01)
             program.chmod(0o600)
             mounted.publish(new_set(1))
             assert running.end() == 126
-        assert "the command cannot be started (exit status 126)" in running.text
+        assert "and it cannot be started (exit status 126)" in running.text
 
     @pytest.mark.parametrize(("command", "status"), [("no-such-program", 127), ("mounted/v1", 126)])
     def test_a_command_that_is_not_started(self, mounted: Mounted, command: str, status: int) -> None:

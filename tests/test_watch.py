@@ -356,15 +356,15 @@ class TestLastGood:
         good = desk.watch.failed(desk.watch.running, "ended at once (exit status 1)", 1)
         assert good is not None
         assert good.variables == desk.candidate(FIRST).variables
-        what = "on the changed set of vault:secret/robodj, the command ended at once (exit status 1)"
-        assert desk.lines[-1] == f"ALERT: robodj-secretguard: {what}"
+        what = "restarted the command on a changed set of vault:secret/robodj, and it ended at once (exit status 1)"
+        assert desk.lines[-1] == f"ALERT: robodj-secretguard {what}"
         desk.written.clear()
         desk.watch.restored(good, 2)
         again = "started the command on its last good keys of vault:secret/robodj again"
         assert desk.lines == [f"robodj-secretguard: {again}"]
         assert (desk.events, desk.watch.is_on_trial(3)) == (["restored secret.key", "restored secret_v2.key"], False)
         assert (desk.polled(OTHER, now=4), desk.watch.due) == ([], math.inf)
-        assert desk.polled(OTHER, now=ALERT_AGAIN + 1) == [f"ALERT: robodj-secretguard: {what}"]
+        assert desk.polled(OTHER, now=ALERT_AGAIN + 1) == [f"ALERT: robodj-secretguard {what}"]
         assert (desk.polled(THIRD, now=9), desk.watch.due) == ([], 9)
         desk.polled(OTHER, now=10)
         assert desk.watch.due == 10

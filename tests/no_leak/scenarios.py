@@ -764,6 +764,14 @@ def watched() -> Planted:
     return arguments(planted, ["exec", "--from=directory:given", "--watch=0.1", "--wait=0", "--", "sh", "-c", WATCHED])
 
 
+def drifted() -> Planted:
+    """Plant an operations log with other keys than those that a directory delivers."""
+    planted = from_directory()
+    record = rotated(NOW - timedelta(days=30), fingerprint(SealedStr(text(43))))
+    planted.files["config/logs/secret_operations.jsonl"] = replace(record, sequence=1).line() + b"\n"
+    return planted
+
+
 def from_bad_files() -> Planted:
     """Plant a volume with files that cannot be used: not UTF-8, writable by others, and two different ones."""
     planted = from_directory()
@@ -1028,6 +1036,7 @@ SCENARIOS: dict[str, Scenario] = {
         f"from-directory-{name}": Scenario(partial(from_directory, make), "run_commands")
         for name, make in DELIVERED.items()
     },
+    "from-directory-of-other-keys": Scenario(drifted, "run_commands"),
     "exec-watched": Scenario(watched, "run_gate"),
     "from-directory-of-bad-files": Scenario(from_bad_files, "run_commands"),
     "from-directory-in-conflict": Scenario(in_conflict, "run_commands"),

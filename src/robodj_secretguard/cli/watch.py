@@ -234,7 +234,7 @@ class Watch:
 
     def failed(self, candidate: Candidate, how: str, now: float) -> Candidate | None:
         """Report that the command does not run on a changed set. Return the last good set, if it still passes."""
-        what = f"ALERT: {PROGRAM}: on the changed set of {candidate.names}, the command {how}"
+        what = f"ALERT: {PROGRAM} restarted the command on a changed set of {candidate.names}, and it {how}"
         fix = f"  fix: read the output of the command, then store another set in {candidate.names}"
         self._crashed, self._crash = candidate, (what, fix)
         self._said["crash"] = (candidate.identity, now + ALERT_AGAIN)
