@@ -269,7 +269,7 @@ def test_a_bad_deployment(stored: Stored) -> None:
         keys = new_set(1)
         (stored.root / "bad").write_text(kid_of(keys), encoding="utf-8")
         stored.publish(keys)
-        gate.until(r"^ALERT: robodj-secretguard: .* ended at once \(exit status 1\)")
+        gate.until(r"^ALERT: robodj-secretguard .* ended at once \(exit status 1\)")
         gate.until("^robodj-secretguard: started the command on its last good keys")
         until(answers(port, kid_of(stored.versions[0])))
         good = stored.publish(new_set(2))
