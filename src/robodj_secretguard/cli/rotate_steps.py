@@ -46,7 +46,7 @@ from robodj_secretguard.lifecycle.steps import (
     with_step,
 )
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Failure, Manager
-from robodj_secretguard.managers.store import Stored, sealed
+from robodj_secretguard.managers.store import Stored, opened, sealed
 from robodj_secretguard.sealed import contained
 from robodj_secretguard.sources import ROTATION_RECORD, Environment, iso_utc
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
@@ -85,6 +85,7 @@ _STATUSES: Final = {
 }
 MAX_SKEW: Final = timedelta(minutes=2)
 """How much the clocks of this machine and of the manager may differ."""
+_ANOTHER_NEXT: Final = "To replace the next key by another one, run rotate stage with --now."
 _ONE_WRITE: Final = "It is one write, which fails if somebody else has written in the meantime."
 
 
@@ -148,7 +149,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     if arguments.emergency and (arguments.name is None or arguments.reason is None):
         fail("--emergency needs NAME and --reason")
     if arguments.now and not (arguments.step or arguments.emergency):
-        fail("rotate run takes --now only with --emergency; rotate promote and rotate retire have their own --now")
+        fail("rotate run takes --now only with --emergency; the single steps have their own --now")
     named = declared if arguments.name is None else (policy_of(model, arguments.name),)
     needs_overlap = arguments.step is not None or arguments.name is None
     policies = [each for each in named if not each.is_opaque and (each.overlap or not needs_overlap)]
@@ -160,12 +161,13 @@ def _run(arguments: argparse.Namespace) -> Result:
     where = locate_log(arguments, model)
     steps = [_Step(arguments, model, store, policy) for policy in policies]
     unlogged = []
+    known = recorded_log(arguments, model).records if arguments.dry_run else ()
     try:
         with nullcontext() if arguments.dry_run else operations_log.opened(prepared(where)) as log:
             if log and log.log.last and datetime.now(UTC) < log.log.last.recorded_at and not arguments.emergency:
                 raise_file_error("its last record is later than this machine's clock; set the clock")
             for each in steps:
-                each.take(recorded_log(arguments, model).records if log is None else log.log.records, log)
+                each.take(log.log.records if log else known, log)
     except FileError as error:
         if not arguments.emergency:
             is_begun = any(each.document["outcome"] == "done" for each in steps)
@@ -195,10 +197,10 @@ class _Fields(Manager):
 
     def __init__(self, name: str, policies: Sequence[SecretPolicy], fields: SealedStr) -> None:
         super().__init__(name, "", policies)
-        self._stored = Stored(fields, "")
+        self._fields = fields
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
-        return self._stored.opened()
+        return opened(self._fields)
 
 
 class _Step:
@@ -284,7 +286,7 @@ class _Step:
         fields, done, after = self._new_version(step, stored, keys, known)
         if step in {"promote", "back"}:
             self._require_new(step, done.last, keys, known)
-        names = contained(lambda: _different(stored.opened(), Stored(fields, "").opened()))
+        names = contained(lambda: _different(stored.opened(), opened(fields)))
         self.document["fields"] = names
         if self._arguments.dry_run:
             self.document["outcome"], self.status = "would-be-done", EXIT_ALERTS
@@ -343,19 +345,19 @@ class _Step:
 
         unfinished = _unless_failed(store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS)))
         is_again = unfinished is not None and contained(partial(is_continued, unfinished))
-        made = Stored(unfinished.fields if unfinished and is_again else contained(changed_fields), "")
-        after = self._report(made.fields, step)
+        made = unfinished.fields if unfinished and is_again else contained(changed_fields)
+        after = self._report(made, step)
         earlier = {(each.check, each.secret, each.message) for each in before.alerts}
         if alerts := [each for each in after.alerts if (each.check, each.secret, each.message) not in earlier]:
             self.document["findings"] += [each.as_dict() for each in alerts]
             self.lines += [each.lines[0] for each in alerts]  # a fix would be about fields that are not there yet
             raise _StoppedError(Problem("the new version would have these alerts", self._another()))
         if is_again:
-            return made.fields, contained(lambda: last_steps(made.opened())[policy.name]), after
+            return made, contained(lambda: last_steps(opened(made))[policy.name]), after
         status = next(each for each in after.secrets if each.secret == policy.name)
         who = {name: getattr(self._arguments, name) for name in ("environment", "operator", "ticket", "reason")}
         done = last_step(step, keys, status, now, **who)
-        return contained(lambda: sealed(with_step(made.opened(), policy.name, done))), done, after
+        return contained(lambda: sealed(with_step(opened(made), policy.name, done))), done, after
 
     def _report(self, fields: SealedStr, step: StepName) -> Report:
         """Return the report on fields, as a service that reads nothing else would have it."""
@@ -385,7 +387,10 @@ class _Step:
             appended = self._log.append(records)
         except OSError as error:
             why = str(error) if isinstance(error, FileError) else reason(error)
-            self.stderr.append(f"the manager has this step, but it was not recorded: {why}; run this command again")
+            again = "this command again"
+            if self._arguments.emergency:  # after an hour, the same command would replace the key once more
+                again = command("rotate", "run", self._policy.name, *_common(self._arguments))
+            self.stderr.append(f"the manager has this step, but it was not recorded: {why}; then run {again}")
             return
         self.document["records"] += [each.as_dict() for each in appended]
         self.lines += map(recorded_line, appended)
@@ -430,14 +435,16 @@ def _different(fields: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _common(arguments: argparse.Namespace) -> tuple[str, ...]:
     """Return the options of the next step's command."""
-    who = ("--environment", arguments.environment, *option("--operator", arguments.operator))
-    return ("--to", arguments.to, *who, *given(arguments, "operations_log", "config_dir", "model"))
+    return ("--to", arguments.to, *_who(arguments), *given(arguments, "operations_log", "config_dir", "model"))
+
+
+def _who(arguments: argparse.Namespace) -> tuple[str, ...]:
+    return ("--environment", arguments.environment, *option("--operator", arguments.operator))
 
 
 def _nothing_due(policy: SecretPolicy, keys: Keys) -> list[str]:
     if keys.next:
-        another = "To replace the next key by another one, run rotate stage with --now."
-        return [f"Nothing is due for {policy.name}: its promotion was undone. {another}"]
+        return [f"Nothing is due for {policy.name}: its promotion was undone. {_ANOTHER_NEXT}"]
     until = keys.until if keys.previous else keys.expires_at and keys.expires_at - policy.warn_before
     return [f"Nothing is due for {policy.name}{f' until {iso_utc(until)}' if until else ''}."]
 
@@ -447,10 +454,9 @@ def _next_lines(
 ) -> list[str]:
     """Return what the operator does next."""
     common, options = _common(arguments), given(arguments, "operations_log", "config_dir", "model")
-    who = ("--environment", arguments.environment, *option("--operator", arguments.operator))
     restart = "Restart the instances without exec --watch, one after another. The others read it by themselves."
     complete = command(
-        *("exec", "--from", arguments.to, *options, "--", PROGRAM, "rotate", "record", policy.name, *who),
+        *("exec", "--from", arguments.to, *options, "--", PROGRAM, "rotate", "record", policy.name, *_who(arguments)),
         *("--attest", "startup", "--attest", "functions", *options),
     )
     after = ["When the functions that use the key still work, complete the record:", f"{COMMAND_INDENT}{complete}"]
@@ -459,8 +465,7 @@ def _next_lines(
         return [restart, f"After {iso_utc(now + MIN_AGE)}, run:", f"{COMMAND_INDENT}{promote}"]
     if step == "back":
         expires = iso_utc(record.expires_at) if record.expires_at else ""
-        another = "To replace the next key by another one, run rotate stage with --now."
-        return [restart, f"This key expires at {expires}. Promote the next key again before that. {another}"]
+        return [restart, f"This key expires at {expires}. Promote the next key again before that. {_ANOTHER_NEXT}"]
     if step == "retire":
         return ["Earlier versions in the manager still have this key. Delete them when no stored data needs it."]
     if step == "replace":

@@ -160,7 +160,7 @@ class Watch:
             self._compare(found, now, is_other=found is not running)
         if self._revoked_keys():
             if self._pending is None:
-                self._stop(refused, running)
+                self._stop(refused)
                 return
             self.due = now
         away = [self._away(failure, running.report)] if failure else []
@@ -207,7 +207,7 @@ class Watch:
             self._write(f"{PROGRAM}: stops the command, to restart it on a changed set of {found.names}")
             return found
         if self._revoked_keys():
-            self._stop(found, self._judge(self.running))
+            self._stop(found)
         else:
             self._report("set", _reasons(found.report), now, found)
             self._record_refusal(found)
@@ -268,10 +268,10 @@ class Watch:
         """Return the secrets whose key, on which the command runs, is plainly revoked."""
         return [each for each in self.running.report.secrets if each.fingerprint in self.revoked]
 
-    def _stop(self, refused: Candidate | None, running: Candidate) -> None:
+    def _stop(self, refused: Candidate | None) -> None:
         """Report that the command ends, as a key that it uses is revoked and the sources have no other set."""
         self.is_stopped = True
-        running = self._judge(running)  # with the revocations that were just seen
+        running = self._judge(self.running)  # with the revocations that were just seen
         findings = dict.fromkeys([*(_reasons(refused.report) if refused else ()), *running.report.alerts])
         report = running.report._replace(findings=tuple(findings))
         lines = [each.text for each in findings]

@@ -304,23 +304,17 @@ def drift(
             what = f"{policy.variable} is not a recorded key; the last one is {known[-1]}"
             yield Problem(what, f"{restore}; {meant}", manager)
         return
-    who = (
-        "--to",
-        manager,
-        "--environment",
-        done.last.environment or "ENVIRONMENT",
-        "--operator",
-        "YOUR-NAME",
-        *options,
-    )
+    where = ("--to", manager, "--environment", done.last.environment or "ENVIRONMENT")
+    who = (*where, "--operator", "YOUR-NAME", *options)
     if unrecorded(done, logged):
         what = f"{manager} has a step that the operations log does not have: {described(done)}"
         words = ("rotate", "run" if done.step == "replace" else done.step, policy.name)
         yield Problem(what, f"run {command(*words, *who)}: it records the step", manager)
-    elif not is_at(keys, newest := later(keys, logged) or done.last) or not _is_recorded(keys, done.last, logged):
-        variable = {"next": coming, "previous": previous}.get(_SLOTS[done.last.event], policy.variable)
-        if not _is_recorded(keys, done.last, logged):
-            variable = policy.variable
+        return
+    newest, is_recorded = later(keys, logged) or done.last, _is_recorded(keys, done.last, logged)
+    if not is_at(keys, newest) or not is_recorded:
+        slots = {"next": coming, "previous": previous} if is_recorded else {}
+        variable = slots.get(_SLOTS[done.last.event], policy.variable)
         what, fix = f"{variable} was changed after the last step ({described(done)})", f"{restore}; {meant}"
         if newest is not done.last and not is_at(keys, newest):
             what = f"{manager} is at an older step ({described(done)}) than the log ({described_record(newest)})"

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 CHANGED: Final = Failure(
-    "was changed by somebody else in the meantime, so nothing was written", "run this command again: it reads it anew"
+    "was changed by somebody else in the meantime, so nothing was written",
+    "run this command again: it reads the new version",
 )
 """The failure of a write whose version is not the current one any more."""
-
-
 NO_FIELDS: Final = SealedStr("{}")
 
 
@@ -41,8 +40,7 @@ class Stored(Frozen):
 
     def opened(self) -> dict[str, Any]:
         """Return the fields. Call it inside `contain()`."""
-        opened: dict[str, Any] = json.loads(self.fields.get_secret_value())
-        return opened
+        return opened(self.fields)
 
 
 class Store(Manager):
@@ -70,9 +68,7 @@ class Store(Manager):
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
         """Return the fields of the current version."""
         answer = self.read(seconds)
-        if isinstance(answer, Failure):
-            return answer
-        return answer[0]
+        return answer if isinstance(answer, Failure) else answer[0]
 
 
 def whole(answer: tuple[dict[str, Any], Stored] | Failure) -> Stored | Failure:
@@ -93,6 +89,12 @@ def time_of(text: object) -> datetime | None:
     except ValueError:
         return None
     return found if found and found.tzinfo else None
+
+
+def opened(fields: SealedStr) -> dict[str, Any]:
+    """Return the fields of a JSON object. Call it inside `contain()`."""
+    found: dict[str, Any] = json.loads(fields.get_secret_value())
+    return found
 
 
 def sealed(fields: Mapping[str, Any]) -> SealedStr:

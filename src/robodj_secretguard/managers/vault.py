@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +13,7 @@ from hvac.adapters import JSONAdapter
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.managers.manager import MAX_BYTES, Failure
 from robodj_secretguard.managers.network import failure_of, is_insecure
-from robodj_secretguard.managers.store import CHANGED, NO_FIELDS, Store, Stored, time_of
+from robodj_secretguard.managers.store import CHANGED, NO_FIELDS, Store, Stored, opened, time_of
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.sources import parse_marker
 from robodj_secretguard.textfile import read_text_file
@@ -155,9 +154,8 @@ class Vault(Store):
 
     def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> Failure | None:
         mount, _, path = self._place.partition("/")
-        secret = json.loads(fields.get_secret_value())
         try:
-            client.secrets.kv.v2.create_or_update_secret(path, secret, cas=int(version), mount_point=mount)
+            client.secrets.kv.v2.create_or_update_secret(path, opened(fields), cas=int(version), mount_point=mount)
         except exceptions.InvalidRequest as error:
             if any("did not match" in str(each) for each in error.errors or ()):
                 return CHANGED
