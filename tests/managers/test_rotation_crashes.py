@@ -364,10 +364,10 @@ def settled(step: str, operator: Operator, path: Path | None = None) -> tuple[St
 
     Before `back`, wait for another second: a repeated step is known by its time, and records have no fractions.
     """
-    logged = operator.log(path)
     if step == "back":
-        until(lambda: datetime.now(UTC).replace(microsecond=0) > logged[-1].recorded_at)
-    return operator.managed.state(), len(logged)
+        second = datetime.now(UTC).replace(microsecond=0)  # of the last record of any log, or later
+        until(lambda: datetime.now(UTC).replace(microsecond=0) > second)
+    return operator.managed.state(), len(operator.log(path))
 
 
 @pytest.mark.full
