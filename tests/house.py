@@ -24,9 +24,9 @@ COMMON_BASE: Final = "SecretGuardError"
 # The present numbers. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
     "modules of a start": 15,
-    "statements of a start": 2035,
-    "statements": 8550,
-    "lines": 16500,
+    "statements of a start": 2075,
+    "statements": 8710,
+    "lines": 16780,
     "record types": 40,
     "exceptions without the common base": 0,
     "file names used twice": 0,

@@ -17,7 +17,7 @@ from spellings import respelled
 from robodj_secretguard import Check, RuntimeSecrets, SecretSettings, Severity, State, check
 from robodj_secretguard.checks import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
 from robodj_secretguard.sealed import SealedStr
-from robodj_secretguard.sources import MAX_LIST_BYTES, Environment, Setup, read, variables_read
+from robodj_secretguard.sources import EVENT_SETTINGS, MAX_LIST_BYTES, Environment, Setup, read, variables_read
 from robodj_secretguard.testing import KINDS
 from robodj_secretguard.textfile import (
     BELOW_OWNED,
@@ -125,6 +125,14 @@ class TestLines:
         assert deleted.fix == "change to the service's directory, then start again"
         (closed,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=NOT_ALLOWED))
         assert closed.fix == "let the service's user enter that directory and each directory above"
+
+    def test_of_the_events(self) -> None:
+        """An invalid setting of the events is a warning with its name alone, and does not stop a service."""
+        found = problems(Check.SETTING, changed_setup(event_faults=EVENT_SETTINGS))
+        assert [each.what for each in found] == [
+            f"{each} has an invalid value, and is ignored" for each in EVENT_SETTINGS
+        ]
+        assert {each.severity for each in found} == {Severity.WARNING}
 
     @pytest.mark.parametrize("require_env_only", [False, True])
     def test_of_a_key_whose_directory_is_missing(self, tmp_path: Path, *, require_env_only: bool) -> None:

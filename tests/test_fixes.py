@@ -26,6 +26,7 @@ from robodj_secretguard import Report, RuntimeSecrets, check
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.delivery import judged_from
 from robodj_secretguard.generator import generate
+from robodj_secretguard.sources import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -361,6 +362,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"set the clock of this machine": Operator.set_clock,
     r"add its fingerprints to (\w+)": Operator.add_fingerprints,
     r"add the fingerprints in the file of (\w+) to (\w+)": Operator.add_fingerprints_of_file,
+    r"set (\w+) to (?:the \w+'s name, of .*|stderr, stdout or .*|a number of seconds .*), or unset it": Operator.unset,
     r"unset (\w+|that variable)": Operator.unset,
     r"(\w+) is set": Operator.nothing,
     r"rename (\w+|that variable) to (\w+)": Operator.rename,
@@ -613,6 +615,19 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         f"ALERT: setting: {ALLOW} has an invalid value, so fallback files are off until it is corrected",
         f"set {ALLOW}=false (true is for break-glass on a developer's machine only)",
     ),
+    **{
+        f"invalid {name}": (
+            sets(**{name: "?"}),
+            f"WARNING: setting: {name} has an invalid value, and is ignored",
+            f"set {name} to {what}, or unset it",
+        )
+        for name, what in {
+            SERVICE: "the service's name, of letters, digits and ._:@/-",
+            INSTANCE: "the instance's name, of letters, digits and ._:@/-",
+            SECRET_EVENTS: "stderr, stdout or the absolute path of a file",
+            SECRET_HEARTBEAT: "a number of seconds from 1 to 99999",
+        }.items()
+    },
     "typo of a switch": (
         sets(ROBODJ_PROTECTED_ENVIRONMENT="true"),
         f"ALERT: near-miss: ROBODJ_PROTECTED_ENVIRONMENT is not read; did you mean {PROTECTED}?",

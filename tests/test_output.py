@@ -34,7 +34,6 @@ from robodj_secretguard.cli.output import (
     as_text,
     columns,
     divert_stdout,
-    emit_event,
     is_terminal,
     rendered,
     restore_stdout,
@@ -47,6 +46,7 @@ from robodj_secretguard.cli.output import (
     width_of,
     wrapped,
 )
+from robodj_secretguard.emit import emit_info
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.sources import RevocationStatus
 
@@ -305,7 +305,7 @@ class TestRender:
 
 
 class TestSay:
-    """`say` and `emit_event`."""
+    """`say` and `emit_info`."""
 
     @staticmethod
     def status_and_stderr(result: Result, stdout: io.StringIO | None) -> tuple[int, str]:
@@ -357,7 +357,7 @@ class TestSay:
             raise KeyboardInterrupt
 
         structlog.configure(processors=[interrupt])
-        emit_event("secret rotated", {"key": object()})
+        emit_info("secret rotated", {"key": object()})
 
 
 class TestProgress:

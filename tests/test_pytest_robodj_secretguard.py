@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import re
 import threading
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -232,7 +233,9 @@ class TestRefusalInATest:
         """A process that a test forked is a service, and ends at once where a refusal could be swallowed."""
         bad_robodj_secret("missing")
         child = multiprocessing.get_context("fork").Process(target=serve_in_a_thread)
-        child.start()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # pytest-xdist has a thread; eventlet dislikes forks
+            child.start()
         child.join(TIMEOUT)
         assert child.exitcode == 3
 

@@ -31,10 +31,14 @@ from robodj_secretguard.sources import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
     EPHEMERAL,
+    INSTANCE,
     NOTHING,
     PROTECTED_ENV,
     REVOKED_FILE,
     REVOKED_FINGERPRINTS,
+    SECRET_EVENTS,
+    SECRET_HEARTBEAT,
+    SERVICE,
     WORKING_DIRECTORY_DELETED,
     absent_lists,
     chmod,
@@ -547,6 +551,21 @@ def _setting(setup: Setup) -> Problems:
         what = f"{name} has an invalid value, so fallback files are off until it is corrected"
         yield Problem(what, f"{_PROTECTIVE[name]} ({_WHO_MAY[name]})", "environment")
     yield from unusable_directories(setup)
+    for name in setup.event_faults:
+        yield Problem(
+            f"{name} has an invalid value, and is ignored",
+            f"set {name} to {_OF_EVENTS[name]}, or unset it",
+            "environment",
+            Severity.WARNING,
+        )
+
+
+_OF_EVENTS: Final = {
+    SERVICE: "the service's name, of letters, digits and ._:@/-",
+    INSTANCE: "the instance's name, of letters, digits and ._:@/-",
+    SECRET_EVENTS: "stderr, stdout or the absolute path of a file",
+    SECRET_HEARTBEAT: "a number of seconds from 1 to 99999",
+}
 
 
 _FIX_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
@@ -1105,7 +1124,7 @@ CHECKS: Final = (
         meaning=(
             "A switch is neither true nor false. Or the config directory cannot be used: it does not exist, is a plain"
             " file or is a link to nothing. Or the working directory was deleted. A missing or damaged operations log"
-            " is only a warning."
+            " is only a warning, and so is an invalid setting of the start events."
         ),
         why=(
             "The guard does not guess what a switch means, and uses the stricter value. Without the config directory,"

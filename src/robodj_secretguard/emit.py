@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
 import threading
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 from robodj_secretguard.checks import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import TypeAlias
 
     from robodj_secretguard.report import Finding, Report
@@ -44,9 +43,7 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
         if pipeline is None:
             return _write_plainly(plain, "stdout", "stderr")
         if report.ok:
-            written = _send(pipeline, map(_event, report.findings)) or _write_plainly(plain, "stderr", "stdout")
-            _send_passed(pipeline, report)
-            return written
+            return _send(pipeline, map(_event, report.findings)) or _write_plainly(plain, "stderr", "stdout")
         # First, and always: a filter, a dropped event or a queue looks like delivery.
         written = _write_plainly(plain, "stderr", "stdout")
         last = dict.fromkeys(_FIELDS) | {"severity": "alert", "exit_status": exit_status}
@@ -115,16 +112,17 @@ def _send(logger: Any, events: Iterable[Event]) -> bool:
     return True
 
 
-def _send_passed(pipeline: Any, report: Report) -> None:
-    """Send the event that the check passed, with the fingerprint of each key."""
-    with contextlib.suppress(BaseException):
-        pipeline.info(
-            PASSED_EVENT,
-            secrets=[
-                {"secret": each.secret, "state": str(each.state), "fingerprint": each.fingerprint}
-                for each in report.secrets
-            ],
-        )
+def emit_info(event: str, fields: Mapping[str, Any], logger: Any = None) -> None:
+    """Send an event that is not a finding to a structlog logger, or to the host's pipeline, if there is one."""
+    if getattr(_this_thread, "is_emitting", False):
+        return
+    _this_thread.is_emitting = True
+    try:
+        (configured_pipeline() if logger is None else logger).info(event, **fields)
+    except BaseException:  # noqa: BLE001, S110 - nothing depends on it
+        pass
+    finally:
+        _this_thread.is_emitting = False
 
 
 StreamName = Literal["stdout", "stderr"]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, overload
 from pydantic import ValidationError
 
 from robodj_secretguard.checks import Check, internal
-from robodj_secretguard.emit import emit, silence_broken_streams, write_line
+from robodj_secretguard.emit import configured_pipeline, emit, silence_broken_streams, write_line
 from robodj_secretguard.models import Model, RuntimeSecrets, SecretSettings, declares_secrets, read_of, require_values
 from robodj_secretguard.report import Judgement, Report, finding, with_findings
 from robodj_secretguard.sealed import contain, type_name
-from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, Environment
+from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT, Environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -202,11 +202,13 @@ def guard(
         ValueError: `exit_status` is not an int from 1 to 255.
     """
     required_status = report = secrets = None
+    name = ""
     try:
         required_status = _valid_status(exit_status)
         report, secrets = examine(
             model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only
         )
+        name = f"{model.__module__}:{model.__qualname__}"
     except (TypeError, ValueError, KeyboardInterrupt):  # invalid arguments, or Ctrl-C
         raise
     except BaseException:  # noqa: BLE001, S110 - no stack or no memory is left for the check
@@ -217,6 +219,7 @@ def guard(
         if report.findings:
             report = _without_repetition(report)
         _write(report, logger)
+        _announce(report, name, logger)
         return secrets
     status = REFUSED
     try:
@@ -228,6 +231,8 @@ def guard(
             contain(lambda: _exit_later(WRITE_SECONDS, status))
         if report is None or not _write(report, logger, report.refusal("refused to start", status), status):
             write_line(getattr(sys, "stderr", None), _NOTHING_VERIFIED)
+        if report is not None:
+            _announce(report, name)
         if is_swallowed is not False:
             _exit_now(status)
     except BaseException:  # noqa: BLE001 - there is no better way to end
@@ -255,6 +260,19 @@ def _write(report: Report, logger: Any, refusal: str = "", status: int = 0) -> b
     written = contain(lambda: emit(report, logger, refusal=refusal, exit_status=status))
     silence_broken_streams()  # otherwise the process could fail at its exit
     return written is True
+
+
+def _announce(report: Report, model: str, logger: Any = None) -> None:
+    """Say on which keys this process starts, or that it does not, where an event goes anywhere."""
+
+    def say() -> None:
+        has_pipeline = report.ok and (logger is not None or configured_pipeline() is not None)
+        if has_pipeline or SECRET_EVENTS in os.environ or SECRET_HEARTBEAT in os.environ:
+            from robodj_secretguard.heartbeat import announce  # noqa: PLC0415 - few starts need it
+
+            announce(report, model, logger)
+
+    contain(say)
 
 
 def _status_by_default() -> int:

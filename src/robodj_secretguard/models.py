@@ -18,8 +18,8 @@ from robodj_secretguard.checks import Check, Severity, internal
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.near_miss import VariablesRead
 from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
-from robodj_secretguard.report import ABOUT_ALL, Finding, Judgement, finding
-from robodj_secretguard.sealed import Sealed, SealedStr, contain, type_name
+from robodj_secretguard.report import ABOUT_ALL, Finding, Judgement, Report, finding
+from robodj_secretguard.sealed import Sealed, SealedStr, contain, contained, type_name
 from robodj_secretguard.sources import (
     NO_SETUP,
     OPERATIONS_FILE,
@@ -267,6 +267,11 @@ def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
     """
     for reading in secrets._readings:  # noqa: SLF001
         yield from ((reading.policy.name, key) for each in (reading, *reading.slots) if (key := each.key))
+
+
+def started_report(secrets: SecretSettings) -> Report:
+    """Return the report of the start that made an instance: the keys that it runs on."""
+    return contained(lambda: Judgement(secrets._readings).report())  # noqa: SLF001
 
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:

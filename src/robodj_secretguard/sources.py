@@ -83,6 +83,12 @@ ANNOUNCED: Final = "announced"
 """Its value where `exec` already reported that the keys are temporary. The guard does not repeat that."""
 OPERATIONS_LOG: Final = "ROBODJ_OPERATIONS_LOG"
 OPERATIONS_FILE: Final = "config/logs/secret_operations.jsonl"
+SERVICE: Final = "ROBODJ_SERVICE"
+INSTANCE: Final = "ROBODJ_INSTANCE"
+SECRET_EVENTS: Final = "ROBODJ_SECRET_EVENTS"  # noqa: S105 - a name, as below
+SECRET_HEARTBEAT: Final = "ROBODJ_SECRET_HEARTBEAT"  # noqa: S105
+EVENT_SETTINGS: Final = (SERVICE, INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT)
+"""How a process says which keys it runs on."""
 _SETTINGS_READ: Final = (
     VariableRead(PROTECTED_ENV, loosens=True, beginning="ROBODJ_PROTECTED"),
     VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE"),
@@ -90,6 +96,7 @@ _SETTINGS_READ: Final = (
     VariableRead(EPHEMERAL, loosens=True),
     VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=(f"{REVOKED_FINGERPRINTS}_FILE",)),
     VariableRead(OPERATIONS_LOG),
+    *map(VariableRead, EVENT_SETTINGS),
 )
 SETTINGS: Final = tuple([each.name for each in _SETTINGS_READ])
 _ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
@@ -298,6 +305,7 @@ class Setup(Frozen):
         protected: whether temporary keys are refused.
         files_off: whether fallback files are ignored.
         unknown_switches: switches whose value is neither true nor false.
+        event_faults: the settings of the events whose value is invalid.
         directory_named_by: what named the config directory; `None` for nothing.
         directory_fault: why the config directory cannot be used; empty where it can, or where none is needed.
         model_directory_fault: the same for the model's directory, where a variable or an argument names another one.
@@ -315,6 +323,7 @@ class Setup(Frozen):
     protected: bool
     files_off: bool
     unknown_switches: tuple[str, ...]
+    event_faults: tuple[str, ...]
     directory_named_by: NamedBy | None
     directory_fault: str
     model_directory_fault: str
@@ -413,6 +422,7 @@ def read(
         protected=protected,
         files_off=files_off,
         unknown_switches=tuple([name for name, value in switches.items() if value == _UNKNOWN]),
+        event_faults=() if names.isdisjoint(EVENT_SETTINGS) else _event_faults(environment),
         directory_named_by=named_by,
         directory_fault="does not exist" if fault == "" and named_by else fault or "",
         model_directory_fault=model_fault or "",
@@ -509,6 +519,25 @@ def _switches(environment: Environment) -> dict[str, bool | str | None]:
         name: _SWITCHES.get(value.get_secret_value().lower(), _UNKNOWN) if (value := environment.get(name)) else None
         for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK)
     }
+
+
+def _event_faults(environment: Environment) -> tuple[str, ...]:
+    return tuple([name for name in EVENT_SETTINGS if environment.is_set(name) and not event_setting(environment, name)])
+
+
+def event_setting(environment: Environment, name: str) -> str:
+    """Return a setting of the events; empty where it is not set or invalid. Its text is never a key."""
+    from robodj_secretguard.texts import could_hold_key, is_instance_name  # noqa: PLC0415 - few starts have one
+
+    text = (environment.get(name) or SealedStr("")).get_secret_value()
+    if name == SECRET_HEARTBEAT:
+        is_valid = re.fullmatch(r"[1-9][0-9]{0,4}", text) is not None
+    elif name == SECRET_EVENTS:
+        is_path = os.path.isabs(text) and not could_hold_key(text) and text.isprintable()
+        is_valid = is_path or text in {"stdout", "stderr"}
+    else:
+        is_valid = is_instance_name(text)
+    return text if is_valid else ""
 
 
 def config_directory(

@@ -18,17 +18,19 @@ COMMAND_INDENT: Final = "     "
 """Begins each line that is only a command."""
 MOST_CHARACTERS: Final = 500
 
-_ENVIRONMENT: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{LEAST_MATERIAL.hexadecimal.minimum - 2}}}")
+# The patterns are compiled when they are used: a start that sends an event needs few of them.
+_ENVIRONMENT: Final = rf"[a-z0-9][a-z0-9_-]{{0,{LEAST_MATERIAL.hexadecimal.minimum - 2}}}"
+_INSTANCE: Final = r"[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,119}"
 _LONG: Final = least_material(32)
 """A text of this length that is not weak is a key. Shorter ones can be a slug, a UUID or the name of a commit."""
 # Both find overlapping parts too.
-_BASE64URL: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{_LONG.base64url.minimum}}}))")
-_SHORT: Final = re.compile(rf"(?=([A-Za-z0-9_-]{{{LEAST_MATERIAL.base64url.minimum}}}))")
-_HEXADECIMAL: Final = re.compile(rf"(?:[0-9A-Fa-f][:\s-]?){{{_LONG.hexadecimal.minimum}}}")
-_CHANGE: Final = re.compile(r"(?=[a-z][A-Z]|[A-Za-z][0-9]|[0-9][A-Za-z])")
+_BASE64URL: Final = rf"(?=([A-Za-z0-9_-]{{{_LONG.base64url.minimum}}}))"
+_SHORT: Final = rf"(?=([A-Za-z0-9_-]{{{LEAST_MATERIAL.base64url.minimum}}}))"
+_HEXADECIMAL: Final = rf"(?:[0-9A-Fa-f][:\s-]?){{{_LONG.hexadecimal.minimum}}}"
+_CHANGE: Final = r"(?=[a-z][A-Z]|[A-Za-z][0-9]|[0-9][A-Za-z])"
 _MIN_CHANGES: Final = 5
 # Not str.isprintable(): its result depends on the Python version, and every version must accept recorded texts.
-_UNPRINTABLE: Final = re.compile(
+_UNPRINTABLE: Final = (
     r"[\x00-\x1f\x7f-\xa0\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
@@ -45,27 +47,34 @@ def option(name: str, value: str) -> list[str]:
 
 def is_environment(text: str) -> bool:
     """Check whether text may name an environment, such as `staging`: in lower case, and too short for a key."""
-    return _ENVIRONMENT.fullmatch(text) is not None
+    return re.fullmatch(_ENVIRONMENT, text) is not None
+
+
+def is_instance_name(text: str) -> bool:
+    """Check whether text may name a service or an instance, such as `api` or `web-1:8000`, and is not a key."""
+    return re.fullmatch(_INSTANCE, text) is not None and not could_hold_key(text)
 
 
 def is_free_text(text: str) -> bool:
     """Check whether an operator's text may be kept and shown: it is one line, and no part of it could be a key."""
-    if not text.strip() or len(text) > MOST_CHARACTERS or _UNPRINTABLE.search(text):
+    if not text.strip() or len(text) > MOST_CHARACTERS or re.search(_UNPRINTABLE, text):
         return False
     return not could_hold_key(text)
 
 
 def could_hold_key(text: str) -> bool:
     """Check whether a part of text could be a key."""
-    if _HEXADECIMAL.search(text) or not all(map(weakness, _BASE64URL.findall(text))):
+    if len(text) < LEAST_MATERIAL.base64url.minimum:
+        return False
+    if re.search(_HEXADECIMAL, text) or not all(map(weakness, re.findall(_BASE64URL, text))):
         return True
-    return any(_is_mixed(part) and not weakness(part) for part in _SHORT.findall(text))
+    return any(_is_mixed(part) and not weakness(part) for part in re.findall(_SHORT, text))
 
 
 def _is_mixed(text: str) -> bool:
     """Check whether text changes between digits and letters of both cases. Of 1000 short keys, 963 do so."""
     has_each = all(any(map(kind, text)) for kind in (str.isupper, str.islower, str.isdigit))
-    return has_each and len(_CHANGE.findall(text)) >= _MIN_CHANGES
+    return has_each and len(re.findall(_CHANGE, text)) >= _MIN_CHANGES
 
 
 def ascii_text(text: str) -> str:

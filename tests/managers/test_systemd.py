@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -147,6 +148,7 @@ class Booted:
         put(units / "driver.service", DRIVER_UNIT + " ".join(texts))
         (units / "service.d").mkdir()
         put(units / "service.d" / "python.conf", "[Service]\nEnvironment=LD_LIBRARY_PATH=/opt/python/lib\n")
+        put(units / "service.d" / "events.conf", "[Service]\nEnvironment=ROBODJ_SECRET_EVENTS=stderr\n")
         return [*texts]
 
     def _state(self, name: str) -> tuple[str, str, str]:
@@ -182,6 +184,13 @@ def test_the_example(booted: Booted) -> None:
     """The unit of the example, unchanged, starts the service with the keys of the credentials."""
     assert booted.states["robodj"] == ("active", "0", "0")
     assert {name: booted.environment()[name] for name in booted.keys} == booted.keys
+
+
+def test_its_event(booted: Booted) -> None:
+    """The event of the start is in the journal. Its service is the unit, and its instance is the host."""
+    ((host, line),) = re.findall(r"^\S+ \S+ \S+ (\S+) \S+: (.*secret_event.*)$", booted.shown("robodj"), re.MULTILINE)
+    event = json.loads(line)
+    assert (event["secret_event"], event["service"], event["instance"]) == ("started", "robodj", host)
 
 
 @pytest.mark.parametrize("name", ["dynamic", "encrypted"])

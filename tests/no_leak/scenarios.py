@@ -27,6 +27,7 @@ from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.material import fingerprint
 from robodj_secretguard.sealed import SealedStr
 from robodj_secretguard.shapes import hash_of
+from robodj_secretguard.sources import EVENT_SETTINGS, SECRET_EVENTS, SECRET_HEARTBEAT
 from robodj_secretguard.testing import KINDS, bad_secret
 
 if TYPE_CHECKING:
@@ -152,6 +153,13 @@ def in_key_file(
     """Plant secret text in the fallback file, in some form, and not in the variable."""
     keys, value = good_keys(), text(length)
     return Planted({V2: keys[V2]}, [keys[V2], value], {path: shape(value).encode(encoding, "surrogateescape")})
+
+
+def with_events(plant: Callable[[], Planted]) -> Planted:
+    """Let the process write events to stdout, and repeat them."""
+    planted = plant()
+    planted.environ |= {SECRET_EVENTS: "stdout", SECRET_HEARTBEAT: "99999"}
+    return planted
 
 
 def with_modes(**modes: int) -> Planted:
@@ -940,6 +948,18 @@ SCENARIOS: dict[str, Scenario] = {
     "directory-of-the-model-is-a-key": Scenario(lambda: path_is_a_key(exists=True), "guard_a_model_with_a_set_up"),
     "list-of-the-model-is-missing": Scenario(lambda: path_is_a_key(exists=False), "guard_a_model_with_a_set_up"),
     "directory-named-by-a-key": Scenario(lambda: path_is_a_key(exists=True), "guard_a_named_directory"),
+    **{
+        f"event-setting-is-a-key-{end}": Scenario(plant, "send_a_heartbeat")
+        for name in EVENT_SETTINGS
+        for end, plant in {
+            name: partial(in_variable, str, variable=name),
+            f"{name}-below": partial(in_variable, "/run/{}/x".format, variable=name),
+            f"{name}-with-a-bad-key": partial(in_variable, str, 43, name, **{V1: "changeme"}),
+        }.items()
+    },
+    "events": Scenario(partial(with_events, rotated_keys), "send_a_heartbeat"),
+    "events-of-a-refusal": Scenario(partial(with_events, FORMATS["escapes"]), "send_a_heartbeat"),
+    "events-that-cannot-be-written": Scenario(lambda: good(**{SECRET_EVENTS: "/nowhere/events"}), "send_a_heartbeat"),
     "near-miss-of-a-key": Scenario(lambda: in_variable(str, variable=f"{V1}S")),
     "near-miss-of-a-file-variable": Scenario(lambda: in_variable(str, variable=f"{V1}_FILE")),
     "near-miss-of-a-marker": Scenario(lambda: in_name(lambda value: f"{V1}_EXP{value}")),

@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,9 +128,10 @@ def test_the_advice_for_hosts(cells: Cells, observer: str) -> None:
     assert shown(cells, observer, Scenario(good, ADVISED[observer][1])) == []
 
 
-def test_an_interrupt_at_any_line_shows_nothing(cells: Cells) -> None:
+@pytest.mark.parametrize("scenario", ["success", "event-setting-is-a-key-ROBODJ_INSTANCE"])
+def test_an_interrupt_at_any_line_shows_nothing(cells: Cells, scenario: str) -> None:
     """An interrupt at any line of the library shows no frame that holds a key."""
-    assert shown(cells, "uncaught", Scenario(good, "be_interrupted_everywhere")) == []
+    assert shown(cells, "uncaught", Scenario(SCENARIOS[scenario].plant, "be_interrupted_everywhere")) == []
 
 
 def written(cells: Cells, scenario: str, action: str, observer: str = "exception_chain") -> str:
@@ -142,6 +144,7 @@ def written(cells: Cells, scenario: str, action: str, observer: str = "exception
     shown = re.sub(r"datetime\.datetime\([^)]*\)|\d{4}-\d\d-\d\d[ T][\d:.]+|0x[0-9a-f]+|-?\d+\.\d{3,}", "", shown)
     shown = re.sub(r"\b[0-9a-f]{32}\b", "", shown)  # the id of a key
     shown = re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
+    shown = re.sub(rf"{re.escape(socket.gethostname())}:\d+", "", shown)  # the process id in an event
     if observer == STRONGEST:  # which prints a frame again where its address differs
         shown = "\n".join(dict.fromkeys(shown.splitlines()))
     if scenario.startswith("scan"):
@@ -157,6 +160,15 @@ def test_the_output_depends_on_no_value(cells: Cells, scenario: str) -> None:
     for action in (SCENARIOS[scenario].action, "write_everything"):
         first, second = (written(cells, scenario, action) for _ in range(2))
         assert first == second
+
+
+@pytest.mark.parametrize("scenario", ["events", "events-of-a-refusal"])
+def test_no_event_depends_on_a_value(cells: Cells, scenario: str) -> None:
+    """With two sets of keys, the events are the same."""
+    first, second = (written(cells, scenario, SCENARIOS[scenario].action) for _ in range(2))
+    assert first == second
+    kinds = re.findall(r'"secret_event": "(\w+)"', first)
+    assert kinds == (["refused"] if "refusal" in scenario else ["started", "running"])
 
 
 @pytest.mark.parametrize("scenario", few_of(SCENARIOS))

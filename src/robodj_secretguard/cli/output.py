@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.checks import Check
-from robodj_secretguard.emit import configured_pipeline, silence_broken_streams, write_line
+from robodj_secretguard.emit import emit_info, silence_broken_streams, write_line
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.report import JSON_SCHEMA
@@ -152,7 +152,7 @@ def _model_line(model: Mapping[str, str]) -> str:
 def say(result: Result, stdout: TextIO | None) -> int:
     """Send the events of a rendered result, write it, run what follows, and return the exit status."""
     for fields in result.events:
-        emit_event(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
+        emit_info(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
     # No local variable has the text, as it may be a new key, and an interrupt can show this frame.
     status, stream = result.status, getattr(sys, "stderr", None)
     stderr = [styled(line, stream, result.color) for line in result.stderr]
@@ -168,12 +168,6 @@ def say(result: Result, stdout: TextIO | None) -> int:
         write_line(stream, "\n".join(filter(None, stderr)))
     silence_broken_streams()
     return status if result.then is None else say(result.then(), stdout)
-
-
-def emit_event(event: str, fields: Mapping[str, Any]) -> None:
-    """Send one event of the secret lifecycle to the host's pipeline, if there is one."""
-    with contextlib.suppress(BaseException):  # the record is on the disk, so errors here do not matter
-        configured_pipeline().info(event, **fields)
 
 
 def tally(report: Report) -> str:

@@ -1,0 +1,232 @@
+"""Say which keys a process runs on: an event at its start, repeated where that is set (policy sections 3 and 4).
+
+No event has a key. Import it only where events are sent: a start without them does not need it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import socket
+import sys
+import threading
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final
+
+from robodj_secretguard.checks import Check, Severity
+from robodj_secretguard.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
+from robodj_secretguard.models import started_report
+from robodj_secretguard.report import Finding
+from robodj_secretguard.sealed import contain, type_name
+from robodj_secretguard.sources import (
+    INSTANCE,
+    SECRET_EVENTS,
+    SECRET_HEARTBEAT,
+    SERVICE,
+    Environment,
+    event_setting,
+    iso_utc,
+)
+from robodj_secretguard.texts import is_instance_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from robodj_secretguard.models import SecretSettings
+    from robodj_secretguard.report import Report
+
+VERSION = "0.1.0"
+"""The version of the library."""
+EVENTS: Final = {
+    "started": PASSED_EVENT,
+    "running": "secrets in use",
+    "refused": "secret integrity check failed",
+}
+"""The text of each event, by its kind."""
+MARK: Final = "secret_event"
+"""The field that has the kind. Every line with an event has this word, however it is quoted."""
+STOP_SECONDS: Final = 1.0
+"""How long the exit of the process waits for an event that is being written."""
+
+_CGROUP: Final = "/proc/self/cgroup"
+_CONTAINER_FILES: Final = ("/.dockerenv", "/run/.containerenv")
+_MODE: Final = 0o640
+_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+_latest: Final[dict[str, _Heartbeat]] = {}
+"""The heartbeat of each model."""
+
+
+def identity(environment: Environment | None = None) -> tuple[str, str]:
+    """Return the names of the service and of the instance.
+
+    They are those of `ROBODJ_SERVICE` and `ROBODJ_INSTANCE`. By default, the service is the systemd unit or the
+    program. The instance is the host name, which in Kubernetes is the pod, and in Docker the container. Elsewhere the
+    process id follows, unless there is a unit.
+    """
+    environment = environment or Environment()
+    unit, host = _name(_unit(), ""), _name(contain(socket.gethostname), "unknown")
+    is_alone = unit or environment.is_set("KUBERNETES_SERVICE_HOST") or any(map(os.path.exists, _CONTAINER_FILES))
+    service = event_setting(environment, SERVICE) or _name(unit or contain(_program), "python")
+    return service, event_setting(environment, INSTANCE) or (host if is_alone else f"{host}:{os.getpid()}")
+
+
+def _unit() -> str:
+    """Return the systemd unit of this process without `.service`; empty where there is none."""
+    try:
+        with open(_CGROUP, encoding="utf-8") as file:
+            last = [line.strip().rpartition("/")[2] for line in file]
+    except (OSError, UnicodeError):
+        return ""
+    return next((each.removesuffix(".service") for each in last if each.endswith(".service")), "")
+
+
+def _program() -> str:
+    path = sys.argv[0].removesuffix("/__main__.py")  # of python -m
+    return os.path.basename(path).removesuffix(".py")
+
+
+def _name(text: object, default: str) -> str:
+    return text if isinstance(text, str) and is_instance_name(text) else default
+
+
+def event_of(kind: str, report: Report, model: str) -> dict[str, Any]:
+    """Return an event with its fields, in the plain types of JSON.
+
+    Args:
+        kind: `started`, `running` or `refused`.
+        report: the report of the start. Its time is that of the start.
+        model: the settings model, as `package.module:Class`.
+    """
+    service, instance = identity()
+    fields: dict[str, Any] = {
+        "event": EVENTS[kind],
+        MARK: kind,
+        "service": service,
+        "instance": instance,
+        "started_at": iso_utc(report.checked_at),
+        "reported_at": iso_utc(datetime.now(UTC)),
+        "version": VERSION,
+        "model": model,
+        "secrets": [
+            {
+                "secret": each.secret,
+                "state": str(each.state),
+                "fingerprint": each.fingerprint,
+                "next_fingerprint": each.next_fingerprint,
+                "previous_fingerprint": each.previous_fingerprint,
+                "previous_until": iso_utc(each.previous_until) if each.previous_until else None,
+            }
+            for each in report.secrets
+        ],
+    }
+    if kind == "refused":
+        fields["checks"] = [f"{each.secret or 'set-up'}: {each.check}" for each in report.alerts]
+    return fields
+
+
+def announce(report: Report, model: str, logger: Any = None) -> None:
+    """Send the event of a start or of a refusal, and begin to repeat that of a start. Raise nothing.
+
+    `logger` is the host's structlog logger; `None` for the pipeline that the host configured. A refusal goes to the
+    events file only: the pipeline already has its findings.
+    """
+    environment = Environment()
+    if fault := send("started" if report.ok else "refused", report, model, logger):
+        fix = f"let the service's user write to the target of {SECRET_EVENTS}"
+        owner = ", ".join(dict.fromkeys(each.owner for each in report.secrets))
+        what = f"{SECRET_EVENTS} cannot be written ({fault})"
+        warning = Finding(Check.SETTING, Severity.WARNING, None, None, "environment", what, fix, owner)
+        if report.ok:
+            emit(report._replace(findings=(warning,)), logger)
+        else:
+            write_line(getattr(sys, "stderr", None), warning.text)
+    seconds = event_setting(environment, SECRET_HEARTBEAT)
+    if seconds and report.ok:
+        _repeat(model, int(seconds), partial(send, "running", report, model, logger))
+
+
+def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
+    """Say once more which keys this process runs on (policy sections 3 and 4). Raise nothing for an event that fails.
+
+    Call it from the host's own scheduler. Otherwise set `ROBODJ_SECRET_HEARTBEAT`, and a small thread calls it.
+
+    Args:
+        secrets: what `guard()` returned.
+        logger: the structlog logger that gets the event; `None` for the host's configured one.
+    """
+    model = type(secrets)
+    report = started_report(secrets)
+    ended = contain(lambda: send("running", report, f"{model.__module__}:{model.__qualname__}", logger))
+    if isinstance(ended, KeyboardInterrupt):
+        raise ended
+
+
+def send(kind: str, report: Report, model: str, logger: Any = None) -> str:
+    """Send one event to the events file and to the pipeline. Return why the file cannot be written; empty if it can."""
+    event = event_of(kind, report, model)
+    target = event_setting(Environment(), SECRET_EVENTS)
+    written = contain(lambda: _append(target, json.dumps(event))) if target else True
+    if kind != "refused":  # last, as a pipeline may block
+        emit_info(event["event"], {name: value for name, value in event.items() if name != "event"}, logger)
+    return "" if written is True else type_name(written) if isinstance(written, BaseException) else "incomplete"
+
+
+def _append(target: str, line: str) -> bool:
+    """Write one line with one call: several processes may share a file, and each call opens what is there now."""
+    if target in {"stdout", "stderr"}:
+        if write_line(getattr(sys, target, None), line):
+            return True
+        _silence_at_exit()
+        return False
+    descriptor = os.open(target, _FLAGS, _MODE)
+    try:
+        data = f"{line}\n".encode()
+        return os.write(descriptor, data) == len(data)
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def _silence_at_exit() -> None:
+    """Keep the exit status: the rest of a line in a broken stream would replace it with 120."""
+    atexit.register(silence_broken_streams)
+
+
+class _Heartbeat(threading.Thread):
+    """Call a function repeatedly until the process ends, or until a later start of the same model."""
+
+    def __init__(self, model: str, seconds: float, beat: Callable[[], object]) -> None:
+        super().__init__(name="robodj-secretguard-heartbeat", daemon=True)
+        self._model, self._seconds, self._beat, self._end = model, seconds, beat, threading.Event()
+
+    def run(self) -> None:
+        while not self._end.wait(self._seconds) and _latest[self._model] is self:  # threads may start at once
+            contain(self._beat)
+
+    def end(self) -> None:
+        # In a fork the thread does not run, and a lock of its event may be held forever.
+        if self.is_alive():
+            self._end.set()
+            if self is not threading.current_thread():
+                self.join(STOP_SECONDS)
+
+
+def _repeat(model: str, seconds: float, beat: Callable[[], object]) -> None:
+    """Begin a heartbeat. It takes the place of an earlier one of the same model."""
+    heartbeat = _Heartbeat(model, seconds, beat)
+    earlier, _latest[model] = _latest.get(model), heartbeat
+    heartbeat.start()
+    if earlier:
+        earlier.end()
+
+
+def _end_all() -> None:
+    # The interpreter kills a daemon thread, also one that has written a part of a line.
+    for each in [*_latest.values()]:
+        each.end()
+
+
+atexit.register(_end_all)

@@ -1,0 +1,776 @@
+"""The events of a start: who speaks, what an event has, where it goes, and how it is repeated."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import secrets
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from conftest import NOW, TIMEOUT, V1, V2, good_keys, marker, posix_only, process_environment
+from detector import leaks
+from processes import (
+    BAD,
+    GOOD,
+    GUARD,
+    SECRET,
+    SERVED,
+    SETS,
+    START,
+    assert_alert_lines,
+    fork,
+    host_env,
+    needs_fork,
+    run_copy,
+    run_script,
+)
+
+from robodj_secretguard import RuntimeSecrets, check, guard, heartbeat
+from robodj_secretguard.errors import CheckFailedError
+from robodj_secretguard.heartbeat import EVENTS, MARK, VERSION, announce, event_of, identity, send, send_heartbeat
+from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.sources import EVENT_SETTINGS, Environment, event_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from robodj_secretguard import Report
+
+NAMED, INSTANCE, FILE, SECONDS = EVENT_SETTINGS
+MODEL = "robodj_secretguard.models:RuntimeSecrets"
+FIELDS = (MARK, "service", "instance", "started_at", "reported_at", "version", "model", "secrets")
+PAGE = (Path(__file__).parent.parent / "docs" / "logs.md").read_text(encoding="utf-8")
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="this platform has no /dev/full")
+
+
+def events(path: Path) -> list[dict[str, Any]]:
+    """Return the events of a file, each of which is one line of JSON, and assert that no key is in it."""
+    text = path.read_text(encoding="ascii")
+    assert leaks(text, SECRET) == []
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def kinds(path: Path) -> list[str]:
+    """Return the kind of each event of a file."""
+    return [each[MARK] for each in events(path)]
+
+
+@contextmanager
+def environ(**variables: str) -> Iterator[None]:
+    """Give this process good keys, and the settings of a test."""
+    with process_environment(host_env(GOOD, **variables)):
+        yield
+
+
+def report(keys: str = "good") -> Report:
+    """Return the report of a start."""
+    return check(environ=SETS[keys], now=NOW)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The path of an events file, which does not exist."""
+    return tmp_path / "events.jsonl"
+
+
+@pytest.fixture
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run as a program of a host without units and containers."""
+    monkeypatch.setattr(heartbeat, "_CGROUP", str(tmp_path / "cgroup"))
+    monkeypatch.setattr(heartbeat, "_CONTAINER_FILES", (str(tmp_path / "container"),))
+    monkeypatch.setattr("socket.gethostname", lambda: "web-1.example")
+    monkeypatch.setattr(sys, "argv", ["/srv/app/radio_worker.py"])
+
+
+@pytest.mark.usefixtures("_alone")
+class TestIdentity:
+    """`identity`: the service and the instance."""
+
+    @pytest.mark.parametrize(
+        ("program", "service"),
+        [
+            ("/srv/app/radio_worker.py", "radio_worker"),
+            ("/usr/local/bin/uvicorn", "uvicorn"),
+            ("/usr/lib/python3/uvicorn/__main__.py", "uvicorn"),
+            ("-c", "python"),
+            ("", "python"),
+            ("two words.py", "python"),
+        ],
+    )
+    def test_a_program(self, program: str, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """By default, the service is the program, and the instance is the host and the process."""
+        monkeypatch.setattr(sys, "argv", [program])
+        assert identity(Environment({})) == (service, f"web-1.example:{os.getpid()}")
+
+    def test_no_program(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An embedded interpreter may have no arguments, and a machine no name."""
+        monkeypatch.setattr(sys, "argv", [])
+        monkeypatch.setattr("socket.gethostname", lambda: int("no number"))
+        assert identity(Environment({})) == ("python", f"unknown:{os.getpid()}")
+
+    @pytest.mark.parametrize(
+        ("cgroup", "unit"),
+        [
+            ("0::/system.slice/robodj.service\n", "robodj"),
+            ("0::/system.slice/system-robodj.slice/robodj@2.service\n", "robodj@2"),
+            ("12:pids:/\n1:name=systemd:/system.slice/robodj.service\n0::/\n", "robodj"),
+            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/radio.service\n", "radio"),
+            ("0::/user.slice/user-1000.slice/session-2.scope\n", None),
+            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/terminal.scope\n", None),
+            ("0::/system.slice/docker-4f2a9c1e.scope\n", None),
+            ("0::/system.slice/not\\x2descaped.service\n", None),
+            ("0::/\n", None),
+            ("", None),
+            ("0::/system.slice/radio-\u00e9.service\n", None),
+        ],
+    )
+    def test_a_unit(self, tmp_path: Path, cgroup: str, unit: str | None) -> None:
+        """A service of systemd has the name of its unit, and its instance is the host."""
+        (tmp_path / "cgroup").write_text(cgroup, encoding="utf-8")
+        expected = (unit, "web-1.example") if unit else ("radio_worker", f"web-1.example:{os.getpid()}")
+        assert identity(Environment({})) == expected
+
+    @pytest.mark.parametrize("kind", ["pod", "container"])
+    def test_a_pod_or_a_container(self, tmp_path: Path, kind: str) -> None:
+        """In a pod and in a container, the instance is the host name, which is that of the pod or the container."""
+        if kind == "container":
+            (tmp_path / "container").touch()
+        found = identity(Environment({"KUBERNETES_SERVICE_HOST": "10.0.0.1"} if kind == "pod" else {}))
+        assert found == ("radio_worker", "web-1.example")
+
+    def test_named(self) -> None:
+        """Variables set both names. An empty variable is not set."""
+        assert identity(Environment({NAMED: "api", INSTANCE: "web-1:8000"})) == ("api", "web-1:8000")
+        assert identity(Environment({NAMED: "", INSTANCE: ""})) == identity(Environment({}))
+
+    @pytest.mark.parametrize("shape", ["{}", "api-{}", "api/{}:80"])
+    @pytest.mark.parametrize("variable", [NAMED, INSTANCE])
+    def test_a_key(self, variable: str, shape: str) -> None:
+        """A name that could hold a key is not used, whatever is around it."""
+        for key in (*good_keys().values(), secrets.token_hex(32), secrets.token_urlsafe(64)):
+            assert identity(Environment({variable: shape.format(key)})) == identity(Environment({}))
+
+
+class TestSettings:
+    """`event_setting`: the texts that are valid. `check` warns of all others."""
+
+    @pytest.mark.parametrize(
+        ("name", "valid", "invalid"),
+        [
+            (NAMED, ["api", "API_2", "robodj@1", "a/b", "x" * 120], ["-api", "a b", "api\n", "\u00e4pi", "x" * 121]),
+            (INSTANCE, ["web-1:8000", "10.0.0.1", "0"], ["[::1]", ".x", "x\u202e", "a;b"]),
+            (SECONDS, ["1", "60", "99999"], ["0", "-1", "0.5", "1e3", "100000", " 60", "060", "\u0661", "60\n"]),
+            (
+                FILE,
+                ["stdout", "stderr", "/var/log/robodj/events.jsonl"],
+                ["events.jsonl", "-", "stdin", "STDOUT", "/a\n"],
+            ),
+        ],
+    )
+    @posix_only
+    def test_texts(self, name: str, valid: list[str], invalid: list[str]) -> None:
+        """A valid text is used as it is. An invalid one is ignored, and a warning names its variable."""
+        for text in (*valid, *invalid, ""):
+            environment = GOOD | {name: text}
+            assert event_setting(Environment(environment), name) == (text if text in valid else "")
+            warned = [each.message for each in check(environ=environment, now=NOW).findings]
+            assert warned == [f"{name} has an invalid value, and is ignored"] * (text in invalid)
+
+    @pytest.mark.parametrize("shape", ["{}", "/{}", "/run/{}/events", "stdout{}"])
+    def test_a_path_with_a_key(self, shape: str) -> None:
+        """A path that could hold a key is not used: no file of that name is made."""
+        for key in (*good_keys().values(), secrets.token_hex(32)):
+            assert event_setting(Environment({FILE: shape.format(key)}), FILE) == ""
+
+    def test_what_is_not_text(self) -> None:
+        """A path of bytes that are not text is not used."""
+        assert event_setting(Environment({FILE: "/tmp/\udcff"}), FILE) == ""  # noqa: S108 - nothing is opened
+
+
+class TestFields:
+    """`event_of`: the fields of an event."""
+
+    def test_a_start(self) -> None:
+        """An event has who speaks, the times, the library, the model, and each secret with its fingerprint."""
+        with environ(**{NAMED: "api", INSTANCE: "web-1"}):
+            event = event_of("started", report(), MODEL)
+        found = event.pop("secrets")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", event.pop("reported_at"))
+        assert event == {
+            "event": "secret integrity check passed",
+            "secret_event": "started",
+            "service": "api",
+            "instance": "web-1",
+            "started_at": "2026-12-01T12:00:00Z",
+            "version": VERSION,
+            "model": MODEL,
+        }
+        none = dict.fromkeys(("next_fingerprint", "previous_fingerprint", "previous_until"))
+        assert found == [
+            {"secret": each.secret, "state": "present", "fingerprint": each.fingerprint} | none
+            for each in report().secrets
+        ]
+
+    def test_slots(self) -> None:
+        """The fingerprints of the next and the previous key are fields of their secret, and the deadline too."""
+        until = marker(timedelta(days=5))
+        slots = {f"{V1}_NEXT": good_keys()[V1], f"{V1}_PREVIOUS": good_keys()[V1], f"{V1}_PREVIOUS_UNTIL": until}
+        started = check(environ=GOOD | slots, now=NOW)
+        one, other = event_of("running", started, MODEL)["secrets"]
+        assert len({one["fingerprint"], one["next_fingerprint"], one["previous_fingerprint"]}) == 3
+        assert (one["next_fingerprint"], one["previous_until"]) == (started.secrets[0].next_fingerprint, until)
+        assert (other["next_fingerprint"], other["previous_until"]) == (None, None)
+
+    def test_the_page(self) -> None:
+        """The example in docs/logs.md has the same fields in the same order, and its table has a row for each."""
+        (example,) = (json.loads(each) for each in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
+        event = event_of("started", report(), MODEL)
+        assert [*example] == [*event]
+        assert [*example["secrets"][0]] == [*event["secrets"][0]]
+        assert {name for name in (*FIELDS, "checks") if f"`{name}`" not in PAGE} == set()
+
+    def test_a_refusal(self) -> None:
+        """A refusal has its checks, and no fingerprint of a key that is not sound."""
+        event = event_of("refused", check(environ=BAD | {"ROBODJ_PROTECTED_ENV": "?"}, now=NOW), MODEL)
+        assert event["checks"] == ["set-up: setting", "secret.key: format", "secret_v2.key: format"]
+        assert {each["fingerprint"] for each in event["secrets"]} == {None}
+
+    def test_the_version(self) -> None:
+        """The version is that of the installed package, whose metadata is slow to read."""
+        assert version("robodj-secretguard") == VERSION
+
+    def test_the_mark(self) -> None:
+        """A line with an event has the word of its mark, also where a log quotes the line."""
+        assert {*EVENTS} == {"started", "running", "refused"}
+        line = json.dumps(event_of("started", report(), MODEL))
+        assert MARK in json.dumps({"log": json.dumps({"message": line})})
+
+    def test_it_does_not_depend_on_a_key(self) -> None:
+        """For two sets of keys, a line is the same, without its fingerprints and times."""
+        lines = set()
+        for keys in (good_keys() | {f"{V1}_NEXT": good_keys()[V1]} for _ in range(2)):
+            with process_environment(host_env(keys, **{NAMED: keys[V1], INSTANCE: keys[V2]})):
+                line = json.dumps(event_of("running", check(now=NOW), MODEL))
+            assert leaks(line, [*keys.values()]) == []
+            lines.add(re.sub(r"sgfp1:[0-9a-f]{32}|\d{4}-\d\d-\d\dT[\d:]{8}Z", "", line))
+        assert len(lines) == 1
+
+
+@posix_only
+class TestFile:
+    """The events file."""
+
+    def test_a_line(self, file: Path) -> None:
+        """Each event is a line at the end of the file, which others cannot read or write if it is new."""
+        file.touch(0o600)
+        for path in (file, file.with_name("new.jsonl")):
+            with environ(**{FILE: str(path)}):
+                assert [send(kind, report(), MODEL) for kind in EVENTS] == ["", "", ""]
+            assert kinds(path) == [*EVENTS]
+        assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0
+
+    def test_moved_away(self, file: Path) -> None:
+        """After a file is moved away, the next event makes a new one. A program that rotates logs needs no signal."""
+        with environ(**{FILE: str(file)}):
+            send("started", report(), MODEL)
+            file.rename(moved := file.with_suffix(".1"))
+            send("running", report(), MODEL)
+        assert (kinds(moved), kinds(file)) == (["started"], ["running"])
+
+    @needs_fork
+    def test_many_processes(self, file: Path) -> None:
+        """No line of 20 processes that write at once is torn or lost."""
+        go, start = os.pipe()
+        children = []
+        with environ(**{FILE: str(file)}):
+            for number in range(20):
+                if not (child := fork()):
+                    os.environ[INSTANCE] = f"web-{number}"
+                    os.close(start)
+                    os.read(go, 1)
+                    os._exit(sum(send("running", report(), MODEL) != "" for _ in range(20)))
+                children.append(child)
+        os.close(start)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 20
+        os.close(go)
+        found = [each["instance"] for each in events(file)]
+        assert {name: found.count(name) for name in found} == {f"web-{number}": 20 for number in range(20)}
+
+    def faults(self, directory: Path) -> dict[str, tuple[str, str]]:
+        """Return paths that cannot be written, each with the error."""
+        os.mkfifo(directory / "pipe")
+        (directory / "closed").mkdir()
+        return {
+            str(directory / "pipe"): ("OSError", "a FIFO without a reader"),
+            str(directory / "nowhere" / "x"): ("FileNotFoundError", "no directory"),
+            str(directory): ("IsADirectoryError", "a directory"),
+            f"{directory}/{'x' * 300}": ("OSError", "too long"),
+            **({str(FULL): ("OSError", "a full disk")} if FULL.exists() else {}),
+        }
+
+    def test_faults(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """What cannot be written is one warning at the start, which names the variable and the error alone."""
+        for path, (error, _) in self.faults(tmp_path).items():
+            with environ(**{FILE: path}):
+                announce(report(), MODEL)
+            out, err = capsys.readouterr()
+            fix = f"let the service's user write to the target of {FILE}. Owner: Security Operations"
+            assert (out, err) == (f"WARNING: setting: {FILE} cannot be written ({error})\n  fix: {fix}\n", "")
+            with environ(**{FILE: path}):
+                announce(report("bad"), MODEL)
+            out, err = capsys.readouterr()
+            assert (out, err.count("\n"), err.startswith("WARNING: setting: ")) == ("", 2, True)
+
+    def test_a_full_fifo(self, file: Path) -> None:
+        """A FIFO whose reader does not read does not block. Its reader gets whole lines."""
+        os.mkfifo(file)
+        reader = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+        with environ(**{FILE: str(file)}):
+            sent = [send("running", report(), MODEL) for _ in range(200)]
+        assert {*sent} == {"", "BlockingIOError"}
+        with open(reader, encoding="ascii") as pipe:
+            assert [json.loads(line)[MARK] for line in pipe.read(60_000).splitlines()[:-1]]
+
+    def test_a_part_of_a_line(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A line that is written in part, as on a disk that becomes full, is reported."""
+        monkeypatch.setattr(os, "write", lambda *_: 1)
+        with environ(**{FILE: str(file)}):
+            assert send("running", report(), MODEL) == "incomplete"
+
+
+class TestStreams:
+    """Standard streams as the target."""
+
+    @pytest.mark.parametrize("name", ["stdout", "stderr"])
+    def test_a_line(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """An event is a line on the stream."""
+        with environ(**{FILE: name}):
+            assert send("started", report(), MODEL) == ""
+        shown = capsys.readouterr()._asdict()
+        assert json.loads(shown.pop("out" if name == "stdout" else "err"))[MARK] == "started"
+        assert [*shown.values()] == [""]
+
+    def test_a_broken_stream(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        """If the stream is broken, the warning is written to the other one."""
+        monkeypatch.setattr(sys, "stdout", None)
+        with environ(**{FILE: "stdout"}):
+            announce(report(), MODEL)
+        assert capsys.readouterr().err.splitlines()[0].endswith("ROBODJ_SECRET_EVENTS cannot be written (incomplete)")
+
+    @needs_full
+    @pytest.mark.parametrize("name", ["stdout", "stderr"])
+    @pytest.mark.parametrize(("script", "keys", "status"), [(START, "good", 0), (START, "bad", 3)])
+    def test_its_status(self, tmp_path: Path, name: str, script: str, keys: str, status: int) -> None:
+        """A stream on a full disk does not change the status of a process, which would be 120."""
+        script = script.replace(SERVED, "")
+        (tmp_path / "app.py").write_text(script, encoding="utf-8")
+        with FULL.open("w", encoding="ascii") as full:
+            streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {name: full}
+            env = host_env(SETS[keys], **{FILE: name})
+            done = subprocess.run([sys.executable, "app.py"], env=env, cwd=tmp_path, check=False, **streams)
+        assert done.returncode == status
+
+
+def configured(log: io.StringIO, *first: Any) -> None:
+    """Configure a pipeline that writes each event as a line of JSON."""
+    processors = [*first, structlog.processors.add_log_level, structlog.processors.JSONRenderer()]
+    structlog.configure(processors=processors, logger_factory=structlog.PrintLoggerFactory(file=log))
+
+
+class TestPipeline:
+    """The host's structlog pipeline."""
+
+    def started(self, log: io.StringIO) -> list[Any]:
+        """Start with good keys, and return what the pipeline has written."""
+        with environ():
+            guard()
+        assert leaks(log.getvalue(), SECRET) == []
+        return [json.loads(line) for line in log.getvalue().splitlines()]
+
+    def test_a_start(self) -> None:
+        """A start sends its event to a configured pipeline as `info`, also if no variable is set."""
+        configured(log := io.StringIO())
+        (event,) = self.started(log)
+        assert (event["event"], event["level"], event[MARK]) == (EVENTS["started"], "info", "started")
+        assert {*FIELDS} <= {*event}
+
+    def test_a_logger(self) -> None:
+        """The `logger` argument of the guard gets the event in place of the pipeline."""
+        configured(log := io.StringIO())
+        sent = []
+
+        class Logger:
+            def info(self, event: str, **fields: Any) -> None:
+                sent.append((event, fields[MARK]))
+
+        with environ():
+            guard(logger=Logger())
+        assert (sent, log.getvalue()) == ([(EVENTS["started"], "started")], "")
+
+    def test_a_refusal(self, file: Path) -> None:
+        """The pipeline gets the findings of a refusal, and the file gets its event. None of both gets it twice."""
+        configured(log := io.StringIO())
+        with process_environment(host_env(BAD, **{FILE: str(file), SECONDS: "1"})), pytest.raises(SystemExit):
+            guard()
+        assert [json.loads(line)["level"] for line in log.getvalue().splitlines()] == ["critical"] * 3
+        assert kinds(file) == ["refused"]
+        assert not of_heartbeat()
+
+    @pytest.mark.parametrize("error", [RuntimeError(), SystemExit(0), KeyboardInterrupt()], ids=repr)
+    def test_that_raises(self, file: Path, error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+        """A pipeline that raises changes nothing of a start, and the file gets the event."""
+
+        def fail(*_: object) -> Any:
+            raise error
+
+        configured(log := io.StringIO(), fail)
+        with environ(**{FILE: str(file)}):
+            assert type(guard()) is RuntimeSecrets
+        assert (log.getvalue(), kinds(file), *capsys.readouterr()) == ("", ["started"], "", "")
+
+    def test_that_starts(self, file: Path) -> None:
+        """A pipeline that calls the guard is not called again for the inner start. The file has both."""
+
+        def start(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+            assert type(guard()) is RuntimeSecrets
+            return event
+
+        configured(log := io.StringIO(), start)
+        with environ(**{FILE: str(file)}):
+            guard()
+        assert [json.loads(line)[MARK] for line in log.getvalue().splitlines()] == ["started"]
+        assert kinds(file) == ["started"] * 2
+
+    def test_that_refuses(self, file: Path) -> None:
+        """A pipeline that calls the guard with bad keys: the outer start is a start, and the inner one a refusal."""
+        refused = []
+
+        def start(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+            os.environ |= BAD
+            try:
+                guard()
+            except SystemExit as error:
+                refused.append(error.code)
+            return event
+
+        configured(io.StringIO(), start)
+        with environ(**{FILE: str(file)}):
+            assert type(guard()) is RuntimeSecrets
+        assert (refused, kinds(file)) == ([3], ["started", "refused"])
+
+
+def of_heartbeat() -> list[threading.Thread]:
+    """Return the threads that repeat an event in this process."""
+    return [each for each in threading.enumerate() if each.name == "robodj-secretguard-heartbeat"]
+
+
+def number_of_heartbeats() -> int:
+    """Wait for the end of each heartbeat that another one has replaced, and count the others."""
+    for each in of_heartbeat():
+        if each not in heartbeat._latest.values():  # noqa: SLF001 - nothing public tells it
+            each.join(TIMEOUT)
+    return len(of_heartbeat())
+
+
+class Own(RuntimeSecrets):
+    """Another model."""
+
+
+class TestHeartbeat:
+    """The repeated event."""
+
+    @pytest.fixture(autouse=True)
+    def _no_thread(self) -> Iterator[None]:
+        yield
+        heartbeat._end_all()  # noqa: SLF001 - as the interpreter does at its end
+        assert not of_heartbeat()
+
+    def test_it_is_repeated(self, file: Path) -> None:
+        """With a number of seconds, the event `running` follows again and again, with the time of the start."""
+        sent: list[dict[str, Any]] = []
+        third = threading.Event()
+
+        class Logger:
+            def info(self, event: str, **fields: Any) -> None:
+                sent.append({"event": event, **fields})
+                if len(sent) == 3:
+                    third.set()
+
+        with environ(**{SECONDS: "1", FILE: str(file)}):
+            guard(logger=Logger())
+            assert third.wait(TIMEOUT)
+            heartbeat._end_all()  # noqa: SLF001
+        assert [each[MARK] for each in sent] == ["started", "running", "running"] == kinds(file)
+        assert len({each["started_at"] for each in sent}) == 1
+        assert [each["secrets"] for each in sent] == [sent[0]["secrets"]] * 3
+
+    def test_off(self, file: Path) -> None:
+        """Without the variable, and with an invalid one, there is no thread."""
+        for more in ({}, {SECONDS: "0"}):
+            with environ(**{FILE: str(file), **more}):
+                guard()
+            assert not of_heartbeat()
+
+    def test_one_for_each_model(self) -> None:
+        """Several starts of a model have one heartbeat, that of the last start. Another model has its own."""
+        with environ(**{SECONDS: "99999"}):
+            guard()
+            (first,) = of_heartbeat()
+            guard()
+            (second,) = of_heartbeat()
+            guard(Own)
+        assert first is not second
+        assert len(of_heartbeat()) == 2
+
+    def test_a_start_by_the_heartbeat(self) -> None:
+        """A pipeline that starts again in the thread of a heartbeat leaves one heartbeat."""
+        second = threading.Event()
+
+        class Logger:
+            calls = 0
+
+            def info(self, *_: object, **fields: Any) -> None:
+                if fields[MARK] == "running":
+                    guard(logger=self)
+                    self.calls += 1
+                    if self.calls == 2:
+                        second.set()
+
+        with environ(**{SECONDS: "1"}):
+            guard(logger=Logger())
+            assert second.wait(TIMEOUT)
+        assert number_of_heartbeats() == 1
+
+    def test_starts_at_once(self) -> None:
+        """Threads that call the guard at the same time leave one heartbeat."""
+        together = threading.Barrier(8)
+        starts = [threading.Thread(target=lambda: (together.wait(), guard())) for _ in range(8)]
+        with environ(**{SECONDS: "1"}):
+            for each in starts:
+                each.start()
+            for each in starts:
+                each.join()
+        assert number_of_heartbeats() == 1
+
+    @needs_fork
+    def test_in_a_fork(self, file: Path) -> None:
+        """A fork has no heartbeat until it calls the guard itself. Its end does not wait for that of its parent."""
+        with environ(**{SECONDS: "99999", FILE: str(file)}):
+            guard()
+            if not (child := fork()):
+                inherited = len(of_heartbeat())
+                heartbeat._end_all()  # noqa: SLF001
+                guard()
+                os._exit(10 * inherited + len(of_heartbeat()))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        assert [each["instance"].rpartition(":")[2] for each in events(file)] == [str(os.getpid()), str(child)]
+
+
+class TestSendHeartbeat:
+    """`send_heartbeat`: for the host's own scheduler."""
+
+    def test_it_sends(self, file: Path) -> None:
+        """The event has the keys of the instance, its model and the time of its start, whatever is set later."""
+        configured(log := io.StringIO())
+        with environ(**{FILE: str(file)}):
+            made = guard(Own)
+        with environ(**{FILE: str(file), V1: "changed", V2: "changed"}):
+            send_heartbeat(made)
+        started, running = events(file)
+        assert running == started | {"event": EVENTS["running"], MARK: "running", "reported_at": running["reported_at"]}
+        assert running["model"] == f"{Own.__module__}:Own"
+        assert [json.loads(line)[MARK] for line in log.getvalue().splitlines()] == ["started", "running"]
+
+    def test_a_logger(self) -> None:
+        """A logger gets it in place of the pipeline."""
+        sent = []
+
+        class Logger:
+            def info(self, event: str, **_fields: Any) -> None:
+                sent.append(event)
+
+        with environ():
+            send_heartbeat(guard(), logger=Logger())
+        assert sent == [EVENTS["running"]]
+
+    def test_it_raises_nothing(self, tmp_path: Path) -> None:
+        """A target that cannot be written is no error of the caller."""
+        with environ(**{FILE: str(tmp_path / "nowhere" / "x")}):
+            send_heartbeat(guard())
+
+    def test_an_interrupt(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A KeyboardInterrupt is raised, without the frames of the settings."""
+
+        def interrupt(*_: object) -> Any:
+            raise KeyboardInterrupt
+
+        with environ():
+            made = guard()
+            monkeypatch.setattr(heartbeat, "identity", interrupt)
+            with pytest.raises(KeyboardInterrupt) as raised:
+                send_heartbeat(made)
+        assert len(raised.traceback) == 2
+
+    def test_no_instance(self) -> None:
+        """Anything but an instance of a model is an error."""
+        with environ(), pytest.raises(CheckFailedError):
+            send_heartbeat(SealedStr("x"))  # type: ignore[arg-type]
+
+
+TICKING = f"""{GUARD}import os, sys
+from robodj_secretguard.heartbeat import send_heartbeat
+secrets = guard()
+def tick():
+    send_heartbeat(secrets)
+"""
+RECIPE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[-1] + "\nevery_five_minutes()\nevery_five_minutes()\n"
+ASYNCIO = f"""{TICKING}
+import asyncio
+async def ticks():
+    for _ in range(2):
+        tick()
+        await asyncio.sleep(0)
+async def main():
+    await asyncio.create_task(ticks())
+asyncio.run(main())
+"""
+SCHEDULER = f"""{TICKING}
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(2) as pool:  # as APScheduler runs its jobs
+    for job in [pool.submit(tick) for _ in range(2)]:
+        assert job.result() is None
+"""
+WRITING = f"""{GUARD}import atexit, os, sys, threading
+import robodj_secretguard.heartbeat as heartbeat
+begun, ending = threading.Event(), threading.Event()
+class Logger:
+    def info(self, event, **fields):
+        if fields["secret_event"] == "running":
+            begun.set()
+            ending.wait()
+            for _ in range(1000):  # each one lets the interpreter end
+                os.write(1, b".")
+            os.write(1, b"whole")
+guard(logger=Logger())
+atexit.register(ending.set)
+begun.wait()
+"""
+"""A process that ends while an event is written."""
+ALWAYS = f"""{GUARD}import os, sys
+import robodj_secretguard.heartbeat as heartbeat
+repeat = heartbeat._repeat
+heartbeat._repeat = lambda model, seconds, beat: repeat(model, 0, beat)
+guard()
+os.read(0, 1)
+"""
+"""A process whose heartbeat is written all the time, and that ends when its input does."""
+REFUSALS = {
+    "main": "guard()",
+    "thread": "import threading\nthread = threading.Thread(target=guard)\nthread.start()\nthread.join()",
+    "loop": "import asyncio\nasync def main():\n    guard()\nasyncio.run(main())",
+    "closed-stdin": "import os\nos.close(0)\nguard()",
+}
+TARGETS = ("fine", "full", "missing", "unwritable", "pipe", "/dev/stdin", "directory", "stdout", "stderr", "a key")
+
+
+class TestProcesses:
+    """Real processes."""
+
+    @pytest.mark.parametrize("script", [ASYNCIO, SCHEDULER, RECIPE], ids=["asyncio", "scheduler", "page"])
+    @posix_only
+    def test_the_hosts_scheduler(self, tmp_path: Path, file: Path, script: str) -> None:
+        """`send_heartbeat` works in a task of asyncio, and in the threads of a scheduler."""
+        ran = run_script(script, GOOD, tmp_path, **{FILE: str(file)})
+        assert (ran.status, ran.out, ran.err) == (0, "", "")
+        assert kinds(file) == ["started", "running", "running"]
+
+    def test_the_end_of_an_event(self, tmp_path: Path) -> None:
+        """An event that is being written at the exit is written whole, and the status is that of the process."""
+        ran = run_script(f"{WRITING}sys.exit(5)", GOOD, tmp_path, **{SECONDS: "1"})
+        assert (ran.status, ran.out, ran.err) == (5, f"{'.' * 1000}whole", "")
+
+    @posix_only
+    def test_the_end_of_a_pipeline_that_blocks(self, tmp_path: Path, file: Path) -> None:
+        """A pipeline that blocks forever on a heartbeat does not prevent the exit. The file has the event."""
+        script = WRITING.replace("ending.wait()", "threading.Event().wait()")
+        ran = run_script(f"{script}sys.exit(5)", GOOD, tmp_path, **{SECONDS: "1", FILE: str(file)})
+        assert (ran.status, ran.out, ran.err, kinds(file)) == (5, "", "", ["started", "running"])
+
+    @pytest.mark.parametrize("times", [1, pytest.param(50, marks=pytest.mark.full)])
+    @pytest.mark.parametrize("target", ["file", "stdout", "stderr"])
+    @posix_only
+    def test_the_end(self, tmp_path: Path, file: Path, target: str, times: int) -> None:
+        """A process that always writes its heartbeat, to a pipe that is nearly full, ends without an error."""
+        (tmp_path / "app.py").write_text(f"{ALWAYS}sys.exit(5)", encoding="utf-8")
+        env = host_env(GOOD, **{SECONDS: "1", FILE: str(file) if target == "file" else target})
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        for _ in range(times):
+            command: Any = [sys.executable, "app.py"]
+            with subprocess.Popen(command, env=env, cwd=tmp_path, bufsize=0, pipesize=4096, **pipes) as process:
+                stdout: Any = process.stdout
+                begun = b"".join(stdout.read(512) for _ in range(20 * (target != "file")))
+                out = begun + process.communicate(timeout=TIMEOUT)[0]
+            assert process.returncode == 5
+            assert all(json.loads(line)[MARK] for line in out.splitlines())
+            assert bool(out) is (target != "file")
+        assert target != "file" or events(file)
+
+    @pytest.mark.parametrize("sent", ["due", "never"])
+    def test_it_ends_at_once(self, tmp_path: Path, sent: str) -> None:
+        """A heartbeat that waits for its next event does not delay the end."""
+        seconds = {"due": "1", "never": "99999"}[sent]
+        ran = run_script(START, GOOD, tmp_path, **{SECONDS: seconds})
+        assert (ran.status, ran.out, ran.err) == (0, "served\n", "")
+
+    @needs_fork
+    @pytest.mark.parametrize("host", REFUSALS)
+    @pytest.mark.parametrize("target", TARGETS)
+    def test_a_refusal(self, tmp_path: Path, host: str, target: str) -> None:
+        """Whatever happens to its event, a refusal is a refusal with its status, and its lines are written."""
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "events").touch(0)
+        (tmp_path / "directory").mkdir()
+        paths = {
+            "fine": tmp_path / "events",
+            "full": FULL,
+            "missing": tmp_path / "nowhere" / "x",
+            "unwritable": Path("/proc/version"),
+            "pipe": tmp_path / "pipe",
+            "directory": tmp_path / "directory",
+            "a key": tmp_path / BAD[V2],
+        }
+        more = {FILE: str(paths.get(target, target)), SECONDS: "1"}
+        before = sorted(tmp_path.iterdir())
+        script = f"{GUARD}{REFUSALS[host]}\n{SERVED}"
+        ran = run_copy(script, BAD, tmp_path, **more)
+        assert ran.status == 3
+        assert "served" not in ran.out
+        assert_alert_lines(re.sub(r'(?m)^(?:\{"event.*|WARNING: setting.*\n  fix.*)\n', "", ran.out))
+        assert sorted(tmp_path.iterdir()) == before
+        if target == "fine" and os.geteuid() == 0:
+            assert kinds(tmp_path / "events") == ["refused"]
+
+    @needs_fork
+    @pytest.mark.parametrize(
+        ("argument", "more", "status"), [("exit_status=78", {}, 78), ("", {"RUN_MAIN": "true"}, 4)]
+    )
+    def test_the_status_of_a_refusal(
+        self, tmp_path: Path, file: Path, argument: str, more: dict[str, str], status: int
+    ) -> None:
+        """Events do not change the status of a refusal."""
+        ran = run_copy(f"{GUARD}guard({argument})", BAD, tmp_path, **{FILE: str(file)}, **more)
+        assert (ran.status, kinds(file)) == (status, ["refused"])
