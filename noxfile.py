@@ -20,6 +20,9 @@ RUNTIME: Final = nox.project.load_toml("pyproject.toml")["project"]["dependencie
 SLOW: Final = (
     "tests/end_to_end/test_list_races.py",
     "tests/end_to_end/test_log_crash.py",
+    "tests/test_fleet_histories.py",
+    "tests/test_fleet_processes.py",
+    "tests/test_fleet_volume.py",
     "tests/test_generator.py",
     "tests/test_properties.py",
 )
@@ -119,14 +122,14 @@ def lowest(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run the rest of each cross product. The fast run has a few of its cases."""
     session.install(".[test,vault,aws]")  # tests/no_leak has scenarios with both clients
-    elsewhere = ("tests/hosts", "tests/managers", "tests/benchmarks", *SLOW)
+    elsewhere = ("tests/hosts", "tests/managers", "tests/monitoring", "tests/benchmarks", *SLOW)
     which = session.posargs or [f"--ignore={each}" for each in elsewhere]
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *which)
 
 
 @nox.session(python=FIRST)
 def slow(session: nox.Session) -> None:
-    """Run thousands of crashes and races, and generate a million keys of each kind."""
+    """Run thousands of crashes, races and fleets, read a million events, and generate a million keys of each kind."""
     session.install(".[test]")
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *(session.posargs or SLOW))
 
@@ -151,6 +154,16 @@ def managers(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-q", "-m", "not timed", PROCESSES, *which)
     if not session.posargs:
         session.run("python", "-m", "pytest", "-q", "-n0", "-m", "timed", *which)
+
+
+@nox.session(python=FIRST)
+def monitoring(session: nox.Session) -> None:
+    """Send each alert from a real service through a real Prometheus and Alertmanager, where these are installed."""
+    session.install(".[test]")
+    if shutil.which("prometheus"):  # otherwise each test is skipped, with the packages that are missing
+        session.env["SECRETGUARD_MONITORING_REQUIRED"] = "1"
+    which = session.posargs or ["tests/monitoring"]
+    session.run("python", "-m", "pytest", "-q", "-n0", "-s", "-m", "full or not full", *which)
 
 
 @nox.session(python=FIRST)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from robodj_secretguard import documents, kinds, shapes
+from robodj_secretguard import documents, instances, kinds, shapes
 from robodj_secretguard.checks import CHECKS
 from robodj_secretguard.scan import result
 
@@ -83,7 +83,7 @@ def _described(shape: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _class_of(name: str) -> Any:
-    return next(vars(module)[name] for module in (shapes, result, documents, kinds) if name in vars(module))
+    return next(vars(module)[name] for module in (shapes, result, documents, instances, kinds) if name in vars(module))
 
 
 def _texts_of(shape: Any) -> dict[str, str]:

@@ -22,7 +22,7 @@ from robodj_secretguard.texts import PROGRAM
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, incident, scan, explain)"
+COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, fleet, incident, scan, explain)"
 MODEL = """
 import sys, threading
 from pydantic import field_validator
@@ -101,7 +101,7 @@ def test_help(machine: Machine) -> None:
     """The help lists every command below a title, in the order of `COMMANDS`."""
     ran = machine.call("--help")
     assert (ran.status, ran.err) == (EXIT_CLEAN, "")
-    listed = ["init", "check", "exec", "status", "generate", "rotate", "revoke", "log", "incident", "scan", "explain"]
+    listed = [*COMMANDS.removeprefix("(choose from ").removesuffix(")").split(", ")]
     assert re.findall(r"^  ([a-z]+)  ", ran.out, re.MULTILINE) == listed
     titles = [
         "in a new project",
@@ -134,6 +134,8 @@ def test_examples(machine: Machine, monkeypatch: pytest.MonkeyPatch, command: tu
     monkeypatch.setattr("robodj_secretguard.cli.gate.restore_stdout", lambda _: None)
     commit(made(machine.root))
     machine.record(rotated(NOW, machine.fingerprint()))
+    machine.put("roster.txt", "api web-1\n")
+    machine.put("events.jsonl", "")
     shown = machine.call(*command, "--help").out.replace("\\\n      ", "")
     if "--to SOURCE" in shown:
         pytest.importorskip("hvac")

@@ -29,6 +29,7 @@ from repositories import GIT, git, made
 from rings import PREVIOUS, UNTIL, derived
 
 from robodj_secretguard.cli.output import PASSED
+from robodj_secretguard.lifecycle.evidence import parse_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -193,7 +194,7 @@ class TestOwnTests:
     def test_they_pass_without_a_key(self, clean_env: dict[str, str], repository: Path) -> None:
         """`python -m pytest` passes with the plugin, without a key in the environment or a file."""
         ran = run(["-m", "pytest", "-q", "-W", "error"], env=clean_env, cwd=repository)
-        assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "15 passed")
+        assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "16 passed")
 
 
 @pytest.mark.skipif(not GIT, reason="needs git")
@@ -307,6 +308,22 @@ def token(key: str) -> bytes:
 
 class TestService:
     """`uvicorn app.main:app`."""
+
+    def test_says_which_keys_it_runs_on(self, clean_env: dict[str, str], repository: Path) -> None:
+        """Its start is in the events file. Its metrics are on a port of their own, not on that of the service."""
+        keys, events, port = good_keys(), repository.parent / "events.jsonl", free_port()
+        env = clean_env | keys | {"ROBODJ_SECRET_EVENTS": str(events), "METRICS_PORT": str(port)}
+        with serve(repository, env) as server:
+            server.wait_until(opened=True)
+            metrics = Server(server.process, port, server.log).ask("/metrics").body
+            assert server.ask("/metrics").status == 404
+        (line,) = events.read_bytes().splitlines()
+        started = parse_event(line)
+        assert started is not None
+        fingerprints = {fingerprint_of(key) for key in keys.values()}
+        assert {fingerprint for _, fingerprint, *_ in started.keys} == fingerprints
+        assert {*re.findall("sgfp1:[0-9a-f]+", metrics)} == fingerprints
+        assert leaks(metrics + line.decode(), [*keys.values()]) == []
 
     def test_serves_with_good_keys(self, clean_env: dict[str, str], repository: Path) -> None:
         """The service is ready. `/status` shows no key, and is 401 without the token."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -357,6 +358,15 @@ class TestRefused:
         else:
             assert ran.out.startswith(WARNING_START)
         assert not (tmp_path / "started").exists()
+
+    @pytest.mark.parametrize(("keys", "options"), [("bad", ()), ("warned", ("--strict",)), ("good", ())])
+    def test_its_event(self, tmp_path: Path, keys: str, options: tuple[str, ...]) -> None:
+        """A refusal is an event, with the checks that refused. A start is one of the guard in the command."""
+        events = tmp_path / "events"
+        ran = call(["exec", *options, *TOUCH], SETS[keys] | {"ROBODJ_SECRET_EVENTS": str(events)}, tmp_path)
+        written = [json.loads(each) for each in events.read_bytes().splitlines()] if events.exists() else []
+        expected = [("refused", True)] if ran.status else []
+        assert [(each["secret_event"], bool(each["checks"])) for each in written] == expected
 
     def test_a_file_in_environment_only(self, tmp_path: Path) -> None:
         """With `--require-env-only` a fallback file is not used."""

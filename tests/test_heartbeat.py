@@ -326,12 +326,12 @@ class TestFile:
         """What cannot be written is one warning at the start, which names the variable and the error alone."""
         for path, (error, _) in self.faults(tmp_path).items():
             with environ(**{FILE: path}):
-                announce(report(), MODEL)
+                announce("started", report(), MODEL)
             out, err = capsys.readouterr()
             fix = f"let the service's user write to the target of {FILE}. Owner: Security Operations"
             assert (out, err) == (f"WARNING: setting: {FILE} cannot be written ({error})\n  fix: {fix}\n", "")
             with environ(**{FILE: path}):
-                announce(report("bad"), MODEL)
+                announce("refused", report("bad"), MODEL)
             out, err = capsys.readouterr()
             assert (out, err.count("\n"), err.startswith("WARNING: setting: ")) == ("", 2, True)
 
@@ -368,7 +368,7 @@ class TestStreams:
         """If the stream is broken, the warning is written to the other one."""
         monkeypatch.setattr(sys, "stdout", None)
         with environ(**{FILE: "stdout"}):
-            announce(report(), MODEL)
+            announce("started", report(), MODEL)
         assert capsys.readouterr().err.splitlines()[0].endswith("ROBODJ_SECRET_EVENTS cannot be written (incomplete)")
 
     @needs_full

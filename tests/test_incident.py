@@ -14,14 +14,18 @@ import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import KEY_VARIABLES, NOW, V1, V2, document_of, good_keys, marker
 from detector import leaks
+from fleets import MINUTE, fleet, instance, use
 from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
+from robodj_secretguard.instances import SecretKeys, as_dict
 from robodj_secretguard.shapes import Event, Proof, Record, draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from robodj_secretguard.instances import Instance
 
 HOUR = timedelta(hours=1)
 SINCE = ("--since", "2026-12-01")
@@ -159,6 +163,7 @@ def test_json(machine: Machine) -> None:
         "until": "2026-12-01T12:00:00Z",
         "timeline": [last.as_dict()],
         "blast_radius": None,
+        "fleet": None,
     }
     text = report(machine)
     assert list(document["steps"]) == ["Detect", "Contain", "Rotate/Revoke", "Recover", "Post-incident"]
@@ -309,21 +314,22 @@ class TestBlastRadius:
         return document
 
     @staticmethod
-    def shown(machine: Machine) -> tuple[str, list[str]]:
+    def shown(machine: Machine, *options: str) -> tuple[str, list[str]]:
         """Return the box and the section of the blast radius."""
-        document = report(machine, "--scan", "scan.json")
+        document = report(machine, "--scan", "scan.json", *options)
         assert leaks(document, [machine.environ[V1]]) == []
         (box,) = [box for box in boxes(document, "Post-incident") if "Blast radius" in box]
-        section = document.partition("\n## Blast radius\n\n```text\n")[2].partition("\n```\n\n## Validation state\n")[0]
+        section = document.partition("\n## Blast radius\n\n```text\n")[2].partition("\n```\n\n## ")[0]
         return box, section.splitlines()
 
     def test_found(self, machine: Machine) -> None:
-        """A scan completes its step, and its lines are a section. The JSON document contains the whole scan."""
+        """The lines of a scan are a section. The JSON document contains the whole scan. Its step needs a fleet too."""
         scan = self.scanned(machine)
         text = "Blast radius: 1 finding (scan for 2 keys at 2026-12-01T11:00:00Z, scope files)"
+        text += "; the workloads are missing (--fleet)"
         known_by = f"known by: environment; {machine.fingerprint()}"
         assert self.shown(machine) == (
-            f"[x] {text}",
+            f"[ ] {text}",
             [
                 f"ALERT: secret.key: known-key: work/a.txt:1:1: contains the key (form: raw; {known_by})",
                 f"Searched for: secret.key, secret_v2.key, assignments of {', '.join(KEY_VARIABLES)}",
@@ -332,12 +338,12 @@ class TestBlastRadius:
         )
         document = document_of(report(machine, "--scan", "scan.json", "--format", "json"))
         assert document["blast_radius"] == scan
-        assert document["steps"]["Post-incident"][1] == {"text": text, "done": True, "command": None}
+        assert document["steps"]["Post-incident"][1] == {"text": text, "done": False, "command": None}
 
     @pytest.mark.parametrize(
         ("edit", "box"),
         [
-            ({}, "[x] Blast radius: 0 findings (scan for 2 keys at 2026-12-01T11:00:00Z, scope files)"),
+            ({}, "[x] Blast radius: 0 findings (scan for 2 keys at 2026-12-01T11:00:00Z, scope files); 1 workload at"),
             ({"scanned_at": "2026-12-01T00:00:00Z"}, "[x]"),
             ({"scanned_at": "2026-11-30T23:59:59Z"}, "[ ]"),
             ({"scope": "staged"}, "[ ]"),
@@ -348,13 +354,15 @@ class TestBlastRadius:
     def test_clean(self, machine: Machine, edit: dict[str, Any], box: str) -> None:
         """The step stays open if the scan is older than the incident, only of staged files, or without a key."""
         self.scanned(machine, content="nothing\n", **edit)
-        assert self.shown(machine)[0].startswith(box)
+        put_fleet(machine, instance(use(SecretKeys(NEW), MINUTE)))
+        assert self.shown(machine, "--fleet", "fleet.json")[0].startswith(box)
 
     def test_incomplete(self, machine: Machine) -> None:
         """An incomplete scan leaves the step open. The report lists what was not read."""
         self.scanned(machine, "nowhere")
         box, lines = self.shown(machine)
         text = "Blast radius: 1 finding (scan for 2 keys at 2026-12-01T11:00:00Z, scope files, INCOMPLETE)"
+        text += "; the workloads are missing (--fleet)"
         assert (box, lines[1]) == (f"[ ] {text}", "INCOMPLETE: PATH 2: it does not exist")
 
     def test_path(self, machine: Machine) -> None:
@@ -388,3 +396,100 @@ class TestBlastRadius:
             path.name,
             why="--scan: the file is not a scan; use the output of scan --format json",
         )
+
+
+def put_fleet(machine: Machine, *instances: Instance, **more: Any) -> None:
+    """Write what is known of instances as `fleet.json`."""
+    document = {"schema": 1, "kind": "fleet", "fleet": as_dict(fleet(*instances)) | more}
+    machine.put("fleet.json", json.dumps(document))
+
+
+class TestFleet:
+    """`--fleet` adds the instances on the affected keys. tests/test_instances.py tests which documents are a fleet."""
+
+    OPTIONS = ("--fleet", "fleet.json")
+    STOPPED = "Processes that use the key stopped"
+    STATUS = "fleet status at 2026-12-01T12:00:00Z"
+
+    def contain(self, machine: Machine) -> str:
+        """Return the box about processes."""
+        return boxes(report(machine, *self.OPTIONS), "Contain")[1]
+
+    def section(self, machine: Machine) -> list[str]:
+        """Return the section of the workloads."""
+        _, _, section = report(machine, *self.OPTIONS).partition("\n## Workloads on the affected keys\n\n")
+        return section.partition("\n\n## ")[0].splitlines()
+
+    def test_a_workload_on_the_key(self, machine: Machine) -> None:
+        """Each instance that used an affected key is listed, and each one of which nothing is known."""
+        machine.record(revoked(NOW - HOUR, OLD))
+        put_fleet(
+            machine,
+            instance(use(SecretKeys(NEW, None, OLD), MINUTE)),
+            instance(use(SecretKeys(OLD), 2 * MINUTE), who=("cron", "x"), listed=False),
+            instance(who=("api", "web-2")),
+            instance(use(SecretKeys(NEW), MINUTE), who=("api", "web-3")),
+        )
+        left = "api/web-1, api/web-2, cron/x"
+        assert self.contain(machine) == f"[ ] {self.STOPPED} ({self.STATUS}; still to do, or unknown: {left})"
+        assert self.section(machine) == [
+            "As of 2026-12-01T12:00:00Z, from events of the last 1200 seconds:",
+            "",
+            f"- api/web-1: secret.key: `{OLD}` until 2026-12-01T11:59:00Z",
+            f"- cron/x: secret.key: `{OLD}` until 2026-12-01T11:58:00Z",
+            "- api/web-2: unknown: no event of it",
+        ]
+        document = document_of(report(machine, *self.OPTIONS, "--format", "json"))
+        assert document["fleet"] == json.loads((machine.root / "fleet.json").read_text(encoding="utf-8"))["fleet"]
+
+    def test_stopped(self, machine: Machine) -> None:
+        """Young evidence of every instance that has the secret completes the step."""
+        machine.record(revoked(NOW - HOUR, OLD))
+        put_fleet(machine, instance(use(SecretKeys(NEW), MINUTE)))
+        assert self.contain(machine) == f"[x] {self.STOPPED} ({self.STATUS})"
+        assert self.section(machine)[2:] == ["No instance used them."]
+
+    @pytest.mark.parametrize("secret", [OTHER, None])
+    def test_another_secret(self, machine: Machine, secret: str | None) -> None:
+        """A fleet that was not asked for the secret of the key completes nothing."""
+        machine.record(revoked(NOW - HOUR, OLD, secret=secret, environment=secret and "prod"))
+        put_fleet(machine, instance(use(SecretKeys(NEW), MINUTE)))
+        assert self.contain(machine) == f"[ ] {self.STOPPED} ({self.STATUS})"
+
+    def test_no_key(self, machine: Machine) -> None:
+        """Without a recorded revocation, it is not known which key is affected."""
+        put_fleet(machine, instance(use(SecretKeys(NEW), MINUTE)))
+        assert self.contain(machine) == f"[ ] {self.STOPPED}"
+        assert self.section(machine)[2:] == ["No revocation is recorded in this time."]
+
+    @pytest.mark.parametrize(
+        ("instances", "changes", "end"),
+        [
+            ([], {}, "0 workloads at 2026-12-01T12:00:00Z"),
+            ([instance()], {}, "1 workload at 2026-12-01T12:00:00Z, 1 of them unknown"),
+            ([instance(use(SecretKeys(NEW), MINUTE))], {"complete": False}, "1 workload at 2026-12-01T12:00:00Z"),
+            (
+                [instance(use(SecretKeys(NEW), HOUR * 13 + MINUTE))],
+                {"checked_at": "2026-11-30T23:00:00Z"},
+                "1 workload at 2026-11-30T23:00:00Z",
+            ),
+            ([instance(use(SecretKeys(NEW), MINUTE), listed=False)], {}, "1 workload at 2026-12-01T12:00:00Z"),
+        ],
+        ids=["empty", "unknown", "incomplete", "before the incident", "nobody was asked"],
+    )
+    def test_the_blast_radius(
+        self, machine: Machine, instances: list[Instance], changes: dict[str, Any], end: str
+    ) -> None:
+        """The blast radius is complete only with evidence of every instance, of the time of the incident."""
+        TestBlastRadius.scanned(machine, content="nothing\n")
+        put_fleet(machine, *instances, **changes)
+        _, box, _ = boxes(report(machine, "--scan", "scan.json", *self.OPTIONS), "Post-incident")
+        assert box == f"[ ] Blast radius: 0 findings (scan for 2 keys at 2026-12-01T11:00:00Z, scope files); {end}"
+
+    def test_invalid(self, machine: Machine) -> None:
+        """Another file is a usage error. Its text is not shown."""
+        machine.put("fleet.json", machine.call("check", "--format", "json").out)
+        why = "--fleet: the file is not a fleet; use the output of fleet status --format json"
+        refused(machine, *SINCE, *self.OPTIONS, why=why)
+        machine.put("fleet.json", key_as_argument())
+        refused(machine, *SINCE, *self.OPTIONS, why=why)

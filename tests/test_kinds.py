@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from command_line import machine_at, rotated
 from conftest import NOW, V1, good_keys, posix_only, run, schema_of
+from fleets import line
 from generated import KINDS, ROOT, SCHEMAS, text_of
 from generated import schema_of as generated
 from jsonschema import Draft202012Validator
@@ -40,6 +41,7 @@ PRINTED_BY: list[tuple[str, str, int]] = [
     ("log", "log show", 0),
     ("log-verification", "log verify", 0),
     ("incident", "incident report --since 2026-11-30", 0),
+    ("fleet", "fleet status --roster roster --events events --require moved --secret secret.key", 1),
     ("scan", "scan", 0),
 ]
 
@@ -52,6 +54,8 @@ def test_a_command(tmp_path: Path, kind: str, command: str, status: int) -> None
     machine = machine_at(tmp_path)
     machine.record(rotated(NOW, machine.fingerprint()))
     machine.write("secret.key", machine.environ.pop(V1))
+    machine.put("roster", "api web-1\n")
+    machine.put("events", line())
     words, dashes, program = command.partition(" -- ")
     ran = machine.call(*words.split(), "--format", "json", *f"{dashes}{program}".split())
     assert ran.status == status

@@ -1,4 +1,4 @@
-"""Faults that the operations log shows: a revocation that is not listed, and an old key that came back."""
+"""What the operations log shows: a revocation that is not listed, an old key that came back, the role of each key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from command_line import OTHER, rotated
 from conftest import NOW, Checker, good_keys
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.lifecycle.standing import recorded_findings
+from robodj_secretguard.instances import SecretKeys
+from robodj_secretguard.lifecycle.standing import expected_keys, recorded_findings, roles_of
 from robodj_secretguard.shapes import Event, draft
 
 if TYPE_CHECKING:
@@ -233,3 +234,83 @@ class TestSuperseded:
         """Each secret is compared with its own records."""
         records = [recorded(2 * DAY, key, secret=OTHER) for key in (KEY_OF_OTHER, LATER)]
         assert [each.secret for each in findings(report, *records)] == [OTHER]
+
+
+class TestFleet:
+    """The keys of each secret as they should be, and the role of each key in use."""
+
+    def expected(self, report: Report, *records: Record, environment: str | None = None) -> SecretKeys:
+        """Return the keys of `secret.key` as they should be, from records in their order."""
+        numbered = [replace(each, sequence=number) for number, each in enumerate(records, start=1)]
+        return expected_keys(report, numbered, environment)["secret.key"]
+
+    def without_a_key(self, report: Report) -> Report:
+        """Return a report without a key of `secret.key`."""
+        first, second = report.secrets
+        return report._replace(secrets=(first._replace(fingerprint=None, next_fingerprint=GONE), second))
+
+    def test_the_keys_that_were_checked(self, report: Report) -> None:
+        """The keys that were checked are expected, if the log has no later one."""
+        first, second = report.secrets
+        first = first._replace(next_fingerprint=LATER, previous_fingerprint=GONE, previous_until=NOW)
+        slots = report._replace(secrets=(first, second))
+        for records in ([], [recorded(DAY)], [recorded(DAY, GONE)], [recorded(DAY, GONE), recorded(SECOND)]):
+            assert self.expected(slots, *records) == SecretKeys(KEY, LATER, GONE, NOW)
+        assert expected_keys(slots, [], None)[OTHER] == SecretKeys(KEY_OF_OTHER)
+
+    def test_the_log(self, report: Report) -> None:
+        """Without a key, or with an old one, the last recorded keys are expected."""
+        last = recorded(DAY, LATER, replaced=KEY, replaced_until=NOW)
+        staged = recorded(SECOND, GONE, event=Event.STAGED)
+        for each in (report, self.without_a_key(report)):
+            assert self.expected(each, recorded(2 * DAY), last) == SecretKeys(LATER, None, KEY, NOW)
+            assert self.expected(each, recorded(2 * DAY), last, staged) == SecretKeys(LATER, GONE, KEY, NOW)
+            assert self.expected(each, recorded(2 * DAY), staged, last).next is None
+        assert self.expected(report, recorded(2 * DAY), recorded(DAY, LATER), recorded(SECOND)) == SecretKeys(KEY)
+
+    def test_what_is_staged(self, report: Report) -> None:
+        """Only the last next key counts, of the same secret and environment, and not one that is current."""
+        last = recorded(DAY, LATER)
+        others = [
+            recorded(SECOND, GONE, event=Event.STAGED, environment="dev"),
+            recorded(SECOND, GONE, event=Event.STAGED, secret=OTHER),
+            recorded(SECOND, LATER, event=Event.STAGED),
+        ]
+        none = self.without_a_key(report)
+        assert self.expected(none, last, *others, environment="prod").next is None
+        staged = [recorded(SECOND, each, event=Event.STAGED) for each in (KEY, GONE)]
+        assert self.expected(none, last, *staged, *others, environment="prod").next == GONE
+
+    def test_environments(self, report: Report) -> None:
+        """An environment is selected by name, or by the key that was checked. Otherwise nothing is known."""
+        records = [recorded(3 * DAY, GONE, environment="dev"), recorded(2 * DAY), recorded(DAY, LATER)]
+        none = self.without_a_key(report)
+        assert self.expected(report, *records) == SecretKeys(LATER)
+        assert self.expected(none, *records) == SecretKeys()
+        assert self.expected(none, *records, environment="dev") == SecretKeys(GONE)
+        assert self.expected(report, *records, environment="dev") == SecretKeys(GONE)
+        assert self.expected(report, *records, environment="test") == SecretKeys()
+        assert self.expected(none) == SecretKeys()
+
+    def test_roles(self, report: Report) -> None:
+        """A key has the role of its slot, unless it is revoked; other recorded ones are superseded."""
+        assert report.revocation_list is not None
+        dated = (("sgfp1:" + "1" * 32, NOW), ("sgfp1:" + "2" * 32, NOW + SECOND))
+        listed = report.revocation_list._replace(fingerprints=frozenset([GONE]), dated=dated)
+        expected = {"secret.key": SecretKeys(KEY, LATER, dated[1][0])}
+        records = [recorded(DAY, KEY_OF_OTHER), recorded(DAY, "sgfp1:" + "3" * 32), revocation("sgfp1:" + "3" * 32)]
+        role = roles_of(report._replace(revocation_list=listed), records, expected)
+        roles = {
+            KEY: "current",
+            LATER: "next",
+            dated[1][0]: "previous",
+            dated[0][0]: "revoked",
+            GONE: "revoked",
+            "sgfp1:" + "3" * 32: "revoked",
+            KEY_OF_OTHER: "superseded",
+            "sgfp1:" + "4" * 32: "unrecorded",
+            None: "unrecorded",
+        }
+        assert {key: role("secret.key", key) for key in roles} == roles
+        assert role(OTHER, KEY) == "unrecorded"
+        assert roles_of(report._replace(revocation_list=None), records, expected)("secret.key", KEY) == "current"

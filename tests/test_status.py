@@ -283,6 +283,53 @@ class TestJson:
         assert (first["fingerprint"], first["rotated_at"]) == (None, "2026-11-24T12:00:00Z")
 
 
+class TestMetrics:
+    """The metrics of a report and the operations log, for a file that Prometheus' node_exporter reads."""
+
+    def test_all_of_it(self, machine: Machine) -> None:
+        """The keys, the recorded rotation and its end, and the findings, in declared order."""
+        machine.environ[ENDS] = marker(2 * DAY)
+        machine.record(rotated(NOW - 91 * DAY, machine.fingerprint()), rotated(NOW - DAY, machine.fingerprint()))
+        ran = machine.call("status", "--format", "openmetrics", stdout=Terminal())
+        assert (ran.status, ran.err) == (0, "")
+        lines = [line for line in ran.out.splitlines() if not line.startswith("# ")]
+        of_first, of_second = (f'secret="{name}",owner="Security Operations"' for name in (NAME, OTHER))
+        info, findings = "robodj_secret_info", "robodj_secret_findings"
+        assert lines == [
+            f'{info}{{{of_first},slot="current",fingerprint="{machine.fingerprint()}"}} 1',
+            f'{info}{{{of_second},slot="current",fingerprint="{machine.fingerprint(V2)}"}} 1',
+            f"robodj_secret_expiry_timestamp_seconds{{{of_first}}} {(NOW + 2 * DAY).timestamp():.0f}",
+            f"robodj_secret_rotated_timestamp_seconds{{{of_first}}} {(NOW - 91 * DAY).timestamp():.0f}",
+            f"robodj_secret_rotation_due_timestamp_seconds{{{of_first}}} {(NOW - DAY).timestamp():.0f}",
+            *(
+                f'{findings}{{check="{check_id}",severity="{severity}",{labels}}} {number}'
+                for labels in (of_first, of_second)
+                for check_id, severity, number in (
+                    ("expired", "alert", 0),
+                    ("revoked", "alert", 0),
+                    ("expiring", "warning", int(labels == of_first)),
+                )
+            ),
+            f'{findings}{{check="internal",severity="alert",secret="",owner="Security Operations"}} 0',
+        ]
+        assert ran.out.endswith("\n# EOF\n")
+
+    def test_the_exit_status(self, machine: Machine) -> None:
+        """The exit status is that of the other formats, and the metrics are written also where it is not 0."""
+        del machine.environ[V2]
+        machine.log.parent.mkdir(mode=0o700)
+        machine.log.write_text("no record\n", encoding="utf-8")
+        ran = machine.call("status", "--format", "openmetrics")
+        assert (ran.status, ran.err) == (1, machine.call("status").err)
+        assert ran.err.startswith(MESSAGE)
+        assert '{check="missing",severity="alert",secret="secret_v2.key",owner="Security Operations"} 1\n' in ran.out
+
+    def test_other_commands(self, machine: Machine) -> None:
+        """Another command refuses the format."""
+        ran = machine.call("check", "--format", "openmetrics")
+        assert (ran.status, ran.out, "choose from text, json)" in ran.err) == (2, "", True)
+
+
 @pytest.mark.parametrize(
     ("age", "startup", "environ", "status"),
     [

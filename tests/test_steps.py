@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_line import OTHER, fingerprint_of, rotated
 from conftest import NOW, V1, V2, good_keys, marker
+from fleets import MAX_AGE, MAX_SKEW, fleet, instance, use
 
 from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard.instances import SecretKeys
 from robodj_secretguard.lifecycle import steps
 from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, Keys, keys_of
 from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
@@ -18,6 +20,7 @@ from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD, is
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from robodj_secretguard.instances import Fleet
     from robodj_secretguard.shapes import LastStep, Record, StepName
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
@@ -53,9 +56,12 @@ def rotation(*names: StepName, fields: Fields | None = None) -> Fields:
     return fields
 
 
-def refusals(step: StepName, fields: Fields, now: datetime = NOW, *, is_now: bool = False) -> list[str]:
+def refusals(
+    step: StepName, fields: Fields, now: datetime = NOW, *, is_now: bool = False, fleet: Fleet | None = None
+) -> list[str]:
     """Return why a step is not allowed."""
-    return [each.what for each in steps.obstacles(step, POLICY, keys_of(POLICY, fields), now, is_now=is_now)]
+    keys = keys_of(POLICY, fields)
+    return [each.what for each in steps.obstacles(step, POLICY, keys, now, is_now=is_now, fleet=fleet)]
 
 
 def is_done(step: StepName, fields: Fields, now: datetime = NOW) -> bool:
@@ -321,6 +327,73 @@ class TestObstacles:
         """`stage` and an emergency are always allowed."""
         fields = rotation("stage", "promote", "stage")
         assert refusals("stage", fields) == refusals("replace", fields) == []
+
+
+class TestFleet:
+    """The evidence of the instances as a condition of a step."""
+
+    MIXED = "not every instance is ready to"
+
+    def ready(self, fields: Fields) -> Fleet:
+        """Return a fleet whose instance has the next key of the manager."""
+        return fleet(instance(use(SecretKeys(fingerprint_of(fields[V1]), fingerprint_of(fields[NEXT])), MINUTE)))
+
+    def test_promote(self) -> None:
+        """If every instance has the next key, no hour is needed."""
+        fields = rotation("stage")
+        assert refusals("promote", fields, fleet=self.ready(fields)) == []
+        signing = instance(use(SecretKeys(fingerprint_of(fields[NEXT])), MINUTE))
+        assert refusals("promote", fields, fleet=fleet(signing)) == []
+
+    def test_promote_too_early(self) -> None:
+        """If one does not, the hour does not help, and its name is shown. `--now` does not ask for evidence."""
+        fields = rotation("stage")
+        old = fingerprint_of(fields[V1])
+        behind = fleet(instance(use(SecretKeys(old), MINUTE)))
+        why = f"{self.MIXED} promote: api/web-1 (does not have the next key {fingerprint_of(fields[NEXT])})"
+        assert refusals("promote", fields, NOW + MINUTE, fleet=behind) == [why]
+        later = fleet(instance(use(SecretKeys(old), -2 * timedelta(hours=1))))
+        assert refusals("promote", fields, NOW + 2 * timedelta(hours=1), fleet=later) == [why]
+        assert refusals("promote", fields, is_now=True, fleet=behind) == []
+
+    def test_retire(self) -> None:
+        """After the deadline, every instance must sign with the current key. `--now` does not ask for evidence."""
+        fields = rotation("stage", "promote")
+        end, current = NOW + OVERLAP, fingerprint_of(fields[V1])
+        moved = fleet(instance(use(SecretKeys(current), -OVERLAP)))
+        behind = fleet(instance(use(SecretKeys(fingerprint_of(fields[PREVIOUS])), -OVERLAP)))
+        assert refusals("retire", fields, end, fleet=moved) == []
+        (why,) = refusals("retire", fields, end, fleet=behind)
+        assert why == f"{self.MIXED} retire: api/web-1 (signs with {fingerprint_of(fields[PREVIOUS])})"
+        assert refusals("retire", fields, end, is_now=True, fleet=behind) == []
+        assert refusals("retire", fields, end - MINUTE, fleet=moved) != []  # evidence does not end the overlap
+
+    def test_old_evidence(self) -> None:
+        """Evidence gets older between `fleet status` and the step."""
+        fields = rotation("stage")
+        seconds = MAX_AGE - MAX_SKEW - 60
+        assert refusals("promote", fields, NOW + timedelta(seconds=seconds), fleet=self.ready(fields)) == []
+        (why,) = refusals("promote", fields, NOW + timedelta(seconds=seconds + 1), fleet=self.ready(fields))
+        assert why.startswith(f"{self.MIXED} promote: api/web-1 (unknown: ")
+
+    def test_another_fleet(self) -> None:
+        """A fleet of another secret, or an incomplete one, proves nothing."""
+        fields = rotation("stage")
+        of_other = fleet(replace(instance(use(SecretKeys(fingerprint_of(fields[NEXT])), MINUTE)), secrets=[OTHER]))
+        what = "the file of --fleet has no instance that uses secret.key"
+        for each in (of_other, fleet(), fleet(instance(listed=False))):
+            assert refusals("promote", fields, fleet=each) == [what]
+        assert refusals("promote", fields, fleet=replace(self.ready(fields), complete=False)) != []
+
+    def test_without_a_next_key(self) -> None:
+        """Without a next key, instances are not asked for it."""
+        assert refusals("promote", first(), fleet=fleet()) == refusals("promote", first(), is_now=True)
+
+    def test_many(self) -> None:
+        """Of many instances, the first ones are named."""
+        many = fleet(*(instance(who=("api", f"web-{number}")) for number in range(12)))
+        (why,) = refusals("promote", rotation("stage"), fleet=many)
+        assert (why.count("web-"), why[-11:]) == (10, " and 2 more")
 
 
 class TestDue:

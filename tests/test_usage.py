@@ -10,7 +10,7 @@ from robodj_secretguard.cli.app import _parsed, _parser
 from robodj_secretguard.cli.usage import refuse, unknown
 from robodj_secretguard.errors import SecretGuardError, UsageError
 
-COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, incident, scan, explain)"
+COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, fleet, incident, scan, explain)"
 OF_CHECK = (
     "--help, --from, --wait, --require-env-only, --config-dir, --model, --strict, --format, --operations-log, --color"
 )

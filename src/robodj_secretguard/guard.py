@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from pydantic import ValidationError
 
@@ -219,7 +219,7 @@ def guard(
         if report.findings:
             report = _without_repetition(report)
         _write(report, logger)
-        _announce(report, name, logger)
+        announce("started", report, name, logger)
         return secrets
     status = REFUSED
     try:
@@ -232,7 +232,7 @@ def guard(
         if report is None or not _write(report, logger, report.refusal("refused to start", status), status):
             write_line(getattr(sys, "stderr", None), _NOTHING_VERIFIED)
         if report is not None:
-            _announce(report, name)
+            announce("refused", report, name)
         if is_swallowed is not False:
             _exit_now(status)
     except BaseException:  # noqa: BLE001 - there is no better way to end
@@ -262,15 +262,15 @@ def _write(report: Report, logger: Any, refusal: str = "", status: int = 0) -> b
     return written is True
 
 
-def _announce(report: Report, model: str, logger: Any = None) -> None:
-    """Say on which keys this process starts, or that it does not, where an event goes anywhere."""
+def announce(kind: Literal["started", "refused"], report: Report, model: str, logger: Any = None) -> None:
+    """Say on which keys this process starts, or that it does not, where an event goes anywhere. Raise nothing."""
 
     def say() -> None:
-        has_pipeline = report.ok and (logger is not None or configured_pipeline() is not None)
+        has_pipeline = kind == "started" and (logger is not None or configured_pipeline() is not None)
         if has_pipeline or SECRET_EVENTS in os.environ or SECRET_HEARTBEAT in os.environ:
-            from robodj_secretguard.heartbeat import announce  # noqa: PLC0415 - few starts need it
+            from robodj_secretguard import heartbeat  # noqa: PLC0415 - few starts need it
 
-            announce(report, model, logger)
+            heartbeat.announce(kind, report, model, logger)
 
     contain(say)
 

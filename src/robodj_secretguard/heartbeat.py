@@ -123,28 +123,28 @@ def event_of(kind: str, report: Report, model: str) -> dict[str, Any]:
         ],
     }
     if kind == "refused":
-        fields["checks"] = [f"{each.secret or 'set-up'}: {each.check}" for each in report.alerts]
+        fields["checks"] = [f"{each.secret or 'set-up'}: {each.check}" for each in report.alerts or report.warnings]
     return fields
 
 
-def announce(report: Report, model: str, logger: Any = None) -> None:
-    """Send the event of a start or of a refusal, and begin to repeat that of a start. Raise nothing.
+def announce(kind: str, report: Report, model: str, logger: Any = None) -> None:
+    """Send the event of a start or of a refusal, and begin to repeat that of a start.
 
     `logger` is the host's structlog logger; `None` for the pipeline that the host configured. A refusal goes to the
     events file only: the pipeline already has its findings.
     """
     environment = Environment()
-    if fault := send("started" if report.ok else "refused", report, model, logger):
+    if fault := send(kind, report, model, logger):
         fix = f"let the service's user write to the target of {SECRET_EVENTS}"
         owner = ", ".join(dict.fromkeys(each.owner for each in report.secrets))
         what = f"{SECRET_EVENTS} cannot be written ({fault})"
         warning = Finding(Check.SETTING, Severity.WARNING, None, None, "environment", what, fix, owner)
-        if report.ok:
+        if kind == "started":
             emit(report._replace(findings=(warning,)), logger)
         else:
             write_line(getattr(sys, "stderr", None), warning.text)
     seconds = event_setting(environment, SECRET_HEARTBEAT)
-    if seconds and report.ok:
+    if seconds and kind == "started":
         _repeat(model, int(seconds), partial(send, "running", report, model, logger))
 
 

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
-from robodj_secretguard import documents, shapes
+from robodj_secretguard import documents, instances, shapes
 from robodj_secretguard.checks import Severity
 from robodj_secretguard.documents import CheckId, Count, Fingerprint, Instant, described_by
 from robodj_secretguard.scan import result
 
 Record = Annotated[dict[str, Any], described_by(shapes.Record)]
+Fleet = Annotated[dict[str, Any], described_by(instances.Fleet)]
 Scan = Annotated[dict[str, Any], described_by(result.Scan)]
 Hash = Annotated[str, described_by(shapes.Hash)]
 Stage = Annotated[str, described_by(Literal["next", "promote", "retire"])]
@@ -242,8 +243,51 @@ class Incident(TypedDict):
     """The report of a check at this time. Its `ok` is true where the service may start."""
     blast_radius: Scan | None
     """The result of the scan in the file of `--scan`."""
+    fleet: Fleet | None
+    """The instances in the file of `--fleet`."""
     steps: dict[str, list[Step]]
     """The five steps of the incident response, each with its tasks."""
+
+
+class RoleOfKey(TypedDict):
+    """A key that an instance uses, and what it is."""
+
+    secret: str
+    fingerprint: Fingerprint
+    role: Annotated[str, described_by(instances.Role)]
+
+
+class NotReady(TypedDict):
+    """An instance for which a condition is not proven."""
+
+    instance: str
+    """The service and the instance."""
+    secret: str
+    why: str
+    """What it uses, or since when nothing is known of it, in words."""
+
+
+class Condition(TypedDict):
+    """A condition of `--require`."""
+
+    condition: str
+    """`moved`, `has-next`, or `none-on` with a fingerprint."""
+    holds: bool
+    not_ready: list[NotReady]
+
+
+class FleetStatus(TypedDict):
+    """What `fleet status` prints. `rotate promote`, `rotate retire` and `incident report` read it."""
+
+    kind: Literal["fleet"]
+    fleet: Fleet
+    roles: list[RoleOfKey]
+    """Every key that an instance uses."""
+    conditions: list[Condition]
+    events: Count
+    """How many events were read."""
+    invalid_events: Count
+    """How many events could not be read."""
 
 
 class PurposeCommands(TypedDict):
@@ -315,6 +359,7 @@ KINDS: Final[dict[str, Any]] = {
     "log": Log,
     "log-verification": LogVerification,
     "incident": Incident,
+    "fleet": FleetStatus,
     "scan": Scan,
     "keys": Keys,
 }

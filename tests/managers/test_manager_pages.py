@@ -1,6 +1,6 @@
 """The pages about secret managers: their blocks run in order, with a real OpenBao server and with moto for AWS.
 
-The pages are vault.md, aws.md and other-managers.md.
+The pages are vault.md, aws.md and other-managers.md, and the rotations of incident.md, rotation.md and monitoring.md.
 """
 
 from __future__ import annotations
@@ -108,6 +108,14 @@ def workspace(tmp_path: Path) -> Workspace:
     return made
 
 
+RESTARTED = """rm -f events.jsonl roster.txt
+for host in web-1 web-2; do
+    echo "robodj $host" >>roster.txt
+    ROBODJ_SERVICE=robodj ROBODJ_INSTANCE=$host ROBODJ_SECRET_EVENTS="$PWD/events.jsonl" \\
+        robodj-secretguard exec --from SOURCE -- python -c "from robodj_secretguard import guard; guard()"
+done
+robodj-secretguard fleet"""
+"""Restart two instances, and then begin the command."""
 SERVICE_WRITES = """
 unset VAULT_TOKEN
 role=$(bao read -field=role_id auth/approle/role/robodj/role-id)
@@ -133,8 +141,13 @@ def test_vault(workspace: Workspace, tmp_path: Path) -> None:
         again = {"SOURCE": "vault:secret/robodj", "--environment prod": "--environment dev", **at_once}
         for page in ("incident.md", "rotation.md"):
             shown += walk(page, workspace, again)
-        versions = (f"bao kv get -mount=secret -format=json -version={each} robodj" for each in (4, 5, 8, 9, 0))
-        assert leaks(masked(shown, kept="HASH"), keys_in(workspace, *versions)) == []
+        version = "bao kv get -mount=secret -format=json -version={} robodj"
+        keys = keys_in(workspace, *map(version.format, (4, 5, 8, 9, 0)))
+        here = {name: again[name] for name in ("SOURCE", "--environment prod")}
+        early = "! robodj-secretguard rotate retire"  # before the deadline
+        here = {"robodj-secretguard fleet": RESTARTED, "robodj-secretguard rotate retire": early, **here}
+        shown += walk("monitoring.md", workspace, here)
+        assert leaks(masked(shown, kept="HASH"), keys + keys_in(workspace, version.format(0))) == []
         denied = run(workspace, SERVICE_WRITES)
         assert "permission denied" in denied
 

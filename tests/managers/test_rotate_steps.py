@@ -11,9 +11,11 @@ import pytest
 from command_line import Machine, fingerprint_of, machine_at, rotated
 from conftest import KEY_VARIABLES, NOW, V1, V2, clean_environment, good_keys, marker
 from detector import leaks
+from fleets import line
 from openbao import MOUNT, OpenBao, require, running
 
 from robodj_secretguard.cli import rotate_steps
+from robodj_secretguard.instances import SecretKeys
 from robodj_secretguard.shapes import Event
 from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
@@ -526,3 +528,75 @@ class TestDrift:
         command = fix.partition("robodj-secretguard ")[2].partition(":  ")[0].split(": it")[0].split()
         assert production.machine.call(*command).status == 0
         assert "drift" not in production.machine.call("status", "--from", production.source).out
+
+
+class TestFleet:
+    """`--fleet`: the evidence of the instances is a condition of `promote` and `retire`."""
+
+    WRONG = "not every instance is ready to"
+
+    def status(self, production: Production, *keys: SecretKeys, now: datetime = NOW, name: str = NAME) -> Ran:
+        """Write what `fleet status` finds, on the keys of the manager, if instances use these keys now."""
+        machine = production.machine
+        machine.put("roster", "".join(f"api web-{number} {name}\n" for number in range(len(keys))))
+        lines = [line(("api", f"web-{number}"), each, now) for number, each in enumerate(keys)]
+        machine.put("events", b"".join(lines))
+        files = ("--roster", "roster", "--events", "events", "--secret", name)
+        ran = machine.call("fleet", "status", *files, "--from", production.source, "--format", "json", now=now)
+        assert leaks(ran.out + ran.err, [*production.keys()]) == []
+        machine.put("fleet.json", ran.out)
+        return ran
+
+    def fingerprint(self, production: Production, variable: str) -> str:
+        return fingerprint_of(production.fields[variable])
+
+    def test_promote(self, production: Production) -> None:
+        """If every instance has the next key, no hour is needed."""
+        production.rotate("stage")
+        keys = SecretKeys(self.fingerprint(production, V1), self.fingerprint(production, NEXT))
+        ran = self.status(production, keys, SecretKeys(keys.next))
+        assert (ran.status, ran.document["fleet"]["expected"][NAME]["next"]) == (0, keys.next)
+        ran = production.rotate("promote", "--fleet", "fleet.json", now=NOW + timedelta(minutes=1))
+        assert (ran.status, production.version) == (0, 3)
+        assert fingerprint_of(production.fields[V1]) == keys.next
+
+    def test_promote_too_early(self, production: Production) -> None:
+        """If one lacks the next key, it is named, and nothing is written, also after an hour. `--now` does not ask."""
+        production.rotate("stage")
+        old, new = (self.fingerprint(production, each) for each in (V1, NEXT))
+        for now in (NOW, NOW + 2 * HOUR):
+            self.status(production, SecretKeys(old, new), SecretKeys(old), now=now)
+            ran = production.rotate("promote", "--fleet", "fleet.json", now=now)
+            assert (ran.status, production.version) == (1, 2)
+            assert f"REFUSED: {self.WRONG} promote: api/web-1 (does not have the next key {new})\n" in ran.out
+            assert "restart these instances; then run fleet status again" in ran.out
+        assert production.rotate("promote", "--now", "--fleet", "fleet.json").status == 0
+
+    def test_retire(self, production: Production) -> None:
+        """After the deadline, every instance must sign with the current key. `--now` does not ask."""
+        production.rotate("stage")
+        production.rotate("promote", "--now")
+        production.write(**{PREVIOUS: good_keys()[V1], UNTIL: marker(DAY)})
+        end = NOW + DAY
+        new, old = (self.fingerprint(production, each) for each in (V1, PREVIOUS))
+        self.status(production, SecretKeys(new), SecretKeys(old, new), now=end)
+        ran = production.rotate("retire", "--fleet", "fleet.json", now=end)
+        assert (ran.status, production.version) == (1, 4)
+        assert f"REFUSED: {self.WRONG} retire: api/web-1 (signs with {old})\n" in ran.out
+        self.status(production, SecretKeys(new), now=end)
+        assert production.rotate("retire", "--fleet", "fleet.json", now=end).status == 0
+        assert PREVIOUS not in production.fields
+
+    def test_files_that_prove_nothing(self, production: Production) -> None:
+        """A file that is too old, or of another secret, is refused. One of another kind is a usage error."""
+        production.rotate("stage")
+        new = self.fingerprint(production, NEXT)
+        self.status(production, SecretKeys(new))
+        ran = production.rotate("promote", "--fleet", "fleet.json", now=NOW + timedelta(seconds=601))
+        assert (ran.status, f"{self.WRONG} promote: api/web-0 (unknown: last seen at " in ran.out) == (1, True)
+        self.status(production, SecretKeys(new), name="secret_v2.key")
+        ran = production.rotate("promote", "--fleet", "fleet.json")
+        assert (ran.status, "has no instance that uses secret.key" in ran.out) == (1, True)
+        production.machine.put("fleet.json", "{}")
+        ran = production.rotate("promote", "--now", "--fleet", "fleet.json")
+        assert (ran.status, ran.out, production.version) == (2, "", 2)

@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from unittest.mock import patch
 
 import structlog
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import choose_encoder
 from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
 import robodj_secretguard
 from robodj_secretguard import RuntimeSecrets, check, guard
+from robodj_secretguard.adapters.prometheus import SecretCollector
 from robodj_secretguard.checks import EARLIEST_CLOCK
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli import output as terminal
@@ -90,6 +93,36 @@ def use_keyring() -> object:
             traceback.print_exception(error)
             outcomes.append(error)
     return outcomes
+
+
+def scrape() -> object:
+    """Scrape a collector in both formats, and let its check fail. Then make collectors of other things."""
+    collector = SecretCollector(guard())
+    registry = CollectorRegistry()
+    registry.register(collector)
+    outcomes: list[object] = [collector, generate_latest(registry).decode(), [*collector.collect()], vars(collector)]
+    encode, _ = choose_encoder("application/openmetrics-text")
+    sys.stdout.write(encode(registry).decode())
+    for error in (LookupError, KeyboardInterrupt, SystemExit):
+
+        def fail(*_: object, error: type[BaseException] = error, **__: object) -> NoReturn:
+            raise error(os.environ[V1])
+
+        with patch("robodj_secretguard.adapters.prometheus.check", fail):
+            outcomes.append(_outcome(lambda: [*collector.collect()]))
+    outcomes.append(_outcome(lambda: SecretCollector(os.environ[V1])))  # type: ignore[arg-type]
+    outcomes.append(_outcome(lambda: SecretCollector(guard(), config_dir=os.environ[V1])))
+    outcomes.append(_outcome(lambda: [*outcomes[-1].collect()]))  # type: ignore[attr-defined]
+    return outcomes
+
+
+def _outcome(action: Callable[[], object]) -> object:
+    """Return what an action returns or raises."""
+    try:
+        return action()
+    except BaseException as error:  # noqa: BLE001 - also an interrupt
+        traceback.print_exception(error)
+        return error
 
 
 def run_gate() -> object:

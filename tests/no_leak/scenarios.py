@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from actions import HOSTS
 from command_line import rotated
 from conftest import V1, V2, good_keys, marker
+from fleets import event
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.material import fingerprint
@@ -435,6 +436,42 @@ def life_in(variable: str) -> Planted:
 
 SCANS: tuple[tuple[str, ...], ...] = tuple(("scan", "--format", form) for form in ("text", "json", "sarif"))
 """A scan in each output format."""
+
+
+FLEET = ("fleet", "status", "--roster", "roster", "--events", "events")
+"""A status of the fleet, without its last arguments."""
+
+
+def fleet_is_a_key() -> Planted:
+    """Plant a key in each field of an event, of its collector, and of the roster; and as each argument."""
+    planted, value = good(), text(43)
+    planted.secret.append(value)
+    fields = (*event(), "log", "time")
+    of_secret = [{"secret": value}, {"secret": "secret.key", "fingerprint": value}]
+    documents = [event() | {name: value} for name in fields] + [event(secrets=[each]) for each in of_secret]
+    documents += [{"log": json.dumps(each), "attrs": {"tag": value}, "time": value} for each in documents]
+    planted.files |= {
+        "roster": b"api web-1\n",
+        "bad-roster": f"api web-1\n{value} web-1\napi {value}\n".encode(),
+        "events": b"".join(json.dumps(each).encode() + b"\n" for each in documents) + f"secret_event{value}".encode(),
+        "fleet.json": value.encode(),
+    }
+    commands = [[*FLEET, "--require", "moved"], [*FLEET, "--format", "json"], [*FLEET, "--roster", "bad-roster"]]
+    options = (
+        "--roster",
+        "--events",
+        "--secret",
+        "--environment",
+        "--max-age",
+        "--select",
+        "--require",
+        "--prometheus",
+    )
+    commands += [
+        [*FLEET, option, shape.format(value)] for option in options for shape in ("{}", 'x="{}"', "http://x/{}")
+    ]
+    commands += [[*INCIDENT, "--fleet", value], [*INCIDENT, "--fleet", "fleet.json"]]
+    return arguments(planted, commands)
 
 
 def in_files(planted: Planted, below: str = "seen") -> Planted:
@@ -900,6 +937,10 @@ SCENARIOS: dict[str, Scenario] = {
     "weak-block": Scenario(lambda: in_variable(lambda value: value[:9] * 6)),
     "weak-case": Scenario(lambda: in_variable(lambda value: value.lower() + "-_-_")),
     "slots": Scenario(rotated_keys, "use_keyring"),
+    "metrics": Scenario(rotated_keys, "scrape"),
+    "metrics-of-status": Scenario(
+        of_the_gate("--format", "openmetrics", keys=rotated_keys, command="status"), "run_gate"
+    ),
     "slots-after-the-deadline": Scenario(partial(rotated_keys, ahead=-30), "use_keyring"),
     "slots-of-check": Scenario(rotated_keys, "call_check"),
     "slots-next-with-escapes": Scenario(partial(rotated_keys, "{}\n\x1b[31m".format)),
@@ -1022,6 +1063,7 @@ SCENARIOS: dict[str, Scenario] = {
     "life-below-a-key": Scenario(lambda: life_in("ROBODJ_CONFIG_DIR"), "run_commands"),
     "life-logged-at-a-key": Scenario(lambda: life_in("ROBODJ_OPERATIONS_LOG"), "run_commands"),
     "life-argument-is-a-key": Scenario(key_among_arguments, "run_commands"),
+    "fleet-has-a-key": Scenario(fleet_is_a_key, "run_commands"),
     "generate-without-asking": Scenario(of_generate((), ("secret.key",), ("--format", "env"), CI="1"), "run_commands"),
     "generate-over-keys": Scenario(of_generate(("--write",), ("secret_v2.key", "--write")), "run_commands"),
     "generate-over-keys-by-force": Scenario(of_generate(("--write", "--force")), "run_commands"),

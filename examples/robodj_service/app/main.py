@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from jwt import InvalidTokenError
+from prometheus_client import CollectorRegistry, start_http_server
 from service_secrets import ServiceSecrets
 
 from robodj_secretguard import check, guard
 from robodj_secretguard.adapters.jwt import RingJWT
+from robodj_secretguard.adapters.prometheus import SecretCollector
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 secrets = guard(ServiceSecrets)  # first: with a bad secret nothing below runs, and no port is opened
 start = check(ServiceSecrets)
@@ -26,7 +33,24 @@ LIFETIME = timedelta(minutes=10)
 REQUIRED = {"require": ["exp", "sub"]}  # without `exp` a token would never expire
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
-app = FastAPI()
+registry = CollectorRegistry()
+registry.register(SecretCollector(secrets))
+
+
+@contextlib.asynccontextmanager
+async def metrics(_: FastAPI) -> AsyncIterator[None]:
+    """Serve the metrics on a port of their own, which is not published. So no key is needed to read them."""
+    with contextlib.ExitStack() as stack:
+        if port := os.environ.get("METRICS_PORT"):
+            with contextlib.suppress(OSError):  # another worker has the port; it runs on the same keys
+                server, thread = start_http_server(int(port), os.environ.get("METRICS_HOST", "127.0.0.1"), registry)
+                stack.callback(thread.join)
+                stack.callback(server.server_close)
+                stack.callback(server.shutdown)
+        yield
+
+
+app = FastAPI(lifespan=metrics)
 
 
 def operator(bearer: Bearer) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import secrets
+import socket
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -63,6 +66,22 @@ def test_a_rotation_logs_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
         roles.append([key["role"] for key in page["verify"]])
     assert roles == [["current", "next"], ["current", "previous"]]
     assert (page["signs"], page["previous_until"]) == (main.ring.current.kid, until)
+
+
+def test_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metrics have a port of their own, without a token. A second worker serves without it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        monkeypatch.setenv("METRICS_PORT", str(free.getsockname()[1]))
+    address = f"http://127.0.0.1:{os.environ['METRICS_PORT']}/metrics"
+
+    async def run_two_workers() -> str:
+        async with main.metrics(main.app), main.metrics(main.app):
+            with await asyncio.to_thread(urllib.request.urlopen, address) as answer:
+                return str(answer.read().decode())
+
+    shown = asyncio.run(run_two_workers())
+    assert 'robodj_secret_info{fingerprint="sgfp1:' in shown
+    assert os.environ["ROBODJ_SECRET_KEY"] not in shown
 
 
 @pytest.mark.parametrize("check", ["missing", "placeholder", "format", "expired", "revoked"])

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "rotate": "rotate",
     "revoke": "revoke",
     "log": "log",
+    "fleet": "fleet",
     "incident": "incident",
     "scan": "scan",
     "explain": "explain",

@@ -25,7 +25,7 @@ from robodj_secretguard.cli.output import (
     tally,
 )
 from robodj_secretguard.generator import ephemeral
-from robodj_secretguard.guard import REFUSED
+from robodj_secretguard.guard import REFUSED, announce
 from robodj_secretguard.sealed import contain, type_name
 from robodj_secretguard.sources import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, Environment
 from robodj_secretguard.texts import PROGRAM, PYPROJECT
@@ -165,6 +165,7 @@ def _exec(arguments: argparse.Namespace) -> Result:
     document = report_result(report, passed=passed).document
     if not passed:
         status = failed_status(report, REFUSED)
+        announce("refused", report, f"{model.__module__}:{model.__qualname__}")
         return Result(status, lines, document, [MODEL, report.refusal("did not start the command", status)])
 
     def replace() -> Result:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.log import checked, replaced_key
-from robodj_secretguard.cli.options import add_command, add_group, model_of, read_input, span_of
+from robodj_secretguard.cli.options import add_command, add_group, fleet_of, model_of, read_input, span_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
+from robodj_secretguard.instances import NONE_ON, as_dict, judge_of, not_ready, unknown
 from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
 from robodj_secretguard.scan.render import lines as scan_lines
 from robodj_secretguard.scan.result import Scope, parse
@@ -17,11 +19,12 @@ from robodj_secretguard.texts import ascii_text, count
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.instances import Fleet
     from robodj_secretguard.scan.result import Scan
     from robodj_secretguard.shapes import Record
 
@@ -39,7 +42,7 @@ def add(commands: Commands) -> None:
         "report",
         _report,
         required=("--since",),
-        options=("--until", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
+        options=("--until", "--fleet", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
         own={
             "--scan": {
                 "metavar": "FILE",
@@ -62,13 +65,15 @@ def _report(arguments: argparse.Namespace) -> Result:
     scan = None if arguments.scan is None else parse(read_input("--scan", arguments.scan, most=MAX_SCAN_BYTES))
     if arguments.scan is not None and scan is None:
         fail("--scan: the file is not a scan; use the output of scan --format json")
+    fleet = fleet_of(arguments)
+    affected = {each.fingerprint: each.secret for each in within if each.event is Event.REVOKED and each.fingerprint}
     until = min(until, report.checked_at)
     steps = {
         "Detect": [
             Step("First sign (startup alert, gate alert, leak report, anomaly), where, and who saw it: ..."),
             Step(f"Check run for this report: {tally(report)}", done=True),
         ],
-        "Contain": [Step("Affected runtime isolated"), Step("Processes that use the key stopped")],
+        "Contain": [Step("Affected runtime isolated"), _stopped(fleet, affected, report.checked_at)],
         "Rotate/Revoke": [
             *_revocations(within, recorded.records),
             *_rotations(within, recorded.records),
@@ -79,7 +84,11 @@ def _report(arguments: argparse.Namespace) -> Result:
             Step("The checks pass in this environment", done=report.ok),
             Step("Sessions and tokens derived from compromised keys invalidated"),
         ],
-        "Post-incident": [Step("Timeline completed"), _blast_radius(scan, since), Step("Corrective actions: ...")],
+        "Post-incident": [
+            Step("Timeline completed"),
+            _blast_radius(scan, fleet, affected, since),
+            Step("Corrective actions: ..."),
+        ],
     }
     span = f"From {iso_utc(since)} to {iso_utc(until)}. This report has no key material."
     lines = ["# Secret incident report", "", span]
@@ -88,6 +97,8 @@ def _report(arguments: argparse.Namespace) -> Result:
     lines += ["", "## Timeline", "", f"Operations log: {recorded.verdict}.", "", *_timeline(within)]
     if scan is not None:
         lines += ["", "## Blast radius", "", "```text", *scan_lines(scan), "```"]
+    if fleet is not None:
+        lines += ["", "## Workloads on the affected keys", "", *_workloads(fleet, affected)]
     lines += ["", "## Validation state", "", f"As checked at {iso_utc(report.checked_at)}:", "", "```text"]
     lines += [columns(status_rows(report)), *(finding.text for finding in report.findings)]
     lines += [revocation_line(report.revocation_list), "```"]
@@ -101,6 +112,7 @@ def _report(arguments: argparse.Namespace) -> Result:
             "timeline": [record.as_dict() for record in within],
             "check": report.as_dict(),
             "blast_radius": scan.as_dict() if scan else None,
+            "fleet": as_dict(fleet) if fleet else None,
             "steps": {name: [item.as_dict() for item in items] for name, items in steps.items()},
         }
 
@@ -140,14 +152,58 @@ def _rotations(within: Sequence[Record], records: Sequence[Record]) -> list[Step
     return items
 
 
-def _blast_radius(scan: Scan | None, since: datetime) -> Step:
+def _covers(fleet: Fleet, affected: Mapping[str, str | None]) -> bool:
+    """Check whether instances were asked for the secret of each affected key."""
+    names = {name for each in fleet.instances for name in each.secrets}
+    return bool(names) and names.issuperset(affected.values())
+
+
+def _stopped(fleet: Fleet | None, affected: Mapping[str, str | None], now: datetime) -> Step:
+    """Return the step that nothing uses an affected key. Young evidence of every instance proves it."""
+    text = "Processes that use the key stopped"
+    if fleet is None or not affected:
+        return Step(text)
+    past = now - timedelta(seconds=fleet.max_skew)
+    judges = [{name: judge_of(NONE_ON, None, key, past) for name in fleet.expected} for key in affected]
+    failing = sorted({who for of_key in judges for who, _, _ in not_ready(fleet, of_key, now)})
+    left = f"; still to do, or unknown: {', '.join(failing)}" if failing else ""
+    return Step(
+        f"{text} (fleet status at {iso_utc(fleet.checked_at)}{left})", done=_covers(fleet, affected) and not failing
+    )
+
+
+def _workloads(fleet: Fleet, affected: Collection[str]) -> Iterator[str]:
+    """Yield the instances that used an affected key, as a list."""
+    yield f"As of {iso_utc(fleet.checked_at)}, from events of the last {fleet.max_age + fleet.max_skew} seconds:"
+    yield ""
+    found = [
+        f"- {each.name}: {secret}: `{key}` until {iso_utc(use.latest_at)}"
+        for each in fleet.instances
+        for use in each.uses
+        for secret, keys in use.keys.items()
+        for key in affected
+        if key in {keys.current, keys.next, keys.previous}
+    ]
+    unproven = [f"- {each.name}: {unknown(each)}" for each in fleet.instances if not fleet.is_known(each)]
+    none = "No instance used them." if affected else "No revocation is recorded in this time."
+    yield from [*found, *unproven] or [none]
+
+
+def _blast_radius(scan: Scan | None, fleet: Fleet | None, affected: Mapping[str, str | None], since: datetime) -> Step:
+    """Return the step of the blast radius. It is complete only with a scan and with evidence of every instance."""
     if scan is None:
         return Step("Blast radius: ...")
     found, keys = count(len(scan.findings), "finding"), count(len(scan.looked_for), "key")
     incomplete = "" if scan.complete else ", INCOMPLETE"
     text = f"Blast radius: {found} (scan for {keys} at {iso_utc(scan.scanned_at)}, scope {scan.scope}{incomplete})"
     is_evidence = scan.scanned_at >= since and scan.scope is not Scope.STAGED and bool(scan.looked_for)
-    return Step(text, done=scan.complete and is_evidence)
+    if fleet is None:
+        return Step(f"{text}; the workloads are missing (--fleet)")
+    unproven = sum(not fleet.is_known(each) for each in fleet.instances)
+    text += f"; {count(len(fleet.instances), 'workload')} at {iso_utc(fleet.checked_at)}"
+    text += f", {unproven} of them unknown" if unproven else ""
+    is_whole = fleet.complete and fleet.checked_at >= since and _covers(fleet, affected) and not unproven
+    return Step(text, done=scan.complete and is_evidence and is_whole)
 
 
 def _timeline(records: Sequence[Record]) -> list[str]:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.output import Result
+    from robodj_secretguard.instances import Fleet
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.models import SecretSettings
     from robodj_secretguard.policy import SecretPolicy
@@ -53,7 +54,10 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 MAX_PYPROJECT_BYTES: Final = 1 << 20
+MAX_FLEET_BYTES: Final = 1 << 26
 PIPE: Final = "-"
+FORMAT: Final[dict[str, Any]] = {"choices": ("text", "json"), "default": "text", "help": "the output format"}
+"""The option `--format`. A command that offers metrics too replaces the choices."""
 
 _KINDS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
 
@@ -115,7 +119,7 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "help": "how long to try again where a source of --from does not answer (default: 30)",
     },
     "--strict": {"action": "store_true", "help": "fail on warnings too"},
-    "--format": {"choices": ("text", "json"), "default": "text", "help": "the output format"},
+    "--format": FORMAT,
     "--color": {
         "choices": ("auto", "always", "never"),
         "default": "auto",
@@ -134,6 +138,10 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "type": partial(_free_text, "--reason"),
         "help": "why, in one line (it is recorded and shown)",
     },
+    "--fleet": {
+        "metavar": "FILE",
+        "help": "the output of fleet status --format json (- for stdin)",
+    },
     "--since": {
         "metavar": "TIME",
         "type": partial(_moment, "--since"),
@@ -148,7 +156,16 @@ CHECK_OPTIONS: Final = (
 # In a command's help, these options have groups of their own.
 _GROUPS: Final = {
     "files and model": (
-        *("--config-dir", "--model", "--operations-log", "--service-log", "--known", "--keys-from", "--scan"),
+        *(
+            "--config-dir",
+            "--model",
+            "--operations-log",
+            "--service-log",
+            "--known",
+            "--keys-from",
+            "--scan",
+            "--fleet",
+        ),
     ),
     "output": ("--format", "--show", "--color"),
 }
@@ -381,6 +398,16 @@ def _regular(path: str) -> BinaryIO:
         file.close()
         raise
     return file
+
+
+def fleet_of(arguments: argparse.Namespace) -> Fleet | None:
+    """Return the fleet in the file of `--fleet`, if it is passed."""
+    if arguments.fleet is None:
+        return None
+    from robodj_secretguard.instances import parse_fleet  # noqa: PLC0415 - few commands have one
+
+    fleet = parse_fleet(read_input("--fleet", arguments.fleet, most=MAX_FLEET_BYTES))
+    return fleet or fail("--fleet: the file is not a fleet; use the output of fleet status --format json")
 
 
 class Project(NamedTuple):

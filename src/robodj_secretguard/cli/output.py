@@ -73,6 +73,7 @@ class Result:
     bare: bool = False  # whether the document gets no head with its kind
     end: str = "\n"
     events: Sequence[Mapping[str, Any]] = ()  # the new records, for the log system
+    metrics: Callable[[], str] | None = None  # makes the text of `--format openmetrics`, which few commands offer
     then: Callable[[], Result] | None = None  # runs afterwards, and owns stdout
     text: str = field(default="", repr=False)  # the rendered text for stdout
     color: str = "auto"  # the value of `--color`
@@ -84,10 +85,13 @@ def fail(why: str) -> NoReturn:
 
 
 def rendered(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None, color: str = "auto") -> Result:
-    """Return a result with its text or JSON."""
+    """Return a result with its text, its JSON or its metrics."""
     make = result.document if form != "text" else None
     stream = stdout if result.then is None else getattr(sys, "stderr", None)
-    text = as_json(result, make(), model) if make else as_text(result, model, stream, color)
+    if form == "openmetrics" and result.metrics:
+        text = result.metrics()
+    else:
+        text = as_json(result, make(), model) if make else as_text(result, model, stream, color)
     stderr = [f"{PROGRAM}: {_model_line(model)}" if line == MODEL else line for line in result.stderr]
     return replace(result, text=text, stderr=stderr, color=color)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from robodj_secretguard.checks import Problem, Severity
 from robodj_secretguard.cli.delivery import failed, names_of, opened_store
 from robodj_secretguard.cli.log import prepared, recorded_line, recorded_log
-from robodj_secretguard.cli.options import add_command, directory_of, given, locate_log, model_of, policy_of
+from robodj_secretguard.cli.options import add_command, directory_of, fleet_of, given, locate_log, model_of, policy_of
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.instances import Fleet
     from robodj_secretguard.lifecycle.operations_log import OpenLog
     from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.store import Store
@@ -93,6 +94,10 @@ def add(group: Commands) -> None:
     """Add the commands."""
     name = {"name": {"metavar": "NAME", "help": "the secret, such as secret.key"}}
     now: dict[str, Any] = {"action": "store_true"}
+
+    def fleet(what: str) -> dict[str, str]:
+        return {"metavar": "FILE", "help": f"the output of fleet status --format json, which must prove {what}"}
+
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
         "stage": (
             "Store a next key in the secret manager. Every instance gets to know it before it is promoted.",
@@ -102,6 +107,7 @@ def add(group: Commands) -> None:
             "Make the next key current, and the current key previous. It must have been in the manager for an hour.",
             {
                 **name,
+                "--fleet": fleet("that every instance has the next key; then no hour is needed"),
                 "--now": {
                     **now,
                     "help": "do not wait: every instance has it, and no previous key is needed",
@@ -110,7 +116,11 @@ def add(group: Commands) -> None:
         ),
         "retire": (
             "Remove the previous key from the secret manager, after its deadline.",
-            {**name, "--now": {**now, "help": "do not wait: what the previous key has signed is refused from now on"}},
+            {
+                **name,
+                "--fleet": fleet("that every instance signs with the current key"),
+                "--now": {**now, "help": "do not wait: what the previous key has signed is refused from now on"},
+            },
         ),
         "back": (
             "Undo a promotion. The previous key is current again, and the current key is the next one.",
@@ -136,7 +146,7 @@ def add(group: Commands) -> None:
             required=("--environment", "--operator"),
             options=("--reason", "--ticket", "--operations-log", "--config-dir", "--model", "--format"),
             own={**own, "--to": to, "--dry-run": dry},
-            defaults={"step": None if step == "run" else step, "emergency": False, "now": False},
+            defaults={"step": None if step == "run" else step, "emergency": False, "now": False, "fleet": None},
             description=f"{description} {_ONE_WRITE}",
             examples=(f"{words} \\\n      --environment prod --operator 'Ada Lovelace'",),
             statuses=_STATUSES,
@@ -159,7 +169,8 @@ def _run(arguments: argparse.Namespace) -> Result:
         fail(f"{named[0].name} has no such steps: {why}; run {command('rotate', 'plan', named[0].name, *words)}")
     store = opened_store(arguments.to, declared)
     where = locate_log(arguments, model)
-    steps = [_Step(arguments, model, store, policy) for policy in policies]
+    fleet = fleet_of(arguments)
+    steps = [_Step(arguments, model, store, policy, fleet) for policy in policies]
     unlogged = []
     known = recorded_log(arguments, model).records if arguments.dry_run else ()
     try:
@@ -207,9 +218,15 @@ class _Step:
     """One step for one secret, and what happened."""
 
     def __init__(
-        self, arguments: argparse.Namespace, model: type[SecretSettings], store: Store, policy: SecretPolicy
+        self,
+        arguments: argparse.Namespace,
+        model: type[SecretSettings],
+        store: Store,
+        policy: SecretPolicy,
+        fleet: Fleet | None,
     ) -> None:
         self._arguments, self._model, self._store, self._policy = arguments, model, store, policy
+        self._fleet = fleet
         self._policies = tuple(model.secret_policies.values())
         self._now = datetime.now(UTC).replace(microsecond=0)
         self._log: OpenLog | None = None
@@ -263,7 +280,7 @@ class _Step:
             by = ascii_text(keys.step.last.operator or "nobody") if keys.step else ""
             last = f" (last step: {described(keys.step)} by {by})" if keys.step else ""
             self.lines.append(f"Nothing to do: {_TEXTS[step][1].format(policy.name)} in {self._store.name}{last}.")
-        elif obstacle := next(obstacles(step, policy, keys, now, is_now=is_now), None):
+        elif obstacle := next(obstacles(step, policy, keys, now, is_now=is_now, fleet=self._fleet), None):
             is_not_yet = is_own_choice and obstacle.severity is Severity.NOTE
             self._stop(obstacle, status=EXIT_CLEAN if is_not_yet else EXIT_ALERTS)
         elif self.stderr and step != "replace":  # the log cannot be written

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import Check, Severity
 from robodj_secretguard.cli.log import checked
-from robodj_secretguard.cli.options import CHECK_OPTIONS, add_command, model_of, passes
+from robodj_secretguard.cli.options import CHECK_OPTIONS, FORMAT, add_command, model_of, passes
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -20,6 +20,7 @@ from robodj_secretguard.cli.output import (
     tally,
 )
 from robodj_secretguard.lifecycle.rotation import rotations, stage_due
+from robodj_secretguard.metrics import as_text, of_findings, of_keys, of_rotations
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import count
 
@@ -43,9 +44,10 @@ def add(commands: Commands) -> None:
         "status",
         _status,
         options=CHECK_OPTIONS,
+        own={"--format": {**FORMAT, "choices": (*FORMAT["choices"], "openmetrics")}},
         description="Show the status of each secret. The output has the state, the fingerprint, the last rotation, the"
         " expiry and the owner.",
-        examples=("status", "status --strict --format json"),
+        examples=("status", "status --strict --format json", "status --format openmetrics"),
         statuses={
             "0": "no alert",
             "1": "alerts, or the operations log does not verify; with --strict, warnings and late rotations too",
@@ -92,11 +94,17 @@ def _status(arguments: argparse.Namespace) -> Result:
             "check": report.as_dict(),
         }
 
+    def metrics() -> str:
+        rotated = {each["secret"]: datetime.fromisoformat(at) for each in statuses if (at := each["rotated_at"])}
+        families = [*of_keys(report.secrets), *of_rotations(report.secrets, rotated)]
+        return as_text([*families, of_findings(report.secrets, report.findings)])
+
     return Result(
         EXIT_USAGE if recorded.unreadable else failed_status(report, EXIT_ALERTS) if failed else EXIT_CLEAN,
         lines,
         document,
-        recorded.complaint,
+        stderr=recorded.complaint,
+        metrics=metrics,
         table=status_rows(report, [*late]),
     )
 

@@ -1,10 +1,11 @@
-"""Findings from the operations log: unlisted keys, and superseded ones (policy sections 3 and 4)."""
+"""What the operations log shows: unlisted keys, superseded ones, and the role of each key (policy sections 3, 4)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from robodj_secretguard.checks import Check, Problem, Severity
+from robodj_secretguard.instances import SecretKeys
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.report import Finding, finding
@@ -13,9 +14,10 @@ from robodj_secretguard.sources import REVOKED_FILE, iso_utc, set_current
 from robodj_secretguard.texts import command
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from robodj_secretguard.instances import Role, RoleOf
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.shapes import Record
@@ -89,3 +91,55 @@ def _superseded(
     if latest == status.next_fingerprint:
         message = f"{variable} is an old key; the latest one is in {coming}"
     yield finding((), Check.SUPERSEDED, Problem(message, remedy, status.source, severity), policy)
+
+
+def expected_keys(report: Report, records: Sequence[Record], environment: str | None) -> dict[str, SecretKeys]:
+    """Return the keys of each secret as they should be: those that were checked, unless the log has later ones.
+
+    Nothing is known of a secret with records of several environments, if neither its key nor `environment` selects one.
+    """
+    expected = {}
+    for status in report.secrets:
+        recorded = rotations(records, status.secret)
+        own = [each.environment for each in recorded if each.fingerprint == status.fingerprint]
+        where = environment or (own[-1] if own else None)
+        known = rotations(records, status.secret, where)
+        last = known[-1] if len({each.environment for each in known}) == 1 else None
+        is_latest = not own or (last is not None and last.fingerprint == status.fingerprint)
+        keys = SecretKeys()
+        if status.fingerprint and is_latest:
+            fingerprints = (status.fingerprint, status.next_fingerprint, status.previous_fingerprint)
+            keys = SecretKeys(*fingerprints, status.previous_until)
+        elif last:
+            keys = SecretKeys(last.fingerprint, _staged_after(records, last), last.replaced, last.replaced_until)
+        expected[status.secret] = keys
+    return expected
+
+
+def _staged_after(records: Iterable[Record], last: Record) -> str | None:
+    """Return the next key that was stored after a rotation."""
+    of_secret = [each for each in records if (each.secret, each.environment) == (last.secret, last.environment)]
+    staged = [
+        each.fingerprint
+        for each in of_secret
+        if each.event is Event.STAGED and each.sequence > last.sequence and each.fingerprint != last.fingerprint
+    ]
+    return staged[-1] if staged else None
+
+
+def roles_of(report: Report, records: Sequence[Record], expected: Mapping[str, SecretKeys]) -> RoleOf:
+    """Return a function that returns the role of a secret's fingerprint."""
+    listed, recorded = report.revocation_list, revoked(records)
+
+    def role(secret: str, fingerprint: str | None) -> Role:
+        begin = listed.begin(fingerprint) if listed and fingerprint else None
+        if fingerprint in recorded or (begin and begin <= report.checked_at):
+            return "revoked"
+        keys = expected.get(secret, SecretKeys())
+        for name in ("current", "next", "previous"):
+            if fingerprint is not None and getattr(keys, name) == fingerprint:
+                return name
+        known = any(fingerprint == each.fingerprint for each in rotations(records, secret))
+        return "superseded" if known else "unrecorded"
+
+    return role

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from robodj_secretguard.checks import Problem, Severity
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.generator import generate
+from robodj_secretguard.instances import HAS_NEXT, MOVED, SecretKeys, judge_of, not_ready
 from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
 from robodj_secretguard.material import fingerprint, is_sound
 from robodj_secretguard.sealed import SealedStr
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from robodj_secretguard.instances import Fleet
     from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import SecretStatus
     from robodj_secretguard.shapes import Record, StepName
@@ -38,6 +40,7 @@ MIN_AGE: Final = timedelta(hours=1)
 """How long a next key is in the manager before it is promoted: every instance must have it."""
 UNFINISHED_AGE: Final = timedelta(minutes=5)
 """How long the version of an interrupted write is used again. No instance has its keys."""
+_MOST_NAMED: Final = 10
 _UNSOUND: Final = "an invalid key"
 _SLOTS: Final = {
     Event.STAGED: "next",
@@ -123,13 +126,20 @@ def is_done(step: StepName, keys: Keys, now: datetime) -> bool:
     return step != "replace" or abs(now - done.last.recorded_at) < MIN_AGE
 
 
-def obstacles(step: StepName, policy: SecretPolicy, keys: Keys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
-    """Yield why a step is not allowed; with the severity `note`, not yet. `is_now`: the operator wants it at once."""
+def obstacles(
+    step: StepName, policy: SecretPolicy, keys: Keys, now: datetime, *, is_now: bool, fleet: Fleet | None = None
+) -> Iterator[Problem]:
+    """Yield why a step is not allowed; with the severity `note`, not yet. `is_now`: the operator wants it at once.
+
+    `fleet` is the evidence of the instances. Where it proves that all of them have the next key, no hour is needed.
+    """
     name, until = policy.name, keys.until if keys.until and now < keys.until else None
     if not keys.current and step != "retire":
         yield Problem(f"there is no current key of {name}", "correct --to, or store the first key (generate)")
     if step == "promote":
-        yield from _obstacles_of_next(policy, keys, now, is_now=is_now)
+        yield from _obstacles_of_next(policy, keys, now, is_now=is_now or fleet is not None)
+    if fleet and not is_now and (step, keys.next) != ("promote", ""):
+        yield from _not_ready(step, policy.name, keys, fleet, now)
     if step == "back":
         if not (keys.previous and until):
             yield Problem(f"{name} has no previous key that still verifies", "stage a new key (rotate stage)")
@@ -161,6 +171,19 @@ def _obstacles_of_next(policy: SecretPolicy, keys: Keys, now: datetime, *, is_no
         since = keys.staged_at or now
         what = f"the next key of {name} has its place since {iso_utc(since)}; every instance needs it first"
         yield Problem(what, f"run this command again after {iso_utc(since + MIN_AGE)}", severity=Severity.NOTE)
+
+
+def _not_ready(step: StepName, name: str, keys: Keys, fleet: Fleet, now: datetime) -> Iterator[Problem]:
+    """Yield that the evidence of the instances does not agree: who lacks the next key, or signs with another one."""
+    condition = {"promote": HAS_NEXT, "retire": MOVED}[step]
+    judge = judge_of(condition, SecretKeys(_known(keys.current), _known(keys.next)), None, now)
+    fix = "run fleet status again, and repeat this command within its --max-age"
+    if not any(name in each.secrets for each in fleet.instances):
+        yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
+    elif failing := [*not_ready(fleet, {name: judge}, now)]:
+        names = ", ".join(f"{who} ({why})" for who, _, why in failing[:_MOST_NAMED])
+        more = f" and {len(failing) - _MOST_NAMED} more" if len(failing) > _MOST_NAMED else ""
+        yield Problem(f"not every instance is ready to {step}: {names}{more}", f"restart these instances; then {fix}")
 
 
 def due(policy: SecretPolicy, keys: Keys, rotated_at: datetime | None, now: datetime) -> StepName | None:

@@ -1,0 +1,125 @@
+"""Prometheus: a collector for the registry of `prometheus_client`."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from robodj_secretguard.checks import Check, Problem, internal
+from robodj_secretguard.guard import check
+from robodj_secretguard.metrics import FINDINGS, family, of_findings, of_keys, of_start
+from robodj_secretguard.models import setup_of, started_report
+from robodj_secretguard.report import finding
+from robodj_secretguard.sealed import SealedStr, contain, type_name
+from robodj_secretguard.sources import Environment, config_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from robodj_secretguard.metrics import Family
+    from robodj_secretguard.models import SecretSettings
+    from robodj_secretguard.report import Finding, Report
+
+
+class SecretCollector(Collector):
+    """Export the keys that a process runs with, and what a check finds now.
+
+    Write `registry.register(SecretCollector(secrets))`. The keys are those of the instance, until the process ends.
+    Each scrape runs `check()` on the environment and the files as they are then. So an expiry, or a new entry of the
+    revocation list, shows without a restart. A running key on that list counts as `revoked`, also where its file has
+    another key by now. A later change of the working directory changes nothing. A scrape that fails counts as the
+    finding `internal`. The collector keeps no key.
+
+    Args:
+        secrets: what `guard()` returned. A registry takes one collector.
+        config_dir: what `guard()` got as `config_dir`.
+        require_env_only: what `guard()` got as `require_env_only`.
+
+    Raises:
+        TypeError: `secrets` is not an instance of a settings model, or `config_dir` is not a path.
+    """
+
+    def __init__(
+        self,
+        secrets: SecretSettings,
+        *,
+        config_dir: str | os.PathLike[str] | None = None,
+        require_env_only: bool = False,
+    ) -> None:
+        model = type(secrets)
+        made = contain(partial(_prepared, secrets, config_dir))
+        del secrets, config_dir  # a traceback with locals would show them: a path may be a key, too
+        if isinstance(made, BaseException):
+            msg = "pass what guard() returned, and the config_dir that it got: SecretCollector(secrets)"
+            raise TypeError(msg)
+        self._model, (self._start, self._config_dir) = model, made
+        self._require_env_only = require_env_only
+        self._constant = [*of_keys(self._start.secrets), of_start(self._start.checked_at)]
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Yield every family without a value. So a registration runs no check."""
+        for each in (*self._constant, family(FINDINGS, {})):
+            yield _gauges(each._replace(samples={}))
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Run the checks, and yield every family."""
+        found = contain(lambda: [*self._found()])
+        if isinstance(found, KeyboardInterrupt):
+            raise found
+        if isinstance(found, BaseException):
+            policies = self._model.secret_policies.values()
+            found = [finding(policies, Check.INTERNAL, internal(type_name(found)))]
+        for each in (*self._constant, of_findings(self._start.secrets, found)):
+            yield _gauges(each)
+
+    def _found(self) -> Iterator[Finding]:
+        """Yield what a check finds now, and `revoked` for a running key that the check did not read any more."""
+        directory = None if self._config_dir is None else self._config_dir.get_secret_value()
+        report = check(self._model, config_dir=directory, require_env_only=self._require_env_only)
+        yield from report.findings
+        reported = {each.secret for each in report.findings if each.check is Check.REVOKED}
+        policies = {each.name: each for each in self._model.secret_policies.values()}
+        for name in _revoked(self._start, report):
+            if name not in reported:
+                yield finding((), Check.REVOKED, Problem("a running key is revoked", "restart"), policies[name])
+
+
+def _prepared(secrets: SecretSettings, config_dir: str | os.PathLike[str] | None) -> tuple[Report, SealedStr | None]:
+    """Return the report on the keys that run, and the config directory: absolute, as the working directory may change.
+
+    `None` for that of the model, and where there is no directory.
+    """
+    report = started_report(secrets)
+    directory, named_by = config_directory(Environment(), config_dir, setup_of(type(secrets)))
+    is_used = named_by != "model" and (named_by is not None or os.path.isdir(directory))
+    return report, SealedStr(os.path.abspath(directory)) if is_used else None
+
+
+def _revoked(start: Report, now: Report) -> list[str]:
+    """Return the secrets of which a key that is accepted is on the revocation list as it is now."""
+    listed = now.revocation_list
+    return [
+        each.secret
+        for each in start.secrets
+        if listed is not None
+        and any(
+            (begin := listed.begin(key)) is not None and begin <= now.checked_at
+            for key, until in (
+                (each.fingerprint, None),
+                (each.next_fingerprint, None),
+                (each.previous_fingerprint, each.previous_until),
+            )
+            if key and (until is None or now.checked_at < until)
+        )
+    ]
+
+
+def _gauges(described: Family) -> GaugeMetricFamily:
+    made = GaugeMetricFamily(described.name, described.help, labels=described.labels)
+    for values, value in described.samples.items():
+        made.add_metric(values, value)
+    return made

@@ -1,0 +1,315 @@
+"""`fleet`: which instances run on which keys (policy sections 3 and 4)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.cli.log import checked
+from robodj_secretguard.cli.options import (
+    FORMAT,
+    PIPE,
+    add_command,
+    add_group,
+    model_of,
+    opened_input,
+    policy_of,
+    read_input,
+    seconds,
+)
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, MODEL, Result, fail
+from robodj_secretguard.instances import (
+    HAS_NEXT,
+    MOST_SECONDS,
+    MOVED,
+    NONE_ON,
+    UNKNOWN,
+    as_dict,
+    judge_of,
+    not_ready,
+    unknown,
+    used,
+)
+from robodj_secretguard.lifecycle.evidence import Observed, lines_of, parse_event, parse_roster
+from robodj_secretguard.lifecycle.scrapes import NoAnswerError, is_address, is_selector, scraped
+from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
+from robodj_secretguard.material import is_fingerprint
+from robodj_secretguard.metrics import REFUSED_STARTS, as_text, family
+from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.texts import PROGRAM, count
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from robodj_secretguard import kinds
+    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.instances import Fleet, Instance, Judge, NotReady, RoleOf, SecretKeys
+    from robodj_secretguard.lifecycle.evidence import Evidence, Roster
+    from robodj_secretguard.policy import SecretPolicy
+
+MAX_AGE: Final = 900
+MAX_SKEW: Final = 300
+"""Both in seconds."""
+MAX_ROSTER_BYTES: Final = 1 << 22
+CONDITION: Final = "condition"
+_MARKS: Final = {"current": "ok", "next": "warn", "previous": "warn", "superseded": "warn"}
+_MOST_NAMED: Final = 20
+_HEADER: Final = ("", "SERVICE", "INSTANCE", "SECRET", "RUNS ON", "SINCE", "SEEN")
+_STATUSES: Final = {
+    "0": "every condition of --require holds, or none was asked for",
+    "1": "a condition does not hold, or is not proven",
+    "2": "usage error, or nothing is known of the keys as they should be",
+    "75": "Prometheus did not answer",
+}
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    group = add_group(commands, "fleet", "Show which instances run on which keys")
+    whole = partial(seconds, least=0, most=MOST_SECONDS)
+    add_command(
+        group,
+        "status",
+        _status,
+        options=("--from", "--wait", "--environment", "--operations-log", "--config-dir", "--model"),
+        own={
+            "--roster": {
+                "required": True,
+                "metavar": "FILE",
+                "help": "the instances that there should be: a line has a service and an instance (- for stdin)",
+            },
+            "--events": {
+                "action": "append",
+                "default": [],
+                "metavar": "FILE",
+                "help": "JSON lines with the events of starts, as log collectors export them (- for stdin); repeatable",
+            },
+            "--prometheus": {
+                "action": "append",
+                "default": [],
+                "metavar": "URL",
+                "help": "a Prometheus that scrapes the instances: its labels job and instance name them; repeatable",
+            },
+            "--select": {"metavar": "LABELS", "help": "only these series: 'environment=\"prod\"'"},
+            "--secret": {"metavar": "NAME", "help": "only this secret (default: every one with a fingerprint)"},
+            "--max-age": {
+                "type": partial(whole, "--max-age"),
+                "default": MAX_AGE,
+                "metavar": "SECONDS",
+                "help": f"how old evidence may be (default: {MAX_AGE})",
+            },
+            "--max-skew": {
+                "type": partial(whole, "--max-skew"),
+                "default": MAX_SKEW,
+                "metavar": "SECONDS",
+                "help": f"how much the clocks of the machines may differ (default: {MAX_SKEW})",
+            },
+            "--require": {
+                "action": "append",
+                "nargs": "+",
+                "default": [],
+                "metavar": "CONDITION",
+                "help": "fail unless this is proven for every instance: moved, has-next, or none-on FINGERPRINT;"
+                " repeatable",
+            },
+            "--format": {**FORMAT, "choices": (*FORMAT["choices"], "openmetrics")},
+        },
+        description="Show which instances run on the current, the next, the previous or a revoked key. Only evidence"
+        " that is younger than --max-age proves something.",
+        examples=(
+            "fleet status --roster roster.txt --events events.jsonl \\\n      --require moved",
+            "fleet status --roster roster.txt \\\n      --prometheus http://127.0.0.1:9090",
+        ),
+        statuses=_STATUSES,
+    )
+
+
+def _status(arguments: argparse.Namespace) -> Result:
+    model = model_of(arguments)
+    declared = [each for each in model.secret_policies.values() if not each.is_opaque]  # others have no fingerprint
+    named = None if arguments.secret is None else policy_of(model, arguments.secret)
+    secrets = [each.name for each in declared if named in {None, each}]
+    if not secrets:
+        fail("--secret: it has no fingerprint, because a vendor issues it")
+    _require_usage(arguments)
+    report, recorded = checked(arguments, model)
+    now, expected = report.checked_at, expected_keys(report, recorded.records, arguments.environment)
+    role_of = roles_of(report, recorded.records, expected)
+    past = now - timedelta(seconds=arguments.max_skew)
+    conditions = {each: _judges(each, secrets, expected, role_of, past) for each in map(" ".join, arguments.require)}
+    roster = _roster(arguments, declared, secrets)
+    observed = Observed(roster, secrets, now, int(arguments.max_age), int(arguments.max_skew))
+    numbers = Counter[bool]()
+    try:
+        for evidence in _evidence(arguments):
+            numbers[evidence is not None] += 1
+            if evidence:
+                observed.add(evidence)
+    except NoAnswerError as error:
+        return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: no usable answer ({error})"])
+    fleet = observed.fleet({name: expected[name] for name in secrets})
+    results = {name: [*not_ready(fleet, judges, now)] for name, judges in conditions.items()}
+    failed = [name for name, failing in results.items() if failing]
+    rows = [row for each in fleet.instances for row in _rows(fleet, each, secrets, role_of, past)]
+    keys = [key for _, *fingerprints in arguments.require for key in fingerprints]
+    verdict = "every condition holds" if results else count(len(fleet.instances), "instance")
+    lines = [
+        *(f"{secret}: {_totals(rows, secret)}" for secret in secrets),
+        *_notes(fleet, numbers[False]),
+        *(
+            f"{key} is not a recorded key."
+            for key in keys
+            if {role_of(each, key) for each in secrets} == {"unrecorded"}
+        ),
+        MODEL,
+        *(line for name, failing in results.items() for line in _verdict(name, failing)),
+        f"Fleet status{f' FAILED: {count(len(failed), CONDITION)} not proven' if failed else f': {verdict}'}.",
+    ]
+
+    def document() -> kinds.FleetStatus:
+        return {
+            "kind": "fleet",
+            "fleet": as_dict(fleet),
+            "roles": [
+                {"secret": secret, "fingerprint": key, "role": role_of(secret, key)} for secret, key in used(fleet)
+            ],
+            "conditions": [
+                {
+                    "condition": name,
+                    "holds": not failing,
+                    "not_ready": [{"instance": who, "secret": secret, "why": why} for who, secret, why in failing],
+                }
+                for name, failing in results.items()
+            ],
+            "events": numbers[True],
+            "invalid_events": numbers[False],
+        }
+
+    status = EXIT_ALERTS if failed else EXIT_CLEAN
+    return Result(
+        status,
+        lines,
+        document,
+        recorded.complaint,
+        table=[_HEADER, *rows],
+        metrics=lambda: as_text([family(REFUSED_STARTS, _refused_starts(fleet))]),
+    )
+
+
+def _require_usage(arguments: argparse.Namespace) -> None:
+    """Refuse options that do not fit together, without a part of a value."""
+    if arguments.select is not None and not is_selector(arguments.select):
+        fail('--select: invalid labels; write them like environment="prod"')
+    if arguments.max_age <= arguments.max_skew:
+        fail("--max-age must be greater than --max-skew")
+    if not arguments.events and not arguments.prometheus:
+        fail("pass --events or --prometheus, which have the evidence")
+    if [arguments.roster, *arguments.events].count(PIPE) > 1:
+        fail("only one of --roster and --events can be stdin")
+    if not all(map(is_address, arguments.prometheus)):
+        fail("--prometheus: invalid address; use one like http://127.0.0.1:9090")
+    for name, *fingerprints in arguments.require:
+        if name not in {MOVED, HAS_NEXT, NONE_ON}:
+            fail(f"--require: unknown condition (choose from {MOVED}, {HAS_NEXT}, {NONE_ON} FINGERPRINT)")
+        if len(fingerprints) != (name == NONE_ON) or not all(map(is_fingerprint, fingerprints)):
+            fail(f"--require: write {MOVED} and {HAS_NEXT} alone, and {NONE_ON} with one fingerprint")
+
+
+def _judges(
+    condition: str, secrets: Iterable[str], expected: Mapping[str, SecretKeys], role_of: RoleOf, past: datetime
+) -> dict[str, Judge]:
+    """Return what judges the keys of each secret. A deadline before `past` has passed on every clock."""
+    name, _, fingerprint = condition.partition(" ")
+    for secret in secrets:
+        slot = {MOVED: "current", HAS_NEXT: "next"}.get(name)
+        if slot and not getattr(expected[secret], slot):
+            fix = (
+                "stage one (rotate stage)" if slot == "next" else "pass --from, or --environment with an operations log"
+            )
+            fail(f"no {slot} key of {secret} is known; {fix}; --secret compares only one secret")
+        if slot and role_of(secret, getattr(expected[secret], slot)) == "revoked":
+            fail(f"the {slot} key of {secret} is revoked; replace it first (rotate run --emergency)")
+    return {secret: judge_of(name, expected[secret], fingerprint, past) for secret in secrets}
+
+
+def _roster(arguments: argparse.Namespace, declared: Iterable[SecretPolicy], secrets: Iterable[str]) -> Roster:
+    content = read_input("--roster", arguments.roster, most=MAX_ROSTER_BYTES)
+    roster, invalid = parse_roster(content.decode("utf-8-sig", "replace"), [each.name for each in declared])
+    if invalid:
+        fix = "write each instance once: the service, the instance, and its secrets if not all"
+        fail(f"--roster: line {invalid[0]} is invalid; {fix}")
+    if not roster:
+        fail("--roster: the file has no instance")
+    for secret in secrets if arguments.require else ():
+        if not any(secret in names for names in roster.values()):
+            fail(f"--roster: no instance has {secret}; --secret compares only one secret")
+    return {who: names.intersection(secrets) for who, names in roster.items()}
+
+
+def _evidence(arguments: argparse.Namespace) -> Iterator[Evidence | None]:
+    """Yield the evidence of every source; `None` for an invalid event."""
+    for path in arguments.events:
+        with opened_input("--events", path) as file:
+            yield from map(parse_event, lines_of(file))
+    for url in arguments.prometheus:
+        yield from scraped(url, arguments.select or "", int(arguments.max_age + arguments.max_skew))
+
+
+def _rows(
+    fleet: Fleet, each: Instance, secrets: Iterable[str], role_of: RoleOf, past: datetime
+) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each key that an instance may run on, and for each secret of which nothing is known."""
+    now, whose = fleet.checked_at, (each.service, each.instance)
+    for secret in secrets:
+        for use in fleet.possible(each, secret, now):
+            keys, since = use.keys[secret], iso_utc(use.since) if use.since else "-"
+            accepted = [key for key in (keys.next, keys.previous) if key and judge_of(NONE_ON, None, key, past)(keys)]
+            roles = [role_of(secret, key) for key in (keys.current, *accepted)]
+            role = "revoked" if "revoked" in roles else roles[0]  # a revoked key verifies in every slot
+            seen = f"{max(0, int((now - use.latest_at).total_seconds()))}s ago"
+            yield (_MARKS.get(role, "FAIL"), *whose, secret, role, since, seen)
+        if secret in each.secrets and not fleet.is_proven(each, secret, now):
+            yield ("?", *whose, secret, UNKNOWN, "-", unknown(each).removeprefix(f"{UNKNOWN}: "))
+
+
+def _totals(rows: Iterable[Sequence[str]], secret: str) -> str:
+    """Return on which keys how many instances run."""
+    roles = Counter(row[4] for row in rows if row[3] == secret)
+    return ", ".join(f"{number} {role}" for role, number in roles.items()) or "no instance"
+
+
+def _notes(fleet: Fleet, invalid: int) -> Iterator[str]:
+    if others := [each.name for each in fleet.instances if not each.listed]:
+        yield f"Not in the roster: {_named(others)}."
+    for each in fleet.instances:
+        if each.refused_at:
+            starts = count(each.refused_starts, "start")
+            why = f" ({', '.join(each.refused_checks)})" if each.refused_checks else ""
+            yield f"{each.name}: {starts} refused, the last one at {iso_utc(each.refused_at)}{why}."
+    if invalid:
+        yield f"{count(invalid, 'event')} could not be read."
+
+
+def _refused_starts(fleet: Fleet) -> dict[tuple[str, ...], float]:
+    """Return the number of refused starts by service, instance and checks."""
+    refused = [each for each in fleet.instances if each.refused_starts]
+    return {(each.service, each.instance, ",".join(each.refused_checks)): each.refused_starts for each in refused}
+
+
+def _verdict(condition: str, failing: Sequence[NotReady]) -> Iterator[str]:
+    if not failing:
+        yield f"{condition}: proven for every instance."
+        return
+    yield f"{condition}: NOT PROVEN"
+    yield from (f"  {who}: {secret}: {why}" for who, secret, why in failing[:_MOST_NAMED])
+    if len(failing) > _MOST_NAMED:
+        yield f"  and {len(failing) - _MOST_NAMED} more"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,207 @@
+"""Which instances run on which keys, and what that proves (policy sections 3 and 4). All functions are pure.
+
+"An instance has moved" is only said with evidence of that instance that is younger than the limit. Every other one is
+unknown. Clocks may differ by `max_skew`, so evidence for a statement must be that much younger than the limit, and
+evidence against it counts for that much longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import to_json
+
+from robodj_secretguard.checks import Check  # noqa: TC001 - pydantic reads it
+from robodj_secretguard.shapes import SHAPE, Fingerprint, Instant, SecretName, must
+from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.texts import is_instance_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    RoleOf: TypeAlias = Callable[[str, str | None], "Role"]
+    """Returns the role of a secret's fingerprint."""
+    Judge: TypeAlias = Callable[["SecretKeys"], str]
+    """Returns what is wrong with the keys of a process, in words; empty for nothing."""
+    NotReady: TypeAlias = tuple[str, str, str]
+    """An instance for which a condition is not proven, the secret, and why, in words."""
+
+InstanceName = Annotated[str, must(is_instance_name)]
+Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecorded"]
+
+MOVED: Final = "moved"
+HAS_NEXT: Final = "has-next"
+NONE_ON: Final = "none-on"
+UNKNOWN: Final = "unknown"
+MOST_SECONDS: Final = 86400
+"""The largest age and the largest difference between clocks."""
+
+
+@dataclass(frozen=True, config=SHAPE)
+class SecretKeys:
+    """The fingerprints of a secret's keys, in a process or as they should be."""
+
+    current: Fingerprint | None = None
+    next: Fingerprint | None = None
+    previous: Fingerprint | None = None
+    previous_until: Instant | None = None
+    """The deadline of the previous key."""
+
+
+@dataclass(frozen=True, config=SHAPE)
+class Use:
+    """The keys that processes of an instance have used."""
+
+    keys: dict[SecretName, SecretKeys]
+    since: Instant | None
+    """The first known start of a process with these keys."""
+    seen_at: Instant | None
+    """The last time that is certain. Null where no clock can be trusted."""
+    latest_at: Instant
+    """The last time that is possible."""
+
+
+@dataclass(frozen=True, config=SHAPE)
+class Instance:
+    """An instance of a service."""
+
+    service: InstanceName
+    instance: InstanceName
+    listed: bool
+    """Whether the roster has it."""
+    secrets: list[SecretName]
+    """The secrets that it must prove. Empty where the roster does not have it."""
+    uses: list[Use] = field(default_factory=list)
+    """What it has used within the limit."""
+    last_seen_at: Instant | None = None
+    """The time of its last event, also where that is too old."""
+    clock_ahead: bool = False
+    """Whether an event is of the future, so its clock is wrong."""
+    refused_starts: Annotated[int, Field(ge=0)] = 0
+    """How many of its starts were refused within the limit."""
+    refused_at: Instant | None = None
+    """The last time at which a start was refused."""
+    refused_checks: list[Check] = field(default_factory=list)
+    """The checks that refused it."""
+
+    @property
+    def name(self) -> str:
+        """Its name in messages."""
+        return f"{self.service}/{self.instance}"
+
+
+@dataclass(frozen=True, config=SHAPE)
+class Fleet:
+    """What is known of all instances. The output of `fleet status` has it."""
+
+    checked_at: Instant
+    max_age: Annotated[int, Field(ge=1, le=MOST_SECONDS)]
+    """How old evidence may be, in seconds."""
+    max_skew: Annotated[int, Field(ge=0, le=MOST_SECONDS)]
+    """How much clocks may differ, in seconds."""
+    expected: dict[SecretName, SecretKeys]
+    """The keys of each secret as they should be."""
+    instances: list[Instance]
+    complete: bool = True
+    """Whether every event was read. Where it is false, no condition holds."""
+
+    def is_proven(self, instance: Instance, secret: str, now: datetime) -> bool:
+        """Check whether young evidence proves which key of a secret an instance signs with."""
+        skew, limit = timedelta(seconds=self.max_skew), timedelta(seconds=self.max_age - self.max_skew)
+        seen = [use.seen_at for use in instance.uses if secret in use.keys and use.keys[secret].current]
+        return any(each is not None and -skew <= now - each <= limit for each in seen)
+
+    def is_known(self, instance: Instance) -> bool:
+        """Check whether the keys of an instance are proven at the time of the fleet."""
+        return all(self.is_proven(instance, secret, self.checked_at) for secret in instance.secrets)
+
+    def possible(self, instance: Instance, secret: str, now: datetime) -> list[Use]:
+        """Return the keys of a secret on which a process of an instance could still run."""
+        limit = timedelta(seconds=self.max_age + self.max_skew)
+        return [use for use in instance.uses if secret in use.keys and now - use.latest_at <= limit]
+
+
+_FLEET: Final = TypeAdapter(Fleet)
+_OF_FLEET: Final = TypeAdapter(dict[str, Any])
+
+
+def as_dict(fleet: Fleet) -> dict[str, Any]:
+    """Return a fleet in the plain types of JSON."""
+    plain: dict[str, Any] = _FLEET.dump_python(fleet, mode="json")
+    return plain
+
+
+def parse_fleet(content: bytes) -> Fleet | None:
+    """Return the fleet in the output of `fleet status --format json`; `None` for anything else."""
+    with contextlib.suppress(ValidationError, KeyError):
+        document = _OF_FLEET.validate_json(content)
+        if (document["kind"], document["schema"]) == ("fleet", 1):
+            return _FLEET.validate_json(to_json(document["fleet"]))
+    return None
+
+
+def used(fleet: Fleet) -> list[tuple[str, str]]:
+    """Return each secret with each fingerprint that an instance uses."""
+    keys = [(secret, of) for each in fleet.instances for use in each.uses for secret, of in use.keys.items()]
+    found = {(secret, each) for secret, of in keys for each in (of.current, of.next, of.previous) if each}
+    return sorted(found)
+
+
+def judge_of(condition: str, expected: SecretKeys | None, fingerprint: str | None, accepted_until: datetime) -> Judge:
+    """Return the function that judges the keys of a process.
+
+    Args:
+        condition: `moved`, `has-next` or `none-on`.
+        expected: the keys of the secret as they should be.
+        fingerprint: of `none-on`: the key that nothing may use.
+        accepted_until: of `none-on`: a previous key whose deadline is not later is not used any more.
+    """
+    expected = expected or SecretKeys()
+
+    def moved(keys: SecretKeys) -> str:
+        return "" if keys.current in {None, expected.current} else f"signs with {keys.current}"
+
+    def has_next(keys: SecretKeys) -> str:
+        has_it = expected.next and expected.next in {keys.current, keys.next}
+        return "" if has_it else f"does not have the next key {expected.next}"
+
+    def none_on(keys: SecretKeys) -> str:
+        is_past = keys.previous_until is not None and keys.previous_until <= accepted_until
+        slots = [name for name in ("current", "next", "previous") if getattr(keys, name) == fingerprint]
+        used = [name for name in slots if name != "previous" or not is_past]
+        return f"uses {fingerprint} as its {used[0]} key" if used else ""
+
+    return {MOVED: moved, HAS_NEXT: has_next, NONE_ON: none_on}[condition]
+
+
+def not_ready(fleet: Fleet, judges: Mapping[str, Judge], now: datetime) -> Iterator[NotReady]:
+    """Yield each instance for which a condition is not proven, or is known not to hold.
+
+    Args:
+        fleet: what is known.
+        judges: by secret: what judges its keys.
+        now: the time, which may be later than that of the fleet.
+    """
+    if not fleet.complete:
+        yield "the fleet", ", ".join(judges), f"{UNKNOWN}: there are too many instances for one run"
+    for each in fleet.instances:
+        for secret, judge in judges.items():
+            wrong = [why for use in fleet.possible(each, secret, now) if (why := judge(use.keys[secret]))]
+            if wrong:
+                yield each.name, secret, f"{wrong[0]}{'' if each.listed else '; it is not in the roster'}"
+            elif secret in each.secrets and not fleet.is_proven(each, secret, now):
+                yield each.name, secret, unknown(each)
+
+
+def unknown(instance: Instance) -> str:
+    """Return why nothing is known of an instance now."""
+    if instance.clock_ahead:
+        return f"{UNKNOWN}: its clock is ahead"
+    if instance.last_seen_at is None:
+        return f"{UNKNOWN}: no event of it"
+    return f"{UNKNOWN}: last seen at {iso_utc(instance.last_seen_at)}"

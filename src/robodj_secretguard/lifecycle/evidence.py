@@ -1,0 +1,230 @@
+"""Read the events of starts in bounded memory (policy sections 3 and 4)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from robodj_secretguard.checks import Check
+from robodj_secretguard.frozen import Frozen
+from robodj_secretguard.heartbeat import EVENTS, MARK
+from robodj_secretguard.instances import Fleet, Instance, SecretKeys, Use
+from robodj_secretguard.lifecycle.collectors import event_in
+from robodj_secretguard.material import is_fingerprint
+from robodj_secretguard.policy import is_secret_name
+from robodj_secretguard.texts import is_instance_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import BinaryIO
+
+    Keys: TypeAlias = tuple[tuple[str, str | None, str | None, str | None, float | None], ...]
+    """By secret: its name, the fingerprints of its current, next and previous key, and the deadline."""
+    Who: TypeAlias = tuple[str, str]
+    """A service and an instance."""
+    Roster: TypeAlias = Mapping[Who, frozenset[str]]
+    """Every instance that there should be, and its secrets."""
+
+MOST_LINE_BYTES: Final = 1 << 16
+"""A longer line is not an event."""
+MOST_USES: Final = 5_000
+"""How many sets of keys are kept, of all instances together. With more of them, no condition holds."""
+_MOST_SECRETS: Final = 100
+_MOST_CACHED: Final = 200
+_MARK: Final = MARK.encode()
+_END: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
+
+class Evidence(Frozen):
+    """One event: which keys an instance used at a time.
+
+    Attributes:
+        who: the service and the instance.
+        kind: `started`, `running` or `refused`.
+        keys: the fingerprints of each secret.
+        started: the start of the process, in seconds; `None` where it is not known.
+        oldest: the earliest time of the event, of all clocks that have one.
+        newest: the latest one.
+        checks: the checks that refused a start.
+    """
+
+    who: Who
+    kind: str
+    keys: Keys
+    started: float | None
+    oldest: float
+    newest: float
+    checks: tuple[Check, ...] = ()
+
+
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield each line with an event. A line that is too long is skipped as a whole: a part of it may look like one."""
+    is_rest = False
+    while line := file.readline(MOST_LINE_BYTES):
+        is_part = len(line) == MOST_LINE_BYTES and not line.endswith(b"\n")
+        if _MARK in line and not is_rest and not is_part:
+            yield line
+        is_rest = is_part
+
+
+def parse_event(line: bytes) -> Evidence | None:
+    """Return the evidence in a line with an event; `None` for an invalid line."""
+    try:
+        event, names, times = event_in(line)
+        kind, keys, who = event[MARK], _keys_of(event["secrets"]), who_of(*names)
+        own = [seconds_of(event["reported_at"]), seconds_of(event["started_at"])]
+        if kind not in EVENTS or keys is None or None in own or who is None:
+            return None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    known = [each for each in (own[0], *map(seconds_of, times)) if each is not None]
+    return Evidence(who, kind, keys, own[1], min(known), max(known), _checks_of(event.get("checks")))
+
+
+def who_of(service: Any, instance: Any) -> Who | None:
+    """Return the names of a service and an instance, if both are valid."""
+    names = (service, instance)
+    is_valid = all(isinstance(each, str) and len(each) < _MOST_CACHED and _is_name(each) for each in names)
+    return names if is_valid else None
+
+
+def seconds_of(text: Any) -> float | None:
+    """Return the time of a text in RFC 3339, or of a number of seconds or microseconds; `None` for anything else."""
+    try:
+        if isinstance(text, str) and not text.isdecimal():
+            instant = datetime.fromisoformat(text)
+            seconds = instant.timestamp() if instant.tzinfo else -1
+        else:
+            seconds = int(text) / 1e6 if isinstance(text, str) else float(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return seconds if 0 <= seconds < _END else None
+
+
+def _keys_of(secrets: Any) -> Keys | None:
+    names = ("secret", "fingerprint", "next_fingerprint", "previous_fingerprint")
+    return valid_keys(tuple((*map(each.get, names), seconds_of(each.get("previous_until"))) for each in secrets))
+
+
+def _checks_of(reasons: Any) -> tuple[Check, ...]:
+    """Return the checks in reasons such as `secret.key: placeholder`."""
+    texts = str(reasons) if reasons else ""
+    return tuple(each for each in Check if f": {each}'" in texts)
+
+
+def valid_keys(keys: Any) -> Keys | None:
+    """Return the keys if all names and fingerprints are valid; otherwise `None`."""
+    names, fingerprints = [each[0] for each in keys], chain(*(each[1:4] for each in keys))
+    is_valid = (
+        0 < len(keys) == len({*names}) <= _MOST_SECRETS
+        and all(isinstance(each, str) and is_secret_name(each) for each in names)
+        and all(each is None or (isinstance(each, str) and is_fingerprint(each)) for each in fingerprints)
+    )
+    return keys if is_valid else None
+
+
+@lru_cache(maxsize=4096)
+def _is_name(text: str) -> bool:
+    return is_instance_name(text)
+
+
+class Observed:
+    """What events prove of the instances of a roster, and of others.
+
+    Args:
+        roster: every instance that there should be.
+        secrets: the names of the secrets. Others are not kept.
+        now: the time.
+        max_age: how old evidence may be, in seconds.
+        max_skew: how much clocks may differ, in seconds.
+    """
+
+    def __init__(self, roster: Roster, secrets: Iterable[str], now: datetime, max_age: int, max_skew: int) -> None:
+        self._roster, self._secrets = roster, frozenset(secrets)
+        self._now, self._max_age, self._max_skew = now, max_age, max_skew
+        self._uses: dict[tuple[Who, Keys], list[float | None]] = {}
+        self._last: dict[Who, float] = {}
+        self._ahead: set[Who] = set()
+        self._refused: dict[Who, tuple[int, float, tuple[Check, ...]]] = {}
+        self._complete = True
+
+    def add(self, evidence: Evidence) -> None:
+        """Add an event. Events may be late, in any order, and more than once."""
+        now, who, (oldest, newest) = self._now.timestamp(), evidence.who, (evidence.oldest, evidence.newest)
+        is_ahead = newest > now + self._max_skew
+        if who in self._roster and is_ahead:
+            self._ahead.add(who)
+        elif who in self._roster and evidence.kind != "refused":
+            self._last[who] = max(oldest, self._last.get(who, oldest))
+        keys = tuple(each for each in evidence.keys if each[0] in self._secrets)
+        if now - newest > self._max_age + self._max_skew or not keys:
+            return
+        is_refused = evidence.kind == "refused"
+        is_kept = who in self._refused if is_refused else (who, keys) in self._uses
+        if not is_kept and len(self._uses) + len(self._refused) >= MOST_USES:
+            self._complete = False
+            return
+        if is_refused:
+            number, last, checks = self._refused.get(who, (0, oldest, evidence.checks))
+            self._refused[who] = (number + 1, max(last, oldest), evidence.checks if oldest >= last else checks)
+            return
+        seen, latest, since = self._uses.get((who, keys), (None, newest, evidence.started))
+        if not is_ahead:
+            seen = max(oldest, seen or oldest)
+        starts = [each for each in (since, evidence.started) if each is not None]
+        self._uses[who, keys] = [seen, max(newest, latest or newest), min(starts, default=None)]
+
+    def fleet(self, expected: dict[str, SecretKeys]) -> Fleet:
+        """Return what is known: first the instances of the roster. `expected` has the keys as they should be."""
+        of: dict[Who, list[Use]] = {who: [] for who in self._roster}
+        for (who, keys), (seen, latest, since) in self._uses.items():
+            by_secret = {
+                secret: SecretKeys(current, following, previous, _instant(until))
+                for secret, current, following, previous, until in keys
+            }
+            use = Use(by_secret, _instant(since), _instant(seen), _instant(latest) or self._now)
+            of.setdefault(who, []).append(use)
+        for who in self._refused:
+            of.setdefault(who, [])
+        instances = [
+            Instance(
+                *who,
+                listed=who in self._roster,
+                secrets=sorted(self._roster.get(who, ())),
+                uses=uses,
+                last_seen_at=_instant(self._last.get(who)),
+                clock_ahead=who in self._ahead,
+                refused_starts=refused[0],
+                refused_at=_instant(refused[1]),
+                refused_checks=list(refused[2]),
+            )
+            for who, uses in of.items()
+            for refused in [self._refused.get(who, (0, None, ()))]
+        ]
+        return Fleet(self._now, self._max_age, self._max_skew, expected, instances, self._complete)
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def parse_roster(content: str, secrets: Iterable[str]) -> tuple[dict[Who, frozenset[str]], list[int]]:
+    """Return the instances of a roster, and the numbers of its invalid lines.
+
+    A line has a service, an instance, and the secrets of that instance; by default all of `secrets`. An instance that
+    is there twice is invalid: it may be a typo of another one, of which nothing would be asked.
+    """
+    roster: dict[Who, frozenset[str]] = {}
+    invalid = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        who, own = who_of(*words[:2]) if len(words) > 1 else None, frozenset(words[2:] or secrets)
+        if who is None or who in roster or not own <= {*secrets}:
+            invalid.append(number)
+        else:
+            roster[who] = own
+    return roster, invalid

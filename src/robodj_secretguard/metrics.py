@@ -1,0 +1,131 @@
+"""Metrics about the secrets, as families of gauges: text for `status`, and the collector of a service makes them too.
+
+Instants are Unix timestamps. No label has anything derived from a key but its fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.checks import Check, Severity, State
+from robodj_secretguard.frozen import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from robodj_secretguard.report import Finding, SecretStatus
+
+INFO: Final = "robodj_secret_info"
+EXPIRY: Final = "robodj_secret_expiry_timestamp_seconds"
+PREVIOUS_UNTIL: Final = "robodj_secret_previous_until_timestamp_seconds"
+START: Final = "robodj_secret_start_timestamp_seconds"
+ROTATED: Final = "robodj_secret_rotated_timestamp_seconds"
+ROTATION_DUE: Final = "robodj_secret_rotation_due_timestamp_seconds"
+FINDINGS: Final = "robodj_secret_findings"
+REFUSED_STARTS: Final = "robodj_secret_refused_starts"
+
+_OF_SECRET: Final = ("secret", "owner")
+_DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    INFO: ((*_OF_SECRET, "slot", "fingerprint"), "The keys of each secret, with the value 1."),
+    EXPIRY: (_OF_SECRET, "When the current key expires."),
+    PREVIOUS_UNTIL: (_OF_SECRET, "Until when the previous key is accepted."),
+    START: ((), "When the guard let this process start."),
+    ROTATED: (_OF_SECRET, "The first record of the current key in the operations log."),
+    ROTATION_DUE: (_OF_SECRET, "When the rotation cadence of the current key ends."),
+    REFUSED_STARTS: (("service", "instance", "checks"), "The number of refused starts within the age of evidence."),
+    FINDINGS: (("check", "severity", *_OF_SECRET), "The number of findings of the last check."),
+}
+# Without a restart, these can begin: the clock runs on, and the revocation list is read again. So each has a series
+# of the value 0, which shows that the check ran. Other checks have a series while they find something.
+_WATCHED: Final = (
+    (Check.EXPIRED, Severity.ALERT),
+    (Check.REVOKED, Severity.ALERT),
+    (Check.EXPIRING, Severity.WARNING),
+)
+_KEY_STATES: Final = (State.PRESENT, State.EXPIRED)
+_ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+class Family(Frozen):
+    """A family of gauges.
+
+    Attributes:
+        name: the name of the metric.
+        help: what it measures, in one line.
+        labels: the names of its labels.
+        samples: the values, by the values of the labels.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    samples: Mapping[tuple[str, ...], float]
+
+
+def family(name: str, samples: Mapping[tuple[str, ...], float]) -> Family:
+    """Return a declared family with samples."""
+    labels, text = _DECLARED[name]
+    return Family(name, text, labels, samples)
+
+
+def of_keys(statuses: Sequence[SecretStatus]) -> list[Family]:
+    """Return the families about the keys that a report describes. A vendor's secret has no fingerprint."""
+    info: dict[tuple[str, ...], float] = {
+        (each.secret, each.owner, slot, fingerprint or ""): 1.0
+        for each in statuses
+        for slot, fingerprint, exists in (
+            ("current", each.fingerprint, each.state in _KEY_STATES),
+            ("next", each.next_fingerprint, each.next_fingerprint),
+            ("previous", each.previous_fingerprint, each.previous_fingerprint),
+        )
+        if exists
+    }
+    return [
+        family(INFO, info),
+        _instants(EXPIRY, ((each, each.expires_at) for each in statuses)),
+        _instants(PREVIOUS_UNTIL, ((each, each.previous_until) for each in statuses)),
+    ]
+
+
+def of_start(at: datetime) -> Family:
+    """Return the family about the start of a process."""
+    return family(START, {(): at.timestamp()})
+
+
+def of_rotations(statuses: Sequence[SecretStatus], rotated: Mapping[str, datetime]) -> list[Family]:
+    """Return the families about recorded rotations, of the first record of each secret's current key."""
+    found = [(each, rotated[each.secret]) for each in statuses if each.secret in rotated]
+    due = [(each, at + timedelta(days=each.rotation_days)) for each, at in found]
+    return [_instants(ROTATED, found), _instants(ROTATION_DUE, due)]
+
+
+def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -> Family:
+    """Return the family with the numbers of findings."""
+    samples: dict[tuple[str, ...], float] = {
+        (str(check), str(severity), each.secret, each.owner): 0.0 for each in statuses for check, severity in _WATCHED
+    }
+    owners = ", ".join(dict.fromkeys(each.owner for each in statuses))
+    samples[str(Check.INTERNAL), str(Severity.ALERT), "", owners] = 0.0
+    samples |= Counter((str(each.check), str(each.severity), each.secret or "", each.owner) for each in findings)
+    return family(FINDINGS, samples)
+
+
+def as_text(families: Iterable[Family]) -> str:
+    """Return families as text, without the last newline: valid as OpenMetrics and as Prometheus' older text format."""
+    lines = []
+    for each in families:
+        if each.samples:
+            lines += [f"# HELP {each.name} {each.help}", f"# TYPE {each.name} gauge"]
+        for values, value in each.samples.items():
+            pairs = zip(each.labels, values, strict=True)
+            labels = ",".join(f'{name}="{text.translate(_ESCAPES)}"' for name, text in pairs)
+            shown = f"{value:.0f}" if value == int(value) else repr(value)
+            lines.append(f"{each.name}{labels and f'{{{labels}}}'} {shown}")
+    return "\n".join([*lines, "# EOF"])
+
+
+def _instants(name: str, found: Iterable[tuple[SecretStatus, datetime | None]]) -> Family:
+    return family(name, {(each.secret, each.owner): at.timestamp() for each, at in found if at})

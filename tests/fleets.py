@@ -1,0 +1,143 @@
+"""Instances for tests: their events, as the guard writes them, and what is known of them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import threading
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+
+from conftest import NOW, good_keys
+
+from robodj_secretguard import check
+from robodj_secretguard.heartbeat import event_of
+from robodj_secretguard.instances import Fleet, Instance, SecretKeys, Use
+from robodj_secretguard.sources import iso_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from robodj_secretguard.lifecycle.evidence import Who
+
+NAME, OTHER = "secret.key", "secret_v2.key"
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+MAX_AGE, MAX_SKEW = 900, 300
+OLD, NEW, COMING, GONE, LEAKED = (f"sgfp1:{digit * 32}" for digit in "abcde")
+WEB: Who = ("api", "web-1")
+_REPORT = check(environ=good_keys(), now=NOW)
+
+
+def event(
+    who: Who = WEB,
+    keys: SecretKeys | None = None,
+    at: datetime = NOW,
+    *,
+    started: datetime | None = None,
+    kind: str = "running",
+    **changes: Any,
+) -> dict[str, Any]:
+    """Return an event of the guard, with other keys of `secret.key`, names and times.
+
+    Args:
+        who: the service and the instance.
+        keys: the fingerprints; by default the current key is `OLD`.
+        at: when the event was made.
+        started: when the process was started; by default at the same time.
+        kind: `started`, `running` or `refused`.
+        changes: other fields.
+    """
+    times = {"started_at": iso_utc(started or at), "reported_at": iso_utc(at)}
+    names = {"service": who[0], "instance": who[1]}
+    return _made(kind, keys or SecretKeys(OLD)) | times | names | changes
+
+
+@functools.cache
+def _made(kind: str, keys: SecretKeys) -> dict[str, Any]:
+    """Return an event with keys, as the guard makes it."""
+    first, second = _REPORT.secrets
+    first = first._replace(
+        fingerprint=keys.current,
+        next_fingerprint=keys.next,
+        previous_fingerprint=keys.previous,
+        previous_until=keys.previous_until,
+    )
+    return event_of(kind, _REPORT._replace(secrets=(first, second)), "ours:Ours")
+
+
+def line(*given: Any, **named: Any) -> bytes:
+    """Return an event as a line."""
+    return json.dumps(event(*given, **named)).encode() + b"\n"
+
+
+def use(keys: SecretKeys, seen: timedelta | None, latest: timedelta | None = None) -> Use:
+    """Return keys of `secret.key` that an instance used so long ago, by its oldest clock and by its newest one."""
+    at = None if seen is None else NOW - seen
+    return Use({NAME: keys}, NOW, at, NOW - (latest if latest is not None else seen or timedelta(0)))
+
+
+def instance(*uses: Use, who: Who = WEB, listed: bool = True, **more: Any) -> Instance:
+    """Return an instance. One of the roster must prove `secret.key`."""
+    return Instance(*who, listed=listed, secrets=[NAME] if listed else [], uses=[*uses], **more)
+
+
+def fleet(*instances: Instance, **more: Any) -> Fleet:
+    """Return what is known of instances at `NOW`, where `NEW` is current and `COMING` is next."""
+    expected = {NAME: SecretKeys(NEW, COMING, OLD)}
+    return Fleet(NOW, MAX_AGE, MAX_SKEW, expected, [*instances], **more)
+
+
+def series(name: str, times: Sequence[float] = (NOW.timestamp(),), value: Any = 1, **labels: Any) -> dict[str, Any]:
+    """Return a series as Prometheus answers it, of the instance `WEB` unless the labels name another one."""
+    named = {"__name__": f"robodj_secret_{name}", "job": WEB[0], "instance": WEB[1]} | labels
+    return {"metric": named, "values": [[time, str(value)] for time in times]}
+
+
+class Prometheus:
+    """A server that answers each query the same way.
+
+    Attributes:
+        result: the series of the answer.
+        content: the whole answer, where it is another one.
+        raw: what is written in place of an HTTP answer.
+        status: the status of the answer.
+        asked: what was asked.
+    """
+
+    def __init__(self) -> None:
+        self.result: list[dict[str, Any]] = []
+        self.content: bytes | None = None
+        self.raw, self.status = b"", 200
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                if outer.raw:
+                    self.wfile.write(outer.raw)
+                    return
+                answer = {"status": "success", "data": {"resultType": "matrix", "result": outer.result}}
+                content = json.dumps(answer).encode() if outer.content is None else outer.content
+                self.send_response(outer.status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                with contextlib.suppress(OSError):  # the client may read less
+                    self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                """Write nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()

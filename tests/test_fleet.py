@@ -1,0 +1,459 @@
+"""`fleet status`: which instances run on which keys, and which conditions hold."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pytest
+from command_line import DEFAULT_MODEL, key_as_argument, machine_at, rotated
+from conftest import NOW, V1, V2, document_of, good_keys
+from detector import leaks
+from fleets import COMING, GONE, LEAKED, MINUTE, NAME, OLD, OTHER, SECOND, WEB, Prometheus, line, series
+from pydantic import SecretStr  # noqa: TC002 - pydantic reads it at run time
+
+from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
+from robodj_secretguard.instances import SecretKeys, parse_fleet
+from robodj_secretguard.lifecycle import evidence
+from robodj_secretguard.shapes import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from conftest import Ran
+
+DAY = timedelta(days=1)
+PASSWORD = SecretPolicy(
+    name="radio",
+    variable="RADIO_PASSWORD",
+    material=Material.opaque(),
+    issuer="Icecast",
+    owner="Radio",
+    cadence=90 * DAY,
+    warn_before=14 * DAY,
+)
+
+
+class Radio(RuntimeSecrets):
+    """A service with the password of a vendor, which has no fingerprint."""
+
+    radio: Annotated[SecretStr, PASSWORD]
+
+
+class Operator:
+    """An operator's machine with a roster, events, and keys in the environment.
+
+    Attributes:
+        machine: the machine.
+        current: the fingerprint of the current key of `secret.key`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.machine = machine_at(root)
+        self.current = self.machine.fingerprint()
+        self.roster("api web-1 secret.key")
+        self.events(line(keys=SecretKeys(self.current)))
+
+    def roster(self, text: str | bytes) -> None:
+        self.machine.put("roster", text)
+
+    def events(self, *lines: bytes) -> None:
+        self.machine.put("events", b"".join(lines))
+
+    def status(self, *options: str, events: Sequence[str] = ("--events", "events"), name: str = NAME) -> Ran:
+        """Run `fleet status` for a secret, and assert that no key is shown."""
+        only = ["--secret", name] if name else []
+        ran = self.machine.call("fleet", "status", "--roster", "roster", *events, *only, *options)
+        assert leaks(ran.out + ran.err, [*self.machine.environ.values()]) == []
+        return ran
+
+    def requires(self, *condition: str) -> tuple[int, list[str]]:
+        """Return the status for a condition, and the lines of it."""
+        ran = self.status("--require", *condition)
+        lines = ran.out.splitlines()
+        begin = next((at for at, each in enumerate(lines) if each.startswith(" ".join(condition))), len(lines))
+        return ran.status, lines[begin:]
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    """An operator of one instance, which signs with the current key."""
+    return Operator(tmp_path)
+
+
+def proven(condition: str) -> tuple[int, list[str]]:
+    """Return what a condition that holds prints."""
+    return 0, [f"{condition}: proven for every instance.", "Fleet status: every condition holds."]
+
+
+def not_proven(condition: str, *why: str) -> tuple[int, list[str]]:
+    """Return what a condition that does not hold prints."""
+    end = "Fleet status FAILED: 1 condition not proven."
+    return 1, [f"{condition}: NOT PROVEN", *(f"  {each}" for each in why), end]
+
+
+class TestText:
+    """What an operator reads."""
+
+    def test_a_fleet(self, operator: Operator) -> None:
+        """Each instance has a row for each key that it may use, and for each secret of which nothing is known."""
+        now = operator.current
+        operator.machine.record(rotated(NOW - 9 * DAY, OLD), rotated(NOW - DAY, now))
+        operator.machine.write("revoked.fingerprints", f"{GONE}\n{LEAKED}@2026-12-02T00:00:00Z\n", 0o644)
+        operator.machine.environ[f"{V1}_NEXT"] = good_keys()[V1]
+        following = operator.machine.fingerprint(f"{V1}_NEXT")
+        operator.roster("api web-1\napi web-2\nworker a secret.key\nworker b\nworker c")
+        operator.events(
+            line(("api", "web-1"), SecretKeys(now, following), NOW - MINUTE, started=NOW - 3 * MINUTE),
+            line(("api", "web-2"), SecretKeys(OLD), NOW - 2 * MINUTE, started=NOW - DAY),
+            line(("api", "web-2"), SecretKeys(following), NOW - 10 * MINUTE),
+            line(("api", "web-2"), kind="refused", checks=["secret.key: placeholder"]),
+            line(("worker", "a"), SecretKeys(GONE), NOW + MINUTE),
+            line(("worker", "b"), SecretKeys(now), NOW + 6 * MINUTE),
+            line(("cron", "x"), SecretKeys(COMING)),
+            line(("cron", "x"), SecretKeys(LEAKED)),
+            b'{"secret_event": 5}\nhello\n',
+        )
+        assert operator.status().out == (
+            """\
+      SERVICE  INSTANCE  SECRET      RUNS ON     SINCE                 SEEN
+ok    api      web-1     secret.key  current     2026-12-01T11:57:00Z  60s ago
+warn  api      web-2     secret.key  superseded  2026-11-30T12:00:00Z  120s ago
+warn  api      web-2     secret.key  next        2026-12-01T11:50:00Z  600s ago
+FAIL  worker   a         secret.key  revoked     2026-12-01T12:01:00Z  0s ago
+ok    worker   b         secret.key  current     2026-12-01T12:06:00Z  0s ago
+?     worker   b         secret.key  unknown     -                     its clock is ahead
+?     worker   c         secret.key  unknown     -                     no event of it
+FAIL  cron     x         secret.key  unrecorded  2026-12-01T12:00:00Z  0s ago
+FAIL  cron     x         secret.key  unrecorded  2026-12-01T12:00:00Z  0s ago
+
+secret.key: 2 current, 1 superseded, 1 next, 1 revoked, 2 unknown, 2 unrecorded
+Not in the roster: cron/x.
+api/web-2: 1 start refused, the last one at 2026-12-01T12:00:00Z (placeholder).
+1 event could not be read.
+Fleet status: 6 instances.
+"""
+        )
+
+    def test_metrics(self, operator: Operator) -> None:
+        """As OpenMetrics, it has the number of refused starts of each instance."""
+        refused = [line(kind="refused", at=NOW - age * MINUTE, checks=["secret.key: weak"]) for age in (1, 2)]
+        operator.events(line(), *refused, line(("api", "b"), kind="refused"))
+        samples = operator.status("--format", "openmetrics").out.splitlines()[2:]
+        assert samples == [
+            'robodj_secret_refused_starts{service="api",instance="web-1",checks="weak"} 2',
+            'robodj_secret_refused_starts{service="api",instance="b",checks=""} 1',
+            "# EOF",
+        ]
+
+    def test_a_revoked_key_in_another_slot(self, operator: Operator) -> None:
+        """A revoked key that only verifies is shown too, until its deadline has passed on every clock."""
+        operator.machine.write("revoked.fingerprints", f"{GONE}\n", 0o644)
+        for keys, role in (
+            (SecretKeys(operator.current, GONE), "revoked"),
+            (SecretKeys(operator.current, None, GONE), "revoked"),
+            (SecretKeys(operator.current, None, GONE, NOW - 5 * MINUTE + SECOND), "revoked"),
+            (SecretKeys(operator.current, None, GONE, NOW - 5 * MINUTE), "current"),
+            (SecretKeys(None, None, OLD), "unrecorded"),
+        ):
+            operator.events(line(keys=keys))
+            assert operator.status().out.splitlines()[1].split()[4] == role
+
+    def test_many(self, operator: Operator) -> None:
+        """Of many instances, the first ones are named."""
+        operator.events(*(line(("job", f"n{number}")) for number in range(22)))
+        ran = operator.status("--require", "moved")
+        names = ", ".join(f"job/n{number}" for number in range(20))
+        assert f"\nNot in the roster: {names} and 2 more.\n" in ran.out
+        assert ran.out.count("; it is not in the roster") == 19
+        assert "\n  and 3 more\n" in ran.out
+
+    def test_every_secret(self, operator: Operator) -> None:
+        """Without --secret, each secret with a fingerprint is shown, and the roster must say who has it."""
+        second = operator.machine.fingerprint(V2)
+        operator.roster("api web-1")
+        ran = operator.status(name="")
+        assert f"{NAME}: 1 current\n{OTHER}: 1 unrecorded\n" in ran.out
+        ran = operator.status("--require", "none-on", second, name="")
+        assert (ran.status, ran.out.splitlines()[-1]) == (0, "Fleet status: every condition holds.")
+
+
+class TestConditions:
+    """When a condition holds."""
+
+    def test_moved(self, operator: Operator) -> None:
+        """Every instance signs with the current key."""
+        assert operator.requires("moved") == proven("moved")
+        operator.events(line(keys=SecretKeys(OLD, operator.current)))
+        assert operator.requires("moved") == not_proven("moved", f"api/web-1: {NAME}: signs with {OLD}")
+
+    def test_has_next(self, operator: Operator) -> None:
+        """Every instance has the next key, in either slot."""
+        operator.machine.environ[f"{V1}_NEXT"] = good_keys()[V1]
+        following = operator.machine.fingerprint(f"{V1}_NEXT")
+        why = f"api/web-1: {NAME}: does not have the next key {following}"
+        assert operator.requires("has-next") == not_proven("has-next", why)
+        for keys in (SecretKeys(operator.current, following), SecretKeys(following)):
+            operator.events(line(keys=keys))
+            assert operator.requires("has-next") == proven("has-next")
+
+    def test_none_on(self, operator: Operator) -> None:
+        """No instance uses a key. An instance that is not in the roster counts, and a typo is shown."""
+        operator.machine.record(rotated(NOW - 9 * DAY, OLD))
+        assert operator.requires("none-on", OLD) == proven(f"none-on {OLD}")
+        ran = operator.status("--require", "none-on", GONE, "--require", "none-on", OLD)
+        assert (ran.status, f"\n{GONE} is not a recorded key.\n" in ran.out) == (0, True)
+        assert ran.out.count("not a recorded key") == 1
+        operator.events(line(keys=SecretKeys(operator.current)), line(("cron", "x"), SecretKeys(COMING, OLD)))
+        why = f"cron/x: {NAME}: uses {OLD} as its next key; it is not in the roster"
+        assert operator.requires("none-on", OLD) == not_proven(f"none-on {OLD}", why)
+
+    def test_a_deadline(self, operator: Operator) -> None:
+        """A previous key is in use until its deadline has passed on every clock."""
+        for until, status in ((NOW - 5 * MINUTE, 0), (NOW - 5 * MINUTE + SECOND, 1)):
+            operator.events(line(keys=SecretKeys(operator.current, None, OLD, until)))
+            assert operator.requires("none-on", OLD)[0] == status
+
+    @pytest.mark.parametrize(
+        ("age", "options", "status"),
+        [
+            (600, (), 0),
+            (601, (), 1),
+            (50, ("--max-age", "60", "--max-skew", "10"), 0),
+            (51, ("--max-age", "60", "--max-skew", "10"), 1),
+            (60, ("--max-age", "60", "--max-skew", "0"), 0),
+        ],
+    )
+    def test_the_age(self, operator: Operator, age: int, options: tuple[str, ...], status: int) -> None:
+        """Evidence must be younger than --max-age by every clock that differs by at most --max-skew."""
+        operator.events(line(keys=SecretKeys(operator.current), at=NOW - age * SECOND))
+        assert operator.status("--require", "moved", *options).status == status
+
+    def test_several_sources(self, operator: Operator) -> None:
+        """The events of all files and servers count together."""
+        operator.roster("api web-1 secret.key\nworker a secret.key")
+        keys = SecretKeys(operator.current)
+        operator.machine.put("more", line(("worker", "a"), keys))
+        with Prometheus() as prometheus:
+            key = series("info", secret=NAME, slot="current", fingerprint=OLD)
+            prometheus.result = [key, series("start_timestamp_seconds")]
+            sources = ("--events", "events", "--events", "more", "--prometheus", prometheus.url)
+            ran = operator.status("--require", "moved", "--select", 'zone="a"', events=sources)
+        assert ran.out.splitlines()[-2] == f"  api/web-1: {NAME}: signs with {OLD}"
+        assert "zone" in prometheus.asked[0]
+        assert "%5B1200s%5D" in prometheus.asked[0]
+        assert operator.status("--require", "moved", events=sources[:4]).status == 0
+
+    def test_stdin(self, operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Events, or the roster, can come through a pipe."""
+        for option, name in (("--events", "events"), ("--roster", "roster")):
+            content = (operator.machine.root / name).read_bytes()
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+            events = ("--events", "events") if name == "roster" else ()
+            assert operator.status("--require", "moved", option, "-", events=events).status == 0
+
+    def test_too_many(self, operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where not every event can be kept, no condition holds."""
+        monkeypatch.setattr(evidence, "MOST_USES", 1)
+        operator.events(line(keys=SecretKeys(operator.current)), line(("x", "y"), SecretKeys(operator.current)))
+        why = f"the fleet: {NAME}: unknown: there are too many instances for one run"
+        assert operator.requires("moved") == not_proven("moved", why)
+
+    def test_prometheus_does_not_answer(self, operator: Operator) -> None:
+        """Without an answer there is no result: try again."""
+        with Prometheus() as prometheus:
+            prometheus.content = b"{}"
+            ran = operator.status("--require", "moved", "--prometheus", prometheus.url)
+        err = "robodj-secretguard: --prometheus: no usable answer (KeyError)\n"
+        assert (ran.status, ran.out, ran.err) == (75, "", err)
+
+
+class TestExpected:
+    """With what instances are compared."""
+
+    def test_the_log(self, operator: Operator) -> None:
+        """Without a key in the environment, the recorded key is the current one."""
+        del operator.machine.environ[V1]
+        operator.machine.record(rotated(NOW - DAY, operator.current))
+        assert operator.requires("moved") == proven("moved")
+
+    def test_an_old_key_in_the_environment(self, operator: Operator) -> None:
+        """An operator's shell with an old key proves nothing: the log has a later one."""
+        operator.machine.record(rotated(NOW - 9 * DAY, operator.current), rotated(NOW - DAY, COMING))
+        why = f"api/web-1: {NAME}: signs with {operator.current}"
+        assert operator.requires("moved") == not_proven("moved", why)
+        operator.events(line(keys=SecretKeys(COMING)))
+        assert operator.requires("moved") == proven("moved")
+
+    def test_the_environment(self, operator: Operator) -> None:
+        """The keys of another environment are not expected."""
+        operator.machine.record(
+            rotated(NOW - 9 * DAY, OLD, environment="dev"), rotated(NOW - DAY, operator.current), rotated(NOW, COMING)
+        )
+        del operator.machine.environ[V1]
+        fix = "pass --from, or --environment with an operations log; --secret compares only one secret"
+        ran = operator.status("--require", "moved")
+        assert (ran.status, ran.err) == (2, f"robodj-secretguard: no current key of {NAME} is known; {fix}\n")
+        operator.events(line(keys=SecretKeys(OLD)))
+        assert operator.status("--require", "moved", "--environment", "dev").status == 0
+        assert operator.status("--require", "moved", "--environment", "prod").status == 1
+
+    def test_nothing(self, operator: Operator) -> None:
+        """A next key must be staged before instances can have it."""
+        ran = operator.status("--require", "has-next")
+        fix = "stage one (rotate stage); --secret compares only one secret"
+        assert (ran.status, ran.err) == (2, f"robodj-secretguard: no next key of {NAME} is known; {fix}\n")
+
+    @pytest.mark.parametrize("where", ["list", "log"])
+    def test_a_revoked_key(self, operator: Operator, where: str) -> None:
+        """It is not proven that all run on a revoked key: that is no good news."""
+        if where == "list":
+            operator.machine.write("revoked.fingerprints", f"{operator.current}\n", 0o644)
+        else:
+            operator.machine.record(rotated(NOW, operator.current, event=Event.REVOKED))
+        ran = operator.status("--require", "moved")
+        why = f"the current key of {NAME} is revoked; replace it first (rotate run --emergency)"
+        assert (ran.status, ran.err.splitlines()[-1]) == (2, f"robodj-secretguard: {why}")
+        assert operator.status().out.splitlines()[1].split()[:5] == ["FAIL", *WEB, NAME, "revoked"]
+
+
+class TestRefused:
+    """Options that are a usage error. What was typed is not shown."""
+
+    @pytest.mark.parametrize(
+        ("options", "why"),
+        [
+            (("--require", "move"), "--require: unknown condition (choose from moved, has-next, none-on FINGERPRINT)"),
+            (
+                ("--require", "moved", OLD),
+                "--require: write moved and has-next alone, and none-on with one fingerprint",
+            ),
+            (("--require", "none-on"), "--require: write moved and has-next alone, and none-on with one fingerprint"),
+            (
+                ("--require", "none-on", OLD.upper()),
+                "--require: write moved and has-next alone, and none-on with one fingerprint",
+            ),
+            (
+                ("--require", "none-on", OLD, GONE),
+                "--require: write moved and has-next alone, and none-on with one fingerprint",
+            ),
+            (("--max-age", "300"), "--max-age must be greater than --max-skew"),
+            (("--select", 'slot="current"'), '--select: invalid labels; write them like environment="prod"'),
+            (
+                ("--prometheus", "prometheus:9090"),
+                "--prometheus: invalid address; use one like http://127.0.0.1:9090",
+            ),
+            (("--events", "-", "--events", "-"), "only one of --roster and --events can be stdin"),
+            (
+                ("--events", "nowhere"),
+                "--events: the file is missing, unreadable or not a regular file; check its name, or use - for a pipe",
+            ),
+        ],
+    )
+    def test_options(self, operator: Operator, options: tuple[str, ...], why: str) -> None:
+        """Each mistake has one message."""
+        ran = operator.status(*options)
+        assert (ran.status, ran.out, ran.err) == (2, "", f"robodj-secretguard: {why}\n")
+
+    def test_no_evidence(self, operator: Operator) -> None:
+        """A source of evidence is needed."""
+        ran = operator.status(events=())
+        assert (ran.status, ran.out) == (2, "")
+        assert ran.err == "robodj-secretguard: pass --events or --prometheus, which have the evidence\n"
+
+    @pytest.mark.parametrize(
+        ("roster", "why"),
+        [
+            ("", "the file has no instance"),
+            ("# api web-1\n", "the file has no instance"),
+            ("api web-1 secret.key\napi web-1 secret_v2.key", "line 2 is invalid; write each instance once: "),
+            ("api", "line 1 is invalid; write each instance once: "),
+            ("api web-1 secret_v2.key", "no instance has secret.key; --secret compares only one secret"),
+            (b"\xffapi web-1", "line 1 is invalid; "),
+            (b" " * (2**22 + 1), "the input is larger than the limit of 4194304 bytes"),
+        ],
+        ids=range(7),
+    )
+    def test_a_roster(self, operator: Operator, roster: str | bytes, why: str) -> None:
+        """A roster of which nothing could be asked never proves anything."""
+        operator.roster(roster)
+        ran = operator.status("--require", "moved")
+        assert (ran.status, ran.out) == (2, "")
+        assert ran.err.startswith(f"robodj-secretguard: --roster: {why}")
+
+    def test_windows(self, operator: Operator) -> None:
+        """A byte order mark, tabs and CR LF do not change a roster."""
+        operator.roster(b"\xef\xbb\xbfapi\tweb-1\tsecret.key\r\n\r\n")
+        assert operator.requires("moved") == proven("moved")
+
+    def test_an_opaque_secret(self, operator: Operator) -> None:
+        """A secret of a vendor has no fingerprint: it is not compared, and not asked of an instance."""
+        operator.machine.environ["RADIO_PASSWORD"] = good_keys()[V1][:20]
+        ran = operator.status("--model", "test_fleet:Radio", "--require", "moved")
+        assert (ran.status, "radio" in ran.out) == (0, False)
+        ran = operator.status("--model", "test_fleet:Radio", name="radio")
+        assert (ran.status, ran.err.splitlines()[-1]) == (
+            2,
+            "robodj-secretguard: --secret: it has no fingerprint, because a vendor issues it",
+        )
+        operator.roster("api web-1 radio")
+        assert operator.status("--model", "test_fleet:Radio").status == 2
+
+    @pytest.mark.parametrize(
+        "options", [("--select", "{}"), ("--select", 'x="{}"'), ("--prometheus", "http://a/{}"), ("--require", "{}")]
+    )
+    def test_a_pasted_key(self, operator: Operator, options: tuple[str, ...]) -> None:
+        """A key as an argument is refused, and not shown."""
+        key = key_as_argument()
+        ran = operator.status(*(each.format(key) for each in options))
+        assert leaks(ran.out + ran.err, [key]) == []
+        assert (ran.status, ran.out) == (2, "")
+
+
+class TestJson:
+    """The document that other commands read."""
+
+    def test_a_document(self, operator: Operator) -> None:
+        """It has the fleet, the role of each key, and why a condition does not hold."""
+        operator.events(line(keys=SecretKeys(OLD)), b'{"secret_event": 5}')
+        ran = operator.status("--require", "moved", "--require", "none-on", GONE, "--format", "json")
+        document = document_of(ran.out)
+        fleet = parse_fleet(ran.out.encode())
+        assert fleet is not None
+        assert fleet.expected == {NAME: SecretKeys(operator.current)}
+        assert {name: value for name, value in document.items() if name != "fleet"} == {
+            "schema": 1,
+            "kind": "fleet",
+            "ok": False,
+            "model": DEFAULT_MODEL,
+            "roles": [{"secret": NAME, "fingerprint": OLD, "role": "unrecorded"}],
+            "conditions": [
+                {
+                    "condition": "moved",
+                    "holds": False,
+                    "not_ready": [{"instance": "api/web-1", "secret": NAME, "why": f"signs with {OLD}"}],
+                },
+                {"condition": f"none-on {GONE}", "holds": True, "not_ready": []},
+            ],
+            "events": 1,
+            "invalid_events": 1,
+        }
+
+    def test_no_key_is_in_it(self, operator: Operator) -> None:
+        """A key that was pasted into an event is in no output, also as the name of a secret."""
+        key = good_keys()[V2]
+        bad: list[dict[str, Any]] = [
+            {"instance": key},
+            {"service": key},
+            {"secrets": [{"secret": key, "fingerprint": OLD}]},
+            {"secrets": [{"secret": NAME, "fingerprint": key}]},
+            {"version": key, "model": key, "more": key},
+        ]
+        wrapped = [json.dumps({"log": line(**each).decode(), "attrs": {"tag": key}}).encode() for each in bad]
+        operator.events(*(line(**each) for each in bad), *(each + b"\n" for each in wrapped), key.encode())
+        for form in ("text", "json"):
+            ran = operator.status("--format", form, "--require", "moved")
+            assert leaks(ran.out + ran.err, [key]) == []

@@ -1,0 +1,119 @@
+"""How much `fleet status` reads, in how much memory. With `pytest -s -m full`, this prints the rates."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from conftest import clean_environment
+from fleets import NAME, OLD, event
+
+from robodj_secretguard.sources import iso_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+if sys.platform != "linux":
+    pytest.skip("/proc has the memory of a process", allow_module_level=True)
+
+MOST_MEBIBYTES = 100
+MILLION = 1_000_000
+INSTANCES = 1000
+pytestmark = pytest.mark.full
+# Not ru_maxrss, which is at least that of the process that started this one.
+PROGRAM = """
+import re, resource, sys
+from robodj_secretguard.cli.app import main
+status = main(sys.argv[1:])
+usage = resource.getrusage(resource.RUSAGE_SELF)
+peak = re.search(r"VmHWM:\\s+([0-9]+) kB", open("/proc/self/status").read())[1]
+print(peak, usage.ru_utime + usage.ru_stime, file=open("measured", "w"))
+sys.exit(status)
+"""
+
+
+class Measured(NamedTuple):
+    """What a run printed and needed."""
+
+    document: dict[str, Any]
+    mebibytes: float
+    seconds: float
+    """Of processor time, without that of a run that reads nothing."""
+
+
+def run(directory: Path, chunks: Iterable[bytes]) -> Measured:
+    """Pipe chunks to `fleet status`, and measure the process."""
+    roster = "".join(f"api web-{number} {NAME}\n" for number in range(INSTANCES))
+    (directory / "roster").write_text(roster, encoding="ascii")
+    words = ("fleet", "status", "--roster", "roster", "--events", "-", "--secret", NAME, "--format", "json")
+    command = [sys.executable, "-c", PROGRAM, *words, "--require", "none-on", OLD]
+    env = {name: value for name, value in clean_environment().items() if not name.startswith("COVERAGE")}
+    output = directory / "output"
+    with output.open("wb") as out:
+        process = subprocess.Popen(command, cwd=directory, env=env, stdin=subprocess.PIPE, stdout=out)
+        assert process.stdin
+        with process.stdin as pipe:
+            for chunk in chunks:
+                pipe.write(chunk)
+        assert process.wait() == 1
+    kibibytes, seconds = (directory / "measured").read_text(encoding="ascii").split()
+    return Measured(json.loads(output.read_bytes()), int(kibibytes) / 1024, float(seconds))
+
+
+def lines(numbers: Iterable[int]) -> Iterator[bytes]:
+    """Yield an event of each instance, of now."""
+    now = iso_utc(datetime.now(UTC))
+    line = json.dumps(event() | {"instance": "web-NUMBER", "reported_at": now, "started_at": now}) + "\n"
+    before, after = line.encode().split(b"NUMBER")
+    yield from (b"%b%d%b" % (before, number, after) for number in numbers)
+
+
+def shown(name: str, number: int, ran: Measured, idle: Measured) -> None:
+    """Print the rate, and assert that the memory was bounded."""
+    rate = number / (ran.seconds - idle.seconds)
+    print(f"{name}: {rate:,.0f} a second of processor time, {ran.mebibytes:.0f} MiB")  # noqa: T201 - with -s
+    assert ran.mebibytes < MOST_MEBIBYTES
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """A run that reads nothing."""
+    return run(tmp_path_factory.mktemp("idle"), [])
+
+
+def test_a_million_events(tmp_path: Path, idle: Measured) -> None:
+    """A million events of a thousand instances are read in bounded memory."""
+    many = b"".join(lines(range(INSTANCES)))
+    ran = run(tmp_path, repeat(many, MILLION // INSTANCES))
+    assert (ran.document["events"], len(ran.document["fleet"]["instances"])) == (MILLION, INSTANCES)
+    assert len(ran.document["conditions"][0]["not_ready"]) == INSTANCES
+    shown("events", MILLION, ran, idle)
+
+
+def test_a_million_instances(tmp_path: Path, idle: Measured) -> None:
+    """A million events of instances that nobody listed are read in bounded memory, and no condition holds."""
+    ran = run(tmp_path, lines(range(MILLION)))
+    assert (ran.document["events"], ran.document["fleet"]["complete"]) == (MILLION, False)
+    assert ran.document["conditions"][0]["not_ready"][0]["instance"] == "the fleet"
+    shown("events of many instances", MILLION, ran, idle)
+
+
+def test_a_long_line(tmp_path: Path, idle: Measured) -> None:
+    """A line of 1 GiB is skipped in bounded memory, and the line after it is read."""
+    ran = run(tmp_path, [*repeat(b"secret_event" * 10_000, (1 << 30) // 120_000), b"\n", *lines([1])])
+    assert (ran.document["events"], ran.document["invalid_events"]) == (1, 0)
+    shown("MiB of a line", 1024, ran, idle)
+
+
+def test_lines_without_events(tmp_path: Path, idle: Measured) -> None:
+    """Ten million lines of other programs are skipped."""
+    other = b'{"log": "GET / HTTP/1.1 200", "stream": "stdout", "time": "2026-12-01T12:00:00Z"}\n' * 1000
+    ran = run(tmp_path, [*repeat(other, 10 * MILLION // 1000), *lines([1])])
+    assert (ran.document["events"], ran.document["invalid_events"]) == (1, 0)
+    shown("lines without events", 10 * MILLION, ran, idle)

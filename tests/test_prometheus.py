@@ -1,0 +1,282 @@
+"""The collector for Prometheus, with `prometheus_client`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+from unittest.mock import patch
+
+import pytest
+from command_line import Machine, fingerprint_of, machine_at
+from conftest import KEY_VARIABLES, V1, V2, good_keys, marker, put
+from detector import leaks
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr, field_validator
+from rings import rotation_keys, traceback_of
+from test_metrics import samples
+
+from robodj_secretguard import RuntimeSecrets, SecretSettings, guard
+from robodj_secretguard.adapters.prometheus import SecretCollector
+from robodj_secretguard.metrics import EXPIRY, FINDINGS, INFO, PREVIOUS_UNTIL, START
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+OWNER = "Security Operations"
+NAME, OTHER = "secret.key", "secret_v2.key"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with good keys."""
+    return machine_at(tmp_path)
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The time of the start."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def collector_on(machine: Machine, now: datetime, **options: Any) -> SecretCollector:
+    """Let a process start on a machine, and return its collector."""
+    return machine.within(lambda: SecretCollector(guard(**options), **options), now=now)
+
+
+def scraped(machine: Machine, collector: SecretCollector, now: datetime) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return the values of a scrape, which goes through a registry and both formats."""
+
+    def scrape() -> dict[str, dict[tuple[str, ...], float]]:
+        registry = CollectorRegistry(auto_describe=True)
+        registry.register(collector)
+        as_openmetrics, _ = choose_encoder("application/openmetrics-text; version=1.0.0")
+        text = generate_latest(registry).decode()
+        # Without the values: by chance, a hexadecimal key may have six digits of a time.
+        shown = re.sub(r"(?m) [0-9.e+]+$", "", text + as_openmetrics(registry).decode())
+        assert leaks(shown, [machine.environ[name] for name in KEY_VARIABLES if name in machine.environ]) == []
+        return samples(text_string_to_metric_families(text))
+
+    return machine.within(scrape, now=now)
+
+
+def found(values: dict[str, dict[tuple[str, ...], float]]) -> dict[tuple[str, str], float]:
+    """Return the checks and secrets of the findings that are not 0."""
+    return {(check_id, secret): value for (check_id, _, secret, _), value in values[FINDINGS].items() if value}
+
+
+class TestKeys:
+    """The keys are those of the instance."""
+
+    def test_all_of_it(self, machine: Machine, now: datetime) -> None:
+        """The keys of each slot, the instants, the start, and no finding."""
+        keys = rotation_keys(now + HOUR)
+        machine.environ.update(keys | {f"{V1}_EXPIRES_AT": marker(30 * DAY, now=now)})
+        values = scraped(machine, collector_on(machine, now), now + timedelta(minutes=5))
+        assert values[INFO] == {
+            (NAME, OWNER, "current", fingerprint_of(keys[V1])): 1,
+            (NAME, OWNER, "next", fingerprint_of(keys[f"{V1}_NEXT"])): 1,
+            (NAME, OWNER, "previous", fingerprint_of(keys[f"{V1}_PREVIOUS"])): 1,
+            (OTHER, OWNER, "current", fingerprint_of(keys[V2])): 1,
+        }
+        assert values[EXPIRY] == {(NAME, OWNER): (now + 30 * DAY).timestamp()}
+        assert values[PREVIOUS_UNTIL] == {(NAME, OWNER): (now + HOUR).timestamp()}
+        assert values[START] == {(): now.timestamp()}
+        assert found(values) == {}
+
+    def test_a_replaced_key(self, machine: Machine, now: datetime) -> None:
+        """A key file that is replaced does not change which key runs."""
+        machine.write("secret.key", machine.environ[V1])
+        running = machine.fingerprint()
+        del machine.environ[V1]
+        collector = collector_on(machine, now)
+        machine.write("secret.key", good_keys()[V1])
+        values = scraped(machine, collector, now)
+        assert (NAME, OWNER, "current", running) in values[INFO]
+        assert found(values) == {("file-fallback", NAME): 1}
+        machine.write("revoked.fingerprints", f"{running}\n")
+        assert found(scraped(machine, collector, now))["revoked", NAME] == 1
+
+
+class TestFindings:
+    """The findings are those of a check at the scrape."""
+
+    def test_an_expiry(self, machine: Machine, now: datetime) -> None:
+        """A key that expires shows without a restart."""
+        machine.environ[f"{V1}_EXPIRES_AT"] = marker(HOUR, now=now)
+        collector = collector_on(machine, now)
+        assert found(scraped(machine, collector, now)) == {("expiring", NAME): 1}
+        assert found(scraped(machine, collector, now + HOUR)) == {("expired", NAME): 1}
+
+    def test_a_revocation(self, machine: Machine, now: datetime) -> None:
+        """A key that is added to the list shows without a restart, once."""
+        collector = collector_on(machine, now)
+        machine.write("revoked.fingerprints", f"{machine.fingerprint()}\n")
+        assert found(scraped(machine, collector, now)) == {("revoked", NAME): 1}
+
+    @pytest.mark.parametrize(("slot", "ahead"), [("_NEXT", 0), ("_PREVIOUS", 0), ("_PREVIOUS", 1)])
+    def test_a_revoked_slot(self, machine: Machine, now: datetime, slot: str, ahead: int) -> None:
+        """A next or a previous key on the list counts while it is accepted."""
+        machine.environ.update(rotation_keys(now + HOUR))
+        collector = collector_on(machine, now)
+        machine.write("revoked.fingerprints", f"{machine.fingerprint(f'{V1}{slot}')}\n")
+        del machine.environ[f"{V1}{slot}"]  # so the check does not read it
+        values = found(scraped(machine, collector, now + ahead * HOUR))
+        assert values.get(("revoked", NAME)) == (None if ahead else 1)
+
+    def test_an_entry_that_begins_later(self, machine: Machine, now: datetime) -> None:
+        """An entry with an instant counts from then on."""
+        machine.write("secret.key", machine.environ[V1])
+        machine.write("revoked.fingerprints", f"{machine.fingerprint()}@{marker(HOUR, now=now)}\n")
+        del machine.environ[V1]
+        collector = collector_on(machine, now)
+        machine.write("secret.key", good_keys()[V1])
+        assert ("revoked", NAME) not in found(scraped(machine, collector, now))
+        assert found(scraped(machine, collector, now + HOUR))["revoked", NAME] == 1
+
+    def test_options(self, machine: Machine, now: datetime) -> None:
+        """The check uses the directory and the switch that `guard()` got."""
+        elsewhere = machine.root / "elsewhere"
+        elsewhere.mkdir(mode=0o700)
+        collector = collector_on(machine, now, config_dir=elsewhere, require_env_only=True)
+        (elsewhere / "secret.key").write_text(good_keys()[V1], encoding="utf-8")
+        assert found(scraped(machine, collector, now)) == {("file-present", NAME): 1}
+
+    @pytest.mark.parametrize("how", ["default", "variable", "argument"])
+    def test_another_working_directory(self, machine: Machine, now: datetime, how: str) -> None:
+        """The list of the start is read after the working directory has changed."""
+        if how == "variable":
+            machine.environ["ROBODJ_CONFIG_DIR"] = "config"
+        collector = collector_on(machine, now, **({"config_dir": "config"} if how == "argument" else {}))
+        machine.write("revoked.fingerprints", f"{machine.fingerprint()}\n")
+        elsewhere = replace(machine, root=machine.root / "elsewhere")
+        elsewhere.root.mkdir()
+        assert found(scraped(elsewhere, collector, now)) == {("revoked", NAME): 1}
+
+    def test_without_a_directory(self, tmp_path: Path, now: datetime) -> None:
+        """No directory, and that of the model, are as in `guard()`."""
+        machine = Machine(tmp_path)
+        assert found(scraped(machine, collector_on(machine, now), now)) == {}
+
+        class Own(RuntimeSecrets, config_dir=tmp_path / "own"):
+            pass
+
+        machine_at(tmp_path)
+        (tmp_path / "own").mkdir(mode=0o700)
+        collector = machine.within(lambda: SecretCollector(guard(Own)))
+        put(tmp_path / "own" / "revoked.fingerprints", f"{machine.fingerprint()}\n")
+        assert found(scraped(machine, collector, now)) == {("revoked", NAME): 1}
+
+
+class Fails(RuntimeSecrets):
+    """A model whose validator fails in every check after the start."""
+
+    @field_validator("secret_key")
+    @classmethod
+    def _once(cls, value: SecretStr) -> SecretStr:
+        if "FAIL" in os.environ:
+            raise ValueError(value.get_secret_value())
+        return value
+
+
+class TestFailures:
+    """A scrape does not fail, and shows no key."""
+
+    def test_a_validator(self, machine: Machine, now: datetime) -> None:
+        """A validator that fails is the finding `internal`."""
+        collector = machine.within(lambda: SecretCollector(guard(Fails)))
+        machine.environ["FAIL"] = "1"
+        values = scraped(machine, collector, now)
+        assert found(values) == {("internal", NAME): 1}
+        assert len(values[INFO]) == 2
+
+    def test_any_error(self, machine: Machine, now: datetime) -> None:
+        """Every other error is that finding too, and its text is lost."""
+        collector = collector_on(machine, now)
+
+        def fail(*_: object, **__: object) -> NoReturn:
+            raise MemoryError(machine.environ[V1])
+
+        with patch("robodj_secretguard.adapters.prometheus.check", fail):
+            values = scraped(machine, collector, now)
+        assert found(values) == {("internal", ""): 1}
+        assert found(scraped(machine, collector, now)) == {}
+
+    def test_an_interrupt(self, machine: Machine, now: datetime) -> None:
+        """Ctrl-C ends a scrape, and no frame has a key."""
+        collector = collector_on(machine, now)
+
+        def interrupt(*_: object, **__: object) -> NoReturn:
+            key = machine.environ[V1]
+            raise KeyboardInterrupt(key)
+
+        with (
+            patch("robodj_secretguard.adapters.prometheus.check", interrupt),
+            pytest.raises(KeyboardInterrupt) as raised,
+        ):
+            next(collector.collect())
+        assert leaks(traceback_of(raised.value), [*machine.environ.values()]) == []
+
+    def test_a_wrong_directory(self, machine: Machine) -> None:
+        """A directory that is not a path is refused, and not shown."""
+        key: Any = [good_keys()[V1]]
+        with pytest.raises(TypeError, match="pass what guard") as raised:
+            machine.within(lambda: SecretCollector(guard(), config_dir=key))
+        assert leaks(traceback_of(raised.value), key) == []
+
+    @pytest.mark.parametrize("make", [str, SecretStr, lambda key: {V1: key}])
+    def test_anything_else(self, make: Any) -> None:
+        """Something else than an instance is refused, and not shown."""
+        key = good_keys()[V1]
+        with pytest.raises(TypeError, match="pass what guard") as raised:
+            SecretCollector(make(key), config_dir=key)
+        assert leaks(traceback_of(raised.value), [key]) == []
+
+
+class TestRegistry:
+    """What the registry does with a collector."""
+
+    def test_a_registration(self, machine: Machine, now: datetime) -> None:
+        """A registration runs no check, and gives the registry every name."""
+        collector = collector_on(machine, now)
+        registry = CollectorRegistry(auto_describe=True)
+        with patch("robodj_secretguard.adapters.prometheus.check", None):
+            registry.register(collector)
+            described = [*collector.describe()]
+        assert [each.name for each in described] == [INFO, EXPIRY, PREVIOUS_UNTIL, START, FINDINGS]
+        assert [each.samples for each in described] == [[]] * 5
+        with pytest.raises(ValueError, match="Duplicated"):
+            registry.register(collector_on(machine, now))
+
+    def test_a_selection(self, machine: Machine, now: datetime) -> None:
+        """The metrics of one name can be selected, as `/metrics?name[]=` does."""
+        registry = CollectorRegistry()
+        registry.register(collector_on(machine, now))
+        (only,) = machine.within(lambda: [*registry.restricted_registry([START]).collect()], now=now)
+        assert only.name == START
+
+
+def values_in(thing: object, depth: int = 4) -> Iterator[str]:
+    """Yield the texts of an object and its attributes."""
+    yield repr(thing)
+    if depth:
+        for each in [*getattr(thing, "__dict__", {}).values()]:
+            yield from values_in(each, depth - 1)
+
+
+def test_it_keeps_and_shows_no_key(machine: Machine, now: datetime) -> None:
+    """No attribute has a key, and neither the settings nor the directory are kept."""
+    key = good_keys()[V1]
+    (machine.root / key).mkdir(mode=0o700)
+    collector = collector_on(machine, now, config_dir=key)
+    assert leaks("\n".join(values_in(collector)), [*machine.environ.values(), key]) == []
+    assert not any(isinstance(each, SecretSettings) for each in vars(collector).values())
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(collector)
