@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,6 +74,11 @@ def line(*given: Any, **named: Any) -> bytes:
     return json.dumps(event(*given, **named)).encode() + b"\n"
 
 
+def without_times(text: str) -> str:
+    """Return what a condition says, without the times of evidence."""
+    return re.sub(r", seen at \S+, which counts until [0-9T:-]+Z", "", text)
+
+
 def use(keys: SecretKeys, seen: timedelta | None, latest: timedelta | None = None) -> Use:
     """Return keys of `secret.key` that an instance used so long ago, by its oldest clock and by its newest one."""
     at = None if seen is None else NOW - seen
@@ -87,7 +93,7 @@ def instance(*uses: Use, who: Who = WEB, listed: bool = True, **more: Any) -> In
 def fleet(*instances: Instance, **more: Any) -> Fleet:
     """Return what is known of instances at `NOW`, where `NEW` is current and `COMING` is next."""
     expected = {NAME: SecretKeys(NEW, COMING, OLD)}
-    return Fleet(NOW, MAX_AGE, MAX_SKEW, expected, [*instances], **more)
+    return Fleet(NOW, MAX_AGE, MAX_SKEW, expected, [*instances], **{"complete": True} | more)
 
 
 def series(name: str, times: Sequence[float] = (NOW.timestamp(),), value: Any = 1, **labels: Any) -> dict[str, Any]:

@@ -25,9 +25,9 @@ COMMON_BASE: Final = "SecretGuardError"
 LIMITS: Final = {
     "modules of a start": 15,
     "statements of a start": 2075,
-    "statements": 9470,
-    "lines": 18250,
-    "record types": 47,
+    "statements": 9520,
+    "lines": 18300,
+    "record types": 46,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

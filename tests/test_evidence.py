@@ -56,10 +56,14 @@ class TestLines:
         assert [*lines_of(io.BytesIO(stream))] == [line(), line()[:-1]]
 
     def test_a_long_line(self) -> None:
-        """A line longer than the limit has no event, also where a part of it is the text of one."""
+        """A line longer than the limit has no event, also where a part of it is one. It counts as invalid."""
         fill = b"x" * (MOST_LINE_BYTES - 5)
-        for long in (fill + b"12345" + line(), fill + line(), line()[:-1] + b" " * MOST_LINE_BYTES + line()):
-            assert [*lines_of(io.BytesIO(long + b"hello\n" + line()))] == [line()]
+        for long, is_seen in (
+            (fill + b"12345" + line(), False),
+            (fill + line(), False),
+            (line()[:-1] + b" " * MOST_LINE_BYTES + line(), True),
+        ):
+            assert [*lines_of(io.BytesIO(long + b"hello\n" + line()))] == [*[b""] * is_seen, line()]
         assert [*lines_of(io.BytesIO(fill + b"1234\n" + line()))] == [line()]
 
 
@@ -153,23 +157,6 @@ class TestEvents:
         """A line that has the text of an event and more, such as that of a request, is not an event."""
         assert parse_event(quoted) is None
 
-    def test_who(self) -> None:
-        """The labels of the collector name the instance. What the line claims counts only without them."""
-        attrs = {"tag": "web-7", "com.docker.compose.service": "shop"}
-        claims = event(labels={"pod": "web-1", "container": "api"})
-        found = [
-            parse_event(each)
-            for each in (
-                wrapped("2026-12-01T12:00:00Z", claims, attrs=attrs),
-                b"[pod/web-7/shop] " + line(),
-            )
-        ]
-        assert {each and each.who for each in found} == {("shop", "web-7")}
-        found_there = parse_event(wrapped("2026-12-01T12:00:00Z", event(), attrs={"tag": "web-7"}))
-        assert found_there is not None
-        assert found_there.who == ("api", "web-7")
-        assert parse_event(wrapped("2026-12-01T12:00:00Z", event(), attrs={"tag": "web 7"})) is None
-
     @given(st.binary() | JSON.map(json.dumps).map(str.encode), st.integers(0, 400), st.booleans())
     def test_garbage(self, content: bytes, at: int, in_log: bool) -> None:  # noqa: FBT001 - Hypothesis passes it
         """Any bytes, also within an event, are an event or none. They are never an exception."""
@@ -228,6 +215,18 @@ class TestObserved:
         """An event that is too old for anything is dropped. When the instance was last seen is kept."""
         found = only(line(at=NOW - age))
         assert (bool(found.uses), found.last_seen_at) == (is_kept, NOW - age)
+
+    @pytest.mark.parametrize("heartbeat", [None, True, -1, 86401, "60", 1.5])
+    def test_an_invalid_heartbeat(self, heartbeat: object) -> None:
+        """It counts as none."""
+        assert only(line(heartbeat_seconds=heartbeat)).uses[0].heartbeat == 0
+
+    def test_a_slow_heartbeat(self) -> None:
+        """An event counts against a condition until the next one is late, also where that is more than the limit."""
+        slow, age = AGE + MINUTE, AGE + MINUTE + SKEW
+        events = [line(at=NOW - each, heartbeat_seconds=int(slow.total_seconds())) for each in (age, 2 * AGE)]
+        assert [each.heartbeat for each in only(*events).uses] == [960]
+        assert only(line(at=NOW - age - SECOND, heartbeat_seconds=960)).uses == []
 
     @pytest.mark.parametrize(("ahead", "is_wrong"), [(SKEW, False), (SKEW + SECOND, True)])
     def test_an_event_of_the_future(self, ahead: timedelta, is_wrong: bool) -> None:  # noqa: FBT001
@@ -318,7 +317,7 @@ class TestSeconds:
 
 
 class TestRoster:
-    """The instances that there should be."""
+    """The expected instances."""
 
     def test_a_roster(self) -> None:
         """A line has a service, an instance, and its secrets if not all. Blanks, comments and line ends are free."""

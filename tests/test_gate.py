@@ -368,6 +368,11 @@ class TestRefused:
         expected = [("refused", True)] if ran.status else []
         assert [(each["secret_event"], bool(each["checks"])) for each in written] == expected
 
+    def test_its_event_on_stdout(self, tmp_path: Path) -> None:
+        """An event does not mix with the document."""
+        ran = call(["exec", "--format", "json", *TOUCH], SETS["bad"] | {"ROBODJ_SECRET_EVENTS": "stdout"}, tmp_path)
+        assert (ran.document["ok"], "secret_event" in ran.err) == (False, True)
+
     def test_a_file_in_environment_only(self, tmp_path: Path) -> None:
         """With `--require-env-only` a fallback file is not used."""
         config_files(tmp_path, GOOD)

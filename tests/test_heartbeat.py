@@ -106,6 +106,8 @@ class TestIdentity:
             ("/srv/app/radio_worker.py", "radio_worker"),
             ("/usr/local/bin/uvicorn", "uvicorn"),
             ("/usr/lib/python3/uvicorn/__main__.py", "uvicorn"),
+            ("/usr/bin/robodj-secretguard exec -- /usr/bin/uvicorn app:main", "uvicorn"),
+            ("/usr/bin/robodj-secretguard exec --", "robodj-secretguard"),
             ("-c", "python"),
             ("", "python"),
             ("two words.py", "python"),
@@ -113,8 +115,14 @@ class TestIdentity:
     )
     def test_a_program(self, program: str, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """By default, the service is the program, and the instance is the host and the process."""
-        monkeypatch.setattr(sys, "argv", [program])
+        monkeypatch.setattr(sys, "argv", program.split(" ") if "exec" in program else [program])
         assert identity(Environment({})) == (service, f"web-1.example:{os.getpid()}")
+
+    def test_a_refused_start(self) -> None:
+        """Each start of a loop is another process, and all of them are one instance."""
+        assert identity(Environment({}), is_process=False)[1] == "web-1.example"
+        with environ():
+            assert event_of("refused", report("bad"), MODEL)["instance"] == "web-1.example"
 
     def test_no_program(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An embedded interpreter may have no arguments, and a machine no name."""
@@ -216,6 +224,7 @@ class TestFields:
             "service": "api",
             "instance": "web-1",
             "started_at": "2026-12-01T12:00:00Z",
+            "heartbeat_seconds": 0,
             "version": VERSION,
             "model": MODEL,
         }
@@ -328,12 +337,23 @@ class TestFile:
             with environ(**{FILE: path}):
                 announce("started", report(), MODEL)
             out, err = capsys.readouterr()
-            fix = f"let the service's user write to the target of {FILE}. Owner: Security Operations"
-            assert (out, err) == (f"WARNING: setting: {FILE} cannot be written ({error})\n  fix: {fix}\n", "")
+            fix = f"correct {FILE}, or let the service's user write there (its directory must exist)"
+            what = f"WARNING: setting: {FILE} cannot be written ({error})"
+            assert (out, err) == (f"{what}\n  fix: {fix}. Owner: Security Operations\n", "")
             with environ(**{FILE: path}):
                 announce("refused", report("bad"), MODEL)
             out, err = capsys.readouterr()
             assert (out, err.count("\n"), err.startswith("WARNING: setting: ")) == ("", 2, True)
+
+    @pytest.mark.parametrize(("target", "other"), [("stdout", "stderr"), ("stderr", "stdout")])
+    def test_a_broken_stream(
+        self, target: str, other: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The warning about a stream is written to the other one: a full pipe would block it too."""
+        monkeypatch.setattr(sys, target, None)
+        with environ(**{FILE: target}):
+            announce("started", report(), MODEL)
+        assert getattr(capsys.readouterr(), other[3:]).startswith(f"WARNING: setting: {FILE} cannot be written")
 
     def test_a_full_fifo(self, file: Path) -> None:
         """A FIFO whose reader does not read does not block. Its reader gets whole lines."""
@@ -531,6 +551,7 @@ class TestHeartbeat:
             guard()
             (first,) = of_heartbeat()
             guard()
+            first.join(TIMEOUT)
             (second,) = of_heartbeat()
             guard(Own)
         assert first is not second
@@ -615,7 +636,7 @@ class TestSendHeartbeat:
     def test_an_interrupt(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A KeyboardInterrupt is raised, without the frames of the settings."""
 
-        def interrupt(*_: object) -> Any:
+        def interrupt(**_: object) -> Any:
             raise KeyboardInterrupt
 
         with environ():
@@ -737,8 +758,14 @@ class TestProcesses:
         assert (ran.status, ran.out, ran.err) == (0, "served\n", "")
 
     @needs_fork
-    @pytest.mark.parametrize("host", REFUSALS)
-    @pytest.mark.parametrize("target", TARGETS)
+    @pytest.mark.parametrize(
+        ("host", "target"),
+        [
+            pytest.param(host, target, marks=() if host == "main" or target == "fine" else pytest.mark.full)
+            for host in REFUSALS
+            for target in TARGETS
+        ],
+    )
     def test_a_refusal(self, tmp_path: Path, host: str, target: str) -> None:
         """Whatever happens to its event, a refusal is a refusal with its status, and its lines are written."""
         os.mkfifo(tmp_path / "pipe")

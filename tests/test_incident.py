@@ -435,8 +435,8 @@ class TestFleet:
         assert self.section(machine) == [
             "As of 2026-12-01T12:00:00Z, from events of the last 1200 seconds:",
             "",
-            f"- api/web-1: secret.key: `{OLD}` until 2026-12-01T11:59:00Z",
-            f"- cron/x: secret.key: `{OLD}` until 2026-12-01T11:58:00Z",
+            f"- api/web-1: secret.key: `{OLD}` from 2026-12-01T12:00:00Z until 2026-12-01T11:59:00Z",
+            f"- cron/x: secret.key: `{OLD}` from 2026-12-01T12:00:00Z until 2026-12-01T11:58:00Z",
             "- api/web-2: unknown: no event of it",
         ]
         document = document_of(report(machine, *self.OPTIONS, "--format", "json"))

@@ -9,7 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import NOW
-from fleets import COMING, GONE, MAX_AGE, MAX_SKEW, MINUTE, NAME, NEW, OLD, OTHER, SECOND, WEB, fleet, instance, use
+from fleets import (
+    COMING,
+    GONE,
+    MAX_AGE,
+    MAX_SKEW,
+    MINUTE,
+    NAME,
+    NEW,
+    OLD,
+    OTHER,
+    SECOND,
+    WEB,
+    fleet,
+    instance,
+    use,
+    without_times,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +55,7 @@ MOVED_KEYS = SecretKeys(NEW, previous=OLD)
 def failing(found: Fleet, condition: str = MOVED, *, key: str | None = None, now: datetime = NOW) -> list[str]:
     """Return each reason why a condition is not proven, after the instance and the secret."""
     judge = judge_of(condition, found.expected[NAME], key, NOW)
-    return [f"{who}: {secret}: {why}" for who, secret, why in not_ready(found, {NAME: judge}, now)]
+    return [f"{who}: {secret}: {without_times(why)}" for who, secret, why in not_ready(found, {NAME: judge}, now)]
 
 
 class TestJudges:
@@ -98,11 +114,19 @@ class TestAge:
         assert found.is_known(found.instances[0]) is is_proven
 
     @pytest.mark.parametrize(
-        ("latest", "counts"), [(AGE + SKEW, True), (AGE + SKEW + SECOND, False), (-99 * AGE, True)]
+        ("latest", "heartbeat", "counts"),
+        [
+            (AGE + SKEW, 0, True),
+            (AGE + SKEW + SECOND, 0, False),
+            (-99 * AGE, 0, True),
+            (AGE + SKEW + SECOND, 901, True),
+            (AGE + SKEW + 2 * SECOND, 901, False),
+        ],
     )
-    def test_contradiction(self, latest: timedelta, counts: bool) -> None:  # noqa: FBT001
-        """Evidence against a condition counts as long as it may be younger than the limit."""
-        found = fleet(instance(use(MOVED_KEYS, MINUTE), use(SecretKeys(OLD), None, latest)))
+    def test_contradiction(self, latest: timedelta, heartbeat: int, counts: bool) -> None:  # noqa: FBT001
+        """Evidence against a condition counts as long as it may be younger than the limit, and than a heartbeat."""
+        other = replace(use(SecretKeys(OLD), None, latest), heartbeat=heartbeat)
+        found = fleet(instance(use(MOVED_KEYS, MINUTE), other))
         assert failing(found) == ([f"api/web-1: {NAME}: signs with {OLD}"] if counts else [])
 
     def test_later(self) -> None:

@@ -16,6 +16,7 @@ from pydantic import SecretStr  # noqa: TC002 - pydantic reads the annotation
 from robodj_secretguard import Generator, Material, RuntimeSecrets, SecretPolicy, check
 from robodj_secretguard.checks import Check
 from robodj_secretguard.metrics import (
+    DECLARED,
     EXPIRY,
     FINDINGS,
     INFO,
@@ -23,13 +24,10 @@ from robodj_secretguard.metrics import (
     ROTATED,
     ROTATION_DUE,
     START,
-    Family,
     as_text,
-    family,
     of_findings,
     of_keys,
     of_rotations,
-    of_start,
 )
 
 if TYPE_CHECKING:
@@ -76,9 +74,7 @@ class Odd(RuntimeSecrets):
 def samples(metrics: Iterable[Metric]) -> dict[str, dict[tuple[str, ...], float]]:
     """Return the samples of parsed families, by name and by the values of their labels in declared order."""
     return {
-        each.name: {
-            tuple(one.labels[label] for label in family(each.name, {}).labels): one.value for one in each.samples
-        }
+        each.name: {tuple(one.labels[label] for label in DECLARED[each.name][0]): one.value for one in each.samples}
         for each in metrics
     }
 
@@ -90,38 +86,35 @@ class TestFamilies:
         """Each slot with a key has a fingerprint, and each instant is a timestamp."""
         keys = {**good_keys(), f"{V1}_NEXT": good_keys()[V1], f"{V1}_PREVIOUS": good_keys()[V1]}
         instants = {f"{V1}_EXPIRES_AT": marker(30 * DAY), f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
-        info, expiry, until = of_keys(checker(keys | instants).secrets)
-        assert (info.name, info.samples) == (
-            INFO,
-            {
+        assert of_keys(checker(keys | instants).secrets) == {
+            INFO: {
                 (NAME, OWNER, "current", fingerprint_of(keys[V1])): 1,
                 (NAME, OWNER, "next", fingerprint_of(keys[f"{V1}_NEXT"])): 1,
                 (NAME, OWNER, "previous", fingerprint_of(keys[f"{V1}_PREVIOUS"])): 1,
                 (OTHER, OWNER, "current", fingerprint_of(keys[V2])): 1,
             },
-        )
-        assert (expiry.name, expiry.samples) == (EXPIRY, {(NAME, OWNER): (NOW + 30 * DAY).timestamp()})
-        assert (until.name, until.samples) == (PREVIOUS_UNTIL, {(NAME, OWNER): (NOW + HOUR).timestamp()})
+            EXPIRY: {(NAME, OWNER): (NOW + 30 * DAY).timestamp()},
+            PREVIOUS_UNTIL: {(NAME, OWNER): (NOW + HOUR).timestamp()},
+        }
 
     def test_missing_and_vendors_keys(self, checker: Checker) -> None:
         """A missing key has no series. A vendor's key has one with an empty fingerprint."""
         environ = {V1: good_keys()[V1], "ICECAST_PASSWORD": good_keys()[V1][:20]}
-        info, *others = of_keys(check(Own, environ=environ, config_dir=checker.config, now=NOW).secrets)
-        assert info.samples == {
-            (NAME, OWNER, "current", fingerprint_of(environ[V1])): 1,
-            ("icecast.password", "Integrations", "current", ""): 1,
+        assert of_keys(check(Own, environ=environ, config_dir=checker.config, now=NOW).secrets) == {
+            INFO: {
+                (NAME, OWNER, "current", fingerprint_of(environ[V1])): 1,
+                ("icecast.password", "Integrations", "current", ""): 1,
+            },
+            EXPIRY: {},
+            PREVIOUS_UNTIL: {},
         }
-        assert [dict(each.samples) for each in others] == [{}, {}]
-
-    def test_start(self) -> None:
-        """The start is one timestamp."""
-        assert of_start(NOW) == Family(START, "When the guard let this process start.", (), {(): NOW.timestamp()})
 
     def test_rotations(self, checker: Checker) -> None:
         """A recorded rotation is due after the cadence of its secret."""
-        rotated, due = of_rotations(checker(good_keys()).secrets, {OTHER: NOW})
-        assert (rotated.name, rotated.samples) == (ROTATED, {(OTHER, OWNER): NOW.timestamp()})
-        assert (due.name, due.samples) == (ROTATION_DUE, {(OTHER, OWNER): (NOW + 30 * DAY).timestamp()})
+        assert of_rotations(checker(good_keys()).secrets, {OTHER: NOW}) == {
+            ROTATED: {(OTHER, OWNER): NOW.timestamp()},
+            ROTATION_DUE: {(OTHER, OWNER): (NOW + 30 * DAY).timestamp()},
+        }
 
     def test_findings(self, checker: Checker) -> None:
         """What may begin without a restart has a series, also of the value 0. Others have one while they are found."""
@@ -133,15 +126,14 @@ class TestFamilies:
             ("internal", "alert", "", OWNER),
         }
         found = {("expired", "alert", NAME, OWNER): 1, ("setting", "alert", "", OWNER): 1}
-        family_of_all = of_findings(report.secrets, report.findings)
-        assert (family_of_all.name, family_of_all.samples) == (FINDINGS, dict.fromkeys(zero, 0) | found)
+        assert of_findings(report.secrets, report.findings) == {FINDINGS: dict.fromkeys(zero, 0) | found}
         assert {str(each) for each in Check} > {check_id for check_id, *_ in zero}
 
     def test_several_findings(self, checker: Checker) -> None:
         """Findings of one check about one secret are counted."""
         environ = good_keys() | {f"{V1}_NEXT": "short", f"{V1}_PREVIOUS": "short", f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
         report = checker(environ)
-        assert of_findings(report.secrets, report.findings).samples["format", "alert", NAME, OWNER] == 2
+        assert of_findings(report.secrets, report.findings)[FINDINGS]["format", "alert", NAME, OWNER] == 2
 
 
 class TestText:
@@ -149,13 +141,7 @@ class TestText:
 
     def test_a_whole_text(self) -> None:
         """The text has the help, the type and the values of families that have any."""
-        text = as_text(
-            [
-                family(INFO, {(NAME, OWNER, "current", ""): 1.0}),
-                family(EXPIRY, {}),
-                family(START, {(): 1796256000.25}),
-            ]
-        )
+        text = as_text({INFO: {(NAME, OWNER, "current", ""): 1.0}, EXPIRY: {}, START: {(): 1796256000.25}})
         assert text.splitlines() == [
             "# HELP robodj_secret_info The keys of each secret, with the value 1.",
             "# TYPE robodj_secret_info gauge",
@@ -171,12 +157,9 @@ class TestText:
         """Each parser reads back every value, with an owner that is escaped."""
         keys = good_keys() | {"ODD_KEY": good_keys()[V1], f"{V1}_EXPIRES_AT": marker(30 * DAY)}
         report = check(Odd, environ=keys, config_dir=checker.config, now=NOW)
-        families = [
-            *of_keys(report.secrets),
-            of_start(NOW + timedelta(microseconds=1)),
-            *of_rotations(report.secrets, {NAME: NOW}),
-            of_findings(report.secrets, report.findings),
-        ]
+        families = of_keys(report.secrets) | of_rotations(report.secrets, {NAME: NOW})
+        families |= of_findings(report.secrets, report.findings)
+        families[START] = {(): (NOW + timedelta(microseconds=1)).timestamp()}
         parsed = samples(parse(f"{as_text(families)}\n"))
-        assert parsed == {each.name: each.samples for each in families if each.samples}
+        assert parsed == {name: each for name, each in families.items() if each}
         assert any(owner == 'A "B" \\ C' for _, owner, *_ in parsed[INFO])

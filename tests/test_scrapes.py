@@ -131,10 +131,13 @@ class TestQuery:
             (b"\xff", "UnicodeDecodeError"),
             (b"[]", "TypeError"),
             (b"{}", "KeyError"),
-            (b'{"data": {"result": 5}}', "TypeError"),
-            (b'{"data": {"result": [5]}}', "TypeError"),
-            (b'{"data": {"result": [{"metric": []}]}}', "AttributeError"),
-            (b'{"data": {"result": [{"metric": {"job": "a", "instance": "b"}, "values": [["x", "y"]]}]}}', "KeyError"),
+            (b'{"status": "success", "data": {"result": 5}}', "TypeError"),
+            (b'{"status": "success", "data": {"result": [5]}}', "TypeError"),
+            (b'{"status": "success", "data": {"result": [{"metric": []}]}}', "AttributeError"),
+            (
+                b'{"status": "success", "data": {"result": [{"metric": {"job": "a", "instance": "b"}, "values": 5}]}}',
+                "TypeError",
+            ),
             (b"[" * 100_000, "RecursionError"),
         ],
     )
@@ -142,6 +145,14 @@ class TestQuery:
         """An answer of another shape is no answer. The error has the name of a type only."""
         prometheus.content = content
         with pytest.raises(NoAnswerError, match=f"^{why}$"):
+            [*scraped(prometheus.url, "", 1200)]
+
+    @pytest.mark.parametrize("more", [{"status": "error"}, {"warnings": ["partial response"]}])
+    def test_a_part(self, prometheus: Prometheus, more: dict[str, object]) -> None:
+        """An answer with a warning or an error proves nothing: series may be missing."""
+        answer = {"status": "success", "data": {"result": [info("current", NEW), START]}}
+        prometheus.content = json.dumps(answer | more).encode()
+        with pytest.raises(NoAnswerError, match=r"^its answer is not complete$"):
             [*scraped(prometheus.url, "", 1200)]
 
     def test_too_much(self, prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +165,7 @@ class TestQuery:
     def test_a_refusal(self, prometheus: Prometheus) -> None:
         """A status that is an error is no answer, whatever the content."""
         prometheus.result, prometheus.status = [info("current", NEW), START], 503
-        with pytest.raises(NoAnswerError, match=r"^HTTPError$"):
+        with pytest.raises(NoAnswerError, match=r"^HTTP status 503$"):
             [*scraped(prometheus.url, "", 1200)]
 
     def test_nobody(self) -> None:

@@ -237,10 +237,10 @@ class TestSuperseded:
 
 
 class TestFleet:
-    """The keys of each secret as they should be, and the role of each key in use."""
+    """The expected keys of each secret, and the role of each key in use."""
 
     def expected(self, report: Report, *records: Record, environment: str | None = None) -> SecretKeys:
-        """Return the keys of `secret.key` as they should be, from records in their order."""
+        """Return the expected keys of `secret.key`, from records in their order."""
         numbered = [replace(each, sequence=number) for number, each in enumerate(records, start=1)]
         return expected_keys(report, numbered, environment)["secret.key"]
 
@@ -291,6 +291,12 @@ class TestFleet:
         assert self.expected(report, *records, environment="dev") == SecretKeys(GONE)
         assert self.expected(report, *records, environment="test") == SecretKeys()
         assert self.expected(none) == SecretKeys()
+
+    def test_a_replaced_key(self, report: Report) -> None:
+        """A key without a record of its own is an old one where a rotation has replaced it."""
+        first = replace(recorded(DAY, LATER), replaced=KEY, replaced_until=NOW)
+        assert self.expected(report, first) == SecretKeys(LATER, None, KEY, NOW)
+        assert roles_of(report, [first], {})("secret.key", KEY) == "superseded"
 
     def test_roles(self, report: Report) -> None:
         """A key has the role of its slot, unless it is revoked; other recorded ones are superseded."""

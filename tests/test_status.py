@@ -315,14 +315,16 @@ class TestMetrics:
         assert ran.out.endswith("\n# EOF\n")
 
     def test_the_exit_status(self, machine: Machine) -> None:
-        """The exit status is that of the other formats, and the metrics are written also where it is not 0."""
+        """With an alert it is 1, and the metrics have the alert. Without the log's times the metrics are no result."""
         del machine.environ[V2]
+        ran = machine.call("status", "--format", "openmetrics")
+        assert (ran.status, ran.err) == (1, "")
+        assert '{check="missing",severity="alert",secret="secret_v2.key",owner="Security Operations"} 1\n' in ran.out
         machine.log.parent.mkdir(mode=0o700)
         machine.log.write_text("no record\n", encoding="utf-8")
         ran = machine.call("status", "--format", "openmetrics")
-        assert (ran.status, ran.err) == (1, machine.call("status").err)
-        assert ran.err.startswith(MESSAGE)
-        assert '{check="missing",severity="alert",secret="secret_v2.key",owner="Security Operations"} 1\n' in ran.out
+        assert (ran.status, ran.err.startswith(MESSAGE)) == (2, True)
+        assert machine.call("status").status == 1
 
     def test_other_commands(self, machine: Machine) -> None:
         """Another command refuses the format."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_line import OTHER, fingerprint_of, rotated
 from conftest import NOW, V1, V2, good_keys, marker
-from fleets import MAX_AGE, MAX_SKEW, fleet, instance, use
+from fleets import MAX_AGE, MAX_SKEW, fleet, instance, use, without_times
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.instances import SecretKeys
@@ -61,7 +61,8 @@ def refusals(
 ) -> list[str]:
     """Return why a step is not allowed."""
     keys = keys_of(POLICY, fields)
-    return [each.what for each in steps.obstacles(step, POLICY, keys, now, is_now=is_now, fleet=fleet)]
+    found = steps.obstacles(step, POLICY, keys, now, is_now=is_now, fleet=fleet)
+    return [without_times(each.what) for each in found]
 
 
 def is_done(step: StepName, fields: Fields, now: datetime = NOW) -> bool:

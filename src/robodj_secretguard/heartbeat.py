@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -59,18 +60,20 @@ _latest: Final[dict[str, _Heartbeat]] = {}
 """The heartbeat of each model."""
 
 
-def identity(environment: Environment | None = None) -> tuple[str, str]:
+def identity(environment: Environment | None = None, *, is_process: bool = True) -> tuple[str, str]:
     """Return the names of the service and of the instance.
 
     They are those of `ROBODJ_SERVICE` and `ROBODJ_INSTANCE`. By default, the service is the systemd unit or the
     program. The instance is the host name, which in Kubernetes is the pod, and in Docker the container. Elsewhere the
-    process id follows, unless there is a unit.
+    process id follows, unless there is a unit or `is_process` is false.
     """
     environment = environment or Environment()
     unit, host = _name(_unit(), ""), _name(contain(socket.gethostname), "unknown")
     is_alone = unit or environment.is_set("KUBERNETES_SERVICE_HOST") or any(map(os.path.exists, _CONTAINER_FILES))
     service = event_setting(environment, SERVICE) or _name(unit or contain(_program), "python")
-    return service, event_setting(environment, INSTANCE) or (host if is_alone else f"{host}:{os.getpid()}")
+    return service, event_setting(environment, INSTANCE) or (
+        host if is_alone or not is_process else f"{host}:{os.getpid()}"
+    )
 
 
 def _unit() -> str:
@@ -84,7 +87,10 @@ def _unit() -> str:
 
 
 def _program() -> str:
-    path = sys.argv[0].removesuffix("/__main__.py")  # of python -m
+    words = sys.argv
+    if "--" in words[1:-1] and os.path.basename(words[0]) == "robodj-secretguard":  # exec
+        words = words[words.index("--") + 1 :]
+    path = words[0].removesuffix("/__main__.py")  # of python -m
     return os.path.basename(path).removesuffix(".py")
 
 
@@ -100,7 +106,7 @@ def event_of(kind: str, report: Report, model: str) -> dict[str, Any]:
         report: the report of the start. Its time is that of the start.
         model: the settings model, as `package.module:Class`.
     """
-    service, instance = identity()
+    service, instance = identity(is_process=kind != "refused")  # each start of a loop is a process
     fields: dict[str, Any] = {
         "event": EVENTS[kind],
         MARK: kind,
@@ -108,6 +114,7 @@ def event_of(kind: str, report: Report, model: str) -> dict[str, Any]:
         "instance": instance,
         "started_at": iso_utc(report.checked_at),
         "reported_at": iso_utc(datetime.now(UTC)),
+        "heartbeat_seconds": int(event_setting(Environment(), SECRET_HEARTBEAT) or 0),
         "version": VERSION,
         "model": model,
         "secrets": [
@@ -133,17 +140,17 @@ def announce(kind: str, report: Report, model: str, logger: Any = None) -> None:
     `logger` is the host's structlog logger; `None` for the pipeline that the host configured. A refusal goes to the
     events file only: the pipeline already has its findings.
     """
-    environment = Environment()
     if fault := send(kind, report, model, logger):
-        fix = f"let the service's user write to the target of {SECRET_EVENTS}"
+        fix = f"correct {SECRET_EVENTS}, or let the service's user write there (its directory must exist)"
         owner = ", ".join(dict.fromkeys(each.owner for each in report.secrets))
         what = f"{SECRET_EVENTS} cannot be written ({fault})"
         warning = Finding(Check.SETTING, Severity.WARNING, None, None, "environment", what, fix, owner)
-        if kind == "started":
+        target = event_setting(Environment(), SECRET_EVENTS)
+        if kind == "started" and target not in {"stdout", "stderr"}:
             emit(report._replace(findings=(warning,)), logger)
         else:
-            write_line(getattr(sys, "stderr", None), warning.text)
-    seconds = event_setting(environment, SECRET_HEARTBEAT)
+            write_line(getattr(sys, "stdout" if target == "stderr" else "stderr", None), warning.text)
+    seconds = event_setting(Environment(), SECRET_HEARTBEAT)
     if seconds and kind == "started":
         _repeat(model, int(seconds), partial(send, "running", report, model, logger))
 
@@ -210,8 +217,6 @@ class _Heartbeat(threading.Thread):
         # In a fork the thread does not run, and a lock of its event may be held forever.
         if self.is_alive():
             self._end.set()
-            if self is not threading.current_thread():
-                self.join(STOP_SECONDS)
 
 
 def _repeat(model: str, seconds: float, beat: Callable[[], object]) -> None:
@@ -224,9 +229,13 @@ def _repeat(model: str, seconds: float, beat: Callable[[], object]) -> None:
 
 
 def _end_all() -> None:
-    # The interpreter kills a daemon thread, also one that has written a part of a line.
-    for each in [*_latest.values()]:
+    # A daemon thread that writes while the interpreter ends would abort it.
+    until = time.monotonic() + STOP_SECONDS
+    for each in _latest.values():
         each.end()
+    for each in _latest.values():
+        if each.is_alive():
+            each.join(max(0.0, until - time.monotonic()))
 
 
 atexit.register(_end_all)

@@ -44,7 +44,7 @@ MOST_SECONDS: Final = 86400
 
 @dataclass(frozen=True, config=SHAPE)
 class SecretKeys:
-    """The fingerprints of a secret's keys, in a process or as they should be."""
+    """The fingerprints of a secret's keys: those of a process, or the expected ones."""
 
     current: Fingerprint | None = None
     next: Fingerprint | None = None
@@ -64,6 +64,8 @@ class Use:
     """The last time that is certain. Null where no clock can be trusted."""
     latest_at: Instant
     """The last time that is possible."""
+    heartbeat: Annotated[int, Field(ge=0, le=MOST_SECONDS)] = 0
+    """After how many seconds such a process sends the next event. 0 where that is not known."""
 
 
 @dataclass(frozen=True, config=SHAPE)
@@ -105,9 +107,9 @@ class Fleet:
     max_skew: Annotated[int, Field(ge=0, le=MOST_SECONDS)]
     """How much clocks may differ, in seconds."""
     expected: dict[SecretName, SecretKeys]
-    """The keys of each secret as they should be."""
+    """The expected keys of each secret."""
     instances: list[Instance]
-    complete: bool = True
+    complete: bool
     """Whether every event was read. Where it is false, no condition holds."""
 
     def is_proven(self, instance: Instance, secret: str, now: datetime) -> bool:
@@ -120,10 +122,18 @@ class Fleet:
         """Check whether the keys of an instance are proven at the time of the fleet."""
         return all(self.is_proven(instance, secret, self.checked_at) for secret in instance.secrets)
 
+    def counts_until(self, use: Use) -> datetime:
+        """Return until when a process could still run on some keys."""
+        return use.latest_at + timedelta(seconds=max(self.max_age, use.heartbeat) + self.max_skew)
+
     def possible(self, instance: Instance, secret: str, now: datetime) -> list[Use]:
         """Return the keys of a secret on which a process of an instance could still run."""
-        limit = timedelta(seconds=self.max_age + self.max_skew)
-        return [use for use in instance.uses if secret in use.keys and now - use.latest_at <= limit]
+        return [use for use in instance.uses if secret in use.keys and now <= self.counts_until(use)]
+
+    def is_quiet(self, instance: Instance, use: Use) -> bool:
+        """Check whether a process has probably ended: it missed its heartbeat, and the instance has sent others."""
+        latest = max(each.latest_at for each in instance.uses)
+        return 0 < use.heartbeat < (latest - use.latest_at).total_seconds() / 2
 
 
 _FLEET: Final = TypeAdapter(Fleet)
@@ -157,7 +167,7 @@ def judge_of(condition: str, expected: SecretKeys | None, fingerprint: str | Non
 
     Args:
         condition: `moved`, `has-next` or `none-on`.
-        expected: the keys of the secret as they should be.
+        expected: the expected keys of the secret.
         fingerprint: of `none-on`: the key that nothing may use.
         accepted_until: of `none-on`: a previous key whose deadline is not later is not used any more.
     """
@@ -191,9 +201,11 @@ def not_ready(fleet: Fleet, judges: Mapping[str, Judge], now: datetime) -> Itera
         yield "the fleet", ", ".join(judges), f"{UNKNOWN}: there are too many instances for one run"
     for each in fleet.instances:
         for secret, judge in judges.items():
-            wrong = [why for use in fleet.possible(each, secret, now) if (why := judge(use.keys[secret]))]
-            if wrong:
-                yield each.name, secret, f"{wrong[0]}{'' if each.listed else '; it is not in the roster'}"
+            possible = sorted(fleet.possible(each, secret, now), key=fleet.counts_until, reverse=True)
+            if wrong := next((use for use in possible if judge(use.keys[secret])), None):
+                why = f"{judge(wrong.keys[secret])}, seen at {iso_utc(wrong.latest_at)}"
+                why += f", which counts until {iso_utc(fleet.counts_until(wrong))}"
+                yield each.name, secret, f"{why}{'' if each.listed else '; it is not in the roster'}"
             elif secret in each.secrets and not fleet.is_proven(each, secret, now):
                 yield each.name, secret, unknown(each)
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from robodj_secretguard.checks import Check, Severity, State
-from robodj_secretguard.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from robodj_secretguard.report import Finding, SecretStatus
+
+    Samples: TypeAlias = Mapping[tuple[str, ...], float]
+    """The values of a metric, by the values of its labels."""
 
 INFO: Final = "robodj_secret_info"
 EXPIRY: Final = "robodj_secret_expiry_timestamp_seconds"
@@ -28,7 +30,7 @@ FINDINGS: Final = "robodj_secret_findings"
 REFUSED_STARTS: Final = "robodj_secret_refused_starts"
 
 _OF_SECRET: Final = ("secret", "owner")
-_DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     INFO: ((*_OF_SECRET, "slot", "fingerprint"), "The keys of each secret, with the value 1."),
     EXPIRY: (_OF_SECRET, "When the current key expires."),
     PREVIOUS_UNTIL: (_OF_SECRET, "Until when the previous key is accepted."),
@@ -49,29 +51,7 @@ _KEY_STATES: Final = (State.PRESENT, State.EXPIRED)
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-class Family(Frozen):
-    """A family of gauges.
-
-    Attributes:
-        name: the name of the metric.
-        help: what it measures, in one line.
-        labels: the names of its labels.
-        samples: the values, by the values of the labels.
-    """
-
-    name: str
-    help: str
-    labels: tuple[str, ...]
-    samples: Mapping[tuple[str, ...], float]
-
-
-def family(name: str, samples: Mapping[tuple[str, ...], float]) -> Family:
-    """Return a declared family with samples."""
-    labels, text = _DECLARED[name]
-    return Family(name, text, labels, samples)
-
-
-def of_keys(statuses: Sequence[SecretStatus]) -> list[Family]:
+def of_keys(statuses: Sequence[SecretStatus]) -> dict[str, Samples]:
     """Return the families about the keys that a report describes. A vendor's secret has no fingerprint."""
     info: dict[tuple[str, ...], float] = {
         (each.secret, each.owner, slot, fingerprint or ""): 1.0
@@ -83,26 +63,21 @@ def of_keys(statuses: Sequence[SecretStatus]) -> list[Family]:
         )
         if exists
     }
-    return [
-        family(INFO, info),
-        _instants(EXPIRY, ((each, each.expires_at) for each in statuses)),
-        _instants(PREVIOUS_UNTIL, ((each, each.previous_until) for each in statuses)),
-    ]
+    return {
+        INFO: info,
+        EXPIRY: _instants((each, each.expires_at) for each in statuses),
+        PREVIOUS_UNTIL: _instants((each, each.previous_until) for each in statuses),
+    }
 
 
-def of_start(at: datetime) -> Family:
-    """Return the family about the start of a process."""
-    return family(START, {(): at.timestamp()})
-
-
-def of_rotations(statuses: Sequence[SecretStatus], rotated: Mapping[str, datetime]) -> list[Family]:
+def of_rotations(statuses: Sequence[SecretStatus], rotated: Mapping[str, datetime]) -> dict[str, Samples]:
     """Return the families about recorded rotations, of the first record of each secret's current key."""
     found = [(each, rotated[each.secret]) for each in statuses if each.secret in rotated]
     due = [(each, at + timedelta(days=each.rotation_days)) for each, at in found]
-    return [_instants(ROTATED, found), _instants(ROTATION_DUE, due)]
+    return {ROTATED: _instants(found), ROTATION_DUE: _instants(due)}
 
 
-def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -> Family:
+def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -> dict[str, Samples]:
     """Return the family with the numbers of findings."""
     samples: dict[tuple[str, ...], float] = {
         (str(check), str(severity), each.secret, each.owner): 0.0 for each in statuses for check, severity in _WATCHED
@@ -110,22 +85,23 @@ def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -
     owners = ", ".join(dict.fromkeys(each.owner for each in statuses))
     samples[str(Check.INTERNAL), str(Severity.ALERT), "", owners] = 0.0
     samples |= Counter((str(each.check), str(each.severity), each.secret or "", each.owner) for each in findings)
-    return family(FINDINGS, samples)
+    return {FINDINGS: samples}
 
 
-def as_text(families: Iterable[Family]) -> str:
+def as_text(families: Mapping[str, Samples]) -> str:
     """Return families as text, without the last newline: valid as OpenMetrics and as Prometheus' older text format."""
     lines = []
-    for each in families:
-        if each.samples:
-            lines += [f"# HELP {each.name} {each.help}", f"# TYPE {each.name} gauge"]
-        for values, value in each.samples.items():
-            pairs = zip(each.labels, values, strict=True)
-            labels = ",".join(f'{name}="{text.translate(_ESCAPES)}"' for name, text in pairs)
+    for name, samples in families.items():
+        labels, text = DECLARED[name]
+        if samples:
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
+        for values, value in samples.items():
+            pairs = zip(labels, values, strict=True)
+            shown_labels = ",".join(f'{label}="{text.translate(_ESCAPES)}"' for label, text in pairs)
             shown = f"{value:.0f}" if value == int(value) else repr(value)
-            lines.append(f"{each.name}{labels and f'{{{labels}}}'} {shown}")
+            lines.append(f"{name}{shown_labels and f'{{{shown_labels}}}'} {shown}")
     return "\n".join([*lines, "# EOF"])
 
 
-def _instants(name: str, found: Iterable[tuple[SecretStatus, datetime | None]]) -> Family:
-    return family(name, {(each.secret, each.owner): at.timestamp() for each, at in found if at})
+def _instants(found: Iterable[tuple[SecretStatus, datetime | None]]) -> Samples:
+    return {(each.secret, each.owner): at.timestamp() for each, at in found if at}

@@ -2,7 +2,7 @@
 
 The test replaces the ports, the intervals and each `for:` of the shipped files. It does not wait for days. The history
 of `RobodjTwoKeysRunning` is written into Prometheus' data. The last rotation is a record in an operations log. The age
-of the stale file is set. The metric of refused starts is text of this test: `fleet status` makes it from events.
+of the stale file is set. The recipe of monitoring.md makes the metric of refused starts.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from command_line import OTHER, Machine, rotated
-from conftest import V1, V2, marker
+from conftest import V1, V2, clean_environment, marker
+from pages import ROOT, parsed
 from stack import EXAMPLES, NAME, Inbox, Monitoring, Service, answers, history_of, require, until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 require("prometheus", "promtool", "prometheus-alertmanager", "prometheus-node-exporter")
@@ -27,7 +31,13 @@ require("prometheus", "promtool", "prometheus-alertmanager", "prometheus-node-ex
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 AHEAD = timedelta(seconds=10)
 """The time for the start of the service whose faults come with time."""
-REFUSED = 'robodj_secret_refused_starts{service="playout",instance="pod-1",checks="expired,weak"} 1\n'
+PAGE = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+RECIPE = next(each.text for each in parsed(PAGE).blocks if "robodj_fleet.prom" in each.text)
+REFUSED: Final[dict[str, Sequence[str]]] = {
+    "pod-1": ("-m", "robodj_secretguard", "exec", "--", "true"),
+    "pod-2": ("-c", "from robodj_secretguard import guard; guard()"),
+}
+"""What refuses a start, by the instance."""
 
 Faults = dict[tuple[str, str, str], float]
 """When each fault began, by the rule, the job and the secret."""
@@ -52,13 +62,29 @@ def spoil(service: Service) -> Faults:
     }
 
 
+def refuse_starts(host: Service, text_files: Path) -> None:
+    """Refuse starts of a service, and write the file of their events as the page says."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    events = {"ROBODJ_SECRET_EVENTS": str(host.directory / "events.jsonl"), "ROBODJ_SERVICE": "playout"}
+    env = clean_environment() | host.environ | events | {"PATH": path, "TEXTFILES": str(text_files)}
+    for instance, arguments in REFUSED.items():
+        bad = env | {V1: "weak", "ROBODJ_INSTANCE": instance}
+        refused = subprocess.run(
+            [sys.executable, *arguments], cwd=host.directory, env=bad, capture_output=True, check=False
+        )
+        assert refused.returncode == 3
+    (host.directory / "roster.txt").write_text("playout pod-1\nplayout pod-2\n", encoding="utf-8")
+    script = RECIPE.replace("/var/log/robodj", str(host.directory))
+    subprocess.run(["/bin/sh", "-euc", script], cwd=host.directory, env=env, check=True)
+
+
 def write_text_files(monitoring: Monitoring, host: Service) -> Faults:
     """Write the files of a host: a late rotation, a refused start, and an old file."""
     now, keys = datetime.now(UTC), host.fingerprints
     records = rotated(now - 91 * DAY, keys[NAME]), rotated(now - DAY, keys[OTHER], secret=OTHER)
     Machine(host.directory, host.environ).record(*records)
     monitoring.text_file("robodj_status.prom", host.command("status", "--format", "openmetrics"))
-    monitoring.text_file("robodj_fleet.prom", REFUSED)
+    refuse_starts(host, monitoring.directory / "textfiles")
     stale = monitoring.text_file("robodj_stale.prom", "# EOF\n")
     os.utime(stale, times=((now - 3 * HOUR).timestamp(),) * 2)
     faults = (("RobodjSecretRotationOverdue", NAME), ("RobodjStartRefused", ""), ("RobodjStatusFileStale", ""))
@@ -99,6 +125,9 @@ def test_each_alert_reaches_its_owner(tmp_path: Path) -> None:
             labels = {"job": job, "owner": "Security Operations"} | ({"secret": secret} if secret else {})
             found[rule, job, secret] = monitoring.inbox.first(rule, labels)
         assert {each.path for each in found.values()} == {"/security-operations"}
+        refused = found["RobodjStartRefused", host.job, ""].labels
+        assert (refused["service"], refused["checks"]) == ("playout", "format")
+        assert refused["exported_instance"] in REFUSED
         shipped = re.findall(r"(?m)^ +- alert: (\w+)$", (EXAMPLES / "rules.yml").read_text(encoding="utf-8"))
         assert {rule for rule, _, _ in faults} == {*shipped}
 

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from robodj_secretguard.checks import Check, Problem, internal
 from robodj_secretguard.guard import check
-from robodj_secretguard.metrics import FINDINGS, family, of_findings, of_keys, of_start
+from robodj_secretguard.metrics import DECLARED, FINDINGS, START, of_findings, of_keys
 from robodj_secretguard.models import setup_of, started_report
 from robodj_secretguard.report import finding
 from robodj_secretguard.sealed import SealedStr, contain, type_name
@@ -20,7 +20,7 @@ from robodj_secretguard.sources import Environment, config_directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from robodj_secretguard.metrics import Family
+    from robodj_secretguard.metrics import Samples
     from robodj_secretguard.models import SecretSettings
     from robodj_secretguard.report import Finding, Report
 
@@ -58,12 +58,12 @@ class SecretCollector(Collector):
             raise TypeError(msg)
         self._model, (self._start, self._config_dir) = model, made
         self._require_env_only = require_env_only
-        self._constant = [*of_keys(self._start.secrets), of_start(self._start.checked_at)]
+        self._constant = of_keys(self._start.secrets) | {START: {(): self._start.checked_at.timestamp()}}
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Yield every family without a value. So a registration runs no check."""
-        for each in (*self._constant, family(FINDINGS, {})):
-            yield _gauges(each._replace(samples={}))
+        for name in (*self._constant, FINDINGS):
+            yield _gauges(name, {})
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Run the checks, and yield every family."""
@@ -73,8 +73,8 @@ class SecretCollector(Collector):
         if isinstance(found, BaseException):
             policies = self._model.secret_policies.values()
             found = [finding(policies, Check.INTERNAL, internal(type_name(found)))]
-        for each in (*self._constant, of_findings(self._start.secrets, found)):
-            yield _gauges(each)
+        for name, samples in (self._constant | of_findings(self._start.secrets, found)).items():
+            yield _gauges(name, samples)
 
     def _found(self) -> Iterator[Finding]:
         """Yield what a check finds now, and `revoked` for a running key that the check did not read any more."""
@@ -118,8 +118,9 @@ def _revoked(start: Report, now: Report) -> list[str]:
     ]
 
 
-def _gauges(described: Family) -> GaugeMetricFamily:
-    made = GaugeMetricFamily(described.name, described.help, labels=described.labels)
-    for values, value in described.samples.items():
+def _gauges(name: str, samples: Samples) -> GaugeMetricFamily:
+    labels, text = DECLARED[name]
+    made = GaugeMetricFamily(name, text, labels=labels)
+    for values, value in samples.items():
         made.add_metric(values, value)
     return made

@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.checks import Check
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import (
     FORMAT,
@@ -19,7 +20,7 @@ from robodj_secretguard.cli.options import (
     read_input,
     seconds,
 )
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, MODEL, Result, fail
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, MODEL, Result, fail, failed_status
 from robodj_secretguard.instances import (
     HAS_NEXT,
     MOST_SECONDS,
@@ -36,7 +37,7 @@ from robodj_secretguard.lifecycle.evidence import Observed, lines_of, parse_even
 from robodj_secretguard.lifecycle.scrapes import NoAnswerError, is_address, is_selector, scraped
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.material import is_fingerprint
-from robodj_secretguard.metrics import REFUSED_STARTS, as_text, family
+from robodj_secretguard.metrics import REFUSED_STARTS, as_text
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import PROGRAM, count
 
@@ -50,27 +51,29 @@ if TYPE_CHECKING:
     from robodj_secretguard.instances import Fleet, Instance, Judge, NotReady, RoleOf, SecretKeys
     from robodj_secretguard.lifecycle.evidence import Evidence, Roster
     from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.report import SecretStatus
 
 MAX_AGE: Final = 900
 MAX_SKEW: Final = 300
 """Both in seconds."""
 MAX_ROSTER_BYTES: Final = 1 << 22
 CONDITION: Final = "condition"
+WAIT: Final = "wait"
+"""The mark of keys that an instance has probably given up. They count for a while."""
 _MARKS: Final = {"current": "ok", "next": "warn", "previous": "warn", "superseded": "warn"}
 _MOST_NAMED: Final = 20
 _HEADER: Final = ("", "SERVICE", "INSTANCE", "SECRET", "RUNS ON", "SINCE", "SEEN")
 _STATUSES: Final = {
     "0": "every condition of --require holds, or none was asked for",
     "1": "a condition does not hold, or is not proven",
-    "2": "usage error, or nothing is known of the keys as they should be",
-    "75": "Prometheus did not answer",
+    "2": "usage error, or the expected keys are unknown",
+    "75": "Prometheus did not answer completely",
 }
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
     group = add_group(commands, "fleet", "Show which instances run on which keys")
-    whole = partial(seconds, least=0, most=MOST_SECONDS)
     add_command(
         group,
         "status",
@@ -80,7 +83,7 @@ def add(commands: Commands) -> None:
             "--roster": {
                 "required": True,
                 "metavar": "FILE",
-                "help": "the instances that there should be: a line has a service and an instance (- for stdin)",
+                "help": "the expected instances, one in a line: the service and the instance (- for stdin)",
             },
             "--events": {
                 "action": "append",
@@ -97,13 +100,13 @@ def add(commands: Commands) -> None:
             "--select": {"metavar": "LABELS", "help": "only these series: 'environment=\"prod\"'"},
             "--secret": {"metavar": "NAME", "help": "only this secret (default: every one with a fingerprint)"},
             "--max-age": {
-                "type": partial(whole, "--max-age"),
+                "type": partial(_whole_seconds, "--max-age", 1),
                 "default": MAX_AGE,
                 "metavar": "SECONDS",
                 "help": f"how old evidence may be (default: {MAX_AGE})",
             },
             "--max-skew": {
-                "type": partial(whole, "--max-skew"),
+                "type": partial(_whole_seconds, "--max-skew", 0),
                 "default": MAX_SKEW,
                 "metavar": "SECONDS",
                 "help": f"how much the clocks of the machines may differ (default: {MAX_SKEW})",
@@ -128,6 +131,11 @@ def add(commands: Commands) -> None:
     )
 
 
+def _whole_seconds(name: str, least: int, text: str) -> int:
+    number = seconds(name, text, least=least, most=MOST_SECONDS)
+    return int(number) if number == int(number) else fail(f"{name}: invalid number of seconds; use a whole one")
+
+
 def _status(arguments: argparse.Namespace) -> Result:
     model = model_of(arguments)
     declared = [each for each in model.secret_policies.values() if not each.is_opaque]  # others have no fingerprint
@@ -137,12 +145,17 @@ def _status(arguments: argparse.Namespace) -> Result:
         fail("--secret: it has no fingerprint, because a vendor issues it")
     _require_usage(arguments)
     report, recorded = checked(arguments, model)
+    if arguments.require and recorded.defects and not arguments.sources:
+        fail(f"{recorded.name} {recorded.verdict}; pass --from, or repair the log")
+    if not report.secrets:  # a source of --from could not be read
+        status = failed_status(report, EXIT_ALERTS)
+        return Result(status, [each.text for each in report.findings], report.as_dict)
     now, expected = report.checked_at, expected_keys(report, recorded.records, arguments.environment)
     role_of = roles_of(report, recorded.records, expected)
     past = now - timedelta(seconds=arguments.max_skew)
     conditions = {each: _judges(each, secrets, expected, role_of, past) for each in map(" ".join, arguments.require)}
     roster = _roster(arguments, declared, secrets)
-    observed = Observed(roster, secrets, now, int(arguments.max_age), int(arguments.max_skew))
+    observed = Observed(roster, secrets, now, arguments.max_age, arguments.max_skew)
     numbers = Counter[bool]()
     try:
         for evidence in _evidence(arguments):
@@ -150,7 +163,7 @@ def _status(arguments: argparse.Namespace) -> Result:
             if evidence:
                 observed.add(evidence)
     except NoAnswerError as error:
-        return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: no usable answer ({error})"])
+        return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: no complete answer ({error})"])
     fleet = observed.fleet({name: expected[name] for name in secrets})
     results = {name: [*not_ready(fleet, judges, now)] for name, judges in conditions.items()}
     failed = [name for name, failing in results.items() if failing]
@@ -159,7 +172,9 @@ def _status(arguments: argparse.Namespace) -> Result:
     verdict = "every condition holds" if results else count(len(fleet.instances), "instance")
     lines = [
         *(f"{secret}: {_totals(rows, secret)}" for secret in secrets),
-        *_notes(fleet, numbers[False]),
+        *(_expected(status, expected[status.secret]) for status in report.secrets if status.secret in secrets),
+        *(each.text for each in report.findings if each.check is Check.SETTING),
+        *_notes(fleet),
         *(
             f"{key} is not a recorded key."
             for key in keys
@@ -167,6 +182,8 @@ def _status(arguments: argparse.Namespace) -> Result:
         ),
         MODEL,
         *(line for name, failing in results.items() for line in _verdict(name, failing)),
+        *([f"{count(numbers[False], 'event')} could not be read."] if numbers[False] else []),
+        *([] if numbers else ["There was no event."]),
         f"Fleet status{f' FAILED: {count(len(failed), CONDITION)} not proven' if failed else f': {verdict}'}.",
     ]
 
@@ -196,7 +213,7 @@ def _status(arguments: argparse.Namespace) -> Result:
         document,
         recorded.complaint,
         table=[_HEADER, *rows],
-        metrics=lambda: as_text([family(REFUSED_STARTS, _refused_starts(fleet))]),
+        metrics=lambda: as_text({REFUSED_STARTS: _refused_starts(fleet)}),
     )
 
 
@@ -240,7 +257,7 @@ def _roster(arguments: argparse.Namespace, declared: Iterable[SecretPolicy], sec
     content = read_input("--roster", arguments.roster, most=MAX_ROSTER_BYTES)
     roster, invalid = parse_roster(content.decode("utf-8-sig", "replace"), [each.name for each in declared])
     if invalid:
-        fix = "write each instance once: the service, the instance, and its secrets if not all"
+        fix = "write each instance once: the service, the instance, and names of declared secrets if not all"
         fail(f"--roster: line {invalid[0]} is invalid; {fix}")
     if not roster:
         fail("--roster: the file has no instance")
@@ -256,7 +273,7 @@ def _evidence(arguments: argparse.Namespace) -> Iterator[Evidence | None]:
         with opened_input("--events", path) as file:
             yield from map(parse_event, lines_of(file))
     for url in arguments.prometheus:
-        yield from scraped(url, arguments.select or "", int(arguments.max_age + arguments.max_skew))
+        yield from scraped(url, arguments.select or "", arguments.max_age + arguments.max_skew)
 
 
 def _rows(
@@ -268,30 +285,42 @@ def _rows(
         for use in fleet.possible(each, secret, now):
             keys, since = use.keys[secret], iso_utc(use.since) if use.since else "-"
             accepted = [key for key in (keys.next, keys.previous) if key and judge_of(NONE_ON, None, key, past)(keys)]
-            roles = [role_of(secret, key) for key in (keys.current, *accepted)]
-            role = "revoked" if "revoked" in roles else roles[0]  # a revoked key verifies in every slot
+            role, others = role_of(secret, keys.current), {role_of(secret, key) for key in accepted}
+            mark = "FAIL" if "revoked" in others else _MARKS.get(role, "FAIL")  # it verifies in every slot
+            more = [what for name, what in (("next", "has next"), ("revoked", "accepts revoked")) if name in others]
             seen = f"{max(0, int((now - use.latest_at).total_seconds()))}s ago"
-            yield (_MARKS.get(role, "FAIL"), *whose, secret, role, since, seen)
+            if fleet.is_quiet(each, use):
+                mark, seen = WAIT, f"{seen}, counts until {iso_utc(fleet.counts_until(use))}"
+            yield (mark, *whose, secret, ", ".join([role, *more]), since, seen)
         if secret in each.secrets and not fleet.is_proven(each, secret, now):
             yield ("?", *whose, secret, UNKNOWN, "-", unknown(each).removeprefix(f"{UNKNOWN}: "))
 
 
 def _totals(rows: Iterable[Sequence[str]], secret: str) -> str:
     """Return on which keys how many instances run."""
-    roles = Counter(row[4] for row in rows if row[3] == secret)
+    own = {(row[1], row[2], row[4].partition(",")[0]): None for row in rows if row[3] == secret and row[0] != WAIT}
+    roles = Counter(role for *_, role in own)
     return ", ".join(f"{number} {role}" for role, number in roles.items()) or "no instance"
 
 
-def _notes(fleet: Fleet, invalid: int) -> Iterator[str]:
+def _expected(status: SecretStatus, keys: SecretKeys) -> str:
+    """Return the expected current key, and what it is known from."""
+    if not keys.current:
+        return f"{status.secret}: the expected key is unknown."
+    source = status.source if keys.current == status.fingerprint else "the operations log"
+    return f"{status.secret}: the expected key is {keys.current} (from {source})."
+
+
+def _notes(fleet: Fleet) -> Iterator[str]:
     if others := [each.name for each in fleet.instances if not each.listed]:
         yield f"Not in the roster: {_named(others)}."
-    for each in fleet.instances:
-        if each.refused_at:
-            starts = count(each.refused_starts, "start")
-            why = f" ({', '.join(each.refused_checks)})" if each.refused_checks else ""
-            yield f"{each.name}: {starts} refused, the last one at {iso_utc(each.refused_at)}{why}."
-    if invalid:
-        yield f"{count(invalid, 'event')} could not be read."
+    refused = [each for each in fleet.instances if each.refused_at]
+    for each in refused[:_MOST_NAMED]:
+        starts, at = count(each.refused_starts, "start"), iso_utc(each.refused_at or fleet.checked_at)
+        why = f" ({', '.join(each.refused_checks)})" if each.refused_checks else ""
+        yield f"{each.name}: {starts} refused, the last one at {at}{why}."
+    if len(refused) > _MOST_NAMED:
+        yield f"Starts of {len(refused) - _MOST_NAMED} more instances were refused."
 
 
 def _refused_starts(fleet: Fleet) -> dict[tuple[str, ...], float]:

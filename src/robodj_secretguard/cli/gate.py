@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -165,7 +167,8 @@ def _exec(arguments: argparse.Namespace) -> Result:
     document = report_result(report, passed=passed).document
     if not passed:
         status = failed_status(report, REFUSED)
-        announce("refused", report, f"{model.__module__}:{model.__qualname__}")
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is the report's
+            announce("refused", report, f"{model.__module__}:{model.__qualname__}")
         return Result(status, lines, document, [MODEL, report.refusal("did not start the command", status)])
 
     def replace() -> Result:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.instances import Fleet
+    from robodj_secretguard.instances import Fleet, Use
     from robodj_secretguard.scan.result import Scan
     from robodj_secretguard.shapes import Record
 
@@ -172,12 +172,16 @@ def _stopped(fleet: Fleet | None, affected: Mapping[str, str | None], now: datet
     )
 
 
+def _since(use: Use) -> str:
+    return f" from {iso_utc(use.since)}" if use.since else ""
+
+
 def _workloads(fleet: Fleet, affected: Collection[str]) -> Iterator[str]:
     """Yield the instances that used an affected key, as a list."""
     yield f"As of {iso_utc(fleet.checked_at)}, from events of the last {fleet.max_age + fleet.max_skew} seconds:"
     yield ""
     found = [
-        f"- {each.name}: {secret}: `{key}` until {iso_utc(use.latest_at)}"
+        f"- {each.name}: {secret}: `{key}`{_since(use)} until {iso_utc(use.latest_at)}"
         for each in fleet.instances
         for use in each.uses
         for secret, keys in use.keys.items()

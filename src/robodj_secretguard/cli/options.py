@@ -156,16 +156,8 @@ CHECK_OPTIONS: Final = (
 # In a command's help, these options have groups of their own.
 _GROUPS: Final = {
     "files and model": (
-        *(
-            "--config-dir",
-            "--model",
-            "--operations-log",
-            "--service-log",
-            "--known",
-            "--keys-from",
-            "--scan",
-            "--fleet",
-        ),
+        *("--config-dir", "--model", "--operations-log", "--service-log", "--known", "--keys-from"),
+        *("--scan", "--fleet"),
     ),
     "output": ("--format", "--show", "--color"),
 }

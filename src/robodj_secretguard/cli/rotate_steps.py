@@ -156,6 +156,8 @@ def add(group: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> Result:
     model = model_of(arguments)
     declared = tuple(model.secret_policies.values())
+    if arguments.fleet and arguments.now:
+        fail("pass --fleet or --now: --now does not wait for evidence")
     if arguments.emergency and (arguments.name is None or arguments.reason is None):
         fail("--emergency needs NAME and --reason")
     if arguments.now and not (arguments.step or arguments.emergency):

@@ -94,13 +94,18 @@ def _status(arguments: argparse.Namespace) -> Result:
             "check": report.as_dict(),
         }
 
+    status = failed_status(report, EXIT_ALERTS) if failed else EXIT_CLEAN
+    # A file of metrics without the times of rotations would look whole.
+    if recorded.unreadable or (recorded.defects and arguments.format == "openmetrics"):
+        status = EXIT_USAGE
+
     def metrics() -> str:
         rotated = {each["secret"]: datetime.fromisoformat(at) for each in statuses if (at := each["rotated_at"])}
-        families = [*of_keys(report.secrets), *of_rotations(report.secrets, rotated)]
-        return as_text([*families, of_findings(report.secrets, report.findings)])
+        families = of_keys(report.secrets) | of_rotations(report.secrets, rotated)
+        return as_text(families | of_findings(report.secrets, report.findings))
 
     return Result(
-        EXIT_USAGE if recorded.unreadable else failed_status(report, EXIT_ALERTS) if failed else EXIT_CLEAN,
+        status,
         lines,
         document,
         stderr=recorded.complaint,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from robodj_secretguard.checks import Check
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.heartbeat import EVENTS, MARK
-from robodj_secretguard.instances import Fleet, Instance, SecretKeys, Use
+from robodj_secretguard.instances import MOST_SECONDS, Fleet, Instance, SecretKeys, Use
 from robodj_secretguard.lifecycle.collectors import event_in
 from robodj_secretguard.material import is_fingerprint
 from robodj_secretguard.policy import is_secret_name
@@ -48,6 +48,7 @@ class Evidence(Frozen):
         oldest: the earliest time of the event, of all clocks that have one.
         newest: the latest one.
         checks: the checks that refused a start.
+        heartbeat: after how many seconds the process sends the next event; 0 where it sends none.
     """
 
     who: Who
@@ -57,15 +58,16 @@ class Evidence(Frozen):
     oldest: float
     newest: float
     checks: tuple[Check, ...] = ()
+    heartbeat: int = 0
 
 
 def lines_of(file: BinaryIO) -> Iterator[bytes]:
-    """Yield each line with an event. A line that is too long is skipped as a whole: a part of it may look like one."""
+    """Yield each line with an event. One that is too long is empty: a part of it may look like another event."""
     is_rest = False
     while line := file.readline(MOST_LINE_BYTES):
         is_part = len(line) == MOST_LINE_BYTES and not line.endswith(b"\n")
-        if _MARK in line and not is_rest and not is_part:
-            yield line
+        if _MARK in line and not is_rest:
+            yield b"" if is_part else line
         is_rest = is_part
 
 
@@ -80,7 +82,9 @@ def parse_event(line: bytes) -> Evidence | None:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     known = [each for each in (own[0], *map(seconds_of, times)) if each is not None]
-    return Evidence(who, kind, keys, own[1], min(known), max(known), _checks_of(event.get("checks")))
+    heartbeat = event.get("heartbeat_seconds")
+    seconds = heartbeat if type(heartbeat) is int and 0 <= heartbeat <= MOST_SECONDS else 0
+    return Evidence(who, kind, keys, own[1], min(known), max(known), _checks_of(event.get("checks")), seconds)
 
 
 def who_of(service: Any, instance: Any) -> Who | None:
@@ -144,7 +148,7 @@ class Observed:
     def __init__(self, roster: Roster, secrets: Iterable[str], now: datetime, max_age: int, max_skew: int) -> None:
         self._roster, self._secrets = roster, frozenset(secrets)
         self._now, self._max_age, self._max_skew = now, max_age, max_skew
-        self._uses: dict[tuple[Who, Keys], list[float | None]] = {}
+        self._uses: dict[tuple[Who, Keys], tuple[float | None, float, float | None, int]] = {}
         self._last: dict[Who, float] = {}
         self._ahead: set[Who] = set()
         self._refused: dict[Who, tuple[int, float, tuple[Check, ...]]] = {}
@@ -159,7 +163,7 @@ class Observed:
         elif who in self._roster and evidence.kind != "refused":
             self._last[who] = max(oldest, self._last.get(who, oldest))
         keys = tuple(each for each in evidence.keys if each[0] in self._secrets)
-        if now - newest > self._max_age + self._max_skew or not keys:
+        if now - newest > max(self._max_age, evidence.heartbeat) + self._max_skew or not keys:
             return
         is_refused = evidence.kind == "refused"
         is_kept = who in self._refused if is_refused else (who, keys) in self._uses
@@ -170,21 +174,22 @@ class Observed:
             number, last, checks = self._refused.get(who, (0, oldest, evidence.checks))
             self._refused[who] = (number + 1, max(last, oldest), evidence.checks if oldest >= last else checks)
             return
-        seen, latest, since = self._uses.get((who, keys), (None, newest, evidence.started))
+        seen, latest, since, heartbeat = self._uses.get((who, keys), (None, newest, evidence.started, 0))
         if not is_ahead:
             seen = max(oldest, seen or oldest)
         starts = [each for each in (since, evidence.started) if each is not None]
-        self._uses[who, keys] = [seen, max(newest, latest or newest), min(starts, default=None)]
+        heartbeat = max(heartbeat, evidence.heartbeat)
+        self._uses[who, keys] = (seen, max(newest, latest), min(starts, default=None), heartbeat)
 
     def fleet(self, expected: dict[str, SecretKeys]) -> Fleet:
-        """Return what is known: first the instances of the roster. `expected` has the keys as they should be."""
+        """Return what is known: first the instances of the roster. `expected` has the expected keys."""
         of: dict[Who, list[Use]] = {who: [] for who in self._roster}
-        for (who, keys), (seen, latest, since) in self._uses.items():
+        for (who, keys), (seen, latest, since, heartbeat) in self._uses.items():
             by_secret = {
                 secret: SecretKeys(current, following, previous, _instant(until))
                 for secret, current, following, previous, until in keys
             }
-            use = Use(by_secret, _instant(since), _instant(seen), _instant(latest) or self._now)
+            use = Use(by_secret, _instant(since), _instant(seen), _instant(latest) or self._now, heartbeat)
             of.setdefault(who, []).append(use)
         for who in self._refused:
             of.setdefault(who, [])

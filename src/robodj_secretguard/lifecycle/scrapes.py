@@ -56,9 +56,15 @@ def scraped(url: str, selector: str, seconds: int) -> Iterator[Evidence]:
         if len(content) > MOST_BYTES:
             msg = "its answer is too large; shorten --max-age, or pass --select"
             raise NoAnswerError(msg)
-        yield from evidence_in(json.loads(content)["data"]["result"])
+        document = json.loads(content)
+        series = document["data"]["result"]
+        if document["status"] != "success" or document.get("warnings"):
+            msg = "its answer is not complete"
+            raise NoAnswerError(msg)
+        yield from evidence_in(series)
     except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise NoAnswerError(type_name(error)) from None
+        code = getattr(error, "code", None)
+        raise NoAnswerError(f"HTTP status {code}" if isinstance(code, int) else type_name(error)) from None
 
 
 def evidence_in(series: list[dict[str, Any]]) -> Iterator[Evidence]:

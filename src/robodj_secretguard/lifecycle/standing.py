@@ -94,14 +94,14 @@ def _superseded(
 
 
 def expected_keys(report: Report, records: Sequence[Record], environment: str | None) -> dict[str, SecretKeys]:
-    """Return the keys of each secret as they should be: those that were checked, unless the log has later ones.
+    """Return the expected keys of each secret: those that were checked, unless the log has later ones.
 
     Nothing is known of a secret with records of several environments, if neither its key nor `environment` selects one.
     """
     expected = {}
     for status in report.secrets:
         recorded = rotations(records, status.secret)
-        own = [each.environment for each in recorded if each.fingerprint == status.fingerprint]
+        own = [each.environment for each in recorded if _has(each, status.fingerprint)]
         where = environment or (own[-1] if own else None)
         known = rotations(records, status.secret, where)
         last = known[-1] if len({each.environment for each in known}) == 1 else None
@@ -114,6 +114,11 @@ def expected_keys(report: Report, records: Sequence[Record], environment: str | 
             keys = SecretKeys(last.fingerprint, _staged_after(records, last), last.replaced, last.replaced_until)
         expected[status.secret] = keys
     return expected
+
+
+def _has(rotation: Record, fingerprint: str | None) -> bool:
+    """Check whether a rotation has a key: the new one, or the one that it replaced."""
+    return fingerprint is not None and fingerprint in {rotation.fingerprint, rotation.replaced}
 
 
 def _staged_after(records: Iterable[Record], last: Record) -> str | None:
@@ -139,7 +144,7 @@ def roles_of(report: Report, records: Sequence[Record], expected: Mapping[str, S
         for name in ("current", "next", "previous"):
             if fingerprint is not None and getattr(keys, name) == fingerprint:
                 return name
-        known = any(fingerprint == each.fingerprint for each in rotations(records, secret))
+        known = any(_has(each, fingerprint) for each in rotations(records, secret))
         return "superseded" if known else "unrecorded"
 
     return role

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from robodj_secretguard.checks import Problem, Severity
 from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.generator import generate
-from robodj_secretguard.instances import HAS_NEXT, MOVED, SecretKeys, judge_of, not_ready
+from robodj_secretguard.instances import HAS_NEXT, MOVED, UNKNOWN, SecretKeys, judge_of, not_ready
 from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
 from robodj_secretguard.material import fingerprint, is_sound
 from robodj_secretguard.sealed import SealedStr
@@ -177,13 +177,16 @@ def _not_ready(step: StepName, name: str, keys: Keys, fleet: Fleet, now: datetim
     """Yield that the evidence of the instances does not agree: who lacks the next key, or signs with another one."""
     condition = {"promote": HAS_NEXT, "retire": MOVED}[step]
     judge = judge_of(condition, SecretKeys(_known(keys.current), _known(keys.next)), None, now)
-    fix = "run fleet status again, and repeat this command within its --max-age"
+    again = "then run fleet status and this command again"
     if not any(name in each.secrets for each in fleet.instances):
         yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
     elif failing := [*not_ready(fleet, {name: judge}, now)]:
         names = ", ".join(f"{who} ({why})" for who, _, why in failing[:_MOST_NAMED])
         more = f" and {len(failing) - _MOST_NAMED} more" if len(failing) > _MOST_NAMED else ""
-        yield Problem(f"not every instance is ready to {step}: {names}{more}", f"restart these instances; then {fix}")
+        fix = f"restart the instances that still have old keys, and wait until these do not count; {again}"
+        if all(why.startswith(UNKNOWN) for _, _, why in failing):
+            fix = f"let these instances report, or correct the roster; {again}"
+        yield Problem(f"not every instance is ready to {step}: {names}{more}", fix)
 
 
 def due(policy: SecretPolicy, keys: Keys, rotated_at: datetime | None, now: datetime) -> StepName | None:
