@@ -96,9 +96,11 @@ _SETTINGS_READ: Final = (
     VariableRead(EPHEMERAL, loosens=True),
     VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=(f"{REVOKED_FINGERPRINTS}_FILE",)),
     VariableRead(OPERATIONS_LOG),
-    *map(VariableRead, EVENT_SETTINGS),
+    VariableRead(SECRET_EVENTS),
+    VariableRead(SECRET_HEARTBEAT),
 )
-SETTINGS: Final = tuple([each.name for each in _SETTINGS_READ])
+# A shorter name than those that are read would make near misses of more variables: each one costs time.
+SETTINGS: Final = (*[each.name for each in _SETTINGS_READ], SERVICE, INSTANCE)
 _ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
