@@ -216,10 +216,16 @@ class TestObserved:
         found = only(line(at=NOW - age))
         assert (bool(found.uses), found.last_seen_at) == (is_kept, NOW - age)
 
-    @pytest.mark.parametrize("heartbeat", [None, True, -1, 86401, "60", 1.5])
+    @pytest.mark.parametrize("heartbeat", [None, True, -1, "60", 1.5])
     def test_an_invalid_heartbeat(self, heartbeat: object) -> None:
         """It counts as none."""
         assert only(line(heartbeat_seconds=heartbeat)).uses[0].heartbeat == 0
+
+    def test_a_long_heartbeat(self) -> None:
+        """More than a day counts as a day. A refused start is not repeated."""
+        assert only(line(heartbeat_seconds=10**30)).uses[0].heartbeat == 86400
+        refused = line(kind="refused", at=NOW - AGE - SKEW - SECOND, heartbeat_seconds=3600)
+        assert only(refused).refused_starts == 0
 
     def test_a_slow_heartbeat(self) -> None:
         """An event counts against a condition until the next one is late, also where that is more than the limit."""

@@ -625,7 +625,7 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
             SERVICE: "the service's name, of letters, digits and ._:@/-",
             INSTANCE: "the instance's name, of letters, digits and ._:@/-",
             SECRET_EVENTS: "stderr, stdout or the absolute path of a file",
-            SECRET_HEARTBEAT: "a number of seconds from 1 to 99999",
+            SECRET_HEARTBEAT: "a number of seconds from 1 to 86400",
         }.items()
     },
     "typo of a switch": (

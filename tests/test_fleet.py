@@ -16,7 +16,7 @@ from pydantic import SecretStr  # noqa: TC002 - pydantic reads it at run time
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.instances import SecretKeys, parse_fleet
-from robodj_secretguard.shapes import Event
+from robodj_secretguard.shapes import Event, Head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,6 +178,24 @@ Fleet status: 6 instances.
             assert f", which counts until {until}\n" in ran.out
             assert f"\n{NAME}: {'1 current' if mark == 'wait' else '1 unrecorded, 1 current'}\n" in ran.out
 
+    def test_what_does_not_wait(self, operator: Operator) -> None:
+        """A revoked key, the only keys of a secret, and keys that are old by a clock that is ahead."""
+        operator.machine.write("revoked.fingerprints", f"{GONE}\n", 0o644)
+        new, beat = SecretKeys(operator.current), {"heartbeat_seconds": 60}
+        gone = line(keys=SecretKeys(GONE), at=NOW - 3 * MINUTE, **beat)
+        alone = line(keys=new, at=NOW - 3 * MINUTE, **beat)
+        of_other = line(**beat, secrets=[{"secret": OTHER, "fingerprint": OLD}])
+        ahead = line(keys=new, at=NOW + 4 * MINUTE, **beat)
+        superseded = line(keys=SecretKeys(OLD), at=NOW - MINUTE, **beat)
+        for lines, mark in (((gone, line(keys=new)), "FAIL"), ((alone, of_other), "ok"), ((superseded, ahead), "FAIL")):
+            operator.events(*lines)
+            assert operator.status().out.splitlines()[1].split()[0] == mark
+
+    def test_a_long_heartbeat(self, operator: Operator) -> None:
+        """Where a heartbeat is longer than the limit, the row has the time until which it counts."""
+        operator.events(line(keys=SecretKeys(operator.current), heartbeat_seconds=3600))
+        assert "0s ago, counts until 2026-12-01T13:05:00Z\n" in operator.status().out
+
     def test_many(self, operator: Operator) -> None:
         """Of many instances, the first ones are named."""
         who = [("job", f"n{number}") for number in range(22)]
@@ -324,9 +342,21 @@ class TestExpected:
         ran = operator.status(*options)
         assert (ran.status, "does not verify" in ran.err) == (2 if options else 0, True)
 
+    def test_a_lost_log(self, operator: Operator) -> None:
+        """An empty or missing log whose head file has a record proves nothing. Neither does one that is named."""
+        records = operator.machine.record(rotated(NOW - 9 * DAY, operator.current), rotated(NOW - DAY, COMING))
+        head = Head(sequence=records[-1].sequence, hash=records[-1].hash).line()
+        operator.machine.put("config/logs/secret_operations.jsonl.head", head + b"\n")
+        for lose in (lambda: operator.machine.log.write_bytes(b""), operator.machine.log.unlink):
+            lose()
+            ran = operator.status("--require", "moved")
+            assert (ran.status, "has no record; pass --from, or restore the log\n" in ran.err) == (2, True)
+        ran = operator.status("--operations-log", "nowhere", "--require", "moved")
+        assert (ran.status, "has no record; pass --from" in ran.err) == (2, True)
+
     def test_a_missing_log(self, operator: Operator) -> None:
         """A log that is named and missing is shown: the expected keys are those of the shell."""
-        out = operator.status("--operations-log", "nowhere", "--require", "moved").out
+        out = operator.status("--operations-log", "nowhere").out
         assert f"\n{NAME}: the expected key is {operator.current} (from environment).\n" in out
         assert "\nWARNING: setting: --operations-log names a file that does not exist\n" in out
 

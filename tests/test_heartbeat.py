@@ -108,6 +108,9 @@ class TestIdentity:
             ("/usr/lib/python3/uvicorn/__main__.py", "uvicorn"),
             ("/usr/bin/robodj-secretguard exec -- /usr/bin/uvicorn app:main", "uvicorn"),
             ("/usr/bin/robodj-secretguard exec --", "robodj-secretguard"),
+            ("/usr/lib/robodj_secretguard/__main__.py exec -- python3.11 -m gunicorn app:app", "gunicorn"),
+            ("/usr/bin/robodj-secretguard exec -- /usr/bin/python /srv/app/radio.py", "radio"),
+            ("/usr/bin/robodj-secretguard exec -- python", "python"),
             ("-c", "python"),
             ("", "python"),
             ("two words.py", "python"),
@@ -181,7 +184,11 @@ class TestSettings:
         [
             (NAMED, ["api", "API_2", "robodj@1", "a/b", "x" * 120], ["-api", "a b", "api\n", "\u00e4pi", "x" * 121]),
             (INSTANCE, ["web-1:8000", "10.0.0.1", "0"], ["[::1]", ".x", "x\u202e", "a;b"]),
-            (SECONDS, ["1", "60", "99999"], ["0", "-1", "0.5", "1e3", "100000", " 60", "060", "\u0661", "60\n"]),
+            (
+                SECONDS,
+                ["1", "60", "86400"],
+                ["86401", "0", "-1", "0.5", "1e3", " 60", "060", "\u0661", "60\n"],
+            ),
             (
                 FILE,
                 ["stdout", "stderr", "/var/log/robodj/events.jsonl"],
@@ -547,7 +554,7 @@ class TestHeartbeat:
 
     def test_one_for_each_model(self) -> None:
         """Several starts of a model have one heartbeat, that of the last start. Another model has its own."""
-        with environ(**{SECONDS: "99999"}):
+        with environ(**{SECONDS: "86400"}):
             guard()
             (first,) = of_heartbeat()
             guard()
@@ -590,7 +597,7 @@ class TestHeartbeat:
     @needs_fork
     def test_in_a_fork(self, file: Path) -> None:
         """A fork has no heartbeat until it calls the guard itself. Its end does not wait for that of its parent."""
-        with environ(**{SECONDS: "99999", FILE: str(file)}):
+        with environ(**{SECONDS: "86400", FILE: str(file)}):
             guard()
             if not (child := fork()):
                 inherited = len(of_heartbeat())
@@ -753,7 +760,7 @@ class TestProcesses:
     @pytest.mark.parametrize("sent", ["due", "never"])
     def test_it_ends_at_once(self, tmp_path: Path, sent: str) -> None:
         """A heartbeat that waits for its next event does not delay the end."""
-        seconds = {"due": "1", "never": "99999"}[sent]
+        seconds = {"due": "1", "never": "86400"}[sent]
         ran = run_script(START, GOOD, tmp_path, **{SECONDS: seconds})
         assert (ran.status, ran.out, ran.err) == (0, "served\n", "")
 

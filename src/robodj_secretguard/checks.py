@@ -564,7 +564,7 @@ _OF_EVENTS: Final = {
     SERVICE: "the service's name, of letters, digits and ._:@/-",
     INSTANCE: "the instance's name, of letters, digits and ._:@/-",
     SECRET_EVENTS: "stderr, stdout or the absolute path of a file",
-    SECRET_HEARTBEAT: "a number of seconds from 1 to 99999",
+    SECRET_HEARTBEAT: "a number of seconds from 1 to 86400",
 }
 
 

@@ -88,8 +88,10 @@ def _unit() -> str:
 
 def _program() -> str:
     words = sys.argv
-    if "--" in words[1:-1] and os.path.basename(words[0]) == "robodj-secretguard":  # exec
+    if "--" in words[1:-1] and words[0].endswith(("robodj-secretguard", "robodj_secretguard/__main__.py")):  # exec
         words = words[words.index("--") + 1 :]
+        if os.path.basename(words[0]).startswith("python"):
+            words = words[2:] if words[1:2] == ["-m"] else words[1:]
     path = words[0].removesuffix("/__main__.py")  # of python -m
     return os.path.basename(path).removesuffix(".py")
 

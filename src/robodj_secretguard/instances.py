@@ -130,10 +130,11 @@ class Fleet:
         """Return the keys of a secret on which a process of an instance could still run."""
         return [use for use in instance.uses if secret in use.keys and now <= self.counts_until(use)]
 
-    def is_quiet(self, instance: Instance, use: Use) -> bool:
-        """Check whether a process has probably ended: it missed its heartbeat, and the instance has sent others."""
-        latest = max(each.latest_at for each in instance.uses)
-        return 0 < use.heartbeat < (latest - use.latest_at).total_seconds() / 2
+    def is_quiet(self, instance: Instance, secret: str, use: Use) -> bool:
+        """Check whether a process has probably ended: it missed its heartbeat, and its instance has other keys now."""
+        latest = max(each.latest_at for each in instance.uses if secret in each.keys)
+        silence = min(latest, self.checked_at) - use.latest_at
+        return 0 < use.heartbeat < silence.total_seconds() / 2
 
 
 _FLEET: Final = TypeAdapter(Fleet)

@@ -109,6 +109,7 @@ MAX_FILE_BYTES: Final = 4096
 WORKING_DIRECTORY_DELETED: Final = "cannot be found: the working directory was deleted"
 
 _UNKNOWN: Final = "unknown"
+_DAY: Final = 86400
 _SWITCHES: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -533,7 +534,7 @@ def event_setting(environment: Environment, name: str) -> str:
 
     text = (environment.get(name) or SealedStr("")).get_secret_value()
     if name == SECRET_HEARTBEAT:
-        is_valid = re.fullmatch(r"[1-9][0-9]{0,4}", text) is not None
+        is_valid = re.fullmatch(r"[1-9][0-9]{0,4}", text) is not None and int(text) <= _DAY
     elif name == SECRET_EVENTS:
         is_path = os.path.isabs(text) and not could_hold_key(text) and text.isprintable()
         is_valid = is_path or text in {"stdout", "stderr"}

@@ -159,7 +159,7 @@ def in_key_file(
 def with_events(plant: Callable[[], Planted]) -> Planted:
     """Let the process write events to stdout, and repeat them."""
     planted = plant()
-    planted.environ |= {SECRET_EVENTS: "stdout", SECRET_HEARTBEAT: "99999"}
+    planted.environ |= {SECRET_EVENTS: "stdout", SECRET_HEARTBEAT: "86400"}
     return planted
 
 

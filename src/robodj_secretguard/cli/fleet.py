@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from datetime import timedelta
 from functools import partial
@@ -34,11 +35,12 @@ from robodj_secretguard.instances import (
     used,
 )
 from robodj_secretguard.lifecycle.evidence import Observed, lines_of, parse_event, parse_roster
+from robodj_secretguard.lifecycle.operations_log import HEAD_FILE
 from robodj_secretguard.lifecycle.scrapes import NoAnswerError, is_address, is_selector, scraped
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.material import is_fingerprint
 from robodj_secretguard.metrics import REFUSED_STARTS, as_text
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.sources import OPERATIONS_LOG, iso_utc
 from robodj_secretguard.texts import PROGRAM, count
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard import kinds
-    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.cli.options import Commands, OperationsLog
     from robodj_secretguard.instances import Fleet, Instance, Judge, NotReady, RoleOf, SecretKeys
     from robodj_secretguard.lifecycle.evidence import Evidence, Roster
     from robodj_secretguard.policy import SecretPolicy
@@ -145,11 +147,15 @@ def _status(arguments: argparse.Namespace) -> Result:
         fail("--secret: it has no fingerprint, because a vendor issues it")
     _require_usage(arguments)
     report, recorded = checked(arguments, model)
-    if arguments.require and recorded.defects and not arguments.sources:
-        fail(f"{recorded.name} {recorded.verdict}; pass --from, or repair the log")
+    if arguments.require and not arguments.sources:
+        if recorded.defects:
+            fail(f"{recorded.name} {recorded.verdict}; pass --from, or repair the log")
+        if _is_lost(recorded):
+            fail(f"{recorded.name} has no record; pass --from, or restore the log")
     if not report.secrets:  # a source of --from could not be read
         status = failed_status(report, EXIT_ALERTS)
-        return Result(status, [each.text for each in report.findings], report.as_dict)
+        document_of = report.as_dict if arguments.format == "json" else None
+        return Result(status, [each.text for each in report.findings], document_of)
     now, expected = report.checked_at, expected_keys(report, recorded.records, arguments.environment)
     role_of = roles_of(report, recorded.records, expected)
     past = now - timedelta(seconds=arguments.max_skew)
@@ -215,6 +221,13 @@ def _status(arguments: argparse.Namespace) -> Result:
         table=[_HEADER, *rows],
         metrics=lambda: as_text({REFUSED_STARTS: _refused_starts(fleet)}),
     )
+
+
+def _is_lost(recorded: OperationsLog) -> bool:
+    """Check whether the log has no record, although it is named, or its head file has one."""
+    if recorded.log:
+        return not recorded.records and recorded.log.head is not None
+    return recorded.named_by in {"--operations-log", OPERATIONS_LOG} or os.path.lexists(recorded.path + HEAD_FILE)
 
 
 def _require_usage(arguments: argparse.Namespace) -> None:
@@ -289,8 +302,10 @@ def _rows(
             mark = "FAIL" if "revoked" in others else _MARKS.get(role, "FAIL")  # it verifies in every slot
             more = [what for name, what in (("next", "has next"), ("revoked", "accepts revoked")) if name in others]
             seen = f"{max(0, int((now - use.latest_at).total_seconds()))}s ago"
-            if fleet.is_quiet(each, use):
-                mark, seen = WAIT, f"{seen}, counts until {iso_utc(fleet.counts_until(use))}"
+            if is_quiet := fleet.is_quiet(each, secret, use):
+                mark = mark if "revoked" in {role, *others} else WAIT
+            if is_quiet or use.heartbeat > fleet.max_age:
+                seen += f", counts until {iso_utc(fleet.counts_until(use))}"
             yield (mark, *whose, secret, ", ".join([role, *more]), since, seen)
         if secret in each.secrets and not fleet.is_proven(each, secret, now):
             yield ("?", *whose, secret, UNKNOWN, "-", unknown(each).removeprefix(f"{UNKNOWN}: "))

@@ -82,9 +82,10 @@ def parse_event(line: bytes) -> Evidence | None:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     known = [each for each in (own[0], *map(seconds_of, times)) if each is not None]
-    heartbeat = event.get("heartbeat_seconds")
-    seconds = heartbeat if type(heartbeat) is int and 0 <= heartbeat <= MOST_SECONDS else 0
-    return Evidence(who, kind, keys, own[1], min(known), max(known), _checks_of(event.get("checks")), seconds)
+    heartbeat: Any = event.get("heartbeat_seconds")
+    is_repeated = kind != "refused" and type(heartbeat) is int and heartbeat > 0
+    heartbeat = min(heartbeat, MOST_SECONDS) if is_repeated else 0
+    return Evidence(who, kind, keys, own[1], min(known), max(known), _checks_of(event.get("checks")), heartbeat)
 
 
 def who_of(service: Any, instance: Any) -> Who | None:
