@@ -327,7 +327,7 @@ class TestExpected:
             rotated(NOW - 9 * DAY, OLD, environment="dev"), rotated(NOW - DAY, operator.current), rotated(NOW, COMING)
         )
         del operator.machine.environ[V1]
-        fix = "pass --from, or --environment with an operations log; --secret compares only one secret"
+        fix = "pass --from, or --environment with an operations log; to compare only one secret, pass --secret"
         ran = operator.status("--require", "moved")
         assert (ran.status, ran.err) == (2, f"robodj-secretguard: no current key of {NAME} is known; {fix}\n")
         operator.events(line(keys=SecretKeys(OLD)))
@@ -363,7 +363,7 @@ class TestExpected:
     def test_nothing(self, operator: Operator) -> None:
         """A next key must be staged before instances can have it."""
         ran = operator.status("--require", "has-next")
-        fix = "stage one (rotate stage); --secret compares only one secret"
+        fix = "stage one (rotate stage); to compare only one secret, pass --secret"
         assert (ran.status, ran.err) == (2, f"robodj-secretguard: no next key of {NAME} is known; {fix}\n")
         del operator.machine.environ[V1]
         assert f"\n{NAME}: the expected key is unknown.\n" in operator.status().out
@@ -376,7 +376,7 @@ class TestExpected:
         else:
             operator.machine.record(rotated(NOW, operator.current, event=Event.REVOKED))
         ran = operator.status("--require", "moved")
-        why = f"the current key of {NAME} is revoked; replace it first (rotate run --emergency)"
+        why = f"the current key of {NAME} is revoked; replace it first: see rotate run --help"
         assert (ran.status, ran.err.splitlines()[-1]) == (2, f"robodj-secretguard: {why}")
         assert operator.status().out.splitlines()[1].split()[:5] == ["FAIL", *WEB, NAME, "revoked"]
 
@@ -434,7 +434,7 @@ class TestRefused:
             ("# api web-1\n", "the file has no instance"),
             ("api web-1 secret.key\napi web-1 secret_v2.key", "line 2 is invalid; write each instance once: "),
             ("api", "line 1 is invalid; write each instance once: "),
-            ("api web-1 secret_v2.key", "no instance has secret.key; --secret compares only one secret"),
+            ("api web-1 secret_v2.key", "no instance has secret.key; to compare only one secret, pass --secret"),
             (b"\xffapi web-1", "line 1 is invalid; "),
             (b" " * (2**22 + 1), "the input is larger than the limit of 4194304 bytes"),
         ],

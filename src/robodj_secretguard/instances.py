@@ -18,7 +18,7 @@ from pydantic_core import to_json
 
 from robodj_secretguard.checks import Check  # noqa: TC001 - pydantic reads it
 from robodj_secretguard.shapes import SHAPE, Fingerprint, Instant, SecretName, must
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.sources import MOST_HEARTBEAT_SECONDS, iso_utc
 from robodj_secretguard.texts import is_instance_name
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ MOVED: Final = "moved"
 HAS_NEXT: Final = "has-next"
 NONE_ON: Final = "none-on"
 UNKNOWN: Final = "unknown"
-MOST_SECONDS: Final = 86400
-"""The largest age and the largest difference between clocks."""
+MOST_SECONDS: Final = MOST_HEARTBEAT_SECONDS
+"""The largest age, difference between clocks, and heartbeat."""
 
 
 @dataclass(frozen=True, config=SHAPE)
@@ -65,7 +65,7 @@ class Use:
     latest_at: Instant
     """The last time that is possible."""
     heartbeat: Annotated[int, Field(ge=0, le=MOST_SECONDS)] = 0
-    """After how many seconds such a process sends the next event. 0 where that is not known."""
+    """After how many seconds such a process sends the next event. 0 where it is unknown."""
 
 
 @dataclass(frozen=True, config=SHAPE)

@@ -89,6 +89,7 @@ SECRET_EVENTS: Final = "ROBODJ_SECRET_EVENTS"  # noqa: S105 - a name, as below
 SECRET_HEARTBEAT: Final = "ROBODJ_SECRET_HEARTBEAT"  # noqa: S105
 EVENT_SETTINGS: Final = (SERVICE, INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT)
 """How a process says which keys it runs on."""
+MOST_HEARTBEAT_SECONDS: Final = 86400
 _SETTINGS_READ: Final = (
     VariableRead(PROTECTED_ENV, loosens=True, beginning="ROBODJ_PROTECTED"),
     VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE"),
@@ -109,7 +110,6 @@ MAX_FILE_BYTES: Final = 4096
 WORKING_DIRECTORY_DELETED: Final = "cannot be found: the working directory was deleted"
 
 _UNKNOWN: Final = "unknown"
-_DAY: Final = 86400
 _SWITCHES: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -534,7 +534,7 @@ def event_setting(environment: Environment, name: str) -> str:
 
     text = (environment.get(name) or SealedStr("")).get_secret_value()
     if name == SECRET_HEARTBEAT:
-        is_valid = re.fullmatch(r"[1-9][0-9]{0,4}", text) is not None and int(text) <= _DAY
+        is_valid = re.fullmatch(r"[1-9][0-9]{0,4}", text) is not None and int(text) <= MOST_HEARTBEAT_SECONDS
     elif name == SECRET_EVENTS:
         is_path = os.path.isabs(text) and not could_hold_key(text) and text.isprintable()
         is_valid = is_path or text in {"stdout", "stderr"}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.material import weakness
 from robodj_secretguard.policy import LEAST_MATERIAL, least_material
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PROGRAM: Final = "robodj-secretguard"
 PYPROJECT: Final = "pyproject.toml"
@@ -80,6 +83,12 @@ def _is_mixed(text: str) -> bool:
 def ascii_text(text: str) -> str:
     """Return text with everything but ASCII escaped: every terminal can show it."""
     return text.encode("ascii", "backslashreplace").decode()
+
+
+def listed(texts: Sequence[str], most: int) -> str:
+    """Return the first texts in one line, and how many more there are."""
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def count(number: int, one: str, many: str = "") -> str:

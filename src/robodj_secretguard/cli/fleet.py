@@ -40,8 +40,8 @@ from robodj_secretguard.lifecycle.scrapes import NoAnswerError, is_address, is_s
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.material import is_fingerprint
 from robodj_secretguard.metrics import REFUSED_STARTS, as_text
-from robodj_secretguard.sources import OPERATIONS_LOG, iso_utc
-from robodj_secretguard.texts import PROGRAM, count
+from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.texts import PROGRAM, count, listed
 
 if TYPE_CHECKING:
     import argparse
@@ -227,7 +227,7 @@ def _is_lost(recorded: OperationsLog) -> bool:
     """Check whether the log has no record, although it is named, or its head file has one."""
     if recorded.log:
         return not recorded.records and recorded.log.head is not None
-    return recorded.named_by in {"--operations-log", OPERATIONS_LOG} or os.path.lexists(recorded.path + HEAD_FILE)
+    return recorded.is_missing or os.path.lexists(recorded.path + HEAD_FILE)
 
 
 def _require_usage(arguments: argparse.Namespace) -> None:
@@ -260,9 +260,9 @@ def _judges(
             fix = (
                 "stage one (rotate stage)" if slot == "next" else "pass --from, or --environment with an operations log"
             )
-            fail(f"no {slot} key of {secret} is known; {fix}; --secret compares only one secret")
+            fail(f"no {slot} key of {secret} is known; {fix}; to compare only one secret, pass --secret")
         if slot and role_of(secret, getattr(expected[secret], slot)) == "revoked":
-            fail(f"the {slot} key of {secret} is revoked; replace it first (rotate run --emergency)")
+            fail(f"the {slot} key of {secret} is revoked; replace it first: see rotate run --help")
     return {secret: judge_of(name, expected[secret], fingerprint, past) for secret in secrets}
 
 
@@ -276,7 +276,7 @@ def _roster(arguments: argparse.Namespace, declared: Iterable[SecretPolicy], sec
         fail("--roster: the file has no instance")
     for secret in secrets if arguments.require else ():
         if not any(secret in names for names in roster.values()):
-            fail(f"--roster: no instance has {secret}; --secret compares only one secret")
+            fail(f"--roster: no instance has {secret}; to compare only one secret, pass --secret")
     return {who: names.intersection(secrets) for who, names in roster.items()}
 
 
@@ -328,7 +328,7 @@ def _expected(status: SecretStatus, keys: SecretKeys) -> str:
 
 def _notes(fleet: Fleet) -> Iterator[str]:
     if others := [each.name for each in fleet.instances if not each.listed]:
-        yield f"Not in the roster: {_named(others)}."
+        yield f"Not in the roster: {listed(others, _MOST_NAMED)}."
     refused = [each for each in fleet.instances if each.refused_at]
     for each in refused[:_MOST_NAMED]:
         starts, at = count(each.refused_starts, "start"), iso_utc(each.refused_at or fleet.checked_at)
@@ -352,8 +352,3 @@ def _verdict(condition: str, failing: Sequence[NotReady]) -> Iterator[str]:
     yield from (f"  {who}: {secret}: {why}" for who, secret, why in failing[:_MOST_NAMED])
     if len(failing) > _MOST_NAMED:
         yield f"  and {len(failing) - _MOST_NAMED} more"
-
-
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -89,7 +89,7 @@ def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple
     recorded = recorded_log(arguments, model)
     report = with_recorded(arguments, model, judged(arguments, model), recorded.records)
     named = recorded.named_by
-    if not recorded.found and named in {OPERATIONS_LOG, "--operations-log"}:
+    if recorded.is_missing:
         message = f"{named} names a file that does not exist"
         remedy = f"set {named} to the path of the operations log"
         source = "environment" if named == OPERATIONS_LOG else "none"

@@ -301,6 +301,11 @@ class OperationsLog(NamedTuple):
         return self.log is not None or bool(self.unreadable)
 
     @property
+    def is_missing(self) -> bool:
+        """Whether an option or the variable names a file that does not exist."""
+        return not self.found and self.named_by in {OPERATIONS_LOG, "--operations-log"}
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """Every valid record."""
         return self.log.records if self.log else ()

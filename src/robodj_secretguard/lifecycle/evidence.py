@@ -44,7 +44,7 @@ class Evidence(Frozen):
         who: the service and the instance.
         kind: `started`, `running` or `refused`.
         keys: the fingerprints of each secret.
-        started: the start of the process, in seconds; `None` where it is not known.
+        started: the start of the process, in seconds; `None` where it is unknown.
         oldest: the earliest time of the event, of all clocks that have one.
         newest: the latest one.
         checks: the checks that refused a start.
@@ -190,7 +190,7 @@ class Observed:
                 secret: SecretKeys(current, following, previous, _instant(until))
                 for secret, current, following, previous, until in keys
             }
-            use = Use(by_secret, _instant(since), _instant(seen), _instant(latest) or self._now, heartbeat)
+            use = Use(by_secret, _instant(since), _instant(seen), datetime.fromtimestamp(latest, UTC), heartbeat)
             of.setdefault(who, []).append(use)
         for who in self._refused:
             of.setdefault(who, [])

@@ -22,7 +22,7 @@ from robodj_secretguard.sources import (
     parse_marker,
     revocation_list,
 )
-from robodj_secretguard.texts import command
+from robodj_secretguard.texts import command, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -181,12 +181,11 @@ def _not_ready(step: StepName, name: str, keys: Keys, fleet: Fleet, now: datetim
     if not any(name in each.secrets for each in fleet.instances):
         yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
     elif failing := [*not_ready(fleet, {name: judge}, now)]:
-        names = ", ".join(f"{who} ({why})" for who, _, why in failing[:_MOST_NAMED])
-        more = f" and {len(failing) - _MOST_NAMED} more" if len(failing) > _MOST_NAMED else ""
+        names = listed([f"{who} ({why})" for who, _, why in failing], _MOST_NAMED)
         fix = f"restart the instances that still have old keys, and wait until these do not count; {again}"
         if all(why.startswith(UNKNOWN) for _, _, why in failing):
             fix = f"let these instances report, or correct the roster; {again}"
-        yield Problem(f"not every instance is ready to {step}: {names}{more}", fix)
+        yield Problem(f"not every instance is ready to {step}: {names}", fix)
 
 
 def due(policy: SecretPolicy, keys: Keys, rotated_at: datetime | None, now: datetime) -> StepName | None:
