@@ -147,7 +147,7 @@ def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch)
 def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BadSecret:
     """Return a function that makes one secret bad for a check, and all others good."""
     from robodj_secretguard.models import setup_of
-    from robodj_secretguard.sealed import contain
+    from robodj_secretguard.secret.sealed import contain
     from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, put_list
 
     model = _model(pytestconfig)

@@ -16,7 +16,7 @@ from spellings import respelled
 
 from robodj_secretguard import Check, RuntimeSecrets, SecretSettings, Severity, State, check
 from robodj_secretguard.checks import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.sources import EVENT_SETTINGS, MAX_LIST_BYTES, Environment, Setup, read, variables_read
 from robodj_secretguard.testing import KINDS
 from robodj_secretguard.textfile import (

@@ -20,14 +20,14 @@ from robodj_secretguard.scan import content
 from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, assignments
 from robodj_secretguard.scan.result import KnownKey, Rule
 from robodj_secretguard.scan.search import UTF_16, KeySearch
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.content import Hit
     from robodj_secretguard.scan.search import Forms
+    from robodj_secretguard.secret.policy import SecretPolicy
 
 POLICY1, POLICY2 = POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 KEYS = good_keys()

@@ -7,7 +7,7 @@ from inspect import signature
 
 import pytest
 
-from robodj_secretguard.frozen import Frozen
+from robodj_secretguard.secret.frozen import Frozen
 
 
 class Point(Frozen):

@@ -11,8 +11,8 @@ from conftest import found
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.generator import ephemeral, generate
-from robodj_secretguard.material import format_defects, is_placeholder, weakness
-from robodj_secretguard.policy import LEAST_MATERIAL
+from robodj_secretguard.secret.material import format_defects, is_placeholder, weakness
+from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.sources import EPHEMERAL
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ from processes import (
 from robodj_secretguard import RuntimeSecrets, check, guard, heartbeat
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.heartbeat import EVENTS, MARK, VERSION, announce, event_of, identity, send, send_heartbeat
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.sources import EVENT_SETTINGS, Environment, event_setting
 
 if TYPE_CHECKING:

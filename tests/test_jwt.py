@@ -17,7 +17,7 @@ from rings import SLOTS, Rotation, assert_follows, traceback_of
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.adapters.jwt import RingJWT
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable

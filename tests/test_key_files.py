@@ -18,7 +18,7 @@ from robodj_secretguard import RuntimeSecrets, SecretPolicy, files
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle import key_files
 from robodj_secretguard.lifecycle.key_files import write_keys
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.sources import MAX_FILE_BYTES
 from robodj_secretguard.textfile import IN_WRITABLE, TOO_LARGE
 

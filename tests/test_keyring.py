@@ -22,9 +22,9 @@ from rings import NEXT, PREVIOUS, SLOTS, UNTIL, Rotation, rotation_keys, traceba
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.keyring import Keyring, keyring_of
-from robodj_secretguard.material import fingerprint, last_characters
 from robodj_secretguard.models import read_of
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.material import fingerprint, last_characters
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.sources import Environment
 
 if TYPE_CHECKING:
@@ -381,7 +381,7 @@ def test_an_interrupt_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_text: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("robodj_secretguard.material.weakness", interrupt)
+    monkeypatch.setattr("robodj_secretguard.secret.material.weakness", interrupt)
     with pytest.raises(KeyboardInterrupt) as raised:
         model.keyring("secret.key")
     assert leaks(traceback_of(raised.value), rotation.delivered) == []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from spellings import respelled
 
 from robodj_secretguard import Generator, Material, RuntimeSecrets
-from robodj_secretguard.material import (
+from robodj_secretguard.secret.material import (
     BLANK,
     NEWLINE,
     PADDING,
@@ -33,7 +33,7 @@ from robodj_secretguard.material import (
     placeholder,
     weakness,
 )
-from robodj_secretguard.policy import LEAST_MATERIAL
+from robodj_secretguard.secret.policy import LEAST_MATERIAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,7 +203,9 @@ class TestPlaceholder:
     )
     def test_its_kind(self, monkeypatch: pytest.MonkeyPatch, text: str, kind: str) -> None:
         """Each kind of placeholder has its own message. Other text has none."""
-        monkeypatch.setattr("robodj_secretguard.material.DEFAULTS", {default_digest(bytes(range(200, 232)).hex())})
+        monkeypatch.setattr(
+            "robodj_secretguard.secret.material.DEFAULTS", {default_digest(bytes(range(200, 232)).hex())}
+        )
         assert (placeholder(text), is_placeholder(text)) == (kind, bool(kind))
         key = good_keys()[V1]
         assert (placeholder(key), is_placeholder(key)) == ("", False)
@@ -214,7 +216,7 @@ class TestPlaceholder:
         standard = base64.b64encode(data).decode()
         assert "+" in standard or "/" in standard
         listed = {default_digest(standard), default_digest(data.hex())}
-        monkeypatch.setattr("robodj_secretguard.material.DEFAULTS", listed)
+        monkeypatch.setattr("robodj_secretguard.secret.material.DEFAULTS", listed)
         url_safe = base64.urlsafe_b64encode(data).decode()
         for value in (standard, url_safe, url_safe.rstrip("="), f" {standard}\n", data.hex(), data.hex().upper()):
             assert is_placeholder(value)

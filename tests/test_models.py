@@ -36,10 +36,10 @@ from pydantic_core import PydanticCustomError
 
 from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import declares_secrets, setup_of
 from robodj_secretguard.report import Judgement
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.sources import Environment, ModelSetup, read, variables_read
 
 if TYPE_CHECKING:

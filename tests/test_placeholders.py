@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from robodj_secretguard import Generator, placeholders
-from robodj_secretguard.material import (
+from robodj_secretguard.secret.material import (
     _RUNS,
     MIN_ASCII_BYTES,
     MIN_COVERED,
@@ -23,7 +23,7 @@ from robodj_secretguard.material import (
     most_others,
     worth,
 )
-from robodj_secretguard.placeholders import DEFAULTS, MAX_WORD, MIN_WORD, PHRASES, WORDS
+from robodj_secretguard.secret.placeholders import DEFAULTS, MAX_WORD, MIN_WORD, PHRASES, WORDS
 
 DOCUMENTED = re.findall(r"(?m)^\| ([a-z ]+) \|(( \S+ \|){5})$", placeholders.__doc__ or "")
 MILLION = 1e6

@@ -29,7 +29,7 @@ from spellings import respelled
 from robodj_secretguard import RuntimeSecrets, guard
 from robodj_secretguard.errors import CheckFailedError, RedactedError
 from robodj_secretguard.redact import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, NOT_SEARCHED, TOO_LARGE, SecretRedactor
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,9 +14,9 @@ from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 
 from robodj_secretguard import Check, Finding, Report, RuntimeSecrets, Severity, State
 from robodj_secretguard.checks import Problem
-from robodj_secretguard.material import fingerprint
 from robodj_secretguard.report import Judgement, finding, with_findings
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.sources import Environment, read, variables_read
 
 K1, K2 = "secret.key", "secret_v2.key"

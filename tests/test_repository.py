@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.material import format_defects, is_placeholder, weakness
+from robodj_secretguard.secret.material import format_defects, is_placeholder, weakness
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,7 +15,7 @@ from detector import leaks
 from pydantic import SecretStr
 
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.sealed import SealedStr, contain, contained, type_name
+from robodj_secretguard.secret.sealed import SealedStr, contain, contained, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.material import fewest_distinct
-from robodj_secretguard.policy import LEAST_MATERIAL, Generator
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
 from robodj_secretguard.scan.search import (
     KEYS_FROM,
@@ -30,7 +28,9 @@ from robodj_secretguard.scan.search import (
     live_values,
     views,
 )
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.material import fewest_distinct
+from robodj_secretguard.secret.policy import LEAST_MATERIAL, Generator
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.shapes import Event, draft, hash_of
 from robodj_secretguard.sources import Environment, read, variables_read
 

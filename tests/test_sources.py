@@ -16,8 +16,8 @@ from conftest import NOW, V1, V2, found, good_keys, posix_only, process_environm
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.managers.manager import Manager
-from robodj_secretguard.material import fingerprint
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.sources import (
     MAX_FILE_BYTES,
     MAX_LIST_BYTES,

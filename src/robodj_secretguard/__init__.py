@@ -6,8 +6,8 @@
 from robodj_secretguard.checks import Check, Severity, State
 from robodj_secretguard.guard import check, guard
 from robodj_secretguard.models import RuntimeSecrets, SecretSettings
-from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.report import Finding, Report, SecretStatus
+from robodj_secretguard.secret.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.sources import RevocationStatus
 
 __all__ = [

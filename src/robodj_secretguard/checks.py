@@ -12,8 +12,8 @@ from itertools import combinations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, dataclass_transform
 
-from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.material import (
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.material import (
     BLANK,
     NEWLINE,
     QUOTES,
@@ -26,7 +26,7 @@ from robodj_secretguard.material import (
     placeholder,
     weakness,
 )
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.sources import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from robodj_secretguard.near_miss import NearMiss
-    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.sources import NamedBy, Reading, Setup
     from robodj_secretguard.textfile import TextFile
 

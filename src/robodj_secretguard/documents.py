@@ -12,7 +12,7 @@ from pydantic import Field, GetPydanticSchema
 from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
 from robodj_secretguard.checks import Check, Severity, State
-from robodj_secretguard.material import FINGERPRINT
+from robodj_secretguard.secret.material import FINGERPRINT
 
 
 def described_by(kind: Any) -> GetPydanticSchema:

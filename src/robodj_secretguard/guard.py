@@ -14,13 +14,13 @@ from robodj_secretguard.checks import Check, internal
 from robodj_secretguard.emit import configured_pipeline, emit, silence_broken_streams, write_line
 from robodj_secretguard.models import Model, RuntimeSecrets, SecretSettings, declares_secrets, read_of, require_values
 from robodj_secretguard.report import Judgement, Report, finding, with_findings
-from robodj_secretguard.sealed import contain, type_name
+from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT, Environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.sources import ManagedSource
 
 REFUSED: Final = 3

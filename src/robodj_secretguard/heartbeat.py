@@ -20,7 +20,7 @@ from robodj_secretguard.checks import Check, Severity
 from robodj_secretguard.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
 from robodj_secretguard.models import started_report
 from robodj_secretguard.report import Finding
-from robodj_secretguard.sealed import contain, type_name
+from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.sources import (
     INSTANCE,
     SECRET_EVENTS,

@@ -9,9 +9,9 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.material import PREFIX, canonical, decoded, fingerprint
-from robodj_secretguard.sealed import Sealed, SealedStr, contain
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.material import PREFIX, canonical, decoded, fingerprint
+from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.models import declares_secrets
-from robodj_secretguard.sealed import contain, type_name
+from robodj_secretguard.secret.sealed import contain, type_name
 
 if TYPE_CHECKING:
     from robodj_secretguard.models import SecretSettings

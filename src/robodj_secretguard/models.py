@@ -17,9 +17,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from robodj_secretguard.checks import Check, Severity, internal
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.near_miss import VariablesRead
-from robodj_secretguard.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.report import ABOUT_ALL, Finding, Judgement, Report, finding
-from robodj_secretguard.sealed import Sealed, SealedStr, contain, contained, type_name
+from robodj_secretguard.secret.policy import Generator, Length, Material, SecretPolicy
+from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain, contained, type_name
 from robodj_secretguard.sources import (
     NO_SETUP,
     OPERATIONS_FILE,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.frozen import Frozen
+from robodj_secretguard.secret.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.secret.policy import SecretPolicy
 
 _SHOWABLE: Final = r"[A-Za-z0-9_]+"
 _SECRET: Final = "ROBODJ_SECRET"  # noqa: S105 - the beginning of a name

@@ -33,7 +33,7 @@ from robodj_secretguard.texts import PROGRAM, PYPROJECT, TABLE, ascii_text, is_f
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.secret.policy import SecretPolicy
 
 IGNORE: Final = ".gitignore"
 HOOKS: Final = ".pre-commit-config.yaml"

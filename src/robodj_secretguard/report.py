@@ -9,8 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from robodj_secretguard.checks import CHECKS, Check, Problem, Severity, State
-from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.material import fingerprint
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.sources import RevocationStatus, iso_utc
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard import documents
-    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.sources import Reading, Slot
 
     _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]

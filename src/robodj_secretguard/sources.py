@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
-from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.material import is_fingerprint, is_sound
 from robodj_secretguard.near_miss import VariableRead, VariablesRead
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.material import is_fingerprint, is_sound
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.textfile import (
     BELOW_WRITABLE,
     CANNOT_BE_READ,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.near_miss import NearMiss
-    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.secret.policy import SecretPolicy
 
     NamedBy: TypeAlias = Literal["argument", "environment", "model"]
     """What named the config directory."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import CHECKS
 from robodj_secretguard.generator import generate
-from robodj_secretguard.material import fingerprint
+from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.sources import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
@@ -25,7 +25,7 @@ from robodj_secretguard.sources import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.secret.policy import SecretPolicy
 
     Variables = dict[str, str | None]
 

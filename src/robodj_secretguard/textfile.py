@@ -8,8 +8,8 @@ import stat
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

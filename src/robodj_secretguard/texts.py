@@ -6,8 +6,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.material import weakness
-from robodj_secretguard.policy import LEAST_MATERIAL, least_material
+from robodj_secretguard.secret.material import weakness
+from robodj_secretguard.secret.policy import LEAST_MATERIAL, least_material
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,8 +24,8 @@ from robodj_secretguard.cli import main
 from robodj_secretguard.files import is_at
 from robodj_secretguard.lifecycle import revocation
 from robodj_secretguard.lifecycle.revocation import HEADER
-from robodj_secretguard.material import fingerprint
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.sources import REVOKED_FILE
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from processes import needs_fork, run_copy
 
 from robodj_secretguard.cli.output import PASSED
 from robodj_secretguard.lifecycle.revocation import HEADER
-from robodj_secretguard.material import fingerprint
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

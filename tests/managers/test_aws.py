@@ -34,7 +34,7 @@ from moto_server import LOGIN, REGION, Moto, running  # noqa: E402 - skipped abo
 
 from robodj_secretguard.managers.aws import PRIVATE_STAGE, AwsSecret  # noqa: E402
 from robodj_secretguard.managers.store import CHANGED, Stored, sealed  # noqa: E402
-from robodj_secretguard.sealed import SealedStr  # noqa: E402
+from robodj_secretguard.secret.sealed import SealedStr  # noqa: E402
 
 NAME = "robodj"
 SOURCE = f"aws:{NAME}"

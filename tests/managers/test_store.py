@@ -13,7 +13,7 @@ from robodj_secretguard.managers.store import NO_FIELDS, Store, Stored, sealed, 
 from robodj_secretguard.sources import ROTATION_RECORD
 
 if TYPE_CHECKING:
-    from robodj_secretguard.sealed import SealedStr
+    from robodj_secretguard.secret.sealed import SealedStr
 
 DENIED = Failure("denies it", "log in")
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from robodj_secretguard.material import fingerprint
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from robodj_secretguard.sealed import contain
+from robodj_secretguard.secret.sealed import contain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

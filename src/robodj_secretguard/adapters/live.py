@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from robodj_secretguard.sealed import Sealed
+from robodj_secretguard.secret.sealed import Sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from robodj_secretguard.guard import check
 from robodj_secretguard.metrics import DECLARED, FINDINGS, START, of_findings, of_keys
 from robodj_secretguard.models import setup_of, started_report
 from robodj_secretguard.report import finding
-from robodj_secretguard.sealed import SealedStr, contain, type_name
+from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.sources import Environment, config_directory
 
 if TYPE_CHECKING:

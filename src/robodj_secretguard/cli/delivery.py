@@ -19,7 +19,7 @@ from robodj_secretguard.guard import examine
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, first_with
 from robodj_secretguard.models import setup_of
 from robodj_secretguard.report import Report, finding, with_findings
-from robodj_secretguard.sealed import SealedStr, contain, contained
+from robodj_secretguard.secret.sealed import SealedStr, contain, contained
 from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD, Environment, are_files_off
 from robodj_secretguard.texts import PROGRAM, ascii_text, could_hold_key
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.managers.manager import Failure, Manager
     from robodj_secretguard.managers.store import Store
     from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Finding
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record
     from robodj_secretguard.sources import Variables
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from robodj_secretguard import kinds
     from robodj_secretguard.checks import CheckEntry
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.secret.policy import SecretPolicy
 
 SECTIONS: Final = {
     1: "Generation",

@@ -38,8 +38,8 @@ from robodj_secretguard.lifecycle.evidence import Observed, lines_of, parse_even
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE
 from robodj_secretguard.lifecycle.scrapes import NoAnswerError, is_address, is_selector, scraped
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
-from robodj_secretguard.material import is_fingerprint
 from robodj_secretguard.metrics import REFUSED_STARTS, as_text
+from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import PROGRAM, count, listed
 
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.options import Commands, OperationsLog
     from robodj_secretguard.instances import Fleet, Instance, Judge, NotReady, RoleOf, SecretKeys
     from robodj_secretguard.lifecycle.evidence import Evidence, Roster
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import SecretStatus
+    from robodj_secretguard.secret.policy import SecretPolicy
 
 MAX_AGE: Final = 900
 MAX_SKEW: Final = 300

@@ -28,7 +28,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.generator import ephemeral
 from robodj_secretguard.guard import REFUSED, announce
-from robodj_secretguard.sealed import contain, type_name
+from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.sources import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, Environment
 from robodj_secretguard.texts import PROGRAM, PYPROJECT
 

@@ -21,7 +21,7 @@ from robodj_secretguard.project import (
     writable_by_others,
     write,
 )
-from robodj_secretguard.sealed import contain
+from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.sources import REVOKED_FILE
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
 

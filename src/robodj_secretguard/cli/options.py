@@ -16,7 +16,7 @@ from robodj_secretguard.errors import UsageError
 from robodj_secretguard.guard import check
 from robodj_secretguard.loading import load_model
 from robodj_secretguard.models import RuntimeSecrets, setup_of
-from robodj_secretguard.sealed import SealedStr, contain
+from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.sources import (
     OPERATIONS_FILE,
     OPERATIONS_LOG,
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.instances import Fleet
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record
     from robodj_secretguard.sources import NamedBy
 

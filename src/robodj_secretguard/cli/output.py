@@ -19,7 +19,7 @@ from robodj_secretguard.emit import emit_info, silence_broken_streams, write_lin
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.report import JSON_SCHEMA
-from robodj_secretguard.sealed import contain
+from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.sources import iso_utc, named_list
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, count
 

@@ -15,8 +15,8 @@ from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.revocation import add_to_list, draft_revocation, known_of, steps
 from robodj_secretguard.lifecycle.rotation import before_key, boxes, recorded_keys, revoked
-from robodj_secretguard.material import FORM, is_fingerprint
 from robodj_secretguard.models import setup_of
+from robodj_secretguard.secret.material import FORM, is_fingerprint
 from robodj_secretguard.sources import (
     MAX_LIST_BYTES,
     REVOKED_FILE,

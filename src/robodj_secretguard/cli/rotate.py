@@ -37,8 +37,8 @@ from robodj_secretguard.lifecycle.rotation import (
     other_key_replaced,
     started_on,
 )
-from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import setup_of
+from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.shapes import Event, Proof
 from robodj_secretguard.sources import REVOKED_FILE, Environment, are_files_off, iso_utc, shown_path
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, command, count, option
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report, SecretStatus
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record
     from robodj_secretguard.sources import NamedBy
 

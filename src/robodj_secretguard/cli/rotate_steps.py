@@ -47,7 +47,7 @@ from robodj_secretguard.lifecycle.steps import (
 )
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Failure, Manager
 from robodj_secretguard.managers.store import Stored, opened, sealed
-from robodj_secretguard.sealed import contained
+from robodj_secretguard.secret.sealed import contained
 from robodj_secretguard.sources import ROTATION_RECORD, Environment, iso_utc
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
 
@@ -63,9 +63,9 @@ if TYPE_CHECKING:
     from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.store import Store
     from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Finding, Report
-    from robodj_secretguard.sealed import SealedStr
+    from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.secret.sealed import SealedStr
     from robodj_secretguard.shapes import LastStep, Record, StepName
 
     _Result = TypeVar("_Result")

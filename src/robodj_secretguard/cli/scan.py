@@ -19,14 +19,14 @@ from robodj_secretguard.cli.options import (
     read_input,
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
-from robodj_secretguard.material import fingerprint
 from robodj_secretguard.models import read_of
 from robodj_secretguard.scan.git import work_tree_of
 from robodj_secretguard.scan.render import sarif, size_in_words, text
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Scope, Unread
 from robodj_secretguard.scan.scanner import Scanner
 from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, live_values
-from robodj_secretguard.sealed import contain
+from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.sources import Environment, within_config_dir
 from robodj_secretguard.textfile import text_of
 from robodj_secretguard.texts import PROGRAM, PYPROJECT, is_free_text
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from robodj_secretguard.cli.options import Commands, OperationsLog
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.git import Repository
     from robodj_secretguard.scan.result import KnownKey
     from robodj_secretguard.scan.search import Live
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.sources import Reading, Setup
 
 MAX_KEYS_BYTES: Final = 1 << 16  # how much --keys-from reads

@@ -24,7 +24,7 @@ from robodj_secretguard.cli.watch import Candidate, Watch, outcome
 from robodj_secretguard.emit import silence_broken_streams, write_line
 from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.report import Finding, finding, with_findings
-from robodj_secretguard.sealed import contain, type_name
+from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:

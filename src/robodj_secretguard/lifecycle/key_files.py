@@ -17,8 +17,8 @@ from robodj_secretguard.textfile import read_text_file, text_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from robodj_secretguard.policy import SecretPolicy
-    from robodj_secretguard.sealed import SealedStr
+    from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.secret.sealed import SealedStr
     from robodj_secretguard.textfile import TextFile
 
 TEMPLATE: Final = ".example"  # the suffix of the template of a key file

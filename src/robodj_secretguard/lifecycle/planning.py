@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.checks import Check
 from robodj_secretguard.lifecycle.rotation import Step, has_overlap, recorded_environments, revoked, rotations, stage_of
-from robodj_secretguard.material import PREFIX
+from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.sources import iso_utc
 from robodj_secretguard.texts import MANAGER, command, count
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from robodj_secretguard.lifecycle.rotation import Stage
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record
 
 PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")

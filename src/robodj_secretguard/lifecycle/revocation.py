@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard import kinds
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.sources import RevocationStatus
 
 HEADER: Final = """\

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.instances import Role, RoleOf
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import Report, SecretStatus
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record
     from robodj_secretguard.sources import RevocationStatus
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from robodj_secretguard.checks import Problem, Severity
-from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.generator import generate
 from robodj_secretguard.instances import HAS_NEXT, MOVED, UNKNOWN, SecretKeys, judge_of, not_ready
 from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
-from robodj_secretguard.material import fingerprint, is_sound
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.material import fingerprint, is_sound
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.shapes import Event, LastStep, Proof, as_text, draft, parse_last_steps
 from robodj_secretguard.sources import (
     REVOKED_FINGERPRINTS,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.instances import Fleet
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.report import SecretStatus
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record, StepName
 
 Fields: TypeAlias = "Mapping[str, Any]"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeVar
 
-    from robodj_secretguard.sealed import SealedStr
+    from robodj_secretguard.secret.sealed import SealedStr
 
     _Result = TypeVar("_Result")
 

@@ -7,8 +7,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.frozen import Frozen
-from robodj_secretguard.sealed import SealedStr, contain, type_name
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.sources import REVOKED_FILE, REVOKED_FINGERPRINTS, ROTATION_RECORD, Offer
 from robodj_secretguard.textfile import NO_TEXT, TextFile
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from robodj_secretguard.near_miss import NearMiss, VariablesRead
-    from robodj_secretguard.policy import SecretPolicy
+    from robodj_secretguard.secret.policy import SecretPolicy
 
     _Result = TypeVar("_Result")
 

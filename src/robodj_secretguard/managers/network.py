@@ -7,7 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.managers.manager import Failure
-from robodj_secretguard.sealed import type_name
+from robodj_secretguard.secret.sealed import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

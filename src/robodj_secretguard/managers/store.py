@@ -7,9 +7,9 @@ from abc import abstractmethod
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.frozen import Frozen
 from robodj_secretguard.managers.manager import Failure, Manager
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

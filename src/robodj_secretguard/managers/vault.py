@@ -14,7 +14,7 @@ from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.managers.manager import MAX_BYTES, Failure
 from robodj_secretguard.managers.network import failure_of, is_insecure
 from robodj_secretguard.managers.store import CHANGED, NO_FIELDS, Store, Stored, opened, time_of
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.sources import parse_marker
 from robodj_secretguard.textfile import read_text_file
 

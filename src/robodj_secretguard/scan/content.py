@@ -10,17 +10,17 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.material import fingerprint, is_sound
 from robodj_secretguard.scan.result import KnownKey, Rule
 from robodj_secretguard.scan.search import views
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.material import fingerprint, is_sound
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import TypeAlias
 
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.search import Forms, KeySearch
+    from robodj_secretguard.secret.policy import SecretPolicy
 
     Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, the line, the column, the key
     _Position: TypeAlias = tuple[int, int, int, str | None]

@@ -14,8 +14,8 @@ from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, command, count
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.result import Found, Scan
+    from robodj_secretguard.secret.policy import SecretPolicy
 
 # The last line of a scan that is complete and found nothing.
 CLEAN: Final = "No key was found where it must not be (key material redacted)."

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from robodj_secretguard.checks import holds_key_material
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.material import fingerprint, is_sound
-from robodj_secretguard.policy import LEAST_MATERIAL
 from robodj_secretguard.scan.content import ContentSearch
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, Repository
 from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
 from robodj_secretguard.scan.search import KeySearch
 from robodj_secretguard.scan.walk import content, walk
+from robodj_secretguard.secret.material import fingerprint, is_sound
+from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.sources import MAX_FILE_BYTES
 from robodj_secretguard.textfile import text_of
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
-    from robodj_secretguard.policy import SecretPolicy
     from robodj_secretguard.scan.content import Hit
     from robodj_secretguard.scan.git import Object
+    from robodj_secretguard.secret.policy import SecretPolicy
 
     _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 

@@ -8,7 +8,8 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from robodj_secretguard.material import (
+from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
+from robodj_secretguard.secret.material import (
     PREFIX,
     canonical,
     digest,
@@ -19,15 +20,14 @@ from robodj_secretguard.material import (
     is_sound,
     last_characters,
 )
-from robodj_secretguard.policy import LEAST_MATERIAL
-from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
-from robodj_secretguard.sealed import SealedStr
+from robodj_secretguard.secret.policy import LEAST_MATERIAL
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import TypeAlias
 
-    from robodj_secretguard.policy import Generator
+    from robodj_secretguard.secret.policy import Generator
     from robodj_secretguard.sources import Reading
 
     Forms: TypeAlias = tuple[str, ...]  # encodings, the outermost first; empty for a plain key

@@ -8,14 +8,14 @@ from hashlib import blake2b
 from itertools import compress, count, pairwise
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.placeholders import DEFAULTS, MAX_WORD, MIN_WORD, PHRASES, WHOLE_VALUES, WORDS
-from robodj_secretguard.policy import MIN_KEY_BYTES
+from robodj_secretguard.secret.placeholders import DEFAULTS, MAX_WORD, MIN_WORD, PHRASES, WHOLE_VALUES, WORDS
+from robodj_secretguard.secret.policy import MIN_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from robodj_secretguard.policy import Generator, Material
-    from robodj_secretguard.sealed import SealedStr
+    from robodj_secretguard.secret.policy import Generator, Material
+    from robodj_secretguard.secret.sealed import SealedStr
 
 EXACT_LENGTH_FROM: Final = 16
 """Messages do not give a length below this one: it would help to guess the value."""

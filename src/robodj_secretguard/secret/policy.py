@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from robodj_secretguard.frozen import Frozen
+from robodj_secretguard.secret.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
