@@ -146,8 +146,8 @@ def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BadSecret:
     """Return a function that makes one secret bad for a check, and all others good."""
-    from robodj_secretguard.models import setup_of
     from robodj_secretguard.secret.sealed import contain
+    from robodj_secretguard.startup.settings import setup_of
     from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, put_list
 
     model = _model(pytestconfig)
@@ -170,7 +170,9 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
         if setup_of(model).require_revocation_list:
             put_list(str(config))
         # This also replaces a config_dir that the service passes.
-        monkeypatch.setattr("robodj_secretguard.sources.config_directory", lambda *_: (str(config), "environment"))
+        monkeypatch.setattr(
+            "robodj_secretguard.startup.readings.config_directory", lambda *_: (str(config), "environment")
+        )
         # Contained: its frames have the new keys, and a test report may show frames.
         made = contain(lambda: _set(monkeypatch, bad_secret(check, policy, tuple(policies.values()), str(config))))
         if isinstance(made, BaseException):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from robodj_secretguard.report import Report
+    from robodj_secretguard.startup.report import Report
 
 _Result = TypeVar("_Result")
 

@@ -16,7 +16,7 @@ from conftest import NOW, good_keys
 from robodj_secretguard import check
 from robodj_secretguard.heartbeat import event_of
 from robodj_secretguard.instances import Fleet, Instance, SecretKeys, Use
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.startup.readings import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

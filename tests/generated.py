@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from robodj_secretguard import documents, instances, kinds, shapes
-from robodj_secretguard.checks import CHECKS
 from robodj_secretguard.scan import result
+from robodj_secretguard.startup.rules import CHECKS
 
 ROOT: Final = Path(__file__).parent.parent
 REFERENCE: Final = ROOT / "docs" / "reference.md"

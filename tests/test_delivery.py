@@ -12,8 +12,8 @@ from conftest import V1, V2, clean_environment, good_keys, put, run
 
 from robodj_secretguard.cli import delivery
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, EXIT_USAGE, PASSED
-from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.managers import directory
+from robodj_secretguard.startup.guard import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,7 +17,7 @@ from detector import leaks
 from processes import BAD, SECRET, SETS, WARNED, assert_alert_lines
 
 from robodj_secretguard import check
-from robodj_secretguard.emit import configured_pipeline, emit, emit_info, silence_broken_streams, write_line
+from robodj_secretguard.startup.emit import configured_pipeline, emit, emit_info, silence_broken_streams, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

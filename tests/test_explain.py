@@ -13,16 +13,16 @@ import pytest
 from command_line import Machine, machine_at, rotated
 from conftest import NOW, V1, V2
 
-from robodj_secretguard.checks import CHECKS, Check
 from robodj_secretguard.cli import EXIT_CLEAN, EXIT_USAGE
 from robodj_secretguard.cli.app import COMMANDS
 from robodj_secretguard.cli.explain import SECTIONS
 from robodj_secretguard.cli.output import WIDTH
+from robodj_secretguard.startup.rules import CHECKS, Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from robodj_secretguard.checks import CheckEntry
+    from robodj_secretguard.startup.rules import CheckEntry
 
 ALL = [str(check) for check in Check]
 POLICY = (Path(__file__).parent.parent / "docs" / "policy.md").read_text(encoding="utf-8")

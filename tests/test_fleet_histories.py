@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from robodj_secretguard.instances import HAS_NEXT, MOVED, NONE_ON, SecretKeys, judge_of, not_ready
 from robodj_secretguard.lifecycle.evidence import Observed, lines_of, parse_event
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.startup.readings import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -33,7 +33,7 @@ from processes import (
 from pydantic import field_validator, model_validator
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
-from robodj_secretguard.guard import FLUSH_SECONDS
+from robodj_secretguard.startup.guard import FLUSH_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -381,7 +381,7 @@ HALVES = {
 
 BLOCKED = """
 import os, sys
-sys.modules["robodj_secretguard.guard"].WRITE_SECONDS = 0.1
+sys.modules["robodj_secretguard.startup.guard"].WRITE_SECONDS = 0.1
 ends = os.pipe()
 os.set_blocking(ends[1], False)
 try:

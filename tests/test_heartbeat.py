@@ -41,7 +41,7 @@ from robodj_secretguard import RuntimeSecrets, check, guard, heartbeat
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.heartbeat import EVENTS, MARK, VERSION, announce, event_of, identity, send, send_heartbeat
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.sources import EVENT_SETTINGS, Environment, event_setting
+from robodj_secretguard.startup.readings import EVENT_SETTINGS, Environment, event_setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from robodj_secretguard import Report
 
 NAMED, INSTANCE, FILE, SECONDS = EVENT_SETTINGS
-MODEL = "robodj_secretguard.models:RuntimeSecrets"
+MODEL = "robodj_secretguard.startup.settings:RuntimeSecrets"
 FIELDS = (MARK, "service", "instance", "started_at", "reported_at", "version", "model", "secrets")
 PAGE = (Path(__file__).parent.parent / "docs" / "logs.md").read_text(encoding="utf-8")
 FULL = Path("/dev/full")

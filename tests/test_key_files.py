@@ -19,8 +19,8 @@ from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle import key_files
 from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.sources import MAX_FILE_BYTES
-from robodj_secretguard.textfile import IN_WRITABLE, TOO_LARGE
+from robodj_secretguard.startup.readings import MAX_FILE_BYTES
+from robodj_secretguard.startup.textfile import IN_WRITABLE, TOO_LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

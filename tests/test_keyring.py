@@ -22,10 +22,10 @@ from rings import NEXT, PREVIOUS, SLOTS, UNTIL, Rotation, rotation_keys, traceba
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.keyring import Keyring, keyring_of
-from robodj_secretguard.models import read_of
 from robodj_secretguard.secret.material import fingerprint, last_characters
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.sources import Environment
+from robodj_secretguard.startup.readings import Environment
+from robodj_secretguard.startup.settings import read_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

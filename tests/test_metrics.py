@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families as parsed_as
 from pydantic import SecretStr  # noqa: TC002 - pydantic reads the annotation
 
 from robodj_secretguard import Generator, Material, RuntimeSecrets, SecretPolicy, check
-from robodj_secretguard.checks import Check
 from robodj_secretguard.metrics import (
     DECLARED,
     EXPIRY,
@@ -29,6 +28,7 @@ from robodj_secretguard.metrics import (
     of_keys,
     of_rotations,
 )
+from robodj_secretguard.startup.rules import Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ from conftest import V1, V2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robodj_secretguard.near_miss import NearMiss, VariableRead, VariablesRead
+from robodj_secretguard.startup.near_miss import NearMiss, VariableRead, VariablesRead
 
 TARGET = "ROBODJ_SECRET_V2_KEY"
 ALPHABET = string.ascii_uppercase + string.digits + "_"

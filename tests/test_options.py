@@ -38,7 +38,7 @@ from robodj_secretguard.cli.output import Result
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import Log
 from robodj_secretguard.shapes import Head
-from robodj_secretguard.textfile import OWNED, WRITABLE
+from robodj_secretguard.startup.textfile import OWNED, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -46,9 +46,9 @@ from robodj_secretguard.cli.output import (
     width_of,
     wrapped,
 )
-from robodj_secretguard.emit import emit_info
-from robodj_secretguard.guard import REFUSED
-from robodj_secretguard.sources import RevocationStatus
+from robodj_secretguard.startup.emit import emit_info
+from robodj_secretguard.startup.guard import REFUSED
+from robodj_secretguard.startup.readings import RevocationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

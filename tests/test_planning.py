@@ -13,7 +13,7 @@ from conftest import NOW, V1, V2, Checker, good_keys, marker
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.lifecycle.planning import Plan
 from robodj_secretguard.shapes import Event, Proof, draft
-from robodj_secretguard.sources import RevocationStatus
+from robodj_secretguard.startup.readings import RevocationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,10 +21,10 @@ from pydantic import SecretStr, create_model
 
 from robodj_secretguard import Check, RuntimeSecrets, SecretPolicy, SecretSettings, check, guard
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, main
-from robodj_secretguard.guard import REFUSED
 from robodj_secretguard.secret.material import fingerprint, is_hexadecimal, weakness
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.sources import MAX_FILE_BYTES
+from robodj_secretguard.startup.guard import REFUSED
+from robodj_secretguard.startup.readings import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

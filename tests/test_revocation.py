@@ -21,8 +21,8 @@ from robodj_secretguard.lifecycle import revocation as list_module
 from robodj_secretguard.lifecycle.planning import Plan
 from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, steps
 from robodj_secretguard.shapes import Event, Proof, Record, draft
-from robodj_secretguard.sources import MAX_LIST_BYTES
-from robodj_secretguard.textfile import WRITABLE
+from robodj_secretguard.startup.readings import MAX_LIST_BYTES
+from robodj_secretguard.startup.textfile import WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

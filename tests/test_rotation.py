@@ -10,8 +10,6 @@ import pytest
 from command_line import OTHER, rotated
 from conftest import NOW, V1, Checker, good_keys, marker
 
-from robodj_secretguard.checks import Problem
-from robodj_secretguard.emit import PASSED_EVENT
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
@@ -32,6 +30,8 @@ from robodj_secretguard.lifecycle.rotation import (
     started_on,
 )
 from robodj_secretguard.shapes import Event, Proof, Validation, draft
+from robodj_secretguard.startup.emit import PASSED_EVENT
+from robodj_secretguard.startup.rules import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

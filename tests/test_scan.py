@@ -21,7 +21,7 @@ from repositories import NO_CONFIGURATION, commit, git, made
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
 from robodj_secretguard.scan.render import CLEAN
 from robodj_secretguard.scan.result import KnownKey, Scope, parse
-from robodj_secretguard.textfile import NOT_UTF_8
+from robodj_secretguard.startup.textfile import NOT_UTF_8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

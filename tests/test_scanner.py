@@ -24,7 +24,7 @@ from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner
 from robodj_secretguard.scan.search import KeySearch
 from robodj_secretguard.scan.walk import content
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.sources import MAX_FILE_BYTES
+from robodj_secretguard.startup.readings import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

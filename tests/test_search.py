@@ -32,7 +32,7 @@ from robodj_secretguard.secret.material import fewest_distinct
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, Generator
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.shapes import Event, draft, hash_of
-from robodj_secretguard.sources import Environment, read, variables_read
+from robodj_secretguard.startup.readings import Environment, read, variables_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard import Report
-    from robodj_secretguard.report import Finding
     from robodj_secretguard.shapes import Record
+    from robodj_secretguard.startup.report import Finding
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)

@@ -13,7 +13,7 @@ from conftest import NOW, V1, V2, good_keys, marker, posix_only
 
 from robodj_secretguard import check
 from robodj_secretguard.shapes import Proof
-from robodj_secretguard.textfile import WRITABLE
+from robodj_secretguard.startup.textfile import WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

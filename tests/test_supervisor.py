@@ -22,10 +22,10 @@ from processes import GOOD, needs_fork, run_copy
 from watched import BAD, EXPIRES, REVOKED, SERVE, Given, Mounted, fingerprints, is_running, new_set, watched
 
 from robodj_secretguard import RuntimeSecrets, check
-from robodj_secretguard.checks import Check
 from robodj_secretguard.cli import supervisor
 from robodj_secretguard.cli.watch import Candidate
-from robodj_secretguard.report import Finding
+from robodj_secretguard.startup.report import Finding
+from robodj_secretguard.startup.rules import Check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

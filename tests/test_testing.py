@@ -11,7 +11,7 @@ import pytest
 from conftest import V1, found, listed
 
 from robodj_secretguard import Report, RuntimeSecrets, check
-from robodj_secretguard.sources import MAX_FILE_BYTES
+from robodj_secretguard.startup.readings import MAX_FILE_BYTES
 from robodj_secretguard.testing import KINDS, bad_secret, put_list
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from conftest import clean_environment, posix_only, put, root_only
 from mounts import run_with_mounts
 
-from robodj_secretguard.textfile import (
+from robodj_secretguard.startup.textfile import (
     BELOW_OWNED,
     BELOW_WRITABLE,
     CANNOT_BE_READ,
@@ -211,7 +211,7 @@ class TestContent:
         def fail(_path: object) -> str:
             raise PermissionError
 
-        monkeypatch.setattr("robodj_secretguard.textfile.os.readlink", fail)
+        monkeypatch.setattr("robodj_secretguard.startup.textfile.os.readlink", fail)
         assert seen(path) == TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
 
     @pytest.mark.parametrize("more", ["b", ""])
@@ -225,7 +225,7 @@ class TestContent:
             os.utime(put(path, f"xext{more}"), (1, 1))
             return content
 
-        monkeypatch.setattr("robodj_secretguard.textfile.os.read", read_and_write)
+        monkeypatch.setattr("robodj_secretguard.startup.textfile.os.read", read_and_write)
         file = seen(path)
         assert (file.unreadable, file.lines) == ((CHANGED,), ())
 
@@ -233,7 +233,9 @@ class TestContent:
         """A short read is continued, up to the maximum size."""
         with put(path, "0123456789").open("rb") as file:
             read = os.read
-            monkeypatch.setattr("robodj_secretguard.textfile.os.read", lambda number, most: read(number, min(most, 3)))
+            monkeypatch.setattr(
+                "robodj_secretguard.startup.textfile.os.read", lambda number, most: read(number, min(most, 3))
+            )
             assert [read_most(file.fileno(), most) for most in (7, 9)] == [b"0123456", b"789"]
 
     def test_a_trusted_file(self, path: Path) -> None:
@@ -339,7 +341,7 @@ class TestModes:
         """Nobody can write to a read-only mount of root's. Its file and directory with mode 0777 are only lax."""
         put(path, mode=0o777).parent.chmod(0o777)
         shown = "f = read_text_file('config/file', most=9); print(f.exposed, f.lax_paths)"
-        script = f"from robodj_secretguard.textfile import read_text_file; {shown}"
+        script = f"from robodj_secretguard.startup.textfile import read_text_file; {shown}"
         mounts = [f"mount --bind {path.parent} {path.parent}", f"mount -o remount,bind,ro {path.parent}"]
         ran = run_with_mounts(mounts, [sys.executable, "-c", script], env=clean_environment(), cwd=tmp_path)
         assert ran.out == f"() ('{WRITABLE}', '{IN_WRITABLE}')\n"
@@ -351,14 +353,16 @@ class TestModes:
         put(path, mode=0o777).parent.chmod(0o777)
         os.chown(path, owner, -1)
         os.chown(path.parent, owner, -1)
-        monkeypatch.setattr("robodj_secretguard.textfile.os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+        monkeypatch.setattr(
+            "robodj_secretguard.startup.textfile.os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY)
+        )
         faults = (WRITABLE, IN_WRITABLE)
         expected = (faults, ()) if owner else ((), faults)
         assert (seen(path).exposed, seen(path).lax_paths) == expected
 
     def test_modes_are_not_judged_on_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """POSIX modes and owners mean nothing on Windows."""
-        monkeypatch.setattr("robodj_secretguard.textfile.POSIX", False)
+        monkeypatch.setattr("robodj_secretguard.startup.textfile.POSIX", False)
         file = seen(put(path, mode=0o666))
         assert (file.unsafe, file.lax) == ((), ())
 
@@ -375,7 +379,7 @@ class TestOwners:
     ) -> None:
         """A file belongs to root or to this user, or is lax and foreign."""
         os.chown(put(path), owner, -1)
-        monkeypatch.setattr("robodj_secretguard.textfile.os.geteuid", lambda: user)
+        monkeypatch.setattr("robodj_secretguard.startup.textfile.os.geteuid", lambda: user)
         file = seen(path)
         assert file.lax == (() if is_ours else (OWNED,))
         assert file.foreign == (() if is_ours else (OWNED,))

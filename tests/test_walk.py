@@ -15,7 +15,7 @@ from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.result import Where
 from robodj_secretguard.scan.walk import content, walk
-from robodj_secretguard.textfile import CHANGED, NOT_REGULAR
+from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

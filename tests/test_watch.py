@@ -14,12 +14,12 @@ from conftest import NOW, V1, V2, good_keys, marker, put
 from watched import BAD, EXPIRES, POLICIES, REVOKED, Given
 
 from robodj_secretguard import Check, RuntimeSecrets
-from robodj_secretguard.checks import Problem
 from robodj_secretguard.cli.delivery import delivered
 from robodj_secretguard.cli.watch import ALERT_AGAIN, PROVEN_SECONDS, Candidate, Watch, outcome
-from robodj_secretguard.guard import examine
-from robodj_secretguard.report import Finding, finding
-from robodj_secretguard.sources import REVOKED_FINGERPRINTS, Environment
+from robodj_secretguard.startup.guard import examine
+from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, Environment
+from robodj_secretguard.startup.report import Finding, finding
+from robodj_secretguard.startup.rules import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,12 +3,12 @@
 `guard()` refuses, `check()` reports, and the settings models declare what they look at.
 """
 
-from robodj_secretguard.checks import Check, Severity, State
-from robodj_secretguard.guard import check, guard
-from robodj_secretguard.models import RuntimeSecrets, SecretSettings
-from robodj_secretguard.report import Finding, Report, SecretStatus
 from robodj_secretguard.secret.policy import Generator, Length, Material, SecretPolicy
-from robodj_secretguard.sources import RevocationStatus
+from robodj_secretguard.startup.guard import check, guard
+from robodj_secretguard.startup.readings import RevocationStatus
+from robodj_secretguard.startup.report import Finding, Report, SecretStatus
+from robodj_secretguard.startup.rules import Check, Severity, State
+from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings
 
 __all__ = [
     "Check",

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, GetPydanticSchema
 from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
-from robodj_secretguard.checks import Check, Severity, State
 from robodj_secretguard.secret.material import FINGERPRINT
+from robodj_secretguard.startup.rules import Check, Severity, State
 
 
 def described_by(kind: Any) -> GetPydanticSchema:

@@ -16,12 +16,9 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.checks import Check, Severity
-from robodj_secretguard.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
-from robodj_secretguard.models import started_report
-from robodj_secretguard.report import Finding
 from robodj_secretguard.secret.sealed import contain, type_name
-from robodj_secretguard.sources import (
+from robodj_secretguard.startup.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
+from robodj_secretguard.startup.readings import (
     INSTANCE,
     SECRET_EVENTS,
     SECRET_HEARTBEAT,
@@ -30,13 +27,16 @@ from robodj_secretguard.sources import (
     event_setting,
     iso_utc,
 )
+from robodj_secretguard.startup.report import Finding
+from robodj_secretguard.startup.rules import Check, Severity
+from robodj_secretguard.startup.settings import started_report
 from robodj_secretguard.texts import is_instance_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.report import Report
+    from robodj_secretguard.startup.report import Report
+    from robodj_secretguard.startup.settings import SecretSettings
 
 VERSION = "0.1.0"
 """The version of the library."""

@@ -16,7 +16,7 @@ from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from robodj_secretguard.sources import Reading, Slot
+    from robodj_secretguard.startup.readings import Reading, Slot
 
 _SALT: Final = b"robodj-secretguard keyring v1"
 _DERIVED_BYTES: Final = 32

@@ -11,9 +11,9 @@ from pydantic import Field
 from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
 from robodj_secretguard import documents, instances, shapes
-from robodj_secretguard.checks import Severity
 from robodj_secretguard.documents import CheckId, Count, Fingerprint, Instant, described_by
 from robodj_secretguard.scan import result
+from robodj_secretguard.startup.rules import Severity
 
 Record = Annotated[dict[str, Any], described_by(shapes.Record)]
 Fleet = Annotated[dict[str, Any], described_by(instances.Fleet)]

@@ -7,11 +7,11 @@ import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.models import declares_secrets
 from robodj_secretguard.secret.sealed import contain, type_name
+from robodj_secretguard.startup.settings import declares_secrets
 
 if TYPE_CHECKING:
-    from robodj_secretguard.models import SecretSettings
+    from robodj_secretguard.startup.settings import SecretSettings
 
 
 _HINTS: Final = {

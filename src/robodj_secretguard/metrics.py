@@ -9,13 +9,13 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from robodj_secretguard.checks import Check, Severity, State
+from robodj_secretguard.startup.rules import Check, Severity, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.report import Finding, SecretStatus
+    from robodj_secretguard.startup.report import Finding, SecretStatus
 
     Samples: TypeAlias = Mapping[tuple[str, ...], float]
     """The values of a metric, by the values of its labels."""

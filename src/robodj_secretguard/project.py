@@ -26,8 +26,8 @@ from robodj_secretguard.files import (
     reason,
 )
 from robodj_secretguard.lifecycle.revocation import HEADER
-from robodj_secretguard.models import RuntimeSecrets
-from robodj_secretguard.sources import REVOKED_FILE
+from robodj_secretguard.startup.readings import REVOKED_FILE
+from robodj_secretguard.startup.settings import RuntimeSecrets
 from robodj_secretguard.texts import PROGRAM, PYPROJECT, TABLE, ascii_text, is_free_text
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from urllib.parse import quote
 from uuid import UUID
 
 from robodj_secretguard.errors import RedactedError
-from robodj_secretguard.models import SecretSettings, live_keys
 from robodj_secretguard.secret.material import is_hexadecimal, last_characters
 from robodj_secretguard.secret.sealed import SealedStr, contain
+from robodj_secretguard.startup.settings import SecretSettings, live_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -25,7 +25,7 @@ from pydantic_core import to_json
 
 from robodj_secretguard.secret.material import FINGERPRINT
 from robodj_secretguard.secret.policy import is_plain_text, is_secret_name
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.texts import is_environment, is_free_text
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import CHECKS
 from robodj_secretguard.generator import generate
 from robodj_secretguard.secret.material import fingerprint
-from robodj_secretguard.sources import (
+from robodj_secretguard.startup.readings import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
     EPHEMERAL,
@@ -21,6 +20,7 @@ from robodj_secretguard.sources import (
     iso_utc,
     within_config_dir,
 )
+from robodj_secretguard.startup.rules import CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

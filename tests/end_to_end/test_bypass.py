@@ -63,7 +63,7 @@ LOOSE = {
         "class Mixin:\n    secret_key: ClassVar[SecretStr] = DEV\nclass Ours(Mixin, RuntimeSecrets): pass"
     ),
 }
-"""Models with a secret that could pass unset. test_models.py has the simple ones."""
+"""Models with a secret that could pass unset. test_settings.py has the simple ones."""
 
 
 @pytest.mark.parametrize("name", LOOSE)
@@ -163,7 +163,7 @@ def test_no_configuration_of_a_model_is_another_source(tmp_path: Path, config: s
     ids=["from-an-object", "validated-again"],
 )
 def test_no_constructor_of_pydantic_makes_an_instance(tmp_path: Path, way: str) -> None:
-    """A model that is made of other values is an error. test_models.py has the common cases."""
+    """A model that is made of other values is an error. test_settings.py has the common cases."""
     ran = run_copy(f"{MODEL}{way}\n{SERVED}", GOOD, tmp_path)
     assert (ran.status, ran.out) == (1, "")
     assert ran.err.splitlines()[-1].startswith(("TypeError: ", "AttributeError: "))

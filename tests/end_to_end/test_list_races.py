@@ -26,7 +26,7 @@ from robodj_secretguard.lifecycle import revocation
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.sources import REVOKED_FILE
+from robodj_secretguard.startup.readings import REVOKED_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -30,12 +30,12 @@ from pydantic_settings import BaseSettings
 import robodj_secretguard
 from robodj_secretguard import RuntimeSecrets, check, guard
 from robodj_secretguard.adapters.prometheus import SecretCollector
-from robodj_secretguard.checks import EARLIEST_CLOCK
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli import output as terminal
 from robodj_secretguard.heartbeat import send_heartbeat
-from robodj_secretguard.models import started_report
 from robodj_secretguard.scan import search
+from robodj_secretguard.startup.rules import EARLIEST_CLOCK
+from robodj_secretguard.startup.settings import started_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from robodj_secretguard import (
     documents,
     guard,
 )
-from robodj_secretguard.models import RuntimeSecrets as Declared
+from robodj_secretguard.startup.settings import RuntimeSecrets as Declared
 
 
 def takes_a_policy(policy: SecretPolicy) -> None:

@@ -12,15 +12,15 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.checks import Check, Problem
 from robodj_secretguard.cli.output import fail
-from robodj_secretguard.emit import write_line
-from robodj_secretguard.guard import examine
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, first_with
-from robodj_secretguard.models import setup_of
-from robodj_secretguard.report import Report, finding, with_findings
 from robodj_secretguard.secret.sealed import SealedStr, contain, contained
-from robodj_secretguard.sources import REVOKED_FINGERPRINTS, ROTATION_RECORD, Environment, are_files_off
+from robodj_secretguard.startup.emit import write_line
+from robodj_secretguard.startup.guard import examine
+from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_RECORD, Environment, are_files_off
+from robodj_secretguard.startup.report import Report, finding, with_findings
+from robodj_secretguard.startup.rules import Check, Problem
+from robodj_secretguard.startup.settings import setup_of
 from robodj_secretguard.texts import PROGRAM, ascii_text, could_hold_key
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.manager import Failure, Manager
     from robodj_secretguard.managers.store import Store
-    from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.report import Finding
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record
-    from robodj_secretguard.sources import Variables
+    from robodj_secretguard.startup.readings import Variables
+    from robodj_secretguard.startup.report import Finding
+    from robodj_secretguard.startup.settings import SecretSettings
 
 _STDIN: Final = "json:-"
 # The class of each kind, the form of its place, and the package of its client.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import CHECKS, Check, Severity
 from robodj_secretguard.cli.options import add_command, given, model_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, wrapped
+from robodj_secretguard.startup.rules import CHECKS, Check, Severity
 from robodj_secretguard.texts import PROGRAM, count
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from robodj_secretguard import kinds
-    from robodj_secretguard.checks import CheckEntry
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.startup.rules import CheckEntry
 
 SECTIONS: Final = {
     1: "Generation",

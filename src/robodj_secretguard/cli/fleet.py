@@ -8,7 +8,6 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import Check
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import (
     FORMAT,
@@ -40,7 +39,8 @@ from robodj_secretguard.lifecycle.scrapes import NoAnswerError, is_address, is_s
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.metrics import REFUSED_STARTS, as_text
 from robodj_secretguard.secret.material import is_fingerprint
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.texts import PROGRAM, count, listed
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.options import Commands, OperationsLog
     from robodj_secretguard.instances import Fleet, Instance, Judge, NotReady, RoleOf, SecretKeys
     from robodj_secretguard.lifecycle.evidence import Evidence, Roster
-    from robodj_secretguard.report import SecretStatus
     from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.startup.report import SecretStatus
 
 MAX_AGE: Final = 900
 MAX_SKEW: Final = 300

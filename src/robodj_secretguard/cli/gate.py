@@ -27,9 +27,9 @@ from robodj_secretguard.cli.output import (
     tally,
 )
 from robodj_secretguard.generator import ephemeral
-from robodj_secretguard.guard import REFUSED, announce
 from robodj_secretguard.secret.sealed import contain, type_name
-from robodj_secretguard.sources import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, Environment
+from robodj_secretguard.startup.guard import REFUSED, announce
+from robodj_secretguard.startup.readings import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, Environment
 from robodj_secretguard.texts import PROGRAM, PYPROJECT
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.report import Report
-    from robodj_secretguard.sources import ManagedSource
+    from robodj_secretguard.startup.readings import ManagedSource
+    from robodj_secretguard.startup.report import Report
+    from robodj_secretguard.startup.settings import SecretSettings
 
 _WHY_NOT_STARTED: Final = {
     EXIT_NOT_FOUND: "the command after -- was not found, or its interpreter was not",

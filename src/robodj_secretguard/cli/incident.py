@@ -14,7 +14,7 @@ from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
 from robodj_secretguard.scan.render import lines as scan_lines
 from robodj_secretguard.scan.result import Scope, parse
 from robodj_secretguard.shapes import Event
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.texts import ascii_text, count
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from robodj_secretguard.project import (
     write,
 )
 from robodj_secretguard.secret.sealed import contain
-from robodj_secretguard.sources import REVOKED_FILE
+from robodj_secretguard.startup.readings import REVOKED_FILE
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
 
 if TYPE_CHECKING:

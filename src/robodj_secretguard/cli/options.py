@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, Ty
 
 from robodj_secretguard.cli.output import WIDTH, fail, is_terminal, wrapped
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.guard import check
 from robodj_secretguard.loading import load_model
-from robodj_secretguard.models import RuntimeSecrets, setup_of
 from robodj_secretguard.secret.sealed import SealedStr, contain
-from robodj_secretguard.sources import (
+from robodj_secretguard.startup.guard import check
+from robodj_secretguard.startup.readings import (
     OPERATIONS_FILE,
     OPERATIONS_LOG,
     Environment,
@@ -26,6 +25,7 @@ from robodj_secretguard.sources import (
     shown_path,
     within_config_dir,
 )
+from robodj_secretguard.startup.settings import RuntimeSecrets, setup_of
 from robodj_secretguard.texts import (
     MOST_CHARACTERS,
     PROGRAM,
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.output import Result
     from robodj_secretguard.instances import Fleet
     from robodj_secretguard.lifecycle.operations_log import Log
-    from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.report import Report
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record
-    from robodj_secretguard.sources import NamedBy
+    from robodj_secretguard.startup.readings import NamedBy
+    from robodj_secretguard.startup.report import Report
+    from robodj_secretguard.startup.settings import SecretSettings
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
@@ -443,7 +443,7 @@ def _table(path: str) -> Any:
     """Return the library's table, if the file has one."""
     import tomllib  # noqa: PLC0415 - only where there is a file
 
-    from robodj_secretguard.textfile import read_trusted  # noqa: PLC0415
+    from robodj_secretguard.startup.textfile import read_trusted  # noqa: PLC0415
 
     read = contain(lambda: read_trusted(path, most=MAX_PYPROJECT_BYTES))
     if isinstance(read, BaseException):

@@ -14,20 +14,20 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
-from robodj_secretguard.checks import Check
-from robodj_secretguard.emit import emit_info, silence_broken_streams, write_line
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.guard import REFUSED
-from robodj_secretguard.report import JSON_SCHEMA
 from robodj_secretguard.secret.sealed import contain
-from robodj_secretguard.sources import iso_utc, named_list
+from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
+from robodj_secretguard.startup.guard import REFUSED
+from robodj_secretguard.startup.readings import iso_utc, named_list
+from robodj_secretguard.startup.report import JSON_SCHEMA
+from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from robodj_secretguard.report import Report
-    from robodj_secretguard.sources import RevocationStatus
+    from robodj_secretguard.startup.readings import RevocationStatus
+    from robodj_secretguard.startup.report import Report
 
 EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1

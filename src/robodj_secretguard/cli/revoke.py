@@ -7,7 +7,6 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.checks import Check
 from robodj_secretguard.cli.log import prepared, recorded_line, recorded_log
 from robodj_secretguard.cli.options import add_command, directory_of, given, judged, model_of, policy_of
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail
@@ -15,9 +14,8 @@ from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.revocation import add_to_list, draft_revocation, known_of, steps
 from robodj_secretguard.lifecycle.rotation import before_key, boxes, recorded_keys, revoked
-from robodj_secretguard.models import setup_of
 from robodj_secretguard.secret.material import FORM, is_fingerprint
-from robodj_secretguard.sources import (
+from robodj_secretguard.startup.readings import (
     MAX_LIST_BYTES,
     REVOKED_FILE,
     REVOKED_FINGERPRINTS,
@@ -26,7 +24,9 @@ from robodj_secretguard.sources import (
     shown_path,
     within_config_dir,
 )
-from robodj_secretguard.textfile import read_text_file
+from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.textfile import read_text_file
 from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands, OperationsLog
-    from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.report import Report
     from robodj_secretguard.shapes import Record
+    from robodj_secretguard.startup.report import Report
+    from robodj_secretguard.startup.settings import SecretSettings
 
 _DEPLOY: Final = f"Deploy this list with every service, or add the fingerprint to {REVOKED_FINGERPRINTS} there."
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.checks import Problem
 from robodj_secretguard.cli import rotate_steps
 from robodj_secretguard.cli.log import loaded, prepared, recorded_line, recorded_log, with_recorded
 from robodj_secretguard.cli.options import (
@@ -37,10 +36,11 @@ from robodj_secretguard.lifecycle.rotation import (
     other_key_replaced,
     started_on,
 )
-from robodj_secretguard.models import setup_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.shapes import Event, Proof
-from robodj_secretguard.sources import REVOKED_FILE, Environment, are_files_off, iso_utc, shown_path
+from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, iso_utc, shown_path
+from robodj_secretguard.startup.rules import Problem
+from robodj_secretguard.startup.settings import setup_of
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, command, count, option
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.lifecycle.operations_log import Log
-    from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record
-    from robodj_secretguard.sources import NamedBy
+    from robodj_secretguard.startup.readings import NamedBy
+    from robodj_secretguard.startup.report import Report, SecretStatus
+    from robodj_secretguard.startup.settings import SecretSettings
 
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"

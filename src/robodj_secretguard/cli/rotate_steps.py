@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.checks import Problem, Severity
 from robodj_secretguard.cli.delivery import failed, names_of, opened_store
 from robodj_secretguard.cli.log import prepared, recorded_line, recorded_log
 from robodj_secretguard.cli.options import add_command, directory_of, fleet_of, given, locate_log, model_of, policy_of
@@ -24,7 +23,6 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.errors import FileError, SecretGuardError
 from robodj_secretguard.files import raise_file_error, reason
-from robodj_secretguard.guard import examine
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.rotation import compared, conflict, recorded_environments, revoked, rotations
 from robodj_secretguard.lifecycle.steps import (
@@ -48,7 +46,9 @@ from robodj_secretguard.lifecycle.steps import (
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Failure, Manager
 from robodj_secretguard.managers.store import Stored, opened, sealed
 from robodj_secretguard.secret.sealed import contained
-from robodj_secretguard.sources import ROTATION_RECORD, Environment, iso_utc
+from robodj_secretguard.startup.guard import examine
+from robodj_secretguard.startup.readings import ROTATION_RECORD, Environment, iso_utc
+from robodj_secretguard.startup.rules import Problem, Severity
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ if TYPE_CHECKING:
     from robodj_secretguard.lifecycle.operations_log import OpenLog
     from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.store import Store
-    from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.report import Finding, Report
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.secret.sealed import SealedStr
     from robodj_secretguard.shapes import LastStep, Record, StepName
+    from robodj_secretguard.startup.report import Finding, Report
+    from robodj_secretguard.startup.settings import SecretSettings
 
     _Result = TypeVar("_Result")
 

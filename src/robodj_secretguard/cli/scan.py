@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import revocation_list_problems, unusable_directories
 from robodj_secretguard.cli.log import recorded_log
 from robodj_secretguard.cli.options import (
     DEFAULT_MODEL,
@@ -19,7 +18,6 @@ from robodj_secretguard.cli.options import (
     read_input,
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
-from robodj_secretguard.models import read_of
 from robodj_secretguard.scan.git import work_tree_of
 from robodj_secretguard.scan.render import sarif, size_in_words, text
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Scope, Unread
@@ -27,8 +25,10 @@ from robodj_secretguard.scan.scanner import Scanner
 from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, live_values
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import contain
-from robodj_secretguard.sources import Environment, within_config_dir
-from robodj_secretguard.textfile import text_of
+from robodj_secretguard.startup.readings import Environment, within_config_dir
+from robodj_secretguard.startup.rules import revocation_list_problems, unusable_directories
+from robodj_secretguard.startup.settings import read_of
+from robodj_secretguard.startup.textfile import text_of
 from robodj_secretguard.texts import PROGRAM, PYPROJECT, is_free_text
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.scan.result import KnownKey
     from robodj_secretguard.scan.search import Live
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.sources import Reading, Setup
+    from robodj_secretguard.startup.readings import Reading, Setup
 
 MAX_KEYS_BYTES: Final = 1 << 16  # how much --keys-from reads
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import Check, Severity
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import CHECK_OPTIONS, FORMAT, add_command, model_of, passes
 from robodj_secretguard.cli.output import (
@@ -21,7 +20,8 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.lifecycle.rotation import rotations, stage_due
 from robodj_secretguard.metrics import as_text, of_findings, of_keys, of_rotations
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.texts import count
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.shapes import Record
+    from robodj_secretguard.startup.report import Report, SecretStatus
 
 
 _PROMOTE: Final = "promote the next key"

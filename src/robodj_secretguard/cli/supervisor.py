@@ -16,22 +16,22 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import Check, internal
 from robodj_secretguard.cli.delivery import delivered, source_failure
 from robodj_secretguard.cli.options import passes
 from robodj_secretguard.cli.output import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
 from robodj_secretguard.cli.watch import Candidate, Watch, outcome
-from robodj_secretguard.emit import silence_broken_streams, write_line
-from robodj_secretguard.guard import REFUSED
-from robodj_secretguard.report import Finding, finding, with_findings
 from robodj_secretguard.secret.sealed import contain, type_name
+from robodj_secretguard.startup.emit import silence_broken_streams, write_line
+from robodj_secretguard.startup.guard import REFUSED
+from robodj_secretguard.startup.report import Finding, finding, with_findings
+from robodj_secretguard.startup.rules import Check, internal
 from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from robodj_secretguard.models import SecretSettings
-    from robodj_secretguard.report import Report
+    from robodj_secretguard.startup.report import Report
+    from robodj_secretguard.startup.settings import SecretSettings
 
 STOP_SECONDS: Final = 30.0
 """The default time between SIGTERM and SIGKILL."""

@@ -14,21 +14,21 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import Check, Severity
 from robodj_secretguard.cli.output import fail
-from robodj_secretguard.guard import REFUSED
-from robodj_secretguard.report import Finding, with_findings
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.shapes import Event, draft
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.startup.guard import REFUSED
+from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.report import Finding, with_findings
+from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from robodj_secretguard.managers.manager import Manager
-    from robodj_secretguard.report import Report, SecretStatus
     from robodj_secretguard.secret.sealed import SealedStr
+    from robodj_secretguard.startup.report import Report, SecretStatus
 
 ALERT_AGAIN: Final = 3600.0
 """After how many seconds an alert is repeated."""

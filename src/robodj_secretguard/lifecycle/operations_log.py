@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from robodj_secretguard.checks import EARLIEST_CLOCK
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.files import (
     append_content,
@@ -30,8 +29,9 @@ from robodj_secretguard.files import (
     sync_directory,
 )
 from robodj_secretguard.shapes import HEAD, Event, Head, Record, draft, hash_of, parse_record
-from robodj_secretguard.sources import iso_utc
-from robodj_secretguard.textfile import path_faults
+from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.rules import EARLIEST_CLOCK
+from robodj_secretguard.startup.textfile import path_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

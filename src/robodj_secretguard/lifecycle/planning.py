@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.checks import Check
 from robodj_secretguard.lifecycle.rotation import Step, has_overlap, recorded_environments, revoked, rotations, stage_of
 from robodj_secretguard.secret.material import PREFIX
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.texts import MANAGER, command, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from robodj_secretguard.lifecycle.rotation import Stage
-    from robodj_secretguard.report import Report
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record
+    from robodj_secretguard.startup.report import Report
 
 PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")
 """The words in the commands of a plan that the operator replaces."""

@@ -21,8 +21,14 @@ from robodj_secretguard.files import (
 )
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced, revoked, rotations
 from robodj_secretguard.shapes import Event, Record, draft
-from robodj_secretguard.sources import MAX_LIST_BYTES, REVOKED_FILE, iso_utc, revocation_list, within_config_dir
-from robodj_secretguard.textfile import text_of
+from robodj_secretguard.startup.readings import (
+    MAX_LIST_BYTES,
+    REVOKED_FILE,
+    iso_utc,
+    revocation_list,
+    within_config_dir,
+)
+from robodj_secretguard.startup.textfile import text_of
 from robodj_secretguard.texts import MANAGER, command
 
 if TYPE_CHECKING:
@@ -30,9 +36,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard import kinds
-    from robodj_secretguard.report import Report
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.sources import RevocationStatus
+    from robodj_secretguard.startup.readings import RevocationStatus
+    from robodj_secretguard.startup.report import Report
 
 HEADER: Final = """\
 # RoboDJ's revocation list (policy section 4). Guarded services do not start with a key whose fingerprint is here.

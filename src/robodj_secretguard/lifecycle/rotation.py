@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from robodj_secretguard.checks import Problem, State
-from robodj_secretguard.emit import PASSED_EVENT
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.shapes import Event, Proof, Record, Validation, draft
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.startup.emit import PASSED_EVENT
+from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.rules import Problem, State
 from robodj_secretguard.texts import COMMAND_INDENT, command, option
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard import kinds
-    from robodj_secretguard.report import SecretStatus
+    from robodj_secretguard.startup.report import SecretStatus
 
 NO_ENVIRONMENT: Final = "no environment"  # for a record without one; no environment has this name
 ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from robodj_secretguard.checks import Problem, Severity
 from robodj_secretguard.generator import generate
 from robodj_secretguard.instances import HAS_NEXT, MOVED, UNKNOWN, SecretKeys, judge_of, not_ready
 from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
@@ -15,13 +14,14 @@ from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.shapes import Event, LastStep, Proof, as_text, draft, parse_last_steps
-from robodj_secretguard.sources import (
+from robodj_secretguard.startup.readings import (
     REVOKED_FINGERPRINTS,
     ROTATION_RECORD,
     iso_utc,
     parse_marker,
     revocation_list,
 )
+from robodj_secretguard.startup.rules import Problem, Severity
 from robodj_secretguard.texts import command, listed
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.instances import Fleet
-    from robodj_secretguard.report import SecretStatus
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.shapes import Record, StepName
+    from robodj_secretguard.startup.report import SecretStatus
 
 Fields: TypeAlias = "Mapping[str, Any]"
 """The fields of a secret in a manager. A function that takes them runs inside `contain()`."""

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.managers.manager import MAX_BYTES, Failure, Manager
-from robodj_secretguard.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, is_read_only, read_text_file
+from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, is_read_only, read_text_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

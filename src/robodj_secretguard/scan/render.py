@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Rule, Scope, Where
-from robodj_secretguard.sources import iso_utc
+from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, command, count
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from robodj_secretguard.checks import holds_key_material
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import ContentSearch
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, Repository
@@ -16,8 +15,9 @@ from robodj_secretguard.scan.search import KeySearch
 from robodj_secretguard.scan.walk import content, walk
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
-from robodj_secretguard.sources import MAX_FILE_BYTES
-from robodj_secretguard.textfile import text_of
+from robodj_secretguard.startup.readings import MAX_FILE_BYTES
+from robodj_secretguard.startup.rules import holds_key_material
+from robodj_secretguard.startup.textfile import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

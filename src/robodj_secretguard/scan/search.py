@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from robodj_secretguard.secret.policy import Generator
-    from robodj_secretguard.sources import Reading
+    from robodj_secretguard.startup.readings import Reading
 
     Forms: TypeAlias = tuple[str, ...]  # encodings, the outermost first; empty for a plain key
     Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # the offset of the key, or of the text that encodes it

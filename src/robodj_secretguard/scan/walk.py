@@ -11,7 +11,7 @@ from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.files import open_unlinked, reason, regular_status
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.result import Where
-from robodj_secretguard.textfile import CHANGED, NOT_REGULAR, version
+from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR, version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,13 +14,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from robodj_secretguard.checks import Check, Severity, internal
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.near_miss import VariablesRead
-from robodj_secretguard.report import ABOUT_ALL, Finding, Judgement, Report, finding
 from robodj_secretguard.secret.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain, contained, type_name
-from robodj_secretguard.sources import (
+from robodj_secretguard.startup.near_miss import VariablesRead
+from robodj_secretguard.startup.readings import (
     NO_SETUP,
     OPERATIONS_FILE,
     REVOKED_FILE,
@@ -31,12 +29,14 @@ from robodj_secretguard.sources import (
     read,
     variables_read,
 )
+from robodj_secretguard.startup.report import ABOUT_ALL, Finding, Judgement, Report, finding
+from robodj_secretguard.startup.rules import Check, Severity, internal
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
     from robodj_secretguard.keyring import Keyring
-    from robodj_secretguard.sources import ManagedSource
+    from robodj_secretguard.startup.readings import ManagedSource
 
 _SCHEMA = "__get_pydantic_core_schema__"
 _JUDGEMENT = "judgement"

@@ -27,7 +27,7 @@ from robodj_secretguard.secret.material import (
     weakness,
 )
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.sources import (
+from robodj_secretguard.startup.readings import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
     EPHEMERAL,
@@ -53,15 +53,15 @@ from robodj_secretguard.sources import (
     shown_path,
     within_config_dir,
 )
-from robodj_secretguard.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, NOT_REGULAR, OWNED
+from robodj_secretguard.startup.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, NOT_REGULAR, OWNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from robodj_secretguard.near_miss import NearMiss
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.sources import NamedBy, Reading, Setup
-    from robodj_secretguard.textfile import TextFile
+    from robodj_secretguard.startup.near_miss import NearMiss
+    from robodj_secretguard.startup.readings import NamedBy, Reading, Setup
+    from robodj_secretguard.startup.textfile import TextFile
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""

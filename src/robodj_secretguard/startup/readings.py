@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
-from robodj_secretguard.near_miss import VariableRead, VariablesRead
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import is_fingerprint, is_sound
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.textfile import (
+from robodj_secretguard.startup.near_miss import VariableRead, VariablesRead
+from robodj_secretguard.startup.textfile import (
     BELOW_WRITABLE,
     CANNOT_BE_READ,
     CHANGED,
@@ -31,8 +31,8 @@ from robodj_secretguard.textfile import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.near_miss import NearMiss
     from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.startup.near_miss import NearMiss
 
     NamedBy: TypeAlias = Literal["argument", "environment", "model"]
     """What named the config directory."""

@@ -18,7 +18,7 @@ from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.managers.manager import Manager
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.sources import (
+from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
     MAX_LIST_BYTES,
     NOTHING,
@@ -44,7 +44,7 @@ from robodj_secretguard.sources import (
     shown_path,
     variables_read,
 )
-from robodj_secretguard.textfile import (
+from robodj_secretguard.startup.textfile import (
     BELOW_WRITABLE,
     CANNOT_BE_READ,
     CHANGED,
@@ -64,7 +64,7 @@ from robodj_secretguard.textfile import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from robodj_secretguard.sources import NamedBy
+    from robodj_secretguard.startup.readings import NamedBy
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 LIST = "revoked.fingerprints"
@@ -143,7 +143,7 @@ class TestEnvironment:
         assert [miss.name for miss in setup(near).near_misses] == [*near]
         with monkeypatch.context() as patched:
             for name in ("nt", "posix"):
-                patched.setattr("robodj_secretguard.sources.os.name", name)
+                patched.setattr("robodj_secretguard.startup.readings.os.name", name)
                 distinguishes = [each.distinguishes_case for each in (Environment(), Environment({}))]
                 assert distinguishes == [name == "posix", True]
 

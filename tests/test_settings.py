@@ -36,11 +36,11 @@ from pydantic_core import PydanticCustomError
 
 from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.models import declares_secrets, setup_of
-from robodj_secretguard.report import Judgement
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.sources import Environment, ModelSetup, read, variables_read
+from robodj_secretguard.startup.readings import Environment, ModelSetup, read, variables_read
+from robodj_secretguard.startup.report import Judgement
+from robodj_secretguard.startup.settings import declares_secrets, setup_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

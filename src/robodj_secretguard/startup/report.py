@@ -8,10 +8,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from robodj_secretguard.checks import CHECKS, Check, Problem, Severity, State
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint
-from robodj_secretguard.sources import RevocationStatus, iso_utc
+from robodj_secretguard.startup.readings import RevocationStatus, iso_utc
+from robodj_secretguard.startup.rules import CHECKS, Check, Problem, Severity, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import documents
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.sources import Reading, Slot
+    from robodj_secretguard.startup.readings import Reading, Slot
 
     _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
 

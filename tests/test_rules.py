@@ -15,11 +15,10 @@ from pydantic import SecretStr  # noqa: TC002 - of a model
 from spellings import respelled
 
 from robodj_secretguard import Check, RuntimeSecrets, SecretSettings, Severity, State, check
-from robodj_secretguard.checks import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.sources import EVENT_SETTINGS, MAX_LIST_BYTES, Environment, Setup, read, variables_read
-from robodj_secretguard.testing import KINDS
-from robodj_secretguard.textfile import (
+from robodj_secretguard.startup.readings import EVENT_SETTINGS, MAX_LIST_BYTES, Environment, Setup, read, variables_read
+from robodj_secretguard.startup.rules import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
+from robodj_secretguard.startup.textfile import (
     BELOW_OWNED,
     BELOW_WRITABLE,
     CHANGED,
@@ -34,12 +33,13 @@ from robodj_secretguard.textfile import (
     WRITABLE,
     TextFile,
 )
+from robodj_secretguard.testing import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from robodj_secretguard.sources import NamedBy
+    from robodj_secretguard.startup.readings import NamedBy
 
 K1, K2 = "secret.key", "secret_v2.key"
 E1, E2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"

@@ -7,13 +7,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
-from robodj_secretguard.checks import Severity
+from robodj_secretguard.startup.rules import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import TypeAlias
 
-    from robodj_secretguard.report import Finding, Report
+    from robodj_secretguard.startup.report import Finding, Report
 
     Event: TypeAlias = tuple[Severity, str, dict[str, Any]]
     """The severity, the text and the fields."""

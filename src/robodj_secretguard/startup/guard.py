@@ -10,18 +10,25 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from pydantic import ValidationError
 
-from robodj_secretguard.checks import Check, internal
-from robodj_secretguard.emit import configured_pipeline, emit, silence_broken_streams, write_line
-from robodj_secretguard.models import Model, RuntimeSecrets, SecretSettings, declares_secrets, read_of, require_values
-from robodj_secretguard.report import Judgement, Report, finding, with_findings
 from robodj_secretguard.secret.sealed import contain, type_name
-from robodj_secretguard.sources import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT, Environment
+from robodj_secretguard.startup.emit import configured_pipeline, emit, silence_broken_streams, write_line
+from robodj_secretguard.startup.readings import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT, Environment
+from robodj_secretguard.startup.report import Judgement, Report, finding, with_findings
+from robodj_secretguard.startup.rules import Check, internal
+from robodj_secretguard.startup.settings import (
+    Model,
+    RuntimeSecrets,
+    SecretSettings,
+    declares_secrets,
+    read_of,
+    require_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.sources import ManagedSource
+    from robodj_secretguard.startup.readings import ManagedSource
 
 REFUSED: Final = 3
 """At this status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""

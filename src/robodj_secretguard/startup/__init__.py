@@ -1,0 +1,1 @@
+"""The guard: readings, rules, report, settings, guard."""
