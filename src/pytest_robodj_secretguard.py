@@ -190,7 +190,7 @@ def _set(patch: pytest.MonkeyPatch, variables: Mapping[str, str | None]) -> None
 
 
 def _set_ephemeral(patch: pytest.MonkeyPatch, model: type[SecretSettings], *, with_slots: bool = False) -> None:
-    from robodj_secretguard.generator import ephemeral
+    from robodj_secretguard.common.generator import ephemeral
 
     policies = model.secret_policies.values()
     _set(patch, dict.fromkeys(variable for policy in policies for variable in policy.variables))
@@ -198,8 +198,8 @@ def _set_ephemeral(patch: pytest.MonkeyPatch, model: type[SecretSettings], *, wi
 
 
 def _model(config: pytest.Config) -> type[SecretSettings]:
+    from robodj_secretguard.common.loading import load_model
     from robodj_secretguard.errors import UsageError
-    from robodj_secretguard.loading import load_model
 
     try:
         with pytest.MonkeyPatch.context() as patch:  # pytest may set pythonpath later

@@ -16,9 +16,8 @@ import pytest
 from conftest import TIMEOUT, clean_environment, posix_only, umask
 from windows import pretend_windows
 
-from robodj_secretguard import files
-from robodj_secretguard.errors import ChangedError, FileError
-from robodj_secretguard.files import (
+from robodj_secretguard.common import files
+from robodj_secretguard.common.files import (
     LOCK_FILE,
     append_content,
     content_of,
@@ -33,6 +32,7 @@ from robodj_secretguard.files import (
     reason,
     sync_directory,
 )
+from robodj_secretguard.errors import ChangedError, FileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 COUNTS = """
 import os, sys
-from robodj_secretguard.files import locked_directory, prepared_file, put_in_place
+from robodj_secretguard.common.files import locked_directory, prepared_file, put_in_place
 directory, times = sys.argv[1], int(sys.argv[2])
 path = os.path.join(directory, "count")
 for _ in range(times):
@@ -379,7 +379,7 @@ class TestReplace:
         """It is not an error if a directory cannot be synced. On Windows no directory is opened."""
         sync_directory(str(tmp_path / "nowhere"))
         pretend_windows(monkeypatch)
-        monkeypatch.setattr("robodj_secretguard.files.os.open", None)
+        monkeypatch.setattr("robodj_secretguard.common.files.os.open", None)
         sync_directory(str(tmp_path))
 
 
@@ -454,7 +454,7 @@ class TestOwner:
     def test_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """On Windows no owner is set, since files inherit the permissions of the directory."""
         pretend_windows(monkeypatch)
-        monkeypatch.delattr("robodj_secretguard.files.os.fchown")
+        monkeypatch.delattr("robodj_secretguard.common.files.os.fchown")
         make_directory(str(tmp_path / "logs"))
         write(tmp_path / "file", b"content")
         assert sorted(os.listdir(tmp_path)) == ["file", "logs"]

@@ -25,7 +25,7 @@ from conftest import NOW, V1, V2, good_keys, marker, posix_only, process_environ
 from robodj_secretguard import Report, RuntimeSecrets, check
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.delivery import judged_from
-from robodj_secretguard.generator import generate
+from robodj_secretguard.common.generator import generate
 from robodj_secretguard.startup.readings import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from conftest import found
 
 from robodj_secretguard import RuntimeSecrets, check
-from robodj_secretguard.generator import ephemeral, generate
+from robodj_secretguard.common.generator import ephemeral, generate
 from robodj_secretguard.secret.material import format_defects, is_placeholder, weakness
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.startup.readings import EPHEMERAL

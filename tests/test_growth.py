@@ -66,9 +66,9 @@ OF_A_START = {
 }
 """The modules that a guard imports in addition to a bare `BaseSettings`. Each further one must be worth it."""
 OF_THE_GATE = {
-    *("robodj_secretguard.cli", "robodj_secretguard.generator", "robodj_secretguard.texts"),
+    *("robodj_secretguard.cli", "robodj_secretguard.common.generator", "robodj_secretguard.common.texts"),
     *(f"robodj_secretguard.cli.{name}" for name in ("app", "output", "gate", "options")),
-    "robodj_secretguard.loading",
+    "robodj_secretguard.common.loading",
 }
 HASHING = {"hashlib", "_hashlib", "_blake2"}
 """For fingerprints. Newer versions of pydantic-settings import it as well."""
@@ -99,7 +99,7 @@ def test_the_modules_of_a_start_with_events(tmp_path: Path) -> None:
     program = START.replace("guard()\nstep", 'os.environ["ROBODJ_SECRET_EVENTS"] = "stderr"\nguard()\nstep')
     ran = run(["-c", program], env=clean_environment() | good_keys(), cwd=tmp_path)
     modules = {*json.loads(ran.out.splitlines()[-1])["start"]} - HASHING - OF_A_START
-    assert modules - SENDING == {"robodj_secretguard.heartbeat", "robodj_secretguard.texts"}
+    assert modules - SENDING == {"robodj_secretguard.heartbeat", "robodj_secretguard.common.texts"}
     assert '"secret_event": "started"' in ran.err
 
 

@@ -18,8 +18,8 @@ from fleets import MINUTE, fleet, instance, use
 from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
+from robodj_secretguard.common.shapes import Event, Proof, Record, draft
 from robodj_secretguard.instances import SecretKeys, as_dict
-from robodj_secretguard.shapes import Event, Proof, Record, draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

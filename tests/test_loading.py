@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from robodj_secretguard.common.loading import load_model
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.loading import load_model
 
 if TYPE_CHECKING:
     from pathlib import Path

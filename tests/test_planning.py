@@ -11,16 +11,16 @@ from command_line import rotated
 from conftest import NOW, V1, V2, Checker, good_keys, marker
 
 from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.common.shapes import Event, Proof, draft
 from robodj_secretguard.lifecycle.planning import Plan
-from robodj_secretguard.shapes import Event, Proof, draft
 from robodj_secretguard.startup.readings import RevocationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from robodj_secretguard import Report
+    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.lifecycle.rotation import Step
-    from robodj_secretguard.shapes import Record
 
 NAME = "secret.key"
 POLICY, SECOND = RuntimeSecrets.secret_policies.values()

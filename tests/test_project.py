@@ -14,8 +14,8 @@ import pytest
 from conftest import posix_only, root_only, umask
 from repositories import GIT, git, made
 
-from robodj_secretguard import files
 from robodj_secretguard import project as module
+from robodj_secretguard.common import files
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.project import (
     GATE,

@@ -10,6 +10,7 @@ import pytest
 from command_line import OTHER, rotated
 from conftest import NOW, V1, Checker, good_keys, marker
 
+from robodj_secretguard.common.shapes import Event, Proof, Validation, draft
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
@@ -29,14 +30,13 @@ from robodj_secretguard.lifecycle.rotation import (
     stage_of,
     started_on,
 )
-from robodj_secretguard.shapes import Event, Proof, Validation, draft
 from robodj_secretguard.startup.emit import PASSED_EVENT
 from robodj_secretguard.startup.rules import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from robodj_secretguard.shapes import Record
+    from robodj_secretguard.common.shapes import Record
 
 NAME = "secret.key"
 KEY, OLD, OLDER = (f"sgfp1:{digit * 32}" for digit in "cba")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.common.shapes import Event, draft, hash_of
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
 from robodj_secretguard.scan.search import (
     KEYS_FROM,
@@ -31,7 +32,6 @@ from robodj_secretguard.scan.search import (
 from robodj_secretguard.secret.material import fewest_distinct
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, Generator
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.shapes import Event, draft, hash_of
 from robodj_secretguard.startup.readings import Environment, read, variables_read
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from conftest import V1, V2, good_keys
 from detector import leaks
 from pydantic import ValidationError
 
-from robodj_secretguard.shapes import HEAD as ADAPTER
-from robodj_secretguard.shapes import (
+from robodj_secretguard.common.shapes import HEAD as ADAPTER
+from robodj_secretguard.common.shapes import (
     Event,
     Head,
     Proof,

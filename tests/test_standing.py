@@ -11,16 +11,16 @@ from command_line import OTHER, rotated
 from conftest import NOW, Checker, good_keys
 
 from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.common.shapes import Event, draft
 from robodj_secretguard.instances import SecretKeys
 from robodj_secretguard.lifecycle.standing import expected_keys, recorded_findings, roles_of
-from robodj_secretguard.shapes import Event, draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from robodj_secretguard import Report
-    from robodj_secretguard.shapes import Record
+    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.startup.report import Finding
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())

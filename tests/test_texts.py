@@ -8,7 +8,15 @@ import shlex
 import pytest
 from conftest import V1, V2, good_keys
 
-from robodj_secretguard.texts import MOST_CHARACTERS, ascii_text, command, count, is_environment, is_free_text, option
+from robodj_secretguard.common.texts import (
+    MOST_CHARACTERS,
+    ascii_text,
+    command,
+    count,
+    is_environment,
+    is_free_text,
+    option,
+)
 
 
 @pytest.mark.parametrize("text", ["dev", "staging", "prod", "prod-eu_2", "1", "a" * 31])

@@ -26,7 +26,7 @@ from robodj_secretguard.adapters.django import secret_keys
 from robodj_secretguard.adapters.flask import sign_sessions
 from robodj_secretguard.adapters.itsdangerous import RingSerializer, RingSigner
 from robodj_secretguard.adapters.jwt import RingJWT
-from robodj_secretguard.generator import ephemeral, generate
+from robodj_secretguard.common.generator import ephemeral, generate
 from robodj_secretguard.redact import SecretRedactor
 from robodj_secretguard.scan.content import assignments
 from robodj_secretguard.startup.emit import PASSED_EVENT

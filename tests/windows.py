@@ -8,7 +8,7 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard import files
+from robodj_secretguard.common import files
 from robodj_secretguard.lifecycle import operations_log
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
+from robodj_secretguard.common.texts import is_instance_name
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.startup.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.readings import (
@@ -30,7 +31,6 @@ from robodj_secretguard.startup.readings import (
 from robodj_secretguard.startup.report import Finding
 from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.startup.settings import started_report
-from robodj_secretguard.texts import is_instance_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,10 +16,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
-from robodj_secretguard.shapes import SHAPE, Fingerprint, Instant, SecretName, must
+from robodj_secretguard.common.shapes import SHAPE, Fingerprint, Instant, SecretName, must
+from robodj_secretguard.common.texts import is_instance_name
 from robodj_secretguard.startup.readings import MOST_HEARTBEAT_SECONDS, iso_utc
 from robodj_secretguard.startup.rules import Check  # noqa: TC001 - pydantic reads it
-from robodj_secretguard.texts import is_instance_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
-from robodj_secretguard import documents, instances, shapes
+from robodj_secretguard import documents, instances
+from robodj_secretguard.common import shapes
 from robodj_secretguard.documents import CheckId, Count, Fingerprint, Instant, described_by
 from robodj_secretguard.scan import result
 from robodj_secretguard.startup.rules import Severity

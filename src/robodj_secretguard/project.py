@@ -15,8 +15,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.errors import UsageError
-from robodj_secretguard.files import (
+from robodj_secretguard.common.files import (
     LOCK_FILE,
     make_directory,
     prepared_file,
@@ -25,10 +24,11 @@ from robodj_secretguard.files import (
     read_unlinked,
     reason,
 )
+from robodj_secretguard.common.texts import PROGRAM, PYPROJECT, TABLE, ascii_text, is_free_text
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.startup.readings import REVOKED_FILE
 from robodj_secretguard.startup.settings import RuntimeSecrets
-from robodj_secretguard.texts import PROGRAM, PYPROJECT, TABLE, ascii_text, is_free_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

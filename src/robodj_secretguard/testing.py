@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.generator import generate
+from robodj_secretguard.common.generator import generate
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.startup.readings import (
     ALLOW_FILE_SECRET_FALLBACK,

@@ -21,7 +21,7 @@ from processes import Killed, needs_fork
 
 from robodj_secretguard import check
 from robodj_secretguard.cli import main
-from robodj_secretguard.files import is_at
+from robodj_secretguard.common.files import is_at
 from robodj_secretguard.lifecycle import revocation
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.secret.material import fingerprint

@@ -25,9 +25,9 @@ from conftest import V1, V2, good_keys, marker
 from fleets import event
 
 from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.common.shapes import hash_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.shapes import hash_of
 from robodj_secretguard.startup.readings import EVENT_SETTINGS, SECRET_EVENTS, SECRET_HEARTBEAT
 from robodj_secretguard.testing import KINDS, bad_secret
 

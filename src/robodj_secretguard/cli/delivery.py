@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.output import fail
+from robodj_secretguard.common.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, first_with
 from robodj_secretguard.secret.sealed import SealedStr, contain, contained
 from robodj_secretguard.startup.emit import write_line
@@ -21,17 +22,16 @@ from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_R
 from robodj_secretguard.startup.report import Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem
 from robodj_secretguard.startup.settings import setup_of
-from robodj_secretguard.texts import PROGRAM, ascii_text, could_hold_key
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.manager import Failure, Manager
     from robodj_secretguard.managers.store import Store
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.shapes import Record
     from robodj_secretguard.startup.readings import Variables
     from robodj_secretguard.startup.report import Finding
     from robodj_secretguard.startup.settings import SecretSettings

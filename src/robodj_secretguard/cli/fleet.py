@@ -21,6 +21,7 @@ from robodj_secretguard.cli.options import (
     seconds,
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, MODEL, Result, fail, failed_status
+from robodj_secretguard.common.texts import PROGRAM, count, listed
 from robodj_secretguard.instances import (
     HAS_NEXT,
     MOST_SECONDS,
@@ -41,7 +42,6 @@ from robodj_secretguard.metrics import REFUSED_STARTS, as_text
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.texts import PROGRAM, count, listed
 
 if TYPE_CHECKING:
     import argparse

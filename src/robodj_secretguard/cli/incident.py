@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.cli.log import checked, replaced_key
 from robodj_secretguard.cli.options import add_command, add_group, fleet_of, model_of, read_input, span_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
+from robodj_secretguard.common.shapes import Event
+from robodj_secretguard.common.texts import ascii_text, count
 from robodj_secretguard.instances import NONE_ON, as_dict, judge_of, not_ready, unknown
 from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
 from robodj_secretguard.scan.render import lines as scan_lines
 from robodj_secretguard.scan.result import Scope, parse
-from robodj_secretguard.shapes import Event
 from robodj_secretguard.startup.readings import iso_utc
-from robodj_secretguard.texts import ascii_text, count
 
 if TYPE_CHECKING:
     import argparse
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.instances import Fleet, Use
     from robodj_secretguard.scan.result import Scan
-    from robodj_secretguard.shapes import Record
 
 MAX_SCAN_BYTES: Final = 1 << 26
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.options import add_command
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, WIDTH, Result, fail
+from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
 from robodj_secretguard.project import (
     GATE,
     HOOKS,
@@ -23,7 +24,6 @@ from robodj_secretguard.project import (
 )
 from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.startup.readings import REVOKED_FILE
-from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
 
 if TYPE_CHECKING:
     import argparse

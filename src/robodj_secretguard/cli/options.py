@@ -12,8 +12,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, TypeAlias
 
 from robodj_secretguard.cli.output import WIDTH, fail, is_terminal, wrapped
+from robodj_secretguard.common.loading import load_model
+from robodj_secretguard.common.texts import (
+    MOST_CHARACTERS,
+    PROGRAM,
+    PYPROJECT,
+    TABLE,
+    ascii_text,
+    is_environment,
+    is_free_text,
+    option,
+)
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.loading import load_model
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import (
@@ -26,26 +36,16 @@ from robodj_secretguard.startup.readings import (
     within_config_dir,
 )
 from robodj_secretguard.startup.settings import RuntimeSecrets, setup_of
-from robodj_secretguard.texts import (
-    MOST_CHARACTERS,
-    PROGRAM,
-    PYPROJECT,
-    TABLE,
-    ascii_text,
-    is_environment,
-    is_free_text,
-    option,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.output import Result
+    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.instances import Fleet
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.shapes import Record
     from robodj_secretguard.startup.readings import NamedBy
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
@@ -386,7 +386,7 @@ def read_input(name: str, path: str, *, most: int) -> bytes:
 
 
 def _regular(path: str) -> BinaryIO:
-    from robodj_secretguard.files import open_unlinked, regular_status  # noqa: PLC0415 - the gate opens no input
+    from robodj_secretguard.common.files import open_unlinked, regular_status  # noqa: PLC0415 - the gate opens no input
 
     file = open(os.path.realpath(path), "rb", opener=open_unlinked)  # noqa: SIM115 - the caller closes it
     try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
+from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, count
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
@@ -21,7 +22,6 @@ from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.readings import iso_utc, named_list
 from robodj_secretguard.startup.report import JSON_SCHEMA
 from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

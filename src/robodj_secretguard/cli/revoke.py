@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from robodj_secretguard.cli.log import prepared, recorded_line, recorded_log
 from robodj_secretguard.cli.options import add_command, directory_of, given, judged, model_of, policy_of
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail
+from robodj_secretguard.common.texts import PROGRAM
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.revocation import add_to_list, draft_revocation, known_of, steps
@@ -27,7 +28,6 @@ from robodj_secretguard.startup.readings import (
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.settings import setup_of
 from robodj_secretguard.startup.textfile import read_text_file
-from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands, OperationsLog
-    from robodj_secretguard.shapes import Record
+    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
 

@@ -20,8 +20,10 @@ from robodj_secretguard.cli.options import (
     policy_of,
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, is_terminal
+from robodj_secretguard.common.generator import generate
+from robodj_secretguard.common.shapes import Event, Proof
+from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, command, count, option
 from robodj_secretguard.errors import FileError, UsageError
-from robodj_secretguard.generator import generate
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.lifecycle.planning import PLACEHOLDERS, Plan
@@ -37,11 +39,9 @@ from robodj_secretguard.lifecycle.rotation import (
     started_on,
 )
 from robodj_secretguard.secret.material import fingerprint
-from robodj_secretguard.shapes import Event, Proof
 from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, iso_utc, shown_path
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.settings import setup_of
-from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, command, count, option
 
 if TYPE_CHECKING:
     import argparse
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.shapes import Record
     from robodj_secretguard.startup.readings import NamedBy
     from robodj_secretguard.startup.report import Report, SecretStatus
     from robodj_secretguard.startup.settings import SecretSettings

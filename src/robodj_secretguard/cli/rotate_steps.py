@@ -21,8 +21,9 @@ from robodj_secretguard.cli.output import (
     fail,
     failed_status,
 )
+from robodj_secretguard.common.files import raise_file_error, reason
+from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
 from robodj_secretguard.errors import FileError, SecretGuardError
-from robodj_secretguard.files import raise_file_error, reason
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.rotation import compared, conflict, recorded_environments, revoked, rotations
 from robodj_secretguard.lifecycle.steps import (
@@ -49,7 +50,6 @@ from robodj_secretguard.secret.sealed import contained
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import ROTATION_RECORD, Environment, iso_utc
 from robodj_secretguard.startup.rules import Problem, Severity
-from robodj_secretguard.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
 
 if TYPE_CHECKING:
     import argparse
@@ -58,13 +58,13 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.common.shapes import LastStep, Record, StepName
     from robodj_secretguard.instances import Fleet
     from robodj_secretguard.lifecycle.operations_log import OpenLog
     from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.store import Store
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.secret.sealed import SealedStr
-    from robodj_secretguard.shapes import LastStep, Record, StepName
     from robodj_secretguard.startup.report import Finding, Report
     from robodj_secretguard.startup.settings import SecretSettings
 

@@ -18,11 +18,11 @@ from robodj_secretguard.cli.output import (
     status_rows,
     tally,
 )
+from robodj_secretguard.common.texts import count
 from robodj_secretguard.lifecycle.rotation import rotations, stage_due
 from robodj_secretguard.metrics import as_text, of_findings, of_keys, of_rotations
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Check, Severity
-from robodj_secretguard.texts import count
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.shapes import Record
+    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.startup.report import Report, SecretStatus
 
 

@@ -15,13 +15,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.output import fail
+from robodj_secretguard.common.shapes import Event, draft
+from robodj_secretguard.common.texts import PROGRAM
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.shapes import Event, draft
 from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.report import Finding, with_findings
 from robodj_secretguard.startup.rules import Check, Severity
-from robodj_secretguard.texts import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from robodj_secretguard.common.texts import is_instance_name
 from robodj_secretguard.heartbeat import EVENTS, MARK
 from robodj_secretguard.instances import MOST_SECONDS, Fleet, Instance, SecretKeys, Use
 from robodj_secretguard.lifecycle.collectors import event_in
@@ -14,7 +15,6 @@ from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.policy import is_secret_name
 from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.texts import is_instance_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

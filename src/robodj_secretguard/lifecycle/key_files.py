@@ -8,8 +8,8 @@ import os
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.common.files import locked_directory, prepared_file, put_in_place, read_unlinked, reason
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.files import locked_directory, prepared_file, put_in_place, read_unlinked, reason
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES, within_config_dir
 from robodj_secretguard.startup.rules import holds_key_material
 from robodj_secretguard.startup.textfile import read_text_file, text_of

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from robodj_secretguard.errors import FileError, NoLogError
-from robodj_secretguard.files import (
+from robodj_secretguard.common.files import (
     append_content,
     content_of,
     is_at,
@@ -28,7 +27,8 @@ from robodj_secretguard.files import (
     reason,
     sync_directory,
 )
-from robodj_secretguard.shapes import HEAD, Event, Head, Record, draft, hash_of, parse_record
+from robodj_secretguard.common.shapes import HEAD, Event, Head, Record, draft, hash_of, parse_record
+from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.textfile import path_faults

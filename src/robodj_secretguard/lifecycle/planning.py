@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from robodj_secretguard.common.texts import MANAGER, command, count
 from robodj_secretguard.lifecycle.rotation import Step, has_overlap, recorded_environments, revoked, rotations, stage_of
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.texts import MANAGER, command, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.lifecycle.rotation import Stage
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.shapes import Record
     from robodj_secretguard.startup.report import Report
 
 PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")

@@ -8,8 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.errors import ChangedError, FileError
-from robodj_secretguard.files import (
+from robodj_secretguard.common.files import (
     append_content,
     content_of,
     is_at,
@@ -19,8 +18,10 @@ from robodj_secretguard.files import (
     reason,
     sync_directory,
 )
+from robodj_secretguard.common.shapes import Event, Record, draft
+from robodj_secretguard.common.texts import MANAGER, command
+from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced, revoked, rotations
-from robodj_secretguard.shapes import Event, Record, draft
 from robodj_secretguard.startup.readings import (
     MAX_LIST_BYTES,
     REVOKED_FILE,
@@ -29,7 +30,6 @@ from robodj_secretguard.startup.readings import (
     within_config_dir,
 )
 from robodj_secretguard.startup.textfile import text_of
-from robodj_secretguard.texts import MANAGER, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

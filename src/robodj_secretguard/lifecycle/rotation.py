@@ -7,12 +7,12 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
+from robodj_secretguard.common.shapes import Event, Proof, Record, Validation, draft
+from robodj_secretguard.common.texts import COMMAND_INDENT, command, option
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.shapes import Event, Proof, Record, Validation, draft
 from robodj_secretguard.startup.emit import PASSED_EVENT
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Problem, State
-from robodj_secretguard.texts import COMMAND_INDENT, command, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

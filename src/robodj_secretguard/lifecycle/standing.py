@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from robodj_secretguard.common.shapes import Event
+from robodj_secretguard.common.texts import command
 from robodj_secretguard.instances import SecretKeys
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
-from robodj_secretguard.shapes import Event
 from robodj_secretguard.startup.readings import REVOKED_FILE, iso_utc, set_current
 from robodj_secretguard.startup.report import Finding, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity
-from robodj_secretguard.texts import command
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.instances import Role, RoleOf
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.shapes import Record
     from robodj_secretguard.startup.readings import RevocationStatus
     from robodj_secretguard.startup.report import Report, SecretStatus
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from robodj_secretguard.generator import generate
+from robodj_secretguard.common.generator import generate
+from robodj_secretguard.common.shapes import Event, LastStep, Proof, as_text, draft, parse_last_steps
+from robodj_secretguard.common.texts import command, listed
 from robodj_secretguard.instances import HAS_NEXT, MOVED, UNKNOWN, SecretKeys, judge_of, not_ready
 from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.shapes import Event, LastStep, Proof, as_text, draft, parse_last_steps
 from robodj_secretguard.startup.readings import (
     REVOKED_FINGERPRINTS,
     ROTATION_RECORD,
@@ -22,15 +23,14 @@ from robodj_secretguard.startup.readings import (
     revocation_list,
 )
 from robodj_secretguard.startup.rules import Problem, Severity
-from robodj_secretguard.texts import command, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from robodj_secretguard.common.shapes import Record, StepName
     from robodj_secretguard.instances import Fleet
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.shapes import Record, StepName
     from robodj_secretguard.startup.report import SecretStatus
 
 Fields: TypeAlias = "Mapping[str, Any]"

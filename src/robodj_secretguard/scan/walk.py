@@ -7,8 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from robodj_secretguard.common.files import open_unlinked, reason, regular_status
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.files import open_unlinked, reason, regular_status
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.result import Where
 from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR, version

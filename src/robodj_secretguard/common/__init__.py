@@ -1,0 +1,1 @@
+"""What more than one folder below uses, and no start loads."""
