@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Self
 from conftest import NOW, good_keys
 
 from robodj_secretguard import check
+from robodj_secretguard.fleet.verdict import Fleet, Instance, SecretKeys, Use
 from robodj_secretguard.heartbeat import event_of
-from robodj_secretguard.instances import Fleet, Instance, SecretKeys, Use
 from robodj_secretguard.startup.readings import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from robodj_secretguard.lifecycle.evidence import Who
+    from robodj_secretguard.fleet.evidence import Who
 
 NAME, OTHER = "secret.key", "secret_v2.key"
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

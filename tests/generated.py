@@ -13,8 +13,9 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from robodj_secretguard import documents, instances, kinds
+from robodj_secretguard import documents, kinds
 from robodj_secretguard.common import shapes
+from robodj_secretguard.fleet import verdict as instances
 from robodj_secretguard.scan import result
 from robodj_secretguard.startup.rules import CHECKS
 

@@ -11,8 +11,8 @@ import pytest
 from conftest import good_keys
 
 from robodj_secretguard import check
+from robodj_secretguard.fleet.evidence import MOST_LINE_BYTES, lines_of, parse_event
 from robodj_secretguard.heartbeat import event_of
-from robodj_secretguard.lifecycle.evidence import MOST_LINE_BYTES, lines_of, parse_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,7 @@ from fleets import MAX_AGE, MAX_SKEW, MINUTE, NAME, NEW, OLD, OTHER, SECOND, WEB
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robodj_secretguard.heartbeat import MARK
-from robodj_secretguard.instances import MOVED, SecretKeys, judge_of, not_ready
-from robodj_secretguard.lifecycle import evidence
-from robodj_secretguard.lifecycle.evidence import (
+from robodj_secretguard.fleet.evidence import (
     MOST_LINE_BYTES,
     Observed,
     lines_of,
@@ -25,11 +22,14 @@ from robodj_secretguard.lifecycle.evidence import (
     parse_roster,
     seconds_of,
 )
+from robodj_secretguard.fleet.verdict import MOVED, SecretKeys, judge_of, not_ready
+from robodj_secretguard.heartbeat import MARK
+from robodj_secretguard.lifecycle import evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from robodj_secretguard.instances import Fleet, Instance
+    from robodj_secretguard.fleet.verdict import Fleet, Instance
 
 AGE, SKEW = timedelta(seconds=MAX_AGE), timedelta(seconds=MAX_SKEW)
 AT = NOW.timestamp()

@@ -29,7 +29,7 @@ from repositories import GIT, git, made
 from rings import PREVIOUS, UNTIL, derived
 
 from robodj_secretguard.cli.output import PASSED
-from robodj_secretguard.lifecycle.evidence import parse_event
+from robodj_secretguard.fleet.evidence import parse_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

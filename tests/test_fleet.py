@@ -16,7 +16,7 @@ from pydantic import SecretStr  # noqa: TC002 - pydantic reads it at run time
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.common.shapes import Event, Head
-from robodj_secretguard.instances import SecretKeys, parse_fleet
+from robodj_secretguard.fleet.verdict import SecretKeys, parse_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,14 +21,14 @@ from fleets import COMING, GONE, LEAKED, MAX_AGE, MAX_SKEW, NAME, NEW, OLD, even
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from robodj_secretguard.instances import HAS_NEXT, MOVED, NONE_ON, SecretKeys, judge_of, not_ready
-from robodj_secretguard.lifecycle.evidence import Observed, lines_of, parse_event
+from robodj_secretguard.fleet.evidence import Observed, lines_of, parse_event
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, NONE_ON, SecretKeys, judge_of, not_ready
 from robodj_secretguard.startup.readings import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from robodj_secretguard.lifecycle.evidence import Evidence, Who
+    from robodj_secretguard.fleet.evidence import Evidence, Who
 
 HOUR = 3600
 SPAN = 3 * HOUR

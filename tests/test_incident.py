@@ -19,13 +19,13 @@ from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
 from robodj_secretguard.common.shapes import Event, Proof, Record, draft
-from robodj_secretguard.instances import SecretKeys, as_dict
+from robodj_secretguard.fleet.verdict import SecretKeys, as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from robodj_secretguard.instances import Instance
+    from robodj_secretguard.fleet.verdict import Instance
 
 HOUR = timedelta(hours=1)
 SINCE = ("--since", "2026-12-01")
@@ -405,7 +405,7 @@ def put_fleet(machine: Machine, *instances: Instance, **more: Any) -> None:
 
 
 class TestFleet:
-    """`--fleet` adds the instances on the affected keys. tests/test_instances.py tests which documents are a fleet."""
+    """`--fleet` adds the instances on the affected keys. tests/test_verdict.py tests which documents are a fleet."""
 
     OPTIONS = ("--fleet", "fleet.json")
     STOPPED = "Processes that use the key stopped"

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed_as
 from pydantic import SecretStr  # noqa: TC002 - pydantic reads the annotation
 
 from robodj_secretguard import Generator, Material, RuntimeSecrets, SecretPolicy, check
-from robodj_secretguard.metrics import (
+from robodj_secretguard.fleet.metrics import (
     DECLARED,
     EXPIRY,
     FINDINGS,

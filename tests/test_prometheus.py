@@ -23,7 +23,7 @@ from test_metrics import samples
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, guard
 from robodj_secretguard.adapters.prometheus import SecretCollector
-from robodj_secretguard.metrics import EXPIRY, FINDINGS, INFO, PREVIOUS_UNTIL, START
+from robodj_secretguard.fleet.metrics import EXPIRY, FINDINGS, INFO, PREVIOUS_UNTIL, START
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from conftest import NOW, Checker, good_keys
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.common.shapes import Event, draft
-from robodj_secretguard.instances import SecretKeys
+from robodj_secretguard.fleet.verdict import SecretKeys
 from robodj_secretguard.lifecycle.standing import expected_keys, recorded_findings, roles_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from conftest import NOW, V1, V2, good_keys, marker
 from fleets import MAX_AGE, MAX_SKEW, fleet, instance, use, without_times
 
 from robodj_secretguard import RuntimeSecrets, check
-from robodj_secretguard.instances import SecretKeys
+from robodj_secretguard.fleet.verdict import SecretKeys
 from robodj_secretguard.lifecycle import steps
 from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, Keys, keys_of
 from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.common.shapes import LastStep, Record, StepName
-    from robodj_secretguard.instances import Fleet
+    from robodj_secretguard.fleet.verdict import Fleet
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
 NEXT, PREVIOUS, UNTIL = POLICY.slot_variables

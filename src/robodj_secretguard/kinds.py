@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
-from robodj_secretguard import documents, instances
+from robodj_secretguard import documents
 from robodj_secretguard.common import shapes
 from robodj_secretguard.documents import CheckId, Count, Fingerprint, Instant, described_by
+from robodj_secretguard.fleet import verdict as instances
 from robodj_secretguard.scan import result
 from robodj_secretguard.startup.rules import Severity
 

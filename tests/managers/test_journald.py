@@ -13,10 +13,10 @@ import pytest
 from conftest import clean_environment, good_keys, put, run
 from detector import leaks
 
-from robodj_secretguard.lifecycle.evidence import parse_event
+from robodj_secretguard.fleet.evidence import parse_event
 
 if TYPE_CHECKING:
-    from robodj_secretguard.lifecycle.evidence import Evidence
+    from robodj_secretguard.fleet.evidence import Evidence
 
 JOURNALD: Final = "/usr/lib/systemd/systemd-journald"
 pytestmark = [

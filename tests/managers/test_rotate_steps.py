@@ -16,7 +16,7 @@ from openbao import MOUNT, OpenBao, require, running
 
 from robodj_secretguard.cli import rotate_steps
 from robodj_secretguard.common.shapes import Event
-from robodj_secretguard.instances import SecretKeys
+from robodj_secretguard.fleet.verdict import SecretKeys
 from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from command_line import machine_at, rotated
 from conftest import NOW, V1, marker, posix_only
 from stack import EXAMPLES, require
 
-from robodj_secretguard.metrics import (
+from robodj_secretguard.fleet.metrics import (
     EXPIRY,
     FINDINGS,
     INFO,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from robodj_secretguard.metrics import DECLARED, FINDINGS, START, of_findings, of_keys
+from robodj_secretguard.fleet.metrics import DECLARED, FINDINGS, START, of_findings, of_keys
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import Environment, config_directory
@@ -20,7 +20,7 @@ from robodj_secretguard.startup.settings import setup_of, started_report
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from robodj_secretguard.metrics import Samples
+    from robodj_secretguard.fleet.metrics import Samples
     from robodj_secretguard.startup.report import Finding, Report
     from robodj_secretguard.startup.settings import SecretSettings
 

@@ -22,7 +22,10 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, MODEL, Result, fail, failed_status
 from robodj_secretguard.common.texts import PROGRAM, count, listed
-from robodj_secretguard.instances import (
+from robodj_secretguard.fleet.evidence import Observed, lines_of, parse_event, parse_roster
+from robodj_secretguard.fleet.metrics import REFUSED_STARTS, as_text
+from robodj_secretguard.fleet.scrapes import NoAnswerError, is_address, is_selector, scraped
+from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
     MOST_SECONDS,
     MOVED,
@@ -34,11 +37,8 @@ from robodj_secretguard.instances import (
     unknown,
     used,
 )
-from robodj_secretguard.lifecycle.evidence import Observed, lines_of, parse_event, parse_roster
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE
-from robodj_secretguard.lifecycle.scrapes import NoAnswerError, is_address, is_selector, scraped
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
-from robodj_secretguard.metrics import REFUSED_STARTS, as_text
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Check
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands, OperationsLog
-    from robodj_secretguard.instances import Fleet, Instance, Judge, NotReady, RoleOf, SecretKeys
-    from robodj_secretguard.lifecycle.evidence import Evidence, Roster
+    from robodj_secretguard.fleet.evidence import Evidence, Roster
+    from robodj_secretguard.fleet.verdict import Fleet, Instance, Judge, NotReady, RoleOf, SecretKeys
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import SecretStatus
 

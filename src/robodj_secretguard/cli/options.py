@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.output import Result
     from robodj_secretguard.common.shapes import Record
-    from robodj_secretguard.instances import Fleet
+    from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import NamedBy
@@ -401,7 +401,7 @@ def fleet_of(arguments: argparse.Namespace) -> Fleet | None:
     """Return the fleet in the file of `--fleet`, if it is passed."""
     if arguments.fleet is None:
         return None
-    from robodj_secretguard.instances import parse_fleet  # noqa: PLC0415 - few commands have one
+    from robodj_secretguard.fleet.verdict import parse_fleet  # noqa: PLC0415 - few commands have one
 
     fleet = parse_fleet(read_input("--fleet", arguments.fleet, most=MAX_FLEET_BYTES))
     return fleet or fail("--fleet: the file is not a fleet; use the output of fleet status --format json")

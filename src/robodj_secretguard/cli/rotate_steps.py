@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.common.shapes import LastStep, Record, StepName
-    from robodj_secretguard.instances import Fleet
+    from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.lifecycle.operations_log import OpenLog
     from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.store import Store

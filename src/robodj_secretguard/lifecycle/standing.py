@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from robodj_secretguard.common.shapes import Event
 from robodj_secretguard.common.texts import command
-from robodj_secretguard.instances import SecretKeys
+from robodj_secretguard.fleet.verdict import SecretKeys
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.startup.readings import REVOKED_FILE, iso_utc, set_current
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.common.shapes import Record
-    from robodj_secretguard.instances import Role, RoleOf
+    from robodj_secretguard.fleet.verdict import Role, RoleOf
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import RevocationStatus
     from robodj_secretguard.startup.report import Report, SecretStatus

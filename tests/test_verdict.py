@@ -29,7 +29,7 @@ from fleets import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robodj_secretguard.instances import (
+from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
     MOVED,
     NONE_ON,
@@ -46,7 +46,7 @@ from robodj_secretguard.instances import (
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from robodj_secretguard.instances import Fleet
+    from robodj_secretguard.fleet.verdict import Fleet
 
 AGE, SKEW = timedelta(seconds=MAX_AGE), timedelta(seconds=MAX_SKEW)
 MOVED_KEYS = SecretKeys(NEW, previous=OLD)

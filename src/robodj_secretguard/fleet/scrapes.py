@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.common.texts import could_hold_key
 from robodj_secretguard.errors import SecretGuardError
-from robodj_secretguard.lifecycle.evidence import Evidence, seconds_of, valid_keys, who_of
+from robodj_secretguard.fleet.evidence import Evidence, seconds_of, valid_keys, who_of
 from robodj_secretguard.secret.sealed import type_name
 
 if TYPE_CHECKING:
