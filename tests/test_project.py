@@ -15,9 +15,7 @@ from conftest import posix_only, root_only, umask
 from repositories import GIT, git, made
 
 from robodj_secretguard import project as module
-from robodj_secretguard.common import files
-from robodj_secretguard.errors import FileError, UsageError
-from robodj_secretguard.project import (
+from robodj_secretguard.cli.project import (
     GATE,
     MAX_BYTES,
     Change,
@@ -37,6 +35,8 @@ from robodj_secretguard.project import (
     writable_by_others,
     write,
 )
+from robodj_secretguard.common import files
+from robodj_secretguard.errors import FileError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

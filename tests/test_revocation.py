@@ -19,8 +19,8 @@ from robodj_secretguard import RuntimeSecrets, check, files
 from robodj_secretguard.common.shapes import Event, Proof, Record, draft
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
-from robodj_secretguard.lifecycle.planning import Plan
 from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, steps
+from robodj_secretguard.lifecycle.runbook import Plan
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
 from robodj_secretguard.startup.textfile import WRITABLE
 

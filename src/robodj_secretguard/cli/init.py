@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.options import add_command
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, WIDTH, Result, fail
-from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
-from robodj_secretguard.project import (
+from robodj_secretguard.cli.project import (
     GATE,
     HOOKS,
     SOURCES,
@@ -22,6 +21,7 @@ from robodj_secretguard.project import (
     writable_by_others,
     write,
 )
+from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
 from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.startup.readings import REVOKED_FILE
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.project import Plan
+    from robodj_secretguard.cli.project import Plan
 
 _MANAGE: Final = "manage.py"
 _RECIPES: Final = "https://github.com/robodj/robodj-secretguard/blob/main/docs/recipes.md"

@@ -26,7 +26,6 @@ from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, command, co
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.key_files import write_keys
-from robodj_secretguard.lifecycle.planning import PLACEHOLDERS, Plan
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
@@ -38,6 +37,7 @@ from robodj_secretguard.lifecycle.rotation import (
     other_key_replaced,
     started_on,
 )
+from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, Plan
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, iso_utc, shown_path
 from robodj_secretguard.startup.rules import Problem

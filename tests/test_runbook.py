@@ -12,7 +12,7 @@ from conftest import NOW, V1, V2, Checker, good_keys, marker
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.common.shapes import Event, Proof, draft
-from robodj_secretguard.lifecycle.planning import Plan
+from robodj_secretguard.lifecycle.runbook import Plan
 from robodj_secretguard.startup.readings import RevocationStatus
 
 if TYPE_CHECKING:
