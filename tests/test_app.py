@@ -17,7 +17,7 @@ from conftest import NOW, V1, Ran
 from repositories import commit, made
 
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, main
-from robodj_secretguard.common.texts import PROGRAM
+from robodj_secretguard.secret.texts import PROGRAM
 
 if TYPE_CHECKING:
     from pathlib import Path

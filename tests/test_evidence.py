@@ -14,6 +14,7 @@ from fleets import MAX_AGE, MAX_SKEW, MINUTE, NAME, NEW, OLD, OTHER, SECOND, WEB
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robodj_secretguard.fleet import evidence
 from robodj_secretguard.fleet.evidence import (
     MOST_LINE_BYTES,
     Observed,
@@ -24,7 +25,6 @@ from robodj_secretguard.fleet.evidence import (
 )
 from robodj_secretguard.fleet.verdict import MOVED, SecretKeys, judge_of, not_ready
 from robodj_secretguard.heartbeat import MARK
-from robodj_secretguard.lifecycle import evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,8 @@ from conftest import V1, V2, Checker, clean_environment, found, good_keys, posix
 from detector import leaks
 from mounts import run_with_mounts
 
-from robodj_secretguard import RuntimeSecrets, SecretPolicy, files
+from robodj_secretguard import RuntimeSecrets, SecretPolicy
+from robodj_secretguard.common import files
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle import key_files
 from robodj_secretguard.lifecycle.key_files import write_keys

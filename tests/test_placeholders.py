@@ -9,7 +9,8 @@ from typing import Literal
 
 import pytest
 
-from robodj_secretguard import Generator, placeholders
+from robodj_secretguard import Generator
+from robodj_secretguard.secret import placeholders
 from robodj_secretguard.secret.material import (
     _RUNS,
     MIN_ASCII_BYTES,

@@ -14,7 +14,7 @@ import pytest
 from conftest import posix_only, root_only, umask
 from repositories import GIT, git, made
 
-from robodj_secretguard import project as module
+from robodj_secretguard.cli import project as module
 from robodj_secretguard.cli.project import (
     GATE,
     MAX_BYTES,

@@ -15,7 +15,8 @@ from conftest import NOW, V1, Checker, clean_environment, found, good_keys, mark
 from mounts import run_with_mounts
 from races import just_before
 
-from robodj_secretguard import RuntimeSecrets, check, files
+from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard.common import files
 from robodj_secretguard.common.shapes import Event, Proof, Record, draft
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module

@@ -14,9 +14,9 @@ from fleets import COMING, GONE, LEAKED, NAME, NEW, OLD, OTHER, WEB, Prometheus,
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robodj_secretguard.fleet import scrapes
 from robodj_secretguard.fleet.evidence import Evidence
 from robodj_secretguard.fleet.scrapes import NoAnswerError, evidence_in, is_address, is_selector, scraped
-from robodj_secretguard.lifecycle import scrapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import shlex
 import pytest
 from conftest import V1, V2, good_keys
 
-from robodj_secretguard.common.texts import (
+from robodj_secretguard.secret.texts import (
     MOST_CHARACTERS,
     ascii_text,
     command,

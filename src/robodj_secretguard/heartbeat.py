@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.common.texts import is_instance_name
 from robodj_secretguard.secret.sealed import contain, type_name
+from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.readings import (
     INSTANCE,

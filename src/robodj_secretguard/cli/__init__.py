@@ -2,6 +2,6 @@
 
 from robodj_secretguard.cli.app import main
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE
-from robodj_secretguard.common.texts import PROGRAM
+from robodj_secretguard.secret.texts import PROGRAM
 
 __all__ = ["EXIT_ALERTS", "EXIT_CLEAN", "EXIT_USAGE", "PROGRAM", "main"]

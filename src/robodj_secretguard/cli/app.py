@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.cli.options import PARSER_SETTINGS, configure, epilog, model_used
 from robodj_secretguard.cli.output import EXIT_CLEAN, EXIT_USAGE, Result, divert_stdout, fail, rendered, say, wrapped
-from robodj_secretguard.common.texts import PROGRAM
 from robodj_secretguard.errors import SecretGuardError, UsageError
 from robodj_secretguard.secret.sealed import type_name
+from robodj_secretguard.secret.texts import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

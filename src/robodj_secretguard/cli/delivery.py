@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.output import fail
-from robodj_secretguard.common.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, first_with
 from robodj_secretguard.secret.sealed import SealedStr, contain, contained
+from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.startup.emit import write_line
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_RECORD, Environment, are_files_off

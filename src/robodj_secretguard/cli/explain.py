@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.options import add_command, given, model_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, wrapped
-from robodj_secretguard.common.texts import PROGRAM, count
+from robodj_secretguard.secret.texts import PROGRAM, count
 from robodj_secretguard.startup.rules import CHECKS, Check, Severity
 
 if TYPE_CHECKING:

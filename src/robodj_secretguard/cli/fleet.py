@@ -21,7 +21,6 @@ from robodj_secretguard.cli.options import (
     seconds,
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, MODEL, Result, fail, failed_status
-from robodj_secretguard.common.texts import PROGRAM, count, listed
 from robodj_secretguard.fleet.evidence import Observed, lines_of, parse_event, parse_roster
 from robodj_secretguard.fleet.metrics import REFUSED_STARTS, as_text
 from robodj_secretguard.fleet.scrapes import NoAnswerError, is_address, is_selector, scraped
@@ -40,6 +39,7 @@ from robodj_secretguard.fleet.verdict import (
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
+from robodj_secretguard.secret.texts import PROGRAM, count, listed
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Check
 

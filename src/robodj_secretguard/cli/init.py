@@ -21,8 +21,8 @@ from robodj_secretguard.cli.project import (
     writable_by_others,
     write,
 )
-from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
 from robodj_secretguard.secret.sealed import contain
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
 from robodj_secretguard.startup.readings import REVOKED_FILE
 
 if TYPE_CHECKING:

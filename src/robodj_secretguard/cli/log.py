@@ -9,10 +9,10 @@ from robodj_secretguard.cli.options import add_command, add_group, given, judged
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.common.files import make_directory, raise_file_error
 from robodj_secretguard.common.shapes import Event, is_hash
-from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, could_hold_key, count
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.lifecycle.operations_log import find, load
 from robodj_secretguard.lifecycle.standing import recorded_findings
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, could_hold_key, count
 from robodj_secretguard.startup.readings import OPERATIONS_LOG, iso_utc
 from robodj_secretguard.startup.report import finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity

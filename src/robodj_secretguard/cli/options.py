@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, Ty
 
 from robodj_secretguard.cli.output import WIDTH, fail, is_terminal, wrapped
 from robodj_secretguard.common.loading import load_model
-from robodj_secretguard.common.texts import (
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.secret.sealed import SealedStr, contain
+from robodj_secretguard.secret.texts import (
     MOST_CHARACTERS,
     PROGRAM,
     PYPROJECT,
@@ -23,8 +25,6 @@ from robodj_secretguard.common.texts import (
     is_free_text,
     option,
 )
-from robodj_secretguard.errors import UsageError
-from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import (
     OPERATIONS_FILE,

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
-from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, count
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.sealed import contain
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, count
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.readings import iso_utc, named_list

@@ -24,9 +24,9 @@ from robodj_secretguard.common.files import (
     read_unlinked,
     reason,
 )
-from robodj_secretguard.common.texts import PROGRAM, PYPROJECT, TABLE, ascii_text, is_free_text
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT, TABLE, ascii_text, is_free_text
 from robodj_secretguard.startup.readings import REVOKED_FILE
 from robodj_secretguard.startup.settings import RuntimeSecrets
 

@@ -22,7 +22,6 @@ from robodj_secretguard.cli.options import (
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, is_terminal
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Event, Proof
-from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, command, count, option
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.key_files import write_keys
@@ -39,6 +38,7 @@ from robodj_secretguard.lifecycle.rotation import (
 )
 from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, Plan
 from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, command, count, option
 from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, iso_utc, shown_path
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.settings import setup_of

@@ -22,7 +22,6 @@ from robodj_secretguard.cli.output import (
     failed_status,
 )
 from robodj_secretguard.common.files import raise_file_error, reason
-from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
 from robodj_secretguard.errors import FileError, SecretGuardError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.rotation import compared, conflict, recorded_environments, revoked, rotations
@@ -47,6 +46,7 @@ from robodj_secretguard.lifecycle.steps import (
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Failure, Manager
 from robodj_secretguard.managers.store import Stored, opened, sealed
 from robodj_secretguard.secret.sealed import contained
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import ROTATION_RECORD, Environment, iso_utc
 from robodj_secretguard.startup.rules import Problem, Severity

@@ -18,7 +18,6 @@ from robodj_secretguard.cli.options import (
     read_input,
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
-from robodj_secretguard.common.texts import PROGRAM, PYPROJECT, is_free_text
 from robodj_secretguard.scan.git import work_tree_of
 from robodj_secretguard.scan.render import sarif, size_in_words, text
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Scope, Unread
@@ -26,6 +25,7 @@ from robodj_secretguard.scan.scanner import Scanner
 from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, live_values
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import contain
+from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT, is_free_text
 from robodj_secretguard.startup.readings import Environment, within_config_dir
 from robodj_secretguard.startup.rules import revocation_list_problems, unusable_directories
 from robodj_secretguard.startup.settings import read_of

@@ -20,8 +20,8 @@ from robodj_secretguard.cli.delivery import delivered, source_failure
 from robodj_secretguard.cli.options import passes
 from robodj_secretguard.cli.output import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
 from robodj_secretguard.cli.watch import Candidate, Watch, outcome
-from robodj_secretguard.common.texts import PROGRAM
 from robodj_secretguard.secret.sealed import contain, type_name
+from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.emit import silence_broken_streams, write_line
 from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.report import Finding, finding, with_findings

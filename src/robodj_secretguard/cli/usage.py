@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from robodj_secretguard.cli.output import fail
-from robodj_secretguard.common.texts import PROGRAM
+from robodj_secretguard.secret.texts import PROGRAM
 
 if TYPE_CHECKING:
     import argparse

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.output import fail
 from robodj_secretguard.common.shapes import Event, draft
-from robodj_secretguard.common.texts import PROGRAM
 from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.report import Finding, with_findings

@@ -23,9 +23,9 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
-from robodj_secretguard.common.texts import is_environment, is_free_text
 from robodj_secretguard.secret.material import FINGERPRINT
 from robodj_secretguard.secret.policy import is_plain_text, is_secret_name
+from robodj_secretguard.secret.texts import is_environment, is_free_text
 from robodj_secretguard.startup.readings import iso_utc
 
 if TYPE_CHECKING:

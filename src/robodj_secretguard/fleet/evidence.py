@@ -7,13 +7,13 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from robodj_secretguard.common.texts import is_instance_name
 from robodj_secretguard.fleet.collectors import event_in
 from robodj_secretguard.fleet.verdict import MOST_SECONDS, Fleet, Instance, SecretKeys, Use
 from robodj_secretguard.heartbeat import EVENTS, MARK
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.policy import is_secret_name
+from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.rules import Check
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from collections import defaultdict
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.common.texts import could_hold_key
 from robodj_secretguard.errors import SecretGuardError
 from robodj_secretguard.fleet.evidence import Evidence, seconds_of, valid_keys, who_of
 from robodj_secretguard.secret.sealed import type_name
+from robodj_secretguard.secret.texts import could_hold_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

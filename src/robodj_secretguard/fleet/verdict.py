@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
 from robodj_secretguard.common.shapes import SHAPE, Fingerprint, Instant, SecretName, must
-from robodj_secretguard.common.texts import is_instance_name
+from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.readings import MOST_HEARTBEAT_SECONDS, iso_utc
 from robodj_secretguard.startup.rules import Check  # noqa: TC001 - pydantic reads it
 

@@ -19,9 +19,9 @@ from robodj_secretguard.common.files import (
     sync_directory,
 )
 from robodj_secretguard.common.shapes import Event, Record, draft
-from robodj_secretguard.common.texts import MANAGER, command
 from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced, revoked, rotations
+from robodj_secretguard.secret.texts import MANAGER, command
 from robodj_secretguard.startup.readings import (
     MAX_LIST_BYTES,
     REVOKED_FILE,

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from robodj_secretguard.common.shapes import Event, Proof, Record, Validation, draft
-from robodj_secretguard.common.texts import COMMAND_INDENT, command, option
 from robodj_secretguard.errors import UsageError
+from robodj_secretguard.secret.texts import COMMAND_INDENT, command, option
 from robodj_secretguard.startup.emit import PASSED_EVENT
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Problem, State

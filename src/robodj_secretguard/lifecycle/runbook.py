@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.common.texts import MANAGER, command, count
 from robodj_secretguard.lifecycle.rotation import Step, has_overlap, recorded_environments, revoked, rotations, stage_of
 from robodj_secretguard.secret.material import PREFIX
+from robodj_secretguard.secret.texts import MANAGER, command, count
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Check
 

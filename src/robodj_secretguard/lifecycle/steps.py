@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Event, LastStep, Proof, as_text, draft, parse_last_steps
-from robodj_secretguard.common.texts import command, listed
 from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNKNOWN, SecretKeys, judge_of, not_ready
 from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.texts import command, listed
 from robodj_secretguard.startup.readings import (
     REVOKED_FINGERPRINTS,
     ROTATION_RECORD,

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from robodj_secretguard.common.texts import COMMAND_INDENT, PROGRAM, command, count
 from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Rule, Scope, Where
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, command, count
 from robodj_secretguard.startup.readings import iso_utc
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from robodj_secretguard.common.shapes import SHAPE, Environment, Fingerprint, FreeText, Instant, SecretName, must
-from robodj_secretguard.common.texts import is_free_text
+from robodj_secretguard.secret.texts import is_free_text
 
 REDACTED: Final = "[redacted]"  # shown instead of a name that holds a key
 OPERATIONS_LOG: Final = "operations log"

@@ -530,7 +530,7 @@ def _event_faults(environment: Environment) -> tuple[str, ...]:
 
 def event_setting(environment: Environment, name: str) -> str:
     """Return a setting of the events; empty where it is not set or invalid. Its text is never a key."""
-    from robodj_secretguard.common.texts import could_hold_key, is_instance_name  # noqa: PLC0415 - few starts have one
+    from robodj_secretguard.secret.texts import could_hold_key, is_instance_name  # noqa: PLC0415 - few starts have one
 
     text = (environment.get(name) or SealedStr("")).get_secret_value()
     if name == SECRET_HEARTBEAT:
