@@ -10,10 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+import documents
+import kinds
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from robodj_secretguard import documents, kinds
 from robodj_secretguard.common import shapes
 from robodj_secretguard.fleet import verdict as instances
 from robodj_secretguard.scan import result

@@ -15,12 +15,10 @@ from robodj_secretguard import Report, check
 if TYPE_CHECKING:
     from conftest import Checker
 
-    from robodj_secretguard import documents
-
 
 def test_a_report(checker: Checker) -> None:
     """The result of `Report.as_dict()` is a valid document, without the model."""
-    report: documents.Report = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(days=3))}).as_dict()
+    report = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(days=3))}).as_dict()
     assert document_of(json.dumps(report)) == report
     assert "model" not in report
 

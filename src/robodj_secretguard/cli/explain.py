@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.options import add_command, given, model_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, wrapped
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.rules import CheckEntry
@@ -72,7 +71,7 @@ def _explain(arguments: argparse.Namespace) -> Result:
     named = [entries[Check(name)] for name in dict.fromkeys(arguments.checks)]
     lines = _explained(named, policies, options) if named else _listed()
 
-    def document() -> kinds.Explanation:
+    def document() -> dict[str, Any]:
         return {"kind": "explanation", "checks": [_as_dict(each, policies, options) for each in named or CHECKS]}
 
     return Result(EXIT_CLEAN, [*lines, MODEL], document)
@@ -139,7 +138,7 @@ def _filled(command: str, policy: SecretPolicy, options: str) -> str:
     )
 
 
-def _as_dict(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> kinds.ExplainedCheck:
+def _as_dict(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> dict[str, Any]:
     commands = _commands(entry, policies, options)
     return {
         "check": entry.check,

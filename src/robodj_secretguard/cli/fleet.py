@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import (
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands, OperationsLog
     from robodj_secretguard.fleet.evidence import Evidence, Roster
     from robodj_secretguard.fleet.verdict import Fleet, Instance, Judge, NotReady, RoleOf, SecretKeys
@@ -193,7 +192,7 @@ def _status(arguments: argparse.Namespace) -> Result:
         f"Fleet status{f' FAILED: {count(len(failed), CONDITION)} not proven' if failed else f': {verdict}'}.",
     ]
 
-    def document() -> kinds.FleetStatus:
+    def document() -> dict[str, Any]:
         return {
             "kind": "fleet",
             "fleet": as_dict(fleet),

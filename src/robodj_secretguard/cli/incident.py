@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.log import checked, replaced_key
 from robodj_secretguard.cli.options import add_command, add_group, fleet_of, model_of, read_input, span_of
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.fleet.verdict import Fleet, Use
@@ -103,7 +102,7 @@ def _report(arguments: argparse.Namespace) -> Result:
     lines += [columns(status_rows(report)), *(finding.text for finding in report.findings)]
     lines += [revocation_line(report.revocation_list), "```"]
 
-    def document() -> kinds.Incident:
+    def document() -> dict[str, Any]:
         return {
             "kind": "incident",
             "operations_log": recorded.as_dict(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.options import add_command
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, WIDTH, Result, fail
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Sequence
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.cli.project import Plan
 
@@ -110,7 +109,7 @@ def _settings(typed: str | None, model: str | None) -> str | None:
     return file
 
 
-def _document(planned: Plan, *, written: bool) -> kinds.Init:
+def _document(planned: Plan, *, written: bool) -> dict[str, Any]:
     return {
         "kind": "init",
         "written": written,

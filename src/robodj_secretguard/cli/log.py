@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.options import add_command, add_group, given, judged, locate_log, model_of, span_of
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands, OperationsLog
     from robodj_secretguard.common.shapes import Head, Record
     from robodj_secretguard.lifecycle.operations_log import Log
@@ -197,7 +196,7 @@ def _show(arguments: argparse.Namespace) -> Result:
         verify = command("log", "verify", *given(arguments, "operations_log", "config_dir", "model"))
         stderr.append(f"{PROGRAM}: the operations log does not verify; to see why, run {verify}")
 
-    def document() -> kinds.Log:
+    def document() -> dict[str, Any]:
         return {"kind": "log", "records": [record.as_dict() for record in records]}
 
     return Result(
@@ -249,7 +248,7 @@ def _verify(arguments: argparse.Namespace) -> Result:
         defects.append("the expected record was not found: it, or a record before it, was changed or removed")
     last, earlier = log.last, log.continues
     here = " in this file" if earlier else ""
-    document: kinds.LogVerification = {
+    document: dict[str, Any] = {
         "kind": "log-verification",
         "count": len(log.records),
         "last_hash": last.hash if last else None,

@@ -40,7 +40,6 @@ from robodj_secretguard.startup.settings import RuntimeSecrets, setup_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.cli.output import Result
     from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.fleet.verdict import Fleet
@@ -331,7 +330,7 @@ class OperationsLog(NamedTuple):
         """The line for stderr, if the log has a defect."""
         return [f"{PROGRAM}: {self.name} {self.verdict}"] if self.defects else []
 
-    def as_dict(self) -> kinds.OperationsLog:
+    def as_dict(self) -> dict[str, Any]:
         """Return its state in the plain types of JSON."""
         last = self.log.last if self.log else None
         return {"found": self.found, "last_hash": last.hash if last else None, "defects": [*self.defects]}

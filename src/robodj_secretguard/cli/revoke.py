@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands, OperationsLog
     from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.startup.report import Report
@@ -134,13 +133,13 @@ def _revoke(arguments: argparse.Namespace) -> Result:
 
 
 def _document(
-    known: kinds.RevokedKey,
+    known: dict[str, Any],
     *,
     revoked: bool,
     recorded: bool,
-    steps: Sequence[kinds.Step] = (),
+    steps: Sequence[dict[str, Any]] = (),
     records: Sequence[dict[str, Any]] = (),
-) -> kinds.Revocation:
+) -> dict[str, Any]:
     return {
         "kind": "revocation",
         "revoked": revoked,
@@ -151,7 +150,7 @@ def _document(
     }
 
 
-def _described(key: Record, known: kinds.RevokedKey) -> str:
+def _described(key: Record, known: dict[str, Any]) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded at {known['recorded_at']}" if known["recorded_at"] else "no rotation recorded"
     named = (each["secret"] + f" ({each['slot']})" * (each["slot"] != "current") for each in known["delivered_as"])

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.lifecycle.operations_log import Log
@@ -329,7 +328,7 @@ def _refused(
     for name, problem in problems.items():
         lines += [f"REFUSED: {f'{name}: ' if name else ''}{problem.what}", f"  fix: {problem.fix}"]
     lines += [*filter(None, [compared_line]), MODEL, "Nothing was recorded."]
-    refusals: list[kinds.Refusal] = [
+    refusals: list[dict[str, Any]] = [
         {"secret": name, "reason": problem.what, "remedy": problem.fix} for name, problem in problems.items()
     ]
     return Result(EXIT_ALERTS, lines, lambda: _document(report, comparison or {}, refusals=refusals))
@@ -339,10 +338,10 @@ def _document(
     report: Report,
     comparison: Mapping[str, int],
     *,
-    refusals: Sequence[kinds.Refusal] = (),
+    refusals: Sequence[dict[str, Any]] = (),
     unchanged: Sequence[str] = (),
     records: Sequence[dict[str, Any]] = (),
-) -> kinds.RotationRecord:
+) -> dict[str, Any]:
     return {
         "kind": "rotation-record",
         "refusals": [*refusals],
@@ -403,7 +402,7 @@ def _plan(arguments: argparse.Namespace) -> Result:
         "",
         *boxes(steps, numbered=True),
     ]
-    document: kinds.RotationPlan = {
+    document: dict[str, Any] = {
         "kind": "rotation-plan",
         "secret": policy.name,
         "stage": stage,

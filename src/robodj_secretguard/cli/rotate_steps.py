@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from typing import TypeVar
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.common.shapes import LastStep, Record, StepName
     from robodj_secretguard.fleet.verdict import Fleet
@@ -188,7 +187,7 @@ def _run(arguments: argparse.Namespace) -> Result:
         again = command("rotate", "run", policies[0].name, *_common(arguments))
         unlogged = [f"this was not recorded: {where.name}: {error}; fix that, then run {again}: it records the step"]
         steps[0].take((), None)
-    document: kinds.RotationSteps = {
+    document: dict[str, Any] = {
         "kind": "rotation-steps",
         "source": store.name,
         "dry_run": arguments.dry_run,
@@ -235,7 +234,7 @@ class _Step:
         self.lines: list[str] = []
         self.stderr: list[str] = []
         self.status = EXIT_CLEAN
-        self.document: kinds.RotationStep = {
+        self.document: dict[str, Any] = {
             "secret": policy.name,
             "step": arguments.step,
             "outcome": "nothing-to-do",

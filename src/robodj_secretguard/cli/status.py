@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import CHECK_OPTIONS, FORMAT, add_command, model_of, passes
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.startup.report import Report, SecretStatus
@@ -86,7 +85,7 @@ def _status(arguments: argparse.Namespace) -> Result:
         f"{verdict}.",
     ]
 
-    def document() -> kinds.Status:
+    def document() -> dict[str, Any]:
         return {
             "kind": "status",
             "operations_log": recorded.as_dict(),
@@ -114,7 +113,7 @@ def _status(arguments: argparse.Namespace) -> Result:
     )
 
 
-def _status_of(status: SecretStatus, report: Report, records: Iterable[Record]) -> kinds.SecretStatus:
+def _status_of(status: SecretStatus, report: Report, records: Iterable[Record]) -> dict[str, Any]:
     """Return the status of a secret with its rotations, in the plain types of JSON."""
     of_this_secret = rotations(records, status.secret)
     # Without a current key, as on an operator's machine, use the last recorded one.
@@ -137,7 +136,7 @@ def _status_of(status: SecretStatus, report: Report, records: Iterable[Record]) 
     }
 
 
-def _to_do(status: kinds.SecretStatus) -> str:
+def _to_do(status: dict[str, Any]) -> str:
     """Return why the rotation of a secret is not up to date; empty where it is."""
     why = {
         "rotation not recorded": not status["rotated_at"],
@@ -149,7 +148,7 @@ def _to_do(status: kinds.SecretStatus) -> str:
     return " and ".join(each for each, holds in why.items() if holds)
 
 
-def _details(status: kinds.SecretStatus, now: str, issuer: str) -> list[str]:
+def _details(status: dict[str, Any], now: str, issuer: str) -> list[str]:
     """Return the lines about a secret below the table."""
     cadence = count(status["rotation_days"], "day")
     none = f"none (issued at {issuer})" if issuer else "none (only a valid key has one)"
@@ -173,7 +172,7 @@ def _details(status: kinds.SecretStatus, now: str, issuer: str) -> list[str]:
     return lines
 
 
-def _rotated(status: kinds.SecretStatus) -> str:
+def _rotated(status: dict[str, Any]) -> str:
     """Return the time, the environment and the age of a key's first record."""
     days = status["age_days"]
     if days is None:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.common.files import (
     append_content,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import RevocationStatus
     from robodj_secretguard.startup.report import Report
@@ -76,7 +75,7 @@ def draft_revocation(
     )
 
 
-def known_of(key: Record, report: Report, records: Iterable[Record]) -> kinds.RevokedKey:
+def known_of(key: Record, report: Report, records: Iterable[Record]) -> dict[str, Any]:
     """Return what is known about a key to be revoked, in the plain types of JSON."""
     first = next(_rotated(key.fingerprint, records), None)
     return {
@@ -92,8 +91,8 @@ def _rotated(fingerprint: str | None, records: Iterable[Record]) -> Iterator[Rec
     return (record for record in records if record.fingerprint == fingerprint and record.event in ROTATIONS)
 
 
-def _delivered_as(fingerprint: str | None, report: Report) -> list[kinds.DeliveredKey]:
-    delivered: list[kinds.DeliveredKey] = []
+def _delivered_as(fingerprint: str | None, report: Report) -> list[dict[str, Any]]:
+    delivered: list[dict[str, Any]] = []
     for status in report.secrets:
         slots = {
             "current": status.fingerprint,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from robodj_secretguard import kinds
     from robodj_secretguard.startup.report import SecretStatus
 
 NO_ENVIRONMENT: Final = "no environment"  # for a record without one; no environment has this name
@@ -37,7 +36,7 @@ class Step(NamedTuple):
     done: bool = False  # whether the program can see that it is done
     command: str | None = None  # its commands, if any, one a line
 
-    def as_dict(self) -> kinds.Step:
+    def as_dict(self) -> dict[str, Any]:
         """Return it in the plain types of JSON."""
         return {"text": self.text, "done": self.done, "command": self.command}
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from robodj_secretguard import documents
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Reading, Slot
 
@@ -65,7 +64,7 @@ class Finding(Frozen):
     remedy: str
     owner: str
 
-    def as_dict(self) -> documents.Finding:
+    def as_dict(self) -> dict[str, Any]:
         """Return the finding in the plain types of JSON."""
         return {
             "check": str(self.check),
@@ -129,7 +128,7 @@ class SecretStatus(Frozen):
     previous_fingerprint: str | None = None
     previous_until: datetime | None = None
 
-    def as_dict(self) -> documents.Secret:
+    def as_dict(self) -> dict[str, Any]:
         """Return the status in the plain types of JSON."""
         return {
             "secret": self.secret,
@@ -192,7 +191,7 @@ class Report(Frozen):
         end = "" if exit_status is None else f" (exit status {exit_status})"
         return f"ALERT: robodj-secretguard {what}: {number} {kind}{'' if number == 1 else 's'}{end}. {self.details}"
 
-    def as_dict(self) -> documents.Report:
+    def as_dict(self) -> dict[str, Any]:
         """Return the report as the JSON document of the command line, in plain types."""
         listed = self.revocation_list
         return {

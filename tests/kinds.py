@@ -1,4 +1,4 @@
-"""Every kind of JSON document that a command prints. Only type checkers and tests import it.
+"""Every kind of JSON document that a command prints. The published schemas are made of these classes.
 
 To add a kind, write its class with a `kind`, and add it to `KINDS`. Then run `python tests/generated.py`.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
+import documents
+from documents import CheckId, Count, Fingerprint, Instant, described_by
 from pydantic import Field
 from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
-from robodj_secretguard import documents
 from robodj_secretguard.common import shapes
-from robodj_secretguard.documents import CheckId, Count, Fingerprint, Instant, described_by
 from robodj_secretguard.fleet import verdict as instances
 from robodj_secretguard.scan import result
 from robodj_secretguard.startup.rules import Severity

@@ -1,4 +1,4 @@
-"""The JSON document of a report: its fields, their types and their meaning. Only type checkers and tests import it.
+"""The JSON document of a report: its fields, their types and their meaning.
 
 `kinds.py` has the other kinds. `python tests/generated.py` writes docs/schemas from both modules. docs/json.md explains
 which changes need a new version.
