@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 from conftest import NOW, good_keys
 
 from robodj_secretguard import check
-from robodj_secretguard.fleet.verdict import Fleet, Instance, SecretKeys, Use
+from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.fleet.verdict import Fleet, Instance, Use
 from robodj_secretguard.heartbeat import event_of
 from robodj_secretguard.startup.readings import iso_utc
 
@@ -34,7 +35,7 @@ _REPORT = check(environ=good_keys(), now=NOW)
 
 def event(
     who: Who = WEB,
-    keys: SecretKeys | None = None,
+    keys: Slots | None = None,
     at: datetime = NOW,
     *,
     started: datetime | None = None,
@@ -53,11 +54,11 @@ def event(
     """
     times = {"started_at": iso_utc(started or at), "reported_at": iso_utc(at)}
     names = {"service": who[0], "instance": who[1]}
-    return _made(kind, keys or SecretKeys(OLD)) | times | names | changes
+    return _made(kind, keys or Slots(OLD)) | times | names | changes
 
 
 @functools.cache
-def _made(kind: str, keys: SecretKeys) -> dict[str, Any]:
+def _made(kind: str, keys: Slots) -> dict[str, Any]:
     """Return an event with keys, as the guard makes it."""
     first, second = _REPORT.secrets
     first = first._replace(
@@ -79,7 +80,7 @@ def without_times(text: str) -> str:
     return re.sub(r", seen at \S+, which counts until [0-9T:-]+Z", "", text)
 
 
-def use(keys: SecretKeys, seen: timedelta | None, latest: timedelta | None = None) -> Use:
+def use(keys: Slots, seen: timedelta | None, latest: timedelta | None = None) -> Use:
     """Return keys of `secret.key` that an instance used so long ago, by its oldest clock and by its newest one."""
     at = None if seen is None else NOW - seen
     return Use({NAME: keys}, NOW, at, NOW - (latest if latest is not None else seen or timedelta(0)))
@@ -92,7 +93,7 @@ def instance(*uses: Use, who: Who = WEB, listed: bool = True, **more: Any) -> In
 
 def fleet(*instances: Instance, **more: Any) -> Fleet:
     """Return what is known of instances at `NOW`, where `NEW` is current and `COMING` is next."""
-    expected = {NAME: SecretKeys(NEW, COMING, OLD)}
+    expected = {NAME: Slots(NEW, COMING, OLD)}
     return Fleet(NOW, MAX_AGE, MAX_SKEW, expected, [*instances], **{"complete": True} | more)
 
 

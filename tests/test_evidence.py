@@ -14,6 +14,7 @@ from fleets import MAX_AGE, MAX_SKEW, MINUTE, NAME, NEW, OLD, OTHER, SECOND, WEB
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet import evidence
 from robodj_secretguard.fleet.evidence import (
     MOST_LINE_BYTES,
@@ -23,7 +24,7 @@ from robodj_secretguard.fleet.evidence import (
     parse_roster,
     seconds_of,
 )
-from robodj_secretguard.fleet.verdict import MOVED, SecretKeys, judge_of, not_ready
+from robodj_secretguard.fleet.verdict import MOVED, judge_of, not_ready
 from robodj_secretguard.heartbeat import MARK
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class TestEvents:
 
     def test_an_event(self) -> None:
         """An event has the names, the keys and the times of a process."""
-        keys = SecretKeys(OLD, NEW, None, NOW)
+        keys = Slots(OLD, NEW, None, NOW)
         found = parse_event(line(keys=keys, at=NOW, started=NOW - MINUTE, kind="started"))
         assert found is not None
         assert (found.who, found.kind, found.started) == (WEB, "started", AT - 60)
@@ -174,7 +175,7 @@ class TestEvents:
         """A field of a secret of any type is never an exception, and it never proves that an instance has moved."""
         secrets = [{"secret": NAME, **FINGERPRINT, name: value}]
         found = observed(parse_event(line(secrets=secrets)))
-        assert [*not_ready(found, {NAME: judge_of(MOVED, SecretKeys(NEW), None, NOW)}, NOW)]
+        assert [*not_ready(found, {NAME: judge_of(MOVED, Slots(NEW), None, NOW)}, NOW)]
 
 
 def observed(*found: evidence.Evidence | None, roster: Iterable[evidence.Who] = (WEB,), now: Any = NOW) -> Fleet:
@@ -183,7 +184,7 @@ def observed(*found: evidence.Evidence | None, roster: Iterable[evidence.Who] = 
     for each in found:
         if each:
             known.add(each)
-    return known.fleet({NAME: SecretKeys(NEW)})
+    return known.fleet({NAME: Slots(NEW)})
 
 
 def only(*lines: bytes) -> Instance:
@@ -275,7 +276,7 @@ class TestObserved:
         found = only(line(secrets=secrets))
         assert (found.uses, found.last_seen_at) == ([], NOW)
         (use,) = only(line(secrets=[*secrets, {"secret": NAME, **FINGERPRINT}])).uses
-        assert use.keys == {NAME: SecretKeys(OLD)}
+        assert use.keys == {NAME: Slots(OLD)}
 
     def test_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """More sets of keys than are kept make the fleet incomplete. Those that are kept are still updated."""
@@ -283,7 +284,7 @@ class TestObserved:
         first = [line(), line(("api", "b")), line(("api", "c"), kind="refused")]
         again = [line(at=NOW + SECOND), line(("api", "c"), kind="refused", at=NOW + SECOND)]
         assert observed(*map(parse_event, [*first, *again])).complete
-        for more in (line(("api", "c")), line(("api", "b"), kind="refused"), line(keys=SecretKeys(NEW))):
+        for more in (line(("api", "c")), line(("api", "b"), kind="refused"), line(keys=Slots(NEW))):
             found = observed(*map(parse_event, [*first, more, *again]))
             assert (found.complete, len(found.instances)) == (False, 3)
             assert found.instances[0].last_seen_at == NOW + SECOND

@@ -15,8 +15,8 @@ from fleets import COMING, GONE, LEAKED, MINUTE, NAME, OLD, OTHER, SECOND, WEB, 
 from pydantic import SecretStr  # noqa: TC002 - pydantic reads it at run time
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
-from robodj_secretguard.common.shapes import Event, Head
-from robodj_secretguard.fleet.verdict import SecretKeys, parse_fleet
+from robodj_secretguard.common.shapes import Event, Head, Slots
+from robodj_secretguard.fleet.verdict import parse_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Operator:
         self.machine = machine_at(root)
         self.current = self.machine.fingerprint()
         self.roster("api web-1 secret.key")
-        self.events(line(keys=SecretKeys(self.current)))
+        self.events(line(keys=Slots(self.current)))
 
     def roster(self, text: str | bytes) -> None:
         self.machine.put("roster", text)
@@ -106,14 +106,14 @@ class TestText:
         following = operator.machine.fingerprint(f"{V1}_NEXT")
         operator.roster("api web-1\napi web-2\nworker a secret.key\nworker b\nworker c")
         operator.events(
-            line(("api", "web-1"), SecretKeys(now, following), NOW - MINUTE, started=NOW - 3 * MINUTE),
-            line(("api", "web-2"), SecretKeys(OLD), NOW - 2 * MINUTE, started=NOW - DAY),
-            line(("api", "web-2"), SecretKeys(following), NOW - 10 * MINUTE),
+            line(("api", "web-1"), Slots(now, following), NOW - MINUTE, started=NOW - 3 * MINUTE),
+            line(("api", "web-2"), Slots(OLD), NOW - 2 * MINUTE, started=NOW - DAY),
+            line(("api", "web-2"), Slots(following), NOW - 10 * MINUTE),
             line(("api", "web-2"), kind="refused", checks=["secret.key: placeholder"]),
-            line(("worker", "a"), SecretKeys(GONE), NOW + MINUTE),
-            line(("worker", "b"), SecretKeys(now), NOW + 6 * MINUTE),
-            line(("cron", "x"), SecretKeys(COMING)),
-            line(("cron", "x"), SecretKeys(LEAKED)),
+            line(("worker", "a"), Slots(GONE), NOW + MINUTE),
+            line(("worker", "b"), Slots(now), NOW + 6 * MINUTE),
+            line(("cron", "x"), Slots(COMING)),
+            line(("cron", "x"), Slots(LEAKED)),
             b'{"secret_event": 5}\nhello\n',
         )
         assert operator.status().out == (
@@ -153,11 +153,11 @@ Fleet status: 6 instances.
         """A revoked key that only verifies is shown too, until its deadline has passed on every clock."""
         operator.machine.write("revoked.fingerprints", f"{GONE}\n", 0o644)
         for keys, role in (
-            (SecretKeys(operator.current, GONE), "FAIL current, accepts revoked"),
-            (SecretKeys(operator.current, None, GONE), "FAIL current, accepts revoked"),
-            (SecretKeys(operator.current, None, GONE, NOW - 5 * MINUTE + SECOND), "FAIL current, accepts revoked"),
-            (SecretKeys(operator.current, None, GONE, NOW - 5 * MINUTE), "ok current"),
-            (SecretKeys(None, None, OLD), "FAIL unrecorded"),
+            (Slots(operator.current, GONE), "FAIL current, accepts revoked"),
+            (Slots(operator.current, None, GONE), "FAIL current, accepts revoked"),
+            (Slots(operator.current, None, GONE, NOW - 5 * MINUTE + SECOND), "FAIL current, accepts revoked"),
+            (Slots(operator.current, None, GONE, NOW - 5 * MINUTE), "ok current"),
+            (Slots(None, None, OLD), "FAIL unrecorded"),
         ):
             operator.events(line(keys=keys))
             words = operator.status().out.splitlines()[1].split()
@@ -165,7 +165,7 @@ Fleet status: 6 instances.
 
     def test_an_ended_process(self, operator: Operator) -> None:
         """Keys of a process that missed its heartbeat, while its instance sends others, wait for their end."""
-        old, new = SecretKeys(OLD), SecretKeys(operator.current)
+        old, new = Slots(OLD), Slots(operator.current)
         for age, mark in ((121, "wait"), (120, "FAIL")):
             earlier = line(keys=old, at=NOW - timedelta(seconds=age), heartbeat_seconds=60)
             operator.events(earlier, line(keys=new, heartbeat_seconds=60))
@@ -181,19 +181,19 @@ Fleet status: 6 instances.
     def test_what_does_not_wait(self, operator: Operator) -> None:
         """A revoked key, the only keys of a secret, and keys that are old by a clock that is ahead."""
         operator.machine.write("revoked.fingerprints", f"{GONE}\n", 0o644)
-        new, beat = SecretKeys(operator.current), {"heartbeat_seconds": 60}
-        gone = line(keys=SecretKeys(GONE), at=NOW - 3 * MINUTE, **beat)
+        new, beat = Slots(operator.current), {"heartbeat_seconds": 60}
+        gone = line(keys=Slots(GONE), at=NOW - 3 * MINUTE, **beat)
         alone = line(keys=new, at=NOW - 3 * MINUTE, **beat)
         of_other = line(**beat, secrets=[{"secret": OTHER, "fingerprint": OLD}])
         ahead = line(keys=new, at=NOW + 4 * MINUTE, **beat)
-        superseded = line(keys=SecretKeys(OLD), at=NOW - MINUTE, **beat)
+        superseded = line(keys=Slots(OLD), at=NOW - MINUTE, **beat)
         for lines, mark in (((gone, line(keys=new)), "FAIL"), ((alone, of_other), "ok"), ((superseded, ahead), "FAIL")):
             operator.events(*lines)
             assert operator.status().out.splitlines()[1].split()[0] == mark
 
     def test_a_long_heartbeat(self, operator: Operator) -> None:
         """Where a heartbeat is longer than the limit, the row has the time until which it counts."""
-        operator.events(line(keys=SecretKeys(operator.current), heartbeat_seconds=3600))
+        operator.events(line(keys=Slots(operator.current), heartbeat_seconds=3600))
         assert "0s ago, counts until 2026-12-01T13:05:00Z\n" in operator.status().out
 
     def test_many(self, operator: Operator) -> None:
@@ -224,7 +224,7 @@ class TestConditions:
     def test_moved(self, operator: Operator) -> None:
         """Every instance signs with the current key."""
         assert operator.requires("moved") == proven("moved")
-        operator.events(line(keys=SecretKeys(OLD, operator.current)))
+        operator.events(line(keys=Slots(OLD, operator.current)))
         assert operator.requires("moved") == not_proven("moved", f"api/web-1: {NAME}: signs with {OLD}")
 
     def test_has_next(self, operator: Operator) -> None:
@@ -233,7 +233,7 @@ class TestConditions:
         following = operator.machine.fingerprint(f"{V1}_NEXT")
         why = f"api/web-1: {NAME}: does not have the next key {following}"
         assert operator.requires("has-next") == not_proven("has-next", why)
-        for keys in (SecretKeys(operator.current, following), SecretKeys(following)):
+        for keys in (Slots(operator.current, following), Slots(following)):
             operator.events(line(keys=keys))
             assert operator.requires("has-next") == proven("has-next")
 
@@ -244,7 +244,7 @@ class TestConditions:
         ran = operator.status("--require", "none-on", GONE, "--require", "none-on", OLD)
         assert (ran.status, f"\n{GONE} is not a recorded key.\n" in ran.out) == (0, True)
         assert ran.out.count("not a recorded key") == 1
-        operator.events(line(keys=SecretKeys(operator.current)), line(("cron", "x"), SecretKeys(COMING, OLD)))
+        operator.events(line(keys=Slots(operator.current)), line(("cron", "x"), Slots(COMING, OLD)))
         why = f"cron/x: {NAME}: uses {OLD} as its next key; it is not in the roster"
         assert operator.requires("none-on", OLD) == not_proven(f"none-on {OLD}", why)
 
@@ -257,13 +257,13 @@ class TestConditions:
     )
     def test_the_age(self, operator: Operator, age: int, options: tuple[str, ...], status: int) -> None:
         """Evidence must be younger than --max-age by every clock that differs by at most --max-skew."""
-        operator.events(line(keys=SecretKeys(operator.current), at=NOW - age * SECOND))
+        operator.events(line(keys=Slots(operator.current), at=NOW - age * SECOND))
         assert operator.status("--require", "moved", *options).status == status
 
     def test_several_sources(self, operator: Operator) -> None:
         """The events of all files and servers count together."""
         operator.roster("api web-1 secret.key\nworker a secret.key")
-        keys = SecretKeys(operator.current)
+        keys = Slots(operator.current)
         operator.machine.put("more", line(("worker", "a"), keys))
         with Prometheus() as prometheus:
             key = series("info", secret=NAME, slot="current", fingerprint=OLD)
@@ -318,7 +318,7 @@ class TestExpected:
         operator.machine.record(rotated(NOW - 9 * DAY, operator.current), rotated(NOW - DAY, COMING))
         why = f"api/web-1: {NAME}: signs with {operator.current}"
         assert operator.requires("moved") == not_proven("moved", why)
-        operator.events(line(keys=SecretKeys(COMING)))
+        operator.events(line(keys=Slots(COMING)))
         assert operator.requires("moved") == proven("moved")
 
     def test_the_environment(self, operator: Operator) -> None:
@@ -330,7 +330,7 @@ class TestExpected:
         fix = "pass --from, or --environment with an operations log; to compare only one secret, pass --secret"
         ran = operator.status("--require", "moved")
         assert (ran.status, ran.err) == (2, f"robodj-secretguard: no current key of {NAME} is known; {fix}\n")
-        operator.events(line(keys=SecretKeys(OLD)))
+        operator.events(line(keys=Slots(OLD)))
         assert operator.status("--require", "moved", "--environment", "dev").status == 0
         assert operator.status("--require", "moved", "--environment", "prod").status == 1
 
@@ -481,13 +481,13 @@ class TestJson:
 
     def test_a_document(self, operator: Operator) -> None:
         """It has the fleet, the role of each key, and why a condition does not hold."""
-        operator.events(line(keys=SecretKeys(OLD)), b'{"secret_event": 5}')
+        operator.events(line(keys=Slots(OLD)), b'{"secret_event": 5}')
         ran = operator.status("--require", "moved", "--require", "none-on", GONE, "--format", "json")
         document = document_of(ran.out)
         why = f"signs with {OLD}, seen at 2026-12-01T12:00:00Z, which counts until 2026-12-01T12:20:00Z"
         fleet = parse_fleet(ran.out.encode())
         assert fleet is not None
-        assert fleet.expected == {NAME: SecretKeys(operator.current)}
+        assert fleet.expected == {NAME: Slots(operator.current)}
         assert {name: value for name, value in document.items() if name != "fleet"} == {
             "schema": 1,
             "kind": "fleet",

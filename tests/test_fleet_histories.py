@@ -21,8 +21,9 @@ from fleets import COMING, GONE, LEAKED, MAX_AGE, MAX_SKEW, NAME, NEW, OLD, even
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.evidence import Observed, lines_of, parse_event
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, NONE_ON, SecretKeys, judge_of, not_ready
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, NONE_ON, judge_of, not_ready
 from robodj_secretguard.startup.readings import iso_utc
 
 if TYPE_CHECKING:
@@ -36,17 +37,17 @@ SPAN = 3 * HOUR
 UNTIL = NOW - timedelta(minutes=10)
 """The deadline of the previous key."""
 STAGES = (
-    SecretKeys(OLD),
-    SecretKeys(OLD, NEW),
-    SecretKeys(NEW, None, OLD, UNTIL),
-    SecretKeys(NEW, None, OLD, NOW + timedelta(hours=9)),
-    SecretKeys(NEW),
-    SecretKeys(NEW, COMING),
-    SecretKeys(OLD, NEW, GONE, UNTIL),
-    SecretKeys(LEAKED),
+    Slots(OLD),
+    Slots(OLD, NEW),
+    Slots(NEW, None, OLD, UNTIL),
+    Slots(NEW, None, OLD, NOW + timedelta(hours=9)),
+    Slots(NEW),
+    Slots(NEW, COMING),
+    Slots(OLD, NEW, GONE, UNTIL),
+    Slots(LEAKED),
 )
 """The keys that a rotation gives to a process: staged, promoted, retired, rolled back, and a revoked key."""
-EXPECTED = SecretKeys(NEW, COMING, OLD, UNTIL)
+EXPECTED = Slots(NEW, COMING, OLD, UNTIL)
 CONDITIONS: tuple[tuple[str, str | None], ...] = (
     (MOVED, None),
     (HAS_NEXT, None),
@@ -70,7 +71,7 @@ class Truth:
     """
 
     who: Who
-    keys: SecretKeys
+    keys: Slots
     at: int
     skew: int
 

@@ -18,8 +18,8 @@ from fleets import MINUTE, fleet, instance, use
 from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
-from robodj_secretguard.common.shapes import Event, Proof, Record, draft
-from robodj_secretguard.fleet.verdict import SecretKeys, as_dict
+from robodj_secretguard.common.shapes import Event, Proof, Record, Slots, draft
+from robodj_secretguard.fleet.verdict import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -354,7 +354,7 @@ class TestBlastRadius:
     def test_clean(self, machine: Machine, edit: dict[str, Any], box: str) -> None:
         """The step stays open if the scan is older than the incident, only of staged files, or without a key."""
         self.scanned(machine, content="nothing\n", **edit)
-        put_fleet(machine, instance(use(SecretKeys(NEW), MINUTE)))
+        put_fleet(machine, instance(use(Slots(NEW), MINUTE)))
         assert self.shown(machine, "--fleet", "fleet.json")[0].startswith(box)
 
     def test_incomplete(self, machine: Machine) -> None:
@@ -425,10 +425,10 @@ class TestFleet:
         machine.record(revoked(NOW - HOUR, OLD))
         put_fleet(
             machine,
-            instance(use(SecretKeys(NEW, None, OLD), MINUTE)),
-            instance(use(SecretKeys(OLD), 2 * MINUTE), who=("cron", "x"), listed=False),
+            instance(use(Slots(NEW, None, OLD), MINUTE)),
+            instance(use(Slots(OLD), 2 * MINUTE), who=("cron", "x"), listed=False),
             instance(who=("api", "web-2")),
-            instance(use(SecretKeys(NEW), MINUTE), who=("api", "web-3")),
+            instance(use(Slots(NEW), MINUTE), who=("api", "web-3")),
         )
         left = "api/web-1, api/web-2, cron/x"
         assert self.contain(machine) == f"[ ] {self.STOPPED} ({self.STATUS}; still to do, or unknown: {left})"
@@ -445,7 +445,7 @@ class TestFleet:
     def test_stopped(self, machine: Machine) -> None:
         """Young evidence of every instance that has the secret completes the step."""
         machine.record(revoked(NOW - HOUR, OLD))
-        put_fleet(machine, instance(use(SecretKeys(NEW), MINUTE)))
+        put_fleet(machine, instance(use(Slots(NEW), MINUTE)))
         assert self.contain(machine) == f"[x] {self.STOPPED} ({self.STATUS})"
         assert self.section(machine)[2:] == ["No instance used them."]
 
@@ -453,12 +453,12 @@ class TestFleet:
     def test_another_secret(self, machine: Machine, secret: str | None) -> None:
         """A fleet that was not asked for the secret of the key completes nothing."""
         machine.record(revoked(NOW - HOUR, OLD, secret=secret, environment=secret and "prod"))
-        put_fleet(machine, instance(use(SecretKeys(NEW), MINUTE)))
+        put_fleet(machine, instance(use(Slots(NEW), MINUTE)))
         assert self.contain(machine) == f"[ ] {self.STOPPED} ({self.STATUS})"
 
     def test_no_key(self, machine: Machine) -> None:
         """Without a recorded revocation, it is not known which key is affected."""
-        put_fleet(machine, instance(use(SecretKeys(NEW), MINUTE)))
+        put_fleet(machine, instance(use(Slots(NEW), MINUTE)))
         assert self.contain(machine) == f"[ ] {self.STOPPED}"
         assert self.section(machine)[2:] == ["No revocation is recorded in this time."]
 
@@ -467,13 +467,13 @@ class TestFleet:
         [
             ([], {}, "0 workloads at 2026-12-01T12:00:00Z"),
             ([instance()], {}, "1 workload at 2026-12-01T12:00:00Z, 1 of them unknown"),
-            ([instance(use(SecretKeys(NEW), MINUTE))], {"complete": False}, "1 workload at 2026-12-01T12:00:00Z"),
+            ([instance(use(Slots(NEW), MINUTE))], {"complete": False}, "1 workload at 2026-12-01T12:00:00Z"),
             (
-                [instance(use(SecretKeys(NEW), HOUR * 13 + MINUTE))],
+                [instance(use(Slots(NEW), HOUR * 13 + MINUTE))],
                 {"checked_at": "2026-11-30T23:00:00Z"},
                 "1 workload at 2026-11-30T23:00:00Z",
             ),
-            ([instance(use(SecretKeys(NEW), MINUTE), listed=False)], {}, "1 workload at 2026-12-01T12:00:00Z"),
+            ([instance(use(Slots(NEW), MINUTE), listed=False)], {}, "1 workload at 2026-12-01T12:00:00Z"),
         ],
         ids=["empty", "unknown", "incomplete", "before the incident", "nobody was asked"],
     )

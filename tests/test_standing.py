@@ -11,8 +11,7 @@ from command_line import OTHER, rotated
 from conftest import NOW, Checker, good_keys
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.common.shapes import Event, draft
-from robodj_secretguard.fleet.verdict import SecretKeys
+from robodj_secretguard.common.shapes import Event, Slots, draft
 from robodj_secretguard.lifecycle.standing import expected_keys, recorded_findings, roles_of
 
 if TYPE_CHECKING:
@@ -239,7 +238,7 @@ class TestSuperseded:
 class TestFleet:
     """The expected keys of each secret, and the role of each key in use."""
 
-    def expected(self, report: Report, *records: Record, environment: str | None = None) -> SecretKeys:
+    def expected(self, report: Report, *records: Record, environment: str | None = None) -> Slots:
         """Return the expected keys of `secret.key`, from records in their order."""
         numbered = [replace(each, sequence=number) for number, each in enumerate(records, start=1)]
         return expected_keys(report, numbered, environment)["secret.key"]
@@ -255,18 +254,18 @@ class TestFleet:
         first = first._replace(next_fingerprint=LATER, previous_fingerprint=GONE, previous_until=NOW)
         slots = report._replace(secrets=(first, second))
         for records in ([], [recorded(DAY)], [recorded(DAY, GONE)], [recorded(DAY, GONE), recorded(SECOND)]):
-            assert self.expected(slots, *records) == SecretKeys(KEY, LATER, GONE, NOW)
-        assert expected_keys(slots, [], None)[OTHER] == SecretKeys(KEY_OF_OTHER)
+            assert self.expected(slots, *records) == Slots(KEY, LATER, GONE, NOW)
+        assert expected_keys(slots, [], None)[OTHER] == Slots(KEY_OF_OTHER)
 
     def test_the_log(self, report: Report) -> None:
         """Without a key, or with an old one, the last recorded keys are expected."""
         last = recorded(DAY, LATER, replaced=KEY, replaced_until=NOW)
         staged = recorded(SECOND, GONE, event=Event.STAGED)
         for each in (report, self.without_a_key(report)):
-            assert self.expected(each, recorded(2 * DAY), last) == SecretKeys(LATER, None, KEY, NOW)
-            assert self.expected(each, recorded(2 * DAY), last, staged) == SecretKeys(LATER, GONE, KEY, NOW)
+            assert self.expected(each, recorded(2 * DAY), last) == Slots(LATER, None, KEY, NOW)
+            assert self.expected(each, recorded(2 * DAY), last, staged) == Slots(LATER, GONE, KEY, NOW)
             assert self.expected(each, recorded(2 * DAY), staged, last).next is None
-        assert self.expected(report, recorded(2 * DAY), recorded(DAY, LATER), recorded(SECOND)) == SecretKeys(KEY)
+        assert self.expected(report, recorded(2 * DAY), recorded(DAY, LATER), recorded(SECOND)) == Slots(KEY)
 
     def test_what_is_staged(self, report: Report) -> None:
         """Only the last next key counts, of the same secret and environment, and not one that is current."""
@@ -285,17 +284,17 @@ class TestFleet:
         """An environment is selected by name, or by the key that was checked. Otherwise nothing is known."""
         records = [recorded(3 * DAY, GONE, environment="dev"), recorded(2 * DAY), recorded(DAY, LATER)]
         none = self.without_a_key(report)
-        assert self.expected(report, *records) == SecretKeys(LATER)
-        assert self.expected(none, *records) == SecretKeys()
-        assert self.expected(none, *records, environment="dev") == SecretKeys(GONE)
-        assert self.expected(report, *records, environment="dev") == SecretKeys(GONE)
-        assert self.expected(report, *records, environment="test") == SecretKeys()
-        assert self.expected(none) == SecretKeys()
+        assert self.expected(report, *records) == Slots(LATER)
+        assert self.expected(none, *records) == Slots()
+        assert self.expected(none, *records, environment="dev") == Slots(GONE)
+        assert self.expected(report, *records, environment="dev") == Slots(GONE)
+        assert self.expected(report, *records, environment="test") == Slots()
+        assert self.expected(none) == Slots()
 
     def test_a_replaced_key(self, report: Report) -> None:
         """A key without a record of its own is an old one where a rotation has replaced it."""
         first = replace(recorded(DAY, LATER), replaced=KEY, replaced_until=NOW)
-        assert self.expected(report, first) == SecretKeys(LATER, None, KEY, NOW)
+        assert self.expected(report, first) == Slots(LATER, None, KEY, NOW)
         assert roles_of(report, [first], {})("secret.key", KEY) == "superseded"
 
     def test_roles(self, report: Report) -> None:
@@ -303,7 +302,7 @@ class TestFleet:
         assert report.revocation_list is not None
         dated = (("sgfp1:" + "1" * 32, NOW), ("sgfp1:" + "2" * 32, NOW + SECOND))
         listed = report.revocation_list._replace(fingerprints=frozenset([GONE]), dated=dated)
-        expected = {"secret.key": SecretKeys(KEY, LATER, dated[1][0])}
+        expected = {"secret.key": Slots(KEY, LATER, dated[1][0])}
         records = [recorded(DAY, KEY_OF_OTHER), recorded(DAY, "sgfp1:" + "3" * 32), revocation("sgfp1:" + "3" * 32)]
         role = roles_of(report._replace(revocation_list=listed), records, expected)
         roles = {

@@ -12,7 +12,7 @@ from conftest import NOW, V1, V2, good_keys, marker
 from fleets import MAX_AGE, MAX_SKEW, fleet, instance, use, without_times
 
 from robodj_secretguard import RuntimeSecrets, check
-from robodj_secretguard.fleet.verdict import SecretKeys
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle import steps
 from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, Keys, keys_of
 from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
@@ -337,23 +337,23 @@ class TestFleet:
 
     def ready(self, fields: Fields) -> Fleet:
         """Return a fleet whose instance has the next key of the manager."""
-        return fleet(instance(use(SecretKeys(fingerprint_of(fields[V1]), fingerprint_of(fields[NEXT])), MINUTE)))
+        return fleet(instance(use(Slots(fingerprint_of(fields[V1]), fingerprint_of(fields[NEXT])), MINUTE)))
 
     def test_promote(self) -> None:
         """If every instance has the next key, no hour is needed."""
         fields = rotation("stage")
         assert refusals("promote", fields, fleet=self.ready(fields)) == []
-        signing = instance(use(SecretKeys(fingerprint_of(fields[NEXT])), MINUTE))
+        signing = instance(use(Slots(fingerprint_of(fields[NEXT])), MINUTE))
         assert refusals("promote", fields, fleet=fleet(signing)) == []
 
     def test_promote_too_early(self) -> None:
         """If one does not, the hour does not help, and its name is shown. `--now` does not ask for evidence."""
         fields = rotation("stage")
         old = fingerprint_of(fields[V1])
-        behind = fleet(instance(use(SecretKeys(old), MINUTE)))
+        behind = fleet(instance(use(Slots(old), MINUTE)))
         why = f"{self.MIXED} promote: api/web-1 (does not have the next key {fingerprint_of(fields[NEXT])})"
         assert refusals("promote", fields, NOW + MINUTE, fleet=behind) == [why]
-        later = fleet(instance(use(SecretKeys(old), -2 * timedelta(hours=1))))
+        later = fleet(instance(use(Slots(old), -2 * timedelta(hours=1))))
         assert refusals("promote", fields, NOW + 2 * timedelta(hours=1), fleet=later) == [why]
         assert refusals("promote", fields, is_now=True, fleet=behind) == []
 
@@ -361,8 +361,8 @@ class TestFleet:
         """After the deadline, every instance must sign with the current key. `--now` does not ask for evidence."""
         fields = rotation("stage", "promote")
         end, current = NOW + OVERLAP, fingerprint_of(fields[V1])
-        moved = fleet(instance(use(SecretKeys(current), -OVERLAP)))
-        behind = fleet(instance(use(SecretKeys(fingerprint_of(fields[PREVIOUS])), -OVERLAP)))
+        moved = fleet(instance(use(Slots(current), -OVERLAP)))
+        behind = fleet(instance(use(Slots(fingerprint_of(fields[PREVIOUS])), -OVERLAP)))
         assert refusals("retire", fields, end, fleet=moved) == []
         (why,) = refusals("retire", fields, end, fleet=behind)
         assert why == f"{self.MIXED} retire: api/web-1 (signs with {fingerprint_of(fields[PREVIOUS])})"
@@ -380,7 +380,7 @@ class TestFleet:
     def test_another_fleet(self) -> None:
         """A fleet of another secret, or an incomplete one, proves nothing."""
         fields = rotation("stage")
-        of_other = fleet(replace(instance(use(SecretKeys(fingerprint_of(fields[NEXT])), MINUTE)), secrets=[OTHER]))
+        of_other = fleet(replace(instance(use(Slots(fingerprint_of(fields[NEXT])), MINUTE)), secrets=[OTHER]))
         what = "the file of --fleet has no instance that uses secret.key"
         for each in (of_other, fleet(), fleet(instance(listed=False))):
             assert refusals("promote", fields, fleet=each) == [what]

@@ -29,11 +29,11 @@ from fleets import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
     MOVED,
     NONE_ON,
-    SecretKeys,
     Use,
     as_dict,
     judge_of,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.fleet.verdict import Fleet
 
 AGE, SKEW = timedelta(seconds=MAX_AGE), timedelta(seconds=MAX_SKEW)
-MOVED_KEYS = SecretKeys(NEW, previous=OLD)
+MOVED_KEYS = Slots(NEW, previous=OLD)
 
 
 def failing(found: Fleet, condition: str = MOVED, *, key: str | None = None, now: datetime = NOW) -> list[str]:
@@ -64,33 +64,33 @@ class TestJudges:
     @pytest.mark.parametrize(
         ("condition", "keys", "why"),
         [
-            (MOVED, SecretKeys(NEW), ""),
-            (MOVED, SecretKeys(NEW, COMING, OLD), ""),
-            (MOVED, SecretKeys(OLD), f"signs with {OLD}"),
-            (MOVED, SecretKeys(OLD, NEW), f"signs with {OLD}"),
-            (MOVED, SecretKeys(None, NEW, NEW), ""),
-            (HAS_NEXT, SecretKeys(NEW, COMING), ""),
-            (HAS_NEXT, SecretKeys(COMING), ""),
-            (HAS_NEXT, SecretKeys(NEW), f"does not have the next key {COMING}"),
-            (HAS_NEXT, SecretKeys(NEW, previous=COMING), f"does not have the next key {COMING}"),
-            (NONE_ON, SecretKeys(NEW, COMING, OLD), ""),
-            (NONE_ON, SecretKeys(GONE), f"uses {GONE} as its current key"),
-            (NONE_ON, SecretKeys(NEW, GONE), f"uses {GONE} as its next key"),
-            (NONE_ON, SecretKeys(NEW, None, GONE), f"uses {GONE} as its previous key"),
-            (NONE_ON, SecretKeys(NEW, None, GONE, NOW + SECOND), f"uses {GONE} as its previous key"),
-            (NONE_ON, SecretKeys(NEW, None, GONE, NOW), ""),
-            (NONE_ON, SecretKeys(GONE, None, GONE, NOW), f"uses {GONE} as its current key"),
+            (MOVED, Slots(NEW), ""),
+            (MOVED, Slots(NEW, COMING, OLD), ""),
+            (MOVED, Slots(OLD), f"signs with {OLD}"),
+            (MOVED, Slots(OLD, NEW), f"signs with {OLD}"),
+            (MOVED, Slots(None, NEW, NEW), ""),
+            (HAS_NEXT, Slots(NEW, COMING), ""),
+            (HAS_NEXT, Slots(COMING), ""),
+            (HAS_NEXT, Slots(NEW), f"does not have the next key {COMING}"),
+            (HAS_NEXT, Slots(NEW, previous=COMING), f"does not have the next key {COMING}"),
+            (NONE_ON, Slots(NEW, COMING, OLD), ""),
+            (NONE_ON, Slots(GONE), f"uses {GONE} as its current key"),
+            (NONE_ON, Slots(NEW, GONE), f"uses {GONE} as its next key"),
+            (NONE_ON, Slots(NEW, None, GONE), f"uses {GONE} as its previous key"),
+            (NONE_ON, Slots(NEW, None, GONE, NOW + SECOND), f"uses {GONE} as its previous key"),
+            (NONE_ON, Slots(NEW, None, GONE, NOW), ""),
+            (NONE_ON, Slots(GONE, None, GONE, NOW), f"uses {GONE} as its current key"),
         ],
     )
-    def test_a_process(self, condition: str, keys: SecretKeys, why: str) -> None:
+    def test_a_process(self, condition: str, keys: Slots, why: str) -> None:
         """Each condition judges the slots that matter to it. A previous key counts until its deadline."""
-        assert judge_of(condition, SecretKeys(NEW, COMING, OLD), GONE, NOW)(keys) == why
+        assert judge_of(condition, Slots(NEW, COMING, OLD), GONE, NOW)(keys) == why
 
     @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT])
-    @pytest.mark.parametrize("expected", [None, SecretKeys()])
-    def test_nothing_is_expected(self, condition: str, expected: SecretKeys | None) -> None:
+    @pytest.mark.parametrize("expected", [None, Slots()])
+    def test_nothing_is_expected(self, condition: str, expected: Slots | None) -> None:
         """Where no such key is known, no key is the right one."""
-        assert judge_of(condition, expected, None, NOW)(SecretKeys(OLD)) != ""
+        assert judge_of(condition, expected, None, NOW)(Slots(OLD)) != ""
 
 
 class TestAge:
@@ -125,7 +125,7 @@ class TestAge:
     )
     def test_contradiction(self, latest: timedelta, heartbeat: int, counts: bool) -> None:  # noqa: FBT001
         """Evidence against a condition counts as long as it may be younger than the limit, and than a heartbeat."""
-        other = replace(use(SecretKeys(OLD), None, latest), heartbeat=heartbeat)
+        other = replace(use(Slots(OLD), None, latest), heartbeat=heartbeat)
         found = fleet(instance(use(MOVED_KEYS, MINUTE), other))
         assert failing(found) == ([f"api/web-1: {NAME}: signs with {OLD}"] if counts else [])
 
@@ -143,13 +143,13 @@ class TestNotReady:
 
     def test_every_process_counts(self) -> None:
         """One process on another key is enough, however many have moved."""
-        found = fleet(instance(use(MOVED_KEYS, SECOND), use(SecretKeys(OLD), MINUTE), use(MOVED_KEYS, SECOND)))
+        found = fleet(instance(use(MOVED_KEYS, SECOND), use(Slots(OLD), MINUTE), use(MOVED_KEYS, SECOND)))
         assert failing(found) == [f"api/web-1: {NAME}: signs with {OLD}"]
 
     def test_an_instance_that_is_not_in_the_roster(self) -> None:
         """An unlisted instance proves nothing, and contradicts."""
         listed = instance(use(MOVED_KEYS, SECOND))
-        for keys, why in ((MOVED_KEYS, []), (SecretKeys(OLD), [f"signs with {OLD}; it is not in the roster"])):
+        for keys, why in ((MOVED_KEYS, []), (Slots(OLD), [f"signs with {OLD}; it is not in the roster"])):
             other = instance(use(keys, SECOND), who=("api", "old"), listed=False)
             assert failing(fleet(listed, other)) == [f"api/old: {NAME}: {each}" for each in why]
         assert failing(fleet(instance(), other))[0] == f"api/web-1: {NAME}: unknown: no event of it"
@@ -164,7 +164,7 @@ class TestNotReady:
     @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT, NONE_ON])
     def test_a_current_key_without_a_fingerprint(self, condition: str) -> None:
         """Evidence that does not say with which key an instance signs proves nothing."""
-        found = fleet(instance(use(SecretKeys(None, COMING), SECOND)))
+        found = fleet(instance(use(Slots(None, COMING), SECOND)))
         assert failing(found, condition, key=GONE) == [f"api/web-1: {NAME}: unknown: no event of it"]
 
     def test_too_many(self) -> None:
@@ -188,8 +188,8 @@ class TestFiles:
     """A fleet is written as JSON, and read again."""
 
     FLEET = fleet(
-        instance(use(SecretKeys(NEW, COMING, OLD, NOW), SECOND), last_seen_at=NOW, refused_starts=2, refused_at=NOW),
-        instance(use(SecretKeys(GONE), None, SECOND), who=("api", "old"), listed=False, clock_ahead=True),
+        instance(use(Slots(NEW, COMING, OLD, NOW), SECOND), last_seen_at=NOW, refused_starts=2, refused_at=NOW),
+        instance(use(Slots(GONE), None, SECOND), who=("api", "old"), listed=False, clock_ahead=True),
     )
 
     def test_the_same(self) -> None:

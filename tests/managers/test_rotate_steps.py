@@ -15,8 +15,7 @@ from fleets import line, without_times
 from openbao import MOUNT, OpenBao, require, running
 
 from robodj_secretguard.cli import rotate_steps
-from robodj_secretguard.common.shapes import Event
-from robodj_secretguard.fleet.verdict import SecretKeys
+from robodj_secretguard.common.shapes import Event, Slots
 from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -535,7 +534,7 @@ class TestFleet:
 
     WRONG = "not every instance is ready to"
 
-    def status(self, production: Production, *keys: SecretKeys, now: datetime = NOW, name: str = NAME) -> Ran:
+    def status(self, production: Production, *keys: Slots, now: datetime = NOW, name: str = NAME) -> Ran:
         """Write what `fleet status` finds, on the keys of the manager, if instances use these keys now."""
         machine = production.machine
         machine.put("roster", "".join(f"api web-{number} {name}\n" for number in range(len(keys))))
@@ -553,8 +552,8 @@ class TestFleet:
     def test_promote(self, production: Production) -> None:
         """If every instance has the next key, no hour is needed."""
         production.rotate("stage")
-        keys = SecretKeys(self.fingerprint(production, V1), self.fingerprint(production, NEXT))
-        ran = self.status(production, keys, SecretKeys(keys.next))
+        keys = Slots(self.fingerprint(production, V1), self.fingerprint(production, NEXT))
+        ran = self.status(production, keys, Slots(keys.next))
         assert (ran.status, ran.document["fleet"]["expected"][NAME]["next"]) == (0, keys.next)
         ran = production.rotate("promote", "--fleet", "fleet.json", now=NOW + timedelta(minutes=1))
         assert (ran.status, production.version) == (0, 3)
@@ -565,7 +564,7 @@ class TestFleet:
         production.rotate("stage")
         old, new = (self.fingerprint(production, each) for each in (V1, NEXT))
         for now in (NOW, NOW + 2 * HOUR):
-            self.status(production, SecretKeys(old, new), SecretKeys(old), now=now)
+            self.status(production, Slots(old, new), Slots(old), now=now)
             ran = production.rotate("promote", "--fleet", "fleet.json", now=now)
             assert (ran.status, production.version) == (1, 2)
             assert f"REFUSED: {self.WRONG} promote: api/web-1 (does not have the next key {new})\n" in without_times(
@@ -582,11 +581,11 @@ class TestFleet:
         production.write(**{PREVIOUS: good_keys()[V1], UNTIL: marker(DAY)})
         end = NOW + DAY
         new, old = (self.fingerprint(production, each) for each in (V1, PREVIOUS))
-        self.status(production, SecretKeys(new), SecretKeys(old, new), now=end)
+        self.status(production, Slots(new), Slots(old, new), now=end)
         ran = production.rotate("retire", "--fleet", "fleet.json", now=end)
         assert (ran.status, production.version) == (1, 4)
         assert f"REFUSED: {self.WRONG} retire: api/web-1 (signs with {old})\n" in without_times(ran.out)
-        self.status(production, SecretKeys(new), now=end)
+        self.status(production, Slots(new), now=end)
         assert production.rotate("retire", "--fleet", "fleet.json", now=end).status == 0
         assert PREVIOUS not in production.fields
 
@@ -594,11 +593,11 @@ class TestFleet:
         """A file that is too old, or of another secret, is refused. One of another kind is a usage error."""
         production.rotate("stage")
         new = self.fingerprint(production, NEXT)
-        self.status(production, SecretKeys(new))
+        self.status(production, Slots(new))
         ran = production.rotate("promote", "--fleet", "fleet.json", now=NOW + timedelta(seconds=601))
         assert (ran.status, f"{self.WRONG} promote: api/web-0 (unknown: last seen at " in ran.out) == (1, True)
         assert "fix: let these instances report, or correct the roster; then run fleet status" in ran.out
-        self.status(production, SecretKeys(new), name="secret_v2.key")
+        self.status(production, Slots(new), name="secret_v2.key")
         ran = production.rotate("promote", "--fleet", "fleet.json")
         assert (ran.status, "has no instance that uses secret.key" in ran.out) == (1, True)
         production.machine.put("fleet.json", "{}")

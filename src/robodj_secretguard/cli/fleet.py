@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.cli.options import Commands, OperationsLog
+    from robodj_secretguard.common.shapes import Slots
     from robodj_secretguard.fleet.evidence import Evidence, Roster
-    from robodj_secretguard.fleet.verdict import Fleet, Instance, Judge, NotReady, RoleOf, SecretKeys
+    from robodj_secretguard.fleet.verdict import Fleet, Instance, Judge, NotReady, RoleOf
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import SecretStatus
 
@@ -249,7 +250,7 @@ def _require_usage(arguments: argparse.Namespace) -> None:
 
 
 def _judges(
-    condition: str, secrets: Iterable[str], expected: Mapping[str, SecretKeys], role_of: RoleOf, past: datetime
+    condition: str, secrets: Iterable[str], expected: Mapping[str, Slots], role_of: RoleOf, past: datetime
 ) -> dict[str, Judge]:
     """Return what judges the keys of each secret. A deadline before `past` has passed on every clock."""
     name, _, fingerprint = condition.partition(" ")
@@ -317,7 +318,7 @@ def _totals(rows: Iterable[Sequence[str]], secret: str) -> str:
     return ", ".join(f"{number} {role}" for role, number in roles.items()) or "no instance"
 
 
-def _expected(status: SecretStatus, keys: SecretKeys) -> str:
+def _expected(status: SecretStatus, keys: Slots) -> str:
     """Return the expected current key, and what it is known from."""
     if not keys.current:
         return f"{status.secret}: the expected key is unknown."

@@ -81,6 +81,17 @@ SHAPE: Final = ConfigDict(
 )
 
 
+@dataclass(frozen=True, config=SHAPE)
+class Slots:
+    """The fingerprints of the keys of one secret, by slot, wherever these keys are."""
+
+    current: Fingerprint | None = None
+    next: Fingerprint | None = None
+    previous: Fingerprint | None = None
+    previous_until: Instant | None = None
+    """The deadline of the previous key."""
+
+
 class Event(StrEnum):
     """The event that a record describes."""
 

@@ -7,8 +7,9 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.collectors import event_in
-from robodj_secretguard.fleet.verdict import MOST_SECONDS, Fleet, Instance, SecretKeys, Use
+from robodj_secretguard.fleet.verdict import MOST_SECONDS, Fleet, Instance, Use
 from robodj_secretguard.heartbeat import EVENTS, MARK
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import is_fingerprint
@@ -182,12 +183,12 @@ class Observed:
         heartbeat = max(heartbeat, evidence.heartbeat)
         self._uses[who, keys] = (seen, max(newest, latest), min(starts, default=None), heartbeat)
 
-    def fleet(self, expected: dict[str, SecretKeys]) -> Fleet:
+    def fleet(self, expected: dict[str, Slots]) -> Fleet:
         """Return what is known: first the instances of the roster. `expected` has the expected keys."""
         of: dict[Who, list[Use]] = {who: [] for who in self._roster}
         for (who, keys), (seen, latest, since, heartbeat) in self._uses.items():
             by_secret = {
-                secret: SecretKeys(current, following, previous, _instant(until))
+                secret: Slots(current, following, previous, _instant(until))
                 for secret, current, following, previous, until in keys
             }
             use = Use(by_secret, _instant(since), _instant(seen), datetime.fromtimestamp(latest, UTC), heartbeat)

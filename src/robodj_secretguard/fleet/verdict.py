@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
-from robodj_secretguard.common.shapes import SHAPE, Fingerprint, Instant, SecretName, must
+from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots, must
 from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.readings import MOST_HEARTBEAT_SECONDS, iso_utc
 from robodj_secretguard.startup.rules import Check  # noqa: TC001 - pydantic reads it
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     RoleOf: TypeAlias = Callable[[str, str | None], "Role"]
     """Returns the role of a secret's fingerprint."""
-    Judge: TypeAlias = Callable[["SecretKeys"], str]
+    Judge: TypeAlias = Callable[["Slots"], str]
     """Returns what is wrong with the keys of a process, in words; empty for nothing."""
     NotReady: TypeAlias = tuple[str, str, str]
     """An instance for which a condition is not proven, the secret, and why, in words."""
@@ -43,21 +43,10 @@ MOST_SECONDS: Final = MOST_HEARTBEAT_SECONDS
 
 
 @dataclass(frozen=True, config=SHAPE)
-class SecretKeys:
-    """The fingerprints of a secret's keys: those of a process, or the expected ones."""
-
-    current: Fingerprint | None = None
-    next: Fingerprint | None = None
-    previous: Fingerprint | None = None
-    previous_until: Instant | None = None
-    """The deadline of the previous key."""
-
-
-@dataclass(frozen=True, config=SHAPE)
 class Use:
     """The keys that processes of an instance have used."""
 
-    keys: dict[SecretName, SecretKeys]
+    keys: dict[SecretName, Slots]
     since: Instant | None
     """The first known start of a process with these keys."""
     seen_at: Instant | None
@@ -106,7 +95,7 @@ class Fleet:
     """How old evidence may be, in seconds."""
     max_skew: Annotated[int, Field(ge=0, le=MOST_SECONDS)]
     """How much clocks may differ, in seconds."""
-    expected: dict[SecretName, SecretKeys]
+    expected: dict[SecretName, Slots]
     """The expected keys of each secret."""
     instances: list[Instance]
     complete: bool
@@ -163,7 +152,7 @@ def used(fleet: Fleet) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def judge_of(condition: str, expected: SecretKeys | None, fingerprint: str | None, accepted_until: datetime) -> Judge:
+def judge_of(condition: str, expected: Slots | None, fingerprint: str | None, accepted_until: datetime) -> Judge:
     """Return the function that judges the keys of a process.
 
     Args:
@@ -172,16 +161,16 @@ def judge_of(condition: str, expected: SecretKeys | None, fingerprint: str | Non
         fingerprint: of `none-on`: the key that nothing may use.
         accepted_until: of `none-on`: a previous key whose deadline is not later is not used any more.
     """
-    expected = expected or SecretKeys()
+    expected = expected or Slots()
 
-    def moved(keys: SecretKeys) -> str:
+    def moved(keys: Slots) -> str:
         return "" if keys.current in {None, expected.current} else f"signs with {keys.current}"
 
-    def has_next(keys: SecretKeys) -> str:
+    def has_next(keys: Slots) -> str:
         has_it = expected.next and expected.next in {keys.current, keys.next}
         return "" if has_it else f"does not have the next key {expected.next}"
 
-    def none_on(keys: SecretKeys) -> str:
+    def none_on(keys: Slots) -> str:
         is_past = keys.previous_until is not None and keys.previous_until <= accepted_until
         slots = [name for name in ("current", "next", "previous") if getattr(keys, name) == fingerprint]
         used = [name for name in slots if name != "previous" or not is_past]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robodj_secretguard.common.shapes import Event
-from robodj_secretguard.fleet.verdict import SecretKeys
+from robodj_secretguard.common.shapes import Event, Slots
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.secret.texts import command
@@ -93,7 +92,7 @@ def _superseded(
     yield finding((), Check.SUPERSEDED, Problem(message, remedy, status.source, severity), policy)
 
 
-def expected_keys(report: Report, records: Sequence[Record], environment: str | None) -> dict[str, SecretKeys]:
+def expected_keys(report: Report, records: Sequence[Record], environment: str | None) -> dict[str, Slots]:
     """Return the expected keys of each secret: those that were checked, unless the log has later ones.
 
     Nothing is known of a secret with records of several environments, if neither its key nor `environment` selects one.
@@ -106,12 +105,12 @@ def expected_keys(report: Report, records: Sequence[Record], environment: str | 
         known = rotations(records, status.secret, where)
         last = known[-1] if len({each.environment for each in known}) == 1 else None
         is_latest = not own or (last is not None and last.fingerprint == status.fingerprint)
-        keys = SecretKeys()
+        keys = Slots()
         if status.fingerprint and is_latest:
             fingerprints = (status.fingerprint, status.next_fingerprint, status.previous_fingerprint)
-            keys = SecretKeys(*fingerprints, status.previous_until)
+            keys = Slots(*fingerprints, status.previous_until)
         elif last:
-            keys = SecretKeys(last.fingerprint, _staged_after(records, last), last.replaced, last.replaced_until)
+            keys = Slots(last.fingerprint, _staged_after(records, last), last.replaced, last.replaced_until)
         expected[status.secret] = keys
     return expected
 
@@ -132,7 +131,7 @@ def _staged_after(records: Iterable[Record], last: Record) -> str | None:
     return staged[-1] if staged else None
 
 
-def roles_of(report: Report, records: Sequence[Record], expected: Mapping[str, SecretKeys]) -> RoleOf:
+def roles_of(report: Report, records: Sequence[Record], expected: Mapping[str, Slots]) -> RoleOf:
     """Return a function that returns the role of a secret's fingerprint."""
     listed, recorded = report.revocation_list, revoked(records)
 
@@ -140,7 +139,7 @@ def roles_of(report: Report, records: Sequence[Record], expected: Mapping[str, S
         begin = listed.begin(fingerprint) if listed and fingerprint else None
         if fingerprint in recorded or (begin and begin <= report.checked_at):
             return "revoked"
-        keys = expected.get(secret, SecretKeys())
+        keys = expected.get(secret, Slots())
         for name in ("current", "next", "previous"):
             if fingerprint is not None and getattr(keys, name) == fingerprint:
                 return name

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from robodj_secretguard.common.generator import generate
-from robodj_secretguard.common.shapes import Event, LastStep, Proof, as_text, draft, parse_last_steps
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNKNOWN, SecretKeys, judge_of, not_ready
+from robodj_secretguard.common.shapes import Event, LastStep, Proof, Slots, as_text, draft, parse_last_steps
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNKNOWN, judge_of, not_ready
 from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint, is_sound
@@ -176,7 +176,7 @@ def _obstacles_of_next(policy: SecretPolicy, keys: Keys, now: datetime, *, is_no
 def _not_ready(step: StepName, name: str, keys: Keys, fleet: Fleet, now: datetime) -> Iterator[Problem]:
     """Yield that the evidence of the instances does not agree: who lacks the next key, or signs with another one."""
     condition = {"promote": HAS_NEXT, "retire": MOVED}[step]
-    judge = judge_of(condition, SecretKeys(_known(keys.current), _known(keys.next)), None, now)
+    judge = judge_of(condition, Slots(_known(keys.current), _known(keys.next)), None, now)
     again = "then run fleet status and this command again"
     if not any(name in each.secrets for each in fleet.instances):
         yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
