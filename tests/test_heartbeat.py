@@ -13,7 +13,6 @@ import sys
 import threading
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +38,10 @@ from processes import (
 
 from robodj_secretguard import RuntimeSecrets, check, guard, heartbeat
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.heartbeat import EVENTS, MARK, VERSION, announce, event_of, identity, send, send_heartbeat
+from robodj_secretguard.heartbeat import EVENTS, MARK, announce, event_of, identity, send, send_heartbeat
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import EVENT_SETTINGS, Environment, event_setting
+from robodj_secretguard.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -264,10 +264,6 @@ class TestFields:
         event = event_of("refused", check(environ=BAD | {"ROBODJ_PROTECTED_ENV": "?"}, now=NOW), MODEL)
         assert event["checks"] == ["set-up: setting", "secret.key: format", "secret_v2.key: format"]
         assert {each["fingerprint"] for each in event["secrets"]} == {None}
-
-    def test_the_version(self) -> None:
-        """The version is that of the installed package, whose metadata is slow to read."""
-        assert version("robodj-secretguard") == VERSION
 
     def test_the_mark(self) -> None:
         """A line with an event has the word of its mark, also where a log quotes the line."""

@@ -31,6 +31,7 @@ from robodj_secretguard.startup.readings import (
 from robodj_secretguard.startup.report import Finding
 from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.startup.settings import started_report
+from robodj_secretguard.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
 
-VERSION = "0.1.0"
-"""The version of the library."""
 EVENTS: Final = {
     "started": PASSED_EVENT,
     "running": "secrets in use",
