@@ -19,8 +19,8 @@ from robodj_secretguard.cli.app import _parser
 from robodj_secretguard.cli.gate import report_result
 from robodj_secretguard.cli.output import as_json, as_text
 from robodj_secretguard.cli.usage import commands_of
-from robodj_secretguard.common.shapes import Event, Proof, Record, Validation, draft, hash_of
 from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft, hash_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 

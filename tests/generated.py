@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from robodj_secretguard.common import shapes
 from robodj_secretguard.fleet import verdict as instances
+from robodj_secretguard.lifecycle import records
 from robodj_secretguard.scan import result
 from robodj_secretguard.startup.rules import CHECKS
 
@@ -86,7 +87,9 @@ def _described(shape: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _class_of(name: str) -> Any:
-    return next(vars(module)[name] for module in (shapes, result, documents, instances, kinds) if name in vars(module))
+    return next(
+        vars(module)[name] for module in (shapes, records, result, documents, instances, kinds) if name in vars(module)
+    )
 
 
 def _texts_of(shape: Any) -> dict[str, str]:

@@ -12,15 +12,15 @@ from documents import CheckId, Count, Fingerprint, Instant, described_by
 from pydantic import Field
 from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
-from robodj_secretguard.common import shapes
 from robodj_secretguard.fleet import verdict as instances
+from robodj_secretguard.lifecycle import records
 from robodj_secretguard.scan import result
 from robodj_secretguard.startup.rules import Severity
 
-Record = Annotated[dict[str, Any], described_by(shapes.Record)]
+Record = Annotated[dict[str, Any], described_by(records.Record)]
 Fleet = Annotated[dict[str, Any], described_by(instances.Fleet)]
 Scan = Annotated[dict[str, Any], described_by(result.Scan)]
-Hash = Annotated[str, described_by(shapes.Hash)]
+Hash = Annotated[str, described_by(records.Hash)]
 Stage = Annotated[str, described_by(Literal["next", "promote", "retire"])]
 ValidationStep = Annotated[str, described_by(Literal["gate", "startup", "functions", "log"])]
 Keys = Annotated[

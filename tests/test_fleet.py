@@ -15,8 +15,9 @@ from fleets import COMING, GONE, LEAKED, MINUTE, NAME, OLD, OTHER, SECOND, WEB, 
 from pydantic import SecretStr  # noqa: TC002 - pydantic reads it at run time
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
-from robodj_secretguard.common.shapes import Event, Head, Slots
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.verdict import parse_fleet
+from robodj_secretguard.lifecycle.records import Event, Head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

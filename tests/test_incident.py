@@ -18,8 +18,9 @@ from fleets import MINUTE, fleet, instance, use
 from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
-from robodj_secretguard.common.shapes import Event, Proof, Record, Slots, draft
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.verdict import as_dict
+from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,14 +19,14 @@ from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.log import LIMITS, prepared, recorded_line
 from robodj_secretguard.cli.options import OperationsLog
-from robodj_secretguard.common.shapes import Event, Proof, draft, hash_of
 from robodj_secretguard.errors import FileError
+from robodj_secretguard.lifecycle.records import Event, Proof, draft, hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
 
 NEW, OLD = (fingerprint_of(key) for key in good_keys().values())
 DAY = timedelta(days=1)

@@ -22,10 +22,10 @@ from windows import pretend_windows
 
 from robodj_secretguard.common import files
 from robodj_secretguard.common.files import locked
-from robodj_secretguard.common.shapes import Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.errors import ChangedError, FileError, NoLogError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, Log, find, load, opened, read
+from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.textfile import IN_WRITABLE, WRITABLE

@@ -35,9 +35,9 @@ from robodj_secretguard.cli.options import (
     span_of,
 )
 from robodj_secretguard.cli.output import Result
-from robodj_secretguard.common.shapes import Head
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import Log
+from robodj_secretguard.lifecycle.records import Head
 from robodj_secretguard.startup.textfile import OWNED, WRITABLE
 
 if TYPE_CHECKING:

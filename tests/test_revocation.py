@@ -17,9 +17,9 @@ from races import just_before
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.common import files
-from robodj_secretguard.common.shapes import Event, Proof, Record, draft
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
+from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
 from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, steps
 from robodj_secretguard.lifecycle.runbook import Plan
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
@@ -182,7 +182,7 @@ class TestAdd:
 ADDS = """
 import sys
 from robodj_secretguard.lifecycle.revocation import add_to_list
-from robodj_secretguard.common.shapes import Event, draft
+from robodj_secretguard.lifecycle.records import Event, draft
 from datetime import datetime, UTC
 try:
     add_to_list("config", draft(Event.REVOKED, reason="leaked", fingerprint=sys.argv[1]), now=datetime.now(UTC))

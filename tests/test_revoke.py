@@ -14,8 +14,8 @@ from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from races import just_before
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, check
-from robodj_secretguard.common.shapes import Event, Proof, draft
 from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.records import Event, Proof, draft
 from robodj_secretguard.lifecycle.revocation import HEADER
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
 from robodj_secretguard.cli import log as recorded_at
 from robodj_secretguard.cli import main, rotate
 from robodj_secretguard.cli.rotate import CI_VARIABLES
-from robodj_secretguard.common.shapes import Event, draft, hash_of
+from robodj_secretguard.lifecycle.records import Event, draft, hash_of
 from robodj_secretguard.lifecycle.revocation import HEADER
 
 if TYPE_CHECKING:

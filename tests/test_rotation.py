@@ -10,8 +10,8 @@ import pytest
 from command_line import OTHER, rotated
 from conftest import NOW, V1, Checker, good_keys, marker
 
-from robodj_secretguard.common.shapes import Event, Proof, Validation, draft
 from robodj_secretguard.errors import UsageError
+from robodj_secretguard.lifecycle.records import Event, Proof, Validation, draft
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
     Step,
@@ -36,7 +36,7 @@ from robodj_secretguard.startup.rules import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
 
 NAME = "secret.key"
 KEY, OLD, OLDER = (f"sgfp1:{digit * 32}" for digit in "cba")

@@ -11,7 +11,7 @@ from command_line import rotated
 from conftest import NOW, V1, V2, Checker, good_keys, marker
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.common.shapes import Event, Proof, draft
+from robodj_secretguard.lifecycle.records import Event, Proof, draft
 from robodj_secretguard.lifecycle.runbook import Plan
 from robodj_secretguard.startup.readings import RevocationStatus
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from robodj_secretguard import Report
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.lifecycle.rotation import Step
 
 NAME = "secret.key"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.common.shapes import Event, draft, hash_of
+from robodj_secretguard.lifecycle.records import Event, draft, hash_of
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
 from robodj_secretguard.scan.search import (
     KEYS_FROM,

@@ -11,7 +11,8 @@ from command_line import OTHER, rotated
 from conftest import NOW, Checker, good_keys
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.common.shapes import Event, Slots, draft
+from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.lifecycle.standing import expected_keys, recorded_findings, roles_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard import Report
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Finding
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())

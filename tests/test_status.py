@@ -12,14 +12,14 @@ from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of
 from conftest import NOW, V1, V2, good_keys, marker, posix_only
 
 from robodj_secretguard import check
-from robodj_secretguard.common.shapes import Proof
+from robodj_secretguard.lifecycle.records import Proof
 from robodj_secretguard.startup.textfile import WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 ENDS = f"{V1}_EXPIRES_AT"

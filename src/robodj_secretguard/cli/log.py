@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from robodj_secretguard.cli.options import add_command, add_group, given, judged, locate_log, model_of, span_of
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.common.files import make_directory, raise_file_error
-from robodj_secretguard.common.shapes import Event, is_hash
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.lifecycle.operations_log import find, load
+from robodj_secretguard.lifecycle.records import Event, is_hash
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, could_hold_key, count
 from robodj_secretguard.startup.readings import OPERATIONS_LOG, iso_utc
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from robodj_secretguard.cli.options import Commands, OperationsLog
-    from robodj_secretguard.common.shapes import Head, Record
     from robodj_secretguard.lifecycle.operations_log import Log
+    from robodj_secretguard.lifecycle.records import Head, Record
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
 

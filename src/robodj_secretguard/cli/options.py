@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from robodj_secretguard.cli.output import Result
-    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.lifecycle.operations_log import Log
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import NamedBy
     from robodj_secretguard.startup.report import Report

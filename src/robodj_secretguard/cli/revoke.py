@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from robodj_secretguard.cli.options import Commands, OperationsLog
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
 

@@ -21,10 +21,10 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, is_terminal
 from robodj_secretguard.common.generator import generate
-from robodj_secretguard.common.shapes import Event, Proof
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.key_files import write_keys
+from robodj_secretguard.lifecycle.records import Event, Proof
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.lifecycle.operations_log import Log
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import NamedBy
     from robodj_secretguard.startup.report import Report, SecretStatus

@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.common.shapes import LastStep, Record, StepName
     from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.lifecycle.operations_log import OpenLog
+    from robodj_secretguard.lifecycle.records import LastStep, Record, StepName
     from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.store import Store
     from robodj_secretguard.secret.policy import SecretPolicy

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from robodj_secretguard.cli.options import Commands
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Report, SecretStatus
 
 

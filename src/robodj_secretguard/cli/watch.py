@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.output import fail
-from robodj_secretguard.common.shapes import Event, draft
+from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.guard import REFUSED

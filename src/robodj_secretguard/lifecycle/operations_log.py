@@ -27,8 +27,8 @@ from robodj_secretguard.common.files import (
     reason,
     sync_directory,
 )
-from robodj_secretguard.common.shapes import HEAD, Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.errors import FileError, NoLogError
+from robodj_secretguard.lifecycle.records import HEAD, Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.textfile import path_faults

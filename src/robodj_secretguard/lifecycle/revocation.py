@@ -18,8 +18,8 @@ from robodj_secretguard.common.files import (
     reason,
     sync_directory,
 )
-from robodj_secretguard.common.shapes import Event, Record, draft
 from robodj_secretguard.errors import ChangedError, FileError
+from robodj_secretguard.lifecycle.records import Event, Record, draft
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced, revoked, rotations
 from robodj_secretguard.secret.texts import MANAGER, command
 from robodj_secretguard.startup.readings import (

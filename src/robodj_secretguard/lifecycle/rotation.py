@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from robodj_secretguard.common.shapes import Event, Proof, Record, Validation, draft
 from robodj_secretguard.errors import UsageError
+from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft
 from robodj_secretguard.secret.texts import COMMAND_INDENT, command, option
 from robodj_secretguard.startup.emit import PASSED_EVENT
 from robodj_secretguard.startup.readings import iso_utc

@@ -13,7 +13,7 @@ from robodj_secretguard.startup.rules import Check
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from robodj_secretguard.common.shapes import Record
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.lifecycle.rotation import Stage
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import Report

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robodj_secretguard.common.shapes import Event, Slots
+from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.secret.texts import command
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.common.shapes import Record
     from robodj_secretguard.fleet.verdict import Role, RoleOf
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import RevocationStatus
     from robodj_secretguard.startup.report import Report, SecretStatus

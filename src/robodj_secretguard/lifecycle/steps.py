@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from robodj_secretguard.common.generator import generate
-from robodj_secretguard.common.shapes import Event, LastStep, Proof, Slots, as_text, draft, parse_last_steps
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNKNOWN, judge_of, not_ready
+from robodj_secretguard.lifecycle.records import Event, LastStep, Proof, draft, dump_last_steps, parse_last_steps
 from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint, is_sound
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.common.shapes import Record, StepName
     from robodj_secretguard.fleet.verdict import Fleet
+    from robodj_secretguard.lifecycle.records import Record, StepName
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import SecretStatus
 
@@ -250,7 +251,7 @@ def last_step(step: StepName, before: Keys, after: SecretStatus, now: datetime, 
 
 def with_step(fields: Fields, secret: str, step: LastStep) -> dict[str, Any]:
     """Return the fields of the new version, with its last step."""
-    return {**fields, ROTATION_RECORD: as_text({**last_steps(fields), secret: step})}
+    return {**fields, ROTATION_RECORD: dump_last_steps({**last_steps(fields), secret: step})}
 
 
 def changed(fields: Fields, new: Mapping[str, str | None]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from robodj_secretguard.common.shapes import SHAPE, Environment, Fingerprint, FreeText, Instant, SecretName, must
+from robodj_secretguard.common.shapes import SHAPE, EnvironmentName, Fingerprint, FreeText, Instant, SecretName, must
 from robodj_secretguard.secret.texts import is_free_text
 
 REDACTED: Final = "[redacted]"  # shown instead of a name that holds a key
@@ -57,7 +57,7 @@ class KnownKey:
 
     fingerprint: Fingerprint
     secret: _Secret | None = None
-    environment: Environment | None = None
+    environment: EnvironmentName | None = None
     known_by: tuple[FreeText, ...] = ()
     """The sources of the key or of its fingerprint."""
 
@@ -78,7 +78,7 @@ class Found:
     rule: Rule
     where: Where
     secret: _Secret | None
-    environment: Environment | None = None
+    environment: EnvironmentName | None = None
     fingerprint: Fingerprint | None
     """Null for a key file that is not exactly one valid key, and for a secret that a vendor issues."""
     known_by: tuple[FreeText, ...] = ()
