@@ -15,11 +15,11 @@ import kinds
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from robodj_secretguard.cli.explain import explanations
 from robodj_secretguard.common import shapes
 from robodj_secretguard.fleet import verdict as instances
 from robodj_secretguard.lifecycle import records
 from robodj_secretguard.scan import result
-from robodj_secretguard.startup.rules import CHECKS
 
 ROOT: Final = Path(__file__).parent.parent
 REFERENCE: Final = ROOT / "docs" / "reference.md"
@@ -36,10 +36,10 @@ _NAMES: Final = re.compile(
 def table_of_checks() -> str:
     """Return the table of checks, with the first fix of each."""
     rows = []
-    for each in CHECKS:
-        severity = "; ".join(filter(None, (each.severity, each.otherwise)))
-        texts = (_NAMES.sub(r"`\g<0>`", text) for text in (each.meaning, each.fixes[0]))
-        rows.append(f"| `{each.check}` | {severity} | {' | '.join(texts)} |")
+    for check, texts in explanations().items():
+        severity = "; ".join(filter(None, (texts["severity"], texts["otherwise"])))
+        meaning, fix = (_NAMES.sub(r"`\g<0>`", text) for text in (texts["meaning"], texts["fixes"][0]))
+        rows.append(f"| `{check}` | {severity} | {meaning} | {fix} |")
     return _HEADER + "".join(f"{row}\n" for row in rows)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import tomllib
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.options import add_command, given, model_of
@@ -12,11 +14,10 @@ from robodj_secretguard.startup.rules import CHECKS, Check, Severity
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.rules import CheckEntry
 
 SECTIONS: Final = {
     1: "Generation",
@@ -64,41 +65,75 @@ def add(commands: Commands) -> None:
     )
 
 
+def explanations() -> dict[str, dict[str, Any]]:
+    """Return the severity and the texts of each check. Its commands still have placeholders."""
+    texts = tomllib.loads(files(__package__).joinpath("explanations.toml").read_text(encoding="utf-8"))
+    explained = {}
+    for entry in CHECKS:
+        of_check = texts["checks"][entry.check]
+        of_check["commands"] = [texts["commands"][name] for name in of_check["commands"]]
+        explained[str(entry.check)] = {"check": entry.check, "severity": entry.severity, "otherwise": None, **of_check}
+    return explained
+
+
 def _explain(arguments: argparse.Namespace) -> Result:
     policies = tuple(model_of(arguments).secret_policies.values())
     options = "".join(f" {shlex.quote(word)}" for word in given(arguments, "model"))
-    entries = {entry.check: entry for entry in CHECKS}
-    named = [entries[Check(name)] for name in dict.fromkeys(arguments.checks)]
-    lines = _explained(named, policies, options) if named else _listed()
+    texts = explanations()
+    checks = [texts[name] for name in dict.fromkeys(arguments.checks or texts)]
+    for texts_of_check in checks:
+        texts_of_check["commands"] = [
+            {"purpose": each["purpose"], "commands": _filled(each["command"], policies, options)}
+            for each in texts_of_check["commands"]
+        ]
+    lines = [*_explained(checks), *_declared(policies)] if arguments.checks else _list_of(checks)
+    return Result(EXIT_CLEAN, [*lines, MODEL], lambda: {"kind": "explanation", "checks": checks})
 
-    def document() -> dict[str, Any]:
-        return {"kind": "explanation", "checks": [_as_dict(each, policies, options) for each in named or CHECKS]}
 
-    return Result(EXIT_CLEAN, [*lines, MODEL], document)
+def _filled(command: str, policies: Iterable[SecretPolicy], options: str) -> list[str]:
+    """Return a command without placeholders: one for each declared secret, if the command names one."""
+    filled = dict[str, None]()
+    for policy in policies:
+        if policy.is_opaque and command.startswith(_GENERATES):
+            filled[f"# {policy.name}: {policy.replacement}"] = None
+        else:
+            fields = {"name": policy.name, "variable": policy.variable, "file": policy.file}
+            filled[command.format(**fields, generator=policy.replacement, options=options)] = None
+    return [*filled]
 
 
-def _listed() -> Iterator[str]:
+def _list_of(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield every check with its severity and its title."""
-    yield from columns([(str(entry.check), str(entry.severity), entry.title) for entry in CHECKS]).split("\n")
+    yield columns([(str(texts["check"]), str(texts["severity"]), texts["title"]) for texts in checks])
     yield ""
     yield f"Run {PROGRAM} explain CHECK for its causes and fixes."
 
 
-def _explained(entries: Iterable[CheckEntry], policies: Collection[SecretPolicy], options: str) -> Iterator[str]:
-    for entry in entries:
-        yield f"{entry.check}: {entry.title}"
-        yield wrapped(f"Severity: {'; '.join(filter(None, (entry.severity, entry.otherwise)))}", "  ")
-        yield from _headed("What it means", [entry.meaning])
-        yield from _headed(f"Why it {_VERBS[entry.severity]}", [entry.why])
-        yield from _headed("How it happens", entry.causes, "- ")
-        yield from _headed("How to fix it", entry.fixes, "- ")
-        if entry.commands:
+def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for texts in checks:
+        yield f"{texts['check']}: {texts['title']}"
+        yield wrapped(f"Severity: {'; '.join(filter(None, (texts['severity'], texts['otherwise'])))}", "  ")
+        yield from _headed("What it means", [texts["meaning"]])
+        yield from _headed(f"Why it {_VERBS[texts['severity']]}", [texts["why"]])
+        yield from _headed("How it happens", texts["causes"], "- ")
+        yield from _headed("How to fix it", texts["fixes"], "- ")
+        if texts["commands"]:
             yield from ("", "Commands")
-        for purpose, commands in _commands(entry, policies, options):
-            yield f"  {purpose}:"
-            yield from (f"    {each}" for each in commands)
-        yield from _headed("Policy", [f"Section {entry.section}: {SECTIONS[entry.section]}"])
+        for each in texts["commands"]:
+            yield f"  {each['purpose']}:"
+            yield from (f"    {command}" for command in each["commands"])
+        section = texts["policy_section"]
+        yield from _headed("Policy", [f"Section {section}: {SECTIONS[section]}"])
         yield ""
+
+
+def _headed(heading: str, texts: Sequence[str], bullet: str = "") -> Iterator[str]:
+    yield from ("", heading)
+    for text in texts:
+        yield wrapped(f"  {bullet}{text}", "  " + " " * len(bullet))
+
+
+def _declared(policies: Iterable[SecretPolicy]) -> Iterator[str]:
     yield "Declared secrets"
     for policy in policies:
         yield f"  {policy.name}, owner {policy.owner}"
@@ -111,44 +146,3 @@ def _explained(entries: Iterable[CheckEntry], policies: Collection[SecretPolicy]
             yield from (f"    {variable}" for variable in policy.slot_variables)
         yield f"    cadence {count(policy.cadence.days, 'day')}, warning {count(policy.warn_before.days, 'day')} before"
     yield ""
-
-
-def _headed(heading: str, texts: Sequence[str], bullet: str = "") -> Iterator[str]:
-    yield from ("", heading)
-    for text in texts:
-        yield wrapped(f"  {bullet}{text}", "  " + " " * len(bullet))
-
-
-def _commands(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each purpose with its commands, one for each declared secret if the command names one."""
-    for purpose, command in entry.commands:
-        filled = dict.fromkeys(_filled(command, policy, options) for policy in policies)
-        yield purpose, [*filled]
-
-
-def _filled(command: str, policy: SecretPolicy, options: str) -> str:
-    if policy.is_opaque and command.startswith(_GENERATES):
-        return f"# {policy.name}: {policy.replacement}"
-    return command.format(
-        name=policy.name,
-        variable=policy.variable,
-        file=policy.file,
-        generator=policy.replacement,
-        options=options,
-    )
-
-
-def _as_dict(entry: CheckEntry, policies: Iterable[SecretPolicy], options: str) -> dict[str, Any]:
-    commands = _commands(entry, policies, options)
-    return {
-        "check": entry.check,
-        "severity": entry.severity,
-        "otherwise": entry.otherwise or None,
-        "title": entry.title,
-        "meaning": entry.meaning,
-        "why": entry.why,
-        "causes": [*entry.causes],
-        "fixes": [*entry.fixes],
-        "commands": [{"purpose": purpose, "commands": each} for purpose, each in commands],
-        "policy_section": entry.section,
-    }
