@@ -26,7 +26,7 @@ from robodj_secretguard import Report, RuntimeSecrets, check
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.delivery import judged_from
 from robodj_secretguard.common.generator import generate
-from robodj_secretguard.startup.readings import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE
+from robodj_secretguard.startup.variables import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

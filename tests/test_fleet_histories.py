@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.evidence import Observed, lines_of, parse_event
 from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, NONE_ON, judge_of, not_ready
-from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,7 +17,7 @@ from conftest import TIMEOUT, V1, V2, clean_environment, good_keys
 from detector import leaks
 from fleets import NAME
 
-from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ import pytest
 from conftest import clean_environment
 from fleets import NAME, OLD, event
 
-from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -13,7 +13,7 @@ from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.common.generator import ephemeral, generate
 from robodj_secretguard.secret.material import format_defects, is_placeholder, weakness
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
-from robodj_secretguard.startup.readings import EPHEMERAL
+from robodj_secretguard.startup.variables import EPHEMERAL
 
 if TYPE_CHECKING:
     from robodj_secretguard import Material

@@ -61,7 +61,7 @@ OF_A_START = {
         for name in (
             *("errors", "secret", "startup"),
             *(f"secret.{each}" for each in ("frozen", "material", "placeholders", "policy", "sealed")),
-            *(f"startup.{each}" for each in ("emit", "guard", "near_miss", "readings", "report", "rules")),
+            *(f"startup.{each}" for each in ("emit", "guard", "readings", "report", "rules", "variables")),
             *(f"startup.{each}" for each in ("settings", "textfile")),
         )
     ),
@@ -101,7 +101,7 @@ def test_the_modules_of_a_start_with_events(tmp_path: Path) -> None:
     program = START.replace("guard()\nstep", 'os.environ["ROBODJ_SECRET_EVENTS"] = "stderr"\nguard()\nstep')
     ran = run(["-c", program], env=clean_environment() | good_keys(), cwd=tmp_path)
     modules = {*json.loads(ran.out.splitlines()[-1])["start"]} - HASHING - OF_A_START
-    assert modules - SENDING == {"robodj_secretguard.heartbeat", "robodj_secretguard.secret.texts"}
+    assert modules - SENDING == {f"robodj_secretguard.{each}" for each in ("heartbeat", "secret.texts", "version")}
     assert '"secret_event": "started"' in ran.err
 
 

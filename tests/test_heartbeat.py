@@ -40,7 +40,8 @@ from robodj_secretguard import RuntimeSecrets, check, guard, heartbeat
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.heartbeat import EVENTS, MARK, announce, event_of, identity, send, send_heartbeat
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.readings import EVENT_SETTINGS, Environment, event_setting
+from robodj_secretguard.startup.readings import Environment, event_setting
+from robodj_secretguard.startup.variables import EVENT_SETTINGS
 from robodj_secretguard.version import VERSION
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from conftest import V1
 from robodj_secretguard.managers import manager as module
 from robodj_secretguard.managers.manager import Failure, Manager
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.readings import ROTATION_RECORD
+from robodj_secretguard.startup.variables import ROTATION_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -22,7 +22,6 @@ from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
     MAX_LIST_BYTES,
     NOTHING,
-    REVOKED_FINGERPRINTS,
     WORKING_DIRECTORY_DELETED,
     Environment,
     KeyFiles,
@@ -36,13 +35,10 @@ from robodj_secretguard.startup.readings import (
     config_directory,
     invalid_entries,
     invalid_lines,
-    iso_utc,
-    parse_marker,
     read,
     revocation_list,
     shown_directory,
     shown_path,
-    variables_read,
 )
 from robodj_secretguard.startup.textfile import (
     BELOW_WRITABLE,
@@ -60,6 +56,7 @@ from robodj_secretguard.startup.textfile import (
     TextFile,
     text_of,
 )
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, variables_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -717,43 +714,3 @@ class TestRevocationList:
         assert setup({}, config_dir=config).lists[0].foreign == (IN_OWNED,)
         put(config / LIST, "# none")
         assert setup({}, config_dir=config).lists[0].foreign == (IN_OWNED,)
-
-
-class TestMarker:
-    """The marker: an instant in ISO-8601 to the minute, second or fraction, with a timezone."""
-
-    @pytest.mark.parametrize(
-        ("text", "microsecond"),
-        [
-            ("2027-01-15T00:00Z", 0),
-            ("2027-01-15T00:00:00Z", 0),
-            ("2027-01-15T02:00+02:00", 0),
-            ("2027-01-15T05:45+05:45", 0),
-            ("2027-01-14T19:00:00.5-05:00", 500_000),
-            ("2027-01-15T00:00:00.000001Z", 1),
-            ("2027-01-15T00:00:00.123456Z", 123_456),
-            ("2027-01-15T00:00:00.1234569Z", 123_456),
-        ],
-    )
-    def test_accepted(self, text: str, microsecond: int) -> None:
-        """A fraction counts to the microsecond, and further digits are cut off."""
-        assert parse_marker(SealedStr(text)) == datetime(2027, 1, 15, microsecond=microsecond, tzinfo=UTC)
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            *("20270101", "1767225600", "0", "-1", "never", "2027-01-15", "2027-01-15T00:00", "2027-01-15 00:00Z"),
-            *("2027-01-15T00:00z", "2027-01-15T00:00:00+0200", "2027-01-15T00:00:00+24:00", "2027-01-15T00:00+02:60"),
-            *("2027-01-15T24:00Z", "2027-01-15T00:00:60Z", "2027-02-29T00:00Z", "0000-01-01T00:00Z"),
-            *("0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "2027-01-15T00:00:00.Z", " 2027-01-15T00:00Z"),
-            *("2027-01-15T00:00Z\n", "\N{FULLWIDTH DIGIT TWO}027-01-15T00:00Z"),
-        ],
-    )
-    def test_refused(self, text: str) -> None:
-        """Any other text, and an instant that is not in the calendar, is invalid."""
-        assert parse_marker(SealedStr(text)) is None
-
-    def test_a_time_in_utc(self) -> None:
-        """A time is written in UTC to the second, with `Z`."""
-        assert iso_utc(datetime.fromisoformat("2026-11-24T23:30:00.999+01:00")) == "2026-11-24T22:30:00Z"
-        assert parse_marker(None) is None

@@ -15,7 +15,7 @@ from conftest import good_keys, run
 
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.options import find_project
-from robodj_secretguard.startup.readings import SETTINGS
+from robodj_secretguard.startup.variables import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

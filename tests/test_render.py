@@ -16,7 +16,7 @@ from conftest import NOW, V1, V2
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan.render import CLEAN, lines, sarif, size_in_words, text
 from robodj_secretguard.scan.result import Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
-from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from spellings import respelled
 
 from robodj_secretguard import Check, RuntimeSecrets, SecretSettings, Severity, State, check
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.readings import EVENT_SETTINGS, MAX_LIST_BYTES, Environment, Setup, read, variables_read
+from robodj_secretguard.startup.readings import MAX_LIST_BYTES, Environment, Setup, read
 from robodj_secretguard.startup.rules import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
 from robodj_secretguard.startup.textfile import (
     BELOW_OWNED,
@@ -33,6 +33,7 @@ from robodj_secretguard.startup.textfile import (
     WRITABLE,
     TextFile,
 )
+from robodj_secretguard.startup.variables import EVENT_SETTINGS, variables_read
 from robodj_secretguard.testing import KINDS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle import steps
 from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, Keys, keys_of
-from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -17,9 +17,10 @@ from robodj_secretguard import Check, RuntimeSecrets
 from robodj_secretguard.cli.delivery import delivered
 from robodj_secretguard.cli.watch import ALERT_AGAIN, PROVEN_SECONDS, Candidate, Watch, outcome
 from robodj_secretguard.startup.guard import examine
-from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, Environment
+from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.report import Finding, finding
 from robodj_secretguard.startup.rules import Problem
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.secret.material import fingerprint
-from robodj_secretguard.startup.readings import (
+from robodj_secretguard.startup.readings import MAX_FILE_BYTES, REVOKED_FILE, within_config_dir
+from robodj_secretguard.startup.rules import CHECKS
+from robodj_secretguard.startup.variables import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
     EPHEMERAL,
-    MAX_FILE_BYTES,
     PROTECTED_ENV,
-    REVOKED_FILE,
     REVOKED_FINGERPRINTS,
     SETTINGS,
     iso_utc,
-    within_config_dir,
 )
-from robodj_secretguard.startup.rules import CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -37,7 +37,7 @@ from processes import host_env
 from robodj_secretguard import check
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.records import Event
-from robodj_secretguard.startup.readings import ROTATION_RECORD, iso_utc
+from robodj_secretguard.startup.variables import ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

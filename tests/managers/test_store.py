@@ -10,7 +10,7 @@ import pytest
 
 from robodj_secretguard.managers.manager import Failure
 from robodj_secretguard.managers.store import NO_FIELDS, Store, Stored, sealed, time_of
-from robodj_secretguard.startup.readings import ROTATION_RECORD
+from robodj_secretguard.startup.variables import ROTATION_RECORD
 
 if TYPE_CHECKING:
     from robodj_secretguard.secret.sealed import SealedStr

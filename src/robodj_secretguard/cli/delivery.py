@@ -18,10 +18,11 @@ from robodj_secretguard.secret.sealed import SealedStr, contain, contained
 from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.startup.emit import write_line
 from robodj_secretguard.startup.guard import examine
-from robodj_secretguard.startup.readings import REVOKED_FINGERPRINTS, ROTATION_RECORD, Environment, are_files_off
+from robodj_secretguard.startup.readings import Environment, are_files_off
 from robodj_secretguard.startup.report import Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem
 from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
     import argparse

@@ -40,8 +40,8 @@ from robodj_secretguard.lifecycle.operations_log import HEAD_FILE
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.texts import PROGRAM, count, listed
-from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     import argparse

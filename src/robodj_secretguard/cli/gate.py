@@ -30,7 +30,8 @@ from robodj_secretguard.common.generator import ephemeral
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT
 from robodj_secretguard.startup.guard import REFUSED, announce
-from robodj_secretguard.startup.readings import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, Environment
+from robodj_secretguard.startup.readings import Environment
+from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV
 
 if TYPE_CHECKING:
     import argparse

@@ -15,7 +15,7 @@ from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
 from robodj_secretguard.scan.render import lines as scan_lines
 from robodj_secretguard.scan.result import Scope, parse
 from robodj_secretguard.secret.texts import ascii_text, count
-from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     import argparse

@@ -13,10 +13,10 @@ from robodj_secretguard.lifecycle.operations_log import find, load
 from robodj_secretguard.lifecycle.records import Event, is_hash
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, could_hold_key, count
-from robodj_secretguard.startup.readings import OPERATIONS_LOG, iso_utc
 from robodj_secretguard.startup.report import finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity
 from robodj_secretguard.startup.settings import RuntimeSecrets
+from robodj_secretguard.startup.variables import OPERATIONS_LOG, iso_utc
 
 if TYPE_CHECKING:
     import argparse

@@ -28,14 +28,13 @@ from robodj_secretguard.secret.texts import (
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import (
     OPERATIONS_FILE,
-    OPERATIONS_LOG,
     Environment,
     config_directory,
-    parse_marker,
     shown_path,
     within_config_dir,
 )
 from robodj_secretguard.startup.settings import RuntimeSecrets, setup_of
+from robodj_secretguard.startup.variables import OPERATIONS_LOG, parse_marker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -19,9 +19,10 @@ from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, count
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.guard import REFUSED
-from robodj_secretguard.startup.readings import iso_utc, named_list
+from robodj_secretguard.startup.readings import named_list
 from robodj_secretguard.startup.report import JSON_SCHEMA
 from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

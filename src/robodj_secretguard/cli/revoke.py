@@ -19,15 +19,14 @@ from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.readings import (
     MAX_LIST_BYTES,
     REVOKED_FILE,
-    REVOKED_FINGERPRINTS,
     absent_lists,
-    iso_utc,
     shown_path,
     within_config_dir,
 )
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.settings import setup_of
 from robodj_secretguard.startup.textfile import read_text_file
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 if TYPE_CHECKING:
     import argparse

@@ -39,9 +39,10 @@ from robodj_secretguard.lifecycle.rotation import (
 from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, Plan
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, command, count, option
-from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, iso_utc, shown_path
+from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, shown_path
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     import argparse

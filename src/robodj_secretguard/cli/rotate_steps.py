@@ -48,8 +48,9 @@ from robodj_secretguard.managers.store import Stored, opened, sealed
 from robodj_secretguard.secret.sealed import contained
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
 from robodj_secretguard.startup.guard import examine
-from robodj_secretguard.startup.readings import ROTATION_RECORD, Environment, iso_utc
+from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.rules import Problem, Severity
+from robodj_secretguard.startup.variables import ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
     import argparse

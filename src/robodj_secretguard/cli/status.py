@@ -21,8 +21,8 @@ from robodj_secretguard.cli.output import (
 from robodj_secretguard.fleet.metrics import as_text, of_findings, of_keys, of_rotations
 from robodj_secretguard.lifecycle.rotation import rotations, stage_due
 from robodj_secretguard.secret.texts import count
-from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Check, Severity
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     import argparse

@@ -19,9 +19,9 @@ from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.guard import REFUSED
-from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.report import Finding, with_findings
 from robodj_secretguard.startup.rules import Check, Severity
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

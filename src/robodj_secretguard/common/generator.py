@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.secret.material import is_sound
 from robodj_secretguard.secret.policy import MIN_KEY_BYTES, Generator
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.readings import EPHEMERAL, iso_utc
+from robodj_secretguard.startup.variables import EPHEMERAL, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

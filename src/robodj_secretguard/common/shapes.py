@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from robodj_secretguard.secret.material import FINGERPRINT
 from robodj_secretguard.secret.policy import is_plain_text, is_secret_name
 from robodj_secretguard.secret.texts import is_environment, is_free_text
-from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

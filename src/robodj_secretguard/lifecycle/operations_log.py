@@ -29,9 +29,9 @@ from robodj_secretguard.common.files import (
 )
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.lifecycle.records import HEAD, Event, Head, Record, draft, hash_of, parse_record
-from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.textfile import path_faults
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

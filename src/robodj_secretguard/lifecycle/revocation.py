@@ -22,14 +22,9 @@ from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.lifecycle.records import Event, Record, draft
 from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced, revoked, rotations
 from robodj_secretguard.secret.texts import MANAGER, command
-from robodj_secretguard.startup.readings import (
-    MAX_LIST_BYTES,
-    REVOKED_FILE,
-    iso_utc,
-    revocation_list,
-    within_config_dir,
-)
+from robodj_secretguard.startup.readings import MAX_LIST_BYTES, REVOKED_FILE, revocation_list, within_config_dir
 from robodj_secretguard.startup.textfile import text_of
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

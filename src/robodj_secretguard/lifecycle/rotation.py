@@ -11,8 +11,8 @@ from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft
 from robodj_secretguard.secret.texts import COMMAND_INDENT, command, option
 from robodj_secretguard.startup.emit import PASSED_EVENT
-from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Problem, State
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.lifecycle.rotation import Step, has_overlap, recorded_environments, revoked, rotations, stage_of
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.texts import MANAGER, command, count
-from robodj_secretguard.startup.readings import iso_utc
 from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

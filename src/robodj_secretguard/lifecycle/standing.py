@@ -9,9 +9,10 @@ from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations
 from robodj_secretguard.secret.texts import command
-from robodj_secretguard.startup.readings import REVOKED_FILE, iso_utc, set_current
+from robodj_secretguard.startup.readings import REVOKED_FILE, set_current
 from robodj_secretguard.startup.report import Finding, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

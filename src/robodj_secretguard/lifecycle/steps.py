@@ -16,14 +16,9 @@ from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import command, listed
-from robodj_secretguard.startup.readings import (
-    REVOKED_FINGERPRINTS,
-    ROTATION_RECORD,
-    iso_utc,
-    parse_marker,
-    revocation_list,
-)
+from robodj_secretguard.startup.readings import revocation_list
 from robodj_secretguard.startup.rules import Problem, Severity
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc, parse_marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
-from robodj_secretguard.startup.readings import REVOKED_FILE, REVOKED_FINGERPRINTS, ROTATION_RECORD, Offer
+from robodj_secretguard.startup.readings import REVOKED_FILE, Offer
 from robodj_secretguard.startup.textfile import NO_TEXT, TextFile
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from typing import TypeVar
 
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.near_miss import NearMiss, VariablesRead
+    from robodj_secretguard.startup.variables import NearMiss, VariablesRead
 
     _Result = TypeVar("_Result")
 

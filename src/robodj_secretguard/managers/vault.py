@@ -15,8 +15,8 @@ from robodj_secretguard.managers.manager import MAX_BYTES, Failure
 from robodj_secretguard.managers.network import failure_of, is_insecure
 from robodj_secretguard.managers.store import CHANGED, NO_FIELDS, Store, Stored, opened, time_of
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.readings import parse_marker
 from robodj_secretguard.startup.textfile import read_text_file
+from robodj_secretguard.startup.variables import parse_marker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

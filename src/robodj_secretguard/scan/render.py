@@ -9,7 +9,7 @@ from urllib.parse import quote
 from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Rule, Scope, Where
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, command, count
-from robodj_secretguard.startup.readings import iso_utc
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

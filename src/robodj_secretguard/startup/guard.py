@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.startup.emit import configured_pipeline, emit, silence_broken_streams, write_line
-from robodj_secretguard.startup.readings import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT, Environment
+from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.report import Judgement, Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, internal
 from robodj_secretguard.startup.settings import (
@@ -23,6 +23,7 @@ from robodj_secretguard.startup.settings import (
     read_of,
     require_values,
 )
+from robodj_secretguard.startup.variables import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

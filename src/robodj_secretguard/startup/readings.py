@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import is_fingerprint, is_sound
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.near_miss import VariableRead, VariablesRead
 from robodj_secretguard.startup.textfile import (
     BELOW_WRITABLE,
     CANNOT_BE_READ,
@@ -27,12 +26,24 @@ from robodj_secretguard.startup.textfile import (
     is_one_line,
     read_text_file,
 )
+from robodj_secretguard.startup.variables import (
+    ALLOW_FILE_SECRET_FALLBACK,
+    CONFIG_DIR,
+    EPHEMERAL,
+    EVENT_SETTINGS,
+    MOST_HEARTBEAT_SECONDS,
+    PROTECTED_ENV,
+    REVOKED_FINGERPRINTS,
+    SECRET_EVENTS,
+    SECRET_HEARTBEAT,
+    parse_marker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.near_miss import NearMiss
+    from robodj_secretguard.startup.variables import NearMiss, VariablesRead
 
     NamedBy: TypeAlias = Literal["argument", "environment", "model"]
     """What named the config directory."""
@@ -68,40 +79,9 @@ if TYPE_CHECKING:
 
 
 REVOKED_FILE: Final = "config/revoked.fingerprints"
-REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
-"""The variable that adds entries for a fleet, separated by commas or blanks."""
-ROTATION_RECORD: Final = "ROBODJ_ROTATION_RECORD"
-"""The field of a secret manager that has the records of each secret's last step. No service reads it."""
 MAX_LIST_BYTES: Final = 1 << 18
 """Room for some thousand entries."""
-PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"
-ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa: S105 - a name
-CONFIG_DIR: Final = "ROBODJ_CONFIG_DIR"
-EPHEMERAL: Final = "ROBODJ_SECRETS_EPHEMERAL"
-"""Set where the keys are temporary, for an image build or a test."""
-ANNOUNCED: Final = "announced"
-"""Its value where `exec` already reported that the keys are temporary. The guard does not repeat that."""
-OPERATIONS_LOG: Final = "ROBODJ_OPERATIONS_LOG"
 OPERATIONS_FILE: Final = "config/logs/secret_operations.jsonl"
-SERVICE: Final = "ROBODJ_SERVICE"
-INSTANCE: Final = "ROBODJ_INSTANCE"
-SECRET_EVENTS: Final = "ROBODJ_SECRET_EVENTS"  # noqa: S105 - a name, as below
-SECRET_HEARTBEAT: Final = "ROBODJ_SECRET_HEARTBEAT"  # noqa: S105
-EVENT_SETTINGS: Final = (SERVICE, INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT)
-"""How a process says which keys it runs on."""
-MOST_HEARTBEAT_SECONDS: Final = 86400
-_SETTINGS_READ: Final = (
-    VariableRead(PROTECTED_ENV, loosens=True, beginning="ROBODJ_PROTECTED"),
-    VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE"),
-    VariableRead(CONFIG_DIR),
-    VariableRead(EPHEMERAL, loosens=True),
-    VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=(f"{REVOKED_FINGERPRINTS}_FILE",)),
-    VariableRead(OPERATIONS_LOG),
-    VariableRead(SECRET_EVENTS),
-    VariableRead(SECRET_HEARTBEAT),
-)
-# A shorter name than those that are read would make near misses of more variables: each one costs time.
-SETTINGS: Final = (*[each.name for each in _SETTINGS_READ], SERVICE, INSTANCE)
 _ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
@@ -114,11 +94,6 @@ _SWITCHES: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
-# Not compiled at import: that takes a twentieth of the startup time, and few keys have a marker.
-_INSTANT: Final = (
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?"
-    r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
-)
 
 
 class Offer(Frozen):
@@ -597,23 +572,6 @@ def within_config_dir(file: str) -> str:
     return file.removeprefix(f"{DEFAULT_CONFIG_DIR}/")
 
 
-def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
-    """Return the variables that are read for some secrets."""
-    read = [*_SETTINGS_READ]
-    for policy in policies:
-        ignored = () if policy.overlap else policy.slot_variables
-        read.append(VariableRead(policy.variable, policy, mistaken=(f"{policy.variable}_FILE", *ignored)))
-        read.append(VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable))
-        if policy.overlap:
-            coming, previous, until = policy.slot_variables
-            new, old = f"{policy.variable}_NEW", (f"{policy.variable}_OLD", f"{policy.variable}_PREV")
-            read.append(VariableRead(coming, policy, mistaken=(f"{coming}_FILE", new)))
-            read.append(VariableRead(previous, policy, mistaken=(f"{previous}_FILE", *old)))
-            untils = (f"{policy.variable}_UNTIL", f"{policy.variable}_PREV_UNTIL", f"{policy.variable}_OLD_UNTIL")
-            read.append(VariableRead(until, policy, loosens=True, mistaken=untils, beginning=f"{previous}_"))
-    return VariablesRead(read)
-
-
 def named_list(source: str) -> str:
     """Return the name of the revocation list of a source."""
     names = {f"file:{REVOKED_FILE}": REVOKED_FILE, "environment": REVOKED_FINGERPRINTS}
@@ -672,28 +630,3 @@ def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:
         for number, file in enumerate(files)
         if file.empty and not file.unreadable and not file.dangling and (file.exists or number == last)
     )
-
-
-def parse_marker(marker: SealedStr | None) -> datetime | None:
-    """Return the instant of an expiry marker, in UTC; `None` for no marker or an invalid one.
-
-    The format is `YYYY-MM-DDTHH:MM[:SS[.fraction]]` with `Z` or an offset of hours and minutes. The parsers of the
-    standard library get no other text, because their errors repeat it.
-    """
-    match = re.fullmatch(_INSTANT, marker.get_secret_value()) if marker else None
-    if match is None:
-        return None
-    *date_and_time, fraction, sign, hours, minutes = match.groups("0")
-    year, month, day, hour, minute, second = map(int, date_and_time)
-    microsecond = int(fraction[:6].ljust(6, "0"))
-    offset = timedelta(hours=int(hours), minutes=int(minutes))
-    zone = timezone(-offset if sign == "-" else offset)
-    try:
-        return datetime(year, month, day, hour, minute, second, microsecond, zone).astimezone(UTC)
-    except (ValueError, OverflowError):  # not in the calendar, or out of range in UTC
-        return None
-
-
-def iso_utc(instant: datetime) -> str:
-    """Return an aware datetime as ISO-8601 in UTC, to the second, with `Z`."""
-    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint
-from robodj_secretguard.startup.readings import RevocationStatus, iso_utc
 from robodj_secretguard.startup.rules import CHECKS, Check, Problem, Severity, State
+from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import Reading, Slot
+    from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
 
     _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
 

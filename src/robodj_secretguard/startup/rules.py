@@ -27,40 +27,42 @@ from robodj_secretguard.secret.material import (
 )
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import (
-    ALLOW_FILE_SECRET_FALLBACK,
-    CONFIG_DIR,
-    EPHEMERAL,
-    INSTANCE,
     NOTHING,
-    PROTECTED_ENV,
     REVOKED_FILE,
-    REVOKED_FINGERPRINTS,
-    SECRET_EVENTS,
-    SECRET_HEARTBEAT,
-    SERVICE,
     WORKING_DIRECTORY_DELETED,
     absent_lists,
     chmod,
     in_command,
     invalid_entries,
     invalid_lines,
-    iso_utc,
     named_list,
-    parse_marker,
     set_current,
     shown_directory,
     shown_path,
     within_config_dir,
 )
 from robodj_secretguard.startup.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, NOT_REGULAR, OWNED
+from robodj_secretguard.startup.variables import (
+    ALLOW_FILE_SECRET_FALLBACK,
+    CONFIG_DIR,
+    EPHEMERAL,
+    INSTANCE,
+    PROTECTED_ENV,
+    REVOKED_FINGERPRINTS,
+    SECRET_EVENTS,
+    SECRET_HEARTBEAT,
+    SERVICE,
+    iso_utc,
+    parse_marker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.near_miss import NearMiss
     from robodj_secretguard.startup.readings import NamedBy, Reading, Setup
     from robodj_secretguard.startup.textfile import TextFile
+    from robodj_secretguard.startup.variables import NearMiss
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""

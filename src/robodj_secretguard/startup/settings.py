@@ -17,20 +17,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.secret.policy import Generator, Length, Material, SecretPolicy
 from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain, contained, type_name
-from robodj_secretguard.startup.near_miss import VariablesRead
 from robodj_secretguard.startup.readings import (
     NO_SETUP,
     OPERATIONS_FILE,
     REVOKED_FILE,
-    SETTINGS,
     Environment,
     ModelSetup,
     Reading,
     read,
-    variables_read,
 )
 from robodj_secretguard.startup.report import ABOUT_ALL, Finding, Judgement, Report, finding
 from robodj_secretguard.startup.rules import Check, Severity, internal
+from robodj_secretguard.startup.variables import SETTINGS, VariablesRead, variables_read
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
