@@ -114,7 +114,7 @@ class Machine:
     def records(self) -> tuple[Record, ...]:
         """The records of the operations log, which must verify."""
         log = operations_log.load(str(self.log))
-        assert (log.damage, log.torn) == ((), None)
+        assert (log.damage, log.torn) == ((), 0)
         return log.records
 
     def fingerprint(self, variable: str = V1) -> str:

@@ -224,8 +224,6 @@ class LogVerification(TypedDict):
     """The hash of the last record."""
     defects: list[str]
     """Why the log is not valid, in words."""
-    notes: list[str]
-    """Interrupted writes that were closed off, in words. They are not defects."""
     expected_sequence: int | None
     """The number of the record of `--expect`, if it was found."""
     continues: LastRecord | None

@@ -113,7 +113,6 @@ DAMAGE: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "unreadable, all": (WHOLE.decode().encode("utf-16"), ("lines 1 to 5 cannot be parsed",)),
     "blank": (joined([A, B, b"", C]), ("line 3 cannot be parsed",)),
     "CRLF": (WHOLE.replace(b"\n", b"\r\n"), (breaks(2, 1), breaks(3, 2), breaks(4, 3))),
-    "sealed, and gone": (joined(CLOSED), ("line 2 seals an interrupted write that was removed",)),
     "sealed, and changed": (joined([A, TORN[:-1], *CLOSED[1:]]), ("line 2 cannot be parsed",)),
     "sealed, and more of it": (joined([A, TORN, TORN, *CLOSED[1:]]), ("lines 2 to 3 cannot be parsed",)),
     "sealed, and less of it": (joined([A, TORN, *CLOSED_TWICE[1:]]), ("line 2 cannot be parsed",)),
@@ -147,7 +146,7 @@ class TestRead:
     def test_damage(self, content: bytes, damage: tuple[str, ...]) -> None:
         """Each kind of damage is reported, and is not taken for a cut write."""
         log = read(content)
-        assert (log.damage, log.sealed, log.torn, log.defects) == (damage, (), None, damage)
+        assert (log.damage, log.torn, log.defects) == (damage, 0, damage)
 
     def test_damage_hides_no_record(self) -> None:
         """Every readable record of a damaged log is returned."""
@@ -162,16 +161,12 @@ class TestRead:
         """Records of the same second are in order."""
         assert read(joined(chain(*some(3), second=lambda _: 0))).damage == ()
 
-    @pytest.mark.parametrize(
-        ("torn", "lines"),
-        [(TORN, "line 2"), (TORN + b"\n" + TORN, "lines 2 to 3"), (b"", "line 2"), (b"\n\0", "lines 2 to 3")],
-    )
-    def test_closed_off(self, torn: bytes, lines: str) -> None:
-        """The rest of a cut write that a later record closed off is a note, not damage."""
+    @pytest.mark.parametrize("torn", [TORN, TORN + b"\n" + TORN, b"", b"\n\0"], ids=range(4))
+    def test_rest_that_an_earlier_version_closed_off_is_no_damage(self, torn: bytes) -> None:
+        """The rest of a cut write is no damage where the next record, of an earlier version, has its hash."""
         first, *rest = chain(*some(1), seal(torn), *some(1))
         log = read(joined([first, torn, *rest]))
-        assert (log.damage, log.torn, len(log.records)) == ((), None, 3)
-        assert log.sealed == (f"{lines}: an interrupted write, sealed by record 2",)
+        assert (log.damage, log.torn, len(log.records)) == ((), 0, 3)
 
     @pytest.mark.parametrize(
         "end",
@@ -190,9 +185,11 @@ class TestRead:
     def test_torn_end(self, end: bytes) -> None:
         """An end that a cut write of the next record can have left is torn, not damaged."""
         log = read(WHOLE + end)
-        assert (log.records, log.damage, log.sealed) == (read(WHOLE).records, (), ())
-        assert (log.torn, log.unended) == (end.removesuffix(b"\n"), not end.endswith(b"\n"))
-        assert log.defects == ("the last line is incomplete: a write was interrupted; the next record seals the line",)
+        assert (log.records, log.damage) == (read(WHOLE).records, ())
+        assert (log.torn, log.unended) == (len(end), False)
+        assert log.defects == (
+            "the last line is incomplete: a write was interrupted; the next record replaces the line",
+        )
 
     @pytest.mark.parametrize(
         ("before", "line"), [(LINES[:3], D), ((), CONTINUED[0])], ids=["the next record", "a continued log"]
@@ -201,9 +198,9 @@ class TestRead:
         """Only a whole line is a record, with or without its line end."""
         for size in range(1, len(line)):
             log = read(joined(before) + line[:size])
-            assert (log.torn, log.damage, len(log.records)) == (line[:size], (), len(before))
+            assert (log.torn, log.damage, len(log.records)) == (size, (), len(before))
         log = read(joined(before) + line)
-        assert (log.torn, log.damage, len(log.records), log.unended) == (None, (), len(before) + 1, True)
+        assert (log.torn, log.damage, len(log.records), log.unended) == (0, (), len(before) + 1, True)
 
     def test_ahead_of_the_clock(self) -> None:
         """A last record that is ahead of the clock is a defect, not damage."""
@@ -237,7 +234,7 @@ class TestRead:
         earlier, last = LINES[:number], Head(sequence=number, hash=hash_of(LINES[number - 1]))
         lines = chain(draft(Event.CONTINUED), *some(2), after=last)
         log, both = read(joined(lines)), read(joined(earlier + lines))
-        assert (log.damage, log.torn, log.continues) == ((), None, last)
+        assert (log.damage, log.torn, log.continues) == ((), 0, last)
         assert [record.sequence for record in log.records] == [number + 1, number + 2, number + 3]
         assert (both.damage, len(both.records), both.continues) == ((), number + 3, None)
         assert read(b"", last).continues == last
@@ -315,7 +312,7 @@ class TestAppend:
         after = load(str(path))
         assert after.records == (*read(WHOLE).records, *appended)
         assert [record.operator for record in appended] == [f"operator {number}" for number in (0, 1, 0, 0)]
-        assert (after.damage, after.sealed, after.torn) == ((), (), None)
+        assert (after.damage, after.torn) == ((), 0)
         assert path.read_bytes().startswith(WHOLE)
 
     def test_one_write_that_is_synced(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,30 +350,30 @@ class TestAppend:
         ids=["whole", "empty", "continued", "torn", "torn twice", "without its end"],
     )
     def test_cut_write(self, path: Path, before: bytes, head: bytes, *, every_size: bool) -> None:
-        """Wherever a write is cut, every whole record stays, and the next append closes off the rest.
+        """Wherever a write is cut, every whole record stays, and the next append replaces the rest.
 
         Only the full sessions cut at every byte.
         """
         path.write_bytes(before)
         head_of(path).write_bytes(head)
         append(path, *some(2))
-        written = path.read_bytes().removeprefix(before)
+        kept = before[: len(before) - read(before).torn]
+        assert path.read_bytes().startswith(kept)
+        written = path.read_bytes().removeprefix(kept)
         ends = [index for index, byte in enumerate(written) if byte == ord("\n")]
         sizes = {0, 1, 30, *(end + offset for end in ends for offset in (-1, 0, 1, 2))} - {len(written) + 1}
         for size in range(len(written) + 1) if every_size else sorted(sizes):
-            cut = before + written[:size]
+            cut = kept + written[:size]
             path.write_bytes(cut)
             head_of(path).write_bytes(head)
             left = load(str(path))
             assert left.damage == ()
             appended = append(path, *some(1))
             log = load(str(path))
-            assert path.read_bytes().startswith(cut)
-            assert (log.damage, log.torn, log.records[: len(left.records)]) == ((), None, left.records)
-            assert log.records[len(left.records) :] == appended
-            begun = [Event.CONTINUED] if head and not left.records else [Event.SEALED] if left.torn is not None else []
+            assert path.read_bytes().startswith(cut[: len(cut) - left.torn])
+            assert (log.damage, log.torn, log.records) == ((), 0, (*left.records, *appended))
+            begun = [Event.CONTINUED] if head and not left.records else []
             assert [record.event for record in appended] == [*begun, Event.ROTATED]
-            assert len(log.sealed) == len(left.sealed) + (left.torn is not None)
             assert log.continues == (LAST if head else None)
 
     def test_damaged_log(self, path: Path) -> None:
@@ -737,7 +734,5 @@ def test_any_content(any_path: Path, content: bytes) -> None:
         return
     appended = append(any_path, *some(1))
     after = load(str(any_path))
-    assert any_path.read_bytes().startswith(content)
-    assert (after.damage, after.torn) == ((), None)
-    assert after.records[: len(before.records)] == before.records
-    assert after.records[len(before.records) :] == appended
+    assert any_path.read_bytes().startswith(content[: len(content) - before.torn])
+    assert (after.damage, after.torn, after.records) == ((), 0, (*before.records, *appended))

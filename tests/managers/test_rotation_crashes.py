@@ -288,7 +288,7 @@ class Operator:
         """Return the records of the operations log, which must verify."""
         path = path or self.root / "config" / "logs" / "secret_operations.jsonl"
         log = operations_log.load(str(path)) if path.exists() else operations_log.Log()
-        assert (log.damage, log.torn) == ((), None)
+        assert (log.damage, log.torn) == ((), 0)
         return [each for each in log.records if each.event not in {Event.SEALED, Event.CONTINUED}]
 
 

@@ -253,11 +253,10 @@ def _verify(arguments: argparse.Namespace) -> Result:
         "count": len(log.records),
         "last_hash": last.hash if last else None,
         "defects": defects,
-        "notes": list(log.sealed),
         "expected_sequence": number,
         "continues": {"sequence": earlier.sequence, "hash": earlier.hash} if earlier else None,
     }
-    lines = [*(f"ALERT: {defect}." for defect in defects), *(f"note: {note}." for note in log.sealed)]
+    lines = [f"ALERT: {defect}." for defect in defects]
     if last:
         lines.append(f"{count(len(log.records), 'record')}. The hash of the last record is {last.hash}.")
     if earlier:

@@ -76,14 +76,23 @@ def regular_status(descriptor: int) -> os.stat_result:
     return status
 
 
-def append_content(descriptor: int, content: bytes, *, size: int) -> None:
+def append_content(descriptor: int, content: bytes, *, size: int, torn: int = 0) -> None:
     """Append to an open and locked file with one write, and return when the content is on the disk.
 
     Remove an incomplete write: truncate the file, and never make it longer. Raise `ChangedError` where the size is not
     the expected one: another program changed the file.
+
+    Args:
+        descriptor: of the file.
+        content: what is appended.
+        size: the expected size of the file.
+        torn: how many bytes at its end are of an interrupted write: they are removed first.
     """
     if os.fstat(descriptor).st_size != size:
         raise ChangedError
+    if torn:
+        size -= torn
+        os.ftruncate(descriptor, size)
     start, end = size, size + len(content)  # an interrupt may come right after the write
     try:
         written = os.write(descriptor, content)

@@ -50,8 +50,7 @@ class Log:
 
     records: tuple[Record, ...] = ()  # every valid record, in order
     damage: tuple[str, ...] = ()  # evidence that records were changed or removed
-    sealed: tuple[str, ...] = ()  # the interrupted writes that later records sealed
-    torn: bytes | None = None  # an interrupted write at the end, which no record has sealed yet
+    torn: int = 0  # how many bytes at the end are of an interrupted write, which was never acknowledged
     unended: bool = False  # whether the last line has no newline
     head: Head | None = None  # the last acknowledged record; None without a head file
 
@@ -64,8 +63,8 @@ class Log:
     def defects(self) -> tuple[str, ...]:
         """Every defect."""
         defects = list(self.damage)
-        if self.torn is not None:
-            defects.append("the last line is incomplete: a write was interrupted; the next record seals the line")
+        if self.torn:
+            defects.append("the last line is incomplete: a write was interrupted; the next record replaces the line")
         if self.last and self.last.recorded_at > datetime.now(UTC):
             defects.append(
                 f"record {self.last.sequence} is later than this machine's clock; set the clock before you add a record"
@@ -97,7 +96,6 @@ def read(content: bytes, head: Head | None = None) -> Log:
     """Parse the content of a log. Verify its hash chain, and compare it with the head file."""
     records: list[Record] = []
     damage: list[str] = []
-    sealed: list[str] = []
     unreadable: list[bytes] = []
     *lines, end = content.split(b"\n")
     if end:
@@ -108,15 +106,10 @@ def read(content: bytes, head: Head | None = None) -> Log:
         if record is None:
             unreadable.append(line)
             continue
-        if unreadable:
-            between = _lines(last_line + 1, number - 1)
-            if record.sealed == hash_of(b"\n".join(unreadable)):
-                sealed.append(f"{between}: an interrupted write, sealed by record {record.sequence}")
-            else:
-                damage.append(f"{between} cannot be parsed")
-            unreadable.clear()
-        elif record.sealed:
-            damage.append(f"line {number} seals an interrupted write that was removed")
+        # An earlier version kept an interrupted write, and recorded its hash.
+        if unreadable and record.sealed != hash_of(b"\n".join(unreadable)):
+            damage.append(f"{_lines(last_line + 1, number - 1)} cannot be parsed")
+        unreadable.clear()
         if not _follows(record, last):
             damage.append(
                 f"line {number} does not continue line {last_line}: a line was changed or removed"
@@ -127,12 +120,12 @@ def read(content: bytes, head: Head | None = None) -> Log:
             damage.append(f"line {number} has an earlier time than line {last_line}")
         last, last_line = record, number
         records.append(record)
-    torn = b"\n".join(unreadable) if unreadable else None
+    torn = sum(len(line) + 1 for line in unreadable) - bool(unreadable and end)  # an end of a line is one byte
     if not all(_may_be_cut(line, last) for line in unreadable):
         damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
-        torn = None
+        torn = 0
     damage += _lost(records, head)
-    return Log(tuple(records), tuple(damage), tuple(sealed), torn, unended=bool(end), head=head)
+    return Log(tuple(records), tuple(damage), torn, unended=bool(end) and not unreadable, head=head)
 
 
 def _lines(first: int, last: int) -> str:
@@ -190,8 +183,8 @@ class OpenLog:
     def append(self, records: Sequence[Record]) -> tuple[Record, ...]:
         """Append drafts, and return all appended records when they are on the disk.
 
-        A separate record first seals the lines of an interrupted write. Where the log is empty and the head file names
-        a record, a separate record first continues that one. `FileError` says why nothing was recorded.
+        The rest of an interrupted write is cut off. Where the log is empty and the head file names a record, a separate
+        record first continues that one. `FileError` says why nothing was recorded.
         """
         if not records:
             return ()
@@ -203,11 +196,8 @@ class OpenLog:
                 f"the clock ({iso_utc(now)}) is earlier than {iso_utc(not_before)}; set the clock (if the last record"
                 " has a wrong time, rename the log and pass it with --known)"
             )
-        torn = None if log.torn is None else hash_of(log.torn)
         if log.last is None and log.head is not None:
-            records = [draft(Event.CONTINUED, sealed=torn), *records]
-        elif torn is not None:
-            records = [draft(Event.SEALED, sealed=torn), *records]
+            records = [draft(Event.CONTINUED), *records]
         appended: list[Record] = []
         content = b"\n" if log.unended else b""
         last: Record | Head | None = log.last or log.head
@@ -217,12 +207,12 @@ class OpenLog:
             line = chained.line()
             content += line + b"\n"
             appended.append(last := chained.hashed(line))
-        if self._size + len(content) > MAX_LOG_BYTES:
+        if self._size - log.torn + len(content) > MAX_LOG_BYTES:
             raise_file_error(_FULL)
-        append_content(self._descriptor, content, size=self._size)
-        self._size += len(content)
+        append_content(self._descriptor, content, size=self._size, torn=log.torn)
+        self._size += len(content) - log.torn
         _write_head(self._path, self._descriptor, appended[-1])
-        self.log = replace(log, records=(*log.records, *appended), torn=None, unended=False)
+        self.log = replace(log, records=(*log.records, *appended), torn=0, unended=False)
         return tuple(appended)
 
 
@@ -233,7 +223,7 @@ def load(path: str) -> Log:
         descriptor = open_unlinked(path, os.O_RDONLY)
         try:
             log = read(_content(descriptor, path), head)
-            if log.torn is not None or log.damage:
+            if log.torn or log.damage:
                 # Another process may be writing: a file system can show a write in part.
                 with locked(descriptor):
                     log = read(_content(descriptor, path), head)

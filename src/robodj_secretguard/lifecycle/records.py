@@ -51,7 +51,7 @@ class Event(StrEnum):
     RETIRED = "retired"
     """The previous key was removed from the secret manager."""
     SEALED = "sealed"
-    """The rest of an interrupted write was closed off."""
+    """An earlier version closed off the rest of an interrupted write."""
     CONTINUED = "continued"
     """The log continues after the last record of an earlier file."""
     # These are events of `exec --watch`, which writes them to stderr.
@@ -117,7 +117,7 @@ class Record:
     """The deadline of that key."""
     validation: Validation | None = None
     sealed: Hash | None = None
-    """The hash of the part that was closed off."""
+    """The hash of the rest of an interrupted write, which an earlier version closed off."""
     previous: Hash | None = None
     """The hash of the record before this one."""
     hash: Hash = field(default="", init=False)
