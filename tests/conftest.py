@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import structlog
@@ -23,9 +23,10 @@ from hypothesis import settings
 
 from robodj_secretguard import Report, check
 from robodj_secretguard.cli.rotate import CI_VARIABLES
+from robodj_secretguard.managers.manager import ManagerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jsonschema import Draft202012Validator
 
@@ -59,6 +60,23 @@ def marker(ahead: timedelta, *, now: datetime = NOW) -> str:
 def good_keys() -> dict[str, str]:
     """Make a new key of each kind with its approved generator."""
     return {V1: secrets.token_urlsafe(32), V2: secrets.token_hex(64)}
+
+
+class Failure(NamedTuple):
+    """What an error of a manager says."""
+
+    what: str
+    fix: str
+    is_temporary: bool = False
+
+
+def failure_of(action: Callable[[], object]) -> Failure | None:
+    """Return what the error of a manager says that an action raises; `None` where it raises none."""
+    try:
+        action()
+    except ManagerError as error:
+        return Failure(error.what, error.fix, error.is_temporary)
+    return None
 
 
 def found(report: Report) -> list[tuple[str, str | None]]:

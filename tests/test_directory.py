@@ -10,13 +10,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import V1, V2, posix_only, put, root_only
+from conftest import V1, V2, Failure, posix_only, put, root_only
 from processes import fork
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.managers import directory as module
 from robodj_secretguard.managers.directory import Directory, _unsettled
-from robodj_secretguard.managers.manager import GRACE_SECONDS, MAX_BYTES, Failure
+from robodj_secretguard.managers.manager import GRACE_SECONDS, MAX_BYTES, ManagerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,8 +27,11 @@ NAMES = [name for policy in POLICIES for name in policy.variables]
 
 
 def fetched(path: Path | str, seconds: float = 5) -> Mapping[str, Any] | Failure:
-    """Return what a directory delivers."""
-    return Directory("directory:x", str(path), POLICIES).fetch(NAMES, seconds)
+    """Return what a directory delivers, or why it delivers nothing."""
+    try:
+        return Directory("directory:x", str(path), POLICIES).fetch(NAMES, seconds)
+    except ManagerError as error:
+        return Failure(error.what, error.fix, error.is_temporary)
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import V1
+from conftest import V1, Failure, failure_of
 
 from robodj_secretguard.managers import manager as module
-from robodj_secretguard.managers.manager import Failure, Manager
+from robodj_secretguard.managers.manager import Manager, ManagerError
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.variables import ROTATION_RECORD
 
@@ -24,21 +24,23 @@ DENIED = Failure("denies it", "log in")
 class Scripted(Manager):
     """A manager that gives one answer after the other, and then the last one again."""
 
-    def __init__(self, *answers: Mapping[str, object] | Failure | Callable[[], Mapping[str, object] | Failure]) -> None:
+    def __init__(self, *answers: Mapping[str, object] | Failure | Callable[[], Mapping[str, object]]) -> None:
         super().__init__("scripted:x")
         self.answers = [*answers]
         self.attempts: list[float] = []
         self.said: list[str] = []
 
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
         self.attempts.append(seconds)
         answer = self.answers.pop(0) if self.answers[1:] else self.answers[0]
+        if isinstance(answer, Failure):
+            raise ManagerError(answer.what, answer.fix, is_temporary=answer.is_temporary)
         return answer() if callable(answer) else answer
 
     def read(self, seconds: float = 60) -> Failure | None:
         """Load two variables within some seconds."""
         least = module.FIRST_PAUSE if seconds else module.ATTEMPT_SECONDS
-        return self.load(["A", "B"], time.monotonic() + seconds, self.said.append, least=least)
+        return failure_of(lambda: self.load(["A", "B"], time.monotonic() + seconds, self.said.append, least=least))
 
 
 @pytest.fixture(autouse=True)
@@ -150,19 +152,25 @@ class TestAnswer:
 def test_an_invalid_record_of_a_rotation(record: object) -> None:
     """No start depends on the record of a rotation, so an invalid one is none."""
     manager = Scripted({"A": "x", ROTATION_RECORD: record})
-    assert manager.load(["A", ROTATION_RECORD], time.monotonic(), pytest.fail) is None
+    manager.load(["A", ROTATION_RECORD], time.monotonic(), pytest.fail)
     assert (manager.get("A"), manager.get(ROTATION_RECORD)) == (SealedStr("x"), None)
 
 
 def test_unfinished_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     """While too many attempts are without an answer, no further one is made: each has a connection."""
     monkeypatch.setattr(module, "_unfinished", [])
-    ended = threading.Event()
-    started: list[int] = []
-    for number in range(10):
-        assert module.within(0.001, lambda number=number: started.append(number) or ended.wait()) is None  # type: ignore[misc,func-returns-value]
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.0)
+    manager, ended, started = Scripted({}), threading.Event(), list[float]()
+
+    def hang() -> None:
+        started.append(time.monotonic())
+        ended.wait()
+
+    for _ in range(10):
+        failure = failure_of(lambda: manager.within(0.001, hang))
+        assert failure == Failure("did not answer in time", manager.reach, is_temporary=True)
     assert len(started) <= 8
     ended.set()
     for thread in module._unfinished:  # noqa: SLF001 - otherwise the test would have to guess
         thread.join()
-    assert module.within(60, lambda: "answer") == "answer"
+    assert manager.within(60, lambda: "answer") == "answer"

@@ -6,10 +6,9 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import put
+from conftest import Failure, put
 
-from robodj_secretguard.managers.manager import Failure
-from robodj_secretguard.managers.network import failure_of, is_insecure
+from robodj_secretguard.managers.network import is_insecure, manager_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,12 +55,16 @@ def test_errors_of_tls(tmp_path: Path, how: str) -> None:
     context = ssl.create_default_context()
     with pytest.raises(ssl.SSLError) as found:
         context.load_verify_locations(put(tmp_path / "ca.pem", "no certificate"))
-    failures = ((OSError, Failure("is away ({})", "wait", is_temporary=True)),)
-    assert failure_of(chained(chained(found.value, how), how), failures, "fix") == UNTRUSTED
+
+    def said(error: Exception) -> Failure:
+        meant = manager_error(error, [(OSError, "is away ({})", "wait", True)], "fix")
+        return Failure(meant.what, meant.fix, meant.is_temporary)
+
+    assert said(chained(chained(found.value, how), how)) == UNTRUSTED
     # An error that a socket raises has the same reason.
     plain = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
     plain.reason = "WRONG_VERSION_NUMBER"
     fix = "correct the address, or turn on TLS in the server"
-    assert failure_of(chained(plain, how), failures, "fix") == Failure("has no TLS at its address", fix)
+    assert said(chained(plain, how)) == Failure("has no TLS at its address", fix)
     cut = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
-    assert failure_of(chained(cut, how), failures, "fix") == Failure("is away (OSError)", "wait", is_temporary=True)
+    assert said(chained(cut, how)) == Failure("is away (OSError)", "wait", is_temporary=True)

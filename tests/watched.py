@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from robodj_secretguard.managers.manager import Failure
-
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 EXPIRES = f"{V1}_EXPIRES_AT"
 REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
@@ -45,7 +43,7 @@ class Given(Manager):
         super().__init__("vault:secret/robodj", "", POLICIES)
         self._given = variables
 
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
         del names, seconds
         return self._given
 

@@ -5,7 +5,11 @@ class SecretGuardError(Exception):
     """The base of all exceptions of this library."""
 
 
-class CheckFailedError(SecretGuardError):
+class SafeError(SecretGuardError):
+    """The base of the errors that `contain()` lets out: their texts have only constants and names."""
+
+
+class CheckFailedError(SafeError):
     """A check ended with an error. Only the type of the error is kept: its text may contain a key."""
 
     def __init__(self, error_type: str) -> None:

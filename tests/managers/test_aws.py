@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import managed
 import pytest
-from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, process_environment, put
+from conftest import TIMEOUT, V1, V2, Failure, Ran, failure_of, free_port, good_keys, process_environment, put
 from detector import leaks
 from managed import REFUSED, UNAVAILABLE
 from openbao import require
@@ -26,14 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from robodj_secretguard.managers.manager import Failure
 
 require("boto3", "moto")
 
 from moto_server import LOGIN, REGION, Moto, running  # noqa: E402 - skipped above where boto3 is missing
 
 from robodj_secretguard.managers.aws import PRIVATE_STAGE, AwsSecret  # noqa: E402
-from robodj_secretguard.managers.store import CHANGED, Stored, sealed  # noqa: E402
+from robodj_secretguard.managers.store import CONFLICT, Stored, sealed  # noqa: E402
 from robodj_secretguard.secret.sealed import SealedStr  # noqa: E402
 
 NAME = "robodj"
@@ -173,7 +172,8 @@ def few(cases: Iterable[str], *ordinary: str) -> list[Any]:
 def load(variables: Mapping[str, str], cwd: Path, secret: str = NAME) -> Failure | None:
     """Read a secret once in this process."""
     with process_environment(environ_of(cwd, variables)):
-        return AwsSecret(f"aws:{secret}", secret).load([V1, V2], time.monotonic(), pytest.fail)
+        manager = AwsSecret(f"aws:{secret}", secret)
+        return failure_of(lambda: manager.load([V1, V2], time.monotonic(), pytest.fail))
 
 
 class TestRead:
@@ -228,9 +228,7 @@ class TestWrite:
             yield AwsSecret(f"aws:{tmp_path.name}", tmp_path.name)
 
     def current(self, store: AwsSecret) -> Stored:
-        stored = store.current(5)
-        assert isinstance(stored, Stored)
-        return stored
+        return store.current(5)
 
     def versions(self, moto: Moto, store: AwsSecret) -> list[list[str]]:
         """Return the stages of each version, the newest one first."""
@@ -241,15 +239,15 @@ class TestWrite:
         """A write replaces all members, and makes one version."""
         before = self.current(store)
         assert (before.opened(), before.written_at is not None) == (GOOD, True)
-        assert store.write(sealed({"A": [1]}), before, 5) is None
+        store.write(sealed({"A": [1]}), before, 5)
         assert self.current(store).opened() == {"A": [1]}
         assert sorted(self.versions(moto, store)) == [["AWSCURRENT", PRIVATE_STAGE], ["AWSPREVIOUS"]]
 
     def test_another_write_came_first(self, store: AwsSecret) -> None:
         """A write from an old version changes nothing."""
         before = self.current(store)
-        assert store.write(sealed({"A": 1}), before, 5) is None
-        assert store.write(sealed({"A": 2}), before, 5) == CHANGED
+        store.write(sealed({"A": 1}), before, 5)
+        assert failure_of(lambda: store.write(sealed({"A": 2}), before, 5)) == Failure(*CONFLICT)
         assert self.current(store).opened() == {"A": 1}
 
     def test_an_interrupted_write(self, moto: Moto, store: AwsSecret) -> None:
@@ -259,7 +257,7 @@ class TestWrite:
         moto.client.put_secret_value(SecretId=store.name[4:], SecretString=text, VersionStages=[PRIVATE_STAGE])
         unfinished = store.unfinished(5)
         assert isinstance(unfinished, Stored)
-        assert store.write(unfinished.fields, self.current(store), 5) is None
+        store.write(unfinished.fields, self.current(store), 5)
         assert self.current(store).opened() == {"A": 1}
         assert len(self.versions(moto, store)) == 2
 
@@ -268,7 +266,8 @@ class TestWrite:
         """The fix names the permissions to write."""
         canned.answers = [(400, refusal("ResourceNotFoundException")), *before, (400, refusal("AccessDeniedException"))]
         with process_environment(environ_of(tmp_path, canned.environ)):
-            failure = AwsSecret(SOURCE, NAME).write(sealed({}), Stored(sealed({}), VERSION), 5)
+            store = AwsSecret(SOURCE, NAME)
+            failure = failure_of(lambda: store.write(sealed({}), Stored(sealed({}), VERSION), 5))
         assert failure is not None
         assert failure.fix.startswith("allow secretsmanager:PutSecretValue and secretsmanager:UpdateSecretVersionStage")
 
@@ -395,8 +394,7 @@ class TestSettings:
         variables = {name: value for name, value in canned.environ.items() if name not in LOGIN}
         with process_environment(environ_of(tmp_path, variables | {"AWS_SHARED_CREDENTIALS_FILE": str(path)})):
             manager = AwsSecret(SOURCE, NAME)
-            failure = manager.load([V1], time.monotonic() + 9, lambda _: put(path, _profile("second")))
-        assert failure is None
+            manager.load([V1], time.monotonic() + 9, lambda _: put(path, _profile("second")))
         assert [re.findall("Credential=([a-z]+)", each["Authorization"]) for each in canned.requests] == [
             ["first"],
             ["second"],
@@ -407,7 +405,8 @@ class TestSettings:
         canned.answers = [(503, refusal("InternalServiceError"))]
         with process_environment(environ_of(tmp_path, canned.environ)):
             fields = SealedStr(json.dumps(GOOD))
-            failure = AwsSecret(SOURCE, NAME).write(fields, Stored(fields, "1"), TIMEOUT)
+            store = AwsSecret(SOURCE, NAME)
+            failure = failure_of(lambda: store.write(fields, Stored(fields, "1"), TIMEOUT))
         assert failure is not None
         assert failure.is_temporary
         assert [each["X-Amz-Target"] for each in canned.requests] == ["secretsmanager.GetSecretValue"]

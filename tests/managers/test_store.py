@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import Failure, failure_of
 
-from robodj_secretguard.managers.manager import Failure
+from robodj_secretguard.managers.manager import ManagerError
 from robodj_secretguard.managers.store import NO_FIELDS, Store, Stored, sealed, time_of
 from robodj_secretguard.startup.variables import ROTATION_RECORD
 
@@ -19,16 +20,18 @@ DENIED = Failure("denies it", "log in")
 
 
 class Memory(Store):
-    """A store that has one version, or a failure."""
+    """A store that has one version, or an error."""
 
     def __init__(self, answer: tuple[dict[str, Any], Stored] | Failure) -> None:
         super().__init__("memory:x")
         self._answer = answer
 
-    def read(self, seconds: float) -> tuple[dict[str, Any], Stored] | Failure:  # noqa: ARG002
+    def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:  # noqa: ARG002
+        if isinstance(self._answer, Failure):
+            raise ManagerError(*self._answer[:2])
         return self._answer
 
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> Failure | None:
+    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
         raise NotImplementedError
 
 
@@ -47,7 +50,7 @@ class TestFetch:
 
     def test_a_failure(self) -> None:
         """A failure is passed on."""
-        assert Memory(DENIED).fetch([], 1) == DENIED
+        assert failure_of(lambda: Memory(DENIED).fetch([], 1)) == DENIED
 
 
 class TestCurrent:
@@ -56,9 +59,8 @@ class TestCurrent:
     def test_the_fields(self) -> None:
         """A version has every field, sealed, and a failure is passed on."""
         current = store_of(A="x").current(1)
-        assert isinstance(current, Stored)
         assert (current.version, current.opened()) == ("1", {"A": "x"})
-        assert Memory(DENIED).current(1) == DENIED
+        assert failure_of(lambda: Memory(DENIED).current(1)) == DENIED
 
     def test_a_field_that_cannot_be_written_again(self) -> None:
         """A field that is nested too deeply is a failure, but not for a reader."""
@@ -66,8 +68,8 @@ class TestCurrent:
         for _ in range(100_000):
             deep = [deep]
         store = store_of(A="x", DEEP=deep)
-        failure = store.current(1)
-        assert isinstance(failure, Failure)
+        failure = failure_of(lambda: store.current(1))
+        assert failure is not None
         assert failure.what == "has a field that is nested too deeply"
         fields = store.fetch([], 1)
         assert isinstance(fields, dict)

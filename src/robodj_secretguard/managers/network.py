@@ -6,11 +6,15 @@ import re
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.managers.manager import Failure
+from robodj_secretguard.managers.manager import ManagerError
 from robodj_secretguard.secret.sealed import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TypeAlias
+
+    Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool]
+    """Errors of a client, what is wrong (`{}` is the type's name), what to do, and whether it is temporary."""
 
 _SECURE: Final = r"https://.+|http://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?:/.*)?"
 
@@ -20,23 +24,21 @@ def is_insecure(address: str) -> bool:
     return re.fullmatch(_SECURE, address, re.IGNORECASE) is None
 
 
-def failure_of(
-    error: Exception, failures: Iterable[tuple[type | tuple[type, ...], Failure]], certificate: str
-) -> Failure:
-    """Return the failure for an error: the first one with a type of it, with the name of its type.
+def manager_error(error: Exception, failures: Iterable[Failure], certificate: str) -> ManagerError:
+    """Return the error of a manager for an error of its client: the first one of `failures` with its type.
 
     Args:
         error: the error of a client.
-        failures: types of errors, and their failures.
+        failures: the failures that its errors can mean.
         certificate: how to fix a certificate that cannot be verified.
     """
     reasons = _reasons_of_tls(error)
     if any("CERTIFICATE" in each.upper() for each in reasons):
-        return Failure("has a certificate that cannot be verified", certificate)
+        return ManagerError("has a certificate that cannot be verified", certificate)
     if "WRONG_VERSION_NUMBER" in reasons:
-        return Failure("has no TLS at its address", "correct the address, or turn on TLS in the server")
-    failure = next(failure for types, failure in failures if isinstance(error, types))
-    return failure._replace(what=failure.what.format(type_name(error)))
+        return ManagerError("has no TLS at its address", "correct the address, or turn on TLS in the server")
+    _, what, fix, is_temporary = next(failure for failure in failures if isinstance(error, failure[0]))
+    return ManagerError(what.format(type_name(error)), fix, is_temporary=is_temporary)
 
 
 def _reasons_of_tls(error: BaseException) -> set[str]:

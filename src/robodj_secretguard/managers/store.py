@@ -7,7 +7,7 @@ from abc import abstractmethod
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.managers.manager import Failure, Manager
+from robodj_secretguard.managers.manager import Manager, ManagerError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-CHANGED: Final = Failure(
+CONFLICT: Final = (
     "was changed by somebody else in the meantime, so nothing was written",
     "run this command again: it reads the new version",
 )
-"""The failure of a write whose version is not the current one any more."""
+"""What is wrong, and what to do, where the version of a write is not the current one any more."""
 NO_FIELDS: Final = SealedStr("{}")
 
 
@@ -44,42 +44,41 @@ class Stored(Frozen):
 
 
 class Store(Manager):
-    """A manager that can be written. Its methods may raise any error: call them with `within`."""
+    """A manager that can be written. Its methods raise `ManagerError` or any other error: call them with `within`."""
 
     @abstractmethod
-    def read(self, seconds: float) -> tuple[dict[str, Any], Stored] | Failure:
-        """Return the fields of the current version, and that version without them, or why there is none."""
+    def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:
+        """Return the fields of the current version, and that version without them."""
 
     @abstractmethod
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> Failure | None:
-        """Replace the current version by a new one with these fields, or return why nothing was written.
+    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
+        """Replace the current version by a new one with these fields.
 
-        The failure is `CHANGED` where another version is current by now.
+        Raises:
+            ManagerError: nothing was written. Its text is `CONFLICT` where another version is current by now.
         """
 
-    def unfinished(self, seconds: float) -> Stored | Failure | None:  # noqa: ARG002
+    def unfinished(self, seconds: float) -> Stored | None:  # noqa: ARG002
         """Return the version that an interrupted `write` has left; `None` where a write is one step."""
         return None
 
-    def current(self, seconds: float) -> Stored | Failure:
+    def current(self, seconds: float) -> Stored:
         """Return the current version. `seconds` is the time limit."""
-        return whole(self.read(seconds))
+        return whole(*self.read(seconds))
 
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object] | Failure:  # noqa: ARG002
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
         """Return the fields of the current version."""
-        answer = self.read(seconds)
-        return answer if isinstance(answer, Failure) else answer[0]
+        fields, _ = self.read(seconds)
+        return fields
 
 
-def whole(answer: tuple[dict[str, Any], Stored] | Failure) -> Stored | Failure:
-    """Return a version with its fields, or the failure."""
-    if isinstance(answer, Failure):
-        return answer
-    fields, version = answer
+def whole(fields: dict[str, Any], version: Stored) -> Stored:
+    """Return a version with its fields."""
     try:
         return version._replace(fields=sealed(fields))
     except RecursionError:
-        return Failure("has a field that is nested too deeply", "store that field elsewhere, or as one text")
+        what, fix = "has a field that is nested too deeply", "store that field elsewhere, or as one text"
+        raise ManagerError(what, fix) from None
 
 
 def time_of(text: object) -> datetime | None:

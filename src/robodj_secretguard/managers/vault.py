@@ -11,9 +11,9 @@ from hvac import exceptions
 from hvac.adapters import JSONAdapter
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.managers.manager import MAX_BYTES, Failure
-from robodj_secretguard.managers.network import failure_of, is_insecure
-from robodj_secretguard.managers.store import CHANGED, NO_FIELDS, Store, Stored, opened, time_of
+from robodj_secretguard.managers.manager import MAX_BYTES, ManagerError
+from robodj_secretguard.managers.network import is_insecure, manager_error
+from robodj_secretguard.managers.store import CONFLICT, NO_FIELDS, Store, Stored, opened, time_of
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.textfile import read_text_file
 from robodj_secretguard.startup.variables import parse_marker
@@ -22,45 +22,51 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    _Result = TypeVar("_Result")
+    _Answer = TypeVar("_Answer")
 
 _POD_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 _USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
 _ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"
 _ACTIVE: Final = "set VAULT_ADDR to the address of the active server, or of the load balancer"
-_REACH: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"
+_REACH_SERVER: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"
 _PATH: Final = "correct MOUNT/PATH after vault: (the mount is a KV engine, version 2)"
 _ONE_LINE: Final = "write the token again as one line of ASCII, and correct VAULT_NAMESPACE if it is set"
-_POD: Final = "set VAULT_KUBERNETES_TOKEN_FILE to the file with the token of the service account"
-_CERTIFICATE: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
+_SERVICE_ACCOUNT: Final = "set VAULT_KUBERNETES_TOKEN_FILE to the file with the token of the service account"
+_CA_CERT: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
 _NEW_LOGINS: Final = {
     "TOKEN_FILE": "write a new token into the file of VAULT_TOKEN_FILE",
     "ROLE_ID": "set VAULT_ROLE_ID to the id of the role, and VAULT_SECRET_ID_FILE to a file with a new secret id",
     "KUBERNETES_ROLE": "set VAULT_KUBERNETES_ROLE to a role that is bound to this service account",
     "TOKEN": "set VAULT_TOKEN to a new token",
 }
-"""By a setting of each login method, in the order of `_logged_in`: what to do after a refusal."""
+"""By a setting of each login method, in the order of `_log_in`: what to do after a refusal."""
 
-_FAILURES: Final = (
+_CLIENT_ERRORS: Final = (
     (
         (exceptions.VaultDown, exceptions.VaultNotInitialized),
-        Failure("is sealed or not available (HTTP 503)", "unseal the server, then start again", is_temporary=True),
+        "is sealed or not available (HTTP 503)",
+        "unseal the server, then start again",
+        True,
     ),
-    (exceptions.InvalidRequest, Failure("was not read: the server does not accept the request (HTTP 400)", _ADDRESS)),
-    (exceptions.UnsupportedOperation, Failure("was not read: the server redirects to another address", _ACTIVE)),
-    (exceptions.ParamValidationError, Failure("did not come from a server of Vault or OpenBao", _ADDRESS)),
-    (exceptions.VaultError, Failure("is not available ({})", _REACH, is_temporary=True)),
+    (exceptions.InvalidRequest, "was not read: the server does not accept the request (HTTP 400)", _ADDRESS, False),
+    (exceptions.UnsupportedOperation, "was not read: the server redirects to another address", _ACTIVE, False),
+    (exceptions.ParamValidationError, "did not come from a server of Vault or OpenBao", _ADDRESS, False),
+    (exceptions.VaultError, "is not available ({})", _REACH_SERVER, True),
     (
         (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),
-        Failure("cannot be read: VAULT_ADDR is malformed", _ADDRESS),
+        "cannot be read: VAULT_ADDR is malformed",
+        _ADDRESS,
+        False,
     ),
     (
         (requests.exceptions.InvalidHeader, UnicodeError),
-        Failure("cannot be read: the token or VAULT_NAMESPACE has an invalid character", _ONE_LINE),
+        "cannot be read: the token or VAULT_NAMESPACE has an invalid character",
+        _ONE_LINE,
+        False,
     ),
-    (requests.exceptions.RequestException, Failure("cannot be reached ({})", _REACH, is_temporary=True)),
-    (OSError, Failure("cannot be read: the file of VAULT_CACERT is not usable", _CERTIFICATE)),
-    (UnreadError, Failure("sent a part of an answer", _REACH, is_temporary=True)),
+    (requests.exceptions.RequestException, "cannot be reached ({})", _REACH_SERVER, True),
+    (OSError, "cannot be read: the file of VAULT_CACERT is not usable", _CA_CERT, False),
+    (UnreadError, "sent a part of an answer", _REACH_SERVER, True),
 )
 
 
@@ -92,49 +98,49 @@ class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
 class Vault(Store):
     """The fields of one secret. Its settings are variables of the client: `VAULT_ADDR`, or `BAO_ADDR`, and so on."""
 
-    reach = _REACH
+    reach = _REACH_SERVER
 
-    def read(self, seconds: float) -> tuple[dict[str, Any], Stored] | Failure:
+    def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:
         """Log in, and return the current version."""
         dates: list[object] = []
-        answer = self._with_client(seconds, self._read, lambda response: dates.append(response.headers.get("Date")))
-        if isinstance(answer, Failure):
-            return answer
-        fields, version = answer
+        fields, version = self._with_client(
+            seconds, self._read, lambda response: dates.append(response.headers.get("Date"))
+        )
         return fields, version._replace(read_at=time_of(dates[-1]))
 
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> Failure | None:
+    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
         """Log in, and write a new version, if the current one is still the same."""
-        return self._with_client(seconds, lambda client: self._write(client, fields, current.version))
+        self._with_client(seconds, lambda client: self._write(client, fields, current.version))
 
     def _with_client(
         self,
         seconds: float,
-        action: Callable[[hvac.Client], _Result | Failure],
+        action: Callable[[hvac.Client], _Answer],
         note: Callable[[requests.Response], object] = lambda _: None,
-    ) -> _Result | Failure:
+    ) -> _Answer:
         """Log in, and return what an action returns. `note` gets each response."""
-        address = _setting("ADDR")
+        address = _client_setting("ADDR")
         if not address:
-            return Failure("cannot be read: VAULT_ADDR is not set", _ADDRESS)
+            raise ManagerError("cannot be read: VAULT_ADDR is not set", _ADDRESS)
         if is_insecure(address):
-            return Failure("is not read without TLS: VAULT_ADDR is not an address with https://", _ADDRESS)
+            raise ManagerError("is not read without TLS: VAULT_ADDR is not an address with https://", _ADDRESS)
         session = requests.Session()
-        session.verify = _setting("CACERT") or True
+        session.verify = _client_setting("CACERT") or True
         session.hooks["response"] += _limited, lambda response, **_: note(response)
         session.trust_env = address.lower().startswith("https://")  # a proxy would get requests without TLS
         # A redirect could lead to another server, which would get the token.
         settings: dict[str, Any] = {"session": session, "timeout": seconds, "allow_redirects": False}
-        namespace = _setting("NAMESPACE") or None
+        namespace = _client_setting("NAMESPACE") or None
         try:
             client = hvac.Client(address, token="", adapter=_Adapter, namespace=namespace, **settings)
-            return _logged_in(client) or action(client)
+            _log_in(client)
+            return action(client)
         except (exceptions.VaultError, OSError, UnreadError, UnicodeError) as error:  # OSError: also those of requests
-            return failure_of(error, _FAILURES, _CERTIFICATE)
+            raise manager_error(error, _CLIENT_ERRORS, _CA_CERT) from None
         finally:
             session.close()
 
-    def _read(self, client: hvac.Client) -> tuple[dict[str, Any], Stored] | Failure:
+    def _read(self, client: hvac.Client) -> tuple[dict[str, Any], Stored]:
         mount, _, path = self._place.partition("/")
         try:
             answer: Any = client.secrets.kv.v2.read_secret_version(
@@ -143,86 +149,86 @@ class Vault(Store):
             fields, metadata = answer["data"]["data"], answer["data"]["metadata"]
             version, written_at = str(metadata["version"]), parse_marker(SealedStr(metadata["created_time"]))
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
-            return self._denied(error, "read", "read")
+            raise self._denial(error, "read", "read") from None
         except exceptions.InvalidPath as error:
-            return _absent(error.json, mount, path)
+            raise _absence(error.json, mount, path) from None
         except (KeyError, TypeError):
             fields = None
         if not isinstance(fields, dict):
-            return Failure("is not a secret of a KV engine, version 2", _PATH)
+            raise ManagerError("is not a secret of a KV engine, version 2", _PATH)
         return fields, Stored(NO_FIELDS, version, written_at)
 
-    def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> Failure | None:
+    def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> None:
         mount, _, path = self._place.partition("/")
         try:
             client.secrets.kv.v2.create_or_update_secret(path, opened(fields), cas=int(version), mount_point=mount)
         except exceptions.InvalidRequest as error:
-            if any("did not match" in str(each) for each in error.errors or ()):
-                return CHANGED
+            if any("did not match" in str(reason) for reason in error.errors or ()):
+                raise ManagerError(*CONFLICT) from None
             raise
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
-            return self._denied(error, "written", "update")
-        return None
+            raise self._denial(error, "written", "update") from None
 
-    def _denied(self, error: exceptions.VaultError, done: str, capability: str) -> Failure:
-        """Return whether the token or the policy is at fault."""
+    def _denial(self, error: exceptions.VaultError, done: str, capability: str) -> ManagerError:
+        """Return the error where the token or the policy is at fault."""
         if _is_about_token(error):
-            return Failure(f"was not {done}: the token is invalid or has expired", _new_login())
+            return ManagerError(f"was not {done}: the token is invalid or has expired", _new_login())
         mount, _, path = self._place.partition("/")
         fix = f'allow "{capability}" for the path "{mount}/data/{path}"'
-        return Failure(f"was not {done}: the policy of this login does not allow it", fix)
+        return ManagerError(f"was not {done}: the policy of this login does not allow it", fix)
 
 
-def _absent(answer: Any, mount: str, path: str) -> Failure:
-    """Return whether a secret, or only its current version, is missing."""
+def _absence(answer: Any, mount: str, path: str) -> ManagerError:
+    """Return the error where a secret, or only its current version, is missing."""
     try:
         metadata = answer["data"]["metadata"]
         version = int(metadata["version"])
     except (TypeError, KeyError, ValueError):
-        return Failure("does not exist", _PATH)
+        return ManagerError("does not exist", _PATH)
     if metadata.get("destroyed"):
         fix = "write the keys of its last good version again, as a new version"
-        return Failure(f"has no current version: version {version} is destroyed", fix)
+        return ManagerError(f"has no current version: version {version} is destroyed", fix)
     fix = f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
-    return Failure(f"has no current version: version {version} is deleted", fix)
+    return ManagerError(f"has no current version: version {version} is deleted", fix)
 
 
-def _setting(name: str) -> str:
+def _client_setting(name: str) -> str:
     return os.environ.get(f"VAULT_{name}") or os.environ.get(f"BAO_{name}") or ""
 
 
-def _content(path: str) -> str:
+def _line_of(path: str) -> str:
     """Return the line of a file; empty where it cannot be read or has several."""
     lines = read_text_file(os.path.expanduser(path), most=1 << 16).lines
     return lines[0].get_secret_value() if len(lines) == 1 else ""
 
 
-def _logged_in(client: hvac.Client) -> Failure | None:
+def _log_in(client: hvac.Client) -> None:
     """Give the client a token: the one that is set, or that of an AppRole or Kubernetes login."""
-    mount = _setting("AUTH_MOUNT")
+    mount = _client_setting("AUTH_MOUNT")
     try:
-        if token_file := _setting("TOKEN_FILE"):
-            client.token = _content(token_file)
-        elif role := _setting("ROLE_ID"):
-            secret = _content(_setting("SECRET_ID_FILE")) or _setting("SECRET_ID")
+        if token_file := _client_setting("TOKEN_FILE"):
+            client.token = _line_of(token_file)
+        elif role := _client_setting("ROLE_ID"):
+            secret = _line_of(_client_setting("SECRET_ID_FILE")) or _client_setting("SECRET_ID")
             client.auth.approle.login(role, secret, mount_point=mount or "approle")
-        elif role := _setting("KUBERNETES_ROLE"):
-            if not (token := _content(_setting("KUBERNETES_TOKEN_FILE") or _POD_TOKEN)):
-                return Failure("was not read: there is no token of a service account", _POD)
+        elif role := _client_setting("KUBERNETES_ROLE"):
+            if not (token := _line_of(_client_setting("KUBERNETES_TOKEN_FILE") or _POD_TOKEN)):
+                raise ManagerError("was not read: there is no token of a service account", _SERVICE_ACCOUNT)
             client.auth.kubernetes.login(role, token, mount_point=mount or "kubernetes")
         else:
-            client.token = _setting("TOKEN") or _content(_USER_TOKEN)
+            client.token = _client_setting("TOKEN") or _line_of(_USER_TOKEN)
     except (exceptions.InvalidRequest, exceptions.Forbidden, exceptions.Unauthorized, exceptions.InvalidPath):
-        return Failure("was not read: the server refused the login", _new_login())
-    return None if client.token else Failure("was not read: there is no token", _new_login())
+        raise ManagerError("was not read: the server refused the login", _new_login()) from None
+    if not client.token:
+        raise ManagerError("was not read: there is no token", _new_login())
 
 
 def _is_about_token(error: exceptions.VaultError) -> bool:
     """Check whether a token was refused. The error of a policy begins with the number of errors."""
-    return not any("occurred" in str(each) and "invalid token" not in str(each) for each in error.errors or ())
+    return not any("occurred" in str(reason) and "invalid token" not in str(reason) for reason in error.errors or ())
 
 
 def _new_login() -> str:
     """Return how to log in with the method that is set."""
     any_method = "set VAULT_TOKEN_FILE, or VAULT_ROLE_ID and VAULT_SECRET_ID_FILE, or VAULT_KUBERNETES_ROLE"
-    return next((fix for name, fix in _NEW_LOGINS.items() if _setting(name)), any_method)
+    return next((fix for name, fix in _NEW_LOGINS.items() if _client_setting(name)), any_method)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
-from robodj_secretguard.errors import CheckFailedError
+from robodj_secretguard.errors import CheckFailedError, SafeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,12 +97,12 @@ def contain(action: Callable[[], _Result]) -> _Result | BaseException:
 
     Returns:
         What `action` returned, or the exception to raise or to report. That exception has no traceback and no chain.
-        It is pydantic's `ValidationError` (with sealed inputs), a new `KeyboardInterrupt`, or a `CheckFailedError`
-        for every other exception, also for `SystemExit`.
+        It is pydantic's `ValidationError` (with sealed inputs), a `SafeError`, a new `KeyboardInterrupt`, or a
+        `CheckFailedError` for every other exception, also for `SystemExit`.
     """
     try:
         return action()
-    except (ValidationError, CheckFailedError) as error:
+    except (ValidationError, SafeError) as error:
         failure: BaseException = error.with_traceback(None)
     except KeyboardInterrupt:
         failure = KeyboardInterrupt()
