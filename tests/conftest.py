@@ -75,7 +75,7 @@ def failure_of(action: Callable[[], object]) -> Failure | None:
     try:
         action()
     except ManagerError as error:
-        return Failure(error.what, error.fix, error.is_temporary)
+        return Failure(error.message, error.remedy, error.is_temporary)
     return None
 
 

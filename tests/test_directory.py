@@ -31,7 +31,7 @@ def fetched(path: Path | str, seconds: float = 5) -> Mapping[str, Any] | Failure
     try:
         return Directory("directory:x", str(path), POLICIES).fetch(NAMES, seconds)
     except ManagerError as error:
-        return Failure(error.what, error.fix, error.is_temporary)
+        return Failure(error.message, error.remedy, error.is_temporary)
 
 
 @pytest.fixture(autouse=True)

@@ -58,7 +58,7 @@ def test_errors_of_tls(tmp_path: Path, how: str) -> None:
 
     def said(error: Exception) -> Failure:
         meant = manager_error(error, [(OSError, "is away ({})", "wait", True)], "fix")
-        return Failure(meant.what, meant.fix, meant.is_temporary)
+        return Failure(meant.message, meant.remedy, meant.is_temporary)
 
     assert said(chained(chained(found.value, how), how)) == UNTRUSTED
     # An error that a socket raises has the same reason.

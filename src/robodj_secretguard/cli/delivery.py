@@ -200,7 +200,7 @@ def failed(
 ) -> Report:
     """Return a report with one alert: a source failed, and nothing was checked."""
     check = Check.UNAVAILABLE if error.is_temporary else Check.SOURCE
-    problem = Problem(f"{manager.name} {error.what}{tried}", error.fix, manager.name)
+    problem = Problem(f"{manager.name} {error.message}{tried}", error.remedy, manager.name)
     return Report(datetime.now(UTC), require_env_only, None, (), (finding(policies, check, problem),))
 
 

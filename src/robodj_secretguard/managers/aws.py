@@ -98,8 +98,8 @@ class AwsSecret(Store):
         try:
             self._with_client(seconds, lambda client: self._write(client, fields, current.version))
         except ManagerError as error:
-            fix = _MAY_WRITE if "AccessDeniedException" in error.what else error.fix
-            raise ManagerError(error.what, fix, is_temporary=error.is_temporary) from None
+            remedy = _MAY_WRITE if "AccessDeniedException" in error.message else error.remedy
+            raise ManagerError(error.message, remedy, is_temporary=error.is_temporary) from None
 
     def _with_client(self, seconds: float, action: Callable[[Any], _Answer]) -> _Answer:
         """Return what an action returns."""
@@ -126,7 +126,7 @@ class AwsSecret(Store):
         try:
             fields = members(text, _IN_JSON)
         except ManagerError as error:  # this answer is whole, so the stored text is at fault
-            raise ManagerError(error.what, error.fix) from None
+            raise ManagerError(error.message, error.remedy) from None
         date = time_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
         return dict(fields), Stored(NO_FIELDS, answer["VersionId"], answer.get("CreatedDate"), date)
 

@@ -53,8 +53,8 @@ class Directory(Manager):
                     if wait <= 0:
                         return _variables_in(found, texts)
             except (NotADirectoryError, PermissionError):
-                what = "is not a directory that this user may read"
-                raise ManagerError(what, "correct the path, or let this user read it") from None
+                message = "is not a directory that this user may read"
+                raise ManagerError(message, "correct the path, or let this user read it") from None
             except OSError:  # perhaps another directory takes its place
                 time.sleep(_PAUSE)
                 if not os.path.exists(self._place):
@@ -76,13 +76,13 @@ def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile
     variables: dict[str, object] = dict.fromkeys(found)
     for (name, file), text in texts.items():
         if why := text.unsafe:
-            fix = _FIXES.get(why[0], _LINE if text.unreadable else _OTHERS)
+            remedy = _FIXES.get(why[0], _LINE if text.unreadable else _OTHERS)
             is_temporary = why == (CHANGED,)
-            raise ManagerError(f"has {file}, which {why[0]}", fix.format(file), is_temporary=is_temporary)
+            raise ManagerError(f"has {file}, which {why[0]}", remedy.format(file), is_temporary=is_temporary)
         value = "\n".join([line.get_secret_value() for line in text.lines])
         if variables.get(name) and variables[name] != value:
-            what = f"has {name} and {file} with different values"
-            raise ManagerError(what, "delete the file with the wrong one")
+            message = f"has {name} and {file} with different values"
+            raise ManagerError(message, "delete the file with the wrong one")
         variables[name] = value
     return variables
 

@@ -29,30 +29,30 @@ class JsonObject(Manager):
         return members(read_most(sys.stdin.fileno(), MAX_BYTES + 1), _CLIENT)
 
 
-def members(text: bytes | str, fix: str) -> Mapping[str, object]:
+def members(text: bytes | str, remedy: str) -> Mapping[str, object]:
     """Return the members of a JSON object.
 
     Raises:
         ManagerError: it cannot be used. Where its end is missing, that is temporary.
     """
     if len(text) > MAX_BYTES:
-        raise ManagerError(f"is larger than {MAX_BYTES} bytes", fix)
+        raise ManagerError(f"is larger than {MAX_BYTES} bytes", remedy)
     if not text.strip():
-        raise ManagerError("is empty", fix, is_temporary=True)
+        raise ManagerError("is empty", remedy, is_temporary=True)
     try:
         found = json.loads(text, object_pairs_hook=_unique_members)
     except UnreadError:
-        raise ManagerError("has a member twice", fix) from None
+        raise ManagerError("has a member twice", remedy) from None
     except json.JSONDecodeError as error:
         document = error.doc.strip()
         is_at_end = not document.endswith("}") or error.pos >= len(error.doc.rstrip())
         if document.startswith("{") and error.msg != "Extra data" and is_at_end:
-            raise ManagerError("is cut off", fix, is_temporary=True) from None
+            raise ManagerError("is cut off", remedy, is_temporary=True) from None
         found = None
     except (ValueError, RecursionError):  # not UTF-8, or nested too deeply
         found = None
     if not isinstance(found, dict):
-        raise ManagerError("is not a JSON object", fix)
+        raise ManagerError("is not a JSON object", remedy)
     return found
 
 

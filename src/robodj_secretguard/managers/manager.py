@@ -41,14 +41,14 @@ class ManagerError(SafeError):
     """A manager delivers nothing, or writes nothing. No text has a part of its answer.
 
     Attributes:
-        what: the end of a sentence that begins with the name of the source.
-        fix: what to do.
+        message: what is wrong, as the end of a sentence that begins with the name of the source.
+        remedy: what to do.
         is_temporary: whether a later attempt may succeed.
     """
 
-    def __init__(self, what: str, fix: str, *, is_temporary: bool = False) -> None:
-        super().__init__(what)
-        self.what, self.fix, self.is_temporary = what, fix, is_temporary
+    def __init__(self, message: str, remedy: str, *, is_temporary: bool = False) -> None:
+        super().__init__(message)
+        self.message, self.remedy, self.is_temporary = message, remedy, is_temporary
 
 
 class Manager(ABC):
@@ -108,7 +108,7 @@ class Manager(ABC):
                 if not (error.is_temporary and self.is_repeatable) or time.monotonic() + pause >= deadline:
                     raise
                 if pause == FIRST_PAUSE:
-                    say(f"{self.name} {error.what}; trying again")
+                    say(f"{self.name} {error.message}; trying again")
             else:
                 return
             time.sleep(pause)
@@ -178,8 +178,8 @@ def _wanted(answer: Mapping[str, object], names: Collection[str]) -> tuple[dict[
         if not isinstance(value, str):
             raise ManagerError(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
         if len(value) > MAX_CHARACTERS:
-            what = f"has {name} of more than {MAX_CHARACTERS} characters"
-            raise ManagerError(what, f"store a shorter {name}; a long list belongs into the file {REVOKED_FILE}")
+            message = f"has {name} of more than {MAX_CHARACTERS} characters"
+            raise ManagerError(message, f"store a shorter {name}; a long list belongs into the file {REVOKED_FILE}")
         if "\0" in value:  # no variable of a command can have it
             raise ManagerError(f"has {name}, but it has a zero byte", f"store {name} again, without that byte")
         if value:

@@ -37,8 +37,8 @@ def manager_error(error: Exception, failures: Iterable[Failure], certificate: st
         return ManagerError("has a certificate that cannot be verified", certificate)
     if "WRONG_VERSION_NUMBER" in reasons:
         return ManagerError("has no TLS at its address", "correct the address, or turn on TLS in the server")
-    _, what, fix, is_temporary = next(failure for failure in failures if isinstance(error, failure[0]))
-    return ManagerError(what.format(type_name(error)), fix, is_temporary=is_temporary)
+    _, message, remedy, is_temporary = next(failure for failure in failures if isinstance(error, failure[0]))
+    return ManagerError(message.format(type_name(error)), remedy, is_temporary=is_temporary)
 
 
 def _reasons_of_tls(error: BaseException) -> set[str]:

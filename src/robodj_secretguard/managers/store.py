@@ -77,8 +77,8 @@ def whole(fields: dict[str, Any], version: Stored) -> Stored:
     try:
         return version._replace(fields=sealed(fields))
     except RecursionError:
-        what, fix = "has a field that is nested too deeply", "store that field elsewhere, or as one text"
-        raise ManagerError(what, fix) from None
+        message, remedy = "has a field that is nested too deeply", "store that field elsewhere, or as one text"
+        raise ManagerError(message, remedy) from None
 
 
 def time_of(text: object) -> datetime | None:

@@ -174,8 +174,8 @@ class Vault(Store):
         if _is_about_token(error):
             return ManagerError(f"was not {done}: the token is invalid or has expired", _new_login())
         mount, _, path = self._place.partition("/")
-        fix = f'allow "{capability}" for the path "{mount}/data/{path}"'
-        return ManagerError(f"was not {done}: the policy of this login does not allow it", fix)
+        remedy = f'allow "{capability}" for the path "{mount}/data/{path}"'
+        return ManagerError(f"was not {done}: the policy of this login does not allow it", remedy)
 
 
 def _absence(answer: Any, mount: str, path: str) -> ManagerError:
@@ -186,10 +186,10 @@ def _absence(answer: Any, mount: str, path: str) -> ManagerError:
     except (TypeError, KeyError, ValueError):
         return ManagerError("does not exist", _PATH)
     if metadata.get("destroyed"):
-        fix = "write the keys of its last good version again, as a new version"
-        return ManagerError(f"has no current version: version {version} is destroyed", fix)
-    fix = f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
-    return ManagerError(f"has no current version: version {version} is deleted", fix)
+        remedy = "write the keys of its last good version again, as a new version"
+        return ManagerError(f"has no current version: version {version} is destroyed", remedy)
+    remedy = f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
+    return ManagerError(f"has no current version: version {version} is deleted", remedy)
 
 
 def _client_setting(name: str) -> str:
@@ -231,4 +231,4 @@ def _is_about_token(error: exceptions.VaultError) -> bool:
 def _new_login() -> str:
     """Return how to log in with the method that is set."""
     any_method = "set VAULT_TOKEN_FILE, or VAULT_ROLE_ID and VAULT_SECRET_ID_FILE, or VAULT_KUBERNETES_ROLE"
-    return next((fix for name, fix in _NEW_LOGINS.items() if _client_setting(name)), any_method)
+    return next((remedy for name, remedy in _NEW_LOGINS.items() if _client_setting(name)), any_method)
