@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-from argparse import Namespace
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +23,7 @@ from conftest import NOW, V1, V2, good_keys, marker, posix_only, process_environ
 
 from robodj_secretguard import Report, RuntimeSecrets, check
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.delivery import judged_from
+from robodj_secretguard.cli.delivery import read
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.startup.variables import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE
 
@@ -96,11 +95,10 @@ class Managed(Service):
 
     def report(self) -> Report:
         stored = {name: value for name, value in self.environ.items() if name != DIRECTORY}
-        given = Namespace(sources=[STORED], wait=0, config_dir=str(self.config), require_env_only=False)
-        given.managers, given.withdrawn = (), ()
         path = put(self.root / "stored.json", json.dumps(stored))
         with path.open() as stdin, patch("sys.stdin", stdin), process_environment(self.outside), clock(self.now):
-            return judged_from(given, self.model)
+            sources = read([STORED], self.model, wait=0, require_env_only=False)
+            return sources.judged(self.model, config_dir=str(self.config), require_env_only=False)
 
 
 class Operator:

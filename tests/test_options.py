@@ -21,17 +21,20 @@ from robodj_secretguard.cli import main
 from robodj_secretguard.cli.options import (
     OperationsLog,
     Project,
+    Request,
     add_command,
     add_group,
-    configure,
     directory_of,
     find_project,
     given,
+    given_option,
     locate_log,
     model_of,
     model_used,
+    own_options,
     policy_of,
     read_input,
+    request_of,
     span_of,
 )
 from robodj_secretguard.cli.output import Result
@@ -137,11 +140,9 @@ class TestValues:
 
     def test_defaults(self) -> None:
         """No option is required, and every switch is off."""
-        arguments = vars(parse())
-        assert {name for name, value in arguments.items() if value is not None} == {
-            *("run", "require_env_only", "strict", "uses_project_model", "format", "color", "managers", "withdrawn")
-        }
-        assert (arguments["require_env_only"], arguments["strict"], arguments["format"]) == (False, False, "text")
+        arguments = parse()
+        assert request_of(arguments)._replace(project=Project()) == Request()
+        assert set(own_options(arguments).values()) == {None}
 
     def test_help(self) -> None:
         """The list of commands shows a command's first sentence. Its help has groups, examples and statuses.
@@ -181,20 +182,21 @@ class TestValues:
 
     def test_span(self) -> None:
         """A date means its first instant in UTC. Without dates, a span covers all time. A span must not be empty."""
-        first, last = span_of(parse())
+        first, last = span_of(None, None)
         assert (first.year, last.year, first.tzinfo, last.tzinfo) == (1, 9999, UTC, UTC)
-        since = "--since=2026-11-30T02:00+02:00"
-        assert span_of(parse(since, "--until=2026-11-30T00:00:01Z")) == (
+        arguments = parse("--since=2026-11-30T02:00+02:00", "--until=2026-11-30T00:00:01Z")
+        assert span_of(arguments.since, arguments.until) == (
             datetime(2026, 11, 30, tzinfo=UTC),
             datetime(2026, 11, 30, 0, 0, 1, tzinfo=UTC),
         )
         for until in ("2026-11-30", "2026-11-29"):
-            assert error(span_of, parse(since, f"--until={until}")) == "--until must be later than --since"
+            invalid = (arguments.since, parse(f"--until={until}").until)
+            assert error(span_of, *invalid) == "--until must be later than --since"
 
     def test_given(self) -> None:
         """Messages repeat the options of the command, without values that could be a key or forge a line."""
-        arguments = parse("--config-dir=-deploy", f"--model={key_as_argument()}", "--operations-log=caf\xe9")
-        assert given(arguments, "config_dir", "model", "operations_log", "reason") == [
+        request = request_of(parse("--config-dir=-deploy", f"--model={key_as_argument()}", "--operations-log=caf\xe9"))
+        assert given(request, "config_dir", "model", "operations_log") + given_option("ticket", None) == [
             *("--config-dir=-deploy", "--model", "MODULE:CLASS", "--operations-log", "FILE")
         ]
 
@@ -223,18 +225,18 @@ class TestModel:
     @pytest.mark.parametrize("name", ["", ":", "json", "json:", ":loads", "../json:loads", "js on:loads", "json:a.b"])
     def test_invalid_name(self, name: str) -> None:
         """A name that is not a module and a class is a usage error, and nothing is imported."""
-        assert error(model_of, parse(f"--model={name}")) == "--model: invalid name; use package.module:Class"
+        assert error(model_of, Request(model=name)) == "--model: invalid name; use package.module:Class"
 
     def test_used(self, machine: Machine) -> None:
         """The option wins over the project. The name is shown in ASCII, with its origin."""
-        for argv, project, name, source in (
-            (["--model=caf\xe9:Own"], Project(model="a:B"), "caf\\xe9:Own", "option"),
-            ([], Project(model="a:B"), "a:B", "pyproject.toml"),
-            ([], Project(), DEFAULT_MODEL["name"], "default"),
+        for option, project, name, source in (
+            ("caf\xe9:Own", Project(model="a:B"), "caf\\xe9:Own", "option"),
+            (None, Project(model="a:B"), "a:B", "pyproject.toml"),
+            (None, Project(), DEFAULT_MODEL["name"], "default"),
         ):
-            assert model_used(parse(*argv, project=project)) == {"name": name, "source": source}
-        assert model_of(parse("--model=robodj_secretguard:RuntimeSecrets", project=Project(model="a:B")))
-        assert model_of(parse(project=Project())) is RuntimeSecrets
+            assert model_used(Request(model=option, project=project)) == {"name": name, "source": source}
+        assert model_of(Request(model="robodj_secretguard:RuntimeSecrets", project=Project(model="a:B")))
+        assert model_of(Request()) is RuntimeSecrets
         configured(machine, 'model = "nowhere:Own"\n')
         why = "model in pyproject.toml: the import failed (ModuleNotFoundError)"
         assert call(machine, "check").err.startswith(f"{STDERR}{why}")
@@ -371,11 +373,9 @@ class TestFile:
         """A working directory that was deleted has no configuration."""
         gone = tmp_path / "gone"
         gone.mkdir()
-        arguments = parse()
         with contextlib.chdir(gone):
             gone.rmdir()
-            configure(arguments)
-        assert arguments.project == Project()
+            assert request_of(parse()).project == Project()
 
 
 class TestLog:
@@ -388,14 +388,15 @@ class TestLog:
         machine.environ["ROBODJ_OPERATIONS_LOG"] = "variable"
         project = Project(str(machine.root), operations_log=os.path.join(machine.root, "records", "log"))
 
-        def located(*argv: str, project: Project = project) -> tuple[object, ...]:
-            return tuple(machine.within(lambda: locate_log(parse(*argv, project=project), RuntimeSecrets)))[:4]
+        def located(option: str | None = None, project: Project = project) -> tuple[object, ...]:
+            request = Request(operations_log=option, project=project)
+            return tuple(machine.within(lambda: locate_log(request, RuntimeSecrets)))[:4]
 
-        for argv, path, named_by in (
-            (["--operations-log=option"], "option", "--operations-log"),
-            ([], "variable", "ROBODJ_OPERATIONS_LOG"),
+        for option, path, named_by in (
+            ("option", "option", "--operations-log"),
+            (None, "variable", "ROBODJ_OPERATIONS_LOG"),
         ):
-            assert located(*argv) == (path, f"the operations log that {named_by} names", named_by, ())
+            assert located(option) == (path, f"the operations log that {named_by} names", named_by, ())
         del machine.environ["ROBODJ_OPERATIONS_LOG"]
         named_by, directory = "pyproject.toml", os.path.join(machine.root, "records")
         path = os.path.join(directory, "log")
@@ -408,7 +409,7 @@ class TestLog:
             ("config", os.path.join("config", "logs")),
         )
         machine.environ["ROBODJ_CONFIG_DIR"] = "deploy"
-        assert machine.within(lambda: directory_of(parse(), RuntimeSecrets)) == ("deploy", "environment")
+        assert machine.within(lambda: directory_of(Request(), RuntimeSecrets)) == ("deploy", "environment")
         assert located(project=Project()) == (
             os.path.join("deploy", file),
             "the operations log $ROBODJ_CONFIG_DIR/logs/secret_operations.jsonl",

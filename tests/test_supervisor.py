@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import pty
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import fingerprint_of
@@ -23,12 +22,13 @@ from watched import BAD, EXPIRES, REVOKED, SERVE, Given, Mounted, fingerprints, 
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.cli import supervisor
+from robodj_secretguard.cli.options import Request
 from robodj_secretguard.cli.watch import Candidate
 from robodj_secretguard.startup.report import Finding
 from robodj_secretguard.startup.rules import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -50,6 +50,12 @@ def gate(cwd: Path, argv: Sequence[str], before: str = "") -> tuple[int, str]:
     script = f"import os, signal, sys\nfrom robodj_secretguard.cli import main\n{before}\nsys.exit(main({[*argv]!r}))\n"
     ran = run_copy(script, {}, cwd, secret=())
     return ran.status, ran.err
+
+
+def supervising(report_of: Callable[..., Any]) -> supervisor.Supervisor:
+    """Return a supervisor of a good set, which starts no command."""
+    report, managers = check(environ=GOOD), [Given(GOOD)]
+    return supervisor.Supervisor(Request(), [], RuntimeSecrets, report, managers, report_of=report_of, settings={})
 
 
 @pytest.fixture
@@ -483,9 +489,7 @@ while not os.path.exists("second"): time.sleep(0.01)
 
     def test_too_many_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """If no thread can be started for a poll, that is an alert, and the command keeps running."""
-        arguments = argparse.Namespace(managers=[Given(GOOD)], watch=1, splay=None, stop_timeout=None)
-        report = check(environ=GOOD)
-        running = supervisor.Supervisor(arguments, RuntimeSecrets, report, report_of=lambda *_: report, settings={})
+        running = supervising(lambda *_: check(environ=GOOD))
         running._process = subprocess.Popen(["sleep", "60"])  # noqa: SLF001, S607
 
         def fail(_: object) -> None:
@@ -529,9 +533,7 @@ while not os.path.exists("second"): time.sleep(0.01)
 
     def test_a_check_that_fails(self) -> None:
         """A check that fails by itself before a start is an alert, and nothing starts on that set."""
-        arguments = argparse.Namespace(managers=[Given(GOOD)], watch=1, splay=None, stop_timeout=None)
-        report = check(environ=GOOD)
-        running = supervisor.Supervisor(arguments, RuntimeSecrets, report, report_of=lambda *_: 1 / 0, settings={})  # type: ignore[arg-type]
+        running = supervising(lambda *_: 1 / 0)
         judged = running._judged(running._watch.running)  # noqa: SLF001 - an error of the library, at one moment
         assert (judged.passed, [str(each.check) for each in judged.report.alerts]) == (False, ["internal"])
 
@@ -545,9 +547,7 @@ while not os.path.exists("second"): time.sleep(0.01)
 
     def test_a_poll_during_a_stop(self) -> None:
         """The result of a poll that arrives during a stop is left to the next one."""
-        arguments = argparse.Namespace(managers=[Given(GOOD)], watch=1, splay=None, stop_timeout=None)
-        report = check(environ=GOOD)
-        running = supervisor.Supervisor(arguments, RuntimeSecrets, report, report_of=lambda *_: report, settings={})
+        running = supervising(lambda *_: check(environ=GOOD))
         running._then = lambda: None  # noqa: SLF001 - such a poll is a matter of milliseconds
         running._is_polling = True  # noqa: SLF001
         running._handle(Candidate([Given(BAD)], {}, check(environ=BAD), passed=False))  # noqa: SLF001

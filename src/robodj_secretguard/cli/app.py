@@ -12,7 +12,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from robodj_secretguard.cli.options import PARSER_SETTINGS, configure, epilog, model_used
+from robodj_secretguard.cli.options import PARSER_SETTINGS, epilog, model_used, own_options, request_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, EXIT_USAGE, Result, divert_stdout, fail, rendered, say, wrapped
 from robodj_secretguard.errors import SecretGuardError, UsageError
 from robodj_secretguard.secret.sealed import type_name
@@ -106,13 +106,14 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         arguments = _parsed(options)
         if command is not None and not arguments.takes_command:
             fail(f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help")
-        configure(arguments)
+        request, own = request_of(arguments), own_options(arguments)
+        if arguments.takes_command:
+            own["command"] = command
         # A model's module is third-party code. Its output, and that of its programs, must not mix with the result.
-        if (arguments.model or arguments.project.model) is not None:
+        if (request.model or request.project.model) is not None:
             stdout = divert_stdout()
-        arguments.stdout, arguments.command = stdout, command
-        result = arguments.run(arguments)
-        result = rendered(result, arguments.format, model_used(arguments), stdout, arguments.color)
+        result = arguments.run(request._replace(stdout=stdout), **own)
+        result = rendered(result, request.format, result.model or model_used(request), stdout, arguments.color)
     except _Information as information:
         result = Result(EXIT_CLEAN, text=str(information))
     except UsageError as error:
@@ -137,8 +138,9 @@ def _parser(command: str) -> argparse.ArgumentParser:
         prog=PROGRAM, usage=f"{PROGRAM} COMMAND [options]", epilog=epilog(_EXAMPLES, _STATUSES), **PARSER_SETTINGS
     )
     parser.set_defaults(takes_command=False)
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(prog=PROGRAM, required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    suppressed = argparse.SUPPRESS
+    parser.add_argument("--version", action=_Version, nargs=0, default=suppressed, help="show the version and exit")
+    commands = parser.add_subparsers(prog=PROGRAM, required=True, metavar="COMMAND", help=suppressed)
     modules = [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values())
     for module in modules:
         import_module(f"robodj_secretguard.cli.{module}").add(commands)

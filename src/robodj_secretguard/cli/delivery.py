@@ -10,7 +10,7 @@ from collections import ChainMap
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from robodj_secretguard.cli.output import fail
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, ManagerError, first_with
@@ -25,8 +25,7 @@ from robodj_secretguard.startup.settings import setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.lifecycle.steps import Keys
@@ -50,41 +49,48 @@ _RANDOM_END: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
 _MOST_NAMES: Final = 2
 
 
-def judged_from(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
-    """Read every source, and return the check's report on what they and the environment deliver.
+class Sources(NamedTuple):
+    """The sources of `--from` that were read.
 
-    A source that fails is the only finding of the report. Sources in `arguments.managers` were read already.
+    Attributes:
+        managers: all of them, in the order of the options.
+        failed: the report on the first one that failed, so that nothing is checked.
+        withdrawn: the entries that a revocation list had earlier, and that count still.
     """
-    policies = tuple(model.secret_policies.values())
-    environment = _environment(arguments.withdrawn)
-    failed = None if arguments.managers else _read(arguments, model, environment)
-    if failed is not None:
-        return failed
-    report, _ = examine(
-        model,
-        environment=environment,
-        config_dir=arguments.config_dir,
-        require_env_only=arguments.require_env_only,
-        managers=arguments.managers,
-    )
-    return with_findings(report, _conflicts(arguments.managers, policies, environment))
+
+    managers: Sequence[Manager]
+    failed: Report | None = None
+    withdrawn: Collection[str] = ()
+
+    def judged(self, model: type[SecretSettings], *, config_dir: str | None, require_env_only: bool) -> Report:
+        """Return the check's report on what the sources and the environment deliver."""
+        if self.failed is not None:
+            return self.failed
+        environment = _environment(self.withdrawn)
+        report, _ = examine(
+            model,
+            environment=environment,
+            config_dir=config_dir,
+            require_env_only=require_env_only,
+            managers=self.managers,
+        )
+        return with_findings(report, _conflicts(self.managers, tuple(model.secret_policies.values()), environment))
 
 
-def _read(arguments: argparse.Namespace, model: type[SecretSettings], environment: Environment) -> Report | None:
-    """Read every source into `arguments.managers`. Return the report of the first one that fails."""
+def read(sources: Sequence[str], model: type[SecretSettings], *, wait: float, require_env_only: bool) -> Sources:
+    """Read every source, up to the first one that fails. Try again for `wait` seconds where one does not answer."""
     policies = tuple(model.secret_policies.values())
-    arguments.managers = managers = opened(arguments.sources, policies)
+    managers = opened(sources, policies)
     names = names_of(policies)
-    deadline, least = time.monotonic() + arguments.wait, FIRST_PAUSE if arguments.wait else ATTEMPT_SECONDS
+    deadline, least = time.monotonic() + wait, FIRST_PAUSE if wait else ATTEMPT_SECONDS
     for manager in managers:
         try:
             manager.load(names, deadline, _say, least=least)
         except ManagerError as error:
-            off = arguments.require_env_only or are_files_off(environment, setup_of(model))
-            is_repeated = error.is_temporary and manager.is_repeatable and arguments.wait
-            tried = f" (tried for {arguments.wait:g} s)" if is_repeated else ""
-            return failed(policies, manager, error, tried, require_env_only=off)
-    return None
+            off = require_env_only or are_files_off(Environment(), setup_of(model))
+            tried = f" (tried for {wait:g} s)" if error.is_temporary and manager.is_repeatable and wait else ""
+            return Sources(managers, failed(policies, manager, error, tried, require_env_only=off))
+    return Sources(managers)
 
 
 def delivered(managers: Sequence[Manager], model: type[SecretSettings]) -> dict[str, SealedStr]:

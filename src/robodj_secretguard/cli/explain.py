@@ -13,10 +13,9 @@ from robodj_secretguard.secret.texts import PROGRAM, count
 from robodj_secretguard.startup.rules import CHECKS, Check, Severity
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.secret.policy import SecretPolicy
 
 SECTIONS: Final = {
@@ -76,18 +75,18 @@ def explanations() -> dict[str, dict[str, Any]]:
     return explained
 
 
-def _explain(arguments: argparse.Namespace) -> Result:
-    policies = tuple(model_of(arguments).secret_policies.values())
-    options = "".join(f" {shlex.quote(word)}" for word in given(arguments, "model"))
+def _explain(request: Request, *, checks: Sequence[str]) -> Result:
+    policies = tuple(model_of(request).secret_policies.values())
+    options = "".join(f" {shlex.quote(word)}" for word in given(request, "model"))
     texts = explanations()
-    checks = [texts[name] for name in dict.fromkeys(arguments.checks or texts)]
-    for texts_of_check in checks:
+    explained = [texts[name] for name in dict.fromkeys(checks or texts)]
+    for texts_of_check in explained:
         texts_of_check["commands"] = [
             {"purpose": each["purpose"], "commands": _filled(each["command"], policies, options)}
             for each in texts_of_check["commands"]
         ]
-    lines = [*_explained(checks), *_declared(policies)] if arguments.checks else _list_of(checks)
-    return Result(EXIT_CLEAN, [*lines, MODEL], lambda: {"kind": "explanation", "checks": checks})
+    lines = [*_explained(explained), *_declared(policies)] if checks else _list_of(explained)
+    return Result(EXIT_CLEAN, [*lines, MODEL], lambda: {"kind": "explanation", "checks": explained})
 
 
 def _filled(command: str, policies: Iterable[SecretPolicy], options: str) -> list[str]:

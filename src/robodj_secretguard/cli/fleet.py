@@ -44,11 +44,10 @@ from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.cli.options import Commands, OperationsLog
+    from robodj_secretguard.cli.options import Commands, OperationsLog, Request
     from robodj_secretguard.common.shapes import Slots
     from robodj_secretguard.fleet.evidence import Evidence, Roster
     from robodj_secretguard.fleet.verdict import Fleet, Instance, Judge, NotReady, RoleOf
@@ -138,33 +137,46 @@ def _whole_seconds(name: str, least: int, text: str) -> int:
     return int(number) if number == int(number) else fail(f"{name}: invalid number of seconds; use a whole one")
 
 
-def _status(arguments: argparse.Namespace) -> Result:
-    model = model_of(arguments)
+def _status(
+    request: Request,
+    *,
+    environment: str | None,
+    roster: str,
+    events: Sequence[str],
+    prometheus: Sequence[str],
+    select: str | None,
+    secret: str | None,
+    max_age: int,
+    max_skew: int,
+    require: Sequence[Sequence[str]],
+) -> Result:
+    model = model_of(request)
     declared = [each for each in model.secret_policies.values() if not each.is_opaque]  # others have no fingerprint
-    named = None if arguments.secret is None else policy_of(model, arguments.secret)
+    named = None if secret is None else policy_of(model, secret)
     secrets = [each.name for each in declared if named in {None, each}]
     if not secrets:
         fail("--secret: it has no fingerprint, because a vendor issues it")
-    _require_usage(arguments)
-    report, recorded = checked(arguments, model)
-    if arguments.require and not arguments.sources:
+    _require_evidence(roster, events, prometheus, select, max_age=max_age, max_skew=max_skew)
+    _require_conditions(require)
+    report, recorded = checked(request, model)
+    if require and not request.sources:
         if recorded.defects:
             fail(f"{recorded.name} {recorded.verdict}; pass --from, or repair the log")
         if _is_lost(recorded):
             fail(f"{recorded.name} has no record; pass --from, or restore the log")
     if not report.secrets:  # a source of --from could not be read
         status = failed_status(report, EXIT_ALERTS)
-        document_of = report.as_dict if arguments.format == "json" else None
+        document_of = report.as_dict if request.format == "json" else None
         return Result(status, [each.text for each in report.findings], document_of)
-    now, expected = report.checked_at, expected_keys(report, recorded.records, arguments.environment)
+    now, expected = report.checked_at, expected_keys(report, recorded.records, environment)
     role_of = roles_of(report, recorded.records, expected)
-    past = now - timedelta(seconds=arguments.max_skew)
-    conditions = {each: _judges(each, secrets, expected, role_of, past) for each in map(" ".join, arguments.require)}
-    roster = _roster(arguments, declared, secrets)
-    observed = Observed(roster, secrets, now, arguments.max_age, arguments.max_skew)
+    past = now - timedelta(seconds=max_skew)
+    conditions = {each: _judges(each, secrets, expected, role_of, past) for each in map(" ".join, require)}
+    instances = _roster(roster, declared, secrets, has_conditions=bool(require))
+    observed = Observed(instances, secrets, now, max_age, max_skew)
     numbers = Counter[bool]()
     try:
-        for evidence in _evidence(arguments):
+        for evidence in _evidence(events, prometheus, select or "", max_age + max_skew):
             numbers[evidence is not None] += 1
             if evidence:
                 observed.add(evidence)
@@ -174,7 +186,7 @@ def _status(arguments: argparse.Namespace) -> Result:
     results = {name: [*not_ready(fleet, judges, now)] for name, judges in conditions.items()}
     failed = [name for name, failing in results.items() if failing]
     rows = [row for each in fleet.instances for row in _rows(fleet, each, secrets, role_of, past)]
-    keys = [key for _, *fingerprints in arguments.require for key in fingerprints]
+    keys = [key for _, *fingerprints in require for key in fingerprints]
     verdict = "every condition holds" if results else count(len(fleet.instances), "instance")
     lines = [
         *(f"{secret}: {_totals(rows, secret)}" for secret in secrets),
@@ -230,19 +242,31 @@ def _is_lost(recorded: OperationsLog) -> bool:
     return recorded.is_missing or os.path.lexists(recorded.path + HEAD_FILE)
 
 
-def _require_usage(arguments: argparse.Namespace) -> None:
-    """Refuse options that do not fit together, without a part of a value."""
-    if arguments.select is not None and not is_selector(arguments.select):
+def _require_evidence(
+    roster: str,
+    events: Sequence[str],
+    prometheus: Sequence[str],
+    select: str | None,
+    *,
+    max_age: int,
+    max_skew: int,
+) -> None:
+    """Refuse sources of evidence that do not fit together, without a part of a value."""
+    if select is not None and not is_selector(select):
         fail('--select: invalid labels; write them like environment="prod"')
-    if arguments.max_age <= arguments.max_skew:
+    if max_age <= max_skew:
         fail("--max-age must be greater than --max-skew")
-    if not arguments.events and not arguments.prometheus:
+    if not events and not prometheus:
         fail("pass --events or --prometheus, which have the evidence")
-    if [arguments.roster, *arguments.events].count(PIPE) > 1:
+    if [roster, *events].count(PIPE) > 1:
         fail("only one of --roster and --events can be stdin")
-    if not all(map(is_address, arguments.prometheus)):
+    if not all(map(is_address, prometheus)):
         fail("--prometheus: invalid address; use one like http://127.0.0.1:9090")
-    for name, *fingerprints in arguments.require:
+
+
+def _require_conditions(require: Sequence[Sequence[str]]) -> None:
+    """Refuse invalid conditions, without a part of a value."""
+    for name, *fingerprints in require:
         if name not in {MOVED, HAS_NEXT, NONE_ON}:
             fail(f"--require: unknown condition (choose from {MOVED}, {HAS_NEXT}, {NONE_ON} FINGERPRINT)")
         if len(fingerprints) != (name == NONE_ON) or not all(map(is_fingerprint, fingerprints)):
@@ -266,27 +290,29 @@ def _judges(
     return {secret: judge_of(name, expected[secret], fingerprint, past) for secret in secrets}
 
 
-def _roster(arguments: argparse.Namespace, declared: Iterable[SecretPolicy], secrets: Iterable[str]) -> Roster:
-    content = read_input("--roster", arguments.roster, most=MAX_ROSTER_BYTES)
+def _roster(path: str, declared: Iterable[SecretPolicy], secrets: Iterable[str], *, has_conditions: bool) -> Roster:
+    content = read_input("--roster", path, most=MAX_ROSTER_BYTES)
     roster, invalid = parse_roster(content.decode("utf-8-sig", "replace"), [each.name for each in declared])
     if invalid:
         fix = "write each instance once: the service, the instance, and names of declared secrets if not all"
         fail(f"--roster: line {invalid[0]} is invalid; {fix}")
     if not roster:
         fail("--roster: the file has no instance")
-    for secret in secrets if arguments.require else ():
+    for secret in secrets if has_conditions else ():
         if not any(secret in names for names in roster.values()):
             fail(f"--roster: no instance has {secret}; to compare only one secret, pass --secret")
     return {who: names.intersection(secrets) for who, names in roster.items()}
 
 
-def _evidence(arguments: argparse.Namespace) -> Iterator[Evidence | None]:
+def _evidence(
+    events: Iterable[str], prometheus: Iterable[str], selector: str, most_seconds: int
+) -> Iterator[Evidence | None]:
     """Yield the evidence of every source; `None` for an invalid event."""
-    for path in arguments.events:
+    for path in events:
         with opened_input("--events", path) as file:
             yield from map(parse_event, lines_of(file))
-    for url in arguments.prometheus:
-        yield from scraped(url, arguments.select or "", arguments.max_age + arguments.max_skew)
+    for url in prometheus:
+        yield from scraped(url, selector, most_seconds)
 
 
 def _rows(

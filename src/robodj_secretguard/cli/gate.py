@@ -9,7 +9,16 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.options import CHECK_OPTIONS, add_command, judged, locate_log, model_of, passes, seconds
+from robodj_secretguard.cli.options import (
+    CHECK_OPTIONS,
+    add_command,
+    judged,
+    locate_log,
+    model_of,
+    passes,
+    read_sources,
+    seconds,
+)
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -26,7 +35,7 @@ from robodj_secretguard.cli.output import (
     status_rows,
     tally,
 )
-from robodj_secretguard.common.generator import ephemeral
+from robodj_secretguard.common import generator
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT
 from robodj_secretguard.startup.guard import REFUSED, announce
@@ -34,10 +43,10 @@ from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Sequence
 
-    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.cli.delivery import Sources
+    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.startup.readings import ManagedSource
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
@@ -114,9 +123,11 @@ def add(commands: Commands) -> None:
     )
 
 
-def _check(arguments: argparse.Namespace) -> Result:
-    report = _report(arguments, model_of(arguments))
-    return report_result(report, arguments.managers, passed=passes(arguments, report))
+def _check(request: Request) -> Result:
+    model = model_of(request)
+    sources = read_sources(request, model)
+    report = _report(request, model, sources)
+    return report_result(report, sources.managers if sources else (), passed=passes(request, report))
 
 
 def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, passed: bool) -> Result:
@@ -135,25 +146,32 @@ def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, pas
     return Result(status, lines, report.as_dict, table=status_rows(report))
 
 
-def _report(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
+def _report(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:
     """Return the report, with findings from the operations log if there is one."""
-    where = locate_log(arguments, model)
+    where = locate_log(request, model)
     if where.named_by in {None, PYPROJECT} and not os.path.lexists(where.path):
-        return judged(arguments, model)
+        return judged(request, model, sources)
     from robodj_secretguard.cli.log import checked_by_gate  # noqa: PLC0415 - its import is slow, and few gates have a log
 
-    return checked_by_gate(arguments, model)
+    return checked_by_gate(request, model, sources)
 
 
-def _exec(arguments: argparse.Namespace) -> Result:
-    program = arguments.command
-    if not program:
+def _exec(
+    request: Request,
+    *,
+    command: Sequence[str] | None,
+    ephemeral: bool,
+    watch: float | None,
+    splay: float | None,
+    stop_timeout: float | None,
+) -> Result:
+    if not command:
         fail(f"exec needs COMMAND; write it after --: {PROGRAM} exec [options] -- COMMAND ...")
-    _require_options_for_watch(arguments)
-    model = model_of(arguments)
-    if arguments.ephemeral and arguments.sources:
+    _require_options_for_watch(request.sources, watch, splay, stop_timeout)
+    model = model_of(request)
+    if ephemeral and request.sources:
         fail("exec takes --from or --ephemeral, not both")
-    if arguments.ephemeral:
+    if ephemeral:
         policies = model.secret_policies.values()
         declared = [name for policy in policies for name in policy.variables]
         already_set = [name for name in declared if Environment().is_set(name)]
@@ -161,10 +179,11 @@ def _exec(arguments: argparse.Namespace) -> Result:
             what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"
             fix = f"  fix: unset {', '.join(already_set)}, or run the command without --ephemeral"
             return Result(REFUSED, stderr=[what, fix])
-        os.environ.update(ephemeral(policies) | {EPHEMERAL: ANNOUNCED})
-    report = _report(arguments, model)
+        os.environ.update(generator.ephemeral(policies) | {EPHEMERAL: ANNOUNCED})
+    sources = read_sources(request, model)
+    report = _report(request, model, sources)
     lines = [finding.text for finding in report.findings]
-    passed = passes(arguments, report)
+    passed = passes(request, report)
     document = report_result(report, passed=passed).document
     if not passed:
         status = failed_status(report, REFUSED)
@@ -173,39 +192,50 @@ def _exec(arguments: argparse.Namespace) -> Result:
         return Result(status, lines, document, [MODEL, report.refusal("did not start the command", status)])
 
     def replace() -> Result:
-        os.environ.update(_settings(arguments))
-        if arguments.managers:
+        os.environ.update(_settings(request))
+        if sources:
             from robodj_secretguard.cli.delivery import delivered  # noqa: PLC0415 - few commands have sources
 
-            variables = delivered(arguments.managers, model)
+            variables = delivered(sources.managers, model)
             os.environ.update({name: value.get_secret_value() for name, value in variables.items()})
-        restore_stdout(arguments.stdout)
-        return _not_replaced(_launch(program))
+        restore_stdout(request.stdout)
+        return _not_replaced(_launch(command))
 
-    def watch() -> Result:
-        from robodj_secretguard.cli.supervisor import Supervisor, pass_on  # noqa: PLC0415 - as above
+    def supervise() -> Result:
+        from robodj_secretguard.cli.supervisor import STOP_SECONDS, Supervisor, pass_on  # noqa: PLC0415 - as above
 
-        settings = _settings(arguments)
-        status, was_started = Supervisor(arguments, model, report, report_of=_report, settings=settings).run()
+        supervisor = Supervisor(
+            request._replace(wait=0),
+            command,
+            model,
+            report,
+            sources.managers if sources else (),
+            report_of=_report,
+            settings=_settings(request),
+            period=watch or 0,
+            splay=splay or 0,
+            stop_seconds=STOP_SECONDS if stop_timeout is None else stop_timeout,
+        )
+        status, was_started = supervisor.run()
         return Result(pass_on(status)) if was_started else _not_replaced(status)
 
-    run = replace if arguments.watch is None else watch
+    run = replace if watch is None else supervise
     return Result(EXIT_CLEAN, lines, document if lines else None, [MODEL], then=lambda: _ended(contain(run)))
 
 
-def _require_options_for_watch(arguments: argparse.Namespace) -> None:
-    if arguments.watch is not None:
+def _require_options_for_watch(sources: Sequence[str], watch: float | None, *others: float | None) -> None:
+    if watch is not None:
         from robodj_secretguard.cli.watch import require_watchable  # noqa: PLC0415 - few commands are watched
 
-        require_watchable(arguments.sources)
-    elif arguments.splay is not None or arguments.stop_timeout is not None:
+        require_watchable(sources)
+    elif any(value is not None for value in others):
         fail("--splay and --stop-timeout are for the restarts of --watch; add --watch SECONDS, or leave them out")
 
 
-def _settings(arguments: argparse.Namespace) -> dict[str, str]:
+def _settings(request: Request) -> dict[str, str]:
     """Return the variables that make the options of the gate hold for the guard in the command."""
-    settings = {} if arguments.config_dir is None else {CONFIG_DIR: os.path.abspath(arguments.config_dir)}
-    return settings | ({PROTECTED_ENV: "true"} if arguments.require_env_only else {})
+    settings = {} if request.config_dir is None else {CONFIG_DIR: os.path.abspath(request.config_dir)}
+    return settings | ({PROTECTED_ENV: "true"} if request.require_env_only else {})
 
 
 def _ended(result: Result | BaseException) -> Result:

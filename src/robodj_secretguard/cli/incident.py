@@ -18,11 +18,10 @@ from robodj_secretguard.secret.texts import ascii_text, count
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.fleet.verdict import Fleet, Use
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.scan.result import Scan
@@ -55,16 +54,18 @@ def add(commands: Commands) -> None:
     )
 
 
-def _report(arguments: argparse.Namespace) -> Result:
-    since, until = span_of(arguments)
-    report, recorded = checked(arguments, model_of(arguments))
+def _report(
+    request: Request, *, since: datetime | None, until: datetime | None, scan: str | None, fleet: str | None
+) -> Result:
+    since, until = span_of(since, until)
+    report, recorded = checked(request, model_of(request))
     if since > report.checked_at:
         fail("--since is in the future; use the time when the incident began")
     within = [record for record in recorded.records if since <= record.recorded_at < until]
-    scan = None if arguments.scan is None else parse(read_input("--scan", arguments.scan, most=MAX_SCAN_BYTES))
-    if arguments.scan is not None and scan is None:
+    found = None if scan is None else parse(read_input("--scan", scan, most=MAX_SCAN_BYTES))
+    if scan is not None and found is None:
         fail("--scan: the file is not a scan; use the output of scan --format json")
-    fleet = fleet_of(arguments)
+    evidence = fleet_of(fleet)
     affected = {each.fingerprint: each.secret for each in within if each.event is Event.REVOKED and each.fingerprint}
     until = min(until, report.checked_at)
     steps = {
@@ -72,7 +73,7 @@ def _report(arguments: argparse.Namespace) -> Result:
             Step("First sign (startup alert, gate alert, leak report, anomaly), where, and who saw it: ..."),
             Step(f"Check run for this report: {tally(report)}", done=True),
         ],
-        "Contain": [Step("Affected runtime isolated"), _stopped(fleet, affected, report.checked_at)],
+        "Contain": [Step("Affected runtime isolated"), _stopped(evidence, affected, report.checked_at)],
         "Rotate/Revoke": [
             *_revocations(within, recorded.records),
             *_rotations(within, recorded.records),
@@ -85,7 +86,7 @@ def _report(arguments: argparse.Namespace) -> Result:
         ],
         "Post-incident": [
             Step("Timeline completed"),
-            _blast_radius(scan, fleet, affected, since),
+            _blast_radius(found, evidence, affected, since),
             Step("Corrective actions: ..."),
         ],
     }
@@ -94,10 +95,10 @@ def _report(arguments: argparse.Namespace) -> Result:
     for number, (name, items) in enumerate(steps.items(), start=1):
         lines += ["", f"## {number}. {name}", "", *boxes(items)]
     lines += ["", "## Timeline", "", f"Operations log: {recorded.verdict}.", "", *_timeline(within)]
-    if scan is not None:
-        lines += ["", "## Blast radius", "", "```text", *scan_lines(scan), "```"]
-    if fleet is not None:
-        lines += ["", "## Workloads on the affected keys", "", *_workloads(fleet, affected)]
+    if found is not None:
+        lines += ["", "## Blast radius", "", "```text", *scan_lines(found), "```"]
+    if evidence is not None:
+        lines += ["", "## Workloads on the affected keys", "", *_workloads(evidence, affected)]
     lines += ["", "## Validation state", "", f"As checked at {iso_utc(report.checked_at)}:", "", "```text"]
     lines += [columns(status_rows(report)), *(finding.text for finding in report.findings)]
     lines += [revocation_line(report.revocation_list), "```"]
@@ -110,8 +111,8 @@ def _report(arguments: argparse.Namespace) -> Result:
             "until": iso_utc(until),
             "timeline": [record.as_dict() for record in within],
             "check": report.as_dict(),
-            "blast_radius": scan.as_dict() if scan else None,
-            "fleet": as_dict(fleet) if fleet else None,
+            "blast_radius": found.as_dict() if found else None,
+            "fleet": as_dict(evidence) if evidence else None,
             "steps": {name: [item.as_dict() for item in items] for name, items in steps.items()},
         }
 

@@ -26,10 +26,9 @@ from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, 
 from robodj_secretguard.startup.readings import REVOKED_FILE
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Iterator, Sequence
 
-    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.cli.project import Plan
 
 _MANAGE: Final = "manage.py"
@@ -63,19 +62,18 @@ def add(commands: Commands) -> None:
     )
 
 
-def _init(arguments: argparse.Namespace) -> Result:
-    project = arguments.project
+def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
+    project = request.project
     here = contain(os.getcwd)
     if not isinstance(here, str):
         fail("the working directory does not exist; change to the directory of the project")
     if project.directory not in {"", here}:
         where = ascii_text(os.path.relpath(project.directory, here))
         fail(f"this project is set up already: run the command in the directory of its {PYPROJECT}, {where}")
-    planned = plan(_settings(arguments.settings, project.model), project.model)
-    if arguments.yes:
+    planned = plan(_settings(settings, project.model), project.model)
+    if yes:
         write(planned.changes)
-        arguments.project = project._replace(model=planned.model)  # for the line that names the model
-    written = arguments.yes and bool(planned.changes)
+    written = yes and bool(planned.changes)
     lines = [*_shown(planned), *(_left(planned) if written else ())]
     stderr = []
     if not planned.changes:
@@ -87,7 +85,8 @@ def _init(arguments: argparse.Namespace) -> Result:
     while lines and not lines[-1]:
         lines.pop()
     lines = [*map(ascii_text, lines), "", MODEL]
-    return Result(status, lines, lambda: _document(planned, written=written), stderr, literal=True)
+    model = {"name": ascii_text(planned.model), "source": PYPROJECT} if yes else None
+    return Result(status, lines, lambda: _document(planned, written=written), stderr, literal=True, model=model)
 
 
 def _settings(typed: str | None, model: str | None) -> str | None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.cli.options import add_command, add_group, given, judged, locate_log, model_of, span_of
+from robodj_secretguard.cli.options import (
+    add_command,
+    add_group,
+    given,
+    judged,
+    locate_log,
+    model_of,
+    read_sources,
+    span_of,
+)
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.common.files import make_directory, raise_file_error
 from robodj_secretguard.errors import FileError, NoLogError
@@ -19,10 +28,11 @@ from robodj_secretguard.startup.settings import RuntimeSecrets
 from robodj_secretguard.startup.variables import OPERATIONS_LOG, iso_utc
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
+    from datetime import datetime
 
-    from robodj_secretguard.cli.options import Commands, OperationsLog
+    from robodj_secretguard.cli.delivery import Sources
+    from robodj_secretguard.cli.options import Commands, OperationsLog, Request
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.lifecycle.records import Head, Record
     from robodj_secretguard.startup.report import Report
@@ -72,9 +82,9 @@ def loaded(where: OperationsLog) -> Log:
         fail(f"{where.name}: {error}")
 
 
-def recorded_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> OperationsLog:
+def recorded_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
     """Return the operations log, for a command that also works without one."""
-    where = locate_log(arguments, model)
+    where = locate_log(request, model)
     try:
         return where._replace(log=load(where.path))
     except NoLogError:
@@ -83,10 +93,17 @@ def recorded_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> 
         return where._replace(unreadable=str(error))
 
 
-def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[Report, OperationsLog]:
-    """Return the check's report with findings from the operations log, and that log."""
-    recorded = recorded_log(arguments, model)
-    report = with_recorded(arguments, model, judged(arguments, model), recorded.records)
+def checked(
+    request: Request, model: type[SecretSettings], sources: Sources | None = None
+) -> tuple[Report, OperationsLog]:
+    """Return the check's report with findings from the operations log, and that log.
+
+    Sources that were not read yet are read now.
+    """
+    recorded = recorded_log(request, model)
+    sources = sources or read_sources(request, model)
+    report = judged(request, model, sources)
+    report = with_recorded(request, model, report, recorded.records, sources)
     named = recorded.named_by
     if recorded.is_missing:
         message = f"{named} names a file that does not exist"
@@ -96,10 +113,10 @@ def checked(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple
     return report, recorded
 
 
-def checked_by_gate(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
+def checked_by_gate(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:
     """Return the report for the gate, with a finding if the log was not checked completely."""
-    report, recorded = checked(arguments, model)
-    remedy = f"run {command('log', 'verify', *given(arguments, 'operations_log', 'config_dir', 'model'))}"
+    report, recorded = checked(request, model, sources)
+    remedy = f"run {command('log', 'verify', *given(request, 'operations_log', 'config_dir', 'model'))}"
     if recorded.defects:
         remedy += "; unless only the last line is incomplete, keep the log as evidence and begin a new one"
         return _with_setting(report, model, f"the operations log {recorded.verdict}", remedy)
@@ -111,16 +128,20 @@ def checked_by_gate(arguments: argparse.Namespace, model: type[SecretSettings]) 
 
 
 def with_recorded(
-    arguments: argparse.Namespace, model: type[SecretSettings], report: Report, records: Sequence[Record]
+    request: Request,
+    model: type[SecretSettings],
+    report: Report,
+    records: Sequence[Record],
+    sources: Sources | None = None,
 ) -> Report:
     """Return a report with findings from the records of the operations log."""
     policies = tuple(model.secret_policies.values())
-    options = given(arguments, "operations_log", "config_dir", "model")
+    options = given(request, "operations_log", "config_dir", "model")
     found = [*recorded_findings(report, records, policies, options)]
-    if arguments.managers and records:
+    if sources and records:
         from robodj_secretguard.cli.delivery import drifts  # noqa: PLC0415 - few commands have sources
 
-        found += drifts(arguments.managers, policies, records, options)
+        found += drifts(sources.managers, policies, records, options)
     return with_findings(report, found)
 
 
@@ -172,28 +193,36 @@ def add(commands: Commands) -> None:
     )
 
 
-def _where(arguments: argparse.Namespace) -> OperationsLog:
+def _where(request: Request) -> OperationsLog:
     """Return the location of the log. The model is imported only if its config directory can matter."""
-    return locate_log(arguments, RuntimeSecrets if arguments.operations_log is not None else model_of(arguments))
+    return locate_log(request, RuntimeSecrets if request.operations_log is not None else model_of(request))
 
 
-def _model_on_stderr(arguments: argparse.Namespace) -> list[str]:
-    return [MODEL] if arguments.format == "text" else []  # the JSON document has it
+def _model_on_stderr(request: Request) -> list[str]:
+    return [MODEL] if request.format == "text" else []  # the JSON document has it
 
 
-def _show(arguments: argparse.Namespace) -> Result:
-    since, until = span_of(arguments)
-    log = loaded(_where(arguments))
-    wanted = {"secret": arguments.secret, "environment": arguments.environment, "event": arguments.event}
+def _show(
+    request: Request,
+    *,
+    environment: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    secret: str | None,
+    event: str | None,
+) -> Result:
+    since, until = span_of(since, until)
+    log = loaded(_where(request))
+    wanted = {"secret": secret, "environment": environment, "event": event}
     records = [
         record
         for record in log.records
         if since <= record.recorded_at < until
         and all(value is None or getattr(record, name) == value for name, value in wanted.items())
     ]
-    stderr = _model_on_stderr(arguments)
+    stderr = _model_on_stderr(request)
     if log.defects:
-        verify = command("log", "verify", *given(arguments, "operations_log", "config_dir", "model"))
+        verify = command("log", "verify", *given(request, "operations_log", "config_dir", "model"))
         stderr.append(f"{PROGRAM}: the operations log does not verify; to see why, run {verify}")
 
     def document() -> dict[str, Any]:
@@ -229,11 +258,10 @@ def replaced_key(record: Record) -> str:
     return f"{record.replaced}{until}" if record.replaced else ""
 
 
-def _verify(arguments: argparse.Namespace) -> Result:
-    expected = arguments.expect
-    if expected is not None and not is_hash(expected):
+def _verify(request: Request, *, expect: str | None) -> Result:
+    if expect is not None and not is_hash(expect):
         fail("--expect: invalid hash; use sha256: and 64 hexadecimal digits in lower case")
-    where = _where(arguments)
+    where = _where(request)
     log = loaded(where)
     if not log.records and not log.defects:
         of_earlier = (
@@ -242,9 +270,9 @@ def _verify(arguments: argparse.Namespace) -> Result:
             else ""
         )
         fail(f"{where.name}: the log has no record; nothing was verified{of_earlier}")
-    number = find(log, expected) if expected is not None else None
+    number = find(log, expect) if expect is not None else None
     defects = list(log.defects)
-    if expected is not None and number is None:
+    if expect is not None and number is None:
         defects.append("the expected record was not found: it, or a record before it, was changed or removed")
     last, earlier = log.last, log.continues
     here = " in this file" if earlier else ""
@@ -265,7 +293,7 @@ def _verify(arguments: argparse.Namespace) -> Result:
     if number:
         lines.append(f"Found the expected record: number {number}. The records before it{here} are unchanged.")
     lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
-    return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, lambda: document, _model_on_stderr(arguments))
+    return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, lambda: document, _model_on_stderr(request))
 
 
 def _proof(head: Head) -> str:

@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, TextIO, TypeAlias
 
 from robodj_secretguard.cli.output import WIDTH, fail, is_terminal, wrapped
 from robodj_secretguard.common.loading import load_model
@@ -37,8 +37,9 @@ from robodj_secretguard.startup.settings import RuntimeSecrets, setup_of
 from robodj_secretguard.startup.variables import OPERATIONS_LOG, parse_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from robodj_secretguard.cli.delivery import Sources
     from robodj_secretguard.cli.output import Result
     from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.lifecycle.operations_log import Log
@@ -106,6 +107,7 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--from": {
         "action": "append",
         "dest": "sources",
+        "default": [],
         "metavar": "SOURCE",
         "help": "read the keys from vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- (stdin); repeatable, the"
         " first one that has a secret delivers it",
@@ -164,7 +166,7 @@ _GROUPS: Final = {
 def add_command(
     commands: Commands,
     name: str,
-    run: Callable[[argparse.Namespace], Result],
+    run: Callable[..., Result],
     *,
     description: str,
     examples: Iterable[str],
@@ -177,12 +179,12 @@ def add_command(
 ) -> None:
     """Add a command with shared options, its own arguments, and more arguments for its parser.
 
-    The examples are written without the name of the program.
+    Its function `run` gets the `Request`, and each option that is not in it as a keyword argument. The examples are
+    written without the name of the program.
     """
     short, end, text = description.partition(".")[0], epilog(examples, statuses), wrapped(description, "")
     parser = commands.add_parser(name, help=short, description=text, epilog=end, **PARSER_SETTINGS, **more)
-    parser.set_defaults(sources=None, managers=(), withdrawn=())
-    parser.set_defaults(run=run, model=None, require_env_only=False, strict=False, uses_project_model=True)
+    parser.set_defaults(run=run, uses_project_model=True)
     parser.set_defaults(**(defaults or {}))
     groups = {title: parser.add_argument_group(title) for title in _GROUPS}
     titles = {each: title for title, names in _GROUPS.items() for each in names}
@@ -208,34 +210,37 @@ def epilog(examples: Iterable[str], statuses: Mapping[str, str]) -> str:
     return "\n".join([*lines, *(wrapped(f"  {each:<3}  {text}", " " * 7) for each, text in statuses.items())])
 
 
-def given(arguments: argparse.Namespace, *names: str) -> list[str]:
-    """Return the options that were passed, for a command in a message.
+def given(request: Request, *names: str) -> list[str]:
+    """Return the options that were passed, for a command in a message."""
+    return [word for name in names for word in given_option(name, getattr(request, name))]
+
+
+def given_option(name: str, value: str | None) -> list[str]:
+    """Return an option that was passed, for a command in a message.
 
     A value that could be a key, or that could forge a line, is replaced by the option's metavar.
     """
-    words = []
-    for name in names:
-        word, value = f"--{name.replace('_', '-')}", getattr(arguments, name)
-        if value is not None:
-            words += option(word, value if value.isascii() and is_free_text(value) else _OPTIONS[word]["metavar"])
-    return words
+    word = f"--{name.replace('_', '-')}"
+    if value is None:
+        return []
+    return option(word, value if value.isascii() and is_free_text(value) else _OPTIONS[word]["metavar"])
 
 
-def model_of(arguments: argparse.Namespace) -> type[SecretSettings]:
+def model_of(request: Request) -> type[SecretSettings]:
     """Return the settings model: from `--model`, otherwise the project's, otherwise the default."""
     try:
-        if arguments.model is not None:
-            return load_model(arguments.model)
-        if arguments.project.model is not None:
-            return load_model(arguments.project.model, arguments.project.directory)
+        if request.model is not None:
+            return load_model(request.model)
+        if request.project.model is not None:
+            return load_model(request.project.model, request.project.directory)
     except UsageError as error:
-        fail(f"{'--model' if arguments.model is not None else f'model in {PYPROJECT}'}: {error}")
+        fail(f"{'--model' if request.model is not None else f'model in {PYPROJECT}'}: {error}")
     return RuntimeSecrets
 
 
-def model_used(arguments: argparse.Namespace) -> dict[str, str]:
+def model_used(request: Request) -> dict[str, str]:
     """Return the model of a command, and its source: `option`, `pyproject.toml` or `default`."""
-    for name, source in ((arguments.model, "option"), (arguments.project.model, PYPROJECT)):
+    for name, source in ((request.model, "option"), (request.project.model, PYPROJECT)):
         if name is not None:
             return {"name": ascii_text(name), "source": source}
     return {"name": DEFAULT_MODEL, "source": "default"}
@@ -255,29 +260,37 @@ def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
     return found or _fail_unknown("unknown secret", name, names, variables)
 
 
-def directory_of(arguments: argparse.Namespace, model: type[SecretSettings]) -> tuple[str, NamedBy | None]:
+def directory_of(request: Request, model: type[SecretSettings]) -> tuple[str, NamedBy | None]:
     """Return the config directory and its source; `None` for the default."""
-    return config_directory(Environment(), arguments.config_dir, setup_of(model))
+    return config_directory(Environment(), request.config_dir, setup_of(model))
 
 
-def judged(arguments: argparse.Namespace, model: type[SecretSettings]) -> Report:
-    """Return the check's report, with the options of the command."""
-    if arguments.sources:
-        from robodj_secretguard.cli.delivery import judged_from  # noqa: PLC0415 - few commands have sources
+def read_sources(request: Request, model: type[SecretSettings]) -> Sources | None:
+    """Read the sources of `--from`; return `None` without the option."""
+    if not request.sources:
+        return None
+    from robodj_secretguard.cli.delivery import read  # noqa: PLC0415 - few commands have sources
 
-        return judged_from(arguments, model)
-    return check(model, config_dir=arguments.config_dir, require_env_only=arguments.require_env_only)
+    return read(request.sources, model, wait=request.wait, require_env_only=request.require_env_only)
 
 
-def passes(arguments: argparse.Namespace, report: Report) -> bool:
+def judged(request: Request, model: type[SecretSettings], sources: Sources | None = None) -> Report:
+    """Return the check's report, with the options of the command. Sources that were not read yet are read now."""
+    sources = sources or read_sources(request, model)
+    if sources is not None:
+        return sources.judged(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
+    return check(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
+
+
+def passes(request: Request, report: Report) -> bool:
     """Return whether a report passes, with `--strict` or without it."""
-    return report.ok and not (arguments.strict and report.warnings)
+    return report.ok and not (request.strict and report.warnings)
 
 
-def span_of(arguments: argparse.Namespace) -> tuple[datetime, datetime]:
+def span_of(since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
     """Return the time from `--since` to before `--until`, by default all time."""
-    since = arguments.since or datetime.min.replace(tzinfo=UTC)
-    until = arguments.until or datetime.max.replace(tzinfo=UTC)
+    since = since or datetime.min.replace(tzinfo=UTC)
+    until = until or datetime.max.replace(tzinfo=UTC)
     if until <= since:
         fail("--until must be later than --since")
     return since, until
@@ -335,20 +348,20 @@ class OperationsLog(NamedTuple):
         return {"found": self.found, "last_hash": last.hash if last else None, "defects": [*self.defects]}
 
 
-def locate_log(arguments: argparse.Namespace, model: type[SecretSettings]) -> OperationsLog:
+def locate_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
     """Return the location of the operations log, without reading it."""
     variable = Environment().get(OPERATIONS_LOG)
     candidates = {
-        "--operations-log": arguments.operations_log,
+        "--operations-log": request.operations_log,
         OPERATIONS_LOG: variable.get_secret_value() if variable else None,
-        PYPROJECT: arguments.project.operations_log,
+        PYPROJECT: request.project.operations_log,
     }
     makes: tuple[str, ...]
     for named_by, path in candidates.items():
         if path is not None:
             makes = (os.path.dirname(path),) if named_by == PYPROJECT else ()
             return OperationsLog(path, f"the operations log that {named_by} names", named_by, makes)
-    directory, directory_named_by = directory_of(arguments, model)
+    directory, directory_named_by = directory_of(request, model)
     path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
     makes = (os.path.dirname(path),) if directory_named_by else (directory, os.path.dirname(path))
     return OperationsLog(path, f"the operations log {shown_path(OPERATIONS_FILE, directory_named_by)}", makes=makes)
@@ -395,13 +408,13 @@ def _regular(path: str) -> BinaryIO:
     return file
 
 
-def fleet_of(arguments: argparse.Namespace) -> Fleet | None:
+def fleet_of(path: str | None) -> Fleet | None:
     """Return the fleet in the file of `--fleet`, if it is passed."""
-    if arguments.fleet is None:
+    if path is None:
         return None
     from robodj_secretguard.fleet.verdict import parse_fleet  # noqa: PLC0415 - few commands have one
 
-    fleet = parse_fleet(read_input("--fleet", arguments.fleet, most=MAX_FLEET_BYTES))
+    fleet = parse_fleet(read_input("--fleet", path, most=MAX_FLEET_BYTES))
     return fleet or fail("--fleet: the file is not a fleet; use the output of fleet status --format json")
 
 
@@ -415,14 +428,42 @@ class Project(NamedTuple):
     require_env_only: bool = False
 
 
-def configure(arguments: argparse.Namespace) -> None:
-    """Apply the project's configuration where no option is passed. Its switches can only tighten."""
+class Request(NamedTuple):
+    """The options that commands share, and the project's configuration. Switches of both are joined here."""
+
+    model: str | None = None
+    config_dir: str | None = None
+    operations_log: str | None = None
+    require_env_only: bool = False
+    strict: bool = False
+    sources: Sequence[str] = ()
+    wait: float = 30
+    format: str = "text"
+    project: Project = Project()
+    ignored_model: str | None = None  # the project's, for a command that does not import it
+    stdout: TextIO | None = None  # without the output of a model's module
+
+
+def request_of(arguments: argparse.Namespace) -> Request:
+    """Return the options that commands share. The project's configuration holds where no option is passed.
+
+    The project's switches can only tighten.
+    """
     here = contain(os.getcwd)
     project = find_project(here) if isinstance(here, str) else Project()  # the directory may be deleted
-    arguments.ignored_model = None if arguments.uses_project_model else project.model
-    arguments.project = project if arguments.uses_project_model else project._replace(model=None)
-    arguments.strict = arguments.strict or project.strict
-    arguments.require_env_only = arguments.require_env_only or project.require_env_only
+    request = Request(**{name: value for name, value in vars(arguments).items() if name in Request._fields})
+    return request._replace(
+        project=project if arguments.uses_project_model else project._replace(model=None),
+        ignored_model=None if arguments.uses_project_model else project.model,
+        strict=request.strict or project.strict,
+        require_env_only=request.require_env_only or project.require_env_only,
+    )
+
+
+def own_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of one command: all that commands do not share."""
+    shared = {*Request._fields, "color", "run", "takes_command", "uses_project_model"}
+    return {name: value for name, value in vars(arguments).items() if name not in shared}
 
 
 def find_project(directory: str) -> Project:

@@ -78,6 +78,7 @@ class Result:
     then: Callable[[], Result] | None = None  # runs afterwards, and owns stdout
     text: str = field(default="", repr=False)  # the rendered text for stdout
     color: str = "auto"  # the value of `--color`
+    model: Mapping[str, str] | None = None  # in place of the model of the command
 
 
 def fail(why: str) -> NoReturn:

@@ -29,10 +29,9 @@ from robodj_secretguard.startup.textfile import read_text_file
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
-    from robodj_secretguard.cli.options import Commands, OperationsLog
+    from robodj_secretguard.cli.options import Commands, OperationsLog, Request
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
@@ -67,25 +66,46 @@ def add(commands: Commands) -> None:
     )
 
 
-def _revoke(arguments: argparse.Namespace) -> Result:
-    model = model_of(arguments)
-    report = judged(arguments, model)
-    recorded = recorded_log(arguments, model)  # an unreadable log does not prevent a revocation
+def _revoke(
+    request: Request,
+    *,
+    reason: str,
+    environment: str | None,
+    operator: str | None,
+    ticket: str | None,
+    name: str | None,
+    fingerprint: str | None,
+    last_recorded: bool,
+    yes: bool,
+) -> Result:
+    model = model_of(request)
+    report = judged(request, model)
+    recorded = recorded_log(request, model)  # an unreadable log does not prevent a revocation
+    meant = _meant(
+        model,
+        report,
+        recorded.records,
+        name=name,
+        fingerprint=fingerprint,
+        environment=environment,
+        last_recorded=last_recorded,
+    )
     key = draft_revocation(
-        *_meant(arguments, model, report, recorded.records),
+        *meant,
         report,
         recorded.records,
         model.secret_policies.values(),
-        operator=arguments.operator,
-        ticket=arguments.ticket,
-        reason=arguments.reason,
+        operator=operator,
+        ticket=ticket,
+        reason=reason,
     )
     known = known_of(key, report, recorded.records)
-    if not arguments.yes:
-        lines = [f"Would revoke: {_described(key, known)}", *_earlier_line(arguments, key, recorded.records), MODEL]
+    if not yes:
+        earlier = [] if name is None or last_recorded else _earlier_line(key, recorded.records)
+        lines = [f"Would revoke: {_described(key, known)}", *earlier, MODEL]
         stderr = [*recorded.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"]
         return Result(EXIT_ALERTS, lines, lambda: _document(known, revoked=False, recorded=False), stderr)
-    directory, named_by = directory_of(arguments, model)
+    directory, named_by = directory_of(request, model)
     the_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
     list_file = read_text_file(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
     if setup_of(model).require_revocation_list and absent_lists([list_file]):
@@ -112,10 +132,10 @@ def _revoke(arguments: argparse.Namespace) -> Result:
         except FileError as error:
             why = f"the key was revoked, but now {the_list} cannot be read: {error}; {instead}"
             stderr.append(f"{PROGRAM}: {why}")
-    options, log_options = given(arguments, "config_dir", "model"), given(arguments, "operations_log")
+    options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
     done = steps(key, report, recorded.records, options=options, log_options=log_options)
     # With other faults in the list, the revocation may not be effective.
-    faults = [each.text for each in judged(arguments, model).findings if each.check is Check.REVOCATION_LIST]
+    faults = [each.text for each in judged(request, model).findings if each.check is Check.REVOCATION_LIST]
     lines = [
         f"{'Revoked' if is_new else 'Already revoked'}: {_described(key, known)}",
         *map(recorded_line, appended),
@@ -158,9 +178,9 @@ def _described(key: Record, known: dict[str, Any]) -> str:
     return f"{key.fingerprint} ({of_whom}; {since}). {use}"
 
 
-def _earlier_line(arguments: argparse.Namespace, key: Record, records: Sequence[Record]) -> list[str]:
-    """Return a line about the key that was recorded before the current one, if NAME was passed."""
-    if arguments.name is None or arguments.last_recorded or key.secret is None or key.fingerprint is None:
+def _earlier_line(key: Record, records: Sequence[Record]) -> list[str]:
+    """Return a line about the key that was recorded before the current one."""
+    if key.secret is None or key.fingerprint is None:
         return []
     with contextlib.suppress(UsageError):
         if earlier := before_key(key.fingerprint, key.secret, records):
@@ -177,29 +197,37 @@ def _record(where: OperationsLog, key: Record) -> list[Record]:
 
 
 def _meant(
-    arguments: argparse.Namespace, model: type[SecretSettings], report: Report, records: Sequence[Record]
+    model: type[SecretSettings],
+    report: Report,
+    records: Sequence[Record],
+    *,
+    name: str | None,
+    fingerprint: str | None,
+    environment: str | None,
+    last_recorded: bool,
 ) -> tuple[str, str | None]:
     """Return the fingerprint of the key to revoke, and the name of its secret if NAME was passed."""
-    if arguments.last_recorded and (arguments.name is None or arguments.fingerprint is not None):
+    if last_recorded and (name is None or fingerprint is not None):
         fail("--last-recorded needs NAME, without --fingerprint")
-    if arguments.environment is not None and not arguments.last_recorded:
+    if environment is not None and not last_recorded:
         fail("--environment works only with --last-recorded; add --last-recorded, or leave out --environment")
-    if (arguments.name is None) == (arguments.fingerprint is None):
-        fail("revoke needs either NAME, for the current key of a secret, or --fingerprint SGFP1")
-    if arguments.fingerprint is not None:
-        if not is_fingerprint(arguments.fingerprint):
+    usage = "revoke needs either NAME, for the current key of a secret, or --fingerprint SGFP1"
+    if fingerprint is not None:
+        if name is not None:
+            fail(usage)
+        if not is_fingerprint(fingerprint):
             fail(f"--fingerprint: invalid fingerprint; use {FORM}")
-        return arguments.fingerprint, None
-    policy = policy_of(model, arguments.name)
+        return fingerprint, None
+    policy = policy_of(model, name or fail(usage))
     name = policy.name
     if policy.is_opaque:
         fail(f"{name} has no fingerprint, so it cannot be revoked; {policy.replacement}, and disable the old one there")
-    fingerprint = next((status.fingerprint for status in report.secrets if status.secret == name), None)
-    if fingerprint is None:
+    current = next((status.fingerprint for status in report.secrets if status.secret == name), None)
+    if current is None:
         fail(f"no valid key of {name} is set here; pass --fingerprint ({recorded_keys(records, name)})")
-    if not arguments.last_recorded:
-        return fingerprint, name
-    earlier = before_key(fingerprint, name, records, arguments.environment)
+    if not last_recorded:
+        return current, name
+    earlier = before_key(current, name, records, environment)
     if earlier is None or earlier.fingerprint is None:
         fail(f"no earlier key of {name} is recorded; pass the --fingerprint of that key")
     return earlier.fingerprint, name

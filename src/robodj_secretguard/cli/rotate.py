@@ -13,6 +13,7 @@ from robodj_secretguard.cli.options import (
     add_group,
     directory_of,
     given,
+    given_option,
     judged,
     locate_log,
     model_of,
@@ -45,10 +46,9 @@ from robodj_secretguard.startup.settings import setup_of
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.secret.policy import SecretPolicy
@@ -88,6 +88,7 @@ def add(commands: Commands) -> None:
             },
             "--next": {
                 "action": "store_true",
+                "dest": "for_next",
                 "help": "use the variable of the next key, for a rotation",
             },
             "--show": {"action": "store_true", "help": "print keys on a terminal or in CI too"},
@@ -156,59 +157,61 @@ def add(commands: Commands) -> None:
     rotate_steps.add(group)
 
 
-def _generate(arguments: argparse.Namespace) -> Result:
-    model = model_of(arguments)
-    asked = model.secret_policies.values() if arguments.name is None else (policy_of(model, arguments.name),)
+def _generate(request: Request, *, name: str | None, for_next: bool, show: bool, write: bool, force: bool) -> Result:
+    model = model_of(request)
+    asked = model.secret_policies.values() if name is None else (policy_of(model, name),)
     policies = tuple(each for each in asked if not each.is_opaque)
     left_out = (each for each in asked if each.is_opaque)
     issued = "; ".join(f"{each.name}: {each.replacement}, then set {each.variable} to it" for each in left_out)
     if not policies:
         fail(f"no key was generated: a vendor issues the secret ({issued})")
     stderr = [MODEL, *([f"{PROGRAM}: left out the secrets that vendors issue ({issued})"] if issued else [])]
-    if arguments.force and not arguments.write:
+    if force and not write:
         fail("--force works only with --write; add --write, or leave out --force")
-    if arguments.next and not all(policy.overlap for policy in policies):
+    if for_next and not all(policy.overlap for policy in policies):
         fail("--next works only for a secret with an overlap; leave it out")
-    if arguments.write:
-        if arguments.show or arguments.next or arguments.format != "text":
+    if write:
+        if show or for_next or request.format != "text":
             fail("--write prints no key; leave out --show, --next and --format")
-        return _write(arguments, model, policies, stderr)
-    if arguments.format == "text" and len(policies) > 1:
+        return _write(request, model, policies, stderr, force=force)
+    if request.format == "text" and len(policies) > 1:
         names = ", ".join(policy.name for policy in policies)
         fail(f"NAME is missing (choose from {names}); for all secrets, pass --format env, shell or json")
-    seen = is_terminal(arguments.stdout)
-    if (seen or any(os.environ.get(name) for name in CI_VARIABLES)) and not arguments.show:
+    seen = is_terminal(request.stdout)
+    if (seen or any(os.environ.get(name) for name in CI_VARIABLES)) and not show:
         where = "on a terminal" if seen else "in CI, which may keep the output,"
         fail(f"keys are not printed {where} without --show; pipe the key into the command of the secret manager")
-    variables = [policy.slot_variables[0] if arguments.next else policy.variable for policy in policies]
+    variables = [policy.slot_variables[0] if for_next else policy.variable for policy in policies]
     keys = {name: generate(policy).get_secret_value() for name, policy in zip(variables, policies, strict=True)}
     return Result(
         EXIT_CLEAN,
         [*keys.values()]
-        if arguments.format == "text"
-        else [f"{'export ' * (arguments.format == 'shell')}{variable}={key}" for variable, key in keys.items()],
-        (lambda: keys) if arguments.format == "json" else None,
+        if request.format == "text"
+        else [f"{'export ' * (request.format == 'shell')}{variable}={key}" for variable, key in keys.items()],
+        (lambda: keys) if request.format == "json" else None,
         stderr,
         bare=True,
         literal=True,
-        end="\n" if seen or arguments.format != "text" else "",
+        end="\n" if seen or request.format != "text" else "",
     )
 
 
 def _write(
-    arguments: argparse.Namespace,
+    request: Request,
     model: type[SecretSettings],
     policies: Sequence[SecretPolicy],
     stderr: list[str],
+    *,
+    force: bool,
 ) -> Result:
-    if arguments.require_env_only or are_files_off(Environment(), setup_of(model)):
+    if request.require_env_only or are_files_off(Environment(), setup_of(model)):
         fail("nothing was written: fallback files are off; set environment variables instead")
-    directory, named_by = directory_of(arguments, model)
+    directory, named_by = directory_of(request, model)
     if not os.path.isdir(directory):
         fail("nothing was written: the config directory does not exist; create it, or pass --config-dir")
     keys = {policy: generate(policy) for policy in policies}
     try:
-        write_keys(directory, keys, force=arguments.force)
+        write_keys(directory, keys, force=force)
     except UsageError as error:
         fail(f"not every key was written: {error}")
     written = ((policy.name, shown_path(policy.file, named_by), fingerprint(key)) for policy, key in keys.items())
@@ -216,10 +219,20 @@ def _write(
     return Result(EXIT_CLEAN, lines, stderr=stderr)
 
 
-def _record(arguments: argparse.Namespace) -> Result:
-    model = model_of(arguments)
-    named = {policy_of(model, name).name for name in arguments.names}
-    report = judged(arguments, model)
+def _record(
+    request: Request,
+    *,
+    environment: str,
+    operator: str,
+    ticket: str | None,
+    names: Sequence[str],
+    attest: Sequence[str],
+    service_log: str | None,
+    known: Sequence[str],
+) -> Result:
+    model = model_of(request)
+    named = {policy_of(model, name).name for name in names}
+    report = judged(request, model)
     if not report.ok:
         return _refused(report)
     # Whether a vendor's secret is a new one cannot be seen.
@@ -227,28 +240,32 @@ def _record(arguments: argparse.Namespace) -> Result:
     statuses = [status for status in report.secrets if status.secret in named_or_seen]
     if not statuses:
         fail("NAME is missing: vendors issue all secrets, so name those that have a new value")
-    startup = _startup(arguments, statuses)
-    functions = Proof.ATTESTED if FUNCTIONS in arguments.attest else Proof.NOT_DONE
-    who = {name: getattr(arguments, name) for name in ("environment", "operator", "ticket")}
-    drafts = {each.secret: draft_rotation(each, startup[each.secret], functions, **who) for each in statuses}
-    options, log_options = given(arguments, "config_dir", "model"), given(arguments, "operations_log")
-    known = [_known(number, file) for number, file in enumerate(arguments.known, start=1)]
-    where = locate_log(arguments, model)
+    startup = _startup(statuses, service_log, attested=STARTUP in attest)
+    functions = Proof.ATTESTED if FUNCTIONS in attest else Proof.NOT_DONE
+    drafts = {
+        each.secret: draft_rotation(
+            each, startup[each.secret], functions, environment=environment, operator=operator, ticket=ticket
+        )
+        for each in statuses
+    }
+    options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
+    others = [_known(number, file) for number, file in enumerate(known, start=1)]
+    where = locate_log(request, model)
     try:
         with operations_log.opened(prepared(where)) as log:
-            report = judged(arguments, model)  # again: a key may have been revoked while this waited for the log
+            report = judged(request, model)  # again: a key may have been revoked while this waited for the log
             if not report.ok:
                 return _refused(report)
-            records = [record for each in (*known, log.log) for record in each.records]
+            records = [record for each in (*others, log.log) for record in each.records]
             records.sort(key=lambda record: record.recorded_at)
             accepted, unchanged, refused = judge(
                 drafts, records, are_named=bool(named), options=options, log_options=log_options
             )
             comparison = compared(records)
-            compared_line = _comparison(comparison, arguments.environment, known)
+            compared_line = _comparison(comparison, environment, others)
             if refused:
                 return _refused(report, refused, comparison, compared_line)
-            report = with_recorded(arguments, model, report, log.log.records)
+            report = with_recorded(request, model, report, log.log.records)
             if not report.ok:
                 return _refused(report)
             appended = log.append(accepted)
@@ -260,11 +277,11 @@ def _record(arguments: argparse.Namespace) -> Result:
     warnings = (
         other_key_replaced(each, records, has_overlap=overlaps.get(each.secret or "", False)) for each in appended
     )
-    listed, unlisted = _list_replaced(appended, *directory_of(arguments, model))
+    listed, unlisted = _list_replaced(appended, *directory_of(request, model))
     lines += listed
     lines += [f"Did not record {name}: its key has not changed." for name in unchanged]
-    if arguments.environment not in comparison:
-        lines.append(f"There was no earlier record of the environment {arguments.environment}.")
+    if environment not in comparison:
+        lines.append(f"There was no earlier record of the environment {environment}.")
     document = _document(report, comparison, unchanged=unchanged, records=events)
     status = EXIT_USAGE if unlisted else EXIT_CLEAN
     stderr = [*filter(None, warnings), *unlisted]
@@ -287,14 +304,14 @@ def _list_replaced(records: Iterable[Record], directory: str, named_by: NamedBy 
     return listed, unlisted
 
 
-def _startup(arguments: argparse.Namespace, statuses: Sequence[SecretStatus]) -> dict[str, Proof]:
+def _startup(statuses: Sequence[SecretStatus], service_log: str | None, *, attested: bool) -> dict[str, Proof]:
     """Return the proof that services started with each secret's key."""
     keys = {status.secret: status.fingerprint for status in statuses if status.fingerprint}
     seen: set[str] = set()
-    if arguments.service_log is not None:
-        with opened_input("--service-log", arguments.service_log) as lines:
+    if service_log is not None:
+        with opened_input("--service-log", service_log) as lines:
             seen = started_on(lines, keys)
-    otherwise = Proof.ATTESTED if STARTUP in arguments.attest else Proof.NOT_DONE
+    otherwise = Proof.ATTESTED if attested else Proof.NOT_DONE
     return {each.secret: Proof.VERIFIED if each.secret in seen else otherwise for each in statuses}
 
 
@@ -372,33 +389,40 @@ def _lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:
         yield "This operations log is new."
 
 
-def _plan(arguments: argparse.Namespace) -> Result:
-    model = model_of(arguments)
-    policy = policy_of(model, arguments.name)
-    report = judged(arguments, model)
-    recorded = recorded_log(arguments, model)
-    options, log_options = given(arguments, "config_dir", "model"), given(arguments, "operations_log")
+def _plan(
+    request: Request,
+    *,
+    environment: str | None,
+    operator: str | None,
+    ticket: str | None,
+    name: str,
+    emergency: bool,
+) -> Result:
+    model = model_of(request)
+    policy = policy_of(model, name)
+    report = judged(request, model)
+    recorded = recorded_log(request, model)
+    options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
     plan = Plan(
         policy,
         report,
         recorded.records,
-        environment=arguments.environment,
-        who=(*option("--operator", arguments.operator or "YOUR-NAME"), *given(arguments, "ticket")),
+        environment=environment,
+        who=(*option("--operator", operator or "YOUR-NAME"), *given_option("ticket", ticket)),
         options=options,
         log_options=log_options,
-        is_emergency=arguments.emergency,
+        is_emergency=emergency,
     )
     steps, stage = plan.steps(), plan.stage
     commands = " ".join(step.command for step in steps if step.command).split()
     words = [each for each in PLACEHOLDERS if each in commands]
-    emergency = command(
-        *("rotate", "plan", policy.name, "--emergency", *given(arguments, "environment"), *log_options, *options)
-    )
+    where = given_option("environment", environment)
+    in_emergency = command("rotate", "plan", policy.name, "--emergency", *where, *log_options, *options)
     first = next((number for number, step in enumerate(steps, start=1) if not step.done), len(steps))
     lines = [
         f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
         *([f"Replace these words with your own values: {', '.join(words)}."] if words else []),
-        *([f"If others may know the current key, do this instead: {emergency}"] if stage else []),
+        *([f"If others may know the current key, do this instead: {in_emergency}"] if stage else []),
         f"Continue with step {first}.",
         "",
         *boxes(steps, numbered=True),

@@ -53,10 +53,9 @@ from robodj_secretguard.startup.rules import Problem, Severity
 from robodj_secretguard.startup.variables import ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Collection, Mapping, Sequence
 
-    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.lifecycle.operations_log import OpenLog
     from robodj_secretguard.lifecycle.records import LastStep, Record, StepName
@@ -150,45 +149,74 @@ def add(group: Commands) -> None:
         )
 
 
-def _run(arguments: argparse.Namespace) -> Result:
-    model = model_of(arguments)
+def _run(
+    request: Request,
+    *,
+    environment: str,
+    operator: str,
+    ticket: str | None,
+    reason: str | None,
+    step: StepName | None,
+    name: str | None,
+    to: str,
+    fleet: str | None,
+    emergency: bool,
+    now: bool,
+    dry_run: bool,
+) -> Result:
+    model = model_of(request)
     declared = tuple(model.secret_policies.values())
-    if arguments.fleet and arguments.now:
+    if fleet and now:
         fail("pass --fleet or --now: --now does not wait for evidence")
-    if arguments.emergency and (arguments.name is None or arguments.reason is None):
+    if emergency and (name is None or reason is None):
         fail("--emergency needs NAME and --reason")
-    if arguments.now and not (arguments.step or arguments.emergency):
+    if now and not (step or emergency):
         fail("rotate run takes --now only with --emergency; the single steps have their own --now")
-    named = declared if arguments.name is None else (policy_of(model, arguments.name),)
-    needs_overlap = arguments.step is not None or arguments.name is None
+    named = declared if name is None else (policy_of(model, name),)
+    needs_overlap = step is not None or name is None
     policies = [each for each in named if not each.is_opaque and (each.overlap or not needs_overlap)]
     if not policies:
         why = "a vendor issues it" if named[0].is_opaque else "it has no overlap"
-        words = (*["--emergency"] * arguments.emergency, *given(arguments, "config_dir", "model"))
+        words = (*["--emergency"] * emergency, *given(request, "config_dir", "model"))
         fail(f"{named[0].name} has no such steps: {why}; run {command('rotate', 'plan', named[0].name, *words)}")
-    store = opened_store(arguments.to, declared)
-    where = locate_log(arguments, model)
-    fleet = fleet_of(arguments)
-    steps = [_Step(arguments, model, store, policy, fleet) for policy in policies]
+    store = opened_store(to, declared)
+    where = locate_log(request, model)
+    begun = partial(
+        _Step,
+        request,
+        model,
+        store,
+        fleet=fleet_of(fleet),
+        step=step,
+        to=to,
+        emergency=emergency,
+        now=now,
+        dry_run=dry_run,
+        environment=environment,
+        operator=operator,
+        ticket=ticket,
+        reason=reason,
+    )
+    steps = [begun(policy) for policy in policies]
     unlogged = []
-    known = recorded_log(arguments, model).records if arguments.dry_run else ()
+    known = recorded_log(request, model).records if dry_run else ()
     try:
-        with nullcontext() if arguments.dry_run else operations_log.opened(prepared(where)) as log:
-            if log and log.log.last and datetime.now(UTC) < log.log.last.recorded_at and not arguments.emergency:
+        with nullcontext() if dry_run else operations_log.opened(prepared(where)) as log:
+            if log and log.log.last and datetime.now(UTC) < log.log.last.recorded_at and not emergency:
                 raise_file_error("its last record is later than this machine's clock; set the clock")
             for each in steps:
                 each.take(log.log.records if log else known, log)
     except FileError as error:
-        if not arguments.emergency:
+        if not emergency:
             is_begun = any(each.document["outcome"] == "done" for each in steps)
             fail(f"{'not every step was taken' if is_begun else 'nothing was written'}: {where.name}: {error}")
-        again = command("rotate", "run", policies[0].name, *_common(arguments))
+        again = command("rotate", "run", policies[0].name, *steps[0].common)
         unlogged = [f"this was not recorded: {where.name}: {error}; fix that, then run {again}: it records the step"]
         steps[0].take((), None)
     document: dict[str, Any] = {
         "kind": "rotation-steps",
         "source": store.name,
-        "dry_run": arguments.dry_run,
+        "dry_run": dry_run,
         "results": [each.document for each in steps],
     }
     stderr = [*unlogged, *(line for each in steps for line in each.stderr)]
@@ -218,14 +246,29 @@ class _Step:
 
     def __init__(
         self,
-        arguments: argparse.Namespace,
+        request: Request,
         model: type[SecretSettings],
         store: Store,
         policy: SecretPolicy,
+        *,
         fleet: Fleet | None,
+        step: StepName | None,
+        to: str,
+        emergency: bool,
+        now: bool,
+        dry_run: bool,
+        environment: str,
+        operator: str,
+        ticket: str | None,
+        reason: str | None,
     ) -> None:
-        self._arguments, self._model, self._store, self._policy = arguments, model, store, policy
-        self._fleet = fleet
+        self._request, self._model, self._store, self._policy = request, model, store, policy
+        self._fleet, self._step, self._source = fleet, step, to
+        self._is_emergency, self._is_now, self._is_dry_run = emergency, now, dry_run
+        self._environment, self._operator, self._ticket, self._reason = environment, operator, ticket, reason
+        self._who = ("--environment", environment, *option("--operator", operator))
+        self._options = given(request, "operations_log", "config_dir", "model")
+        self.common = ("--to", to, *self._who, *self._options)
         self._policies = tuple(model.secret_policies.values())
         self._now = datetime.now(UTC).replace(microsecond=0)
         self._log: OpenLog | None = None
@@ -234,7 +277,7 @@ class _Step:
         self.status = EXIT_CLEAN
         self.document: dict[str, Any] = {
             "secret": policy.name,
-            "step": arguments.step,
+            "step": step,
             "outcome": "nothing-to-do",
             "fields": [],
             "records": [],
@@ -256,8 +299,8 @@ class _Step:
 
     def _choose(self, stored: Stored, known: Sequence[Record]) -> None:
         """Take the step, unless it is done, not due or not allowed."""
-        policy, arguments, is_now = self._policy, self._arguments, self._arguments.now
-        step: StepName | None = "replace" if arguments.emergency else arguments.step
+        policy, is_now = self._policy, self._is_now
+        step: StepName | None = "replace" if self._is_emergency else self._step
         if stored.read_at and abs(stored.read_at - self._now) > MAX_SKEW:
             if step != "replace":
                 clocks = f"{iso_utc(self._now)}, and that of {self._store.name} {iso_utc(stored.read_at)}"
@@ -292,7 +335,7 @@ class _Step:
 
     def _require_environment(self, keys: Keys, known: Sequence[Record]) -> None:
         """Refuse a step for another environment than that of the keys."""
-        name, given_name = self._policy.name, self._arguments.environment
+        name, given_name = self._policy.name, self._environment
         recorded = keys.step and keys.step.last.environment
         where = recorded or next(iter(recorded_environments(keys.current, name, known)[-1:]), None)
         if where not in {None, given_name}:
@@ -307,7 +350,7 @@ class _Step:
             self._require_new(step, done.last, keys, known)
         names = contained(lambda: _different(stored.opened(), opened(fields)))
         self.document["fields"] = names
-        if self._arguments.dry_run:
+        if self._is_dry_run:
             self.document["outcome"], self.status = "would-be-done", EXIT_ALERTS
             self.lines.append(f"Would {_TEXTS[step][0].format(policy.name)} in {store.name}: {', '.join(names)}.")
             return
@@ -320,10 +363,10 @@ class _Step:
         self.document["outcome"] = "done"
         self.lines.append(f"Done: {_TEXTS[step][0].format(policy.name)} in {store.name}.")
         self.lines.append(f"  changed: {', '.join(names)}")
-        if known and self._arguments.environment not in compared(known):
-            self.lines.append(f"There was no earlier record of the environment {self._arguments.environment}.")
+        if known and self._environment not in compared(known):
+            self.lines.append(f"There was no earlier record of the environment {self._environment}.")
         self._record(done.records)
-        self.lines += _next_lines(step, self._arguments, policy, done.last, self._now)
+        self.lines += self._next_lines(step, done.last)
         delivered = {each.secret for each in after.secrets if each.source == store.name}
         if others := [each for each in after.alerts if each.secret in delivered]:
             self.lines.append("No service takes this version before this is fixed:")
@@ -331,7 +374,7 @@ class _Step:
 
     def _require_new(self, step: StepName, new: Record, keys: Keys, known: Sequence[Record]) -> None:
         """Refuse a key that the operations log forbids: one that was revoked, is old, or is used elsewhere."""
-        of_secret = rotations(known, self._policy.name, self._arguments.environment)
+        of_secret = rotations(known, self._policy.name, self._environment)
         withdrawn = next((each.fingerprint for each in reversed(of_secret) if each.fingerprint != keys.current), None)
         is_again = keys.step is not None and keys.step.step == "back" and keys.next == withdrawn
         if why := conflict(new, known, is_current=is_again or step == "back"):
@@ -361,7 +404,7 @@ class _Step:
         def is_continued(unfinished: Stored) -> bool:
             made = unfinished.opened()
             is_same = continues(step, policy, made, stored.opened(), now)
-            return is_same and last_steps(made)[policy.name].last.environment == self._arguments.environment
+            return is_same and last_steps(made)[policy.name].last.environment == self._environment
 
         unfinished = store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS))
         is_again = unfinished is not None and contained(partial(is_continued, unfinished))
@@ -375,8 +418,16 @@ class _Step:
         if is_again:
             return made, contained(lambda: last_steps(opened(made))[policy.name]), after
         status = next(each for each in after.secrets if each.secret == policy.name)
-        who = {name: getattr(self._arguments, name) for name in ("environment", "operator", "ticket", "reason")}
-        done = last_step(step, keys, status, now, **who)
+        done = last_step(
+            step,
+            keys,
+            status,
+            now,
+            environment=self._environment,
+            operator=self._operator,
+            ticket=self._ticket,
+            reason=self._reason,
+        )
         return contained(lambda: sealed(with_step(opened(made), policy.name, done))), done, after
 
     def _report(self, fields: SealedStr, step: StepName) -> Report:
@@ -389,7 +440,7 @@ class _Step:
                 raise
             # An emergency needs only its own fields.
             candidate.load(names_of([self._policy]), time.monotonic(), lambda _: None)
-        directory, named_by = directory_of(self._arguments, self._model)
+        directory, named_by = directory_of(self._request, self._model)
         report, _ = examine(
             self._model,
             environment=Environment({}),
@@ -411,8 +462,8 @@ class _Step:
         except OSError as error:
             why = str(error) if isinstance(error, FileError) else reason(error)
             again = "this command again"
-            if self._arguments.emergency:  # after an hour, the same command would replace the key once more
-                again = command("rotate", "run", self._policy.name, *_common(self._arguments))
+            if self._is_emergency:  # after an hour, the same command would replace the key once more
+                again = command("rotate", "run", self._policy.name, *self.common)
             self.stderr.append(f"the manager has this step, but it was not recorded: {why}; then run {again}")
             return
         self.document["records"] += [each.as_dict() for each in appended]
@@ -429,7 +480,30 @@ class _Step:
         self.lines += [each.text for each in findings]
 
     def _another(self) -> str:
-        return f"run {command('rotate', 'stage', self._policy.name, *_common(self._arguments), '--now')}"
+        return f"run {command('rotate', 'stage', self._policy.name, *self.common, '--now')}"
+
+    def _next_lines(self, step: StepName, record: Record) -> list[str]:
+        """Return what the operator does next."""
+        policy, options, now = self._policy, self._options, self._now
+        restart = "Restart the instances without exec --watch, one after another. The others read it by themselves."
+        complete = command(
+            *("exec", "--from", self._source, *options, "--", PROGRAM, "rotate", "record", policy.name, *self._who),
+            *("--attest", "startup", "--attest", "functions", *options),
+        )
+        after = ["When the functions that use the key still work, complete the record:", f"{COMMAND_INDENT}{complete}"]
+        if step == "stage":
+            promote = command("rotate", "promote", policy.name, *self.common)
+            return [restart, f"After {iso_utc(now + MIN_AGE)}, run:", f"{COMMAND_INDENT}{promote}"]
+        if step == "back":
+            expires = iso_utc(record.expires_at) if record.expires_at else ""
+            return [restart, f"This key expires at {expires}. Promote the next key again before that. {_ANOTHER_NEXT}"]
+        if step == "retire":
+            return ["Earlier versions in the manager still have this key. Delete them when no stored data needs it."]
+        if step == "replace":
+            return [f"Everybody has to sign in again. {restart.replace(', one after another', ' now')}", *after]
+        retire = f"{COMMAND_INDENT}{command('rotate', 'retire', policy.name, *self.common)}"
+        until = record.replaced_until
+        return [restart, *after, *([f"After {iso_utc(until)}, run:", retire] if until else [])]
 
 
 class _StoppedError(SecretGuardError):
@@ -445,43 +519,8 @@ def _different(fields: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return sorted(each for each in {*fields, *new} - {ROTATION_RECORD} if fields.get(each) != new.get(each))
 
 
-def _common(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Return the options of the next step's command."""
-    return ("--to", arguments.to, *_who(arguments), *given(arguments, "operations_log", "config_dir", "model"))
-
-
-def _who(arguments: argparse.Namespace) -> tuple[str, ...]:
-    return ("--environment", arguments.environment, *option("--operator", arguments.operator))
-
-
 def _nothing_due(policy: SecretPolicy, keys: Keys) -> list[str]:
     if keys.next:
         return [f"Nothing is due for {policy.name}: its promotion was undone. {_ANOTHER_NEXT}"]
     until = keys.until if keys.previous else keys.expires_at and keys.expires_at - policy.warn_before
     return [f"Nothing is due for {policy.name}{f' until {iso_utc(until)}' if until else ''}."]
-
-
-def _next_lines(
-    step: StepName, arguments: argparse.Namespace, policy: SecretPolicy, record: Record, now: datetime
-) -> list[str]:
-    """Return what the operator does next."""
-    common, options = _common(arguments), given(arguments, "operations_log", "config_dir", "model")
-    restart = "Restart the instances without exec --watch, one after another. The others read it by themselves."
-    complete = command(
-        *("exec", "--from", arguments.to, *options, "--", PROGRAM, "rotate", "record", policy.name, *_who(arguments)),
-        *("--attest", "startup", "--attest", "functions", *options),
-    )
-    after = ["When the functions that use the key still work, complete the record:", f"{COMMAND_INDENT}{complete}"]
-    if step == "stage":
-        promote = command("rotate", "promote", policy.name, *common)
-        return [restart, f"After {iso_utc(now + MIN_AGE)}, run:", f"{COMMAND_INDENT}{promote}"]
-    if step == "back":
-        expires = iso_utc(record.expires_at) if record.expires_at else ""
-        return [restart, f"This key expires at {expires}. Promote the next key again before that. {_ANOTHER_NEXT}"]
-    if step == "retire":
-        return ["Earlier versions in the manager still have this key. Delete them when no stored data needs it."]
-    if step == "replace":
-        return [f"Everybody has to sign in again. {restart.replace(', one after another', ' now')}", *after]
-    retire = f"{COMMAND_INDENT}{command('rotate', 'retire', policy.name, *common)}"
-    until = record.replaced_until
-    return [restart, *after, *([f"After {iso_utc(until)}, run:", retire] if until else [])]

@@ -32,10 +32,9 @@ from robodj_secretguard.startup.settings import read_of
 from robodj_secretguard.startup.textfile import text_of
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from robodj_secretguard.cli.options import Commands, OperationsLog
+    from robodj_secretguard.cli.options import Commands, OperationsLog, Request
     from robodj_secretguard.scan.git import Repository
     from robodj_secretguard.scan.result import KnownKey
     from robodj_secretguard.scan.search import Live
@@ -73,25 +72,34 @@ def add(commands: Commands) -> None:
     )
 
 
-def _scan(arguments: argparse.Namespace) -> Result:
-    for one, other in (("staged", "git_history"), ("fingerprints", "keys_from")):
-        if getattr(arguments, one) and getattr(arguments, other):
-            fail(f"--{one} and --{other.replace('_', '-')} cannot be combined; leave one of them out")
+def _scan(
+    request: Request,
+    *,
+    paths: Sequence[str],
+    git_history: bool,
+    staged: bool,
+    fingerprints: bool,
+    keys_from: str | None,
+) -> Result:
+    if staged and git_history:
+        fail("--staged and --git-history cannot be combined; leave one of them out")
+    if fingerprints and keys_from:
+        fail("--fingerprints and --keys-from cannot be combined; leave one of them out")
     now = datetime.now(UTC)
-    model = model_of(arguments)
+    model = model_of(request)
     policies = tuple(model.secret_policies.values())
-    readings = read_of(model, Environment(), now=now, config_dir=arguments.config_dir)
+    readings = read_of(model, Environment(), now=now, config_dir=request.config_dir)
     setup = readings[0].setup
-    recorded = recorded_log(arguments, model)
-    at_hand = [*live_values(readings), *_given(arguments.keys_from)]
-    values = [] if arguments.fingerprints else at_hand
+    recorded = recorded_log(request, model)
+    at_hand = [*live_values(readings), *_given(keys_from)]
+    values = [] if fingerprints else at_hand
     opaque = {policy.name for policy in policies if policy.is_opaque}
     values = [each for each in values if each.secret not in opaque]
     live = [each for each in values if each.is_sound]
     records = [(each.fingerprint, each.secret, each.environment) for each in recorded.records]
     known = known_keys(live, records, setup.revocation.all)
-    directory, _ = directory_of(arguments, model)
-    paths = [path for path in dict.fromkeys(arguments.paths or [os.curdir]) if os.path.lexists(path)]
+    directory, _ = directory_of(request, model)
+    places = [path for path in dict.fromkeys(paths or [os.curdir]) if os.path.lexists(path)]
     progress = Progress(getattr(sys, "stderr", None))
     scanner = Scanner(
         KeySearch(
@@ -102,28 +110,28 @@ def _scan(arguments: argparse.Namespace) -> Result:
         ),
         policies,
         fallback_files=[os.path.join(directory, within_config_dir(policy.file)) for policy in policies],
-        progress=lambda places, size: progress.show(f"{PROGRAM}: {places} scanned, {size_in_words(size)}"),
+        progress=lambda number, size: progress.show(f"{PROGRAM}: {number} scanned, {size_in_words(size)}"),
         unread=[
             *_unreliable(setup, recorded),
-            *([] if arguments.fingerprints else _unsearched(readings, values)),
-            *_unknown(policies, known.values(), matters=not (arguments.fingerprints and arguments.staged)),
-            *_ignored_model(arguments),
-            *_missing(arguments.paths),
+            *([] if fingerprints else _unsearched(readings, values)),
+            *_unknown(policies, known.values(), matters=not (fingerprints and staged)),
+            *_ignored_model(request, matters=not staged),
+            *_missing(paths),
         ],
     )
-    scope = Scope.STAGED if arguments.staged else Scope.HISTORY if arguments.git_history else Scope.FILES
-    repositories = _repositories(scanner, paths, needs_git=scope is not Scope.FILES)
+    scope = Scope.STAGED if staged else Scope.HISTORY if git_history else Scope.FILES
+    repositories = _repositories(scanner, places, needs_git=scope is not Scope.FILES)
     if len(repositories) > 1 and scope is not Scope.FILES:
         fail("--git-history and --staged search one repository; pass paths in one repository only")
-    failure = contain(lambda: _search(scanner, paths, repositories, scope))
+    failure = contain(lambda: _search(scanner, places, repositories, scope))
     progress.clear()
     if failure is not None:
         raise failure
     scan = scanner.result(scope, known.values(), now)
     status = EXIT_USAGE if not scan.complete else EXIT_CLEAN if scan.ok else EXIT_ALERTS
-    options = given(arguments, "config_dir", "model")
-    lines = [text(scan, policies, options)] if arguments.format == "text" else []
-    document = partial(sarif, scan) if arguments.format == "sarif" else scan.as_dict
+    options = given(request, "config_dir", "model")
+    lines = [text(scan, policies, options)] if request.format == "text" else []
+    document = partial(sarif, scan) if request.format == "sarif" else scan.as_dict
     return Result(status, lines, document, [MODEL], bare=True)
 
 
@@ -166,13 +174,13 @@ def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, m
         yield Unread("keys", why, matters)
 
 
-def _ignored_model(arguments: argparse.Namespace) -> Iterator[Unread]:
+def _ignored_model(request: Request, *, matters: bool) -> Iterator[Unread]:
     """Yield the model of the project, whose secrets were not searched for."""
-    model = arguments.ignored_model
-    if arguments.model is None and model not in {None, DEFAULT_MODEL}:
+    model = request.ignored_model
+    if request.model is None and model not in {None, DEFAULT_MODEL}:
         name = model if model.isascii() and is_free_text(model) else "MODULE:CLASS"
         why = f"{PYPROJECT} names a model, which scan does not import; if you trust it, add --model {name}"
-        yield Unread("model", why, matters=not arguments.staged)
+        yield Unread("model", why, matters)
 
 
 def _missing(paths: Iterable[str]) -> Iterator[Unread]:

@@ -25,10 +25,9 @@ from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable
 
-    from robodj_secretguard.cli.options import Commands
+    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Report, SecretStatus
 
@@ -56,15 +55,15 @@ def add(commands: Commands) -> None:
     )
 
 
-def _status(arguments: argparse.Namespace) -> Result:
-    model = model_of(arguments)
-    report, recorded = checked(arguments, model)
+def _status(request: Request) -> Result:
+    model = model_of(request)
+    report, recorded = checked(request, model)
     statuses = [_status_of(status, report, recorded.records) for status in report.secrets]
     issuers = {policy.name: policy.issuer for policy in model.secret_policies.values()}
     late = {each["secret"]: why for each in statuses if (why := _to_do(each))}
     # The time for a promotion is the operator's choice.
     too_late = any(why != _PROMOTE for why in late.values())
-    failed = recorded.defects or not passes(arguments, report) or (arguments.strict and too_late)
+    failed = recorded.defects or not passes(request, report) or (request.strict and too_late)
     verdict = f"Secret status{' FAILED' if failed else ''}: {tally(report)}"
     if recorded.defects:
         verdict += f"; the operations log {'cannot be read' if recorded.unreadable else 'does not verify'}"
@@ -95,7 +94,7 @@ def _status(arguments: argparse.Namespace) -> Result:
 
     status = failed_status(report, EXIT_ALERTS) if failed else EXIT_CLEAN
     # A file of metrics without the times of rotations would look whole.
-    if recorded.unreadable or (recorded.defects and arguments.format == "openmetrics"):
+    if recorded.unreadable or (recorded.defects and request.format == "openmetrics"):
         status = EXIT_USAGE
 
     def metrics() -> str:

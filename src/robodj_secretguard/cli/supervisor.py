@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import math
 import os
@@ -16,8 +15,8 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.delivery import delivered, source_failure
-from robodj_secretguard.cli.options import passes
+from robodj_secretguard.cli.delivery import Sources, delivered, source_failure
+from robodj_secretguard.cli.options import passes, read_sources
 from robodj_secretguard.cli.output import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
 from robodj_secretguard.cli.watch import Candidate, Watch, outcome
 from robodj_secretguard.secret.sealed import contain, type_name
@@ -28,8 +27,10 @@ from robodj_secretguard.startup.report import Finding, finding, with_findings
 from robodj_secretguard.startup.rules import Check, internal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from robodj_secretguard.cli.options import Request
+    from robodj_secretguard.managers.manager import Manager
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
 
@@ -87,30 +88,40 @@ class Supervisor:
     """Run a command as a child process, and restart it when its sources have another set that passes.
 
     Args:
-        arguments: those of `exec`.
+        request: the options of `exec`. Later reads do not wait.
+        command: the command and its arguments.
         model: the settings model.
         report: the report on the first set, which passes.
-        report_of: makes a report on the sources of such arguments.
+        managers: the sources of the first set.
+        report_of: makes a report on sources that were read.
         settings: the variables that pass the set-up on to the command.
+        period: the time between two polls, in seconds.
+        splay: the longest time between a poll and the restart, in seconds.
+        stop_seconds: the time between SIGTERM and SIGKILL.
 
     All of it runs inside `contain()`.
     """
 
     def __init__(
         self,
-        arguments: argparse.Namespace,
+        request: Request,
+        command: Sequence[str],
         model: type[SecretSettings],
         report: Report,
+        managers: Sequence[Manager],
         *,
-        report_of: Callable[[argparse.Namespace, type[SecretSettings]], Report],
+        report_of: Callable[[Request, type[SecretSettings], Sources | None], Report],
         settings: Mapping[str, str],
+        period: float = 1,
+        splay: float = 0,
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
-        self._arguments, self._model, self._report_of, self._settings = arguments, model, report_of, settings
-        first = Candidate(arguments.managers, delivered(arguments.managers, model), report, passed=True)
+        self._request, self._command, self._model = request, command, model
+        self._report_of, self._settings = report_of, settings
+        first = Candidate(managers, delivered(managers, model), report, passed=True)
         self._writer = Writer()
-        self._watch = Watch(first, judge=self._judged, write=self._writer.write, splay=arguments.splay or 0)
-        self._period: float = arguments.watch
-        self._bound: float = STOP_SECONDS if arguments.stop_timeout is None else arguments.stop_timeout
+        self._watch = Watch(first, judge=self._judged, write=self._writer.write, splay=splay)
+        self._period, self._bound = period, stop_seconds
         self._queue: queue.SimpleQueue[int | Candidate | Finding] = queue.SimpleQueue()
         self._next_poll, self._is_polling = math.inf, False
         self._process: subprocess.Popen[bytes]
@@ -266,11 +277,11 @@ class Supervisor:
     def _spawn(self, candidate: Candidate) -> int | None:
         """Start the command on a set. Return the status of a shell where that is not possible."""
         variables = {name: value.get_secret_value() for name, value in candidate.variables.items()}
-        stdout = contain(lambda: self._arguments.stdout.fileno())  # noqa: PLW0108 - it may be None
+        stdout = contain(lambda: self._request.stdout.fileno())  # type: ignore[union-attr]  # noqa: PLW0108 - it may be None
         warnings.simplefilter("ignore", DeprecationWarning)  # since 3.12, of forks beside threads
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the operator names the command
-                self._arguments.command,
+                self._command,
                 # In the background, a process that reads a terminal would be stopped.
                 stdin=subprocess.DEVNULL if os.isatty(0) else None,
                 stdout=stdout if isinstance(stdout, int) else None,
@@ -294,31 +305,29 @@ class Supervisor:
         return finding(tuple(self._model.secret_policies.values()), Check.INTERNAL, internal(type_name(error)))
 
     def _read(self) -> Candidate | Finding:
-        candidate = self._judge(())
+        candidate = self._judge(read_sources(self._request, self._model) or Sources(()))
         return source_failure(candidate.report) or candidate
 
     def _judged(self, candidate: Candidate) -> Candidate:
         """Check a set again. A failure of the check does not end the command, but nothing starts on the set."""
-        answer = contain(lambda: self._judge(candidate.managers))
+        answer = contain(lambda: self._judge(Sources(candidate.managers)))
         if isinstance(answer, BaseException):
             report = with_findings(candidate.report, [self._internal(answer)])
             answer = candidate._replace(report=report, passed=False)
         return answer
 
-    def _judge(self, managers: object) -> Candidate:
-        """Check sources that were read, or read all of them anew. Revocations that were seen hold."""
-        given = argparse.Namespace(**{**vars(self._arguments), "managers": managers, "wait": 0.0})
-        report = self._report_of(given, self._model)
+    def _judge(self, sources: Sources) -> Candidate:
+        """Check sources that were read. Revocations that were seen hold."""
+        report = self._report_of(self._request, self._model, sources)
         listed = report.revocation_list
         slots = ("fingerprint", "next_fingerprint", "previous_fingerprint")
         keys = {getattr(each, slot) for each in report.secrets for slot in slots}
         # Only those that matter for this set: a variable has a limit.
         withdrawn = (self._watch.revoked - listed.fingerprints if listed else frozenset()) & keys
         if withdrawn:
-            given.withdrawn = withdrawn
-            report = self._report_of(given, self._model)
-        variables = delivered(given.managers, self._model)
-        return Candidate(given.managers, variables, report, passes(given, report), withdrawn)
+            report = self._report_of(self._request, self._model, sources._replace(withdrawn=withdrawn))
+        variables = delivered(sources.managers, self._model)
+        return Candidate(sources.managers, variables, report, passes(self._request, report), withdrawn)
 
 
 def _start(action: Callable[[], object]) -> None:
