@@ -291,7 +291,7 @@ class TestJudge:
         assert self.judged(recorded(1, KEY, startup=NOT_DONE), NEW) == ([], [NAME], {NAME: self.UNCHANGED})
         assert self.judged(NEW, new=(NEW, other)) == ([other], [NAME], {})
         assert self.judged(NEW, new=(NEW, other), named=True) == ([other], [NAME], {NAME: self.UNCHANGED})
-        both = {NAME: self.UNCHANGED, OTHER: self.UNCHANGED._replace(fix=self.UNCHANGED.fix.replace(NAME, OTHER))}
+        both = {NAME: self.UNCHANGED, OTHER: self.UNCHANGED._replace(remedy=self.UNCHANGED.remedy.replace(NAME, OTHER))}
         assert self.judged(NEW, other, new=(NEW, other))[2] == both
 
     @pytest.mark.parametrize(

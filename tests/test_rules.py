@@ -123,14 +123,14 @@ class TestLines:
         if named_by == "model":
             assert problems(Check.SETTING, changed_setup(model_directory_fault="fails")) == [expected]
         (deleted,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=DELETED))
-        assert deleted.fix == "change to the service's directory, then start again"
+        assert deleted.remedy == "change to the service's directory, then start again"
         (closed,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=NOT_ALLOWED))
-        assert closed.fix == "let the service's user enter that directory and each directory above"
+        assert closed.remedy == "let the service's user enter that directory and each directory above"
 
     def test_of_the_events(self) -> None:
         """An invalid setting of the events is a warning with its name alone, and does not stop a service."""
         found = problems(Check.SETTING, changed_setup(event_faults=EVENT_SETTINGS))
-        assert [each.what for each in found] == [
+        assert [each.message for each in found] == [
             f"{each} has an invalid value, and is ignored" for each in EVENT_SETTINGS
         ]
         assert {each.severity for each in found} == {Severity.WARNING}
@@ -157,7 +157,7 @@ class TestLines:
             "none",
         )
         assert (
-            internal("ValidationError").what
+            internal("ValidationError").message
             == "a validator of the model failed (ValidationError), so nothing is verified"
         )
 
@@ -550,9 +550,9 @@ class TestFiles:
         (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
         assert rule is not None
         (problem,) = rule(reading._replace(used=used))
-        assert problem.what == f"PLACE {lax[0]}{', and 2 more' if len(lax) > 1 else ''}"
+        assert problem.message == f"PLACE {lax[0]}{', and 2 more' if len(lax) > 1 else ''}"
         fix = "if you keep the file, make the service's user its owner, then run chmod 600 on PLACE"
-        assert problem.fix == fix
+        assert problem.remedy == fix
 
 
 class TestRevocationList:
@@ -577,9 +577,9 @@ class TestRevocationList:
             changed_setup(lists=(file,), added=(("environment", SealedStr(text)),))
         )
         ends = "is not a fingerprint" if wrong == 1 else "are not fingerprints"
-        assert in_variable.what == f"{entries} {REVOKED} {ends}"
+        assert in_variable.message == f"{entries} {REVOKED} {ends}"
         lines_of = entries.replace("entry", "line").replace("entries", "lines")
-        assert in_file.what == f"{lines_of} {LIST} in config_dir {ends}"
+        assert in_file.message == f"{lines_of} {LIST} in config_dir {ends}"
 
     @pytest.mark.parametrize("named_by", [None, "environment", "argument", "model"])
     def test_no_line_is_too_long(self, named_by: NamedBy | None) -> None:
@@ -600,15 +600,15 @@ class TestRevocationList:
         for file in files:
             for kind in (Check.REVOCATION_LIST, Check.FILE_PERMISSIONS):
                 for each in problems(kind, changed_setup(lists=(file,), directory_named_by=named_by)):
-                    assert len(f"WARNING: {kind}: {each.what}") <= 140
-                    assert len(f"  fix: {each.fix}. Owner: Security Operations") <= 180
+                    assert len(f"WARNING: {kind}: {each.message}") <= 140
+                    assert len(f"  fix: {each.remedy}. Owner: Security Operations") <= 180
 
     def test_unreadable_and_exposed(self) -> None:
         """The fix of an unreadable list is to restore it. The next start reports that others can write it."""
         for exposed in ((), (WRITABLE,), (IN_WRITABLE, BELOW_WRITABLE)):
             file = TextFile(exists=True, unreadable=(UTF_16,), exposed=exposed)
             (problem,) = problems(Check.REVOCATION_LIST, changed_setup(lists=(file,)))
-            assert problem.fix == f"restore {LIST} in config_dir from version control"
+            assert problem.remedy == f"restore {LIST} in config_dir from version control"
 
     def test_of_the_models_directory(self) -> None:
         """Findings about the second list say that it is in the model's directory."""
@@ -619,15 +619,15 @@ class TestRevocationList:
         setup = changed_setup(lists=(dangling, exposed), added=(("environment", SealedStr("wrong")),))
         where = f"{LIST} in the model's config_dir"
         found = revocation_list_problems(setup)
-        assert [each.what for each in found] == [
+        assert [each.message for each in found] == [
             f"{LIST} in config_dir is a broken link",
             f"{where} {IN_WRITABLE}",
             f"line 1 of {where} is not a fingerprint",
             f"{where} {OWNED}",
             f"entry 1 of {REVOKED} is not a fingerprint",
         ]
-        assert found[0].fix == f"restore {LIST} in config_dir from version control"
-        assert found[1].fix == "compare it with version control, then run chmod -R go-w on the model's config_dir"
+        assert found[0].remedy == f"restore {LIST} in config_dir from version control"
+        assert found[1].remedy == "compare it with version control, then run chmod -R go-w on the model's config_dir"
 
     @pytest.mark.parametrize(
         ("files", "changes", "places"),
@@ -644,7 +644,7 @@ class TestRevocationList:
         """A required list needs at least one line. If the directory is missing, only that is reported."""
         setup = changed_setup(lists=tuple(files), **{"list_required": True} | changes)
         fixes = [f"restore {place} from version control" for place in places]
-        assert [each.fix for each in problems(Check.REVOCATION_LIST, setup)] == fixes
+        assert [each.remedy for each in problems(Check.REVOCATION_LIST, setup)] == fixes
 
     @pytest.mark.parametrize(
         ("file", "what", "fix"),

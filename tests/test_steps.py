@@ -62,7 +62,7 @@ def refusals(
     """Return why a step is not allowed."""
     keys = keys_of(POLICY, fields)
     found = steps.obstacles(step, POLICY, keys, now, is_now=is_now, fleet=fleet)
-    return [without_times(each.what) for each in found]
+    return [without_times(each.message) for each in found]
 
 
 def is_done(step: StepName, fields: Fields, now: datetime = NOW) -> bool:
@@ -90,7 +90,7 @@ def drift(fields: Fields, *, logged: bool = True) -> list[str]:
     """Return what differs from the log, which has the last step or not."""
     keys = keys_of(POLICY, fields)
     records = keys.step.records if keys.step and logged else []
-    return [each.what for each in steps.drift(POLICY, keys, records, SOURCE)]
+    return [each.message for each in steps.drift(POLICY, keys, records, SOURCE)]
 
 
 class TestChanges:
@@ -532,7 +532,7 @@ class TestDrift:
         for names in TestContinues.STEPS:
             (problem,) = steps.drift(POLICY, keys_of(POLICY, rotation(*names)), [], SOURCE)
             command = "run" if names[-1] == "replace" else names[-1]
-            assert f"rotate {command} secret.key --to {SOURCE} --environment prod" in problem.fix
+            assert f"rotate {command} secret.key --to {SOURCE} --environment prod" in problem.remedy
 
     @pytest.mark.parametrize(
         ("names", "variable", "done", "fix"),
@@ -553,8 +553,8 @@ class TestDrift:
         keys = keys_of(POLICY, fields)
         assert keys.step is not None
         (problem,) = steps.drift(POLICY, keys, keys.step.records, SOURCE)
-        assert problem.what == f"{variable} was changed after the last step ({done} at {iso_utc(NOW)})"
-        assert fix in problem.fix
+        assert problem.message == f"{variable} was changed after the last step ({done} at {iso_utc(NOW)})"
+        assert fix in problem.remedy
         meant = rotated(NOW, keys.current)
         assert variable != V1 or [*steps.drift(POLICY, keys, [*keys.step.records, meant], SOURCE)] == []
 
@@ -564,7 +564,7 @@ class TestDrift:
         promoted, fields = keys_records(fields), take("retire", fields, NOW + OVERLAP)
         fields |= {V1: good_keys()[V1]}
         (problem,) = steps.drift(POLICY, keys_of(POLICY, fields), [*promoted, *keys_records(fields)], SOURCE)
-        assert problem.what.startswith(f"{V1} was changed after the last step (retired at ")
+        assert problem.message.startswith(f"{V1} was changed after the last step (retired at ")
 
     def test_an_older_version(self) -> None:
         """A version that was restored is older than the log, which has later steps."""
@@ -572,7 +572,7 @@ class TestDrift:
         later = [*keys_records(staged), *keys_records(take("promote", staged, NOW + DAY))]
         (problem,) = steps.drift(POLICY, keys_of(POLICY, staged), later, SOURCE)
         step, log = f"staged at {iso_utc(NOW)}", f"rotation-incomplete at {iso_utc(NOW + DAY)}"
-        assert problem.what == f"{SOURCE} is at an older step ({step}) than the log ({log})"
+        assert problem.message == f"{SOURCE} is at an older step ({step}) than the log ({log})"
 
     def test_a_key_that_is_not_recorded(self) -> None:
         """Without a step in the manager, its current key is one of the log, if the log has any."""
@@ -581,7 +581,7 @@ class TestDrift:
         other = fingerprint_of(good_keys()[V1])
         assert [*steps.drift(POLICY, keys, [rotated(NOW, keys.current)], SOURCE)] == []
         (problem,) = steps.drift(POLICY, keys, [rotated(NOW, other)], SOURCE)
-        assert problem.what == f"{V1} is not a recorded key; the last one is {other}"
+        assert problem.message == f"{V1} is not a recorded key; the last one is {other}"
 
 
 def test_keys_have_no_key() -> None:

@@ -344,10 +344,10 @@ def _refused(
     """Return a refusal by the gate, or for the problems of single secrets."""
     lines = [finding.text for finding in report.findings]
     for name, problem in problems.items():
-        lines += [f"REFUSED: {f'{name}: ' if name else ''}{problem.what}", f"  fix: {problem.fix}"]
+        lines += [f"REFUSED: {f'{name}: ' if name else ''}{problem.message}", f"  fix: {problem.remedy}"]
     lines += [*filter(None, [compared_line]), MODEL, "Nothing was recorded."]
     refusals: list[dict[str, Any]] = [
-        {"secret": name, "reason": problem.what, "remedy": problem.fix} for name, problem in problems.items()
+        {"secret": name, "reason": problem.message, "remedy": problem.remedy} for name, problem in problems.items()
     ]
     return Result(EXIT_ALERTS, lines, lambda: _document(report, comparison or {}, refusals=refusals))
 

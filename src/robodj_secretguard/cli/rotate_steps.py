@@ -472,8 +472,8 @@ class _Step:
     def _stop(self, why: Problem, *, status: int = EXIT_ALERTS) -> None:
         """Report why a step was not taken."""
         self.status, self.document["outcome"] = status, "refused" if status else "nothing-to-do"
-        self.document["refusals"] = [{"secret": self._policy.name, "reason": why.what, "remedy": why.fix}]
-        self.lines += [f"{'REFUSED' if status else 'Not yet'}: {why.what}", f"  fix: {why.fix}"]
+        self.document["refusals"] = [{"secret": self._policy.name, "reason": why.message, "remedy": why.remedy}]
+        self.lines += [f"{'REFUSED' if status else 'Not yet'}: {why.message}", f"  fix: {why.remedy}"]
 
     def _show(self, findings: Sequence[Finding]) -> None:
         self.document["findings"] += [each.as_dict() for each in findings]
@@ -510,7 +510,7 @@ class _StoppedError(SecretGuardError):
     """A step was not taken."""
 
     def __init__(self, why: Problem) -> None:
-        super().__init__(why.what)
+        super().__init__(why.message)
         self.why = why
 
 

@@ -144,9 +144,9 @@ def _unreliable(setup: Setup, recorded: OperationsLog) -> Iterator[Unread]:
     if not recorded.found and recorded.named_by is not None:
         yield Unread(OPERATIONS_LOG, f"{recorded.name} does not exist")
     for problem in revocation_list_problems(setup):
-        yield Unread(REVOCATION_LIST, problem.what)
+        yield Unread(REVOCATION_LIST, problem.message)
     for problem in unusable_directories(setup):
-        yield Unread("set-up", problem.what)
+        yield Unread("set-up", problem.message)
 
 
 def _unsearched(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator[Unread]:

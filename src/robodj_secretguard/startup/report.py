@@ -25,18 +25,17 @@ if TYPE_CHECKING:
 JSON_SCHEMA: Final = 1
 """The version of each kind of document, unless the document has another `schema`."""
 
-_MOST_EXPLAINED: Final = 4
 
-_ORDER: Final = {check: index for index, check in enumerate(Check)}
-_RULES: Final = [(each.scope, each.check, each.of_secret) for each in CHECKS if each.of_secret]
-_OF_VALUE: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "value"])
-_OF_SLOT: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope == "slot" or check is Check.CLOCK])
-# Any other scope: a rule with a misspelled scope also runs.
-_OF_SECRET: Final = tuple([(check, rule) for scope, check, rule in _RULES if scope not in ("value", "marker", "slot")])
-_WITH_MARKER: Final = _OF_SECRET + tuple([(check, rule) for scope, check, rule in _RULES if scope == "marker"])
-_OF_ALL: Final = tuple([(each.check, each.of_all) for each in CHECKS if each.of_all])
-_OF_SETUP: Final = tuple([(each.check, each.of_setup) for each in CHECKS if each.of_setup])
-ABOUT_ALL: Final = frozenset([check for check, _ in _OF_ALL])
+def _rules(*scopes: str) -> _Rules:
+    return tuple([(entry.check, entry.of_secret) for entry in CHECKS if entry.of_secret and entry.scope in scopes])
+
+
+_VALUE_RULES: Final = _rules("value")
+_SECRET_RULES: Final = _rules("secret", "key")
+_SLOT_RULES: Final = _rules("slot", "key")
+_ALL_RULES: Final = tuple([(entry.check, entry.of_all) for entry in CHECKS if entry.of_all])
+_SETUP_RULES: Final = tuple([(entry.check, entry.of_setup) for entry in CHECKS if entry.of_setup])
+ABOUT_ALL: Final = frozenset([check for check, _ in _ALL_RULES])
 """The checks that compare secrets."""
 _ENTRIES: Final = {entry.check: entry for entry in CHECKS}
 
@@ -182,8 +181,8 @@ class Report(Frozen):
     @property
     def details(self) -> str:
         """The command that explains the alerts, or the warnings where there is no alert: at most four checks."""
-        checks = dict.fromkeys(str(each.check) for each in self.alerts or self.warnings)
-        return f"Details: robodj-secretguard explain {' '.join(list(checks)[:_MOST_EXPLAINED])}"
+        checks = dict.fromkeys(str(finding.check) for finding in self.alerts or self.warnings)
+        return f"Details: robodj-secretguard explain {' '.join(list(checks)[:4])}"
 
     def refusal(self, what: str, exit_status: int | None = None) -> str:
         """Return the last line of a refusal: what this library did, and the command that explains why."""
@@ -217,7 +216,7 @@ class Judgement:
 
     def __init__(self, readings: Sequence[Reading]) -> None:
         self._readings = readings
-        self._report = _judged(readings)
+        self._report = _report_of(readings)
 
     @property
     def readings(self) -> Sequence[Reading]:
@@ -229,24 +228,21 @@ class Judgement:
         return self._report
 
 
-def _judged(readings: Sequence[Reading]) -> Report:
+def _report_of(readings: Sequence[Reading]) -> Report:
     setup = readings[0].setup
-    findings = [finding(setup.policies, check, problem) for check, rule in _OF_SETUP for problem in rule(setup)]
+    findings = [finding(setup.policies, check, problem) for check, rule in _SETUP_RULES for problem in rule(setup)]
     shared = set[str]()
-    for check, rule in _OF_ALL:
+    for check, rule in _ALL_RULES:
         for reading, problem, names in rule(readings):
             findings.append(_finding_of(reading, check, problem))
             shared |= {*names}
     secrets = []
     for reading in readings:
-        of_secret = _findings_of(reading, _OF_VALUE, _OF_SECRET if reading.marker is None else _WITH_MARKER)
+        of_secret = _findings_of(reading, _VALUE_RULES, _SECRET_RULES)
+        secrets.append(_status_of(reading, of_secret, is_usable=reading.policy.name not in shared))
         findings += of_secret
-        status = _status(reading, of_secret, is_usable=reading.policy.name not in shared)
-        if reading.slots:
-            status = status._replace(**_slot_fields(reading))
-            for slot in reading.slots:
-                findings += _findings_of(slot, () if slot.is_past else _OF_VALUE, _OF_SLOT)
-        secrets.append(status)
+        for slot in reading.slots:
+            findings += _findings_of(slot, () if slot.is_past else _VALUE_RULES, _SLOT_RULES)
     report = Report(
         checked_at=setup.now,
         require_env_only=setup.files_off,
@@ -257,35 +253,30 @@ def _judged(readings: Sequence[Reading]) -> Report:
     return with_findings(report, findings) if findings else report
 
 
-def _status(reading: Reading, findings: Sequence[Finding], *, is_usable: bool) -> SecretStatus:
-    policy, state = reading.policy, State.PRESENT
-    if findings:
-        states = {state, *[_ENTRIES[each.check].state for each in findings]}
-        state = next(filter(states.__contains__, State))
+def _status_of(reading: Reading, findings: Iterable[Finding], *, is_usable: bool) -> SecretStatus:
+    policy = reading.policy
+    states = {State.PRESENT, *[_ENTRIES[finding.check].state for finding in findings]}
+    state = next(filter(states.__contains__, State))
+    keys = {slot.slot: slot.key for slot in reading.slots}
+    if state in {State.PRESENT, State.EXPIRED}:
+        keys["current"] = reading.value
     # A vendor's secret could be guessed from its fingerprint.
-    key = reading.value if state in (State.PRESENT, State.EXPIRED) and not policy.is_opaque else None
+    fingerprints = {slot: fingerprint(key) for slot, key in keys.items() if key and not policy.is_opaque}
     return SecretStatus(
-        policy.name,
-        policy.variable,
-        reading.used.source,
-        state,
-        is_usable,
-        reading.expires_at,
-        policy.owner,
-        policy.backup_owner,
-        policy.cadence.days,
-        None if key is None else fingerprint(key),
+        secret=policy.name,
+        variable=policy.variable,
+        source=reading.used.source,
+        state=state,
+        usable=is_usable,
+        expires_at=reading.expires_at,
+        owner=policy.owner,
+        backup_owner=policy.backup_owner,
+        rotation_days=policy.cadence.days,
+        fingerprint=fingerprints.get("current"),
+        next_fingerprint=fingerprints.get("next"),
+        previous_fingerprint=fingerprints.get("previous"),
+        previous_until=next((slot.expires_at for slot in reading.slots if slot.slot == "previous"), None),
     )
-
-
-def _slot_fields(reading: Reading) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for slot in reading.slots:
-        if not slot.policy.is_opaque and (key := slot.key):
-            fields[f"{slot.slot}_fingerprint"] = fingerprint(key)
-        if slot.slot == "previous":
-            fields["previous_until"] = slot.expires_at
-    return fields
 
 
 def _findings_of(reading: Reading, of_value: _Rules, others: _Rules) -> list[Finding]:
@@ -315,23 +306,23 @@ def finding(  # noqa: PLR0917 - what it is about, in the order of the fields
         secret=policy.name if policy else None,
         slot=slot if policy else None,
         source=problem.source or source,
-        message=problem.what,
-        remedy=problem.fix,
+        message=problem.message,
+        remedy=problem.remedy,
         owner=", ".join(dict.fromkeys(each.owner for each in concerned)),
     )
 
 
 def with_findings(report: Report, further: Iterable[Finding]) -> Report:
     """Return a report with further findings in their order. Secrets with an alert are then not usable."""
+    order = [*Check]
     rank = {status.secret: index for index, status in enumerate(report.secrets)}
     findings = sorted(
         (*report.findings, *further),
-        key=lambda each: (rank.get(each.secret or "", -1), _ORDER[each.check]),
+        key=lambda finding: (rank.get(finding.secret or "", -1), order.index(finding.check)),
     )
-    alerts = [each for each in findings if each.severity is Severity.ALERT]
-    if refused := {each.secret for each in alerts}:
-        nothing = any(each.check is Check.INTERNAL for each in alerts)
-        usable = [each.usable and not nothing and each.secret not in refused for each in report.secrets]
-        secrets = tuple(each._replace(usable=is_usable) for each, is_usable in zip(report.secrets, usable, strict=True))
-        report = report._replace(secrets=secrets)
-    return report._replace(findings=tuple(findings))
+    alerts = [finding for finding in findings if finding.severity is Severity.ALERT]
+    refused = {finding.secret for finding in alerts}
+    if any(finding.check is Check.INTERNAL for finding in alerts):
+        refused.update(rank)
+    secrets = [status._replace(usable=status.usable and status.secret not in refused) for status in report.secrets]
+    return report._replace(secrets=tuple(secrets), findings=tuple(findings))

@@ -67,15 +67,6 @@ if TYPE_CHECKING:
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""
 CADENCE_GRACE: Final = timedelta(days=1)
-_UNITS: Final = (
-    (timedelta(days=1), "days"),
-    (timedelta(hours=1), "hours"),
-    (timedelta(minutes=1), "minutes"),
-    (timedelta.resolution, "microseconds"),
-)
-
-_MOST_NUMBERS: Final = 3
-_MOST_DEFECTS: Final = 2
 
 
 class Severity(StrEnum):
@@ -133,14 +124,14 @@ class Problem(Frozen):
     """The result of a rule: one thing that is wrong.
 
     Attributes:
-        what: what is wrong.
-        fix: what to do.
+        message: what is wrong.
+        remedy: what to do.
         source: where it was found; `None` for the source of the secret's value.
         severity: the severity, where it is not that of the check.
     """
 
-    what: str
-    fix: str
+    message: str
+    remedy: str
     source: str | None = None
     severity: Severity | None = None
 
@@ -148,108 +139,120 @@ class Problem(Frozen):
 Problems: TypeAlias = "Iterator[Problem]"
 
 
-def _missing(reading: Reading) -> Problems:
+def _check_missing(reading: Reading) -> Problems:
     if reading.used is not NOTHING or reading.slot != "current":
         return
     policy, setup = reading.policy, reading.setup
-    what, fix = "".join([offer.absent for offer in reading.offers]), set_current(policy)
-    if managers := [each.manager for each in reading.offers if each.manager and not each.text.lines]:
-        what = f"{' and '.join(managers)} {'has' if len(managers) == 1 else 'have'} no {policy.variable}"
-        fix = f"in {reading.manager}, set {policy.variable} to the current value of the key"
+    message, remedy = "".join([offer.absent for offer in reading.offers]), set_current(policy)
+    managers = [offer.manager for offer in reading.offers if offer.manager and not offer.text.lines]
+    if managers:
+        message = f"{' and '.join(managers)} {'has' if len(managers) == 1 else 'have'} no {policy.variable}"
+        remedy = f"in {reading.manager}, set {policy.variable} to the current value of the key"
     if setup.directory_fault and not setup.files_off and not managers:
-        what = f"{reading.offers[0].absent}, and the config directory cannot be used"
-        fix = "first do what the setting alert says, then start again"
-    elif policy.variable in [miss.meant.name for miss in setup.near_misses]:
-        fix = "first do what the near-miss warning says, then start again"
-    yield Problem(what, fix)
+        message = f"{reading.offers[0].absent}, and the config directory cannot be used"
+        remedy = "first do what the setting alert says, then start again"
+    elif policy.variable in _names_meant(setup):
+        remedy = "first do what the near-miss warning says, then start again"
+    yield Problem(message, remedy)
+
+
+def _names_meant(setup: Setup) -> list[str]:
+    """Return the variables of which a misspelled one is set."""
+    return [miss.meant.name for miss in setup.near_misses]
 
 
 def _set_value(reading: Reading) -> str:
-    """Return the fix that is right where the secret manager has the value of this slot."""
-    if reading.slot == "current":
+    """Return the remedy that is right where the secret manager has the value of this slot."""
+    slot, variable = reading.slot, reading.variable
+    if slot == "current":
         return set_current(reading.policy, reading.manager)
-    if reading.manager:
-        right = f"in {reading.manager}, set {reading.variable} to the right {reading.slot} key"
-        return f"{right}; if there is none, delete it{_DEADLINE * (reading.slot == 'previous')}"
-    until = f" and {reading.policy.slot_variables[2]}" if reading.slot == "previous" else ""
-    from_manager = f"set {reading.variable} to the secret manager's {reading.slot} key"
-    return f"{from_manager}; if there is none, unset it{until}"
+    remedy = (
+        f"in {reading.manager}, set {variable} to the right {slot} key; if there is none, delete it"
+        if reading.manager
+        else f"set {variable} to the secret manager's {slot} key; if there is none, unset it"
+    )
+    return f"{remedy} and {_deadline(reading)}" if slot == "previous" else remedy
 
 
-def _unset(reading: Reading) -> str:
-    """Return the fix that removes a next or a previous key."""
-    _, previous, until = reading.policy.slot_variables
-    if reading.manager:
-        return f"delete {reading.variable}{_DEADLINE * (reading.slot == 'previous')} from {reading.manager}"
-    return f"unset {previous} and {until}" if reading.slot == "previous" else f"unset {reading.variable}"
+def _remove(reading: Reading) -> str:
+    """Return the remedy that removes a next or a previous key."""
+    variables = f"{reading.variable} and {_deadline(reading)}" if reading.slot == "previous" else reading.variable
+    return f"delete {variables} from {reading.manager}" if reading.manager else f"unset {variables}"
 
 
-_DEADLINE: Final = " and its deadline"
-"""Short, as the name of a secret manager takes room."""
-
-
-def _within(manager: str) -> str:
-    """Return the beginning of a fix for a variable in a secret manager; empty for the environment."""
-    return f"in {manager}, " if manager else ""
+def _deadline(reading: Reading) -> str:
+    """Return the deadline of a previous key. It is short next to the name of a secret manager, which takes room."""
+    return "its deadline" if reading.manager else reading.policy.slot_variables[2]
 
 
 def _rotate(policy: SecretPolicy) -> str:
-    if policy.is_opaque:
-        return f"{policy.replacement}, then set {policy.variable} to it"
-    return f"run robodj-secretguard rotate plan {policy.name} and follow its steps"
+    return (
+        f"{policy.replacement}, then set {policy.variable} to it"
+        if policy.is_opaque
+        else f"run robodj-secretguard rotate plan {policy.name} and follow its steps"
+    )
 
 
-def _file_unsafe(reading: Reading) -> Problems:
-    if why := reading.used.text.unsafe:
-        yield Problem(f"{reading.used.location} {_listed(why, most=1)}", reading.used.fix)
+def _in_manager(manager: str) -> str:
+    """Return the beginning of a remedy for a variable in a secret manager; empty for the environment."""
+    return f"in {manager}, " if manager else ""
 
 
-def _listed(faults: Sequence[str], *, most: int) -> str:
+def _join_faults(faults: Sequence[str], *, most: int = 1) -> str:
     """Return the first faults, and the number of the others."""
     first, more = faults[:most], len(faults) - most
     return " and ".join(first) if more <= 0 else f"{', '.join(first)}, and {more} more"
 
 
-def _placeholder(reading: Reading) -> Problems:
+def _check_file_unsafe(reading: Reading) -> Problems:
+    if faults := reading.used.text.unsafe:
+        yield Problem(f"{reading.used.location} {_join_faults(faults)}", reading.used.fix)
+
+
+def _check_placeholder(reading: Reading) -> Problems:
     value, is_opaque = reading.value, reading.policy.is_opaque
     if value is not None and (kind := placeholder(value.get_secret_value(), is_opaque=is_opaque)):
         yield Problem(f"{reading.used.location} is {kind}", _set_value(reading))
 
 
-def _format(reading: Reading) -> Problems:
-    value, where = reading.value, reading.used.location
+def _check_format(reading: Reading) -> Problems:
+    value = reading.value
     if value is not None and (defects := format_defects(value.get_secret_value(), reading.policy.material)):
-        yield _malformed(reading, value, defects)
+        yield _swapped(reading, value) or _malformed(reading, defects)
     if value is None and reading.found:
-        what = f"{where} has {len(reading.used.text.lines)} lines, not 1 (without blank lines and comments)"
-        yield Problem(what, _set_value(reading))
+        lines = f"{len(reading.used.text.lines)} lines, not 1 (without blank lines and comments)"
+        yield Problem(f"{reading.used.location} has {lines}", _set_value(reading))
 
 
-def _malformed(reading: Reading, value: SealedStr, defects: Sequence[str]) -> Problem:
-    policy, where = reading.policy, reading.used.location
-    others = [(each, each.generator) for each in reading.setup.policies if each is not policy and each.generator]
-    if found := next((each for each in others if has_shape(value.get_secret_value(), each[1])), None):
-        other, generator = found
-        what = f"{where} looks like {other.name} ({generator.characters} characters); are the two swapped?"
-        end = reading.variable.removeprefix(policy.variable)
-        theirs = other.variable + end if other.overlap else other.variable
-        origin = "(see an earlier version)" if reading.manager else "from the secret manager"
-        fix = f"{_within(reading.manager)}set {reading.variable} and {theirs}, each to its own value {origin}"
-        return Problem(what, fix)
-    fix = _set_value(reading)
-    if reading.slot == "current" and not reading.manager:
-        fix += ", whole and unchanged"
-    if len(defects) == 1 and defects[0] in _WITHOUT:
-        defect, origin = _WITHOUT[defects[0]]
-        fix = (
-            f"remove {defect} from {where}"
-            if reading.used.is_break_glass
-            else f"{_within(reading.manager)}set {where} without {defect}{origin}"
-        )
-    return Problem(f"{where} has {_listed(defects, most=_MOST_DEFECTS)}", fix)
+def _swapped(reading: Reading, value: SealedStr) -> Problem | None:
+    """Return the problem of a value with the shape of another secret's keys."""
+    for other in reading.setup.policies:
+        generator = other.generator
+        if generator and other is not reading.policy and has_shape(value.get_secret_value(), generator):
+            end = reading.variable.removeprefix(reading.policy.variable)
+            theirs = other.variable + end if other.overlap else other.variable
+            origin = "(see an earlier version)" if reading.manager else "from the secret manager"
+            return Problem(
+                f"{reading.used.location} looks like {other.name} ({generator.characters} characters); are the two"
+                " swapped?",
+                f"{_in_manager(reading.manager)}set {reading.variable} and {theirs}, each to its own value {origin}",
+            )
+    return None
 
 
-_WITHOUT: Final = {
+def _malformed(reading: Reading, defects: Sequence[str]) -> Problem:
+    where, remedy = reading.used.location, _set_value(reading)
+    if len(defects) == 1 and defects[0] in _REMOVABLE:
+        defect, origin = _REMOVABLE[defects[0]]
+        remedy = f"{_in_manager(reading.manager)}set {where} without {defect}{origin}"
+        if reading.used.is_break_glass:
+            remedy = f"remove {defect} from {where}"
+    elif reading.slot == "current" and not reading.manager:
+        remedy += ", whole and unchanged"
+    return Problem(f"{where} has {_join_faults(defects, most=2)}", remedy)
+
+
+_REMOVABLE: Final = {
     NEWLINE: ("the newline", " (printf %s writes none; echo does)"),
     BLANK: ("the blank", ""),
     QUOTES: ("the quotes", " (docker --env-file keeps them)"),
@@ -257,83 +260,98 @@ _WITHOUT: Final = {
 """What to remove from a value that is otherwise a key, and where it usually comes from."""
 
 
-def _weak(reading: Reading) -> Problems:
+def _check_weak(reading: Reading) -> Problems:
     if reading.value is None or reading.policy.is_opaque:
         return
-    if why := weakness(reading.value.get_secret_value()):
-        policy, what = reading.policy, f"{reading.used.location} is clearly not random: it has {why}"
-        other = "" if reading.manager else f"set {policy.variable} to the secret manager's value; if it is the same, "
-        yield Problem(what, f"{other}{_rotate(policy)}" if reading.slot == "current" else _set_value(reading))
+    if pattern := weakness(reading.value.get_secret_value()):
+        yield Problem(
+            f"{reading.used.location} is clearly not random: it has {pattern}",
+            _replace(reading, "value; if it is the same") if reading.slot == "current" else _set_value(reading),
+        )
 
 
-def _revoked(reading: Reading) -> Problems:
-    policy, begin = reading.policy, _revoked_from(reading)
+def _replace(reading: Reading, value: str) -> str:
+    """Return the remedy for a current key that is itself bad. The secret manager may have another one."""
+    rotate = _rotate(reading.policy)
+    return rotate if reading.manager else f"set {reading.variable} to the secret manager's {value}, {rotate}"
+
+
+def _check_revoked(reading: Reading) -> Problems:
+    begin = _revoked_from(reading)
     if begin is not None and begin <= reading.setup.now and reading.key:
-        which = "the key" if reading.slot == "current" else reading.variable
-        new = "" if reading.manager else f"set {policy.variable} to the secret manager's new key; if there is none, "
-        what = f"{which} is revoked: {fingerprint(reading.key)} is on the revocation list"
-        yield Problem(what, f"{new}{_rotate(policy)}" if reading.slot == "current" else _unset(reading))
+        is_current = reading.slot == "current"
+        yield Problem(
+            f"{'the key' if is_current else reading.variable} is revoked: {fingerprint(reading.key)} is on the"
+            " revocation list",
+            _replace(reading, "new key; if there is none") if is_current else _remove(reading),
+        )
 
 
 def _revoked_from(reading: Reading) -> datetime | None:
     """Return the instant from which a key is revoked; `None` for a value that is not on the list, or not a key."""
-    listed = reading.setup.revocation
-    if not listed.entries or reading.policy.is_opaque or reading.key is None:
+    revocation = reading.setup.revocation
+    if not revocation.entries or reading.policy.is_opaque or reading.key is None:
         return None
-    return listed.begin(fingerprint(reading.key))
+    return revocation.begin(fingerprint(reading.key))
 
 
-def _shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
+def _check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
     """Yield each secret that equals, contains or is in earlier secrets, and the names of these."""
-    accepted = (each for reading in readings for each in (reading, *reading.slots) if not each.is_past)
-    keys = [(reading, canonical(reading.value.get_secret_value())) for reading in accepted if reading.value is not None]
+    keys = [
+        (slot, canonical(slot.value.get_secret_value()))
+        for reading in readings
+        for slot in (reading, *reading.slots)
+        if slot.value is not None and not slot.is_past
+    ]
     together = "\n".join(key for _, key in keys)
-    if all(together.count(_stem(key)) == 1 for _, key in keys):  # in C, and by pairs only for shared keys
+    if all(together.count(_compared(key)) == 1 for _, key in keys):  # in C, and by pairs only for shared keys
         return
     earlier: list[tuple[Reading, str]] = []
     for reading, key in keys:
-        if any(_placeholder(reading)):
+        if any(_check_placeholder(reading)):
             continue
         others = [(other, text) for other, text in earlier if other.policy is not reading.policy]
         shared = [other for other, text in others if _are_same(reading, key, other, text)]
         if shared:
-            concerned = (reading, *shared)
-            what = f"{' and '.join(each.variable for each in concerned)} are equal, or one contains the other"
-            replace = "rotate each"
-            if any(each.policy.is_opaque for each in concerned):
-                replace = "; ".join(_rotate(each.policy) for each in concerned)
-            is_within = bool(reading.manager) and all(each.manager == reading.manager for each in shared)
-            fix = (
-                f"in {reading.manager}, set each to its own value (see an earlier version); if they were always equal,"
-                f" {replace}"
-                if is_within
-                else "compare them with the secret manager, and set each to its own value; if the manager has equal"
-                f" values, {replace}"
-            )
-            yield reading, Problem(what, fix), [each.policy.name for each in shared]
+            names = " and ".join(each.variable for each in (reading, *shared))
+            problem = Problem(f"{names} are equal, or one contains the other", _separate([reading, *shared]))
+            yield reading, problem, [other.policy.name for other in shared]
         earlier.append((reading, key))
+
+
+def _separate(readings: Sequence[Reading]) -> str:
+    """Return the remedy for secrets with the same value."""
+    is_any_opaque = any(reading.policy.is_opaque for reading in readings)
+    rotate = "; ".join(_rotate(reading.policy) for reading in readings) if is_any_opaque else "rotate each"
+    manager = readings[0].manager
+    if manager and all(reading.manager == manager for reading in readings):
+        return f"in {manager}, set each to its own value (see an earlier version); if they were always equal, {rotate}"
+    compare = "compare them with the secret manager, and set each to its own value"
+    return f"{compare}; if the manager has equal values, {rotate}"
 
 
 def _are_same(one: Reading, key: str, other: Reading, other_key: str) -> bool:
     """Check whether two values are equal, or one contains the other. A vendor's short secret may occur by chance."""
     if one.policy.is_opaque or other.policy.is_opaque:
         return one.value == other.value
-    return _stem(key) in other_key or _stem(other_key) in key
+    return _compared(key) in other_key or _compared(other_key) in key
 
 
-def _stem(key: str) -> str:
+def _compared(key: str) -> str:
     """Return the part of a key that is compared: without a last character that has unused bits."""
     return key if len(last_characters(key)) == 1 else key[:-1]
 
 
-def _expired(reading: Reading) -> Problems:
+def _check_expired(reading: Reading) -> Problems:
     instant, policy = reading.expires_at, reading.policy
     if reading.found and instant is not None and instant <= reading.setup.now:
-        what = f"the key expired at {iso_utc(instant)} ({policy.expiry_variable})"
-        yield Problem(what, f"{_rotate(policy)} (a later date alone does not rotate the key)")
+        yield Problem(
+            f"the key expired at {iso_utc(instant)} ({policy.expiry_variable})",
+            f"{_rotate(policy)} (a later date alone does not rotate the key)",
+        )
 
 
-def _expiry_marker(reading: Reading) -> Problems:
+def _check_expiry_marker(reading: Reading) -> Problems:
     if reading.found and reading.marker is not None and reading.expires_at is None:
         yield _invalid_instant(reading.policy.expiry_variable, reading.marker, "the expiry time", reading.manager)
 
@@ -341,133 +359,147 @@ def _expiry_marker(reading: Reading) -> Problems:
 def _invalid_instant(name: str, marker: SealedStr, time: str, manager: str) -> Problem:
     completed = ((SealedStr(marker.get_secret_value() + rest), why) for rest, why in _INCOMPLETE_MARKERS.items())
     why = next((why for text, why in completed if parse_marker(text)), "is not a valid instant")
-    fix = f"{_within(manager)}write {time} into {name} in this format: 2027-01-31T09:00:00Z (Z is UTC)"
-    return Problem(f"{name} {why}", fix)
+    return Problem(
+        f"{name} {why}",
+        f"{_in_manager(manager)}write {time} into {name} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
+    )
 
 
 _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time and no timezone"}
 """The missing end of a marker, and the fault of a marker without it."""
 
 
-def _clock(reading: Reading) -> Problems:
-    now, name = reading.setup.now, reading.policy.expiry_variable
-    if reading.slot == "previous":
-        name = reading.policy.slot_variables[2]
+def _check_clock(reading: Reading) -> Problems:
+    now, policy = reading.setup.now, reading.policy
     if reading.found and reading.marker is not None and now < EARLIEST_CLOCK:
-        what = f"the clock says {iso_utc(now)}, before this release: {name} cannot be checked"
-        yield Problem(what, "set the clock of this machine, then start again")
+        name = policy.slot_variables[2] if reading.slot == "previous" else policy.expiry_variable
+        yield Problem(
+            f"the clock says {iso_utc(now)}, before this release: {name} cannot be checked",
+            "set the clock of this machine, then start again",
+        )
 
 
-def _time_left(reading: Reading) -> timedelta | None:
-    """Return how long a key is still valid; `None` for an expired key, or where that is unknown."""
-    if not reading.found or reading.expires_at is None or reading.setup.now < EARLIEST_CLOCK:
-        return None
-    left = reading.expires_at - reading.setup.now
-    return left if left > timedelta(0) else None
+def _expiry_ahead(reading: Reading) -> datetime | None:
+    """Return when a valid key expires; `None` for an expired key, or where that is unknown."""
+    instant = reading.expires_at
+    if reading.found and instant is not None and EARLIEST_CLOCK <= reading.setup.now < instant:
+        return instant
+    return None
 
 
-def _expiring(reading: Reading) -> Problems:
-    left, policy = _time_left(reading), reading.policy
+def _check_expiring(reading: Reading) -> Problems:
+    instant, policy, setup = _expiry_ahead(reading), reading.policy, reading.setup
     # Temporary keys have another finding.
-    if left is not None and reading.expires_at and left <= policy.warn_before and not reading.setup.ephemeral:
-        days = -(-left // timedelta(days=1))
+    if instant is not None and instant - setup.now <= policy.warn_before and not setup.ephemeral:
+        days = -((setup.now - instant) // timedelta(days=1))
         within = f"within {days} day{'s' if days > 1 else ''}"
-        what = f"the key expires at {iso_utc(reading.expires_at)}, {within} ({policy.expiry_variable})"
-        yield Problem(what, f"before then, {_rotate(policy)}")
+        yield Problem(
+            f"the key expires at {iso_utc(instant)}, {within} ({policy.expiry_variable})",
+            f"before then, {_rotate(policy)}",
+        )
 
 
-def _cadence(reading: Reading) -> Problems:
-    left, policy = _time_left(reading), reading.policy
-    if left is not None and reading.expires_at and left > policy.cadence + CADENCE_GRACE:
+def _check_cadence(reading: Reading) -> Problems:
+    instant, policy = _expiry_ahead(reading), reading.policy
+    if instant is not None and instant - reading.setup.now > policy.cadence + CADENCE_GRACE:
         name, days = policy.expiry_variable, policy.cadence.days
         yield Problem(
-            f"{name} is {iso_utc(reading.expires_at)}, more than {days} days ahead",
-            f"{_within(reading.manager)}set {name} to the time of the last rotation plus {days} days, like"
+            f"{name} is {iso_utc(instant)}, more than {days} days ahead",
+            f"{_in_manager(reading.manager)}set {name} to the time of the last rotation plus {days} days, like"
             " 2027-01-31T09:00:00Z",
         )
 
 
-def _previous_until(reading: Reading) -> Problems:
+def _check_previous_until(reading: Reading) -> Problems:
     if reading.slot != "previous":
         return
     (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
-    overlap = reading.policy.overlap
-    unit, name = next(each for each in _UNITS if not overlap % each[0])
-    limit = f"{overlap // unit} {name}"
-    there = _within(reading.manager)
-    fix = f"{there}set {until} to the time of the rotation plus {limit}, like 2027-01-31T09:00:00Z"
-    misspelled = [miss.meant.name for miss in reading.setup.near_misses]
+    there, misspelled = _in_manager(reading.manager), _names_meant(reading.setup)
+    overlap, limit = reading.policy.overlap, _in_words(reading.policy.overlap)
+    remedy = f"{there}set {until} to the time of the rotation plus {limit}, like 2027-01-31T09:00:00Z"
     if not reading.found:
         delete, again = ("delete", "restore it") if there else ("unset", f"set {previous} to it")
-        alone = f"{there}{delete} {until}; only if the previous key must still verify, {again}"
+        remedy = f"{there}{delete} {until}; only if the previous key must still verify, {again}"
         if previous in misspelled:
-            alone = "first do what the near-miss warning says, then start again"
-        yield Problem(f"{until} is set, but {previous} is not", alone, severity=Severity.WARNING)
+            remedy = "first do what the near-miss warning says, then start again"
+        yield Problem(f"{until} is set, but {previous} is not", remedy, severity=Severity.WARNING)
     elif reading.marker is None and until in misspelled:
         yield Problem(f"{until} is not set", "first do what the near-miss alert says, then start again")
     elif reading.marker is None:
-        yield Problem(f"{until} is not set, so {previous} has no deadline", fix)
+        yield Problem(f"{until} is not set, so {previous} has no deadline", remedy)
     elif instant is None:
         yield _invalid_instant(until, reading.marker, "the deadline", reading.manager)
     elif now >= EARLIEST_CLOCK and instant - now > overlap + CADENCE_GRACE:
-        yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", fix)
+        yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", remedy)
     elif (begin := _revoked_from(reading)) and now < begin < instant:
-        what = f"{until} is later than {iso_utc(begin)}, when the key is revoked"
-        yield Problem(what, f"{there}set {until}={iso_utc(begin)}", severity=Severity.WARNING)
+        message = f"{until} is later than {iso_utc(begin)}, when the key is revoked"
+        yield Problem(message, f"{there}set {until}={iso_utc(begin)}", severity=Severity.WARNING)
 
 
-def _previous_past(reading: Reading) -> Problems:
+def _in_words(duration: timedelta) -> str:
+    """Return a duration in the largest unit of which it is a multiple."""
+    units = {"days": timedelta(days=1), "hours": timedelta(hours=1), "minutes": timedelta(minutes=1)}
+    name, unit = next((each for each in units.items() if not duration % each[1]), ("microseconds", duration.resolution))
+    return f"{duration // unit} {name}"
+
+
+def _check_previous_past(reading: Reading) -> Problems:
     if reading.is_past and reading.found and reading.expires_at is not None:
-        what = f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}"
-        yield Problem(what, f"{_unset(reading)}, after re-encrypting data that needs this key")
+        yield Problem(
+            f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}",
+            f"{_remove(reading)}, after re-encrypting data that needs this key",
+        )
 
 
-def _slots_equal(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
+def _check_slots_equal(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
     """Yield each slot that has the key of another slot. A value that is not a key has another finding."""
     for reading in [each for each in readings if each.slots]:
-        accepted = (each for each in (reading, *reading.slots) if not each.is_past)
-        keys = [(each, canonical(key.get_secret_value())) for each in accepted if (key := each.key)]
+        accepted = (slot for slot in (reading, *reading.slots) if not slot.is_past)
+        keys = [(slot, canonical(key.get_secret_value())) for slot in accepted if (key := slot.key)]
         for (earlier, one), (later, other) in combinations(keys, 2):
             if one == other:
-                fix = f"{_unset(later)}: {earlier.variable} has the key already"
-                if later.slot == "previous":
-                    fix = _set_value(later)
-                yield later, Problem(f"{later.variable} and {earlier.variable} have the same value", fix), []
+                has_it = f"{_remove(later)}: {earlier.variable} has the key already"
+                remedy = _set_value(later) if later.slot == "previous" else has_it
+                yield later, Problem(f"{later.variable} and {earlier.variable} have the same value", remedy), []
 
 
-def _file_fallback(reading: Reading) -> Problems:
+def _check_file_fallback(reading: Reading) -> Problems:
     if reading.used.is_break_glass and reading.found:
-        policy, where = reading.policy, reading.used.location
-        fix = "first do what the alert about its value says, then start again"
-        if reading.key:
-            stored = "make sure the secret manager has its key"
-            fix = f"{stored}; set {policy.variable} to the current value there; delete {where}"
-        yield Problem(f"the key comes from the fallback file {where}", fix)
-
-
-def _file_permissions(reading: Reading) -> Problems:
-    if reading.found and (lax := reading.used.text.lax + reading.used.text.lax_paths):
         where = reading.used.location
-        fix = f"if you keep the file, make the service's user its owner, then run chmod 600 {in_command(where)}"
-        if reading.used.text.lax_paths:
-            fix = f"{set_current(reading.policy)}, then take the file out of the read-only mount"
-        yield Problem(f"{where} {_listed(lax, most=1)}", fix)
+        replace = f"set {reading.policy.variable} to the current value there; delete {where}"
+        yield Problem(
+            f"the key comes from the fallback file {where}",
+            f"make sure the secret manager has its key; {replace}"
+            if reading.key
+            else "first do what the alert about its value says, then start again",
+        )
 
 
-def _file_present(reading: Reading) -> Problems:
+def _check_file_permissions(reading: Reading) -> Problems:
+    where, file = reading.used.location, reading.used.text
+    if reading.found and (faults := file.lax + file.lax_paths):
+        yield Problem(
+            f"{where} {_join_faults(faults)}",
+            f"{set_current(reading.policy)}, then take the file out of the read-only mount"
+            if file.lax_paths
+            else f"if you keep the file, make the service's user its owner, then run chmod 600 {in_command(where)}",
+        )
+
+
+def _check_file_present(reading: Reading) -> Problems:
     yield from _unused_files(reading, "fallback files are off", is_off=True)
 
 
-def _file_stale(reading: Reading) -> Problems:
+def _check_file_stale(reading: Reading) -> Problems:
     yield from _unused_files(reading, f"{reading.used.location} is used", is_off=False)
 
 
 def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
     for offer in [each for each in reading.offers if each.is_break_glass and each.is_off is is_off]:
         if offer is not reading.used and holds_key_material(offer.text, is_opaque=reading.policy.is_opaque):
-            what = "may have a key (it cannot be read)" if offer.text.unreadable else "has a key"
-            fix = "delete {}" if offer.text.unreadable == (NOT_REGULAR,) else _STORE
-            yield Problem(f"{offer.location} {what}, but {why}", fix.format(offer.location), offer.source)
+            content = "may have a key (it cannot be read)" if offer.text.unreadable else "has a key"
+            remedy = "delete {}" if offer.text.unreadable == (NOT_REGULAR,) else _STORE
+            yield Problem(f"{offer.location} {content}, but {why}", remedy.format(offer.location), offer.source)
 
 
 # Never as the current version: the secret manager may have a newer key.
@@ -480,53 +512,56 @@ def holds_key_material(file: TextFile, *, is_opaque: bool = False) -> bool:
     return bool(file.unreadable) or not all(is_placeholder(line, is_opaque=is_opaque) for line in lines)
 
 
-def _near_miss(reading: Reading) -> Problems:
-    yield from _misspelled(reading.setup, reading.policy)
+def _check_near_miss(reading: Reading) -> Problems:
+    yield from _misspelled_variables(reading.setup, reading.policy)
     for offer in reading.offers:
         if offer.is_break_glass and offer.text.misnamed:
-            yield from _misnamed(reading.setup, reading.policy.file, _STORE, Severity.WARNING)
+            yield from _misnamed_file(reading.setup, reading.policy.file, _STORE, Severity.WARNING)
 
 
-def _near_miss_of_setup(setup: Setup) -> Problems:
-    yield from _misspelled(setup, None)
+def _check_setup_names(setup: Setup) -> Problems:
+    yield from _misspelled_variables(setup, None)
     if any(file.misnamed for file in setup.lists):
         where = shown_path(REVOKED_FILE, setup.directory_named_by)
-        yield from _misnamed(setup, REVOKED_FILE, f"add its lines to {where}, then delete {{}}", None)
+        yield from _misnamed_file(setup, REVOKED_FILE, f"add its lines to {where}, then delete {{}}", None)
 
 
-def _misspelled(setup: Setup, policy: SecretPolicy | None) -> Problems:
+def _misspelled_variables(setup: Setup, policy: SecretPolicy | None) -> Problems:
     for miss in setup.near_misses:
-        meant = miss.meant
+        name, meant = miss.name, miss.meant
         if meant.policy is policy:
-            hidden = f"a variable that looks like {meant.name} is not read"
-            what = f"{miss.name} is not read; did you mean {meant.name}?" if miss.name else hidden
             yield Problem(
-                what, _fix_of_name(miss), miss.manager or "environment", None if meant.loosens else Severity.WARNING
+                f"{name} is not read; did you mean {meant.name}?"
+                if name
+                else f"a variable that looks like {meant.name} is not read",
+                _correct_name(miss),
+                miss.manager or "environment",
+                None if meant.loosens else Severity.WARNING,
             )
 
 
-def _fix_of_name(miss: NearMiss) -> str:
+def _correct_name(miss: NearMiss) -> str:
+    """Return the remedy for a misspelled variable."""
     meant, name, unset = miss.meant.name, miss.name or "that variable", "delete" if miss.manager else "unset"
     if meant in _PROTECTIVE:  # whatever either of them says
-        fix = f"unset {name} and {_PROTECTIVE[meant]}"
+        remedy = f"unset {name} and {_PROTECTIVE[meant]}"
     elif meant == REVOKED_FINGERPRINTS:
         which = f"the fingerprints in the file of {name}" if name.endswith("_FILE") else "its fingerprints"
-        fix = f"add {which} to {meant}, then {unset} {name}"
+        remedy = f"add {which} to {meant}, then {unset} {name}"
+    elif miss.is_meant_set and miss.meant.expires:
+        remedy = f"set {meant} to the earlier of both, then {unset} {name}"
     elif miss.is_meant_set:
-        earlier = f"set {meant} to the earlier of both, then {unset} {name}"
-        fix = earlier if miss.meant.expires else f"{unset} {name}; {meant} is set"
+        remedy = f"{unset} {name}; {meant} is set"
     elif meant == EPHEMERAL:
-        fix = f"unset {name} (exec --ephemeral makes temporary keys)"
+        remedy = f"unset {name} (exec --ephemeral makes temporary keys)"
     elif name == f"{meant}_FILE":
-        fix = (
-            f"{unset} {name}, and set {meant} to the content of the file that it named"
-            " (or use exec --from directory:PATH)"
-        )
+        use = "to the content of the file that it named (or use exec --from directory:PATH)"
+        remedy = f"{unset} {name}, and set {meant} {use}"
     else:
-        fix = f"rename {name} to {meant}"
+        remedy = f"rename {name} to {meant}"
     if miss.manager:
-        return f"in {miss.manager}, {fix}"
-    return fix if miss.name else f'{fix} (list names: python -c "import os; print(*os.environ)")'
+        return f"in {miss.manager}, {remedy}"
+    return remedy if miss.name else f'{remedy} (list names: python -c "import os; print(*os.environ)")'
 
 
 _PROTECTIVE: Final = {
@@ -539,29 +574,25 @@ _WHO_MAY: Final = {
 }
 
 
-def _misnamed(setup: Setup, file: str, fix: str, severity: Severity | None) -> Problems:
+def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | None) -> Problems:
     """Yield the problem of a file to which an editor added `.txt`."""
-    if f"{file}.txt" not in {each.file for each in setup.policies}:
+    if f"{file}.txt" not in {policy.file for policy in setup.policies}:
         where = shown_path(f"{file}.txt", setup.directory_named_by)
-        what = f"{where} is not read; did you mean {within_config_dir(file)}?"
-        yield Problem(what, fix.format(where), f"file:{file}", severity)
+        message = f"{where} is not read; did you mean {within_config_dir(file)}?"
+        yield Problem(message, remedy.format(where), f"file:{file}", severity)
 
 
-def _setting(setup: Setup) -> Problems:
+def _check_setting(setup: Setup) -> Problems:
     for name in setup.unknown_switches:
-        what = f"{name} has an invalid value, so fallback files are off until it is corrected"
-        yield Problem(what, f"{_PROTECTIVE[name]} ({_WHO_MAY[name]})", "environment")
+        message = f"{name} has an invalid value, so fallback files are off until it is corrected"
+        yield Problem(message, f"{_PROTECTIVE[name]} ({_WHO_MAY[name]})", "environment")
     yield from unusable_directories(setup)
     for name in setup.event_faults:
-        yield Problem(
-            f"{name} has an invalid value, and is ignored",
-            f"set {name} to {_OF_EVENTS[name]}, or unset it",
-            "environment",
-            Severity.WARNING,
-        )
+        remedy = f"set {name} to {_EVENT_VALUES[name]}, or unset it"
+        yield Problem(f"{name} has an invalid value, and is ignored", remedy, "environment", Severity.WARNING)
 
 
-_OF_EVENTS: Final = {
+_EVENT_VALUES: Final = {
     SERVICE: "the service's name, of letters, digits and ._:@/-",
     INSTANCE: "the instance's name, of letters, digits and ._:@/-",
     SECRET_EVENTS: "stderr, stdout or the absolute path of a file",
@@ -569,74 +600,81 @@ _OF_EVENTS: Final = {
 }
 
 
-_FIX_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
+def unusable_directories(setup: Setup) -> Problems:
+    """Yield the problems of config directories that cannot be used."""
+    for named_by, fault in ((setup.directory_named_by, setup.directory_fault), ("model", setup.model_directory_fault)):
+        if fault:
+            subject = "" if named_by == "model" else "the config directory "
+            yield Problem(
+                f"{subject}{shown_directory(named_by)} {fault}",
+                _REMEDY_OF_FAULT.get(fault, _REMEDY_OF_DIRECTORY[named_by]),
+                "environment" if named_by == "environment" else "none",
+            )
+
+
+_REMEDY_OF_FAULT: Final = {
+    WORKING_DIRECTORY_DELETED: "change to the service's directory, then start again",
+    NOT_ALLOWED: "let the service's user enter that directory and each directory above",
+}
+_REMEDY_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
     None: "restore the directory config from version control",
     "environment": f"correct the path in {CONFIG_DIR}; if it is right, restore the directory from version control",
     "argument": "correct the path in config_dir; if it is right, restore the directory from version control",
     "model": "restore that directory from version control",
 }
+_SOURCE_OF_LISTS: Final = f"file:{REVOKED_FILE}"
 
 
-def unusable_directories(setup: Setup) -> Problems:
-    """Yield the problems of config directories that cannot be used."""
-    for named_by, fault in ((setup.directory_named_by, setup.directory_fault), ("model", setup.model_directory_fault)):
-        if fault:
-            fix = _FIX_OF_DIRECTORY[named_by]
-            if fault == WORKING_DIRECTORY_DELETED:
-                fix = "change to the service's directory, then start again"
-            elif fault == NOT_ALLOWED:
-                fix = "let the service's user enter that directory and each directory above"
-            source = "environment" if named_by == "environment" else "none"
-            what = "" if named_by == "model" else "the config directory "
-            yield Problem(f"{what}{shown_directory(named_by)} {fault}", fix, source)
-
-
-def _revocation_list(setup: Setup) -> Problems:
-    source = f"file:{REVOKED_FILE}"
-    for number, file in enumerate(setup.lists):
-        named_by = "model" if number else setup.directory_named_by
-        where = shown_path(REVOKED_FILE, named_by)
-        restore = f"restore {where} from version control"
-        if unsafe := ("is a broken link",) if file.dangling else file.unsafe:
-            fix = restore if file.unreadable or file.dangling else "compare it with version control"
-            if file.unreadable == (NOT_ALLOWED,):
-                fix = f"let the service's user read {where} (mode 644) and enter each directory above"
-            if file.exposed and not file.unreadable:
-                fix += f", then {chmod(file, where, named_by)}"
-            yield Problem(f"{where} {_listed(unsafe, most=1)}", fix, source)
+def _check_revocation_list(setup: Setup) -> Problems:
+    for number, (file, named_by, where) in enumerate(_lists(setup)):
+        if faults := ("is a broken link",) if file.dangling else file.unsafe:
+            remedy = _restore_list(file, where, named_by)
+            yield Problem(f"{where} {_join_faults(faults)}", remedy, _SOURCE_OF_LISTS)
         # An unusable directory has its own finding.
         if setup.list_required and number in absent_lists(setup.lists) and not setup.directory_fault:
-            what = f"the revocation list {where} is {'empty' if file.exists else 'missing'}, and the model requires one"
-            yield Problem(what, restore, source)
-        yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", source)
+            fault = f"{'empty' if file.exists else 'missing'}, and the model requires one"
+            remedy = f"restore {where} from version control"
+            yield Problem(f"the revocation list {where} is {fault}", remedy, _SOURCE_OF_LISTS)
+        yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", _SOURCE_OF_LISTS)
     for source, entries in setup.added:
         origin = "the secret manager" if source == "environment" else "an earlier version"
         yield from _invalid(("entry", "entries"), invalid_entries(entries), named_list(source), origin, source)
 
 
+def _lists(setup: Setup) -> Iterator[tuple[TextFile, NamedBy | None, str]]:
+    """Yield each revocation list, what named its directory, and its path for messages."""
+    for file, named_by in zip(setup.lists, (setup.directory_named_by, "model"), strict=False):
+        yield file, named_by, shown_path(REVOKED_FILE, named_by)
+
+
+def _restore_list(file: TextFile, where: str, named_by: NamedBy | None) -> str:
+    """Return the remedy for a list that cannot be read, or that others could have written."""
+    if file.unreadable == (NOT_ALLOWED,):
+        return f"let the service's user read {where} (mode 644) and enter each directory above"
+    if file.unreadable or file.dangling:
+        return f"restore {where} from version control"
+    return f"compare it with version control, then {chmod(file, where, named_by)}"
+
+
 def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Problems:
-    """Yield the problem of lines or entries that are not fingerprints, with their first numbers."""
+    """Yield the problem of lines or entries that are not fingerprints, with their first three numbers."""
     if numbers:
-        first, more = ", ".join(map(str, numbers[:_MOST_NUMBERS])), len(numbers) - _MOST_NUMBERS
+        first, more = ", ".join(map(str, numbers[:3])), len(numbers) - 3
         kind, are = (kinds[0], "is not a fingerprint") if len(numbers) == 1 else (kinds[1], "are not fingerprints")
         named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
-        fix = f"correct {named} by the same entry in {origin}; {_KEEP_IT}"
-        yield Problem(f"{named} of {where} {are}", fix, source)
+        keep = "keep the fingerprint, and an instant as @2027-01-31T09:00:00Z"
+        yield Problem(f"{named} of {where} {are}", f"correct {named} by the same entry in {origin}; {keep}", source)
 
 
-_KEEP_IT: Final = "keep the fingerprint, and an instant as @2027-01-31T09:00:00Z"
+def _check_list_owners(setup: Setup) -> Problems:
+    for file, _, where in _lists(setup):
+        if faults := (*file.lax_paths, *file.foreign):
+            subject = where if file.exists else f"the path {where}"
+            remedy = _REMEDY_OF_OWNER.get(faults[0], "put {} into the image, not into a volume that others can write")
+            yield Problem(f"{subject} {_join_faults(faults)}", remedy.format(where), _SOURCE_OF_LISTS)
 
 
-def _lists_of_others(setup: Setup) -> Problems:
-    for number, file in enumerate(setup.lists):
-        if why := (*file.lax_paths, *file.foreign):
-            where = shown_path(REVOKED_FILE, "model" if number else setup.directory_named_by)
-            what = f"{where if file.exists else f'the path {where}'} {_listed(why, most=1)}"
-            fix = _FIX_OF_WAY.get(why[0], f"put {where} into the image, not into a volume that others can write")
-            yield Problem(what, fix.format(where), f"file:{REVOKED_FILE}")
-
-
-_FIX_OF_WAY: Final = {
+_REMEDY_OF_OWNER: Final = {
     OWNED: "make root or the service's user the owner of {}",
     IN_OWNED: "make root or the service's user the owner of the directory of {}",
     BELOW_OWNED: "move the config directory to a path where root owns each directory above it",
@@ -645,27 +683,27 @@ _FIX_OF_WAY: Final = {
 
 def revocation_list_problems(setup: Setup) -> list[Problem]:
     """Return all problems of the revocation list. Those of its variables are the last."""
-    found = (*_revocation_list(setup), *_lists_of_others(setup))
-    return sorted(found, key=lambda each: each.source != f"file:{REVOKED_FILE}")
+    found = (*_check_revocation_list(setup), *_check_list_owners(setup))
+    return sorted(found, key=lambda problem: problem.source != _SOURCE_OF_LISTS)
 
 
-def _ephemeral(setup: Setup) -> Problems:
+def _check_ephemeral(setup: Setup) -> Problems:
     if setup.ephemeral:
-        what = f"the keys are temporary ({EPHEMERAL} is set)"
-        fix = f"leave out exec --ephemeral, unset {EPHEMERAL}, and set the keys from the secret manager"
+        message = f"the keys are temporary ({EPHEMERAL} is set)"
+        remedy = f"leave out exec --ephemeral, unset {EPHEMERAL}, and set the keys from the secret manager"
         if setup.protected:
-            yield Problem(f"{what}, but the environment is protected", fix, "environment", Severity.ALERT)
+            yield Problem(f"{message}, but the environment is protected", remedy, "environment", Severity.ALERT)
         else:
-            yield Problem(what, f"to serve, {fix}", "environment")
+            yield Problem(message, f"to serve, {remedy}", "environment")
 
 
 def internal(error_type: str) -> Problem:
     """Return that a check itself failed, with an error of this type."""
     if error_type == "ValidationError":  # only validators of the host raise it
-        fix = "correct the validators of the model; they run only on values that passed every check"
-        return Problem(f"a validator of the model failed ({error_type}), so nothing is verified", fix, "none")
-    fix = "check the arguments of guard() and the validators of the model; if they are right, report a bug"
-    return Problem(f"the check itself failed ({error_type}), so nothing is verified", fix, "none")
+        remedy = "correct the validators of the model; they run only on values that passed every check"
+        return Problem(f"a validator of the model failed ({error_type}), so nothing is verified", remedy, "none")
+    remedy = "check the arguments of guard() and the validators of the model; if they are right, report a bug"
+    return Problem(f"the check itself failed ({error_type}), so nothing is verified", remedy, "none")
 
 
 class CheckEntry(Frozen):
@@ -674,9 +712,9 @@ class CheckEntry(Frozen):
     Attributes:
         check: its id.
         severity: the severity of its findings, unless a rule gives another one.
-        scope: the subject of the check. Of the scope `value`, only the first finding of a secret is reported. Rules of
-            `marker` run where a marker is set. Those of `value` and `slot` also run for the next and the previous key.
-            Checks of `log` run in the commands that read the operations log, and those of `source` with `--from`.
+        scope: which keys the rule is for. `value`: every key of a secret; only the first finding of this scope is
+            reported. `key`: every key too. `secret`: the current key. `slot`: the next and the previous key. Checks of
+            `log` run in the commands that read the operations log, and those of `source` with `--from`.
         state: the state of a secret with a finding of this check.
         of_secret: the rule for each secret.
         of_all: the rule for all secrets together.
@@ -685,7 +723,7 @@ class CheckEntry(Frozen):
 
     check: Check
     severity: Severity
-    scope: Literal["value", "marker", "secret", "slot", "set-up", "log", "source", "none"]
+    scope: Literal["value", "key", "secret", "slot", "set-up", "log", "source", "none"]
     state: State = State.PRESENT
     of_secret: Callable[[Reading], Problems] | None = None
     of_all: Callable[[Sequence[Reading]], Iterator[tuple[Reading, Problem, list[str]]]] | None = None
@@ -693,35 +731,39 @@ class CheckEntry(Frozen):
 
 
 CHECKS: Final = (
-    CheckEntry(Check.MISSING, Severity.ALERT, "value", state=State.MISSING, of_secret=_missing),
-    CheckEntry(Check.PLACEHOLDER, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_placeholder),
-    CheckEntry(Check.FORMAT, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_format),
-    CheckEntry(Check.WEAK, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_weak),
-    CheckEntry(Check.SHARED, Severity.ALERT, "secret", of_all=_shared),
-    CheckEntry(Check.EXPIRED, Severity.ALERT, "marker", state=State.EXPIRED, of_secret=_expired),
-    CheckEntry(Check.EXPIRY_MARKER, Severity.ALERT, "marker", of_secret=_expiry_marker),
-    CheckEntry(Check.CLOCK, Severity.ALERT, "marker", of_secret=_clock),
-    CheckEntry(Check.FILE_UNSAFE, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_file_unsafe),
-    CheckEntry(Check.FILE_PRESENT, Severity.ALERT, "secret", of_secret=_file_present),
-    CheckEntry(Check.SETTING, Severity.ALERT, "set-up", of_setup=_setting),
-    CheckEntry(Check.REVOKED, Severity.ALERT, "value", of_secret=_revoked),
-    CheckEntry(Check.REVOCATION_LIST, Severity.ALERT, "set-up", of_setup=_revocation_list),
-    CheckEntry(Check.PREVIOUS_UNTIL, Severity.ALERT, "slot", of_secret=_previous_until),
-    CheckEntry(Check.SLOTS_EQUAL, Severity.WARNING, "secret", of_all=_slots_equal),
-    CheckEntry(Check.PREVIOUS_PAST, Severity.WARNING, "slot", of_secret=_previous_past),
-    CheckEntry(Check.NEAR_MISS, Severity.ALERT, "secret", of_secret=_near_miss, of_setup=_near_miss_of_setup),
+    CheckEntry(Check.MISSING, Severity.ALERT, "value", state=State.MISSING, of_secret=_check_missing),
+    CheckEntry(Check.PLACEHOLDER, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_check_placeholder),
+    CheckEntry(Check.FORMAT, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_check_format),
+    CheckEntry(Check.WEAK, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_check_weak),
+    CheckEntry(Check.SHARED, Severity.ALERT, "secret", of_all=_check_shared),
+    CheckEntry(Check.EXPIRED, Severity.ALERT, "secret", state=State.EXPIRED, of_secret=_check_expired),
+    CheckEntry(Check.EXPIRY_MARKER, Severity.ALERT, "secret", of_secret=_check_expiry_marker),
+    CheckEntry(Check.CLOCK, Severity.ALERT, "key", of_secret=_check_clock),
+    CheckEntry(Check.FILE_UNSAFE, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_check_file_unsafe),
+    CheckEntry(Check.FILE_PRESENT, Severity.ALERT, "secret", of_secret=_check_file_present),
+    CheckEntry(Check.SETTING, Severity.ALERT, "set-up", of_setup=_check_setting),
+    CheckEntry(Check.REVOKED, Severity.ALERT, "value", of_secret=_check_revoked),
+    CheckEntry(Check.REVOCATION_LIST, Severity.ALERT, "set-up", of_setup=_check_revocation_list),
+    CheckEntry(Check.PREVIOUS_UNTIL, Severity.ALERT, "slot", of_secret=_check_previous_until),
+    CheckEntry(Check.SLOTS_EQUAL, Severity.WARNING, "secret", of_all=_check_slots_equal),
+    CheckEntry(Check.PREVIOUS_PAST, Severity.WARNING, "slot", of_secret=_check_previous_past),
+    CheckEntry(Check.NEAR_MISS, Severity.ALERT, "secret", of_secret=_check_near_miss, of_setup=_check_setup_names),
     CheckEntry(Check.SUPERSEDED, Severity.WARNING, "log"),
     CheckEntry(Check.DRIFT, Severity.WARNING, "log"),
     CheckEntry(Check.SOURCE, Severity.ALERT, "source"),
     CheckEntry(Check.UNAVAILABLE, Severity.ALERT, "source"),
     CheckEntry(Check.INTERNAL, Severity.ALERT, "none"),
-    CheckEntry(Check.EPHEMERAL, Severity.WARNING, "set-up", of_setup=_ephemeral),
-    CheckEntry(Check.EXPIRING, Severity.WARNING, "marker", of_secret=_expiring),
-    CheckEntry(Check.CADENCE, Severity.WARNING, "marker", of_secret=_cadence),
-    CheckEntry(Check.FILE_FALLBACK, Severity.WARNING, "secret", of_secret=_file_fallback),
-    CheckEntry(Check.FILE_STALE, Severity.WARNING, "secret", of_secret=_file_stale),
+    CheckEntry(Check.EPHEMERAL, Severity.WARNING, "set-up", of_setup=_check_ephemeral),
+    CheckEntry(Check.EXPIRING, Severity.WARNING, "secret", of_secret=_check_expiring),
+    CheckEntry(Check.CADENCE, Severity.WARNING, "secret", of_secret=_check_cadence),
+    CheckEntry(Check.FILE_FALLBACK, Severity.WARNING, "secret", of_secret=_check_file_fallback),
+    CheckEntry(Check.FILE_STALE, Severity.WARNING, "secret", of_secret=_check_file_stale),
     CheckEntry(
-        Check.FILE_PERMISSIONS, Severity.WARNING, "secret", of_secret=_file_permissions, of_setup=_lists_of_others
+        Check.FILE_PERMISSIONS,
+        Severity.WARNING,
+        "secret",
+        of_secret=_check_file_permissions,
+        of_setup=_check_list_owners,
     ),
 )
 """Every check, in the order of the findings of a secret."""
