@@ -25,7 +25,7 @@ from robodj_secretguard.fleet.evidence import (
     seconds_of,
 )
 from robodj_secretguard.fleet.verdict import MOVED, judge_of, not_ready
-from robodj_secretguard.heartbeat import MARK
+from robodj_secretguard.heartbeat import EVENT_KIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,7 +77,7 @@ class TestEvents:
         found = parse_event(line(keys=keys, at=NOW, started=NOW - MINUTE, kind="started"))
         assert found is not None
         assert (found.who, found.kind, found.started) == (WEB, "started", AT - 60)
-        assert found.keys[0] == (NAME, OLD, NEW, None, AT)
+        assert found.keys[0] == (NAME, Slots(OLD, NEW, None, NOW))
         assert (found.oldest, found.newest) == (AT, AT)
 
     def test_the_clocks(self) -> None:
@@ -98,9 +98,9 @@ class TestEvents:
     @pytest.mark.parametrize(
         "changes",
         [
-            {MARK: "stopped"},
-            {MARK: ["running"]},
-            {MARK: None},
+            {EVENT_KIND: "stopped"},
+            {EVENT_KIND: ["running"]},
+            {EVENT_KIND: None},
             {"service": None},
             {"service": "a b"},
             {"instance": "x" * 121},
@@ -135,7 +135,7 @@ class TestEvents:
         secrets = [{"secret": NAME, **FINGERPRINT, "previous_until": "soon"}]
         found = parse_event(line(secrets=secrets))
         assert found is not None
-        assert found.keys == ((NAME, OLD, None, None, None),)
+        assert found.keys == ((NAME, Slots(OLD)),)
 
     @pytest.mark.parametrize(
         "quoted",
@@ -150,7 +150,7 @@ class TestEvents:
             json.dumps({"headers": event()}).encode(),
             json.dumps([event()]).encode(),
             json.dumps({"log": {"log": {"log": {"log": event()}}}}).encode(),
-            json.dumps({"log": 5, "message": [MARK]}).encode(),
+            json.dumps({"log": 5, "message": [EVENT_KIND]}).encode(),
         ],
         ids=range(11),
     )
@@ -162,7 +162,7 @@ class TestEvents:
     def test_garbage(self, content: bytes, at: int, in_log: bool) -> None:  # noqa: FBT001 - Hypothesis passes it
         """Any bytes, also within an event, are an event or none. They are never an exception."""
         whole = wrapped("2026-12-01T12:00:00Z", event(), attrs={"tag": "web-7"}) if in_log else line()
-        for garbage in (content + MARK.encode(), whole[:at] + content + whole[at:], whole[:at] + content):
+        for garbage in (content + EVENT_KIND.encode(), whole[:at] + content + whole[at:], whole[:at] + content):
             observed(parse_event(garbage))
 
     @given(st.sampled_from([*event(), "time", "log", "labels", "attrs"]), JSON)

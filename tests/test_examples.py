@@ -321,7 +321,7 @@ class TestService:
         started = parse_event(line)
         assert started is not None
         fingerprints = {fingerprint_of(key) for key in keys.values()}
-        assert {fingerprint for _, fingerprint, *_ in started.keys} == fingerprints
+        assert {slots.current for _, slots in started.keys} == fingerprints
         assert {*re.findall("sgfp1:[0-9a-f]+", metrics)} == fingerprints
         assert leaks(metrics + line.decode(), [*keys.values()]) == []
 

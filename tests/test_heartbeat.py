@@ -38,7 +38,15 @@ from processes import (
 
 from robodj_secretguard import RuntimeSecrets, check, guard, heartbeat
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.heartbeat import EVENTS, MARK, announce, event_of, identity, send, send_heartbeat
+from robodj_secretguard.heartbeat import (
+    EVENT_KIND,
+    EVENT_TEXTS,
+    event_of,
+    identity,
+    send_and_repeat,
+    send_event,
+    send_heartbeat,
+)
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.variables import EVENT_SETTINGS
@@ -51,7 +59,7 @@ if TYPE_CHECKING:
 
 NAMED, INSTANCE, FILE, SECONDS = EVENT_SETTINGS
 MODEL = "robodj_secretguard.startup.settings:RuntimeSecrets"
-FIELDS = (MARK, "service", "instance", "started_at", "reported_at", "version", "model", "secrets")
+FIELDS = (EVENT_KIND, "service", "instance", "started_at", "reported_at", "version", "model", "secrets")
 PAGE = (Path(__file__).parent.parent / "docs" / "logs.md").read_text(encoding="utf-8")
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this platform has no /dev/full")
@@ -67,7 +75,7 @@ def events(path: Path) -> list[dict[str, Any]]:
 
 def kinds(path: Path) -> list[str]:
     """Return the kind of each event of a file."""
-    return [each[MARK] for each in events(path)]
+    return [each[EVENT_KIND] for each in events(path)]
 
 
 @contextmanager
@@ -268,9 +276,9 @@ class TestFields:
 
     def test_the_mark(self) -> None:
         """A line with an event has the word of its mark, also where a log quotes the line."""
-        assert {*EVENTS} == {"started", "running", "refused"}
+        assert {*EVENT_TEXTS} == {"started", "running", "refused"}
         line = json.dumps(event_of("started", report(), MODEL))
-        assert MARK in json.dumps({"log": json.dumps({"message": line})})
+        assert EVENT_KIND in json.dumps({"log": json.dumps({"message": line})})
 
     def test_it_does_not_depend_on_a_key(self) -> None:
         """For two sets of keys, a line is the same, without its fingerprints and times."""
@@ -292,16 +300,16 @@ class TestFile:
         file.touch(0o600)
         for path in (file, file.with_name("new.jsonl")):
             with environ(**{FILE: str(path)}):
-                assert [send(kind, report(), MODEL) for kind in EVENTS] == ["", "", ""]
-            assert kinds(path) == [*EVENTS]
+                assert [send_event(kind, report(), MODEL) for kind in EVENT_TEXTS] == ["", "", ""]
+            assert kinds(path) == [*EVENT_TEXTS]
         assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0
 
     def test_moved_away(self, file: Path) -> None:
         """After a file is moved away, the next event makes a new one. A program that rotates logs needs no signal."""
         with environ(**{FILE: str(file)}):
-            send("started", report(), MODEL)
+            send_event("started", report(), MODEL)
             file.rename(moved := file.with_suffix(".1"))
-            send("running", report(), MODEL)
+            send_event("running", report(), MODEL)
         assert (kinds(moved), kinds(file)) == (["started"], ["running"])
 
     @needs_fork
@@ -315,7 +323,7 @@ class TestFile:
                     os.environ[INSTANCE] = f"web-{number}"
                     os.close(start)
                     os.read(go, 1)
-                    os._exit(sum(send("running", report(), MODEL) != "" for _ in range(20)))
+                    os._exit(sum(send_event("running", report(), MODEL) != "" for _ in range(20)))
                 children.append(child)
         os.close(start)
         assert [os.waitpid(child, 0)[1] for child in children] == [0] * 20
@@ -339,13 +347,13 @@ class TestFile:
         """What cannot be written is one warning at the start, which names the variable and the error alone."""
         for path, (error, _) in self.faults(tmp_path).items():
             with environ(**{FILE: path}):
-                announce("started", report(), MODEL)
+                send_and_repeat("started", report(), MODEL)
             out, err = capsys.readouterr()
             fix = f"correct {FILE}, or let the service's user write there (its directory must exist)"
             what = f"WARNING: setting: {FILE} cannot be written ({error})"
             assert (out, err) == (f"{what}\n  fix: {fix}. Owner: Security Operations\n", "")
             with environ(**{FILE: path}):
-                announce("refused", report("bad"), MODEL)
+                send_and_repeat("refused", report("bad"), MODEL)
             out, err = capsys.readouterr()
             assert (out, err.count("\n"), err.startswith("WARNING: setting: ")) == ("", 2, True)
 
@@ -356,7 +364,7 @@ class TestFile:
         """The warning about a stream is written to the other one: a full pipe would block it too."""
         monkeypatch.setattr(sys, target, None)
         with environ(**{FILE: target}):
-            announce("started", report(), MODEL)
+            send_and_repeat("started", report(), MODEL)
         assert getattr(capsys.readouterr(), other[3:]).startswith(f"WARNING: setting: {FILE} cannot be written")
 
     def test_a_full_fifo(self, file: Path) -> None:
@@ -364,16 +372,16 @@ class TestFile:
         os.mkfifo(file)
         reader = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
         with environ(**{FILE: str(file)}):
-            sent = [send("running", report(), MODEL) for _ in range(200)]
+            sent = [send_event("running", report(), MODEL) for _ in range(200)]
         assert {*sent} == {"", "BlockingIOError"}
         with open(reader, encoding="ascii") as pipe:
-            assert [json.loads(line)[MARK] for line in pipe.read(60_000).splitlines()[:-1]]
+            assert [json.loads(line)[EVENT_KIND] for line in pipe.read(60_000).splitlines()[:-1]]
 
     def test_a_part_of_a_line(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A line that is written in part, as on a disk that becomes full, is reported."""
         monkeypatch.setattr(os, "write", lambda *_: 1)
         with environ(**{FILE: str(file)}):
-            assert send("running", report(), MODEL) == "incomplete"
+            assert send_event("running", report(), MODEL) == "incomplete"
 
 
 class TestStreams:
@@ -383,16 +391,16 @@ class TestStreams:
     def test_a_line(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         """An event is a line on the stream."""
         with environ(**{FILE: name}):
-            assert send("started", report(), MODEL) == ""
+            assert send_event("started", report(), MODEL) == ""
         shown = capsys.readouterr()._asdict()
-        assert json.loads(shown.pop("out" if name == "stdout" else "err"))[MARK] == "started"
+        assert json.loads(shown.pop("out" if name == "stdout" else "err"))[EVENT_KIND] == "started"
         assert [*shown.values()] == [""]
 
     def test_a_broken_stream(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         """If the stream is broken, the warning is written to the other one."""
         monkeypatch.setattr(sys, "stdout", None)
         with environ(**{FILE: "stdout"}):
-            announce("started", report(), MODEL)
+            send_and_repeat("started", report(), MODEL)
         assert capsys.readouterr().err.splitlines()[0].endswith("ROBODJ_SECRET_EVENTS cannot be written (incomplete)")
 
     @needs_full
@@ -429,7 +437,7 @@ class TestPipeline:
         """A start sends its event to a configured pipeline as `info`, also if no variable is set."""
         configured(log := io.StringIO())
         (event,) = self.started(log)
-        assert (event["event"], event["level"], event[MARK]) == (EVENTS["started"], "info", "started")
+        assert (event["event"], event["level"], event[EVENT_KIND]) == (EVENT_TEXTS["started"], "info", "started")
         assert {*FIELDS} <= {*event}
 
     def test_a_logger(self) -> None:
@@ -439,11 +447,11 @@ class TestPipeline:
 
         class Logger:
             def info(self, event: str, **fields: Any) -> None:
-                sent.append((event, fields[MARK]))
+                sent.append((event, fields[EVENT_KIND]))
 
         with environ():
             guard(logger=Logger())
-        assert (sent, log.getvalue()) == ([(EVENTS["started"], "started")], "")
+        assert (sent, log.getvalue()) == ([(EVENT_TEXTS["started"], "started")], "")
 
     def test_a_refusal(self, file: Path) -> None:
         """The pipeline gets the findings of a refusal, and the file gets its event. None of both gets it twice."""
@@ -476,7 +484,7 @@ class TestPipeline:
         configured(log := io.StringIO(), start)
         with environ(**{FILE: str(file)}):
             guard()
-        assert [json.loads(line)[MARK] for line in log.getvalue().splitlines()] == ["started"]
+        assert [json.loads(line)[EVENT_KIND] for line in log.getvalue().splitlines()] == ["started"]
         assert kinds(file) == ["started"] * 2
 
     def test_that_refuses(self, file: Path) -> None:
@@ -538,7 +546,7 @@ class TestHeartbeat:
             guard(logger=Logger())
             assert third.wait(TIMEOUT)
             heartbeat._end_all()  # noqa: SLF001
-        assert [each[MARK] for each in sent] == ["started", "running", "running"] == kinds(file)
+        assert [each[EVENT_KIND] for each in sent] == ["started", "running", "running"] == kinds(file)
         assert len({each["started_at"] for each in sent}) == 1
         assert [each["secrets"] for each in sent] == [sent[0]["secrets"]] * 3
 
@@ -569,7 +577,7 @@ class TestHeartbeat:
             calls = 0
 
             def info(self, *_: object, **fields: Any) -> None:
-                if fields[MARK] == "running":
+                if fields[EVENT_KIND] == "running":
                     guard(logger=self)
                     self.calls += 1
                     if self.calls == 2:
@@ -616,9 +624,13 @@ class TestSendHeartbeat:
         with environ(**{FILE: str(file), V1: "changed", V2: "changed"}):
             send_heartbeat(made)
         started, running = events(file)
-        assert running == started | {"event": EVENTS["running"], MARK: "running", "reported_at": running["reported_at"]}
+        assert running == started | {
+            "event": EVENT_TEXTS["running"],
+            EVENT_KIND: "running",
+            "reported_at": running["reported_at"],
+        }
         assert running["model"] == f"{Own.__module__}:Own"
-        assert [json.loads(line)[MARK] for line in log.getvalue().splitlines()] == ["started", "running"]
+        assert [json.loads(line)[EVENT_KIND] for line in log.getvalue().splitlines()] == ["started", "running"]
 
     def test_a_logger(self) -> None:
         """A logger gets it in place of the pipeline."""
@@ -630,7 +642,7 @@ class TestSendHeartbeat:
 
         with environ():
             send_heartbeat(guard(), logger=Logger())
-        assert sent == [EVENTS["running"]]
+        assert sent == [EVENT_TEXTS["running"]]
 
     def test_it_raises_nothing(self, tmp_path: Path) -> None:
         """A target that cannot be written is no error of the caller."""
@@ -750,7 +762,7 @@ class TestProcesses:
                 begun = b"".join(stdout.read(512) for _ in range(20 * (target != "file")))
                 out = begun + process.communicate(timeout=TIMEOUT)[0]
             assert process.returncode == 5
-            assert all(json.loads(line)[MARK] for line in out.splitlines())
+            assert all(json.loads(line)[EVENT_KIND] for line in out.splitlines())
             assert bool(out) is (target != "file")
         assert target != "file" or events(file)
 

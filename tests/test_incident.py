@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import as_dict
+from robodj_secretguard.fleet.verdict import fleet_as_dict
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
 
 if TYPE_CHECKING:
@@ -401,7 +401,7 @@ class TestBlastRadius:
 
 def put_fleet(machine: Machine, *instances: Instance, **more: Any) -> None:
     """Write what is known of instances as `fleet.json`."""
-    document = {"schema": 1, "kind": "fleet", "fleet": as_dict(fleet(*instances)) | more}
+    document = {"schema": 1, "kind": "fleet", "fleet": fleet_as_dict(fleet(*instances)) | more}
     machine.put("fleet.json", json.dumps(document))
 
 

@@ -23,7 +23,7 @@ from robodj_secretguard.fleet.metrics import (
     ROTATED,
     ROTATION_DUE,
     START,
-    as_text,
+    as_openmetrics,
     of_findings,
     of_keys,
     of_rotations,
@@ -141,7 +141,7 @@ class TestText:
 
     def test_a_whole_text(self) -> None:
         """The text has the help, the type and the values of families that have any."""
-        text = as_text({INFO: {(NAME, OWNER, "current", ""): 1.0}, EXPIRY: {}, START: {(): 1796256000.25}})
+        text = as_openmetrics({INFO: {(NAME, OWNER, "current", ""): 1.0}, EXPIRY: {}, START: {(): 1796256000.25}})
         assert text.splitlines() == [
             "# HELP robodj_secret_info The keys of each secret, with the value 1.",
             "# TYPE robodj_secret_info gauge",
@@ -160,6 +160,6 @@ class TestText:
         families = of_keys(report.secrets) | of_rotations(report.secrets, {NAME: NOW})
         families |= of_findings(report.secrets, report.findings)
         families[START] = {(): (NOW + timedelta(microseconds=1)).timestamp()}
-        parsed = samples(parse(f"{as_text(families)}\n"))
+        parsed = samples(parse(f"{as_openmetrics(families)}\n"))
         assert parsed == {name: each for name, each in families.items() if each}
         assert any(owner == 'A "B" \\ C' for _, owner, *_ in parsed[INFO])

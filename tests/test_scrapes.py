@@ -10,10 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from conftest import NOW, V1, free_port, good_keys
-from fleets import COMING, GONE, LEAKED, NAME, NEW, OLD, OTHER, WEB, Prometheus, series
+from fleets import COMING, GONE, LEAKED, NAME, NEW, OLD, OTHER, SECOND, WEB, Prometheus, series
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet import scrapes
 from robodj_secretguard.fleet.evidence import Evidence
 from robodj_secretguard.fleet.scrapes import NoAnswerError, evidence_in, is_address, is_selector, scraped
@@ -52,8 +53,8 @@ class TestEvidence:
         until = series("previous_until_timestamp_seconds", value=AT + 9, secret=NAME)
         keys = [info("current", NEW), info("next", COMING), info("previous", OLD), info("current", GONE, OTHER)]
         assert [*evidence_in([*keys, until, START])] == [
-            Evidence(WEB, "running", ((NAME, NEW, COMING, OLD, AT + 9),), AT - 60, AT, AT),
-            Evidence(WEB, "running", ((OTHER, GONE, None, None, None),), AT - 60, AT, AT),
+            Evidence(WEB, "running", ((NAME, Slots(NEW, COMING, OLD, NOW + 9 * SECOND)),), AT - 60, AT, AT),
+            Evidence(WEB, "running", ((OTHER, Slots(GONE)),), AT - 60, AT, AT),
         ]
 
     def test_each_scrape(self) -> None:
@@ -65,13 +66,13 @@ class TestEvidence:
     def test_several_processes(self) -> None:
         """Where one scrape has several keys in a slot, none hides another one."""
         found = [*evidence_in([info("current", NEW), info("current", OLD), info("next", COMING), START])]
-        assert [each.keys[0][1:4] for each in found] == [(OLD, COMING, None), (NEW, None, None)]
+        assert [dict(each.keys) for each in found] == [{NAME: Slots(OLD, COMING)}, {NAME: Slots(NEW)}]
 
     def test_the_latest_deadline(self) -> None:
         """Of several deadlines, the latest one counts."""
         deadlines = [series("previous_until_timestamp_seconds", value=AT + each, secret=NAME) for each in (9, 5)]
         (found,) = evidence_in([info("current", NEW), info("previous", LEAKED), *deadlines, START])
-        assert found.keys[0][4] == AT + 9
+        assert dict(found.keys)[NAME].previous_until == NOW + 9 * SECOND
 
     def test_a_file(self) -> None:
         """Without the start of a process, a scrape may show a file, which can be as old as it likes."""
@@ -100,12 +101,13 @@ class TestEvidence:
         for value in ("NaN", "+Inf", "-5", 1e30):
             until = series("previous_until_timestamp_seconds", value=value, secret=NAME)
             (found,) = evidence_in([info("current", NEW), until, series("start_timestamp_seconds", value=value)])
-            assert (found.started, found.keys[0][4] or None) == (None, None)
+            deadline = dict(found.keys)[NAME].previous_until
+            assert (found.started, (deadline and deadline.timestamp()) or None) == (None, None)
 
     def test_an_opaque_secret(self) -> None:
         """A secret without a fingerprint proves nothing, and does not hide another one."""
         (found,) = evidence_in([info("current", "", OTHER), info("current", NEW), START])
-        assert found.keys == ((NAME, NEW, None, None, None),)
+        assert found.keys == ((NAME, Slots(NEW)),)
 
 
 class TestQuery:

@@ -35,12 +35,12 @@ from robodj_secretguard.fleet.verdict import (
     MOVED,
     NONE_ON,
     Use,
-    as_dict,
+    fleet_as_dict,
     judge_of,
     not_ready,
     parse_fleet,
-    unknown,
     used,
+    why_unknown,
 )
 
 if TYPE_CHECKING:
@@ -174,14 +174,14 @@ class TestNotReady:
 
     def test_why_unknown(self) -> None:
         """A wrong clock, no event at all and an old event are different reasons."""
-        assert unknown(instance(clock_ahead=True, last_seen_at=NOW)) == "unknown: its clock is ahead"
-        assert unknown(instance()) == "unknown: no event of it"
-        assert unknown(instance(last_seen_at=NOW)) == "unknown: last seen at 2026-12-01T12:00:00Z"
+        assert why_unknown(instance(clock_ahead=True, last_seen_at=NOW)) == "unknown: its clock is ahead"
+        assert why_unknown(instance()) == "unknown: no event of it"
+        assert why_unknown(instance(last_seen_at=NOW)) == "unknown: last seen at 2026-12-01T12:00:00Z"
 
 
 def document(found: Fleet, **changes: Any) -> bytes:
     """Return the document of `fleet status` with changes of the fleet."""
-    return json.dumps({"schema": 1, "kind": "fleet", "fleet": as_dict(found) | changes}).encode()
+    return json.dumps({"schema": 1, "kind": "fleet", "fleet": fleet_as_dict(found) | changes}).encode()
 
 
 class TestFiles:
@@ -227,7 +227,7 @@ class TestFiles:
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=3), st.data())
     def test_a_damaged_file(self, value: object, data: st.DataObject) -> None:
         """A damaged file is no fleet or a valid one. It is never an exception."""
-        name = data.draw(st.sampled_from([*as_dict(self.FLEET)]))
+        name = data.draw(st.sampled_from([*fleet_as_dict(self.FLEET)]))
         found = parse_fleet(document(self.FLEET, **{name: value}))
         judges = {NAME: judge_of(MOVED, None, None, NOW)}  # with nothing expected, it must never hold
         assert found is None or not found.instances or [*not_ready(found, judges, NOW)]

@@ -32,20 +32,22 @@ if TYPE_CHECKING:
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
 
-EVENTS: Final = {
+EVENT_TEXTS: Final = {
     "started": PASSED_EVENT,
     "running": "secrets in use",
     "refused": "secret integrity check failed",
 }
 """The text of each event, by its kind."""
-MARK: Final = "secret_event"
+EVENT_KIND: Final = "secret_event"
 """The field that has the kind. Every line with an event has this word, however it is quoted."""
-STOP_SECONDS: Final = 1.0
+SECRET_FIELDS: Final = ("secret", "fingerprint", "next_fingerprint", "previous_fingerprint", "previous_until")
+"""The fields of a secret in an event: its name, the fingerprints of its slots, and the deadline of its previous key."""
+EXIT_SECONDS: Final = 1.0
 """How long the exit of the process waits for an event that is being written."""
 
 _CGROUP: Final = "/proc/self/cgroup"
 _CONTAINER_FILES: Final = ("/.dockerenv", "/run/.containerenv")
-_MODE: Final = 0o640
+_FILE_MODE: Final = 0o640
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 _latest: Final[dict[str, _Heartbeat]] = {}
@@ -60,9 +62,9 @@ def identity(environment: Environment | None = None, *, is_process: bool = True)
     process id follows, unless there is a unit or `is_process` is false.
     """
     environment = environment or Environment()
-    unit, host = _name(_unit(), ""), _name(contain(socket.gethostname), "unknown")
+    unit, host = _valid_name(_unit(), ""), _valid_name(contain(socket.gethostname), "unknown")
     is_alone = unit or environment.is_set("KUBERNETES_SERVICE_HOST") or any(map(os.path.exists, _CONTAINER_FILES))
-    service = event_setting(environment, SERVICE) or _name(unit or contain(_program), "python")
+    service = event_setting(environment, SERVICE) or _valid_name(unit or contain(_program), "python")
     return service, event_setting(environment, INSTANCE) or (
         host if is_alone or not is_process else f"{host}:{os.getpid()}"
     )
@@ -88,7 +90,7 @@ def _program() -> str:
     return os.path.basename(path).removesuffix(".py")
 
 
-def _name(text: object, default: str) -> str:
+def _valid_name(text: object, default: str) -> str:
     return text if isinstance(text, str) and is_instance_name(text) else default
 
 
@@ -102,8 +104,8 @@ def event_of(kind: str, report: Report, model: str) -> dict[str, Any]:
     """
     service, instance = identity(is_process=kind != "refused")  # each start of a loop is a process
     fields: dict[str, Any] = {
-        "event": EVENTS[kind],
-        MARK: kind,
+        "event": EVENT_TEXTS[kind],
+        EVENT_KIND: kind,
         "service": service,
         "instance": instance,
         "started_at": iso_utc(report.checked_at),
@@ -112,15 +114,8 @@ def event_of(kind: str, report: Report, model: str) -> dict[str, Any]:
         "version": VERSION,
         "model": model,
         "secrets": [
-            {
-                "secret": each.secret,
-                "state": str(each.state),
-                "fingerprint": each.fingerprint,
-                "next_fingerprint": each.next_fingerprint,
-                "previous_fingerprint": each.previous_fingerprint,
-                "previous_until": iso_utc(each.previous_until) if each.previous_until else None,
-            }
-            for each in report.secrets
+            {name: value for name, value in status.as_dict().items() if name in (*SECRET_FIELDS, "state")}
+            for status in report.secrets
         ],
     }
     if kind == "refused":
@@ -128,13 +123,13 @@ def event_of(kind: str, report: Report, model: str) -> dict[str, Any]:
     return fields
 
 
-def announce(kind: str, report: Report, model: str, logger: Any = None) -> None:
+def send_and_repeat(kind: str, report: Report, model: str, logger: Any = None) -> None:
     """Send the event of a start or of a refusal, and begin to repeat that of a start.
 
     `logger` is the host's structlog logger; `None` for the pipeline that the host configured. A refusal goes to the
     events file only: the pipeline already has its findings.
     """
-    if fault := send(kind, report, model, logger):
+    if fault := send_event(kind, report, model, logger):
         fix = f"correct {SECRET_EVENTS}, or let the service's user write there (its directory must exist)"
         owner = ", ".join(dict.fromkeys(each.owner for each in report.secrets))
         what = f"{SECRET_EVENTS} cannot be written ({fault})"
@@ -146,7 +141,7 @@ def announce(kind: str, report: Report, model: str, logger: Any = None) -> None:
             write_line(getattr(sys, "stdout" if target == "stderr" else "stderr", None), warning.text)
     seconds = event_setting(Environment(), SECRET_HEARTBEAT)
     if seconds and kind == "started":
-        _repeat(model, int(seconds), partial(send, "running", report, model, logger))
+        _repeat(model, int(seconds), partial(send_event, "running", report, model, logger))
 
 
 def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
@@ -160,29 +155,29 @@ def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
     """
     model = type(secrets)
     report = started_report(secrets)
-    ended = contain(lambda: send("running", report, f"{model.__module__}:{model.__qualname__}", logger))
+    ended = contain(lambda: send_event("running", report, f"{model.__module__}:{model.__qualname__}", logger))
     if isinstance(ended, KeyboardInterrupt):
         raise ended
 
 
-def send(kind: str, report: Report, model: str, logger: Any = None) -> str:
+def send_event(kind: str, report: Report, model: str, logger: Any = None) -> str:
     """Send one event to the events file and to the pipeline. Return why the file cannot be written; empty if it can."""
     event = event_of(kind, report, model)
     target = event_setting(Environment(), SECRET_EVENTS)
-    written = contain(lambda: _append(target, json.dumps(event))) if target else True
+    written = contain(lambda: _write_event(target, json.dumps(event))) if target else True
     if kind != "refused":  # last, as a pipeline may block
         emit_info(event["event"], {name: value for name, value in event.items() if name != "event"}, logger)
     return "" if written is True else type_name(written) if isinstance(written, BaseException) else "incomplete"
 
 
-def _append(target: str, line: str) -> bool:
+def _write_event(target: str, line: str) -> bool:
     """Write one line with one call: several processes may share a file, and each call opens what is there now."""
     if target in {"stdout", "stderr"}:
         if write_line(getattr(sys, target, None), line):
             return True
         _silence_at_exit()
         return False
-    descriptor = os.open(target, _FLAGS, _MODE)
+    descriptor = os.open(target, _FLAGS, _FILE_MODE)
     try:
         data = f"{line}\n".encode()
         return os.write(descriptor, data) == len(data)
@@ -224,7 +219,7 @@ def _repeat(model: str, seconds: float, beat: Callable[[], object]) -> None:
 
 def _end_all() -> None:
     # A daemon thread that writes while the interpreter ends would abort it.
-    until = time.monotonic() + STOP_SECONDS
+    until = time.monotonic() + EXIT_SECONDS
     for each in _latest.values():
         each.end()
     for each in _latest.values():

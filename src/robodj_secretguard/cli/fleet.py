@@ -22,7 +22,7 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, MODEL, Result, fail, failed_status
 from robodj_secretguard.fleet.evidence import Observed, lines_of, parse_event, parse_roster
-from robodj_secretguard.fleet.metrics import REFUSED_STARTS, as_text
+from robodj_secretguard.fleet.metrics import REFUSED_STARTS, as_openmetrics
 from robodj_secretguard.fleet.scrapes import NoAnswerError, is_address, is_selector, scraped
 from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
@@ -30,11 +30,11 @@ from robodj_secretguard.fleet.verdict import (
     MOVED,
     NONE_ON,
     UNKNOWN,
-    as_dict,
+    fleet_as_dict,
     judge_of,
     not_ready,
-    unknown,
     used,
+    why_unknown,
 )
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
@@ -208,7 +208,7 @@ def _status(
     def document() -> dict[str, Any]:
         return {
             "kind": "fleet",
-            "fleet": as_dict(fleet),
+            "fleet": fleet_as_dict(fleet),
             "roles": [
                 {"secret": secret, "fingerprint": key, "role": role_of(secret, key)} for secret, key in used(fleet)
             ],
@@ -231,7 +231,7 @@ def _status(
         document,
         recorded.complaint,
         table=[_HEADER, *rows],
-        metrics=lambda: as_text({REFUSED_STARTS: _refused_starts(fleet)}),
+        metrics=lambda: as_openmetrics({REFUSED_STARTS: _refused_starts(fleet)}),
     )
 
 
@@ -334,7 +334,7 @@ def _rows(
                 seen += f", counts until {iso_utc(fleet.counts_until(use))}"
             yield (mark, *whose, secret, ", ".join([role, *more]), since, seen)
         if secret in each.secrets and not fleet.is_proven(each, secret, now):
-            yield ("?", *whose, secret, UNKNOWN, "-", unknown(each).removeprefix(f"{UNKNOWN}: "))
+            yield ("?", *whose, secret, UNKNOWN, "-", why_unknown(each).removeprefix(f"{UNKNOWN}: "))
 
 
 def _totals(rows: Iterable[Sequence[str]], secret: str) -> str:

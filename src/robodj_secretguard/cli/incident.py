@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from robodj_secretguard.cli.log import checked, replaced_key
 from robodj_secretguard.cli.options import add_command, add_group, fleet_of, model_of, read_input, span_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
-from robodj_secretguard.fleet.verdict import NONE_ON, as_dict, judge_of, not_ready, unknown
+from robodj_secretguard.fleet.verdict import NONE_ON, fleet_as_dict, judge_of, not_ready, why_unknown
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
 from robodj_secretguard.scan.render import lines as scan_lines
@@ -112,7 +112,7 @@ def _report(
             "timeline": [record.as_dict() for record in within],
             "check": report.as_dict(),
             "blast_radius": found.as_dict() if found else None,
-            "fleet": as_dict(evidence) if evidence else None,
+            "fleet": fleet_as_dict(evidence) if evidence else None,
             "steps": {name: [item.as_dict() for item in items] for name, items in steps.items()},
         }
 
@@ -188,7 +188,7 @@ def _workloads(fleet: Fleet, affected: Collection[str]) -> Iterator[str]:
         for key in affected
         if key in {keys.current, keys.next, keys.previous}
     ]
-    unproven = [f"- {each.name}: {unknown(each)}" for each in fleet.instances if not fleet.is_known(each)]
+    unproven = [f"- {each.name}: {why_unknown(each)}" for each in fleet.instances if not fleet.is_known(each)]
     none = "No instance used them." if affected else "No revocation is recorded in this time."
     yield from [*found, *unproven] or [none]
 

@@ -18,7 +18,7 @@ from robodj_secretguard.cli.output import (
     status_rows,
     tally,
 )
-from robodj_secretguard.fleet.metrics import as_text, of_findings, of_keys, of_rotations
+from robodj_secretguard.fleet.metrics import as_openmetrics, of_findings, of_keys, of_rotations
 from robodj_secretguard.lifecycle.rotation import rotations, stage_due
 from robodj_secretguard.secret.texts import count
 from robodj_secretguard.startup.rules import Check, Severity
@@ -100,7 +100,7 @@ def _status(request: Request) -> Result:
     def metrics() -> str:
         rotated = {each["secret"]: datetime.fromisoformat(at) for each in statuses if (at := each["rotated_at"])}
         families = of_keys(report.secrets) | of_rotations(report.secrets, rotated)
-        return as_text(families | of_findings(report.secrets, report.findings))
+        return as_openmetrics(families | of_findings(report.secrets, report.findings))
 
     return Result(
         status,

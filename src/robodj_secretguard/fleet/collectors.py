@@ -10,9 +10,9 @@ import json
 import re
 from typing import Any, Final, NamedTuple
 
-from robodj_secretguard.heartbeat import MARK
+from robodj_secretguard.heartbeat import EVENT_KIND
 
-_LINE: Final = re.compile(
+_COLLECTED_LINE: Final = re.compile(
     rb"(?P<prefix>"
     rb"(?:\x1b\[[0-9;]*[Km])*"  # docker compose clears the terminal's line, also in a pipe
     rb"(?:\[pod/(?P<pod>[^/\]]+)/(?P<container>[^\]]+)\] "  # kubectl logs --prefix
@@ -45,10 +45,10 @@ class _Collector(NamedTuple):
     may_lack_service: bool = False
 
 
-_POD: Final = ("kubernetes/pod_name",)
+_POD_NAME: Final = ("kubernetes/pod_name",)
 _COLLECTORS: Final = (
-    _Collector("message", _POD, "kubernetes/container_name", (("source_type", "kubernetes_logs"),)),  # Vector
-    _Collector("log", _POD, "kubernetes/container_name"),  # Fluent Bit, Fluentd
+    _Collector("message", _POD_NAME, "kubernetes/container_name", (("source_type", "kubernetes_logs"),)),  # Vector
+    _Collector("log", _POD_NAME, "kubernetes/container_name"),  # Fluent Bit, Fluentd
     # Docker's journald driver. Any program can set a field that does not begin with _, so the unit must be Docker's.
     _Collector(
         "MESSAGE",
@@ -70,7 +70,7 @@ _COLLECTORS: Final = (
     _Collector("line", ("labels/instance",), "labels/job"),
 )
 """The first one that fits counts."""
-_FIELDS: Final = frozenset(
+_LABEL_FIELDS: Final = frozenset(
     name.partition("/")[0] for each in _COLLECTORS for name in (*each.instance, *dict(each.only))
 )
 
@@ -83,10 +83,10 @@ def event_in(line: bytes) -> tuple[dict[str, Any], tuple[Any, Any], list[Any]]:
     Raises:
         ValueError: the line has no event, or it is not certain whose it is.
     """
-    found = _LINE.fullmatch(line)
+    found = _COLLECTED_LINE.fullmatch(line)
     if not found:
         raise ValueError
-    outer = event = _parsed(found["object"])
+    outer = event = _parse_object(found["object"])
     times = [outer[name] for name in _TIMES if name in outer]
     service = instance = ""
     if found["time"]:
@@ -99,17 +99,17 @@ def event_in(line: bytes) -> tuple[dict[str, Any], tuple[Any, Any], list[Any]]:
     elif not found["prefix"] and (collector := _collector_of(outer)):
         instance, service = "/".join(_at(outer, each) for each in collector.instance), _at(outer, collector.service)
         service = service.removesuffix(".service") if collector.service.lower().endswith("unit") else service
-        if MARK not in outer:
-            event = _parsed(_at(outer, collector.text))
-        elif collector.instance != _POD:  # Fluent Bit adds the program's fields, and then these labels
+        if EVENT_KIND not in outer:
+            event = _parse_object(_at(outer, collector.text))
+        elif collector.instance != _POD_NAME:  # Fluent Bit adds the program's fields, and then these labels
             raise ValueError
-    if MARK not in event:
+    if EVENT_KIND not in event:
         raise ValueError
     return event, (service or event.get("service"), instance or event.get("instance")), times
 
 
 def _collector_of(outer: dict[str, Any]) -> _Collector | None:
-    if _FIELDS.isdisjoint(outer):
+    if _LABEL_FIELDS.isdisjoint(outer):
         return None
     return next((each for each in _COLLECTORS if _fits(each, outer)), None)
 
@@ -128,19 +128,19 @@ def _at(outer: dict[str, Any], path: str) -> str:
     found = outer.get(field)
     if inner:
         # A query that parses the lines adds the program's fields to the labels.
-        found = found.get(inner) if isinstance(found, dict) and MARK not in found else None
+        found = found.get(inner) if isinstance(found, dict) and EVENT_KIND not in found else None
     return found if isinstance(found, str) else ""
 
 
-def _parsed(text: str | bytes) -> dict[str, Any]:
+def _parse_object(text: str | bytes) -> dict[str, Any]:
     """Parse an object. One that has a field twice says two things, so it is invalid."""
-    found = json.loads(text, object_pairs_hook=_unique)
+    found = json.loads(text, object_pairs_hook=_without_duplicates)
     if not isinstance(found, dict):
         raise ValueError  # noqa: TRY004 - the line is invalid
     return found
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError

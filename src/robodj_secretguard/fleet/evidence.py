@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
-from robodj_secretguard.common.shapes import Slots
+from pydantic import Field, TypeAdapter
+
+from robodj_secretguard.common.shapes import SecretName, Slots
 from robodj_secretguard.fleet.collectors import event_in
 from robodj_secretguard.fleet.verdict import MOST_SECONDS, Fleet, Instance, Use
-from robodj_secretguard.heartbeat import EVENTS, MARK
+from robodj_secretguard.heartbeat import EVENT_KIND, EVENT_TEXTS, SECRET_FIELDS
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import is_fingerprint
-from robodj_secretguard.secret.policy import is_secret_name
 from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.rules import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
-    Keys: TypeAlias = tuple[tuple[str, str | None, str | None, str | None, float | None], ...]
-    """By secret: its name, the fingerprints of its current, next and previous key, and the deadline."""
+    KeysInUse: TypeAlias = tuple[tuple[str, Slots], ...]
+    """The name and the slots of each secret."""
     Who: TypeAlias = tuple[str, str]
     """A service and an instance."""
     Roster: TypeAlias = Mapping[Who, frozenset[str]]
@@ -32,10 +31,9 @@ MOST_LINE_BYTES: Final = 1 << 16
 """A longer line is not an event."""
 MOST_USES: Final = 5_000
 """How many sets of keys are kept, of all instances together. With more of them, no condition holds."""
-_MOST_SECRETS: Final = 100
 _MOST_CACHED: Final = 200
-_MARK: Final = MARK.encode()
 _END: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+_BY_SECRET: Final = TypeAdapter(Annotated[dict[SecretName, Slots], Field(min_length=1, max_length=100)])
 
 
 class Evidence(Frozen):
@@ -54,7 +52,7 @@ class Evidence(Frozen):
 
     who: Who
     kind: str
-    keys: Keys
+    keys: KeysInUse
     started: float | None
     oldest: float
     newest: float
@@ -67,7 +65,7 @@ def lines_of(file: BinaryIO) -> Iterator[bytes]:
     is_rest = False
     while line := file.readline(MOST_LINE_BYTES):
         is_part = len(line) == MOST_LINE_BYTES and not line.endswith(b"\n")
-        if _MARK in line and not is_rest:
+        if EVENT_KIND.encode() in line and not is_rest:
             yield b"" if is_part else line
         is_rest = is_part
 
@@ -76,17 +74,18 @@ def parse_event(line: bytes) -> Evidence | None:
     """Return the evidence in a line with an event; `None` for an invalid line."""
     try:
         event, names, times = event_in(line)
-        kind, keys, who = event[MARK], _keys_of(event["secrets"]), who_of(*names)
-        own = [seconds_of(event["reported_at"]), seconds_of(event["started_at"])]
-        if kind not in EVENTS or keys is None or None in own or who is None:
+        kind, who = event[EVENT_KIND], who_of(*names)
+        keys = slots_by_secret([[secret.get(name) for name in SECRET_FIELDS] for secret in event["secrets"]])
+        reported, started = seconds_of(event["reported_at"]), seconds_of(event["started_at"])
+        if kind not in EVENT_TEXTS or who is None or keys is None or reported is None or started is None:
             return None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    known = [each for each in (own[0], *map(seconds_of, times)) if each is not None]
+    clocks = [seconds for seconds in (reported, *map(seconds_of, times)) if seconds is not None]
     heartbeat: Any = event.get("heartbeat_seconds")
     is_repeated = kind != "refused" and type(heartbeat) is int and heartbeat > 0
     heartbeat = min(heartbeat, MOST_SECONDS) if is_repeated else 0
-    return Evidence(who, kind, keys, own[1], min(known), max(known), _checks_of(event.get("checks")), heartbeat)
+    return Evidence(who, kind, keys, started, min(clocks), max(clocks), _checks_of(event.get("checks")), heartbeat)
 
 
 def who_of(service: Any, instance: Any) -> Who | None:
@@ -109,26 +108,24 @@ def seconds_of(text: Any) -> float | None:
     return seconds if 0 <= seconds < _END else None
 
 
-def _keys_of(secrets: Any) -> Keys | None:
-    names = ("secret", "fingerprint", "next_fingerprint", "previous_fingerprint")
-    return valid_keys(tuple((*map(each.get, names), seconds_of(each.get("previous_until"))) for each in secrets))
-
-
 def _checks_of(reasons: Any) -> tuple[Check, ...]:
     """Return the checks in reasons such as `secret.key: placeholder`."""
-    texts = str(reasons) if reasons else ""
-    return tuple(each for each in Check if f": {each}'" in texts)
+    texts = [reason for reason in reasons if isinstance(reason, str)] if isinstance(reasons, list) else []
+    named = {text.rpartition(": ")[2] for text in texts}
+    return tuple(check for check in Check if check in named)
 
 
-def valid_keys(keys: Any) -> Keys | None:
-    """Return the keys if all names and fingerprints are valid; otherwise `None`."""
-    names, fingerprints = [each[0] for each in keys], chain(*(each[1:4] for each in keys))
-    is_valid = (
-        0 < len(keys) == len({*names}) <= _MOST_SECRETS
-        and all(isinstance(each, str) and is_secret_name(each) for each in names)
-        and all(each is None or (isinstance(each, str) and is_fingerprint(each)) for each in fingerprints)
-    )
-    return keys if is_valid else None
+def slots_by_secret(secrets: Iterable[Sequence[Any]]) -> KeysInUse | None:
+    """Return the slots of each secret, of names, fingerprints and deadlines; `None` if one is invalid."""
+    try:
+        slots = [
+            (name, Slots(current, following, previous, _instant(seconds_of(until))))
+            for name, current, following, previous, until in secrets
+        ]
+        valid = _BY_SECRET.validate_python(dict(slots))
+    except (ValueError, TypeError):
+        return None
+    return tuple(slots) if len(valid) == len(slots) else None
 
 
 @lru_cache(maxsize=4096)
@@ -150,7 +147,7 @@ class Observed:
     def __init__(self, roster: Roster, secrets: Iterable[str], now: datetime, max_age: int, max_skew: int) -> None:
         self._roster, self._secrets = roster, frozenset(secrets)
         self._now, self._max_age, self._max_skew = now, max_age, max_skew
-        self._uses: dict[tuple[Who, Keys], tuple[float | None, float, float | None, int]] = {}
+        self._uses: dict[tuple[Who, KeysInUse], tuple[float | None, float, float | None, int]] = {}
         self._last: dict[Who, float] = {}
         self._ahead: set[Who] = set()
         self._refused: dict[Who, tuple[int, float, tuple[Check, ...]]] = {}
@@ -158,40 +155,42 @@ class Observed:
 
     def add(self, evidence: Evidence) -> None:
         """Add an event. Events may be late, in any order, and more than once."""
-        now, who, (oldest, newest) = self._now.timestamp(), evidence.who, (evidence.oldest, evidence.newest)
-        is_ahead = newest > now + self._max_skew
+        now, who, is_refused = self._now.timestamp(), evidence.who, evidence.kind == "refused"
+        is_ahead = evidence.newest > now + self._max_skew
         if who in self._roster and is_ahead:
             self._ahead.add(who)
-        elif who in self._roster and evidence.kind != "refused":
-            self._last[who] = max(oldest, self._last.get(who, oldest))
-        keys = tuple(each for each in evidence.keys if each[0] in self._secrets)
-        if now - newest > max(self._max_age, evidence.heartbeat) + self._max_skew or not keys:
+        elif who in self._roster and not is_refused:
+            self._last[who] = max(evidence.oldest, self._last.get(who, evidence.oldest))
+        keys = tuple((name, slots) for name, slots in evidence.keys if name in self._secrets)
+        if now - evidence.newest > max(self._max_age, evidence.heartbeat) + self._max_skew or not keys:
             return
-        is_refused = evidence.kind == "refused"
         is_kept = who in self._refused if is_refused else (who, keys) in self._uses
         if not is_kept and len(self._uses) + len(self._refused) >= MOST_USES:
             self._complete = False
-            return
-        if is_refused:
-            number, last, checks = self._refused.get(who, (0, oldest, evidence.checks))
-            self._refused[who] = (number + 1, max(last, oldest), evidence.checks if oldest >= last else checks)
-            return
-        seen, latest, since, heartbeat = self._uses.get((who, keys), (None, newest, evidence.started, 0))
+        elif is_refused:
+            self._add_refusal(evidence)
+        else:
+            self._add_use(evidence, keys, is_ahead=is_ahead)
+
+    def _add_refusal(self, evidence: Evidence) -> None:
+        number, last, checks = self._refused.get(evidence.who, (0, evidence.oldest, evidence.checks))
+        checks = evidence.checks if evidence.oldest >= last else checks
+        self._refused[evidence.who] = (number + 1, max(last, evidence.oldest), checks)
+
+    def _add_use(self, evidence: Evidence, keys: KeysInUse, *, is_ahead: bool) -> None:
+        never = (None, evidence.newest, evidence.started, 0)
+        seen, latest, since, heartbeat = self._uses.get((evidence.who, keys), never)
         if not is_ahead:
-            seen = max(oldest, seen or oldest)
-        starts = [each for each in (since, evidence.started) if each is not None]
+            seen = max(evidence.oldest, seen or evidence.oldest)
+        since = min((start for start in (since, evidence.started) if start is not None), default=None)
         heartbeat = max(heartbeat, evidence.heartbeat)
-        self._uses[who, keys] = (seen, max(newest, latest), min(starts, default=None), heartbeat)
+        self._uses[evidence.who, keys] = (seen, max(evidence.newest, latest), since, heartbeat)
 
     def fleet(self, expected: dict[str, Slots]) -> Fleet:
         """Return what is known: first the instances of the roster. `expected` has the expected keys."""
         of: dict[Who, list[Use]] = {who: [] for who in self._roster}
         for (who, keys), (seen, latest, since, heartbeat) in self._uses.items():
-            by_secret = {
-                secret: Slots(current, following, previous, _instant(until))
-                for secret, current, following, previous, until in keys
-            }
-            use = Use(by_secret, _instant(since), _instant(seen), datetime.fromtimestamp(latest, UTC), heartbeat)
+            use = Use(dict(keys), _instant(since), _instant(seen), datetime.fromtimestamp(latest, UTC), heartbeat)
             of.setdefault(who, []).append(use)
         for who in self._refused:
             of.setdefault(who, [])

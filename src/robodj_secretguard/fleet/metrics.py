@@ -29,16 +29,16 @@ ROTATION_DUE: Final = "robodj_secret_rotation_due_timestamp_seconds"
 FINDINGS: Final = "robodj_secret_findings"
 REFUSED_STARTS: Final = "robodj_secret_refused_starts"
 
-_OF_SECRET: Final = ("secret", "owner")
+_SECRET_LABELS: Final = ("secret", "owner")
 DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
-    INFO: ((*_OF_SECRET, "slot", "fingerprint"), "The keys of each secret, with the value 1."),
-    EXPIRY: (_OF_SECRET, "When the current key expires."),
-    PREVIOUS_UNTIL: (_OF_SECRET, "Until when the previous key is accepted."),
+    INFO: ((*_SECRET_LABELS, "slot", "fingerprint"), "The keys of each secret, with the value 1."),
+    EXPIRY: (_SECRET_LABELS, "When the current key expires."),
+    PREVIOUS_UNTIL: (_SECRET_LABELS, "Until when the previous key is accepted."),
     START: ((), "When the guard let this process start."),
-    ROTATED: (_OF_SECRET, "The first record of the current key in the operations log."),
-    ROTATION_DUE: (_OF_SECRET, "When the rotation cadence of the current key ends."),
+    ROTATED: (_SECRET_LABELS, "The first record of the current key in the operations log."),
+    ROTATION_DUE: (_SECRET_LABELS, "When the rotation cadence of the current key ends."),
     REFUSED_STARTS: (("service", "instance", "checks"), "The number of refused starts within the age of evidence."),
-    FINDINGS: (("check", "severity", *_OF_SECRET), "The number of findings of the last check."),
+    FINDINGS: (("check", "severity", *_SECRET_LABELS), "The number of findings of the last check."),
 }
 # Without a restart, these can begin: the clock runs on, and the revocation list is read again. So each has a series
 # of the value 0, which shows that the check ran. Other checks have a series while they find something.
@@ -88,7 +88,7 @@ def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -
     return {FINDINGS: samples}
 
 
-def as_text(families: Mapping[str, Samples]) -> str:
+def as_openmetrics(families: Mapping[str, Samples]) -> str:
     """Return families as text, without the last newline: valid as OpenMetrics and as Prometheus' older text format."""
     lines = []
     for name, samples in families.items():

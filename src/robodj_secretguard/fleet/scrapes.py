@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.errors import SecretGuardError
-from robodj_secretguard.fleet.evidence import Evidence, seconds_of, valid_keys, who_of
+from robodj_secretguard.fleet.evidence import Evidence, seconds_of, slots_by_secret, who_of
 from robodj_secretguard.secret.sealed import type_name
 from robodj_secretguard.secret.texts import could_hold_key
 
@@ -90,6 +90,6 @@ def evidence_in(series: list[dict[str, Any]]) -> Iterator[Evidence]:
         for secret, slots in scrapes[who, time].items():
             until = seconds_of(untils.get((who, time, secret)))
             for fingerprints in zip_longest(*(sorted(slots[name]) for name in ("current", "next", "previous"))):
-                keys, at = valid_keys(((secret, *fingerprints, until),)), seconds_of(time)
+                keys, at = slots_by_secret([(secret, *fingerprints, until)]), seconds_of(time)
                 if keys and at is not None:
                     yield Evidence(who, "running", keys, started, at, at)

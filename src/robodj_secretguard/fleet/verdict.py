@@ -130,7 +130,7 @@ _FLEET: Final = TypeAdapter(Fleet)
 _OF_FLEET: Final = TypeAdapter(dict[str, Any])
 
 
-def as_dict(fleet: Fleet) -> dict[str, Any]:
+def fleet_as_dict(fleet: Fleet) -> dict[str, Any]:
     """Return a fleet in the plain types of JSON."""
     plain: dict[str, Any] = _FLEET.dump_python(fleet, mode="json")
     return plain
@@ -197,10 +197,10 @@ def not_ready(fleet: Fleet, judges: Mapping[str, Judge], now: datetime) -> Itera
                 why += f", which counts until {iso_utc(fleet.counts_until(wrong))}"
                 yield each.name, secret, f"{why}{'' if each.listed else '; it is not in the roster'}"
             elif secret in each.secrets and not fleet.is_proven(each, secret, now):
-                yield each.name, secret, unknown(each)
+                yield each.name, secret, why_unknown(each)
 
 
-def unknown(instance: Instance) -> str:
+def why_unknown(instance: Instance) -> str:
     """Return why nothing is known of an instance now."""
     if instance.clock_ahead:
         return f"{UNKNOWN}: its clock is ahead"

@@ -278,7 +278,7 @@ def announce(kind: Literal["started", "refused"], report: Report, model: str, lo
         if has_pipeline or SECRET_EVENTS in os.environ or SECRET_HEARTBEAT in os.environ:
             from robodj_secretguard import heartbeat  # noqa: PLC0415 - few starts need it
 
-            heartbeat.announce(kind, report, model, logger)
+            heartbeat.send_and_repeat(kind, report, model, logger)
 
     contain(say)
 
