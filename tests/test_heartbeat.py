@@ -660,7 +660,7 @@ class TestSendHeartbeat:
             monkeypatch.setattr(heartbeat, "identity", interrupt)
             with pytest.raises(KeyboardInterrupt) as raised:
                 send_heartbeat(made)
-        assert len(raised.traceback) == 2
+        assert [entry.name for entry in raised.traceback][1:] == ["send_heartbeat", "contain"]
 
     def test_no_instance(self) -> None:
         """Anything but an instance of a model is an error."""

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -62,9 +63,13 @@ def identity(environment: Environment | None = None, *, is_process: bool = True)
     process id follows, unless there is a unit or `is_process` is false.
     """
     environment = environment or Environment()
-    unit, host = _valid_name(_unit(), ""), _valid_name(contain(socket.gethostname), "unknown")
+    try:
+        host = _valid_name(socket.gethostname(), "unknown")
+    except (OSError, ValueError):
+        host = "unknown"
+    unit = _valid_name(_unit(), "")
     is_alone = unit or environment.is_set("KUBERNETES_SERVICE_HOST") or any(map(os.path.exists, _CONTAINER_FILES))
-    service = event_setting(environment, SERVICE) or _valid_name(unit or contain(_program), "python")
+    service = event_setting(environment, SERVICE) or _valid_name(unit or _program(), "python")
     return service, event_setting(environment, INSTANCE) or (
         host if is_alone or not is_process else f"{host}:{os.getpid()}"
     )
@@ -81,12 +86,12 @@ def _unit() -> str:
 
 
 def _program() -> str:
-    words = sys.argv
+    words = sys.argv or [""]  # a host that embeds Python may have none
     if "--" in words[1:-1] and words[0].endswith(("robodj-secretguard", "robodj_secretguard/__main__.py")):  # exec
         words = words[words.index("--") + 1 :]
         if os.path.basename(words[0]).startswith("python"):
             words = words[2:] if words[1:2] == ["-m"] else words[1:]
-    path = words[0].removesuffix("/__main__.py")  # of python -m
+    path = "".join(words[:1]).removesuffix("/__main__.py")  # of python -m
     return os.path.basename(path).removesuffix(".py")
 
 
@@ -155,19 +160,21 @@ def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
     """
     model = type(secrets)
     report = started_report(secrets)
-    ended = contain(lambda: send_event("running", report, f"{model.__module__}:{model.__qualname__}", logger))
-    if isinstance(ended, KeyboardInterrupt):
-        raise ended
+    with suppress(Exception):
+        contain(lambda: send_event("running", report, f"{model.__module__}:{model.__qualname__}", logger))
 
 
 def send_event(kind: str, report: Report, model: str, logger: Any = None) -> str:
     """Send one event to the events file and to the pipeline. Return why the file cannot be written; empty if it can."""
     event = event_of(kind, report, model)
     target = event_setting(Environment(), SECRET_EVENTS)
-    written = contain(lambda: _write_event(target, json.dumps(event))) if target else True
+    try:
+        fault = "" if not target or _write_event(target, json.dumps(event)) else "incomplete"
+    except BaseException as error:  # noqa: BLE001 - a full disk, and whatever a host's stream raises
+        fault = type_name(error)
     if kind != "refused":  # last, as a pipeline may block
         emit_info(event["event"], {name: value for name, value in event.items() if name != "event"}, logger)
-    return "" if written is True else type_name(written) if isinstance(written, BaseException) else "incomplete"
+    return fault
 
 
 def _write_event(target: str, line: str) -> bool:
@@ -200,7 +207,8 @@ class _Heartbeat(threading.Thread):
 
     def run(self) -> None:
         while not self._end.wait(self._seconds) and _latest[self._model] is self:  # threads may start at once
-            contain(self._beat)
+            with suppress(BaseException):
+                self._beat()
 
     def end(self) -> None:
         # In a fork the thread does not run, and a lock of its event may be held forever.

@@ -141,10 +141,7 @@ class Keyring(Sealed):
             values = (SealedStr(base64.urlsafe_b64encode(each).decode()) for each in made)
             return tuple(key._replace(value=value) for key, value in zip(self._keys, values, strict=True))
 
-        keys = contain(derived)
-        if isinstance(keys, BaseException):
-            raise keys
-        return Keyring(self._name, keys, self._deadline)
+        return Keyring(self._name, contain(derived), self._deadline)
 
 
 def _bytes_of(key: SealedStr) -> bytes:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from robodj_secretguard.errors import RedactedError
 from robodj_secretguard.secret.material import is_hexadecimal, last_characters
-from robodj_secretguard.secret.sealed import SealedStr, contained
+from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.startup.settings import SecretSettings, live_keys
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class SecretRedactor(logging.Filter):
             msg = "SecretRedactor takes the settings that guard() returned"
             raise TypeError(msg)
         super().__init__()
-        self._forms = contained(lambda: sorted(_forms(secrets), key=lambda form: len(form[1][0]), reverse=True))
+        self._forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form[1][0]), reverse=True))
         self._shortest, self._longest = len(self._forms[-1][1][0]), len(self._forms[0][1][0])
 
     def __call__(self, _logger: object, _method: str, event: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.secret.sealed import contain
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class RingFernet:
 
 def _fernet(keys: Iterable[Key]) -> MultiFernet:
     """Return a `MultiFernet`, which encrypts with the first key and decrypts with each one."""
-    made = contain(lambda: MultiFernet([Fernet(key.value.get_secret_value()) for key in keys]))
-    if isinstance(made, BaseException):  # the frames of Fernet have a key
+    try:  # the frames of Fernet have a key
+        return contain(lambda: MultiFernet([Fernet(key.value.get_secret_value()) for key in keys]))
+    except CheckFailedError:
         msg = 'the keys of the ring are not Fernet keys: pass ring.derive(b"...") with the name of the purpose'
-        raise ValueError(msg)  # noqa: TRY004 - the values are wrong, not a type
-    return made
+        raise ValueError(msg) from None

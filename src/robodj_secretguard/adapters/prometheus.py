@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.fleet.metrics import DECLARED, FINDINGS, START, of_findings, of_keys
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.startup.guard import check
@@ -51,12 +52,14 @@ class SecretCollector(Collector):
         require_env_only: bool = False,
     ) -> None:
         model = type(secrets)
-        made = contain(partial(_prepared, secrets, config_dir))
-        del secrets, config_dir  # a traceback with locals would show them: a path may be a key, too
-        if isinstance(made, BaseException):
+        try:
+            self._start, self._config_dir = contain(partial(_prepared, secrets, config_dir))
+        except CheckFailedError:
             msg = "pass what guard() returned, and the config_dir that it got: SecretCollector(secrets)"
-            raise TypeError(msg)
-        self._model, (self._start, self._config_dir) = model, made
+            raise TypeError(msg) from None
+        finally:
+            del secrets, config_dir  # a traceback with locals would show them: a path may be a key, too
+        self._model = model
         self._require_env_only = require_env_only
         self._constant = of_keys(self._start.secrets) | {START: {(): self._start.checked_at.timestamp()}}
 
@@ -67,12 +70,11 @@ class SecretCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Run the checks, and yield every family."""
-        found = contain(lambda: [*self._found()])
-        if isinstance(found, KeyboardInterrupt):
-            raise found
-        if isinstance(found, BaseException):
+        try:
+            found = contain(lambda: [*self._found()])
+        except CheckFailedError as failure:
             policies = self._model.secret_policies.values()
-            found = [finding(policies, Check.INTERNAL, internal(type_name(found)))]
+            found = [finding(policies, Check.INTERNAL, internal(type_name(failure)))]
         for name, samples in (self._constant | of_findings(self._start.secrets, found)).items():
             yield _gauges(name, samples)
 

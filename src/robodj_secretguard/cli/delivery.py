@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from robodj_secretguard.cli.output import fail
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, ManagerError, first_with
-from robodj_secretguard.secret.sealed import SealedStr, contain, contained
+from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.startup.emit import write_line
 from robodj_secretguard.startup.guard import examine
@@ -139,7 +139,7 @@ def drifts(
     return [
         finding((), Check.DRIFT, problem, policy)
         for policy, manager in delivering
-        for problem in drift(policy, contained(partial(keys_in, manager, policy)), records, manager.name, options)
+        for problem in drift(policy, contain(partial(keys_in, manager, policy)), records, manager.name, options)
     ]
 
 
@@ -183,10 +183,9 @@ def opened(
 def _class(word: str, kind: str, path: str, package: str) -> Callable[[str, str, Sequence[SecretPolicy]], Manager]:
     """Return the class of a manager. Its module imports the client, which an extra installs."""
     module, name = path.split(".")
-    found: Any = contain(lambda: getattr(import_module(f"robodj_secretguard.managers.{module}"), name))
-    if isinstance(found, KeyboardInterrupt):
-        raise found
-    if isinstance(found, BaseException):
+    try:
+        found: Any = getattr(import_module(f"robodj_secretguard.managers.{module}"), name)
+    except Exception:  # noqa: BLE001 - the import of a client may raise anything
         extra = f"run pip install '{PROGRAM}[{kind}]'" if package else "reinstall this program"
         fail(f"{word} {kind}: needs the package {package or module}, which cannot be imported; {extra}")
     return found  # type: ignore[no-any-return]

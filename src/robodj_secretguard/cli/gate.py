@@ -43,7 +43,7 @@ from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from robodj_secretguard.cli.delivery import Sources
     from robodj_secretguard.cli.options import Commands, Request
@@ -220,7 +220,7 @@ def _exec(
         return Result(pass_on(status)) if was_started else _not_replaced(status)
 
     run = replace if watch is None else supervise
-    return Result(EXIT_CLEAN, lines, document if lines else None, [MODEL], then=lambda: _ended(contain(run)))
+    return Result(EXIT_CLEAN, lines, document if lines else None, [MODEL], then=lambda: _ended(run))
 
 
 def _require_options_for_watch(sources: Sequence[str], watch: float | None, *others: float | None) -> None:
@@ -238,10 +238,11 @@ def _settings(request: Request) -> dict[str, str]:
     return settings | ({PROTECTED_ENV: "true"} if request.require_env_only else {})
 
 
-def _ended(result: Result | BaseException) -> Result:
-    if isinstance(result, BaseException):
-        return Result(EXIT_USAGE, stderr=[f"{PROGRAM}: running the command failed ({type_name(result)})"])
-    return result
+def _ended(run: Callable[[], Result]) -> Result:
+    try:
+        return contain(run)
+    except BaseException as failure:  # noqa: BLE001 - an interrupt, too
+        return Result(EXIT_USAGE, stderr=[f"{PROGRAM}: running the command failed ({type_name(failure)})"])
 
 
 def _not_replaced(status: int) -> Result:

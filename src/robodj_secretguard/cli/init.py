@@ -21,7 +21,6 @@ from robodj_secretguard.cli.project import (
     writable_by_others,
     write,
 )
-from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
 from robodj_secretguard.startup.readings import REVOKED_FILE
 
@@ -64,8 +63,9 @@ def add(commands: Commands) -> None:
 
 def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     project = request.project
-    here = contain(os.getcwd)
-    if not isinstance(here, str):
+    try:
+        here = os.getcwd()
+    except OSError:
         fail("the working directory does not exist; change to the directory of the project")
     if project.directory not in {"", here}:
         where = ascii_text(os.path.relpath(project.directory, here))

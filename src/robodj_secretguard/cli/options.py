@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, Te
 
 from robodj_secretguard.cli.output import WIDTH, fail, is_terminal, wrapped
 from robodj_secretguard.common.loading import load_model
-from robodj_secretguard.errors import UsageError
+from robodj_secretguard.errors import CheckFailedError, UsageError
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import (
     MOST_CHARACTERS,
@@ -449,8 +449,12 @@ def request_of(arguments: argparse.Namespace) -> Request:
 
     The project's switches can only tighten.
     """
-    here = contain(os.getcwd)
-    project = find_project(here) if isinstance(here, str) else Project()  # the directory may be deleted
+    try:
+        here = os.getcwd()
+    except OSError:  # it was deleted
+        project = Project()
+    else:
+        project = find_project(here)
     request = Request(**{name: value for name, value in vars(arguments).items() if name in Request._fields})
     return request._replace(
         project=project if arguments.uses_project_model else project._replace(model=None),
@@ -484,12 +488,13 @@ def _table(path: str) -> Any:
 
     from robodj_secretguard.startup.textfile import read_trusted  # noqa: PLC0415
 
-    read = contain(lambda: read_trusted(path, most=MAX_PYPROJECT_BYTES))
-    if isinstance(read, BaseException):
+    try:
+        content, distrust = contain(lambda: read_trusted(path, most=MAX_PYPROJECT_BYTES))
+    except CheckFailedError:
         fail(f"{PYPROJECT} cannot be read; make it a readable, regular file of at most {MAX_PYPROJECT_BYTES} bytes")
-    content, distrust = read
-    document = contain(lambda: tomllib.loads(content.decode()))
-    if isinstance(document, BaseException):
+    try:
+        document = contain(lambda: tomllib.loads(content.decode()))
+    except CheckFailedError:
         fail(f"{PYPROJECT} is not valid TOML in UTF-8; fix it")
     tool = document.get("tool")
     tools = tool if isinstance(tool, dict) else {}

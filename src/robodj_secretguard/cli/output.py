@@ -15,7 +15,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, count
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.guard import REFUSED
@@ -246,15 +245,21 @@ def wrapped(text: str, indent: str, width: int = WIDTH) -> str:
 
 def is_terminal(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal."""
-    return stream is not None and contain(stream.isatty) is True
+    try:
+        return stream is not None and stream.isatty()
+    except Exception:  # noqa: BLE001 - a host's stream may raise anything
+        return False
 
 
 def width_of(stream: TextIO | None) -> float:
     """Return the width of a terminal, at most `WIDTH`. Other streams have no limit."""
     if stream is None or not is_terminal(stream):
         return math.inf
-    found = contain(lambda: os.get_terminal_size(stream.fileno()).columns)
-    return max(_NARROWEST, min(found, WIDTH)) if isinstance(found, int) and found else WIDTH
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return max(_NARROWEST, min(columns, WIDTH)) if columns else WIDTH
 
 
 def shows_colour(stream: TextIO | None, color: str = "auto") -> bool:

@@ -45,7 +45,7 @@ from robodj_secretguard.lifecycle.steps import (
 )
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Manager, ManagerError
 from robodj_secretguard.managers.store import Stored, opened, sealed
-from robodj_secretguard.secret.sealed import contained
+from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import Environment
@@ -307,7 +307,7 @@ class _Step:
                 raise _StoppedError(Problem(f"this machine's clock is {clocks}", "set the clock that is wrong"))
             self._now = stored.read_at
         now = self._now
-        keys = contained(lambda: keys_of(policy, stored.opened(), stored.written_at))
+        keys = contain(lambda: keys_of(policy, stored.opened(), stored.written_at))
         if not (is_now and step in {"stage", "replace"}):
             self._require_environment(keys, known)
         self._record(unrecorded(keys.step, known))
@@ -348,7 +348,7 @@ class _Step:
         fields, done, after = self._new_version(step, stored, keys, known)
         if step in {"promote", "back"}:
             self._require_new(step, done.last, keys, known)
-        names = contained(lambda: _different(stored.opened(), opened(fields)))
+        names = contain(lambda: _different(stored.opened(), opened(fields)))
         self.document["fields"] = names
         if self._is_dry_run:
             self.document["outcome"], self.status = "would-be-done", EXIT_ALERTS
@@ -407,8 +407,8 @@ class _Step:
             return is_same and last_steps(made)[policy.name].last.environment == self._environment
 
         unfinished = store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS))
-        is_again = unfinished is not None and contained(partial(is_continued, unfinished))
-        made = unfinished.fields if unfinished and is_again else contained(changed_fields)
+        is_again = unfinished is not None and contain(partial(is_continued, unfinished))
+        made = unfinished.fields if unfinished and is_again else contain(changed_fields)
         after = self._report(made, step)
         earlier = {(each.check, each.secret, each.message) for each in before.alerts}
         if alerts := [each for each in after.alerts if (each.check, each.secret, each.message) not in earlier]:
@@ -416,7 +416,7 @@ class _Step:
             self.lines += [each.lines[0] for each in alerts]  # a fix would be about fields that are not there yet
             raise _StoppedError(Problem("the new version would have these alerts", self._another()))
         if is_again:
-            return made, contained(lambda: last_steps(opened(made))[policy.name]), after
+            return made, contain(lambda: last_steps(opened(made))[policy.name]), after
         status = next(each for each in after.secrets if each.secret == policy.name)
         done = last_step(
             step,
@@ -428,7 +428,7 @@ class _Step:
             ticket=self._ticket,
             reason=self._reason,
         )
-        return contained(lambda: sealed(with_step(opened(made), policy.name, done))), done, after
+        return contain(lambda: sealed(with_step(opened(made), policy.name, done))), done, after
 
     def _report(self, fields: SealedStr, step: StepName) -> Report:
         """Return the report on fields, as a service that reads nothing else would have it."""

@@ -123,10 +123,10 @@ def _scan(
     repositories = _repositories(scanner, places, needs_git=scope is not Scope.FILES)
     if len(repositories) > 1 and scope is not Scope.FILES:
         fail("--git-history and --staged search one repository; pass paths in one repository only")
-    failure = contain(lambda: _search(scanner, places, repositories, scope))
-    progress.clear()
-    if failure is not None:
-        raise failure
+    try:
+        contain(lambda: _search(scanner, places, repositories, scope))
+    finally:
+        progress.clear()
     scan = scanner.result(scope, known.values(), now)
     status = EXIT_USAGE if not scan.complete else EXIT_CLEAN if scan.ok else EXIT_ALERTS
     options = given(request, "config_dir", "model")

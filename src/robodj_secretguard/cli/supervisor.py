@@ -277,14 +277,17 @@ class Supervisor:
     def _spawn(self, candidate: Candidate) -> int | None:
         """Start the command on a set. Return the status of a shell where that is not possible."""
         variables = {name: value.get_secret_value() for name, value in candidate.variables.items()}
-        stdout = contain(lambda: self._request.stdout.fileno())  # type: ignore[union-attr]  # noqa: PLW0108 - it may be None
+        try:
+            stdout = self._request.stdout.fileno()  # type: ignore[union-attr]
+        except (AttributeError, OSError, ValueError):  # it may be None, or have no descriptor
+            stdout = None
         warnings.simplefilter("ignore", DeprecationWarning)  # since 3.12, of forks beside threads
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the operator names the command
                 self._command,
                 # In the background, a process that reads a terminal would be stopped.
                 stdin=subprocess.DEVNULL if os.isatty(0) else None,
-                stdout=stdout if isinstance(stdout, int) else None,
+                stdout=stdout,
                 close_fds=False,
                 env={**os.environ, **self._settings, **variables},
                 process_group=0,
@@ -298,8 +301,10 @@ class Supervisor:
 
     def _poll(self) -> None:
         """Read the sources in a thread, so that a slow one delays nothing."""
-        answer = contain(self._read)
-        self._queue.put(self._internal(answer) if isinstance(answer, BaseException) else answer)
+        try:
+            self._queue.put(contain(self._read))
+        except BaseException as failure:  # noqa: BLE001 - nothing ends the loop
+            self._queue.put(self._internal(failure))
 
     def _internal(self, error: BaseException) -> Finding:
         return finding(tuple(self._model.secret_policies.values()), Check.INTERNAL, internal(type_name(error)))
@@ -310,11 +315,11 @@ class Supervisor:
 
     def _judged(self, candidate: Candidate) -> Candidate:
         """Check a set again. A failure of the check does not end the command, but nothing starts on the set."""
-        answer = contain(lambda: self._judge(Sources(candidate.managers)))
-        if isinstance(answer, BaseException):
-            report = with_findings(candidate.report, [self._internal(answer)])
-            answer = candidate._replace(report=report, passed=False)
-        return answer
+        try:
+            return contain(lambda: self._judge(Sources(candidate.managers)))
+        except BaseException as failure:  # noqa: BLE001 - as above
+            report = with_findings(candidate.report, [self._internal(failure)])
+            return candidate._replace(report=report, passed=False)
 
     def _judge(self, sources: Sources) -> Candidate:
         """Check sources that were read. Revocations that were seen hold."""

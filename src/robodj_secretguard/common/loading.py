@@ -33,9 +33,12 @@ def load_model(name: str, directory: str = "") -> type[SecretSettings]:
         del module, attribute
         _raise_usage_error("invalid name; use package.module:Class")
     sys.path.append(directory)  # last: a file there must not replace a library's
-    model = contain(lambda: getattr(importlib.import_module(module), attribute))
-    if isinstance(model, BaseException):
-        name = type_name(model)
+    try:
+        model = contain(lambda: getattr(importlib.import_module(module), attribute))
+    except BaseException as failure:  # noqa: BLE001 - an interrupt of the import, too
+        name = type_name(failure)
+        model = None
+    if model is None:
         _raise_usage_error(f"the import failed ({name}){_HINTS.get(name, '')}")
     if not declares_secrets(model):
         _raise_usage_error("the class is not a SecretSettings model that declares a secret; name another class")

@@ -127,9 +127,16 @@ class Manager(ABC):
             ManagerError: that of the action; or one for the time limit, or for any other error.
         """
         answers: list[_Answer | BaseException] = []
+
+        def append_answer() -> None:
+            try:
+                answers.append(contain(action))
+            except BaseException as error:  # noqa: BLE001 - this thread raises it below
+                answers.append(error)
+
         _unfinished[:] = filter(threading.Thread.is_alive, _unfinished)
         if len(_unfinished) < _MOST_UNFINISHED:  # each one has a connection, and may have it forever
-            thread = threading.Thread(target=lambda: answers.append(contain(action)), daemon=True)
+            thread = threading.Thread(target=append_answer, daemon=True)
             _unfinished.append(thread)
             thread.start()
             thread.join(seconds + GRACE_SECONDS)

@@ -90,15 +90,16 @@ def type_name(error: BaseException) -> str:
     return name if name.isascii() and name.isidentifier() else "an error"
 
 
-def contain(action: Callable[[], _Result]) -> _Result | BaseException:
-    """Run `action`, and keep its frames and its exception texts inside.
+def contain(action: Callable[[], _Result]) -> _Result:
+    """Return what `action` returns, and keep its frames and its exception texts inside.
 
     Functions called inside may have keys in local variables: a traceback with locals never reaches them.
 
-    Returns:
-        What `action` returned, or the exception to raise or to report. That exception has no traceback and no chain.
-        It is pydantic's `ValidationError` (with sealed inputs), a `SafeError`, a new `KeyboardInterrupt`, or a
-        `CheckFailedError` for every other exception, also for `SystemExit`.
+    Raises:
+        ValidationError: that of `action`, without its traceback and its chain. Its inputs must be sealed.
+        SafeError: the same.
+        KeyboardInterrupt: a new one, where `action` was interrupted.
+        CheckFailedError: `action` raised any other exception, also `SystemExit`.
     """
     try:
         return action()
@@ -109,12 +110,5 @@ def contain(action: Callable[[], _Result]) -> _Result | BaseException:
     except BaseException as error:  # noqa: BLE001 - every error is a reason to refuse
         failure = CheckFailedError(type_name(error))
     failure.__cause__ = failure.__context__ = None
-    return failure
-
-
-def contained(action: Callable[[], _Result]) -> _Result:
-    """Return what `action` returns, or raise the exception of `contain`."""
-    found = contain(action)
-    if isinstance(found, BaseException):
-        raise found
-    return found
+    del action  # the repr of a `partial` has its arguments, and a traceback with locals shows this frame
+    raise failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
@@ -26,7 +27,7 @@ from robodj_secretguard.startup.settings import (
 from robodj_secretguard.startup.variables import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import ManagedSource
@@ -114,38 +115,37 @@ def examine(
         raise ValueError(msg)
     now = (datetime.now(UTC) if now is None else now).astimezone(UTC)
 
-    judgement = contain(
-        lambda: Judgement(
-            read_of(
-                model,
-                environment,
-                now=now,
-                config_dir=config_dir,
-                require_env_only=require_env_only,
-                managers=managers,
+    try:
+        judgement = contain(
+            lambda: Judgement(
+                read_of(
+                    model,
+                    environment,
+                    now=now,
+                    config_dir=config_dir,
+                    require_env_only=require_env_only,
+                    managers=managers,
+                )
             )
         )
-    )
-    if isinstance(judgement, BaseException):
+    except Exception as failure:  # noqa: BLE001 - of whatever type, it is a reason to refuse
         # Not bool(): the error may come from this argument.
         empty = Report(
             checked_at=now, require_env_only=require_env_only is True, revocation_list=None, secrets=(), findings=()
         )
-        return _failed(empty, model.secret_policies, judgement)
+        return _failed(empty, model.secret_policies, failure)
     report = judgement.report()
     if not report.ok:
         return report, None
-    # Require it here too: the host's `__init__` may not have called that of `SecretSettings`.
-    secrets = contain(lambda: require_values(model(_judgement=judgement), judgement))
-    if isinstance(secrets, BaseException):
-        return _failed(report, model.secret_policies, secrets)
-    return report, secrets
+    try:
+        # Require it here too: the host's `__init__` may not have called that of `SecretSettings`.
+        return report, contain(lambda: require_values(model(_judgement=judgement), judgement))
+    except Exception as failure:  # noqa: BLE001 - as above
+        return _failed(report, model.secret_policies, failure)
 
 
-def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: BaseException) -> tuple[Report, None]:
+def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: Exception) -> tuple[Report, None]:
     """Return the report with an alert that has only the type and the secret of a failure."""
-    if isinstance(failure, KeyboardInterrupt):
-        raise failure
     policies = tuple(declared.values())
     policy = None
     if isinstance(failure, ValidationError):  # from a validator of the host
@@ -234,14 +234,15 @@ def guard(
         status = required_status or _status_by_default()
         refusal = SystemExit(status)  # here, as a signal handler may raise after any call
         refusal.add_note(_NOTHING_VERIFIED if report is None else _summary(report))
-        is_swallowed = contain(_is_swallowed)
-        if is_swallowed is not False:
-            contain(lambda: _exit_later(WRITE_SECONDS, status))
+        is_swallowed = _probe(_is_swallowed) is not False
+        if is_swallowed:
+            with suppress(BaseException):
+                _exit_later(WRITE_SECONDS, status)
         if report is None or not _write(report, logger, report.refusal("refused to start", status), status):
             write_line(getattr(sys, "stderr", None), _NOTHING_VERIFIED)
         if report is not None:
             announce("refused", report, name)
-        if is_swallowed is not False:
+        if is_swallowed:
             _exit_now(status)
     except BaseException:  # noqa: BLE001 - there is no better way to end
         os._exit(status)
@@ -258,35 +259,39 @@ def _summary(report: Report) -> str:
 
 def _without_repetition(report: Report) -> Report:
     """Return a report without the finding that `exec` already printed: that the keys are temporary."""
-    if contain(lambda: os.environ.get(EPHEMERAL)) != ANNOUNCED:
+    if _probe(lambda: os.environ.get(EPHEMERAL)) != ANNOUNCED:
         return report
     return report._replace(findings=tuple(each for each in report.findings if each.check is not Check.EPHEMERAL))
 
 
 def _write(report: Report, logger: Any, refusal: str = "", status: int = 0) -> bool:
     """Write the findings and the last line of a refusal, and return whether that worked."""
-    written = contain(lambda: emit(report, logger, refusal=refusal, exit_status=status))
+    written = _probe(lambda: emit(report, logger, refusal=refusal, exit_status=status))
     silence_broken_streams()  # otherwise the process could fail at its exit
     return written is True
 
 
 def announce(kind: Literal["started", "refused"], report: Report, model: str, logger: Any = None) -> None:
     """Say on which keys this process starts, or that it does not, where an event goes anywhere. Raise nothing."""
-
-    def say() -> None:
+    with suppress(BaseException):
         has_pipeline = kind == "started" and (logger is not None or configured_pipeline() is not None)
         if has_pipeline or SECRET_EVENTS in os.environ or SECRET_HEARTBEAT in os.environ:
             from robodj_secretguard import heartbeat  # noqa: PLC0415 - few starts need it
 
             heartbeat.send_and_repeat(kind, report, model, logger)
 
-    contain(say)
+
+def _probe(action: Callable[[], object]) -> object:
+    """Return what an action returns; `None` where it fails, whatever it raises. The frames of os.environ have keys."""
+    try:
+        return action()
+    except BaseException:  # noqa: BLE001 - a host's stream, module or variable may raise anything
+        return None
 
 
 def _status_by_default() -> int:
-    # Contained: the frames of os.environ have all variables.
-    reloading = contain(lambda: any(os.environ.get(name) == "true" for name in _RELOADER_VARIABLES))
-    return REFUSED_UNDER_RELOADER if reloading is True else REFUSED
+    is_reloading = _probe(lambda: any(os.environ.get(name) == "true" for name in _RELOADER_VARIABLES))
+    return REFUSED_UNDER_RELOADER if is_reloading else REFUSED
 
 
 def _valid_status(status: int | None) -> int | None:
@@ -303,7 +308,7 @@ def _is_swallowed() -> bool:
     if threading.current_thread() is threading.main_thread() and not _is_event_loop_running():
         return False
     # In a run of pytest with this library's plugin, a test may expect the `SystemExit`.
-    return contain(lambda: sys.modules["pytest_robodj_secretguard"].is_running()) is not True  # noqa: PLW0108
+    return _probe(lambda: sys.modules["pytest_robodj_secretguard"].is_running()) is not True  # noqa: PLW0108
 
 
 def _exit_later(seconds: float, status: int) -> None:
@@ -325,16 +330,16 @@ def _exit_now(status: int) -> None:
 
 def _is_event_loop_running() -> bool:
     # Only a host that imported a library of event loops completely can run one of its loops.
-    asyncio = contain(lambda: sys.modules["asyncio"].get_running_loop())  # noqa: PLW0108 - looked up inside
-    trio = contain(lambda: sys.modules["trio"].lowlevel.current_trio_token())  # noqa: PLW0108
-    twisted = contain(lambda: sys.modules["twisted.internet.reactor"].running)  # the reactor itself
-    in_greenlet = contain(lambda: sys.modules["greenlet"].getcurrent().parent is not None)  # eventlet's, gevent's
-    return True in (twisted, in_greenlet) or not all(isinstance(loop, BaseException) for loop in (asyncio, trio))
+    asyncio = _probe(lambda: sys.modules["asyncio"].get_running_loop())  # noqa: PLW0108 - looked up inside
+    trio = _probe(lambda: sys.modules["trio"].lowlevel.current_trio_token())  # noqa: PLW0108
+    twisted = _probe(lambda: sys.modules["twisted.internet.reactor"].running)  # the reactor itself
+    in_greenlet = _probe(lambda: sys.modules["greenlet"].getcurrent().parent is not None)  # eventlet's, gevent's
+    return twisted is True or in_greenlet is True or asyncio is not None or trio is not None
 
 
 def _flush_at_most(seconds: float) -> None:
     """Let the logging handlers and the standard streams write their buffers, for a limited time."""
-    flusher = threading.Thread(target=contain, args=(_flush,), daemon=True)
+    flusher = threading.Thread(target=_probe, args=(_flush,), daemon=True)
     flusher.start()
     flusher.join(seconds)
 
@@ -346,7 +351,7 @@ def _flush() -> None:
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     handlers = [handler for logger in loggers for handler in getattr(logger, "handlers", ())]
     for handler in handlers:
-        contain(handler.flush)
+        _probe(handler.flush)
     for handler in handlers:
         waiting = getattr(handler, "queue", None)  # a QueueHandler's: its listener reads events in a thread
         if isinstance(waiting, queue.Queue):

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.secret.policy import Generator, Length, Material, SecretPolicy
-from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain, contained, type_name
+from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain, type_name
 from robodj_secretguard.startup.readings import (
     NO_SETUP,
     OPERATIONS_FILE,
@@ -124,22 +124,22 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             _refuse_values(type(self))
         policies = self.secret_policies
 
-        def build() -> ValidationError | None:
+        def build() -> None:
             judgement = _judgement or Judgement(read_of(type(self), Environment(), now=datetime.now(UTC)))
             try:
                 # Use one separate source: those of pydantic-settings copy the whole environment, unsealed.
                 super(SecretSettings, self).__init__(_build_sources=((lambda: {_JUDGEMENT: judgement},), {}))  # type: ignore[arg-type]
             except ValidationError as error:
-                return _without_inputs(error, policies)
+                raise _without_inputs(error, policies) from None
             require_values(self, judgement)
             for name, value in (("_readings", judgement.readings), ("_rings", {}), ("_started", time.monotonic())):
                 object.__setattr__(self, name, value)
-            return None
 
-        failure = contain(build)
-        if failure is not None:
+        try:
+            contain(build)
+        except BaseException:
             vars(self).clear()  # a validator may have replaced a sealed value by text
-            raise failure
+            raise
 
     @model_validator(mode="before")
     @classmethod
@@ -187,8 +187,6 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             msg = "the clock must return a time with a timezone"
             raise ValueError(msg)
         ring = contain(lambda: keyring_of(reading, clock, self._started))
-        if isinstance(ring, BaseException):
-            raise ring
         return ring if clock else self._rings.setdefault(name, ring)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -269,7 +267,7 @@ def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
 
 def started_report(secrets: SecretSettings) -> Report:
     """Return the report of the start that made an instance: the keys that it runs on."""
-    return contained(lambda: Judgement(secrets._readings).report())  # noqa: SLF001
+    return contain(lambda: Judgement(secrets._readings).report())  # noqa: SLF001
 
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:
