@@ -17,7 +17,7 @@ from spellings import respelled
 from robodj_secretguard import Check, RuntimeSecrets, SecretSettings, Severity, State, check
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES, Environment, Setup, read
-from robodj_secretguard.startup.rules import CHECKS, EARLIEST_CLOCK, Problem, internal, revocation_list_problems
+from robodj_secretguard.startup.rules import CHECKS, EARLIEST_CLOCK, Problem, internal
 from robodj_secretguard.startup.textfile import (
     BELOW_OWNED,
     BELOW_WRITABLE,
@@ -573,9 +573,8 @@ class TestRevocationList:
         text = "wrong " * wrong
         lines = tuple(map(SealedStr, text.split()))
         file = TextFile(exists=True, lines=lines, numbers=tuple(range(1, wrong + 1)))
-        in_file, in_variable = revocation_list_problems(
-            changed_setup(lists=(file,), added=(("environment", SealedStr(text)),))
-        )
+        setup = changed_setup(lists=(file,), added=(("environment", SealedStr(text)),))
+        in_file, in_variable = problems(Check.REVOCATION_LIST, setup)
         ends = "is not a fingerprint" if wrong == 1 else "are not fingerprints"
         assert in_variable.message == f"{entries} {REVOKED} {ends}"
         lines_of = entries.replace("entry", "line").replace("entries", "lines")
@@ -618,14 +617,14 @@ class TestRevocationList:
         dangling = TextFile(dangling=True)
         setup = changed_setup(lists=(dangling, exposed), added=(("environment", SealedStr("wrong")),))
         where = f"{LIST} in the model's config_dir"
-        found = revocation_list_problems(setup)
-        assert [each.message for each in found] == [
+        found = problems(Check.REVOCATION_LIST, setup)
+        assert [problem.message for problem in found] == [
             f"{LIST} in config_dir is a broken link",
             f"{where} {IN_WRITABLE}",
             f"line 1 of {where} is not a fingerprint",
-            f"{where} {OWNED}",
             f"entry 1 of {REVOKED} is not a fingerprint",
         ]
+        assert [problem.message for problem in problems(Check.FILE_PERMISSIONS, setup)] == [f"{where} {OWNED}"]
         assert found[0].remedy == f"restore {LIST} in config_dir from version control"
         assert found[1].remedy == "compare it with version control, then run chmod -R go-w on the model's config_dir"
 

@@ -26,8 +26,8 @@ from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, l
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT, is_free_text
-from robodj_secretguard.startup.readings import Environment, within_config_dir
-from robodj_secretguard.startup.rules import revocation_list_problems, unusable_directories
+from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, within_config_dir
+from robodj_secretguard.startup.rules import check_list_owners, check_revocation_list, unusable_directories
 from robodj_secretguard.startup.settings import read_of
 from robodj_secretguard.startup.textfile import text_of
 
@@ -143,7 +143,8 @@ def _unreliable(setup: Setup, recorded: OperationsLog) -> Iterator[Unread]:
         yield Unread(OPERATIONS_LOG, shown, matters=bool(recorded.log is None or recorded.log.damage))
     if not recorded.found and recorded.named_by is not None:
         yield Unread(OPERATIONS_LOG, f"{recorded.name} does not exist")
-    for problem in revocation_list_problems(setup):
+    problems = (*check_revocation_list(setup), *check_list_owners(setup))
+    for problem in sorted(problems, key=lambda each: each.source != f"file:{REVOKED_FILE}"):
         yield Unread(REVOCATION_LIST, problem.message)
     for problem in unusable_directories(setup):
         yield Unread("set-up", problem.message)

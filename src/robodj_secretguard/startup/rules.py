@@ -30,6 +30,8 @@ from robodj_secretguard.startup.readings import (
     NOTHING,
     REVOKED_FILE,
     WORKING_DIRECTORY_DELETED,
+    Reading,
+    Setup,
     absent_lists,
     chmod,
     in_command,
@@ -41,7 +43,7 @@ from robodj_secretguard.startup.readings import (
     shown_path,
     within_config_dir,
 )
-from robodj_secretguard.startup.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, NOT_REGULAR, OWNED
+from robodj_secretguard.startup.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, NOT_REGULAR, OWNED, TextFile
 from robodj_secretguard.startup.variables import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
@@ -52,6 +54,7 @@ from robodj_secretguard.startup.variables import (
     SECRET_EVENTS,
     SECRET_HEARTBEAT,
     SERVICE,
+    NearMiss,
     iso_utc,
     parse_marker,
 )
@@ -60,9 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import NamedBy, Reading, Setup
-    from robodj_secretguard.startup.textfile import TextFile
-    from robodj_secretguard.startup.variables import NearMiss
+    from robodj_secretguard.startup.readings import NamedBy
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""
@@ -161,7 +162,7 @@ def _names_meant(setup: Setup) -> list[str]:
     return [miss.meant.name for miss in setup.near_misses]
 
 
-def _set_value(reading: Reading) -> str:
+def _how_to_set(reading: Reading) -> str:
     """Return the remedy that is right where the secret manager has the value of this slot."""
     slot, variable = reading.slot, reading.variable
     if slot == "current":
@@ -174,7 +175,7 @@ def _set_value(reading: Reading) -> str:
     return f"{remedy} and {_deadline(reading)}" if slot == "previous" else remedy
 
 
-def _remove(reading: Reading) -> str:
+def _how_to_remove(reading: Reading) -> str:
     """Return the remedy that removes a next or a previous key."""
     variables = f"{reading.variable} and {_deadline(reading)}" if reading.slot == "previous" else reading.variable
     return f"delete {variables} from {reading.manager}" if reading.manager else f"unset {variables}"
@@ -185,7 +186,7 @@ def _deadline(reading: Reading) -> str:
     return "its deadline" if reading.manager else reading.policy.slot_variables[2]
 
 
-def _rotate(policy: SecretPolicy) -> str:
+def _how_to_rotate(policy: SecretPolicy) -> str:
     return (
         f"{policy.replacement}, then set {policy.variable} to it"
         if policy.is_opaque
@@ -212,7 +213,7 @@ def _check_file_unsafe(reading: Reading) -> Problems:
 def _check_placeholder(reading: Reading) -> Problems:
     value, is_opaque = reading.value, reading.policy.is_opaque
     if value is not None and (kind := placeholder(value.get_secret_value(), is_opaque=is_opaque)):
-        yield Problem(f"{reading.used.location} is {kind}", _set_value(reading))
+        yield Problem(f"{reading.used.location} is {kind}", _how_to_set(reading))
 
 
 def _check_format(reading: Reading) -> Problems:
@@ -221,7 +222,7 @@ def _check_format(reading: Reading) -> Problems:
         yield _swapped(reading, value) or _malformed(reading, defects)
     if value is None and reading.found:
         lines = f"{len(reading.used.text.lines)} lines, not 1 (without blank lines and comments)"
-        yield Problem(f"{reading.used.location} has {lines}", _set_value(reading))
+        yield Problem(f"{reading.used.location} has {lines}", _how_to_set(reading))
 
 
 def _swapped(reading: Reading, value: SealedStr) -> Problem | None:
@@ -241,7 +242,7 @@ def _swapped(reading: Reading, value: SealedStr) -> Problem | None:
 
 
 def _malformed(reading: Reading, defects: Sequence[str]) -> Problem:
-    where, remedy = reading.used.location, _set_value(reading)
+    where, remedy = reading.used.location, _how_to_set(reading)
     if len(defects) == 1 and defects[0] in _REMOVABLE:
         defect, origin = _REMOVABLE[defects[0]]
         remedy = f"{_in_manager(reading.manager)}set {where} without {defect}{origin}"
@@ -266,13 +267,13 @@ def _check_weak(reading: Reading) -> Problems:
     if pattern := weakness(reading.value.get_secret_value()):
         yield Problem(
             f"{reading.used.location} is clearly not random: it has {pattern}",
-            _replace(reading, "value; if it is the same") if reading.slot == "current" else _set_value(reading),
+            _how_to_replace(reading, "value; if it is the same") if reading.slot == "current" else _how_to_set(reading),
         )
 
 
-def _replace(reading: Reading, value: str) -> str:
+def _how_to_replace(reading: Reading, value: str) -> str:
     """Return the remedy for a current key that is itself bad. The secret manager may have another one."""
-    rotate = _rotate(reading.policy)
+    rotate = _how_to_rotate(reading.policy)
     return rotate if reading.manager else f"set {reading.variable} to the secret manager's {value}, {rotate}"
 
 
@@ -283,7 +284,7 @@ def _check_revoked(reading: Reading) -> Problems:
         yield Problem(
             f"{'the key' if is_current else reading.variable} is revoked: {fingerprint(reading.key)} is on the"
             " revocation list",
-            _replace(reading, "new key; if there is none") if is_current else _remove(reading),
+            _how_to_replace(reading, "new key; if there is none") if is_current else _how_to_remove(reading),
         )
 
 
@@ -314,15 +315,15 @@ def _check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Proble
         shared = [other for other, text in others if _are_same(reading, key, other, text)]
         if shared:
             names = " and ".join(each.variable for each in (reading, *shared))
-            problem = Problem(f"{names} are equal, or one contains the other", _separate([reading, *shared]))
+            problem = Problem(f"{names} are equal, or one contains the other", _how_to_separate([reading, *shared]))
             yield reading, problem, [other.policy.name for other in shared]
         earlier.append((reading, key))
 
 
-def _separate(readings: Sequence[Reading]) -> str:
+def _how_to_separate(readings: Sequence[Reading]) -> str:
     """Return the remedy for secrets with the same value."""
     is_any_opaque = any(reading.policy.is_opaque for reading in readings)
-    rotate = "; ".join(_rotate(reading.policy) for reading in readings) if is_any_opaque else "rotate each"
+    rotate = "; ".join(_how_to_rotate(reading.policy) for reading in readings) if is_any_opaque else "rotate each"
     manager = readings[0].manager
     if manager and all(reading.manager == manager for reading in readings):
         return f"in {manager}, set each to its own value (see an earlier version); if they were always equal, {rotate}"
@@ -347,7 +348,7 @@ def _check_expired(reading: Reading) -> Problems:
     if reading.found and instant is not None and instant <= reading.setup.now:
         yield Problem(
             f"the key expired at {iso_utc(instant)} ({policy.expiry_variable})",
-            f"{_rotate(policy)} (a later date alone does not rotate the key)",
+            f"{_how_to_rotate(policy)} (a later date alone does not rotate the key)",
         )
 
 
@@ -395,7 +396,7 @@ def _check_expiring(reading: Reading) -> Problems:
         within = f"within {days} day{'s' if days > 1 else ''}"
         yield Problem(
             f"the key expires at {iso_utc(instant)}, {within} ({policy.expiry_variable})",
-            f"before then, {_rotate(policy)}",
+            f"before then, {_how_to_rotate(policy)}",
         )
 
 
@@ -447,7 +448,7 @@ def _check_previous_past(reading: Reading) -> Problems:
     if reading.is_past and reading.found and reading.expires_at is not None:
         yield Problem(
             f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}",
-            f"{_remove(reading)}, after re-encrypting data that needs this key",
+            f"{_how_to_remove(reading)}, after re-encrypting data that needs this key",
         )
 
 
@@ -458,8 +459,8 @@ def _check_slots_equal(readings: Sequence[Reading]) -> Iterator[tuple[Reading, P
         keys = [(slot, canonical(key.get_secret_value())) for slot in accepted if (key := slot.key)]
         for (earlier, one), (later, other) in combinations(keys, 2):
             if one == other:
-                has_it = f"{_remove(later)}: {earlier.variable} has the key already"
-                remedy = _set_value(later) if later.slot == "previous" else has_it
+                has_it = f"{_how_to_remove(later)}: {earlier.variable} has the key already"
+                remedy = _how_to_set(later) if later.slot == "previous" else has_it
                 yield later, Problem(f"{later.variable} and {earlier.variable} have the same value", remedy), []
 
 
@@ -534,17 +535,17 @@ def _misspelled_variables(setup: Setup, policy: SecretPolicy | None) -> Problems
                 f"{name} is not read; did you mean {meant.name}?"
                 if name
                 else f"a variable that looks like {meant.name} is not read",
-                _correct_name(miss),
+                _how_to_rename(miss),
                 miss.manager or "environment",
                 None if meant.loosens else Severity.WARNING,
             )
 
 
-def _correct_name(miss: NearMiss) -> str:
+def _how_to_rename(miss: NearMiss) -> str:
     """Return the remedy for a misspelled variable."""
     meant, name, unset = miss.meant.name, miss.name or "that variable", "delete" if miss.manager else "unset"
     if meant in _PROTECTIVE:  # whatever either of them says
-        remedy = f"unset {name} and {_PROTECTIVE[meant]}"
+        remedy = f"unset {name} and {_PROTECTIVE[meant][0]}"
     elif meant == REVOKED_FINGERPRINTS:
         which = f"the fingerprints in the file of {name}" if name.endswith("_FILE") else "its fingerprints"
         remedy = f"add {which} to {meant}, then {unset} {name}"
@@ -565,13 +566,13 @@ def _correct_name(miss: NearMiss) -> str:
 
 
 _PROTECTIVE: Final = {
-    PROTECTED_ENV: f"set {PROTECTED_ENV}=true",
-    ALLOW_FILE_SECRET_FALLBACK: f"set {ALLOW_FILE_SECRET_FALLBACK}=false",
+    PROTECTED_ENV: (f"set {PROTECTED_ENV}=true", "only a developer's machine may set it to false"),
+    ALLOW_FILE_SECRET_FALLBACK: (
+        f"set {ALLOW_FILE_SECRET_FALLBACK}=false",
+        "true is for break-glass on a developer's machine only",
+    ),
 }
-_WHO_MAY: Final = {
-    PROTECTED_ENV: "only a developer's machine may set it to false",
-    ALLOW_FILE_SECRET_FALLBACK: "true is for break-glass on a developer's machine only",
-}
+"""How to set a switch to its protective value, and where it may have the other one."""
 
 
 def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | None) -> Problems:
@@ -584,8 +585,9 @@ def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | No
 
 def _check_setting(setup: Setup) -> Problems:
     for name in setup.unknown_switches:
+        protect, who_may = _PROTECTIVE[name]
         message = f"{name} has an invalid value, so fallback files are off until it is corrected"
-        yield Problem(message, f"{_PROTECTIVE[name]} ({_WHO_MAY[name]})", "environment")
+        yield Problem(message, f"{protect} ({who_may})", "environment")
     yield from unusable_directories(setup)
     for name in setup.event_faults:
         remedy = f"set {name} to {_EVENT_VALUES[name]}, or unset it"
@@ -625,10 +627,11 @@ _REMEDY_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
 _SOURCE_OF_LISTS: Final = f"file:{REVOKED_FILE}"
 
 
-def _check_revocation_list(setup: Setup) -> Problems:
+def check_revocation_list(setup: Setup) -> Problems:
+    """Yield what is wrong with the content of the revocation list, and who could have written it."""
     for number, (file, named_by, where) in enumerate(_lists(setup)):
         if faults := ("is a broken link",) if file.dangling else file.unsafe:
-            remedy = _restore_list(file, where, named_by)
+            remedy = _how_to_restore(file, where, named_by)
             yield Problem(f"{where} {_join_faults(faults)}", remedy, _SOURCE_OF_LISTS)
         # An unusable directory has its own finding.
         if setup.list_required and number in absent_lists(setup.lists) and not setup.directory_fault:
@@ -647,7 +650,7 @@ def _lists(setup: Setup) -> Iterator[tuple[TextFile, NamedBy | None, str]]:
         yield file, named_by, shown_path(REVOKED_FILE, named_by)
 
 
-def _restore_list(file: TextFile, where: str, named_by: NamedBy | None) -> str:
+def _how_to_restore(file: TextFile, where: str, named_by: NamedBy | None) -> str:
     """Return the remedy for a list that cannot be read, or that others could have written."""
     if file.unreadable == (NOT_ALLOWED,):
         return f"let the service's user read {where} (mode 644) and enter each directory above"
@@ -666,7 +669,8 @@ def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin:
         yield Problem(f"{named} of {where} {are}", f"correct {named} by the same entry in {origin}; {keep}", source)
 
 
-def _check_list_owners(setup: Setup) -> Problems:
+def check_list_owners(setup: Setup) -> Problems:
+    """Yield who else owns the revocation list or its path, or could write it if the mount were not read-only."""
     for file, _, where in _lists(setup):
         if faults := (*file.lax_paths, *file.foreign):
             subject = where if file.exists else f"the path {where}"
@@ -679,12 +683,6 @@ _REMEDY_OF_OWNER: Final = {
     IN_OWNED: "make root or the service's user the owner of the directory of {}",
     BELOW_OWNED: "move the config directory to a path where root owns each directory above it",
 }
-
-
-def revocation_list_problems(setup: Setup) -> list[Problem]:
-    """Return all problems of the revocation list. Those of its variables are the last."""
-    found = (*_check_revocation_list(setup), *_check_list_owners(setup))
-    return sorted(found, key=lambda problem: problem.source != _SOURCE_OF_LISTS)
 
 
 def _check_ephemeral(setup: Setup) -> Problems:
@@ -743,7 +741,7 @@ CHECKS: Final = (
     CheckEntry(Check.FILE_PRESENT, Severity.ALERT, "secret", of_secret=_check_file_present),
     CheckEntry(Check.SETTING, Severity.ALERT, "set-up", of_setup=_check_setting),
     CheckEntry(Check.REVOKED, Severity.ALERT, "value", of_secret=_check_revoked),
-    CheckEntry(Check.REVOCATION_LIST, Severity.ALERT, "set-up", of_setup=_check_revocation_list),
+    CheckEntry(Check.REVOCATION_LIST, Severity.ALERT, "set-up", of_setup=check_revocation_list),
     CheckEntry(Check.PREVIOUS_UNTIL, Severity.ALERT, "slot", of_secret=_check_previous_until),
     CheckEntry(Check.SLOTS_EQUAL, Severity.WARNING, "secret", of_all=_check_slots_equal),
     CheckEntry(Check.PREVIOUS_PAST, Severity.WARNING, "slot", of_secret=_check_previous_past),
@@ -763,7 +761,7 @@ CHECKS: Final = (
         Severity.WARNING,
         "secret",
         of_secret=_check_file_permissions,
-        of_setup=_check_list_owners,
+        of_setup=check_list_owners,
     ),
 )
 """Every check, in the order of the findings of a secret."""
