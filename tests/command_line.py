@@ -38,7 +38,7 @@ OTHER = "secret_v2.key"
 """The second declared secret."""
 DEFAULT_MODEL = {"name": "robodj_secretguard:RuntimeSecrets", "source": "default"}
 """The `model` field of a command's document."""
-CLOCKS = ("startup.guard", "cli.delivery", "cli.revoke", "cli.rotate_steps", "cli.scan", "lifecycle.operations_log")
+CLOCKS = ("startup.guard", "cli.delivery", "cli.revoke", "cli.rotate_steps", "scan.scanner", "lifecycle.operations_log")
 """The modules that read the clock."""
 
 

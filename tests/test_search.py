@@ -141,8 +141,7 @@ class TestKnownKeys:
             rotated(NOW, two, environment="dev"),
             rotated(NOW, one, environment="dev"),
         ]
-        recorded = [(each.fingerprint, each.secret, each.environment) for each in records]
-        assert known_keys([given_value(SealedStr(keys[0]))] * 2, recorded, [three, one]) == {
+        assert known_keys([given_value(SealedStr(keys[0]))] * 2, records, [three, one]) == {
             one: KnownKey(one, "secret.key", "prod", (KEYS_FROM, OPERATIONS_LOG, REVOCATION_LIST)),
             two: KnownKey(two, "secret.key", "dev", (OPERATIONS_LOG,)),
             three: KnownKey(three, None, None, (REVOCATION_LIST,)),

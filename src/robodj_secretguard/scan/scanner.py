@@ -1,32 +1,50 @@
-"""The scan: search files and git objects, and collect findings and what could not be read."""
+"""Scan files and git objects for keys, and collect the findings and what could not be read."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from robodj_secretguard.errors import UnreadError
+from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.scan.content import ContentSearch
-from robodj_secretguard.scan.git import DOT_GIT, MISSING, Repository
-from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
-from robodj_secretguard.scan.search import KeySearch
+from robodj_secretguard.scan.git import DOT_GIT, MISSING, Repository, work_tree_of
+from robodj_secretguard.scan.result import (
+    REDACTED,
+    REVOCATION_LIST,
+    Carrier,
+    Found,
+    KnownKey,
+    Rule,
+    Scan,
+    Scope,
+    Unread,
+    Where,
+)
+from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, live_values
 from robodj_secretguard.scan.walk import content, walk
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
-from robodj_secretguard.startup.readings import MAX_FILE_BYTES
-from robodj_secretguard.startup.rules import holds_key_material
+from robodj_secretguard.secret.sealed import contain
+from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
+from robodj_secretguard.startup.readings import MAX_FILE_BYTES, Environment, config_directory, within_config_dir
+from robodj_secretguard.startup.rules import holds_key_material, revocation_list_problems, unusable_directories
+from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, read_of, setup_of
 from robodj_secretguard.startup.textfile import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.scan.content import Hit
     from robodj_secretguard.scan.git import Object
+    from robodj_secretguard.scan.search import Live
     from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.secret.sealed import SealedStr
+    from robodj_secretguard.startup.readings import Reading
 
     _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 
@@ -35,6 +53,115 @@ MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
 _Part = TypeVar("_Part")
 _NOT_THERE: Final = "git does not have the complete object; run git fsck"
 _KEY_FILE: Final = re.compile(r"(?:.*/)?config/[^/]+\.key", re.DOTALL)
+
+
+def scan(
+    model: type[SecretSettings] = RuntimeSecrets,
+    paths: Sequence[str] = (os.curdir,),
+    *,
+    scope: Scope = Scope.FILES,
+    by_fingerprint: bool = False,
+    keys: Sequence[SealedStr] = (),
+    records: Sequence[Record] = (),
+    config_dir: str | None = None,
+    unread: Iterable[Unread] = (),
+    ignored_model: str | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Scan:
+    """Search files or a git repository for known keys, assigned keys and tracked key files (policy sections 2 and 5).
+
+    It searches for the keys that this process would start with, and for those whose fingerprints are recorded or
+    revoked. Nothing in the result is a part of a key.
+
+    Args:
+        model: the settings model that declares the secrets.
+        paths: files and directories. A missing one makes the scan incomplete.
+        scope: `FILES`; or `STAGED` or `HISTORY`, for which all paths must be in one repository.
+        by_fingerprint: search by fingerprints alone, without the keys that are set here.
+        keys: further keys, which must be valid.
+        records: the records of the operations log.
+        config_dir: the config directory, as `guard()` takes it.
+        unread: what the caller could not read, such as the operations log.
+        ignored_model: the model that a project names and that was not imported: its secrets are not searched for.
+        progress: is called with the number of files and objects and with that of bytes so far.
+
+    Raises:
+        UsageError: the paths are in several repositories.
+    """
+    now = datetime.now(UTC)
+    policies = tuple(model.secret_policies.values())
+    readings = read_of(model, Environment(), now=now, config_dir=config_dir)
+    setup = readings[0].setup
+    at_hand = [*live_values(readings), *map(given_value, keys)]
+    opaque = {policy.name for policy in policies if policy.is_opaque}
+    values = [value for value in at_hand if value.secret not in opaque and not by_fingerprint]
+    live = [value for value in values if value.is_sound]
+    known = known_keys(live, records, setup.revocation.all)
+    directory, _ = config_directory(Environment(), config_dir, setup_of(model))
+    # A hook for staged changes runs where the model may not be importable, and with fingerprints alone no key is set.
+    is_hook = scope is Scope.STAGED
+    missing = [number for number, path in enumerate(paths, start=1) if not os.path.lexists(path)]
+    scanner = Scanner(
+        KeySearch(
+            known,
+            [(value.key, known[fingerprint(value.key)]) for value in live],
+            [policy.generator for policy in policies if policy.generator],
+            [value.key for value in at_hand],
+        ),
+        policies,
+        fallback_files=[os.path.join(directory, within_config_dir(policy.file)) for policy in policies],
+        progress=progress,
+        unread=[
+            *unread,
+            *(Unread(REVOCATION_LIST, problem.message) for problem in revocation_list_problems(setup)),
+            *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
+            *_unsearched([] if by_fingerprint else readings, values),
+            *_unknown(policies, known.values(), matters=not (by_fingerprint and is_hook)),
+            *_unread_model(ignored_model, matters=not is_hook),
+            # By their numbers, as a path may be a pasted key.
+            *(Unread(f"PATH {number}", "it does not exist") for number in missing),
+        ],
+    )
+    paths = [path for path in dict.fromkeys(paths) if os.path.lexists(path)]
+    repositories = scanner.repositories(paths, needs_git=scope is not Scope.FILES)
+    if len(repositories) > 1 and scope is not Scope.FILES:
+        msg = "--git-history and --staged search one repository; pass paths in one repository only"
+        raise UsageError(msg)
+    contain(lambda: scanner.search(paths, repositories, scope))
+    return scanner.result(scope, known.values(), now)
+
+
+def _unsearched(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator[Unread]:
+    """Yield values that cannot be searched for."""
+    for reading in readings:
+        for offer in reading.offers:
+            for why in offer.text.unreadable:
+                yield Unread(reading.policy.name, f"the key file {offer.location} {why}")
+    for value in values:
+        if not value.is_sound:
+            why = f"its value ({value.source}) is not a valid key, so it was not searched for"
+            yield Unread(str(value.secret), why)
+
+
+def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, matters: bool) -> Iterator[Unread]:
+    """Yield secrets without a known key."""
+    names = {key.secret for key in known}
+    for policy in policies:
+        if policy.is_opaque:
+            why = f"a vendor issues this secret, so only assignments of {policy.variable} were searched for"
+            yield Unread(policy.name, why, matters=False)
+        elif None not in names and known and policy.name not in names:
+            yield Unread(policy.name, "no key of this secret is known here, so none was searched for", matters=False)
+    if not known:
+        why = "no key is set, recorded or revoked here; only assignments and tracked key files were searched for"
+        yield Unread("keys", why, matters)
+
+
+def _unread_model(model: str | None, *, matters: bool) -> Iterator[Unread]:
+    if model is not None:
+        name = model if model.isascii() and is_free_text(model) else "MODULE:CLASS"
+        why = f"{PYPROJECT} names a model, which scan does not import; if you trust it, add --model {name}"
+        yield Unread("model", why, matters)
 
 
 class Scanner:
@@ -60,7 +187,6 @@ class Scanner:
         self._fallback_files = {*map(_unfollowed, fallback_files)}
         self._progress = progress
         self._work_trees: set[str] = set()
-        self._learned = KeySearch({}, [], ())
         # The paths are not redacted yet: a name may hold a key that is found later.
         self._found: list[tuple[Found, str | None, Sequence[_Carried]]] = []
         self._missed: list[tuple[str, str, bool]] = []
@@ -69,8 +195,7 @@ class Scanner:
 
     def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime) -> Scan:
         """Return the result of the scan."""
-        seen = self._search.seen
-        self._learned = KeySearch({}, [(key, KnownKey(each)) for each, key in seen.items()], (), seen.values())
+        self._search.learn()
         findings = tuple(
             replace(
                 found,
@@ -119,6 +244,26 @@ class Scanner:
         except UnreadError as error:
             self._miss("git", str(error))  # without the path, which may be a key by mistake
             return None
+
+    def repositories(self, paths: Iterable[str], *, needs_git: bool) -> list[Repository]:
+        """Return the repositories that some paths are in. Without git, only work trees are looked up first."""
+        directories = [path if os.path.isdir(path) else os.path.dirname(path) or os.curdir for path in paths]
+        within = directories if needs_git else map(work_tree_of, directories)
+        found = [self.repository(directory) for directory in dict.fromkeys(within) if directory is not None]
+        return [*{repository.top: repository for repository in found if repository}.values()]
+
+    def search(self, paths: Sequence[str], repositories: Iterable[Repository], scope: Scope) -> None:
+        """Search the places of a scope."""
+        for repository in repositories:
+            if scope is Scope.STAGED:
+                self.staged(repository)
+            elif scope is Scope.HISTORY:
+                self.history(repository)
+                paths = [*paths, *repository.directories]
+            else:
+                self.tracked(repository, paths)
+        if scope is not Scope.STAGED:
+            self.files(paths)
 
     def tracked(self, repository: Repository, paths: Sequence[str]) -> None:
         """Search the key files that git tracks at some paths and below them."""
@@ -291,12 +436,7 @@ class Scanner:
 
     def _holds_key(self, text: str) -> bool:
         name = os.fsencode(text)
-        return (
-            self._search.shows_part(name)
-            or self._learned.shows_part(name)
-            or any(True for _ in self._content.find([name]))
-            or any(True for _ in self._learned.find(name))
-        )
+        return self._search.shows_part(name) or any(True for _ in self._content.find([name]))
 
 
 def _commits_first(carriers: Iterable[_Carried]) -> tuple[_Carried, ...]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import TypeAlias
 
+    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.secret.policy import Generator
     from robodj_secretguard.startup.readings import Reading
 
@@ -97,22 +98,19 @@ def given_value(key: SealedStr) -> Live:
     return Live(key, None, KEYS_FROM, is_sound(key.get_secret_value(), LEAST_MATERIAL))
 
 
-def known_keys(
-    live: Iterable[Live], recorded: Iterable[tuple[str | None, str | None, str | None]], revoked: Iterable[str]
-) -> dict[str, KnownKey]:
-    """Return what is known about each key, by fingerprint. The first secret and the first environment count.
-
-    `recorded` has the fingerprint, the secret and the environment of each record.
-    """
+def known_keys(live: Iterable[Live], records: Iterable[Record], revoked: Iterable[str]) -> dict[str, KnownKey]:
+    """Return what is known about each key, by fingerprint. The first secret and the first environment count."""
+    facts = (
+        *((fingerprint(value.key), value.secret, None, value.source) for value in live),
+        *((record.fingerprint, record.secret, record.environment, OPERATIONS_LOG) for record in records),
+        *((revoked_key, None, None, REVOCATION_LIST) for revoked_key in sorted(revoked)),
+    )
     known: dict[str, tuple[str | None, str | None, dict[str, None]]] = {}
-    for each, secret, environment, source in (
-        *((fingerprint(each.key), each.secret, None, each.source) for each in live),
-        *((each, secret, environment, OPERATIONS_LOG) for each, secret, environment in recorded if each),
-        *((each, None, None, REVOCATION_LIST) for each in sorted(revoked)),
-    ):
-        first_secret, first_environment, sources = known.get(each, (None, None, {}))
-        known[each] = first_secret or secret, first_environment or environment, {**sources, source: None}
-    return {each: KnownKey(each, secret, where, tuple(sources)) for each, (secret, where, sources) in known.items()}
+    for key, secret, environment, source in facts:
+        if key:
+            first_secret, first_environment, sources = known.get(key, (None, None, {}))
+            known[key] = first_secret or secret, first_environment or environment, {**sources, source: None}
+    return {key: KnownKey(key, secret, where, tuple(sources)) for key, (secret, where, sources) in known.items()}
 
 
 def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
@@ -174,6 +172,11 @@ class KeySearch:
         """Return whether text has `PART` characters of a hidden value, in any case or reversed."""
         folded = text.lower()
         return any(part in folded or part[::-1] in folded for key in self._hidden for part in _parts(key))
+
+    def learn(self) -> None:
+        """Search for the keys in `seen` inside longer text too, and hide them."""
+        self._live += [(*_sealed_parts(key), KnownKey(seen)) for seen, key in self.seen.items()]
+        self._hidden += self.seen.values()
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
         for data, form, start in _decoded(piece):
