@@ -96,6 +96,15 @@ class Step(TypedDict):
     """The commands for this step, one a line, if there are any."""
 
 
+class PlannedStep(TypedDict):
+    """One step of a plan."""
+
+    text: str
+    """What to do, in words."""
+    command: str | None
+    """The commands for this step, one a line, if there are any."""
+
+
 class RotationPlan(TypedDict):
     """What `rotate plan` prints."""
 
@@ -104,7 +113,8 @@ class RotationPlan(TypedDict):
     """The name of the secret."""
     stage: Stage | None
     """The stage that comes next. Null for a rotation at once, without an overlap."""
-    steps: list[Step]
+    steps: list[PlannedStep]
+    """The steps from this stage on."""
 
 
 class Refusal(TypedDict):

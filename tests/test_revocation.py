@@ -20,8 +20,8 @@ from robodj_secretguard.common import files
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
-from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, steps
-from robodj_secretguard.lifecycle.runbook import Plan
+from robodj_secretguard.lifecycle.revocation import HEADER, Step, add_to_list, boxes, draft_revocation, known_of, steps
+from robodj_secretguard.lifecycle.runbook import plan_rotation
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
 from robodj_secretguard.startup.textfile import WRITABLE
 
@@ -376,6 +376,15 @@ STEPS = (
 )
 
 
+def test_steps() -> None:
+    """A step is an unchecked or a checked item of a list, which may be numbered. Its command is below it."""
+    steps = [Step("One", done=True), Step("Two")]
+    assert boxes(steps) == ["- [x] One", "- [ ] Two"]
+    assert boxes(steps, numbered=True) == ["1. [x] One", "2. [ ] Two"]
+    lines = ["- [ ] One:", "       do it", "       do that", "- [ ] Two"]
+    assert boxes([Step("One:", command="do it\ndo that"), steps[1]]) == lines
+
+
 class TestKey:
     """The known facts about a key, and the steps after its revocation."""
 
@@ -449,9 +458,10 @@ class TestKey:
     def test_the_plan(self) -> None:
         """The step that follows the plan has the right number in it."""
         report = check(environ=good_keys(), now=NOW)
-        planned = Plan(POLICIES[0], report, [], environment=None, who=(), options=(), log_options=(), is_emergency=True)
+        no_options: dict[str, Any] = {"environment": None, "who": (), "options": (), "log_options": ()}
+        _, planned = plan_rotation(POLICIES[0], report, [], **no_options, is_emergency=True)
         assert STEPS[3][0].endswith(" follow this plan from step 4.")
-        assert planned.steps()[3].text.startswith(f"Set {V1} in ENVIRONMENT to the new key")
+        assert planned[3][0].startswith(f"Set {V1} in ENVIRONMENT to the new key")
 
     def test_options(self) -> None:
         """The commands of the steps repeat the options. An unknown secret is NAME."""

@@ -10,13 +10,12 @@ import pytest
 from command_line import OTHER, rotated
 from conftest import NOW, V1, Checker, good_keys, marker
 
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import Event, Proof, Validation, draft
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
-    Step,
     before_key,
-    boxes,
     compared,
     completion,
     draft_rotation,
@@ -26,6 +25,7 @@ from robodj_secretguard.lifecycle.rotation import (
     recorded_keys,
     revoked,
     rotations,
+    slots_of,
     stage_due,
     stage_of,
     started_on,
@@ -134,15 +134,6 @@ class TestRecords:
         assert is_replaced(records[0], records) is replaced
 
 
-def test_steps() -> None:
-    """A step is an unchecked or a checked item of a list, which may be numbered. Its command is below it."""
-    steps = [Step("One", done=True), Step("Two")]
-    assert boxes(steps) == ["- [x] One", "- [ ] Two"]
-    assert boxes(steps, numbered=True) == ["1. [x] One", "2. [ ] Two"]
-    lines = ["- [ ] One:", "       do it", "       do that", "- [ ] Two"]
-    assert boxes([Step("One:", command="do it\ndo that"), steps[1]]) == lines
-
-
 class TestStage:
     """The stage of a rotation, by the keys that are set here."""
 
@@ -167,17 +158,20 @@ class TestStage:
     )
     def test_stage(
         self,
-        checker: Checker,
         keys: tuple[str | None, str | None],
         until: timedelta | None,
         stage: str,
         due: str | None,
     ) -> None:
         """A next key is to be promoted, but not before the previous one has ended. A past one is to be removed."""
-        slots = dict(zip(("next_fingerprint", "previous_fingerprint"), keys, strict=True))
-        ends = None if until is None else NOW + until
-        status = checker(good_keys()).secrets[0]._replace(fingerprint=OLD, previous_until=ends, **slots)
-        assert (stage_of(status), stage_due(status, NOW)) == (stage, due)
+        slots = Slots(OLD, *keys, None if until is None else NOW + until)
+        assert (stage_of(slots), stage_due(slots, NOW)) == (stage, due)
+
+    def test_slots_of_a_report(self, checker: Checker) -> None:
+        """The keys that are set here are those of the secret's status in a report."""
+        status = checker(good_keys()).secrets[0]
+        status = status._replace(fingerprint=KEY, next_fingerprint=OLD, previous_fingerprint=OLDER, previous_until=NOW)
+        assert slots_of(status) == Slots(KEY, OLD, OLDER, NOW)
 
 
 @pytest.mark.parametrize(

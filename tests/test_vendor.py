@@ -273,7 +273,7 @@ class TestRotate:
     def test_plan(self, machine: Machine) -> None:
         """The plan issues a new one, and ends where it was issued. It has no fingerprint and no revocation."""
         out = call(machine, "rotate", "plan", "icecast.password", *WHO).out
-        assert f"1. [ ] Issue a new one at {ISSUER} for prod alone, and store it in the secret manager" in out
+        assert f"1. Issue a new one at {ISSUER} for prod alone, and store it in the secret manager" in out
         assert "disable the old one where it was issued" in out
         assert not re.search("sgfp1|revoke|generate|YOUR-SECRET-MANAGER", out)
 
@@ -281,7 +281,7 @@ class TestRotate:
         """With an overlap, the new one is the next one first."""
         out = call(machine, "rotate", "plan", "icecast.password", *WHO, model=("--model", "test_vendor:Rotating")).out
         new = f"Issue a new one at {ISSUER} for prod alone, and store it in the secret manager as {PASSWORD}_NEXT."
-        assert f"1. [ ] {new} Skip this if the manager already has a newer one." in out
+        assert f"1. {new} Skip this if the manager already has a newer one." in out
         assert f'{PASSWORD}_PREVIOUS="${PASSWORD}"' in out
         assert not re.search("sgfp1|revoke|revocation|generate|encrypted|YOUR-SECRET-MANAGER", out)
 

@@ -11,7 +11,8 @@ from robodj_secretguard.cli.options import add_command, add_group, fleet_of, mod
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
 from robodj_secretguard.fleet.verdict import NONE_ON, fleet_as_dict, judge_of, not_ready, why_unknown
 from robodj_secretguard.lifecycle.records import Event
-from robodj_secretguard.lifecycle.rotation import Step, boxes, is_replaced
+from robodj_secretguard.lifecycle.revocation import Step, boxes
+from robodj_secretguard.lifecycle.rotation import is_replaced
 from robodj_secretguard.scan.render import lines as scan_lines
 from robodj_secretguard.scan.result import Scope, parse
 from robodj_secretguard.secret.texts import ascii_text, count

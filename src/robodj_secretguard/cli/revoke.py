@@ -12,8 +12,8 @@ from robodj_secretguard.cli.options import add_command, directory_of, given, jud
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
-from robodj_secretguard.lifecycle.revocation import add_to_list, draft_revocation, known_of, steps
-from robodj_secretguard.lifecycle.rotation import before_key, boxes, recorded_keys, revoked
+from robodj_secretguard.lifecycle.revocation import add_to_list, boxes, draft_revocation, known_of, steps
+from robodj_secretguard.lifecycle.rotation import before_key, recorded_keys, revoked
 from robodj_secretguard.secret.material import FORM, is_fingerprint
 from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.readings import (

@@ -29,7 +29,6 @@ from robodj_secretguard.lifecycle.records import Event, Proof
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
-    boxes,
     compared,
     completion,
     draft_rotation,
@@ -37,7 +36,7 @@ from robodj_secretguard.lifecycle.rotation import (
     other_key_replaced,
     started_on,
 )
-from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, Plan
+from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, plan_rotation
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, command, count, option
 from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, shown_path
@@ -150,7 +149,7 @@ def add(commands: Commands) -> None:
                 "help": "others may know the current key: replace it at once, without an overlap, and revoke it",
             },
         },
-        description="Print the steps of a rotation. Steps that the program can see are marked as done.",
+        description="Print the steps of a rotation, from the stage that comes next.",
         examples=("rotate plan secret.key --environment prod", "rotate plan secret.key --emergency"),
         statuses={"0": "printed", "2": "usage error"},
     )
@@ -403,7 +402,7 @@ def _plan(
     report = judged(request, model)
     recorded = recorded_log(request, model)
     options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
-    plan = Plan(
+    stage, steps = plan_rotation(
         policy,
         report,
         recorded.records,
@@ -413,24 +412,23 @@ def _plan(
         log_options=log_options,
         is_emergency=emergency,
     )
-    steps, stage = plan.steps(), plan.stage
-    commands = " ".join(step.command for step in steps if step.command).split()
-    words = [each for each in PLACEHOLDERS if each in commands]
+    words = " ".join(commands for _, commands in steps if commands).split()
+    replaced = [word for word in PLACEHOLDERS if word in words]
     where = given_option("environment", environment)
     in_emergency = command("rotate", "plan", policy.name, "--emergency", *where, *log_options, *options)
-    first = next((number for number, step in enumerate(steps, start=1) if not step.done), len(steps))
-    lines = [
-        f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
-        *([f"Replace these words with your own values: {', '.join(words)}."] if words else []),
-        *([f"If others may know the current key, do this instead: {in_emergency}"] if stage else []),
-        f"Continue with step {first}.",
-        "",
-        *boxes(steps, numbered=True),
-    ]
+    lines = [f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})"]
+    if replaced:
+        lines.append(f"Replace these words with your own values: {', '.join(replaced)}.")
+    if stage:
+        lines.append(f"If others may know the current key, do this instead: {in_emergency}")
+    lines.append("")
+    for number, (text, commands) in enumerate(steps, start=1):
+        lines.append(f"{number}. {text}")
+        lines += [f"{COMMAND_INDENT}  {line}" for line in (commands or "").splitlines()]
     document: dict[str, Any] = {
         "kind": "rotation-plan",
         "secret": policy.name,
         "stage": stage,
-        "steps": [step.as_dict() for step in steps],
+        "steps": [{"text": text, "command": commands} for text, commands in steps],
     }
     return Result(EXIT_CLEAN, [*lines, "", MODEL], lambda: document, recorded.complaint)

@@ -19,7 +19,7 @@ from robodj_secretguard.cli.output import (
     tally,
 )
 from robodj_secretguard.fleet.metrics import as_openmetrics, of_findings, of_keys, of_rotations
-from robodj_secretguard.lifecycle.rotation import rotations, stage_due
+from robodj_secretguard.lifecycle.rotation import rotations, slots_of, stage_due
 from robodj_secretguard.secret.texts import count
 from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.startup.variables import iso_utc
@@ -131,7 +131,7 @@ def _status_of(status: SecretStatus, report: Report, records: Iterable[Record]) 
         "age_days": None if age is None else age.days,
         "overdue": age is not None and age > timedelta(days=status.rotation_days),
         "open_steps": list(of_this_key[-1].open_steps) if of_this_key else [],
-        "due": stage_due(status, report.checked_at),
+        "due": stage_due(slots_of(status), report.checked_at),
     }
 
 

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from robodj_secretguard.common.files import (
     append_content,
@@ -20,8 +20,8 @@ from robodj_secretguard.common.files import (
 )
 from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.lifecycle.records import Event, Record, draft
-from robodj_secretguard.lifecycle.rotation import ROTATIONS, Step, is_replaced, revoked, rotations
-from robodj_secretguard.secret.texts import MANAGER, command
+from robodj_secretguard.lifecycle.rotation import ROTATIONS, is_replaced, revoked, rotations
+from robodj_secretguard.secret.texts import COMMAND_INDENT, MANAGER, command
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES, REVOKED_FILE, revocation_list, within_config_dir
 from robodj_secretguard.startup.textfile import text_of
 from robodj_secretguard.startup.variables import iso_utc
@@ -43,6 +43,27 @@ _MODE: Final = 0o644
 _MOST_ATTEMPTS: Final = 20
 _WAIT_SECONDS: Final = 0.02
 _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file first, then writes it
+
+
+class Step(NamedTuple):
+    """A step that an operator takes."""
+
+    text: str
+    done: bool = False  # whether the program can see that it is done
+    command: str | None = None  # its commands, if any, one a line
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in the plain types of JSON."""
+        return {"text": self.text, "done": self.done, "command": self.command}
+
+
+def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
+    """Return steps as a Markdown task list, with the commands below."""
+    lines = []
+    for number, step in enumerate(steps, start=1):
+        lines.append(f"{f'{number}.' if numbered else '-'} [{'x' if step.done else ' '}] {step.text}")
+        lines += [f"{COMMAND_INDENT}  {line}" for line in (step.command or "").splitlines()]
+    return lines
 
 
 def draft_revocation(

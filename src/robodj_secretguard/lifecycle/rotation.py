@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft
-from robodj_secretguard.secret.texts import COMMAND_INDENT, command, option
+from robodj_secretguard.secret.texts import command, option
 from robodj_secretguard.startup.emit import PASSED_EVENT
 from robodj_secretguard.startup.rules import Problem, State
 from robodj_secretguard.startup.variables import iso_utc
@@ -27,27 +28,6 @@ Stage: TypeAlias = Literal["next", "promote", "retire"]
 
 _INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
 _FROM_BEST: Final = (Proof.VERIFIED, Proof.ATTESTED, Proof.NOT_DONE)
-
-
-class Step(NamedTuple):
-    """A step that an operator takes."""
-
-    text: str
-    done: bool = False  # whether the program can see that it is done
-    command: str | None = None  # its commands, if any, one a line
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it in the plain types of JSON."""
-        return {"text": self.text, "done": self.done, "command": self.command}
-
-
-def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
-    """Return steps as a Markdown task list, with the commands below."""
-    lines = []
-    for number, step in enumerate(steps, start=1):
-        lines.append(f"{f'{number}.' if numbered else '-'} [{'x' if step.done else ' '}] {step.text}")
-        lines += [f"{COMMAND_INDENT}  {line}" for line in (step.command or "").splitlines()]
-    return lines
 
 
 def rotations(records: Iterable[Record], secret: str | None, environment: str | None = None) -> list[Record]:
@@ -103,22 +83,27 @@ def is_replaced(key: Record, records: Sequence[Record]) -> bool:
     )
 
 
-def stage_of(status: SecretStatus) -> Stage:
-    """Return the stage of a secret's rotation, by the keys that are set here."""
-    if status.next_fingerprint not in {None, status.fingerprint}:
+def slots_of(status: SecretStatus) -> Slots:
+    """Return the keys of a secret that are set here."""
+    return Slots(status.fingerprint, status.next_fingerprint, status.previous_fingerprint, status.previous_until)
+
+
+def stage_of(slots: Slots) -> Stage:
+    """Return the stage of a rotation that comes next, by the keys of a secret. A copy of the current key counts not."""
+    if slots.next not in {None, slots.current}:
         return "promote"
-    return "next" if status.previous_fingerprint in {None, status.fingerprint} else "retire"
+    return "next" if slots.previous in {None, slots.current} else "retire"
 
 
-def has_overlap(status: SecretStatus, now: datetime) -> bool:
-    """Return whether a previous key is set here, and its deadline has not passed."""
-    return bool(status.previous_fingerprint and status.previous_until and now < status.previous_until)
+def has_overlap(slots: Slots, now: datetime) -> bool:
+    """Return whether there is a previous key whose deadline has not passed."""
+    return bool(slots.previous and slots.previous_until and now < slots.previous_until)
 
 
-def stage_due(status: SecretStatus, now: datetime) -> Stage | None:
+def stage_due(slots: Slots, now: datetime) -> Stage | None:
     """Return the stage that is due; `None` where no rotation has begun, and until the deadline of a previous key."""
-    stage = stage_of(status)
-    return None if stage == "next" or has_overlap(status, now) else stage
+    stage = stage_of(slots)
+    return None if stage == "next" or has_overlap(slots, now) else stage
 
 
 def compared(records: Iterable[Record]) -> dict[str, int]:

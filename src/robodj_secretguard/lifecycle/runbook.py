@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.lifecycle.rotation import Step, has_overlap, recorded_environments, revoked, rotations, stage_of
+from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.lifecycle.rotation import (
+    has_overlap,
+    recorded_environments,
+    revoked,
+    rotations,
+    slots_of,
+    stage_of,
+)
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.texts import MANAGER, command, count
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.lifecycle.rotation import Stage
@@ -21,18 +30,116 @@ if TYPE_CHECKING:
 PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")
 """The words in the commands of a plan that the operator replaces."""
 
+_TEXTS: Final = {
+    "record old": "Record the current key, where {variable} is set. Only a recorded key can be revoked by name:",
+    "old is recorded": "The {which} key is already recorded ({old}, since {since}). Continue.",
+    "old is refused": "The current key fails the check, so it cannot be recorded. Go to step 2.",
+    "generate": "Generate a new key for {environment} alone, and store it in the secret manager as {stored_as}. Skip"
+    " this if the manager already has a newer key:",
+    "issue": "{issue} for {environment} alone, and store it in the secret manager as {stored_as}. Skip this if the"
+    " manager already has a newer one.",
+    "set next": "Set {next} on every instance to this key from the secret manager. {variable} stays as it is.",
+    "promote": "Promote the next key, only when every instance has it{after}.{again} Change these in one write, with"
+    " the values from before it:",
+    "promote at once": "Promote the next key, at once{after}.{again} Change these in one write, with the values from"
+    " before it:",
+    "set current": "Set {variable} in {environment} to the new key from the secret manager.{unset_slots}",
+    "set marker": "Set the expiry marker ({cadence} from now), here and in the settings of the deployment:",
+    "check": "Run the check there:",
+    "restart one by one": "Restart the instances one after another. Make sure that each startup check passes.",
+    "restart": "Restart the services. Make sure that each startup check passes.",
+    "test": "Test the functions that depend on authentication or encryption.",
+    "record": "Record the rotation in {environment}{where}. Leave out --attest for a step that you did not do:",
+    "deploy list": "Commit the revocation list, and deploy it with every service. The record has added the old key.",
+    "re-encrypt": "Re-encrypt stored data that the old key{kid} has encrypted.",
+    "unset": "After {ends}, unset the previous key:",
+    "disable": "If the test passed, disable the old version in the secret manager{last_record}.",
+    "disable issued": "If the test passed, disable the old one where it was issued, and its version in the secret"
+    " manager.",
+    "revoke": "Revoke the old key (add --yes to do it):",
+    "revoke if leaked": "Only if others may know the old key, revoke it (add --yes to do it):",
+    "swapped": "{variable} and {previous} look swapped: the log has the previous key as the later one. Set each to its"
+    " own value from the secret manager, then print this plan again.",
+}
+_PROMOTION: Final = """\
+export {previous}="${variable}"
+export {until}={ends}
+export {variable}="${next}"
+export {marker}={expires}
+unset {next}"""
+_COMMANDS: Final = {
+    "record old": "{record}",
+    "generate": "{generate}",
+    "promote": _PROMOTION,
+    "promote at once": _PROMOTION,
+    "set marker": "export {marker}={expires}",
+    "check": "{check}",
+    "record": "{record}",
+    "unset": "unset {previous} {until}",
+    "revoke": "{revoke}",
+    "revoke if leaked": "{revoke}",
+}
+"""The commands of the steps that have any. As in the texts, names are in braces."""
+
+_DISTRIBUTE: Final = ("check", "restart one by one")
+_AFTER_PROMOTION: Final = (
+    *_DISTRIBUTE,
+    "test",
+    "record",
+    "deploy list",
+    "re-encrypt",
+    "unset",
+    "disable",
+)
+_RUNBOOKS: Final[dict[str, tuple[str, ...]]] = {
+    "next": ("record old", "generate", "set next", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
+    "promote": ("record old", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
+    "retire": _AFTER_PROMOTION,
+}
+_OF_EXPIRED: Final[dict[str, tuple[str, ...]]] = {
+    "next": ("record old", "generate", "promote at once", *_AFTER_PROMOTION),
+    "promote": ("record old", "promote at once", *_AFTER_PROMOTION),
+}
+"""No instance starts on an expired key, so none can get the next key first."""
+_REPLACE: Final = (
+    "generate",
+    "set current",
+    "set marker",
+    "check",
+    "restart",
+    "test",
+    "record",
+    "re-encrypt",
+    "disable",
+)
+_AT_ONCE: Final[tuple[str, ...]] = ("record old", *_REPLACE, "revoke if leaked")
+_IN_EMERGENCY: Final[tuple[str, ...]] = ("record old", "revoke", *_REPLACE)
+_OF_VENDORS: Final = {"generate": "issue", "disable": "disable issued"}
+_NOT_OF_VENDORS: Final = {"record old", "deploy list", "re-encrypt", "revoke", "revoke if leaked"}
+"""A vendor's secret has no fingerprint."""
 _UNFIT: Final = {Check.PLACEHOLDER, Check.FORMAT, Check.WEAK, Check.SHARED, Check.REVOKED}
 """The checks that refuse a key in every slot. A current key with such an alert cannot become the previous one."""
 
-_RESTART: Final = "Restart the instances one after another. Make sure that each startup check passes."
 
+def plan_rotation(
+    policy: SecretPolicy,
+    report: Report,
+    records: Sequence[Record],
+    *,
+    environment: str | None,
+    who: Sequence[str],
+    options: Sequence[str],
+    log_options: Sequence[str],
+    is_emergency: bool = False,
+) -> tuple[Stage | None, list[tuple[str, str | None]]]:
+    """Return the stage of a secret's rotation that comes next, and from there on each step with its commands.
 
-class Plan:
-    """The plan of a secret's rotation, from the keys that are set here and from the records.
+    The stage is `None` for a rotation at once: without an overlap, in an emergency, and for a key that no service would
+    accept as the previous one.
 
     Args:
         policy: the policy of the secret.
-        report: the report of a check.
+        report: the report of a check, whose keys may be missing, as on an operator's machine.
         records: the records of the operations log.
         environment: the environment that the operator named, if any.
         who: the options for the operator and the ticket.
@@ -40,192 +147,157 @@ class Plan:
         log_options: the options for commands that use the log.
         is_emergency: whether the operator wants no overlap.
     """
+    environment, slots, checks = _keys_here(policy, report, records, environment)
+    recorded = rotations(records, policy.name, environment)
+    stage = None if is_emergency else _stage(policy, slots, checks)
+    is_expired = Check.EXPIRED in checks
+    old = slots.previous if stage == "retire" else slots.current
+    if stage is None:
+        old = _replaced_at_once(policy, slots, recorded, revoked(records), report.checked_at) or old
+        runbook = _IN_EMERGENCY if is_emergency else _AT_ONCE
+    elif _are_swapped(slots, recorded):
+        runbook = ("swapped",)
+    else:
+        runbook = _OF_EXPIRED[stage] if is_expired else _RUNBOOKS[stage]
+    names = {
+        **_names(policy, environment, who, options, log_options, is_staged=stage is not None),
+        **_names_of_old(policy, old, slots, recorded, (*who, *log_options, *options)),
+        **_dates(policy, stage, slots, old, report),
+    }
+    is_recorded = old is not None and old in {record.fingerprint for record in recorded}
+    steps = _steps(policy, runbook, is_recorded=is_recorded, is_refused=bool(checks & {*_UNFIT, Check.EXPIRED}))
+    return stage, [
+        (_TEXTS[each].format_map(names), _COMMANDS.get(each, "").format_map(names) or None) for each in steps
+    ]
 
-    def __init__(
-        self,
-        policy: SecretPolicy,
-        report: Report,
-        records: Sequence[Record],
-        *,
-        environment: str | None,
-        who: Sequence[str],
-        options: Sequence[str],
-        log_options: Sequence[str],
-        is_emergency: bool = False,
-    ) -> None:
-        self._policy, self._report, self._records, self._is_emergency = policy, report, records, is_emergency
-        status = next((each for each in report.secrets if each.secret == policy.name), None)
-        keys = (status.previous_fingerprint, status.fingerprint) if status else ()
-        own = [each for key in keys if key for each in recorded_environments(key, policy.name, records)]
-        self._environment = environment or next(reversed(own), None) or "ENVIRONMENT"
-        # The keys that are set here may be those of another environment.
-        self._status = None if own and self._environment not in own else status
-        self._here = rotations(records, policy.name, self._environment)
-        alerts = [each for each in report.alerts if each.secret == policy.name and each.slot == "current"]
-        self._alerts = {each.check for each in alerts} if self._status else set()
-        attested = ("--attest", "startup", "--attest", "functions")
-        of_record = ("rotate", "record", policy.name, "--environment", self._environment)
-        self._record = command(*of_record, *who, *attested, *log_options, *options)
-        slot = ("--next",) if self.stage else ()
-        generate = f"{command('generate', policy.name, *slot, *options)} | {MANAGER}"
-        self._generate = None if policy.is_opaque else generate
-        self._check = command("check", "--require-env-only", *options)
-        current = self._status.fingerprint if self._status else None
-        self._is_promoted = self.stage == "retire"
-        last = self._here[-1] if self._here else None
-        self._promotion = last if last and last.fingerprint == current else None
-        self._set_here = self._status.previous_fingerprint if self._status and self._is_promoted else current
-        if not self.stage:
-            self._set_here = self._replaced_at_once(current) or current
-        self._is_replaced = not self.stage and current not in {None, self._set_here}
-        self._old = self._set_here or (last.fingerprint if last else None)
-        until = self._status.previous_until if self._status else None
-        is_waiting = self._status and not self._is_promoted and has_overlap(self._status, report.checked_at)
-        self._waits = until if is_waiting else None
-        self._start = self._waits or report.checked_at
-        self._ends = (until if self._is_promoted else None) or self._start + policy.overlap
-        listed = report.revocation_list.begin(self._old or "") if report.revocation_list else None
-        if listed and report.checked_at < listed < self._ends and not self._is_promoted:
-            self._ends = listed  # a key that is promoted again after a rollback keeps its deadline
-        which = ("--fingerprint", self._old) if self._old else (policy.name, "--last-recorded")
-        self._revoke = command("revoke", *which, "--reason", "WHY", *who, *log_options, *options)
 
-    def _replaced_at_once(self, current: str | None) -> str | None:
-        """Return the revoked key that the current key replaces, while this rotation may not be finished."""
-        others, are_revoked = [each for each in self._here if each.fingerprint != current], revoked(self._records)
-        if current in {None, *are_revoked} or not others or others[-1].fingerprint not in are_revoked:
-            return None
-        since = self._promotion.recorded_at if self._promotion else self._report.checked_at
-        is_recent = self._report.checked_at <= since + (self._policy.overlap or self._policy.warn_before)
-        return others[-1].fingerprint if is_recent else None
+def _stage(policy: SecretPolicy, slots: Slots, checks: set[Check]) -> Stage | None:
+    """Return the stage that comes next; `None` where the current key is replaced at once."""
+    if not policy.overlap or checks & _UNFIT:
+        return None
+    stage = stage_of(slots)
+    return "next" if stage == "retire" and Check.EXPIRED in checks else stage
 
-    @property
-    def stage(self) -> Stage | None:
-        """The stage that comes next; `None` for a rotation at once.
 
-        A rotation is at once without an overlap, and for a key that no service would accept as the previous one.
-        """
-        if self._is_emergency or not self._policy.overlap or self._alerts & _UNFIT:
-            return None
-        stage: Stage = stage_of(self._status) if self._status else "next"
-        return "next" if stage == "retire" and Check.EXPIRED in self._alerts else stage
+def _steps(policy: SecretPolicy, runbook: Sequence[str], *, is_recorded: bool, is_refused: bool) -> list[str]:
+    """Return the names of the steps that there are for a secret, and for its old key."""
+    if policy.is_opaque:
+        return [_OF_VENDORS.get(name, name) for name in runbook if name not in _NOT_OF_VENDORS]
+    first = "record old"
+    if is_recorded:
+        first = "old is recorded"
+    elif is_refused:
+        first = "old is refused"
+    return [first if name == "record old" else name for name in runbook if policy.overlap or name != "re-encrypt"]
 
-    def steps(self) -> list[Step]:
-        """Return the steps. Those that the program can see are marked as done."""
-        return [*self._steps()]
 
-    def _steps(self) -> Iterator[Step]:
-        policy, is_own, is_at_once = self._policy, not self._policy.is_opaque, not self.stage
-        _, previous, until = policy.slot_variables
-        if not is_at_once and self._are_swapped():
-            yield Step(
-                f"{policy.variable} and {previous} look swapped: the log has the previous key as the later one. Set"
-                " each to its own value from the secret manager, then print this plan again."
-            )
-            return
-        recorded = self._promotion if self._is_promoted or self._is_replaced else None
-        open_steps = recorded.open_steps if recorded else ("startup", "functions")
-        only = "Revoke the old key" if self._is_emergency else "Only if others may know the old key, revoke it"
-        is_revoked = self._old is not None and self._old in revoked(self._records)
-        revoke = Step(f"{only} (add --yes to do it):", is_revoked, self._revoke)
-        if is_own:
-            yield self._record_old()
-            yield from [revoke] * self._is_emergency
-        yield from self._to_replace() if is_at_once else self._to_promote()
-        passes = recorded is not None if is_at_once else self._is_promoted and self._report.ok
-        yield Step("Run the check there:", passes, self._check)
-        restart = "Restart the services. Make sure that each startup check passes." if is_at_once else _RESTART
-        yield Step(restart, "startup" not in open_steps)
-        yield Step("Test the functions that depend on authentication or encryption.", "functions" not in open_steps)
-        where = self._environment if is_at_once else f"{self._environment}, where {previous} is set"
-        text = f"Record the rotation in {where}. Leave out --attest for a step that you did not do:"
-        yield Step(text, recorded is not None and not open_steps, self._record)
-        if is_own and not is_at_once:
-            text = "Commit the revocation list, and deploy it with every service. The record has added the old key."
-            yield Step(text)
-        if is_own and policy.overlap:
-            kid = f" (key id {self._old.removeprefix(PREFIX)})" if self._old else ""
-            yield Step(f"Re-encrypt stored data that the old key{kid} has encrypted.")
-        if not is_at_once:
-            yield Step(f"After {iso_utc(self._ends)}, unset the previous key:", command=f"unset {previous} {until}")
-        yield self._disable()
-        if is_own and is_at_once and not self._is_emergency:
-            yield revoke
+def _are_swapped(slots: Slots, recorded: Sequence[Record]) -> bool:
+    """Check whether the log has the previous key as the last one, and the current key as an earlier one."""
+    keys = [record.fingerprint for record in recorded]
+    return slots.previous is not None and slots.previous in keys[-1:] and slots.current in keys[:-1]
 
-    def _to_replace(self) -> Iterator[Step]:
-        """Yield the steps that replace the current key at once."""
-        policy, is_set = self._policy, self._is_replaced
-        coming, previous, until = policy.slot_variables
-        unset = f" Unset {coming}, {previous} and {until}." if policy.overlap else ""
-        yield self._make_new("a new version", done=is_set)
-        text = f"Set {policy.variable} in {self._environment} to the new key from the secret manager.{unset}"
-        yield Step(text, is_set)
-        yield Step(
-            f"Set the expiry marker ({count(policy.cadence.days, 'day')} from now), here and in the settings of the"
-            " deployment:",
-            is_set and self._promotion is not None,
-            f"export {policy.expiry_variable}={iso_utc(self._report.checked_at + policy.cadence)}",
-        )
 
-    def _to_promote(self) -> Iterator[Step]:
-        """Yield the steps from a new next key to its promotion."""
-        policy, is_promoted = self._policy, self._is_promoted
-        variable, (coming, previous, until) = policy.variable, policy.slot_variables
-        has_next = self.stage != "next"
-        yield self._make_new(coming, done=has_next)
-        wait = "at once"
-        if Check.EXPIRED not in self._alerts:  # an instance does not start on an expired key
-            wait = "only when every instance has it"
-            text = f"Set {coming} on every instance to this key from the secret manager. {variable} stays as it is."
-            yield Step(text, has_next)
-            yield Step("Run the check there:", has_next and (self._report.ok or is_promoted), self._check)
-            yield Step(_RESTART, is_promoted)
-        if self._waits:
-            wait += f", and after {iso_utc(self._waits)}, when {previous} has ended"
-        again = "" if has_next and not self._waits else " First print this plan again: its dates count from now."
-        expires = self._status.expires_at if self._status and is_promoted else None
-        assignments = (
-            f'export {previous}="${variable}"',
-            f"export {until}={iso_utc(self._ends)}",
-            f'export {variable}="${coming}"',
-            f"export {policy.expiry_variable}={iso_utc(expires or self._start + policy.cadence)}",
-            f"unset {coming}",
-        )
-        text = f"Promote the next key, {wait}.{again} Change these in one write, with the values from before it:"
-        yield Step(text, is_promoted, "\n".join(assignments))
+def _keys_here(
+    policy: SecretPolicy, report: Report, records: Sequence[Record], environment: str | None
+) -> tuple[str, Slots, set[Check]]:
+    """Return the environment, its keys that are set here, and the checks with an alert about the current one.
 
-    def _are_swapped(self) -> bool:
-        """Check whether the log has the previous key as the last one, and the current key as an earlier one."""
-        keys = [each.fingerprint for each in self._here]
-        status = self._status
-        return bool(keys and status and keys[-1] == status.previous_fingerprint and status.fingerprint in keys[:-1])
+    The environment is the one that the operator named, otherwise that of the last record of a key that is set here.
+    """
+    status = next((status for status in report.secrets if status.secret == policy.name), None)
+    slots = slots_of(status) if status else Slots()
+    own = [
+        recorded
+        for key in (slots.previous, slots.current)
+        if key
+        for recorded in recorded_environments(key, policy.name, records)
+    ]
+    environment = environment or next(reversed(own), None) or "ENVIRONMENT"
+    if own and environment not in own:  # these are the keys of another environment
+        return environment, Slots(), set()
+    alerts = (alert for alert in report.alerts if (alert.secret, alert.slot) == (policy.name, "current"))
+    return environment, slots, {alert.check for alert in alerts}
 
-    def _record_old(self) -> Step:
-        known = [each for each in self._here if self._set_here and each.fingerprint == self._set_here]
-        if known:
-            which = "old" if self._is_promoted or self._is_replaced else "current"
-            since = iso_utc(known[0].recorded_at)
-            return Step(f"The {which} key is already recorded ({self._set_here}, since {since}). Continue.", done=True)
-        if self._is_promoted:
-            return Step("The old key has no record. Continue.", done=True)
-        if self._alerts & {*_UNFIT, Check.EXPIRED}:
-            return Step("The current key fails the check, so it cannot be recorded. Go to step 2.")
-        text = (
-            f"Record the current key, where {self._policy.variable} is set. Only a recorded key can be revoked by name:"
-        )
-        return Step(text, command=self._record)
 
-    def _make_new(self, stored_as: str, *, done: bool) -> Step:
-        policy, alone = self._policy, f"for {self._environment} alone"
-        new = f"{policy.replacement} {alone}" if policy.is_opaque else f"generate a new key {alone}"
-        text = f"{new[0].upper() + new[1:]}, and store it in the secret manager as {stored_as}."
-        skip = f"Skip this if the manager already has a newer {'one.' if policy.is_opaque else 'key:'}"
-        return Step(f"{text} {skip}", done, self._generate)
+def _replaced_at_once(
+    policy: SecretPolicy, slots: Slots, recorded: Sequence[Record], revoked: Collection[str | None], now: datetime
+) -> str | None:
+    """Return the revoked key that the current key replaces, while that rotation may not be finished.
 
-    def _disable(self) -> Step:
-        if self._policy.is_opaque:
-            where = "where it was issued, and its version in the secret manager"
-            return Step(f"If the test passed, disable the old one {where}.")
-        last = next((each for each in reversed(self._here) if each.fingerprint == self._old), None)
-        which = f" ({last.fingerprint}, recorded at {iso_utc(last.recorded_at)})" if last else ""
-        return Step(f"If the test passed, disable the old version in the secret manager{which}.")
+    So a plan that is printed again in an emergency never asks to revoke the new key.
+    """
+    others = [record.fingerprint for record in recorded if record.fingerprint != slots.current]
+    if slots.current is None or slots.current in revoked or not others or others[-1] not in revoked:
+        return None
+    last = recorded[-1]
+    since = last.recorded_at if last.fingerprint == slots.current else now
+    is_recent = now <= since + (policy.overlap or policy.warn_before)
+    return others[-1] if is_recent else None
+
+
+def _names(
+    policy: SecretPolicy,
+    environment: str,
+    who: Sequence[str],
+    options: Sequence[str],
+    log_options: Sequence[str],
+    *,
+    is_staged: bool,
+) -> dict[str, str]:
+    """Return the names of the secret, its variables and the environment, and the commands that name no key."""
+    following, previous, until = policy.slot_variables
+    slot = ("--next",) if is_staged else ()
+    record = ("rotate", "record", policy.name, "--environment", environment)
+    attested = ("--attest", "startup", "--attest", "functions")
+    return {
+        "environment": environment,
+        "variable": policy.variable,
+        "marker": policy.expiry_variable,
+        "next": following,
+        "previous": previous,
+        "until": until,
+        "cadence": count(policy.cadence.days, "day"),
+        "issue": policy.replacement[0].upper() + policy.replacement[1:],
+        "stored_as": following if is_staged else "a new version",
+        "where": f", where {previous} is set" if is_staged else "",
+        "unset_slots": f" Unset {following}, {previous} and {until}." if policy.overlap else "",
+        "generate": f"{command('generate', policy.name, *slot, *options)} | {MANAGER}",
+        "check": command("check", "--require-env-only", *options),
+        "record": command(*record, *who, *attested, *log_options, *options),
+    }
+
+
+def _names_of_old(
+    policy: SecretPolicy, old: str | None, slots: Slots, recorded: Sequence[Record], options: Sequence[str]
+) -> dict[str, str]:
+    """Return what is known about the key that is replaced. Where none is set here, it is the last recorded one."""
+    key = old or (recorded[-1].fingerprint if recorded else None)
+    of_key = [record for record in recorded if key and record.fingerprint == key]
+    since, last = (iso_utc(of_key[0].recorded_at), iso_utc(of_key[-1].recorded_at)) if of_key else ("", "")
+    which = ("--fingerprint", key) if key else (policy.name, "--last-recorded")
+    return {
+        "old": key or "",
+        "which": "current" if key == slots.current else "old",
+        "since": since,
+        "kid": f" (key id {key.removeprefix(PREFIX)})" if key else "",
+        "last_record": f" ({key}, recorded at {last})" if of_key else "",
+        "revoke": command("revoke", *which, "--reason", "WHY", *options),
+    }
+
+
+def _dates(policy: SecretPolicy, stage: Stage | None, slots: Slots, old: str | None, report: Report) -> dict[str, str]:
+    """Return the times of the rotation. A promotion waits for the end of an overlap, and moves no deadline."""
+    start, until = report.checked_at, slots.previous_until
+    after, again = "", " First print this plan again: its dates count from now."
+    if stage == "retire":
+        return {"ends": iso_utc(until or start + policy.overlap)}
+    if stage and until and has_overlap(slots, start):
+        start = until
+        after = f", and after {iso_utc(start)}, when {policy.slot_variables[1]} has ended"
+    elif stage == "promote":
+        again = ""
+    ends = start + policy.overlap
+    listed = report.revocation_list.begin(old or "") if report.revocation_list else None
+    if listed and report.checked_at < listed < ends:
+        ends = listed  # a key that is promoted again after a rollback keeps its deadline
+    return {"after": after, "again": again, "ends": iso_utc(ends), "expires": iso_utc(start + policy.cadence)}
