@@ -29,8 +29,19 @@ from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
-from robodj_secretguard.startup.readings import MAX_FILE_BYTES, Environment, config_directory, within_config_dir
-from robodj_secretguard.startup.rules import holds_key_material, revocation_list_problems, unusable_directories
+from robodj_secretguard.startup.readings import (
+    MAX_FILE_BYTES,
+    REVOKED_FILE,
+    Environment,
+    config_directory,
+    within_config_dir,
+)
+from robodj_secretguard.startup.rules import (
+    check_list_owners,
+    check_revocation_list,
+    holds_key_material,
+    unusable_directories,
+)
 from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, read_of, setup_of
 from robodj_secretguard.startup.textfile import text_of
 
@@ -100,6 +111,8 @@ def scan(
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
     # A hook for staged changes runs where the model may not be importable, and with fingerprints alone no key is set.
     is_hook = scope is Scope.STAGED
+    problems = (*check_revocation_list(setup), *check_list_owners(setup))
+    of_list = sorted(problems, key=lambda problem: problem.source != f"file:{REVOKED_FILE}")
     missing = [number for number, path in enumerate(paths, start=1) if not os.path.lexists(path)]
     scanner = Scanner(
         KeySearch(
@@ -113,7 +126,7 @@ def scan(
         progress=progress,
         unread=[
             *unread,
-            *(Unread(REVOCATION_LIST, problem.message) for problem in revocation_list_problems(setup)),
+            *(Unread(REVOCATION_LIST, problem.message) for problem in of_list),
             *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
             *_unsearched([] if by_fingerprint else readings, values),
             *_unknown(policies, known.values(), matters=not (by_fingerprint and is_hook)),
