@@ -381,7 +381,7 @@ def test_an_interrupt_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_text: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("robodj_secretguard.secret.material.weakness", interrupt)
+    monkeypatch.setattr("robodj_secretguard.secret.material.canonical", interrupt)
     with pytest.raises(KeyboardInterrupt) as raised:
         model.keyring("secret.key")
     assert leaks(traceback_of(raised.value), rotation.delivered) == []

@@ -157,11 +157,11 @@ class TestEnvironment:
     @pytest.mark.parametrize(("environ", "absent"), [({}, f"{V1} is not set"), ({V1: ""}, f"{V1} is empty")])
     def test_an_offer_without_a_value(self, environ: dict[str, str], absent: str) -> None:
         """An empty variable is not a value, and is described as empty."""
-        assert Environment(environ).offer(POLICIES[0]) == Offer("environment", V1, NO_TEXT, absent)
+        assert Environment(environ).offer(POLICIES[0]) == Offer("environment", V1, absent=absent)
 
     def test_an_offer_of_a_value(self) -> None:
         """A value is one unchanged line."""
-        assert Environment({V1: " \n"}).offer(POLICIES[0]).text == TextFile(lines=(SealedStr(" \n"),))
+        assert Environment({V1: " \n"}).offer(POLICIES[0]).lines == (SealedStr(" \n"),)
 
 
 class TestKeyFiles:
@@ -182,8 +182,10 @@ class TestKeyFiles:
             put(config / "secret.key", content)
         offer = KeyFiles(str(config), "argument", off=off).offer(POLICIES[0])
         where = ("file:config/secret.key", "secret.key in config_dir")
-        assert offer._replace(text=NO_TEXT) == Offer(*where, NO_TEXT, absent, bool(off), is_break_glass=True)
-        assert [line.get_secret_value() for line in offer.text.lines] == ["x"] * (content == "x")
+        lines = (SealedStr("x"),) if content == "x" else ()
+        assert offer._replace(file=None) == Offer(*where, lines, absent=absent, is_off=bool(off))
+        assert offer.file is not None
+        assert (offer.file.exists, offer.file.lines) == (content is not None, lines)
 
     @posix_only
     def test_a_link_to_nothing(self, config: Path) -> None:
@@ -196,7 +198,7 @@ class TestKeyFiles:
         """Without a named directory, the file is read below the working directory."""
         offer = KeyFiles(None, None, off="").offer(POLICIES[0])
         assert offer.absent == ", and there is no config/secret.key"
-        assert (offer.text, offer.fix) == (NO_TEXT, "")
+        assert (offer.file, offer.faults, offer.remedy) == (NO_TEXT, (), "")
 
     SET = f"set {V1} to its current value from the secret manager"
     ENCODING = "save config/secret.key as UTF-8, with mode 600, without changing the key"
@@ -224,20 +226,27 @@ class TestKeyFiles:
         self, monkeypatch: pytest.MonkeyPatch, unreadable: list[str], exposed: list[str], fix: str
     ) -> None:
         """Each fault has a separate fix. The fix of a file that others could write does not trust its key."""
-        text = TextFile(exists=True, unreadable=tuple(unreadable), exposed=tuple(exposed))
-        monkeypatch.setattr(KeyFiles, "read", lambda *_: text)
+        lines = () if unreadable else (SealedStr("x"),)
+        file = TextFile(exists=True, lines=lines, unreadable=tuple(unreadable), exposed=tuple(exposed))
+        monkeypatch.setattr(KeyFiles, "read", lambda *_: file)
         offer = KeyFiles("config", None, off="").offer(POLICIES[0])
-        assert (offer.text, offer.fix) == (text, fix)
+        assert (offer.file, offer.faults, offer.remedy) == (file, file.unsafe, fix)
+
+    def test_an_unsafe_file_without_a_key_refuses_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Others could write a file that has no key: then there is no value, and no fault of one."""
+        monkeypatch.setattr(KeyFiles, "read", lambda *_: TextFile(exists=True, exposed=(WRITABLE,)))
+        offer = KeyFiles("config", None, off="").offer(POLICIES[0])
+        assert (offer.faults, offer.remedy, offer.absent) == ((), "", ", and config/secret.key has no key")
 
     @pytest.mark.parametrize("named_by", [None, "environment", "argument", "model"])
     def test_no_fix_is_too_long(self, monkeypatch: pytest.MonkeyPatch, named_by: NamedBy | None) -> None:
         """The line of the fix has at most 180 characters for every fault of a file."""
         whys = (UTF_16, NOT_UTF_8, CHANGED, NOT_ALLOWED, NOT_REGULAR, CANNOT_BE_READ, TOO_LARGE.format(MAX_FILE_BYTES))
         for why, exposed in product(((), *[(each,) for each in whys]), ((), (IN_WRITABLE,), (BELOW_WRITABLE,))):
-            text = TextFile(exists=True, unreadable=why, exposed=exposed)
-            monkeypatch.setattr(KeyFiles, "read", lambda *_, text=text: text)
+            file = TextFile(exists=True, lines=(SealedStr("x"),), unreadable=why, exposed=exposed)
+            monkeypatch.setattr(KeyFiles, "read", lambda *_, file=file: file)
             offer = KeyFiles("config", named_by, off="").offer(POLICIES[1])
-            assert len(f"  fix: {offer.fix}. Owner: {POLICIES[1].owner}") <= 180
+            assert len(f"  fix: {offer.remedy}. Owner: {POLICIES[1].owner}") <= 180
 
     @posix_only
     @pytest.mark.parametrize(
@@ -266,10 +275,10 @@ class TestKeyFiles:
         key = good_keys()[V1]
         spoil(config / "secret.key", key)
         reading = first({}, config_dir=config)
-        assert (reading.used.text.unsafe, reading.found) == ((fault,), False)
+        assert (reading.used.faults, reading.found, reading.value) == ((fault,), False, None)
         action(config / "secret.key", key)
         reading = first({}, config_dir=config)
-        assert (reading.value, reading.used.text.unsafe, reading.used.fix) == (SealedStr(key), (), "")
+        assert (reading.value, reading.used.faults, reading.used.remedy) == (SealedStr(key), (), "")
 
     @root_only
     @pytest.mark.parametrize(("mode", "mode_of_directory"), [(0o600, 0o755), (0o000, 0o755)])
@@ -290,7 +299,7 @@ class TestKeyFiles:
                 os.chown(file, service, -1)
                 file.chmod(0o600)
                 Path(directory).chmod(0o711)
-        assert [each.used.text.unreadable for each in readings] == [(NOT_ALLOWED,), ()]
+        assert [reading.used.faults for reading in readings] == [(NOT_ALLOWED,), ()]
         assert [each.value for each in readings] == [None, SealedStr(key)]
 
     @root_only
@@ -303,7 +312,7 @@ class TestKeyFiles:
                 reading = first({}, config_dir=directory)
             finally:
                 os.seteuid(0)
-        assert (reading.setup.directory_fault, reading.used.text) == (NOT_ALLOWED, NO_TEXT)
+        assert (reading.setup.directory_fault, reading.used) == (NOT_ALLOWED, NOTHING)
 
     @pytest.mark.parametrize("make", [Path.mkdir, pytest.param(lambda path: path.symlink_to(path), marks=posix_only)])
     def test_the_fix_of_what_cannot_be_read(self, config: Path, make: Callable[[Path], None]) -> None:

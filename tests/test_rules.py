@@ -530,7 +530,7 @@ class TestFiles:
         """The fix is not chmod, which would fail."""
         policy, variables = POLICIES[0], {V1: good_keys()[V1]}
         offer = Environment(variables).offer(policy)
-        offer = offer._replace(text=offer.text._replace(lax=("is lax",), lax_paths=("is in a lax directory",)))
+        offer = offer._replace(file=TextFile(lax=("is lax",), lax_paths=("is in a lax directory",)))
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(variables), now=NOW)
         (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
         assert rule is not None
@@ -540,13 +540,13 @@ class TestFiles:
                 f"set {V1} to its current value from the secret manager, then take the file out of the read-only mount",
             )
         ]
-        assert [*rule(reading._replace(used=offer, found=False))] == []
+        assert [*rule(reading._replace(used=offer._replace(faults=("is unsafe",))))] == []
 
     @pytest.mark.parametrize("lax", [(READABLE,), (OWNED,), (READABLE, GROUP_WRITABLE, OWNED)])
     def test_permissions(self, lax: tuple[str, ...]) -> None:
         """Only the first fault is named, and the others are counted. One fix covers the owner and the mode."""
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(good_keys()), now=NOW)
-        used = reading.used._replace(location="PLACE", text=reading.used.text._replace(lax=lax))
+        used = reading.used._replace(location="PLACE", file=TextFile(lax=lax))
         (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
         assert rule is not None
         (problem,) = rule(reading._replace(used=used))

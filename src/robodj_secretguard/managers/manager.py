@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.errors import SafeError
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.startup.readings import REVOKED_FILE, Offer
-from robodj_secretguard.startup.textfile import NO_TEXT, TextFile
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -163,9 +162,9 @@ class Manager(ABC):
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the variable of a secret as an offer."""
         value = self.get(policy.variable)
-        text = TextFile(lines=(value,)) if value else NO_TEXT
         variables = self if self.delivers(policy) else None
-        return Offer(self.name, policy.variable, text, "", manager=self.name, variables=variables)
+        lines = (value,) if value else ()
+        return Offer(self.name, policy.variable, lines, manager=self.name, variables=variables)
 
     def near_misses(self, variables_read: VariablesRead) -> Iterator[NearMiss]:
         """Yield the misspelled variables. A switch is none, as a manager delivers no switches."""

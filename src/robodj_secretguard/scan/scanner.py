@@ -148,7 +148,7 @@ def _unsearched(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator
     """Yield values that cannot be searched for."""
     for reading in readings:
         for offer in reading.offers:
-            for why in offer.text.unreadable:
+            for why in offer.file.unreadable if offer.file else ():
                 yield Unread(reading.policy.name, f"the key file {offer.location} {why}")
     for value in values:
         if not value.is_sound:

@@ -88,7 +88,7 @@ def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
     for reading in [each for current in readings for each in (current, *current.slots)]:
         policy = reading.policy
         for offer in reading.offers:
-            for key in offer.text.lines:
+            for key in offer.lines:
                 if not is_placeholder(key.get_secret_value(), is_opaque=policy.is_opaque):
                     yield Live(key, policy.name, offer.source, is_sound(key.get_secret_value(), policy.material))
 

@@ -56,8 +56,8 @@ if TYPE_CHECKING:
         def offer(self, policy: SecretPolicy) -> Offer:
             """Return the offer for a secret, and never raise. `read` calls it once for each secret, inside `contain()`.
 
-            An offer with a line delivers that line. An offer with a reason in `text.unreadable` refuses the value, and
-            no later source is asked. Any other offer has no value, and the next source is asked.
+            An offer with a line delivers that line. An offer with faults refuses the value, and no later source is
+            asked. Any other offer has no value, and the next source is asked.
             """
 
     class Variables(Protocol):
@@ -102,28 +102,34 @@ class Offer(Frozen):
     Attributes:
         source: the source in findings: `environment`, or `file:` and the declared path.
         location: where the value is: the variable, or the path that operators know.
-        text: the value as one line, and the faults of the file that has it.
+        lines: the value. A file may have several lines, of which none is used.
+        faults: why the value may not be used.
+        remedy: how to fix the faults.
         absent: a part of the message of `missing`. The parts of all sources make one sentence.
+        file: the fallback file. It is for emergencies: its use is a warning, and a key that stays in it is reported.
         is_off: whether the source may not deliver a value here.
-        is_break_glass: whether the source is for emergencies. Its use is a warning, and a value that stays in it is
-            reported.
-        fix: how to fix a text that may not be used.
         manager: the secret manager; empty for the environment and files.
         variables: the variables of the manager, if it has any of the secret. Then it delivers all of them.
     """
 
     source: str
     location: str
-    text: TextFile
-    absent: str
+    lines: tuple[SealedStr, ...] = ()
+    faults: tuple[str, ...] = ()
+    remedy: str = ""
+    absent: str = ""
+    file: TextFile | None = None
     is_off: bool = False
-    is_break_glass: bool = False
-    fix: str = ""
     manager: str = ""
     variables: Variables | None = None
 
+    @property
+    def value(self) -> SealedStr | None:
+        """The only line, if it may be used."""
+        return self.lines[0] if len(self.lines) == 1 and not self.faults else None
 
-NOTHING: Final = Offer("none", "", NO_TEXT, "")
+
+NOTHING: Final = Offer("none", "")
 """The offer where no source has a value."""
 
 
@@ -157,8 +163,10 @@ class Environment:
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the variable of a secret as an offer."""
         value = self.get(policy.variable)
+        if value:
+            return Offer("environment", policy.variable, (value,))
         absent = f"{policy.variable} is {'not set' if value is None else 'empty'}"
-        return Offer("environment", policy.variable, TextFile(lines=(value,)) if value else NO_TEXT, absent)
+        return Offer("environment", policy.variable, absent=absent)
 
 
 class KeyFiles:
@@ -185,17 +193,19 @@ class KeyFiles:
 
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret as an offer."""
-        text, where = self.read(policy.file, MAX_FILE_BYTES), shown_path(policy.file, self._named_by)
+        file, where = self.read(policy.file, MAX_FILE_BYTES), shown_path(policy.file, self._named_by)
         if self._off:
             absent = f" ({self._off})"
-        elif text.dangling:
+        elif file.dangling:
             absent = f", and {where} is a broken link"
-        elif text.exists:
+        elif file.exists:
             absent = f", and {where} has no key"
         else:
             absent = f", and there is no {where}"
-        fix = _file_fix(text, where, self._named_by, policy) if text.unsafe else ""
-        return Offer(f"file:{policy.file}", where, text, absent, bool(self._off), is_break_glass=True, fix=fix)
+        # A file that others could write and that has no key refuses nothing.
+        faults = file.unsafe if file.lines or file.unreadable else ()
+        remedy = _file_remedy(file, where, self._named_by, policy) if faults else ""
+        return Offer(f"file:{policy.file}", where, file.lines, faults, remedy, absent, file, bool(self._off))
 
 
 def set_current(policy: SecretPolicy, manager: str = "") -> str:
@@ -205,12 +215,12 @@ def set_current(policy: SecretPolicy, manager: str = "") -> str:
     return f"set {policy.variable} to its current value from the secret manager"
 
 
-def _file_fix(text: TextFile, where: str, named_by: NamedBy | None, policy: SecretPolicy) -> str:
+def _file_remedy(file: TextFile, where: str, named_by: NamedBy | None, policy: SecretPolicy) -> str:
     """Return the fix for the faults of a fallback file, and for nothing else."""
     set_it = set_current(policy)
-    if text.unreadable and text.exposed:  # the key may be another one, and cannot be compared
+    if file.unreadable and file.exposed:  # the key may be another one, and cannot be compared
         return set_it
-    fixes = {
+    remedies = {
         **dict.fromkeys((UTF_16, NOT_UTF_8), f"save {where} as UTF-8, with mode 600, without changing the key"),
         CHANGED: f"start again; if this repeats, stop the program that writes {where}",
         NOT_ALLOWED: f"make the service's user the owner of {where} (mode 600) and let it enter each directory above",
@@ -218,11 +228,11 @@ def _file_fix(text: TextFile, where: str, named_by: NamedBy | None, policy: Secr
         CANNOT_BE_READ: set_it,
     }
     # The default is for a file that is too large.
-    steps = [fixes.get(why, f"leave only the key in {where}") for why in text.unreadable]
-    if text.unsafe == (UTF_16,):
+    steps = [remedies.get(fault, f"leave only the key in {where}") for fault in file.unreadable]
+    if file.unsafe == (UTF_16,):
         steps[0] += " (PowerShell's > writes UTF-16)"
-    if text.exposed:
-        steps = ["compare the key with the secret manager", chmod(text, where, named_by)]
+    if file.exposed:
+        steps = ["compare the key with the secret manager", chmod(file, where, named_by)]
     return ", then ".join(steps)
 
 
@@ -324,8 +334,8 @@ class Reading(Frozen):
         expires_at: the instant of the marker, in UTC; `None` when there is no valid one.
         offers: the offer of each source, in the order in which the sources are asked.
         used: the first offer that delivers or refuses a value; `NOTHING` where there is none.
-        found: whether an allowed source delivers a value, valid or not.
-        value: the value, if there is exactly one.
+        key: the value if it may be a key: well-formed, and neither a placeholder nor weak. No rule about the value
+            finds anything then.
         slot: the role of the key.
         slots: of a current key: the next and the previous key, where they or the deadline are set.
     """
@@ -337,16 +347,19 @@ class Reading(Frozen):
     expires_at: datetime | None
     offers: tuple[Offer, ...]
     used: Offer
-    found: bool
-    value: SealedStr | None
+    key: SealedStr | None
     slot: Slot = "current"
     slots: tuple[Reading, ...] = ()
 
     @property
-    def key(self) -> SealedStr | None:
-        """The value if it may be a key: well-formed, and neither a placeholder nor weak."""
-        value = self.value
-        return value if value and is_sound(value.get_secret_value(), self.policy.material) else None
+    def found(self) -> bool:
+        """Whether an allowed source delivers a value, valid or not."""
+        return bool(self.used.lines) and not self.used.faults
+
+    @property
+    def value(self) -> SealedStr | None:
+        """The value, if there is exactly one."""
+        return self.used.value
 
     @property
     def manager(self) -> str:
@@ -423,22 +436,26 @@ def _reading(
 ) -> Reading:
     offers = tuple([source.offer(policy) for source in sources])
     first = next(filter(_is_offered, offers), NOTHING)
-    used = first if first.text.lines or first.text.unreadable else NOTHING
-    found = used is not NOTHING and not used.text.unsafe
-    value = used.text.lines[0] if found and len(used.text.lines) == 1 else None
+    used = first if first.lines or first.faults else NOTHING
     variables = first.variables or environment
     marker = variables.get(policy.expiry_variable) or None
     present = names if first.variables is None else {*first.variables.names()}
     has_slots = policy.overlap and not present.isdisjoint(policy.slot_variables)
     slots = tuple(_slots(policy, setup, variables, first.manager)) if has_slots else ()
+    key = _sound_value(used, policy)
     return Reading(
-        *(policy, setup, policy.variable, marker, parse_marker(marker), offers, used, found, value, "current", slots)
+        policy, setup, policy.variable, marker, parse_marker(marker), offers, used, key, slot="current", slots=slots
     )
 
 
 def _is_offered(offer: Offer) -> bool:
     """Check whether an offer delivers or refuses a value, or a manager has another variable of the secret."""
-    return not offer.is_off and bool(offer.text.lines or offer.text.unreadable or offer.variables)
+    return not offer.is_off and bool(offer.lines or offer.faults or offer.variables)
+
+
+def _sound_value(offer: Offer, policy: SecretPolicy) -> SealedStr | None:
+    value = offer.value
+    return value if value and is_sound(value.get_secret_value(), policy.material) else None
 
 
 def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: str) -> Iterator[Reading]:
@@ -448,11 +465,11 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
     slots: tuple[tuple[str, Slot, SealedStr | None], ...] = ((coming, "next", None), (previous, "previous", marker))
     for variable, slot, deadline in slots:
         value = variables.get(variable) or None
-        text = TextFile(lines=(value,)) if value else NO_TEXT
-        offer = Offer(manager or "environment", variable, text, "", manager=manager)
+        offer = Offer(manager or "environment", variable, (value,) if value else (), manager=manager)
         if value or deadline:
             used, instant = offer if value else NOTHING, parse_marker(deadline)
-            yield Reading(policy, setup, variable, deadline, instant, (offer,), used, bool(value), value, slot)
+            key = _sound_value(used, policy)
+            yield Reading(policy, setup, variable, deadline, instant, (offer,), used, key, slot)
 
 
 def _directory_fault(path: str) -> str | None:

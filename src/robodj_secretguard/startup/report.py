@@ -31,6 +31,7 @@ def _rules(*scopes: str) -> _Rules:
 
 
 _VALUE_RULES: Final = _rules("value")
+_SOUND_RULES: Final = _rules("sound")
 _SECRET_RULES: Final = _rules("secret", "key")
 _SLOT_RULES: Final = _rules("slot", "key")
 _ALL_RULES: Final = tuple([(entry.check, entry.of_all) for entry in CHECKS if entry.of_all])
@@ -238,11 +239,11 @@ def _report_of(readings: Sequence[Reading]) -> Report:
             shared |= {*names}
     secrets = []
     for reading in readings:
-        of_secret = _findings_of(reading, _VALUE_RULES, _SECRET_RULES)
+        of_secret = _findings_of(reading, _SECRET_RULES)
         secrets.append(_status_of(reading, of_secret, is_usable=reading.policy.name not in shared))
         findings += of_secret
         for slot in reading.slots:
-            findings += _findings_of(slot, () if slot.is_past else _VALUE_RULES, _SLOT_RULES)
+            findings += _findings_of(slot, _SLOT_RULES)
     report = Report(
         checked_at=setup.now,
         require_env_only=setup.files_off,
@@ -279,8 +280,11 @@ def _status_of(reading: Reading, findings: Iterable[Finding], *, is_usable: bool
     )
 
 
-def _findings_of(reading: Reading, of_value: _Rules, others: _Rules) -> list[Finding]:
+def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:
     """Run rules for one key. Of the rules about the value, keep the first finding only."""
+    of_value: _Rules = ()
+    if not reading.is_past:  # no rule finds anything in a sound value: `is_sound` asked the same functions
+        of_value = _VALUE_RULES if reading.key is None else _SOUND_RULES
     first = islice(((check, problem) for check, rule in of_value for problem in rule(reading)), 1)
     found = (*first, *[(check, problem) for check, rule in others for problem in rule(reading)])
     return [_finding_of(reading, check, problem) for check, problem in found]

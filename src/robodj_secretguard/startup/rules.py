@@ -145,7 +145,7 @@ def _check_missing(reading: Reading) -> Problems:
         return
     policy, setup = reading.policy, reading.setup
     message, remedy = "".join([offer.absent for offer in reading.offers]), set_current(policy)
-    managers = [offer.manager for offer in reading.offers if offer.manager and not offer.text.lines]
+    managers = [offer.manager for offer in reading.offers if offer.manager and not offer.lines]
     if managers:
         message = f"{' and '.join(managers)} {'has' if len(managers) == 1 else 'have'} no {policy.variable}"
         remedy = f"in {reading.manager}, set {policy.variable} to the current value of the key"
@@ -206,8 +206,8 @@ def _join_faults(faults: Sequence[str], *, most: int = 1) -> str:
 
 
 def _check_file_unsafe(reading: Reading) -> Problems:
-    if faults := reading.used.text.unsafe:
-        yield Problem(f"{reading.used.location} {_join_faults(faults)}", reading.used.fix)
+    if faults := reading.used.faults:
+        yield Problem(f"{reading.used.location} {_join_faults(faults)}", reading.used.remedy)
 
 
 def _check_placeholder(reading: Reading) -> Problems:
@@ -221,7 +221,7 @@ def _check_format(reading: Reading) -> Problems:
     if value is not None and (defects := format_defects(value.get_secret_value(), reading.policy.material)):
         yield _swapped(reading, value) or _malformed(reading, defects)
     if value is None and reading.found:
-        lines = f"{len(reading.used.text.lines)} lines, not 1 (without blank lines and comments)"
+        lines = f"{len(reading.used.lines)} lines, not 1 (without blank lines and comments)"
         yield Problem(f"{reading.used.location} has {lines}", _how_to_set(reading))
 
 
@@ -246,7 +246,7 @@ def _malformed(reading: Reading, defects: Sequence[str]) -> Problem:
     if len(defects) == 1 and defects[0] in _REMOVABLE:
         defect, origin = _REMOVABLE[defects[0]]
         remedy = f"{_in_manager(reading.manager)}set {where} without {defect}{origin}"
-        if reading.used.is_break_glass:
+        if reading.used.file is not None:
             remedy = f"remove {defect} from {where}"
     elif reading.slot == "current" and not reading.manager:
         remedy += ", whole and unchanged"
@@ -465,7 +465,7 @@ def _check_slots_equal(readings: Sequence[Reading]) -> Iterator[tuple[Reading, P
 
 
 def _check_file_fallback(reading: Reading) -> Problems:
-    if reading.used.is_break_glass and reading.found:
+    if reading.used.file is not None and reading.found:
         where = reading.used.location
         replace = f"set {reading.policy.variable} to the current value there; delete {where}"
         yield Problem(
@@ -477,8 +477,8 @@ def _check_file_fallback(reading: Reading) -> Problems:
 
 
 def _check_file_permissions(reading: Reading) -> Problems:
-    where, file = reading.used.location, reading.used.text
-    if reading.found and (faults := file.lax + file.lax_paths):
+    where, file = reading.used.location, reading.used.file
+    if file is not None and reading.found and (faults := file.lax + file.lax_paths):
         yield Problem(
             f"{where} {_join_faults(faults)}",
             f"{set_current(reading.policy)}, then take the file out of the read-only mount"
@@ -496,10 +496,13 @@ def _check_file_stale(reading: Reading) -> Problems:
 
 
 def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
-    for offer in [each for each in reading.offers if each.is_break_glass and each.is_off is is_off]:
-        if offer is not reading.used and holds_key_material(offer.text, is_opaque=reading.policy.is_opaque):
-            content = "may have a key (it cannot be read)" if offer.text.unreadable else "has a key"
-            remedy = "delete {}" if offer.text.unreadable == (NOT_REGULAR,) else _STORE
+    for offer in reading.offers:
+        file = offer.file
+        if file is None or offer is reading.used or offer.is_off is not is_off:
+            continue
+        if holds_key_material(file, is_opaque=reading.policy.is_opaque):
+            content = "may have a key (it cannot be read)" if file.unreadable else "has a key"
+            remedy = "delete {}" if file.unreadable == (NOT_REGULAR,) else _STORE
             yield Problem(f"{offer.location} {content}, but {why}", remedy.format(offer.location), offer.source)
 
 
@@ -516,7 +519,7 @@ def holds_key_material(file: TextFile, *, is_opaque: bool = False) -> bool:
 def _check_near_miss(reading: Reading) -> Problems:
     yield from _misspelled_variables(reading.setup, reading.policy)
     for offer in reading.offers:
-        if offer.is_break_glass and offer.text.misnamed:
+        if offer.file is not None and offer.file.misnamed:
             yield from _misnamed_file(reading.setup, reading.policy.file, _STORE, Severity.WARNING)
 
 
@@ -711,8 +714,9 @@ class CheckEntry(Frozen):
         check: its id.
         severity: the severity of its findings, unless a rule gives another one.
         scope: which keys the rule is for. `value`: every key of a secret; only the first finding of this scope is
-            reported. `key`: every key too. `secret`: the current key. `slot`: the next and the previous key. Checks of
-            `log` run in the commands that read the operations log, and those of `source` with `--from`.
+            reported. `sound`: every key with no finding of `value`. `key`: every key too. `secret`: the current key.
+            `slot`: the next and the previous key. Checks of `log` run in the commands that read the operations log,
+            and those of `source` with `--from`.
         state: the state of a secret with a finding of this check.
         of_secret: the rule for each secret.
         of_all: the rule for all secrets together.
@@ -721,7 +725,7 @@ class CheckEntry(Frozen):
 
     check: Check
     severity: Severity
-    scope: Literal["value", "key", "secret", "slot", "set-up", "log", "source", "none"]
+    scope: Literal["value", "sound", "key", "secret", "slot", "set-up", "log", "source", "none"]
     state: State = State.PRESENT
     of_secret: Callable[[Reading], Problems] | None = None
     of_all: Callable[[Sequence[Reading]], Iterator[tuple[Reading, Problem, list[str]]]] | None = None
@@ -740,7 +744,7 @@ CHECKS: Final = (
     CheckEntry(Check.FILE_UNSAFE, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_check_file_unsafe),
     CheckEntry(Check.FILE_PRESENT, Severity.ALERT, "secret", of_secret=_check_file_present),
     CheckEntry(Check.SETTING, Severity.ALERT, "set-up", of_setup=_check_setting),
-    CheckEntry(Check.REVOKED, Severity.ALERT, "value", of_secret=_check_revoked),
+    CheckEntry(Check.REVOKED, Severity.ALERT, "sound", of_secret=_check_revoked),
     CheckEntry(Check.REVOCATION_LIST, Severity.ALERT, "set-up", of_setup=check_revocation_list),
     CheckEntry(Check.PREVIOUS_UNTIL, Severity.ALERT, "slot", of_secret=_check_previous_until),
     CheckEntry(Check.SLOTS_EQUAL, Severity.WARNING, "secret", of_all=_check_slots_equal),
