@@ -21,7 +21,7 @@ from robodj_secretguard.cli.options import (
     seconds,
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, MODEL, Result, fail, failed_status
-from robodj_secretguard.fleet.evidence import Observed, lines_of, parse_event, parse_roster
+from robodj_secretguard.fleet.evidence import lines_of, observe, parse_event, parse_roster
 from robodj_secretguard.fleet.metrics import REFUSED_STARTS, as_openmetrics
 from robodj_secretguard.fleet.scrapes import NoAnswerError, is_address, is_selector, scraped
 from robodj_secretguard.fleet.verdict import (
@@ -32,6 +32,7 @@ from robodj_secretguard.fleet.verdict import (
     UNKNOWN,
     fleet_as_dict,
     judge_of,
+    judges_of,
     not_ready,
     used,
     why_unknown,
@@ -50,8 +51,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.options import Commands, OperationsLog, Request
     from robodj_secretguard.common.shapes import Slots
     from robodj_secretguard.fleet.evidence import Evidence, Roster
-    from robodj_secretguard.fleet.verdict import Fleet, Instance, Judge, NotReady, RoleOf
-    from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.fleet.verdict import Fleet, Instance, NotReady, RoleOf
     from robodj_secretguard.startup.report import SecretStatus
 
 MAX_AGE: Final = 900
@@ -151,88 +151,86 @@ def _status(
     require: Sequence[Sequence[str]],
 ) -> Result:
     model = model_of(request)
-    declared = [each for each in model.secret_policies.values() if not each.is_opaque]  # others have no fingerprint
-    named = None if secret is None else policy_of(model, secret)
-    secrets = [each.name for each in declared if named in {None, each}]
+    declared = [policy.name for policy in model.secret_policies.values() if not policy.is_opaque]
+    named = declared if secret is None else [policy_of(model, secret).name]
+    secrets = [name for name in declared if name in named]  # others have no fingerprint
     if not secrets:
         fail("--secret: it has no fingerprint, because a vendor issues it")
     _require_evidence(roster, events, prometheus, select, max_age=max_age, max_skew=max_skew)
     _require_conditions(require)
     report, recorded = checked(request, model)
     if require and not request.sources:
-        if recorded.defects:
-            fail(f"{recorded.name} {recorded.verdict}; pass --from, or repair the log")
-        if _is_lost(recorded):
-            fail(f"{recorded.name} has no record; pass --from, or restore the log")
+        _require_records(recorded)
     if not report.secrets:  # a source of --from could not be read
         status = failed_status(report, EXIT_ALERTS)
         document_of = report.as_dict if request.format == "json" else None
-        return Result(status, [each.text for each in report.findings], document_of)
-    now, expected = report.checked_at, expected_keys(report, recorded.records, environment)
+        return Result(status, [finding.text for finding in report.findings], document_of)
+    now = report.checked_at
+    known = expected_keys(report, recorded.records, environment)
+    expected = {name: known[name] for name in secrets}
     role_of = roles_of(report, recorded.records, expected)
     past = now - timedelta(seconds=max_skew)
-    conditions = {each: _judges(each, secrets, expected, role_of, past) for each in map(" ".join, require)}
+    conditions = {name: judges_of(name, expected, role_of, past) for name in map(" ".join, require)}
     instances = _roster(roster, declared, secrets, has_conditions=bool(require))
-    observed = Observed(instances, secrets, now, max_age, max_skew)
-    numbers = Counter[bool]()
+    evidence = _evidence(events, prometheus, select or "", max_age + max_skew)
     try:
-        for evidence in _evidence(events, prometheus, select or "", max_age + max_skew):
-            numbers[evidence is not None] += 1
-            if evidence:
-                observed.add(evidence)
+        fleet, numbers = observe(evidence, instances, expected, now, max_age=max_age, max_skew=max_skew)
     except NoAnswerError as error:
         return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: no complete answer ({error})"])
-    fleet = observed.fleet({name: expected[name] for name in secrets})
     results = {name: [*not_ready(fleet, judges, now)] for name, judges in conditions.items()}
-    failed = [name for name, failing in results.items() if failing]
-    rows = [row for each in fleet.instances for row in _rows(fleet, each, secrets, role_of, past)]
-    keys = [key for _, *fingerprints in require for key in fingerprints]
-    verdict = "every condition holds" if results else count(len(fleet.instances), "instance")
+    rows = [row for instance in fleet.instances for row in _rows(fleet, instance, secrets, role_of, past)]
     lines = [
-        *(f"{secret}: {_totals(rows, secret)}" for secret in secrets),
-        *(_expected(status, expected[status.secret]) for status in report.secrets if status.secret in secrets),
-        *(each.text for each in report.findings if each.check is Check.SETTING),
+        *(f"{name}: {_totals(rows, name)}" for name in secrets),
+        *(_expected(status, expected[status.secret]) for status in report.secrets if status.secret in expected),
+        *(finding.text for finding in report.findings if finding.check is Check.SETTING),
         *_notes(fleet),
-        *(
-            f"{key} is not a recorded key."
-            for key in keys
-            if {role_of(each, key) for each in secrets} == {"unrecorded"}
-        ),
+        *_unrecorded(require, secrets, role_of),
         MODEL,
-        *(line for name, failing in results.items() for line in _verdict(name, failing)),
-        *([f"{count(numbers[False], 'event')} could not be read."] if numbers[False] else []),
-        *([] if numbers else ["There was no event."]),
-        f"Fleet status{f' FAILED: {count(len(failed), CONDITION)} not proven' if failed else f': {verdict}'}.",
+        *_verdict(fleet, results, numbers),
     ]
-
-    def document() -> dict[str, Any]:
-        return {
-            "kind": "fleet",
-            "fleet": fleet_as_dict(fleet),
-            "roles": [
-                {"secret": secret, "fingerprint": key, "role": role_of(secret, key)} for secret, key in used(fleet)
-            ],
-            "conditions": [
-                {
-                    "condition": name,
-                    "holds": not failing,
-                    "not_ready": [{"instance": who, "secret": secret, "why": why} for who, secret, why in failing],
-                }
-                for name, failing in results.items()
-            ],
-            "events": numbers[True],
-            "invalid_events": numbers[False],
-        }
-
-    status = EXIT_ALERTS if failed else EXIT_CLEAN
     return Result(
-        status,
+        EXIT_ALERTS if any(results.values()) else EXIT_CLEAN,
         lines,
-        document,
+        partial(_document, fleet, role_of, results, numbers),
         recorded.complaint,
         table=[_HEADER, *rows],
         metrics=lambda: as_openmetrics({REFUSED_STARTS: _refused_starts(fleet)}),
     )
+
+
+def _document(
+    fleet: Fleet, role_of: RoleOf, results: Mapping[str, Sequence[NotReady]], numbers: Counter[bool]
+) -> dict[str, Any]:
+    return {
+        "kind": "fleet",
+        "fleet": fleet_as_dict(fleet),
+        "roles": [{"secret": secret, "fingerprint": key, "role": role_of(secret, key)} for secret, key in used(fleet)],
+        "conditions": [
+            {
+                "condition": name,
+                "holds": not failing,
+                "not_ready": [{"instance": who, "secret": secret, "why": why} for who, secret, why in failing],
+            }
+            for name, failing in results.items()
+        ],
+        "events": numbers[True],
+        "invalid_events": numbers[False],
+    }
+
+
+def _unrecorded(require: Sequence[Sequence[str]], secrets: Sequence[str], role_of: RoleOf) -> Iterator[str]:
+    for _, *fingerprints in require:
+        for key in fingerprints:
+            if {role_of(secret, key) for secret in secrets} == {"unrecorded"}:
+                yield f"{key} is not a recorded key."
+
+
+def _require_records(recorded: OperationsLog) -> None:
+    """Refuse a log that does not verify, that is named and missing, or that has lost its records."""
+    if recorded.defects:
+        fail(f"{recorded.name} {recorded.verdict}; pass --from, or repair the log")
+    if _is_lost(recorded):
+        fail(f"{recorded.name} has no record; pass --from, or restore the log")
 
 
 def _is_lost(recorded: OperationsLog) -> bool:
@@ -273,26 +271,9 @@ def _require_conditions(require: Sequence[Sequence[str]]) -> None:
             fail(f"--require: write {MOVED} and {HAS_NEXT} alone, and {NONE_ON} with one fingerprint")
 
 
-def _judges(
-    condition: str, secrets: Iterable[str], expected: Mapping[str, Slots], role_of: RoleOf, past: datetime
-) -> dict[str, Judge]:
-    """Return what judges the keys of each secret. A deadline before `past` has passed on every clock."""
-    name, _, fingerprint = condition.partition(" ")
-    for secret in secrets:
-        slot = {MOVED: "current", HAS_NEXT: "next"}.get(name)
-        if slot and not getattr(expected[secret], slot):
-            fix = (
-                "stage one (rotate stage)" if slot == "next" else "pass --from, or --environment with an operations log"
-            )
-            fail(f"no {slot} key of {secret} is known; {fix}; to compare only one secret, pass --secret")
-        if slot and role_of(secret, getattr(expected[secret], slot)) == "revoked":
-            fail(f"the {slot} key of {secret} is revoked; replace it first: see rotate run --help")
-    return {secret: judge_of(name, expected[secret], fingerprint, past) for secret in secrets}
-
-
-def _roster(path: str, declared: Iterable[SecretPolicy], secrets: Iterable[str], *, has_conditions: bool) -> Roster:
+def _roster(path: str, declared: Iterable[str], secrets: Iterable[str], *, has_conditions: bool) -> Roster:
     content = read_input("--roster", path, most=MAX_ROSTER_BYTES)
-    roster, invalid = parse_roster(content.decode("utf-8-sig", "replace"), [each.name for each in declared])
+    roster, invalid = parse_roster(content.decode("utf-8-sig", "replace"), declared)
     if invalid:
         fix = "write each instance once: the service, the instance, and names of declared secrets if not all"
         fail(f"--roster: line {invalid[0]} is invalid; {fix}")
@@ -370,11 +351,20 @@ def _refused_starts(fleet: Fleet) -> dict[tuple[str, ...], float]:
     return {(each.service, each.instance, ",".join(each.refused_checks)): each.refused_starts for each in refused}
 
 
-def _verdict(condition: str, failing: Sequence[NotReady]) -> Iterator[str]:
-    if not failing:
-        yield f"{condition}: proven for every instance."
-        return
-    yield f"{condition}: NOT PROVEN"
-    yield from (f"  {who}: {secret}: {why}" for who, secret, why in failing[:_MOST_NAMED])
-    if len(failing) > _MOST_NAMED:
-        yield f"  and {len(failing) - _MOST_NAMED} more"
+def _verdict(fleet: Fleet, results: Mapping[str, Sequence[NotReady]], numbers: Counter[bool]) -> Iterator[str]:
+    for condition, failing in results.items():
+        if not failing:
+            yield f"{condition}: proven for every instance."
+            continue
+        yield f"{condition}: NOT PROVEN"
+        yield from (f"  {who}: {secret}: {why}" for who, secret, why in failing[:_MOST_NAMED])
+        if len(failing) > _MOST_NAMED:
+            yield f"  and {len(failing) - _MOST_NAMED} more"
+    if numbers[False]:
+        yield f"{count(numbers[False], 'event')} could not be read."
+    if not numbers:
+        yield "There was no event."
+    verdict = ": every condition holds" if results else f": {count(len(fleet.instances), 'instance')}"
+    if failed := sum(map(bool, results.values())):
+        verdict = f" FAILED: {count(failed, CONDITION)} not proven"
+    yield f"Fleet status{verdict}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
@@ -210,6 +211,34 @@ class Observed:
             for refused in [self._refused.get(who, (0, None, ()))]
         ]
         return Fleet(self._now, self._max_age, self._max_skew, expected, instances, self._complete)
+
+
+def observe(
+    evidence: Iterable[Evidence | None],
+    roster: Roster,
+    expected: Mapping[str, Slots],
+    now: datetime,
+    *,
+    max_age: int,
+    max_skew: int,
+) -> tuple[Fleet, Counter[bool]]:
+    """Return what evidence proves of a fleet, and the numbers of valid and of invalid events.
+
+    Args:
+        evidence: of each event, in any order; `None` for an invalid one.
+        roster: every instance that there should be, and its secrets.
+        expected: the expected keys of each secret that is compared.
+        now: the time.
+        max_age: how old evidence may be, in seconds.
+        max_skew: how much clocks may differ, in seconds.
+    """
+    observed = Observed(roster, expected, now, max_age, max_skew)
+    numbers = Counter[bool]()
+    for item in evidence:
+        numbers[item is not None] += 1
+        if item:
+            observed.add(item)
+    return observed.fleet(dict(expected)), numbers
 
 
 def _instant(seconds: float | None) -> datetime | None:

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
 from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots, must
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.rules import Check  # noqa: TC001 - pydantic reads it
 from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS, iso_utc
@@ -38,6 +39,11 @@ MOVED: Final = "moved"
 HAS_NEXT: Final = "has-next"
 NONE_ON: Final = "none-on"
 UNKNOWN: Final = "unknown"
+_HOW_TO_KNOW: Final = {
+    MOVED: "pass --from, or --environment with an operations log",
+    HAS_NEXT: "stage one (rotate stage)",
+}
+"""How to make the expected key of a condition known."""
 MOST_SECONDS: Final = MOST_HEARTBEAT_SECONDS
 """The largest age, difference between clocks, and heartbeat."""
 
@@ -177,6 +183,31 @@ def judge_of(condition: str, expected: Slots | None, fingerprint: str | None, ac
         return f"uses {fingerprint} as its {used[0]} key" if used else ""
 
     return {MOVED: moved, HAS_NEXT: has_next, NONE_ON: none_on}[condition]
+
+
+def judges_of(condition: str, expected: Mapping[str, Slots], role_of: RoleOf, past: datetime) -> dict[str, Judge]:
+    """Return the functions that judge the keys of each secret.
+
+    Args:
+        condition: `moved`, `has-next`, or `none-on` and a fingerprint.
+        expected: the expected keys of each secret.
+        role_of: the role of each key.
+        past: a deadline before it has passed on every clock.
+
+    Raises:
+        UsageError: the key that every instance should have is unknown or revoked.
+    """
+    name, _, fingerprint = condition.partition(" ")
+    slot = {MOVED: "current", HAS_NEXT: "next"}.get(name)
+    for secret, keys in expected.items() if slot else ():
+        key = getattr(keys, str(slot))
+        if not key:
+            msg = f"no {slot} key of {secret} is known; {_HOW_TO_KNOW[name]}; to compare only one secret, pass --secret"
+            raise UsageError(msg)
+        if role_of(secret, key) == "revoked":
+            msg = f"the {slot} key of {secret} is revoked; replace it first: see rotate run --help"
+            raise UsageError(msg)
+    return {secret: judge_of(name, keys, fingerprint, past) for secret, keys in expected.items()}
 
 
 def not_ready(fleet: Fleet, judges: Mapping[str, Judge], now: datetime) -> Iterator[NotReady]:
