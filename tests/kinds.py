@@ -255,8 +255,6 @@ class Incident(TypedDict):
     """The result of the scan in the file of `--scan`."""
     fleet: Fleet | None
     """The instances in the file of `--fleet`."""
-    steps: dict[str, list[Step]]
-    """The five steps of the incident response, each with its tasks."""
 
 
 class RoleOfKey(TypedDict):
