@@ -342,6 +342,15 @@ class InitChange(TypedDict):
     """The added lines. For a new file: all lines."""
 
 
+class InitByHand(TypedDict):
+    """A file to which `init` cannot append lines."""
+
+    file: str
+    """The path, relative to the working directory, with slashes."""
+    lines: list[str]
+    """The lines to add by hand."""
+
+
 class Init(TypedDict):
     """What `init` prints. Without `--yes`, `written` is false."""
 
@@ -351,8 +360,7 @@ class Init(TypedDict):
     changes: list[InitChange]
     kept: list[str]
     """The files that exist and stay as they are."""
-    by_hand: list[str]
-    """Lines to add to .pre-commit-config.yaml by hand. Empty if there are none."""
+    by_hand: list[InitByHand]
 
 
 KINDS: Final[dict[str, Any]] = {

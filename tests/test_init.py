@@ -1,49 +1,46 @@
-"""`init`: the command, and what follows it in existing projects: the gate, the service, git and pre-commit."""
+"""`init`: what it writes, keeps and prints, and what follows it: the gate, the service, git and pre-commit."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import io
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from command_line import Machine, fingerprint_of
-from conftest import V1, V2, clean_environment, good_keys, posix_only, run
-from repositories import GIT, SETTINGS, made
+from conftest import V1, V2, clean_environment, good_keys, posix_only, root_only, run, umask
+from repositories import GIT, SETTINGS, git, made
 
+from robodj_secretguard.cli import init as module
 from robodj_secretguard.cli import main
+from robodj_secretguard.cli.init import MAX_BYTES, module_of, new_files
 from robodj_secretguard.cli.output import PASSED
+from robodj_secretguard.common import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
+EXAMPLE = Path(__file__).parent.parent / "examples" / "robodj_service"
 GATE = "config/check_runtime_secrets.py"
-FILES = [
-    ".gitignore",
-    "service_secrets.py",
-    "config/secret.key.example",
-    "config/secret_v2.key.example",
-    GATE,
-    "config/revoked.fingerprints",
-    ".pre-commit-config.yaml",
-    "pyproject.toml",
-]
-TABLE = '[tool.robodj-secretguard]\nmodel = "service_secrets:ServiceSecrets"\n'
-FLASK = """\
-from robodj_secretguard import guard
-from service_secrets import ServiceSecrets
-secrets = guard(ServiceSecrets)
-
-from flask import Flask
-
-app = Flask(__name__)
-"""
+LIST = "config/revoked.fingerprints"
+OWN = "service_secrets.py"
+HOOKS = ".pre-commit-config.yaml"
+CREATED = [OWN, "config/secret.key.example", "config/secret_v2.key.example", GATE, LIST]
+FILES = [".gitignore", *CREATED, HOOKS, "pyproject.toml"]
+MODEL = "service_secrets:ServiceSecrets"
+TABLE = f'[tool.robodj-secretguard]\nmodel = "{MODEL}"\n'
+COMMENT = "# Every command that runs in this repository checks the service's own model.\n"
+IGNORED = (EXAMPLE / ".gitignore").read_text(encoding="utf-8").removesuffix("\n__pycache__/\n")
 PROGRAMS = os.path.dirname(sys.executable)
+OTHERS_MAY_WRITE = 0o002
 
 
 @pytest.fixture
@@ -52,6 +49,26 @@ def machine(tmp_path: Path) -> Machine:
     root = tmp_path / "project"
     root.mkdir()
     return Machine(root)
+
+
+def written(machine: Machine) -> dict[str, Any]:
+    """Run `init --yes`, which succeeds, and return its document."""
+    ran = machine.call("init", "--yes", "--format", "json")
+    assert (ran.status, ran.err) == (0, "")
+    return ran.document
+
+
+def refused(machine: Machine, *argv: str) -> str:
+    """Run `init --yes`, which fails, and return the error."""
+    ran = machine.call("init", *argv, "--yes")
+    assert (ran.status, ran.out) == (2, "")
+    return ran.err.removeprefix("robodj-secretguard: ")
+
+
+def contents(machine: Machine) -> dict[str, bytes]:
+    """Return the content of each regular file below the project."""
+    paths = sorted(path for path in machine.root.rglob("*") if path.is_file())
+    return {path.relative_to(machine.root).as_posix(): path.read_bytes() for path in paths}
 
 
 def gate(machine: Machine, keys: Mapping[str, str]) -> list[tuple[int, bool]]:
@@ -71,133 +88,54 @@ def git_add(out: str) -> list[str]:
 class TestCommand:
     """The output and the exit status."""
 
-    def test_preview(self, machine: Machine) -> None:
+    def test_without_yes_changes_are_shown(self, machine: Machine) -> None:
         """Without `--yes`, it shows each change and what stays, and writes nothing."""
         machine.put("pyproject.toml", "[a]\n")
-        machine.put("config/revoked.fingerprints", "# ours\n")
+        machine.put(LIST, "# ours\n")
+        before = contents(machine)
         ran = machine.call("init")
         assert (ran.status, ran.err) == (1, "robodj-secretguard: nothing was written; to write, add --yes\n")
-        shown = "".join(f"+ {line}\n" for line in ("", *TABLE.splitlines()))
-        comment = "+ # Every command that runs in this repository checks the service's own model.\n"
-        assert ran.out.endswith(
-            "pyproject.toml:\n"
-            + shown.replace("+ \n", f"+\n{comment}")
-            + "\nThese files exist and stay as they are:\n  config/revoked.fingerprints\n\n"
-        )
+        shown = "".join(f"+ {line}\n" for line in (COMMENT + TABLE).splitlines())
+        stays = f"These files exist and stay as they are:\n  {LIST}\n"
+        assert ran.out.endswith(f"pyproject.toml:\n{shown}\n{stays}\n\n")
         assert 'service_secrets.py (new file):\n+ """The service\'s secrets' in ran.out
-        assert sorted(path.name for path in machine.root.iterdir()) == ["config", "pyproject.toml"]
+        assert contents(machine) == before
 
-    def test_written(self, machine: Machine) -> None:
+    def test_what_is_left_is_printed(self, machine: Machine) -> None:
         """With `--yes`, it writes the files, and prints what is left in at most 80 columns."""
         ran = machine.call("init", "--yes")
         assert (ran.status, ran.err) == (0, "")
         left = ran.out.partition("What is left:\n")[2].splitlines()
         assert max(map(len, left)) <= 80
-        assert len(left) <= 18
         assert "     from service_secrets import ServiceSecrets" in left
-        assert "- Commit in this environment, which the hook needs:" in left
-        assert "     git init" in left
+        assert git_add(ran.out) == FILES
+
+    def test_second_run_has_nothing_to_do(self, machine: Machine) -> None:
+        """In a project that is set up, nothing is shown but the files that stay."""
+        machine.call("init", "--yes")
         again = machine.call("init", "--yes")
         assert (again.status, again.err) == (0, "")
         assert again.out.endswith("Nothing to do: this project is set up.\n\n")
-        (machine.root / GATE).unlink()
-        assert (
-            f"- Commit:\n     git init\n     git add {GATE}\n     git commit -m " in machine.call("init", "--yes").out
-        )
 
-    def test_what_is_left(self, machine: Machine) -> None:
-        """What is left follows from the project: its package, its framework, git and its permissions."""
-        (machine.root / ".git").mkdir()
-        for file in ("src/shop/__init__.py", "manage.py"):
-            machine.put(file, "")
-        machine.put(".pre-commit-config.yaml", "repos: []\n")
-        ran = machine.call("init", "--yes")
-        for line in (
-            "- Install the package, or set PYTHONPATH=src: python -m pip install -e .",
-            "- Begin the Django settings with:",
-            "     from shop.service_secrets import ServiceSecrets",
-            "  Do not call guard() in shop/__init__.py: no command could import the model.",
-            "- Try it without keys: robodj-secretguard exec --ephemeral -- python manage.py check",
-            "     SECRET_KEY, SECRET_KEY_FALLBACKS = secret_keys(ring)",
-            "  Delete the old SECRET_KEY.",
-            "     pre-commit install -t pre-commit",
-        ):
-            assert line in ran.out.splitlines()
-        assert "Add these lines to .pre-commit-config.yaml by hand, below repos:\n- repo: local\n" in ran.out
-        assert 'model = "shop.service_secrets:ServiceSecrets"' in (machine.root / "pyproject.toml").read_text()
-
-    def test_setuptools(self, machine: Machine) -> None:
-        """Where setuptools searches for packages itself, the output has what it needs."""
-        machine.put("shop/__init__.py", "")
-        machine.put("pyproject.toml", '[project]\nname = "shop"\n')
-        out = machine.call("init", "--yes").out
-        assert "- setuptools would take config for a package. Add to pyproject.toml:\n" in out
-        assert '     [tool.setuptools.packages.find]\n     include = ["shop*"]\n' in out
-
-    def test_subdirectory(self, machine: Machine) -> None:
-        """In a directory below the root of its repository, the hook is added by hand."""
-        (machine.root.parent / ".git").mkdir()
-        document = machine.call("init", "--format", "json").document
-        out = machine.call("init", "--yes").out
-        assert "Add these lines to .pre-commit-config.yaml in the root of the git repository by hand" in out
-        assert "'cd ./project && exec robodj-secretguard scan" in out
-        assert "Nothing else to do." in machine.call("init").out
-        Machine(machine.root.parent).put(".pre-commit-config.yaml", "\n".join(["repos:", *document["by_hand"]]))
-        out = machine.call("init").out
-        assert ("by hand" in out, "Nothing to do: this project is set up." in out) == (False, True)
-
-    @posix_only
-    def test_others_can_write(self, machine: Machine) -> None:
-        """The chmod command is printed that makes the gate trust the files."""
-        machine.root.chmod(0o777)
-        assert "\n     chmod go-w .\n" in machine.call("init", "--yes").out
-        machine.root.chmod(0o755)
-        assert machine.call("check").status == 0
-
-    def test_settings(self, machine: Machine) -> None:
-        """`--settings` selects another file, and the same command changes nothing afterwards."""
-        machine.put("app/__init__.py", "")
-        command = ("init", "--settings", os.path.join(".", "app", "own.py"), "--yes")
-        assert machine.call(*command).status == 0
-        assert "parent.parent\n" in (machine.root / "app" / "own.py").read_text(encoding="utf-8")
-        assert machine.call("check").status == 0
-        assert "Nothing to do" in machine.call(*command).out
-
-    @pytest.mark.parametrize(("model", "is_new"), [("service_secrets:ServiceSecrets", True), ("app.own:Own", False)])
-    def test_named_model(self, machine: Machine, model: str, is_new: bool) -> None:  # noqa: FBT001 - a parameter
-        """If pyproject.toml names a model, the settings module is written only if it is that model and is missing."""
-        machine.put("pyproject.toml", f'[tool.robodj-secretguard]\nmodel = "{model}"\n')
-        document = machine.call("init", "--yes", "--format", "json").document
-        assert document["model"] == {"name": model, "source": "pyproject.toml"}
-        assert (machine.root / "service_secrets.py").exists() == is_new
-        assert ("no revocation list is made" in machine.call("init").out) != is_new
-
-    @pytest.mark.parametrize(
-        ("settings", "refusal"),
-        [
-            ("../own.py", "invalid file; use a path such as app/service_secrets.py, of names that Python can"),
-            ("own", "invalid file; "),
-            ("no/own.py", "the directory of the file does not exist; create it first, or correct the path"),
-            ("own.py", "[tool.robodj-secretguard] in pyproject.toml names a model in another module; leave out"),
-        ],
-    )
-    def test_wrong_settings(self, machine: Machine, settings: str, refusal: str) -> None:
-        """A path that cannot be the settings module is a usage error, which does not repeat it."""
-        machine.put("pyproject.toml", TABLE)
-        ran = machine.call("init", "--settings", settings, "--yes")
-        assert (ran.status, ran.out) == (2, "")
-        assert ran.err.startswith(f"robodj-secretguard: --settings: {refusal}")
-        assert settings.removesuffix(".py") not in ran.err.replace("own model", "").replace("in another module", "")
-        assert [path.name for path in machine.root.iterdir()] == ["pyproject.toml"]
+    def test_json(self, machine: Machine) -> None:
+        """The document has each change, and whether it was written."""
+        machine.put(".gitignore", "a\n")
+        preview = machine.call("init", "--format", "json").document
+        assert (preview["ok"], preview["written"], preview["kept"], preview["by_hand"]) == (False, False, [], [])
+        assert [each["file"] for each in preview["changes"]] == FILES
+        assert [each["file"] for each in preview["changes"] if not each["is_new"]] == [".gitignore"]
+        assert preview["changes"][-1]["added"] == (COMMENT + TABLE).splitlines()
+        assert preview["model"]["source"] == "default"
+        model = {"name": MODEL, "source": "pyproject.toml"}
+        assert written(machine) == preview | {"ok": True, "model": model, "written": True}
 
     def test_below_a_project(self, machine: Machine) -> None:
         """Below a directory that is set up, it is a usage error that says where to run the command."""
         machine.put("pyproject.toml", TABLE)
         (machine.root / "app" / "core").mkdir(parents=True)
-        ran = Machine(machine.root / "app" / "core").call("init", "--yes")
         where = os.path.join("..", "..")
-        why = f"this project is set up already: run the command in the directory of its pyproject.toml, {where}"
-        assert (ran.status, ran.out, ran.err) == (2, "", f"robodj-secretguard: {why}\n")
+        why = f"this project is set up already: run the command in the directory of its pyproject.toml, {where}\n"
+        assert refused(Machine(machine.root / "app" / "core")) == why
 
     @posix_only
     def test_deleted_directory(self, machine: Machine) -> None:
@@ -211,25 +149,356 @@ class TestCommand:
             status = machine.within(call)
         assert (status, "the working directory does not exist; change to" in err.getvalue()) == (2, True)
 
-    def test_refusal(self, machine: Machine) -> None:
-        """A file that cannot be written is a usage error."""
-        machine.put("config", "")
-        ran = machine.call("init", "--yes")
-        assert (ran.status, ran.out) == (2, "")
-        assert ran.err.endswith("config/revoked.fingerprints: config is not a directory; rename it\n")
 
-    def test_json(self, machine: Machine) -> None:
-        """The document has each change, and whether it was written."""
-        machine.put(".gitignore", "a\n")
-        preview = machine.call("init", "--format", "json").document
-        assert (preview["ok"], preview["written"], preview["kept"], preview["by_hand"]) == (False, False, [], [])
-        assert [each["file"] for each in preview["changes"]] == FILES
-        assert [each["file"] for each in preview["changes"] if not each["is_new"]] == [".gitignore"]
-        assert preview["changes"][-1]["added"][1:] == TABLE.splitlines()
-        assert preview["model"]["source"] == "default"
-        document = machine.call("init", "--yes", "--format", "json").document
-        model = {"name": "service_secrets:ServiceSecrets", "source": "pyproject.toml"}
-        assert document == preview | {"ok": True, "model": model, "written": True}
+class TestWritten:
+    """What is written, and what stays."""
+
+    def test_new_files_are_those_of_the_example(self, machine: Machine) -> None:
+        """The example service has what `init` writes into an empty directory."""
+        document = written(machine)
+        assert [each["file"] for each in document["changes"]] == FILES
+        of_example = {name: (EXAMPLE / name).read_bytes() for name in (*CREATED, "pyproject.toml")}
+        assert {name: content for name, content in contents(machine).items() if name in of_example} == of_example
+        assert contents(machine)[".gitignore"].decode() == IGNORED
+        config = {path.name for path in (EXAMPLE / "config").iterdir() if path.is_file()}
+        assert config == {os.path.basename(name) for name in CREATED} - {OWN}
+
+    def test_blank_files_are_filled(self, machine: Machine) -> None:
+        """An empty or blank file is filled, as an interrupted run may have left it."""
+        for file in FILES:
+            machine.put(file, b"\n" if file in CREATED else b"")
+        written(machine)
+        filled = contents(machine)
+        for file in FILES:
+            (machine.root / file).unlink()
+        written(machine)
+        assert contents(machine) == filled
+
+    @pytest.mark.parametrize("file", CREATED)
+    def test_existing_file_stays(self, machine: Machine, file: str) -> None:
+        """A file that exists stays byte for byte, whatever it contains."""
+        machine.put(file, b"class ServiceSecrets: ...\r\n\xff")
+        assert file in written(machine)["kept"]
+        assert (machine.root / file).read_bytes() == b"class ServiceSecrets: ...\r\n\xff"
+
+    @pytest.mark.parametrize(
+        ("file", "content"),
+        [
+            (".gitignore", b"\xff\r\n*.pyc"),
+            (".gitignore", b"\r\n# a\r\n"),
+            ("pyproject.toml", b"[a]\r\nb = 1"),
+            ("pyproject.toml", b"[tool]\r\na = 1\r\n"),
+        ],
+    )
+    def test_lines_are_appended(self, machine: Machine, file: str, content: bytes) -> None:
+        """Existing bytes stay, and the new lines come after them with the line ending of the file."""
+        machine.put(file, content)
+        written(machine)
+        after = (machine.root / file).read_bytes()
+        assert after.startswith(content)
+        assert after.count(b"\n") == after.count(b"\r\n")
+        added = (IGNORED if file == ".gitignore" else COMMENT + TABLE).replace("\n", "\r\n").encode()
+        assert after.endswith(b"\r\n\r\n" + added)
+        assert machine.call("init").status == 0
+
+    def test_lines_are_appended_to_toml(self, machine: Machine) -> None:
+        """The table is valid TOML after any other table."""
+        machine.put("pyproject.toml", "[tool.a]\nb = 1\n")
+        written(machine)
+        tools = tomllib.loads((machine.root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+        assert tools == {"a": {"b": 1}, "robodj-secretguard": {"model": MODEL}}
+
+    @pytest.mark.parametrize(
+        "text", ["[tool.robodj-secretguard]\nstrict = true\n", "tool.robodj-secretguard.strict = true\n"]
+    )
+    def test_toml_of_another_form_is_left_to_the_user(self, machine: Machine, text: str) -> None:
+        """Where TOML does not allow another table, its lines are printed to be pasted."""
+        machine.put("pyproject.toml", text)
+        assert written(machine)["by_hand"] == [
+            {"file": "pyproject.toml", "lines": [*COMMENT.splitlines(), *TABLE.splitlines()]}
+        ]
+        assert (machine.root / "pyproject.toml").read_text(encoding="utf-8") == text
+        ran = machine.call("init")
+        assert (ran.status, "Add these lines to pyproject.toml by hand:\n" in ran.out) == (0, True)
+        assert "Nothing to do" not in ran.out
+
+    @pytest.mark.skipif(not GIT, reason="needs git")
+    @pytest.mark.parametrize(
+        "text", ["!config/*.key.example\nconfig/*.key*\n", f"{IGNORED}!config/*\n", f"{IGNORED}# ours\nx\n"]
+    )
+    def test_keys_are_ignored(self, machine: Machine, text: str) -> None:
+        """Git keeps the templates and ignores the keys, also where the file had such lines in another order."""
+        machine.put(".gitignore", text)
+        assert (".gitignore" in written(machine)["kept"]) == text.endswith("x\n")
+        paths = ("config/secret.key", "config/secret.key.example")
+        ignored = git(made(machine.root), "--no-literal-pathspecs", "check-ignore", *paths)
+        assert ignored.split() == ["config/secret.key"]
+
+    def test_existing_hooks_are_left_to_the_user(self, machine: Machine) -> None:
+        """A configuration of pre-commit that exists stays, and the hook is printed to be pasted."""
+        machine.put(HOOKS, "repos: []\n")
+        (by_hand,) = written(machine)["by_hand"]
+        assert (by_hand["file"], by_hand["lines"][:2]) == (HOOKS, ["  # Below repos:", "  - repo: local"])
+        assert (machine.root / HOOKS).read_text(encoding="utf-8") == "repos: []\n"
+        machine.put(HOOKS, "\n".join(["repos:", *by_hand["lines"]]))
+        assert "Nothing to do: this project is set up." in machine.call("init").out
+
+    @pytest.mark.parametrize(("name", "place"), [("my-service", "my-service"), ("my service", "DIRECTORY")])
+    def test_hook_of_a_subdirectory(self, tmp_path: Path, name: str, place: str) -> None:
+        """Below the root of its repository, a project gets no configuration of pre-commit, which nothing would read."""
+        (tmp_path / ".git").mkdir()
+        (tmp_path / name).mkdir()
+        machine = Machine(tmp_path / name)
+        document = written(machine)
+        (by_hand,) = document["by_hand"]
+        assert by_hand["file"] == f"../{HOOKS}"
+        entry = f"robodj-secretguard scan --staged --fingerprints --model {MODEL}"
+        assert f"        entry: sh -c 'cd ./{place} && exec {entry}'" in by_hand["lines"]
+        assert HOOKS not in {*contents(machine)}
+        Machine(tmp_path).put(HOOKS, "\n".join(by_hand["lines"]))
+        assert "Nothing to do: this project is set up." in machine.call("init").out
+
+    @pytest.mark.parametrize(("model", "is_new"), [(MODEL, True), ("app.own:Own", False)])
+    def test_named_model(self, machine: Machine, model: str, is_new: bool) -> None:  # noqa: FBT001 - a parameter
+        """If pyproject.toml names a model, the settings module is written only if it is that model and is missing."""
+        machine.put("pyproject.toml", f'[tool.robodj-secretguard]\nmodel = "{model}"\n')
+        document = written(machine)
+        assert document["model"] == {"name": model, "source": "pyproject.toml"}
+        assert "pyproject.toml" in document["kept"]
+        assert ((machine.root / OWN).exists(), (machine.root / LIST).exists()) == (is_new, is_new)
+        assert ("no revocation list is made" in machine.call("init").out) != is_new
+        assert f"--model {model}\n".encode() in contents(machine)[HOOKS]
+
+    def test_lost_list_is_not_replaced(self, machine: Machine) -> None:
+        """In a project that is set up, a lost revocation list is not replaced by an empty one."""
+        written(machine)
+        (machine.root / LIST).unlink()
+        assert written(machine)["changes"] == []
+        assert not (machine.root / LIST).exists()
+
+    @posix_only
+    def test_links_that_stay(self, machine: Machine) -> None:
+        """A link to a complete file stays, also in a linked directory."""
+        written(machine)
+        outside = machine.root.parent / "outside"
+        outside.mkdir()
+        for name in ("config", ".gitignore"):
+            (machine.root / name).rename(outside / name)
+            (machine.root / name).symlink_to(outside / name)
+        assert written(machine)["changes"] == []
+
+    @posix_only
+    @pytest.mark.parametrize("file", [".gitignore", "pyproject.toml"])
+    def test_link_is_left_to_the_user(self, machine: Machine, file: str) -> None:
+        """A link is not replaced by a file: the lines are printed to be pasted."""
+        target = machine.root.parent / "target"
+        target.write_text("#\n", encoding="utf-8")
+        (machine.root / file).symlink_to(target)
+        assert [each["file"] for each in written(machine)["by_hand"]] == [file]
+        assert target.read_text(encoding="utf-8") == "#\n"
+
+    @posix_only
+    @pytest.mark.parametrize("mask", [0, 0o002, 0o077])
+    def test_others_cannot_write(self, machine: Machine, mask: int) -> None:
+        """Others cannot write a new file or directory, with any umask. Others may not write an extended file either."""
+        machine.put("pyproject.toml", "")
+        machine.put(".gitignore", "a\n").chmod(0o666)  # as in a checkout with umask 0
+        with umask(mask):
+            written(machine)
+        modes = {file: (machine.root / file).stat().st_mode for file in (*FILES, "config")}
+        assert {file for file, mode in modes.items() if mode & OTHERS_MAY_WRITE} == set()
+        assert modes[".gitignore"] & 0o777 == 0o664
+        assert gate(machine, good_keys())[0] == (0, True)
+
+    @root_only
+    def test_owner(self, machine: Machine) -> None:
+        """Root gives new files and directories to the owner of the project."""
+        os.chown(machine.root, 4321, 4321)
+        written(machine)
+        assert {(machine.root / path).stat().st_uid for path in (*FILES, "config")} == {4321}
+
+
+class TestSettings:
+    """The file of the settings module."""
+
+    def test_option(self, machine: Machine) -> None:
+        """`--settings` selects another file, and the same command changes nothing afterwards."""
+        machine.put("app/__init__.py", "")
+        command = ("init", "--settings", os.path.join(".", "app", "own.py"), "--yes")
+        assert machine.call(*command).status == 0
+        assert "parent.parent\n" in (machine.root / "app" / "own.py").read_text(encoding="utf-8")
+        assert machine.call("check").status == 0
+        assert "Nothing to do" in machine.call(*command).out
+
+    @pytest.mark.parametrize(
+        ("settings", "refusal"),
+        [
+            ("../own.py", "invalid file; use a path such as app/service_secrets.py, of names that Python can"),
+            ("own", "invalid file; "),
+            ("pydantic/own.py", "invalid file; "),
+            ("no/own.py", "the directory of the file does not exist; create it first, or correct the path"),
+            ("own.py", "[tool.robodj-secretguard] in pyproject.toml names a model in another module; leave out"),
+        ],
+    )
+    def test_invalid_option(self, machine: Machine, settings: str, refusal: str) -> None:
+        """A path that cannot be the settings module is a usage error, which does not repeat it."""
+        machine.put("pyproject.toml", TABLE)
+        error = refused(machine, "--settings", settings)
+        assert error.startswith(f"--settings: {refusal}")
+        assert settings.removesuffix(".py") not in error.replace("own model", "").replace("in another module", "")
+        assert [*contents(machine)] == ["pyproject.toml"]
+
+    @pytest.mark.parametrize(
+        ("files", "settings"),
+        [
+            ([], OWN),
+            (["src/shop/__init__.py", "src/shop.egg-info/PKG-INFO"], f"src/shop/{OWN}"),
+            (["src/shop/__init__.py", "src/other/__init__.py"], OWN),
+            (["src/main.py"], OWN),
+            (["src/__init__.py", "src/shop/__init__.py"], OWN),
+            (["src/my-shop/__init__.py"], OWN),
+        ],
+    )
+    def test_default(self, machine: Machine, files: list[str], settings: str) -> None:
+        """It is in the only package below `src`. Otherwise it is next to pyproject.toml."""
+        for file in files:
+            machine.put(file, "")
+        document = written(machine)
+        assert document["changes"][1]["file"] == settings
+        assert document["model"]["name"] == f"{'shop.' if 'shop' in settings else ''}{MODEL}"
+        assert f"resolve(){'.parent' * (settings.count('/') + 1)}\n".encode() in contents(machine)[settings]
+        assert written(machine)["changes"] == []
+
+    @pytest.mark.parametrize(
+        ("file", "name"),
+        [
+            (OWN, "service_secrets"),
+            ("app/core/own.py", "app.core.own"),
+            ("src/shop/own.py", "shop.own"),
+            ("src.py", "src"),
+            ("service_secrets", None),
+            ("app/__init__.py", None),
+            ("app/__main__.py", None),
+            (GATE, None),
+            ("../own.py", None),
+            ("/app/own.py", None),
+            ("my-app/own.py", None),
+            ("app/class.py", None),
+            ("\u00fcber/own.py", None),
+            ("secrets.py", None),
+            ("src/logging/own.py", None),
+            (f"{'a' * 500}.py", None),
+        ],
+    )
+    def test_name_of_the_module(self, machine: Machine, file: str, name: str | None) -> None:
+        """The name follows from the path, without `src`. A name that cannot be imported is invalid."""
+        assert machine.within(lambda: module_of(file)) == name
+
+    def test_name_in_a_package_src(self, machine: Machine) -> None:
+        """If `src` is a package, its name stays."""
+        machine.put("src/__init__.py", "")
+        assert machine.within(lambda: module_of("src/own.py")) == "src.own"
+
+    def test_no_settings_module(self) -> None:
+        """Without a path, there is no settings module."""
+        assert all(name.startswith("config/") for name in new_files(None))
+
+
+class TestRefused:
+    """What cannot be written."""
+
+    @pytest.mark.parametrize(
+        ("file", "content", "refusal"),
+        [
+            ("config", "a", "config is not a directory, or it is a link; rename it"),
+            (f"{LIST}/a", "", f"{LIST}: it is not a regular file"),
+            ("pyproject.toml/a", "", "pyproject.toml cannot be read; make it"),
+            (".gitignore/a", "", ".gitignore: it is not a regular file"),
+            (".gitignore", "a\n".encode("utf-16"), f".gitignore: it is larger than {MAX_BYTES} bytes, or not UTF-8"),
+            (".gitignore", b"#" * (MAX_BYTES + 1), f".gitignore: it is larger than {MAX_BYTES} bytes"),
+            (OWN, "a = 1", f"{OWN}: it exists and has no class ServiceSecrets; pass --settings FILE with another"),
+        ],
+    )
+    def test_nothing_is_written(self, machine: Machine, file: str, content: str | bytes, refusal: str) -> None:
+        """If a file that is there is in the way, nothing is written. The refusal names the file."""
+        machine.put(file, content)
+        before = contents(machine)
+        assert refusal in refused(machine)
+        assert contents(machine) == before
+
+    @posix_only
+    @pytest.mark.parametrize(
+        ("link", "target", "refusal"),
+        [
+            ("config", "../outside", "config is not a directory, or it is a link; rename it"),
+            ("config", "nowhere", "config is not a directory, or it is a link; rename it"),
+            (".gitignore", "nowhere", ".gitignore: it cannot be used: No such file or directory"),
+        ],
+    )
+    def test_links(self, machine: Machine, link: str, target: str, refusal: str) -> None:
+        """Nothing is written through a link, also not in another directory."""
+        (machine.root.parent / "outside").mkdir()
+        (machine.root / link).symlink_to(target)
+        assert refused(machine) == f"nothing was written: {refusal}\n"
+        assert [*machine.root.iterdir()] == [machine.root / link]
+
+    @posix_only
+    def test_pipe(self, machine: Machine) -> None:
+        """A FIFO in place of a file is refused at once."""
+        os.mkfifo(machine.root / ".gitignore")
+        assert refused(machine) == "nothing was written: .gitignore: it is not a regular file\n"
+
+
+class TestInterrupted:
+    """Errors and other programs during the writing."""
+
+    @staticmethod
+    def failing(name: str, at: str, error: BaseException) -> Any:
+        """Return a patch of a function that fails for one file."""
+        real = getattr(module, name)
+
+        def function(*arguments: Any, **named: Any) -> Any:
+            if at in arguments:
+                raise error
+            return real(*arguments, **named)
+
+        return patch.object(module, name, function)
+
+    def test_failed_write_names_the_written_files(self, machine: Machine) -> None:
+        """An error of the disk names the file, and the files that were written before it."""
+        why = f"it cannot be used: {os.strerror(errno.ENOSPC)}; fix that, then run this command again\n"
+        with self.failing("prepared_file", ".gitignore", OSError(errno.ENOSPC, "")):
+            assert refused(machine) == f"nothing was written; .gitignore: {why}"
+        assert contents(machine) == {}
+        with self.failing("put_in_place", LIST, OSError(errno.ENOSPC, "")):
+            done = ", ".join([".gitignore", *CREATED[:-1]])
+            assert refused(machine) == f"these files were written: {done}; {LIST}: {why}"
+
+    @pytest.mark.parametrize("at", [file for file in FILES if file != ".gitignore"])
+    def test_second_run_completes(self, machine: Machine, at: str) -> None:
+        """After a stop in the middle, another run completes the project."""
+        with self.failing("put_in_place", at, KeyboardInterrupt()):
+            assert machine.call("init", "--yes").status == 2
+        assert not (machine.root / "pyproject.toml").exists()
+        written(machine)
+        assert [*contents(machine)] == sorted(FILES)
+
+    @pytest.mark.parametrize("at", [".gitignore", OWN])
+    def test_file_of_another_program_stays(self, machine: Machine, at: str) -> None:
+        """A file that another program changes or creates in the meantime stays."""
+        machine.put(".gitignore", "*.pyc\n")
+        real = files.put_in_place if at == OWN else files.make_directory
+
+        def late(*arguments: Any, **named: Any) -> None:
+            if at in arguments or at == ".gitignore":
+                machine.put(at, "its text\n")
+            real(*arguments, **named)
+
+        with patch.object(module, real.__name__, late):
+            error = refused(machine)
+        why = "it cannot be used: File exists" if at == OWN else "another program changed it"
+        assert f"; {at}: {why}; " in error
+        assert (machine.root / at).read_text(encoding="utf-8") == "its text\n"
 
 
 def django(machine: Machine) -> None:
@@ -250,29 +519,14 @@ class TestProjects:
         assert gate(machine, {}) == [(1, False), (1, False)]
 
     def test_the_printed_lines(self, machine: Machine) -> None:
-        """The lines for Django's settings work as they are printed: it starts with keys, and is refused without."""
-        django(machine)
-        left = machine.call("init", "--yes").out.partition("Begin the Django settings with:\n")[2]
-        lines = [line[5:] for line in left.partition("  Delete ")[0].splitlines()]
-        machine.put("settings.py", "\n".join(lines))
-        check = ["-m", "django", "check", "--settings", "settings", "--pythonpath", "."]
-        command = ["-m", "robodj_secretguard", "exec", "--ephemeral", "--", sys.executable, *check]
+        """The lines for the service main work as they are printed: it starts with keys, and is refused without."""
+        left = machine.call("init", "--yes").out.partition("Begin the service main with these lines")[2]
+        lines = [line[5:] for line in left.splitlines()[1:4]]
+        machine.put("main.py", "\n".join(lines))
+        command = ["-m", "robodj_secretguard", "exec", "--ephemeral", "--", sys.executable, "main.py"]
         ran = run(command, env=clean_environment(), cwd=machine.root)
         assert ran.status == 0, ran.err
-        assert run(check, env=clean_environment(), cwd=machine.root).status == 3
-
-    @pytest.mark.skipif(not GIT, reason="needs git")
-    def test_what_git_ignores(self, machine: Machine) -> None:
-        """Files that git ignores, and key files that it does not, are named also where nothing else is to be done."""
-        made(machine.root)
-        machine.put(".gitignore", "*.fingerprints\n")
-        machine.put("config/.gitignore", "!secret.key\n")
-        for out in (machine.call("init", "--yes").out, machine.call("init").out):
-            faults = [line for line in out.splitlines() if line.startswith("- git ")]
-            assert len(faults) == 2
-            assert "     config/revoked.fingerprints" in out.splitlines()
-            assert "     config/secret.key" in out.splitlines()
-        assert "this project is set up" not in machine.call("init").out
+        assert run(["main.py"], env=clean_environment(), cwd=machine.root).status == 3
 
     @pytest.mark.skipif(not GIT, reason="needs git")
     def test_git(self, machine: Machine) -> None:
@@ -287,11 +541,8 @@ class TestProjects:
 
     @pytest.mark.full
     @pytest.mark.skipif(importlib.util.find_spec("pre_commit") is None or not GIT, reason="needs pre-commit and git")
-    @pytest.mark.parametrize("existing", ["", "repos:\n-   repo: meta\n    hooks:\n    -   id: identity\n"])
-    def test_pre_commit(self, machine: Machine, existing: str) -> None:
+    def test_pre_commit(self, machine: Machine) -> None:
         """The real pre-commit stops a commit with a revoked key, and a commit of a key file."""
-        if existing:
-            machine.put(".pre-commit-config.yaml", existing)
         made(machine.root)
         files = git_add(machine.call("init", "--yes").out)
         home = {"PRE_COMMIT_HOME": str(machine.root.parent / "home"), "PRE_COMMIT_COLOR": "never"}
@@ -320,10 +571,10 @@ class TestProjects:
         assert (status, "ALERT: secret.key: tracked-key-file: config/secret.key" in out) == (1, True), out
 
     def test_the_gate_imports_no_init(self, machine: Machine) -> None:
-        """`check` does not import the modules of `init`."""
+        """`check` does not import the module of `init`."""
         program = (
             "import sys; from robodj_secretguard.cli import main; main(['check']);"
-            "print([each for each in sys.modules if {'init', 'project'} & {*each.split('.')}])"
+            "print([name for name in sys.modules if name.endswith('.init')])"
         )
         ran = run(["-c", program], env=clean_environment(), cwd=machine.root)
         assert ran.out.splitlines()[-1] == "[]"

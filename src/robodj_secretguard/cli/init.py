@@ -2,36 +2,139 @@
 
 from __future__ import annotations
 
+import keyword
 import os
-from typing import TYPE_CHECKING, Any, Final
+import re
+import stat
+import sys
+import tomllib
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from robodj_secretguard.cli.options import add_command
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, WIDTH, Result, fail
-from robodj_secretguard.cli.project import (
-    GATE,
-    HOOKS,
-    SOURCES,
-    default_settings,
-    git_faults,
-    is_installed,
-    model_in,
-    module_of,
-    packaging,
-    plan,
-    writable_by_others,
-    write,
+from robodj_secretguard.cli.options import add_command, directories_of_project
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
+from robodj_secretguard.common.files import (
+    LOCK_FILE,
+    make_directory,
+    prepared_file,
+    put_in_place,
+    raise_file_error,
+    read_unlinked,
+    reason,
 )
-from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, PYPROJECT, TABLE, ascii_text
+from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT, TABLE, ascii_text, is_free_text
 from robodj_secretguard.startup.readings import REVOKED_FILE
+from robodj_secretguard.startup.settings import RuntimeSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from robodj_secretguard.cli.options import Commands, Request
-    from robodj_secretguard.cli.project import Plan
 
-_MANAGE: Final = "manage.py"
-_RECIPES: Final = "https://github.com/robodj/robodj-secretguard/blob/main/docs/recipes.md"
+CLASS: Final = "ServiceSecrets"
+"""The name of the model in a new settings module."""
+SETTINGS: Final = "service_secrets.py"
+GATE: Final = "config/check_runtime_secrets.py"
+IGNORE: Final = ".gitignore"
+HOOKS: Final = ".pre-commit-config.yaml"
+MAX_BYTES: Final = 1 << 20
+"""The largest file that `init` extends."""
+
+_SOURCES: Final = "src"
+_HOOK_ID: Final = f"id: {PROGRAM}-scan"
+_CODING: Final = ("utf-8", "surrogateescape")  # keeps every byte
+
+_SETTINGS: Final = '''\
+"""The service's secrets and their set-up. Commands and tests import this module: do not call `guard()` in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robodj_secretguard import RuntimeSecrets
+
+ROOT = Path(__file__).resolve(){parents}
+
+
+class ServiceSecrets(RuntimeSecrets, config_dir=ROOT / "config", file_fallback=False, require_revocation_list=True):
+    """The two runtime secrets, with the revocation list of this repository from every working directory."""
+'''
+_GATE: Final = '''\
+"""The gate before a release (policy section 7): `python config/check_runtime_secrets.py --require-env-only`."""
+
+import os
+import sys
+
+here = os.path.dirname(os.path.abspath(__file__))
+# A secrets.py or logging.py in this folder must not replace the standard library's module.
+own = {os.path.realpath(here), os.path.dirname(os.path.realpath(__file__))}
+sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) not in own]
+os.chdir(os.path.dirname(here))  # its pyproject.toml names the model
+
+from robodj_secretguard.cli import main  # noqa: E402 - only after the folder is off the path
+
+sys.exit(main(["check", *sys.argv[1:]]))
+'''
+_TEMPLATE: Final = """\
+# Template of {file}: break-glass use on a local machine only.
+# Deployments deliver {variable} from the secret manager and have no such file.
+#
+# Copy it to {file}, run chmod 600 on the copy, and replace its last line with a key made by:
+#   {generator}
+# The model turns fallback files off: to use the copy, set ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true.
+REPLACE_WITH_A_GENERATED_{name}
+"""
+_IGNORED: Final = f"""\
+# Live keys, and every editor and backup copy of them. The templates are versioned.
+config/*.key*
+config/.*.key*
+!config/*.key.example
+
+# Files that the lifecycle commands write on a machine. config/revoked.fingerprints is versioned.
+config/logs/
+config/{LOCK_FILE}
+config/*.new
+"""
+_CONFIGURATION: Final = f"""\
+# Every command that runs in this repository checks the service's own model.
+{TABLE}
+model = "{{}}"
+"""
+_HOOK: Final = f"""\
+  - repo: local
+    hooks:
+      - {_HOOK_ID}
+        name: keys in what is committed
+        entry: {{}}
+        language: system
+        always_run: true
+        pass_filenames: false
+        stages: [pre-commit]
+"""
+_NO_LIST: Final = (
+    "This project has a model, so no revocation list is made: an empty one could replace a lost one.",
+    "The model's config directory needs its list, and git must ignore the key files there.",
+)
+_LEFT: Final = f"""\
+The files are written. What is left:
+- Add {PROGRAM}, from your package index, to the dependencies.
+- If the settings module is below {_SOURCES}, install your package, or set
+  PYTHONPATH={_SOURCES}.
+- Begin the service main with these lines (not a package's __init__.py):
+     from robodj_secretguard import guard
+     from {{module}} import {{name}}
+     secrets = guard({{name}})
+  Sign sessions and tokens with secrets.keyring(), as this page shows:
+  https://github.com/robodj/robodj-secretguard/blob/main/docs/recipes.md
+- Try it without keys: {PROGRAM} exec --ephemeral -- COMMAND
+- Gate a release: python {GATE} --require-env-only
+- Commit, in a git repository and in this environment, which the hook needs:
+     python -m pip install pre-commit
+     pre-commit install -t pre-commit
+     git add {{files}}
+     git commit -m "Set up the secret guard"
+"""
 
 
 def add(commands: Commands) -> None:
@@ -50,8 +153,8 @@ def add(commands: Commands) -> None:
             "--yes": {"action": "store_true", "help": "write the files (without --yes, only print what changes)"},
         },
         description="Set up this project. In the working directory, this writes the settings module, the gate script,"
-        " the templates of the key files and an empty revocation list. It adds lines to .gitignore, pyproject.toml and"
-        " the configuration of pre-commit. Nothing that exists is overwritten.",
+        " the templates of the key files, an empty revocation list and the hook for pre-commit. It appends lines to"
+        " .gitignore and pyproject.toml, and prints those that it cannot append. Nothing that exists is overwritten.",
         examples=("init", "init --yes"),
         statuses={
             "0": "written, or nothing to do",
@@ -59,6 +162,36 @@ def add(commands: Commands) -> None:
             "2": "usage error, or a file cannot be written",
         },
     )
+
+
+class Change(NamedTuple):
+    """A file to create, or text to append. A blank file is filled like a missing one: nothing in it can be lost."""
+
+    file: str  # relative to the working directory, with slashes
+    before: str  # empty for a missing file
+    text: str
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the file is missing or blank."""
+        return not self.before.strip()
+
+    @property
+    def after(self) -> str:
+        """The whole file afterwards, with its own line ending."""
+        if self.is_new:
+            return self.text
+        newline = "\r\n" if "\r\n" in self.before else "\n"
+        gap = newline if self.before.endswith("\n") else newline * 2
+        return self.before + gap + self.text.replace("\n", newline)
+
+
+class Plan(NamedTuple):
+    """What `init` does in the working directory."""
+
+    changes: Sequence[Change]  # in the order in which they are written
+    kept: Sequence[Change]  # of files that have the text, or text of their own
+    by_hand: Sequence[Change]  # to be pasted
 
 
 def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
@@ -70,33 +203,42 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     if project.directory not in {"", here}:
         where = ascii_text(os.path.relpath(project.directory, here))
         fail(f"this project is set up already: run the command in the directory of its {PYPROJECT}, {where}")
-    planned = plan(_settings(settings, project.model), project.model)
-    if yes:
-        write(planned.changes)
-    written = yes and bool(planned.changes)
-    lines = [*_shown(planned), *(_left(planned) if written else ())]
-    stderr = []
-    if not planned.changes:
-        faults = [*_faults(planned)]
-        lines += faults or ["Nothing else to do." if planned.by_hand else "Nothing to do: this project is set up."]
-    elif not written:
+    file = _settings_file(settings, project.model)
+    model = project.model or f"{module_of(file or SETTINGS)}:{CLASS}"
+    try:
+        plan = plan_changes(file, model, is_named=project.model is not None)
+    except OSError as error:
+        fail(f"nothing was written: {reason(error)}")
+    written = yes and bool(plan.changes)
+    if written:
+        write(plan.changes)
+    lines, stderr = [*_shown(plan)], list[str]()
+    if written:
+        module, _, name = model.partition(":")
+        files = " \\\n        ".join(change.file for change in plan.changes)
+        lines += _LEFT.format(module=module, name=name, files=files).splitlines()
+    elif plan.changes:
         stderr = [f"{PROGRAM}: nothing was written; to write, add --yes"]
-    status = EXIT_CLEAN if written or not planned.changes else EXIT_ALERTS
-    while lines and not lines[-1]:
-        lines.pop()
-    lines = [*map(ascii_text, lines), "", MODEL]
-    model = {"name": ascii_text(planned.model), "source": PYPROJECT} if yes else None
-    return Result(status, lines, lambda: _document(planned, written=written), stderr, literal=True, model=model)
+    elif not plan.by_hand:
+        lines.append("Nothing to do: this project is set up.")
+    return Result(
+        EXIT_CLEAN if written or not plan.changes else EXIT_ALERTS,
+        [*map(ascii_text, lines), "", MODEL],
+        lambda: _document(plan, written=written),
+        stderr,
+        literal=True,
+        model={"name": ascii_text(model), "source": PYPROJECT} if written else None,
+    )
 
 
-def _settings(typed: str | None, model: str | None) -> str | None:
+def _settings_file(option: str | None, model: str | None) -> str | None:
     """Return the file of the settings module; `None` where the project has a model in another module."""
-    if typed is None:
-        file = default_settings()
-        return file if model in {None, model_in(file)} else None
-    file = os.path.normpath(typed).replace(os.sep, "/")
+    if option is None:
+        file = _default_settings()
+        return file if model in {None, f"{module_of(file)}:{CLASS}"} else None
+    file = os.path.normpath(option).replace(os.sep, "/")
     module = module_of(file)
-    if module is None or is_installed(module):
+    if module is None or _is_installed(module):
         fail(
             "--settings: invalid file; use a path such as app/service_secrets.py, of names that Python can import and"
             " that no installed package has"
@@ -108,90 +250,169 @@ def _settings(typed: str | None, model: str | None) -> str | None:
     return file
 
 
-def _document(planned: Plan, *, written: bool) -> dict[str, Any]:
+def _default_settings() -> str:
+    """Return the path of a new settings module: in the only package below `src`, otherwise in the project's root."""
+    if os.path.isdir(_SOURCES) and not os.path.exists(SETTINGS):
+        packages = [name for name in os.listdir(_SOURCES) if os.path.isfile(f"{_SOURCES}/{name}/__init__.py")]
+        path = f"{_SOURCES}/{packages[0]}/{SETTINGS}" if len(packages) == 1 else ""
+        if module_of(path) and not os.path.exists(f"{_SOURCES}/__init__.py"):
+            return path
+    return SETTINGS
+
+
+def module_of(settings: str) -> str | None:
+    """Return the name of the settings module in a file below the working directory; `None` for an invalid path."""
+    parts = settings.removesuffix(".py").split("/")
+    is_named = all(part.isidentifier() and part.isascii() and not keyword.iskeyword(part) for part in parts)
+    if not settings.endswith(".py") or not is_named or parts[-1].startswith("__") or not is_free_text(settings):
+        return None
+    if parts[0] == _SOURCES and len(parts) > 1 and not os.path.exists(f"{_SOURCES}/__init__.py"):
+        del parts[0]
+    return None if settings == GATE or parts[0] in sys.stdlib_module_names else ".".join(parts)
+
+
+def _is_installed(module: str) -> bool:
+    """Check whether a package outside of the working directory has the name, so that a new module would hide it."""
+    found = find_spec(module.partition(".")[0])
+    places = [found.origin, *(found.submodule_search_locations or ())] if found else []
+    return any(place and not place.startswith(os.path.join(os.getcwd(), "")) for place in places)
+
+
+def plan_changes(settings: str | None, model: str, *, is_named: bool) -> Plan:
+    """Return what is missing in the working directory.
+
+    Args:
+        settings: the file of the settings module; `None` for no file.
+        model: the name of the model.
+        is_named: whether pyproject.toml names the model already.
+    """
+    is_set_up = is_named and (settings is None or os.path.exists(settings))
+    new = [Change(file, _read(file), text) for file, text in new_files(settings).items()]
+    if is_set_up:  # an empty list would not have the entries of a lost one, and the model may use another directory
+        new = [change for change in new if change.file in {settings, GATE} or not change.is_new]
+    if (
+        settings is not None
+        and not is_named
+        and any(
+            change.file == settings and not change.is_new and f"class {CLASS}" not in change.before for change in new
+        )
+    ):
+        raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
+    ignored = Change(IGNORE, _read(IGNORE), _IGNORED)
+    configuration = Change(PYPROJECT, _read(PYPROJECT), _CONFIGURATION.format(model))
+    hooks = _hooks(model)
+    kept, by_hand = [change for change in new if not change.is_new], list[Change]()
+    _, has_lines, later = ignored.before.replace("\r\n", "\n").rpartition(_IGNORED)
+    if has_lines and "\n!" not in f"\n{later}":  # of the lines of .gitignore, the last match wins
+        kept.append(ignored)
+    elif os.path.islink(IGNORE):
+        by_hand.append(ignored)
+    if _HOOK_ID in hooks.before:
+        kept.append(hooks)
+    elif hooks.file != HOOKS or not hooks.is_new:
+        by_hand.append(hooks)
+    if is_named:
+        kept.append(configuration)
+    elif os.path.islink(PYPROJECT) or not _is_toml(configuration.after):
+        by_hand.append(configuration)
+    # Key files are ignored before there can be any. And from the configuration on, every command uses the model.
+    wanted = (ignored, *new, hooks, configuration)
+    changes = [change for change in wanted if change not in kept and change not in by_hand]
+    for change in changes:
+        _require_directory(os.path.dirname(change.file))
+    return Plan(changes, [change for change in wanted if change in kept], by_hand)
+
+
+def new_files(settings: str | None) -> dict[str, str]:
+    """Return the text of each new file, by its path; without a settings module for `None`."""
+    texts = {} if settings is None else {settings: _SETTINGS.format(parents=".parent" * (settings.count("/") + 1))}
+    for policy in RuntimeSecrets.secret_policies.values():
+        name = re.sub(r"\W", "_", policy.name).upper()
+        texts[f"{policy.file}.example"] = _TEMPLATE.format(
+            file=policy.file, variable=policy.variable, generator=policy.replacement, name=name
+        )
+    return {**texts, GATE: _GATE, REVOKED_FILE: HEADER}
+
+
+def _hooks(model: str) -> Change:
+    """Return the pre-commit hook, for the root of the repository: pre-commit reads no other file."""
+    file, entry, here = HOOKS, f"{PROGRAM} scan --staged --fingerprints --model {model}", os.getcwd()
+    *_, root = directories_of_project(here)
+    if root != here and os.path.lexists(os.path.join(root, ".git")):
+        file = os.path.relpath(os.path.join(root, HOOKS)).replace(os.sep, "/")
+        below = os.path.relpath(here, root).replace(os.sep, "/")
+        place = below if re.fullmatch(r"[A-Za-z0-9_./-]+", below) else "DIRECTORY"
+        entry = f"sh -c 'cd ./{place} && exec {entry}'"
+    before = _read(file)
+    return Change(file, before, ("  # Below repos:\n" if before.strip() else "repos:\n") + _HOOK.format(entry))
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        return isinstance(tomllib.loads(text)["tool"], dict)
+    except tomllib.TOMLDecodeError:  # such as a second table, which TOML does not allow
+        return False
+
+
+def _read(file: str) -> str:
+    """Return the text of a file, also through a link; empty where it is missing."""
+    if not os.path.lexists(file):
+        return ""
+    try:
+        content, _ = read_unlinked(os.path.realpath(file), MAX_BYTES + 1)
+    except OSError as error:
+        raise_file_error(f"{file}: {reason(error)}")
+    text = content.decode(*_CODING)
+    if len(content) > MAX_BYTES or "\0" in text:
+        raise_file_error(f"{file}: it is larger than {MAX_BYTES} bytes, or not UTF-8; correct it")
+    return text
+
+
+def _require_directory(directory: str) -> None:
+    """Raise an error unless files in a directory are files of this project."""
+    expected = os.path.join(os.path.realpath(os.curdir), *filter(None, directory.split("/")))
+    if os.path.lexists(directory) and (os.path.realpath(directory) != expected or not os.path.isdir(directory)):
+        raise_file_error(f"{directory} is not a directory, or it is a link; rename it")
+
+
+def write(changes: Iterable[Change]) -> None:
+    """Write the files, up to the first one that cannot be written. Others can write none of them."""
+    written = list[str]()
+    for change in changes:
+        file, exists = change.file, os.path.lexists(change.file)
+        try:
+            mode = stat.S_IMODE(os.stat(file).st_mode) & ~stat.S_IWOTH if exists else 0o644
+            make_directory(os.path.dirname(file) or os.curdir, others=True)
+            with prepared_file(file, change.after.encode(*_CODING), mode) as prepared:
+                if _read(file) != change.before:
+                    raise_file_error("another program changed it")
+                put_in_place(prepared, file, replace=exists)
+        except OSError as error:
+            done = f"these files were written: {', '.join(written)}" if written else "nothing was written"
+            fail(f"{done}; {file}: {reason(error)}; fix that, then run this command again")
+        written.append(file)
+
+
+def _document(plan: Plan, *, written: bool) -> dict[str, Any]:
+    changes = [{"file": each.file, "is_new": each.is_new, "added": each.text.splitlines()} for each in plan.changes]
     return {
         "kind": "init",
         "written": written,
-        "changes": [{"file": each.file, "is_new": not each.before, "added": each.added} for each in planned.changes],
-        "kept": [*planned.kept],
-        "by_hand": planned.by_hand.splitlines(),
+        "changes": changes,
+        "kept": [change.file for change in plan.kept],
+        "by_hand": [{"file": change.file, "lines": change.text.splitlines()} for change in plan.by_hand],
     }
 
 
-def _shown(planned: Plan) -> Iterator[str]:
-    """Yield each change like a diff, and what stays."""
-    for change in planned.changes:
-        yield f"{change.file}{' (new file)' if change.before is None else '' if change.before else ' (empty file)'}:"
-        yield from (f"+ {line}".rstrip() for line in change.added)
+def _shown(plan: Plan) -> Iterator[str]:
+    """Yield each change like a diff, what stays, and what is to be pasted."""
+    for change in plan.changes:
+        yield f"{change.file}{' (new file)' if change.is_new else ''}:"
+        yield from (f"+ {line}".rstrip() for line in change.text.splitlines())
         yield ""
-    if planned.kept:
-        yield from ("These files exist and stay as they are:", *(f"  {file}" for file in planned.kept), "")
-    if not os.path.exists(REVOKED_FILE) and all(each.file != REVOKED_FILE for each in planned.changes):
-        yield "This project has a model, so no revocation list is made: an empty one could replace a lost one."
-        yield "The model's config directory needs its list, and git must ignore the key files there."
-        yield ""
-    if planned.by_hand:
-        where = f"{HOOKS} in the root of the git repository" if planned.top not in {None, os.curdir} else HOOKS
-        yield from (f"Add these lines to {where} by hand, below repos:", *planned.by_hand.splitlines(), "")
-
-
-def _left(planned: Plan) -> Iterator[str]:
-    """Yield what is left to do after writing."""
-    module, _, name = planned.model.partition(":")
-    package, is_django = module.rpartition(".")[0], os.path.exists(_MANAGE)
-    main = "the Django settings" if is_django else "the service main"
-    files = [change.file for change in planned.changes]
-    yield "The files are written. What is left:"
-    yield from _faults(planned)
-    if paths := writable_by_others([*files, *planned.kept]):
-        yield "- Others can write these files, so the gate does not trust them. Run:"
-        yield from _command(["chmod", "go-w", *paths])
-    if any(each.startswith(f"{SOURCES}/") for each in files):
-        yield "- Install the package, or set PYTHONPATH=src: python -m pip install -e ."
-    if lines := [] if package else packaging():
-        yield f"- setuptools would take {os.path.dirname(GATE)} for a package. Add to {PYPROJECT}:"
-        yield from _indented(lines)
-    yield f"- Add {PROGRAM}, from your package index, to the dependencies."
-    yield f"- Begin {main} with:"
-    library = PROGRAM.replace("-", "_")
-    adapter = [f"from {library}.adapters.django import secret_keys"] if is_django else []
-    keys = (f'ring = guard({name}).keyring("secret.key")', "SECRET_KEY, SECRET_KEY_FALLBACKS = secret_keys(ring)")
-    imports = (f"from {library} import guard", *adapter, f"from {module} import {name}")
-    yield from _indented([*imports, *(keys if is_django else [f"secrets = guard({name})"])])
-    sign = ("Sign sessions and tokens with secrets.keyring(), as this page shows:", _RECIPES)
-    yield from (f"  {line}" for line in (["Delete the old SECRET_KEY."] if is_django else sign))
-    if package:
-        yield f"  Do not call guard() in {package}/__init__.py: no command could import the model."
-    command = f"python {_MANAGE} check" if is_django else "COMMAND"
-    yield f"- Try it without keys: {PROGRAM} exec --ephemeral -- {command}"
-    yield f"- Gate a release: python {GATE} --require-env-only"
-    needs_hook = HOOKS in files or planned.by_hand
-    yield "- Commit in this environment, which the hook needs:" if needs_hook else "- Commit:"
-    yield from _indented(["git init"] if planned.top is None else [])
-    yield from _indented(["python -m pip install pre-commit", "pre-commit install -t pre-commit"] if needs_hook else [])
-    yield from (*_command(["git", "add", *files]), f'{COMMAND_INDENT}git commit -m "Set up the secret guard"')
-
-
-def _faults(planned: Plan) -> Iterator[str]:
-    """Yield what is wrong with the project's .gitignore, as git reads it."""
-    ignored, included = git_faults([*(each.file for each in planned.changes), *planned.kept])
-    if ignored:
-        yield from ("- git ignores these files. Delete the line of .gitignore that ignores them:", *_indented(ignored))
-    if included:
-        yield "- git does not ignore these key files. Delete the line with ! that includes them:"
-        yield from _indented(included)
-
-
-def _indented(lines: Iterable[str]) -> list[str]:
-    return [f"{COMMAND_INDENT}{line}" for line in lines]
-
-
-def _command(words: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of a command within the width of a terminal."""
-    line = COMMAND_INDENT[1:]
-    for word in words:
-        if len(line) + len(word) > WIDTH - len(" \\"):
-            yield f"{line} \\"
-            line = f"{COMMAND_INDENT}   "
-        line += f" {word}"
-    yield line
+    if plan.kept:
+        yield from ("These files exist and stay as they are:", *(f"  {change.file}" for change in plan.kept), "")
+    if not os.path.exists(REVOKED_FILE) and all(change.file != REVOKED_FILE for change in plan.changes):
+        yield from (*_NO_LIST, "")
+    for change in plan.by_hand:
+        yield from (f"Add these lines to {change.file} by hand:", *change.text.splitlines(), "")

@@ -472,14 +472,21 @@ def own_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def find_project(directory: str) -> Project:
     """Return the nearest configuration at or above an absolute path, within its repository."""
-    while True:
-        path = os.path.join(directory, PYPROJECT)
+    for above in directories_of_project(directory):
+        path = os.path.join(above, PYPROJECT)
         if os.path.lexists(path) and (table := _table(path)) is not None:
-            return _project(directory, table)
-        above = os.path.dirname(directory)
-        if above == directory or os.path.lexists(os.path.join(directory, ".git")):
-            return Project()
-        directory = above
+            return _project(above, table)
+    return Project()
+
+
+def directories_of_project(directory: str) -> Iterator[str]:
+    """Yield an absolute path and every directory above it, up to the root of its git repository."""
+    above = ""
+    while above != directory:
+        yield directory
+        if os.path.lexists(os.path.join(directory, ".git")):
+            return
+        above, directory = directory, os.path.dirname(directory)
 
 
 def _table(path: str) -> Any:
