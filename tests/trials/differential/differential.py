@@ -1,0 +1,399 @@
+"""Compare an old wheel with the present code on generated set-ups: `python tests/trials/differential/differential.py`.
+
+Both sides run in the same directory, one after the other, so that no path differs. A difference that does not come
+again is reported as unstable. `--only NUMBER` repeats a set-up of the seed, and shows every difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import os
+import re
+import secrets
+import selectors
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from expected import RULES
+from setups import PATH, Maker, SetUp, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ROOT = Path(__file__).resolve().parents[3]
+SECONDS = 60
+HUNG = -1000
+LATEST_CHANGE = 1_790_000_000
+"""When each file of a set-up was changed: a directory that is changing would be read again."""
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9:]{5})|sha256:[0-9a-f]{64}")
+_KEY = re.compile(r"[A-Za-z0-9_-]{22,}[!=]*")
+_FINGERPRINT = re.compile(r"sgfp1:[0-9a-f]{32}")
+_TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+", re.MULTILINE)
+_VARYING = re.compile(r"sgfp1:\w+|sha256:\w+|[0-9]+|[A-Za-z0-9_-]{22,}")
+
+
+def show(*lines: str) -> None:
+    """Print lines at once."""
+    sys.stdout.write("\n".join([*lines, ""]))
+    sys.stdout.flush()
+
+
+def unpacked(wheel: Path, directory: Path) -> Path:
+    """Unpack a wheel. A directory is returned as it is."""
+    if wheel.is_dir():
+        return wheel.resolve()
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(directory)
+    return directory
+
+
+def build(tree: Path, directory: Path) -> Path:
+    """Build the wheel of a source tree."""
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(directory), str(tree)]
+    subprocess.run(command, check=True)
+    (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+def built(revision: str, directory: Path) -> Path:
+    """Build the wheel of a git revision."""
+    tree = directory / "tree"
+    tree.mkdir()
+    archive = directory / "tree.tar"
+    subprocess.run(["git", "archive", "--output", str(archive), revision], cwd=ROOT, check=True)  # noqa: S607
+    shutil.unpack_archive(archive, tree, filter="data")
+    return build(tree, directory)
+
+
+class Side:
+    """An interpreter that has imported one version, and runs each step in a fork.
+
+    Args:
+        package: the directory with the package.
+        streams: the directory for the streams.
+    """
+
+    def __init__(self, package: Path, streams: Path) -> None:
+        self._package, self._streams = package, streams
+        self._server: subprocess.Popen[str] | None = None
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._server is None:
+            environ = {"PATH": PATH, "PYTHONPATH": str(self._package), "LANG": "C.UTF-8"}
+            command = [sys.executable, str(Path(__file__).with_name("side.py"))]
+            pipe = subprocess.PIPE
+            self._server = subprocess.Popen(command, env=environ, stdin=pipe, stdout=pipe, text=True)
+        return self._server
+
+    def stop(self) -> None:
+        """End the interpreter."""
+        if self._server:
+            self._server.communicate()
+
+    def run(self, step: Step, directory: Path, *, is_process: bool) -> tuple[str, str, str]:
+        """Return the status and the output of a step."""
+        source, out, err = (self._streams / name for name in ("in", "out", "err"))
+        source.write_bytes(step.stdin)
+        for path in (out, err):
+            path.unlink(missing_ok=True)
+        status = (self._run if is_process else self._fork)(step, directory, (source, out, err))
+        texts = [path.read_bytes().decode("utf-8", "backslashreplace") for path in (out, err)]
+        return str(status), texts[0], texts[1]
+
+    def _fork(self, step: Step, directory: Path, streams: tuple[Path, Path, Path]) -> int:
+        import json  # noqa: PLC0415
+
+        server = self._started()
+        assert server.stdin is not None
+        assert server.stdout is not None
+        request = {"argv": step.argv, "program": step.program, "environ": step.environ, "now": step.now.isoformat()}
+        request |= {"directory": str(directory), **dict(zip(("in", "out", "err"), map(str, streams), strict=True))}
+        server.stdin.write(f"{json.dumps(request)}\n")
+        server.stdin.flush()
+        with selectors.DefaultSelector() as selector:
+            selector.register(server.stdout, selectors.EVENT_READ)
+            if selector.select(SECONDS):
+                return int(server.stdout.readline())
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(encoding="ascii")
+        for child in children.split():
+            os.killpg(int(child), signal.SIGKILL)
+        server.stdout.readline()
+        return HUNG
+
+    def _run(self, step: Step, directory: Path, streams: tuple[Path, Path, Path]) -> int:
+        program = [step.program] if step.program else ["-m", "robodj_secretguard", *step.argv]
+        environ = step.environ | {"PYTHONPATH": str(self._package), "PYTHONDONTWRITEBYTECODE": "1"}
+        with contextlib.ExitStack() as stack:
+            source, *ends = (stack.enter_context(open(path, mode)) for path, mode in zip(streams, ("rb", "wb", "wb"), strict=True))
+            process = subprocess.Popen(
+                [sys.executable, *program], cwd=directory, env=os_environ(environ), stdin=source, stdout=ends[0], stderr=ends[1],
+                start_new_session=True,
+            )  # fmt: skip
+            try:
+                return process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return HUNG
+
+
+def os_environ(environ: dict[str, str]) -> dict[bytes, bytes]:
+    """Return variables as bytes, since they may have single surrogates."""
+    return {os.fsencode(name): os.fsencode(value) for name, value in environ.items()}
+
+
+def make(setup: SetUp, directory: Path) -> None:
+    """Write the files of a set-up into a new directory."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o755)
+    made = [directory]
+    for file in setup.files:
+        path = directory / file.path
+        with contextlib.suppress(FileExistsError, NotADirectoryError):
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if file.target:
+                path.symlink_to(file.target)
+                continue
+            if file.is_pipe:
+                os.mkfifo(path)
+            elif file.content is None:
+                path.mkdir(exist_ok=True)
+            elif not path.is_dir():
+                path.write_bytes(file.content)
+            path.chmod(file.mode)
+            if file.owner and not os.geteuid():
+                os.chown(path, file.owner, -1)
+            made.append(path)
+    if setup.repository:
+        commit(directory)
+    for path in reversed([*directory.rglob("*"), directory]):
+        os.utime(path, (LATEST_CHANGE, LATEST_CHANGE), follow_symlinks=False)
+
+
+def commit(directory: Path) -> None:
+    """Make the directory a repository. Some of its files are committed, and the others are staged."""
+    person = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER")
+              for what, value in (("NAME", "a"), ("EMAIL", "a@example.org"), ("DATE", "2026-11-01T00:00:00Z"))}  # fmt: skip
+    environ = {"PATH": PATH, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", **person}
+    for words in ("init -q -b main", "add src notes.txt0", "commit -q --allow-empty -m first", "add -f ."):
+        command = ["git", *words.split()]
+        subprocess.run(command, cwd=directory, env=environ, check=False, capture_output=True)
+
+
+def tree_of(directory: Path) -> str:
+    """Return the modes and the texts of all files, without git's own."""
+    lines = list[str]()
+    for path in sorted(directory.rglob("*")):
+        name = str(path.relative_to(directory))
+        if name == ".git" or name.startswith(".git/") or "__pycache__" in name:
+            continue
+        state = path.lstat()
+        lines.append(f"{name} {stat.filemode(state.st_mode)}")
+        if stat.S_ISREG(state.st_mode):
+            text = path.read_bytes().decode("utf-8", "backslashreplace")
+            lines += [f"{name}: {line}" for line in text.splitlines()]
+    return "\n".join(lines)
+
+
+def masked(text: str, step: Step, *, is_process: bool) -> str:
+    """Replace what differs between two runs of the same code."""
+    text = _TRACEBACK.sub("Traceback\n", text)
+    if "generate" in step.argv:
+        text = _KEY.sub(lambda found: f"<{len(found[0])} characters>", text)
+    if "--ephemeral" in step.argv:
+        text = _FINGERPRINT.sub("<fingerprint>", text)
+    return _TIME.sub("<time or hash>", text) if is_process else text
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A part of the results of both sides that differs."""
+
+    command: str
+    part: str
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """Return a text that is the same for the same cause."""
+        lines = [f"- {line}" for line in self.old[:1]] + [f"+ {line}" for line in self.new[:1]]
+        return _VARYING.sub("#", " ".join([self.command, self.part, *lines]))[:400]
+
+
+def command_of(step: Step) -> str:
+    """Return the name of a command, or of a program's function."""
+    if step.program:
+        return "program"
+    words = [word for word in step.argv if not word.startswith("-")]
+    groups = {"rotate", "log", "fleet", "incident"}
+    return " ".join(words[: 2 if words[:1] and words[0] in groups else 1])
+
+
+def differences(step: Step, old: dict[str, str], new: dict[str, str]) -> Iterator[Difference]:
+    """Yield each difference between two results."""
+    for part, text in old.items():
+        lines, others = text.splitlines(), new[part].splitlines()
+        if text != new[part] and lines == others:
+            yield Difference(command_of(step), part, (repr(text[-20:]),), (repr(new[part][-20:]),))
+        for tag, a, b, c, d in difflib.SequenceMatcher(None, lines, others, autojunk=False).get_opcodes():
+            if tag != "equal":
+                yield Difference(command_of(step), part, tuple(lines[a:b]), tuple(others[c:d]))
+
+
+@dataclass
+class Summary:
+    """What a run has found.
+
+    Attributes:
+        examples: the first set-up with a difference of each kind, and the difference.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, tuple[int, Difference]] = field(default_factory=dict)
+    expected: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Runner:
+    """Run set-ups on both sides, in a directory of its own."""
+
+    def __init__(self, packages: Sequence[Path], directory: Path) -> None:
+        directory.mkdir()
+        self._directory, streams = directory / "service", directory / "streams"
+        streams.mkdir()
+        self.sides = [Side(package, streams) for package in packages]
+
+    def results(self, side: Side, setup: SetUp) -> list[dict[str, str]]:
+        """Run the steps of a set-up on one side."""
+        make(setup, self._directory)
+        results = list[dict[str, str]]()
+        for step in setup.steps:
+            status, out, err = side.run(step, self._directory, is_process=setup.is_process)
+            if step.save_as:
+                (self._directory / step.save_as).write_text(out, encoding="utf-8", errors="surrogateescape")
+            parts = {"out": out, "err": err, "files": tree_of(self._directory)}
+            results.append({"status": status} | {
+                part: masked(text, step, is_process=setup.is_process) for part, text in parts.items()
+            })  # fmt: skip
+        return results
+
+    def compare(self, setup: SetUp, summary: Summary) -> list[Difference]:
+        """Compare both sides. Return the differences that are not expected."""
+        for attempt in range(3):
+            old, new = (self.results(side, setup) for side in self.sides)
+            if old == new:
+                break
+        found = [each for step, a, b in zip(setup.steps, old, new, strict=True) for each in differences(step, a, b)]
+        rules = [next((rule for rule in RULES if rule.explains(each.command, each.part, each.old, each.new)), None) for each in found]
+        unexpected = [each for each, rule in zip(found, rules, strict=True) if rule is None]
+        with summary.lock:
+            summary.counts["set-ups"] += 1
+            summary.counts["steps"] += len(setup.steps)
+            summary.counts["as processes"] += setup.is_process
+            summary.counts["unstable"] += bool(attempt and not found)
+            summary.counts["with a difference"] += bool(unexpected)
+            summary.statuses.update(f"{command_of(step)}: {a['status']}" for step, a in zip(setup.steps, old, strict=True))
+            summary.expected.update({rule.entry for rule in rules if rule})
+            kinds = {each.kind: each for each in unexpected}
+            summary.kinds.update([*kinds])
+            for kind, each in kinds.items():
+                summary.examples.setdefault(kind, (setup.number, each))
+        return unexpected
+
+
+def work(packages: Sequence[Path], directory: Path, seed: str, numbers: Iterator[int], every: int, summary: Summary) -> None:
+    """Compare one set-up after another."""
+    runner = Runner(packages, directory)
+    while True:
+        with summary.lock:
+            number = next(numbers, None)
+        if number is None:
+            break
+        setup = Maker(seed, number, is_process=number % every == every - 1).make()
+        runner.compare(setup, summary)
+    for side in runner.sides:
+        side.stop()
+
+
+def reported(summary: Summary, seed: str, seconds: float, most: int) -> Iterator[str]:
+    """Yield the lines of the summary."""
+    for kind, count in summary.kinds.most_common(most):
+        number, difference = summary.examples[kind]
+        yield f"\n{count} times, first in --seed {seed} --only {number}: {difference.command}, {difference.part}"
+        yield from (f"  - {line[:400]}" for line in difference.old[:8])
+        yield from (f"  + {line[:400]}" for line in difference.new[:8])
+    if len(summary.kinds) > most:
+        yield f"\nand {len(summary.kinds) - most} other kinds of difference"
+    yield ""
+    for rule in RULES:
+        yield f"expected {summary.expected[rule.entry]:>6} times: {rule.entry}"
+    counts = ", ".join(f"{count:,} {what}" for what, count in summary.counts.items())
+    yield f"seed {seed}: {counts}; {len(summary.kinds)} kinds of unexpected differences; {seconds:.0f} seconds"
+
+
+def failures(summary: Summary) -> list[str]:
+    """Return what makes the run fail."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("\n  ", " ")
+    failed = [f"{len(summary.kinds)} kinds of difference are not expected"] if summary.kinds else []
+    failed += [f"this rule has no entry in CHANGELOG.md: {rule.entry}" for rule in RULES if rule.entry not in changes]
+    if summary.counts["set-ups"] >= 1000:
+        failed += [f"this difference never occurred: {rule.entry}" for rule in RULES if not summary.expected[rule.entry]]
+    return failed
+
+
+def main() -> int:
+    """Run the comparison. Return 1 if there is a difference that no rule explains."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("revision", nargs="?", default="c34a482", help="the git revision of the old code (%(default)s)")
+    parser.add_argument("--old", type=Path, help="an old wheel, instead of the revision")
+    parser.add_argument("--new", type=Path, help="a wheel or a directory, instead of the wheel of this tree")
+    parser.add_argument("--seed", default=secrets.token_hex(4), help="of the set-ups (default: a new one)")
+    parser.add_argument("--count", type=int, default=20_000, help="how many set-ups (%(default)s)")
+    parser.add_argument("--every", type=int, default=40, help="one in so many runs as processes (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--most", type=int, default=40, help="how many kinds of difference are shown (%(default)s)")
+    parser.add_argument("--only", type=int, help="only the set-up with this number")
+    parser.add_argument("--statuses", action="store_true", help="also print how often each status occurred")
+    given = parser.parse_args()
+    numbers = iter(range(given.count) if given.only is None else [given.only])
+    summary, began = Summary(), time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name).resolve()
+        places = [directory / side for side in ("old", "new", "build old", "build new")]
+        for place in places:
+            place.mkdir()
+        old = given.old or built(given.revision, places[2])
+        packages = [unpacked(old, places[0]), unpacked(given.new or build(ROOT, places[3]), places[1])]
+        jobs = 1 if given.only is not None else given.jobs
+        with ThreadPoolExecutor(jobs) as pool:
+            arguments = (given.seed, numbers, given.every, summary)
+            workers = [pool.submit(work, packages, directory / f"job {job}", *arguments) for job in range(jobs)]
+        for worker in workers:
+            worker.result()
+    show(*reported(summary, given.seed, time.monotonic() - began, given.most))
+    if given.statuses:
+        show(*(f"{count:>6} {what}" for what, count in sorted(summary.statuses.items())))
+    failed = failures(summary)
+    show(*failed)
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
