@@ -167,6 +167,13 @@ def monitoring(session: nox.Session) -> None:
 
 
 @nox.session(python=FIRST)
+def differential(session: nox.Session) -> None:
+    """Compare a git revision with this tree on 20,000 generated set-ups: `nox -s differential -- REVISION`."""
+    session.install(".[test]")
+    session.run("python", "tests/trials/differential/differential.py", *session.posargs)
+
+
+@nox.session(python=FIRST)
 def benchmarks(session: nox.Session) -> None:
     """Measure what the guard costs at startup, compared with other libraries."""
     session.install(".[test,bench]")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import json
 import os
 import re
 import secrets
@@ -32,18 +33,27 @@ from expected import RULES
 from setups import PATH, Maker, SetUp, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 60
+ATTEMPTS = 3
 HUNG = -1000
 LATEST_CHANGE = 1_790_000_000
 """When each file of a set-up was changed: a directory that is changing would be read again."""
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9:]{5})|sha256:[0-9a-f]{64}")
-_KEY = re.compile(r"[A-Za-z0-9_-]{22,}[!=]*")
+_KEY = re.compile(r"(?![A-Z0-9_]+\b)[A-Za-z0-9_-]{22,}[!=]*")
 _FINGERPRINT = re.compile(r"sgfp1:[0-9a-f]{32}")
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+", re.MULTILINE)
-_VARYING = re.compile(r"sgfp1:\w+|sha256:\w+|[0-9]+|[A-Za-z0-9_-]{22,}")
+_VARYING = re.compile(
+    r"sgfp1:\w+|sha256:\w+|[A-Z][A-Z0-9_]{6,}|\b\w+\.(?:key|password)[0-9]?|[0-9]+|[A-Za-z0-9_-]{22,}"
+)
+
+
+def shared(one: str, other: str) -> int:
+    """Return how many characters at the beginning are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
 def show(*lines: str) -> None:
@@ -115,8 +125,6 @@ class Side:
         return str(status), texts[0], texts[1]
 
     def _fork(self, step: Step, directory: Path, streams: tuple[Path, Path, Path]) -> int:
-        import json  # noqa: PLC0415
-
         server = self._started()
         assert server.stdin is not None
         assert server.stdout is not None
@@ -138,11 +146,18 @@ class Side:
         program = [step.program] if step.program else ["-m", "robodj_secretguard", *step.argv]
         environ = step.environ | {"PYTHONPATH": str(self._package), "PYTHONDONTWRITEBYTECODE": "1"}
         with contextlib.ExitStack() as stack:
-            source, *ends = (stack.enter_context(open(path, mode)) for path, mode in zip(streams, ("rb", "wb", "wb"), strict=True))
+            source, out, err = (
+                stack.enter_context(open(path, mode)) for path, mode in zip(streams, ("rb", "wb", "wb"), strict=True)
+            )
             process = subprocess.Popen(
-                [sys.executable, *program], cwd=directory, env=os_environ(environ), stdin=source, stdout=ends[0], stderr=ends[1],
+                [sys.executable, *program],
+                cwd=directory,
+                env=os_environ(environ),
+                stdin=source,
+                stdout=out,
+                stderr=err,
                 start_new_session=True,
-            )  # fmt: skip
+            )
             try:
                 return process.wait(SECONDS)
             except subprocess.TimeoutExpired:
@@ -186,9 +201,10 @@ def make(setup: SetUp, directory: Path) -> None:
 
 def commit(directory: Path) -> None:
     """Make the directory a repository. Some of its files are committed, and the others are staged."""
-    person = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER")
-              for what, value in (("NAME", "a"), ("EMAIL", "a@example.org"), ("DATE", "2026-11-01T00:00:00Z"))}  # fmt: skip
-    environ = {"PATH": PATH, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", **person}
+    environ = {"PATH": PATH, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    for role in ("AUTHOR", "COMMITTER"):
+        environ |= {f"GIT_{role}_NAME": "a", f"GIT_{role}_EMAIL": "a@example.org"}
+        environ[f"GIT_{role}_DATE"] = "2026-11-01T00:00:00Z"
     for words in ("init -q -b main", "add src notes.txt0", "commit -q --allow-empty -m first", "add -f ."):
         command = ["git", *words.split()]
         subprocess.run(command, cwd=directory, env=environ, check=False, capture_output=True)
@@ -209,14 +225,14 @@ def tree_of(directory: Path) -> str:
     return "\n".join(lines)
 
 
-def masked(text: str, step: Step, *, is_process: bool) -> str:
+def masked(text: str, setup: SetUp) -> str:
     """Replace what differs between two runs of the same code."""
-    text = _TRACEBACK.sub("Traceback\n", text)
-    if "generate" in step.argv:
+    text, words = _TRACEBACK.sub("Traceback\n", text), {word for step in setup.steps for word in step.argv}
+    if "generate" in words:
         text = _KEY.sub(lambda found: f"<{len(found[0])} characters>", text)
-    if "--ephemeral" in step.argv:
+    if words & {"generate", "--ephemeral"}:
         text = _FINGERPRINT.sub("<fingerprint>", text)
-    return _TIME.sub("<time or hash>", text) if is_process else text
+    return _TIME.sub("<time or hash>", text) if setup.is_process else text
 
 
 @dataclass(frozen=True)
@@ -230,9 +246,18 @@ class Difference:
 
     @property
     def kind(self) -> str:
-        """Return a text that is the same for the same cause."""
-        lines = [f"- {line}" for line in self.old[:1]] + [f"+ {line}" for line in self.new[:1]]
-        return _VARYING.sub("#", " ".join([self.command, self.part, *lines]))[:400]
+        """Return a text that is most often the same for the same cause."""
+        old, new = "\n".join(self.old), "\n".join(self.new)
+        start = max(0, shared(old, new) - 20)
+        end = -shared(old[start:][::-1], new[start:][::-1]) or None
+        changed = f"{old[start:end][:120]} -> {new[start:end][:120]}"
+        return _VARYING.sub("#", f"{self.command}, {self.part}: {changed}")
+
+    def lines(self) -> Iterator[str]:
+        """Yield the first lines that differ, from shortly before the first character that differs."""
+        start = max(0, shared(self.old[0], self.new[0]) - 150) if self.old and self.new else 0
+        for sign, lines in (("-", self.old), ("+", self.new)):
+            yield from (f"  {sign} {'...' * bool(start)}{line[start : start + 300]}" for line in lines[:8])
 
 
 def command_of(step: Step) -> str:
@@ -290,26 +315,33 @@ class Runner:
                 (self._directory / step.save_as).write_text(out, encoding="utf-8", errors="surrogateescape")
             parts = {"out": out, "err": err, "files": tree_of(self._directory)}
             results.append({"status": status} | {
-                part: masked(text, step, is_process=setup.is_process) for part, text in parts.items()
+                part: masked(text, setup) for part, text in parts.items()
             })  # fmt: skip
         return results
 
     def compare(self, setup: SetUp, summary: Summary) -> list[Difference]:
         """Compare both sides. Return the differences that are not expected."""
-        for attempt in range(3):
+        attempts = 0
+        while True:
+            attempts += 1
             old, new = (self.results(side, setup) for side in self.sides)
-            if old == new:
+            if old == new or attempts == ATTEMPTS:
                 break
         found = [each for step, a, b in zip(setup.steps, old, new, strict=True) for each in differences(step, a, b)]
-        rules = [next((rule for rule in RULES if rule.explains(each.command, each.part, each.old, each.new)), None) for each in found]
+        rules = [
+            next((rule for rule in RULES if rule.explains(each.command, each.part, each.old, each.new)), None)
+            for each in found
+        ]
         unexpected = [each for each, rule in zip(found, rules, strict=True) if rule is None]
         with summary.lock:
             summary.counts["set-ups"] += 1
             summary.counts["steps"] += len(setup.steps)
             summary.counts["as processes"] += setup.is_process
-            summary.counts["unstable"] += bool(attempt and not found)
+            summary.counts["unstable"] += attempts > 1 and not found
             summary.counts["with a difference"] += bool(unexpected)
-            summary.statuses.update(f"{command_of(step)}: {a['status']}" for step, a in zip(setup.steps, old, strict=True))
+            summary.statuses.update(
+                f"{command_of(step)}: {a['status']}" for step, a in zip(setup.steps, old, strict=True)
+            )
             summary.expected.update({rule.entry for rule in rules if rule})
             kinds = {each.kind: each for each in unexpected}
             summary.kinds.update([*kinds])
@@ -318,16 +350,14 @@ class Runner:
         return unexpected
 
 
-def work(packages: Sequence[Path], directory: Path, seed: str, numbers: Iterator[int], every: int, summary: Summary) -> None:
+def work(runner: Runner, make_setup: Callable[[int], SetUp], numbers: Iterator[int], summary: Summary) -> None:
     """Compare one set-up after another."""
-    runner = Runner(packages, directory)
     while True:
         with summary.lock:
             number = next(numbers, None)
         if number is None:
             break
-        setup = Maker(seed, number, is_process=number % every == every - 1).make()
-        runner.compare(setup, summary)
+        runner.compare(make_setup(number), summary)
     for side in runner.sides:
         side.stop()
 
@@ -337,8 +367,7 @@ def reported(summary: Summary, seed: str, seconds: float, most: int) -> Iterator
     for kind, count in summary.kinds.most_common(most):
         number, difference = summary.examples[kind]
         yield f"\n{count} times, first in --seed {seed} --only {number}: {difference.command}, {difference.part}"
-        yield from (f"  - {line[:400]}" for line in difference.old[:8])
-        yield from (f"  + {line[:400]}" for line in difference.new[:8])
+        yield from difference.lines()
     if len(summary.kinds) > most:
         yield f"\nand {len(summary.kinds) - most} other kinds of difference"
     yield ""
@@ -354,7 +383,9 @@ def failures(summary: Summary) -> list[str]:
     failed = [f"{len(summary.kinds)} kinds of difference are not expected"] if summary.kinds else []
     failed += [f"this rule has no entry in CHANGELOG.md: {rule.entry}" for rule in RULES if rule.entry not in changes]
     if summary.counts["set-ups"] >= 1000:
-        failed += [f"this difference never occurred: {rule.entry}" for rule in RULES if not summary.expected[rule.entry]]
+        failed += [
+            f"this difference never occurred: {rule.entry}" for rule in RULES if not summary.expected[rule.entry]
+        ]
     return failed
 
 
@@ -373,6 +404,10 @@ def main() -> int:
     parser.add_argument("--statuses", action="store_true", help="also print how often each status occurred")
     given = parser.parse_args()
     numbers = iter(range(given.count) if given.only is None else [given.only])
+
+    def make_setup(number: int) -> SetUp:
+        return Maker(given.seed, number, is_process=number % given.every == given.every - 1).make()
+
     summary, began = Summary(), time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name).resolve()
@@ -383,8 +418,8 @@ def main() -> int:
         packages = [unpacked(old, places[0]), unpacked(given.new or build(ROOT, places[3]), places[1])]
         jobs = 1 if given.only is not None else given.jobs
         with ThreadPoolExecutor(jobs) as pool:
-            arguments = (given.seed, numbers, given.every, summary)
-            workers = [pool.submit(work, packages, directory / f"job {job}", *arguments) for job in range(jobs)]
+            runners = [Runner(packages, directory / f"job {job}") for job in range(jobs)]
+            workers = [pool.submit(work, runner, make_setup, numbers, summary) for runner in runners]
         for worker in workers:
             worker.result()
     show(*reported(summary, given.seed, time.monotonic() - began, given.most))

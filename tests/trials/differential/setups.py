@@ -23,11 +23,36 @@ LOG = "config/logs/secret_operations.jsonl"
 LIST = "config/revoked.fingerprints"
 V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CHECKS = (
-    "missing placeholder format weak shared expired expiry-marker clock file-unsafe file-present setting revoked"
-    " revocation-list previous-until slots-equal previous-past near-miss superseded drift source unavailable internal"
-    " ephemeral expiring cadence file-fallback file-stale file-permissions"
-).split()
+CHECKS = [
+    "missing",
+    "placeholder",
+    "format",
+    "weak",
+    "shared",
+    "expired",
+    "expiry-marker",
+    "clock",
+    "file-unsafe",
+    "file-present",
+    "setting",
+    "revoked",
+    "revocation-list",
+    "previous-until",
+    "slots-equal",
+    "previous-past",
+    "near-miss",
+    "superseded",
+    "drift",
+    "source",
+    "unavailable",
+    "internal",
+    "ephemeral",
+    "expiring",
+    "cadence",
+    "file-fallback",
+    "file-stale",
+    "file-permissions",
+]
 
 
 @dataclass(frozen=True)
@@ -185,7 +210,7 @@ class Maker:
             ),
             "template": lambda: self.one("${SECRET}", "{{ secret }}", "%SECRET%", "<replace_with_a_key>", "$SECRET"),
             "encoded": lambda: base64.b64encode(b"please replace this text with a real key").decode(),
-            "encoded hex": lambda: b"please replace this text with a real key, thank you all".hex(),
+            "encoded hex": b"please replace this text with a real key, thank you all".hex,
             "sentence": lambda: f"change-this-{good}"[: len(good)],
             "django": lambda: f"django-insecure-{good}",
             "short": lambda: good[: random.randrange(1, len(good))],
@@ -204,7 +229,9 @@ class Maker:
             "padding": lambda: f"{good}=",
             "standard": lambda: f"{good[:at]}+/{good[at + 2 :]}",
             "wrong": lambda: f"{good[:at]}{self.one('.', ',', '!', ':', '@', '#', '~', '=', '$', '*')}{good[at + 1 :]}",
-            "not ascii": lambda: good[:at] + self.one("ä", "\u0435", "\u200b", "\xa0", "\ufeff", "\U0001f600", "\u0130") + good[at + 1 :],
+            "not ascii": lambda: (
+                good[:at] + self.one("ä", "\u0435", "\u200b", "\xa0", "\ufeff", "\U0001f600", "\u0130") + good[at + 1 :]
+            ),
             "byte": lambda: f"{good[:at]}\udcff{good[at + 1 :]}",
             "mark": lambda: f"\ufeff{good}",
             "control": lambda: good[:at] + self.one("\x1b", "\x07", "\x7f", "\x01") + good[at + 1 :],
@@ -226,7 +253,7 @@ class Maker:
             "uuid": lambda: "-".join([good[:8], good[8:12], good[12:16], good[16:20], good[20:32]]),
             "half": lambda: good[: len(good) // 2] * 2,
             "mirror": lambda: good[: len(good) // 2] + good[: len(good) // 2][::-1],
-            "hex of another size": lambda: self._digest()[: self.one(8, 16, 24, 31, 33, 48, 63)].hex(),
+            "hex of another size": self._digest()[: self.one(8, 16, 24, 31, 33, 48, 63)].hex,
             "huge": lambda: good * 200,
             "blank": lambda: self.one(" ", "\t", "\n", "  "),
         }
@@ -246,7 +273,10 @@ class Maker:
     def marker(self, secret: Secret) -> str | None:
         """Return an expiry marker, most often a valid one."""
         slack = timedelta(minutes=31) if self.is_process else timedelta(0)
-        whole = lambda ahead: iso(self.now + ahead + slack)  # noqa: E731
+
+        def whole(ahead: timedelta) -> str:
+            return iso(self.now + ahead + slack)
+
         kinds: dict[str, Callable[[], str | None]] = {
             "none": lambda: None,
             "good": lambda: whole(DAY * self.random.randrange(secret.warn + 1, secret.cadence)),
@@ -278,7 +308,9 @@ class Maker:
     def slots(self, secret: Secret, bad: float) -> None:
         """Set the next and the previous key and its deadline, of any quality."""
         if self.healthy:
-            names = [f"{secret.variable}{suffix}" for suffix in self.one(["_NEXT"], ["_PREVIOUS"], ["_NEXT", "_PREVIOUS"])]
+            names = [
+                f"{secret.variable}{suffix}" for suffix in self.one(["_NEXT"], ["_PREVIOUS"], ["_NEXT", "_PREVIOUS"])
+            ]
             self.values |= {name: self.key(secret) for name in names}
             self.environ |= {name: self.values[name] for name in names}
             if names[-1].endswith("_PREVIOUS"):
@@ -349,7 +381,9 @@ class Maker:
         extends = self.often(0.75)
         for number in range(random.randrange(0 if extends else 1, 3)):
             kind = self.one("urlsafe", "urlsafe", "hex", "opaque")
-            size = {"urlsafe": self.one(16, 24, 32, 48), "hex": self.one(16, 32, 64), "opaque": self.one(4, 8, 20)}[kind]
+            size = {"urlsafe": self.one(16, 24, 32, 48), "hex": self.one(16, 32, 64), "opaque": self.one(4, 8, 20)}[
+                kind
+            ]
             cadence = self.one(30, 90, 365)
             own.append(
                 Secret(
@@ -381,7 +415,9 @@ class Maker:
         for number, secret in enumerate(own):
             lines.append(f"    own_{number}: Annotated[SecretStr, {self._declaration(secret)}]")
         if own and self.often(0.06):
-            body = self.one("raise ValueError('no')", "return SecretStr('other')", "raise SystemExit(0)", "print('here')")
+            body = self.one(
+                "raise ValueError('no')", "return SecretStr('other')", "raise SystemExit(0)", "print('here')"
+            )
             lines += ["    @field_validator('own_0')", "    @classmethod", "    def valid(cls, value):"]
             lines += [f"        {body}", "        return value"]
         head = "from datetime import timedelta\nfrom pathlib import Path\nfrom typing import Annotated\n"
@@ -413,8 +449,11 @@ class Maker:
             fields += [f"generator=Generator({'token_' + secret.kind!r}, {secret.size})"]
         if self.often(0.02):
             fields += [self.one("name='two words'", "overlap=timedelta(days=900)", "material=None", "file='/etc/key'")]
-            fields = [each for number, each in enumerate(fields) if each.split("=")[0] not in
-                      {other.split("=")[0] for other in fields[number + 1 :]}]
+            fields = [
+                each
+                for number, each in enumerate(fields)
+                if each.split("=")[0] not in {other.split("=")[0] for other in fields[number + 1 :]}
+            ]
         return f"SecretPolicy({', '.join(fields)})"
 
     def set_keys(self) -> None:
@@ -461,8 +500,11 @@ class Maker:
             self.files.append(File(at, None, mode, owner=self.weighted({0: 30, 4321: 1})))
         if self.often(0.02 if self.healthy else 0.06):
             self.environ["ROBODJ_CONFIG_DIR"] = self.one("config", "elsewhere", "missing", "", " ", ".", "/nowhere")
-        if kind not in {"directory", "link"}:
-            return
+        if kind in {"directory", "link"}:
+            self.set_key_files(at)
+
+    def set_key_files(self, at: str) -> None:
+        """Write key files of all kinds, and files like them."""
         for secret in self.secrets:
             if self.often(0.05 if self.healthy else 0.25):
                 self._key_file(secret, f"{at}/{secret.path.removeprefix('config/')}")
@@ -544,6 +586,12 @@ class Maker:
         if self.often(0.12):
             text = self.one(",", " ", ", ", "\n", ";").join(self._entry() for _ in range(self.one(1, 1, 2, 3)))
             self.environ["ROBODJ_REVOKED_FINGERPRINTS"] = self.weighted({text: 8, "": 0.5, " , ": 0.3})
+        slots = [value for name, value in self.values.items() if name.endswith(("_NEXT", "_PREVIOUS"))]
+        if slots and self.often(0.3):
+            at = iso(self.now + HOUR * self.random.randrange(-20, 200))
+            self.environ["ROBODJ_REVOKED_FINGERPRINTS"] = self.fingerprint(self.one(*slots)) + self.one(
+                "", f"@{at}", f"@{at}"
+            )
 
     def records(self, ago: int) -> list[str]:
         """Return the lines of an operations log, the oldest record so many days ago."""
@@ -589,37 +637,29 @@ class Maker:
         if not always and self.often(0.55):
             return
         lines = self.records(self.one(3, 20, 100, 500))
-        head = json.dumps({"schema": 1, "sequence": len(lines), "hash": hash_of(lines[-1])}) if lines else ""
-        head = head.replace(": ", ":").replace(", ", ",")
-        text = "".join(f"{line}\n" for line in lines)
-        damage = self.weighted(
-            dict.fromkeys(("edit", "torn", "cut", "middle", "garbage", "no head", "bad head", "extra", "swap"), 0.5)
-            | {"none": 12}
-        )
-        if damage == "edit":
-            text = text.replace("Ada", "Eve").replace("prod", "dev", 1)
-        elif damage == "torn":
-            text = text[: -self.random.randrange(1, 300)] or text
-        elif damage == "cut":
-            text = "".join(f"{line}\n" for line in lines[:-1])
-        elif damage == "middle":
-            text = "".join(f"{line}\n" for line in lines[: len(lines) // 2] + lines[len(lines) // 2 + 1 :])
-        elif damage == "garbage":
-            text += self.one("garbage\n", "{}\n", "\0\n", "\n", '{"schema":2}\n')
-        elif damage == "no head":
-            head = ""
-        elif damage == "bad head":
-            head = self.one("{}", "x", head.replace("sha256:", "sha256:0"), head[:-4], "\0")
-        elif damage == "extra" and lines:
-            text += f"{lines[-1]}\n"
-        elif damage == "swap":
-            text = "".join(f"{line}\n" for line in lines[::-1])
+        head = {"schema": 1, "sequence": len(lines), "hash": hash_of(lines[-1] if lines else "")}
+        text, head_text = "".join(f"{line}\n" for line in lines), json.dumps(head, separators=(",", ":"))
+        half = len(lines) // 2
+        damages: dict[str, Callable[[], tuple[str, str]]] = {
+            "none": lambda: (text, head_text),
+            "edit": lambda: (text.replace("Ada", "Eve").replace("prod", "dev", 1), head_text),
+            "torn": lambda: (text[: -self.random.randrange(1, 300)], head_text),
+            "torn after": lambda: (text + text[: self.random.randrange(1, 300)], head_text),
+            "cut": lambda: ("".join(f"{line}\n" for line in lines[:-1]), head_text),
+            "middle": lambda: ("".join(f"{line}\n" for line in lines[:half] + lines[half + 1 :]), head_text),
+            "garbage": lambda: (text + self.one("garbage\n", "{}\n", "\0\n", "\n", '{"schema":2}\n'), head_text),
+            "no head": lambda: (text, ""),
+            "bad head": lambda: (text, self.one("{}", "x", head_text.replace("256:", "256:0"), head_text[:-4], "\0")),
+            "extra": lambda: (text + "".join(f"{line}\n" for line in lines[-1:]), head_text),
+            "swap": lambda: ("".join(f"{line}\n" for line in lines[::-1]), head_text),
+        }
+        text, head_text = damages[self.weighted(dict.fromkeys(damages, 0.5) | {"none": 12 if lines else 0})]()
         mode = self.weighted({0o640: 8, 0o600: 4, 0o666: 0.4, 0o660: 0.5})
         if "/" in path:
             self.files.append(File(path.rpartition("/")[0], None, self.weighted({0o750: 8, 0o700: 3, 0o777: 0.3})))
         self.put(path, text, mode)
-        if head:
-            self.put(f"{path}.head", f"{head}\n" if self.often(0.5) else head, 0o640)
+        if head_text:
+            self.put(f"{path}.head", f"{head_text}\n" if self.often(0.5) else head_text, 0o640)
         if self.often(0.06) and not always:
             self.environ["ROBODJ_OPERATIONS_LOG"] = self.one(LOG, "other.jsonl", "missing/log.jsonl", "", "config")
 
@@ -638,7 +678,9 @@ class Maker:
     def set_events(self) -> None:
         self.environ |= {"ROBODJ_SERVICE": "api", "ROBODJ_INSTANCE": "web-1"}
         if self.often(0.25):
-            self.environ["ROBODJ_SECRET_EVENTS"] = self.one("stdout", "stderr", "relative.log", "STDOUT", "", "/nowhere/x")
+            self.environ["ROBODJ_SECRET_EVENTS"] = self.one(
+                "stdout", "stderr", "relative.log", "STDOUT", "", "/nowhere/x"
+            )
         if self.often(0.1):
             self.environ["ROBODJ_SECRET_HEARTBEAT"] = self.one("5", "0", "abc", "86401", "86400", "", "1.5")
         if self.often(0.05):
@@ -679,7 +721,9 @@ class Maker:
         if self.often(0.5):
             document: Any = delivered | ({"OTHER": "1"} if self.often(0.3) else {})
             text = json.dumps(document)
-            text = self.weighted({text: 20, "": 0.5, "[]": 0.5, "{": 0.5, f"{text}x": 0.5, '{"A": 1}': 0.5, "null": 0.3})
+            text = self.weighted(
+                {text: 20, "": 0.5, "[]": 0.5, "{": 0.5, f"{text}x": 0.5, '{"A": 1}': 0.5, "null": 0.3}
+            )
             self.stdin = text.encode()
             return ["--from", self.weighted({"json:-": 20, "json:file": 0.5, "json:": 0.5})]
         directory = self.one("secrets", "run/secrets")
@@ -687,7 +731,9 @@ class Maker:
         names = {secret.variable: secret.name for secret in self.secrets}
         for name, value in delivered.items():
             file = names.get(name, name) if self.often(0.3) else name
-            self.put(f"{directory}/{file}", value + "\n" * self.often(0.5), self.weighted({0o444: 5, 0o600: 5, 0o666: 0.3}))
+            self.put(
+                f"{directory}/{file}", value + "\n" * self.often(0.5), self.weighted({0o444: 5, 0o600: 5, 0o666: 0.3})
+            )
         return ["--from", f"directory:{self.weighted({directory: 20, 'absent': 1, '': 0.4})}"]
 
     def environment(self) -> list[str]:
@@ -747,7 +793,11 @@ class Maker:
 
     def revoke(self) -> list[str]:
         which = self.weighted({"name": 6, "fingerprint": 3, "last": 2, "both": 0.3, "none": 0.3})
-        argv = ["revoke", "--reason", self.weighted({"leaked": 8, "posted in a chat": 3, "": 0.3, self.key(POLICY[0]): 0.3})]
+        argv = [
+            "revoke",
+            "--reason",
+            self.weighted({"leaked": 8, "posted in a chat": 3, "": 0.3, self.key(POLICY[0]): 0.3}),
+        ]
         argv += [self.name()] if which in {"name", "last", "both"} else []
         known = [*self.fingerprints, self.other_fingerprint]
         argv += ["--fingerprint", self.one(*known, *known, "sgfp1:0")] if which in {"fingerprint", "both"} else []
@@ -833,10 +883,18 @@ class Maker:
                         f"[pod/{instance}/api] {stamp} {line}": 2,
                         f"api-1  | {line}": 1,
                         f"{stamp} stdout F {line}": 1,
-                        json.dumps({"MESSAGE": line, "_HOSTNAME": instance, "_SYSTEMD_UNIT": "api.service",
-                                    "__REALTIME_TIMESTAMP": str(nanoseconds)}): 2,
+                        json.dumps(
+                            {
+                                "MESSAGE": line,
+                                "_HOSTNAME": instance,
+                                "_SYSTEMD_UNIT": "api.service",
+                                "__REALTIME_TIMESTAMP": str(nanoseconds),
+                            }
+                        ): 2,
                         json.dumps({"log": line, "stream": "stdout", "time": stamp}): 1,
-                        json.dumps({"line": line, "timestamp": stamp, "labels": {"pod": instance, "container": "api"}}): 1,
+                        json.dumps(
+                            {"line": line, "timestamp": stamp, "labels": {"pod": instance, "container": "api"}}
+                        ): 1,
                         line[: self.random.randrange(1, len(line))]: 0.7,
                         self.one("garbage", "", "{}", '{"secret_event": 1}', "\udcff"): 1,
                     }
@@ -846,16 +904,24 @@ class Maker:
         return lines
 
     def fleet(self) -> list[str]:
-        roster = self.one("api web-1\n", "api web-1\napi web-2\n", "# ours\napi web-1 secret.key\nworker web-3\n", "api\n", "")
+        names = (
+            "api web-1\n",
+            "api web-1\napi web-2\n",
+            f"# ours\napi web-1 {self.name(0)}\nworker web-3\n",
+            "api\n",
+            "",
+        )
+        roster = self.random.choices(names, [8, 8, 8, 1, 0.5])[0]
         self.put("roster.txt", roster, 0o644)
         self.put("events.jsonl", "".join(self.events()), 0o644)
         argv = ["fleet", "status", "--roster", self.weighted({"roster.txt": 20, "absent": 0.5})]
         argv += ["--events", self.weighted({"events.jsonl": 20, "absent": 0.5})] if self.often(0.96) else []
         for _ in range(self.one(0, 0, 1, 2)):
             none_on = ["none-on", self.one(*self.fingerprints, self.other_fingerprint, "sgfp1:0")]
-            argv += ["--require", *self.one(["moved"], ["has-next"], none_on, ["moved", "has-next"], ["move"], ["none-on"])]
+            good, bad = (["moved"], ["has-next"], none_on), (["moved", "has-next"], ["move"], ["none-on"])
+            argv += ["--require", *self.one(*(bad if self.often(0.1) else good))]
         argv += ["--secret", self.name()] if self.often(0.25) else []
-        argv += ["--max-age", self.one("60", "900", "900", "9000", "0", "x")] if self.often(0.2) else []
+        argv += ["--max-age", self.one("400", "900", "1200", "9000", "60", "x")] if self.often(0.2) else []
         argv += ["--max-skew", self.one("0", "10", "300", "-1")] if self.often(0.15) else []
         argv += self.environment() if self.often(0.4) else []
         argv += self.shared_options(strict=False)
@@ -863,7 +929,9 @@ class Maker:
 
     def scan(self) -> list[str]:
         values = [value for value in self.values.values() if value] or ["text"]
-        for number in range(self.one(1, 2, 4)):
+        self.put("src/main.py", "import os\n", 0o644)
+        self.put("notes.txt0", "notes\n", 0o644)
+        for number in range(self.one(0, 1, 2, 4)):
             value = self.one(*values, self.key(POLICY[0])).encode("utf-8", "surrogateescape")
             text = self.one(
                 value,
@@ -877,10 +945,17 @@ class Maker:
                 value.decode(errors="replace").encode("utf-16"),
                 b"\0\1\2" + value + b"\0",
             )
-            self.put(self.one("src/app.py", ".env", "notes.txt", "deploy/a.yml", "config/secret.key") + str(number), text, 0o644)
+            self.put(
+                self.one("src/app.py", ".env", "notes.txt", "deploy/a.yml", "config/secret.key") + str(number),
+                text,
+                0o644,
+            )
         if self.often(0.1):
             self.put("src/secret.key", values[0], 0o644)
-        argv = ["scan", *self.one([], [], ["."], ["src"], ["absent"], ["src", "notes.txt0"])]
+        argv = [
+            "scan",
+            *self.one([], [], ["."], ["src"], ["absent" if self.often(0.3) else "src"], ["src", "notes.txt0"]),
+        ]
         argv += ["--fingerprints"] if self.often(0.2) else []
         argv += ["--format", self.one("json", "sarif", "text")] if self.often(0.5) else []
         if self.often(0.15):
@@ -891,7 +966,13 @@ class Maker:
     def init(self) -> list[str]:
         for name, texts in {
             ".gitignore": ("*.pyc\n", "config/*\n", "", "*.pyc"),
-            "pyproject.toml": ("[project]\nname = 'x'\n", "[tool.robodj-secretguard]\nmodel = 'a:B'\n", "", "[", "[tool]"),
+            "pyproject.toml": (
+                "[project]\nname = 'x'\n",
+                "[tool.robodj-secretguard]\nmodel = 'a:B'\n",
+                "",
+                "[",
+                "[tool]",
+            ),
             ".pre-commit-config.yaml": ("repos:\n- repo: local\n  hooks:\n  - id: x\n", "repos: []\n", "", "- a\n"),
             "service_secrets.py": ("import os\n", ""),
         }.items():
@@ -915,13 +996,25 @@ class Maker:
             elif change == "double":
                 argv = [*argv[:at], word, *argv[at:]]
             elif change == "insert":
-                more = self.one("extra", "-", "--", "", "-x", "--help", "--version", self.key(POLICY[0]), "status", "--format=yaml")
+                more = self.one(
+                    "extra", "-", "--", "", "-x", "--help", "--version", self.key(POLICY[0]), "status", "--format=yaml"
+                )
                 argv = [*argv[:at], more, *argv[at:]]
             elif change == "misspell":
                 spot = random.randrange(len(word) + 1)
                 argv = [*argv[:at], word[:spot] + self.one("x", "-", "s", "") + word[spot + 1 :], *argv[at + 1 :]]
             elif change == "option":
-                names = ("--strickt", "--foramt", "--model", "--since", "--operator", "--reason", "--config", "--fmt", "--wait")
+                names = (
+                    "--strickt",
+                    "--foramt",
+                    "--model",
+                    "--since",
+                    "--operator",
+                    "--reason",
+                    "--config",
+                    "--fmt",
+                    "--wait",
+                )
                 argv = [*argv[:at], self.one(*names), *argv[at:]]
             elif change == "equals":
                 argv = [*argv[:at], f"{word}={self.one('1', 'json', '')}", *argv[at + 1 :]]
@@ -933,7 +1026,15 @@ class Maker:
 
     def help(self) -> list[str]:
         groups = ("rotate", "log", "incident", "fleet")
-        leaves = ("rotate plan", "rotate record", "rotate stage", "log show", "log verify", "incident report", "fleet status")
+        leaves = (
+            "rotate plan",
+            "rotate record",
+            "rotate stage",
+            "log show",
+            "log verify",
+            "incident report",
+            "fleet status",
+        )
         single = ("check", "status", "exec", "explain", "generate", "revoke", "scan", "init", "")
         return [*self.one(*groups, *leaves, *single).split(), self.one("--help", "--help", "-h", "--version")]
 
@@ -943,7 +1044,7 @@ class Maker:
         arguments = [self.model.partition(":")[2]] if self.model else []
         arguments += ["require_env_only=True"] if self.often(0.15) else []
         arguments += [f"config_dir={self.one('config', 'elsewhere', 'missing')!r}"] if self.often(0.1) else []
-        arguments += [f"exit_status={self.one(1, 7, 255, 0, 256, True)}"] if self.often(0.06) else []
+        arguments += [f"exit_status={self.one('1', '7', '255', '0', '256', 'True')}"] if self.often(0.06) else []
         before = self.weighted(
             {
                 "": 12,
@@ -993,7 +1094,9 @@ class Maker:
         steps, time = list[Step](), self.now
         for _ in range(self.one(3, 4, 6)):
             self.stdin = b""
-            action = self.one(self.record, self.record, self.revoke, self.status, self.plan, self.check, self.log, self.incident)
+            action = self.one(
+                self.record, self.record, self.revoke, self.status, self.plan, self.check, self.log, self.incident
+            )
             argv = action()
             steps.append(self.step(argv, now=self.now if self.is_process else time))
             time += HOUR * self.one(1, 30, 24 * 8)
@@ -1021,8 +1124,8 @@ class Maker:
         if kind not in {"init", "init and check"}:
             self.declare()
         self.healthy = self.often(0.25 if kind in {"guard", "report", "check", "misuse"} else 0.7)
-        self.set_files()
         self.set_keys()
+        self.set_files()
         if kind in {"guard", "report", "check", "exec", "clock", "misuse"} or not self.healthy:
             self.set_switches()
         self.set_revocations()
@@ -1039,24 +1142,27 @@ class Maker:
         return SetUp(self.number, tuple(ordered), tuple(steps), repository, self.is_process)
 
     def _steps(self, kind: str) -> list[Step]:
-        if kind == "guard":
-            return [self.step(program=self.guard())]
-        if kind == "report":
-            return [self.step(program=self.report())]
-        if kind == "lifecycle":
-            return self.lifecycle()
-        if kind == "clock":
-            argv = self.one(self.check, self.status, self.plan)()
-            return [self.step(argv, now=self.one(NOW.replace(year=2020), NOW.replace(year=1970), NOW.replace(year=9998)))]
-        if kind == "scan and incident":
-            argv = [*self.scan(), "--format", "json"]
-            return [self.step(argv, save_as="scan.json"), self.step([*self.incident(), "--scan", "scan.json"])]
-        if kind == "generate and check":
-            argv = [*self.generate(), "--write"]
-            for secret in self.secrets:
-                self.environ.pop(secret.variable, None)
-            return [self.step(argv), self.step(["check"])]
-        if kind == "init and check":
-            return [self.step([*self.init(), "--yes"]), self.step(["check"]), self.step(["init"])]
-        argv = getattr(self, kind)()
-        return [self.step(argv)]
+        steps: dict[str, Callable[[], list[Step]]] = {
+            "guard": lambda: [self.step(program=self.guard())],
+            "report": lambda: [self.step(program=self.report())],
+            "lifecycle": self.lifecycle,
+            "clock": self.with_another_clock,
+            "scan and incident": self.scan_and_report,
+            "generate and check": self.generate_and_check,
+            "init and check": lambda: [self.step([*self.init(), "--yes"]), self.step(["check"]), self.step(["init"])],
+        }
+        return steps[kind]() if kind in steps else [self.step(getattr(self, kind)())]
+
+    def with_another_clock(self) -> list[Step]:
+        argv = self.one(self.check, self.status, self.plan)()
+        return [self.step(argv, now=NOW.replace(year=self.one(1970, 2020, 9998)))]
+
+    def scan_and_report(self) -> list[Step]:
+        argv = [*self.scan(), "--format", "json"]
+        return [self.step(argv, save_as="scan.json"), self.step([*self.incident(), "--scan", "scan.json"])]
+
+    def generate_and_check(self) -> list[Step]:
+        argv = [*self.generate(), "--write"]
+        for secret in self.secrets:
+            self.environ.pop(secret.variable, None)
+        return [self.step(argv), self.step(["check"])]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import datetime
+import datetime as dt
 import gc
 import importlib
 import json
@@ -22,7 +22,7 @@ import pydantic_settings  # noqa: F401 - with the real class `datetime`
 import structlog  # noqa: F401
 
 PACKAGE = "robodj_secretguard"
-REAL = datetime.datetime
+REAL = dt.datetime
 
 
 class _AnyDatetime(type(REAL)):  # type: ignore[misc]
@@ -33,11 +33,11 @@ class _AnyDatetime(type(REAL)):  # type: ignore[misc]
 class Stopped(REAL, metaclass=_AnyDatetime):
     """`datetime` with a clock that stands still."""
 
-    time = REAL(2026, 12, 1, tzinfo=datetime.UTC)
+    instant = REAL(2026, 12, 1, tzinfo=dt.UTC)
 
     @classmethod
     def now(cls, tz: Any = None) -> Any:
-        return cls.time.astimezone(tz)
+        return cls.instant.astimezone(tz)
 
 
 def import_everything() -> None:
@@ -74,7 +74,7 @@ def become(step: dict[str, Any]) -> None:
         stream = os.open(name, (os.O_CREAT | os.O_WRONLY | os.O_TRUNC) if number else os.O_RDONLY)
         os.dup2(stream, number)
         os.close(stream)
-    Stopped.time = REAL.fromisoformat(step["now"])
+    Stopped.instant = REAL.fromisoformat(step["now"])
 
 
 def run(step: dict[str, Any]) -> int:
@@ -98,7 +98,7 @@ def run(step: dict[str, Any]) -> int:
 def main() -> None:
     """Serve steps. A fork ends without the clean-up of all modules, which takes longer than most steps."""
     sys.dont_write_bytecode = True
-    datetime.datetime = Stopped  # type: ignore[misc]
+    dt.datetime = Stopped  # type: ignore[misc]
     import_everything()
     step = next_step()
     gc.disable()
