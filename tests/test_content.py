@@ -19,7 +19,7 @@ from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import content
 from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, assignments
 from robodj_secretguard.scan.result import KnownKey, Rule
-from robodj_secretguard.scan.search import UTF_16, KeySearch
+from robodj_secretguard.scan.search import UTF_16_FORM, KeySearch
 from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class TestRules:
         expected = KnownKey(fingerprint_of(UNKNOWN), "secret.key")
         assert hits(f"{V1}={UNKNOWN}".encode()) == [(18, 1, 19, Rule.ASSIGNED_KEY, expected, ())]
         text = f"{V1}: {encoded(UNKNOWN)}".encode("utf-16-le")
-        assert hits(text) == [(38, 1, 20, Rule.ASSIGNED_KEY, expected, (UTF_16, "base64"))]
+        assert hits(text) == [(38, 1, 20, Rule.ASSIGNED_KEY, expected, (UTF_16_FORM, "base64"))]
 
     @pytest.mark.parametrize("value", [KEY1, encoded(KEY1)], ids=["raw", "base64"])
     def test_a_known_key_that_is_assigned(self, value: str) -> None:

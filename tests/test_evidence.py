@@ -24,7 +24,7 @@ from robodj_secretguard.fleet.evidence import (
     parse_roster,
     seconds_of,
 )
-from robodj_secretguard.fleet.verdict import MOVED, judge_of, not_ready
+from robodj_secretguard.fleet.verdict import MOVED, judge_of, unready_instances
 from robodj_secretguard.heartbeat import EVENT_KIND
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class TestEvents:
         """A field of a secret of any type is never an exception, and it never proves that an instance has moved."""
         secrets = [{"secret": NAME, **FINGERPRINT, name: value}]
         found = observed(parse_event(line(secrets=secrets)))
-        assert [*not_ready(found, {NAME: judge_of(MOVED, Slots(NEW), None, NOW)}, NOW)]
+        assert [*unready_instances(found, {NAME: judge_of(MOVED, Slots(NEW), None, NOW)}, NOW)]
 
 
 def observed(*found: evidence.Evidence | None, roster: Iterable[evidence.Who] = (WEB,), now: Any = NOW) -> Fleet:

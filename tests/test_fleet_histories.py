@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.evidence import Observed, lines_of, parse_event
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, NONE_ON, judge_of, not_ready
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, NONE_ON, judge_of, unready_instances
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def all_clear(
         observed.add(each)
     now = NOW + timedelta(seconds=later)
     judge = judge_of(condition, EXPECTED, key, now - timedelta(seconds=max_skew))
-    why = [each for _, _, each in not_ready(observed.fleet({NAME: EXPECTED}), {NAME: judge}, now)]
+    why = [each for _, _, each in unready_instances(observed.fleet({NAME: EXPECTED}), {NAME: judge}, now)]
     return not [each for each in why if not (is_unknown_fine and each.startswith("unknown"))]
 
 

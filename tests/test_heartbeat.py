@@ -42,7 +42,7 @@ from robodj_secretguard.heartbeat import (
     EVENT_KIND,
     EVENT_TEXTS,
     event_of,
-    identity,
+    identify_process,
     send_and_repeat,
     send_event,
     send_heartbeat,
@@ -107,7 +107,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_alone")
 class TestIdentity:
-    """`identity`: the service and the instance."""
+    """`identify_process`: the service and the instance."""
 
     @pytest.mark.parametrize(
         ("program", "service"),
@@ -128,11 +128,11 @@ class TestIdentity:
     def test_a_program(self, program: str, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """By default, the service is the program, and the instance is the host and the process."""
         monkeypatch.setattr(sys, "argv", program.split(" ") if "exec" in program else [program])
-        assert identity(Environment({})) == (service, f"web-1.example:{os.getpid()}")
+        assert identify_process(Environment({})) == (service, f"web-1.example:{os.getpid()}")
 
     def test_a_refused_start(self) -> None:
         """Each start of a loop is another process, and all of them are one instance."""
-        assert identity(Environment({}), is_process=False)[1] == "web-1.example"
+        assert identify_process(Environment({}), is_process=False)[1] == "web-1.example"
         with environ():
             assert event_of("refused", report("bad"), MODEL)["instance"] == "web-1.example"
 
@@ -140,7 +140,7 @@ class TestIdentity:
         """An embedded interpreter may have no arguments, and a machine no name."""
         monkeypatch.setattr(sys, "argv", [])
         monkeypatch.setattr("socket.gethostname", lambda: int("no number"))
-        assert identity(Environment({})) == ("python", f"unknown:{os.getpid()}")
+        assert identify_process(Environment({})) == ("python", f"unknown:{os.getpid()}")
 
     @pytest.mark.parametrize(
         ("cgroup", "unit"),
@@ -162,27 +162,27 @@ class TestIdentity:
         """A service of systemd has the name of its unit, and its instance is the host."""
         (tmp_path / "cgroup").write_text(cgroup, encoding="utf-8")
         expected = (unit, "web-1.example") if unit else ("radio_worker", f"web-1.example:{os.getpid()}")
-        assert identity(Environment({})) == expected
+        assert identify_process(Environment({})) == expected
 
     @pytest.mark.parametrize("kind", ["pod", "container"])
     def test_a_pod_or_a_container(self, tmp_path: Path, kind: str) -> None:
         """In a pod and in a container, the instance is the host name, which is that of the pod or the container."""
         if kind == "container":
             (tmp_path / "container").touch()
-        found = identity(Environment({"KUBERNETES_SERVICE_HOST": "10.0.0.1"} if kind == "pod" else {}))
+        found = identify_process(Environment({"KUBERNETES_SERVICE_HOST": "10.0.0.1"} if kind == "pod" else {}))
         assert found == ("radio_worker", "web-1.example")
 
     def test_named(self) -> None:
         """Variables set both names. An empty variable is not set."""
-        assert identity(Environment({NAMED: "api", INSTANCE: "web-1:8000"})) == ("api", "web-1:8000")
-        assert identity(Environment({NAMED: "", INSTANCE: ""})) == identity(Environment({}))
+        assert identify_process(Environment({NAMED: "api", INSTANCE: "web-1:8000"})) == ("api", "web-1:8000")
+        assert identify_process(Environment({NAMED: "", INSTANCE: ""})) == identify_process(Environment({}))
 
     @pytest.mark.parametrize("shape", ["{}", "api-{}", "api/{}:80"])
     @pytest.mark.parametrize("variable", [NAMED, INSTANCE])
     def test_a_key(self, variable: str, shape: str) -> None:
         """A name that could hold a key is not used, whatever is around it."""
         for key in (*good_keys().values(), secrets.token_hex(32), secrets.token_urlsafe(64)):
-            assert identity(Environment({variable: shape.format(key)})) == identity(Environment({}))
+            assert identify_process(Environment({variable: shape.format(key)})) == identify_process(Environment({}))
 
 
 class TestSettings:
@@ -657,7 +657,7 @@ class TestSendHeartbeat:
 
         with environ():
             made = guard()
-            monkeypatch.setattr(heartbeat, "identity", interrupt)
+            monkeypatch.setattr(heartbeat, "identify_process", interrupt)
             with pytest.raises(KeyboardInterrupt) as raised:
                 send_heartbeat(made)
         assert [entry.name for entry in raised.traceback][1:] == ["send_heartbeat", "contain"]

@@ -14,7 +14,7 @@ import pytest
 from conftest import NOW, V1, V2
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.scan.render import CLEAN, lines, sarif, size_in_words, text
+from robodj_secretguard.scan.render import CLEAN, sarif, scan_as_text, scan_lines, size_in_words
 from robodj_secretguard.scan.result import Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -79,7 +79,7 @@ def scan(*findings: Found, unread: Sequence[Unread] = (), **fields: Any) -> Scan
 
 def written(scan: Scan, *options: str) -> list[str]:
     """Return the lines of a scan as text."""
-    return text(scan, POLICIES, options).splitlines()
+    return scan_as_text(scan, POLICIES, options).splitlines()
 
 
 @pytest.mark.parametrize(("size", "words"), [(0, "0.0 MiB"), (3 << 19, "1.5 MiB"), (5000 << 20, "5,000.0 MiB")])
@@ -161,7 +161,7 @@ class TestText:
     )
     def test_alerts(self, found: Found, subject: str, what: str) -> None:
         """An alert names the secret, the rule, the place, the encoding and the known facts of the key."""
-        assert lines(scan(found))[0] == f"ALERT: {subject}: a.txt:2:7: {what}"
+        assert scan_lines(scan(found))[0] == f"ALERT: {subject}: a.txt:2:7: {what}"
 
     @pytest.mark.parametrize(
         ("found", "place"),
@@ -183,7 +183,7 @@ class TestText:
     )
     def test_places(self, found: Found, place: str) -> None:
         """Each kind of place has its own description."""
-        assert lines(scan(found))[0].startswith(f"ALERT: secret.key: known-key: {place}: contains the key ")
+        assert scan_lines(scan(found))[0].startswith(f"ALERT: secret.key: known-key: {place}: contains the key ")
 
     @pytest.mark.parametrize(
         ("looked_for", "words"),
@@ -297,7 +297,7 @@ class TestSarif:
         assert result == {
             "ruleId": "known-key",
             "level": "error",
-            "message": {"text": lines(scan(finding()))[0]},
+            "message": {"text": scan_lines(scan(finding()))[0]},
             "locations": [{"physicalLocation": located("a.txt", startLine=2, startColumn=7)}],
             "properties": {
                 "rule": "known-key",

@@ -23,7 +23,7 @@ from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import KnownKey, Rule, Scope, Unread, Where, parse
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner, scan
 from robodj_secretguard.scan.search import KeySearch
-from robodj_secretguard.scan.walk import content
+from robodj_secretguard.scan.walk import read_place
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES
 
@@ -258,13 +258,13 @@ class TestFiles:
             write(name, KEY.ljust(2 * BLOCK_BYTES))
 
         def hostile(path: str, where: Where) -> Iterator[bytes | int]:
-            for block in content(path, where):
+            for block in read_place(path, where):
                 if path.endswith("b"):
                     write("b", "another")
                     os.unlink("c")
                 yield block
 
-        monkeypatch.setattr(scanner_module, "content", hostile)
+        monkeypatch.setattr(scanner_module, "read_place", hostile)
         scan = scanned()
         assert found(scan, "path") == [("a",), ("b",)]
         assert unread(scan) == [("b", "it changed while it was read; scan again"), ("c", "it does not exist")]
@@ -272,7 +272,7 @@ class TestFiles:
     def test_holes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The hole of a sparse file counts as a part of its size."""
         write("a", "")
-        monkeypatch.setattr(scanner_module, "content", lambda *_: iter([1 << 36, KEY.encode()]))
+        monkeypatch.setattr(scanner_module, "read_place", lambda *_: iter([1 << 36, KEY.encode()]))
         assert scanned().size == (1 << 36) + len(KEY)
 
     @pytest.mark.parametrize("more", [0, 1])

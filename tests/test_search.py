@@ -18,11 +18,11 @@ from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.lifecycle.records import Event, draft, hash_of
-from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
+from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.scan.search import (
     KEYS_FROM,
     PART,
-    UTF_16,
+    UTF_16_FORM,
     KeySearch,
     given_value,
     known_keys,
@@ -103,8 +103,8 @@ ENCODINGS: dict[str, tuple[Callable[[bytes], bytes], Forms]] = {
     "base64 in base64": (lambda data: in_base64(in_base64(data)), ("base64", "base64")),
     "hexadecimal in base64": (lambda data: in_base64(in_hexadecimal(data)), ("base64", "hex")),
     "base64 in hexadecimal": (lambda data: in_hexadecimal(in_base64(data)), ("hex", "base64")),
-    "UTF-16 in base64": (lambda data: in_base64(in_utf_16(data)), ("base64", UTF_16)),
-    "UTF-16 in hexadecimal": (lambda data: in_hexadecimal(in_utf_16(data)), ("hex", UTF_16)),
+    "UTF-16 in base64": (lambda data: in_base64(in_utf_16(data)), ("base64", UTF_16_FORM)),
+    "UTF-16 in hexadecimal": (lambda data: in_hexadecimal(in_utf_16(data)), ("hex", UTF_16_FORM)),
 }
 ENCODED = pytest.mark.parametrize(("encode", "forms"), ENCODINGS.values(), ids=ENCODINGS)
 
@@ -142,9 +142,9 @@ class TestKnownKeys:
             rotated(NOW, one, environment="dev"),
         ]
         assert known_keys([given_value(SealedStr(keys[0]))] * 2, records, [three, one]) == {
-            one: KnownKey(one, "secret.key", "prod", (KEYS_FROM, OPERATIONS_LOG, REVOCATION_LIST)),
-            two: KnownKey(two, "secret.key", "dev", (OPERATIONS_LOG,)),
-            three: KnownKey(three, None, None, (REVOCATION_LIST,)),
+            one: KnownKey(one, "secret.key", "prod", (KEYS_FROM, LOG_SOURCE, LIST_SOURCE)),
+            two: KnownKey(two, "secret.key", "dev", (LOG_SOURCE,)),
+            three: KnownKey(three, None, None, (LIST_SOURCE,)),
         }
 
 
@@ -158,7 +158,7 @@ class TestViews:
         text = f"{string.printable[:95]}\t\r\n"
         data = before + text.encode(order) + b"\xff\xff"
         assert next(views(data)) == (data, 0, 1, ())
-        assert (text.encode(), len(before) + shift, 2, (UTF_16,)) in [*views(data)]
+        assert (text.encode(), len(before) + shift, 2, (UTF_16_FORM,)) in [*views(data)]
 
     @pytest.mark.parametrize(("length", "count"), [(22, 2), (21, 1)])
     @pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
@@ -170,8 +170,8 @@ class TestViews:
         """Each stretch of UTF-16 is a view, which ends at a non-ASCII character. It needs zero bytes."""
         one, other = "a" * 50, "b" * 60
         assert [*views(f"{one}é{other}é".encode("utf-16-le"))][1:] == [
-            (one.encode(), 0, 2, (UTF_16,)),
-            (other.encode(), 2 * len(one) + 2, 2, (UTF_16,)),
+            (one.encode(), 0, 2, (UTF_16_FORM,)),
+            (other.encode(), 2 * len(one) + 2, 2, (UTF_16_FORM,)),
         ]
         assert [*views(KEY1)] == [(KEY1, 0, 1, ())]
 
@@ -215,7 +215,7 @@ class TestForms:
     def test_utf_16(self, keys: KeySearch, order: str, before: str) -> None:
         """A key in UTF-16 is found at its first byte that is not zero."""
         data = f"{before}\n{KEY1.decode()}é".encode(order)
-        assert found(keys, data) == {(2 * len(before) + 2 + (order == "utf-16-be"), known(KEY1), (UTF_16,))}
+        assert found(keys, data) == {(2 * len(before) + 2 + (order == "utf-16-be"), known(KEY1), (UTF_16_FORM,))}
 
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n    ", b"\r\n\t", b"=\n", b"=\r\n", b"\\\n", b"\\\n  "])
     @pytest.mark.parametrize(("width", "before"), [(64, 0), (64, 40), (76, 1), (76, 50)])
@@ -244,9 +244,9 @@ class TestForms:
     def test_utf_16_is_not_counted(self, keys: KeySearch) -> None:
         """UTF-16 does not count as an encoding: PowerShell writes files and encodes commands in it."""
         data = in_utf_16(b"key: " + in_base64(in_base64(KEY1)))
-        assert found(keys, data) == {(10, known(KEY1), (UTF_16, "base64", "base64"))}
+        assert found(keys, data) == {(10, known(KEY1), (UTF_16_FORM, "base64", "base64"))}
         data = in_base64(in_utf_16(b"key: " + in_base64(KEY1) + b" #"))
-        assert found(keys, data) == {(10 * 4 // 3, known(KEY1), ("base64", UTF_16, "base64"))}
+        assert found(keys, data) == {(10 * 4 // 3, known(KEY1), ("base64", UTF_16_FORM, "base64"))}
 
     @EACH_KEY
     @pytest.mark.parametrize("between", [b" ", b"+", b"/", b"\n", b"=", b'","', b"\\n", b"\0", b"\xc3\xa9"], ids=ascii)

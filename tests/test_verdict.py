@@ -37,8 +37,8 @@ from robodj_secretguard.fleet.verdict import (
     Use,
     fleet_as_dict,
     judge_of,
-    not_ready,
     parse_fleet,
+    unready_instances,
     used,
     why_unknown,
 )
@@ -55,7 +55,9 @@ MOVED_KEYS = Slots(NEW, previous=OLD)
 def failing(found: Fleet, condition: str = MOVED, *, key: str | None = None, now: datetime = NOW) -> list[str]:
     """Return each reason why a condition is not proven, after the instance and the secret."""
     judge = judge_of(condition, found.expected[NAME], key, NOW)
-    return [f"{who}: {secret}: {without_times(why)}" for who, secret, why in not_ready(found, {NAME: judge}, now)]
+    return [
+        f"{who}: {secret}: {without_times(why)}" for who, secret, why in unready_instances(found, {NAME: judge}, now)
+    ]
 
 
 class TestJudges:
@@ -230,7 +232,7 @@ class TestFiles:
         name = data.draw(st.sampled_from([*fleet_as_dict(self.FLEET)]))
         found = parse_fleet(document(self.FLEET, **{name: value}))
         judges = {NAME: judge_of(MOVED, None, None, NOW)}  # with nothing expected, it must never hold
-        assert found is None or not found.instances or [*not_ready(found, judges, NOW)]
+        assert found is None or not found.instances or [*unready_instances(found, judges, NOW)]
 
     @given(st.binary())
     def test_bytes(self, content: bytes) -> None:

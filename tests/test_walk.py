@@ -14,7 +14,7 @@ import pytest
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.result import Where
-from robodj_secretguard.scan.walk import content, walk
+from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def joined(blocks: Iterable[bytes | int]) -> bytes:
 
 def read(path: Path, where: Where = Where.FILE) -> bytes:
     """Return the content of a file, or the target of a link."""
-    return joined(content(str(path), where))
+    return joined(read_place(str(path), where))
 
 
 class TestWalk:
@@ -135,7 +135,7 @@ class TestWalk:
         with open(path, "wb") as file:
             file.write(b"content")
         assert walked(tmp_path)[1:] == [entry(path, Where.FILE)]
-        assert joined(content(path, Where.FILE)) == b"content"
+        assert joined(read_place(path, Where.FILE)) == b"content"
 
     def test_a_directory_deeper_than_any_path(self, tmp_path: Path) -> None:
         """An entry that is too deep for a path is reported, without a deep recursion."""
@@ -171,8 +171,8 @@ class TestWalk:
             try:
                 found = walked(".")
                 with pytest.raises(UnreadError, match=f"^{why(errno.EACCES)}$"):
-                    [*content("./file", Where.FILE)]
-                assert [*content("./open", Where.FILE)] == []
+                    [*read_place("./file", Where.FILE)]
+                assert [*read_place("./open", Where.FILE)] == []
             finally:
                 os.seteuid(0)
         assert found == [
@@ -193,7 +193,7 @@ class TestContent:
         data = os.urandom(size)
         (tmp_path / "file").write_bytes(data)
         expected = [data[at : at + BLOCK_BYTES] for at in range(0, size, BLOCK_BYTES)]
-        assert [*content(str(tmp_path / "file"), Where.FILE)] == expected
+        assert [*read_place(str(tmp_path / "file"), Where.FILE)] == expected
 
     @pytest.mark.parametrize("target", [b"nothing", b"two\nlines", b"\xff"])
     def test_a_link(self, tmp_path: Path, target: bytes) -> None:
@@ -225,7 +225,7 @@ class TestContent:
         """A change is reported after the readable part. A file that grows is not read beyond its first size."""
         path = tmp_path / "file"
         path.write_bytes(bytes(2 * BLOCK_BYTES))
-        blocks = content(str(path), Where.FILE)
+        blocks = read_place(str(path), Where.FILE)
         assert next(blocks) == bytes(BLOCK_BYTES)
         if change == "is rewritten":
             path.write_bytes(b"new".ljust(2 * BLOCK_BYTES, b"\0"))
@@ -242,14 +242,14 @@ class TestContent:
         if not os.path.exists("/proc/self/environ"):
             pytest.skip("there is no /proc")
         with pytest.raises(UnreadError, match=f"^it {CHANGED}; scan again$"):
-            [*content("/proc/self/environ", Where.FILE)]
+            [*read_place("/proc/self/environ", Where.FILE)]
 
     def test_the_descriptor_is_closed(self, tmp_path: Path) -> None:
         """No descriptor stays open after a whole, partial or failed read."""
         (tmp_path / "file").write_bytes(bytes(3 * BLOCK_BYTES))
         before = os.dup(0)
         os.close(before)
-        blocks = content(str(tmp_path / "file"), Where.FILE)
+        blocks = read_place(str(tmp_path / "file"), Where.FILE)
         next(blocks)
         blocks.close()  # type: ignore[attr-defined]
         read(tmp_path / "file")
@@ -293,14 +293,14 @@ class TestHoles:
         """A hole is not read, and counts as zero bytes."""
         write_at(sparse, *data)
         os.truncate(sparse, size * BLOCK_BYTES - 7)
-        blocks = [*content(str(sparse), Where.FILE)]
+        blocks = [*read_place(str(sparse), Where.FILE)]
         assert joined(blocks) == sparse.read_bytes()
         assert b"".join(block for block in blocks if isinstance(block, bytes)).strip(b"x") == b""
 
     def test_a_file_that_is_one_hole(self, sparse: Path) -> None:
         """A file that is one hole is not read at all, whatever its size."""
         os.truncate(sparse, 64 << 30)
-        assert [*content(str(sparse), Where.FILE)] == [64 << 30]
+        assert [*read_place(str(sparse), Where.FILE)] == [64 << 30]
 
     @pytest.mark.parametrize("missing", ["in Python", "in the file system"])
     def test_no_support_for_holes(self, sparse: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
@@ -318,7 +318,7 @@ class TestHoles:
             monkeypatch.delattr(os, "SEEK_DATA")
         else:
             monkeypatch.setattr(os, "lseek", without_holes)
-        blocks = [*content(str(sparse), Where.FILE)]
+        blocks = [*read_place(str(sparse), Where.FILE)]
         assert (joined(blocks), [*map(type, blocks)]) == (sparse.read_bytes(), [bytes] * 3)
 
     @pytest.mark.parametrize("change", ["grows", "shrinks", "is emptied", "is filled"])
@@ -327,7 +327,7 @@ class TestHoles:
         write_at(sparse, 0)
         os.truncate(sparse, 9 * BLOCK_BYTES)
         os.utime(sparse, ns=(0, 0))
-        blocks = content(str(sparse), Where.FILE)
+        blocks = read_place(str(sparse), Where.FILE)
         assert next(blocks) == b"x" * BLOCK_BYTES
         if change == "is filled":
             write_at(sparse, 3)

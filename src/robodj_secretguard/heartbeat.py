@@ -55,7 +55,7 @@ _latest: Final[dict[str, _Heartbeat]] = {}
 """The heartbeat of each model."""
 
 
-def identity(environment: Environment | None = None, *, is_process: bool = True) -> tuple[str, str]:
+def identify_process(environment: Environment | None = None, *, is_process: bool = True) -> tuple[str, str]:
     """Return the names of the service and of the instance.
 
     They are those of `ROBODJ_SERVICE` and `ROBODJ_INSTANCE`. By default, the service is the systemd unit or the
@@ -107,7 +107,7 @@ def event_of(kind: str, report: Report, model: str) -> dict[str, Any]:
         report: the report of the start. Its time is that of the start.
         model: the settings model, as `package.module:Class`.
     """
-    service, instance = identity(is_process=kind != "refused")  # each start of a loop is a process
+    service, instance = identify_process(is_process=kind != "refused")  # each start of a loop is a process
     fields: dict[str, Any] = {
         "event": EVENT_TEXTS[kind],
         EVENT_KIND: kind,

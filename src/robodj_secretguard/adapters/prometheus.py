@@ -53,7 +53,7 @@ class SecretCollector(Collector):
     ) -> None:
         model = type(secrets)
         try:
-            self._start, self._config_dir = contain(partial(_prepared, secrets, config_dir))
+            self._start, self._config_dir = contain(partial(_report_and_directory, secrets, config_dir))
         except CheckFailedError:
             msg = "pass what guard() returned, and the config_dir that it got: SecretCollector(secrets)"
             raise TypeError(msg) from None
@@ -85,12 +85,14 @@ class SecretCollector(Collector):
         yield from report.findings
         reported = {each.secret for each in report.findings if each.check is Check.REVOKED}
         policies = {each.name: each for each in self._model.secret_policies.values()}
-        for name in _revoked(self._start, report):
+        for name in _revoked_since_start(self._start, report):
             if name not in reported:
                 yield finding((), Check.REVOKED, Problem("a running key is revoked", "restart"), policies[name])
 
 
-def _prepared(secrets: SecretSettings, config_dir: str | os.PathLike[str] | None) -> tuple[Report, SealedStr | None]:
+def _report_and_directory(
+    secrets: SecretSettings, config_dir: str | os.PathLike[str] | None
+) -> tuple[Report, SealedStr | None]:
     """Return the report on the keys that run, and the config directory: absolute, as the working directory may change.
 
     `None` for that of the model, and where there is no directory.
@@ -101,7 +103,7 @@ def _prepared(secrets: SecretSettings, config_dir: str | os.PathLike[str] | None
     return report, SealedStr(os.path.abspath(directory)) if is_used else None
 
 
-def _revoked(start: Report, now: Report) -> list[str]:
+def _revoked_since_start(start: Report, now: Report) -> list[str]:
     """Return the secrets of which a key that is accepted is on the revocation list as it is now."""
     listed = now.revocation_list
     return [

@@ -29,11 +29,11 @@ from robodj_secretguard.fleet.verdict import (
     MOST_SECONDS,
     MOVED,
     NONE_ON,
-    UNKNOWN,
+    UNPROVEN,
     fleet_as_dict,
     judge_of,
     judges_of,
-    not_ready,
+    unready_instances,
     used,
     why_unknown,
 )
@@ -54,16 +54,16 @@ if TYPE_CHECKING:
     from robodj_secretguard.fleet.verdict import Fleet, Instance, NotReady, RoleOf
     from robodj_secretguard.startup.report import SecretStatus
 
-MAX_AGE: Final = 900
-MAX_SKEW: Final = 300
+DEFAULT_MAX_AGE: Final = 900
+DEFAULT_MAX_SKEW: Final = 300
 """Both in seconds."""
 MAX_ROSTER_BYTES: Final = 1 << 22
 CONDITION: Final = "condition"
 WAIT: Final = "wait"
 """The mark of keys that an instance has probably given up. They count for a while."""
 _MARKS: Final = {"current": "ok", "next": "warn", "previous": "warn", "superseded": "warn"}
-_MOST_NAMED: Final = 20
-_HEADER: Final = ("", "SERVICE", "INSTANCE", "SECRET", "RUNS ON", "SINCE", "SEEN")
+_MOST_SHOWN: Final = 20
+_COLUMNS: Final = ("", "SERVICE", "INSTANCE", "SECRET", "RUNS ON", "SINCE", "SEEN")
 _STATUSES: Final = {
     "0": "every condition of --require holds, or none was asked for",
     "1": "a condition does not hold, or is not proven",
@@ -78,7 +78,7 @@ def add(commands: Commands) -> None:
     add_command(
         group,
         "status",
-        _status,
+        _show_status,
         options=("--from", "--wait", "--environment", "--operations-log", "--config-dir", "--model"),
         own={
             "--roster": {
@@ -102,15 +102,15 @@ def add(commands: Commands) -> None:
             "--secret": {"metavar": "NAME", "help": "only this secret (default: every one with a fingerprint)"},
             "--max-age": {
                 "type": partial(_whole_seconds, "--max-age", 1),
-                "default": MAX_AGE,
+                "default": DEFAULT_MAX_AGE,
                 "metavar": "SECONDS",
-                "help": f"how old evidence may be (default: {MAX_AGE})",
+                "help": f"how old evidence may be (default: {DEFAULT_MAX_AGE})",
             },
             "--max-skew": {
                 "type": partial(_whole_seconds, "--max-skew", 0),
-                "default": MAX_SKEW,
+                "default": DEFAULT_MAX_SKEW,
                 "metavar": "SECONDS",
-                "help": f"how much the clocks of the machines may differ (default: {MAX_SKEW})",
+                "help": f"how much the clocks of the machines may differ (default: {DEFAULT_MAX_SKEW})",
             },
             "--require": {
                 "action": "append",
@@ -137,7 +137,7 @@ def _whole_seconds(name: str, least: int, text: str) -> int:
     return int(number) if number == int(number) else fail(f"{name}: invalid number of seconds; use a whole one")
 
 
-def _status(
+def _show_status(
     request: Request,
     *,
     environment: str | None,
@@ -177,28 +177,28 @@ def _status(
         fleet, numbers = observe(evidence, instances, expected, now, max_age=max_age, max_skew=max_skew)
     except NoAnswerError as error:
         return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: no complete answer ({error})"])
-    results = {name: [*not_ready(fleet, judges, now)] for name, judges in conditions.items()}
+    results = {name: [*unready_instances(fleet, judges, now)] for name, judges in conditions.items()}
     rows = [row for instance in fleet.instances for row in _rows(fleet, instance, secrets, role_of, past)]
     lines = [
         *(f"{name}: {_totals(rows, name)}" for name in secrets),
         *(_expected(status, expected[status.secret]) for status in report.secrets if status.secret in expected),
         *(finding.text for finding in report.findings if finding.check is Check.SETTING),
         *_notes(fleet),
-        *_unrecorded(require, secrets, role_of),
+        *_unrecorded_keys(require, secrets, role_of),
         MODEL,
         *_verdict(fleet, results, numbers),
     ]
     return Result(
         EXIT_ALERTS if any(results.values()) else EXIT_CLEAN,
         lines,
-        partial(_document, fleet, role_of, results, numbers),
+        partial(_fleet_document, fleet, role_of, results, numbers),
         recorded.complaint,
-        table=[_HEADER, *rows],
+        table=[_COLUMNS, *rows],
         metrics=lambda: as_openmetrics({REFUSED_STARTS: _refused_starts(fleet)}),
     )
 
 
-def _document(
+def _fleet_document(
     fleet: Fleet, role_of: RoleOf, results: Mapping[str, Sequence[NotReady]], numbers: Counter[bool]
 ) -> dict[str, Any]:
     return {
@@ -218,7 +218,7 @@ def _document(
     }
 
 
-def _unrecorded(require: Sequence[Sequence[str]], secrets: Sequence[str], role_of: RoleOf) -> Iterator[str]:
+def _unrecorded_keys(require: Sequence[Sequence[str]], secrets: Sequence[str], role_of: RoleOf) -> Iterator[str]:
     for _, *fingerprints in require:
         for key in fingerprints:
             if {role_of(secret, key) for secret in secrets} == {"unrecorded"}:
@@ -315,7 +315,7 @@ def _rows(
                 seen += f", counts until {iso_utc(fleet.counts_until(use))}"
             yield (mark, *whose, secret, ", ".join([role, *more]), since, seen)
         if secret in each.secrets and not fleet.is_proven(each, secret, now):
-            yield ("?", *whose, secret, UNKNOWN, "-", why_unknown(each).removeprefix(f"{UNKNOWN}: "))
+            yield ("?", *whose, secret, UNPROVEN, "-", why_unknown(each).removeprefix(f"{UNPROVEN}: "))
 
 
 def _totals(rows: Iterable[Sequence[str]], secret: str) -> str:
@@ -335,14 +335,14 @@ def _expected(status: SecretStatus, keys: Slots) -> str:
 
 def _notes(fleet: Fleet) -> Iterator[str]:
     if others := [each.name for each in fleet.instances if not each.listed]:
-        yield f"Not in the roster: {listed(others, _MOST_NAMED)}."
+        yield f"Not in the roster: {listed(others, _MOST_SHOWN)}."
     refused = [each for each in fleet.instances if each.refused_at]
-    for each in refused[:_MOST_NAMED]:
+    for each in refused[:_MOST_SHOWN]:
         starts, at = count(each.refused_starts, "start"), iso_utc(each.refused_at or fleet.checked_at)
         why = f" ({', '.join(each.refused_checks)})" if each.refused_checks else ""
         yield f"{each.name}: {starts} refused, the last one at {at}{why}."
-    if len(refused) > _MOST_NAMED:
-        yield f"Starts of {len(refused) - _MOST_NAMED} more instances were refused."
+    if len(refused) > _MOST_SHOWN:
+        yield f"Starts of {len(refused) - _MOST_SHOWN} more instances were refused."
 
 
 def _refused_starts(fleet: Fleet) -> dict[tuple[str, ...], float]:
@@ -357,9 +357,9 @@ def _verdict(fleet: Fleet, results: Mapping[str, Sequence[NotReady]], numbers: C
             yield f"{condition}: proven for every instance."
             continue
         yield f"{condition}: NOT PROVEN"
-        yield from (f"  {who}: {secret}: {why}" for who, secret, why in failing[:_MOST_NAMED])
-        if len(failing) > _MOST_NAMED:
-            yield f"  and {len(failing) - _MOST_NAMED} more"
+        yield from (f"  {who}: {secret}: {why}" for who, secret, why in failing[:_MOST_SHOWN])
+        if len(failing) > _MOST_SHOWN:
+            yield f"  and {len(failing) - _MOST_SHOWN} more"
     if numbers[False]:
         yield f"{count(numbers[False], 'event')} could not be read."
     if not numbers:

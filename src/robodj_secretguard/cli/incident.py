@@ -11,7 +11,7 @@ from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fa
 from robodj_secretguard.fleet.verdict import fleet_as_dict, why_unknown
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.rotation import is_replaced
-from robodj_secretguard.scan.render import lines as scan_lines
+from robodj_secretguard.scan.render import scan_lines
 from robodj_secretguard.scan.result import parse
 from robodj_secretguard.secret.texts import ascii_text, count
 from robodj_secretguard.startup.variables import iso_utc

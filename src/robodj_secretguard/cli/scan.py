@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.cli.log import recorded_log
 from robodj_secretguard.cli.options import DEFAULT_MODEL, add_command, given, model_of, read_input
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
-from robodj_secretguard.scan.render import sarif, size_in_words, text
-from robodj_secretguard.scan.result import OPERATIONS_LOG, Scope, Unread
+from robodj_secretguard.scan.render import sarif, scan_as_text, size_in_words
+from robodj_secretguard.scan.result import LOG_SOURCE, Scope, Unread
 from robodj_secretguard.scan.scanner import scan
 from robodj_secretguard.secret.material import is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     add_command(
         commands,
         "scan",
-        _scan,
+        _scan_places,
         options=("--operations-log", "--config-dir", "--model"),
         own={
             "paths": {"nargs": "*", "metavar": "PATH", "help": "files and directories (default: the current one)"},
@@ -55,7 +55,7 @@ def add(commands: Commands) -> None:
     )
 
 
-def _scan(
+def _scan_places(
     request: Request,
     *,
     paths: Sequence[str],
@@ -88,7 +88,7 @@ def _scan(
         progress.clear()
     status = EXIT_USAGE if not found.complete else EXIT_CLEAN if found.ok else EXIT_ALERTS
     options = given(request, "config_dir", "model")
-    lines = [text(found, model.secret_policies.values(), options)] if request.format == "text" else []
+    lines = [scan_as_text(found, model.secret_policies.values(), options)] if request.format == "text" else []
     document = partial(sarif, found) if request.format == "sarif" else found.as_dict
     return Result(status, lines, document, [MODEL], bare=True)
 
@@ -111,9 +111,9 @@ def _unread_records(recorded: OperationsLog) -> Iterator[Unread]:
     for why in recorded.defects:  # an incomplete last line or a wrong clock hides no record
         # A hash in it looks like a key.
         shown = why if is_free_text(why) else "it does not verify"
-        yield Unread(OPERATIONS_LOG, shown, matters=bool(recorded.log is None or recorded.log.damage))
+        yield Unread(LOG_SOURCE, shown, matters=bool(recorded.log is None or recorded.log.damage))
     if not recorded.found and recorded.named_by is not None:
-        yield Unread(OPERATIONS_LOG, f"{recorded.name} does not exist")
+        yield Unread(LOG_SOURCE, f"{recorded.name} does not exist")
 
 
 def _ignored_model(request: Request) -> str | None:

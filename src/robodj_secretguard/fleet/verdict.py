@@ -38,7 +38,7 @@ Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecord
 MOVED: Final = "moved"
 HAS_NEXT: Final = "has-next"
 NONE_ON: Final = "none-on"
-UNKNOWN: Final = "unknown"
+UNPROVEN: Final = "unknown"
 _HOW_TO_KNOW: Final = {
     MOVED: "pass --from, or --environment with an operations log",
     HAS_NEXT: "stage one (rotate stage)",
@@ -210,7 +210,7 @@ def judges_of(condition: str, expected: Mapping[str, Slots], role_of: RoleOf, pa
     return {secret: judge_of(name, keys, fingerprint, past) for secret, keys in expected.items()}
 
 
-def not_ready(fleet: Fleet, judges: Mapping[str, Judge], now: datetime) -> Iterator[NotReady]:
+def unready_instances(fleet: Fleet, judges: Mapping[str, Judge], now: datetime) -> Iterator[NotReady]:
     """Yield each instance for which a condition is not proven, or is known not to hold.
 
     Args:
@@ -219,7 +219,7 @@ def not_ready(fleet: Fleet, judges: Mapping[str, Judge], now: datetime) -> Itera
         now: the time, which may be later than that of the fleet.
     """
     if not fleet.complete:
-        yield "the fleet", ", ".join(judges), f"{UNKNOWN}: there are too many instances for one run"
+        yield "the fleet", ", ".join(judges), f"{UNPROVEN}: there are too many instances for one run"
     for each in fleet.instances:
         for secret, judge in judges.items():
             possible = sorted(fleet.possible(each, secret, now), key=fleet.counts_until, reverse=True)
@@ -234,7 +234,7 @@ def not_ready(fleet: Fleet, judges: Mapping[str, Judge], now: datetime) -> Itera
 def why_unknown(instance: Instance) -> str:
     """Return why nothing is known of an instance now."""
     if instance.clock_ahead:
-        return f"{UNKNOWN}: its clock is ahead"
+        return f"{UNPROVEN}: its clock is ahead"
     if instance.last_seen_at is None:
-        return f"{UNKNOWN}: no event of it"
-    return f"{UNKNOWN}: last seen at {iso_utc(instance.last_seen_at)}"
+        return f"{UNPROVEN}: no event of it"
+    return f"{UNPROVEN}: last seen at {iso_utc(instance.last_seen_at)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNKNOWN, judge_of, not_ready
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, judge_of, unready_instances
 from robodj_secretguard.lifecycle.records import Event, LastStep, Proof, draft, dump_last_steps, parse_last_steps
 from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
 from robodj_secretguard.secret.frozen import Frozen
@@ -176,10 +176,10 @@ def _not_ready(step: StepName, name: str, keys: Keys, fleet: Fleet, now: datetim
     again = "then run fleet status and this command again"
     if not any(name in each.secrets for each in fleet.instances):
         yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
-    elif failing := [*not_ready(fleet, {name: judge}, now)]:
+    elif failing := [*unready_instances(fleet, {name: judge}, now)]:
         names = listed([f"{who} ({why})" for who, _, why in failing], _MOST_NAMED)
         fix = f"restart the instances that still have old keys, and wait until these do not count; {again}"
-        if all(why.startswith(UNKNOWN) for _, _, why in failing):
+        if all(why.startswith(UNPROVEN) for _, _, why in failing):
             fix = f"let these instances report, or correct the roster; {again}"
         yield Problem(f"not every instance is ready to {step}: {names}", fix)
 

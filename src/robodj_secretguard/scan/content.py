@@ -48,7 +48,7 @@ _OF_KEY: Final = re.compile(_ASSIGNMENT + rb"""["'`]? (?P<value> [A-Za-z0-9+/_-]
 _IN_QUOTES: Final = re.compile(
     _ASSIGNMENT + rb"""(?P<quote>["'`]) (?P<value> [!-~]+? ) (?=\\?(?P=quote))""", re.VERBOSE
 )
-_PLAIN: Final = re.compile(_ASSIGNMENT + rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )""", re.VERBOSE)
+_UNQUOTED: Final = re.compile(_ASSIGNMENT + rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )""", re.VERBOSE)
 _HAS_DIGIT: Final = re.compile(rb".*[0-9]")
 _HAS_DIGIT_OR_CASES: Final = re.compile(rb".*(?:[0-9]|[a-z].*[A-Z]|[A-Z].*[a-z])")
 _VARIABLE: Final = re.compile(rb"\$?[A-Z0-9]*_[A-Z0-9_]*")
@@ -147,7 +147,7 @@ def _assignment(text: bytes, end: int, policy: SecretPolicy) -> re.Match[bytes] 
     if not policy.is_opaque:
         return _OF_KEY.match(text, end)
     # Most names and paths in a program have no digit, or in quotes only one case.
-    for pattern, is_issued in ((_IN_QUOTES, _HAS_DIGIT_OR_CASES), (_PLAIN, _HAS_DIGIT)):
+    for pattern, is_issued in ((_IN_QUOTES, _HAS_DIGIT_OR_CASES), (_UNQUOTED, _HAS_DIGIT)):
         match = pattern.match(text, end)
         if match and is_issued.match(match["value"]) and not _VARIABLE.fullmatch(match["value"]):
             return match

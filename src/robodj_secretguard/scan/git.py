@@ -28,7 +28,7 @@ MISSING: Final = "missing"  # the kind of an object that git does not have
 _ANSWER_SECONDS: Final = 30.0  # for a short answer, as git's configuration can include a pipe, which blocks it
 _SUBMODULE: Final = b"160000"
 # Git runs no program from a repository's configuration, fetches nothing and writes nothing.
-_SETTINGS: Final = {
+_GIT_ENVIRONMENT: Final = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",  # for versions without GIT_NO_LAZY_FETCH
@@ -63,7 +63,7 @@ class Repository:
     def __init__(self, directory: str, withheld: Collection[str]) -> None:
         self._environment = {
             name: value for name, value in os.environ.items() if name not in withheld and not name.startswith(_WITHHELD)
-        } | _SETTINGS
+        } | _GIT_ENVIRONMENT
         self.top = directory
         kept = (os.fsdecode(self._asked(each)) for each in ("--git-dir", "--git-common-dir"))
         paths = (os.path.normpath(os.path.join(os.path.realpath(directory), each)) for each in kept)
@@ -236,13 +236,13 @@ def _object(header: bytes, stream: BufferedReader) -> Iterator[Object]:
     name, kind, *size = header.decode().split() or ("", "")
     if not name:
         _raise_unread(TOO_EARLY)
-    content = _content(stream, int(size[0])) if size else iter(())
+    content = _object_content(stream, int(size[0])) if size else iter(())
     yield name, kind, content
     for _ in content:  # the unread rest
         pass
 
 
-def _content(stream: BufferedReader, size: int) -> Iterator[bytes]:
+def _object_content(stream: BufferedReader, size: int) -> Iterator[bytes]:
     while size:
         block = stream.read(min(size, BLOCK_BYTES))
         if not block:

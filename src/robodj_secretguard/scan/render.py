@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from robodj_secretguard.scan.git import DOT_GIT
-from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, Rule, Scope, Where
+from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, Rule, Scope, Where
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, command, count
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from robodj_secretguard.scan.result import Found, Scan
     from robodj_secretguard.secret.policy import SecretPolicy
@@ -51,17 +51,17 @@ def size_in_words(size: int) -> str:
     return f"{size / (1 << 20):,.1f} MiB"
 
 
-def text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
+def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
     """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
     found = count(len(scan.findings), "finding")
     missed = count(sum(each.matters for each in scan.unread), "place was", "places were")
     verdict = f"Scan FAILED: {found}." if scan.complete else f"Scan INCOMPLETE: {found}; {missed} not scanned."
-    return "\n".join([*lines(scan), *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])
+    return "\n".join([*scan_lines(scan), *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])
 
 
-def lines(scan: Scan) -> list[str]:
+def scan_lines(scan: Scan) -> list[str]:
     """Return the findings, what was not read, and the extent of the search, as lines of ASCII."""
-    live = [key for key in scan.looked_for if not {OPERATIONS_LOG, REVOCATION_LIST}.issuperset(key.known_by)]
+    live = [key for key in scan.looked_for if not {LOG_SOURCE, LIST_SOURCE}.issuperset(key.known_by)]
     others = len(scan.looked_for) - len(live)
     looked_for = [
         *dict.fromkeys(key.secret or "the keys from --keys-from" for key in live),
@@ -112,31 +112,39 @@ def _place(found: Found) -> str:
 def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> list[str]:
     if not scan.findings:
         return []
-    keys = dict.fromkeys(each.fingerprint for each in scan.findings if each.fingerprint)
-    listed = {each.fingerprint for each in scan.looked_for if REVOCATION_LIST in each.known_by}
-    names = {each.secret for each in scan.findings}
+    is_staged = scan.scope is Scope.STAGED
+    steps = [*_steps_for_keys(scan, policies, options)]
+    if is_staged:
+        steps.insert(0, _UNSTAGE)
+    if any(finding.rule is Rule.TRACKED_KEY_FILE for finding in scan.findings):
+        steps.append(_UNTRACK)
+    if not is_staged:
+        steps.append(_DELETE)
+    lines = ["", _STAGED if is_staged else _EXPOSED, "What to do:"]
+    for number, (step, *commands) in enumerate(steps, start=1):
+        lines += [f"{number}. {step}", *(f"{COMMAND_INDENT}{words}" for words in commands)]
+    return [*lines, ""]
+
+
+def _steps_for_keys(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the steps that revoke and replace the keys, each with its commands."""
+    listed = {key.fingerprint for key in scan.looked_for if LIST_SOURCE in key.known_by}
+    keys = dict.fromkeys(finding.fingerprint for finding in scan.findings if finding.fingerprint)
     revoke = [
         command("revoke", "--fingerprint", key, "--reason", "found by a scan", *options)
         for key in keys
         if key not in listed
     ]
-    plans = [
-        command("rotate", "plan", each.name, *(() if scan.scope is Scope.STAGED else ("--emergency",)), *options)
-        for each in policies
-        if each.name in names
-    ]
-    steps = [
-        *([_UNSTAGE] if scan.scope is Scope.STAGED else []),
-        *([("Revoke each key (add --yes; without it, these only print the key):", *revoke)] if revoke else []),
-        *((f"{key} is already revoked. Make sure that nothing uses it.",) for key in keys if key in listed),
-        *([("Replace the key. This prints the steps:", *plans)] if plans else []),
-        *([_UNTRACK] if any(each.rule is Rule.TRACKED_KEY_FILE for each in scan.findings) else []),
-        *([] if scan.scope is Scope.STAGED else [_DELETE]),
-    ]
-    lines = ["", _STAGED if scan.scope is Scope.STAGED else _EXPOSED, "What to do:"]
-    for number, (step, *commands) in enumerate(steps, start=1):
-        lines += [f"{number}. {step}", *(f"{COMMAND_INDENT}{each}" for each in commands)]
-    return [*lines, ""]
+    if revoke:
+        yield ("Revoke each key (add --yes; without it, these only print the key):", *revoke)
+    for key in keys:
+        if key in listed:
+            yield (f"{key} is already revoked. Make sure that nothing uses it.",)
+    found = {finding.secret for finding in scan.findings}
+    urgency = () if scan.scope is Scope.STAGED else ("--emergency",)
+    plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in policies if policy.name in found]
+    if plans:
+        yield ("Replace the key. This prints the steps:", *plans)
 
 
 def sarif(scan: Scan) -> dict[str, Any]:

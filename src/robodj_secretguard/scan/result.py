@@ -13,8 +13,8 @@ from robodj_secretguard.common.shapes import SHAPE, EnvironmentName, Fingerprint
 from robodj_secretguard.secret.texts import is_free_text
 
 REDACTED: Final = "[redacted]"  # shown instead of a name that holds a key
-OPERATIONS_LOG: Final = "operations log"
-REVOCATION_LIST: Final = "revocation list"
+LOG_SOURCE: Final = "operations log"
+LIST_SOURCE: Final = "revocation list"
 """These two sources have fingerprints. Every other one has the key itself."""
 
 

@@ -12,8 +12,8 @@ from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.scan.content import ContentSearch
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, Repository, work_tree_of
 from robodj_secretguard.scan.result import (
+    LIST_SOURCE,
     REDACTED,
-    REVOCATION_LIST,
     Carrier,
     Found,
     KnownKey,
@@ -24,7 +24,7 @@ from robodj_secretguard.scan.result import (
     Where,
 )
 from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, live_values
-from robodj_secretguard.scan.walk import content, walk
+from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import contain
@@ -126,10 +126,10 @@ def scan(
         progress=progress,
         unread=[
             *unread,
-            *(Unread(REVOCATION_LIST, problem.message) for problem in of_list),
+            *(Unread(LIST_SOURCE, problem.message) for problem in of_list),
             *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
             *_unsearched([] if by_fingerprint else readings, values),
-            *_unknown(policies, known.values(), matters=not (by_fingerprint and is_hook)),
+            *_secrets_without_key(policies, known.values(), matters=not (by_fingerprint and is_hook)),
             *_unread_model(ignored_model, matters=not is_hook),
             # By their numbers, as a path may be a pasted key.
             *(Unread(f"PATH {number}", "it does not exist") for number in missing),
@@ -156,7 +156,9 @@ def _unsearched(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator
             yield Unread(str(value.secret), why)
 
 
-def _unknown(policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, matters: bool) -> Iterator[Unread]:
+def _secrets_without_key(
+    policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, matters: bool
+) -> Iterator[Unread]:
     """Yield secrets without a known key."""
     names = {key.secret for key in known}
     for policy in policies:
@@ -247,7 +249,7 @@ class Scanner:
                 self._miss(path, "this is a fallback file, so it was not searched", matters=False)
             elif where is not Where.NAME:
                 self._files += 1
-                self._add(self._hits(content(path, where), path), where, path)
+                self._add(self._hits(read_place(path, where), path), where, path)
 
     def repository(self, directory: str) -> Repository | None:
         """Return the repository that a directory is in. If git finds none, report that and return `None`."""

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from robodj_secretguard.scan.result import OPERATIONS_LOG, REVOCATION_LIST, KnownKey
+from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.secret.material import (
     PREFIX,
     canonical,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 KEYS_FROM: Final = "keys-from"
 MOST_LAYERS: Final = 2  # nested encodings to decode: Kubernetes has base64 in base64
-UTF_16: Final = "utf-16"
+UTF_16_FORM: Final = "utf-16"
 PART: Final = 6  # no part of a key with this many characters is shown
 
 _SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
@@ -57,12 +57,12 @@ _RUN_IN_UTF_16: Final = (bytes([_CHARACTER, _ZERO]) * _SHORTEST)[:-1]
 _WHOLE_RUN: Final = re.compile(rb"\x01+")
 _WHOLE_RUN_IN_UTF_16: Final = re.compile(rb"(?:\x01\x00)++\x01?")
 
-_LINE: Final = re.compile(rb"[A-Za-z0-9+/_-]+")
+_KEY_LINE: Final = re.compile(rb"[A-Za-z0-9+/_-]+")
 _FURTHER_LINES: Final = re.compile(rb"(?:(?:[=\\]?\r?\n[ \t]*|(?:\\r)?\\n)[A-Za-z0-9+/_-]+)++")
 """The line ends within wrapped base64: indented in YAML, after = or a backslash, or escaped."""
 _MOST_LINES: Final = 8  # of a wrapped key; text that encodes a key can have any number
 _SEPARATOR: Final = re.compile(rb"[_-]")
-_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % _SHORTEST_HEXADECIMAL)
+_HEXADECIMAL_KEY: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % _SHORTEST_HEXADECIMAL)
 _IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * _SHORTEST))
 _ALL_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]+")
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
@@ -102,8 +102,8 @@ def known_keys(live: Iterable[Live], records: Iterable[Record], revoked: Iterabl
     """Return what is known about each key, by fingerprint. The first secret and the first environment count."""
     facts = (
         *((fingerprint(value.key), value.secret, None, value.source) for value in live),
-        *((record.fingerprint, record.secret, record.environment, OPERATIONS_LOG) for record in records),
-        *((revoked_key, None, None, REVOCATION_LIST) for revoked_key in sorted(revoked)),
+        *((record.fingerprint, record.secret, record.environment, LOG_SOURCE) for record in records),
+        *((revoked_key, None, None, LIST_SOURCE) for revoked_key in sorted(revoked)),
     )
     known: dict[str, tuple[str | None, str | None, dict[str, None]]] = {}
     for key, secret, environment, source in facts:
@@ -125,7 +125,7 @@ def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
         start = kinds.find(_RUN_IN_UTF_16)
         while start >= 0:
             end = next(_WHOLE_RUN_IN_UTF_16.finditer(kinds, start)).end()
-            yield data[start:end:2], start, 2, (UTF_16,)
+            yield data[start:end:2], start, 2, (UTF_16_FORM,)
             start = kinds.find(_RUN_IN_UTF_16, end)
 
 
@@ -159,7 +159,7 @@ class KeySearch:
 
         `forms` are the encodings of the text itself.
         """
-        has_layers = sum(form != UTF_16 for form in forms) < MOST_LAYERS
+        has_layers = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS
         for piece, begins, starts, is_whole in _pieces(text):
             found = [(offset, key, forms) for offset, key in self._in(piece, is_short=len(starts) <= _MOST_LINES)]
             if has_layers and (is_whole or len(piece) in self._encoded):
@@ -171,7 +171,7 @@ class KeySearch:
     def shows_part(self, text: bytes) -> bool:
         """Return whether text has `PART` characters of a hidden value, in any case or reversed."""
         folded = text.lower()
-        return any(part in folded or part[::-1] in folded for key in self._hidden for part in _parts(key))
+        return any(part in folded or part[::-1] in folded for key in self._hidden for part in _hidden_parts(key))
 
     def learn(self) -> None:
         """Search for the keys in `seen` inside longer text too, and hide them."""
@@ -179,7 +179,7 @@ class KeySearch:
         self._hidden += self.seen.values()
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
-        for data, form, start in _decoded(piece):
+        for data, form, start in _decodings(piece):
             characters, size = _UNITS[form]
             for text, begin, step, encoding in views(data):
                 for offset, key, key_forms in self.find(text, (*forms, form, *encoding)):
@@ -206,7 +206,7 @@ class KeySearch:
     def _candidates(self, part: bytes) -> list[tuple[int, bytes]]:
         """Return possible keys in canonical form, with their offsets."""
         candidates = []
-        numbers = [*_HEXADECIMAL.finditer(part)] if len(part) >= _SHORTEST_HEXADECIMAL else []
+        numbers = [*_HEXADECIMAL_KEY.finditer(part)] if len(part) >= _SHORTEST_HEXADECIMAL else []
         for digits in numbers:
             folded = digits.group().lower()
             candidates.append((digits.start(), folded))
@@ -214,13 +214,15 @@ class KeySearch:
                 if length < len(folded):
                     candidates += [(digits.start(), folded[:length]), (digits.end() - length, folded[-length:])]
         if not numbers or len(numbers[0].group()) < len(part):  # hexadecimal text has one reading
-            candidates.append((0, _canonical(part)))
+            candidates.append((0, _in_canonical_form(part)))
             for length in self._base64url:
                 if length < len(part):
                     # The letter of an escape such as \n may come first.
                     starts = {0, 1, len(part) - length, *(each.end() for each in _SEPARATOR.finditer(part))}
                     candidates += [
-                        (each, _canonical(part[each : each + length])) for each in starts if each + length <= len(part)
+                        (each, _in_canonical_form(part[each : each + length]))
+                        for each in starts
+                        if each + length <= len(part)
                     ]
         return candidates
 
@@ -231,13 +233,13 @@ def _sealed_parts(key: SealedStr) -> tuple[SealedStr, SealedStr, bool]:
     return SealedStr(text[:-1]), SealedStr(last_characters(text)), is_hexadecimal(text)
 
 
-def _canonical(text: bytes) -> bytes:
+def _in_canonical_form(text: bytes) -> bytes:
     """Return base64url text in canonical form."""
     last = _CLEARED[len(text) % 4].get(text[-1])
     return text if last is None else text[:-1] + last
 
 
-def _parts(key: SealedStr) -> list[bytes]:
+def _hidden_parts(key: SealedStr) -> list[bytes]:
     """Return every part of a key that must not be shown, in any spelling, in lower case."""
     text = key.get_secret_value()
     spellings = (text, *(text[-PART:-1] + last for last in last_characters(text)))
@@ -259,14 +261,14 @@ def _pieces(text: bytes) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
             yield text[start:end], [0], [start], True
         else:
             end = further.end()
-            lines = [*_LINE.finditer(text, start, end)]
+            lines = [*_KEY_LINE.finditer(text, start, end)]
             yield from ((line.group(), [0], [line.start()], False) for line in lines)
             begins = [0, *accumulate(len(line.group()) for line in lines[:-1])]
             yield b"".join(line.group() for line in lines), begins, [line.start() for line in lines], True
         start = kinds.find(_RUN, end)
 
 
-def _decoded(text: bytes) -> Iterator[tuple[bytes, str, int]]:
+def _decodings(text: bytes) -> Iterator[tuple[bytes, str, int]]:
     """Yield each decoding of text: the data, the encoding, and the first character of it."""
     numbers = [*_IN_HEXADECIMAL.finditer(text)] if len(text) >= 2 * _SHORTEST else []
     for digits in numbers:

@@ -53,7 +53,7 @@ def _entry(entry: os.DirEntry[str]) -> Entry:
     return entry.path, Where.NAME, f"it {NOT_REGULAR}", False
 
 
-def content(path: str, where: Where) -> Iterator[bytes | int]:
+def read_place(path: str, where: Where) -> Iterator[bytes | int]:
     """Yield the content of a file, block by block, with the size of each hole; or the target of a link.
 
     `UnreadError` says why the rest cannot be read.
