@@ -63,13 +63,7 @@ WAIT: Final = "wait"
 """The mark of keys that an instance has probably given up. They count for a while."""
 _MARKS: Final = {"current": "ok", "next": "warn", "previous": "warn", "superseded": "warn"}
 _MOST_SHOWN: Final = 20
-_COLUMNS: Final = ("", "SERVICE", "INSTANCE", "SECRET", "RUNS ON", "SINCE", "SEEN")
-_STATUSES: Final = {
-    "0": "every condition of --require holds, or none was asked for",
-    "1": "a condition does not hold, or is not proven",
-    "2": "usage error, or the expected keys are unknown",
-    "75": "Prometheus did not answer completely",
-}
+_TABLE_HEADER: Final = ("", "SERVICE", "INSTANCE", "SECRET", "RUNS ON", "SINCE", "SEEN")
 
 
 def add(commands: Commands) -> None:
@@ -128,7 +122,12 @@ def add(commands: Commands) -> None:
             "fleet status --roster roster.txt --events events.jsonl \\\n      --require moved",
             "fleet status --roster roster.txt \\\n      --prometheus http://127.0.0.1:9090",
         ),
-        statuses=_STATUSES,
+        statuses={
+            "0": "every condition of --require holds, or none was asked for",
+            "1": "a condition does not hold, or is not proven",
+            "2": "usage error, or the expected keys are unknown",
+            "75": "Prometheus did not answer completely",
+        },
     )
 
 
@@ -193,7 +192,7 @@ def _show_status(
         lines,
         partial(_fleet_document, fleet, role_of, results, numbers),
         recorded.complaint,
-        table=[_COLUMNS, *rows],
+        table=[_TABLE_HEADER, *rows],
         metrics=lambda: as_openmetrics({REFUSED_STARTS: _refused_starts(fleet)}),
     )
 
