@@ -375,9 +375,9 @@ class TestInstance:
             RuntimeSecrets(_judgement=Lenient(readings))  # type: ignore[call-arg]
         with pytest.raises(ValidationError, match="clearly not random"):
             RuntimeSecrets(_judgement=Judgement(readings))  # type: ignore[call-arg]
-        with pytest.raises(ValidationError) as raised:
-            model_of(policy())(_judgement=Judgement(readings))
-        assert [entry["loc"] for entry in raised.value.errors()] == [()]
+        sound = read(policies, variables_read(policies), environment=Environment(keys), now=datetime.now(UTC))
+        with pytest.raises(CheckFailedError):
+            model_of(policy())(_judgement=Judgement(sound))
         for name in ("secrets", "together", "findings", "setup", "other"):
             with pytest.raises(AttributeError):
                 setattr(Judgement(readings), name, ())

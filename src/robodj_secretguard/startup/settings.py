@@ -9,7 +9,7 @@ from itertools import chain
 from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self, TypeVar
 
-from pydantic import SecretStr, ValidationError, field_validator, model_validator
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,7 +27,7 @@ from robodj_secretguard.startup.readings import (
     read,
 )
 from robodj_secretguard.startup.report import ABOUT_ALL, Finding, Judgement, Report, finding
-from robodj_secretguard.startup.rules import Check, Severity, internal
+from robodj_secretguard.startup.rules import Check, internal
 from robodj_secretguard.startup.variables import SETTINGS, VariablesRead, variables_read
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.startup.readings import ManagedSource
 
 _SCHEMA = "__get_pydantic_core_schema__"
-_JUDGEMENT = "judgement"
-"""The key under which the source delivers the judgement to the validators."""
 
 
 class SecretSettings(Sealed, BaseSettings, defer_build=True):
@@ -122,15 +120,18 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             values.clear()
             del _judgement
             _refuse_values(type(self))
-        policies = self.secret_policies
 
         def build() -> None:
             judgement = _judgement or Judgement(read_of(type(self), Environment(), now=datetime.now(UTC)))
+            # One verdict: the report of `guard()` and of the gate refuses here too, and pydantic judges nothing again.
+            # So the validators of a host run only on values that passed every check.
+            _refuse_alerts(self, judgement.report().alerts)
+            values = {field: each.value for field, each in zip(self.secret_policies, judgement.readings, strict=True)}
             try:
                 # Use one separate source: those of pydantic-settings copy the whole environment, unsealed.
-                super(SecretSettings, self).__init__(_build_sources=((lambda: {_JUDGEMENT: judgement},), {}))  # type: ignore[arg-type]
+                super(SecretSettings, self).__init__(_build_sources=((lambda: values,), {}))  # type: ignore[arg-type]
             except ValidationError as error:
-                raise _without_inputs(error, policies) from None
+                raise _without_inputs(self, error) from None
             require_values(self, judgement)
             for name, value in (("_readings", judgement.readings), ("_rings", {}), ("_started", time.monotonic())):
                 object.__setattr__(self, name, value)
@@ -143,22 +144,11 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_together(cls, values: Any) -> Any:
+    def _refuse_other_input(cls, values: Any) -> Any:
         if not isinstance(values, dict):  # only `__init__` passes a dict
             del values
             _refuse_values(cls)
-        judgement: Judgement = values[_JUDGEMENT]
-        findings = judgement.report().findings
-        _refuse(each for each in findings if each.secret is None or each.check in ABOUT_ALL)
-        judged = ((each, [one for one in findings if one.secret == each.policy.name]) for each in judgement.readings)
-        return dict(zip(cls.secret_policies, judged, strict=True))
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _refuse_alone(cls, judged: tuple[Reading, Iterable[Finding]]) -> SecretStr | None:
-        reading, findings = judged
-        _refuse(findings)
-        return reading.value
+        return values
 
     def keyring(self, name: str, *, clock: Callable[[], datetime] | None = None) -> "Keyring":
         """Return the keys of a secret: the one that signs, and those that verify (policy section 3).
@@ -296,23 +286,34 @@ def require_values(secrets: Model, judgement: Judgement) -> Model:
     return secrets
 
 
-def _refuse(findings: Iterable[Finding]) -> None:
-    for each in findings:
-        if each.severity is Severity.ALERT:
-            raise PydanticCustomError(each.check.value, each.message, {"finding": each})
+def _refuse_alerts(secrets: SecretSettings, alerts: Sequence[Finding]) -> None:
+    """Raise the first alert about the set-up or several secrets; otherwise the first one of each secret."""
+    fields = {policy.name: field for field, policy in secrets.secret_policies.items()}
+    first = dict[str, Finding]()
+    for alert in alerts:
+        if alert.secret is None or alert.check in ABOUT_ALL:
+            raise _validation_error(secrets, [((), alert)])
+        first.setdefault(fields[alert.secret], alert)
+    if first:
+        raise _validation_error(secrets, [((field,), alert) for field, alert in first.items()])
 
 
-def _without_inputs(error: ValidationError, policies: Mapping[str, SecretPolicy]) -> ValidationError:
+def _without_inputs(secrets: SecretSettings, error: ValidationError) -> ValidationError:
     """Return an error without inputs and without the texts of the host's validators, which may contain a key."""
-    lines = []
-    for each in error.errors():
-        field = next((name for name in policies if name in each["loc"]), None)
-        found = each.get("ctx", {}).get("finding")
-        if not isinstance(found, Finding):
-            found = finding(policies.values(), Check.INTERNAL, internal(type_name(error)))
-        text = PydanticCustomError(found.check.value, found.message)
-        lines.append(InitErrorDetails(type=text, loc=(field,) if field else (), input=None))
-    return ValidationError.from_exception_data(error.title, lines, hide_input=True)
+    policies = secrets.secret_policies
+    failed = finding(policies.values(), Check.INTERNAL, internal(type_name(error)))
+    places = [tuple(name for name in policies if name in each["loc"])[:1] for each in error.errors()]
+    return _validation_error(secrets, [(place, failed) for place in places])
+
+
+def _validation_error(secrets: SecretSettings, found: Iterable[tuple[tuple[str, ...], Finding]]) -> ValidationError:
+    """Return pydantic's error of findings and their fields, without inputs."""
+    lines = [
+        InitErrorDetails(type=PydanticCustomError(each.check.value, each.message), loc=place, input=None)
+        for place, each in found
+    ]
+    title = secrets.model_config.get("title") or type(secrets).__name__
+    return ValidationError.from_exception_data(title, lines, hide_input=True)
 
 
 def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
