@@ -17,7 +17,7 @@ from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, put,
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.app import _parser
 from robodj_secretguard.cli.gate import report_result
-from robodj_secretguard.cli.output import as_json, as_text
+from robodj_secretguard.cli.output import format_json, format_text
 from robodj_secretguard.cli.usage import commands_of
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft, hash_of
@@ -66,7 +66,7 @@ def clock(now: datetime) -> Iterator[None]:
 
 def report_text(report: Report, *, passed: bool, model: str) -> str:
     """Return a report as `check` writes it, with the line that names the model."""
-    return as_text(
+    return format_text(
         report_result(report, passed=passed), {"name": model.removeprefix("model: "), "source": "option"}, None
     )
 
@@ -75,7 +75,7 @@ def report_json(report: Report, *, passed: bool, model: dict[str, str]) -> str:
     """Return a report as `check --format json` writes it."""
     result = report_result(report, passed=passed)
     assert result.document is not None
-    return as_json(result, result.document(), model)
+    return format_json(result, result.document(), model)
 
 
 def key_as_argument() -> str:

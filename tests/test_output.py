@@ -18,33 +18,33 @@ import structlog
 from command_line import Terminal, fingerprint_of
 from conftest import NOW, V1, V2, good_keys, marker, posix_only
 
-from robodj_secretguard import check
+from robodj_secretguard import Severity, check
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
     EXIT_USAGE,
     MODEL,
-    PASSED,
     PROGRESS_SECONDS,
     WIDTH,
     Progress,
     Result,
-    as_json,
-    as_text,
-    coloured,
     columns,
     divert_stdout,
+    finding_text,
+    format_json,
+    format_text,
     is_terminal,
-    rendered,
+    render,
     restore_stdout,
     revocation_line,
-    say,
     shows_colour,
     status_rows,
     tally,
     width_of,
     wrapped,
+    write_result,
 )
+from robodj_secretguard.secret.texts import RED, mark
 from robodj_secretguard.startup.emit import emit_info
 from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.readings import RevocationStatus
@@ -79,19 +79,19 @@ def test_result() -> None:
 
 
 class TestRender:
-    """`rendered`, `as_json` and `as_text`."""
+    """`render`, `format_json` and `format_text`."""
 
     def test_model(self) -> None:
         """The line of the model names the model that was used."""
         result = Result(EXIT_CLEAN, [MODEL], lambda: {"kind": "report"}, [MODEL])
-        text = rendered(result, "text", {"name": "a:B", "source": "pyproject.toml"}, None)
+        text = render(result, "text", {"name": "a:B", "source": "pyproject.toml"}, None)
         assert (text.text, text.stderr) == (
             "model: a:B (pyproject.toml)",
             ["robodj-secretguard: model: a:B (pyproject.toml)"],
         )
-        assert rendered(result, "text", USED, None).text == "model: a:B"
-        assert json.loads(rendered(result, "json", USED, None).text)["model"] == USED
-        assert rendered(replace(result, document=None), "json", USED, None).text == "model: a:B"
+        assert render(result, "text", USED, None).text == "model: a:B"
+        assert json.loads(render(result, "json", USED, None).text)["model"] == USED
+        assert render(replace(result, document=None), "json", USED, None).text == "model: a:B"
 
     @pytest.mark.parametrize(
         ("result", "own", "document"),
@@ -108,7 +108,7 @@ class TestRender:
     )
     def test_json(self, result: Result, own: Mapping[str, Any], document: Mapping[str, Any]) -> None:
         """A document begins with schema, kind, ok (for status 0) and model, unless it is bare. It is ASCII."""
-        text = as_json(result, own, USED)
+        text = format_json(result, own, USED)
         assert (list(json.loads(text).items()), text.isascii()) == (list(document.items()), True)
         assert text.startswith('{\n  "')
 
@@ -116,23 +116,56 @@ class TestRender:
         """The table is above the lines, with an empty line between. Either may be missing."""
         rows = [("a", "b"), ("cc", "d")]
         result = Result(0, ["one", "two"], table=rows)
-        assert as_text(result, USED, None) == "a   b\ncc  d\n\none\ntwo"
-        assert as_text(Result(0, table=rows), USED, None) == "a   b\ncc  d"
-        assert as_text(Result(0, ["one"]), USED, None) == "one"
+        assert format_text(result, USED, None) == "a   b\ncc  d\n\none\ntwo"
+        assert format_text(Result(0, table=rows), USED, None) == "a   b\ncc  d"
+        assert format_text(Result(0, ["one"]), USED, None) == "one"
 
     @pytest.mark.usefixtures("xterm")
-    def test_literal(self) -> None:
-        """Text for other programs, such as a key or Markdown, has no colour on a terminal."""
+    def test_only_marks_have_colour(self) -> None:
+        """Text for other programs, such as a key or Markdown, is the same on a terminal."""
         text = f"ALERT: {'word ' * 30}"
-        assert as_text(Result(0, [text], literal=True), USED, Terminal(), "always") == text
+        assert format_text(Result(0, [text]), USED, Terminal(), "always") == text
+
+    def test_colour_of_a_finding_is_that_of_its_severity(self) -> None:
+        """The severity of an alert is red, and that of a warning is yellow. A note has no colour."""
+        report = check(environ=good_keys() | {V1: "", f"{V2}_EXPIRES_AT": marker(DAY)}, now=NOW)
+        alert, warning = report.findings
+        for finding, colour in ((alert, 31), (warning, 33)):
+            label, rest = finding.text.split(":", 1)
+            assert finding_text(finding) == f"\x1b[{colour}m{label}:\x1b[0m{rest}"
+        note = warning._replace(severity=Severity.NOTE)
+        assert finding_text(note) == note.text
+
+    def test_colour_of_a_row_is_that_of_its_mark(self) -> None:
+        """The mark of a row has colour, and the words are the same without it."""
+        rows = [("", "SECRET"), ("ok", "a"), ("warn", "b"), ("due", "c"), ("FAIL", "d"), ("?", "e")]
+        result = Result(0, table=rows)
+        assert format_text(result, USED, None, "always").splitlines() == [
+            "      SECRET",
+            "\x1b[32mok\x1b[0m    a",
+            "\x1b[33mwarn\x1b[0m  b",
+            "\x1b[33mdue\x1b[0m   c",
+            "\x1b[31mFAIL\x1b[0m  d",
+            "?     e",
+        ]
+        assert format_text(result, USED, None, "never") == columns(rows)
+
+    def test_no_colour_is_left_in_plain_text(self) -> None:
+        """Without colour, the marks of a line are removed from the text and from the lines for stderr."""
+        line = mark("Secret status FAILED: 1 alert.", RED)
+        result = render(Result(1, [line], stderr=[line]), "text", USED, None, "never")
+        assert (result.text, result.stderr) == ("Secret status FAILED: 1 alert.", ["Secret status FAILED: 1 alert."])
+        result = render(Result(1, [line], stderr=[line]), "text", USED, None, "always")
+        coloured = "\x1b[31mSecret status FAILED:\x1b[0m 1 alert."
+        assert (result.text, result.stderr) == (coloured, [coloured])
 
     @pytest.mark.usefixtures("xterm")
     def test_text_before_a_command_is_for_stderr(self) -> None:
         """Before a command that follows, the text goes to stderr, and that stream decides its format."""
-        result = Result(0, ["ALERT: one"], then=lambda: Result(0))
+        result = Result(0, [mark("ALERT: one", RED)], then=lambda: Result(0))
         for stderr, stdout in ((Terminal(), None), (None, Terminal())):
             with patch.object(sys, "stderr", stderr):
-                text = rendered(result, "text", USED, stdout).text
+                text = render(result, "text", USED, stdout).text
             assert ("\x1b" in text) is (stderr is not None)
 
     @pytest.mark.parametrize("name", ["NO_COLOR", "TERM"])
@@ -148,27 +181,10 @@ class TestRender:
             assert not shows_colour(Terminal())
             assert shows_colour(None, "always")
 
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("ok  a\nwarn  b\nFAIL  c", "\x1b[32mok\x1b[0m  a\n\x1b[33mwarn\x1b[0m  b\n\x1b[31mFAIL\x1b[0m  c"),
-            ("okay\n ok\nfine: ALERT:", "okay\n ok\nfine: ALERT:"),
-            ("WARNING: a\nALERT: b", "\x1b[33mWARNING:\x1b[0m a\n\x1b[31mALERT:\x1b[0m b"),
-            ("  cadence  9 days: OVERDUE", "  cadence  9 days: \x1b[33mOVERDUE\x1b[0m"),
-            ("Secret integrity check FAILED: 1 alert.", "\x1b[31mSecret integrity check FAILED:\x1b[0m 1 alert."),
-            (PASSED, f"\x1b[32m{PASSED}\x1b[0m"),
-        ],
-        ids=range(6),
-    )
-    def test_coloured(self, text: str, expected: str) -> None:
-        """Marks, severities and verdicts have colour, and the words are the same without it."""
-        assert coloured(text, None, "always") == expected
-        assert coloured(text, None, "auto") == text
-
     def test_terminal_wraps_lines(self) -> None:
         """A line stays one line on a terminal of any width, so a selected command can be pasted."""
         line = f"     robodj-secretguard revoke {'x' * 200}"
-        assert as_text(Result(0, [line]), USED, Terminal()) == line
+        assert format_text(Result(0, [line]), USED, Terminal()) == line
 
     @posix_only
     @pytest.mark.parametrize(("columns", "width"), [(200, 200), (80, 80), (50, 50), (3, 20), (0, 80)])
@@ -269,13 +285,13 @@ class TestRender:
 
 
 class TestSay:
-    """`say` and `emit_info`."""
+    """`write_result` and `emit_info`."""
 
     @staticmethod
     def status_and_stderr(result: Result, stdout: io.StringIO | None) -> tuple[int, str]:
         """Return the status, and the text on stderr."""
         with patch.object(sys, "stderr", io.StringIO()) as stderr:
-            return say(result, stdout), stderr.getvalue()
+            return write_result(result, stdout), stderr.getvalue()
 
     def test_written(self) -> None:
         """The text is on stdout, with its end. Other lines are on stderr, without empty ones."""
@@ -296,12 +312,6 @@ class TestSay:
         stdout = io.StringIO()
         then = Result(EXIT_CLEAN, text="a", stderr=["b"], then=lambda: Result(7, text="c"))
         assert (self.status_and_stderr(then, stdout), stdout.getvalue()) == ((7, "b\na\n"), "c\n")
-
-    def test_terminal(self) -> None:
-        """Lines on stderr have the chosen colour on a terminal."""
-        with patch.object(sys, "stderr", Terminal()) as stderr:
-            say(Result(EXIT_USAGE, stderr=["ALERT: one"], color="always"), None)
-        assert stderr.getvalue() == "\x1b[31mALERT:\x1b[0m one\n"
 
     def test_event(self) -> None:
         """An event goes to the host's pipeline if there is one, and to no stream."""

@@ -16,6 +16,7 @@ from conftest import NOW, V1, V2
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan.render import CLEAN, sarif, scan_as_text, scan_lines, size_in_words
 from robodj_secretguard.scan.result import Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
+from robodj_secretguard.secret.texts import unpaint
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def scan(*findings: Found, unread: Sequence[Unread] = (), **fields: Any) -> Scan
 
 def written(scan: Scan, *options: str) -> list[str]:
     """Return the lines of a scan as text."""
-    return scan_as_text(scan, POLICIES, options).splitlines()
+    return unpaint(scan_as_text(scan, POLICIES, options)).splitlines()
 
 
 @pytest.mark.parametrize(("size", "words"), [(0, "0.0 MiB"), (3 << 19, "1.5 MiB"), (5000 << 20, "5,000.0 MiB")])
@@ -124,6 +125,16 @@ class TestText:
             "",
             "Scan FAILED: 3 findings.",
         ]
+
+    def test_colour_is_that_of_the_severity(self) -> None:
+        """Findings and a failed verdict are red. What was not read is yellow if it matters."""
+        first, *_, verdict = scan_as_text(scan(finding()), POLICIES, ()).splitlines()
+        assert first.startswith("\x1b[31mALERT:\x1b[0m ")
+        assert verdict == "\x1b[31mScan FAILED:\x1b[0m 1 finding."
+        unread, note, *_, verdict = scan_as_text(scan(unread=(MISSING, NOTE)), POLICIES, ()).splitlines()
+        assert unread.startswith("\x1b[33mINCOMPLETE:\x1b[0m ")
+        assert note.startswith("note: ")
+        assert verdict.startswith("Scan \x1b[33mINCOMPLETE\x1b[0m: ")
 
     @pytest.mark.parametrize("findings", [(), (finding(secret=None, fingerprint=None),)], ids=len)
     def test_incomplete(self, findings: tuple[Found, ...]) -> None:

@@ -13,7 +13,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.cli.options import PARSER_SETTINGS, epilog, model_used, own_options, request_of
-from robodj_secretguard.cli.output import EXIT_CLEAN, EXIT_USAGE, Result, divert_stdout, fail, rendered, say, wrapped
+from robodj_secretguard.cli.output import (
+    EXIT_CLEAN,
+    EXIT_USAGE,
+    Result,
+    divert_stdout,
+    fail,
+    render,
+    wrapped,
+    write_result,
+)
 from robodj_secretguard.errors import SecretGuardError, UsageError
 from robodj_secretguard.secret.sealed import type_name
 from robodj_secretguard.secret.texts import PROGRAM
@@ -90,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     before = threading.enumerate()
     stdout, result = _run(argv)
     del argv  # it may contain a pasted key, and a failing write may show this frame
-    status = say(result, stdout)
+    status = write_result(result, stdout)
     if any(thread not in before and not thread.daemon for thread in threading.enumerate()):
         os._exit(status)  # a model's module started them, and the interpreter waits for them at exit
     return status
@@ -113,7 +122,7 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         if (request.model or request.project.model) is not None:
             stdout = divert_stdout()
         result = arguments.run(request._replace(stdout=stdout), **own)
-        result = rendered(result, request.format, result.model or model_used(request), stdout, arguments.color)
+        result = render(result, request.format, result.model or model_used(request), stdout, arguments.color)
     except _Information as information:
         result = Result(EXIT_CLEAN, text=str(information))
     except UsageError as error:

@@ -20,7 +20,16 @@ from robodj_secretguard.cli.options import (
     read_input,
     seconds,
 )
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, MODEL, Result, fail, failed_status
+from robodj_secretguard.cli.output import (
+    EXIT_ALERTS,
+    EXIT_CLEAN,
+    EXIT_UNAVAILABLE,
+    MODEL,
+    Result,
+    fail,
+    failed_status,
+    finding_text,
+)
 from robodj_secretguard.fleet.evidence import lines_of, observe, parse_event, parse_roster
 from robodj_secretguard.fleet.metrics import REFUSED_STARTS, as_openmetrics
 from robodj_secretguard.fleet.scrapes import NoAnswerError, is_address, is_selector, scraped
@@ -40,7 +49,7 @@ from robodj_secretguard.fleet.verdict import (
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
-from robodj_secretguard.secret.texts import PROGRAM, count, listed
+from robodj_secretguard.secret.texts import PROGRAM, RED, count, listed, mark
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -163,7 +172,7 @@ def _show_status(
     if not report.secrets:  # a source of --from could not be read
         status = failed_status(report, EXIT_ALERTS)
         document_of = report.as_dict if request.format == "json" else None
-        return Result(status, [finding.text for finding in report.findings], document_of)
+        return Result(status, [*map(finding_text, report.findings)], document_of)
     now = report.checked_at
     known = expected_keys(report, recorded.records, environment)
     expected = {name: known[name] for name in secrets}
@@ -181,7 +190,7 @@ def _show_status(
     lines = [
         *(f"{name}: {_totals(rows, name)}" for name in secrets),
         *(_expected(status, expected[status.secret]) for status in report.secrets if status.secret in expected),
-        *(finding.text for finding in report.findings if finding.check is Check.SETTING),
+        *(finding_text(finding) for finding in report.findings if finding.check is Check.SETTING),
         *_notes(fleet),
         *_unrecorded_keys(require, secrets, role_of),
         MODEL,
@@ -363,7 +372,8 @@ def _verdict(fleet: Fleet, results: Mapping[str, Sequence[NotReady]], numbers: C
         yield f"{count(numbers[False], 'event')} could not be read."
     if not numbers:
         yield "There was no event."
-    verdict = ": every condition holds" if results else f": {count(len(fleet.instances), 'instance')}"
-    if failed := sum(map(bool, results.values())):
-        verdict = f" FAILED: {count(failed, CONDITION)} not proven"
-    yield f"Fleet status{verdict}."
+    failed = sum(map(bool, results.values()))
+    if failed:
+        yield mark(f"Fleet status FAILED: {count(failed, CONDITION)} not proven.", RED)
+    else:
+        yield f"Fleet status: {'every condition holds' if results else count(len(fleet.instances), 'instance')}."

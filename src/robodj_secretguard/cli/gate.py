@@ -30,6 +30,7 @@ from robodj_secretguard.cli.output import (
     Result,
     fail,
     failed_status,
+    finding_text,
     restore_stdout,
     revocation_line,
     status_rows,
@@ -37,7 +38,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common import generator
 from robodj_secretguard.secret.sealed import contain, type_name
-from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT
+from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, mark, paint
 from robodj_secretguard.startup.guard import REFUSED, announce
 from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV
@@ -134,13 +135,14 @@ def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, pas
     """Return the status of each secret, the findings, the model, the mode and the verdict."""
     mode = "environment only" if report.require_env_only else "environment, then fallback files"
     mode = ", then ".join([*(each.name for each in managers), mode])
+    failed = f"Secret integrity check FAILED: {tally(report)}. Do not release."
     lines = [
-        *(finding.text for finding in report.findings),
+        *map(finding_text, report.findings),
         *[""] * bool(report.findings),
         MODEL,
         f"mode: {mode}",
         revocation_line(report.revocation_list),
-        *([PASSED] if passed else [report.details, f"Secret integrity check FAILED: {tally(report)}. Do not release."]),
+        *([paint(PASSED, GREEN)] if passed else [report.details, mark(failed, RED)]),
     ]
     status = EXIT_CLEAN if passed else failed_status(report, EXIT_ALERTS)
     return Result(status, lines, report.as_dict, table=status_rows(report))
@@ -178,18 +180,18 @@ def _exec(
         if already_set:
             what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"
             fix = f"  fix: unset {', '.join(already_set)}, or run the command without --ephemeral"
-            return Result(REFUSED, stderr=[what, fix])
+            return Result(REFUSED, stderr=[mark(what, RED), fix])
         os.environ.update(generator.ephemeral(policies) | {EPHEMERAL: ANNOUNCED})
     sources = read_sources(request, model)
     report = _report(request, model, sources)
-    lines = [finding.text for finding in report.findings]
+    lines = [*map(finding_text, report.findings)]
     passed = passes(request, report)
     document = report_result(report, passed=passed).document
     if not passed:
         status = failed_status(report, REFUSED)
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the report's
             announce("refused", report, f"{model.__module__}:{model.__qualname__}")
-        return Result(status, lines, document, [MODEL, report.refusal("did not start the command", status)])
+        return Result(status, lines, document, [MODEL, mark(report.refusal("did not start the command", status), RED)])
 
     def replace() -> Result:
         os.environ.update(_settings(request))

@@ -151,7 +151,7 @@ def _report(
             "fleet": fleet_as_dict(evidence) if evidence else None,
         }
 
-    return Result(EXIT_CLEAN, text.splitlines(), document, [MODEL, *recorded.complaint], literal=True)
+    return Result(EXIT_CLEAN, text.splitlines(), document, [MODEL, *recorded.complaint])
 
 
 def _keys(within: Sequence[Record], records: Sequence[Record]) -> Iterator[str]:

@@ -226,7 +226,6 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
         [*map(ascii_text, lines), "", MODEL],
         lambda: _document(plan, written=written),
         stderr,
-        literal=True,
         model={"name": ascii_text(model), "source": PYPROJECT} if written else None,
     )
 

@@ -21,7 +21,16 @@ from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.lifecycle.operations_log import find, load
 from robodj_secretguard.lifecycle.records import Event, is_hash
 from robodj_secretguard.lifecycle.standing import recorded_findings
-from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, could_hold_key, count
+from robodj_secretguard.secret.texts import (
+    COMMAND_INDENT,
+    PROGRAM,
+    RED,
+    ascii_text,
+    command,
+    could_hold_key,
+    count,
+    mark,
+)
 from robodj_secretguard.startup.report import finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity
 from robodj_secretguard.startup.settings import RuntimeSecrets
@@ -284,7 +293,7 @@ def _verify(request: Request, *, expect: str | None) -> Result:
         "expected_sequence": number,
         "continues": {"sequence": earlier.sequence, "hash": earlier.hash} if earlier else None,
     }
-    lines = [f"ALERT: {defect}." for defect in defects]
+    lines = [mark(f"ALERT: {defect}.", RED) for defect in defects]
     if last:
         lines.append(f"{count(len(log.records), 'record')}. The hash of the last record is {last.hash}.")
     if earlier:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import re
 import sys
 import textwrap
 import time
@@ -15,19 +14,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.secret.texts import PROGRAM, count
+from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, YELLOW, count, mark, paint, unpaint
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.readings import named_list
 from robodj_secretguard.startup.report import JSON_SCHEMA
-from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from robodj_secretguard.startup.readings import RevocationStatus
-    from robodj_secretguard.startup.report import Report
+    from robodj_secretguard.startup.report import Finding, Report
 
 EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1
@@ -45,16 +44,10 @@ PASSED: Final = "Secret integrity check passed (key material redacted)."
 WIDTH: Final = 80
 PROGRESS_SECONDS: Final = 0.2  # between two updates of the progress line
 
-_DAY: Final = timedelta(days=1)
-_SOURCES: Final = {"environment": "env"}  # in a table, where a file has no path
 _NARROWEST: Final = 20
 _GAP: Final = "  "  # between two columns
-_COLOURS: Final = {"red": 31, "green": 32, "yellow": 33}
-_COLOURED: Final = re.compile(
-    r"(?m)^(?P<red>FAIL(?= )|ALERT:|REFUSED:|[A-Z][a-z ]+ FAILED:)"
-    r"|^(?P<yellow>(?:warn|due)(?= )|WARNING:|INCOMPLETE:)|\b(?:OVERDUE|INCOMPLETE)\b"
-    r"|^(?P<green>ok(?= )|Secret [a-z ]+ passed.*)"
-)
+_COLOUR_OF_SEVERITY: Final = {Severity.ALERT: RED, Severity.WARNING: YELLOW}
+_COLOUR_OF_LABEL: Final = {"FAIL": RED, "warn": YELLOW, "due": YELLOW, "ok": GREEN}
 
 
 @dataclass(frozen=True)
@@ -66,14 +59,12 @@ class Result:
     document: Callable[[], Mapping[str, object]] | None = field(default=None, repr=False)  # makes JSON; may hold keys
     stderr: Sequence[str] = ()
     table: Sequence[Sequence[str]] = ()  # rows above the lines
-    literal: bool = False  # whether lines are never coloured
     bare: bool = False  # whether the document gets no head with its kind
     end: str = "\n"
     events: Sequence[Mapping[str, Any]] = ()  # the new records, for the log system
     metrics: Callable[[], str] | None = None  # makes the text of `--format openmetrics`, which few commands offer
     then: Callable[[], Result] | None = None  # runs afterwards, and owns stdout
     text: str = field(default="", repr=False)  # the rendered text for stdout
-    color: str = "auto"  # the value of `--color`
     model: Mapping[str, str] | None = None  # in place of the model of the command
 
 
@@ -82,19 +73,20 @@ def fail(why: str) -> NoReturn:
     raise UsageError(why) from None
 
 
-def rendered(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None, color: str = "auto") -> Result:
-    """Return a result with its text, its JSON or its metrics."""
-    make = result.document if form != "text" else None
-    stream = stdout if result.then is None else getattr(sys, "stderr", None)
+def render(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None, color: str = "auto") -> Result:
+    """Return a result with its text, its JSON or its metrics, and with its lines for stderr."""
+    stderr = getattr(sys, "stderr", None)
     if form == "openmetrics" and result.metrics:
         text = result.metrics()
+    elif form != "text" and result.document:
+        text = format_json(result, result.document(), model)
     else:
-        text = as_json(result, make(), model) if make else as_text(result, model, stream, color)
-    stderr = [f"{PROGRAM}: {_model_line(model)}" if line == MODEL else line for line in result.stderr]
-    return replace(result, text=text, stderr=stderr, color=color)
+        text = format_text(result, model, stdout if result.then is None else stderr, color)
+    lines = [f"{PROGRAM}: {_model_line(model)}" if line == MODEL else line for line in result.stderr]
+    return replace(result, text=text, stderr=[_for_stream(line, stderr, color) for line in lines])
 
 
-def as_json(result: Result, document: Mapping[str, object], model: Mapping[str, str]) -> str:
+def format_json(result: Result, document: Mapping[str, object], model: Mapping[str, str]) -> str:
     """Return the document of a result as JSON. Unless it is bare, it begins with schema, kind, ok and model."""
     if not result.bare:
         head = {"schema": JSON_SCHEMA, "kind": document["kind"], "ok": not result.status, "model": model}
@@ -102,33 +94,36 @@ def as_json(result: Result, document: Mapping[str, object], model: Mapping[str, 
     return json.dumps(document, indent=2)
 
 
-def as_text(result: Result, model: Mapping[str, str], stream: TextIO | None, color: str = "auto") -> str:
+def format_text(result: Result, model: Mapping[str, str], stream: TextIO | None, color: str = "auto") -> str:
     """Return the table and the lines of a result as text, for the width and the colours of a stream."""
-    text = "\n".join(_model_line(model) if line == MODEL else line for line in result.lines)
-    if result.literal:
-        return text
-    table = coloured(columns(result.table, width_of(stream)), stream, color)
-    return "\n\n".join(filter(None, (table, coloured(text, stream, color))))
+    rows = _aligned(result.table, width_of(stream)) if result.table else []
+    for index, (label, *_) in enumerate(result.table):
+        if label in _COLOUR_OF_LABEL:
+            rows[index] = paint(label, _COLOUR_OF_LABEL[label]) + rows[index].removeprefix(label)
+    lines = [_model_line(model) if line == MODEL else line for line in result.lines]
+    return _for_stream("\n\n".join(filter(None, ("\n".join(rows), "\n".join(lines)))), stream, color)
 
 
-def coloured(text: str, stream: TextIO | None, color: str) -> str:
-    """Return text with coloured marks and verdicts, if the stream shows colour."""
-    if not shows_colour(stream, color):
-        return text
-    return _COLOURED.sub(lambda found: f"\x1b[{_COLOURS[found.lastgroup or 'yellow']}m{found[0]}\x1b[0m", text)
+def _for_stream(text: str, stream: TextIO | None, color: str) -> str:
+    return text if shows_colour(stream, color) else unpaint(text)
+
+
+def finding_text(finding: Finding) -> str:
+    """Return the two lines of a finding, with the colour of its severity."""
+    colour = _COLOUR_OF_SEVERITY.get(finding.severity)
+    return mark(finding.text, colour) if colour else finding.text
 
 
 def _model_line(model: Mapping[str, str]) -> str:
     return f"model: {model['name']}" + (f" ({model['source']})" if model["source"] != "option" else "")
 
 
-def say(result: Result, stdout: TextIO | None) -> int:
+def write_result(result: Result, stdout: TextIO | None) -> int:
     """Send the events of a rendered result, write it, run what follows, and return the exit status."""
     for fields in result.events:
         emit_info(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
     # No local variable has the text, as it may be a new key, and an interrupt can show this frame.
-    status, stream = result.status, getattr(sys, "stderr", None)
-    stderr = [coloured(line, stream, result.color) for line in result.stderr]
+    status, stderr = result.status, [*result.stderr]
     if result.then is not None:
         stderr.append(result.text)
     elif result.text and not write_line(stdout, result.text, end=result.end):
@@ -138,9 +133,9 @@ def say(result: Result, stdout: TextIO | None) -> int:
             status = EXIT_USAGE
             stderr.append(f"{PROGRAM}: the result could not be written")
     if any(stderr):
-        write_line(stream, "\n".join(filter(None, stderr)))
+        write_line(getattr(sys, "stderr", None), "\n".join(filter(None, stderr)))
     silence_broken_streams()
-    return status if result.then is None else say(result.then(), stdout)
+    return status if result.then is None else write_result(result.then(), stdout)
 
 
 def tally(report: Report) -> str:
@@ -151,7 +146,7 @@ def tally(report: Report) -> str:
 
 def failed_status(report: Report, status: int) -> int:
     """Return the exit status of a report that does not pass: `status`, or 75 where a manager did not answer."""
-    is_unavailable = any(each.check is Check.UNAVAILABLE for each in report.alerts)
+    is_unavailable = any(finding.check is Check.UNAVAILABLE for finding in report.alerts)
     return EXIT_UNAVAILABLE if is_unavailable else status
 
 
@@ -160,18 +155,20 @@ def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...
 
     `late` has the secrets whose rotation is not up to date.
     """
-    warned = {each.secret for each in report.warnings}
+    labels: dict[str | None, str] = dict.fromkeys(late, "due")
+    labels.update(dict.fromkeys([finding.secret for finding in report.warnings], "warn"))
+    labels.update(dict.fromkeys([status.secret for status in report.secrets if not status.usable], "FAIL"))
     rows = [
         (
-            "FAIL" if not each.usable else "warn" if each.secret in warned else "due" if each.secret in late else "ok",
-            each.secret,
-            each.state,
-            _SOURCES.get(each.source, each.source.partition(":")[0]),
-            iso_utc(each.expires_at)[:10] if each.expires_at else "no marker",
-            f"{-((report.checked_at - each.expires_at) // _DAY)}d" if each.expires_at else "-",
-            each.owner,
+            labels.get(status.secret, "ok"),
+            status.secret,
+            status.state,
+            "env" if status.source == "environment" else status.source.partition(":")[0],
+            iso_utc(status.expires_at)[:10] if status.expires_at else "no marker",
+            f"{-((report.checked_at - status.expires_at) // timedelta(days=1))}d" if status.expires_at else "-",
+            status.owner,
         )
-        for each in report.secrets
+        for status in report.secrets
     ]
     return [("", "SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER"), *rows] if rows else []
 
@@ -205,10 +202,9 @@ def _aligned(rows: Sequence[Sequence[str]], width: float, indent: str | None = N
     return [f"{line}\n{indent}{other}" for line, other in zip(lines, others, strict=True)]
 
 
-def wrapped(text: str, indent: str, width: int = WIDTH) -> str:
-    """Return text in lines of at most `width` characters, with all lines but the first indented."""
-    wrapper = textwrap.TextWrapper(width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
-    return wrapper.fill(text)
+def wrapped(text: str, indent: str) -> str:
+    """Return text in lines of at most `WIDTH` characters, with all lines but the first indented."""
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
 
 
 def is_terminal(stream: TextIO | None) -> bool:

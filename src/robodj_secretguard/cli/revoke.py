@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.log import prepared, recorded_line, recorded_log
 from robodj_secretguard.cli.options import add_command, directory_of, given, judged, model_of, policy_of
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, finding_text
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.revocation import add_to_list, boxes, draft_revocation, known_of, steps
@@ -135,7 +135,8 @@ def _revoke(
     options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
     done = steps(key, report, recorded.records, options=options, log_options=log_options)
     # With other faults in the list, the revocation may not be effective.
-    faults = [each.text for each in judged(request, model).findings if each.check is Check.REVOCATION_LIST]
+    findings = judged(request, model).findings
+    faults = [finding_text(finding) for finding in findings if finding.check is Check.REVOCATION_LIST]
     lines = [
         f"{'Revoked' if is_new else 'Already revoked'}: {_described(key, known)}",
         *map(recorded_line, appended),

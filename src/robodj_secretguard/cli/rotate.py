@@ -20,7 +20,16 @@ from robodj_secretguard.cli.options import (
     opened_input,
     policy_of,
 )
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, is_terminal
+from robodj_secretguard.cli.output import (
+    EXIT_ALERTS,
+    EXIT_CLEAN,
+    EXIT_USAGE,
+    MODEL,
+    Result,
+    fail,
+    finding_text,
+    is_terminal,
+)
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle import operations_log
@@ -38,7 +47,7 @@ from robodj_secretguard.lifecycle.rotation import (
 )
 from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, plan_rotation
 from robodj_secretguard.secret.material import fingerprint
-from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, command, count, option
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, YELLOW, command, count, mark, option
 from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, shown_path
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.settings import setup_of
@@ -190,7 +199,6 @@ def _generate(request: Request, *, name: str | None, for_next: bool, show: bool,
         (lambda: keys) if request.format == "json" else None,
         stderr,
         bare=True,
-        literal=True,
         end="\n" if seen or request.format != "text" else "",
     )
 
@@ -283,7 +291,7 @@ def _record(
         lines.append(f"There was no earlier record of the environment {environment}.")
     document = _document(report, comparison, unchanged=unchanged, records=events)
     status = EXIT_USAGE if unlisted else EXIT_CLEAN
-    stderr = [*filter(None, warnings), *unlisted]
+    stderr = [*(mark(warning, YELLOW) for warning in warnings if warning), *unlisted]
     return Result(status, [*lines, compared_line, MODEL], lambda: document, stderr, events=events)
 
 
@@ -341,9 +349,10 @@ def _refused(
     compared_line: str = "",
 ) -> Result:
     """Return a refusal by the gate, or for the problems of single secrets."""
-    lines = [finding.text for finding in report.findings]
+    lines = [*map(finding_text, report.findings)]
     for name, problem in problems.items():
-        lines += [f"REFUSED: {f'{name}: ' if name else ''}{problem.message}", f"  fix: {problem.remedy}"]
+        refused = f"REFUSED: {f'{name}: ' if name else ''}{problem.message}"
+        lines += [mark(refused, RED), f"  fix: {problem.remedy}"]
     lines += [*filter(None, [compared_line]), MODEL, "Nothing was recorded."]
     refusals: list[dict[str, Any]] = [
         {"secret": name, "reason": problem.message, "remedy": problem.remedy} for name, problem in problems.items()
@@ -379,7 +388,8 @@ def _lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:
         if record.replaced and record.replaced_until:
             yield f"  replaced: {record.replaced}, which verifies until {iso_utc(record.replaced_until)}"
         if record.open_steps:
-            yield f"INCOMPLETE: when the remaining steps are done ({', '.join(record.open_steps)}), run:"
+            steps = ", ".join(record.open_steps)
+            yield mark(f"INCOMPLETE: when the remaining steps are done ({steps}), run:", YELLOW)
             yield f"{COMMAND_INDENT}{completion(record, options)}"
     first = records[0]
     if first.event is Event.CONTINUED:

@@ -20,6 +20,7 @@ from robodj_secretguard.cli.output import (
     Result,
     fail,
     failed_status,
+    finding_text,
 )
 from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.errors import FileError, SecretGuardError
@@ -46,7 +47,7 @@ from robodj_secretguard.lifecycle.steps import (
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Manager, ManagerError
 from robodj_secretguard.managers.store import Stored, opened, sealed
 from robodj_secretguard.secret.sealed import contain
-from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, ascii_text, command, option
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, ascii_text, command, mark, option
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.rules import Problem, Severity
@@ -473,11 +474,12 @@ class _Step:
         """Report why a step was not taken."""
         self.status, self.document["outcome"] = status, "refused" if status else "nothing-to-do"
         self.document["refusals"] = [{"secret": self._policy.name, "reason": why.message, "remedy": why.remedy}]
-        self.lines += [f"{'REFUSED' if status else 'Not yet'}: {why.message}", f"  fix: {why.remedy}"]
+        line = mark(f"REFUSED: {why.message}", RED) if status else f"Not yet: {why.message}"
+        self.lines += [line, f"  fix: {why.remedy}"]
 
     def _show(self, findings: Sequence[Finding]) -> None:
         self.document["findings"] += [each.as_dict() for each in findings]
-        self.lines += [each.text for each in findings]
+        self.lines += map(finding_text, findings)
 
     def _another(self) -> str:
         return f"run {command('rotate', 'stage', self._policy.name, *self.common, '--now')}"

@@ -14,13 +14,14 @@ from robodj_secretguard.cli.output import (
     MODEL,
     Result,
     failed_status,
+    finding_text,
     revocation_line,
     status_rows,
     tally,
 )
 from robodj_secretguard.fleet.metrics import as_openmetrics, of_findings, of_keys, of_rotations
 from robodj_secretguard.lifecycle.rotation import rotations, slots_of, stage_due
-from robodj_secretguard.secret.texts import count
+from robodj_secretguard.secret.texts import RED, YELLOW, count, mark, paint
 from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -75,13 +76,13 @@ def _status(request: Request) -> Result:
             for each in statuses
             for line in (*_details(each, iso_utc(report.checked_at), issuers[each["secret"]]), "")
         ),
-        *(finding.text for finding in report.findings),
+        *map(finding_text, report.findings),
         *[""] * bool(report.findings),
         MODEL,
         f"operations log: {recorded.verdict}",
         revocation_line(report.revocation_list),
         *[report.details] * bool(failed and (report.alerts or report.warnings)),
-        f"{verdict}.",
+        mark(f"{verdict}.", RED) if failed else f"{verdict}.",
     ]
 
     def document() -> dict[str, Any]:
@@ -152,11 +153,12 @@ def _details(status: dict[str, Any], now: str, issuer: str) -> list[str]:
     cadence = count(status["rotation_days"], "day")
     none = f"none (issued at {issuer})" if issuer else "none (only a valid key has one)"
     backup = f" (backup: {status['backup_owner']})" if status["backup_owner"] else ""
+    overdue = f": {paint('OVERDUE', YELLOW)}" if status["overdue"] else ""
     lines = [
         status["secret"],
         f"  fingerprint  {status['fingerprint'] or none}",
         f"  rotated      {_rotated(status)}",
-        f"  cadence      {cadence}{': OVERDUE' if status['overdue'] else ''}",
+        f"  cadence      {cadence}{overdue}",
         f"  expires      {status['expires_at'] or 'no expiry marker'}",
         f"  owner        {status['owner']}{backup}",
     ]
@@ -167,7 +169,7 @@ def _details(status: dict[str, Any], now: str, issuer: str) -> list[str]:
     if status["next_fingerprint"]:
         lines.insert(2, f"  next         {status['next_fingerprint']}")
     if status["open_steps"]:
-        lines.insert(-3, f"  INCOMPLETE   not done: {', '.join(status['open_steps'])}")
+        lines.insert(-3, f"  {paint('INCOMPLETE', YELLOW)}   not done: {', '.join(status['open_steps'])}")
     return lines
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, Rule, Scope, Where
-from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, command, count
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, YELLOW, command, count, mark, paint
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
@@ -55,8 +56,12 @@ def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence
     """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
     found = count(len(scan.findings), "finding")
     missed = count(sum(each.matters for each in scan.unread), "place was", "places were")
-    verdict = f"Scan FAILED: {found}." if scan.complete else f"Scan INCOMPLETE: {found}; {missed} not scanned."
-    return "\n".join([*scan_lines(scan), *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])
+    verdict = mark(f"Scan FAILED: {found}.", RED)
+    if not scan.complete:
+        verdict = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}; {missed} not scanned."
+    colours = [RED] * len(scan.findings) + [YELLOW if unread.matters else None for unread in scan.unread]
+    marked = [mark(line, colour) if colour else line for line, colour in zip_longest(scan_lines(scan), colours)]
+    return "\n".join([*marked, *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])
 
 
 def scan_lines(scan: Scan) -> list[str]:

@@ -20,6 +20,10 @@ MANAGER: Final = "YOUR-SECRET-MANAGER"
 COMMAND_INDENT: Final = "     "
 """Begins each line that is only a command."""
 MOST_CHARACTERS: Final = 500
+RED: Final = 31
+GREEN: Final = 32
+YELLOW: Final = 33
+"""The colours of a terminal, as numbers of its escape sequences."""
 
 # The patterns are compiled when they are used: a start that sends an event needs few of them.
 _ENVIRONMENT: Final = rf"[a-z0-9][a-z0-9_-]{{0,{LEAST_MATERIAL.hexadecimal.minimum - 2}}}"
@@ -36,6 +40,22 @@ _MIN_CHANGES: Final = 5
 _UNPRINTABLE: Final = (
     r"[\x00-\x1f\x7f-\xa0\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
+
+
+def paint(text: str, colour: int) -> str:
+    """Return text in a colour."""
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def unpaint(text: str) -> str:
+    """Return text without its colours, for a stream that shows none."""
+    return re.sub(r"\x1b\[[0-9]+m", "", text)
+
+
+def mark(line: str, colour: int) -> str:
+    """Return a line that is coloured up to its first colon: a severity or a verdict."""
+    label, colon, rest = line.partition(":")
+    return paint(label + colon, colour) + rest
 
 
 def command(*words: str) -> str:
