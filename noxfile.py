@@ -18,15 +18,16 @@ PYTHONS: Final = nox.project.python_versions(nox.project.load_toml("pyproject.to
 FIRST: Final = PYTHONS[0]
 RUNTIME: Final = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
 SLOW: Final = (
-    "tests/end_to_end/test_list_races.py",
-    "tests/end_to_end/test_log_crash.py",
-    "tests/test_fleet_histories.py",
-    "tests/test_fleet_processes.py",
-    "tests/test_fleet_volume.py",
+    "tests/trials/test_list_races.py",
+    "tests/trials/test_log_crash.py",
+    "tests/trials/test_fleet_histories.py",
+    "tests/trials/test_fleet_processes.py",
+    "tests/trials/test_fleet_volume.py",
     "tests/test_generator.py",
     "tests/test_properties.py",
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""
+MANAGERS: Final = ("tests/managers", "tests/trials/managers")
 SPHINX: Final = ("--fail-on-warning", "--keep-going", "--fresh-env", "--quiet")
 PROCESSES: Final = f"-n{2 * (os.cpu_count() or 1)}"
 """More processes than cores, because these tests wait for the processes that they start."""
@@ -122,7 +123,7 @@ def lowest(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run the rest of each cross product. The fast run has a few of its cases."""
     session.install(".[test,vault,aws]")  # tests/no_leak has scenarios with both clients
-    elsewhere = ("tests/hosts", "tests/managers", "tests/monitoring", "tests/benchmarks", *SLOW)
+    elsewhere = ("tests/hosts", *MANAGERS, "tests/monitoring", "tests/benchmarks", *SLOW)
     which = session.posargs or [f"--ignore={each}" for each in elsewhere]
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *which)
 
@@ -139,10 +140,12 @@ def hosts(session: nox.Session) -> None:
     """Run every host and every checker of the deployment files. A missing one is a failure."""
     session.install(".[test,hosts]", "pip")  # pip lists the packages of pre-commit's environment
     session.env["SECRETGUARD_HOSTS_REQUIRED"] = "1"
-    which = session.posargs or [
+    which = session.posargs or (
         "tests/hosts",
-        *(f"tests/test_{each}.py" for each in ("deploy", "pre_commit", "render")),
-    ]
+        "tests/trials/test_deploy.py",
+        "tests/test_pre_commit.py",
+        "tests/test_render.py",
+    )
     session.run("python", "-m", "pytest", "-q", "-m", "full or not full", PROCESSES, *which)
 
 
@@ -150,7 +153,7 @@ def hosts(session: nox.Session) -> None:
 def managers(session: nox.Session) -> None:
     """Read secrets from a real OpenBao, a server that acts as AWS, and systemd. Only systemd may be missing."""
     install_managers(session)
-    which = session.posargs or ["tests/managers"]
+    which = session.posargs or MANAGERS
     session.run("python", "-m", "pytest", "-q", "-m", "not timed", PROCESSES, *which)
     if not session.posargs:
         session.run("python", "-m", "pytest", "-q", "-n0", "-m", "timed", *which)

@@ -34,10 +34,10 @@ from robodj_secretguard.cli.output import PASSED
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-pytest.importorskip("supervisor", reason="the extra `hosts` is not installed: nox -s hosts -- tests/test_deploy.py")
+pytest.importorskip("supervisor", reason="the extra `hosts` is not installed: nox -s hosts")
 YAML = pytest.importorskip("ruamel.yaml").YAML
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "examples" / "deploy"
 FILES = sorted(path.relative_to(DEPLOY).as_posix() for path in DEPLOY.rglob("*") if path.is_file())
 UNIT, MANIFEST, SUPERVISORD = "deploy/robodj.service", "deploy/kubernetes.yaml", "deploy/supervisord.conf"
@@ -555,7 +555,7 @@ class TestImage:
 
 FENCES = re.findall(r"^([^\n]*)\n```\w+\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
 """The line before each block of the page, and the block."""
-TESTED = [block for line, block in FENCES if line == "<!-- tested: tests/test_deploy.py -->"]
+TESTED = [block for line, block in FENCES if line == "<!-- tested: tests/trials/test_deploy.py -->"]
 
 
 def block(*words: str) -> str:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 pytestmark = posix_only
 
-APPS: Final = Path(__file__).parent.parent / "rolling"
+APPS: Final = Path(__file__).with_name("rolling")
 INSTANCES: Final = 4
 CLIENTS: Final = 4
 PAUSE: Final = 0.005
