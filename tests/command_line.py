@@ -19,7 +19,7 @@ from robodj_secretguard.cli.app import _parser
 from robodj_secretguard.cli.gate import report_result
 from robodj_secretguard.cli.output import format_json, format_text
 from robodj_secretguard.cli.usage import commands_of
-from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft, hash_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
@@ -113,7 +113,7 @@ class Machine:
     @property
     def records(self) -> tuple[Record, ...]:
         """The records of the operations log, which must verify."""
-        log = operations_log.load(str(self.log))
+        log = OperationsLog(str(self.log)).read()
         assert (log.damage, log.torn) == ((), 0)
         return log.records
 

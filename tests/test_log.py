@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import stat
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, Ran, good_keys
+from conftest import NOW, Ran, good_keys
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.log import LIMITS, prepared, recorded_line
-from robodj_secretguard.cli.options import OperationsLog
-from robodj_secretguard.errors import FileError
+from robodj_secretguard.cli.log import LIMITS, recorded_line
 from robodj_secretguard.lifecycle.records import Event, Proof, draft, hash_of
 
 if TYPE_CHECKING:
@@ -411,34 +407,3 @@ class TestGate:
         ran = machine.call("check", *options)
         assert (ran.status, f"ALERT: revocation-list: {OLD} " in ran.out) == (1, True)
         assert f"--yes {shlex.join(options)}" in ran.out
-
-
-class TestPrepared:
-    """The directories of a log that does not exist yet."""
-
-    def test_directories(self, tmp_path: Path) -> None:
-        """Default directories are created. Only the owner can write the config directory."""
-        config, logs = tmp_path / "config", tmp_path / "config" / "logs"
-        where = OperationsLog(str(logs / "log.jsonl"), "the log", makes=(str(config), str(logs)))
-        before = os.umask(0o002)
-        try:
-            assert prepared(where) == prepared(where) == where.path
-        finally:
-            os.umask(before)
-        if os.name == "posix":
-            assert [stat.S_IMODE(path.stat().st_mode) for path in (config, logs)] == [0o755, 0o770]
-
-    def test_no_directory(self, tmp_path: Path) -> None:
-        """A directory whose parent is missing is not created. The error shows no path."""
-        where = OperationsLog(str(tmp_path / "no/logs/log"), "the log", makes=(str(tmp_path / "no/logs"),))
-        with pytest.raises(FileError, match=r"\Aits directory cannot be created; create it, or name another file\Z"):
-            prepared(where)
-        assert os.listdir(tmp_path) == []
-
-    def test_key_as_name(self, tmp_path: Path) -> None:
-        """A new log cannot have a name that looks like a key."""
-        path = tmp_path / good_keys()[V1]
-        with pytest.raises(FileError, match=r"\Aits file name looks like a key; use another name\Z"):
-            prepared(OperationsLog(str(path), "the log"))
-        path.touch()
-        assert prepared(OperationsLog(str(path), "the log")) == str(path)

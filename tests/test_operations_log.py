@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import clock
-from conftest import NOW, posix_only
+from conftest import NOW, V1, good_keys, posix_only
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from races import just_before
@@ -24,7 +24,7 @@ from robodj_secretguard.common import files
 from robodj_secretguard.common.files import locked
 from robodj_secretguard.errors import ChangedError, FileError, NoLogError
 from robodj_secretguard.lifecycle import operations_log
-from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, Log, find, load, opened, read
+from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, OperationsLog
 from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.textfile import IN_WRITABLE, WRITABLE
@@ -33,6 +33,18 @@ from robodj_secretguard.startup.variables import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+
+def load(path: str) -> OperationsLog:
+    """Read a log."""
+    return OperationsLog(path).read()
+
+
+def read(content: bytes, head: Head | None = None) -> OperationsLog:
+    """Parse the content of a log."""
+    log = OperationsLog("log")
+    log.parse(content, head)
+    return log
 
 
 def some(count: int) -> list[Record]:
@@ -62,7 +74,7 @@ def joined(lines: Sequence[bytes]) -> bytes:
 
 def append(path: Path, *records: Record) -> tuple[Record, ...]:
     """Append records as the commands do."""
-    with opened(str(path)) as log:
+    with OperationsLog(str(path)).locked() as log:
         return log.append(records)
 
 
@@ -132,13 +144,14 @@ class TestRead:
 
     def test_nothing(self) -> None:
         """An empty log has no record and no defect."""
-        assert read(b"") == Log()
-        assert (Log().last, Log().defects, Log().continues) == (None, (), None)
+        log = read(b"")
+        assert (log.records, log.last, log.defects, log.continues) == ((), None, (), None)
 
     def test_every_record(self) -> None:
         """The records are returned in order, each with the hash of its line."""
         log = read(WHOLE)
-        assert log == Log(tuple(record for line in LINES if (record := parse_record(line))))
+        assert [*log.records] == [parse_record(line) for line in LINES]
+        assert log.defects == ()
         assert [record.hash for record in log.records] == [*map(hash_of, LINES)]
         assert log.last == log.records[3]
 
@@ -155,7 +168,8 @@ class TestRead:
 
     def test_end_is_not_proved(self) -> None:
         """A log without its last records verifies, since nothing shows that records were removed."""
-        assert read(joined(LINES[:2])) == Log(read(WHOLE).records[:2])
+        log = read(joined(LINES[:2]))
+        assert (log.records, log.defects) == (read(WHOLE).records[:2], ())
 
     def test_records_of_the_same_second(self) -> None:
         """Records of the same second are in order."""
@@ -186,7 +200,7 @@ class TestRead:
         """An end that a cut write of the next record can have left is torn, not damaged."""
         log = read(WHOLE + end)
         assert (log.records, log.damage) == (read(WHOLE).records, ())
-        assert (log.torn, log.unended) == (len(end), False)
+        assert log.torn == len(end)
         assert log.defects == (
             "the last line is incomplete: a write was interrupted; the next record replaces the line",
         )
@@ -200,7 +214,7 @@ class TestRead:
             log = read(joined(before) + line[:size])
             assert (log.torn, log.damage, len(log.records)) == (size, (), len(before))
         log = read(joined(before) + line)
-        assert (log.torn, log.damage, len(log.records), log.unended) == (0, (), len(before) + 1, True)
+        assert (log.torn, log.damage, len(log.records)) == (0, (), len(before) + 1)
 
     def test_ahead_of_the_clock(self) -> None:
         """A last record that is ahead of the clock is a defect, not damage."""
@@ -226,7 +240,7 @@ class TestRead:
     )
     def test_find(self, content: bytes, expected: str, number: int | None) -> None:
         """A record is found by its hash only where all records before it follow each other."""
-        assert find(read(content), expected) == number
+        assert read(content).number_of(expected) == number
 
     @pytest.mark.parametrize("number", [1, 4])
     def test_continued(self, number: int) -> None:
@@ -305,7 +319,7 @@ class TestAppend:
     def test_several_records(self, path: Path) -> None:
         """Records follow each other, in one call, in two, and in a log that is opened again."""
         path.write_bytes(WHOLE)
-        with opened(str(path)) as log:
+        with OperationsLog(str(path)).locked() as log:
             appended = log.append(some(2)) + log.append(some(1))
             assert log.append(()) == ()
         appended += append(path, *some(1))
@@ -419,6 +433,78 @@ class TestAppend:
         assert (log.damage, log.records) == ((), appended)
 
 
+class TestNewLog:
+    """The place of a log that does not exist yet."""
+
+    def test_directories(self, tmp_path: Path) -> None:
+        """Default directories are created. Only the owner can write the config directory."""
+        config, logs = tmp_path / "config", tmp_path / "config" / "logs"
+        log = OperationsLog(str(logs / "log.jsonl"), new_directories=(str(config), str(logs)))
+        before = os.umask(0o002)
+        try:
+            for _ in range(2):
+                with log.locked():
+                    log.append(some(1))
+        finally:
+            os.umask(before)
+        assert len(log.read().records) == 2
+        if os.name == "posix":
+            assert [stat.S_IMODE(path.stat().st_mode) for path in (config, logs)] == [0o755, 0o770]
+
+    def test_no_directory(self, tmp_path: Path) -> None:
+        """A directory whose parent is missing is not created. The error shows no path."""
+        log = OperationsLog(str(tmp_path / "no/logs/log"), new_directories=(str(tmp_path / "no/logs"),))
+        why = r"\Aits directory cannot be created; create it, or name another file\Z"
+        with pytest.raises(FileError, match=why), log.locked():
+            pass
+        assert os.listdir(tmp_path) == []
+
+    def test_key_as_name(self, tmp_path: Path) -> None:
+        """A new log cannot have a name that looks like a key."""
+        path = tmp_path / good_keys()[V1]
+        assert refused(path) == "its file name looks like a key; use another name"
+        path.touch(0o600)
+        assert len(append(path, *some(1))) == 1
+
+
+class TestState:
+    """What a log says about itself."""
+
+    @pytest.mark.parametrize(
+        ("content", "head", "verdict"),
+        [
+            (b"", None, "no record"),
+            (b"", LAST, "no record; it continues after record 4"),
+            (WHOLE, None, f"verifies, last record {LAST.hash}"),
+            (DAMAGE["unreadable"][0], None, "does not verify: line 2 cannot be parsed"),
+        ],
+        ids=range(4),
+    )
+    def test_verdict_of_a_log(self, content: bytes, head: Head | None, verdict: str) -> None:
+        """A log verifies, does not verify, or has no record. Only a defect is a complaint."""
+        log = read(content, head)
+        assert log.verdict == verdict
+        assert log.complaint == ([f"robodj-secretguard: the operations log {verdict}"] if log.damage else [])
+        last = log.records[-1].hash if log.records else None
+        assert log.as_dict() == {"found": True, "last_hash": last, "defects": [*log.damage]}
+
+    @pytest.mark.parametrize(
+        ("named_by", "is_missing"), [(None, False), ("pyproject.toml", False), ("--operations-log", True)]
+    )
+    def test_log_that_does_not_exist(self, path: Path, named_by: str | None, is_missing: bool) -> None:  # noqa: FBT001
+        """A log that does not exist is missing only where an option or the variable names it."""
+        log = OperationsLog(str(path), named_by=named_by).read_if_any()
+        assert (log.verdict, log.records, log.is_missing) == ("none", (), is_missing)
+        assert log.as_dict() == {"found": False, "last_hash": None, "defects": []}
+
+    def test_log_that_cannot_be_read(self, path: Path) -> None:
+        """A log that cannot be read was found, and has a defect."""
+        path.mkdir()
+        log = OperationsLog(str(path), "the log").read_if_any()
+        assert log.complaint == ["robodj-secretguard: the log cannot be read: it is not a regular file"]
+        assert log.as_dict() == {"found": True, "last_hash": None, "defects": ["it is not a regular file"]}
+
+
 FULL = "it is full (the limit is 67108864 bytes); rename it, and the next record starts a new log"
 
 
@@ -500,7 +586,7 @@ class TestFile:
     def test_working_directory(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A log without a directory in its path is in the working directory."""
         monkeypatch.chdir(path.parent)
-        with opened(path.name) as log:
+        with OperationsLog(path.name).locked() as log:
             log.append(some(1))
         assert len(load(path.name).records) == 1
 
@@ -511,7 +597,7 @@ class TestFile:
         log = load(str(path))
         assert (log.damage, log.records) == ((), appended)
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
-        with opened(str(path)):
+        with OperationsLog(str(path)).locked():
             assert "another process" in refused(path)
 
     def test_largest(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,7 +622,7 @@ class TestFile:
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
         with open(path, "rb") as other, locked(other.fileno()):
             assert refused(path) == "another process holds the lock; try again"
-            assert load(str(path)) == read(WHOLE)
+            assert load(str(path)).records == read(WHOLE).records
         assert path.read_bytes() == WHOLE
 
     @posix_only
@@ -653,13 +739,13 @@ class TestCopytruncate:
     def test_before_the_size_is_compared(self, path: Path) -> None:
         """Nothing is written to a log whose size is not the one that was read."""
         *_, last = append(path, *some(2))
-        with opened(str(path)) as log:
+        with OperationsLog(str(path)).locked() as log:
             copy = self.copy(path)
             with pytest.raises(ChangedError):
                 log.append(some(1))
         assert path.read_bytes() == b""
         self.continues(path, last)
-        assert find(read(copy.read_bytes()), last.hash) == 2
+        assert read(copy.read_bytes()).number_of(last.hash) == 2
 
     @pytest.mark.parametrize("call", ["write", "fsync"])
     def test_around_the_write(self, path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
@@ -681,7 +767,7 @@ class TestCopytruncate:
         os.truncate(path, 0)
         assert load(str(path)).continues == Head(sequence=3, hash=lost.hash)
         self.continues(path, lost)
-        assert find(read(earlier), lost.hash) is None
+        assert read(earlier).number_of(lost.hash) is None
 
     def test_reader_meanwhile(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A reader that sees damage waits for the writer and reads again: a record may be about to be taken back."""

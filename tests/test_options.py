@@ -19,7 +19,6 @@ from conftest import NOW, V1, Ran, posix_only
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.options import (
-    OperationsLog,
     Project,
     Request,
     add_command,
@@ -39,8 +38,6 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import Result
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.lifecycle.operations_log import Log
-from robodj_secretguard.lifecycle.records import Head
 from robodj_secretguard.startup.textfile import OWNED, WRITABLE
 
 if TYPE_CHECKING:
@@ -390,7 +387,7 @@ class TestLog:
 
         def located(option: str | None = None, project: Project = project) -> tuple[object, ...]:
             request = Request(operations_log=option, project=project)
-            return tuple(machine.within(lambda: locate_log(request, RuntimeSecrets)))[:4]
+            return machine.within(lambda: locate_log(request, RuntimeSecrets))
 
         for option, path, named_by in (
             ("option", "option", "--operations-log"),
@@ -416,25 +413,6 @@ class TestLog:
             None,
             (os.path.join("deploy", "logs"),),
         )
-
-    def test_state(self) -> None:
-        """The state of a log: it verifies, does not verify, cannot be read, has no record, or does not exist."""
-        record = rotated(datetime(2020, 1, 1, tzinfo=UTC), f"sgfp1:{'0' * 32}").hashed(b"a line")
-        head = Head(sequence=7, hash=record.hash)
-        for log, why, found, verdict in (
-            (None, "", False, "none"),
-            (None, "it is a link", True, "cannot be read: it is a link"),
-            (Log(), "", True, "no record"),
-            (Log(head=head), "", True, "no record; it continues after record 7"),
-            (Log((record,)), "", True, f"verifies, last record {record.hash}"),
-            (Log((record,), damage=("line 2 is bad", "line 3 too")), "", True, "does not verify: line 2 is bad"),
-        ):
-            state = OperationsLog("path", "the log", log=log, unreadable=why)
-            records, bad = (log.records, [*log.damage]) if log else ((), [why] if why else [])
-            assert (state.verdict, state.records) == (verdict, records)
-            assert state.complaint == ([f"{STDERR}the log {verdict}"] if bad else [])
-            last_hash = record.hash if records else None
-            assert state.as_dict() == {"found": found, "last_hash": last_hash, "defects": bad}
 
 
 class TestInput:

@@ -12,8 +12,17 @@ from conftest import V1, V2, good_keys
 from detector import leaks
 from pydantic import ValidationError
 
-from robodj_secretguard.lifecycle.records import HEAD as ADAPTER
-from robodj_secretguard.lifecycle.records import Event, Head, Proof, Validation, draft, hash_of, is_hash, parse_record
+from robodj_secretguard.lifecycle.records import (
+    Event,
+    Head,
+    Proof,
+    Validation,
+    draft,
+    hash_of,
+    is_hash,
+    parse_head,
+    parse_record,
+)
 
 VALIDATION = {"gate": Proof.VERIFIED, "startup": Proof.ATTESTED, "functions": Proof.ATTESTED, "log": Proof.VERIFIED}
 FIELDS = {
@@ -172,7 +181,7 @@ class TestHead:
         fields = {"sequence": 1, "hash": hash_of(b"line")}
         assert HEAD.as_dict() == fields
         assert HEAD.line() == json.dumps({"schema": 1} | fields, separators=(",", ":")).encode()
-        assert ADAPTER.validate_json(HEAD.line() + b"\n") == HEAD
+        assert parse_head(HEAD.line() + b"\n") == HEAD
 
     @pytest.mark.parametrize(
         ("old", "new"),
@@ -191,5 +200,4 @@ class TestHead:
     )
     def test_malformed(self, old: bytes, new: bytes) -> None:
         """A line with another schema, number, hash or field is not a head."""
-        with pytest.raises(ValidationError):
-            ADAPTER.validate_json(HEAD.line().replace(old, new))
+        assert parse_head(HEAD.line().replace(old, new)) is None

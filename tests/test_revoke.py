@@ -14,7 +14,7 @@ from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from races import just_before
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, check
-from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, Proof, draft
 from robodj_secretguard.lifecycle.revocation import HEADER
 
@@ -363,14 +363,14 @@ class TestMeanwhile:
     def test_list_is_replaced(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """A list that git replaces before the record is written gets the entry again."""
         machine.write(NAME, f"{machine.fingerprint()}\n")
-        just_before(monkeypatch, operations_log, "opened", lambda: machine.write(NAME, "# theirs\n"))
+        just_before(monkeypatch, OperationsLog, "locked", lambda: machine.write(NAME, "# theirs\n"))
         ran = machine.call(*REVOKE)
         assert (ran.status, ran.out.partition(":")[0]) == (0, "Revoked")
         assert listed(machine) == "# theirs\n" + entry(machine.fingerprint())
 
     def test_list_is_spoiled(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """A list that is unreadable after the record leads to status 2: the revocation may not be effective."""
-        just_before(monkeypatch, operations_log, "opened", lambda: machine.write(NAME, b"\xff\n"))
+        just_before(monkeypatch, OperationsLog, "locked", lambda: machine.write(NAME, b"\xff\n"))
         ran = machine.call(*REVOKE)
         assert ran.status == 2
         assert (
@@ -385,10 +385,10 @@ class TestMeanwhile:
         """A revocation that another process records meanwhile is recorded once."""
 
         def record() -> None:
-            with operations_log.opened(str(machine.log)) as log:
+            with OperationsLog(str(machine.log), new_directories=(str(machine.log.parent),)).locked() as log:
                 log.append([draft(Event.REVOKED, reason="theirs", fingerprint=machine.fingerprint())])
 
-        just_before(monkeypatch, operations_log, "opened", record)
+        just_before(monkeypatch, OperationsLog, "locked", record)
         ran = machine.call(*REVOKE)
         assert (ran.status, ran.err) == (0, "")
         assert [each.reason for each in machine.records] == ["theirs"]
@@ -434,7 +434,7 @@ class TestLog:
         def interrupt() -> None:
             raise KeyboardInterrupt
 
-        just_before(monkeypatch, operations_log, "opened", interrupt)
+        just_before(monkeypatch, OperationsLog, "locked", interrupt)
         ran = machine.call(*REVOKE)
         assert (ran.status, ran.err) == (2, f"{NOT_RECORDED}interrupted\n")
         assert found(machine.within(check)) == [("revoked", "secret.key")]

@@ -27,11 +27,12 @@ from command_line import (
 from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, posix_only, run
 from detector import leaks
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
+from races import just_before
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
-from robodj_secretguard.cli import log as recorded_at
-from robodj_secretguard.cli import main, rotate
+from robodj_secretguard.cli import main
 from robodj_secretguard.cli.rotate import CI_VARIABLES
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, draft, hash_of
 from robodj_secretguard.lifecycle.revocation import HEADER
 
@@ -460,12 +461,8 @@ class TestRefused:
 
     def test_revoked_while_the_log_was_waited_for(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """The gate runs once more after the log is locked."""
-
-        def revoke(log: Any) -> str:
-            machine.write("revoked.fingerprints", machine.fingerprint())
-            return recorded_at.prepared(log)
-
-        monkeypatch.setattr(rotate, "prepared", revoke)
+        fingerprint = machine.fingerprint()
+        just_before(monkeypatch, OperationsLog, "locked", lambda: machine.write("revoked.fingerprints", fingerprint))
         assert refused(machine, *DONE)[-2] == "REFUSED: the check failed"
 
     def test_a_revocation_that_is_not_listed(self, machine: Machine) -> None:

@@ -21,8 +21,7 @@ from processes import Killed, needs_fork
 
 from robodj_secretguard.common import files
 from robodj_secretguard.errors import ChangedError, FileError
-from robodj_secretguard.lifecycle import operations_log
-from robodj_secretguard.lifecycle.operations_log import Log, find, load, opened, read
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, draft
 
 if TYPE_CHECKING:
@@ -55,8 +54,15 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def append(operator: str) -> tuple[Record, ...]:
     """Append a record as the commands do."""
-    with opened(PATH) as log:
+    with OperationsLog(PATH).locked() as log:
         return log.append([draft(Event.ROTATED, operator=operator)])
+
+
+def read(content: bytes) -> OperationsLog:
+    """Parse the content of a log."""
+    log = OperationsLog(PATH)
+    log.parse(content)
+    return log
 
 
 def by_number(entries: Sequence[Record]) -> dict[int, str]:
@@ -77,16 +83,16 @@ class Watched:
         self.known |= new
         return len(new)
 
-    def verify(self) -> Log:
+    def verify(self) -> OperationsLog:
         """Make sure that every acknowledged record is there and whole, and that earlier content is unchanged."""
-        content, log = Path(PATH).read_bytes(), load(PATH)
+        content, log = Path(PATH).read_bytes(), OperationsLog(PATH).read()
         assert content.startswith(self.content)
         assert log.damage == ()
         assert self.known.items() <= by_number(log.records).items()
         self.content = content[: len(content) - log.torn]
         return log
 
-    def append(self) -> Log:
+    def append(self) -> OperationsLog:
         """Append a record, and make sure that the log verifies and that a torn record was replaced."""
         before = self.verify()
         appended = append("watcher")
@@ -175,7 +181,7 @@ def test_several_writers_at_once(each: int) -> None:
     os.close(starts)
     os.close(waits)
     for _ in range(8 * each):
-        found = load(PATH)
+        found = OperationsLog(PATH).read()
         assert (found.damage, found.torn) == ((), 0)
     for writer in writers:
         assert watched.acknowledge(writer.acknowledged()) == each
@@ -196,7 +202,7 @@ def append_three(append_and_acknowledge: Callable[[], None]) -> None:
             remaining -= 1
 
 
-def gaps(earlier: Sequence[bytes], live: Log) -> set[int]:
+def gaps(earlier: Sequence[bytes], live: OperationsLog) -> set[int]:
     """Return the numbers of the records that are reported as lost, by the gaps between the files.
 
     Args:
@@ -208,7 +214,7 @@ def gaps(earlier: Sequence[bytes], live: Log) -> set[int]:
     for before, after in itertools.pairwise(logs):
         assert after.continues is not None
         assert before.last is not None
-        if find(before, after.continues.hash) is None:
+        if before.number_of(after.continues.hash) is None:
             lost |= {*range(before.last.sequence + 1, after.continues.sequence + 1)}
     return lost
 
@@ -227,8 +233,8 @@ def test_a_log_that_is_truncated_meanwhile(rotations: int) -> None:
         for new in (*(writer.acknowledged() for writer in writers), by_number(append("watcher"))):
             assert not known.keys() & new.keys()
             known |= new
-        assert load(PATH).defects == ()
-    logs = [*map(read, copies), load(PATH)]
+        assert OperationsLog(PATH).read().defects == ()
+    logs = [*map(read, copies), OperationsLog(PATH).read()]
     assert all(log.damage == () for log in logs)
     kept = {entry.hash for log in logs for entry in log.records}
     assert {number for number, digest in known.items() if digest not in kept} <= gaps(copies, logs[-1])
@@ -255,7 +261,7 @@ def test_no_room_for_a_rotation(tmp_path: Path) -> None:
             ran = machine.call(*RECORD)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        cut = operations_log.load(str(machine.log))
+        cut = OperationsLog(str(machine.log)).read()
         assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
         assert ran.err.startswith("robodj-secretguard: ")
         assert ("nothing was recorded" in ran.err) is (cut.records == ())

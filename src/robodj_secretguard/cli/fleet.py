@@ -46,7 +46,7 @@ from robodj_secretguard.fleet.verdict import (
     used,
     why_unknown,
 )
-from robodj_secretguard.lifecycle.operations_log import HEAD_FILE
+from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, OperationsLog
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.texts import PROGRAM, RED, count, listed, mark
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.cli.options import Commands, OperationsLog, Request
+    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.common.shapes import Slots
     from robodj_secretguard.fleet.evidence import Evidence, Roster
     from robodj_secretguard.fleet.verdict import Fleet, Instance, NotReady, RoleOf
@@ -243,8 +243,8 @@ def _require_records(recorded: OperationsLog) -> None:
 
 def _is_lost(recorded: OperationsLog) -> bool:
     """Check whether the log has no record, although it is named, or its head file has one."""
-    if recorded.log:
-        return not recorded.records and recorded.log.head is not None
+    if recorded.found:
+        return not recorded.records and recorded.head is not None
     return recorded.is_missing or os.path.lexists(recorded.path + HEAD_FILE)
 
 

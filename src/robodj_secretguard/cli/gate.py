@@ -150,8 +150,8 @@ def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, pas
 
 def _report(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:
     """Return the report, with findings from the operations log if there is one."""
-    where = locate_log(request, model)
-    if where.named_by in {None, PYPROJECT} and not os.path.lexists(where.path):
+    path, _, named_by, _ = locate_log(request, model)
+    if named_by in {None, PYPROJECT} and not os.path.lexists(path):
         return judged(request, model, sources)
     from robodj_secretguard.cli.log import checked_by_gate  # noqa: PLC0415 - its import is slow, and few gates have a log
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.options import (
@@ -16,9 +15,8 @@ from robodj_secretguard.cli.options import (
     span_of,
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
-from robodj_secretguard.common.files import make_directory, raise_file_error
-from robodj_secretguard.errors import FileError, NoLogError
-from robodj_secretguard.lifecycle.operations_log import find, load
+from robodj_secretguard.errors import FileError
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, is_hash
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.secret.texts import (
@@ -27,7 +25,6 @@ from robodj_secretguard.secret.texts import (
     RED,
     ascii_text,
     command,
-    could_hold_key,
     count,
     mark,
 )
@@ -41,8 +38,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.cli.delivery import Sources
-    from robodj_secretguard.cli.options import Commands, OperationsLog, Request
-    from robodj_secretguard.lifecycle.operations_log import Log
+    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.lifecycle.records import Head, Record
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
@@ -71,35 +67,22 @@ _EVENTS: Final = {
 _HEADER: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
 
 
-def prepared(where: OperationsLog) -> str:
-    """Create the default directories of the operations log, and return its path."""
-    if not os.path.lexists(where.path) and could_hold_key(os.path.basename(where.path)):
-        raise_file_error("its file name looks like a key; use another name")
-    try:
-        for directory in where.makes:
-            make_directory(directory, others=directory is not where.makes[-1])
-    except OSError:
-        raise_file_error("its directory cannot be created; create it, or name another file")
-    return where.path
+def find_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
+    """Return the operations log, which was not read yet."""
+    return OperationsLog(*locate_log(request, model))
 
 
-def loaded(where: OperationsLog) -> Log:
-    """Return the content of a log that must exist."""
+def read_log(log: OperationsLog) -> OperationsLog:
+    """Read a log that must exist."""
     try:
-        return load(where.path)
+        return log.read()
     except FileError as error:
-        fail(f"{where.name}: {error}")
+        fail(f"{log.name}: {error}")
 
 
 def recorded_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
     """Return the operations log, for a command that also works without one."""
-    where = locate_log(request, model)
-    try:
-        return where._replace(log=load(where.path))
-    except NoLogError:
-        return where
-    except FileError as error:
-        return where._replace(unreadable=str(error))
+    return find_log(request, model).read_if_any()
 
 
 def checked(
@@ -129,7 +112,7 @@ def checked_by_gate(request: Request, model: type[SecretSettings], sources: Sour
     if recorded.defects:
         remedy += "; unless only the last line is incomplete, keep the log as evidence and begin a new one"
         return _with_setting(report, model, f"the operations log {recorded.verdict}", remedy)
-    if recorded.log and recorded.log.continues:
+    if recorded.continues:
         message = "the operations log continues an earlier file, whose records are not checked here"
         remedy += ", then the command that it prints"
         return _with_setting(report, model, message, remedy, severity=Severity.NOTE)
@@ -202,9 +185,9 @@ def add(commands: Commands) -> None:
     )
 
 
-def _where(request: Request) -> OperationsLog:
-    """Return the location of the log. The model is imported only if its config directory can matter."""
-    return locate_log(request, RuntimeSecrets if request.operations_log is not None else model_of(request))
+def _log_of(request: Request) -> OperationsLog:
+    """Return the log. The model is imported only if its config directory can matter."""
+    return find_log(request, RuntimeSecrets if request.operations_log is not None else model_of(request))
 
 
 def _model_on_stderr(request: Request) -> list[str]:
@@ -221,7 +204,7 @@ def _show(
     event: str | None,
 ) -> Result:
     since, until = span_of(since, until)
-    log = loaded(_where(request))
+    log = read_log(_log_of(request))
     wanted = {"secret": secret, "environment": environment, "event": event}
     records = [
         record
@@ -270,16 +253,15 @@ def replaced_key(record: Record) -> str:
 def _verify(request: Request, *, expect: str | None) -> Result:
     if expect is not None and not is_hash(expect):
         fail("--expect: invalid hash; use sha256: and 64 hexadecimal digits in lower case")
-    where = _where(request)
-    log = loaded(where)
+    log = read_log(_log_of(request))
     if not log.records and not log.defects:
         of_earlier = (
             f". Record {log.head.sequence} was the last one of an earlier file. {_PROOF} {_proof(log.head)}"
             if log.head
             else ""
         )
-        fail(f"{where.name}: the log has no record; nothing was verified{of_earlier}")
-    number = find(log, expect) if expect is not None else None
+        fail(f"{log.name}: the log has no record; nothing was verified{of_earlier}")
+    number = log.number_of(expect) if expect is not None else None
     defects = list(log.defects)
     if expect is not None and number is None:
         defects.append("the expected record was not found: it, or a record before it, was changed or removed")

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.delivery import Sources
     from robodj_secretguard.cli.output import Result
     from robodj_secretguard.fleet.verdict import Fleet
-    from robodj_secretguard.lifecycle.operations_log import Log
-    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import NamedBy
     from robodj_secretguard.startup.report import Report
@@ -296,75 +294,22 @@ def span_of(since: datetime | None, until: datetime | None) -> tuple[datetime, d
     return since, until
 
 
-class OperationsLog(NamedTuple):
-    """The operations log as a command finds it."""
-
-    path: str
-    name: str  # for messages, without a path from the operator
-    named_by: str | None = None
-    makes: tuple[str, ...] = ()  # the directories to create, which nobody named
-    log: Log | None = None  # its content; None where it is missing, unreadable or not read yet
-    unreadable: str = ""  # why it cannot be read
-
-    @property
-    def found(self) -> bool:
-        """Whether there is a log."""
-        return self.log is not None or bool(self.unreadable)
-
-    @property
-    def is_missing(self) -> bool:
-        """Whether an option or the variable names a file that does not exist."""
-        return not self.found and self.named_by in {OPERATIONS_LOG, "--operations-log"}
-
-    @property
-    def records(self) -> tuple[Record, ...]:
-        """Every valid record."""
-        return self.log.records if self.log else ()
-
-    @property
-    def defects(self) -> tuple[str, ...]:
-        """Every defect."""
-        return (self.unreadable,) if self.unreadable else self.log.defects if self.log else ()
-
-    @property
-    def verdict(self) -> str:
-        """Whether the log verifies, in words."""
-        if self.defects:
-            return f"{'cannot be read' if self.unreadable else 'does not verify'}: {self.defects[0]}"
-        if self.log is None:
-            return "none"
-        if self.log.last:
-            return f"verifies, last record {self.log.last.hash}"
-        return "no record" + (f"; it continues after record {self.log.head.sequence}" if self.log.head else "")
-
-    @property
-    def complaint(self) -> list[str]:
-        """The line for stderr, if the log has a defect."""
-        return [f"{PROGRAM}: {self.name} {self.verdict}"] if self.defects else []
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return its state in the plain types of JSON."""
-        last = self.log.last if self.log else None
-        return {"found": self.found, "last_hash": last.hash if last else None, "defects": [*self.defects]}
-
-
-def locate_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
-    """Return the location of the operations log, without reading it."""
+def locate_log(request: Request, model: type[SecretSettings]) -> tuple[str, str, str | None, tuple[str, ...]]:
+    """Return the path of the operations log, its name in messages, what names it, and the directories to make."""
     variable = Environment().get(OPERATIONS_LOG)
     candidates = {
         "--operations-log": request.operations_log,
         OPERATIONS_LOG: variable.get_secret_value() if variable else None,
         PYPROJECT: request.project.operations_log,
     }
-    makes: tuple[str, ...]
     for named_by, path in candidates.items():
         if path is not None:
-            makes = (os.path.dirname(path),) if named_by == PYPROJECT else ()
-            return OperationsLog(path, f"the operations log that {named_by} names", named_by, makes)
+            directories: tuple[str, ...] = (os.path.dirname(path),) if named_by == PYPROJECT else ()
+            return path, f"the operations log that {named_by} names", named_by, directories
     directory, directory_named_by = directory_of(request, model)
     path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
-    makes = (os.path.dirname(path),) if directory_named_by else (directory, os.path.dirname(path))
-    return OperationsLog(path, f"the operations log {shown_path(OPERATIONS_FILE, directory_named_by)}", makes=makes)
+    directories = (os.path.dirname(path),) if directory_named_by else (directory, os.path.dirname(path))
+    return path, f"the operations log {shown_path(OPERATIONS_FILE, directory_named_by)}", None, directories
 
 
 @contextmanager

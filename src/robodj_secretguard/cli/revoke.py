@@ -7,11 +7,10 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.cli.log import prepared, recorded_line, recorded_log
+from robodj_secretguard.cli.log import recorded_line, recorded_log
 from robodj_secretguard.cli.options import add_command, directory_of, given, judged, model_of, policy_of
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, finding_text
 from robodj_secretguard.errors import FileError, UsageError
-from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.revocation import add_to_list, boxes, draft_revocation, known_of, steps
 from robodj_secretguard.lifecycle.rotation import before_key, recorded_keys, revoked
 from robodj_secretguard.secret.material import FORM, is_fingerprint
@@ -31,7 +30,8 @@ from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from robodj_secretguard.cli.options import Commands, OperationsLog, Request
+    from robodj_secretguard.cli.options import Commands, Request
+    from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
@@ -190,11 +190,11 @@ def _earlier_line(key: Record, records: Sequence[Record]) -> list[str]:
     return []
 
 
-def _record(where: OperationsLog, key: Record) -> list[Record]:
+def _record(log: OperationsLog, key: Record) -> list[Record]:
     """Record the revocation, and return the new records."""
-    with operations_log.opened(prepared(where)) as log:
+    with log.locked():
         # Another process may have recorded it by now.
-        return [] if key.fingerprint in revoked(log.log.records) else [*log.append([key])]
+        return [] if key.fingerprint in revoked(log.records) else [*log.append([key])]
 
 
 def _meant(

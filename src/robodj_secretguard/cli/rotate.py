@@ -6,16 +6,14 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli import rotate_steps
-from robodj_secretguard.cli.log import loaded, prepared, recorded_line, recorded_log, with_recorded
+from robodj_secretguard.cli.log import find_log, read_log, recorded_line, recorded_log, with_recorded
 from robodj_secretguard.cli.options import (
-    OperationsLog,
     add_command,
     add_group,
     directory_of,
     given,
     given_option,
     judged,
-    locate_log,
     model_of,
     opened_input,
     policy_of,
@@ -32,8 +30,8 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.errors import FileError, UsageError
-from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.key_files import write_keys
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, Proof
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
 from robodj_secretguard.lifecycle.rotation import (
@@ -57,7 +55,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.cli.options import Commands, Request
-    from robodj_secretguard.lifecycle.operations_log import Log
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import NamedBy
@@ -257,13 +254,13 @@ def _record(
     }
     options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
     others = [_known(number, file) for number, file in enumerate(known, start=1)]
-    where = locate_log(request, model)
+    log = find_log(request, model)
     try:
-        with operations_log.opened(prepared(where)) as log:
+        with log.locked():
             report = judged(request, model)  # again: a key may have been revoked while this waited for the log
             if not report.ok:
                 return _refused(report)
-            records = [record for each in (*others, log.log) for record in each.records]
+            records = [record for each in (*others, log) for record in each.records]
             records.sort(key=lambda record: record.recorded_at)
             accepted, unchanged, refused = judge(
                 drafts, records, are_named=bool(named), options=options, log_options=log_options
@@ -272,12 +269,12 @@ def _record(
             compared_line = _comparison(comparison, environment, others)
             if refused:
                 return _refused(report, refused, comparison, compared_line)
-            report = with_recorded(request, model, report, log.log.records)
+            report = with_recorded(request, model, report, log.records)
             if not report.ok:
                 return _refused(report)
             appended = log.append(accepted)
     except FileError as error:
-        fail(f"nothing was recorded: {where.name}: {error}")
+        fail(f"nothing was recorded: {log.name}: {error}")
     events = [record.as_dict() for record in appended]
     lines = [*_lines(appended, (*log_options, *options))]
     overlaps = {policy.name: bool(policy.overlap) for policy in model.secret_policies.values()}
@@ -322,14 +319,14 @@ def _startup(statuses: Sequence[SecretStatus], service_log: str | None, *, attes
     return {each.secret: Proof.VERIFIED if each.secret in seen else otherwise for each in statuses}
 
 
-def _known(number: int, file: str) -> Log:
-    log = loaded(OperationsLog(file, f"--known, number {number}"))
+def _known(number: int, file: str) -> OperationsLog:
+    log = read_log(OperationsLog(file, f"--known, number {number}"))
     if not log.records:
         fail(f"--known, number {number}: the log has no readable record; pass the log of another environment")
     return log
 
 
-def _comparison(counts: Mapping[str, int], environment: str, known: Sequence[Log]) -> str:
+def _comparison(counts: Mapping[str, int], environment: str, known: Sequence[OperationsLog]) -> str:
     """Return the line that says how many records of each environment the keys were compared with."""
     each = ", ".join(f"{name} {number}" for name, number in counts.items())
     text = f"Compared with {count(sum(counts.values()), 'record')}{f' ({each})' if each else ''}."

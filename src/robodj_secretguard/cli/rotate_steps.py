@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.delivery import failed, names_of, opened_store
-from robodj_secretguard.cli.log import prepared, recorded_line, recorded_log
-from robodj_secretguard.cli.options import add_command, directory_of, fleet_of, given, locate_log, model_of, policy_of
+from robodj_secretguard.cli.log import find_log, recorded_line, recorded_log
+from robodj_secretguard.cli.options import add_command, directory_of, fleet_of, given, model_of, policy_of
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -24,7 +24,6 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.errors import FileError, SecretGuardError
-from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.rotation import compared, conflict, recorded_environments, revoked, rotations
 from robodj_secretguard.lifecycle.steps import (
     MIN_AGE,
@@ -58,7 +57,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.fleet.verdict import Fleet
-    from robodj_secretguard.lifecycle.operations_log import OpenLog
+    from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.lifecycle.records import LastStep, Record, StepName
     from robodj_secretguard.lifecycle.steps import Keys
     from robodj_secretguard.managers.store import Store
@@ -181,7 +180,7 @@ def _run(
         words = (*["--emergency"] * emergency, *given(request, "config_dir", "model"))
         fail(f"{named[0].name} has no such steps: {why}; run {command('rotate', 'plan', named[0].name, *words)}")
     store = opened_store(to, declared)
-    where = locate_log(request, model)
+    where = find_log(request, model)
     begun = partial(
         _Step,
         request,
@@ -202,11 +201,11 @@ def _run(
     unlogged = []
     known = recorded_log(request, model).records if dry_run else ()
     try:
-        with nullcontext() if dry_run else operations_log.opened(prepared(where)) as log:
-            if log and log.log.last and datetime.now(UTC) < log.log.last.recorded_at and not emergency:
+        with nullcontext() if dry_run else where.locked() as log:
+            if log and log.last and datetime.now(UTC) < log.last.recorded_at and not emergency:
                 raise_file_error("its last record is later than this machine's clock; set the clock")
             for each in steps:
-                each.take(log.log.records if log else known, log)
+                each.take(log.records if log else known, log)
     except FileError as error:
         if not emergency:
             is_begun = any(each.document["outcome"] == "done" for each in steps)
@@ -272,7 +271,7 @@ class _Step:
         self.common = ("--to", to, *self._who, *self._options)
         self._policies = tuple(model.secret_policies.values())
         self._now = datetime.now(UTC).replace(microsecond=0)
-        self._log: OpenLog | None = None
+        self._log: OperationsLog | None = None
         self.lines: list[str] = []
         self.stderr: list[str] = []
         self.status = EXIT_CLEAN
@@ -286,7 +285,7 @@ class _Step:
             "findings": [],
         }
 
-    def take(self, known: Sequence[Record], log: OpenLog | None) -> None:
+    def take(self, known: Sequence[Record], log: OperationsLog | None) -> None:
         """Take the step. `known` has the records of the log; `log` is `None` where nothing is recorded."""
         self._log = log
         try:

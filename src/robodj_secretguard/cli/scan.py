@@ -21,7 +21,8 @@ from robodj_secretguard.startup.textfile import text_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from robodj_secretguard.cli.options import Commands, OperationsLog, Request
+    from robodj_secretguard.cli.options import Commands, Request
+    from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.secret.sealed import SealedStr
 
 MAX_KEYS_BYTES: Final = 1 << 16  # how much --keys-from reads
@@ -111,7 +112,7 @@ def _unread_records(recorded: OperationsLog) -> Iterator[Unread]:
     for why in recorded.defects:  # an incomplete last line or a wrong clock hides no record
         # A hash in it looks like a key.
         shown = why if is_free_text(why) else "it does not verify"
-        yield Unread(LOG_SOURCE, shown, matters=bool(recorded.log is None or recorded.log.damage))
+        yield Unread(LOG_SOURCE, shown, matters=bool(recorded.unreadable or recorded.damage))
     if not recorded.found and recorded.named_by is not None:
         yield Unread(LOG_SOURCE, f"{recorded.name} does not exist")
 

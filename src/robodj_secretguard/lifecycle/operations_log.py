@@ -7,17 +7,16 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.common.files import (
     append_content,
     content_of,
     is_at,
     locked,
+    make_directory,
     open_or_make,
     open_unlinked,
     prepared_file,
@@ -28,13 +27,15 @@ from robodj_secretguard.common.files import (
     sync_directory,
 )
 from robodj_secretguard.errors import FileError, NoLogError
-from robodj_secretguard.lifecycle.records import HEAD, Event, Head, Record, draft, hash_of, parse_record
+from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, hash_of, parse_head, parse_record
+from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.textfile import path_faults
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.variables import OPERATIONS_LOG, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Self
 
 MAX_LOG_BYTES: Final = 64 << 20
 HEAD_FILE: Final = ".head"  # the suffix of the head file, which has the last acknowledged record
@@ -44,15 +45,48 @@ _ANY_BEGINNING: Final = re.compile(rb'\{"schema":1,"sequence":[0-9]+(?:,|\Z)')
 _FULL: Final = f"it is full (the limit is {MAX_LOG_BYTES} bytes); rename it, and the next record starts a new log"
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
-    """The content of a log, and its defects."""
+class OperationsLog:
+    """An operations log, and what was read from it last.
 
-    records: tuple[Record, ...] = ()  # every valid record, in order
-    damage: tuple[str, ...] = ()  # evidence that records were changed or removed
-    torn: int = 0  # how many bytes at the end are of an interrupted write, which was never acknowledged
-    unended: bool = False  # whether the last line has no newline
-    head: Head | None = None  # the last acknowledged record; None without a head file
+    `read` reads it. Within `with log.locked():` no other process writes it, and `append` adds records.
+
+    Args:
+        path: the path of the file, which need not exist.
+        name: its name in messages, which shows no path from the operator.
+        named_by: the option, the variable or the file that names it; `None` for the default.
+        new_directories: the directories that are made with it.
+
+    Attributes:
+        records: every valid record, in order.
+        damage: evidence that records were changed or removed.
+        torn: how many bytes at the end are of an interrupted write, which was never acknowledged.
+        head: the last acknowledged record; `None` without a head file.
+        found: whether there is a log.
+        unreadable: why it cannot be read; empty where it was read.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str = "the operations log",
+        named_by: str | None = None,
+        new_directories: Sequence[str] = (),
+    ) -> None:
+        self.path, self.name, self.named_by, self._new_directories = path, name, named_by, new_directories
+        self.records: tuple[Record, ...] = ()
+        self.damage: tuple[str, ...] = ()
+        self.torn = 0
+        self.head: Head | None = None
+        self.found = False
+        self.unreadable = ""
+        self._size = 0
+        self._has_end = True  # whether the last line has a newline
+        self._descriptor = -1
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether an option or the variable names a file that does not exist."""
+        return not self.found and self.named_by in {OPERATIONS_LOG, "--operations-log"}
 
     @property
     def last(self) -> Record | None:
@@ -61,7 +95,9 @@ class Log:
 
     @property
     def defects(self) -> tuple[str, ...]:
-        """Every defect."""
+        """Every defect: why it cannot be read, or why it does not verify."""
+        if self.unreadable:
+            return (self.unreadable,)
         defects = list(self.damage)
         if self.torn:
             defects.append("the last line is incomplete: a write was interrupted; the next record replaces the line")
@@ -70,6 +106,22 @@ class Log:
                 f"record {self.last.sequence} is later than this machine's clock; set the clock before you add a record"
             )
         return tuple(defects)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the log verifies, in words."""
+        if self.defects:
+            return f"{'cannot be read' if self.unreadable else 'does not verify'}: {self.defects[0]}"
+        if not self.found:
+            return "none"
+        if self.last:
+            return f"verifies, last record {self.last.hash}"
+        return f"no record; it continues after record {self.head.sequence}" if self.head else "no record"
+
+    @property
+    def complaint(self) -> list[str]:
+        """The line for stderr, if the log has a defect."""
+        return [f"{PROGRAM}: {self.name} {self.verdict}"] if self.defects else []
 
     @property
     def continues(self) -> Head | None:
@@ -81,51 +133,150 @@ class Log:
             return None
         return Head(sequence=first.sequence - 1, hash=first.previous)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return its state in the plain types of JSON."""
+        return {"found": self.found, "last_hash": self.last.hash if self.last else None, "defects": [*self.defects]}
 
-def find(log: Log, expected: str) -> int | None:
-    """Return the number of the record with a hash; `None` if that record or one before it is missing."""
-    for last, record in zip((None, *log.records), log.records, strict=False):
-        if not _follows(record, last):
-            return None
-        if record.hash == expected:
-            return record.sequence
-    return None
+    def number_of(self, expected: str) -> int | None:
+        """Return the number of the record with a hash; `None` if that record or one before it is missing."""
+        for last, record in zip((None, *self.records), self.records, strict=False):
+            if not _follows(record, last):
+                return None
+            if record.hash == expected:
+                return record.sequence
+        return None
 
+    def read(self) -> Self:
+        """Read the log, or raise `FileError`; `NoLogError` if it does not exist."""
+        with _errors_without_paths(missing=NoLogError("it does not exist")):
+            head = _read_head(self.path)  # first, as the log may grow now and must not be behind its head
+            descriptor = open_unlinked(self.path, os.O_RDONLY)
+            try:
+                self.parse(_content(descriptor, self.path), head)
+                if self.torn or self.damage:
+                    # Another process may be writing: a file system can show a write in part.
+                    with locked(descriptor):
+                        self.parse(_content(descriptor, self.path), head)
+            finally:
+                os.close(descriptor)
+        return self
 
-def read(content: bytes, head: Head | None = None) -> Log:
-    """Parse the content of a log. Verify its hash chain, and compare it with the head file."""
-    records: list[Record] = []
-    damage: list[str] = []
-    unreadable: list[bytes] = []
-    *lines, end = content.split(b"\n")
-    if end:
-        lines.append(end)
-    last, last_line = None, 0
-    for number, line in enumerate(lines, start=1):
-        record = parse_record(line)
-        if record is None:
-            unreadable.append(line)
-            continue
-        # An earlier version kept an interrupted write, and recorded its hash.
-        if unreadable and record.sealed != hash_of(b"\n".join(unreadable)):
-            damage.append(f"{_lines(last_line + 1, number - 1)} cannot be parsed")
-        unreadable.clear()
-        if not _follows(record, last):
-            damage.append(
-                f"line {number} does not continue line {last_line}: a line was changed or removed"
-                if last
-                else f"line {number} is not the first record: a line was changed or removed"
+    def read_if_any(self) -> Self:
+        """Read the log, for what works without one too: `unreadable` says why it cannot be read."""
+        try:
+            self.read()
+        except NoLogError:
+            self.found = False
+        except FileError as error:
+            self.found, self.unreadable = True, str(error)
+        return self
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[Self]:
+        """Make or read the log, and lock it against other processes. `FileError` says why it cannot be used."""
+        with _errors_without_paths(missing=FileError("its directory does not exist; create it, or name another file")):
+            if not os.path.lexists(self.path):
+                self._require_new_place()
+            descriptor, _ = open_or_make(self.path, os.O_RDWR | os.O_APPEND)
+            try:
+                with locked(descriptor):
+                    if not is_at(descriptor, self.path):
+                        raise_file_error("another process moved it; try again")
+                    content = _content(descriptor, self.path)
+                    if not content:
+                        sync_directory(os.path.dirname(self.path))  # the log may be new
+                    self.parse(content, _read_head(self.path))
+                    if self.damage:
+                        raise_file_error(
+                            f"it does not verify ({self.damage[0]}); rename it and keep it as evidence, for --known."
+                            " The next record starts a new log"
+                        )
+                    self._descriptor = descriptor
+                    yield self
+            finally:
+                self._descriptor = -1
+                os.close(descriptor)
+
+    def _require_new_place(self) -> None:
+        """Make the directories of a new log. Refuse a place that others can write, or a name that could be a key."""
+        if could_hold_key(os.path.basename(self.path)):
+            raise_file_error("its file name looks like a key; use another name")
+        try:
+            for directory in self._new_directories:  # only operators may enter the last one
+                make_directory(directory, others=directory is not self._new_directories[-1])
+        except OSError:
+            raise_file_error("its directory cannot be created; create it, or name another file")
+        if path_faults(os.path.dirname(self.path) or os.curdir).exposed:
+            raise_file_error("others can write its directory or a directory above it; run chmod go-w on that directory")
+
+    def append(self, records: Sequence[Record]) -> tuple[Record, ...]:
+        """Append drafts to the locked log, and return all appended records when they are on the disk.
+
+        The rest of an interrupted write is cut off. Where the log is empty and the head file names a record, a separate
+        record first continues that one. `FileError` says why nothing was recorded.
+        """
+        if not records:
+            return ()
+        now = datetime.now(UTC).replace(microsecond=0)
+        not_before = self.last.recorded_at if self.last else EARLIEST_CLOCK
+        if now < not_before:
+            raise_file_error(
+                f"the clock ({iso_utc(now)}) is earlier than {iso_utc(not_before)}; set the clock (if the last record"
+                " has a wrong time, rename the log and pass it with --known)"
             )
-        elif last and record.recorded_at < last.recorded_at:
-            damage.append(f"line {number} has an earlier time than line {last_line}")
-        last, last_line = record, number
-        records.append(record)
-    torn = sum(len(line) + 1 for line in unreadable) - bool(unreadable and end)  # an end of a line is one byte
-    if not all(_may_be_cut(line, last) for line in unreadable):
-        damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
-        torn = 0
-    damage += _lost(records, head)
-    return Log(tuple(records), tuple(damage), torn, unended=bool(end) and not unreadable, head=head)
+        last: Record | Head | None = self.last or self.head
+        if self.last is None and self.head is not None:
+            records = [draft(Event.CONTINUED), *records]
+        appended: list[Record] = []
+        content = b"" if self._has_end else b"\n"
+        for record in records:
+            sequence, previous = _next(last)
+            chained = replace(record, sequence=sequence, recorded_at=now, previous=previous)
+            line = chained.line()
+            content += line + b"\n"
+            appended.append(last := chained.hashed(line))
+        if self._size - self.torn + len(content) > MAX_LOG_BYTES:
+            raise_file_error(_FULL)
+        append_content(self._descriptor, content, size=self._size, torn=self.torn)
+        _write_head(self.path, self._descriptor, appended[-1])
+        self._size += len(content) - self.torn
+        self.records, self.torn, self._has_end = (*self.records, *appended), 0, True
+        return tuple(appended)
+
+    def parse(self, content: bytes, head: Head | None = None) -> None:
+        """Parse the content of a log. Verify its hash chain, and compare it with the head file."""
+        records: list[Record] = []
+        damage: list[str] = []
+        unreadable: list[bytes] = []
+        *lines, end = content.split(b"\n")
+        if end:
+            lines.append(end)
+        last, last_line = None, 0
+        for number, line in enumerate(lines, start=1):
+            record = parse_record(line)
+            if record is None:
+                unreadable.append(line)
+                continue
+            # An earlier version kept an interrupted write, and recorded its hash.
+            if unreadable and record.sealed != hash_of(b"\n".join(unreadable)):
+                damage.append(f"{_lines(last_line + 1, number - 1)} cannot be parsed")
+            unreadable.clear()
+            if not _follows(record, last):
+                damage.append(
+                    f"line {number} does not continue line {last_line}: a line was changed or removed"
+                    if last
+                    else f"line {number} is not the first record: a line was changed or removed"
+                )
+            elif last and record.recorded_at < last.recorded_at:
+                damage.append(f"line {number} has an earlier time than line {last_line}")
+            last, last_line = record, number
+            records.append(record)
+        self.torn = sum(len(line) + 1 for line in unreadable) - bool(unreadable and end)
+        if not all(_may_be_cut(line, last) for line in unreadable):
+            damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
+            self.torn = 0
+        self.records, self.damage, self.head = tuple(records), (*damage, *_lost(records, head)), head
+        self.found, self._size, self._has_end = True, len(content), not end or bool(unreadable)
 
 
 def _lines(first: int, last: int) -> str:
@@ -171,92 +322,6 @@ def _may_be_cut(line: bytes, last: Record | None) -> bool:
     return False  # a part of a record is not JSON, so a line of JSON was changed
 
 
-class OpenLog:
-    """A log whose file is locked, and its content."""
-
-    def __init__(self, descriptor: int, path: str, size: int, log: Log) -> None:
-        self._descriptor = descriptor
-        self._path = path
-        self._size = size
-        self.log = log
-
-    def append(self, records: Sequence[Record]) -> tuple[Record, ...]:
-        """Append drafts, and return all appended records when they are on the disk.
-
-        The rest of an interrupted write is cut off. Where the log is empty and the head file names a record, a separate
-        record first continues that one. `FileError` says why nothing was recorded.
-        """
-        if not records:
-            return ()
-        log = self.log
-        now = datetime.now(UTC).replace(microsecond=0)
-        not_before = log.last.recorded_at if log.last else EARLIEST_CLOCK
-        if now < not_before:
-            raise_file_error(
-                f"the clock ({iso_utc(now)}) is earlier than {iso_utc(not_before)}; set the clock (if the last record"
-                " has a wrong time, rename the log and pass it with --known)"
-            )
-        if log.last is None and log.head is not None:
-            records = [draft(Event.CONTINUED), *records]
-        appended: list[Record] = []
-        content = b"\n" if log.unended else b""
-        last: Record | Head | None = log.last or log.head
-        for record in records:
-            sequence, previous = _next(last)
-            chained = replace(record, sequence=sequence, recorded_at=now, previous=previous)
-            line = chained.line()
-            content += line + b"\n"
-            appended.append(last := chained.hashed(line))
-        if self._size - log.torn + len(content) > MAX_LOG_BYTES:
-            raise_file_error(_FULL)
-        append_content(self._descriptor, content, size=self._size, torn=log.torn)
-        self._size += len(content) - log.torn
-        _write_head(self._path, self._descriptor, appended[-1])
-        self.log = replace(log, records=(*log.records, *appended), torn=0, unended=False)
-        return tuple(appended)
-
-
-def load(path: str) -> Log:
-    """Read a log, or raise `FileError`; `NoLogError` if it does not exist."""
-    with _errors_without_paths(missing=NoLogError("it does not exist")):
-        head = _head(path)  # first, as the log may grow now and must not be behind its head
-        descriptor = open_unlinked(path, os.O_RDONLY)
-        try:
-            log = read(_content(descriptor, path), head)
-            if log.torn or log.damage:
-                # Another process may be writing: a file system can show a write in part.
-                with locked(descriptor):
-                    log = read(_content(descriptor, path), head)
-            return log
-        finally:
-            os.close(descriptor)
-
-
-@contextlib.contextmanager
-def opened(path: str) -> Iterator[OpenLog]:
-    """Open or create a log, and lock it against other processes. `FileError` says why it cannot be used."""
-    with _errors_without_paths(missing=FileError("its directory does not exist; create it, or name another file")):
-        if not os.path.lexists(path) and path_faults(os.path.dirname(path) or os.curdir).exposed:
-            raise_file_error("others can write its directory or a directory above it; run chmod go-w on that directory")
-        descriptor, _ = open_or_make(path, os.O_RDWR | os.O_APPEND)
-        try:
-            with locked(descriptor):
-                if not is_at(descriptor, path):
-                    raise_file_error("another process moved it; try again")
-                content = _content(descriptor, path)
-                if not content:
-                    sync_directory(os.path.dirname(path))  # the log may be new
-                log = read(content, _head(path))
-                if log.damage:
-                    raise_file_error(
-                        f"it does not verify ({log.damage[0]}); rename it and keep it as evidence, for --known. The"
-                        " next record starts a new log"
-                    )
-                yield OpenLog(descriptor, path, len(content), log)
-        finally:
-            os.close(descriptor)
-
-
 def _content(descriptor: int, path: str) -> bytes:
     content = content_of(descriptor, MAX_LOG_BYTES + 1)
     if why := path_faults(path, os.fstat(descriptor)).exposed:
@@ -266,14 +331,14 @@ def _content(descriptor: int, path: str) -> bytes:
     return content
 
 
-def _head(path: str) -> Head | None:
+def _read_head(path: str) -> Head | None:
     """Return the head of a log; `None` without a head file that can be trusted."""
     path += HEAD_FILE
     try:
         content, status = read_unlinked(path, _MAX_HEAD_BYTES)
-        return None if path_faults(path, status).exposed else HEAD.validate_json(content)
-    except (OSError, ValidationError):
+    except OSError:
         return None
+    return None if path_faults(path, status).exposed else parse_head(content)
 
 
 def _write_head(path: str, descriptor: int, last: Record) -> None:

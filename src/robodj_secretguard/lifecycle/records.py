@@ -182,7 +182,7 @@ class Head:
 
     def line(self) -> bytes:
         """Return the head as the line of its file, without the line's end."""
-        return HEAD.dump_json(self)
+        return _HEAD.dump_json(self)
 
 
 _RECORD: Final = TypeAdapter(Record)
@@ -191,13 +191,20 @@ _LAST_STEPS: Final = TypeAdapter(dict[SecretName, LastStep])
 _OF_STEPS: Final = (Event.STAGED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK, Event.RETIRED)
 _LAST_STEP: Final = TypeAdapter(LastStep)
 _ANY_STEPS: Final = TypeAdapter(dict[str, Any])
-HEAD: Final = TypeAdapter(Head)
+_HEAD: Final = TypeAdapter(Head)
 
 
 def parse_record(line: bytes) -> Record | None:
     """Return the record of a line of the log, without the line's end; `None` for an invalid line."""
     with contextlib.suppress(ValidationError):
         return _RECORD.validate_json(line).hashed(line)
+    return None
+
+
+def parse_head(content: bytes) -> Head | None:
+    """Return the head in the content of a head file; `None` for any other content."""
+    with contextlib.suppress(ValidationError):
+        return _HEAD.validate_json(content)
     return None
 
 

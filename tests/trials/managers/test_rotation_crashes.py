@@ -35,7 +35,7 @@ from openbao import running as running_openbao
 from processes import host_env
 
 from robodj_secretguard import check
-from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.startup.variables import ROTATION_RECORD, iso_utc
 
@@ -287,8 +287,8 @@ class Operator:
     def log(self, path: Path | None = None) -> list[Record]:
         """Return the records of the operations log, which must verify."""
         path = path or self.root / "config" / "logs" / "secret_operations.jsonl"
-        log = operations_log.load(str(path)) if path.exists() else operations_log.Log()
-        assert (log.damage, log.torn) == ((), 0)
+        log = OperationsLog(str(path)).read_if_any()
+        assert log.defects == ()
         return [each for each in log.records if each.event not in {Event.SEALED, Event.CONTINUED}]
 
 
