@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.secret.sealed import SealedStr
 
+_SCOPES: Final = {(False, False): Scope.FILES, (True, False): Scope.STAGED, (False, True): Scope.HISTORY}
+"""By `--staged` and `--git-history`."""
 MAX_KEYS_BYTES: Final = 1 << 16  # how much --keys-from reads
 
 
@@ -65,7 +67,7 @@ def _scan_places(
     fingerprints: bool,
     keys_from: str | None,
 ) -> Result:
-    if staged and git_history:
+    if (staged, git_history) not in _SCOPES:
         fail("--staged and --git-history cannot be combined; leave one of them out")
     if fingerprints and keys_from:
         fail("--fingerprints and --keys-from cannot be combined; leave one of them out")
@@ -76,7 +78,7 @@ def _scan_places(
         found = scan(
             model,
             paths or [os.curdir],
-            scope=Scope.STAGED if staged else Scope.HISTORY if git_history else Scope.FILES,
+            scope=_SCOPES[staged, git_history],
             by_fingerprint=fingerprints,
             keys=_keys_in(keys_from) if keys_from is not None else (),
             records=recorded.records,
@@ -87,7 +89,9 @@ def _scan_places(
         )
     finally:
         progress.clear()
-    status = EXIT_USAGE if not found.complete else EXIT_CLEAN if found.ok else EXIT_ALERTS
+    status = EXIT_CLEAN if found.ok else EXIT_ALERTS
+    if not found.complete:
+        status = EXIT_USAGE
     options = given(request, "config_dir", "model")
     lines = [scan_as_text(found, model.secret_policies.values(), options)] if request.format == "text" else []
     document = partial(sarif, found) if request.format == "sarif" else found.as_dict

@@ -6,7 +6,7 @@ import binascii
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from contextlib import suppress
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import UnreadError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.scan.search import Forms, KeySearch
     from robodj_secretguard.secret.policy import SecretPolicy
 
+    Assignment: TypeAlias = tuple[int, SecretPolicy, SealedStr, Forms]  # the offset of the value
     Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, the line, the column, the key
     _Position: TypeAlias = tuple[int, int, int, str | None]
     """The bytes, whole lines and characters of the line before it; and the encoding of the byte order mark."""
@@ -79,7 +80,7 @@ class ContentSearch:
             window += block
             end = len(window) if isinstance(following, int) else max(searched, len(window) - OVERLAP_BYTES)
             found = self._in(window)
-            for start in sorted(each for each in found if searched <= each < end):
+            for start in sorted(start for start in found if searched <= start < end):
                 offset, lines, column, _ = _after(position, window[:start])
                 yield offset, lines + 1, column + 1, *found[start]
             kept_from = max(0, end - OVERLAP_BYTES) // 2 * 2  # between two characters of UTF-16
@@ -123,23 +124,29 @@ def _with_end(blocks: Iterable[bytes | int]) -> Iterator[bytes | int]:
     yield 0
 
 
-def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple[int, SecretPolicy, SealedStr, Forms]]:
+def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[Assignment]:
     """Yield every valid key that is assigned to a declared variable: its offset, secret, value and encoding.
 
     Placeholders and templates are ignored.
     """
-    for policy, variable in [(each, variable) for each in policies for variable in each.key_variables]:
-        name = variable.encode()
-        start = text.find(name)
-        while start >= 0:
-            end = start + len(name)
-            if not (start and _NAME_GOES_ON.match(text, start - 1)) and (match := _assignment(text, end, policy)):
-                end = match.end()
-                if _ENDED.match(text, end):
-                    readings = _readings(match["value"])
-                    sound = (each for each in readings if is_sound(each[0].get_secret_value(), policy.material))
-                    yield from ((match.start("value"), policy, *each) for each in islice(sound, 1))
-            start = text.find(name, end)
+    for policy in policies:
+        for variable in policy.key_variables:
+            yield from _assignments_of(variable.encode(), text, policy)
+
+
+def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[Assignment]:
+    start = text.find(name)
+    while start >= 0:
+        end = start + len(name)
+        is_part_of_name = start > 0 and _NAME_GOES_ON.match(text, start - 1)
+        match = None if is_part_of_name else _assignment(text, end, policy)
+        if match:
+            end = match.end()
+            if _ENDED.match(text, end):
+                readings = _readings(match["value"])
+                sound = [(key, forms) for key, forms in readings if is_sound(key.get_secret_value(), policy.material)]
+                yield from ((match.start("value"), policy, key, forms) for key, forms in sound[:1])
+        start = text.find(name, end)
 
 
 def _assignment(text: bytes, end: int, policy: SecretPolicy) -> re.Match[bytes] | None:

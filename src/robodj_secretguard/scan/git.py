@@ -65,10 +65,10 @@ class Repository:
             name: value for name, value in os.environ.items() if name not in withheld and not name.startswith(_WITHHELD)
         } | _GIT_ENVIRONMENT
         self.top = directory
-        kept = (os.fsdecode(self._asked(each)) for each in ("--git-dir", "--git-common-dir"))
-        paths = (os.path.normpath(os.path.join(os.path.realpath(directory), each)) for each in kept)
-        self.directories = tuple(dict.fromkeys(map(_near, paths)))
-        if any(map(_keeps_waiting, self.directories)):
+        names = [os.fsdecode(self._asked(option)) for option in ("--git-dir", "--git-common-dir")]
+        paths = [os.path.normpath(os.path.join(os.path.realpath(directory), name)) for name in names]
+        self.directories = tuple(dict.fromkeys(_near(path) for path in paths))
+        if any(_keeps_waiting(path) for path in self.directories):
             _raise_unread("git's directory contains a pipe or a device, which would block git; remove it")
         self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
         self.top = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
@@ -77,9 +77,9 @@ class Repository:
         """Yield why the history may be incomplete."""
         if self._asked("--is-shallow-repository") == b"true":
             yield "this is a shallow clone, without the older history; run git fetch --unshallow"
-        if any(os.path.isdir(os.path.join(each, "reftable")) for each in self.directories):
+        if any(os.path.isdir(os.path.join(path, "reftable")) for path in self.directories):
             yield "its reflogs are in reftables, which are compressed and were not searched"
-        if any(glob(os.path.join(escape(each), "objects", "pack", "*.promisor")) for each in self.directories):
+        if any(glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories):
             yield "this is a partial clone, without some objects; run git fetch --refetch --no-filter"
 
     def index(self) -> Iterator[tuple[str, str]]:
@@ -207,8 +207,8 @@ class _Unshown:
 def _near(path: str) -> str:
     """Return a path below the working directory as a relative one, and any other unchanged."""
     with suppress(OSError, ValueError):  # the working directory is deleted, or on another drive of Windows
-        if not (near := os.path.relpath(path)).startswith(os.pardir):
-            return near
+        near = os.path.relpath(path)
+        return path if near.startswith(os.pardir) else near
     return path
 
 

@@ -55,11 +55,11 @@ def size_in_words(size: int) -> str:
 def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
     """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
     found = count(len(scan.findings), "finding")
-    missed = count(sum(each.matters for each in scan.unread), "place was", "places were")
+    missed = count(sum(item.matters for item in scan.unread), "place was", "places were")
     verdict = mark(f"Scan FAILED: {found}.", RED)
     if not scan.complete:
         verdict = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}; {missed} not scanned."
-    colours = [RED] * len(scan.findings) + [YELLOW if unread.matters else None for unread in scan.unread]
+    colours = [RED] * len(scan.findings) + [YELLOW if item.matters else None for item in scan.unread]
     marked = [mark(line, colour) if colour else line for line, colour in zip_longest(scan_lines(scan), colours)]
     return "\n".join([*marked, *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])
 
@@ -76,7 +76,7 @@ def scan_lines(scan: Scan) -> list[str]:
     places = count(scan.files + scan.objects, "file or object", "files and objects")
     return [
         *map(_alert, scan.findings),
-        *(f"{'INCOMPLETE' if each.matters else 'note'}: {each.place}: {each.why}" for each in scan.unread),
+        *(f"{'INCOMPLETE' if item.matters else 'note'}: {item.place}: {item.why}" for item in scan.unread),
         f"Searched for: {', '.join(looked_for)}",
         f"Scanned: {places}, {size_in_words(scan.size)} ({_SCOPES[scan.scope]})",
     ]
@@ -104,13 +104,13 @@ def _place(found: Found) -> str:
     if not found.carriers:
         why = {"tree": ", in a name in it", "blob": ", in no reachable commit"}
         return f"{found.object_type} {found.object}{at}{why.get(found.object_type or '', '')}"
-    carrying = dict.fromkeys(each.commit for each in found.carriers)
-    commits = [each for each in carrying if each]
-    parts = [
-        *(f"commit {each}" for each in commits[:1]),
-        *([count(len(commits) - 1, "more commit")] if len(commits) > 1 else []),
-        *(["the index"] if None in carrying else []),
-    ]
+    carrying = dict.fromkeys(carrier.commit for carrier in found.carriers)
+    commits = [commit for commit in carrying if commit]
+    parts = [f"commit {commit}" for commit in commits[:1]]
+    if len(commits) > 1:
+        parts.append(count(len(commits) - 1, "more commit"))
+    if None in carrying:
+        parts.append("the index")
     return f"{found.carriers[0].path}{at} in {' and '.join(parts)}"
 
 
@@ -155,8 +155,8 @@ def _steps_for_keys(scan: Scan, policies: Iterable[SecretPolicy], options: Seque
 def sarif(scan: Scan) -> dict[str, Any]:
     """Return a scan as a SARIF document."""
     notifications = [
-        {"level": "error" if each.matters else "note", "message": {"text": f"not scanned: {each.place}: {each.why}"}}
-        for each in scan.unread
+        {"level": "error" if item.matters else "note", "message": {"text": f"not scanned: {item.place}: {item.why}"}}
+        for item in scan.unread
     ]
     rules = [{"id": str(rule), "shortDescription": {"text": text}} for rule, text in _SARIF_RULES.items()]
     run = {
@@ -176,7 +176,8 @@ def sarif(scan: Scan) -> dict[str, Any]:
 
 def _result(found: Found, fields: dict[str, Any]) -> dict[str, Any]:
     # Code hosts refuse a result without a path.
-    paths = dict.fromkeys([each.path for each in found.carriers] if found.path is None else [found.path]) or [DOT_GIT]
+    carrying = [carrier.path for carrier in found.carriers]
+    paths = dict.fromkeys(carrying if found.path is None else [found.path]) or [DOT_GIT]
     region = {"region": {"startLine": found.line, "startColumn": found.column}} if found.line else {}
     return {
         "ruleId": str(found.rule),

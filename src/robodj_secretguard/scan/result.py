@@ -131,9 +131,8 @@ class Scan:
     unread: tuple[Unread, ...]
 
     def __post_init__(self) -> None:
-        if self.complete == any(each.matters for each in self.unread) or self.ok != (
-            self.complete and not self.findings
-        ):
+        complete = not any(item.matters for item in self.unread)
+        if (self.complete, self.ok) != (complete, complete and not self.findings):
             raise ValueError
 
     def as_dict(self) -> dict[str, Any]:
@@ -152,13 +151,13 @@ def parse(text: bytes) -> Scan | None:
         return None
     findings = (
         replace(
-            each,
-            path=None if each.path is None else _redacted(each.path),
-            carriers=tuple(replace(carrier, path=_redacted(carrier.path)) for carrier in each.carriers),
+            found,
+            path=None if found.path is None else _redacted(found.path),
+            carriers=tuple(replace(carrier, path=_redacted(carrier.path)) for carrier in found.carriers),
         )
-        for each in scan.findings
+        for found in scan.findings
     )
-    unread = tuple(replace(each, place=_redacted(each.place)) for each in scan.unread)
+    unread = tuple(replace(item, place=_redacted(item.place)) for item in scan.unread)
     return replace(scan, findings=tuple(findings), unread=unread)
 
 

@@ -215,13 +215,13 @@ class Scanner:
             replace(
                 found,
                 path=None if path is None else self._shown(path),
-                carriers=tuple(Carrier(commit, self._shown(each)) for commit, each in carriers),
+                carriers=tuple(Carrier(commit, self._shown(name)) for commit, name in carriers),
             )
             for found, path, carriers in self._found
         )
         missed = dict.fromkeys(Unread(self._shown(path), why, matters) for path, why, matters in self._missed)
         unread = (*self._unread, *missed)
-        complete = not any(each.matters for each in unread)
+        complete = not any(item.matters for item in unread)
         return Scan(
             ok=complete and not findings,
             complete=complete,
@@ -244,7 +244,7 @@ class Scanner:
                 self._miss(path, why, matters=matters)
                 continue
             if os.path.basename(path) == DOT_GIT:
-                self._work_tree(os.path.dirname(path) or os.curdir)
+                self._add_key_files_of(os.path.dirname(path) or os.curdir)
             if where is Where.FILE and self._is_fallback_file(path):
                 self._miss(path, "this is a fallback file, so it was not searched", matters=False)
             elif where is not Where.NAME:
@@ -299,7 +299,7 @@ class Scanner:
             self._objects += 1
             self._name(path)
             self._add(self._hits(blocks, path), Where.INDEX, path, object=name)
-        self._key_files(repository, [each for each in staged if self._is_key_file(each[1])])
+        self._key_files(repository, [(name, path) for name, path in staged if self._is_key_file(path)])
 
     def history(self, repository: Repository) -> None:
         """Search every object that git keeps."""
@@ -334,8 +334,8 @@ class Scanner:
         self._work_trees.add(os.path.realpath(repository.top))
         index = [*self._each(repository.index())]
         paths = (os.path.join(repository.top, path) for _, path in index)
-        self._fallback_files -= {_unfollowed(each) for each in paths if self._is_fallback_file(each)}
-        return [each for each in index if self._is_key_file(each[1])]
+        self._fallback_files -= {_unfollowed(path) for path in paths if self._is_fallback_file(path)}
+        return [(name, path) for name, path in index if self._is_key_file(path)]
 
     def _is_fallback_file(self, path: str) -> bool:
         return (
@@ -343,9 +343,10 @@ class Scanner:
             and _unfollowed(path) in self._fallback_files
         )
 
-    def _work_tree(self, directory: str) -> None:
+    def _add_key_files_of(self, directory: str) -> None:
         """Search the key files that git tracks, in a repository that `files` has found."""
-        if os.path.realpath(directory) not in self._work_trees and (repository := self.repository(directory)):
+        repository = None if os.path.realpath(directory) in self._work_trees else self.repository(directory)
+        if repository:
             self.tracked(repository, [directory])
 
     def _each(self, parts: Iterable[_Part], place: str = "git") -> Iterator[_Part]:
@@ -368,7 +369,7 @@ class Scanner:
 
     def _policy(self, path: str) -> SecretPolicy | None:
         """Return the secret whose fallback file has this path in a repository."""
-        return next((each for each in self._policies if f"/{path}".endswith(f"/{each.file}")), None)
+        return next((policy for policy in self._policies if f"/{path}".endswith(f"/{policy.file}")), None)
 
     def _is_key_file(self, path: str) -> bool:
         """Return whether a path in a repository is a key file: `config/*.key`, or that of a declared secret."""

@@ -47,11 +47,9 @@ _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 _CHARACTER, _OTHER, _ZERO = 1, 2, 0
 
 # One pass each, in C, finds runs that can hold a key. A regular expression takes ten times as long.
-_OF_A_KEY: Final = bytes(_CHARACTER if each in _ALPHABET else _OTHER for each in range(256))
-_OF_UTF_16: Final = bytes(
-    _ZERO if each == 0 else _CHARACTER if each in b"\t\r\n" or ord(" ") <= each <= ord("~") else _OTHER
-    for each in range(256)
-)
+_OF_A_KEY: Final = bytes(_CHARACTER if byte in _ALPHABET else _OTHER for byte in range(256))
+_PRINTABLE: Final = {*b"\t\r\n", *range(ord(" "), ord("~") + 1)}
+_OF_UTF_16: Final = bytes([_ZERO, *(_CHARACTER if byte in _PRINTABLE else _OTHER for byte in range(1, 256))])
 _RUN: Final = bytes([_CHARACTER]) * _SHORTEST
 _RUN_IN_UTF_16: Final = (bytes([_CHARACTER, _ZERO]) * _SHORTEST)[:-1]
 _WHOLE_RUN: Final = re.compile(rb"\x01+")
@@ -67,9 +65,8 @@ _IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * _SHORTEST))
 _ALL_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]+")
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 _UNITS: Final = {"hex": (2, 1), "base64": (4, 3)}  # characters, and the bytes that they encode
-_CLEARED: Final = [
-    {each: last for each in _ALPHABET if (last := canonical("-" * (3 + rest) + chr(each))[-1:].encode())[0] != each}
-    for rest in range(4)
+_LAST_CHARACTERS: Final = [
+    {byte: canonical("-" * (3 + rest) + chr(byte))[-1:].encode() for byte in _ALPHABET} for rest in range(4)
 ]
 """The last byte of base64url text in canonical form, by the length of the text modulo 4."""
 
@@ -85,7 +82,7 @@ class Live(NamedTuple):
 
 def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
     """Yield every value of the declared secrets except placeholders, including those of unused fallback files."""
-    for reading in [each for current in readings for each in (current, *current.slots)]:
+    for reading in [slot for current in readings for slot in (current, *current.slots)]:
         policy = reading.policy
         for offer in reading.offers:
             for key in offer.lines:
@@ -143,12 +140,12 @@ class KeySearch:
         generators: Iterable[Generator],
         hidden: Iterable[SealedStr] = (),
     ) -> None:
-        self._known = {bytes.fromhex(each.removeprefix(PREFIX)): key for each, key in known.items()}
+        self._known = {bytes.fromhex(name.removeprefix(PREFIX)): key for name, key in known.items()}
         self._live = [(*_sealed_parts(key), known_key) for key, known_key in live]
         self._hidden = [*hidden]
         self.seen: dict[str, SealedStr] = {}
         """The values of keys that were found by fingerprint, by that fingerprint."""
-        made = {(each.function, each.characters) for each in generators}
+        made = {(generator.function, generator.characters) for generator in generators}
         self._base64url = [length for function, length in made if function == "token_urlsafe"]
         self._hexadecimal = [length for function, length in made if function == "token_hex"]
         # The lengths of a key in hexadecimal and in base64.
@@ -190,7 +187,7 @@ class KeySearch:
             searched = piece.lower() if hexadecimal else piece
             offset = searched.find(stem.get_secret_value().encode())
             while offset >= 0:
-                if searched.startswith(tuple(each.encode() for each in last.get_secret_value()), offset + len(stem)):
+                if searched.startswith(tuple(end.encode() for end in last.get_secret_value()), offset + len(stem)):
                     yield offset, known
                 offset = searched.find(stem.get_secret_value().encode(), offset + 1)
         if is_short:
@@ -218,11 +215,11 @@ class KeySearch:
             for length in self._base64url:
                 if length < len(part):
                     # The letter of an escape such as \n may come first.
-                    starts = {0, 1, len(part) - length, *(each.end() for each in _SEPARATOR.finditer(part))}
+                    starts = {0, 1, len(part) - length, *(match.end() for match in _SEPARATOR.finditer(part))}
                     candidates += [
-                        (each, _in_canonical_form(part[each : each + length]))
-                        for each in starts
-                        if each + length <= len(part)
+                        (start, _in_canonical_form(part[start : start + length]))
+                        for start in starts
+                        if start + length <= len(part)
                     ]
         return candidates
 
@@ -235,16 +232,15 @@ def _sealed_parts(key: SealedStr) -> tuple[SealedStr, SealedStr, bool]:
 
 def _in_canonical_form(text: bytes) -> bytes:
     """Return base64url text in canonical form."""
-    last = _CLEARED[len(text) % 4].get(text[-1])
-    return text if last is None else text[:-1] + last
+    return text[:-1] + _LAST_CHARACTERS[len(text) % 4][text[-1]]
 
 
 def _hidden_parts(key: SealedStr) -> list[bytes]:
     """Return every part of a key that must not be shown, in any spelling, in lower case."""
     text = key.get_secret_value()
     spellings = (text, *(text[-PART:-1] + last for last in last_characters(text)))
-    folded = (each.encode("utf-8", "surrogateescape").lower() for each in spellings)
-    return [each[at : at + PART] for each in folded for at in range(len(each) - PART + 1)]
+    folded = [spelling.encode("utf-8", "surrogateescape").lower() for spelling in spellings]
+    return [spelling[at : at + PART] for spelling in folded for at in range(len(spelling) - PART + 1)]
 
 
 def _pieces(text: bytes) -> Iterator[tuple[bytes, list[int], list[int], bool]]:

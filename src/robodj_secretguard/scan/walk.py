@@ -74,7 +74,7 @@ def _blocks(path: str) -> Iterator[bytes | int]:
             if start > at:
                 yield start - at
             at = start
-            while at < end and (block := os.read(descriptor, min(end - at, BLOCK_BYTES))):
+            while block := os.read(descriptor, min(end - at, BLOCK_BYTES)):
                 at += len(block)
                 yield block
             if at < end:
