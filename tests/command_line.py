@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
@@ -18,7 +19,6 @@ from robodj_secretguard.cli import main
 from robodj_secretguard.cli.app import _parser
 from robodj_secretguard.cli.gate import report_result
 from robodj_secretguard.cli.output import format_json, format_text
-from robodj_secretguard.cli.usage import commands_of
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft, hash_of
 from robodj_secretguard.secret.material import fingerprint
@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-EVERY_COMMAND = [tuple(parser.prog.split()[1:]) for parser in commands_of(_parser(""))]
+
+def commands_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
+    """Yield every command as a tuple of words, but not the groups."""
+    groups = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
+    for command in [command for choices in groups for command in choices.values()]:
+        yield from commands_of(command)
+    if not groups:
+        yield tuple(parser.prog.split()[1:])
+
+
+EVERY_COMMAND = [*commands_of(_parser(""))]
 """Every command, as a tuple of words."""
 OTHER = "secret_v2.key"
 """The second declared secret."""

@@ -31,7 +31,7 @@ from detector import leaks
 from markdown_it import MarkdownIt
 from repositories import SETTINGS, commit, git, made, program
 
-from robodj_secretguard.cli.app import END_OF_OPTIONS, _parsed
+from robodj_secretguard.cli.app import END_OF_OPTIONS, _parse_arguments
 from robodj_secretguard.errors import SecretGuardError, UsageError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def faults_of_command(words: list[str]) -> Iterator[str]:
             return  # the name of a command alone
         end = argv.index(END_OF_OPTIONS) if END_OF_OPTIONS in argv else len(argv)
         try:
-            if not _parsed(argv[:end]).takes_command and end < len(argv):
+            if not _parse_arguments(argv[:end]).takes_command and end < len(argv):
                 yield "only exec takes a command after --"
         except UsageError as error:
             yield str(error)

@@ -38,6 +38,9 @@ class Interrupting(RuntimeSecrets):
 """
 
 
+AFTER = "; the options of a command go after it"
+
+
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine with good keys, and with models that no other test has imported."""
@@ -52,8 +55,14 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     [
         ((), f"the command is missing {COMMANDS}"),
         (("chek", "-h"), f"unknown command; did you mean check? {COMMANDS}"),
-        (("--vers", "check"), "unknown option; did you mean --version?"),
-        (("check", "--stric"), "unknown option; did you mean --strict?"),
+        (
+            ("--vers", "check"),
+            f"unknown option{AFTER}; did you mean --version? (choose from --help, --version)",
+        ),
+        (
+            ("explain", "--mod"),
+            "unknown option; did you mean --model? (choose from --help, --model, --format, --color)",
+        ),
         (("check", "--format", "jsn", "-h"), "--format: invalid value; did you mean json? (choose from text, json)"),
         (("rotate", "plan"), "rotate plan needs NAME; see robodj-secretguard rotate plan --help"),
         (("check", "--", "true"), "only exec takes a command after --; see robodj-secretguard exec --help"),

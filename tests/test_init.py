@@ -21,7 +21,7 @@ from repositories import GIT, SETTINGS, git, made
 
 from robodj_secretguard.cli import init as module
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.init import MAX_BYTES, module_of, new_files
+from robodj_secretguard.cli.init import LARGEST_FILE, module_of, new_files
 from robodj_secretguard.cli.output import PASSED
 from robodj_secretguard.common import files
 
@@ -414,8 +414,16 @@ class TestRefused:
             (f"{LIST}/a", "", f"{LIST}: it is not a regular file"),
             ("pyproject.toml/a", "", "pyproject.toml cannot be read; make it"),
             (".gitignore/a", "", ".gitignore: it is not a regular file"),
-            (".gitignore", "a\n".encode("utf-16"), f".gitignore: it is larger than {MAX_BYTES} bytes, or not UTF-8"),
-            (".gitignore", b"#" * (MAX_BYTES + 1), f".gitignore: it is larger than {MAX_BYTES} bytes"),
+            (
+                ".gitignore",
+                "a\n".encode("utf-16"),
+                f".gitignore: it is larger than {LARGEST_FILE} bytes, or not UTF-8",
+            ),
+            (
+                ".gitignore",
+                b"#" * (LARGEST_FILE + 1),
+                f".gitignore: it is larger than {LARGEST_FILE} bytes",
+            ),
             (OWN, "a = 1", f"{OWN}: it exists and has no class ServiceSecrets; pass --settings FILE with another"),
         ],
     )

@@ -17,7 +17,7 @@ from generated import KINDS, ROOT, SCHEMAS, text_of
 from generated import schema_of as generated
 from jsonschema import Draft202012Validator
 
-from robodj_secretguard.cli.app import COMMANDS
+from robodj_secretguard.cli.app import COMMAND_MODULES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ def test_a_command(tmp_path: Path, kind: str, command: str, status: int) -> None
 def test_the_list_is_complete() -> None:
     """Every kind is printed by a command, and every command prints a kind."""
     assert {kind for kind, _, _ in PRINTED_BY} == {*KINDS}
-    assert {command.split()[0] for _, command, _ in PRINTED_BY} == {*COMMANDS}
+    assert {command.split()[0] for _, command, _ in PRINTED_BY} == {*COMMAND_MODULES}
 
 
 @pytest.mark.parametrize("kind", KINDS)

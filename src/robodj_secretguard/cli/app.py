@@ -1,6 +1,6 @@
 """The command line: parse the arguments, run one command, and write its result.
 
-To add a command, write a module with a function `add`, which adds the parser. Name the module in `COMMANDS`.
+To add a command, write a module with a function `add`, which adds the parser. Name the module in `COMMAND_MODULES`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from robodj_secretguard.cli.options import PARSER_SETTINGS, epilog, model_used, own_options, request_of
 from robodj_secretguard.cli.output import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 END_OF_OPTIONS: Final = "--"
 # Every command, and the module that adds it.
-COMMANDS: Final = {
+COMMAND_MODULES: Final = {
     "init": "init",
     "check": "gate",
     "exec": "gate",
@@ -57,7 +57,11 @@ TITLES: Final = {
 }
 _DESCRIPTION: Final = "Check the secrets of a RoboDJ service before it starts, and rotate, revoke and find keys."
 _EXAMPLES: Final = ("check", "status", "check --help")
-_STATUSES: Final = {"0": "done", "1": "alerts, or refused", "2": "usage error, or the command could not do its work"}
+_EXIT_STATUSES: Final = {
+    "0": "done",
+    "1": "alerts, or refused",
+    "2": "usage error, or the command could not do its work",
+}
 
 
 class _Information(SecretGuardError):  # noqa: N818 - not an error, but a result
@@ -65,12 +69,19 @@ class _Information(SecretGuardError):  # noqa: N818 - not an error, but a result
 
 
 class _UnparsedError(SecretGuardError):
-    """argparse refused the arguments."""
+    """argparse refused the arguments. Its text may repeat them."""
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:  # noqa: ARG002 - it repeats what was typed
-        raise _UnparsedError
+    def error(self, message: str) -> NoReturn:
+        raise _UnparsedError(message)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # Python 3.11 checks the default value of a list of arguments too.
+        if action.choices is not None and isinstance(value, str) and value not in action.choices:
+            from robodj_secretguard.cli.usage import refuse_choice  # noqa: PLC0415 - only where something is wrong
+
+            refuse_choice(action, value, action.choices)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse passes none
         self.color = False  # Python 3.14 colours it otherwise
@@ -112,7 +123,7 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         argv = sys.argv[1:] if argv is None else argv
         end = argv.index(END_OF_OPTIONS) if END_OF_OPTIONS in argv else len(argv)
         options, command = argv[:end], argv[end + 1 :] if end < len(argv) else None
-        arguments = _parsed(options)
+        arguments = _parse_arguments(options)
         if command is not None and not arguments.takes_command:
             fail(f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help")
         request, own = request_of(arguments), own_options(arguments)
@@ -132,25 +143,26 @@ def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
     return stdout, result
 
 
-def _parsed(options: Sequence[str]) -> argparse.Namespace:
+def _parse_arguments(options: Sequence[str]) -> argparse.Namespace:
+    parser = _parser(options[0] if options else "")
     try:
-        return _parser(options[0] if options else "").parse_args(options)
-    except _UnparsedError:
-        from robodj_secretguard.cli.usage import refuse  # noqa: PLC0415 - only where something is wrong
+        return parser.parse_args(options)
+    except (UsageError, _UnparsedError) as error:
+        from robodj_secretguard.cli.usage import refuse_arguments  # noqa: PLC0415 - only where something is wrong
 
-        refuse(_parser(""), options)
+        refuse_arguments(parser, options, error)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
     """Return a parser with one command, so the gate imports no other; or with all of them."""
     parser = _Parser(
-        prog=PROGRAM, usage=f"{PROGRAM} COMMAND [options]", epilog=epilog(_EXAMPLES, _STATUSES), **PARSER_SETTINGS
+        prog=PROGRAM, usage=f"{PROGRAM} COMMAND [options]", epilog=epilog(_EXAMPLES, _EXIT_STATUSES), **PARSER_SETTINGS
     )
     parser.set_defaults(takes_command=False)
     suppressed = argparse.SUPPRESS
     parser.add_argument("--version", action=_Version, nargs=0, default=suppressed, help="show the version and exit")
     commands = parser.add_subparsers(prog=PROGRAM, required=True, metavar="COMMAND", help=suppressed)
-    modules = [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values())
+    modules = [COMMAND_MODULES[command]] if command in COMMAND_MODULES else dict.fromkeys(COMMAND_MODULES.values())
     for module in modules:
         import_module(f"robodj_secretguard.cli.{module}").add(commands)
     lines = [wrapped(_DESCRIPTION, "")]

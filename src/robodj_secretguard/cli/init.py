@@ -9,7 +9,7 @@ import stat
 import sys
 import tomllib
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from robodj_secretguard.cli.options import add_command, directories_of_project
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 CLASS: Final = "ServiceSecrets"
 """The name of the model in a new settings module."""
-SETTINGS: Final = "service_secrets.py"
+SETTINGS_FILE: Final = "service_secrets.py"
 GATE: Final = "config/check_runtime_secrets.py"
 IGNORE: Final = ".gitignore"
 HOOKS: Final = ".pre-commit-config.yaml"
-MAX_BYTES: Final = 1 << 20
+LARGEST_FILE: Final = 1 << 20
 """The largest file that `init` extends."""
 
-_SOURCES: Final = "src"
+_SRC: Final = "src"
 _HOOK_ID: Final = f"id: {PROGRAM}-scan"
 _CODING: Final = ("utf-8", "surrogateescape")  # keeps every byte
 
-_SETTINGS: Final = '''\
+_SETTINGS_MODULE: Final = '''\
 """The service's secrets and their set-up. Commands and tests import this module: do not call `guard()` in it."""
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ from robodj_secretguard.cli import main  # noqa: E402 - only after the folder is
 
 sys.exit(main(["check", *sys.argv[1:]]))
 '''
-_TEMPLATE: Final = """\
+_KEY_FILE_TEMPLATE: Final = """\
 # Template of {file}: break-glass use on a local machine only.
 # Deployments deliver {variable} from the secret manager and have no such file.
 #
@@ -119,8 +119,8 @@ _NO_LIST: Final = (
 _LEFT: Final = f"""\
 The files are written. What is left:
 - Add {PROGRAM}, from your package index, to the dependencies.
-- If the settings module is below {_SOURCES}, install your package, or set
-  PYTHONPATH={_SOURCES}.
+- If the settings module is below {_SRC}, install your package, or set
+  PYTHONPATH={_SRC}.
 - Begin the service main with these lines (not a package's __init__.py):
      from robodj_secretguard import guard
      from {{module}} import {{name}}
@@ -165,11 +165,12 @@ def add(commands: Commands) -> None:
 
 
 class Change(NamedTuple):
-    """A file to create, or text to append. A blank file is filled like a missing one: nothing in it can be lost."""
+    """A file that a service needs. A blank file is filled like a missing one: nothing in it can be lost."""
 
     file: str  # relative to the working directory, with slashes
     before: str  # empty for a missing file
-    text: str
+    text: str  # what to write or to append
+    action: Literal["write", "keep", "paste"] = "write"
 
     @property
     def is_new(self) -> bool:
@@ -186,14 +187,6 @@ class Change(NamedTuple):
         return self.before + gap + self.text.replace("\n", newline)
 
 
-class Plan(NamedTuple):
-    """What `init` does in the working directory."""
-
-    changes: Sequence[Change]  # in the order in which they are written
-    kept: Sequence[Change]  # of files that have the text, or text of their own
-    by_hand: Sequence[Change]  # to be pasted
-
-
 def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     project = request.project
     try:
@@ -204,29 +197,38 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
         where = ascii_text(os.path.relpath(project.directory, here))
         fail(f"this project is set up already: run the command in the directory of its {PYPROJECT}, {where}")
     file = _settings_file(settings, project.model)
-    model = project.model or f"{module_of(file or SETTINGS)}:{CLASS}"
+    model = project.model or f"{module_of(file or SETTINGS_FILE)}:{CLASS}"
     try:
         plan = plan_changes(file, model, is_named=project.model is not None)
     except OSError as error:
         fail(f"nothing was written: {reason(error)}")
-    written = yes and bool(plan.changes)
-    if written:
-        write(plan.changes)
+    to_write, to_paste = ([change for change in plan if change.action == action] for action in ("write", "paste"))
+    is_written = yes and bool(to_write)
     lines, stderr = [*_shown(plan)], list[str]()
-    if written:
+    if is_written:
+        write(to_write)
         module, _, name = model.partition(":")
-        files = " \\\n        ".join(change.file for change in plan.changes)
+        files = " \\\n        ".join(change.file for change in to_write)
         lines += _LEFT.format(module=module, name=name, files=files).splitlines()
-    elif plan.changes:
+    elif to_write:
         stderr = [f"{PROGRAM}: nothing was written; to write, add --yes"]
-    elif not plan.by_hand:
+    elif not to_paste:
         lines.append("Nothing to do: this project is set up.")
+    document = {
+        "kind": "init",
+        "written": is_written,
+        "changes": [
+            {"file": change.file, "is_new": change.is_new, "added": change.text.splitlines()} for change in to_write
+        ],
+        "kept": [change.file for change in plan if change.action == "keep"],
+        "by_hand": [{"file": change.file, "lines": change.text.splitlines()} for change in to_paste],
+    }
     return Result(
-        EXIT_CLEAN if written or not plan.changes else EXIT_ALERTS,
+        EXIT_ALERTS if to_write and not is_written else EXIT_CLEAN,
         [*map(ascii_text, lines), "", MODEL],
-        lambda: _document(plan, written=written),
+        lambda: document,
         stderr,
-        model={"name": ascii_text(model), "source": PYPROJECT} if written else None,
+        model={"name": ascii_text(model), "source": PYPROJECT} if is_written else None,
     )
 
 
@@ -251,12 +253,12 @@ def _settings_file(option: str | None, model: str | None) -> str | None:
 
 def _default_settings() -> str:
     """Return the path of a new settings module: in the only package below `src`, otherwise in the project's root."""
-    if os.path.isdir(_SOURCES) and not os.path.exists(SETTINGS):
-        packages = [name for name in os.listdir(_SOURCES) if os.path.isfile(f"{_SOURCES}/{name}/__init__.py")]
-        path = f"{_SOURCES}/{packages[0]}/{SETTINGS}" if len(packages) == 1 else ""
-        if module_of(path) and not os.path.exists(f"{_SOURCES}/__init__.py"):
+    if os.path.isdir(_SRC) and not os.path.exists(SETTINGS_FILE):
+        packages = [name for name in os.listdir(_SRC) if os.path.isfile(f"{_SRC}/{name}/__init__.py")]
+        path = f"{_SRC}/{packages[0]}/{SETTINGS_FILE}" if len(packages) == 1 else ""
+        if module_of(path) and not os.path.exists(f"{_SRC}/__init__.py"):
             return path
-    return SETTINGS
+    return SETTINGS_FILE
 
 
 def module_of(settings: str) -> str | None:
@@ -265,7 +267,7 @@ def module_of(settings: str) -> str | None:
     is_named = all(part.isidentifier() and part.isascii() and not keyword.iskeyword(part) for part in parts)
     if not settings.endswith(".py") or not is_named or parts[-1].startswith("__") or not is_free_text(settings):
         return None
-    if parts[0] == _SOURCES and len(parts) > 1 and not os.path.exists(f"{_SOURCES}/__init__.py"):
+    if parts[0] == _SRC and len(parts) > 1 and not os.path.exists(f"{_SRC}/__init__.py"):
         del parts[0]
     return None if settings == GATE or parts[0] in sys.stdlib_module_names else ".".join(parts)
 
@@ -277,63 +279,40 @@ def _is_installed(module: str) -> bool:
     return any(place and not place.startswith(os.path.join(os.getcwd(), "")) for place in places)
 
 
-def plan_changes(settings: str | None, model: str, *, is_named: bool) -> Plan:
-    """Return what is missing in the working directory.
+def plan_changes(settings: str | None, model: str, *, is_named: bool) -> list[Change]:
+    """Return every file that a service needs, in the order in which they are written.
 
     Args:
         settings: the file of the settings module; `None` for no file.
         model: the name of the model.
         is_named: whether pyproject.toml names the model already.
     """
-    is_set_up = is_named and (settings is None or os.path.exists(settings))
-    new = [Change(file, _read(file), text) for file, text in new_files(settings).items()]
-    if is_set_up:  # an empty list would not have the entries of a lost one, and the model may use another directory
-        new = [change for change in new if change.file in {settings, GATE} or not change.is_new]
-    if (
-        settings is not None
-        and not is_named
-        and any(
-            change.file == settings and not change.is_new and f"class {CLASS}" not in change.before for change in new
-        )
-    ):
-        raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
-    ignored = Change(IGNORE, _read(IGNORE), _IGNORED)
-    configuration = Change(PYPROJECT, _read(PYPROJECT), _CONFIGURATION.format(model))
-    hooks = _hooks(model)
-    kept, by_hand = [change for change in new if not change.is_new], list[Change]()
-    _, has_lines, later = ignored.before.replace("\r\n", "\n").rpartition(_IGNORED)
-    if has_lines and "\n!" not in f"\n{later}":  # of the lines of .gitignore, the last match wins
-        kept.append(ignored)
-    elif os.path.islink(IGNORE):
-        by_hand.append(ignored)
-    if _HOOK_ID in hooks.before:
-        kept.append(hooks)
-    elif hooks.file != HOOKS or not hooks.is_new:
-        by_hand.append(hooks)
-    if is_named:
-        kept.append(configuration)
-    elif os.path.islink(PYPROJECT) or not _is_toml(configuration.after):
-        by_hand.append(configuration)
+    new = [Change(file, _read_file(file), text) for file, text in new_files(settings).items()]
+    new = [change if change.is_new else change._replace(action="keep") for change in new]
+    if is_named and (settings is None or os.path.exists(settings)):
+        # An empty list would not have the entries of a lost one, and the model may use another directory.
+        new = [change for change in new if change.file in {settings, GATE} or change.action == "keep"]
+    for change in new:
+        if change.file == settings and not is_named and not change.is_new and f"class {CLASS}" not in change.before:
+            raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
     # Key files are ignored before there can be any. And from the configuration on, every command uses the model.
-    wanted = (ignored, *new, hooks, configuration)
-    changes = [change for change in wanted if change not in kept and change not in by_hand]
-    for change in changes:
-        _require_directory(os.path.dirname(change.file))
-    return Plan(changes, [change for change in wanted if change in kept], by_hand)
+    plan = [_ignored(), *new, _hook(model), _configuration(model, is_named=is_named)]
+    for change in plan:
+        if change.action == "write":
+            _require_directory(os.path.dirname(change.file))
+    return plan
 
 
-def new_files(settings: str | None) -> dict[str, str]:
-    """Return the text of each new file, by its path; without a settings module for `None`."""
-    texts = {} if settings is None else {settings: _SETTINGS.format(parents=".parent" * (settings.count("/") + 1))}
-    for policy in RuntimeSecrets.secret_policies.values():
-        name = re.sub(r"\W", "_", policy.name).upper()
-        texts[f"{policy.file}.example"] = _TEMPLATE.format(
-            file=policy.file, variable=policy.variable, generator=policy.replacement, name=name
-        )
-    return {**texts, GATE: _GATE, REVOKED_FILE: HEADER}
+def _ignored() -> Change:
+    """Return the lines of .gitignore. They are the last ones with a pattern to include, since the last match wins."""
+    change = Change(IGNORE, _read_file(IGNORE), _IGNORED)
+    _, is_there, later = change.before.replace("\r\n", "\n").rpartition(_IGNORED)
+    if is_there and "\n!" not in f"\n{later}":
+        return change._replace(action="keep")
+    return change._replace(action="paste") if os.path.islink(IGNORE) else change
 
 
-def _hooks(model: str) -> Change:
+def _hook(model: str) -> Change:
     """Return the pre-commit hook, for the root of the repository: pre-commit reads no other file."""
     file, entry, here = HOOKS, f"{PROGRAM} scan --staged --fingerprints --model {model}", os.getcwd()
     *_, root = directories_of_project(here)
@@ -342,28 +321,49 @@ def _hooks(model: str) -> Change:
         below = os.path.relpath(here, root).replace(os.sep, "/")
         place = below if re.fullmatch(r"[A-Za-z0-9_./-]+", below) else "DIRECTORY"
         entry = f"sh -c 'cd ./{place} && exec {entry}'"
-    before = _read(file)
-    return Change(file, before, ("  # Below repos:\n" if before.strip() else "repos:\n") + _HOOK.format(entry))
+    before = _read_file(file)
+    change = Change(file, before, ("  # Below repos:\n" if before.strip() else "repos:\n") + _HOOK.format(entry))
+    if _HOOK_ID in before:
+        return change._replace(action="keep")
+    return change if change.is_new and file == HOOKS else change._replace(action="paste")
 
 
-def _is_toml(text: str) -> bool:
+def _configuration(model: str, *, is_named: bool) -> Change:
+    """Return the table of pyproject.toml. TOML may not allow another table."""
+    change = Change(PYPROJECT, _read_file(PYPROJECT), _CONFIGURATION.format(model))
+    if is_named:
+        return change._replace(action="keep")
     try:
-        return isinstance(tomllib.loads(text)["tool"], dict)
-    except tomllib.TOMLDecodeError:  # such as a second table, which TOML does not allow
-        return False
+        is_valid = isinstance(tomllib.loads(change.after)["tool"], dict)
+    except tomllib.TOMLDecodeError:
+        is_valid = False
+    return change if is_valid and not os.path.islink(PYPROJECT) else change._replace(action="paste")
 
 
-def _read(file: str) -> str:
+def new_files(settings: str | None) -> dict[str, str]:
+    """Return the text of each new file, by its path; without a settings module for `None`."""
+    texts = {}
+    if settings is not None:
+        texts[settings] = _SETTINGS_MODULE.format(parents=".parent" * (settings.count("/") + 1))
+    for policy in RuntimeSecrets.secret_policies.values():
+        name = re.sub(r"\W", "_", policy.name).upper()
+        texts[f"{policy.file}.example"] = _KEY_FILE_TEMPLATE.format(
+            file=policy.file, variable=policy.variable, generator=policy.replacement, name=name
+        )
+    return {**texts, GATE: _GATE, REVOKED_FILE: HEADER}
+
+
+def _read_file(file: str) -> str:
     """Return the text of a file, also through a link; empty where it is missing."""
     if not os.path.lexists(file):
         return ""
     try:
-        content, _ = read_unlinked(os.path.realpath(file), MAX_BYTES + 1)
+        content, _ = read_unlinked(os.path.realpath(file), LARGEST_FILE + 1)
     except OSError as error:
         raise_file_error(f"{file}: {reason(error)}")
     text = content.decode(*_CODING)
-    if len(content) > MAX_BYTES or "\0" in text:
-        raise_file_error(f"{file}: it is larger than {MAX_BYTES} bytes, or not UTF-8; correct it")
+    if len(content) > LARGEST_FILE or "\0" in text:
+        raise_file_error(f"{file}: it is larger than {LARGEST_FILE} bytes, or not UTF-8; correct it")
     return text
 
 
@@ -383,7 +383,7 @@ def write(changes: Iterable[Change]) -> None:
             mode = stat.S_IMODE(os.stat(file).st_mode) & ~stat.S_IWOTH if exists else 0o644
             make_directory(os.path.dirname(file) or os.curdir, others=True)
             with prepared_file(file, change.after.encode(*_CODING), mode) as prepared:
-                if _read(file) != change.before:
+                if _read_file(file) != change.before:
                     raise_file_error("another program changed it")
                 put_in_place(prepared, file, replace=exists)
         except OSError as error:
@@ -392,26 +392,16 @@ def write(changes: Iterable[Change]) -> None:
         written.append(file)
 
 
-def _document(plan: Plan, *, written: bool) -> dict[str, Any]:
-    changes = [{"file": each.file, "is_new": each.is_new, "added": each.text.splitlines()} for each in plan.changes]
-    return {
-        "kind": "init",
-        "written": written,
-        "changes": changes,
-        "kept": [change.file for change in plan.kept],
-        "by_hand": [{"file": change.file, "lines": change.text.splitlines()} for change in plan.by_hand],
-    }
-
-
-def _shown(plan: Plan) -> Iterator[str]:
+def _shown(plan: Sequence[Change]) -> Iterator[str]:
     """Yield each change like a diff, what stays, and what is to be pasted."""
-    for change in plan.changes:
-        yield f"{change.file}{' (new file)' if change.is_new else ''}:"
-        yield from (f"+ {line}".rstrip() for line in change.text.splitlines())
-        yield ""
-    if plan.kept:
-        yield from ("These files exist and stay as they are:", *(f"  {change.file}" for change in plan.kept), "")
-    if not os.path.exists(REVOKED_FILE) and all(change.file != REVOKED_FILE for change in plan.changes):
+    for change in plan:
+        if change.action == "write":
+            yield f"{change.file}{' (new file)' if change.is_new else ''}:"
+            yield from (*(f"+ {line}".rstrip() for line in change.text.splitlines()), "")
+    if kept := [f"  {change.file}" for change in plan if change.action == "keep"]:
+        yield from ("These files exist and stay as they are:", *kept, "")
+    if all(change.file != REVOKED_FILE for change in plan):
         yield from (*_NO_LIST, "")
-    for change in plan.by_hand:
-        yield from (f"Add these lines to {change.file} by hand:", *change.text.splitlines(), "")
+    for change in plan:
+        if change.action == "paste":
+            yield from (f"Add these lines to {change.file} by hand:", *change.text.splitlines(), "")
