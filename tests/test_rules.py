@@ -17,7 +17,17 @@ from spellings import respelled
 from robodj_secretguard import Check, RuntimeSecrets, SecretSettings, Severity, State, check
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES, Environment, Setup, read
-from robodj_secretguard.startup.rules import CHECKS, EARLIEST_CLOCK, Problem, internal
+from robodj_secretguard.startup.rules import (
+    EARLIEST_CLOCK,
+    RULES_OF_ALL,
+    SECRET_RULES,
+    SETUP_RULES,
+    SLOT_RULES,
+    SOUND_RULES,
+    VALUE_RULES,
+    Problem,
+    internal,
+)
 from robodj_secretguard.startup.textfile import (
     BELOW_OWNED,
     BELOW_WRITABLE,
@@ -66,30 +76,34 @@ def changed_setup(**changes: Any) -> Setup:
 
 def problems(kind: Check, setup: Setup) -> list[Problem]:
     """Return what the rule of a check finds about a set-up."""
-    (rule,) = (entry.of_setup for entry in CHECKS if entry.check is kind)
-    assert rule is not None
+    (rule,) = (rule for check, rule in SETUP_RULES if check is kind)
     return [*rule(setup)]
 
 
-class TestTable:
-    """The table of checks, from which the documentation and the plugin's kinds come."""
+CHECKS_WITH_A_RULE = {
+    check
+    for rules in (VALUE_RULES, SOUND_RULES, SECRET_RULES, SLOT_RULES, RULES_OF_ALL, SETUP_RULES)
+    for check, _ in rules
+}
 
-    def test_every_check_has_one_entry_in_its_order(self) -> None:
-        """The table has one entry for each id, in the order of a report."""
-        assert [entry.check for entry in CHECKS] == [*Check]
+
+class TestTables:
+    """The checks and the tables of their rules, from which the plugin's kinds come."""
+
+    def test_a_check_is_known_by_its_id(self) -> None:
+        """A check is its id, with a severity and a state."""
+        assert Check("expired") is Check.EXPIRED
+        assert f"{Check.EXPIRED}" == Check.EXPIRED.value == "expired"
+        assert (Check.EXPIRED.severity, Check.EXPIRED.state) == (Severity.ALERT, State.EXPIRED)
 
     def test_every_check_of_the_guard_has_a_rule(self) -> None:
-        """Only the checks of the operations log, of `--from` and of failed checks have no rule in the table."""
-        without = [entry.scope for entry in CHECKS if not (entry.of_secret or entry.of_all or entry.of_setup)]
-        assert without == ["log", "log", "source", "source", "none"]
+        """Only the checks of the operations log, of `--from` and of failed checks have no rule."""
+        without = [str(check) for check in Check if check not in CHECKS_WITH_A_RULE]
+        assert without == ["superseded", "drift", "source", "unavailable", "internal"]
 
     def test_the_kinds_of_the_plugin(self) -> None:
         """Each check of the guard has a kind, except `clock`, which a test cannot set up."""
-        assert [*KINDS] == [
-            entry.check
-            for entry in CHECKS
-            if entry.scope not in {"log", "source", "none"} and entry.check is not Check.CLOCK
-        ]
+        assert [*KINDS] == [check for check in Check if check in CHECKS_WITH_A_RULE and check is not Check.CLOCK]
 
     def test_the_documentation(self) -> None:
         """The table of the reference is up to date. `python tests/generated.py` writes it."""
@@ -532,8 +546,7 @@ class TestFiles:
         offer = Environment(variables).offer(policy)
         offer = offer._replace(file=TextFile(lax=("is lax",), lax_paths=("is in a lax directory",)))
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(variables), now=NOW)
-        (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
-        assert rule is not None
+        (rule,) = (rule for check, rule in SECRET_RULES if check is Check.FILE_PERMISSIONS)
         assert [*rule(reading._replace(used=offer))] == [
             Problem(
                 f"{V1} is lax, and 1 more",
@@ -547,8 +560,7 @@ class TestFiles:
         """Only the first fault is named, and the others are counted. One fix covers the owner and the mode."""
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(good_keys()), now=NOW)
         used = reading.used._replace(location="PLACE", file=TextFile(lax=lax))
-        (rule,) = (entry.of_secret for entry in CHECKS if entry.check is Check.FILE_PERMISSIONS)
-        assert rule is not None
+        (rule,) = (rule for check, rule in SECRET_RULES if check is Check.FILE_PERMISSIONS)
         (problem,) = rule(reading._replace(used=used))
         assert problem.message == f"PLACE {lax[0]}{', and 2 more' if len(lax) > 1 else ''}"
         fix = "if you keep the file, make the service's user its owner, then run chmod 600 on PLACE"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES, REVOKED_FILE, within_config_dir
-from robodj_secretguard.startup.rules import CHECKS
+from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
@@ -53,15 +53,15 @@ class _Case:
         return {self.variable: key.get_secret_value(), REVOKED_FINGERPRINTS: fingerprint(key)}
 
     def in_file(self, text: str, mode: int = 0o600) -> Variables:
-        _write(self.directory, self.policy.file, text, mode)
+        _write_file(self.directory, self.policy.file, text, mode)
         return {self.variable: None, ALLOW_FILE_SECRET_FALLBACK: "true"}  # whatever the model says
 
     def list_of(self, text: str) -> Variables:
-        _write(self.directory, REVOKED_FILE, text, 0o644)
+        _write_file(self.directory, REVOKED_FILE, text, 0o644)
         return {}
 
 
-def _write(directory: str, name: str, text: str, mode: int) -> None:
+def _write_file(directory: str, name: str, text: str, mode: int) -> None:
     path = os.path.join(directory, within_config_dir(name))
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
@@ -97,7 +97,7 @@ _KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
     "file-stale": lambda case: case.in_file(case.key()) | {case.variable: case.key()},
     "file-permissions": lambda case: case.in_file(case.key(), mode=0o644),
 }
-KINDS: Final = tuple(str(entry.check) for entry in CHECKS if entry.check in _KINDS)
+KINDS: Final = tuple(str(check) for check in Check if check in _KINDS)
 """The checks that find such a secret: not `clock`, `internal`, `superseded`, `source` and `unavailable`."""
 SLOT_KINDS: Final = ("previous-until", "slots-equal", "previous-past")
 """The checks that need a secret with an overlap."""
@@ -107,7 +107,7 @@ OF_GENERATED: Final = ("weak", "revoked")
 
 def put_list(directory: str) -> None:
     """Write a revocation list without an entry, for a model that requires a list."""
-    _write(directory, REVOKED_FILE, "# nothing is revoked\n", 0o644)
+    _write_file(directory, REVOKED_FILE, "# nothing is revoked\n", 0o644)
 
 
 def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> Variables:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from robodj_secretguard.cli.options import add_command, given, model_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, wrapped
 from robodj_secretguard.secret.texts import PROGRAM, count
-from robodj_secretguard.startup.rules import CHECKS, Check, Severity
+from robodj_secretguard.startup.rules import Check, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,10 +68,10 @@ def explanations() -> dict[str, dict[str, Any]]:
     """Return the severity and the texts of each check. Its commands still have placeholders."""
     texts = tomllib.loads(files(__package__).joinpath("explanations.toml").read_text(encoding="utf-8"))
     explained = {}
-    for entry in CHECKS:
-        of_check = texts["checks"][entry.check]
+    for check in Check:
+        of_check = texts["checks"][check]
         of_check["commands"] = [texts["commands"][name] for name in of_check["commands"]]
-        explained[str(entry.check)] = {"check": entry.check, "severity": entry.severity, "otherwise": None, **of_check}
+        explained[str(check)] = {"check": check, "severity": check.severity, "otherwise": None, **of_check}
     return explained
 
 
@@ -91,14 +91,14 @@ def _explain(request: Request, *, checks: Sequence[str]) -> Result:
 
 def _filled(command: str, policies: Iterable[SecretPolicy], options: str) -> list[str]:
     """Return a command without placeholders: one for each declared secret, if the command names one."""
-    filled = dict[str, None]()
-    for policy in policies:
-        if policy.is_opaque and command.startswith(_GENERATES):
-            filled[f"# {policy.name}: {policy.replacement}"] = None
-        else:
-            fields = {"name": policy.name, "variable": policy.variable, "file": policy.file}
-            filled[command.format(**fields, generator=policy.replacement, options=options)] = None
-    return [*filled]
+    return [*dict.fromkeys(_filled_for(policy, command, options) for policy in policies)]
+
+
+def _filled_for(policy: SecretPolicy, command: str, options: str) -> str:
+    if policy.is_opaque and command.startswith(_GENERATES):
+        return f"# {policy.name}: {policy.replacement}"
+    fields = {"name": policy.name, "variable": policy.variable, "file": policy.file, "generator": policy.replacement}
+    return command.format(**fields, options=options)
 
 
 def _list_of(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint
-from robodj_secretguard.startup.rules import CHECKS, Check, Problem, Severity, State
+from robodj_secretguard.startup.rules import (
+    RULES_OF_ALL,
+    SECRET_RULES,
+    SETUP_RULES,
+    SLOT_RULES,
+    SOUND_RULES,
+    VALUE_RULES,
+    Check,
+    Problem,
+    Severity,
+    State,
+)
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
@@ -24,21 +35,8 @@ if TYPE_CHECKING:
 
 JSON_SCHEMA: Final = 1
 """The version of each kind of document, unless the document has another `schema`."""
-
-
-def _rules(*scopes: str) -> _Rules:
-    return tuple([(entry.check, entry.of_secret) for entry in CHECKS if entry.of_secret and entry.scope in scopes])
-
-
-_VALUE_RULES: Final = _rules("value")
-_SOUND_RULES: Final = _rules("sound")
-_SECRET_RULES: Final = _rules("secret", "key")
-_SLOT_RULES: Final = _rules("slot", "key")
-_ALL_RULES: Final = tuple([(entry.check, entry.of_all) for entry in CHECKS if entry.of_all])
-_SETUP_RULES: Final = tuple([(entry.check, entry.of_setup) for entry in CHECKS if entry.of_setup])
-ABOUT_ALL: Final = frozenset([check for check, _ in _ALL_RULES])
+ABOUT_ALL: Final = frozenset([check for check, _ in RULES_OF_ALL])
 """The checks that compare secrets."""
-_ENTRIES: Final = {entry.check: entry for entry in CHECKS}
 
 
 class Finding(Frozen):
@@ -231,19 +229,19 @@ class Judgement:
 
 def _report_of(readings: Sequence[Reading]) -> Report:
     setup = readings[0].setup
-    findings = [finding(setup.policies, check, problem) for check, rule in _SETUP_RULES for problem in rule(setup)]
+    findings = [finding(setup.policies, check, problem) for check, rule in SETUP_RULES for problem in rule(setup)]
     shared = set[str]()
-    for check, rule in _ALL_RULES:
+    for check, rule in RULES_OF_ALL:
         for reading, problem, names in rule(readings):
             findings.append(_finding_of(reading, check, problem))
             shared |= {*names}
     secrets = []
     for reading in readings:
-        of_secret = _findings_of(reading, _SECRET_RULES)
-        secrets.append(_status_of(reading, of_secret, is_usable=reading.policy.name not in shared))
+        of_secret = _findings_of(reading, SECRET_RULES)
+        secrets.append(_secret_status(reading, of_secret, is_usable=reading.policy.name not in shared))
         findings += of_secret
         for slot in reading.slots:
-            findings += _findings_of(slot, _SLOT_RULES)
+            findings += _findings_of(slot, SLOT_RULES)
     report = Report(
         checked_at=setup.now,
         require_env_only=setup.files_off,
@@ -254,9 +252,9 @@ def _report_of(readings: Sequence[Reading]) -> Report:
     return with_findings(report, findings) if findings else report
 
 
-def _status_of(reading: Reading, findings: Iterable[Finding], *, is_usable: bool) -> SecretStatus:
+def _secret_status(reading: Reading, findings: Iterable[Finding], *, is_usable: bool) -> SecretStatus:
     policy = reading.policy
-    states = {State.PRESENT, *[_ENTRIES[finding.check].state for finding in findings]}
+    states = {State.PRESENT, *[finding.check.state for finding in findings]}
     state = next(filter(states.__contains__, State))
     keys = {slot.slot: slot.key for slot in reading.slots}
     if state in {State.PRESENT, State.EXPIRED}:
@@ -284,7 +282,7 @@ def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:
     """Run rules for one key. Of the rules about the value, keep the first finding only."""
     of_value: _Rules = ()
     if not reading.is_past:  # no rule finds anything in a sound value: `is_sound` asked the same functions
-        of_value = _VALUE_RULES if reading.key is None else _SOUND_RULES
+        of_value = VALUE_RULES if reading.key is None else SOUND_RULES
     first = islice(((check, problem) for check, rule in of_value for problem in rule(reading)), 1)
     found = (*first, *[(check, problem) for check, rule in others for problem in rule(reading)])
     return [_finding_of(reading, check, problem) for check, problem in found]
@@ -306,7 +304,7 @@ def finding(  # noqa: PLR0917 - what it is about, in the order of the fields
     concerned = policies if policy is None else (policy,)
     return Finding(
         check=check,
-        severity=problem.severity or _ENTRIES[check].severity,
+        severity=problem.severity or check.severity,
         secret=policy.name if policy else None,
         slot=slot if policy else None,
         source=problem.source or source,

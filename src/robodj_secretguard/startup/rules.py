@@ -1,4 +1,4 @@
-"""The checks of policy section 6: the table `CHECKS` at the end, and the rule of each.
+"""The checks of policy section 6: the rule of each, and the tables of the rules at the end.
 
 A rule is a pure function of the values that were read. It yields what is wrong and the fix, as texts of constants,
 declared names, lengths and times. No rule reads, shows a value or raises.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import combinations
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import (
@@ -60,7 +60,7 @@ from robodj_secretguard.startup.variables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import NamedBy
@@ -89,36 +89,51 @@ class State(StrEnum):
 
 
 class Check(StrEnum):
-    """The checks (policy section 6), in the order of the findings of a secret."""
+    """The checks (policy section 6), in the order of the findings of a secret. Their texts: cli/explanations.toml.
 
-    MISSING = "missing"
-    PLACEHOLDER = "placeholder"
-    FORMAT = "format"
-    WEAK = "weak"
-    SHARED = "shared"
-    EXPIRED = "expired"
-    EXPIRY_MARKER = "expiry-marker"
-    CLOCK = "clock"
-    FILE_UNSAFE = "file-unsafe"
-    FILE_PRESENT = "file-present"
-    SETTING = "setting"
-    REVOKED = "revoked"
-    REVOCATION_LIST = "revocation-list"
-    PREVIOUS_UNTIL = "previous-until"
-    SLOTS_EQUAL = "slots-equal"
-    PREVIOUS_PAST = "previous-past"
-    NEAR_MISS = "near-miss"
-    SUPERSEDED = "superseded"
-    DRIFT = "drift"
-    SOURCE = "source"
-    UNAVAILABLE = "unavailable"
-    INTERNAL = "internal"
-    EPHEMERAL = "ephemeral"
-    EXPIRING = "expiring"
-    CADENCE = "cadence"
-    FILE_FALLBACK = "file-fallback"
-    FILE_STALE = "file-stale"
-    FILE_PERMISSIONS = "file-permissions"
+    Attributes:
+        severity: the severity of its findings, unless a rule gives another one.
+        state: the state of a secret with a finding of this check.
+    """
+
+    _value_: str
+    severity: Severity
+    state: State
+
+    def __new__(cls, name: str, severity: Severity = Severity.ALERT, state: State = State.PRESENT) -> Self:
+        """Make a check from its id, its severity and its state."""
+        check = str.__new__(cls, name)
+        check._value_, check.severity, check.state = name, severity, state
+        return check
+
+    MISSING = "missing", Severity.ALERT, State.MISSING
+    PLACEHOLDER = "placeholder", Severity.ALERT, State.INVALID_FORMAT
+    FORMAT = "format", Severity.ALERT, State.INVALID_FORMAT
+    WEAK = "weak", Severity.ALERT, State.INVALID_FORMAT
+    SHARED = "shared", Severity.ALERT
+    EXPIRED = "expired", Severity.ALERT, State.EXPIRED
+    EXPIRY_MARKER = "expiry-marker", Severity.ALERT
+    CLOCK = "clock", Severity.ALERT
+    FILE_UNSAFE = "file-unsafe", Severity.ALERT, State.INVALID_FORMAT
+    FILE_PRESENT = "file-present", Severity.ALERT
+    SETTING = "setting", Severity.ALERT
+    REVOKED = "revoked", Severity.ALERT
+    REVOCATION_LIST = "revocation-list", Severity.ALERT
+    PREVIOUS_UNTIL = "previous-until", Severity.ALERT
+    SLOTS_EQUAL = "slots-equal", Severity.WARNING
+    PREVIOUS_PAST = "previous-past", Severity.WARNING
+    NEAR_MISS = "near-miss", Severity.ALERT
+    SUPERSEDED = "superseded", Severity.WARNING
+    DRIFT = "drift", Severity.WARNING
+    SOURCE = "source", Severity.ALERT
+    UNAVAILABLE = "unavailable", Severity.ALERT
+    INTERNAL = "internal", Severity.ALERT
+    EPHEMERAL = "ephemeral", Severity.WARNING
+    EXPIRING = "expiring", Severity.WARNING
+    CADENCE = "cadence", Severity.WARNING
+    FILE_FALLBACK = "file-fallback", Severity.WARNING
+    FILE_STALE = "file-stale", Severity.WARNING
+    FILE_PERMISSIONS = "file-permissions", Severity.WARNING
 
 
 class Problem(Frozen):
@@ -305,7 +320,7 @@ def _check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Proble
         if slot.value is not None and not slot.is_past
     ]
     together = "\n".join(key for _, key in keys)
-    if all(together.count(_compared(key)) == 1 for _, key in keys):  # in C, and by pairs only for shared keys
+    if all(together.count(_core_of(key)) == 1 for _, key in keys):  # in C, and by pairs only for shared keys
         return
     earlier: list[tuple[Reading, str]] = []
     for reading, key in keys:
@@ -335,10 +350,10 @@ def _are_same(one: Reading, key: str, other: Reading, other_key: str) -> bool:
     """Check whether two values are equal, or one contains the other. A vendor's short secret may occur by chance."""
     if one.policy.is_opaque or other.policy.is_opaque:
         return one.value == other.value
-    return _compared(key) in other_key or _compared(other_key) in key
+    return _core_of(key) in other_key or _core_of(other_key) in key
 
 
-def _compared(key: str) -> str:
+def _core_of(key: str) -> str:
     """Return the part of a key that is compared: without a last character that has unused bits."""
     return key if len(last_characters(key)) == 1 else key[:-1]
 
@@ -707,65 +722,45 @@ def internal(error_type: str) -> Problem:
     return Problem(f"the check itself failed ({error_type}), so nothing is verified", remedy, "none")
 
 
-class CheckEntry(Frozen):
-    """One check. Its texts are in cli/explanations.toml.
-
-    Attributes:
-        check: its id.
-        severity: the severity of its findings, unless a rule gives another one.
-        scope: which keys the rule is for. `value`: every key of a secret; only the first finding of this scope is
-            reported. `sound`: every key with no finding of `value`. `key`: every key too. `secret`: the current key.
-            `slot`: the next and the previous key. Checks of `log` run in the commands that read the operations log,
-            and those of `source` with `--from`.
-        state: the state of a secret with a finding of this check.
-        of_secret: the rule for each secret.
-        of_all: the rule for all secrets together.
-        of_setup: the rule for the set-up.
-    """
-
-    check: Check
-    severity: Severity
-    scope: Literal["value", "sound", "key", "secret", "slot", "set-up", "log", "source", "none"]
-    state: State = State.PRESENT
-    of_secret: Callable[[Reading], Problems] | None = None
-    of_all: Callable[[Sequence[Reading]], Iterator[tuple[Reading, Problem, list[str]]]] | None = None
-    of_setup: Callable[[Setup], Problems] | None = None
-
-
-CHECKS: Final = (
-    CheckEntry(Check.MISSING, Severity.ALERT, "value", state=State.MISSING, of_secret=_check_missing),
-    CheckEntry(Check.PLACEHOLDER, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_check_placeholder),
-    CheckEntry(Check.FORMAT, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_check_format),
-    CheckEntry(Check.WEAK, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_check_weak),
-    CheckEntry(Check.SHARED, Severity.ALERT, "secret", of_all=_check_shared),
-    CheckEntry(Check.EXPIRED, Severity.ALERT, "secret", state=State.EXPIRED, of_secret=_check_expired),
-    CheckEntry(Check.EXPIRY_MARKER, Severity.ALERT, "secret", of_secret=_check_expiry_marker),
-    CheckEntry(Check.CLOCK, Severity.ALERT, "key", of_secret=_check_clock),
-    CheckEntry(Check.FILE_UNSAFE, Severity.ALERT, "value", state=State.INVALID_FORMAT, of_secret=_check_file_unsafe),
-    CheckEntry(Check.FILE_PRESENT, Severity.ALERT, "secret", of_secret=_check_file_present),
-    CheckEntry(Check.SETTING, Severity.ALERT, "set-up", of_setup=_check_setting),
-    CheckEntry(Check.REVOKED, Severity.ALERT, "sound", of_secret=_check_revoked),
-    CheckEntry(Check.REVOCATION_LIST, Severity.ALERT, "set-up", of_setup=check_revocation_list),
-    CheckEntry(Check.PREVIOUS_UNTIL, Severity.ALERT, "slot", of_secret=_check_previous_until),
-    CheckEntry(Check.SLOTS_EQUAL, Severity.WARNING, "secret", of_all=_check_slots_equal),
-    CheckEntry(Check.PREVIOUS_PAST, Severity.WARNING, "slot", of_secret=_check_previous_past),
-    CheckEntry(Check.NEAR_MISS, Severity.ALERT, "secret", of_secret=_check_near_miss, of_setup=_check_setup_names),
-    CheckEntry(Check.SUPERSEDED, Severity.WARNING, "log"),
-    CheckEntry(Check.DRIFT, Severity.WARNING, "log"),
-    CheckEntry(Check.SOURCE, Severity.ALERT, "source"),
-    CheckEntry(Check.UNAVAILABLE, Severity.ALERT, "source"),
-    CheckEntry(Check.INTERNAL, Severity.ALERT, "none"),
-    CheckEntry(Check.EPHEMERAL, Severity.WARNING, "set-up", of_setup=_check_ephemeral),
-    CheckEntry(Check.EXPIRING, Severity.WARNING, "secret", of_secret=_check_expiring),
-    CheckEntry(Check.CADENCE, Severity.WARNING, "secret", of_secret=_check_cadence),
-    CheckEntry(Check.FILE_FALLBACK, Severity.WARNING, "secret", of_secret=_check_file_fallback),
-    CheckEntry(Check.FILE_STALE, Severity.WARNING, "secret", of_secret=_check_file_stale),
-    CheckEntry(
-        Check.FILE_PERMISSIONS,
-        Severity.WARNING,
-        "secret",
-        of_secret=_check_file_permissions,
-        of_setup=check_list_owners,
-    ),
+VALUE_RULES: Final = (
+    (Check.MISSING, _check_missing),
+    (Check.PLACEHOLDER, _check_placeholder),
+    (Check.FORMAT, _check_format),
+    (Check.WEAK, _check_weak),
+    (Check.FILE_UNSAFE, _check_file_unsafe),
 )
-"""Every check, in the order of the findings of a secret."""
+"""For each key that is missing or invalid: the current, the next and the previous one. The first finding counts."""
+SOUND_RULES: Final = ((Check.REVOKED, _check_revoked),)
+"""For each key that is well-formed, and neither a placeholder nor weak."""
+SECRET_RULES: Final = (
+    (Check.EXPIRED, _check_expired),
+    (Check.EXPIRY_MARKER, _check_expiry_marker),
+    (Check.CLOCK, _check_clock),
+    (Check.FILE_PRESENT, _check_file_present),
+    (Check.NEAR_MISS, _check_near_miss),
+    (Check.EXPIRING, _check_expiring),
+    (Check.CADENCE, _check_cadence),
+    (Check.FILE_FALLBACK, _check_file_fallback),
+    (Check.FILE_STALE, _check_file_stale),
+    (Check.FILE_PERMISSIONS, _check_file_permissions),
+)
+"""For each secret, as its current key."""
+SLOT_RULES: Final = (
+    (Check.CLOCK, _check_clock),
+    (Check.PREVIOUS_UNTIL, _check_previous_until),
+    (Check.PREVIOUS_PAST, _check_previous_past),
+)
+"""For the next and the previous key of a secret, where they are set."""
+RULES_OF_ALL: Final = (
+    (Check.SHARED, _check_shared),
+    (Check.SLOTS_EQUAL, _check_slots_equal),
+)
+"""For all secrets together. They yield each secret with its problem, and the names of the others that it concerns."""
+SETUP_RULES: Final = (
+    (Check.SETTING, _check_setting),
+    (Check.REVOCATION_LIST, check_revocation_list),
+    (Check.NEAR_MISS, _check_setup_names),
+    (Check.EPHEMERAL, _check_ephemeral),
+    (Check.FILE_PERMISSIONS, check_list_owners),
+)
+"""For the set-up."""
