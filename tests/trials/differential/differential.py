@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expected import RULES
+from expected import RULES, Rule
 from setups import PATH, Maker, SetUp, Step
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ LATEST_CHANGE = 1_790_000_000
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9:]{5})|sha256:[0-9a-f]{64}")
 _KEY = re.compile(r"(?![A-Z0-9_]+\b)[A-Za-z0-9_-]{22,}[!=]*")
 _FINGERPRINT = re.compile(r"sgfp1:[0-9a-f]{32}")
+_PROCESS = re.compile(r"(\binstance\b.{1,5}[\w.-]+:)[0-9]+")
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+", re.MULTILINE)
 _VARYING = re.compile(
     r"sgfp1:\w+|sha256:\w+|[A-Z][A-Z0-9_]{6,}|\b\w+\.(?:key|password)[0-9]?|[0-9]+|[A-Za-z0-9_-]{22,}"
@@ -227,7 +228,10 @@ def tree_of(directory: Path) -> str:
 
 def masked(text: str, setup: SetUp) -> str:
     """Replace what differs between two runs of the same code."""
-    text, words = _TRACEBACK.sub("Traceback\n", text), {word for step in setup.steps for word in step.argv}
+    text, words = (
+        _PROCESS.sub(r"\1PID", _TRACEBACK.sub("Traceback\n", text)),
+        {word for step in setup.steps for word in step.argv},
+    )
     if "generate" in words:
         text = _KEY.sub(lambda found: f"<{len(found[0])} characters>", text)
     if words & {"generate", "--ephemeral"}:
@@ -280,6 +284,12 @@ def differences(step: Step, old: dict[str, str], new: dict[str, str]) -> Iterato
                 yield Difference(command_of(step), part, tuple(lines[a:b]), tuple(others[c:d]))
 
 
+def rule_for(difference: Difference, files: str) -> Rule | None:
+    """Return the rule that explains a difference."""
+    rules = (rule for rule in RULES if rule.applies(difference.command, difference.part, files))
+    return next((rule for rule in rules if rule.explains(difference.old, difference.new)), None)
+
+
 @dataclass
 class Summary:
     """What a run has found.
@@ -319,35 +329,36 @@ class Runner:
             })  # fmt: skip
         return results
 
-    def compare(self, setup: SetUp, summary: Summary) -> list[Difference]:
-        """Compare both sides. Return the differences that are not expected."""
+    def compare(self, setup: SetUp, summary: Summary) -> None:
+        """Compare both sides."""
         attempts = 0
         while True:
             attempts += 1
             old, new = (self.results(side, setup) for side in self.sides)
             if old == new or attempts == ATTEMPTS:
                 break
-        found = [each for step, a, b in zip(setup.steps, old, new, strict=True) for each in differences(step, a, b)]
-        rules = [
-            next((rule for rule in RULES if rule.explains(each.command, each.part, each.old, each.new)), None)
-            for each in found
-        ]
-        unexpected = [each for each, rule in zip(found, rules, strict=True) if rule is None]
+        found = list[Difference]()
+        explained = set[str]()
+        unexpected = dict[str, Difference]()
+        for step, before, after in zip(setup.steps, old, new, strict=True):
+            for difference in differences(step, before, after):
+                found.append(difference)
+                if rule := rule_for(difference, before["files"]):
+                    explained.add(rule.entry)
+                else:
+                    unexpected[difference.kind] = difference
         with summary.lock:
             summary.counts["set-ups"] += 1
             summary.counts["steps"] += len(setup.steps)
             summary.counts["as processes"] += setup.is_process
             summary.counts["unstable"] += attempts > 1 and not found
             summary.counts["with a difference"] += bool(unexpected)
-            summary.statuses.update(
-                f"{command_of(step)}: {a['status']}" for step, a in zip(setup.steps, old, strict=True)
-            )
-            summary.expected.update({rule.entry for rule in rules if rule})
-            kinds = {each.kind: each for each in unexpected}
-            summary.kinds.update([*kinds])
-            for kind, each in kinds.items():
-                summary.examples.setdefault(kind, (setup.number, each))
-        return unexpected
+            for step, result in zip(setup.steps, old, strict=True):
+                summary.statuses[f"{command_of(step)}: {result['status']}"] += 1
+            summary.expected.update(explained)
+            summary.kinds.update([*unexpected])
+            for kind, difference in unexpected.items():
+                summary.examples.setdefault(kind, (setup.number, difference))
 
 
 def work(runner: Runner, make_setup: Callable[[int], SetUp], numbers: Iterator[int], summary: Summary) -> None:
@@ -371,8 +382,8 @@ def reported(summary: Summary, seed: str, seconds: float, most: int) -> Iterator
     if len(summary.kinds) > most:
         yield f"\nand {len(summary.kinds) - most} other kinds of difference"
     yield ""
-    for rule in RULES:
-        yield f"expected {summary.expected[rule.entry]:>6} times: {rule.entry}"
+    for entry in dict.fromkeys(rule.entry for rule in RULES):
+        yield f"expected {summary.expected[entry]:>6} times: {entry}"
     counts = ", ".join(f"{count:,} {what}" for what, count in summary.counts.items())
     yield f"seed {seed}: {counts}; {len(summary.kinds)} kinds of unexpected differences; {seconds:.0f} seconds"
 
